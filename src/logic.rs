@@ -1,0 +1,3 @@
+//! Every decision of the daemon: pure, with time and randomness as arguments.
+//!
+//! Nothing here does IO, reads a clock, spawns or holds a global.

@@ -1,0 +1,23 @@
+//! The nouns of tidegate: ids, times, values, readings, states and commands.
+//!
+//! Nothing here does IO, reads a clock or imports another module of ours.
+
+mod command;
+mod id;
+mod ledger;
+mod name;
+mod reading;
+mod state;
+mod time;
+mod value;
+mod write;
+
+pub use command::Command;
+pub use id::{ApplicationId, DeviceId, IdError};
+pub use ledger::{Account, Ledger, Reason};
+pub use name::{AttributeName, AttributeNameError, Name, NameError};
+pub use reading::{Origin, Reading};
+pub use state::State;
+pub use time::Timestamp;
+pub use value::{Value, ValueError};
+pub use write::Write;

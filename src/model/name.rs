@@ -1,0 +1,136 @@
+//! Names that the configuration gives, and names of Losant attributes.
+
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The longest name of ours, in characters: it must stay readable in a log line.
+const NAME_LENGTH_MAX: usize = 64;
+
+/// The longest attribute name that Losant takes, in characters (schema `deviceState`).
+const ATTRIBUTE_LENGTH_MAX: usize = 255;
+
+/// A name from the configuration: of a bus, a sensor, an actuator or a device. Cheap to clone.
+///
+/// Lower-case letters, digits, `-` and `_`, so that an environment variable can reach its table.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+/// Why a text is no [`Name`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is not a name; use 1 to {NAME_LENGTH_MAX} of a-z, 0-9, - and _")]
+pub struct NameError {
+    text: String,
+}
+
+/// The name of a Losant attribute: 1 to 255 of letters, digits, `_` and `-`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttributeName(Arc<str>);
+
+/// Why a text is no [`AttributeName`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{text}\" is not an attribute name; Losant takes 1 to {ATTRIBUTE_LENGTH_MAX} of A-Z, a-z, 0-9, - and _"
+)]
+pub struct AttributeNameError {
+    text: String,
+}
+
+fn is_made_of(text: &str, length_max: usize, allowed: fn(u8) -> bool) -> bool {
+    (1..=length_max).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let allowed = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+        if is_made_of(text, NAME_LENGTH_MAX, allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError { text: text.to_owned() })
+        }
+    }
+}
+
+impl FromStr for AttributeName {
+    type Err = AttributeNameError;
+
+    fn from_str(text: &str) -> Result<Self, AttributeNameError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if is_made_of(text, ATTRIBUTE_LENGTH_MAX, allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(AttributeNameError { text: text.to_owned() })
+        }
+    }
+}
+
+macro_rules! text_like {
+    ($name:ident) => {
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, formatter)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self)
+            }
+        }
+    };
+}
+
+text_like!(Name);
+text_like!(AttributeName);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_an_environment_variable_can_reach() {
+        assert!("boiler-2_a".parse::<Name>().is_ok());
+        for text in ["", "Boiler", "boiler a", "boiler.a", "bölkow", &"x".repeat(65)] {
+            assert!(text.parse::<Name>().is_err(), "{text} was taken");
+        }
+    }
+
+    #[test]
+    fn an_attribute_name_is_what_the_state_schema_takes() {
+        assert!("tempC_2-a".parse::<AttributeName>().is_ok());
+        for text in ["", "a.b", "a b", "a/b", "é", &"x".repeat(256)] {
+            assert!(text.parse::<AttributeName>().is_err(), "{text} was taken");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What a bus yields: one message of a sensor, not yet about any device.
+
+use bytes::Bytes;
+
+use super::{Name, Timestamp};
+
+/// One line or payload as it came from a bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The bus that it came from.
+    pub bus: Name,
+    /// When its last byte arrived.
+    pub time: Timestamp,
+    /// The MQTT topic; empty on a bus that has none.
+    pub topic: String,
+    /// The frame without its delimiter, or the payload.
+    pub payload: Bytes,
+    /// What the outbox must remember so that a redelivery is known; `None` where the bus never redelivers.
+    pub origin: Option<Origin>,
+}
+
+/// The mark of one QoS 1 message in a broker session: enough to know it when it is delivered again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The MQTT packet id, which a redelivery in the same session repeats.
+    pub packet_id: u16,
+    /// CRC-32 of topic and payload, which tells a redelivery from another message that reuses the packet id.
+    pub digest: u32,
+}

@@ -1,0 +1,131 @@
+//! What a sensor measured: a number, a boolean or a text.
+
+use serde::{Serialize, Serializer};
+
+/// The longest text value that Losant takes, in bytes (devices/attributes, "string").
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// A value of a channel or an attribute. Losant takes no null, list or object here.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A whole number, kept exact as long as nothing scales it.
+    Integer(i64),
+    /// A finite number: neither NaN nor infinite, which JSON cannot write.
+    Float(f64),
+    /// True or false.
+    Boolean(bool),
+    /// Any text, 64 KiB at most.
+    Text(String),
+}
+
+/// Why something cannot be a [`Value`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// NaN or an infinity.
+    #[error("the number is NaN or infinite, which JSON cannot carry")]
+    NotFinite,
+    /// A text over 64 KiB.
+    #[error("the text is longer than {TEXT_BYTES_MAX} bytes, Losant's limit for a string")]
+    TextTooLong,
+    /// A JSON null, array or object.
+    #[error(
+        "a null, array or object is no attribute value; point at a number, string or boolean inside it"
+    )]
+    NotScalar,
+}
+
+impl Value {
+    /// A number that JSON can carry.
+    pub fn float(number: f64) -> Result<Self, ValueError> {
+        if number.is_finite() { Ok(Self::Float(number)) } else { Err(ValueError::NotFinite) }
+    }
+
+    /// A text of at most 64 KiB.
+    pub fn text(text: impl Into<String>) -> Result<Self, ValueError> {
+        let text = text.into();
+        if text.len() <= TEXT_BYTES_MAX {
+            Ok(Self::Text(text))
+        } else {
+            Err(ValueError::TextTooLong)
+        }
+    }
+
+    /// What a bare word on a line or a plain payload means: a number, `true`, `false`, or else a text.
+    ///
+    /// `nan` and `inf` in any spelling that a C `printf` writes are refused: a sensor that prints them has no value.
+    pub fn parse_word(word: &str) -> Result<Self, ValueError> {
+        match word {
+            "true" => return Ok(Self::Boolean(true)),
+            "false" => return Ok(Self::Boolean(false)),
+            _ => {}
+        }
+        if let Ok(integer) = word.parse() {
+            return Ok(Self::Integer(integer));
+        }
+        match word.parse() {
+            Ok(number) => Self::float(number),
+            Err(_) => Self::text(word),
+        }
+    }
+}
+
+impl TryFrom<&serde_json::Value> for Value {
+    type Error = ValueError;
+
+    fn try_from(json: &serde_json::Value) -> Result<Self, ValueError> {
+        match json {
+            serde_json::Value::Bool(boolean) => Ok(Self::Boolean(*boolean)),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(integer) => Ok(Self::Integer(integer)),
+                None => Self::float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            serde_json::Value::String(text) => Self::text(text.as_str()),
+            serde_json::Value::Null
+            | serde_json::Value::Array(_)
+            | serde_json::Value::Object(_) => Err(ValueError::NotScalar),
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Integer(integer) => serializer.serialize_i64(*integer),
+            Self::Float(number) => serializer.serialize_f64(*number),
+            Self::Boolean(boolean) => serializer.serialize_bool(*boolean),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_the_simplest_thing_it_can_be() {
+        assert_eq!(Value::parse_word("12"), Ok(Value::Integer(12)));
+        assert_eq!(Value::parse_word("-1.50"), Ok(Value::Float(-1.5)));
+        assert_eq!(Value::parse_word("1e3"), Ok(Value::Float(1000.0)));
+        assert_eq!(Value::parse_word("true"), Ok(Value::Boolean(true)));
+        assert_eq!(Value::parse_word("open"), Ok(Value::Text("open".to_owned())));
+    }
+
+    #[test]
+    fn a_number_that_json_cannot_write_is_refused() {
+        for word in ["nan", "NaN", "-nan", "inf", "-Infinity", "1e999"] {
+            assert_eq!(Value::parse_word(word), Err(ValueError::NotFinite), "{word}");
+        }
+    }
+
+    #[test]
+    fn only_scalars_of_json_are_values() {
+        let json = serde_json::json!([1, 1.5, true, "a", null, [], {}]);
+        let values: Vec<_> = json.as_array().unwrap().iter().map(Value::try_from).collect();
+        assert_eq!(values[0], Ok(Value::Integer(1)));
+        assert_eq!(values[1], Ok(Value::Float(1.5)));
+        assert_eq!(values[2], Ok(Value::Boolean(true)));
+        assert_eq!(values[3], Ok(Value::Text("a".to_owned())));
+        assert!(values[4..].iter().all(|value| *value == Err(ValueError::NotScalar)));
+    }
+}
