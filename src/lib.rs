@@ -7,5 +7,8 @@
 //! Everything that decides is in [`logic`] and takes the time as an argument; everything that waits is a task.
 //! `ARCHITECTURE.md` has the whole picture.
 
+pub mod clock;
+pub mod logging;
 pub mod logic;
 pub mod model;
+pub mod supervisor;

@@ -282,8 +282,8 @@ mod tests {
             }
         }
 
-        fn settles(&mut self, number: u8, states: usize, verdict: Verdict) -> Disposal {
-            self.reporter.settle((device(number), states), &verdict, self.now, &mut self.rng)
+        fn settles(&mut self, number: u8, states: usize, verdict: &Verdict) -> Disposal {
+            self.reporter.settle((device(number), states), verdict, self.now, &mut self.rng)
         }
     }
 
@@ -315,9 +315,9 @@ mod tests {
             world.backlog(number, 1_000);
         }
         assert_eq!(world.sends(), Some((1, 100)));
-        assert_eq!(world.settles(1, 100, Verdict::Throttled(None)), Disposal::Keep);
+        assert_eq!(world.settles(1, 100, &Verdict::Throttled(None)), Disposal::Keep);
         assert_eq!(world.sends(), Some((2, 100)));
-        assert_eq!(world.settles(2, 100, Verdict::Parked), Disposal::Keep);
+        assert_eq!(world.settles(2, 100, &Verdict::Parked), Disposal::Keep);
         let turns: Vec<_> = (0..3).map(|_| world.sends().unwrap().0).collect();
         assert_eq!(turns, [3, 3, 3]);
         world.pass(16);
@@ -347,7 +347,7 @@ mod tests {
                 world.now = at;
             }
             assert!(world.sends().is_some());
-            assert_eq!(world.settles(1, 100, Verdict::Offline), Disposal::Keep);
+            assert_eq!(world.settles(1, 100, &Verdict::Offline), Disposal::Keep);
         }
         assert!(
             longest > Duration::from_secs(60) && longest <= Duration::from_secs(300),
@@ -368,7 +368,7 @@ mod tests {
             calls += 1;
             let batch: Vec<_> = waiting.iter().copied().take(states_max).collect();
             let verdict = if batch.contains(&bad) { Verdict::Malformed } else { Verdict::Stored };
-            match world.settles(1, batch.len(), verdict) {
+            match world.settles(1, batch.len(), &verdict) {
                 Disposal::Delete => stored.extend(waiting.drain(..batch.len())),
                 Disposal::Reject => rejected.extend(waiting.drain(..1)),
                 Disposal::Keep | Disposal::Reauthenticate => {}
@@ -385,11 +385,11 @@ mod tests {
         let mut world = world();
         world.backlog(1, 1_000);
         assert_eq!(world.sends(), Some((1, 100)));
-        assert_eq!(world.settles(1, 100, Verdict::TooLarge), Disposal::Keep);
+        assert_eq!(world.settles(1, 100, &Verdict::TooLarge), Disposal::Keep);
         assert_eq!(world.sends(), Some((1, 50)));
-        assert_eq!(world.settles(1, 50, Verdict::Stored), Disposal::Delete);
+        assert_eq!(world.settles(1, 50, &Verdict::Stored), Disposal::Delete);
         assert_eq!(world.sends(), Some((1, 50)));
-        assert_eq!(world.settles(1, 1, Verdict::TooLarge), Disposal::Reject);
+        assert_eq!(world.settles(1, 1, &Verdict::TooLarge), Disposal::Reject);
     }
 
     #[test]
