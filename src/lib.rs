@@ -7,8 +7,19 @@
 //! Everything that decides is in [`logic`] and takes the time as an argument; everything that waits is a task.
 //! `ARCHITECTURE.md` has the whole picture.
 
+mod app;
+pub mod bus;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod logging;
 pub mod logic;
+pub mod losant;
 pub mod model;
+pub mod outbox;
+pub mod status;
 pub mod supervisor;
+pub mod task;
+
+pub use app::App;
+pub use config::Config;

@@ -5,5 +5,7 @@
 pub mod backoff;
 pub mod gate;
 pub mod pace;
+pub mod redelivery;
 pub mod reporter;
+pub mod stamp;
 pub mod verdict;

@@ -60,8 +60,6 @@ pub enum Disposal {
     Keep,
     /// Move the one state to the rejects.
     Reject,
-    /// Keep them and authenticate again.
-    Reauthenticate,
 }
 
 #[derive(Debug)]
@@ -137,9 +135,10 @@ impl Reporter {
         lane.waiting_since = (states > 0).then(|| lane.waiting_since.unwrap_or(now));
     }
 
-    /// Stops waiting for batches to fill: the daemon is about to end.
+    /// The daemon is about to end: batches do not wait to fill any more, and a link that is down is tried once more.
     pub fn drain(&mut self) {
         self.is_draining = true;
+        self.link_held_until = None;
     }
 
     /// What to do now. Devices take turns.
@@ -214,11 +213,7 @@ impl Reporter {
                 lane.held_until = Some(now + PARK);
                 Disposal::Keep
             }
-            Verdict::Unauthorized => {
-                self.hold_link(now, rng);
-                Disposal::Reauthenticate
-            }
-            Verdict::Offline => {
+            Verdict::Unauthorized | Verdict::Offline => {
                 self.hold_link(now, rng);
                 Disposal::Keep
             }
@@ -371,7 +366,7 @@ mod tests {
             match world.settles(1, batch.len(), &verdict) {
                 Disposal::Delete => stored.extend(waiting.drain(..batch.len())),
                 Disposal::Reject => rejected.extend(waiting.drain(..1)),
-                Disposal::Keep | Disposal::Reauthenticate => {}
+                Disposal::Keep => {}
             }
         }
         assert_eq!(rejected, [63]);
@@ -399,5 +394,9 @@ mod tests {
         assert_eq!(world.sends(), None);
         world.reporter.drain();
         assert_eq!(world.sends(), Some((1, 100)));
+        world.settles(1, 1, &Verdict::Offline);
+        assert_eq!(world.sends(), None);
+        world.reporter.drain();
+        assert_eq!(world.sends(), Some((1, 100)), "one last try, although the link was down");
     }
 }

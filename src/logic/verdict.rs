@@ -34,7 +34,7 @@ pub enum Verdict {
     Malformed,
     /// Too many calls (429). Hold this device; the others go on.
     Throttled(Option<Duration>),
-    /// The token is no longer good (401). Authenticate again, once.
+    /// We are not accepted (401), and the session's one renewal did not help. Keep everything and wait as for the link.
     Unauthorized,
     /// Not this device, or not now (403, 404, 405 and other client errors). Keep its data and try again much later; the
     /// others go on.

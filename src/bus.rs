@@ -1,0 +1,172 @@
+//! Buses: one connection each, owned once, used in both directions.
+//!
+//! A bus puts what it hears into the collector's queue as [`Arrival`]s and takes [`WriteRequest`]s from its own queue. It
+//! never waits for a collector that is behind, except where the other side then holds the data for us (MQTT QoS 1).
+
+mod mqtt;
+mod serial;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub use mqtt::{Ack, MqttTask};
+pub use serial::SerialTask;
+
+use crate::model::{Ledger, Name, Reading, Reason, Write};
+
+/// Arrivals that may wait for the collector.
+pub const ARRIVALS_MAX: usize = 1_024;
+
+/// Writes that may wait for a bus.
+const WRITES_MAX: usize = 64;
+
+/// The first and the longest wait before a lost connection is tried again: a replugged adapter should be back in seconds.
+const RECONNECT_WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// What a bus tells the collector.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A message of a sensor, with its acknowledgement if the sender waits for one.
+    Reading(Reading, Option<Ack>),
+    /// A message with nothing to keep that must be acknowledged in its turn.
+    Empty(Ack),
+    /// A broker session was opened; `resumed` says whether it may deliver again what was not acknowledged.
+    Session {
+        /// The bus.
+        bus: Name,
+        /// Whether the broker kept the session.
+        resumed: bool,
+    },
+}
+
+/// Counts what a bus loses before it reaches the collector, which adds it to the ledger at its next commit.
+#[derive(Debug, Clone, Default)]
+pub struct Tally(Arc<Mutex<Ledger>>);
+
+impl Tally {
+    /// Counts messages that are not fit to be sent.
+    pub fn reject(&self, bus: &Name, reason: Reason) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(bus.clone()).or_default().reject(reason, 1);
+    }
+
+    /// Counts messages that were lost.
+    pub fn drop(&self, bus: &Name, reason: Reason) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(bus.clone()).or_default().drop(reason, 1);
+    }
+
+    /// Takes what was counted since the last time.
+    pub fn take(&self) -> Ledger {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A bus's way to the collector.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    bus: Name,
+    arrivals: mpsc::Sender<Arrival>,
+    tally: Tally,
+}
+
+impl Outlet {
+    /// The way of `bus` to the collector.
+    pub fn new(bus: Name, arrivals: mpsc::Sender<Arrival>, tally: Tally) -> Self {
+        Self { bus, arrivals, tally }
+    }
+
+    /// Passes a reading on, or counts it as dropped when the collector is behind.
+    fn offer(&self, reading: Reading, ack: Option<Ack>) {
+        if self.arrivals.try_send(Arrival::Reading(reading, ack)).is_err() {
+            self.tally.drop(&self.bus, Reason::QueueFull);
+        }
+    }
+
+    /// Waits until the collector takes it.
+    async fn deliver(&self, arrival: Arrival) {
+        if self.arrivals.send(arrival).await.is_err() {
+            self.tally.drop(&self.bus, Reason::QueueFull);
+        }
+    }
+
+    fn reject(&self, reason: Reason) {
+        self.tally.reject(&self.bus, reason);
+    }
+}
+
+/// Why a write did not happen, or may not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The bus has no connection now.
+    #[error("the bus is not connected")]
+    NotConnected,
+    /// More writes wait than the bus takes.
+    #[error("the bus has too many writes waiting")]
+    Busy,
+    /// The connection broke while the write was under way: it may have happened.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// The write is for another kind of bus.
+    #[error("this is not a write for this kind of bus")]
+    WrongKind,
+}
+
+/// A write and the place where its outcome goes.
+#[derive(Debug)]
+pub struct WriteRequest {
+    write: Write,
+    done: oneshot::Sender<Result<(), WriteError>>,
+}
+
+impl WriteRequest {
+    /// Tells the outcome. Whoever asked may have stopped waiting, which is their affair.
+    fn finish(self, outcome: Result<(), WriteError>) {
+        drop(self.done.send(outcome));
+    }
+}
+
+/// The actuators' way to a bus.
+#[derive(Debug, Clone)]
+pub struct BusHandle {
+    writes: mpsc::Sender<WriteRequest>,
+}
+
+impl BusHandle {
+    /// A handle, and the queue for the bus's task.
+    pub fn new() -> (Self, mpsc::Receiver<WriteRequest>) {
+        let (writes, requests) = mpsc::channel(WRITES_MAX);
+        (Self { writes }, requests)
+    }
+
+    /// Writes, and waits for the outcome: the bytes are with the operating system, or the broker has acknowledged.
+    pub async fn write(&self, write: Write) -> Result<(), WriteError> {
+        let (done, outcome) = oneshot::channel();
+        self.writes.try_send(WriteRequest { write, done }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => WriteError::Busy,
+            mpsc::error::TrySendError::Closed(_) => WriteError::NotConnected,
+        })?;
+        outcome.await.unwrap_or(Err(WriteError::NotConnected))
+    }
+}
+
+/// The handles of all buses.
+pub type Handles = BTreeMap<Name, BusHandle>;
+
+/// Waits before the next connection; writes that come meanwhile are refused. `false` when the daemon stops.
+async fn pause(
+    delay: Duration,
+    writes: &mut mpsc::Receiver<WriteRequest>,
+    stop: &CancellationToken,
+) -> bool {
+    let until = tokio::time::Instant::now() + delay;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep_until(until) => return true,
+            Some(request) = writes.recv() => request.finish(Err(WriteError::NotConnected)),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A session with an MQTT broker: subscriptions in, publishes out, acknowledgements only after the reading is on the disk.
+//!
+//! The session is persistent, so the broker keeps QoS 1 messages while we are away and delivers again what we have not
+//! acknowledged. A lost connection is answered with a new client: what was under way is told as failed, and no publish of
+//! an actuator is repeated behind its back.
+
+mod session;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Outlet, RECONNECT_WAIT, WriteRequest, pause};
+use crate::clock::SharedClock;
+use crate::config::MqttBus;
+use crate::logic::backoff::Backoff;
+use crate::logic::topic::TopicFilter;
+use crate::model::Name;
+use session::{Session, Wiring};
+
+/// Acknowledgements that may wait: MQTT has 65,535 packet ids, so a broker can never wait for more.
+const ACKS_MAX: usize = 65_535;
+
+/// An acknowledgement that a broker waits for.
+#[derive(Debug)]
+pub struct Ack {
+    acks: mpsc::Sender<Due>,
+    due: Due,
+}
+
+/// Which message is due to be acknowledged, and on which connection it came.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    connection: u64,
+    packet_id: u16,
+}
+
+impl Ack {
+    /// Acknowledges. Call it only when the message is safe, and in the order of arrival.
+    pub fn send(self) {
+        // A full or closed queue means that the connection is gone; the broker will deliver again.
+        drop(self.acks.try_send(self.due));
+    }
+}
+
+/// A subscription: the filter, and whether a sensor wants retained messages of it.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    /// The topic filter.
+    pub filter: TopicFilter,
+    /// Whether retained messages are taken.
+    pub retained: bool,
+}
+
+/// The task that owns one broker session.
+#[derive(Debug)]
+pub struct MqttTask {
+    /// The name of the bus.
+    pub bus: Name,
+    /// The broker.
+    pub settings: MqttBus,
+    /// What to subscribe to.
+    pub subscriptions: Vec<Subscription>,
+    /// To the collector; given up at the stop, while acknowledgements still go out.
+    pub outlet: Outlet,
+    /// From the actuators.
+    pub writes: mpsc::Receiver<WriteRequest>,
+    /// Ends the task.
+    pub stop: CancellationToken,
+}
+
+impl MqttTask {
+    /// Runs until it is stopped and all that came in is acknowledged. An absent broker is no fault: it is waited for.
+    pub async fn run(self, clock: SharedClock) {
+        let Self { bus, settings, subscriptions, outlet, mut writes, stop } = self;
+        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
+        let (ack_sender, mut acks) = mpsc::channel(ACKS_MAX);
+        let mut told = String::new();
+        for connection in 1.. {
+            let (mut session, mut event_loop) = Session::new(&bus, &settings, &subscriptions, connection);
+            let mut wiring = Wiring {
+                outlet: &outlet,
+                clock: &clock,
+                ack_sender: &ack_sender,
+                acks: &mut acks,
+                writes: &mut writes,
+                stop: &stop,
+            };
+            let Some(trouble) = session.run(&mut event_loop, &mut wiring).await else {
+                // With these the collector's queue can end, and then nobody can ask for an acknowledgement any more.
+                drop((outlet, ack_sender));
+                session.finish(event_loop, &mut acks).await;
+                info!(%bus, "broker session left");
+                return;
+            };
+            if session.is_connected() {
+                backoff.reset();
+                told.clear();
+            }
+            if told != trouble {
+                warn!(%bus, host = settings.host, port = settings.port, error = trouble, "no broker; trying again");
+                told = trouble;
+            }
+            if !pause(backoff.next_delay(&mut rng), &mut writes, &stop).await {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! One connection to a broker, from CONNECT until it is lost or given up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
+use std::time::Duration;
+
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, PubAck, Publish, QoS, SubAck,
+    SubscribeFilter, SubscribeReasonCode,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::{Ack, Due, Subscription};
+use crate::bus::{Arrival, Outlet, WriteError, WriteRequest};
+use crate::clock::SharedClock;
+use crate::config::MqttBus;
+use crate::model::{Name, Origin, Reading, Reason, Write};
+
+/// Requests that may wait for the connection: acknowledgements, publishes and one subscription.
+const REQUESTS_MAX: usize = 256;
+
+/// Above this a packet ends the connection; below it a payload that is too large is rejected and acknowledged, so that it
+/// does not come again for ever. A sensor's message is a thousand times smaller.
+const PACKET_BYTES_MAX: usize = 64 << 20;
+
+/// How long a stop waits for the last acknowledgements to leave.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a session shares with its task for as long as it runs.
+pub(super) struct Wiring<'a> {
+    pub(super) outlet: &'a Outlet,
+    pub(super) clock: &'a SharedClock,
+    pub(super) ack_sender: &'a mpsc::Sender<Due>,
+    pub(super) acks: &'a mut mpsc::Receiver<Due>,
+    pub(super) writes: &'a mut mpsc::Receiver<WriteRequest>,
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// What the connection waits for.
+enum News {
+    Event(Result<Event, ConnectionError>),
+    Due(Due),
+    Write(WriteRequest),
+    Stop,
+}
+
+/// One connection.
+pub(super) struct Session<'a> {
+    bus: &'a Name,
+    settings: &'a MqttBus,
+    subscriptions: &'a [Subscription],
+    connection: u64,
+    client: AsyncClient,
+    is_connected: bool,
+    /// Publishes that the connection has not taken yet, in order.
+    queued: VecDeque<WriteRequest>,
+    /// Publishes that the broker has not acknowledged yet, by packet id.
+    unacknowledged: BTreeMap<u16, WriteRequest>,
+    /// Acknowledgements that found the request queue full.
+    delayed: VecDeque<Due>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        bus: &'a Name,
+        settings: &'a MqttBus,
+        subscriptions: &'a [Subscription],
+        connection: u64,
+    ) -> (Self, EventLoop) {
+        let mut options = MqttOptions::new(&settings.client_id, &settings.host, settings.port);
+        options
+            .set_keep_alive(settings.keep_alive)
+            .set_clean_session(false)
+            .set_manual_acks(true)
+            .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+        if let Some(credentials) = &settings.credentials {
+            options.set_credentials(&credentials.user, credentials.password.expose());
+        }
+        let (client, event_loop) = AsyncClient::new(options, REQUESTS_MAX);
+        let session = Self {
+            bus,
+            settings,
+            subscriptions,
+            connection,
+            client,
+            is_connected: false,
+            queued: VecDeque::new(),
+            unacknowledged: BTreeMap::new(),
+            delayed: VecDeque::new(),
+        };
+        (session, event_loop)
+    }
+
+    /// Whether the broker ever accepted this connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    /// Runs until the connection is lost (the trouble in words) or the daemon stops (`None`).
+    pub(super) async fn run(&mut self, event_loop: &mut EventLoop, wiring: &mut Wiring<'_>) -> Option<String> {
+        loop {
+            let event = {
+                // The poll is never dropped half-way, except at a stop: dropping it could tear a packet.
+                let mut poll = pin!(event_loop.poll());
+                loop {
+                    let news = tokio::select! {
+                        event = &mut poll => News::Event(event),
+                        Some(due) = wiring.acks.recv() => News::Due(due),
+                        Some(request) = wiring.writes.recv() => News::Write(request),
+                        () = wiring.stop.cancelled() => News::Stop,
+                    };
+                    match news {
+                        News::Event(event) => break event,
+                        News::Due(due) => self.acknowledge(due),
+                        News::Write(request) => self.publish(request),
+                        News::Stop => return None,
+                    }
+                }
+            };
+            match event {
+                Ok(event) => self.handle(event, wiring).await,
+                Err(error) => {
+                    let trouble = advice(&error);
+                    self.fail_writes(&trouble);
+                    return Some(trouble);
+                }
+            }
+            self.retry_delayed();
+        }
+    }
+
+    /// Sends the last acknowledgements, until nobody can ask for more, and leaves the broker in good order.
+    pub(super) async fn finish(mut self, mut event_loop: EventLoop, acks: &mut mpsc::Receiver<Due>) {
+        self.fail_writes("the daemon stops");
+        if !self.is_connected {
+            return;
+        }
+        let left = tokio::time::timeout(FINISH_TIMEOUT, async {
+            let mut is_leaving = false;
+            loop {
+                let event = {
+                    let mut poll = pin!(event_loop.poll());
+                    loop {
+                        tokio::select! {
+                            event = &mut poll => break event,
+                            due = acks.recv(), if !is_leaving => match due {
+                                Some(due) => self.acknowledge(due),
+                                None => is_leaving = self.client.try_disconnect().is_ok(),
+                            },
+                        }
+                    }
+                };
+                if matches!(event, Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_)) {
+                    return;
+                }
+                self.retry_delayed();
+            }
+        });
+        if left.await.is_err() {
+            warn!(bus = %self.bus, "the broker did not take the last acknowledgements in time");
+        }
+    }
+
+    async fn handle(&mut self, event: Event, wiring: &Wiring<'_>) {
+        match event {
+            Event::Incoming(Packet::ConnAck(answer)) => {
+                let resumed = answer.session_present;
+                let MqttBus { host, port, .. } = self.settings;
+                info!(bus = %self.bus, host, port, resumed, "broker connected");
+                self.is_connected = true;
+                wiring.outlet.deliver(Arrival::Session { bus: self.bus.clone(), resumed }).await;
+                self.subscribe();
+            }
+            Event::Incoming(Packet::SubAck(answer)) => self.check_subscriptions(&answer),
+            Event::Incoming(Packet::Publish(publish)) => self.receive(publish, wiring).await,
+            Event::Incoming(Packet::PubAck(PubAck { pkid })) => {
+                if let Some(request) = self.unacknowledged.remove(&pkid) {
+                    request.finish(Ok(()));
+                }
+            }
+            Event::Outgoing(Outgoing::Publish(packet_id)) => self.sent(packet_id),
+            Event::Incoming(_) | Event::Outgoing(_) => {}
+        }
+    }
+
+    /// Subscribes at each connection: a broker may have lost the session although it says otherwise.
+    fn subscribe(&self) {
+        let qos = quality(self.settings.qos);
+        let filters = self.subscriptions.iter();
+        let filters: Vec<_> = filters.map(|one| SubscribeFilter::new(one.filter.to_string(), qos)).collect();
+        if !filters.is_empty()
+            && let Err(error) = self.client.try_subscribe_many(filters)
+        {
+            error!(bus = %self.bus, %error, "cannot subscribe");
+        }
+    }
+
+    fn check_subscriptions(&self, answer: &SubAck) {
+        for (code, subscription) in answer.return_codes.iter().zip(self.subscriptions) {
+            if *code == SubscribeReasonCode::Failure {
+                let filter = &subscription.filter;
+                error!(bus = %self.bus, %filter, "the broker refuses this subscription; may this user read it?");
+            }
+        }
+    }
+
+    async fn receive(&mut self, publish: Publish, wiring: &Wiring<'_>) {
+        let must_ack = publish.qos != QoS::AtMostOnce;
+        let due = Due { connection: self.connection, packet_id: publish.pkid };
+        let ack = must_ack.then(|| Ack { acks: wiring.ack_sender.clone(), due });
+        if let Some(reason) = self.unfit(&publish) {
+            debug!(bus = %self.bus, topic = publish.topic, %reason, "a message was rejected");
+            wiring.outlet.reject(reason);
+            if let Some(ack) = ack {
+                wiring.outlet.deliver(Arrival::Empty(ack)).await;
+            }
+            return;
+        }
+        let origin = must_ack.then(|| Origin { packet_id: publish.pkid, digest: digest(&publish) });
+        let Publish { topic, payload, .. } = publish;
+        let reading = Reading { bus: self.bus.clone(), time: wiring.clock.now(), topic, payload, origin };
+        if must_ack {
+            // The broker keeps the rest while we wait for the collector.
+            wiring.outlet.deliver(Arrival::Reading(reading, ack)).await;
+        } else {
+            wiring.outlet.offer(reading, None);
+        }
+    }
+
+    fn unfit(&self, publish: &Publish) -> Option<Reason> {
+        if publish.payload.len() > self.settings.payload_bytes_max {
+            let (bytes, bytes_max) = (publish.payload.len(), self.settings.payload_bytes_max);
+            warn!(bus = %self.bus, topic = publish.topic, bytes, bytes_max, "a payload that is too large was rejected");
+            return Some(Reason::TooLong);
+        }
+        let wants = |one: &Subscription| one.retained && one.filter.matches(&publish.topic);
+        (publish.retain && !self.subscriptions.iter().any(wants)).then_some(Reason::Retained)
+    }
+
+    fn acknowledge(&mut self, due: Due) {
+        // One from an earlier connection is void: the broker delivers that message again, and it will be known then.
+        if due.connection != self.connection {
+            return;
+        }
+        let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
+        publish.pkid = due.packet_id;
+        if self.client.try_ack(&publish).is_err() {
+            self.delayed.push_back(due);
+        }
+    }
+
+    fn retry_delayed(&mut self) {
+        for due in std::mem::take(&mut self.delayed) {
+            self.acknowledge(due);
+        }
+    }
+
+    fn publish(&mut self, request: WriteRequest) {
+        let Write::Mqtt { topic, payload, qos, retain } = &request.write else {
+            return request.finish(Err(WriteError::WrongKind));
+        };
+        if !self.is_connected {
+            return request.finish(Err(WriteError::NotConnected));
+        }
+        match self.client.try_publish(topic, quality(*qos), *retain, payload.to_vec()) {
+            Ok(()) => self.queued.push_back(request),
+            Err(_) => request.finish(Err(WriteError::Busy)),
+        }
+    }
+
+    /// The connection took the oldest queued publish.
+    fn sent(&mut self, packet_id: u16) {
+        let Some(request) = self.queued.pop_front() else { return };
+        if packet_id == 0 {
+            request.finish(Ok(()));
+        } else {
+            self.unacknowledged.insert(packet_id, request);
+        }
+    }
+
+    fn fail_writes(&mut self, why: &str) {
+        let unacknowledged = std::mem::take(&mut self.unacknowledged).into_values();
+        for request in unacknowledged.chain(self.queued.drain(..)) {
+            request.finish(Err(WriteError::Broken(why.to_owned())));
+        }
+    }
+}
+
+fn quality(qos: u8) -> QoS {
+    if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce }
+}
+
+fn digest(publish: &Publish) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(publish.topic.as_bytes());
+    hasher.update(&[0]);
+    hasher.update(&publish.payload);
+    hasher.finalize()
+}
+
+/// The error in words that say what to do.
+fn advice(error: &ConnectionError) -> String {
+    use rumqttc::ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
+    match error {
+        ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => {
+            "the broker refuses user and password; check the bus's credentials_file".to_owned()
+        }
+        ConnectionError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "connection refused; is the broker running on this host and port?".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

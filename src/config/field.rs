@@ -1,0 +1,177 @@
+//! The types of single values. The `config` crate would turn 5.9 into 6 and `true` into 1; these refuse instead.
+//!
+//! A text is taken where a number is wanted, because environment variables are texts.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+
+/// A kind of value: how it is read from what TOML can hold.
+pub(super) trait Kind: Sized {
+    /// What is expected, for error messages.
+    const EXPECTED: &'static str;
+
+    fn from_text(text: &str) -> Option<Self>;
+
+    fn from_integer(_integer: i64) -> Option<Self> {
+        None
+    }
+
+    fn from_float(_float: f64) -> Option<Self> {
+        None
+    }
+
+    fn from_boolean(_boolean: bool) -> Option<Self> {
+        None
+    }
+}
+
+/// A value of one kind and nothing else.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Field<T>(pub(super) T);
+
+impl<'de, T: Kind> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FieldVisitor(PhantomData)).map(Field)
+    }
+}
+
+struct FieldVisitor<T>(PhantomData<T>);
+
+impl<T: Kind> Visitor<'_> for FieldVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::from_text(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+
+    fn visit_i64<E: Error>(self, integer: i64) -> Result<T, E> {
+        T::from_integer(integer).ok_or_else(|| E::invalid_type(Unexpected::Signed(integer), &self))
+    }
+
+    fn visit_f64<E: Error>(self, float: f64) -> Result<T, E> {
+        T::from_float(float).ok_or_else(|| E::invalid_type(Unexpected::Float(float), &self))
+    }
+
+    fn visit_bool<E: Error>(self, boolean: bool) -> Result<T, E> {
+        T::from_boolean(boolean).ok_or_else(|| E::invalid_type(Unexpected::Bool(boolean), &self))
+    }
+}
+
+impl Kind for String {
+    const EXPECTED: &'static str = "a text in quotes";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Kind for i64 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn from_integer(integer: i64) -> Option<Self> {
+        Some(integer)
+    }
+}
+
+impl Kind for f64 {
+    const EXPECTED: &'static str = "a finite number";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number: &Self| number.is_finite())
+    }
+
+    fn from_integer(integer: i64) -> Option<Self> {
+        i32::try_from(integer).ok().map(Self::from)
+    }
+
+    fn from_float(float: f64) -> Option<Self> {
+        Some(float).filter(|number| number.is_finite())
+    }
+}
+
+impl Kind for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn from_boolean(boolean: bool) -> Option<Self> {
+        Some(boolean)
+    }
+}
+
+impl Kind for Duration {
+    const EXPECTED: &'static str = "a duration with a unit, such as \"500 ms\" or \"15 s\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        humantime::parse_duration(text).ok()
+    }
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Size(pub(super) u64);
+
+impl Kind for Size {
+    const EXPECTED: &'static str = "a size with a unit, such as \"64 MiB\" or \"200 kB\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let has_unit = text.trim_end().ends_with(['B', 'b']);
+        bytesize::ByteSize::from_str(text).ok().filter(|_| has_unit).map(|size| Self(size.as_u64()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IntoDeserializer;
+    use serde::de::value::Error as ValueError;
+
+    use super::*;
+
+    fn read<'de, T: Kind>(value: impl IntoDeserializer<'de, ValueError>) -> Result<T, String> {
+        Field::deserialize(value.into_deserializer()).map(|field| field.0).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn numbers_are_taken_from_texts_too_because_the_environment_has_only_texts() {
+        assert_eq!(read::<i64>(9600_i64), Ok(9600));
+        assert_eq!(read::<i64>("9600"), Ok(9600));
+        assert_eq!(read::<f64>(2_i64), Ok(2.0));
+        assert_eq!(read::<bool>("true"), Ok(true));
+    }
+
+    #[test]
+    fn nothing_is_bent_into_another_type() {
+        assert!(read::<i64>(5.9).is_err());
+        assert!(read::<i64>(true).is_err());
+        assert!(read::<bool>(1_i64).is_err());
+        assert!(read::<String>(5_i64).is_err());
+        assert!(read::<f64>(f64::NAN).is_err());
+        assert_eq!(
+            read::<Duration>(5_i64).unwrap_err(),
+            "invalid type: integer `5`, expected a duration with a unit, such as \"500 ms\" or \"15 s\""
+        );
+    }
+
+    #[test]
+    fn durations_and_sizes_need_their_units() {
+        assert_eq!(read::<Duration>("500 ms"), Ok(Duration::from_millis(500)));
+        assert!(read::<Duration>("500").is_err());
+        assert_eq!(read::<Size>("64 MiB"), Ok(Size(64 << 20)));
+        assert_eq!(read::<Size>("200 kB"), Ok(Size(200_000)));
+        assert!(read::<Size>("200").is_err());
+    }
+}

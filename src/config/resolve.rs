@@ -1,0 +1,229 @@
+//! Turns what is written into what is meant, and finds everything that cannot be meant.
+
+mod bus;
+mod instrument;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::field::{Field, Size};
+use super::raw::{self, Raw};
+use super::secret::{cloud_credentials_path, read_cloud_credentials};
+use super::{Cloud, Commands, Config, OutboxSettings, Problems};
+use crate::logic::reporter::Limits;
+use crate::model::{DeviceId, Name};
+
+/// The name by which sensors and actuators call the gateway device.
+const GATEWAY: &str = "gateway";
+
+/// The most states in one call: Losant names no limit, so far above this would be a guess (schema `deviceStates`).
+const BATCH_STATES_RANGE: RangeInclusive<i64> = 1..=500;
+
+/// Losant documents 256 KiB for an MQTT message and nothing for REST, so a body stays below that.
+const BATCH_BYTES_RANGE: RangeInclusive<u64> = 1_000..=256_000;
+
+/// The intervals that the cloud is known to serve.
+const KEEP_ALIVE_RANGE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
+
+/// Collects problems while values are taken out of the raw configuration.
+struct Check<'a> {
+    problems: &'a mut Problems,
+    directory: &'a Path,
+}
+
+impl Check<'_> {
+    fn required<T>(&mut self, key: &str, value: Option<Field<T>>, fix: &str) -> Option<T> {
+        if value.is_none() {
+            self.problems.add(key, "is missing", fix);
+        }
+        value.map(|field| field.0)
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, key: &str, text: &str) -> Option<T> {
+        text.parse().map_err(|error| self.problems.add(key, error, "")).ok()
+    }
+
+    /// A value within its range; one outside is told and replaced by the nearest inside, so that checking can go on.
+    fn within<T>(&mut self, key: &str, value: T, range: &RangeInclusive<T>, show: fn(&T) -> String) -> T
+    where
+        T: PartialOrd + Clone,
+    {
+        if range.contains(&value) {
+            return value;
+        }
+        let (start, end) = (show(range.start()), show(range.end()));
+        self.problems.add(key, format!("is {}", show(&value)), format!("give a value from {start} to {end}"));
+        if value < *range.start() { range.start().clone() } else { range.end().clone() }
+    }
+
+    fn integer(&mut self, key: &str, field: Option<Field<i64>>, default: i64, range: &RangeInclusive<i64>) -> i64 {
+        self.within(key, field.map_or(default, |field| field.0), range, i64::to_string)
+    }
+
+    fn duration(&mut self, key: &str, field: Option<Field<Duration>>, range: &RangeInclusive<Duration>) -> Duration {
+        let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
+        self.within(key, field.map_or(*range.start(), |field| field.0), range, show)
+    }
+
+    fn bytes(&mut self, key: &str, field: Option<Field<Size>>, default: u64, range: &RangeInclusive<u64>) -> u64 {
+        let show = |bytes: &u64| bytesize::ByteSize(*bytes).to_string();
+        self.within(key, field.map_or(default, |field| field.0.0), range, show)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.join(path)
+    }
+}
+
+/// Seconds as a duration range.
+fn seconds(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
+    Duration::from_secs(*range.start())..=Duration::from_secs(*range.end())
+}
+
+/// Checks everything. `None` only if there is at least one problem.
+pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<Config> {
+    let directory = std::path::absolute(file).ok()?.parent()?.to_owned();
+    let mut check = Check { problems, directory: &directory };
+    let cloud = cloud(raw.losant, &mut check);
+    let devices = devices(cloud.as_ref().map(|cloud| cloud.device), raw.device, &mut check);
+    let mut buses = bus::buses(raw.bus, cloud.as_ref().map(|cloud| cloud.device), &mut check);
+    for (name, sensor) in raw.sensor {
+        instrument::sensor(&name, sensor, &mut buses, &devices, &mut check);
+    }
+    let mut taken = BTreeSet::new();
+    let actuators = raw.actuator.into_iter().filter_map(|(name, actuator)| {
+        let actuator = instrument::actuator(&name, actuator, &buses, &devices, &mut check)?;
+        if !taken.insert((actuator.device, actuator.command.clone())) {
+            let fix = "give each command of a device one actuator";
+            check.problems.add(format!("actuator.{name}.command"), "another actuator takes this command", fix);
+        }
+        Some(actuator)
+    });
+    let actuators = actuators.collect();
+    idle_buses(&buses, &actuators, &mut check);
+    let reporter = raw.reporter;
+    let batch_bytes_max = check.bytes("reporter.batch_size_max", reporter.batch_size_max, 200_000, &BATCH_BYTES_RANGE);
+    Some(Config {
+        outbox: outbox(raw.outbox, &mut check)?,
+        batch_bytes_max: usize::try_from(batch_bytes_max).unwrap_or(usize::MAX),
+        reporter: Limits {
+            batch_states_max: usize::try_from(check.integer(
+                "reporter.batch_states_max",
+                reporter.batch_states_max,
+                100,
+                &BATCH_STATES_RANGE,
+            ))
+            .unwrap_or(1),
+            batch_age: check.duration("reporter.batch_age", reporter.batch_age, &seconds(0..=3_600)),
+            retry_min: check.duration("reporter.retry_min", reporter.retry_min, &(MILLISECOND..=seconds(1..=60).into_inner().1)),
+            retry_max: check.duration("reporter.retry_max", reporter.retry_max, &seconds(1..=3_600)),
+        },
+        commands: Commands {
+            age_max: check.duration("commands.age_max", raw.commands.age_max, &seconds(1..=86_400)),
+            timeout: check.duration("commands.timeout", raw.commands.timeout, &seconds(1..=300)),
+        },
+        stop_timeout: check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600)),
+        log_level: log_level(raw.log, &mut check),
+        status_socket: check.path(&raw.status.socket?.0),
+        devices,
+        buses,
+        actuators,
+        cloud: cloud?,
+    })
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+fn cloud(raw: raw::Losant, check: &mut Check<'_>) -> Option<Cloud> {
+    let fix = "copy the gateway's Device ID from Losant: device_id = \"575ecf887ae143cd83dc4aa2\"";
+    let device = check.required("losant.device_id", raw.device_id, fix);
+    let device = device.and_then(|text| check.parsed("losant.device_id", &text));
+    let application = raw.application_id.and_then(|text| check.parsed("losant.application_id", &text.0));
+    let url = check.required("losant.url", raw.url, "")?;
+    let is_url = reqwest::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if !is_url {
+        check.problems.add("losant.url", format!("\"{url}\" is no web address"), "write url = \"https://api.losant.com\"");
+    }
+    let configured = raw.credentials_file.map(|path| check.path(&path.0));
+    let path = cloud_credentials_path(configured, check.directory);
+    let credentials = read_cloud_credentials(&path, check.problems);
+    let keep_alive_interval =
+        check.duration("losant.keep_alive_interval", raw.keep_alive_interval, &KEEP_ALIVE_RANGE);
+    let connect_timeout = check.duration("losant.connect_timeout", raw.connect_timeout, &seconds(1..=120));
+    let request_timeout = check.duration("losant.request_timeout", raw.request_timeout, &seconds(1..=300));
+    Some(Cloud {
+        url: url.trim_end_matches('/').to_owned(),
+        device: device?,
+        application,
+        credentials: credentials?,
+        keep_alive_interval,
+        connect_timeout,
+        request_timeout,
+    })
+}
+
+fn devices(
+    gateway: Option<DeviceId>,
+    raw: BTreeMap<String, raw::Device>,
+    check: &mut Check<'_>,
+) -> BTreeMap<Name, DeviceId> {
+    let mut devices = BTreeMap::new();
+    if let (Some(gateway), Ok(name)) = (gateway, GATEWAY.parse::<Name>()) {
+        devices.insert(name, gateway);
+    }
+    for (name, device) in raw {
+        let key = format!("device.{name}");
+        if name == GATEWAY {
+            check.problems.add(key, "the gateway is set by losant.device_id", "remove this table, or name it otherwise");
+            continue;
+        }
+        let name: Option<Name> = check.parsed(&key, &name);
+        let key = format!("{key}.id");
+        let id = check.required(&key, device.id, "copy the peripheral's Device ID from Losant");
+        let id: Option<DeviceId> = id.and_then(|text| check.parsed(&key, &text));
+        let (Some(name), Some(id)) = (name, id) else { continue };
+        if let Some((other, _)) = devices.iter().find(|(_, other)| **other == id) {
+            check.problems.add(key, format!("is also the id of {other}"), "give each device one name");
+        }
+        devices.insert(name, id);
+    }
+    devices
+}
+
+fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
+    let path = check.path(&raw.path?.0);
+    let commit_range = Duration::from_millis(10)..=Duration::from_secs(60);
+    Some(OutboxSettings {
+        path,
+        bytes_max: check.bytes("outbox.size_max", raw.size_max, 0, &(1 << 20..=1 << 40)),
+        commit_interval: check.duration("outbox.commit_interval", raw.commit_interval, &commit_range),
+        cache_bytes: check.bytes("outbox.cache_size", raw.cache_size, 0, &(1 << 20..=1 << 30)),
+    })
+}
+
+fn log_level(raw: raw::Log, check: &mut Check<'_>) -> String {
+    let level = raw.level.map_or_else(|| "info".to_owned(), |level| level.0);
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&level) {
+        let fix = "use error, warn, info, debug or trace, or directives such as \"info,tidegate::bus=debug\"";
+        check.problems.add("log.level", error, fix);
+    }
+    level
+}
+
+/// A bus that nothing uses is more often a slip than a wish.
+fn idle_buses(
+    buses: &BTreeMap<Name, super::Bus>,
+    actuators: &Vec<crate::logic::actuator::Actuator>,
+    check: &mut Check<'_>,
+) {
+    for (name, bus) in buses {
+        if bus.sensors.is_empty() && !actuators.iter().any(|actuator| actuator.bus == *name) {
+            let fix = format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
+            check.problems.add(format!("bus.….{name}"), "nothing uses this bus", fix);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Secrets: read from files of their own, never shown.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Problems;
+
+/// The largest credentials file that is read, in bytes; real ones have a few hundred.
+const FILE_BYTES_MAX: u64 = 16 * 1024;
+
+/// A text that no log line, error or debug output shows.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+/// How the daemon proves to Losant which device it is.
+#[derive(Debug, Clone)]
+pub enum CloudCredentials {
+    /// An access key: exchanged for a token at `POST /auth/device`, as often as needed.
+    AccessKey {
+        /// The key, which is no secret by itself.
+        key: String,
+        /// Its secret.
+        secret: Secret,
+    },
+    /// A token made elsewhere, which cannot be renewed.
+    Token(Secret),
+}
+
+/// A broker's user and password.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserPassword {
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CloudFile {
+    key: Option<String>,
+    secret: Option<Secret>,
+    token: Option<Secret>,
+}
+
+/// Where the cloud's credentials are: what the configuration says, else the systemd credential `losant`, else
+/// `credentials.toml` in the configuration's directory.
+pub(super) fn cloud_credentials_path(configured: Option<PathBuf>, directory: &Path) -> PathBuf {
+    let from_systemd = || Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join("losant"));
+    configured
+        .or_else(|| from_systemd().filter(|path| path.exists()))
+        .unwrap_or_else(|| directory.join("credentials.toml"))
+}
+
+pub(super) fn read_cloud_credentials(path: &Path, problems: &mut Problems) -> Option<CloudCredentials> {
+    let file: CloudFile = read(path, "key = \"…\" and secret = \"…\", or token = \"…\"", problems)?;
+    match file {
+        CloudFile { key: Some(key), secret: Some(secret), token: None } => {
+            Some(CloudCredentials::AccessKey { key, secret })
+        }
+        CloudFile { key: None, secret: None, token: Some(token) } => Some(CloudCredentials::Token(token)),
+        CloudFile { .. } => {
+            let fix = "give either key = \"…\" and secret = \"…\" (an access key), or token = \"…\"";
+            problems.add(path.display().to_string(), "holds neither an access key nor a token alone", fix);
+            None
+        }
+    }
+}
+
+pub(super) fn read_user_password(path: &Path, problems: &mut Problems) -> Option<UserPassword> {
+    read(path, "user = \"…\" and password = \"…\"", problems)
+}
+
+/// Reads a TOML file of secrets. Its errors never quote the file.
+fn read<T: serde::de::DeserializeOwned>(path: &Path, content: &str, problems: &mut Problems) -> Option<T> {
+    let at = path.display().to_string();
+    let text = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
+            problems.add(at, format!("is larger than {FILE_BYTES_MAX} bytes"), format!("write only {content} into it"));
+            return None;
+        }
+        Ok(metadata) if is_open_to_others(&metadata) => {
+            let fix = format!("chmod 600 {}", path.display());
+            problems.add(at, "every user of this machine can read this secret", fix);
+            return None;
+        }
+        Ok(_) => std::fs::read_to_string(path),
+        Err(error) => Err(error),
+    };
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => {
+            problems.add(at, format!("cannot read the credentials: {error}"), format!("create it with {content}"));
+            return None;
+        }
+    };
+    let parsed = config::Config::builder()
+        .add_source(config::File::from_str(&text, config::FileFormat::Toml))
+        .build()
+        .and_then(config::Config::try_deserialize);
+    match parsed {
+        Ok(secrets) => Some(secrets),
+        Err(_) => {
+            problems.add(at, "is not the TOML that is wanted here", format!("write {content} and nothing else into it"));
+            None
+        }
+    }
+}
+
+fn is_open_to_others(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o007 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn read_text(text: &str, mode: u32) -> (Option<CloudCredentials>, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credentials.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut problems = Problems::default();
+        let credentials = read_cloud_credentials(&path, &mut problems);
+        (credentials, problems.to_string())
+    }
+
+    #[test]
+    fn an_access_key_or_a_token_is_taken() {
+        let (credentials, _) = read_text("key = \"k\"\nsecret = \"s\"", 0o600);
+        assert!(matches!(credentials, Some(CloudCredentials::AccessKey { key, .. }) if key == "k"));
+        let (credentials, _) = read_text("token = \"t\"", 0o640);
+        assert!(matches!(credentials, Some(CloudCredentials::Token(token)) if token.expose() == "t"));
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let (credentials, problems) = read_text("token = \"t\"", 0o644);
+        assert!(credentials.is_none());
+        assert!(problems.contains("chmod 600"), "{problems}");
+    }
+
+    #[test]
+    fn no_error_and_no_debug_output_shows_a_secret() {
+        for text in ["key = \"hunter2\"", "secret = hunter2", "token = \"hunter2\"\nfoo = 1", "token = [\"hunter2\"]"] {
+            let (credentials, problems) = read_text(text, 0o600);
+            assert!(credentials.is_none() && !problems.is_empty() && !problems.contains("hunter2"), "{problems}");
+        }
+        assert_eq!(format!("{:?}", Secret::from("hunter2".to_owned())), "***");
+    }
+}

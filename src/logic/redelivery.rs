@@ -1,0 +1,106 @@
+//! Knows an MQTT message that a broker delivers again, whether or not it says so.
+//!
+//! A broker that resumes a session first delivers again what was not acknowledged, in the old order. Of these the first ones
+//! may be in the outbox already, when the acknowledgement was lost. So after a resumption, messages that repeat both
+//! packet id and content of one that was stored are repeats, up to the first that does not: from there on all is new.
+
+use std::collections::VecDeque;
+
+use crate::model::Origin;
+
+/// How many stored messages are remembered for each session: more than the usual brokers leave unacknowledged
+/// (mosquitto 20, rumqttd 100).
+pub const ORIGINS_MAX: usize = 128;
+
+/// What is known of one broker session.
+#[derive(Debug, Default)]
+pub struct Redelivery {
+    stored: VecDeque<Origin>,
+    is_resuming: bool,
+}
+
+impl Redelivery {
+    /// A session of which `stored` is known from before a restart, oldest first.
+    pub fn new(stored: Vec<Origin>) -> Self {
+        Self { stored: stored.into(), is_resuming: false }
+    }
+
+    /// A connection was made; `resumed` says whether the broker kept the session.
+    pub fn connected(&mut self, resumed: bool) {
+        self.is_resuming = resumed;
+        if !resumed {
+            self.stored.clear();
+        }
+    }
+
+    /// Takes a message in. `true` if it is a repeat that must not be stored again.
+    pub fn is_repeat(&mut self, origin: Origin) -> bool {
+        if self.is_resuming && self.stored.contains(&origin) {
+            return true;
+        }
+        self.is_resuming = false;
+        if self.stored.len() >= ORIGINS_MAX {
+            self.stored.pop_front();
+        }
+        self.stored.push_back(origin);
+        false
+    }
+
+    /// What must be remembered over a restart, oldest first.
+    pub fn stored(&self) -> Vec<Origin> {
+        self.stored.iter().copied().collect()
+    }
+
+    /// Forgets everything: all is acknowledged.
+    pub fn clear(&mut self) {
+        self.stored.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(packet_id: u16, digest: u32) -> Origin {
+        Origin { packet_id, digest }
+    }
+
+    #[test]
+    fn what_was_stored_before_the_connection_was_lost_is_known_again() {
+        let mut session = Redelivery::default();
+        session.connected(false);
+        assert!((1..=3).all(|id| !session.is_repeat(origin(id, 7))));
+        let mut session = Redelivery::new(session.stored());
+        session.connected(true);
+        assert!(session.is_repeat(origin(2, 7)));
+        assert!(session.is_repeat(origin(3, 7)));
+        assert!(!session.is_repeat(origin(4, 7)));
+    }
+
+    #[test]
+    fn after_the_first_new_message_nothing_is_taken_for_a_repeat() {
+        let mut session = Redelivery::new(vec![origin(1, 7), origin(2, 7)]);
+        session.connected(true);
+        assert!(!session.is_repeat(origin(1, 8)), "another message that reuses the packet id");
+        assert!(!session.is_repeat(origin(2, 7)), "a broker delivers the old ones first");
+    }
+
+    #[test]
+    fn within_a_connection_and_in_a_new_session_nothing_is_a_repeat() {
+        let mut session = Redelivery::default();
+        session.connected(false);
+        assert!(!session.is_repeat(origin(1, 7)));
+        assert!(!session.is_repeat(origin(1, 7)));
+        session.connected(false);
+        assert!(!session.is_repeat(origin(1, 7)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut session = Redelivery::default();
+        for id in 0..1_000 {
+            session.is_repeat(origin(id, 7));
+        }
+        assert_eq!(session.stored().len(), ORIGINS_MAX);
+    }
+}

@@ -1,0 +1,107 @@
+//! What can go wrong between us and Losant, with the action that it happened to.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use crate::logic::verdict::Outcome;
+
+/// The client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up TLS: {0}; is the package ca-certificates installed?")]
+pub struct SetupError(#[from] pub(super) reqwest::Error);
+
+/// A call that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No answer came: no connection, a time-out, a reset, a certificate that does not fit.
+    #[error("{action}: no answer: {cause}")]
+    NoAnswer {
+        /// Which action.
+        action: &'static str,
+        /// The whole chain of causes on one line.
+        cause: String,
+    },
+    /// Losant, or something before it, refused.
+    #[error("{action}: {status} {message}")]
+    Refused {
+        /// Which action.
+        action: &'static str,
+        /// The status code.
+        status: u16,
+        /// The server's words, 200 characters at most.
+        message: String,
+        /// From the header `Retry-After`, when it is in seconds.
+        retry_after: Option<Duration>,
+    },
+    /// An answer that Losant would not give: a captive portal or a proxy.
+    #[error("{action}: the answer ({status}) is not Losant's: {message}; is there a login page or proxy in between?")]
+    NotLosant {
+        /// Which action.
+        action: &'static str,
+        /// The status code.
+        status: u16,
+        /// What was expected or the first words of what came.
+        message: String,
+    },
+    /// The credentials were refused a short time ago and are not tried again yet.
+    #[error("authentication: {message}; not tried again for {} s", wait.as_secs())]
+    Unauthenticated {
+        /// Why they were refused.
+        message: String,
+        /// How long until the next try.
+        wait: Duration,
+    },
+    /// The access key belongs to another application.
+    #[error("the access key belongs to application {actual}, but losant.application_id says {expected}")]
+    OtherApplication {
+        /// What the configuration says.
+        expected: String,
+        /// What Losant says.
+        actual: String,
+    },
+}
+
+impl Error {
+    pub(super) fn no_answer(action: &'static str, error: &reqwest::Error) -> Self {
+        Self::NoAnswer { action, cause: chain(error) }
+    }
+
+    /// The status code, if there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } | Self::NotLosant { status, .. } => Some(*status),
+            Self::NoAnswer { .. } | Self::Unauthenticated { .. } | Self::OtherApplication { .. } => None,
+        }
+    }
+
+    /// The outcome of a call in the terms of [`crate::logic::verdict`].
+    pub fn outcome(&self) -> Outcome {
+        let answer = |status, retry_after| Outcome::Answer {
+            status,
+            success: false,
+            message: self.to_string(),
+            retry_after,
+        };
+        match self {
+            Self::NoAnswer { .. } => Outcome::NoAnswer { message: self.to_string() },
+            Self::Refused { status, retry_after, .. } => answer(*status, *retry_after),
+            Self::NotLosant { status, .. } => answer(*status, None),
+            Self::Unauthenticated { .. } | Self::OtherApplication { .. } => answer(401, None),
+        }
+    }
+}
+
+/// An error and all its causes on one line; reqwest's own text stops before the cause that matters.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}

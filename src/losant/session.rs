@@ -1,0 +1,234 @@
+//! The HTTP client and its session: who we are, a token, and its renewal.
+//!
+//! A token is asked for once and kept until the cloud no longer takes it. Credentials that the cloud refuses are not tried
+//! again at once: a fleet with one wrong secret must not become a storm.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Method, Response};
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::info;
+
+use super::error::{Error, SetupError};
+use super::wire::{AuthedDevice, ErrorBody};
+use crate::config::{Cloud, CloudCredentials, Secret};
+use crate::logic::backoff::Backoff;
+use crate::model::{ApplicationId, DeviceId};
+
+/// The largest answer that is read, in bytes: a page of 1,000 commands of a usual size.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// The most that is kept of a server's words.
+const MESSAGE_CHARS_MAX: usize = 200;
+
+/// Between tries with credentials that were refused.
+const REFUSED_WAIT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+
+/// A client of the Device API for one gateway. Share it behind an `Arc`.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    cloud: Cloud,
+    session: Mutex<Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    granted: Option<Granted>,
+    refused: Option<(String, Instant)>,
+    backoff: Backoff,
+    rng: StdRng,
+}
+
+/// What an authentication gave.
+#[derive(Debug, Clone)]
+pub(super) struct Granted {
+    token: Secret,
+    application: ApplicationId,
+}
+
+/// One request, without the session's part.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) action: &'static str,
+    pub(super) method: Method,
+    pub(super) device: DeviceId,
+    /// Below the device's path: empty, or with a leading slash.
+    pub(super) path: &'static str,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) body: Option<Bytes>,
+}
+
+impl Client {
+    /// A client that has not spoken to the cloud yet.
+    ///
+    /// # Errors
+    /// When the operating system has no certificates to trust.
+    pub fn new(cloud: Cloud) -> Result<Self, SetupError> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(cloud.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_keepalive(Duration::from_secs(60))
+            .build()?;
+        let granted = match (&cloud.credentials, cloud.application) {
+            (CloudCredentials::Token(token), Some(application)) => Some(Granted { token: token.clone(), application }),
+            (CloudCredentials::Token(_) | CloudCredentials::AccessKey { .. }, _) => None,
+        };
+        let backoff = Backoff::new(REFUSED_WAIT.0, REFUSED_WAIT.1);
+        let rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let session = Mutex::new(Session { granted, refused: None, backoff, rng });
+        Ok(Self { http, cloud, session })
+    }
+
+    /// The gateway device that this client is.
+    pub fn gateway(&self) -> DeviceId {
+        self.cloud.device
+    }
+
+    /// Between two signs of life on a command stream.
+    pub(super) fn keep_alive_interval(&self) -> Duration {
+        self.cloud.keep_alive_interval
+    }
+
+    /// Makes a call and reads its answer, which is JSON. A token that is no longer good is renewed once.
+    pub(super) async fn call(&self, call: &Call) -> Result<serde_json::Value, Error> {
+        let response = self.open(call, "application/json").await?;
+        let status = response.status().as_u16();
+        let read = tokio::time::timeout(self.cloud.request_timeout, read_body(response, call.action));
+        let body = read.await.map_err(|_| timed_out(call.action))??;
+        serde_json::from_slice(&body).map_err(|_| Error::NotLosant {
+            action: call.action,
+            status,
+            message: shorten(&String::from_utf8_lossy(&body)),
+        })
+    }
+
+    /// Makes a call up to the head of its successful answer.
+    pub(super) async fn open(&self, call: &Call, accept: &'static str) -> Result<Response, Error> {
+        let granted = self.granted(None).await?;
+        let response = self.send(call, accept, &granted).await?;
+        if response.status().as_u16() != 401 {
+            return checked(response, call.action).await;
+        }
+        let renewed = self.granted(Some(&granted)).await?;
+        checked(self.send(call, accept, &renewed).await?, call.action).await
+    }
+
+    async fn send(&self, call: &Call, accept: &'static str, granted: &Granted) -> Result<Response, Error> {
+        let Cloud { url, .. } = &self.cloud;
+        let Call { device, path, .. } = call;
+        let url = format!("{url}/applications/{}/devices/{device}{path}", granted.application);
+        let mut request = self.http.request(call.method.clone(), url).header(ACCEPT, accept);
+        request = request.bearer_auth(granted.token.expose()).query(&call.query);
+        if let Some(body) = &call.body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        }
+        let sent = tokio::time::timeout(self.cloud.request_timeout, request.send()).await;
+        sent.map_err(|_| timed_out(call.action))?.map_err(|error| Error::no_answer(call.action, &error))
+    }
+
+    /// The session's grant. `spent` is one that the cloud no longer takes.
+    async fn granted(&self, spent: Option<&Granted>) -> Result<Granted, Error> {
+        let mut session = self.session.lock().await;
+        let is_spent = |granted: &Granted| spent.is_some_and(|spent| spent.token == granted.token);
+        if let Some(granted) = session.granted.as_ref().filter(|granted| !is_spent(granted)) {
+            return Ok(granted.clone());
+        }
+        let CloudCredentials::AccessKey { key, secret } = &self.cloud.credentials else {
+            let message = "the token is not taken, and a token cannot be renewed; put a new one into its file";
+            return Err(refused_by_401(message));
+        };
+        if let Some((message, until)) = session.refused.clone().filter(|(_, until)| *until > Instant::now()) {
+            return Err(Error::Unauthenticated { message, wait: until.saturating_duration_since(Instant::now()) });
+        }
+        match self.authenticate(key, secret).await {
+            Ok(granted) => {
+                session.granted = Some(granted.clone());
+                session.refused = None;
+                session.backoff.reset();
+                Ok(granted)
+            }
+            Err(error) => {
+                session.granted = None;
+                if matches!(error.status(), Some(400..=407)) {
+                    let Session { backoff, rng, .. } = &mut *session;
+                    let wait = backoff.next_delay(rng);
+                    session.refused = Some((error.to_string(), Instant::now() + wait));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// `POST /auth/device` (rest-api/auth).
+    async fn authenticate(&self, key: &str, secret: &Secret) -> Result<Granted, Error> {
+        const ACTION: &str = "authenticateDevice";
+        let body = json!({ "deviceId": self.cloud.device.to_string(), "key": key, "secret": secret.expose() });
+        let url = format!("{}/auth/device", self.cloud.url);
+        let request = self.http.post(url).header(ACCEPT, "application/json").json(&body);
+        let request = request.timeout(self.cloud.request_timeout);
+        let response = request.send().await.map_err(|error| Error::no_answer(ACTION, &error))?;
+        let status = response.status().as_u16();
+        let body = read_body(checked(response, ACTION).await?, ACTION).await?;
+        let not_losant = |what: &str| Error::NotLosant { action: ACTION, status, message: what.to_owned() };
+        let authed: AuthedDevice =
+            serde_json::from_slice(&body).map_err(|_| not_losant("no token in the answer"))?;
+        let application: ApplicationId =
+            authed.application_id.parse().map_err(|_| not_losant("no application id in the answer"))?;
+        if let Some(expected) = self.cloud.application.filter(|expected| *expected != application) {
+            return Err(Error::OtherApplication { expected: expected.to_string(), actual: application.to_string() });
+        }
+        info!(application_id = %application, device_class = authed.device_class, "authenticated");
+        Ok(Granted { token: Secret::from(authed.token), application })
+    }
+}
+
+fn refused_by_401(message: &str) -> Error {
+    Error::Refused { action: "authentication", status: 401, message: message.to_owned(), retry_after: None }
+}
+
+fn timed_out(action: &'static str) -> Error {
+    Error::NoAnswer { action, cause: "timed out".to_owned() }
+}
+
+/// Lets a 2xx through and turns all else into an error with the server's words.
+async fn checked(response: Response, action: &'static str) -> Result<Response, Error> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let body = read_body(response, action).await.unwrap_or_default();
+    let words: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
+    let message = match (words.kind.as_str(), words.message.as_str()) {
+        ("", "") => shorten(&String::from_utf8_lossy(&body)),
+        (kind, message) => shorten(&format!("{kind}: {message}")),
+    };
+    let retry_after = retry_after.map(Duration::from_secs);
+    Err(Error::Refused { action, status: status.as_u16(), message, retry_after })
+}
+
+async fn read_body(mut response: Response, action: &'static str) -> Result<Bytes, Error> {
+    let mut body = BytesMut::new();
+    let status = response.status().as_u16();
+    while let Some(chunk) = response.chunk().await.map_err(|error| Error::no_answer(action, &error))? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            let message = format!("more than {ANSWER_BYTES_MAX} bytes");
+            return Err(Error::NotLosant { action, status, message });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// The first words of a text, on one line, without control characters.
+fn shorten(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect()
+}

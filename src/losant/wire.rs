@@ -1,0 +1,85 @@
+//! JSON as Losant writes it, taken apart with care: unknown keys are ignored, no key is trusted to be there.
+
+use serde::Deserialize;
+
+use crate::model::{Command, DeviceId, Timestamp};
+
+/// Above this a number is milliseconds since the epoch, below it seconds: 1 January 2001 in milliseconds.
+const MILLIS_MIN: f64 = 978_307_200_000.0;
+
+/// The answer of `POST /auth/device` (schema `authedDevice`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuthedDevice {
+    pub(super) application_id: String,
+    pub(super) token: String,
+    #[serde(default)]
+    pub(super) device_class: String,
+}
+
+/// An error body (schema `error`); neither field is promised.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct ErrorBody {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) message: String,
+}
+
+/// Reads a command (schema `deviceCommand`). `None` if it has no name.
+pub(super) fn command(device: DeviceId, json: &serde_json::Value) -> Option<Command> {
+    Some(Command {
+        device,
+        name: json.get("name")?.as_str()?.to_owned(),
+        time: json.get("time").and_then(time),
+        payload: json.get("payload").cloned().unwrap_or_default(),
+    })
+}
+
+/// A time in any of its three forms: a text, a number, or `{"$date": text}` (devices/state, "time").
+fn time(json: &serde_json::Value) -> Option<Timestamp> {
+    match json {
+        serde_json::Value::String(text) => Timestamp::parse(text),
+        serde_json::Value::Number(number) => {
+            let number = number.as_f64()?;
+            let millis = if number.abs() < MILLIS_MIN { number * 1_000.0 } else { number };
+            #[expect(clippy::cast_possible_truncation, reason = "a float as large as that saturates")]
+            let millis = millis as i64;
+            Some(Timestamp::from_millis(millis))
+        }
+        serde_json::Value::Object(object) => Timestamp::parse(object.get("$date")?.as_str()?),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Array(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_command_is_read_in_every_form_of_its_time() {
+        let device = DeviceId::from([1; 12]);
+        let expected = Some(Timestamp::from_millis(1_777_629_600_000));
+        for time in [
+            json!("2026-05-01T10:00:00.000Z"),
+            json!("2026-05-01T12:00:00+02:00"),
+            json!({"$date": "2026-05-01T10:00:00.000Z"}),
+            json!(1_777_629_600_000_i64),
+            json!(1_777_629_600),
+        ] {
+            let command = command(device, &json!({"name": "open", "time": time, "_type": "x"})).unwrap();
+            assert_eq!(command.time, expected, "{time}");
+            assert_eq!(command.payload, json!(null));
+        }
+    }
+
+    #[test]
+    fn a_command_without_a_name_is_none_and_a_strange_time_is_no_time() {
+        let device = DeviceId::from([1; 12]);
+        assert!(command(device, &json!({"payload": 1})).is_none());
+        assert!(command(device, &json!([1])).is_none());
+        assert_eq!(command(device, &json!({"name": "a", "time": "soon"})).unwrap().time, None);
+    }
+}

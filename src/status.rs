@@ -1,0 +1,157 @@
+//! How the daemon is: what the tasks tell, and a Unix socket that answers with it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::model::{Ledger, Name};
+use crate::outbox::Outbox;
+
+/// How long a reader of the socket may take.
+const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The link to the cloud.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CloudStatus {
+    /// Whether the last call reached the cloud; null before the first.
+    pub online: Option<bool>,
+    /// `sendState` calls that the cloud confirmed.
+    pub batches: u64,
+    /// States in them.
+    pub states_stored: u64,
+    /// Readings in these.
+    pub readings_stored: u64,
+}
+
+/// Commands since the start.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CommandStatus {
+    /// All that came.
+    pub received: u64,
+    /// Written to an actuator.
+    pub executed: u64,
+    /// Meant for an actuator that did not take the write.
+    pub failed: u64,
+    /// Not run, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+}
+
+/// What the tasks tell of themselves. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<Notes>>);
+
+/// The board's content.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Notes {
+    /// The link to the cloud.
+    pub cloud: CloudStatus,
+    /// Commands.
+    pub commands: CommandStatus,
+    /// Open command streams, by device.
+    pub streams: BTreeMap<Name, bool>,
+}
+
+impl Board {
+    /// Looks at the board, or changes it.
+    pub fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What waits in the outbox.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct OutboxStatus {
+    /// States.
+    pub states: u64,
+    /// Readings in them.
+    pub readings: u64,
+    /// Bytes of their JSON.
+    pub bytes: u64,
+}
+
+impl OutboxStatus {
+    /// Of this outbox now.
+    pub fn of(outbox: &Outbox) -> Self {
+        let backlog = outbox.backlog();
+        Self { states: backlog.states, readings: backlog.readings, bytes: backlog.bytes }
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    version: &'static str,
+    outbox: OutboxStatus,
+    ledger: Ledger,
+    #[serde(flatten)]
+    notes: Notes,
+}
+
+/// The task that answers on the socket with one JSON document a connection.
+#[derive(Debug)]
+pub struct StatusTask {
+    listener: UnixListener,
+    path: PathBuf,
+    board: Board,
+    outbox: Arc<Outbox>,
+}
+
+impl StatusTask {
+    /// Opens the socket, readable by user and group only. One that a crash left behind is replaced.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written.
+    pub fn open(path: &Path, board: Board, outbox: Arc<Outbox>) -> std::io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        Ok(Self { listener, path: path.to_owned(), board, outbox })
+    }
+
+    /// Answers until it is stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
+            let answered = match accepted {
+                Ok((mut stream, _)) => {
+                    let document = self.document();
+                    let answer = async {
+                        stream.write_all(&document).await?;
+                        stream.shutdown().await
+                    };
+                    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(Ok(()))
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = answered {
+                warn!(%error, "a status request could not be answered");
+            }
+        }
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            warn!(%error, path = %self.path.display(), "cannot remove the status socket");
+        }
+    }
+
+    fn document(&self) -> Vec<u8> {
+        let document = Document {
+            version: env!("CARGO_PKG_VERSION"),
+            outbox: OutboxStatus::of(&self.outbox),
+            ledger: self.outbox.ledger(),
+            notes: self.board.notes().clone(),
+        };
+        let mut json = serde_json::to_vec(&document).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+}

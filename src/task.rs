@@ -1,0 +1,7 @@
+//! The tasks between the edges: each waits in one place and decides through `logic`.
+
+pub mod collector;
+pub mod dispatcher;
+pub mod listener;
+pub mod presence;
+pub mod reporter;

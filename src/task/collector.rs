@@ -1,0 +1,185 @@
+//! Turns what the buses hear into states, and brings them to the disk in groups.
+//!
+//! It ends when all buses have let go of its queue, after a last commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use crate::bus::{Ack, Arrival, Tally};
+use crate::logic::mapping::{Mapped, Plan};
+use crate::logic::redelivery::Redelivery;
+use crate::logic::stamp::Stamps;
+use crate::model::{DeviceId, Ledger, Name, Reading, State};
+use crate::outbox::{Commit, Error, Outbox, Pending};
+
+/// A commit is made early when so many states wait for it.
+const GROUP_STATES_MAX: usize = 1_024;
+
+/// Between two tries when the disk does not take a commit. Meanwhile the buses' queue fills and its losses are counted.
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// The collector.
+pub struct Collector {
+    plans: BTreeMap<Name, Plan>,
+    outbox: Arc<Outbox>,
+    tally: Tally,
+    commit_interval: Duration,
+    committed: watch::Sender<u64>,
+    sessions: BTreeMap<Name, Redelivery>,
+    stamps: Stamps,
+    group: Group,
+}
+
+/// What waits for the next commit.
+#[derive(Default)]
+struct Group {
+    states: Vec<Pending>,
+    ledger: Ledger,
+    acks: Vec<Ack>,
+    since: Option<Instant>,
+}
+
+impl Collector {
+    /// A collector for these buses. Each commit raises the number in `committed`.
+    pub fn new(
+        plans: BTreeMap<Name, Plan>,
+        outbox: Arc<Outbox>,
+        tally: Tally,
+        commit_interval: Duration,
+        committed: watch::Sender<u64>,
+    ) -> Self {
+        let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
+        let sessions = plans.keys().map(known).collect();
+        let (stamps, group) = (Stamps::default(), Group::default());
+        Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, group }
+    }
+
+    /// Runs until the queue ends.
+    pub async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
+        loop {
+            let due = self.group.since.map(|since| since + self.commit_interval);
+            let arrival = tokio::select! {
+                arrival = arrivals.recv() => arrival,
+                () = sleep_until(due) => {
+                    self.commit().await;
+                    continue;
+                }
+            };
+            let Some(arrival) = arrival else { break };
+            self.apply(arrival);
+            if self.group.states.len() >= GROUP_STATES_MAX {
+                self.commit().await;
+            }
+        }
+        self.commit().await;
+        // All that the brokers sent is stored and acknowledged, so nothing needs to be known again.
+        self.sessions.values_mut().for_each(Redelivery::clear);
+        self.commit().await;
+        info!("collector done");
+    }
+
+    fn apply(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Session { bus, resumed } => self.sessions.entry(bus).or_default().connected(resumed),
+            Arrival::Empty(ack) => self.group.acknowledge_later(ack),
+            Arrival::Reading(reading, ack) => {
+                let session = self.sessions.entry(reading.bus.clone()).or_default();
+                if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
+                    self.group.ledger.entry(reading.bus).or_default().duplicates += 1;
+                } else {
+                    self.take(&reading);
+                }
+                ack.into_iter().for_each(|ack| self.group.acknowledge_later(ack));
+            }
+        }
+    }
+
+    fn take(&mut self, reading: &Reading) {
+        let Some(plan) = self.plans.get(&reading.bus) else { return };
+        let Mapped { states, rejected, details } = plan.map(reading);
+        for detail in details {
+            debug!(bus = %reading.bus, topic = reading.topic, detail, "rejected");
+        }
+        let account = self.group.ledger.entry(reading.bus.clone()).or_default();
+        for (reason, readings) in rejected {
+            account.reject(reason, readings);
+        }
+        for (device, state) in states {
+            self.put(reading, device, state);
+        }
+        self.group.since.get_or_insert_with(Instant::now);
+    }
+
+    fn put(&mut self, reading: &Reading, device: DeviceId, mut state: State) {
+        self.stamps.place(device, &mut state);
+        let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
+        let json = match serde_json::to_vec(&state) {
+            Ok(json) => Bytes::from(json),
+            // A state is texts and finite numbers; were it not so, it must at least not vanish.
+            Err(error) => return error!(%error, "a state cannot be written as JSON"),
+        };
+        let account = self.group.ledger.entry(reading.bus.clone()).or_default();
+        account.received += u64::from(readings);
+        account.outbox_in += u64::from(readings);
+        self.group.states.push(Pending { device, bus: reading.bus.clone(), readings, json });
+    }
+
+    /// Writes the group, for as long as it takes, and then acknowledges.
+    async fn commit(&mut self) {
+        let mut ledger = std::mem::take(&mut self.group.ledger);
+        for (bus, account) in self.tally.take() {
+            ledger.entry(bus).or_default().add(&account);
+        }
+        let origins = self.sessions.iter().map(|(bus, session)| (bus.clone(), session.stored())).collect();
+        let states = std::mem::take(&mut self.group.states);
+        let commit = Arc::new(Commit { states, ledger, origins });
+        let mut is_told = false;
+        while let Err(error) = self.append(Arc::clone(&commit)).await {
+            if !std::mem::replace(&mut is_told, true) {
+                error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
+            }
+            tokio::time::sleep(DISK_RETRY).await;
+        }
+        if is_told {
+            info!("the outbox takes readings again");
+        }
+        self.group.since = None;
+        self.group.acks.drain(..).for_each(Ack::send);
+        self.committed.send_modify(|commits| *commits += 1);
+    }
+
+    async fn append(&self, commit: Arc<Commit>) -> Result<(), Error> {
+        let outbox = Arc::clone(&self.outbox);
+        let appended = tokio::task::spawn_blocking(move || outbox.append(&commit)).await;
+        // A panic of the store is a fault of this task, and the supervisor's business.
+        let evicted = match appended {
+            Ok(result) => result?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        if evicted.states > 0 {
+            warn!(states = evicted.states, readings = evicted.readings, "the outbox is full; the oldest were dropped");
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn acknowledge_later(&mut self, ack: Ack) {
+        self.acks.push(ack);
+        self.since.get_or_insert_with(Instant::now);
+    }
+}
+
+/// Sleeps until then; for ever if there is nothing to wait for.
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

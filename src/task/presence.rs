@@ -1,0 +1,80 @@
+//! Tells Losant that the gateway is connected, and at a clean stop that it is not.
+//!
+//! The platform knows only what it is told here: a device that talks REST has no session that it could watch
+//! (devices/overview). A status never holds up a state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::clock::SharedClock;
+use crate::logic::backoff::Backoff;
+use crate::losant::{Client, ConnectionStatus};
+
+/// The first and the longest wait before the connection is told again.
+const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// How long a stop waits for the last word.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The presence task.
+pub struct PresenceTask {
+    /// To the cloud.
+    pub client: Arc<Client>,
+    /// Stamps the statuses.
+    pub clock: SharedClock,
+    /// Cancelled when the daemon begins to stop.
+    pub stop: CancellationToken,
+    /// Cancelled when the reporter is done, so that the last states come before the last word.
+    pub reported: CancellationToken,
+}
+
+impl PresenceTask {
+    /// Runs until the last word is said.
+    pub async fn run(self) {
+        let connected_at = self.clock.now();
+        let gateway = self.client.gateway();
+        if self.stop.run_until_cancelled(self.announce(ConnectionStatus::Connected { connected_at })).await.is_none() {
+            return;
+        }
+        info!(device_id = %gateway, "told Losant that the gateway is connected");
+        self.check_class().await;
+        self.stop.cancelled().await;
+        self.reported.cancelled().await;
+        let farewell = ConnectionStatus::disconnected(connected_at, self.clock.now(), "shutdown");
+        let told = tokio::time::timeout(FAREWELL_TIMEOUT, self.client.set_connection_status(gateway, &farewell));
+        match told.await {
+            Ok(Ok(())) => info!(device_id = %gateway, "told Losant that the gateway is disconnected"),
+            Ok(Err(error)) => warn!(%error, "could not tell Losant that the gateway is disconnected"),
+            Err(_) => warn!("could not tell Losant in time that the gateway is disconnected"),
+        }
+    }
+
+    async fn announce(&self, status: ConnectionStatus) {
+        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut backoff = Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1);
+        while let Err(error) = self.client.set_connection_status(self.client.gateway(), &status).await {
+            debug!(%error, "could not tell Losant that the gateway is connected; trying again");
+            tokio::time::sleep(backoff.next_delay(&mut rng)).await;
+        }
+    }
+
+    /// A device of another class may not report for peripherals (devices/gateways-peripherals).
+    async fn check_class(&self) {
+        let gateway = self.client.gateway();
+        let got = self.stop.run_until_cancelled(self.client.get(gateway)).await;
+        match got {
+            Some(Ok(device)) if matches!(device.device_class.as_str(), "gateway" | "edgeCompute" | "") => {}
+            Some(Ok(device)) => {
+                let class = device.device_class;
+                warn!(device_id = %gateway, class, "this device is no gateway: Losant takes nothing for peripherals");
+            }
+            Some(Err(error)) => debug!(%error, "could not read the gateway device"),
+            None => {}
+        }
+    }
+}

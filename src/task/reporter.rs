@@ -1,0 +1,200 @@
+//! Brings what waits in the outbox to the cloud, and deletes what the cloud confirmed.
+//!
+//! It ends when no more will come and nothing more can be sent now, or when it is told to hurry.
+
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::clock::SharedClock;
+use crate::logic::reporter::{Disposal, Limits, Reporter, Step};
+use crate::logic::verdict::{Outcome, Verdict};
+use crate::losant::Client;
+use crate::model::DeviceId;
+use crate::outbox::{Entry, Error, Outbox};
+use crate::status::Board;
+
+/// The reporter's task.
+pub struct ReporterTask {
+    /// To the cloud.
+    pub client: Arc<Client>,
+    /// Where the states wait.
+    pub outbox: Arc<Outbox>,
+    /// Raised with each commit; its end means that no more will come.
+    pub committed: watch::Receiver<u64>,
+    /// What the machine is set to.
+    pub limits: Limits,
+    /// The most bytes in one call.
+    pub batch_bytes_max: usize,
+    /// Cancelled when a stop has no more time for a call that is under way.
+    pub hurry: CancellationToken,
+    /// Stamps rejects.
+    pub clock: SharedClock,
+    /// Told about batches.
+    pub board: Board,
+}
+
+/// What the task waits for.
+enum News {
+    Backlog,
+    Timer,
+    NoMore,
+}
+
+impl ReporterTask {
+    /// Runs until there is no more to come and nothing that can be sent now.
+    pub async fn run(mut self) {
+        let mut machine = Reporter::new(self.limits.clone());
+        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut is_last_call = false;
+        loop {
+            self.note_backlog(&mut machine);
+            match machine.poll(now()) {
+                Step::Send { device, states_max } => {
+                    let sent = self.hurry.clone().run_until_cancelled_owned(self.send(device, states_max)).await;
+                    let Some((batch, outcome)) = sent else { break };
+                    self.settle(&mut machine, device, &batch, &outcome, &mut rng).await;
+                }
+                Step::WaitUntil(_) | Step::Idle if is_last_call => break,
+                Step::WaitUntil(at) => {
+                    if matches!(self.wait(Some(at.into())).await, News::NoMore) {
+                        is_last_call = true;
+                        machine.drain();
+                    }
+                }
+                Step::Idle => {
+                    if matches!(self.wait(None).await, News::NoMore) {
+                        is_last_call = true;
+                        machine.drain();
+                    }
+                }
+            }
+        }
+        let left = self.outbox.backlog();
+        info!(states = left.states, "reporter done; the rest waits in the outbox");
+    }
+
+    async fn wait(&mut self, until: Option<Instant>) -> News {
+        let timer = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.committed.changed() => if changed.is_ok() { News::Backlog } else { News::NoMore },
+            () = timer => News::Timer,
+        }
+    }
+
+    fn note_backlog(&self, machine: &mut Reporter) {
+        let now = now();
+        for (device, backlog) in self.outbox.backlog().devices {
+            machine.note_backlog(device, backlog.states, now);
+        }
+    }
+
+    async fn send(&self, device: DeviceId, states_max: usize) -> (Vec<Entry>, Outcome) {
+        let bytes_max = self.batch_bytes_max;
+        let batch = match self.blocking(move |outbox| outbox.peek(device, states_max, bytes_max)).await {
+            Ok(batch) => batch,
+            Err(error) => {
+                error!(%error, device_id = %device, "cannot read the outbox");
+                return (Vec::new(), Outcome::NoAnswer { message: error.to_string() });
+            }
+        };
+        let states: Vec<_> = batch.iter().map(|entry| entry.json.clone()).collect();
+        let outcome = match self.client.send_state(device, &states).await {
+            Ok(()) => Outcome::Answer { status: 200, success: true, message: String::new(), retry_after: None },
+            Err(error) => error.outcome(),
+        };
+        (batch, outcome)
+    }
+
+    async fn settle(
+        &self,
+        machine: &mut Reporter,
+        device: DeviceId,
+        batch: &[Entry],
+        outcome: &Outcome,
+        rng: &mut StdRng,
+    ) {
+        let was_online = machine.online();
+        let verdict = Verdict::of(outcome);
+        let disposal = machine.settle((device, batch.len()), &verdict, now(), rng);
+        self.tell(device, batch.len(), outcome, &verdict, was_online);
+        let (first, last) = (batch.first(), batch.last());
+        let done = match (disposal, first, last) {
+            (Disposal::Delete, _, Some(last)) => {
+                let readings = batch.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
+                let through = last.sequence;
+                let done = self.blocking(move |outbox| outbox.ack(device, through)).await.map(drop);
+                let mut notes = self.board.notes();
+                notes.cloud.batches += 1;
+                notes.cloud.states_stored += batch.len() as u64;
+                notes.cloud.readings_stored += readings;
+                done
+            }
+            (Disposal::Reject, Some(first), _) => {
+                let (sequence, time) = (first.sequence, self.clock.now());
+                let why = words(outcome).to_owned();
+                self.blocking(move |outbox| outbox.reject(device, sequence, &why, time)).await
+            }
+            (Disposal::Delete | Disposal::Keep | Disposal::Reject, _, _) => Ok(()),
+        };
+        if let Err(error) = done {
+            error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
+        }
+        self.board.notes().cloud.online = machine.online();
+    }
+
+    fn tell(&self, device: DeviceId, states: usize, outcome: &Outcome, verdict: &Verdict, was_online: Option<bool>) {
+        let error = words(outcome);
+        match verdict {
+            Verdict::Stored => {
+                debug!(device_id = %device, states, "states stored");
+                if was_online != Some(true) {
+                    info!(backlog = self.outbox.backlog().states, "cloud online");
+                }
+            }
+            Verdict::Offline if was_online == Some(false) => debug!(error, "cloud still offline"),
+            Verdict::Offline => warn!(error, "cloud offline; readings are kept and sent later"),
+            Verdict::Unauthorized => warn!(error, "the cloud does not accept us; readings are kept"),
+            Verdict::Parked => warn!(device_id = %device, error, "the cloud refuses this device; its readings are kept"),
+            Verdict::Throttled(_) => warn!(device_id = %device, error, "too many calls; this device waits"),
+            Verdict::TooLarge | Verdict::Malformed if states > 1 => {
+                info!(device_id = %device, states, error, "the cloud refuses a batch; trying half of it");
+            }
+            Verdict::TooLarge | Verdict::Malformed => {
+                warn!(device_id = %device, error, "the cloud refuses a state for good; it is among the rejects");
+            }
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Outbox) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let outbox = Arc::clone(&self.outbox);
+        match tokio::task::spawn_blocking(move || work(&outbox)).await {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+fn words(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Answer { message, .. } | Outcome::NoAnswer { message } => message,
+    }
+}
+
+/// tokio's clock, which tests can pause, as the value that `logic` takes.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
