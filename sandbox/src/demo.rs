@@ -1,0 +1,138 @@
+//! `tidegate-sandbox demo`: the daemon's main job on real parts, in less than a minute.
+//!
+//! A cloud, an MQTT broker and simulated instruments run in this process; the daemon is the real
+//! program. The cloud goes dark and comes back, a serial line is unplugged and plugged in again,
+//! commands reach actuators; in the end every reading and every command must be accounted for.
+
+mod broker;
+mod daemon;
+mod display;
+mod mqtt;
+mod script;
+mod stage;
+mod tally;
+mod thermometer;
+mod weather;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use self::display::Display;
+use self::stage::{Interrupted, Stage};
+use self::tally::Tally;
+
+/// What a run takes on an idle machine; the display's bar ends here.
+const LENGTH: Duration = Duration::from_secs(48);
+/// Lines of the daemon's log that are shown when something fails.
+const LOG_LINES: usize = 20;
+
+/// Options of `tidegate-sandbox demo`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Options {
+    /// The daemon's program [default: `tidegate` beside this program]
+    #[arg(long, value_name = "FILE")]
+    tidegate: Option<PathBuf>,
+    /// Keep all running after the script, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// An empty or new directory to work in, which stays [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+}
+
+/// Runs the demo; succeeds only if all the numbers add up.
+pub(crate) async fn run(options: Options) -> Result<ExitCode> {
+    let program = program(options.tidegate)?;
+    let work = WorkDir::open(options.work_dir)?;
+    let display = Display::new(LENGTH);
+    display.event("start: a cloud, an MQTT broker, three instruments, two actuators, one daemon");
+    display.print(&format!("          work directory: {}", work.path.display()));
+    let mut stage = Stage::set(program, &work.path, display).await?;
+    let outcome = script::play(&mut stage, options.keep).await;
+    stage.display.close();
+    let success = report(&mut stage, outcome).await;
+    work.leave(success)?;
+    Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Tells how it went; `true` when every reading and every command is accounted for.
+async fn report(stage: &mut Stage, outcome: Result<Tally>) -> bool {
+    let problems = match outcome {
+        Ok(tally) => {
+            stage.display.print(&format!("\n{tally}"));
+            tally.problems()
+        }
+        Err(error) => {
+            // The failure is what counts; an orderly end would be a bonus.
+            stage.daemon.stop().await.ok();
+            if error.is::<Interrupted>() {
+                stage.display.print("\ninterrupted: nothing was counted");
+                return false;
+            }
+            vec![format!("{error:#}")]
+        }
+    };
+    if problems.is_empty() {
+        stage.display.print("every reading and every command is accounted for");
+        return true;
+    }
+    for problem in problems {
+        stage.display.print(&format!("FAILED: {problem}"));
+    }
+    let tail = stage.daemon.log_tail(LOG_LINES);
+    stage.display.print(&format!("\nthe end of the daemon's log:\n{tail}"));
+    false
+}
+
+/// The daemon's program: the one given, or the one that was built beside this one.
+fn program(given: Option<PathBuf>) -> Result<PathBuf> {
+    let program = match given {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("tidegate"),
+    };
+    let found = program.canonicalize();
+    found.with_context(|| {
+        format!("no daemon at {}; build it, or name it with --tidegate", program.display())
+    })
+}
+
+/// Where the daemon has its configuration, its outbox and its log.
+struct WorkDir {
+    path: PathBuf,
+    temporary: Option<TempDir>,
+}
+
+impl WorkDir {
+    /// Takes the directory given, which must be empty, or makes a temporary one.
+    fn open(given: Option<PathBuf>) -> Result<Self> {
+        let Some(path) = given else {
+            let temporary = TempDir::with_prefix("tidegate-demo-")?;
+            return Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) });
+        };
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let path = path.canonicalize()?;
+        if path.read_dir()?.next().is_some() {
+            bail!("{} is not empty; the demo starts from nothing", path.display());
+        }
+        Ok(Self { path, temporary: None })
+    }
+
+    /// Removes a temporary directory after a success; keeps it for study after a failure.
+    fn leave(self, success: bool) -> Result<()> {
+        match self.temporary {
+            Some(temporary) if success => {
+                temporary.close().context("cannot remove the work directory")
+            }
+            Some(temporary) => {
+                drop(temporary.keep());
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}

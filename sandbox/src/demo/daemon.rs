@@ -1,0 +1,279 @@
+//! The daemon under demonstration: a child process, known only by its command line, its status
+//! socket and its log.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout};
+
+/// How long the daemon may take to stop: its own grace is 10 s.
+const STOP_MAX: Duration = Duration::from_secs(12);
+/// How long one answer of the status socket, or one run of the command line, may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Largest status document read, in bytes.
+const STATUS_BYTES_MAX: u64 = 1024 * 1024;
+/// Longest path of a Unix socket on Linux, in bytes (unix(7)), without its final zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Everything that the daemon's process needs to know.
+#[derive(Debug)]
+pub(super) struct Setup {
+    /// The daemon's program.
+    pub(super) program: PathBuf,
+    /// The directory with its configuration, and for everything it writes.
+    pub(super) directory: PathBuf,
+    /// Where it finds the cloud.
+    pub(super) cloud_url: String,
+    /// Where it finds the MQTT broker, on loopback.
+    pub(super) mqtt_port: u16,
+}
+
+impl Setup {
+    /// The configuration file.
+    pub(super) fn config(&self) -> PathBuf {
+        self.directory.join("demo.toml")
+    }
+
+    /// The file that takes what the daemon says.
+    pub(super) fn log(&self) -> PathBuf {
+        self.directory.join("tidegate.log")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("run/tidegate.sock")
+    }
+
+    /// The daemon's command line, with the two settings that differ from run to run.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        let inherited = std::env::vars_os().map(|(name, _)| name).filter(is_setting);
+        inherited.for_each(|name| drop(command.env_remove(name)));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config())
+            .env("TIDEGATE_LOSANT__URL", &self.cloud_url)
+            .env("TIDEGATE_BUS__MQTT__HOUSE__PORT", self.mqtt_port.to_string())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// Whether a variable of our environment would change the daemon's configuration.
+fn is_setting(name: &OsString) -> bool {
+    name.to_string_lossy().starts_with("TIDEGATE_")
+}
+
+/// The running daemon. Dropping it kills it.
+pub(super) struct Daemon {
+    setup: Setup,
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts `tidegate run`.
+    pub(super) fn start(setup: Setup) -> Result<Self> {
+        let socket = setup.socket();
+        if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            bail!("{} is too long for a Unix socket; use a shorter --work-dir", socket.display());
+        }
+        fs::create_dir_all(setup.directory.join("run"))?;
+        let log = File::create(setup.log()).context("cannot create the daemon's log file")?;
+        let child = setup
+            .command(&["run"])
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own: Ctrl-C is for the demo, which then stops the daemon in order.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", setup.program.display()))?;
+        Ok(Self { setup, child })
+    }
+
+    /// Fails when the process has ended, which it never should by itself.
+    pub(super) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("the daemon ended by itself: {status}"),
+        }
+    }
+
+    /// What its status socket says; `None` while it does not answer.
+    pub(super) async fn status(&self) -> Option<Status> {
+        let document = timeout(ANSWER_MAX, read_all(&self.setup.socket())).await.ok()?.ok()?;
+        serde_json::from_slice(&document).ok().map(|value| Status::from_json(&value))
+    }
+
+    /// Asks it to stop (SIGTERM) and waits; returns how it ended and how long that took.
+    pub(super) async fn stop(&mut self) -> Result<(ExitStatus, Duration)> {
+        let started = Instant::now();
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let Some(id) = id else { bail!("the daemon had already ended") };
+        kill_process(id, Signal::TERM).context("cannot signal the daemon")?;
+        match timeout(STOP_MAX, self.child.wait()).await {
+            Ok(status) => Ok((status?, started.elapsed())),
+            Err(_) => {
+                self.child.kill().await?;
+                bail!("the daemon did not stop within {STOP_MAX:?} of SIGTERM and was killed")
+            }
+        }
+    }
+
+    /// What is left in its outbox and its ledger, once it has stopped.
+    pub(super) async fn outbox(&self) -> Result<Status> {
+        let run = self.setup.command(&["outbox", "status", "--json"]).output();
+        let output = timeout(ANSWER_MAX, run).await.context("`outbox status` takes too long")??;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            bail!("`outbox status` failed ({}): {}", output.status, words.trim());
+        }
+        let value: Value = serde_json::from_slice(&output.stdout)
+            .context("`outbox status --json` did not print JSON")?;
+        Ok(Status {
+            outbox: Backlog::from_json(&value),
+            ledger: ledger(value.get("ledger")),
+            ..Status::default()
+        })
+    }
+
+    /// The last `lines` lines of its log.
+    pub(super) fn log_tail(&self, lines: usize) -> String {
+        let text = fs::read(self.setup.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let all: Vec<&str> = text.lines().collect();
+        all.iter()
+            .skip(all.len().saturating_sub(lines))
+            .fold(String::new(), |tail, line| tail + "  | " + line + "\n")
+    }
+}
+
+async fn read_all(socket: &Path) -> std::io::Result<Vec<u8>> {
+    let mut document = Vec::new();
+    UnixStream::connect(socket).await?.take(STATUS_BYTES_MAX).read_to_end(&mut document).await?;
+    Ok(document)
+}
+
+/// What the daemon says of itself; what it does not say is zero.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Status {
+    /// Whether it reaches the cloud.
+    pub(super) online: bool,
+    /// Batches that the cloud has accepted.
+    pub(super) batches: u64,
+    /// What waits to be sent.
+    pub(super) outbox: Backlog,
+    /// What became of the readings, by bus.
+    pub(super) ledger: BTreeMap<String, Ledger>,
+}
+
+/// How much an outbox holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backlog {
+    /// States.
+    pub(super) states: u64,
+    /// Readings (attribute values) in these states.
+    pub(super) readings: u64,
+    /// Bytes in use.
+    pub(super) bytes: u64,
+}
+
+/// What became of the readings of one bus.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger {
+    /// Readings that came in.
+    pub(super) received: u64,
+    /// Readings that the cloud refused, by reason.
+    pub(super) rejected: BTreeMap<String, u64>,
+    /// Readings given up, by reason.
+    pub(super) dropped: BTreeMap<String, u64>,
+}
+
+impl Status {
+    fn from_json(value: &Value) -> Self {
+        Self {
+            online: value.pointer("/cloud/online").and_then(Value::as_bool).unwrap_or_default(),
+            batches: number(value, "/cloud/batches"),
+            outbox: value.get("outbox").map(Backlog::from_json).unwrap_or_default(),
+            ledger: ledger(value.get("ledger")),
+        }
+    }
+
+    /// Readings that came in on `bus`.
+    pub(super) fn received(&self, bus: &str) -> u64 {
+        self.ledger.get(bus).map_or(0, |ledger| ledger.received)
+    }
+}
+
+impl Backlog {
+    fn from_json(value: &Value) -> Self {
+        Self {
+            states: number(value, "/states"),
+            readings: number(value, "/readings"),
+            bytes: number(value, "/bytes"),
+        }
+    }
+}
+
+fn ledger(value: Option<&Value>) -> BTreeMap<String, Ledger> {
+    let buses = value.and_then(Value::as_object).into_iter().flatten();
+    buses
+        .map(|(bus, value)| {
+            let ledger = Ledger {
+                received: number(value, "/received"),
+                rejected: reasons(value.get("rejected")),
+                dropped: reasons(value.get("dropped")),
+            };
+            (bus.clone(), ledger)
+        })
+        .collect()
+}
+
+fn reasons(value: Option<&Value>) -> BTreeMap<String, u64> {
+    let reasons = value.and_then(Value::as_object).into_iter().flatten();
+    reasons.filter_map(|(reason, count)| Some((reason.clone(), count.as_u64()?))).collect()
+}
+
+fn number(value: &Value, pointer: &str) -> u64 {
+    value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_document_is_read_whole() {
+        let status = Status::from_json(&json!({
+            "outbox": {"states": 3, "readings": 7, "bytes": 900},
+            "ledger": {"probe": {"received": 40, "outbox_in": 38,
+                "rejected": {"schema": 1}, "dropped": {"too old": 1}}},
+            "cloud": {"online": true, "batches": 12},
+        }));
+        assert!(status.online);
+        assert_eq!((status.batches, status.outbox.readings), (12, 7));
+        assert_eq!(status.received("probe"), 40);
+        let probe = &status.ledger["probe"];
+        assert_eq!((probe.rejected["schema"], probe.dropped["too old"]), (1, 1));
+    }
+
+    #[test]
+    fn what_a_status_document_lacks_counts_as_zero() {
+        let status = Status::from_json(&json!({"ledger": {"probe": {"rejected": "none"}}}));
+        assert!(!status.online);
+        assert_eq!((status.outbox.states, status.received("probe")), (0, 0));
+        assert_eq!(status.received("another"), 0);
+    }
+}

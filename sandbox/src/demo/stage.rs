@@ -1,0 +1,354 @@
+//! Everything that takes part in the demo, set up and watched in one place.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tidegate_sandbox::{Device, Sandbox};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use super::daemon::{Daemon, Setup, Status};
+use super::display::Display;
+use super::mqtt::{Instrument, Lamp, Spec};
+use super::tally::{Bus, Orders, Tally};
+use super::thermometer::{Record, Thermometer};
+use super::{broker, weather};
+
+/// The daemon's configuration: an example of the project, used as it is.
+const CONFIG: &str = include_str!("../../../config/examples/demo.toml");
+/// The serial bus of [`CONFIG`].
+const PROBE: &str = "probe";
+/// The MQTT bus of [`CONFIG`].
+const HOUSE: &str = "house";
+/// The attributes that [`CONFIG`] maps, by device and bus; the daemon also reports on itself.
+const MAPPED: [(&str, &str, &[&str]); 3] = [
+    ("gateway", PROBE, &["temperature", "humidity"]),
+    ("greenhouse", HOUSE, &["temperature", "humidity", "battery"]),
+    ("workshop", HOUSE, &["power"]),
+];
+const CLIMATE: Spec = Spec {
+    client_id: "climate-sensor",
+    topic: "sensors/greenhouse/climate",
+    every: Duration::from_millis(300),
+    readings: 3,
+    payload: weather::climate,
+};
+const POWER: Spec = Spec {
+    client_id: "power-meter",
+    topic: "sensors/workshop/power",
+    every: Duration::from_millis(250),
+    readings: 1,
+    payload: weather::power,
+};
+/// How often conditions are checked and figures shown.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// An order to an actuator, as an application would give it through Losant.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    /// The fan's speed in per cent: `FAN 80` on the tty.
+    Fan(u8),
+    /// The lamp: `{"on": true}` on its topic.
+    Lamp(bool),
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fan(speed) => write!(out, "\"fan {speed} %\""),
+            Self::Lamp(true) => out.write_str("\"lamp on\""),
+            Self::Lamp(false) => out.write_str("\"lamp off\""),
+        }
+    }
+}
+
+/// The cast. Dropping it ends everything, the daemon by force.
+pub(super) struct Stage {
+    pub(super) cloud: Sandbox,
+    pub(super) thermometer: Thermometer,
+    pub(super) daemon: Daemon,
+    pub(super) display: Display,
+    climate: Instrument,
+    power: Instrument,
+    lamp: Lamp,
+    lamp_orders: Vec<String>,
+    fan_orders: Vec<String>,
+    mqtt: SocketAddr,
+    dark: bool,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stage {
+    /// Starts everything; the instruments are plugged in, but silent.
+    pub(super) async fn set(program: PathBuf, directory: &Path, display: Display) -> Result<Self> {
+        let cloud = Sandbox::start().await.context("cannot start the sandbox")?;
+        let mqtt = broker::start().await?;
+        let mut thermometer = Thermometer::new(directory.join("probe.tty"));
+        thermometer.plug()?;
+        write_config(directory, find(&cloud, "gateway")?)?;
+        let daemon = Daemon::start(Setup {
+            program,
+            directory: directory.to_owned(),
+            cloud_url: cloud.url().to_owned(),
+            mqtt_port: mqtt.port(),
+        })?;
+        Ok(Self {
+            cloud,
+            thermometer,
+            daemon,
+            display,
+            climate: Instrument::connect(mqtt, CLIMATE),
+            power: Instrument::connect(mqtt, POWER),
+            lamp: Lamp::connect(mqtt, "actuators/lamp/set"),
+            lamp_orders: Vec::new(),
+            fan_orders: Vec::new(),
+            mqtt,
+            dark: false,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Lets all instruments send their readings, or silences them.
+    pub(super) fn talk(&self, on: bool) {
+        self.thermometer.talk(on);
+        self.climate.talk(on);
+        self.power.talk(on);
+    }
+
+    /// Cuts the cloud off, or brings it back.
+    pub(super) fn go_dark(&mut self, dark: bool) {
+        self.cloud.set_dark(dark);
+        self.dark = dark;
+    }
+
+    /// Sends an order through the cloud and notes what the actuator should see of it.
+    pub(super) fn order(&mut self, order: Order) -> Result<()> {
+        let (device, name, payload) = match order {
+            Order::Fan(speed) => {
+                self.fan_orders.push(format!("FAN {speed}"));
+                ("gateway", "fan", serde_json::json!({ "speed": speed }))
+            }
+            Order::Lamp(on) => {
+                self.lamp_orders.push(format!(r#"{{"on": {on}}}"#));
+                ("greenhouse", "lamp", serde_json::json!({ "on": on }))
+            }
+        };
+        let device = find(&self.cloud, device)?.device_id.clone();
+        self.cloud.send_command(&device, name, payload);
+        Ok(())
+    }
+
+    /// Watches until `done` holds; fails with `what` after `limit`.
+    pub(super) async fn until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        done: impl Fn(&Figures) -> bool,
+    ) -> Result<Figures> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let figures = self.look().await?;
+            if done(&figures) {
+                return Ok(figures);
+            }
+            if Instant::now() > deadline {
+                bail!("{what}: not within {limit:?}");
+            }
+        }
+    }
+
+    /// Watches for `time`.
+    pub(super) async fn watch(&mut self, time: Duration) -> Result<Figures> {
+        let end = Instant::now() + time;
+        self.until("a moment", time * 2 + LOOK_EVERY, |_| Instant::now() >= end).await
+    }
+
+    /// Watches until the person has had enough.
+    pub(super) async fn linger(&mut self) -> Result<()> {
+        loop {
+            match self.look().await {
+                Ok(_) => {}
+                Err(error) if error.is::<Interrupted>() => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits a moment, fails when somebody broke down or the person had enough, shows the figures.
+    async fn look(&mut self) -> Result<Figures> {
+        tokio::select! {
+            () = sleep(LOOK_EVERY) => {}
+            _ = self.interrupt.recv() => bail!(Interrupted),
+            _ = self.terminate.recv() => bail!(Interrupted),
+        }
+        self.daemon.check()?;
+        self.thermometer.check()?;
+        self.climate.check()?;
+        self.power.check()?;
+        self.lamp.check()?;
+        let figures = self.figures().await;
+        self.display.show(&figures);
+        Ok(figures)
+    }
+
+    async fn figures(&self) -> Figures {
+        let fan = self.thermometer.record().heard;
+        let lamp = self.lamp.heard();
+        Figures {
+            dark: self.dark,
+            status: self.daemon.status().await,
+            stored: MAPPED.iter().map(|(name, _, attributes)| self.stored(name, attributes)).sum(),
+            streams: self
+                .cloud
+                .devices()
+                .iter()
+                .map(|it| self.cloud.streams_open(&it.device_id))
+                .sum(),
+            probe: self.thermometer.record(),
+            climate: self.climate.readings(),
+            power: self.power.readings(),
+            house_settled: self.climate.is_settled() && self.power.is_settled(),
+            lamp_listens: self.lamp.is_subscribed(),
+            sent: self.fan_orders.len() + self.lamp_orders.len(),
+            executed: fan.len() + lamp.len(),
+            fan: fan.last().cloned(),
+            lamp: lamp.last().cloned(),
+        }
+    }
+
+    /// Counts everything, after the daemon has stopped and left `remains`.
+    pub(super) async fn tally(&self, remains: &Status) -> Tally {
+        let figures = self.figures().await;
+        let bus = |bus: &str, label: &str, produced| {
+            let of_bus = MAPPED.iter().filter(|(_, its_bus, _)| *its_bus == bus);
+            let ledger = remains.ledger.get(bus).cloned().unwrap_or_default();
+            Bus {
+                label: label.to_owned(),
+                produced,
+                received: ledger.received,
+                stored: of_bus.map(|(name, _, attributes)| self.stored(name, attributes)).sum(),
+                rejected: ledger.rejected,
+                dropped: ledger.dropped,
+            }
+        };
+        let orders = |label: &str, expected: &[String], seen| Orders {
+            label: label.to_owned(),
+            expected: expected.to_vec(),
+            seen,
+        };
+        Tally {
+            buses: vec![
+                bus(PROBE, "probe (serial line)", figures.probe.readings()),
+                bus(HOUSE, "house (MQTT)", figures.climate + figures.power),
+            ],
+            outbox: remains.outbox.readings,
+            lines_cut: figures.probe.lines_cut,
+            orders: vec![
+                orders("fan (serial line)", &self.fan_orders, figures.probe.heard.clone()),
+                orders("lamp (MQTT)", &self.lamp_orders, self.lamp.heard()),
+            ],
+        }
+    }
+
+    /// Distinct (time, attribute) of one device in the cloud, of the attributes given.
+    fn stored(&self, device: &str, attributes: &[&str]) -> u64 {
+        let Ok(device) = find(&self.cloud, device) else { return 0 };
+        let states = self.cloud.states(&device.device_id);
+        let of_state = |data: &serde_json::Map<String, Value>| {
+            attributes.iter().filter(|attribute| data.contains_key(**attribute)).count()
+        };
+        states.iter().map(|state| of_state(&state.data)).sum::<usize>() as u64
+    }
+
+    /// What a person needs to play along.
+    pub(super) fn addresses(&self) -> String {
+        let mut text = format!(
+            "  cloud        {}\n  application  {}\n  API token    {}\n  MQTT broker  mqtt://{}\n",
+            self.cloud.url(),
+            self.cloud.application_id(),
+            self.cloud.api_token(),
+            self.mqtt
+        );
+        for device in self.cloud.devices() {
+            text += &format!("  {:<11}  {}\n", device.name, device.device_id);
+        }
+        text
+    }
+}
+
+/// What is seen of all parts at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Figures {
+    /// Whether the cloud is cut off.
+    pub(super) dark: bool,
+    /// What the daemon says, when it answers.
+    pub(super) status: Option<Status>,
+    /// Readings in the cloud.
+    pub(super) stored: u64,
+    /// Command streams that the daemon holds open.
+    pub(super) streams: usize,
+    /// The instrument on the serial line.
+    pub(super) probe: Record,
+    /// Readings of the climate sensor that the broker acknowledged.
+    pub(super) climate: u64,
+    /// Readings of the power meter that the broker acknowledged.
+    pub(super) power: u64,
+    /// Whether the broker has acknowledged every message of the instruments.
+    pub(super) house_settled: bool,
+    /// Whether the lamp is subscribed.
+    pub(super) lamp_listens: bool,
+    /// Commands sent.
+    pub(super) sent: usize,
+    /// Orders that the actuators have seen.
+    pub(super) executed: usize,
+    /// The last order that the fan has seen.
+    pub(super) fan: Option<String>,
+    /// The last order that the lamp has seen.
+    pub(super) lamp: Option<String>,
+}
+
+impl Figures {
+    /// States in the daemon's outbox, when it answers.
+    pub(super) fn backlog(&self) -> Option<u64> {
+        self.status.as_ref().map(|status| status.outbox.states)
+    }
+
+    /// Whether the actuators have seen every order.
+    pub(super) fn all_executed(&self) -> bool {
+        self.executed >= self.sent
+    }
+
+    /// Whether the daemon has seen all that the thermometer put on the wire.
+    pub(super) fn probe_is_read(&self) -> bool {
+        let received = self.status.as_ref().map_or(0, |status| status.received(PROBE));
+        received >= self.probe.readings()
+    }
+}
+
+/// The person pressed Ctrl-C, or asked for the end in another way.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(super) struct Interrupted;
+
+fn find<'a>(cloud: &'a Sandbox, name: &str) -> Result<&'a Device> {
+    let device = cloud.devices().iter().find(|device| device.name == name);
+    device.with_context(|| format!("the sandbox has no device {name}"))
+}
+
+/// Puts the configuration in place, and beside it the gateway's credentials, for its eyes only.
+fn write_config(directory: &Path, gateway: &Device) -> Result<()> {
+    fs::write(directory.join("demo.toml"), CONFIG)?;
+    let text = format!("key = \"{}\"\nsecret = \"{}\"\n", gateway.key, gateway.secret);
+    let path = directory.join("credentials.toml");
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
+}
