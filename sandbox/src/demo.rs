@@ -7,7 +7,9 @@
 mod broker;
 mod daemon;
 mod display;
+mod figures;
 mod mqtt;
+mod order;
 mod script;
 mod stage;
 mod tally;

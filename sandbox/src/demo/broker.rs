@@ -22,7 +22,7 @@ pub(super) async fn start() -> Result<SocketAddr> {
     thread::Builder::new()
         .name("mqtt-broker".to_owned())
         // An error here shows as a broker that does not answer, which is what the caller checks.
-        .spawn(move || broker.start())
+        .spawn(move || drop(broker.start()))
         .context("cannot start the MQTT broker's thread")?;
     let deadline = Instant::now() + START_MAX;
     while TcpStream::connect(address).await.is_err() {

@@ -56,8 +56,9 @@ impl Setup {
     /// The daemon's command line, with the two settings that differ from run to run.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        let inherited = std::env::vars_os().map(|(name, _)| name).filter(is_setting);
-        inherited.for_each(|name| drop(command.env_remove(name)));
+        for name in std::env::vars_os().map(|(name, _)| name).filter(is_setting) {
+            command.env_remove(name);
+        }
         command
             .args(arguments)
             .arg("--config")
@@ -121,13 +122,11 @@ impl Daemon {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let Some(id) = id else { bail!("the daemon had already ended") };
         kill_process(id, Signal::TERM).context("cannot signal the daemon")?;
-        match timeout(STOP_MAX, self.child.wait()).await {
-            Ok(status) => Ok((status?, started.elapsed())),
-            Err(_) => {
-                self.child.kill().await?;
-                bail!("the daemon did not stop within {STOP_MAX:?} of SIGTERM and was killed")
-            }
-        }
+        let Ok(status) = timeout(STOP_MAX, self.child.wait()).await else {
+            self.child.kill().await?;
+            bail!("the daemon did not stop within {STOP_MAX:?} of SIGTERM and was killed");
+        };
+        Ok((status?, started.elapsed()))
     }
 
     /// What is left in its outbox and its ledger, once it has stopped.

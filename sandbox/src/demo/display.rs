@@ -3,10 +3,10 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use super::stage::Figures;
+use super::figures::Figures;
 
 /// Widths of the bars, in columns.
 const BAR: &str = "30";
@@ -38,13 +38,8 @@ impl Display {
 
     /// Tells an event, with the time since the start.
     pub(super) fn event(&self, text: &str) {
-        let seconds = self.elapsed().as_secs_f64();
+        let seconds = self.started.elapsed().as_secs_f64();
         self.print(&format!("{seconds:6.1} s  {text}"));
-    }
-
-    /// The time since the start.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
     }
 
     /// Prints text above the live lines.
@@ -73,8 +68,10 @@ impl Display {
         live.outbox.set_length(live.outbox.length().unwrap_or_default().max(waiting.states));
         live.outbox.set_position(waiting.states);
         live.outbox.set_message(format!(
-            "{:>4} states wait, {} readings",
-            waiting.states, waiting.readings
+            "{:>4} states wait, {} readings, {}",
+            waiting.states,
+            waiting.readings,
+            HumanBytes(waiting.bytes)
         ));
 
         let plug = if figures.probe.attached { "" } else { " (unplugged)" };
@@ -90,7 +87,7 @@ impl Display {
             figures.sent, figures.executed
         ));
 
-        let elapsed = self.elapsed();
+        let elapsed = self.started.elapsed();
         live.time.set_position(elapsed.min(self.length).as_secs());
         live.time.set_message(format!(
             "{} s of about {} s",

@@ -39,7 +39,7 @@ struct Published {
     acknowledged: u64,
 }
 
-/// A sensor that publishes at QoS 1. Dropping it disconnects it.
+/// A sensor that publishes with acknowledgement (`QoS` 1). Dropping it disconnects it.
 pub(super) struct Instrument {
     spec: Spec,
     published: Arc<watch::Sender<Published>>,
@@ -177,5 +177,42 @@ fn check(tasks: &mut JoinSet<Result<()>>, name: &str) -> Result<()> {
             Err(error) => Err(error).context(format!("{name} lost its MQTT broker")),
             Ok(()) => bail!("{name} stopped by itself"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_message_that_the_broker_acknowledged_reaches_a_subscriber() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        const SPEC: Spec = Spec {
+            client_id: "test-sensor",
+            topic: "test/lamp",
+            every: Duration::from_millis(1),
+            readings: 3,
+            payload: |number| format!("message {number}"),
+        };
+        let broker = super::super::broker::start().await.unwrap();
+        let mut lamp = Lamp::connect(broker, SPEC.topic);
+        timeout(PATIENCE, lamp.subscribed.wait_for(|yes| *yes)).await.unwrap().unwrap();
+        let mut instrument = Instrument::connect(broker, SPEC);
+        instrument.talk(true);
+        let mut published = instrument.published.subscribe();
+        let enough = published.wait_for(|published| published.acknowledged >= 20);
+        timeout(PATIENCE, enough).await.unwrap().unwrap();
+        instrument.talk(false);
+        let settled = published.wait_for(|now| now.acknowledged == now.handed_over);
+        let messages = timeout(PATIENCE, settled).await.unwrap().unwrap().acknowledged;
+        let whole = usize::try_from(messages).unwrap();
+        let heard = lamp.heard.wait_for(|heard| heard.len() >= whole);
+        timeout(PATIENCE, heard).await.unwrap().unwrap();
+        assert_eq!(lamp.heard()[19], "message 19");
+        assert!(instrument.readings() >= messages * 3);
+        instrument.check().unwrap();
+        lamp.check().unwrap();
     }
 }

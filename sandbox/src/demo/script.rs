@@ -6,8 +6,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use tokio::time::Instant;
 
-use super::stage::{Figures, Order, Stage};
+use super::figures::Figures;
+use super::order::Order;
+use super::stage::Stage;
 use super::tally::Tally;
 
 /// Longest wait for one thing to happen: a start, a reconnection, a drained outbox.
@@ -62,11 +65,11 @@ async fn darkness(stage: &mut Stage) -> Result<()> {
     stage.display.event(&format!("an application sends {order}, but the gateway cannot hear it"));
     let waiting = stage.watch(Duration::from_secs(3)).await?.backlog().unwrap_or_default();
     stage.go_dark(false);
-    let back = stage.display.elapsed();
+    let back = Instant::now();
     stage.display.event(&format!("the cloud is back: {waiting} states wait"));
     let drained = |now: &Figures| now.backlog().is_some_and(|states| states <= IN_FLIGHT_STATES);
     stage.until("the outbox drains", PATIENCE, drained).await?;
-    let seconds = (stage.display.elapsed() - back).as_secs_f64();
+    let seconds = back.elapsed().as_secs_f64();
     stage.display.event(&format!("{waiting} states drained, {seconds:.1} s after the return"));
     stage.until("the order given in the dark is executed", PATIENCE, Figures::all_executed).await?;
     stage.display.event(&format!("{order}, given in the dark, has reached the fan"));
@@ -118,13 +121,13 @@ async fn finale(stage: &mut Stage) -> Result<Tally> {
 
 /// Sends orders and waits until the actuators have seen them.
 async fn orders(stage: &mut Stage, orders: &[Order]) -> Result<()> {
-    let sent = stage.display.elapsed();
+    let sent = Instant::now();
     for order in orders {
         stage.order(*order)?;
         stage.display.event(&format!("an application sends {order}"));
     }
     stage.until("the actuators act", PATIENCE, Figures::all_executed).await?;
-    let seconds = (stage.display.elapsed() - sent).as_secs_f64();
+    let seconds = sent.elapsed().as_secs_f64();
     stage.display.event(&format!("the actuators have acted, {seconds:.2} s later"));
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Everything that takes part in the demo, set up and watched in one place.
 
-use std::fmt;
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,17 @@ use tokio::time::{Instant, sleep};
 
 use super::daemon::{Daemon, Setup, Status};
 use super::display::Display;
+use super::figures::Figures;
 use super::mqtt::{Instrument, Lamp, Spec};
+use super::order::Order;
 use super::tally::{Bus, Orders, Tally};
-use super::thermometer::{Record, Thermometer};
+use super::thermometer::Thermometer;
 use super::{broker, weather};
 
 /// The daemon's configuration: an example of the project, used as it is.
 const CONFIG: &str = include_str!("../../../config/examples/demo.toml");
 /// The serial bus of [`CONFIG`].
-const PROBE: &str = "probe";
+pub(super) const PROBE: &str = "probe";
 /// The MQTT bus of [`CONFIG`].
 const HOUSE: &str = "house";
 /// The attributes that [`CONFIG`] maps, by device and bus; the daemon also reports on itself.
@@ -49,25 +51,6 @@ const POWER: Spec = Spec {
 };
 /// How often conditions are checked and figures shown.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// An order to an actuator, as an application would give it through Losant.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Order {
-    /// The fan's speed in per cent: `FAN 80` on the tty.
-    Fan(u8),
-    /// The lamp: `{"on": true}` on its topic.
-    Lamp(bool),
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fan(speed) => write!(out, "\"fan {speed} %\""),
-            Self::Lamp(true) => out.write_str("\"lamp on\""),
-            Self::Lamp(false) => out.write_str("\"lamp off\""),
-        }
-    }
-}
 
 /// The cast. Dropping it ends everything, the daemon by force.
 pub(super) struct Stage {
@@ -132,18 +115,13 @@ impl Stage {
 
     /// Sends an order through the cloud and notes what the actuator should see of it.
     pub(super) fn order(&mut self, order: Order) -> Result<()> {
-        let (device, name, payload) = match order {
-            Order::Fan(speed) => {
-                self.fan_orders.push(format!("FAN {speed}"));
-                ("gateway", "fan", serde_json::json!({ "speed": speed }))
-            }
-            Order::Lamp(on) => {
-                self.lamp_orders.push(format!(r#"{{"on": {on}}}"#));
-                ("greenhouse", "lamp", serde_json::json!({ "on": on }))
-            }
+        let sent = match order {
+            Order::Fan(_) => &mut self.fan_orders,
+            Order::Lamp(_) => &mut self.lamp_orders,
         };
-        let device = find(&self.cloud, device)?.device_id.clone();
-        self.cloud.send_command(&device, name, payload);
+        sent.push(order.on_the_wire());
+        let device = &find(&self.cloud, order.device())?.device_id;
+        self.cloud.send_command(device, order.command(), order.payload());
         Ok(())
     }
 
@@ -279,58 +257,9 @@ impl Stage {
             self.mqtt
         );
         for device in self.cloud.devices() {
-            text += &format!("  {:<11}  {}\n", device.name, device.device_id);
+            writeln!(text, "  {:<11}  {}", device.name, device.device_id).ok();
         }
         text
-    }
-}
-
-/// What is seen of all parts at one moment.
-#[derive(Clone, Debug)]
-pub(super) struct Figures {
-    /// Whether the cloud is cut off.
-    pub(super) dark: bool,
-    /// What the daemon says, when it answers.
-    pub(super) status: Option<Status>,
-    /// Readings in the cloud.
-    pub(super) stored: u64,
-    /// Command streams that the daemon holds open.
-    pub(super) streams: usize,
-    /// The instrument on the serial line.
-    pub(super) probe: Record,
-    /// Readings of the climate sensor that the broker acknowledged.
-    pub(super) climate: u64,
-    /// Readings of the power meter that the broker acknowledged.
-    pub(super) power: u64,
-    /// Whether the broker has acknowledged every message of the instruments.
-    pub(super) house_settled: bool,
-    /// Whether the lamp is subscribed.
-    pub(super) lamp_listens: bool,
-    /// Commands sent.
-    pub(super) sent: usize,
-    /// Orders that the actuators have seen.
-    pub(super) executed: usize,
-    /// The last order that the fan has seen.
-    pub(super) fan: Option<String>,
-    /// The last order that the lamp has seen.
-    pub(super) lamp: Option<String>,
-}
-
-impl Figures {
-    /// States in the daemon's outbox, when it answers.
-    pub(super) fn backlog(&self) -> Option<u64> {
-        self.status.as_ref().map(|status| status.outbox.states)
-    }
-
-    /// Whether the actuators have seen every order.
-    pub(super) fn all_executed(&self) -> bool {
-        self.executed >= self.sent
-    }
-
-    /// Whether the daemon has seen all that the thermometer put on the wire.
-    pub(super) fn probe_is_read(&self) -> bool {
-        let received = self.status.as_ref().map_or(0, |status| status.received(PROBE));
-        received >= self.probe.readings()
     }
 }
 
@@ -351,4 +280,35 @@ fn write_config(directory: &Path, gateway: &Device) -> Result<()> {
     let path = directory.join("credentials.toml");
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     Ok(file.write_all(text.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, WORKSHOP_ID, default_devices};
+
+    use super::*;
+
+    #[test]
+    fn the_example_configuration_names_the_devices_of_the_default_world() {
+        for (table, line) in [
+            ("losant", format!("device_id = \"{GATEWAY_ID}\"")),
+            ("device.greenhouse", format!("id = \"{GREENHOUSE_ID}\"")),
+            ("device.workshop", format!("id = \"{WORKSHOP_ID}\"")),
+        ] {
+            let (_, rest) = CONFIG.split_once(&format!("\n[{table}]\n")).unwrap();
+            let body = rest.split("\n[").next().unwrap();
+            assert!(body.lines().any(|found| found == line), "{line} is not in [{table}]");
+        }
+    }
+
+    #[test]
+    fn every_attribute_that_is_counted_is_declared_in_the_default_world() {
+        for (name, _, attributes) in MAPPED {
+            let device = default_devices().into_iter().find(|device| device.name == name).unwrap();
+            for attribute in attributes {
+                let declared = device.attributes.iter().any(|it| it.name == *attribute);
+                assert!(declared, "{name} does not declare {attribute}");
+            }
+        }
+    }
 }

@@ -215,3 +215,81 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, &next)?;
     fs::rename(&next, link)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read};
+
+    use tokio::task::spawn_blocking;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn every_line_counted_was_put_on_the_wire_of_an_open_tty() {
+        let (directory, mut thermometer) = plugged();
+        thermometer.talk(true);
+        assert_eq!(thermometer.record().lines, 0);
+        let tty = open(&directory.path().join("probe.tty"));
+        let reading = spawn_blocking(move || {
+            let mut lines = BufReader::new(tty).lines();
+            [lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()]
+        });
+        let lines = timeout(PATIENCE, reading).await.unwrap().unwrap();
+        assert!(lines[0].starts_with("temperature=21.00 humidity=48.0"), "{lines:?}");
+        wait(&thermometer, |record| record.lines >= 2 && !record.attached).await;
+        thermometer.check().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_unplugging_leaves_half_a_line_a_hangup_and_no_link() {
+        let (directory, mut thermometer) = plugged();
+        let link = directory.path().join("probe.tty");
+        let mut tty = open(&link);
+        wait(&thermometer, |record| record.attached).await;
+        thermometer.unplug().await.unwrap();
+        let record = thermometer.record();
+        assert_eq!((record.lines, record.lines_cut), (0, 1));
+        assert!(!link.exists());
+        let hung_up = spawn_blocking(move || tty.read_to_end(&mut Vec::new()).is_ok());
+        timeout(PATIENCE, hung_up).await.unwrap().unwrap();
+        thermometer.plug().unwrap();
+        drop(open(&link));
+    }
+
+    #[tokio::test]
+    async fn lines_written_to_the_tty_are_heard_in_order() {
+        use std::io::Write;
+        let (directory, thermometer) = plugged();
+        let mut tty = open(&directory.path().join("probe.tty"));
+        tty.write_all(b"FAN 80\nFAN 35\nFAN").unwrap();
+        wait(&thermometer, |record| record.heard == ["FAN 80", "FAN 35"]).await;
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_forgotten() {
+        let mut heard = vec![b'x'; HEARD_BYTES_MAX + 1];
+        assert!(take_lines(&mut heard).is_empty());
+        assert!(heard.is_empty());
+    }
+
+    fn plugged() -> (tempfile::TempDir, Thermometer) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut thermometer = Thermometer::new(directory.path().join("probe.tty"));
+        thermometer.plug().unwrap();
+        (directory, thermometer)
+    }
+
+    fn open(path: &Path) -> fs::File {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).unwrap().into()
+    }
+
+    async fn wait(thermometer: &Thermometer, mut done: impl FnMut(&Record) -> bool) {
+        let mut records = thermometer.record.subscribe();
+        let outcome = timeout(PATIENCE, records.wait_for(|record| done(record))).await;
+        assert!(outcome.is_ok(), "{:?}", thermometer.record());
+    }
+}
