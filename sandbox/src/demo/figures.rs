@@ -1,7 +1,7 @@
 //! What is seen of all parts of the demo at one moment.
 
 use super::daemon::Status;
-use super::stage::PROBE;
+use super::stage::{HOUSE, PROBE};
 use super::thermometer::Record;
 
 /// One look at everything.
@@ -46,9 +46,22 @@ impl Figures {
         self.executed >= self.sent
     }
 
+    /// Readings that the instruments on MQTT have published.
+    pub(super) fn house(&self) -> u64 {
+        self.climate + self.power
+    }
+
     /// Whether the daemon has seen all that the thermometer put on the wire.
     pub(super) fn probe_is_read(&self) -> bool {
-        let received = self.status.as_ref().map_or(0, |status| status.received(PROBE));
-        received >= self.probe.readings()
+        self.received(PROBE) >= self.probe.readings()
+    }
+
+    /// Whether the daemon has seen all that was published.
+    pub(super) fn house_is_read(&self) -> bool {
+        self.house_settled && self.received(HOUSE) >= self.house()
+    }
+
+    fn received(&self, bus: &str) -> u64 {
+        self.status.as_ref().map_or(0, |status| status.received(bus))
     }
 }

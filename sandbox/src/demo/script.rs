@@ -40,7 +40,7 @@ async fn curtain(stage: &mut Stage) -> Result<()> {
     };
     stage.until("the daemon is up and listens for commands", PATIENCE, all_there).await?;
     // The broker does not tell who has subscribed; a moment is ample for a loopback connection.
-    stage.watch(Duration::from_secs(1)).await?;
+    stage.pause(Duration::from_secs(1)).await?;
     stage.display.event("the daemon is up; the instruments begin");
     stage.talk(true);
     Ok(())
@@ -50,20 +50,20 @@ async fn curtain(stage: &mut Stage) -> Result<()> {
 async fn calm(stage: &mut Stage) -> Result<()> {
     stage.until("the first readings reach the cloud", PATIENCE, |now| now.stored > 0).await?;
     stage.display.event("the first readings are in the cloud");
-    stage.watch(Duration::from_secs(7)).await?;
+    stage.pause(Duration::from_secs(7)).await?;
     orders(stage, &[Order::Fan(80), Order::Lamp(true)]).await?;
-    stage.watch(Duration::from_secs(2)).await.map(drop)
+    stage.pause(Duration::from_secs(2)).await.map(drop)
 }
 
 /// The cloud goes away; the outbox fills. It comes back; the outbox drains.
 async fn darkness(stage: &mut Stage) -> Result<()> {
     stage.go_dark(true);
     stage.display.event("the cloud goes dark: readings gather in the outbox");
-    stage.watch(Duration::from_secs(7)).await?;
+    stage.pause(Duration::from_secs(7)).await?;
     let order = Order::Fan(35);
     stage.order(order)?;
     stage.display.event(&format!("an application sends {order}, but the gateway cannot hear it"));
-    let waiting = stage.watch(Duration::from_secs(3)).await?.backlog().unwrap_or_default();
+    let waiting = stage.pause(Duration::from_secs(3)).await?.backlog().unwrap_or_default();
     stage.go_dark(false);
     let back = Instant::now();
     stage.display.event(&format!("the cloud is back: {waiting} states wait"));
@@ -73,7 +73,7 @@ async fn darkness(stage: &mut Stage) -> Result<()> {
     stage.display.event(&format!("{waiting} states drained, {seconds:.1} s after the return"));
     stage.until("the order given in the dark is executed", PATIENCE, Figures::all_executed).await?;
     stage.display.event(&format!("{order}, given in the dark, has reached the fan"));
-    stage.watch(Duration::from_secs(2)).await.map(drop)
+    stage.pause(Duration::from_secs(2)).await.map(drop)
 }
 
 /// The thermometer's plug is pulled in the middle of a line, and put back.
@@ -83,20 +83,20 @@ async fn unplugged(stage: &mut Stage) -> Result<()> {
     stage.until("the thermometer's last line is read", PATIENCE, Figures::probe_is_read).await?;
     stage.thermometer.unplug().await?;
     stage.display.event("the thermometer is unplugged, in the middle of a line");
-    stage.watch(Duration::from_secs(2)).await?;
+    stage.pause(Duration::from_secs(2)).await?;
     stage.thermometer.plug()?;
     stage.thermometer.talk(true);
     let lines = stage.thermometer.record().lines;
     let heard = |now: &Figures| now.probe.lines > lines;
     stage.until("the daemon opens the tty again", PATIENCE, heard).await?;
     stage.display.event("it is plugged in again, on another tty, and is heard");
-    stage.watch(Duration::from_secs(2)).await.map(drop)
+    stage.pause(Duration::from_secs(2)).await.map(drop)
 }
 
 /// The actuators obey as before.
 async fn encore(stage: &mut Stage) -> Result<()> {
     orders(stage, &[Order::Fan(0), Order::Lamp(false)]).await?;
-    stage.watch(Duration::from_secs(3)).await.map(drop)
+    stage.pause(Duration::from_secs(3)).await.map(drop)
 }
 
 /// Silence, an empty outbox, an orderly end, and the count.
@@ -104,8 +104,9 @@ async fn finale(stage: &mut Stage) -> Result<Tally> {
     stage.talk(false);
     stage.display.event("the instruments stop");
     let empty =
-        |now: &Figures| now.house_settled && now.probe_is_read() && now.backlog() == Some(0);
-    if stage.until("the outbox is empty", PATIENCE, empty).await.is_err() {
+        |now: &Figures| now.probe_is_read() && now.house_is_read() && now.backlog() == Some(0);
+    let (_, emptied) = stage.watch(PATIENCE, empty).await?;
+    if !emptied {
         // Not the end: what is left is counted.
         stage.display.event("the outbox is not empty yet; the count will tell");
     }

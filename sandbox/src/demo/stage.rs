@@ -28,7 +28,7 @@ const CONFIG: &str = include_str!("../../../config/examples/demo.toml");
 /// The serial bus of [`CONFIG`].
 pub(super) const PROBE: &str = "probe";
 /// The MQTT bus of [`CONFIG`].
-const HOUSE: &str = "house";
+pub(super) const HOUSE: &str = "house";
 /// The attributes that [`CONFIG`] maps, by device and bus; the daemon also reports on itself.
 const MAPPED: [(&str, &str, &[&str]); 3] = [
     ("gateway", PROBE, &["temperature", "humidity"]),
@@ -49,6 +49,10 @@ const POWER: Spec = Spec {
     readings: 1,
     payload: weather::power,
 };
+/// The longest that a run may take until the instruments stop, on any machine.
+const LENGTH_MAX: Duration = Duration::from_secs(50);
+/// How much of a run may follow after [`Stage::linger`].
+const REST_MAX: Duration = Duration::from_secs(20);
 /// How often conditions are checked and figures shown.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -65,6 +69,7 @@ pub(super) struct Stage {
     fan_orders: Vec<String>,
     mqtt: SocketAddr,
     dark: bool,
+    end: Instant,
     interrupt: Signal,
     terminate: Signal,
 }
@@ -95,6 +100,7 @@ impl Stage {
             fan_orders: Vec::new(),
             mqtt,
             dark: false,
+            end: Instant::now() + LENGTH_MAX,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
@@ -131,23 +137,36 @@ impl Stage {
         what: &str,
         limit: Duration,
         done: impl Fn(&Figures) -> bool,
-    ) -> Result<Figures> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let figures = self.look().await?;
-            if done(&figures) {
-                return Ok(figures);
-            }
-            if Instant::now() > deadline {
-                bail!("{what}: not within {limit:?}");
-            }
+    ) -> Result<()> {
+        match self.watch(limit, done).await? {
+            (_, true) => Ok(()),
+            (_, false) => bail!("{what}: not within {limit:?}"),
         }
     }
 
-    /// Watches for `time`.
-    pub(super) async fn watch(&mut self, time: Duration) -> Result<Figures> {
-        let end = Instant::now() + time;
-        self.until("a moment", time * 2 + LOOK_EVERY, |_| Instant::now() >= end).await
+    /// Watches for `time`; returns what is seen at its end.
+    pub(super) async fn pause(&mut self, time: Duration) -> Result<Figures> {
+        Ok(self.watch(time, |_| false).await?.0)
+    }
+
+    /// Watches until `done` holds (then `true`) or `limit` is over.
+    pub(super) async fn watch(
+        &mut self,
+        limit: Duration,
+        done: impl Fn(&Figures) -> bool,
+    ) -> Result<(Figures, bool)> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let figures = self.look().await?;
+            let now = Instant::now();
+            if done(&figures) {
+                return Ok((figures, true));
+            } else if now >= deadline {
+                return Ok((figures, false));
+            } else if now >= self.end {
+                bail!("the demo's time is over: this machine is too slow for it");
+            }
+        }
     }
 
     /// Watches until the person has had enough.
@@ -155,10 +174,12 @@ impl Stage {
         loop {
             match self.look().await {
                 Ok(_) => {}
-                Err(error) if error.is::<Interrupted>() => return Ok(()),
+                Err(error) if error.is::<Interrupted>() => break,
                 Err(error) => return Err(error),
             }
         }
+        self.end = Instant::now() + REST_MAX;
+        Ok(())
     }
 
     /// Waits a moment, fails when somebody broke down or the person had enough, shows the figures.
@@ -226,7 +247,7 @@ impl Stage {
         Tally {
             buses: vec![
                 bus(PROBE, "probe (serial line)", figures.probe.readings()),
-                bus(HOUSE, "house (MQTT)", figures.climate + figures.power),
+                bus(HOUSE, "house (MQTT)", figures.house()),
             ],
             outbox: remains.outbox.readings,
             lines_cut: figures.probe.lines_cut,
