@@ -12,6 +12,7 @@ mod mqtt;
 mod order;
 mod script;
 mod stage;
+mod status;
 mod tally;
 mod thermometer;
 mod weather;
@@ -26,12 +27,14 @@ use tempfile::TempDir;
 
 use self::display::Display;
 use self::stage::{Interrupted, Stage};
-use self::tally::Tally;
 
 /// What a run takes on an idle machine; the display's bar ends here.
 const LENGTH: Duration = Duration::from_secs(48);
 /// Lines of the daemon's log that are shown when something fails.
 const LOG_LINES: usize = 20;
+
+/// What a shell answers for a program that Ctrl-C ended: 128 and the number of SIGINT.
+const INTERRUPTED: u8 = 130;
 
 /// Options of `tidegate-sandbox demo`.
 #[derive(clap::Args, Debug)]
@@ -57,38 +60,34 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     let mut stage = Stage::set(program, &work.path, display).await?;
     let outcome = script::play(&mut stage, options.keep).await;
     stage.display.close();
-    let success = report(&mut stage, outcome).await;
-    work.leave(success)?;
-    Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Tells how it went; `true` when every reading and every command is accounted for.
-async fn report(stage: &mut Stage, outcome: Result<Tally>) -> bool {
     let problems = match outcome {
         Ok(tally) => {
             stage.display.print(&format!("\n{tally}"));
             tally.problems()
         }
         Err(error) => {
-            // The failure is what counts; an orderly end would be a bonus.
+            // What went wrong is known; an orderly end of the daemon would be a bonus.
             stage.daemon.stop().await.ok();
             if error.is::<Interrupted>() {
                 stage.display.print("\ninterrupted: nothing was counted");
-                return false;
+                work.remove()?;
+                return Ok(ExitCode::from(INTERRUPTED));
             }
             vec![format!("{error:#}")]
         }
     };
     if problems.is_empty() {
         stage.display.print("every reading and every command is accounted for");
-        return true;
+        work.remove()?;
+        return Ok(ExitCode::SUCCESS);
     }
     for problem in problems {
         stage.display.print(&format!("FAILED: {problem}"));
     }
-    let tail = stage.daemon.log_tail(LOG_LINES);
-    stage.display.print(&format!("\nthe end of the daemon's log:\n{tail}"));
-    false
+    let (log, tail) = stage.daemon.log_tail(LOG_LINES);
+    stage.display.print(&format!("\nthe end of {}:\n{}", log.display(), tail.join("\n")));
+    work.keep();
+    Ok(ExitCode::FAILURE)
 }
 
 /// The daemon's program: the one given, or the one that was built beside this one.
@@ -124,17 +123,14 @@ impl WorkDir {
         Ok(Self { path, temporary: None })
     }
 
-    /// Removes a temporary directory after a success; keeps it for study after a failure.
-    fn leave(self, success: bool) -> Result<()> {
-        match self.temporary {
-            Some(temporary) if success => {
-                temporary.close().context("cannot remove the work directory")
-            }
-            Some(temporary) => {
-                drop(temporary.keep());
-                Ok(())
-            }
-            None => Ok(()),
-        }
+    /// Removes the directory, if it is a temporary one.
+    fn remove(self) -> Result<()> {
+        let closed = self.temporary.map(TempDir::close).transpose();
+        closed.map(drop).context("cannot remove the work directory")
+    }
+
+    /// Leaves the directory for study.
+    fn keep(self) {
+        drop(self.temporary.map(TempDir::keep));
     }
 }

@@ -1,7 +1,6 @@
 //! The daemon under demonstration: a child process, known only by its command line, its status
 //! socket and its log.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,6 +14,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
+
+use super::status::Status;
 
 /// How long the daemon may take to stop: its own grace is 10 s.
 const STOP_MAX: Duration = Duration::from_secs(12);
@@ -113,7 +114,7 @@ impl Daemon {
     /// What its status socket says; `None` while it does not answer.
     pub(super) async fn status(&self) -> Option<Status> {
         let document = timeout(ANSWER_MAX, read_all(&self.setup.socket())).await.ok()?.ok()?;
-        serde_json::from_slice(&document).ok().map(|value| Status::from_json(&value))
+        serde_json::from_slice(&document).ok().map(|value| Status::from_socket(&value))
     }
 
     /// Asks it to stop (SIGTERM) and waits; returns how it ended and how long that took.
@@ -139,21 +140,17 @@ impl Daemon {
         }
         let value: Value = serde_json::from_slice(&output.stdout)
             .context("`outbox status --json` did not print JSON")?;
-        Ok(Status {
-            outbox: Backlog::from_json(&value),
-            ledger: ledger(value.get("ledger")),
-            ..Status::default()
-        })
+        Ok(Status::from_outbox(&value))
     }
 
-    /// The last `lines` lines of its log.
-    pub(super) fn log_tail(&self, lines: usize) -> String {
-        let text = fs::read(self.setup.log()).unwrap_or_default();
+    /// The path of its log, and the last `lines` lines of it.
+    pub(super) fn log_tail(&self, lines: usize) -> (PathBuf, Vec<String>) {
+        let log = self.setup.log();
+        let text = fs::read(&log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let all: Vec<&str> = text.lines().collect();
-        all.iter()
-            .skip(all.len().saturating_sub(lines))
-            .fold(String::new(), |tail, line| tail + "  | " + line + "\n")
+        let last = all.iter().skip(all.len().saturating_sub(lines));
+        (log, last.map(|line| format!("  | {line}")).collect())
     }
 }
 
@@ -161,118 +158,4 @@ async fn read_all(socket: &Path) -> std::io::Result<Vec<u8>> {
     let mut document = Vec::new();
     UnixStream::connect(socket).await?.take(STATUS_BYTES_MAX).read_to_end(&mut document).await?;
     Ok(document)
-}
-
-/// What the daemon says of itself; what it does not say is zero.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Status {
-    /// Whether it reaches the cloud.
-    pub(super) online: bool,
-    /// Batches that the cloud has accepted.
-    pub(super) batches: u64,
-    /// What waits to be sent.
-    pub(super) outbox: Backlog,
-    /// What became of the readings, by bus.
-    pub(super) ledger: BTreeMap<String, Ledger>,
-}
-
-/// How much an outbox holds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Backlog {
-    /// States.
-    pub(super) states: u64,
-    /// Readings (attribute values) in these states.
-    pub(super) readings: u64,
-    /// Bytes in use.
-    pub(super) bytes: u64,
-}
-
-/// What became of the readings of one bus.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ledger {
-    /// Readings that came in.
-    pub(super) received: u64,
-    /// Readings that the cloud refused, by reason.
-    pub(super) rejected: BTreeMap<String, u64>,
-    /// Readings given up, by reason.
-    pub(super) dropped: BTreeMap<String, u64>,
-}
-
-impl Status {
-    fn from_json(value: &Value) -> Self {
-        Self {
-            online: value.pointer("/cloud/online").and_then(Value::as_bool).unwrap_or_default(),
-            batches: number(value, "/cloud/batches"),
-            outbox: value.get("outbox").map(Backlog::from_json).unwrap_or_default(),
-            ledger: ledger(value.get("ledger")),
-        }
-    }
-
-    /// Readings that came in on `bus`.
-    pub(super) fn received(&self, bus: &str) -> u64 {
-        self.ledger.get(bus).map_or(0, |ledger| ledger.received)
-    }
-}
-
-impl Backlog {
-    fn from_json(value: &Value) -> Self {
-        Self {
-            states: number(value, "/states"),
-            readings: number(value, "/readings"),
-            bytes: number(value, "/bytes"),
-        }
-    }
-}
-
-fn ledger(value: Option<&Value>) -> BTreeMap<String, Ledger> {
-    let buses = value.and_then(Value::as_object).into_iter().flatten();
-    buses
-        .map(|(bus, value)| {
-            let ledger = Ledger {
-                received: number(value, "/received"),
-                rejected: reasons(value.get("rejected")),
-                dropped: reasons(value.get("dropped")),
-            };
-            (bus.clone(), ledger)
-        })
-        .collect()
-}
-
-fn reasons(value: Option<&Value>) -> BTreeMap<String, u64> {
-    let reasons = value.and_then(Value::as_object).into_iter().flatten();
-    reasons.filter_map(|(reason, count)| Some((reason.clone(), count.as_u64()?))).collect()
-}
-
-fn number(value: &Value, pointer: &str) -> u64 {
-    value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_status_document_is_read_whole() {
-        let status = Status::from_json(&json!({
-            "outbox": {"states": 3, "readings": 7, "bytes": 900},
-            "ledger": {"probe": {"received": 40, "outbox_in": 38,
-                "rejected": {"schema": 1}, "dropped": {"too old": 1}}},
-            "cloud": {"online": true, "batches": 12},
-        }));
-        assert!(status.online);
-        assert_eq!((status.batches, status.outbox.readings), (12, 7));
-        assert_eq!(status.received("probe"), 40);
-        let probe = &status.ledger["probe"];
-        assert_eq!((probe.rejected["schema"], probe.dropped["too old"]), (1, 1));
-    }
-
-    #[test]
-    fn what_a_status_document_lacks_counts_as_zero() {
-        let status = Status::from_json(&json!({"ledger": {"probe": {"rejected": "none"}}}));
-        assert!(!status.online);
-        assert_eq!((status.outbox.states, status.received("probe")), (0, 0));
-        assert_eq!(status.received("another"), 0);
-    }
 }

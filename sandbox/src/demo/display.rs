@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::figures::Figures;
 
 /// Widths of the bars, in columns.
-const BAR: &str = "30";
-/// Smallest scale of the backlog's bar, in states, so that a handful does not fill it.
-const BACKLOG_SCALE: u64 = 60;
+const BAR: &str = "24";
+/// Scale of the backlog's bar, in states: what the demo's outage gathers. More makes it longer.
+const BACKLOG_SCALE: u64 = 150;
 
 /// The demo's voice. Events are lines that stay; figures are lines that change.
 pub(super) struct Display {
@@ -74,10 +74,10 @@ impl Display {
             HumanBytes(waiting.bytes)
         ));
 
-        let plug = if figures.probe.attached { "" } else { " (unplugged)" };
+        let plug = if figures.probe.attached { "" } else { " (thermometer unplugged)" };
         let (probe, climate, power) = (figures.probe.readings(), figures.climate, figures.power);
         live.sensors.set_message(format!(
-            "climate {climate:>4}   power {power:>4}   thermometer {probe:>4}{plug}"
+            "climate {climate:>4}   power {power:>4}   thermometer {probe:>4}   readings{plug}"
         ));
 
         let seen = |order: &Option<String>| order.clone().unwrap_or_else(|| "-".to_owned());
@@ -99,6 +99,8 @@ impl Display {
     /// Takes the live lines away, before the last words.
     pub(super) fn close(&mut self) {
         if let Some(live) = self.live.take() {
+            // A terminal that has gone away has nothing to clear.
+            live.lines.clear().ok();
             live.lines.set_draw_target(ProgressDrawTarget::hidden());
         }
     }

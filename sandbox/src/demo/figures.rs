@@ -1,7 +1,7 @@
 //! What is seen of all parts of the demo at one moment.
 
-use super::daemon::Status;
 use super::stage::{HOUSE, PROBE};
+use super::status::Status;
 use super::thermometer::Record;
 
 /// One look at everything.

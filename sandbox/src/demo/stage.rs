@@ -14,11 +14,12 @@ use tidegate_sandbox::{Device, Sandbox};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-use super::daemon::{Daemon, Setup, Status};
+use super::daemon::{Daemon, Setup};
 use super::display::Display;
 use super::figures::Figures;
 use super::mqtt::{Instrument, Lamp, Spec};
 use super::order::Order;
+use super::status::Status;
 use super::tally::{Bus, Orders, Tally};
 use super::thermometer::Thermometer;
 use super::{broker, weather};

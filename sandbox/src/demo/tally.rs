@@ -105,7 +105,7 @@ impl fmt::Display for Tally {
         self.losses(out, "rejected", |bus| &bus.rejected)?;
         if self.lines_cut > 0 {
             let label = "cut by the unplugging";
-            writeln!(out, "  {label:<24}{:>20} half line, no reading", self.lines_cut)?;
+            writeln!(out, "  {label:<24}{:>10}  half line, not a reading", self.lines_cut)?;
         }
         writeln!(out)?;
         writeln!(out, "  {:<24}{:>10}{:>10}", "commands", "sent", "executed")?;
