@@ -16,17 +16,17 @@ mod status;
 mod tally;
 mod thermometer;
 mod weather;
+mod work;
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use tempfile::TempDir;
+use anyhow::{Context, Result};
 
 use self::display::Display;
 use self::stage::{Interrupted, Stage};
+use self::work::WorkDir;
 
 /// What a run takes on an idle machine; the display's bar ends here.
 const LENGTH: Duration = Duration::from_secs(48);
@@ -56,8 +56,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     let work = WorkDir::open(options.work_dir)?;
     let display = Display::new(LENGTH);
     display.event("start: a cloud, an MQTT broker, three instruments, two actuators, one daemon");
-    display.print(&format!("          work directory: {}", work.path.display()));
-    let mut stage = Stage::set(program, &work.path, display).await?;
+    display.print(&format!("          work directory: {}", work.path().display()));
+    let mut stage = Stage::set(program, &work, display).await?;
     let outcome = script::play(&mut stage, options.keep).await;
     stage.display.close();
     let problems = match outcome {
@@ -100,37 +100,4 @@ fn program(given: Option<PathBuf>) -> Result<PathBuf> {
     found.with_context(|| {
         format!("no daemon at {}; build it, or name it with --tidegate", program.display())
     })
-}
-
-/// Where the daemon has its configuration, its outbox and its log.
-struct WorkDir {
-    path: PathBuf,
-    temporary: Option<TempDir>,
-}
-
-impl WorkDir {
-    /// Takes the directory given, which must be empty, or makes a temporary one.
-    fn open(given: Option<PathBuf>) -> Result<Self> {
-        let Some(path) = given else {
-            let temporary = TempDir::with_prefix("tidegate-demo-")?;
-            return Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) });
-        };
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        let path = path.canonicalize()?;
-        if path.read_dir()?.next().is_some() {
-            bail!("{} is not empty; the demo starts from nothing", path.display());
-        }
-        Ok(Self { path, temporary: None })
-    }
-
-    /// Removes the directory, if it is a temporary one.
-    fn remove(self) -> Result<()> {
-        let closed = self.temporary.map(TempDir::close).transpose();
-        closed.map(drop).context("cannot remove the work directory")
-    }
-
-    /// Leaves the directory for study.
-    fn keep(self) {
-        drop(self.temporary.map(TempDir::keep));
-    }
 }

@@ -1,11 +1,8 @@
 //! Everything that takes part in the demo, set up and watched in one place.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -22,15 +19,14 @@ use super::order::Order;
 use super::status::Status;
 use super::tally::{Bus, Orders, Tally};
 use super::thermometer::Thermometer;
+use super::work::WorkDir;
 use super::{broker, weather};
 
-/// The daemon's configuration: an example of the project, used as it is.
-const CONFIG: &str = include_str!("../../../config/examples/demo.toml");
-/// The serial bus of [`CONFIG`].
+/// The serial bus of the example configuration.
 pub(super) const PROBE: &str = "probe";
-/// The MQTT bus of [`CONFIG`].
+/// The MQTT bus of the example configuration.
 pub(super) const HOUSE: &str = "house";
-/// The attributes that [`CONFIG`] maps, by device and bus; the daemon also reports on itself.
+/// The attributes that the example configuration maps, by device and bus; the daemon also reports on itself.
 const MAPPED: [(&str, &str, &[&str]); 3] = [
     ("gateway", PROBE, &["temperature", "humidity"]),
     ("greenhouse", HOUSE, &["temperature", "humidity", "battery"]),
@@ -77,15 +73,16 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Starts everything; the instruments are plugged in, but silent.
-    pub(super) async fn set(program: PathBuf, directory: &Path, display: Display) -> Result<Self> {
+    pub(super) async fn set(program: PathBuf, work: &WorkDir, display: Display) -> Result<Self> {
         let cloud = Sandbox::start().await.context("cannot start the sandbox")?;
         let mqtt = broker::start().await?;
-        let mut thermometer = Thermometer::new(directory.join("probe.tty"));
+        let mut thermometer = Thermometer::new(work.path().join("probe.tty"));
         thermometer.plug()?;
-        write_config(directory, find(&cloud, "gateway")?)?;
+        let gateway = find(&cloud, "gateway")?;
+        work.configure(&gateway.key, &gateway.secret)?;
         let daemon = Daemon::start(Setup {
             program,
-            directory: directory.to_owned(),
+            directory: work.path().to_owned(),
             cloud_url: cloud.url().to_owned(),
             mqtt_port: mqtt.port(),
         })?;
@@ -295,33 +292,11 @@ fn find<'a>(cloud: &'a Sandbox, name: &str) -> Result<&'a Device> {
     device.with_context(|| format!("the sandbox has no device {name}"))
 }
 
-/// Puts the configuration in place, and beside it the gateway's credentials, for its eyes only.
-fn write_config(directory: &Path, gateway: &Device) -> Result<()> {
-    fs::write(directory.join("demo.toml"), CONFIG)?;
-    let text = format!("key = \"{}\"\nsecret = \"{}\"\n", gateway.key, gateway.secret);
-    let path = directory.join("credentials.toml");
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    Ok(file.write_all(text.as_bytes())?)
-}
-
 #[cfg(test)]
 mod tests {
-    use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, WORKSHOP_ID, default_devices};
+    use tidegate_sandbox::default_devices;
 
     use super::*;
-
-    #[test]
-    fn the_example_configuration_names_the_devices_of_the_default_world() {
-        for (table, line) in [
-            ("losant", format!("device_id = \"{GATEWAY_ID}\"")),
-            ("device.greenhouse", format!("id = \"{GREENHOUSE_ID}\"")),
-            ("device.workshop", format!("id = \"{WORKSHOP_ID}\"")),
-        ] {
-            let (_, rest) = CONFIG.split_once(&format!("\n[{table}]\n")).unwrap();
-            let body = rest.split("\n[").next().unwrap();
-            assert!(body.lines().any(|found| found == line), "{line} is not in [{table}]");
-        }
-    }
 
     #[test]
     fn every_attribute_that_is_counted_is_declared_in_the_default_world() {
