@@ -4,9 +4,23 @@
 //! rest-api/auth; losant-rest-js, `lib/schemas/apiInfo.json`), in its order. Each action's own
 //! rules live in a file below `actions/`.
 
+mod authenticate;
+mod get;
+mod get_composite_state;
+mod histories;
+mod send_command;
+mod send_state;
+mod set_connection_status;
+mod streams;
+
 use std::str::FromStr;
 
 use axum::http::Method;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::cloud::Cloud;
+use crate::reply::{Refusal, Reply};
 
 /// One action of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +105,41 @@ pub(crate) static TABLE: [Row; 16] = [
 /// `POST /auth/device`, which is no action on a device.
 pub(crate) static AUTHENTICATE: Row =
     row(Action::AuthenticateDevice, "authenticateDevice", Method::POST, "", Access::Open);
+
+/// Does an action; the call was allowed, and its device exists.
+pub(crate) fn perform(row: &Row, call: &Call<'_>) -> Result<Reply, Refusal> {
+    match row.action {
+        Action::AuthenticateDevice => authenticate::perform(call),
+        Action::CommandStream => streams::commands(call),
+        Action::Get => get::perform(call),
+        Action::GetCommand => histories::commands(call),
+        Action::GetCompositeState => get_composite_state::perform(call),
+        Action::GetLogEntries => histories::log(call),
+        Action::GetState => histories::states(call),
+        Action::SendCommand => send_command::perform(call),
+        Action::SendState => send_state::perform(call),
+        Action::SetConnectionStatus => set_connection_status::perform(call),
+        Action::StateStream => streams::states(call),
+        Action::Delete
+        | Action::Export
+        | Action::Patch
+        | Action::RemoveData
+        | Action::PayloadCounts
+        | Action::PayloadCountsBreakdown => Err(Refusal::not_implemented(row.name)),
+    }
+}
+
+/// All stored states of a device, as getState shows them, oldest first.
+pub(crate) fn all_states(cloud: &Cloud, device_id: &str) -> Value {
+    let states = cloud.store().device(device_id).map(|device| device.states.to_vec());
+    states.unwrap_or_default().iter().map(|state| histories::state(state, cloud)).collect()
+}
+
+/// All commands of a device, as getCommand shows them, oldest first.
+pub(crate) fn all_commands(cloud: &Cloud, device_id: &str) -> Value {
+    let commands = cloud.store().device(device_id).map(|device| device.commands.to_vec());
+    commands.unwrap_or_default().iter().map(|sent| histories::command(sent, cloud)).collect()
+}
 
 /// A name that is none of Losant's actions.
 #[derive(Debug, thiserror::Error)]

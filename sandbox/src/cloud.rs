@@ -6,12 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::builder::{Error, Settings};
 use crate::clock;
 use crate::faults::Faults;
+use crate::schema::Schemas;
 use crate::store::Store;
 
 /// One pretended Losant, with one application in it.
 #[derive(Debug)]
 pub(crate) struct Cloud {
     pub(crate) settings: Settings,
+    pub(crate) schemas: Schemas,
     pub(crate) faults: Faults,
     store: Mutex<Store>,
 }
@@ -26,7 +28,7 @@ impl Cloud {
             }
         }
         let store = Mutex::new(Store::new(&settings, clock::now_ms()));
-        Ok(Self { settings, faults: Faults::default(), store })
+        Ok(Self { settings, schemas: Schemas::compile()?, faults: Faults::default(), store })
     }
 
     /// The store, for as short a time as possible; never across an await.

@@ -22,19 +22,27 @@
 //! | `time`, `throttle`, `scopes`, `history`, `schema` | the rules, pure |
 //! | `stream`, `faults`, `control` | server-sent events; trouble on demand; `/sandbox/…` |
 
+mod access;
 mod actions;
 mod builder;
 mod call;
 mod clock;
 mod cloud;
 mod connection;
+mod control;
 mod counters;
 mod faults;
+mod query;
+mod reply;
+mod route;
 mod sandbox;
+mod schema;
 mod scopes;
 mod server;
 mod store;
+mod stream;
 mod throttle;
+mod time;
 mod timeline;
 mod tokens;
 mod world;

@@ -80,7 +80,7 @@ impl Store {
     pub(crate) fn new(settings: &Settings, now_ms: i64) -> Self {
         let record = |spec: &DeviceSpec| {
             let window = settings.throttle_window;
-            (spec.device_id.clone(), DeviceRecord::new(spec.clone(), now_ms, window))
+            (spec.device_id.to_ascii_lowercase(), DeviceRecord::new(spec.clone(), now_ms, window))
         };
         Self {
             devices: settings.devices.iter().map(record).collect(),
@@ -89,18 +89,27 @@ impl Store {
         }
     }
 
+    /// A device by its id, in either case.
     pub(crate) fn device(&self, device_id: &str) -> Option<&DeviceRecord> {
-        self.devices.get(device_id)
+        self.devices.get(&device_id.to_ascii_lowercase())
     }
 
     pub(crate) fn device_mut(&mut self, device_id: &str) -> Option<&mut DeviceRecord> {
-        self.devices.get_mut(device_id)
+        self.devices.get_mut(&device_id.to_ascii_lowercase())
+    }
+
+    pub(crate) fn device_and_counters(
+        &mut self,
+        device_id: &str,
+    ) -> Option<(&mut DeviceRecord, &mut Counters)> {
+        let device = self.devices.get_mut(&device_id.to_ascii_lowercase())?;
+        Some((device, &mut self.counters))
     }
 
     /// Records a command and hands it to those who read the device's stream.
     pub(crate) fn send_command(&mut self, device_id: &str, command: StoredCommand) {
-        let Some(device) = self.devices.get_mut(device_id) else { return };
-        self.counters.commands_received += 1;
+        let Some((device, counters)) = self.device_and_counters(device_id) else { return };
+        counters.commands_received += 1;
         device.commands.push(command.time_ms, command.clone());
         // An error only says that nobody reads; Losant does not queue commands either.
         device.command_feed.send(command).ok();
