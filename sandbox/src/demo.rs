@@ -29,7 +29,7 @@ use self::stage::{Interrupted, Stage};
 use self::work::WorkDir;
 
 /// What a run takes on an idle machine; the display's bar ends here.
-const LENGTH: Duration = Duration::from_secs(48);
+const LENGTH: Duration = Duration::from_secs(36);
 /// Lines of the daemon's log that are shown when something fails.
 const LOG_LINES: usize = 20;
 
@@ -63,6 +63,12 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     let problems = match outcome {
         Ok(tally) => {
             stage.display.print(&format!("\n{tally}"));
+            if options.keep {
+                // Whoever played along has sent readings and commands that nobody else counted.
+                stage.display.print("not judged: what you sent yourself is in these numbers");
+                work.remove()?;
+                return Ok(ExitCode::SUCCESS);
+            }
             tally.problems()
         }
         Err(error) => {

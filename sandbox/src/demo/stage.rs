@@ -26,7 +26,8 @@ use super::{broker, weather};
 pub(super) const PROBE: &str = "probe";
 /// The MQTT bus of the example configuration.
 pub(super) const HOUSE: &str = "house";
-/// The attributes that the example configuration maps, by device and bus; the daemon also reports on itself.
+/// The attributes that the example configuration maps, by device and bus. Others are not counted:
+/// the daemon may report on itself.
 const MAPPED: [(&str, &str, &[&str]); 3] = [
     ("gateway", PROBE, &["temperature", "humidity"]),
     ("greenhouse", HOUSE, &["temperature", "humidity", "battery"]),
@@ -198,18 +199,14 @@ impl Stage {
     }
 
     async fn figures(&self) -> Figures {
+        let devices = self.cloud.devices().iter();
         let fan = self.thermometer.record().heard;
         let lamp = self.lamp.heard();
         Figures {
             dark: self.dark,
             status: self.daemon.status().await,
             stored: MAPPED.iter().map(|(name, _, attributes)| self.stored(name, attributes)).sum(),
-            streams: self
-                .cloud
-                .devices()
-                .iter()
-                .map(|it| self.cloud.streams_open(&it.device_id))
-                .sum(),
+            streams: devices.map(|device| self.cloud.streams_open(&device.device_id)).sum(),
             probe: self.thermometer.record(),
             climate: self.climate.readings(),
             power: self.power.readings(),
@@ -225,12 +222,13 @@ impl Stage {
     /// Counts everything, after the daemon has stopped and left `remains`.
     pub(super) async fn tally(&self, remains: &Status) -> Tally {
         let figures = self.figures().await;
-        let bus = |bus: &str, label: &str, produced| {
+        let bus = |bus: &str, label: &str, produced, lines_cut| {
             let of_bus = MAPPED.iter().filter(|(_, its_bus, _)| *its_bus == bus);
             let ledger = remains.ledger.get(bus).cloned().unwrap_or_default();
             Bus {
                 label: label.to_owned(),
                 produced,
+                lines_cut,
                 received: ledger.received,
                 stored: of_bus.map(|(name, _, attributes)| self.stored(name, attributes)).sum(),
                 rejected: ledger.rejected,
@@ -244,11 +242,15 @@ impl Stage {
         };
         Tally {
             buses: vec![
-                bus(PROBE, "probe (serial line)", figures.probe.readings()),
-                bus(HOUSE, "house (MQTT)", figures.house()),
+                bus(
+                    PROBE,
+                    "probe (serial line)",
+                    figures.probe.readings(),
+                    figures.probe.lines_cut,
+                ),
+                bus(HOUSE, "house (MQTT)", figures.house(), 0),
             ],
             outbox: remains.outbox.readings,
-            lines_cut: figures.probe.lines_cut,
             orders: vec![
                 orders("fan (serial line)", &self.fan_orders, figures.probe.heard.clone()),
                 orders("lamp (MQTT)", &self.lamp_orders, self.lamp.heard()),
