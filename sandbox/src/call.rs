@@ -145,17 +145,19 @@ fn throttle(cloud: &Cloud, target: &Target<'_>) -> Result<(), Refusal> {
     let Some((device, counters)) = store.device_and_counters(target.device_id) else {
         return Ok(());
     };
-    let throttle = match target.row.action {
-        Action::SendState | Action::SendCommand => &mut device.call_throttle,
-        Action::SetConnectionStatus => &mut device.status_throttle,
-        _ => return Ok(()),
+    let action = target.row.action;
+    let throttle = if action == Action::SendState || action == Action::SendCommand {
+        &mut device.call_throttle
+    } else if action == Action::SetConnectionStatus {
+        &mut device.status_throttle
+    } else {
+        return Ok(());
     };
     if throttle.admit(Instant::now()) {
-        Ok(())
-    } else {
-        counters.throttled += 1;
-        Err(Refusal::throttled())
+        return Ok(());
     }
+    counters.throttled += 1;
+    Err(Refusal::throttled())
 }
 
 /// The token of an `Authorization: Bearer …` header.

@@ -48,18 +48,25 @@ fn perform(cloud: &Cloud, method: &Method, path: &str, body: &[u8]) -> Result<Va
         ("GET", "counters") => Ok(json!(cloud.store().counters)),
         ("GET", "states") => Ok(actions::all_states(cloud, device_id)),
         ("GET", "commands") => Ok(actions::all_commands(cloud, device_id)),
-        ("POST", "dark") => Ok(done(cloud.faults.set_dark(true))),
-        ("POST", "light") => Ok(done(cloud.faults.set_dark(false))),
-        ("POST", "cut-streams") => Ok(done(cloud.faults.cut_streams())),
-        ("POST", "expire-tokens") => Ok(done(cloud.store().tokens.expire_devices())),
-        ("POST", "fail") => plan(cloud, parse(body)?),
-        ("POST", "command") => send_command(cloud, parse(body)?),
+        ("POST", _) => {
+            act(cloud, name, body)?;
+            Ok(json!({"success": true}))
+        }
         _ => Err(Refusal::method_not_allowed(method.as_str())),
     }
 }
 
-fn done((): ()) -> Value {
-    json!({"success": true})
+fn act(cloud: &Cloud, name: &str, body: &[u8]) -> Result<(), Refusal> {
+    match name {
+        "dark" => cloud.faults.set_dark(true),
+        "light" => cloud.faults.set_dark(false),
+        "cut-streams" => cloud.faults.cut_streams(),
+        "expire-tokens" => cloud.store().tokens.expire_devices(),
+        "fail" => plan(cloud, parse(body)?)?,
+        "command" => send_command(cloud, parse(body)?)?,
+        _ => return Err(Refusal::not_found("control call")),
+    }
+    Ok(())
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
@@ -90,7 +97,7 @@ fn one() -> usize {
     1
 }
 
-fn plan(cloud: &Cloud, plan: Plan) -> Result<Value, Refusal> {
+fn plan(cloud: &Cloud, plan: Plan) -> Result<(), Refusal> {
     let action: Action = plan
         .action
         .parse()
@@ -105,7 +112,7 @@ fn plan(cloud: &Cloud, plan: Plan) -> Result<Value, Refusal> {
         }
     };
     cloud.faults.plan(action, plan.calls, fault);
-    Ok(done(()))
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -116,7 +123,7 @@ struct Command {
     payload: Option<Value>,
 }
 
-fn send_command(cloud: &Cloud, command: Command) -> Result<Value, Refusal> {
+fn send_command(cloud: &Cloud, command: Command) -> Result<(), Refusal> {
     let mut store = cloud.store();
     if store.device(&command.device_id).is_none() {
         return Err(Refusal::not_found("device"));
@@ -124,5 +131,5 @@ fn send_command(cloud: &Cloud, command: Command) -> Result<Value, Refusal> {
     let time_ms = clock::now_ms();
     let sent = StoredCommand { time_ms, name: command.name, payload: command.payload };
     store.send_command(&command.device_id, sent);
-    Ok(done(()))
+    Ok(())
 }

@@ -37,7 +37,9 @@ impl Reply {
 
 fn decorate(value: &mut Value, shape: &str, path: &str) {
     if let Some(elements) = value.as_array_mut() {
-        elements.iter_mut().for_each(|element| decorate(element, shape, path));
+        for element in elements {
+            decorate(element, shape, path);
+        }
     } else if let Some(object) = value.as_object_mut() {
         object.insert("_type".to_owned(), json!(shape));
         object.insert("_links".to_owned(), json!({"self": {"href": path}}));

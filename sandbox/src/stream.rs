@@ -11,6 +11,7 @@ use futures_util::stream;
 use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task;
 use tokio::time::{self, Interval};
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +83,8 @@ pub(crate) fn script(steps: Vec<Step>, cut: CancellationToken) -> Body {
 /// The chunk that the next steps make; `None` when there are no more.
 async fn play(steps: &mut std::vec::IntoIter<Step>) -> Option<io::Result<Bytes>> {
     loop {
+        // What was sent before goes out on its own, also when a cut follows.
+        task::yield_now().await;
         match steps.next()? {
             Step::Send(bytes) => return Some(Ok(bytes.into())),
             Step::Wait(duration) => time::sleep(duration).await,

@@ -140,20 +140,20 @@ mod tests {
     const TEN: i64 = 1_777_629_600_000;
     const NOW: i64 = TEN + 12_345;
 
-    fn parsed(time: Value) -> i64 {
-        parse(Some(&time), NOW)
+    fn parsed(time: &Value) -> i64 {
+        parse(Some(time), NOW)
     }
 
     #[test]
     fn a_number_is_seconds_or_milliseconds_by_its_size() {
-        assert_eq!(parsed(json!(TEN)), TEN);
-        assert_eq!(parsed(json!(TEN / 1000)), TEN);
-        assert_eq!(parsed(json!(1_777_629_600.25)), TEN + 250);
+        assert_eq!(parsed(&json!(TEN)), TEN);
+        assert_eq!(parsed(&json!(TEN / 1000)), TEN);
+        assert_eq!(parsed(&json!(1_777_629_600.25)), TEN + 250);
     }
 
     #[test]
     fn a_negative_number_is_that_many_milliseconds_ago() {
-        assert_eq!(parsed(json!(-345)), NOW - 345);
+        assert_eq!(parsed(&json!(-345)), NOW - 345);
     }
 
     #[test]
@@ -169,8 +169,8 @@ mod tests {
             "May 1, 2026 10:00:00",
             "5/1/2026 10:00:00",
         ] {
-            assert_eq!(parsed(json!(text)), TEN, "{text}");
-            assert_eq!(parsed(json!({"$date": text})), TEN, "{text} as $date");
+            assert_eq!(parsed(&json!(text)), TEN, "{text}");
+            assert_eq!(parsed(&json!({"$date": text})), TEN, "{text} as $date");
         }
     }
 
@@ -178,21 +178,21 @@ mod tests {
     fn a_date_without_a_time_is_midnight_in_utc() {
         let midnight = TEN - 10 * 3_600_000;
         for text in ["2026-05-01", "2026-05", "May 1, 2026"] {
-            assert_eq!(parsed(json!(text)), midnight, "{text}");
+            assert_eq!(parsed(&json!(text)), midnight, "{text}");
         }
-        assert_eq!(parsed(json!("2026")), 1_767_225_600_000);
+        assert_eq!(parsed(&json!("2026")), 1_767_225_600_000);
     }
 
     #[test]
     fn fractions_beyond_the_millisecond_are_cut_off() {
-        assert_eq!(parsed(json!("2026-05-01T10:00:00.1239Z")), TEN + 123);
+        assert_eq!(parsed(&json!("2026-05-01T10:00:00.1239Z")), TEN + 123);
     }
 
     #[test]
     fn a_time_that_is_missing_or_nonsense_is_now() {
         assert_eq!(parse(None, NOW), NOW);
         for nonsense in ["", "soon", "2026-13-01", "2026-05-01T25:00:00Z"] {
-            assert_eq!(parsed(json!(nonsense)), NOW, "{nonsense:?}");
+            assert_eq!(parsed(&json!(nonsense)), NOW, "{nonsense:?}");
         }
     }
 
@@ -207,8 +207,8 @@ mod tests {
 
     #[test]
     fn absurd_numbers_are_out_of_range_and_do_no_harm() {
-        assert_eq!(standing(parsed(json!(1e300)), NOW), Standing::TooFarAhead);
-        assert_eq!(standing(parsed(json!(-1e300)), NOW), Standing::TooOld);
+        assert_eq!(standing(parsed(&json!(1e300)), NOW), Standing::TooFarAhead);
+        assert_eq!(standing(parsed(&json!(-1e300)), NOW), Standing::TooOld);
     }
 
     #[test]

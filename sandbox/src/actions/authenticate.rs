@@ -49,6 +49,6 @@ fn requested_scopes(body: &Value) -> BTreeSet<String> {
 
 /// `tokenTTL` is taken for seconds, and 0 for no expiry; Losant documents neither.
 fn expiry(ttl_s: Option<i64>, now_ms: i64) -> Option<i64> {
-    let ttl_ms = ttl_s.filter(|ttl_s| *ttl_s > 0)?.saturating_mul(1000);
-    Some(now_ms.saturating_add(ttl_ms))
+    let lifetime_s = ttl_s.filter(|seconds| *seconds > 0)?;
+    Some(now_ms.saturating_add(lifetime_s.saturating_mul(1000)))
 }

@@ -15,10 +15,7 @@ use crate::world::{DataType, DeviceSpec};
 
 pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
     let body = call.json(&call.cloud.schemas.state_or_states)?;
-    let states = match body {
-        Value::Array(states) => states,
-        state => vec![state],
-    };
+    let states = if let Value::Array(states) = body { states } else { vec![body] };
     let policy = call.cloud.settings.undeclared;
     let mut store = call.cloud.store();
     let found = store.device_and_counters(call.device_id);
