@@ -1,1 +1,59 @@
-//! sandbox
+//! A Losant-compatible Device API on loopback, for development and tests without the cloud.
+//!
+//! The sandbox shares no code with tidegate: it checks bodies against Losant's published schemas
+//! (`schemas/`) and applies the documented rules by itself, so that it can disagree with its
+//! client. Where Losant documents nothing, the module that chooses says so.
+//!
+//! ```no_run
+//! # async fn demo() -> Result<(), tidegate_sandbox::Error> {
+//! let sandbox = tidegate_sandbox::Sandbox::start().await?;
+//! println!("{} {}", sandbox.url(), sandbox.application_id());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | Module | Owns |
+//! | --- | --- |
+//! | [`sandbox`](Sandbox), `builder`, `world` | the handle, its settings, the devices that exist |
+//! | `server`, `connection` | the thread, the listener, hanging up on a client |
+//! | `route`, `call`, `reply` | path to action; the checks before an action; what is answered |
+//! | `actions` | the table of Losant's actions, and one file for each |
+//! | `store` | states, commands, connection log, tokens: all behind one mutex |
+//! | `time`, `throttle`, `scopes`, `history`, `schema` | the rules, pure |
+//! | `stream`, `faults`, `control` | server-sent events; trouble on demand; `/sandbox/…` |
+
+mod access;
+mod actions;
+mod builder;
+mod call;
+mod clock;
+mod cloud;
+mod connection;
+mod control;
+mod counters;
+mod faults;
+mod query;
+mod reply;
+mod route;
+mod sandbox;
+mod schema;
+mod scopes;
+mod server;
+mod store;
+mod stream;
+mod throttle;
+mod time;
+mod timeline;
+mod tokens;
+mod world;
+
+pub use actions::{Action, UnknownAction};
+pub use builder::{Builder, Error, TimeForm, Undeclared};
+pub use counters::Counters;
+pub use faults::{Fault, Step};
+pub use sandbox::Sandbox;
+pub use store::{LogEntry, StoredCommand, StoredState};
+pub use world::{
+    API_TOKEN, APPLICATION_ID, Attribute, DataType, Device, DeviceClass, DeviceSpec, GATEWAY_ID,
+    GREENHOUSE_ID, WORKSHOP_ID, default_devices,
+};

@@ -1,0 +1,54 @@
+//! `POST /auth/device`: key and secret for a token (rest-api/auth).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::reply::{Refusal, Reply};
+
+/// 400 for credentials that are not well-formed, 401 for those that are wrong.
+pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
+    let body = call.json(&call.cloud.schemas.credentials)?;
+    let text = |name: &str| {
+        let missing = || Refusal::validation(format!("deviceCredentials: {name} is required"));
+        body.get(name).and_then(Value::as_str).ok_or_else(missing)
+    };
+    let (device_id, key, secret) = (text("deviceId")?, text("key")?, text("secret")?);
+    let ttl_s = body.get("tokenTTL").and_then(Value::as_i64);
+    let scopes = requested_scopes(&body);
+
+    let mut store = call.cloud.store();
+    let device = store.device(device_id).map(|device| &device.spec);
+    let device = device.filter(|spec| spec.key == key && spec.secret == secret);
+    let device = device.ok_or_else(|| Refusal::unauthorized("device credentials are wrong"))?;
+    let (device_id, device_class) = (device.device_id.clone(), device.device_class);
+    let expires_ms = expiry(ttl_s, call.now_ms);
+    let token = store.tokens.issue(&device_id, scopes, expires_ms, call.now_ms);
+    let token = token.ok_or_else(|| Refusal::unavailable("too many tokens are valid"))?;
+    let authed = json!({
+        "applicationId": call.cloud.settings.application_id,
+        "deviceId": device_id,
+        "deviceClass": device_class,
+        "token": token,
+        "ownerType": "user",
+        "filterType": "all",
+        "pubTopics": [],
+        "subTopics": [],
+    });
+    Ok(Reply::Json("authedDevice", authed))
+}
+
+/// `all.Device` unless the body asks for less (rest-api/schemas, "Device Credentials").
+fn requested_scopes(body: &Value) -> BTreeSet<String> {
+    let requested = body.get("requestedScopes").and_then(Value::as_array);
+    let scopes = requested.into_iter().flatten().filter_map(Value::as_str);
+    let scopes: BTreeSet<_> = scopes.map(str::to_owned).collect();
+    if scopes.is_empty() { BTreeSet::from(["all.Device".to_owned()]) } else { scopes }
+}
+
+/// `tokenTTL` is taken for seconds, and 0 for no expiry; Losant documents neither.
+fn expiry(ttl_s: Option<i64>, now_ms: i64) -> Option<i64> {
+    let lifetime_s = ttl_s.filter(|seconds| *seconds > 0)?;
+    Some(now_ms.saturating_add(lifetime_s.saturating_mul(1000)))
+}

@@ -1,0 +1,17 @@
+//! `sendCommand`: for the device's stream and history, as an application sends it.
+
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::reply::{Refusal, Reply};
+use crate::store::StoredCommand;
+use crate::time;
+
+pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
+    let body = call.json(&call.cloud.schemas.command)?;
+    let time_ms = time::parse(body.get("time"), call.now_ms);
+    let name = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let command = StoredCommand { time_ms, name, payload: body.get("payload").cloned() };
+    call.cloud.store().send_command(call.device_id, command);
+    Ok(Reply::success())
+}

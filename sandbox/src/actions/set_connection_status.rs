@@ -1,0 +1,31 @@
+//! `setConnectionStatus`: an entry of the connection log.
+//!
+//! The device counts as what the latest entry by time says; how Losant treats a disconnection that
+//! is reported late is not documented.
+
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::reply::{Refusal, Reply};
+use crate::store::LogEntry;
+use crate::time;
+
+pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
+    let body = call.json(&call.cloud.schemas.connection_status)?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    let count = |name: &str| body.get(name).and_then(Value::as_u64);
+    let connected = text("status").as_deref() == Some("connected");
+    let time = body.get(if connected { "connectedAt" } else { "disconnectedAt" });
+    let entry = LogEntry {
+        time_ms: time::parse(time, call.now_ms),
+        connected,
+        disconnect_reason: text("disconnectReason"),
+        messages_from_client: count("messagesFromClient"),
+        messages_to_client: count("messagesToClient"),
+        ip_address: text("ipAddress"),
+    };
+    let mut store = call.cloud.store();
+    let device = store.device_mut(call.device_id).ok_or_else(|| Refusal::not_found("device"))?;
+    device.log.push(entry.time_ms, entry);
+    Ok(Reply::success())
+}

@@ -1,0 +1,209 @@
+//! A call from request to answer: route, faults, access, body, action.
+
+use std::future;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio::time::{self, Instant};
+
+use crate::access::{self, Target};
+use crate::actions::{self, Action};
+use crate::cloud::Cloud;
+use crate::connection::Caller;
+use crate::faults::Fault;
+use crate::query::Query;
+use crate::reply::{Refusal, events_response};
+use crate::schema::Schema;
+use crate::{clock, control, route, stream};
+
+/// What an action is given: the device exists, and the token may do this to it.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) cloud: &'a Arc<Cloud>,
+    pub(crate) device_id: &'a str,
+    pub(crate) query: Query,
+    pub(crate) now_ms: i64,
+    body: Payload,
+}
+
+/// A body as far as it was read.
+#[derive(Debug)]
+struct Payload {
+    /// `None` when it was larger than allowed.
+    bytes: Option<Bytes>,
+    is_json: bool,
+}
+
+impl Call<'_> {
+    /// The body, if it is JSON and the schema has nothing against it.
+    pub(crate) fn json(&self, schema: &Schema) -> Result<Value, Refusal> {
+        let Some(bytes) = &self.body.bytes else {
+            self.cloud.store().counters.oversize_refusals += 1;
+            return Err(Refusal::too_large(self.cloud.settings.body_bytes_max));
+        };
+        let checked = if self.body.is_json {
+            serde_json::from_slice(bytes)
+                .map_err(|error| format!("body is not JSON: {error}"))
+                .and_then(|body| schema.check(&body).map(|()| body))
+        } else {
+            Err("content-type must be application/json".to_owned())
+        };
+        checked.map_err(|complaint| {
+            self.cloud.store().counters.schema_refusals += 1;
+            Refusal::validation(complaint)
+        })
+    }
+}
+
+/// Answers any request, or drops it.
+pub(crate) async fn answer(
+    State(cloud): State<Arc<Cloud>>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    if let Some(path) = parts.uri.path().strip_prefix("/sandbox/") {
+        let body = read(body, cloud.settings.body_bytes_max).await;
+        return control::answer(&cloud, &caller, &parts.method, path, body.as_ref());
+    }
+    let link = cloud.faults.link();
+    let answered = link.run_until_cancelled(answer_api(&cloud, &parts, body)).await;
+    let Some(response) = answered.flatten() else {
+        cloud.store().counters.dropped_calls += 1;
+        caller.hang_up();
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    *cloud.store().counters.answers.entry(response.status().as_u16()).or_default() += 1;
+    response
+}
+
+/// `None` when the connection is to be dropped without an answer.
+async fn answer_api(cloud: &Arc<Cloud>, parts: &Parts, body: Body) -> Option<Response> {
+    // Read in any case: a connection that is closed on unread bytes may lose the answer as well.
+    let body = read_payload(parts, body, cloud.settings.body_bytes_max).await;
+    let route = match route::find(&parts.method, parts.uri.path()) {
+        Ok(route) => route,
+        Err(refusal) => return Some(refusal.into_response()),
+    };
+    let row = route.row();
+    *cloud.store().counters.calls.entry(row.name).or_default() += 1;
+    match cloud.faults.take(row.action) {
+        None => {}
+        Some(Fault::Status(status, text)) => return Some(fault_response(status, &[], text)),
+        Some(Fault::Answer { status, headers, body }) => {
+            return Some(fault_response(status, &headers, body));
+        }
+        Some(Fault::Script(steps)) => {
+            return Some(events_response(stream::script(steps, cloud.faults.streams())));
+        }
+        Some(Fault::Delay(delay)) => time::sleep(delay).await,
+        Some(Fault::Hang) => future::pending().await,
+        Some(Fault::Drop) => return None,
+        Some(Fault::LoseResponse) => {
+            // Whatever it is, nobody is to see it.
+            drop(perform(cloud, parts, &route, body));
+            cloud.store().counters.lost_answers += 1;
+            return None;
+        }
+    }
+    let performed = perform(cloud, parts, &route, body);
+    Some(performed.unwrap_or_else(IntoResponse::into_response))
+}
+
+fn perform(
+    cloud: &Arc<Cloud>,
+    parts: &Parts,
+    route: &route::Route<'_>,
+    body: Payload,
+) -> Result<Response, Refusal> {
+    let query = Query::of(&parts.uri)?;
+    let links = query.is_on("_links");
+    let now_ms = clock::now_ms();
+    let device_id = match route {
+        route::Route::Authenticate => "",
+        route::Route::Device(target) => {
+            access::check(&cloud.settings, &cloud.store(), target, bearer(parts), now_ms)?;
+            throttle(cloud, target)?;
+            target.device_id
+        }
+    };
+    let call = Call { cloud, device_id, query, now_ms, body };
+    let reply = actions::perform(route.row(), &call)?;
+    Ok(reply.into_response(links, parts.uri.path()))
+}
+
+/// Losant's limits on calls: one for state and command together, one for the connection status
+/// (rest-api/overview, "Throttles And Limits").
+fn throttle(cloud: &Cloud, target: &Target<'_>) -> Result<(), Refusal> {
+    let mut store = cloud.store();
+    let Some((device, counters)) = store.device_and_counters(target.device_id) else {
+        return Ok(());
+    };
+    let action = target.row.action;
+    let throttle = if action == Action::SendState || action == Action::SendCommand {
+        &mut device.call_throttle
+    } else if action == Action::SetConnectionStatus {
+        &mut device.status_throttle
+    } else {
+        return Ok(());
+    };
+    if throttle.admit(Instant::now()) {
+        return Ok(());
+    }
+    counters.throttled += 1;
+    Err(Refusal::throttled())
+}
+
+/// The token of an `Authorization: Bearer …` header.
+fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+}
+
+async fn read_payload(parts: &Parts, body: Body, bytes_max: usize) -> Payload {
+    let content_type = parts.headers.get(header::CONTENT_TYPE);
+    let is_json = content_type.is_some_and(|value| value.as_bytes().starts_with(JSON));
+    Payload { bytes: read(body, bytes_max).await, is_json }
+}
+
+/// The whole body; `None` when it is larger than allowed or breaks off.
+async fn read(body: Body, bytes_max: usize) -> Option<Bytes> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut length = 0_usize;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.ok()?;
+        length = length.saturating_add(chunk.len());
+        if length <= bytes_max {
+            bytes.extend_from_slice(&chunk);
+        } else if length > bytes_max.saturating_add(SURPLUS_BYTES_MAX) {
+            return None;
+        }
+    }
+    (length <= bytes_max).then(|| bytes.into())
+}
+
+fn fault_response(status: u16, headers: &[(String, String)], body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let is_json = serde_json::from_str::<Value>(&body).is_ok();
+    let content_type = if is_json { "application/json" } else { "text/html" };
+    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+const JSON: &[u8] = b"application/json";
+
+/// What is read and thrown away of a body that is too large, so that its sender gets the answer.
+const SURPLUS_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -1,0 +1,44 @@
+//! The values that the simulated instruments measure: smooth, repeatable, never quite the same.
+
+use std::f64::consts::TAU;
+
+/// A sine of `period` steps and of height `amplitude`, at step `step`.
+#[expect(clippy::cast_precision_loss, reason = "a step count of a demo is far below 2^52")]
+pub(super) fn wave(step: u64, period: u64, amplitude: f64) -> f64 {
+    amplitude * (TAU * (step % period) as f64 / period as f64).sin()
+}
+
+/// Air in the greenhouse at step `step`, as the JSON that its sensor publishes: three readings.
+pub(super) fn climate(step: u64) -> String {
+    let temperature = 19.3 + wave(step, 40, 2.0);
+    let humidity = 61.0 + wave(step, 55, 6.0);
+    let battery = 97_u64.saturating_sub(step / 100);
+    format!(
+        r#"{{"temperature": {temperature:.1}, "humidity": {humidity:.0}, "battery": {battery}}}"#
+    )
+}
+
+/// Electric power drawn by the workshop at step `step`, in watts: one reading.
+pub(super) fn power(step: u64) -> String {
+    format!("{:.1}", 1450.0 + wave(step, 30, 900.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_climate_sensor_publishes_json_with_three_values() {
+        for step in 0..500 {
+            let value: serde_json::Value = serde_json::from_str(&climate(step)).unwrap();
+            let values = value.as_object().unwrap();
+            assert_eq!(values.keys().collect::<Vec<_>>(), ["temperature", "humidity", "battery"]);
+            assert!(values.values().all(serde_json::Value::is_number), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_power_meter_publishes_a_positive_number_of_watts() {
+        assert!((0..500).all(|step| power(step).parse::<f64>().unwrap() > 0.0));
+    }
+}

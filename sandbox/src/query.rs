@@ -1,0 +1,144 @@
+//! Query parameters: all are text to Losant, and unknown ones are ignored.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::Query as Pairs;
+use axum::http::Uri;
+
+use crate::reply::Refusal;
+use crate::timeline::Window;
+
+/// The parameters of a call; of a repeated one, the last.
+#[derive(Debug)]
+pub(crate) struct Query(BTreeMap<String, String>);
+
+impl Query {
+    pub(crate) fn of(uri: &Uri) -> Result<Self, Refusal> {
+        let pairs = Pairs::<Vec<(String, String)>>::try_from_uri(uri);
+        let Pairs(pairs) = pairs.map_err(|_| Refusal::validation("query is not well-formed"))?;
+        Ok(Self(pairs.into_iter().collect()))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Whether a switch such as `_links` is on.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        self.text(name) == Some("true")
+    }
+
+    /// A whole number, or 400.
+    pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        let parse = |text: &str| {
+            text.parse().map_err(|_| Refusal::validation(format!("{name} must be a whole number")))
+        };
+        self.text(name).map(parse).transpose()
+    }
+
+    /// What getState, getCommand and getLogEntries ask for.
+    ///
+    /// `duration` counts back from `end`, else from now; `since` is the older name of `start`.
+    /// How Losant combines them is not documented.
+    pub(crate) fn window(&self, now_ms: i64) -> Result<Window, Refusal> {
+        let limit = self.integer("limit")?.unwrap_or(1);
+        let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+        let limit = limit.ok_or_else(|| Refusal::validation("limit must be 1 or more"))?;
+        let newest_first = match self.text("sortDirection") {
+            None | Some("desc") => true,
+            Some("asc") => false,
+            Some(_) => return Err(Refusal::validation("sortDirection must be asc or desc")),
+        };
+        let end_ms = self.integer("end")?;
+        let start_ms = match (self.integer("start")?, self.integer("duration")?) {
+            (Some(start_ms), _) => start_ms,
+            (None, Some(duration_ms)) => end_ms.unwrap_or(now_ms).saturating_sub(duration_ms),
+            (None, None) => self.integer("since")?.unwrap_or(i64::MIN),
+        };
+        Ok(Window {
+            start_ms,
+            end_ms: end_ms.unwrap_or(i64::MAX),
+            newest_first,
+            entries_max: limit.min(ENTRIES_MAX),
+        })
+    }
+
+    /// The period of getCompositeState: `1` to `0` unless told, where a number that is not
+    /// positive counts from now.
+    pub(crate) fn period(&self, now_ms: i64) -> Result<(i64, i64), Refusal> {
+        let absolute = |time: i64| if time > 0 { time } else { now_ms.saturating_add(time) };
+        let start_ms = absolute(self.integer("start")?.unwrap_or(1));
+        let end_ms = absolute(self.integer("end")?.unwrap_or(0));
+        Ok((start_ms, end_ms))
+    }
+
+    /// The time between the keepalives of a stream.
+    pub(crate) fn keep_alive(&self) -> Result<Duration, Refusal> {
+        let seconds = self.integer("keepAliveInterval")?.unwrap_or(KEEP_ALIVE_S_DEFAULT);
+        match u64::try_from(seconds) {
+            Ok(seconds @ 2..=60) => Ok(Duration::from_secs(seconds)),
+            Ok(_) | Err(_) => Err(Refusal::validation("keepAliveInterval must be 2 to 60")),
+        }
+    }
+}
+
+/// Entries in one answer, whatever the limit asked for; Losant does not document its maximum.
+const ENTRIES_MAX: usize = 1000;
+/// Rest-api/device, "Command Stream".
+const KEEP_ALIVE_S_DEFAULT: i64 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        Query::of(&format!("/state?{text}").parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn without_parameters_only_the_newest_entry_is_asked_for() {
+        let newest =
+            Window { start_ms: i64::MIN, end_ms: i64::MAX, newest_first: true, entries_max: 1 };
+        assert_eq!(query("").window(100).unwrap(), newest);
+        assert_eq!(query("_links=true&unknown=7").window(100).unwrap(), newest);
+    }
+
+    #[test]
+    fn a_duration_counts_back_from_the_end_or_from_now() {
+        assert_eq!(query("duration=30&end=50").window(100).unwrap().start_ms, 20);
+        assert_eq!(query("duration=30").window(100).unwrap().start_ms, 70);
+    }
+
+    #[test]
+    fn since_is_the_start_unless_there_is_one() {
+        assert_eq!(query("since=5").window(100).unwrap().start_ms, 5);
+        assert_eq!(query("since=5&start=6").window(100).unwrap().start_ms, 6);
+    }
+
+    #[test]
+    fn a_huge_limit_is_capped() {
+        assert_eq!(query("limit=5000").window(100).unwrap().entries_max, 1000);
+    }
+
+    #[test]
+    fn what_is_not_a_number_or_a_direction_is_refused() {
+        for text in ["limit=0", "limit=x", "start=1.5", "sortDirection=up", "end="] {
+            query(text).window(100).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_period_may_be_relative_to_now() {
+        assert_eq!(query("").period(100).unwrap(), (1, 100));
+        assert_eq!(query("start=-20&end=-5").period(100).unwrap(), (80, 95));
+    }
+
+    #[test]
+    fn keepalives_come_every_two_to_sixty_seconds() {
+        assert_eq!(query("").keep_alive().unwrap(), Duration::from_secs(2));
+        assert_eq!(query("keepAliveInterval=60").keep_alive().unwrap(), Duration::from_secs(60));
+        query("keepAliveInterval=1").keep_alive().unwrap_err();
+        query("keepAliveInterval=61").keep_alive().unwrap_err();
+    }
+}

@@ -1,0 +1,137 @@
+//! The handle of a running sandbox.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::actions::Action;
+use crate::builder::{Builder, Error, Settings};
+use crate::clock;
+use crate::cloud::Cloud;
+use crate::counters::Counters;
+use crate::faults::Fault;
+use crate::server::Server;
+use crate::store::{LogEntry, StoredCommand, StoredState};
+use crate::world::Device;
+
+/// A running sandbox; dropping it stops the server and frees its port before it returns.
+///
+/// A device id that does not exist answers as a device to which nothing happened.
+#[derive(Debug)]
+pub struct Sandbox {
+    cloud: Arc<Cloud>,
+    url: String,
+    devices: Vec<Device>,
+    _server: Server,
+}
+
+impl Sandbox {
+    /// A builder with the default world.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts a sandbox with the default world on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`].
+    pub async fn start() -> Result<Self, Error> {
+        Self::builder().start().await
+    }
+
+    pub(crate) async fn from_settings(settings: Settings) -> Result<Self, Error> {
+        let devices = settings.devices.iter().map(Device::from).collect();
+        let cloud = Arc::new(Cloud::new(settings)?);
+        let server = Server::start(Arc::clone(&cloud)).await?;
+        Ok(Self { cloud, url: format!("http://{}", server.address()), devices, _server: server })
+    }
+
+    /// Where to send calls, without a slash at the end: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The application's id.
+    pub fn application_id(&self) -> &str {
+        &self.cloud.settings.application_id
+    }
+
+    /// An application token that may do everything.
+    pub fn api_token(&self) -> &str {
+        &self.cloud.settings.api_token
+    }
+
+    /// The devices, in the order in which they were given.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// Makes the cloud unreachable (`true`) or reachable again.
+    ///
+    /// While it is dark, connections are accepted and dropped without an answer; calls under way
+    /// and streams are cut off at once.
+    pub fn set_dark(&self, dark: bool) {
+        self.cloud.faults.set_dark(dark);
+    }
+
+    /// Breaks all open streams off; their readers may come back at once.
+    pub fn cut_streams(&self) {
+        self.cloud.faults.cut_streams();
+    }
+
+    /// Lets the next `calls` calls of `action` meet `fault`, after those planned before.
+    pub fn fail_next(&self, action: Action, calls: usize, fault: Fault) {
+        self.cloud.faults.plan(action, calls, fault);
+    }
+
+    /// Forgets all faults that were planned and have not happened.
+    pub fn clear_faults(&self) {
+        self.cloud.faults.clear();
+    }
+
+    /// Lets all device tokens expire, so that the next call with one is answered 401.
+    pub fn expire_tokens(&self) {
+        self.cloud.store().tokens.expire_devices();
+    }
+
+    /// What is stored of a device's states, in the order of their times.
+    pub fn states(&self, device_id: &str) -> Vec<StoredState> {
+        self.cloud
+            .store()
+            .device(device_id)
+            .map(|device| device.states.to_vec())
+            .unwrap_or_default()
+    }
+
+    /// The commands that were sent to a device, in the order of their times.
+    pub fn commands(&self, device_id: &str) -> Vec<StoredCommand> {
+        let store = self.cloud.store();
+        store.device(device_id).map(|device| device.commands.to_vec()).unwrap_or_default()
+    }
+
+    /// A device's connection log, in the order of its times.
+    pub fn log(&self, device_id: &str) -> Vec<LogEntry> {
+        self.cloud.store().device(device_id).map(|device| device.log.to_vec()).unwrap_or_default()
+    }
+
+    /// What happened so far, in figures.
+    pub fn counters(&self) -> Counters {
+        self.cloud.store().counters.clone()
+    }
+
+    /// Sends a command at the present time, as an application would.
+    pub fn send_command(&self, device_id: &str, name: &str, payload: Value) {
+        let time_ms = clock::now_ms();
+        let command = StoredCommand { time_ms, name: name.to_owned(), payload: Some(payload) };
+        self.cloud.store().send_command(device_id, command);
+    }
+
+    /// How many readers are attached to a device's command stream.
+    pub fn streams_open(&self, device_id: &str) -> usize {
+        self.cloud
+            .store()
+            .device(device_id)
+            .map_or(0, |device| device.command_feed.receiver_count())
+    }
+}

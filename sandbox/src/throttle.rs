@@ -1,0 +1,74 @@
+//! Losant's limit on calls: so many in any span of so many seconds.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Calls that are allowed in one window (rest-api/overview, "Throttles And Limits").
+pub(crate) const CALLS_MAX: usize = 30;
+
+/// A sliding window over the calls that were let through.
+///
+/// A refused call takes no room; whether it does at Losant is not documented.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    window: Duration,
+    admitted: VecDeque<Instant>,
+}
+
+impl Throttle {
+    pub(crate) fn new(window: Duration) -> Self {
+        Self { window, admitted: VecDeque::with_capacity(CALLS_MAX) }
+    }
+
+    /// Whether a call at `now` is let through.
+    pub(crate) fn admit(&mut self, now: Instant) -> bool {
+        let outside = |call: &Instant| now.duration_since(*call) >= self.window;
+        while self.admitted.front().is_some_and(outside) {
+            self.admitted.pop_front();
+        }
+        let admitted = self.admitted.len() < CALLS_MAX;
+        if admitted {
+            self.admitted.push_back(now);
+        }
+        admitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(15);
+
+    #[test]
+    fn the_thirty_first_call_in_the_window_is_refused() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(WINDOW);
+        assert!((0..30).all(|_| throttle.admit(start)));
+        assert!(!throttle.admit(start + WINDOW - Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_call_makes_room_exactly_one_window_later() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(WINDOW);
+        for call in 0..30 {
+            assert!(throttle.admit(start + Duration::from_millis(100 * call)));
+        }
+        assert!(throttle.admit(start + WINDOW));
+        assert!(!throttle.admit(start + WINDOW));
+    }
+
+    #[test]
+    fn refused_calls_do_not_prolong_the_wait() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(WINDOW);
+        assert!((0..30).all(|_| throttle.admit(start)));
+        for second in 1..15 {
+            assert!(!throttle.admit(start + Duration::from_secs(second)));
+        }
+        assert!(throttle.admit(start + WINDOW));
+    }
+}

@@ -1,0 +1,219 @@
+//! Losant's rules for times: what a client may send, and what is too old or too far ahead.
+//!
+//! Accepted (devices/state): `{"$date": ISO}`, seconds or milliseconds since the epoch, a negative
+//! number for that many milliseconds ago, and any string that JavaScript's `Date.parse` takes.
+//! What is missing or cannot be parsed means now.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::fmt::{rfc2822, strtime};
+use jiff::tz::TimeZone;
+use serde_json::{Number, Value, json};
+
+use crate::builder::TimeForm;
+
+/// How a reported time stands to the present one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is stored.
+    Acceptable,
+    /// More than 30 days ago: ignored (devices/state).
+    TooOld,
+    /// More than a day ahead: ignored (devices/state).
+    TooFarAhead,
+}
+
+/// Where `time_ms` stands at `now_ms`; both limits themselves are acceptable.
+pub(crate) fn standing(time_ms: i64, now_ms: i64) -> Standing {
+    if time_ms < now_ms.saturating_sub(AGE_MS_MAX) {
+        Standing::TooOld
+    } else if time_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+        Standing::TooFarAhead
+    } else {
+        Standing::Acceptable
+    }
+}
+
+/// The millisecond that a reported time means at `now_ms`.
+pub(crate) fn parse(time: Option<&Value>, now_ms: i64) -> i64 {
+    match time {
+        Some(Value::Number(number)) => from_number(number, now_ms),
+        Some(Value::String(text)) => from_text(text).unwrap_or(now_ms),
+        Some(Value::Object(date)) => {
+            date.get("$date").and_then(Value::as_str).and_then(from_text).unwrap_or(now_ms)
+        }
+        None | Some(Value::Null | Value::Bool(_) | Value::Array(_)) => now_ms,
+    }
+}
+
+/// `2026-05-01T10:00:00.000Z`, as JavaScript's `toISOString`.
+pub(crate) fn to_iso(time_ms: i64) -> String {
+    let clamped = Timestamp::from_millisecond(time_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{clamped:.3}")
+}
+
+/// A time in one of the three forms of the schemas.
+pub(crate) fn to_json(time_ms: i64, form: TimeForm) -> Value {
+    match form {
+        TimeForm::Iso => json!(to_iso(time_ms)),
+        TimeForm::Millis => json!(time_ms),
+        TimeForm::Date => json!({"$date": to_iso(time_ms)}),
+    }
+}
+
+fn from_number(number: &Number, now_ms: i64) -> i64 {
+    let Some(time) = number.as_f64() else { return now_ms };
+    #[expect(clippy::cast_possible_truncation, reason = "it saturates, and is then out of range")]
+    let whole = |ms: f64| ms.floor() as i64;
+    if time < 0.0 {
+        now_ms.saturating_add(whole(time))
+    } else if time < MILLISECONDS_FROM {
+        whole(time * 1000.0)
+    } else {
+        whole(time)
+    }
+}
+
+/// `None` for what `Date.parse` answers with NaN. A text without a zone means the server's own,
+/// which is taken to be UTC.
+fn from_text(text: &str) -> Option<i64> {
+    let text = text.trim();
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Some(timestamp.as_millisecond());
+    }
+    if let Ok(timestamp) = rfc2822::DateTimeParser::new().parse_timestamp(text) {
+        return Some(timestamp.as_millisecond());
+    }
+    let civil = text.parse::<DateTime>().ok().or_else(|| from_partial_date(text));
+    if let Some(civil) = civil {
+        return in_utc(civil);
+    }
+    // `Date`'s own toString ends with the zone's name, which means nothing.
+    let plain = text.split(" (").next().unwrap_or(text);
+    FORMATS.iter().find_map(|format| {
+        let parsed = strtime::parse(format, plain).ok()?;
+        let zoned = parsed.to_timestamp().ok().map(Timestamp::as_millisecond);
+        zoned.or_else(|| in_utc(parsed.to_datetime().ok()?))
+    })
+}
+
+/// `2026` and `2026-05`, the short forms of JavaScript's ISO format.
+fn from_partial_date(text: &str) -> Option<DateTime> {
+    let digits =
+        |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    let (year, month) = text.split_once('-').unwrap_or((text, "01"));
+    if !digits(year, 4) || !digits(month, 2) {
+        return None;
+    }
+    format!("{year}-{month}-01T00:00:00").parse().ok()
+}
+
+fn in_utc(civil: DateTime) -> Option<i64> {
+    Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond())
+}
+
+/// Rest-api and devices/state: older reports are ignored.
+const AGE_MS_MAX: i64 = 30 * 24 * 60 * 60 * 1000;
+/// Devices/state: reports further in the future are ignored.
+const AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+
+/// From here on a number is taken for milliseconds (March 1973); below, for seconds (to the year
+/// 5138). Losant does not document the boundary.
+const MILLISECONDS_FROM: f64 = 1e11;
+
+/// Further forms that the engines behind `Date.parse` are known to take.
+const FORMATS: [&str; 7] = [
+    "%a %b %d %Y %H:%M:%S GMT%z",
+    "%b %d, %Y %H:%M:%S",
+    "%B %d, %Y %H:%M:%S",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-05-01T10:00:00.000Z.
+    const TEN: i64 = 1_777_629_600_000;
+    const NOW: i64 = TEN + 12_345;
+
+    fn parsed(time: &Value) -> i64 {
+        parse(Some(time), NOW)
+    }
+
+    #[test]
+    fn a_number_is_seconds_or_milliseconds_by_its_size() {
+        assert_eq!(parsed(&json!(TEN)), TEN);
+        assert_eq!(parsed(&json!(TEN / 1000)), TEN);
+        assert_eq!(parsed(&json!(1_777_629_600.25)), TEN + 250);
+    }
+
+    #[test]
+    fn a_negative_number_is_that_many_milliseconds_ago() {
+        assert_eq!(parsed(&json!(-345)), NOW - 345);
+    }
+
+    #[test]
+    fn every_form_of_a_date_that_javascript_takes_means_the_same_moment() {
+        for text in [
+            "2026-05-01T10:00:00.000Z",
+            "2026-05-01T10:00Z",
+            "2026-05-01T12:00:00+02:00",
+            "2026-05-01T10:00:00",
+            "2026-05-01 10:00:00",
+            "Fri, 01 May 2026 10:00:00 GMT",
+            "Fri May 01 2026 12:00:00 GMT+0200 (Central European Summer Time)",
+            "May 1, 2026 10:00:00",
+            "5/1/2026 10:00:00",
+        ] {
+            assert_eq!(parsed(&json!(text)), TEN, "{text}");
+            assert_eq!(parsed(&json!({"$date": text})), TEN, "{text} as $date");
+        }
+    }
+
+    #[test]
+    fn a_date_without_a_time_is_midnight_in_utc() {
+        let midnight = TEN - 10 * 3_600_000;
+        for text in ["2026-05-01", "2026-05", "May 1, 2026"] {
+            assert_eq!(parsed(&json!(text)), midnight, "{text}");
+        }
+        assert_eq!(parsed(&json!("2026")), 1_767_225_600_000);
+    }
+
+    #[test]
+    fn fractions_beyond_the_millisecond_are_cut_off() {
+        assert_eq!(parsed(&json!("2026-05-01T10:00:00.1239Z")), TEN + 123);
+    }
+
+    #[test]
+    fn a_time_that_is_missing_or_nonsense_is_now() {
+        assert_eq!(parse(None, NOW), NOW);
+        for nonsense in ["", "soon", "2026-13-01", "2026-05-01T25:00:00Z"] {
+            assert_eq!(parsed(&json!(nonsense)), NOW, "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn thirty_days_ago_and_a_day_ahead_are_just_acceptable() {
+        let day = 86_400_000;
+        assert_eq!(standing(NOW - 30 * day, NOW), Standing::Acceptable);
+        assert_eq!(standing(NOW - 30 * day - 1, NOW), Standing::TooOld);
+        assert_eq!(standing(NOW + day, NOW), Standing::Acceptable);
+        assert_eq!(standing(NOW + day + 1, NOW), Standing::TooFarAhead);
+    }
+
+    #[test]
+    fn absurd_numbers_are_out_of_range_and_do_no_harm() {
+        assert_eq!(standing(parsed(&json!(1e300)), NOW), Standing::TooFarAhead);
+        assert_eq!(standing(parsed(&json!(-1e300)), NOW), Standing::TooOld);
+    }
+
+    #[test]
+    fn times_are_written_as_javascript_does() {
+        assert_eq!(to_iso(TEN), "2026-05-01T10:00:00.000Z");
+        assert_eq!(to_json(TEN + 7, TimeForm::Date), json!({"$date": "2026-05-01T10:00:00.007Z"}));
+    }
+}

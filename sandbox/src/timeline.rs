@@ -1,0 +1,105 @@
+//! Entries in the order of their times, and the queries that Losant's history actions make.
+
+use std::collections::BTreeMap;
+
+/// A bounded list, ordered by time; entries of the same time keep the order of their arrival.
+#[derive(Debug)]
+pub(crate) struct Timeline<T> {
+    entries: BTreeMap<(i64, u64), T>,
+    arrivals: u64,
+    entries_max: usize,
+}
+
+/// Which part of a timeline to answer. Both ends belong to it; Losant does not say whether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) newest_first: bool,
+    pub(crate) entries_max: usize,
+}
+
+impl<T: Clone> Timeline<T> {
+    /// A timeline that forgets its oldest entry when it would exceed `entries_max`.
+    pub(crate) fn new(entries_max: usize) -> Self {
+        Self { entries: BTreeMap::new(), arrivals: 0, entries_max }
+    }
+
+    pub(crate) fn push(&mut self, time_ms: i64, entry: T) {
+        self.entries.insert((time_ms, self.arrivals), entry);
+        self.arrivals += 1;
+        if self.entries.len() > self.entries_max {
+            self.entries.pop_first();
+        }
+    }
+
+    /// The first entry of exactly this millisecond.
+    pub(crate) fn at_mut(&mut self, time_ms: i64) -> Option<&mut T> {
+        self.entries.range_mut((time_ms, 0)..=(time_ms, u64::MAX)).next().map(|(_, entry)| entry)
+    }
+
+    pub(crate) fn last(&self) -> Option<&T> {
+        self.entries.last_key_value().map(|(_, entry)| entry)
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<T> {
+        self.entries.values().cloned().collect()
+    }
+
+    pub(crate) fn select(&self, window: Window) -> Vec<T> {
+        if window.start_ms > window.end_ms {
+            return Vec::new();
+        }
+        let range = self.entries.range((window.start_ms, 0)..=(window.end_ms, u64::MAX));
+        let entries = range.map(|(_, entry)| entry.clone());
+        if window.newest_first {
+            entries.rev().take(window.entries_max).collect()
+        } else {
+            entries.take(window.entries_max).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Window =
+        Window { start_ms: 0, end_ms: i64::MAX, newest_first: false, entries_max: 10 };
+
+    fn timeline() -> Timeline<&'static str> {
+        let mut timeline = Timeline::new(4);
+        for (time_ms, entry) in [(20, "b"), (10, "a"), (20, "c"), (30, "d")] {
+            timeline.push(time_ms, entry);
+        }
+        timeline
+    }
+
+    #[test]
+    fn entries_come_by_time_and_those_of_one_time_by_arrival() {
+        assert_eq!(timeline().select(ALL), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn both_ends_of_a_window_belong_to_it() {
+        assert_eq!(timeline().select(Window { start_ms: 10, end_ms: 20, ..ALL }), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_limit_counts_from_the_newest_when_the_newest_come_first() {
+        let window = Window { newest_first: true, entries_max: 2, ..ALL };
+        assert_eq!(timeline().select(window), ["d", "c"]);
+    }
+
+    #[test]
+    fn a_window_that_ends_before_it_starts_is_empty() {
+        assert!(timeline().select(Window { start_ms: 30, end_ms: 10, ..ALL }).is_empty());
+    }
+
+    #[test]
+    fn a_full_timeline_forgets_its_oldest_entry() {
+        let mut timeline = timeline();
+        timeline.push(40, "e");
+        assert_eq!(timeline.select(ALL), ["b", "c", "d", "e"]);
+    }
+}

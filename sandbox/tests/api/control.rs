@@ -1,0 +1,62 @@
+//! The control calls under `/sandbox/`.
+
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tidegate_sandbox::{GATEWAY_ID, Sandbox};
+
+use crate::client::{Api, gateway, http};
+
+struct Control<'a>(&'a Sandbox, Client);
+
+impl Control<'_> {
+    async fn post(&self, path: &str, body: &Value) -> StatusCode {
+        let url = format!("{}/sandbox/{path}", self.0.url());
+        self.1.post(url).json(body).send().await.unwrap().status()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let url = format!("{}/sandbox/{path}", self.0.url());
+        self.1.get(url).send().await.unwrap().json().await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_script_can_darken_the_cloud_and_bring_it_back() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let control = Control(&sandbox, http());
+    let api = Api::gateway(&sandbox).await;
+    assert_eq!(control.post("dark", &json!({})).await, StatusCode::OK);
+    let call = || api.call(reqwest::Method::GET, gateway(&sandbox), "").send();
+    call().await.unwrap_err();
+    assert_eq!(control.get("counters").await["droppedCalls"], 1);
+    assert_eq!(control.post("light", &json!({})).await, StatusCode::OK);
+    assert_eq!(call().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_script_can_plan_faults() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let control = Control(&sandbox, http());
+    let api = Api::gateway(&sandbox).await;
+    let plan = json!({"action": "get", "calls": 1, "status": 502, "body": "{}"});
+    assert_eq!(control.post("fail", &plan).await, StatusCode::OK);
+    assert_eq!(api.get(gateway(&sandbox), "").await.0, StatusCode::BAD_GATEWAY);
+    assert_eq!(api.get(gateway(&sandbox), "").await.0, StatusCode::OK);
+    for nonsense in [json!({"action": "fly", "status": 500}), json!({"action": "get"})] {
+        assert_eq!(control.post("fail", &nonsense).await, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
+async fn a_script_can_send_commands_and_see_what_is_stored() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let control = Control(&sandbox, http());
+    let command = json!({"deviceId": GATEWAY_ID, "name": "fan", "payload": {"speed": 80}});
+    assert_eq!(control.post("command", &command).await, StatusCode::OK);
+    let commands = control.get(&format!("commands/{GATEWAY_ID}")).await;
+    assert_eq!(commands[0]["payload"], json!({"speed": 80}));
+    let api = Api::gateway(&sandbox).await;
+    api.post(gateway(&sandbox), "/state", &json!({"data": {"fan": 80}})).await;
+    let states = control.get(&format!("states/{GATEWAY_ID}")).await;
+    assert_eq!(states[0]["data"], json!({"fan": 80}));
+}

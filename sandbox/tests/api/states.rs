@@ -1,0 +1,127 @@
+//! sendState: what is stored, merged, ignored, refused, throttled.
+
+use jiff::{Timestamp, ToSpan};
+use reqwest::{Method, StatusCode, header};
+use serde_json::{Value, json};
+use tidegate_sandbox::{Sandbox, Undeclared};
+
+use crate::client::{Api, gateway, peripheral};
+
+#[tokio::test]
+async fn an_array_of_states_is_stored_in_the_order_of_their_times() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    let device = peripheral(&sandbox);
+    let now_ms = Timestamp::now().as_millisecond();
+    let states = json!([
+        {"time": now_ms, "data": {"temperature": 2}},
+        {"time": now_ms - 1000, "data": {"temperature": 1}, "meta": {"backfill": true}},
+    ]);
+    let answer = api.post(device, "/state", &states).await;
+    assert_eq!(answer, (StatusCode::OK, json!({"success": true})));
+    let stored = sandbox.states(&device.device_id);
+    let times = stored.iter().map(|state| state.time_ms).collect::<Vec<_>>();
+    assert_eq!(times, [now_ms - 1000, now_ms]);
+    assert_eq!(stored[0].meta, Some(json!({"backfill": true})));
+}
+
+#[tokio::test]
+async fn one_bad_element_refuses_the_whole_array() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    let device = gateway(&sandbox);
+    let body = json!([{"data": {"temperature": 1}}, {"data": {"temperature": null}}]);
+    let (status, error) = api.post(device, "/state", &body).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(error["message"].as_str().unwrap().contains("/1/data/temperature"), "{error}");
+    assert!(sandbox.states(&device.device_id).is_empty());
+    assert_eq!(sandbox.counters().schema_refusals, 1);
+}
+
+#[tokio::test]
+async fn reports_of_one_millisecond_merge_and_each_triggers_workflows() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    let device = gateway(&sandbox);
+    let time = Timestamp::now().to_string();
+    for data in [json!({"temperature": 1, "humidity": 50}), json!({"temperature": 2})] {
+        api.post(device, "/state", &json!({"time": time, "data": data})).await;
+    }
+    let stored = sandbox.states(&device.device_id);
+    assert_eq!(stored.len(), 1);
+    assert_eq!(Value::Object(stored[0].data.clone()), json!({"temperature": 2, "humidity": 50}));
+    let counters = sandbox.counters();
+    assert_eq!((counters.states_stored, counters.states_overwritten), (1, 1));
+    assert_eq!((counters.values_stored, counters.values_overwritten), (2, 1));
+    assert_eq!(counters.workflow_triggers, 2);
+}
+
+#[tokio::test]
+async fn reports_too_old_or_too_far_ahead_are_answered_200_and_ignored() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    let device = gateway(&sandbox);
+    let now = Timestamp::now();
+    for hours in [-30 * 24 - 1, 25] {
+        let time = (now + i64::from(hours).hours()).to_string();
+        let state = json!({"time": time, "data": {"temperature": 1}});
+        assert_eq!(api.post(device, "/state", &state).await.0, StatusCode::OK);
+    }
+    assert!(sandbox.states(&device.device_id).is_empty());
+    let counters = sandbox.counters();
+    assert_eq!((counters.states_too_old, counters.states_too_far_ahead), (1, 1));
+    assert_eq!(counters.workflow_triggers, 0);
+}
+
+#[tokio::test]
+async fn values_without_an_attribute_of_their_type_are_left_out_refused_or_stored() {
+    let state = json!({"data": {"temperature": 1, "undeclared": 2, "humidity": "wet"}});
+    for (policy, status, values) in
+        [(Undeclared::Ignore, 200, 1), (Undeclared::Refuse, 400, 0), (Undeclared::Accept, 200, 3)]
+    {
+        let sandbox = Sandbox::builder().undeclared(policy).start().await.unwrap();
+        let api = Api::gateway(&sandbox).await;
+        assert_eq!(api.post(gateway(&sandbox), "/state", &state).await.0, status, "{policy:?}");
+        assert_eq!(sandbox.counters().values_stored, values, "{policy:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_answered_413() {
+    let sandbox = Sandbox::builder().body_bytes_max(1000).start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    for (length, status) in [(900, 200), (1000, 413), (5_000_000, 413)] {
+        let state = json!({"data": {"status": "x".repeat(length)}});
+        assert_eq!(api.post(gateway(&sandbox), "/state", &state).await.0, status, "{length}");
+    }
+    assert_eq!(sandbox.counters().oversize_refusals, 2);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_sent_as_json_is_refused() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    let call = api.call(Method::POST, gateway(&sandbox), "/state");
+    let sent = call.header(header::CONTENT_TYPE, "text/plain").body(r#"{"data":{}}"#).send().await;
+    assert_eq!(sent.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn states_and_commands_share_a_throttle_of_thirty_calls_for_each_device() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    let device = gateway(&sandbox);
+    let (state, command) = (json!({"data": {"temperature": 1}}), json!({"name": "fan"}));
+    for _ in 0..15 {
+        assert_eq!(api.post(device, "/state", &state).await.0, StatusCode::OK);
+        assert_eq!(api.post(device, "/command", &command).await.0, StatusCode::OK);
+    }
+    let refused = api.call(Method::POST, device, "/state").json(&state).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(!refused.headers().contains_key(header::RETRY_AFTER));
+    assert_eq!(sandbox.counters().throttled, 1);
+
+    let connected = json!({"status": "connected"});
+    assert_eq!(api.post(device, "/setConnectionStatus", &connected).await.0, StatusCode::OK);
+    assert_eq!(api.post(peripheral(&sandbox), "/state", &state).await.0, StatusCode::OK);
+}
