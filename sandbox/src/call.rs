@@ -100,7 +100,7 @@ async fn answer_api(cloud: &Arc<Cloud>, parts: &Parts, body: Body) -> Option<Res
             return Some(fault_response(status, &headers, body));
         }
         Some(Fault::Script(steps)) => {
-            return Some(events_response(stream::script(steps, cloud.faults.streams())));
+            return Some(events_response(stream::script(steps, cloud.faults.streams().cut)));
         }
         Some(Fault::Delay(delay)) => time::sleep(delay).await,
         Some(Fault::Hang) => future::pending().await,

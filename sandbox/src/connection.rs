@@ -20,7 +20,7 @@ impl Listener for Doorway {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The listener of tokio retries by itself.
+        // It tries again by itself when accepting fails.
         let (stream, address) = Listener::accept(&mut self.0).await;
         // Without it a keepalive may wait for the acknowledgement of the one before.
         stream.set_nodelay(true).ok();

@@ -6,7 +6,7 @@
 //! | `GET counters` | answers the counters |
 //! | `GET states/{device}`, `commands/{device}` | answers what is stored, oldest first |
 //! | `POST dark`, `POST light` | makes the cloud unreachable, or reachable again |
-//! | `POST cut-streams` | breaks all open streams off |
+//! | `POST cut-streams`, `end-streams` | breaks all open streams off, or ends them properly |
 //! | `POST expire-tokens` | lets all device tokens expire |
 //! | `POST fail` | plans faults: `{"action", "calls", "status", "body"}`, or `"fault"` in place of the last two |
 //! | `POST command` | sends a command: `{"deviceId", "name", "payload"}` |
@@ -61,6 +61,7 @@ fn act(cloud: &Cloud, name: &str, body: &[u8]) -> Result<(), Refusal> {
         "dark" => cloud.faults.set_dark(true),
         "light" => cloud.faults.set_dark(false),
         "cut-streams" => cloud.faults.cut_streams(),
+        "end-streams" => cloud.faults.end_streams(),
         "expire-tokens" => cloud.store().tokens.expire_devices(),
         "fail" => plan(cloud, parse(body)?)?,
         "command" => send_command(cloud, parse(body)?)?,

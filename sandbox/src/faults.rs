@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::iter;
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,18 +59,21 @@ pub(crate) struct Faults {
     planned: Mutex<BTreeMap<Action, VecDeque<Fault>>>,
 }
 
-/// The line to the clients. A token is cancelled when its line goes down.
+/// The line to the clients.
 #[derive(Debug, Default)]
 struct Link {
+    /// Cancelled while the cloud is dark.
     up: CancellationToken,
-    streams: CancellationToken,
+    streams: Endings,
 }
 
-impl Link {
-    fn new() -> Self {
-        let up = CancellationToken::new();
-        Self { streams: up.child_token(), up }
-    }
+/// The two ways in which the streams that are open now may end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Endings {
+    /// Cancelled when they are to break off.
+    pub(crate) cut: CancellationToken,
+    /// Cancelled when they are to end properly.
+    pub(crate) end: CancellationToken,
 }
 
 impl Faults {
@@ -77,9 +81,9 @@ impl Faults {
         let mut link = lock(&self.link);
         if dark {
             link.up.cancel();
-            link.streams.cancel();
+            link.streams.cut.cancel();
         } else if link.up.is_cancelled() {
-            *link = Link::new();
+            *link = Link::default();
         }
     }
 
@@ -89,13 +93,15 @@ impl Faults {
     }
 
     pub(crate) fn cut_streams(&self) {
-        let mut link = lock(&self.link);
-        link.streams.cancel();
-        link.streams = link.up.child_token();
+        mem::take(&mut lock(&self.link).streams).cut.cancel();
     }
 
-    /// Cancelled when the streams that are open now are cut.
-    pub(crate) fn streams(&self) -> CancellationToken {
+    pub(crate) fn end_streams(&self) {
+        mem::take(&mut lock(&self.link).streams).end.cancel();
+    }
+
+    /// How a stream that is opened now will be told to end.
+    pub(crate) fn streams(&self) -> Endings {
         lock(&self.link).streams.clone()
     }
 

@@ -1,6 +1,7 @@
 //! The handle of a running sandbox.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -20,9 +21,11 @@ use crate::world::Device;
 #[derive(Debug)]
 pub struct Sandbox {
     cloud: Arc<Cloud>,
+    address: SocketAddr,
     url: String,
     devices: Vec<Device>,
-    _server: Server,
+    /// None while it is closed.
+    server: Mutex<Option<Server>>,
 }
 
 impl Sandbox {
@@ -43,8 +46,10 @@ impl Sandbox {
     pub(crate) async fn from_settings(settings: Settings) -> Result<Self, Error> {
         let devices = settings.devices.iter().map(Device::from).collect();
         let cloud = Arc::new(Cloud::new(settings)?);
-        let server = Server::start(Arc::clone(&cloud)).await?;
-        Ok(Self { cloud, url: format!("http://{}", server.address()), devices, _server: server })
+        let server = Server::start(Arc::clone(&cloud), cloud.settings.listen).await?;
+        let address = server.address();
+        let url = format!("http://{address}");
+        Ok(Self { cloud, address, url, devices, server: Mutex::new(Some(server)) })
     }
 
     /// Where to send calls, without a slash at the end: `http://127.0.0.1:PORT`.
@@ -73,6 +78,31 @@ impl Sandbox {
     /// and streams are cut off at once.
     pub fn set_dark(&self, dark: bool) {
         self.cloud.faults.set_dark(dark);
+    }
+
+    /// Closes the port, so that connections are refused; nothing is forgotten.
+    pub fn close(&self) {
+        self.replace_server(None);
+    }
+
+    /// Listens again, at the same address, after [`Sandbox::close`].
+    ///
+    /// # Errors
+    ///
+    /// When the port is taken: by somebody else meanwhile, or because it was not closed.
+    pub async fn reopen(&self) -> Result<(), Error> {
+        let server = Server::start(Arc::clone(&self.cloud), self.address).await?;
+        self.replace_server(Some(server));
+        Ok(())
+    }
+
+    fn replace_server(&self, server: Option<Server>) {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
+    /// Ends all open streams properly, as the service does now and then.
+    pub fn end_streams(&self) {
+        self.cloud.faults.end_streams();
     }
 
     /// Breaks all open streams off; their readers may come back at once.

@@ -23,14 +23,12 @@ use crate::connection::{Caller, Doorway};
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
-    stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    _thread: Thread,
 }
 
 impl Server {
-    /// Serves `cloud` at the address in its settings.
-    pub(crate) async fn start(cloud: Arc<Cloud>) -> Result<Self, Error> {
-        let wanted = cloud.settings.listen;
+    /// Serves `cloud` at the address `wanted`.
+    pub(crate) async fn start(cloud: Arc<Cloud>, wanted: SocketAddr) -> Result<Self, Error> {
         let (ready, started) = oneshot::channel();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -38,9 +36,11 @@ impl Server {
             .name("sandbox".to_owned())
             .spawn(move || run(cloud, wanted, ready, &stopped))
             .map_err(Error::Thread)?;
+        // Made before the wait, so that giving the wait up stops the thread as well.
+        let thread = Thread { stop, handle: Some(thread) };
         let gone = || Err(Error::Thread(io::ErrorKind::BrokenPipe.into()));
         let address = started.await.unwrap_or_else(|_| gone())?;
-        Ok(Self { address, stop, thread: Some(thread) })
+        Ok(Self { address, _thread: thread })
     }
 
     /// Where it listens.
@@ -49,12 +49,19 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+/// A thread that is stopped and waited for when it is dropped.
+#[derive(Debug)]
+struct Thread {
+    stop: CancellationToken,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl Drop for Thread {
     fn drop(&mut self) {
         self.stop.cancel();
-        if let Some(thread) = self.thread.take() {
+        if let Some(handle) = self.handle.take() {
             // A panic there has been printed there.
-            thread.join().ok();
+            handle.join().ok();
         }
     }
 }

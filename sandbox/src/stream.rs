@@ -12,11 +12,11 @@ use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task;
-use tokio::time::{self, Interval};
+use tokio::time::{self, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::cloud::Cloud;
-use crate::faults::Step;
+use crate::faults::{Endings, Step};
 
 /// The body of a stream: every event of `feed` under the name `event`, and keepalives.
 pub(crate) fn events<T>(
@@ -29,9 +29,11 @@ pub(crate) fn events<T>(
 where
     T: Clone + Send + 'static,
 {
-    let cut = cloud.faults.streams();
-    let keep_alive = time::interval(keep_alive);
-    let reader = Reader { cloud: Arc::clone(cloud), event, feed, to_json, keep_alive, cut };
+    let endings = cloud.faults.streams();
+    let mut keep_alive = time::interval(keep_alive);
+    // A reader that was slow is not to get all the keepalives that it missed.
+    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let reader = Reader { cloud: Arc::clone(cloud), event, feed, to_json, keep_alive, endings };
     Body::from_stream(stream::unfold(reader, Reader::next))
 }
 
@@ -42,7 +44,7 @@ struct Reader<T> {
     feed: Receiver<T>,
     to_json: fn(&T, &Cloud) -> Value,
     keep_alive: Interval,
-    cut: CancellationToken,
+    endings: Endings,
 }
 
 impl<T: Clone> Reader<T> {
@@ -50,7 +52,8 @@ impl<T: Clone> Reader<T> {
     async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
         let chunk = tokio::select! {
             biased;
-            () = self.cut.cancelled() => Err(io::ErrorKind::ConnectionReset.into()),
+            () = self.endings.cut.cancelled() => Err(io::ErrorKind::ConnectionReset.into()),
+            () = self.endings.end.cancelled() => return None,
             received = self.feed.recv() => match received {
                 Ok(event) => Ok(self.render(&event)),
                 Err(RecvError::Lagged(_)) => {

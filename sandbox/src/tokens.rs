@@ -78,4 +78,41 @@ fn random_token() -> Option<String> {
 }
 
 /// Tokens that are valid at the same time; Losant names no limit.
-const TOKENS_MAX: usize = 10_000;
+const TOKENS_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issue(tokens: &mut Tokens, expires_ms: Option<i64>, now_ms: i64) -> String {
+        tokens.issue("d1", BTreeSet::new(), expires_ms, now_ms).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_valid_until_just_before_it_expires() {
+        let mut tokens = Tokens::new("api");
+        let token = issue(&mut tokens, Some(100), 0);
+        assert!(tokens.find(&token, 99).is_some());
+        assert!(tokens.find(&token, 100).is_none());
+    }
+
+    #[test]
+    fn a_token_without_expiry_stays_valid_until_the_devices_tokens_expire() {
+        let mut tokens = Tokens::new("api");
+        let token = issue(&mut tokens, None, 0);
+        assert!(tokens.find(&token, i64::MAX).is_some());
+        tokens.expire_devices();
+        assert!(tokens.find(&token, 0).is_none());
+        assert!(tokens.find("api", 0).is_some());
+    }
+
+    #[test]
+    fn tokens_are_bounded_and_expired_ones_make_room() {
+        let mut tokens = Tokens::new("api");
+        for _ in 1..TOKENS_MAX {
+            issue(&mut tokens, Some(100), 0);
+        }
+        assert!(tokens.issue("d1", BTreeSet::new(), None, 99).is_none());
+        issue(&mut tokens, None, 100);
+    }
+}

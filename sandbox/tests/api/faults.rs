@@ -43,6 +43,31 @@ async fn cut_streams_break_off_and_may_be_opened_again() {
 }
 
 #[tokio::test]
+async fn ended_streams_end_properly_and_may_be_opened_again() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    let device = gateway(&sandbox);
+    let mut stream = api.stream(device, "/commandStream").await;
+    sandbox.end_streams();
+    stream.read_to_end().await.unwrap();
+    api.stream(device, "/commandStream").await;
+}
+
+#[tokio::test]
+async fn a_closed_sandbox_refuses_connections_and_remembers_everything() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let device = gateway(&sandbox);
+    let api = Api::gateway(&sandbox).await;
+    api.post(device, "/state", &state()).await;
+    let call = || api.call(Method::POST, device, "/state").json(&state()).send();
+    sandbox.close();
+    assert!(call().await.unwrap_err().is_connect());
+    sandbox.reopen().await.unwrap();
+    assert_eq!(call().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(sandbox.states(&device.device_id).len(), 2);
+}
+
+#[tokio::test]
 async fn planned_faults_happen_in_turn_and_only_to_their_action() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;

@@ -87,6 +87,34 @@ async fn values_without_an_attribute_of_their_type_are_left_out_refused_or_store
 }
 
 #[tokio::test]
+async fn every_state_received_is_counted_once_with_what_became_of_it() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    let now = Timestamp::now();
+    let state =
+        |hours: i64, data: Value| json!({"time": (now + hours.hours()).to_string(), "data": data});
+    let body = json!([
+        state(0, json!({"temperature": 1, "humidity": "wet"})),
+        state(0, json!({"temperature": 2})),
+        state(-1, json!({"undeclared": 1})),
+        state(-1, json!({})),
+        state(-1000, json!({"temperature": 3})),
+        state(48, json!({"temperature": 4})),
+    ]);
+    api.post(gateway(&sandbox), "/state", &body).await;
+    let counters = sandbox.counters();
+    let fates = [
+        counters.states_stored,
+        counters.states_overwritten,
+        counters.states_without_values,
+        counters.states_too_old,
+        counters.states_too_far_ahead,
+    ];
+    assert_eq!((counters.states_received, fates), (6, [1, 1, 2, 1, 1]));
+    assert_eq!((counters.values_undeclared, counters.values_mistyped), (1, 1));
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_answered_413() {
     let sandbox = Sandbox::builder().body_bytes_max(1000).start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
