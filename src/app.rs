@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::bus::{ARRIVALS_MAX, Arrival, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally};
+use crate::bus::{ARRIVALS_MAX, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally};
 use crate::clock::SharedClock;
 use crate::config::{Bus, BusKind, Config};
 use crate::logic::actuator::Router;

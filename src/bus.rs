@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub use mqtt::{Ack, MqttTask};
+pub use mqtt::{Ack, MqttTask, Subscription};
 pub use serial::SerialTask;
 
 use crate::model::{Ledger, Name, Reading, Reason, Write};
