@@ -143,6 +143,7 @@ impl App {
                 device: *device,
                 client: Arc::clone(&client),
                 commands: commands.clone(),
+                clock: Arc::clone(&clock),
                 board: board.clone(),
                 stop: stop.clone(),
             };

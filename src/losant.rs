@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `commandStream` | GET `/commandStream` | the listener |
 //! | `get` | GET (the device itself) | presence, to check the ids at start |
+//! | `getCommand` | GET `/command` | the listener, for what it missed |
 //! | `sendState` | POST `/state` | the reporter |
 //! | `setConnectionStatus` | POST `/setConnectionStatus` | presence |
 
@@ -13,7 +14,7 @@ mod session;
 mod stream;
 mod wire;
 
-pub use device::{ConnectionStatus, Device};
+pub use device::{COMMANDS_MAX, ConnectionStatus, Device};
 pub use error::{Error, SetupError};
 pub use session::Client;
 pub use stream::{CommandStream, StreamEnd};

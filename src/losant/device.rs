@@ -7,7 +7,11 @@ use serde::Serialize;
 use super::error::Error;
 use super::session::{Call, Client};
 use super::stream::CommandStream;
-use crate::model::{DeviceId, Timestamp};
+use super::wire;
+use crate::model::{Command, DeviceId, Timestamp};
+
+/// The most commands in one answer of `getCommand`.
+pub const COMMANDS_MAX: usize = 100;
 
 /// The longest reason that `setConnectionStatus` takes, in characters (schema `deviceConnectionStatus`).
 const REASON_CHARS_MAX: usize = 1_024;
@@ -50,12 +54,12 @@ impl ConnectionStatus {
 }
 
 impl Client {
-    /// Opens a stream of the commands that are sent to a device from now on.
-    pub async fn command_stream(&self, device: DeviceId) -> Result<CommandStream, Error> {
+    /// Opens a stream of the commands that are sent to a device from `now` on.
+    pub async fn command_stream(&self, device: DeviceId, now: Timestamp) -> Result<CommandStream, Error> {
         let seconds = self.keep_alive_interval().as_secs();
         let query = vec![("keepAliveInterval", seconds.to_string())];
         let call = Call { query, ..call("commandStream", Method::GET, device, "/commandStream") };
-        CommandStream::open(self, call).await
+        CommandStream::open(self, call, now).await
     }
 
     /// Reads a device.
@@ -63,6 +67,31 @@ impl Client {
         let json = self.call(&call("get", Method::GET, device, "")).await?;
         let text = |key| json.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         Ok(Device { name: text("name"), device_class: text("deviceClass") })
+    }
+
+    /// Reads the commands that were sent to a device from `start` to `end`, oldest first, up to 100.
+    ///
+    /// Losant says neither whether the ends are part of the window nor how many items it may hold, so ask for overlapping
+    /// windows and expect to see a command twice.
+    pub async fn get_command(
+        &self,
+        device: DeviceId,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Result<Vec<Command>, Error> {
+        let query = vec![
+            ("limit", COMMANDS_MAX.to_string()),
+            ("sortDirection", "asc".to_owned()),
+            ("start", start.as_millis().to_string()),
+            ("end", end.as_millis().to_string()),
+        ];
+        let call = Call { query, ..call("getCommand", Method::GET, device, "/command") };
+        let json = self.call(&call).await?;
+        let Some(items) = json.as_array() else {
+            let message = "expected a list of commands".to_owned();
+            return Err(Error::NotLosant { action: call.action, status: 200, message });
+        };
+        Ok(items.iter().filter_map(|item| wire::command(device, item)).collect())
     }
 
     /// Sends states of one device, each already in its JSON form, in one call. `Ok` means that Losant confirmed them.

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use reqwest::Response;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::error::Error;
 use super::session::{Call, Client};
 use super::wire;
 use crate::logic::sse::{Event, Parser};
-use crate::model::{Command, DeviceId};
+use crate::model::{Command, DeviceId, Timestamp};
 
 /// The largest event in bytes: Losant takes no message over 256 KiB, and JSON may write a character as six.
 const EVENT_BYTES_MAX: usize = 512 * 1024;
@@ -44,10 +45,14 @@ pub struct CommandStream {
     events: Vec<Event>,
     ready: VecDeque<Command>,
     silence_max: Duration,
+    opened: Timestamp,
+    opened_at: Instant,
+    heard_at: Instant,
 }
 
 impl CommandStream {
-    pub(super) async fn open(client: &Client, call: Call) -> Result<Self, Error> {
+    /// `now` stands in for the cloud's clock where its answer has no date.
+    pub(super) async fn open(client: &Client, call: Call, now: Timestamp) -> Result<Self, Error> {
         // Losant's own clients ask for JSON here and are served, so both are named.
         let response = client.open(&call, "text/event-stream, application/json").await?;
         let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
@@ -56,6 +61,9 @@ impl CommandStream {
             let message = format!("expected an event stream, not \"{content_type}\"");
             return Err(Error::NotLosant { action: call.action, status: response.status().as_u16(), message });
         }
+        let date = response.headers().get(reqwest::header::DATE).and_then(|value| value.to_str().ok());
+        let opened = date.and_then(wire::http_date).unwrap_or(now);
+        let opened_at = Instant::now();
         Ok(Self {
             device: call.device,
             response,
@@ -63,7 +71,20 @@ impl CommandStream {
             events: Vec::new(),
             ready: VecDeque::new(),
             silence_max: (client.keep_alive_interval() * SILENT_INTERVALS).max(SILENCE_MIN),
+            opened,
+            opened_at,
+            heard_at: opened_at,
         })
+    }
+
+    /// When the stream was opened, by the cloud's clock.
+    pub fn opened(&self) -> Timestamp {
+        self.opened
+    }
+
+    /// When the last sign of life was heard, by the cloud's clock: what was sent later may have been missed.
+    pub fn heard_until(&self) -> Timestamp {
+        self.opened.plus(self.heard_at - self.opened_at)
     }
 
     /// The next command. Any byte counts as a sign of life. Cancel-safe.
@@ -78,6 +99,7 @@ impl CommandStream {
             let chunk = tokio::time::timeout(self.silence_max, self.response.chunk()).await;
             let chunk = chunk.map_err(|_| StreamEnd::Silent(self.silence_max))??;
             self.parser.push(&chunk.ok_or(StreamEnd::Closed)?, &mut self.events);
+            self.heard_at = Instant::now();
             for event in self.events.drain(..) {
                 self.ready.extend(command_of(self.device, event));
             }

@@ -36,6 +36,12 @@ pub(super) fn command(device: DeviceId, json: &serde_json::Value) -> Option<Comm
     })
 }
 
+/// The header `Date`, such as `Fri, 01 May 2026 10:00:00 GMT`; whole seconds.
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
+}
+
 /// A time in any of its three forms: a text, a number, or `{"$date": text}` (devices/state, "time").
 fn time(json: &serde_json::Value) -> Option<Timestamp> {
     match json {
@@ -73,6 +79,13 @@ mod tests {
             assert_eq!(command.time, expected, "{time}");
             assert_eq!(command.payload, json!(null));
         }
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        let expected = Some(Timestamp::from_millis(1_777_629_600_000));
+        assert_eq!(http_date("Fri, 01 May 2026 10:00:00 GMT"), expected);
+        assert_eq!(http_date("yesterday"), None);
     }
 
     #[test]

@@ -1,4 +1,8 @@
-//! Holds the command stream of one device, and opens it again whenever it ends.
+//! Holds the command stream of one device, opens it again whenever it ends, and asks for what was missed in between.
+//!
+//! The platform keeps no queue: a stream gives only what is sent while it is open. So after each gap the history is read from
+//! a little before the gap, and the gate sorts out what came before. What was sent before the first stream is never asked
+//! for: a start runs nothing old.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +14,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::clock::SharedClock;
 use crate::logic::backoff::Backoff;
 use crate::logic::reporter::PARK;
-use crate::losant::{Client, CommandStream, Error, StreamEnd};
-use crate::model::{Command, DeviceId, Name};
+use crate::losant::{COMMANDS_MAX, Client, CommandStream, Error, StreamEnd};
+use crate::model::{Command, DeviceId, Name, Timestamp};
 use crate::status::Board;
 
 /// The first and the longest wait before a stream is opened again.
@@ -21,6 +26,21 @@ const REOPEN_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 
 /// Only a stream that lived so long counts as healthy and resets the waits.
 const HEALTHY: Duration = Duration::from_secs(60);
+
+/// How far before a gap the history is read: the cloud's dates are whole seconds.
+const OVERLAP: Duration = Duration::from_secs(5);
+
+/// The most pages of history that one gap is worth.
+const PAGES_MAX: usize = 10;
+
+/// A time without a stream.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    /// When the first stream of this run was opened: nothing older runs.
+    first: Timestamp,
+    /// When the last stream was last heard.
+    since: Timestamp,
+}
 
 /// The listener of one device.
 pub struct ListenerTask {
@@ -32,6 +52,8 @@ pub struct ListenerTask {
     pub client: Arc<Client>,
     /// To the dispatcher.
     pub commands: mpsc::Sender<Command>,
+    /// Stands in for the cloud's clock where that is not told.
+    pub clock: SharedClock,
     /// Told whether the stream is open.
     pub board: Board,
     /// Ends the task.
@@ -50,15 +72,21 @@ impl ListenerTask {
         let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
         let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
         let mut told = String::new();
+        let mut gap = None;
         loop {
             let opened = Instant::now();
             let mut wait = Duration::ZERO;
-            match self.client.command_stream(self.device).await {
-                Ok(stream) => {
+            match self.client.command_stream(self.device, self.clock.now()).await {
+                Ok(mut stream) => {
                     info!(device = %self.name, device_id = %self.device, "command stream open");
                     told.clear();
                     self.note(true);
-                    let end = self.forward(stream).await;
+                    let first = gap.map_or(stream.opened(), |gap: Gap| gap.first);
+                    if let Some(gap) = gap {
+                        self.catch_up(gap, stream.opened()).await;
+                    }
+                    let end = self.forward(&mut stream).await;
+                    gap = Some(Gap { first, since: stream.heard_until() });
                     self.note(false);
                     info!(device = %self.name, %end, "command stream ended; opening it again");
                 }
@@ -80,8 +108,34 @@ impl ListenerTask {
         }
     }
 
+    /// Reads the history of a gap that ends at `until`. What the new stream delivers meanwhile waits in it.
+    async fn catch_up(&self, gap: Gap, until: Timestamp) {
+        let mut start = gap.since.minus(OVERLAP).max(gap.first);
+        let end = until.plus(OVERLAP);
+        for _ in 0..PAGES_MAX {
+            let page = match self.client.get_command(self.device, start, end).await {
+                Ok(page) => page,
+                Err(error) => {
+                    warn!(device = %self.name, %error, "cannot ask for the commands that were missed");
+                    return;
+                }
+            };
+            let is_last = page.len() < COMMANDS_MAX;
+            let latest = page.iter().filter_map(|command| command.time).max();
+            debug!(device = %self.name, commands = page.len(), "commands around the gap");
+            for command in page {
+                self.commands.send(command).await.unwrap_or_default();
+            }
+            match latest {
+                Some(latest) if !is_last && latest > start => start = latest,
+                _ => return,
+            }
+        }
+        warn!(device = %self.name, "more commands were missed than are asked for");
+    }
+
     /// Passes commands on until the stream ends.
-    async fn forward(&self, mut stream: CommandStream) -> StreamEnd {
+    async fn forward(&self, stream: &mut CommandStream) -> StreamEnd {
         loop {
             match stream.next().await {
                 // The queue's other end is gone only when the daemon stops, and then this task is cancelled.
