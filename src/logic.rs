@@ -1,3 +1,5 @@
 //! Every decision of the daemon: pure, with time and randomness as arguments.
 //!
 //! Nothing here does IO, reads a clock, spawns or holds a global.
+
+pub mod frame;
