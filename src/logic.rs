@@ -2,10 +2,18 @@
 //!
 //! Nothing here does IO, reads a clock, spawns or holds a global.
 
+pub mod actuator;
 pub mod backoff;
+pub mod decode;
+mod excerpt;
+pub mod frame;
 pub mod gate;
+pub mod mapping;
 pub mod pace;
 pub mod redelivery;
 pub mod reporter;
+pub mod sse;
 pub mod stamp;
+pub mod template;
+pub mod topic;
 pub mod verdict;
