@@ -2,4 +2,6 @@
 //!
 //! Nothing here does IO, reads a clock, spawns or holds a global.
 
+pub mod decode;
+mod excerpt;
 pub mod frame;
