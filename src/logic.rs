@@ -5,3 +5,4 @@
 pub mod decode;
 mod excerpt;
 pub mod frame;
+pub mod topic;
