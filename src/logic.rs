@@ -5,4 +5,5 @@
 pub mod decode;
 mod excerpt;
 pub mod frame;
+pub mod template;
 pub mod topic;
