@@ -5,5 +5,6 @@
 pub mod decode;
 mod excerpt;
 pub mod frame;
+pub mod mapping;
 pub mod template;
 pub mod topic;
