@@ -2,6 +2,7 @@
 //!
 //! Nothing here does IO, reads a clock, spawns or holds a global.
 
+pub mod actuator;
 pub mod decode;
 mod excerpt;
 pub mod frame;
