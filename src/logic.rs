@@ -7,5 +7,6 @@ pub mod decode;
 mod excerpt;
 pub mod frame;
 pub mod mapping;
+pub mod sse;
 pub mod template;
 pub mod topic;
