@@ -220,6 +220,8 @@ mod tests {
             let error = pump.write_for(&command(payload.clone())).unwrap_err();
             assert!(matches!(error, WriteError::ControlCharacter { .. }), "{payload}: {error}");
         }
+        let named = Command { name: "say\nSTOP".to_owned(), ..command(json!(1)) };
+        assert!(pump.write_for(&named).is_err());
         assert!(pump.write_for(&command(json!({"text": "grün"}))).is_ok());
     }
 

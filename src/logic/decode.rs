@@ -293,6 +293,7 @@ mod tests {
             "t=1 t=2",
             "a=\"b",
             "a=\"b\"c",
+            "a=\"b\"c=1",
         ] {
             assert!(decode(&Format::KeyValue, line.as_bytes()).is_err(), "{line} was taken");
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::decode::{Decoded, Format, decode};
+use super::decode::{DecodeError, Decoded, Format, decode};
 use super::excerpt::excerpt;
 use super::template::Template;
 use super::topic::TopicFilter;
@@ -98,34 +98,31 @@ impl Plan {
         let (mut undecoded, mut unmapped) = (Vec::new(), Vec::new());
         for sensor in self.sensors.iter().filter(|sensor| sensor.reads(&reading.topic)) {
             match decode(&sensor.format, &reading.payload) {
-                Ok(message) if !self.read(sensor, &message, &topic, &mut draft) => {
-                    unmapped.push(format!(
-                        "sensor {}: {}",
-                        sensor.name,
-                        sensor.describe_miss(&message)
-                    ));
-                }
-                Ok(_) => {}
-                Err(error) => undecoded.push(format!("sensor {}: {error}", sensor.name)),
+                Ok(message) if self.take(sensor, &message, &topic, &mut draft) => {}
+                Ok(message) => unmapped.push((sensor, message)),
+                Err(error) => undecoded.push((sensor, error)),
             }
         }
-        if draft.is_empty() {
-            // The whole message counts as one, and what the sensors made of it explains why.
-            if !unmapped.is_empty() {
-                draft.reject(Reason::NoChannel, unmapped);
-            } else if !undecoded.is_empty() {
-                draft.reject(Reason::Malformed, undecoded);
-            } else {
-                let topic = excerpt(reading.topic.as_bytes());
-                let detail = format!("bus {}: no sensor reads topic \"{topic}\"", reading.bus);
-                draft.reject(Reason::NoSensor, vec![detail]);
-            }
+        if !draft.is_empty() {
+            return draft.finish(reading);
+        }
+        // The whole message counts as one, and what the sensors made of it explains why.
+        if !unmapped.is_empty() {
+            let misses = unmapped.iter().map(|(sensor, message)| sensor.describe_miss(message));
+            draft.reject(Reason::NoChannel, misses);
+        } else if !undecoded.is_empty() {
+            let failure = |(sensor, error)| describe_failure(sensor, &error);
+            draft.reject(Reason::Malformed, undecoded.into_iter().map(failure));
+        } else {
+            let topic = excerpt(reading.topic.as_bytes());
+            let detail = format!("bus {}: no sensor reads topic \"{topic}\"", reading.bus);
+            draft.reject(Reason::NoSensor, [detail]);
         }
         draft.finish(reading)
     }
 
     /// Takes the mapped channels out of a message; false if it has none of them.
-    fn read(&self, sensor: &Sensor, message: &Decoded, topic: &[&str], draft: &mut Draft) -> bool {
+    fn take(&self, sensor: &Sensor, message: &Decoded, topic: &[&str], draft: &mut Draft) -> bool {
         let mut found = false;
         for mapping in &sensor.map {
             let Some(value) = message.channel(&mapping.channel) else { continue };
@@ -137,7 +134,7 @@ impl Plan {
                 Err((reason, why)) => {
                     let channel = excerpt(mapping.channel.as_bytes());
                     let detail = format!("sensor {}, channel {channel}: {why}", sensor.name);
-                    draft.reject(reason, vec![detail]);
+                    draft.reject(reason, [detail]);
                 }
             }
         }
@@ -185,7 +182,8 @@ impl Sensor {
         };
         let wanted = list(&mut self.map.iter().map(|mapping| mapping.channel.as_str()));
         let found = list(&mut message.names().into_iter());
-        format!("the message has none of the channels {wanted}; it has {found}")
+        let name = &self.name;
+        format!("sensor {name}: the message has none of the channels {wanted}; it has {found}")
     }
 }
 
@@ -239,6 +237,10 @@ impl AttributeSelector {
     }
 }
 
+fn describe_failure(sensor: &Sensor, error: &DecodeError) -> String {
+    format!("sensor {}: {error}", sensor.name)
+}
+
 /// Why a value goes nowhere: for the count and for the log.
 type Rejection = (Reason, String);
 
@@ -272,7 +274,7 @@ impl Draft {
     }
 
     /// Counts one rejection, with one or more lines that explain it.
-    fn reject(&mut self, reason: Reason, details: Vec<String>) {
+    fn reject(&mut self, reason: Reason, details: impl IntoIterator<Item = String>) {
         *self.rejected.entry(reason).or_default() += 1;
         let room = DETAILS_MAX.saturating_sub(self.details.len());
         self.details.extend(details.into_iter().take(room));

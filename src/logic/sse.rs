@@ -91,7 +91,7 @@ impl Parser {
     /// Gives up this block and what it said. The last id goes, too: with a long one, no later block would fit.
     fn discard(&mut self, events: &mut Vec<Event>) {
         self.is_discarding = true;
-        self.line.truncate(1);
+        self.line.clear();
         self.event.clear();
         self.data.clear();
         self.id.clear();
@@ -114,7 +114,7 @@ impl Parser {
         } else {
             self.field(&String::from_utf8_lossy(text), events);
         }
-        // A field joins what is held already, and a replaced byte has become three.
+        // A byte that is no UTF-8 has become three.
         if self.held() > self.block_bytes_max {
             self.discard(events);
         }
@@ -246,6 +246,16 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_counts_what_is_held() {
+        let fits = [b"data: ".as_slice(), &[b'x'; BLOCK_BYTES_MAX - 6], b"\n\n"].concat();
+        assert_eq!(events(&[&fits]).len(), 1);
+        assert_ne!(events(&[&fits]), [Event::Oversize]);
+        assert_eq!(events(&[&[b"data: x\n", fits.as_slice()].concat()]), [Event::Oversize]);
+        let replaced = [b"data: ".as_slice(), &[0xff; BLOCK_BYTES_MAX / 2], b"\n\n"].concat();
+        assert_eq!(events(&[&replaced]), [Event::Oversize]);
+    }
+
+    #[test]
     fn comments_may_come_for_ever() {
         let stream = ":keep-alive\n".repeat(BLOCK_BYTES_MAX) + "data: a\n\n";
         assert_eq!(events(&[stream.as_bytes()]), [message("message", "a", None)]);
@@ -291,6 +301,7 @@ mod tests {
         prop_oneof![
             4 => prop::sample::select(known.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
             1 => prop::collection::vec(any::<u8>(), 0..20),
+            1 => Just([b"data:".as_slice(), &[0xff; 30], b"\n"].concat()),
         ]
     }
 

@@ -93,7 +93,7 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.set_formatter(write_value);
     environment.add_filter("tojson", to_json);
     environment.set_fuel(Some(FUEL));
-    // An error names the missing field only in this mode.
+    // An error names the missing field only in this mode, which a release build would turn off.
     environment.set_debug(true);
     Ok(environment)
 }
