@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::bus::{ARRIVALS_MAX, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally};
+use crate::bus::{
+    ARRIVALS_MAX, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally,
+};
 use crate::clock::SharedClock;
 use crate::config::{Bus, BusKind, Config};
 use crate::logic::actuator::Router;
@@ -43,15 +45,19 @@ impl App {
     /// # Errors
     /// When one of these cannot be opened; the daemon must not start then.
     pub fn build(config: Config, clock: SharedClock) -> anyhow::Result<Self> {
-        let options = Options { bytes_max: config.outbox.bytes_max, cache_bytes: config.outbox.cache_bytes };
+        let options =
+            Options { bytes_max: config.outbox.bytes_max, cache_bytes: config.outbox.cache_bytes };
         let path = &config.outbox.path;
-        let outbox = Outbox::open(path, options).with_context(|| format!("outbox {}", path.display()))?;
+        let outbox =
+            Outbox::open(path, options).with_context(|| format!("outbox {}", path.display()))?;
         let outbox = Arc::new(outbox);
         let client = Arc::new(Client::new(config.cloud.clone())?);
         let board = Board::default();
         let socket = &config.status_socket;
-        let status = StatusTask::open(socket, board.clone(), Arc::clone(&outbox))
-            .with_context(|| format!("cannot open the status socket {}; see status.socket", socket.display()))?;
+        let status =
+            StatusTask::open(socket, board.clone(), Arc::clone(&outbox)).with_context(|| {
+                format!("cannot open the status socket {}; see status.socket", socket.display())
+            })?;
         Ok(Self { config, clock, outbox, client, status, board })
     }
 
@@ -86,7 +92,9 @@ impl App {
                 }
             }
         };
-        tokio::task::spawn_blocking(move || outbox.flush()).await?.context("cannot flush the outbox")?;
+        tokio::task::spawn_blocking(move || outbox.flush())
+            .await?
+            .context("cannot flush the outbox")?;
         faults.iter().for_each(|fault| error!(fault, "at the stop"));
         info!("stopped");
         match fault {
@@ -96,7 +104,12 @@ impl App {
         }
     }
 
-    fn start(self, supervisor: &mut Supervisor, stop: &CancellationToken, hurry: &CancellationToken) {
+    fn start(
+        self,
+        supervisor: &mut Supervisor,
+        stop: &CancellationToken,
+        hurry: &CancellationToken,
+    ) {
         let Self { config, clock, outbox, client, status, board } = self;
         let Config { devices, buses, actuators, .. } = config;
         let (commits, committed) = watch::channel(0);
@@ -111,8 +124,13 @@ impl App {
             plans.insert(name, Plan::new(bus.sensors, devices.clone()));
         }
         drop(arrivals);
-        let collector =
-            Collector::new(plans, Arc::clone(&outbox), tally, config.outbox.commit_interval, commits);
+        let collector = Collector::new(
+            plans,
+            Arc::clone(&outbox),
+            tally,
+            config.outbox.commit_interval,
+            commits,
+        );
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
@@ -131,12 +149,18 @@ impl App {
             reporter.run().await;
             drop(is_reported);
         });
-        let presence =
-            PresenceTask { client: Arc::clone(&client), clock: Arc::clone(&clock), stop: stop.clone(), reported };
+        let presence = PresenceTask {
+            client: Arc::clone(&client),
+            clock: Arc::clone(&clock),
+            stop: stop.clone(),
+            reported,
+        };
         supervisor.spawn("presence", presence.run());
 
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
-        let listened = devices.iter().filter(|(_, id)| actuators.iter().any(|actuator| actuator.device == **id));
+        let listened = devices
+            .iter()
+            .filter(|(_, id)| actuators.iter().any(|actuator| actuator.device == **id));
         for (name, device) in listened {
             let listener = ListenerTask {
                 name: name.clone(),
@@ -149,8 +173,13 @@ impl App {
             };
             supervisor.spawn(format!("listener {name}"), listener.run());
         }
-        let dispatcher =
-            DispatcherTask { router: Router::new(actuators), handles, settings: config.commands, clock, board };
+        let dispatcher = DispatcherTask {
+            router: Router::new(actuators),
+            handles,
+            settings: config.commands,
+            clock,
+            board,
+        };
         let stop_dispatcher = stop.clone();
         supervisor.spawn("dispatcher", async move {
             dispatcher.run(orders).await;
@@ -173,13 +202,15 @@ fn start_bus(
     let (clock, stop) = (Arc::clone(clock), stop.clone());
     match &bus.kind {
         BusKind::Serial(settings) => {
-            let task = SerialTask { bus: name.clone(), settings: settings.clone(), outlet, writes, stop };
+            let task =
+                SerialTask { bus: name.clone(), settings: settings.clone(), outlet, writes, stop };
             supervisor.spawn(format!("bus {name}"), task.run(clock));
         }
         BusKind::Mqtt(settings) => {
             let subscriptions = bus.sensors.iter().filter_map(subscription).collect();
             let settings = settings.clone();
-            let task = MqttTask { bus: name.clone(), settings, subscriptions, outlet, writes, stop };
+            let task =
+                MqttTask { bus: name.clone(), settings, subscriptions, outlet, writes, stop };
             supervisor.spawn(format!("bus {name}"), task.run(clock));
         }
     }

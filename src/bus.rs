@@ -50,12 +50,22 @@ pub struct Tally(Arc<Mutex<Ledger>>);
 impl Tally {
     /// Counts messages that are not fit to be sent.
     pub fn reject(&self, bus: &Name, reason: Reason) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(bus.clone()).or_default().reject(reason, 1);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(bus.clone())
+            .or_default()
+            .reject(reason, 1);
     }
 
     /// Counts messages that were lost.
     pub fn drop(&self, bus: &Name, reason: Reason) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(bus.clone()).or_default().drop(reason, 1);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(bus.clone())
+            .or_default()
+            .drop(reason, 1);
     }
 
     /// Takes what was counted since the last time.

@@ -84,7 +84,9 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => args.load().and_then(run::run),
         Command::Check(args) => args.load().and_then(|config| check::check(&args.config, &config)),
-        Command::Status { config, json } => config.load().and_then(|config| status::status(&config, json)),
+        Command::Status { config, json } => {
+            config.load().and_then(|config| status::status(&config, json))
+        }
         Command::Outbox(OutboxCommand::Status { config, json }) => {
             config.load().and_then(|config| outbox::status(&config, json))
         }

@@ -16,7 +16,8 @@ use std::path::Path;
 pub use problem::{Problem, Problems};
 pub use secret::{CloudCredentials, Secret, UserPassword};
 pub use types::{
-    Bus, BusKind, Cloud, Commands, Config, FlowControl, MqttBus, OutboxSettings, Parity, SerialBus, StopBits,
+    Bus, BusKind, Cloud, Commands, Config, FlowControl, MqttBus, OutboxSettings, Parity, SerialBus,
+    StopBits,
 };
 
 /// The defaults, which are also the annotated example: `config/tidegate.toml`.

@@ -3,7 +3,6 @@
 //! Nothing here does IO, reads a clock, spawns or holds a global.
 
 pub mod actuator;
-pub mod actuator;
 pub mod backoff;
 pub mod decode;
 mod excerpt;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::model::{Ledger, Name};
-use crate::outbox::Outbox;
+use crate::outbox::{Amount, Outbox};
 
 /// How long a reader of the socket may take.
 const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -78,8 +78,8 @@ pub struct OutboxStatus {
 impl OutboxStatus {
     /// Of this outbox now.
     pub fn of(outbox: &Outbox) -> Self {
-        let backlog = outbox.backlog();
-        Self { states: backlog.states, readings: backlog.readings, bytes: backlog.bytes }
+        let Amount { states, readings, bytes } = outbox.backlog().total;
+        Self { states, readings, bytes }
     }
 }
 

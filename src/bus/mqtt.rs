@@ -41,7 +41,7 @@ impl Ack {
     /// Acknowledges. Call it only when the message is safe, and in the order of arrival.
     pub fn send(self) {
         // A full or closed queue means that the connection is gone; the broker will deliver again.
-        drop(self.acks.try_send(self.due));
+        self.acks.try_send(self.due).unwrap_or_default();
     }
 }
 
@@ -75,12 +75,14 @@ impl MqttTask {
     /// Runs until it is stopped and all that came in is acknowledged. An absent broker is no fault: it is waited for.
     pub async fn run(self, clock: SharedClock) {
         let Self { bus, settings, subscriptions, outlet, mut writes, stop } = self;
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
+            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
         let (ack_sender, mut acks) = mpsc::channel(ACKS_MAX);
         let mut told = String::new();
         for connection in 1.. {
-            let (mut session, mut event_loop) = Session::new(&bus, &settings, &subscriptions, connection);
+            let (mut session, mut event_loop) =
+                Session::new(&bus, &settings, &subscriptions, connection);
             let mut wiring = Wiring {
                 outlet: &outlet,
                 clock: &clock,

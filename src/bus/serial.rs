@@ -47,7 +47,8 @@ enum End {
 impl SerialTask {
     /// Runs until it is stopped. An absent tty is no fault: it is waited for.
     pub async fn run(mut self, clock: SharedClock) {
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
+            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
         let mut told = String::new();
         loop {

@@ -57,11 +57,19 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
 fn describe_bus(plan: &mut String, name: &model::Name, bus: &Bus) -> std::fmt::Result {
     match &bus.kind {
         BusKind::Serial(serial) => {
-            writeln!(plan, "\nbus       {name}: serial {} at {} baud", shown(&serial.path), serial.baud_rate)
+            writeln!(
+                plan,
+                "\nbus       {name}: serial {} at {} baud",
+                shown(&serial.path),
+                serial.baud_rate
+            )
         }
         BusKind::Mqtt(mqtt) => {
             let (host, port, client_id, qos) = (&mqtt.host, mqtt.port, &mqtt.client_id, mqtt.qos);
-            writeln!(plan, "\nbus       {name}: MQTT broker {host}:{port} as {client_id}, QoS {qos}")
+            writeln!(
+                plan,
+                "\nbus       {name}: MQTT broker {host}:{port} as {client_id}, QoS {qos}"
+            )
         }
     }
 }
@@ -78,8 +86,13 @@ fn describe_sensor(plan: &mut String, sensor: &Sensor, config: &Config) -> std::
             AttributeSelector::Fixed(name) => name.to_string(),
             AttributeSelector::ByTemplate(template) => template.to_string(),
         };
-        let factor = if (mapping.scale - 1.0).abs() < f64::EPSILON { String::new() } else { format!(" × {}", mapping.scale) };
-        let offset = if mapping.offset == 0.0 { String::new() } else { format!(" + {}", mapping.offset) };
+        let factor = if (mapping.scale - 1.0).abs() < f64::EPSILON {
+            String::new()
+        } else {
+            format!(" × {}", mapping.scale)
+        };
+        let offset =
+            if mapping.offset == 0.0 { String::new() } else { format!(" + {}", mapping.offset) };
         writeln!(plan, "    {}{factor}{offset} -> {device}.{attribute}", mapping.channel)?;
     }
     Ok(())
@@ -94,7 +107,11 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
             format!("{topic} {payload} (QoS {qos}{retain})")
         }
     };
-    writeln!(plan, "  actuator  {}: {device} command \"{}\" -> {write}", actuator.name, actuator.command)
+    writeln!(
+        plan,
+        "  actuator  {}: {device} command \"{}\" -> {write}",
+        actuator.name, actuator.command
+    )
 }
 
 fn device_name(id: model::DeviceId, config: &Config) -> String {

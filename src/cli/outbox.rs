@@ -14,18 +14,24 @@ use crate::status::OutboxStatus;
 /// Prints what waits, and the ledger.
 pub(super) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
     let settings = &config.outbox;
-    anyhow::ensure!(settings.path.exists(), "there is no outbox at {} yet", settings.path.display());
+    anyhow::ensure!(
+        settings.path.exists(),
+        "there is no outbox at {} yet",
+        settings.path.display()
+    );
     let options = Options { bytes_max: settings.bytes_max, cache_bytes: settings.cache_bytes };
-    let outbox =
-        Outbox::open(&settings.path, options).with_context(|| format!("outbox {}", settings.path.display()))?;
+    let outbox = Outbox::open(&settings.path, options)
+        .with_context(|| format!("outbox {}", settings.path.display()))?;
     let waiting = OutboxStatus::of(&outbox);
     let ledger = serde_json::to_value(outbox.ledger())?;
     let (states, readings, bytes) = (waiting.states, waiting.readings, waiting.bytes);
     if json {
-        let document = json!({ "states": states, "readings": readings, "bytes": bytes, "ledger": ledger });
+        let document =
+            json!({ "states": states, "readings": readings, "bytes": bytes, "ledger": ledger });
         return print(&format!("{document}\n"));
     }
-    let mut page = format!("outbox    {states} states with {readings} readings wait ({bytes} bytes)\n");
+    let mut page =
+        format!("outbox    {states} states with {readings} readings wait ({bytes} bytes)\n");
     for (device, backlog) in outbox.backlog().devices {
         writeln!(page, "device    {device}: {} states", backlog.states)?;
     }

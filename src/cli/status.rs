@@ -20,29 +20,45 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Prints the daemon's status.
 pub(super) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
     let path = &config.status_socket;
-    let socket = UnixStream::connect(path)
-        .with_context(|| format!("no daemon answers at {}; is it running, and may you ask it?", path.display()))?;
+    let socket = UnixStream::connect(path).with_context(|| {
+        format!("no daemon answers at {}; is it running, and may you ask it?", path.display())
+    })?;
     socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let mut answer = String::new();
-    socket.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).context("the daemon did not answer")?;
+    socket
+        .take(ANSWER_BYTES_MAX)
+        .read_to_string(&mut answer)
+        .context("the daemon did not answer")?;
     if json {
         return print(&answer);
     }
-    let document: Value = serde_json::from_str(&answer).context("the daemon's answer cannot be read")?;
+    let document: Value =
+        serde_json::from_str(&answer).context("the daemon's answer cannot be read")?;
     let mut page = String::new();
     describe(&mut page, &document)?;
     print(&page)
 }
 
 fn describe(page: &mut String, document: &Value) -> std::fmt::Result {
-    let number = |pointer: &str| document.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let number =
+        |pointer: &str| document.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let online = match document.pointer("/cloud/online").and_then(Value::as_bool) {
         Some(true) => "online",
         Some(false) => "offline",
         None => "not tried yet",
     };
-    writeln!(page, "cloud     {online}, {} batches, {} states stored", number("/cloud/batches"), number("/cloud/states_stored"))?;
-    writeln!(page, "outbox    {} states wait ({} bytes)", number("/outbox/states"), number("/outbox/bytes"))?;
+    writeln!(
+        page,
+        "cloud     {online}, {} batches, {} states stored",
+        number("/cloud/batches"),
+        number("/cloud/states_stored")
+    )?;
+    writeln!(
+        page,
+        "outbox    {} states wait ({} bytes)",
+        number("/outbox/states"),
+        number("/outbox/bytes")
+    )?;
     writeln!(
         page,
         "commands  {} received, {} executed, {} failed",
@@ -50,7 +66,9 @@ fn describe(page: &mut String, document: &Value) -> std::fmt::Result {
         number("/commands/executed"),
         number("/commands/failed")
     )?;
-    for (device, is_open) in document.pointer("/streams").and_then(Value::as_object).into_iter().flatten() {
+    for (device, is_open) in
+        document.pointer("/streams").and_then(Value::as_object).into_iter().flatten()
+    {
         let state = if is_open.as_bool() == Some(true) { "open" } else { "closed" };
         writeln!(page, "stream    {device} {state}")?;
     }
@@ -61,9 +79,16 @@ fn describe(page: &mut String, document: &Value) -> std::fmt::Result {
 pub(super) fn describe_ledger(page: &mut String, ledger: &Value) -> std::fmt::Result {
     for (bus, account) in ledger.as_object().into_iter().flatten() {
         let number = |key: &str| account.get(key).and_then(Value::as_u64).unwrap_or_default();
-        write!(page, "bus       {bus}: {} readings received, {} stored", number("received"), number("stored"))?;
+        write!(
+            page,
+            "bus       {bus}: {} readings received, {} stored",
+            number("received"),
+            number("stored")
+        )?;
         for kind in ["rejected", "dropped"] {
-            for (reason, readings) in account.get(kind).and_then(Value::as_object).into_iter().flatten() {
+            for (reason, readings) in
+                account.get(kind).and_then(Value::as_object).into_iter().flatten()
+            {
                 write!(page, ", {readings} {kind} ({reason})")?;
             }
         }

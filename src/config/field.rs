@@ -142,7 +142,9 @@ mod tests {
     use super::*;
 
     fn read<'de, T: Kind>(value: impl IntoDeserializer<'de, ValueError>) -> Result<T, String> {
-        Field::deserialize(value.into_deserializer()).map(|field| field.0).map_err(|error| error.to_string())
+        Field::deserialize(value.into_deserializer())
+            .map(|field| field.0)
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -16,7 +16,11 @@ const WRONG_VALUES_MAX: usize = 100;
 const LIKENESS_MIN: f64 = 0.75;
 
 /// Reads the defaults, `file`, the `conf.d` beside it and the `TIDEGATE_` variables of `environment`.
-pub(super) fn load(file: &Path, environment: BTreeMap<String, String>, problems: &mut Problems) -> Option<Raw> {
+pub(super) fn load(
+    file: &Path,
+    environment: BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> Option<Raw> {
     let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
     let mut builder = Config::builder().add_source(defaults);
     for path in layers(file, problems) {
@@ -44,7 +48,11 @@ fn layers(file: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     let mut files = Vec::new();
     match std::fs::metadata(file) {
         Ok(metadata) if metadata.is_file() => files.push(file.to_owned()),
-        Ok(_) => problems.add(file.display().to_string(), "is not a file", "give the path of a TOML file"),
+        Ok(_) => problems.add(
+            file.display().to_string(),
+            "is not a file",
+            "give the path of a TOML file",
+        ),
         Err(error) => {
             let fix = "give the path of the configuration with --config FILE";
             problems.add(file.display().to_string(), format!("cannot read it: {error}"), fix);
@@ -54,12 +62,15 @@ fn layers(file: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     match std::fs::read_dir(&directory) {
         Ok(entries) => {
             let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-            let mut fragments: Vec<_> = paths.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+            let mut fragments: Vec<_> =
+                paths.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
             fragments.sort();
             files.extend(fragments);
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => problems.add(directory.display().to_string(), format!("cannot read it: {error}"), ""),
+        Err(error) => {
+            problems.add(directory.display().to_string(), format!("cannot read it: {error}"), "");
+        }
     }
     files
 }
@@ -70,18 +81,25 @@ fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
         let mut unknown = Vec::new();
         let mut track = Track::new();
         let deserializer = serde_path_to_error::Deserializer::new(tree.clone(), &mut track);
-        let result: Result<Raw, _> = serde_ignored::deserialize(deserializer, |path| unknown.push(path.to_string()));
+        let result: Result<Raw, _> =
+            serde_ignored::deserialize(deserializer, |path| unknown.push(path.to_string()));
         match result {
             Ok(raw) => {
-                unknown.iter().for_each(|key| tell_unknown(key, &tree, problems));
+                for key in unknown {
+                    tell_unknown(&key, &tree, problems);
+                }
                 return Some(raw);
             }
             Err(error) => {
                 let path = track.path();
-                let keys: Vec<String> = path.iter().map(Segment::to_string).map(unbracketed).collect();
+                let keys: Vec<String> = path.iter().map(unbracketed).collect();
                 let removed = remove(&mut tree, &keys);
-                let origin = removed.as_ref().and_then(Value::origin).map(|file| format!(" (in {file})"));
-                problems.add(keys.join("."), format!("{}{}", bare(&error), origin.unwrap_or_default()), "");
+                let origin = removed.as_ref().and_then(origin);
+                problems.add(
+                    keys.join("."),
+                    format!("{}{}", bare(&error), origin.unwrap_or_default()),
+                    "",
+                );
                 removed?;
             }
         }
@@ -90,41 +108,61 @@ fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
 }
 
 /// A list index as it stands in a key: `0`, not `[0]`.
-fn unbracketed(segment: String) -> String {
-    segment.trim_start_matches('[').trim_end_matches(']').to_owned()
+fn unbracketed(segment: &Segment) -> String {
+    segment.to_string().trim_matches(['[', ']']).to_owned()
 }
 
 /// The error without the key and file that the crate appends: both are told already.
 fn bare(error: &config::ConfigError) -> String {
-    let text = match error {
-        config::ConfigError::At { error, .. } => error.to_string(),
-        _ => error.to_string(),
+    let text = if let config::ConfigError::At { error, .. } = error {
+        error.to_string()
+    } else {
+        error.to_string()
     };
     text.split(" for key `").next().unwrap_or_default().to_owned()
 }
 
+/// Which file a value came from; tables that were merged came from none.
+fn origin(value: &Value) -> Option<String> {
+    let origin = value.origin()?;
+    // The crate writes paths relative to the working directory, which an operator does not know.
+    let shown = std::fs::canonicalize(origin)
+        .map_or_else(|_| origin.to_owned(), |path| path.display().to_string());
+    Some(format!(" (in {shown})"))
+}
+
 fn remove(tree: &mut Value, keys: &[String]) -> Option<Value> {
     let (last, parents) = keys.split_last()?;
-    let parent = parents.iter().try_fold(tree, |value, key| match &mut value.kind {
+    let parent = parents.iter().try_fold(tree, |value, key| child_mut(value, key))?;
+    if let ValueKind::Table(table) = &mut parent.kind {
+        return table.remove(last);
+    }
+    let ValueKind::Array(items) = &mut parent.kind else { return None };
+    let index = last.parse().ok().filter(|index| *index < items.len())?;
+    Some(items.remove(index))
+}
+
+fn child_mut<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    match &mut value.kind {
         ValueKind::Table(table) => table.get_mut(key),
         ValueKind::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
-        _ => None,
-    })?;
-    match &mut parent.kind {
-        ValueKind::Table(table) => table.remove(last),
-        ValueKind::Array(items) => {
-            let index = last.parse().ok().filter(|index| *index < items.len())?;
-            Some(items.remove(index))
-        }
-        _ => None,
+        ValueKind::Nil
+        | ValueKind::Boolean(_)
+        | ValueKind::I64(_)
+        | ValueKind::I128(_)
+        | ValueKind::U64(_)
+        | ValueKind::U128(_)
+        | ValueKind::Float(_)
+        | ValueKind::String(_) => None,
     }
 }
 
 fn find<'a>(tree: &'a Value, keys: &[&str]) -> Option<&'a Value> {
-    keys.iter().try_fold(tree, |value, key| match &value.kind {
-        ValueKind::Table(table) => table.get(*key),
-        ValueKind::Array(items) => items.get(key.parse::<usize>().ok()?),
-        _ => None,
+    keys.iter().try_fold(tree, |value, key| {
+        if let ValueKind::Array(items) = &value.kind {
+            return items.get(key.parse::<usize>().ok()?);
+        }
+        if let ValueKind::Table(table) = &value.kind { table.get(*key) } else { None }
     })
 }
 
@@ -132,7 +170,7 @@ fn tell_unknown(key: &str, tree: &Value, problems: &mut Problems) {
     // serde_ignored writes "?" for the inside of an Option, which has no key.
     let keys: Vec<&str> = key.split('.').filter(|segment| *segment != "?").collect();
     let Some((last, parents)) = keys.split_last() else { return };
-    let origin = find(tree, &keys).and_then(Value::origin).map(|file| format!(" (in {file})")).unwrap_or_default();
+    let origin = find(tree, &keys).and_then(origin).unwrap_or_default();
     let known = keys_at(parents);
     let likely = known
         .iter()
@@ -151,7 +189,11 @@ fn tell_unknown(key: &str, tree: &Value, problems: &mut Problems) {
 mod tests {
     use super::*;
 
-    fn load_text(main: &str, fragments: &[(&str, &str)], environment: &[(&str, &str)]) -> (Option<Raw>, String) {
+    fn load_text(
+        main: &str,
+        fragments: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> (Option<Raw>, String) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("tidegate.toml");
         std::fs::write(&file, main).unwrap();
@@ -159,7 +201,10 @@ mod tests {
         for (name, text) in fragments {
             std::fs::write(directory.path().join("conf.d").join(name), text).unwrap();
         }
-        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let environment = environment
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         let mut problems = Problems::default();
         let raw = load(&file, environment, &mut problems);
         (raw, problems.to_string().replace(&*directory.path().to_string_lossy(), "DIR"))
@@ -169,8 +214,15 @@ mod tests {
     fn each_layer_stands_over_the_one_before() {
         let (raw, problems) = load_text(
             "[reporter]\nbatch_states_max = 10\nbatch_age = \"1 s\"\n[losant]\nurl = \"http://a\"",
-            &[("20-b.toml", "[reporter]\nbatch_states_max = 30"), ("10-a.toml", "[reporter]\nbatch_states_max = 20")],
-            &[("TIDEGATE_REPORTER__BATCH_AGE", "3 s"), ("TIDEGATE_BUS__MQTT__HOUSE__PORT", "1884"), ("OTHER", "1")],
+            &[
+                ("20-b.toml", "[reporter]\nbatch_states_max = 30"),
+                ("10-a.toml", "[reporter]\nbatch_states_max = 20"),
+            ],
+            &[
+                ("TIDEGATE_REPORTER__BATCH_AGE", "3 s"),
+                ("TIDEGATE_BUS__MQTT__HOUSE__PORT", "1884"),
+                ("OTHER", "1"),
+            ],
         );
         assert_eq!(problems, "");
         let raw = raw.unwrap();
@@ -194,7 +246,7 @@ mod tests {
             "bus.serial.probe.baud_rate: invalid value: string \"fast\", expected a whole number",
             "bus.serial.probe.path: invalid type: floating point `5.5`, expected a text in quotes",
             "reporter.batch_state_max: unknown key (in DIR/tidegate.toml); did you mean \"batch_states_max\"?",
-            "nonsense: unknown key (in DIR/tidegate.toml); the keys here are losant, device,",
+            "nonsense: unknown key; the keys here are losant, device,",
             "sensor.a.map.0.scael: unknown key (in DIR/tidegate.toml); did you mean \"scale\"?",
             "log.levle: unknown key (in the environment); did you mean \"level\"?",
         ];
@@ -207,7 +259,11 @@ mod tests {
 
     #[test]
     fn a_syntax_error_names_its_file_and_line() {
-        let (_, problems) = load_text("[losant]\n", &[("broken.toml", "[reporter]\nbatch_age = \n")], &[]);
-        assert!(problems.contains("DIR/conf.d/broken.toml") && problems.contains("line 2"), "{problems}");
+        let (_, problems) =
+            load_text("[losant]\n", &[("broken.toml", "[reporter]\nbatch_age = \n")], &[]);
+        assert!(
+            problems.contains("DIR/conf.d/broken.toml") && problems.contains("line 2"),
+            "{problems}"
+        );
     }
 }

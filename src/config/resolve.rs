@@ -48,7 +48,13 @@ impl Check<'_> {
     }
 
     /// A value within its range; one outside is told and replaced by the nearest inside, so that checking can go on.
-    fn within<T>(&mut self, key: &str, value: T, range: &RangeInclusive<T>, show: fn(&T) -> String) -> T
+    fn within<T>(
+        &mut self,
+        key: &str,
+        value: T,
+        range: &RangeInclusive<T>,
+        show: fn(&T) -> String,
+    ) -> T
     where
         T: PartialOrd + Clone,
     {
@@ -56,20 +62,41 @@ impl Check<'_> {
             return value;
         }
         let (start, end) = (show(range.start()), show(range.end()));
-        self.problems.add(key, format!("is {}", show(&value)), format!("give a value from {start} to {end}"));
+        self.problems.add(
+            key,
+            format!("is {}", show(&value)),
+            format!("give a value from {start} to {end}"),
+        );
         if value < *range.start() { range.start().clone() } else { range.end().clone() }
     }
 
-    fn integer(&mut self, key: &str, field: Option<Field<i64>>, default: i64, range: &RangeInclusive<i64>) -> i64 {
+    fn integer(
+        &mut self,
+        key: &str,
+        field: Option<Field<i64>>,
+        default: i64,
+        range: &RangeInclusive<i64>,
+    ) -> i64 {
         self.within(key, field.map_or(default, |field| field.0), range, i64::to_string)
     }
 
-    fn duration(&mut self, key: &str, field: Option<Field<Duration>>, range: &RangeInclusive<Duration>) -> Duration {
+    fn duration(
+        &mut self,
+        key: &str,
+        field: Option<Field<Duration>>,
+        range: &RangeInclusive<Duration>,
+    ) -> Duration {
         let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
         self.within(key, field.map_or(*range.start(), |field| field.0), range, show)
     }
 
-    fn bytes(&mut self, key: &str, field: Option<Field<Size>>, default: u64, range: &RangeInclusive<u64>) -> u64 {
+    fn bytes(
+        &mut self,
+        key: &str,
+        field: Option<Field<Size>>,
+        default: u64,
+        range: &RangeInclusive<u64>,
+    ) -> u64 {
         let show = |bytes: &u64| bytesize::ByteSize(*bytes).to_string();
         self.within(key, field.map_or(default, |field| field.0.0), range, show)
     }
@@ -99,14 +126,23 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
         let actuator = instrument::actuator(&name, actuator, &buses, &devices, &mut check)?;
         if !taken.insert((actuator.device, actuator.command.clone())) {
             let fix = "give each command of a device one actuator";
-            check.problems.add(format!("actuator.{name}.command"), "another actuator takes this command", fix);
+            check.problems.add(
+                format!("actuator.{name}.command"),
+                "another actuator takes this command",
+                fix,
+            );
         }
         Some(actuator)
     });
     let actuators = actuators.collect();
     idle_buses(&buses, &actuators, &mut check);
     let reporter = raw.reporter;
-    let batch_bytes_max = check.bytes("reporter.batch_size_max", reporter.batch_size_max, 200_000, &BATCH_BYTES_RANGE);
+    let batch_bytes_max = check.bytes(
+        "reporter.batch_size_max",
+        reporter.batch_size_max,
+        200_000,
+        &BATCH_BYTES_RANGE,
+    );
     Some(Config {
         outbox: outbox(raw.outbox, &mut check)?,
         batch_bytes_max: usize::try_from(batch_bytes_max).unwrap_or(usize::MAX),
@@ -118,15 +154,31 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
                 &BATCH_STATES_RANGE,
             ))
             .unwrap_or(1),
-            batch_age: check.duration("reporter.batch_age", reporter.batch_age, &seconds(0..=3_600)),
-            retry_min: check.duration("reporter.retry_min", reporter.retry_min, &(MILLISECOND..=seconds(1..=60).into_inner().1)),
-            retry_max: check.duration("reporter.retry_max", reporter.retry_max, &seconds(1..=3_600)),
+            batch_age: check.duration(
+                "reporter.batch_age",
+                reporter.batch_age,
+                &seconds(0..=3_600),
+            ),
+            retry_min: check.duration(
+                "reporter.retry_min",
+                reporter.retry_min,
+                &(MILLISECOND..=seconds(1..=60).into_inner().1),
+            ),
+            retry_max: check.duration(
+                "reporter.retry_max",
+                reporter.retry_max,
+                &seconds(1..=3_600),
+            ),
         },
         commands: Commands {
             age_max: check.duration("commands.age_max", raw.commands.age_max, &seconds(1..=86_400)),
             timeout: check.duration("commands.timeout", raw.commands.timeout, &seconds(1..=300)),
         },
-        stop_timeout: check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600)),
+        stop_timeout: check.duration(
+            "daemon.stop_timeout",
+            raw.daemon.stop_timeout,
+            &seconds(1..=600),
+        ),
         log_level: log_level(raw.log, &mut check),
         status_socket: check.path(&raw.status.socket?.0),
         devices,
@@ -142,19 +194,27 @@ fn cloud(raw: raw::Losant, check: &mut Check<'_>) -> Option<Cloud> {
     let fix = "copy the gateway's Device ID from Losant: device_id = \"575ecf887ae143cd83dc4aa2\"";
     let device = check.required("losant.device_id", raw.device_id, fix);
     let device = device.and_then(|text| check.parsed("losant.device_id", &text));
-    let application = raw.application_id.and_then(|text| check.parsed("losant.application_id", &text.0));
+    let application =
+        raw.application_id.and_then(|text| check.parsed("losant.application_id", &text.0));
     let url = check.required("losant.url", raw.url, "")?;
-    let is_url = reqwest::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let is_url = reqwest::Url::parse(&url)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if !is_url {
-        check.problems.add("losant.url", format!("\"{url}\" is no web address"), "write url = \"https://api.losant.com\"");
+        check.problems.add(
+            "losant.url",
+            format!("\"{url}\" is no web address"),
+            "write url = \"https://api.losant.com\"",
+        );
     }
     let configured = raw.credentials_file.map(|path| check.path(&path.0));
     let path = cloud_credentials_path(configured, check.directory);
     let credentials = read_cloud_credentials(&path, check.problems);
     let keep_alive_interval =
         check.duration("losant.keep_alive_interval", raw.keep_alive_interval, &KEEP_ALIVE_RANGE);
-    let connect_timeout = check.duration("losant.connect_timeout", raw.connect_timeout, &seconds(1..=120));
-    let request_timeout = check.duration("losant.request_timeout", raw.request_timeout, &seconds(1..=300));
+    let connect_timeout =
+        check.duration("losant.connect_timeout", raw.connect_timeout, &seconds(1..=120));
+    let request_timeout =
+        check.duration("losant.request_timeout", raw.request_timeout, &seconds(1..=300));
     Some(Cloud {
         url: url.trim_end_matches('/').to_owned(),
         device: device?,
@@ -178,7 +238,11 @@ fn devices(
     for (name, device) in raw {
         let key = format!("device.{name}");
         if name == GATEWAY {
-            check.problems.add(key, "the gateway is set by losant.device_id", "remove this table, or name it otherwise");
+            check.problems.add(
+                key,
+                "the gateway is set by losant.device_id",
+                "remove this table, or name it otherwise",
+            );
             continue;
         }
         let name: Option<Name> = check.parsed(&key, &name);
@@ -187,7 +251,11 @@ fn devices(
         let id: Option<DeviceId> = id.and_then(|text| check.parsed(&key, &text));
         let (Some(name), Some(id)) = (name, id) else { continue };
         if let Some((other, _)) = devices.iter().find(|(_, other)| **other == id) {
-            check.problems.add(key, format!("is also the id of {other}"), "give each device one name");
+            check.problems.add(
+                key,
+                format!("is also the id of {other}"),
+                "give each device one name",
+            );
         }
         devices.insert(name, id);
     }
@@ -200,7 +268,11 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
     Some(OutboxSettings {
         path,
         bytes_max: check.bytes("outbox.size_max", raw.size_max, 0, &(1 << 20..=1 << 40)),
-        commit_interval: check.duration("outbox.commit_interval", raw.commit_interval, &commit_range),
+        commit_interval: check.duration(
+            "outbox.commit_interval",
+            raw.commit_interval,
+            &commit_range,
+        ),
         cache_bytes: check.bytes("outbox.cache_size", raw.cache_size, 0, &(1 << 20..=1 << 30)),
     })
 }
@@ -222,7 +294,8 @@ fn idle_buses(
 ) {
     for (name, bus) in buses {
         if bus.sensors.is_empty() && !actuators.iter().any(|actuator| actuator.bus == *name) {
-            let fix = format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
+            let fix =
+                format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
             check.problems.add(format!("bus.….{name}"), "nothing uses this bus", fix);
         }
     }

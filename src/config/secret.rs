@@ -69,22 +69,33 @@ struct CloudFile {
 /// Where the cloud's credentials are: what the configuration says, else the systemd credential `losant`, else
 /// `credentials.toml` in the configuration's directory.
 pub(super) fn cloud_credentials_path(configured: Option<PathBuf>, directory: &Path) -> PathBuf {
-    let from_systemd = || Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join("losant"));
+    let from_systemd =
+        || Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join("losant"));
     configured
         .or_else(|| from_systemd().filter(|path| path.exists()))
         .unwrap_or_else(|| directory.join("credentials.toml"))
 }
 
-pub(super) fn read_cloud_credentials(path: &Path, problems: &mut Problems) -> Option<CloudCredentials> {
+pub(super) fn read_cloud_credentials(
+    path: &Path,
+    problems: &mut Problems,
+) -> Option<CloudCredentials> {
     let file: CloudFile = read(path, "key = \"…\" and secret = \"…\", or token = \"…\"", problems)?;
     match file {
         CloudFile { key: Some(key), secret: Some(secret), token: None } => {
             Some(CloudCredentials::AccessKey { key, secret })
         }
-        CloudFile { key: None, secret: None, token: Some(token) } => Some(CloudCredentials::Token(token)),
+        CloudFile { key: None, secret: None, token: Some(token) } => {
+            Some(CloudCredentials::Token(token))
+        }
         CloudFile { .. } => {
-            let fix = "give either key = \"…\" and secret = \"…\" (an access key), or token = \"…\"";
-            problems.add(path.display().to_string(), "holds neither an access key nor a token alone", fix);
+            let fix =
+                "give either key = \"…\" and secret = \"…\" (an access key), or token = \"…\"";
+            problems.add(
+                path.display().to_string(),
+                "holds neither an access key nor a token alone",
+                fix,
+            );
             None
         }
     }
@@ -95,11 +106,19 @@ pub(super) fn read_user_password(path: &Path, problems: &mut Problems) -> Option
 }
 
 /// Reads a TOML file of secrets. Its errors never quote the file.
-fn read<T: serde::de::DeserializeOwned>(path: &Path, content: &str, problems: &mut Problems) -> Option<T> {
+fn read<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    content: &str,
+    problems: &mut Problems,
+) -> Option<T> {
     let at = path.display().to_string();
     let text = match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-            problems.add(at, format!("is larger than {FILE_BYTES_MAX} bytes"), format!("write only {content} into it"));
+            problems.add(
+                at,
+                format!("is larger than {FILE_BYTES_MAX} bytes"),
+                format!("write only {content} into it"),
+            );
             return None;
         }
         Ok(metadata) if is_open_to_others(&metadata) => {
@@ -113,7 +132,11 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path, content: &str, problems: &m
     let text = match text {
         Ok(text) => text,
         Err(error) => {
-            problems.add(at, format!("cannot read the credentials: {error}"), format!("create it with {content}"));
+            problems.add(
+                at,
+                format!("cannot read the credentials: {error}"),
+                format!("create it with {content}"),
+            );
             return None;
         }
     };
@@ -121,13 +144,11 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path, content: &str, problems: &m
         .add_source(config::File::from_str(&text, config::FileFormat::Toml))
         .build()
         .and_then(config::Config::try_deserialize);
-    match parsed {
-        Ok(secrets) => Some(secrets),
-        Err(_) => {
-            problems.add(at, "is not the TOML that is wanted here", format!("write {content} and nothing else into it"));
-            None
-        }
+    if parsed.is_err() {
+        let fix = format!("write {content} and nothing else into it");
+        problems.add(at, "is not the TOML that is wanted here", fix);
     }
+    parsed.ok()
 }
 
 fn is_open_to_others(metadata: &std::fs::Metadata) -> bool {
@@ -156,7 +177,9 @@ mod tests {
         let (credentials, _) = read_text("key = \"k\"\nsecret = \"s\"", 0o600);
         assert!(matches!(credentials, Some(CloudCredentials::AccessKey { key, .. }) if key == "k"));
         let (credentials, _) = read_text("token = \"t\"", 0o640);
-        assert!(matches!(credentials, Some(CloudCredentials::Token(token)) if token.expose() == "t"));
+        assert!(
+            matches!(credentials, Some(CloudCredentials::Token(token)) if token.expose() == "t")
+        );
     }
 
     #[test]
@@ -168,9 +191,17 @@ mod tests {
 
     #[test]
     fn no_error_and_no_debug_output_shows_a_secret() {
-        for text in ["key = \"hunter2\"", "secret = hunter2", "token = \"hunter2\"\nfoo = 1", "token = [\"hunter2\"]"] {
+        for text in [
+            "key = \"hunter2\"",
+            "secret = hunter2",
+            "token = \"hunter2\"\nfoo = 1",
+            "token = [\"hunter2\"]",
+        ] {
             let (credentials, problems) = read_text(text, 0o600);
-            assert!(credentials.is_none() && !problems.is_empty() && !problems.contains("hunter2"), "{problems}");
+            assert!(
+                credentials.is_none() && !problems.is_empty() && !problems.contains("hunter2"),
+                "{problems}"
+            );
         }
         assert_eq!(format!("{:?}", Secret::from("hunter2".to_owned())), "***");
     }

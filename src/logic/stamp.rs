@@ -49,7 +49,11 @@ mod tests {
         let placed: Vec<_> = (0..4).map(|_| place(&mut stamps, "a", 100)).collect();
         assert_eq!(placed, [100, 101, 102, 103]);
         assert_eq!(place(&mut stamps, "a", 101), 104);
-        assert_eq!(place(&mut stamps, "b", 100), 100, "another attribute may share the millisecond");
+        assert_eq!(
+            place(&mut stamps, "b", 100),
+            100,
+            "another attribute may share the millisecond"
+        );
     }
 
     #[test]

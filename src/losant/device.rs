@@ -55,7 +55,11 @@ impl ConnectionStatus {
 
 impl Client {
     /// Opens a stream of the commands that are sent to a device from `now` on.
-    pub async fn command_stream(&self, device: DeviceId, now: Timestamp) -> Result<CommandStream, Error> {
+    pub async fn command_stream(
+        &self,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> Result<CommandStream, Error> {
         let seconds = self.keep_alive_interval().as_secs();
         let query = vec![("keepAliveInterval", seconds.to_string())];
         let call = Call { query, ..call("commandStream", Method::GET, device, "/commandStream") };
@@ -65,7 +69,8 @@ impl Client {
     /// Reads a device.
     pub async fn get(&self, device: DeviceId) -> Result<Device, Error> {
         let json = self.call(&call("get", Method::GET, device, "")).await?;
-        let text = |key| json.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |key| json.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         Ok(Device { name: text("name"), device_class: text("deviceClass") })
     }
 
@@ -101,10 +106,15 @@ impl Client {
     }
 
     /// Tells Losant that the device is there or gone.
-    pub async fn set_connection_status(&self, device: DeviceId, status: &ConnectionStatus) -> Result<(), Error> {
+    pub async fn set_connection_status(
+        &self,
+        device: DeviceId,
+        status: &ConnectionStatus,
+    ) -> Result<(), Error> {
         let body = serde_json::to_vec(status).map(Bytes::from).ok();
         let path = "/setConnectionStatus";
-        self.confirmed(Call { body, ..call("setConnectionStatus", Method::POST, device, path) }).await
+        self.confirmed(Call { body, ..call("setConnectionStatus", Method::POST, device, path) })
+            .await
     }
 
     /// Makes a call whose answer is Losant's Success (schema `success`).
@@ -113,7 +123,11 @@ impl Client {
         if json.get("success") == Some(&serde_json::Value::Bool(true)) {
             return Ok(());
         }
-        Err(Error::NotLosant { action: call.action, status: 200, message: "no \"success\": true".to_owned() })
+        Err(Error::NotLosant {
+            action: call.action,
+            status: 200,
+            message: "no \"success\": true".to_owned(),
+        })
     }
 }
 
@@ -123,7 +137,8 @@ fn call(action: &'static str, method: Method, device: DeviceId, path: &'static s
 
 /// A JSON array of texts that are JSON already: a repeat has the same bytes.
 fn array_of(states: &[Bytes]) -> Bytes {
-    let mut body = BytesMut::with_capacity(2 + states.iter().map(|state| state.len() + 1).sum::<usize>());
+    let mut body =
+        BytesMut::with_capacity(2 + states.iter().map(|state| state.len() + 1).sum::<usize>());
     body.put_u8(b'[');
     for (index, state) in states.iter().enumerate() {
         if index > 0 {

@@ -34,7 +34,9 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// An answer that Losant would not give: a captive portal or a proxy.
-    #[error("{action}: the answer ({status}) is not Losant's: {message}; is there a login page or proxy in between?")]
+    #[error(
+        "{action}: the answer ({status}) is not Losant's: {message}; is there a login page or proxy in between?"
+    )]
     NotLosant {
         /// Which action.
         action: &'static str,
@@ -52,7 +54,9 @@ pub enum Error {
         wait: Duration,
     },
     /// The access key belongs to another application.
-    #[error("the access key belongs to application {actual}, but losant.application_id says {expected}")]
+    #[error(
+        "the access key belongs to application {actual}, but losant.application_id says {expected}"
+    )]
     OtherApplication {
         /// What the configuration says.
         expected: String,
@@ -70,7 +74,9 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } | Self::NotLosant { status, .. } => Some(*status),
-            Self::NoAnswer { .. } | Self::Unauthenticated { .. } | Self::OtherApplication { .. } => None,
+            Self::NoAnswer { .. }
+            | Self::Unauthenticated { .. }
+            | Self::OtherApplication { .. } => None,
         }
     }
 

@@ -78,11 +78,14 @@ impl Client {
             .tcp_keepalive(Duration::from_secs(60))
             .build()?;
         let granted = match (&cloud.credentials, cloud.application) {
-            (CloudCredentials::Token(token), Some(application)) => Some(Granted { token: token.clone(), application }),
+            (CloudCredentials::Token(token), Some(application)) => {
+                Some(Granted { token: token.clone(), application })
+            }
             (CloudCredentials::Token(_) | CloudCredentials::AccessKey { .. }, _) => None,
         };
         let backoff = Backoff::new(REFUSED_WAIT.0, REFUSED_WAIT.1);
-        let rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
+            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
         let session = Mutex::new(Session { granted, refused: None, backoff, rng });
         Ok(Self { http, cloud, session })
     }
@@ -101,7 +104,8 @@ impl Client {
     pub(super) async fn call(&self, call: &Call) -> Result<serde_json::Value, Error> {
         let response = self.open(call, "application/json").await?;
         let status = response.status().as_u16();
-        let read = tokio::time::timeout(self.cloud.request_timeout, read_body(response, call.action));
+        let read =
+            tokio::time::timeout(self.cloud.request_timeout, read_body(response, call.action));
         let body = read.await.map_err(|_| timed_out(call.action))??;
         serde_json::from_slice(&body).map_err(|_| Error::NotLosant {
             action: call.action,
@@ -121,7 +125,12 @@ impl Client {
         checked(self.send(call, accept, &renewed).await?, call.action).await
     }
 
-    async fn send(&self, call: &Call, accept: &'static str, granted: &Granted) -> Result<Response, Error> {
+    async fn send(
+        &self,
+        call: &Call,
+        accept: &'static str,
+        granted: &Granted,
+    ) -> Result<Response, Error> {
         let Cloud { url, .. } = &self.cloud;
         let Call { device, path, .. } = call;
         let url = format!("{url}/applications/{}/devices/{device}{path}", granted.application);
@@ -131,7 +140,8 @@ impl Client {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         let sent = tokio::time::timeout(self.cloud.request_timeout, request.send()).await;
-        sent.map_err(|_| timed_out(call.action))?.map_err(|error| Error::no_answer(call.action, &error))
+        sent.map_err(|_| timed_out(call.action))?
+            .map_err(|error| Error::no_answer(call.action, &error))
     }
 
     /// The session's grant. `spent` is one that the cloud no longer takes.
@@ -145,8 +155,13 @@ impl Client {
             let message = "the token is not taken, and a token cannot be renewed; put a new one into its file";
             return Err(refused_by_401(message));
         };
-        if let Some((message, until)) = session.refused.clone().filter(|(_, until)| *until > Instant::now()) {
-            return Err(Error::Unauthenticated { message, wait: until.saturating_duration_since(Instant::now()) });
+        if let Some((message, until)) =
+            session.refused.clone().filter(|(_, until)| *until > Instant::now())
+        {
+            return Err(Error::Unauthenticated {
+                message,
+                wait: until.saturating_duration_since(Instant::now()),
+            });
         }
         match self.authenticate(key, secret).await {
             Ok(granted) => {
@@ -177,13 +192,19 @@ impl Client {
         let response = request.send().await.map_err(|error| Error::no_answer(ACTION, &error))?;
         let status = response.status().as_u16();
         let body = read_body(checked(response, ACTION).await?, ACTION).await?;
-        let not_losant = |what: &str| Error::NotLosant { action: ACTION, status, message: what.to_owned() };
+        let not_losant =
+            |what: &str| Error::NotLosant { action: ACTION, status, message: what.to_owned() };
         let authed: AuthedDevice =
             serde_json::from_slice(&body).map_err(|_| not_losant("no token in the answer"))?;
-        let application: ApplicationId =
-            authed.application_id.parse().map_err(|_| not_losant("no application id in the answer"))?;
+        let application: ApplicationId = authed
+            .application_id
+            .parse()
+            .map_err(|_| not_losant("no application id in the answer"))?;
         if let Some(expected) = self.cloud.application.filter(|expected| *expected != application) {
-            return Err(Error::OtherApplication { expected: expected.to_string(), actual: application.to_string() });
+            return Err(Error::OtherApplication {
+                expected: expected.to_string(),
+                actual: application.to_string(),
+            });
         }
         info!(application_id = %application, device_class = authed.device_class, "authenticated");
         Ok(Granted { token: Secret::from(authed.token), application })
@@ -191,7 +212,12 @@ impl Client {
 }
 
 fn refused_by_401(message: &str) -> Error {
-    Error::Refused { action: "authentication", status: 401, message: message.to_owned(), retry_after: None }
+    Error::Refused {
+        action: "authentication",
+        status: 401,
+        message: message.to_owned(),
+        retry_after: None,
+    }
 }
 
 fn timed_out(action: &'static str) -> Error {
@@ -204,7 +230,8 @@ async fn checked(response: Response, action: &'static str) -> Result<Response, E
     if status.is_success() {
         return Ok(response);
     }
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after =
+        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = read_body(response, action).await.unwrap_or_default();
     let words: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
     let message = match (words.kind.as_str(), words.message.as_str()) {
@@ -218,7 +245,9 @@ async fn checked(response: Response, action: &'static str) -> Result<Response, E
 async fn read_body(mut response: Response, action: &'static str) -> Result<Bytes, Error> {
     let mut body = BytesMut::new();
     let status = response.status().as_u16();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Error::no_answer(action, &error))? {
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| Error::no_answer(action, &error))?
+    {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
             let message = format!("more than {ANSWER_BYTES_MAX} bytes");
             return Err(Error::NotLosant { action, status, message });

@@ -59,9 +59,14 @@ impl CommandStream {
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         if response.status().as_u16() != 200 || !content_type.starts_with("text/event-stream") {
             let message = format!("expected an event stream, not \"{content_type}\"");
-            return Err(Error::NotLosant { action: call.action, status: response.status().as_u16(), message });
+            return Err(Error::NotLosant {
+                action: call.action,
+                status: response.status().as_u16(),
+                message,
+            });
         }
-        let date = response.headers().get(reqwest::header::DATE).and_then(|value| value.to_str().ok());
+        let date =
+            response.headers().get(reqwest::header::DATE).and_then(|value| value.to_str().ok());
         let opened = date.and_then(wire::http_date).unwrap_or(now);
         let opened_at = Instant::now();
         Ok(Self {

@@ -49,7 +49,10 @@ fn time(json: &serde_json::Value) -> Option<Timestamp> {
         serde_json::Value::Number(number) => {
             let number = number.as_f64()?;
             let millis = if number.abs() < MILLIS_MIN { number * 1_000.0 } else { number };
-            #[expect(clippy::cast_possible_truncation, reason = "a float as large as that saturates")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a float as large as that saturates"
+            )]
             let millis = millis as i64;
             Some(Timestamp::from_millis(millis))
         }
@@ -75,7 +78,8 @@ mod tests {
             json!(1_777_629_600_000_i64),
             json!(1_777_629_600),
         ] {
-            let command = command(device, &json!({"name": "open", "time": time, "_type": "x"})).unwrap();
+            let command =
+                command(device, &json!({"name": "open", "time": time, "_type": "x"})).unwrap();
             assert_eq!(command.time, expected, "{time}");
             assert_eq!(command.payload, json!(null));
         }

@@ -86,7 +86,9 @@ impl Collector {
 
     fn apply(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Session { bus, resumed } => self.sessions.entry(bus).or_default().connected(resumed),
+            Arrival::Session { bus, resumed } => {
+                self.sessions.entry(bus).or_default().connected(resumed)
+            }
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
@@ -136,7 +138,8 @@ impl Collector {
         for (bus, account) in self.tally.take() {
             ledger.entry(bus).or_default().add(&account);
         }
-        let origins = self.sessions.iter().map(|(bus, session)| (bus.clone(), session.stored())).collect();
+        let origins =
+            self.sessions.iter().map(|(bus, session)| (bus.clone(), session.stored())).collect();
         let states = std::mem::take(&mut self.group.states);
         let commit = Arc::new(Commit { states, ledger, origins });
         let mut is_told = false;
@@ -163,7 +166,11 @@ impl Collector {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         if evicted.states > 0 {
-            warn!(states = evicted.states, readings = evicted.readings, "the outbox is full; the oldest were dropped");
+            warn!(
+                states = evicted.states,
+                readings = evicted.readings,
+                "the outbox is full; the oldest were dropped"
+            );
         }
         Ok(())
     }

@@ -56,10 +56,14 @@ impl DispatcherTask {
     async fn act(&self, actuator: &Actuator, command: &Command) {
         let outcome = match actuator.write_for(command) {
             Ok(write) => match self.handles.get(&actuator.bus) {
-                Some(handle) => match tokio::time::timeout(self.settings.timeout, handle.write(write)).await {
-                    Ok(written) => written.map_err(|error| error.to_string()),
-                    Err(_) => Err(format!("no outcome within {} s", self.settings.timeout.as_secs())),
-                },
+                Some(handle) => {
+                    match tokio::time::timeout(self.settings.timeout, handle.write(write)).await {
+                        Ok(written) => written.map_err(|error| error.to_string()),
+                        Err(_) => {
+                            Err(format!("no outcome within {} s", self.settings.timeout.as_secs()))
+                        }
+                    }
+                }
                 None => Err(format!("there is no bus {}", actuator.bus)),
             },
             Err(error) => Err(error.to_string()),

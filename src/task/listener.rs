@@ -69,7 +69,8 @@ impl ListenerTask {
     }
 
     async fn listen(&self) {
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
+            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
         let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
         let mut told = String::new();
         let mut gap = None;

@@ -38,7 +38,12 @@ impl PresenceTask {
     pub async fn run(self) {
         let connected_at = self.clock.now();
         let gateway = self.client.gateway();
-        if self.stop.run_until_cancelled(self.announce(ConnectionStatus::Connected { connected_at })).await.is_none() {
+        if self
+            .stop
+            .run_until_cancelled(self.announce(ConnectionStatus::Connected { connected_at }))
+            .await
+            .is_none()
+        {
             return;
         }
         info!(device_id = %gateway, "told Losant that the gateway is connected");
@@ -46,18 +51,28 @@ impl PresenceTask {
         self.stop.cancelled().await;
         self.reported.cancelled().await;
         let farewell = ConnectionStatus::disconnected(connected_at, self.clock.now(), "shutdown");
-        let told = tokio::time::timeout(FAREWELL_TIMEOUT, self.client.set_connection_status(gateway, &farewell));
+        let told = tokio::time::timeout(
+            FAREWELL_TIMEOUT,
+            self.client.set_connection_status(gateway, &farewell),
+        );
         match told.await {
-            Ok(Ok(())) => info!(device_id = %gateway, "told Losant that the gateway is disconnected"),
-            Ok(Err(error)) => warn!(%error, "could not tell Losant that the gateway is disconnected"),
+            Ok(Ok(())) => {
+                info!(device_id = %gateway, "told Losant that the gateway is disconnected")
+            }
+            Ok(Err(error)) => {
+                warn!(%error, "could not tell Losant that the gateway is disconnected")
+            }
             Err(_) => warn!("could not tell Losant in time that the gateway is disconnected"),
         }
     }
 
     async fn announce(&self, status: ConnectionStatus) {
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
+            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
         let mut backoff = Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1);
-        while let Err(error) = self.client.set_connection_status(self.client.gateway(), &status).await {
+        while let Err(error) =
+            self.client.set_connection_status(self.client.gateway(), &status).await
+        {
             debug!(%error, "could not tell Losant that the gateway is connected; trying again");
             tokio::time::sleep(backoff.next_delay(&mut rng)).await;
         }
@@ -68,7 +83,8 @@ impl PresenceTask {
         let gateway = self.client.gateway();
         let got = self.stop.run_until_cancelled(self.client.get(gateway)).await;
         match got {
-            Some(Ok(device)) if matches!(device.device_class.as_str(), "gateway" | "edgeCompute" | "") => {}
+            Some(Ok(device))
+                if matches!(device.device_class.as_str(), "gateway" | "edgeCompute" | "") => {}
             Some(Ok(device)) => {
                 let class = device.device_class;
                 warn!(device_id = %gateway, class, "this device is no gateway: Losant takes nothing for peripherals");

@@ -50,13 +50,18 @@ impl ReporterTask {
     /// Runs until there is no more to come and nothing that can be sent now.
     pub async fn run(mut self) {
         let mut machine = Reporter::new(self.limits.clone());
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
+            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
         let mut is_last_call = false;
         loop {
             self.note_backlog(&mut machine);
             match machine.poll(now()) {
                 Step::Send { device, states_max } => {
-                    let sent = self.hurry.clone().run_until_cancelled_owned(self.send(device, states_max)).await;
+                    let sent = self
+                        .hurry
+                        .clone()
+                        .run_until_cancelled_owned(self.send(device, states_max))
+                        .await;
                     let Some((batch, outcome)) = sent else { break };
                     self.settle(&mut machine, device, &batch, &outcome, &mut rng).await;
                 }
@@ -75,7 +80,7 @@ impl ReporterTask {
                 }
             }
         }
-        let left = self.outbox.backlog();
+        let left = self.outbox.backlog().total;
         info!(states = left.states, "reporter done; the rest waits in the outbox");
     }
 
@@ -101,16 +106,22 @@ impl ReporterTask {
 
     async fn send(&self, device: DeviceId, states_max: usize) -> (Vec<Entry>, Outcome) {
         let bytes_max = self.batch_bytes_max;
-        let batch = match self.blocking(move |outbox| outbox.peek(device, states_max, bytes_max)).await {
-            Ok(batch) => batch,
-            Err(error) => {
-                error!(%error, device_id = %device, "cannot read the outbox");
-                return (Vec::new(), Outcome::NoAnswer { message: error.to_string() });
-            }
-        };
+        let batch =
+            match self.blocking(move |outbox| outbox.peek(device, states_max, bytes_max)).await {
+                Ok(batch) => batch,
+                Err(error) => {
+                    error!(%error, device_id = %device, "cannot read the outbox");
+                    return (Vec::new(), Outcome::NoAnswer { message: error.to_string() });
+                }
+            };
         let states: Vec<_> = batch.iter().map(|entry| entry.json.clone()).collect();
         let outcome = match self.client.send_state(device, &states).await {
-            Ok(()) => Outcome::Answer { status: 200, success: true, message: String::new(), retry_after: None },
+            Ok(()) => Outcome::Answer {
+                status: 200,
+                success: true,
+                message: String::new(),
+                retry_after: None,
+            },
             Err(error) => error.outcome(),
         };
         (batch, outcome)
@@ -153,20 +164,33 @@ impl ReporterTask {
         self.board.notes().cloud.online = machine.online();
     }
 
-    fn tell(&self, device: DeviceId, states: usize, outcome: &Outcome, verdict: &Verdict, was_online: Option<bool>) {
+    fn tell(
+        &self,
+        device: DeviceId,
+        states: usize,
+        outcome: &Outcome,
+        verdict: &Verdict,
+        was_online: Option<bool>,
+    ) {
         let error = words(outcome);
         match verdict {
             Verdict::Stored => {
                 debug!(device_id = %device, states, "states stored");
                 if was_online != Some(true) {
-                    info!(backlog = self.outbox.backlog().states, "cloud online");
+                    info!(backlog = self.outbox.backlog().total.states, "cloud online");
                 }
             }
             Verdict::Offline if was_online == Some(false) => debug!(error, "cloud still offline"),
             Verdict::Offline => warn!(error, "cloud offline; readings are kept and sent later"),
-            Verdict::Unauthorized => warn!(error, "the cloud does not accept us; readings are kept"),
-            Verdict::Parked => warn!(device_id = %device, error, "the cloud refuses this device; its readings are kept"),
-            Verdict::Throttled(_) => warn!(device_id = %device, error, "too many calls; this device waits"),
+            Verdict::Unauthorized => {
+                warn!(error, "the cloud does not accept us; readings are kept")
+            }
+            Verdict::Parked => {
+                warn!(device_id = %device, error, "the cloud refuses this device; its readings are kept")
+            }
+            Verdict::Throttled(_) => {
+                warn!(device_id = %device, error, "too many calls; this device waits")
+            }
             Verdict::TooLarge | Verdict::Malformed if states > 1 => {
                 info!(device_id = %device, states, error, "the cloud refuses a batch; trying half of it");
             }

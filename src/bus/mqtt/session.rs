@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, PubAck, Publish, QoS, SubAck,
-    SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, PubAck, Publish,
+    QoS, SubAck, SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,11 @@ impl<'a> Session<'a> {
     }
 
     /// Runs until the connection is lost (the trouble in words) or the daemon stops (`None`).
-    pub(super) async fn run(&mut self, event_loop: &mut EventLoop, wiring: &mut Wiring<'_>) -> Option<String> {
+    pub(super) async fn run(
+        &mut self,
+        event_loop: &mut EventLoop,
+        wiring: &mut Wiring<'_>,
+    ) -> Option<String> {
         loop {
             let event = {
                 // The poll is never dropped half-way, except at a stop: dropping it could tear a packet.
@@ -132,7 +136,11 @@ impl<'a> Session<'a> {
     }
 
     /// Sends the last acknowledgements, until nobody can ask for more, and leaves the broker in good order.
-    pub(super) async fn finish(mut self, mut event_loop: EventLoop, acks: &mut mpsc::Receiver<Due>) {
+    pub(super) async fn finish(
+        mut self,
+        mut event_loop: EventLoop,
+        acks: &mut mpsc::Receiver<Due>,
+    ) {
         self.fail_writes("the daemon stops");
         if !self.is_connected {
             return;
@@ -189,7 +197,8 @@ impl<'a> Session<'a> {
     fn subscribe(&self) {
         let qos = quality(self.settings.qos);
         let filters = self.subscriptions.iter();
-        let filters: Vec<_> = filters.map(|one| SubscribeFilter::new(one.filter.to_string(), qos)).collect();
+        let filters: Vec<_> =
+            filters.map(|one| SubscribeFilter::new(one.filter.to_string(), qos)).collect();
         if !filters.is_empty()
             && let Err(error) = self.client.try_subscribe_many(filters)
         {
@@ -220,7 +229,8 @@ impl<'a> Session<'a> {
         }
         let origin = must_ack.then(|| Origin { packet_id: publish.pkid, digest: digest(&publish) });
         let Publish { topic, payload, .. } = publish;
-        let reading = Reading { bus: self.bus.clone(), time: wiring.clock.now(), topic, payload, origin };
+        let reading =
+            Reading { bus: self.bus.clone(), time: wiring.clock.now(), topic, payload, origin };
         if must_ack {
             // The broker keeps the rest while we wait for the collector.
             wiring.outlet.deliver(Arrival::Reading(reading, ack)).await;
@@ -303,13 +313,12 @@ fn digest(publish: &Publish) -> u32 {
 /// The error in words that say what to do.
 fn advice(error: &ConnectionError) -> String {
     use rumqttc::ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
-    match error {
-        ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => {
-            "the broker refuses user and password; check the bus's credentials_file".to_owned()
-        }
-        ConnectionError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            "connection refused; is the broker running on this host and port?".to_owned()
-        }
-        _ => error.to_string(),
+    if let ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) = error {
+        return "the broker refuses user and password; check the bus's credentials_file".to_owned();
     }
+    if matches!(error, ConnectionError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
+    {
+        return "connection refused; is the broker running on this host and port?".to_owned();
+    }
+    error.to_string()
 }

@@ -14,7 +14,11 @@ const BAUD_RATE_RANGE: std::ops::RangeInclusive<i64> = 50..=4_000_000;
 /// The largest MQTT message: Losant takes no more than 256 KiB either (references/message-throttling).
 const PAYLOAD_BYTES_DEFAULT: u64 = 256 * 1024;
 
-pub(super) fn buses(raw: raw::Buses, gateway: Option<DeviceId>, check: &mut Check<'_>) -> BTreeMap<Name, Bus> {
+pub(super) fn buses(
+    raw: raw::Buses,
+    gateway: Option<DeviceId>,
+    check: &mut Check<'_>,
+) -> BTreeMap<Name, Bus> {
     let mut buses = BTreeMap::new();
     for (name, table) in raw.serial {
         let key = format!("bus.serial.{name}");
@@ -27,7 +31,11 @@ pub(super) fn buses(raw: raw::Buses, gateway: Option<DeviceId>, check: &mut Chec
         let key = format!("bus.mqtt.{name}");
         let Some(name) = check.parsed::<Name>(&key, &name) else { continue };
         if buses.contains_key(&name) {
-            check.problems.add(&key, format!("bus.serial.{name} has the same name"), "give each bus a name of its own");
+            check.problems.add(
+                &key,
+                format!("bus.serial.{name} has the same name"),
+                "give each bus a name of its own",
+            );
             continue;
         }
         if let Some(mqtt) = mqtt(&key, &name, table, gateway, check) {
@@ -38,21 +46,30 @@ pub(super) fn buses(raw: raw::Buses, gateway: Option<DeviceId>, check: &mut Chec
 }
 
 fn serial(key: &str, raw: raw::Serial, check: &mut Check<'_>) -> Option<SerialBus> {
-    let path = check.required(&format!("{key}.path"), raw.path, "give the tty: path = \"/dev/ttyUSB0\"");
-    let parity = choice(&format!("{key}.parity"), raw.parity, check, &[
-        ("none", Parity::None),
-        ("odd", Parity::Odd),
-        ("even", Parity::Even),
-    ]);
-    let flow_control = choice(&format!("{key}.flow_control"), raw.flow_control, check, &[
-        ("none", FlowControl::None),
-        ("software", FlowControl::Software),
-        ("hardware", FlowControl::Hardware),
-    ]);
-    let baud_rate = check.integer(&format!("{key}.baud_rate"), raw.baud_rate, 9_600, &BAUD_RATE_RANGE);
+    let path =
+        check.required(&format!("{key}.path"), raw.path, "give the tty: path = \"/dev/ttyUSB0\"");
+    let parity = choice(
+        &format!("{key}.parity"),
+        raw.parity,
+        check,
+        &[("none", Parity::None), ("odd", Parity::Odd), ("even", Parity::Even)],
+    );
+    let flow_control = choice(
+        &format!("{key}.flow_control"),
+        raw.flow_control,
+        check,
+        &[
+            ("none", FlowControl::None),
+            ("software", FlowControl::Software),
+            ("hardware", FlowControl::Hardware),
+        ],
+    );
+    let baud_rate =
+        check.integer(&format!("{key}.baud_rate"), raw.baud_rate, 9_600, &BAUD_RATE_RANGE);
     let data_bits = check.integer(&format!("{key}.data_bits"), raw.data_bits, 8, &(5..=8));
     let stop_bits = check.integer(&format!("{key}.stop_bits"), raw.stop_bits, 1, &(1..=2));
-    let line = check.bytes(&format!("{key}.line_size_max"), raw.line_size_max, 4_096, &(16..=1 << 20));
+    let line =
+        check.bytes(&format!("{key}.line_size_max"), raw.line_size_max, 4_096, &(16..=1 << 20));
     Some(SerialBus {
         path: check.path(&path?),
         baud_rate: u32::try_from(baud_rate).ok()?,
@@ -71,14 +88,17 @@ fn mqtt(
     gateway: Option<DeviceId>,
     check: &mut Check<'_>,
 ) -> Option<MqttBus> {
-    let host = check.required(&format!("{key}.host"), raw.host, "give the broker: host = \"127.0.0.1\"");
+    let host =
+        check.required(&format!("{key}.host"), raw.host, "give the broker: host = \"127.0.0.1\"");
     let port = check.integer(&format!("{key}.port"), raw.port, 1_883, &(1..=65_535));
     let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
     let keep_alive = raw.keep_alive.map_or(Duration::from_secs(30), |field| field.0);
     let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
-    let keep_alive = check.within(&format!("{key}.keep_alive"), keep_alive, &seconds(5..=1_200), show);
+    let keep_alive =
+        check.within(&format!("{key}.keep_alive"), keep_alive, &seconds(5..=1_200), show);
     let payload_key = format!("{key}.payload_size_max");
-    let payload = check.bytes(&payload_key, raw.payload_size_max, PAYLOAD_BYTES_DEFAULT, &(64..=16 << 20));
+    let payload =
+        check.bytes(&payload_key, raw.payload_size_max, PAYLOAD_BYTES_DEFAULT, &(64..=16 << 20));
     let credentials = raw.credentials_file.map(|path| check.path(&path.0));
     let credentials = match credentials {
         Some(path) => Some(read_user_password(&path, check.problems)?),
@@ -107,7 +127,11 @@ pub(super) fn choice<T: Copy>(
     let found = choices.iter().find(|(word, _)| *word == field.0).map(|(_, value)| *value);
     if found.is_none() {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        check.problems.add(key, format!("\"{}\" is not known", field.0), format!("use {}", words.join(", ")));
+        check.problems.add(
+            key,
+            format!("\"{}\" is not known", field.0),
+            format!("use {}", words.join(", ")),
+        );
     }
     found
 }

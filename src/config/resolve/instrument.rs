@@ -26,7 +26,8 @@ pub(super) fn sensor(
 ) {
     let key = format!("sensor.{name}");
     let sensor_name: Option<Name> = check.parsed(&key, name);
-    let bus_name = check.required(&format!("{key}.bus"), raw.bus, "say which bus it reads from: bus = \"…\"");
+    let bus_name =
+        check.required(&format!("{key}.bus"), raw.bus, "say which bus it reads from: bus = \"…\"");
     let format = format(&key, raw.format, raw.columns, raw.delimiter, check);
     let device = device_selector(&key, raw.device, devices, check);
     let topic_key = format!("{key}.topic");
@@ -35,13 +36,25 @@ pub(super) fn sensor(
         let fix = "say what it measures: map = [{ channel = \"…\", attribute = \"…\" }]";
         check.problems.add(format!("{key}.map"), "is missing or empty", fix);
     }
-    let map: Vec<_> =
-        raw.map.into_iter().enumerate().filter_map(|(index, raw)| mapping(&format!("{key}.map.{index}"), raw, check)).collect();
-    let Some(bus) = bus_name.and_then(|bus_name| find_bus(&key, &bus_name, buses, check)) else { return };
+    let map: Vec<_> = raw
+        .map
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, raw)| mapping(&format!("{key}.map.{index}"), raw, check))
+        .collect();
+    let Some(bus) = bus_name.and_then(|bus_name| find_bus(&key, &bus_name, buses, check)) else {
+        return;
+    };
     match (&bus.kind, &topic) {
-        (BusKind::Serial(_), Some(_)) => check.problems.add(topic_key, "a serial bus has no topics", "remove it"),
+        (BusKind::Serial(_), Some(_)) => {
+            check.problems.add(topic_key, "a serial bus has no topics", "remove it");
+        }
         (BusKind::Mqtt(_), None) => {
-            check.problems.add(topic_key, "is missing", "say what to subscribe to: topic = \"sensors/+/climate\"");
+            check.problems.add(
+                topic_key,
+                "is missing",
+                "say what to subscribe to: topic = \"sensors/+/climate\"",
+            );
         }
         (BusKind::Serial(_), None) | (BusKind::Mqtt(_), Some(_)) => {}
     }
@@ -60,20 +73,39 @@ pub(super) fn actuator(
 ) -> Option<Actuator> {
     let key = format!("actuator.{name}");
     let actuator_name: Option<Name> = check.parsed(&key, name);
-    let command = check.required(&format!("{key}.command"), raw.command, "name the Losant command: command = \"…\"");
-    if command.as_ref().is_some_and(|command| !(1..=COMMAND_LENGTH_MAX).contains(&command.chars().count())) {
-        check.problems.add(format!("{key}.command"), "is empty or too long", "Losant takes 1 to 255 characters");
+    let command = check.required(
+        &format!("{key}.command"),
+        raw.command,
+        "name the Losant command: command = \"…\"",
+    );
+    if command
+        .as_ref()
+        .is_some_and(|command| !(1..=COMMAND_LENGTH_MAX).contains(&command.chars().count()))
+    {
+        check.problems.add(
+            format!("{key}.command"),
+            "is empty or too long",
+            "Losant takes 1 to 255 characters",
+        );
     }
     let device_name = raw.device.map_or_else(|| GATEWAY.to_owned(), |field| field.0);
     let device = find_device(&format!("{key}.device"), &device_name, devices, check);
-    let bus_name = check.required(&format!("{key}.bus"), raw.bus, "say which bus it writes to: bus = \"…\"");
+    let bus_name =
+        check.required(&format!("{key}.bus"), raw.bus, "say which bus it writes to: bus = \"…\"");
     let bus_name = bus_name.and_then(|text| check.parsed::<Name>(&format!("{key}.bus"), &text));
-    let kind = bus_name.as_ref().and_then(|name| Some(&find_bus_in(&key, name, buses, check)?.kind));
+    let kind =
+        bus_name.as_ref().and_then(|name| Some(&find_bus_in(&key, name, buses, check)?.kind));
     let write = match kind? {
         BusKind::Serial(_) => {
-            for (option, is_set) in [("topic", raw.topic.is_some()), ("payload", raw.payload.is_some())] {
+            for (option, is_set) in
+                [("topic", raw.topic.is_some()), ("payload", raw.payload.is_some())]
+            {
                 if is_set {
-                    check.problems.add(format!("{key}.{option}"), "is for an MQTT bus", "remove it and give write");
+                    check.problems.add(
+                        format!("{key}.{option}"),
+                        "is for an MQTT bus",
+                        "remove it and give write",
+                    );
                 }
             }
             let fix = "say what goes on the wire: write = \"FAN {{ payload.speed }}\\n\"";
@@ -82,10 +114,22 @@ pub(super) fn actuator(
         }
         BusKind::Mqtt(_) => {
             if raw.write.is_some() {
-                check.problems.add(format!("{key}.write"), "is for a serial bus", "give topic and payload");
+                check.problems.add(
+                    format!("{key}.write"),
+                    "is for a serial bus",
+                    "give topic and payload",
+                );
             }
-            let topic = check.required(&format!("{key}.topic"), raw.topic, "say where to publish: topic = \"…\"");
-            let payload = check.required(&format!("{key}.payload"), raw.payload, "say what to publish: payload = \"…\"");
+            let topic = check.required(
+                &format!("{key}.topic"),
+                raw.topic,
+                "say where to publish: topic = \"…\"",
+            );
+            let payload = check.required(
+                &format!("{key}.payload"),
+                raw.payload,
+                "say what to publish: payload = \"…\"",
+            );
             let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
             WriteTemplate::Mqtt {
                 topic: template(&format!("{key}.topic"), &topic?, check)?,
@@ -95,7 +139,13 @@ pub(super) fn actuator(
             }
         }
     };
-    Some(Actuator { name: actuator_name?, device: device?, command: command?, bus: bus_name?, write })
+    Some(Actuator {
+        name: actuator_name?,
+        device: device?,
+        command: command?,
+        bus: bus_name?,
+        write,
+    })
 }
 
 fn find_bus<'a>(
@@ -122,7 +172,12 @@ fn find_bus_in<'a>(
     buses.get(name)
 }
 
-fn find_device(key: &str, name: &str, devices: &Devices, check: &mut Check<'_>) -> Option<DeviceId> {
+fn find_device(
+    key: &str,
+    name: &str,
+    devices: &Devices,
+    check: &mut Check<'_>,
+) -> Option<DeviceId> {
     if !devices.contains_key(name) {
         tell_unknown(key, "device", name, devices.keys(), check);
     }
@@ -155,9 +210,14 @@ fn format(
     let fix = "use \"key-value\", \"csv\", \"json\" or \"text\"";
     let word = check.required(&format_key, word, fix)?;
     if word != "csv" {
-        for (option, is_set) in [("columns", columns.is_some()), ("delimiter", delimiter.is_some())] {
+        for (option, is_set) in [("columns", columns.is_some()), ("delimiter", delimiter.is_some())]
+        {
             if is_set {
-                check.problems.add(format!("{key}.{option}"), "is for format = \"csv\"", "remove it");
+                check.problems.add(
+                    format!("{key}.{option}"),
+                    "is for format = \"csv\"",
+                    "remove it",
+                );
             }
         }
     }
@@ -203,7 +263,11 @@ fn device_selector(
 }
 
 fn mapping(key: &str, raw: raw::Mapping, check: &mut Check<'_>) -> Option<Mapping> {
-    let channel = check.required(&format!("{key}.channel"), raw.channel, "say which channel: channel = \"…\"");
+    let channel = check.required(
+        &format!("{key}.channel"),
+        raw.channel,
+        "say which channel: channel = \"…\"",
+    );
     let attribute_key = format!("{key}.attribute");
     let fix = "name the attribute of the Losant device: attribute = \"…\"";
     let attribute = check.required(&attribute_key, raw.attribute, fix)?;

@@ -1,0 +1,202 @@
+//! The stored form of a group: the states of one device that one commit brought to the disk.
+//!
+//! A group describes itself, so that it can be understood without the rest of the store, and ends with a checksum, so that
+//! damage is noticed. All numbers are big-endian:
+//!
+//! ```text
+//! magic "TGOB" | version u8 | commit u64 | device [12] | first sequence u64
+//! buses u16, each: length u8, name | records u32, each: bus u16, readings u16, length u32, JSON | CRC-32 u32
+//! ```
+
+use bytes::{Buf, BufMut, Bytes};
+
+use crate::model::{DeviceId, Name};
+
+const MAGIC: &[u8; 4] = b"TGOB";
+
+/// The version that is written. A reader knows all versions up to this one.
+pub(super) const VERSION: u8 = 1;
+
+/// The states of one device from one commit.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group {
+    /// Counts commits over all devices: the smallest is the oldest.
+    pub(super) commit: u64,
+    pub(super) device: DeviceId,
+    /// The sequence number of the first record; the others follow without a gap.
+    pub(super) first: u64,
+    pub(super) records: Vec<Record>,
+}
+
+/// One state.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Record {
+    pub(super) bus: Name,
+    pub(super) readings: u16,
+    pub(super) json: Bytes,
+}
+
+/// Why bytes are no group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Damage {
+    #[error("it is cut off or its checksum is wrong")]
+    Checksum,
+    #[error("its version {0} is not known")]
+    Version(u8),
+    #[error("its content does not fit its form")]
+    Form,
+}
+
+impl Group {
+    /// The sequence number of the last record.
+    pub(super) fn last(&self) -> u64 {
+        self.first + self.records.len() as u64 - u64::from(!self.records.is_empty())
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut buses: Vec<&Name> = self.records.iter().map(|record| &record.bus).collect();
+        buses.sort();
+        buses.dedup();
+        let mut bytes = Vec::with_capacity(
+            64 + self.records.iter().map(|record| 8 + record.json.len()).sum::<usize>(),
+        );
+        bytes.put_slice(MAGIC);
+        bytes.put_u8(VERSION);
+        bytes.put_u64(self.commit);
+        bytes.put_slice(self.device.as_bytes());
+        bytes.put_u64(self.first);
+        bytes.put_u16(narrow(buses.len()));
+        for bus in &buses {
+            bytes.put_u8(narrow(bus.len()));
+            bytes.put_slice(bus.as_bytes());
+        }
+        bytes.put_u32(narrow(self.records.len()));
+        for record in &self.records {
+            bytes.put_u16(narrow(buses.partition_point(|bus| *bus < &record.bus)));
+            bytes.put_u16(record.readings);
+            bytes.put_u32(narrow(record.json.len()));
+            bytes.put_slice(&record.json);
+        }
+        let checksum = crc32fast::hash(&bytes);
+        bytes.put_u32(checksum);
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Damage> {
+        let (mut content, checksum) = bytes.split_last_chunk::<4>().ok_or(Damage::Checksum)?;
+        if crc32fast::hash(content) != u32::from_be_bytes(*checksum) {
+            return Err(Damage::Checksum);
+        }
+        let content = &mut content;
+        if take(content, MAGIC.len())? != MAGIC {
+            return Err(Damage::Form);
+        }
+        match content.try_get_u8().map_err(form)? {
+            VERSION => {}
+            version => return Err(Damage::Version(version)),
+        }
+        let commit = content.try_get_u64().map_err(form)?;
+        let device: [u8; 12] = take(content, 12)?.try_into().map_err(|_| Damage::Form)?;
+        let first = content.try_get_u64().map_err(form)?;
+        let buses = content.try_get_u16().map_err(form)?;
+        let buses = (0..buses).map(|_| name(content)).collect::<Result<Vec<_>, _>>()?;
+        let records = content.try_get_u32().map_err(form)?;
+        let records =
+            (0..records).map(|_| record(content, &buses)).collect::<Result<Vec<_>, _>>()?;
+        if content.has_remaining() {
+            return Err(Damage::Form);
+        }
+        Ok(Self { commit, device: DeviceId::from(device), first, records })
+    }
+}
+
+/// A length as it is written. Names, buses and groups are far below these limits; what is not cannot be read back, and is
+/// then noticed as damage.
+fn narrow<T: TryFrom<usize> + Default>(length: usize) -> T {
+    T::try_from(length).unwrap_or_default()
+}
+
+fn form(_: bytes::TryGetError) -> Damage {
+    Damage::Form
+}
+
+fn take<'a>(content: &mut &'a [u8], length: usize) -> Result<&'a [u8], Damage> {
+    let (taken, rest) = content.split_at_checked(length).ok_or(Damage::Form)?;
+    *content = rest;
+    Ok(taken)
+}
+
+fn name(content: &mut &[u8]) -> Result<Name, Damage> {
+    let length = content.try_get_u8().map_err(form)?;
+    let text =
+        std::str::from_utf8(take(content, usize::from(length))?).map_err(|_| Damage::Form)?;
+    text.parse().map_err(|_| Damage::Form)
+}
+
+fn record(content: &mut &[u8], buses: &[Name]) -> Result<Record, Damage> {
+    let bus = content.try_get_u16().map_err(form)?;
+    let readings = content.try_get_u16().map_err(form)?;
+    let length = content.try_get_u32().map_err(form)?;
+    let json =
+        Bytes::copy_from_slice(take(content, usize::try_from(length).map_err(|_| Damage::Form)?)?);
+    let bus = buses.get(usize::from(bus)).ok_or(Damage::Form)?.clone();
+    Ok(Record { bus, readings, json })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn group() -> impl Strategy<Value = Group> {
+        let record = ("[a-z]{1,8}", any::<u16>(), prop::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(bus, readings, json)| Record {
+                bus: bus.parse().unwrap(),
+                readings,
+                json: Bytes::from(json),
+            });
+        let records = prop::collection::vec(record, 1..20);
+        (any::<u64>(), any::<[u8; 12]>(), 1..u64::MAX / 2, records).prop_map(
+            |(commit, device, first, records)| Group {
+                commit,
+                device: device.into(),
+                first,
+                records,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_group_reads_back_as_it_was_written(group in group()) {
+            prop_assert_eq!(Group::decode(&group.encode()), Ok(group));
+        }
+
+        #[test]
+        fn any_flipped_bit_and_any_cut_is_noticed(group in group(), at: prop::sample::Index, bit in 0..8_u8) {
+            let mut bytes = group.encode();
+            let at = at.index(bytes.len());
+            prop_assert!(Group::decode(&bytes[..at]).is_err());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(Group::decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Group::decode(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_group_of_a_newer_version_is_not_guessed() {
+        let record = Record { bus: "a".parse().unwrap(), readings: 1, json: Bytes::from("{}") };
+        let group = Group { commit: 1, device: [1; 12].into(), first: 1, records: vec![record] };
+        let mut bytes = group.encode();
+        bytes.truncate(bytes.len() - 4);
+        bytes[4] = VERSION + 1;
+        let checksum = crc32fast::hash(&bytes);
+        bytes.put_u32(checksum);
+        assert_eq!(Group::decode(&bytes), Err(Damage::Version(VERSION + 1)));
+    }
+}
