@@ -19,7 +19,7 @@ use crate::config::{Bus, BusKind, Config};
 use crate::logic::actuator::Router;
 use crate::logic::mapping::{Plan, Sensor};
 use crate::losant::Client;
-use crate::model::Name;
+use crate::model::{DeviceId, Name};
 use crate::outbox::{Options, Outbox};
 use crate::status::{Board, StatusTask};
 use crate::supervisor::Supervisor;
@@ -95,7 +95,9 @@ impl App {
         tokio::task::spawn_blocking(move || outbox.flush())
             .await?
             .context("cannot flush the outbox")?;
-        faults.iter().for_each(|fault| error!(fault, "at the stop"));
+        for fault in &faults {
+            error!(fault, "at the stop");
+        }
         info!("stopped");
         match fault {
             Some(end) => Err(end.into()),
@@ -111,29 +113,21 @@ impl App {
         hurry: &CancellationToken,
     ) {
         let Self { config, clock, outbox, client, status, board } = self;
-        let Config { devices, buses, actuators, .. } = config;
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-        let tally = Tally::default();
-        let mut handles = Handles::new();
-        let mut plans = BTreeMap::new();
-        for (name, bus) in buses {
+        let (tally, mut handles, mut plans) = (Tally::default(), Handles::new(), BTreeMap::new());
+        for (name, bus) in config.buses {
             let outlet = Outlet::new(name.clone(), arrivals.clone(), tally.clone());
             let handle = start_bus(&name, &bus, outlet, (supervisor, stop, &clock));
             handles.insert(name.clone(), handle);
-            plans.insert(name, Plan::new(bus.sensors, devices.clone()));
+            plans.insert(name, Plan::new(bus.sensors, config.devices.clone()));
         }
-        drop(arrivals);
-        let collector = Collector::new(
-            plans,
-            Arc::clone(&outbox),
-            tally,
-            config.outbox.commit_interval,
-            commits,
-        );
+        let commit_interval = config.outbox.commit_interval;
+        let collector = Collector::new(plans, Arc::clone(&outbox), tally, commit_interval, commits);
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
+        let is_reported = reported.clone().drop_guard();
         let reporter = ReporterTask {
             client: Arc::clone(&client),
             outbox,
@@ -144,7 +138,6 @@ impl App {
             clock: Arc::clone(&clock),
             board: board.clone(),
         };
-        let is_reported = reported.clone().drop_guard();
         supervisor.spawn("reporter", async move {
             reporter.run().await;
             drop(is_reported);
@@ -156,38 +149,26 @@ impl App {
             reported,
         };
         supervisor.spawn("presence", presence.run());
+        supervisor.spawn("status", status.run(stop.clone()));
 
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
-        let listened = devices
-            .iter()
-            .filter(|(_, id)| actuators.iter().any(|actuator| actuator.device == **id));
-        for (name, device) in listened {
-            let listener = ListenerTask {
-                name: name.clone(),
-                device: *device,
-                client: Arc::clone(&client),
-                commands: commands.clone(),
-                clock: Arc::clone(&clock),
-                board: board.clone(),
-                stop: stop.clone(),
-            };
-            supervisor.spawn(format!("listener {name}"), listener.run());
+        let is_commanded =
+            |id: &DeviceId| config.actuators.iter().any(|actuator| actuator.device == *id);
+        for (name, device) in config.devices.into_iter().filter(|(_, id)| is_commanded(id)) {
+            let (client, commands) = (Arc::clone(&client), commands.clone());
+            let (clock, board, stop) = (Arc::clone(&clock), board.clone(), stop.clone());
+            let task_name = format!("listener {name}");
+            let listener = ListenerTask { name, device, client, commands, clock, board, stop };
+            supervisor.spawn(task_name, listener.run());
         }
-        let dispatcher = DispatcherTask {
-            router: Router::new(actuators),
-            handles,
-            settings: config.commands,
-            clock,
-            board,
-        };
-        let stop_dispatcher = stop.clone();
+        let (router, settings) = (Router::new(config.actuators), config.commands);
+        let dispatcher = DispatcherTask { router, handles, settings, clock, board };
+        let stop = stop.clone();
         supervisor.spawn("dispatcher", async move {
             dispatcher.run(orders).await;
             // Without an actuator there is nothing to dispatch, which is no fault.
-            stop_dispatcher.cancelled().await;
+            stop.cancelled().await;
         });
-        supervisor.spawn("status", status.run(stop.clone()));
-        drop(commands);
     }
 }
 

@@ -12,22 +12,27 @@
 //!
 //! An acknowledgement is not synced by itself. If a power cut takes it, states are sent again, with the same bytes.
 
+mod draft;
 mod error;
 mod group;
+mod recover;
 mod store;
+#[cfg(test)]
+mod tests;
+mod types;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use sled::Transactional as _;
 
 pub use error::{Error, OpenError};
+pub use types::{Amount, Backlog, Commit, Entry, Options, Pending, Reject, Removed};
 
-use crate::model::{DeviceId, Ledger, Name, Origin, Reason, Timestamp};
-use group::{Group, Record};
+use crate::model::{DeviceId, Ledger, Name, Origin, Timestamp};
+use draft::{Draft, Fate};
+use group::Group;
 use store::{Store, number};
 
 /// How many states that the cloud refused are kept; the oldest go first.
@@ -38,92 +43,6 @@ const DAMAGED_MAX: usize = 100;
 
 const LEDGER_KEY: &str = "ledger";
 const COMMIT_KEY: &str = "commit";
-
-/// What an outbox is set to.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// The most bytes of states; when an append would go over it, the oldest groups are dropped and counted.
-    pub bytes_max: u64,
-    /// sled's cache in bytes.
-    pub cache_bytes: u64,
-}
-
-/// What one commit brings.
-#[derive(Debug, Clone, Default)]
-pub struct Commit {
-    /// The states, in order.
-    pub states: Vec<Pending>,
-    /// What to add to the ledger.
-    pub ledger: Ledger,
-    /// The origins of each bus, which replace the earlier ones.
-    pub origins: BTreeMap<Name, Vec<Origin>>,
-}
-
-/// A state that is to be stored.
-#[derive(Debug, Clone)]
-pub struct Pending {
-    /// Whose state it is.
-    pub device: DeviceId,
-    /// Where it came from.
-    pub bus: Name,
-    /// How many values it has.
-    pub readings: u16,
-    /// The state exactly as it will be sent.
-    pub json: Bytes,
-}
-
-/// A state that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its place among the states of its device.
-    pub sequence: u64,
-    /// How many values it has.
-    pub readings: u16,
-    /// The state exactly as it will be sent.
-    pub json: Bytes,
-}
-
-/// A state that the cloud refused.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Reject {
-    /// Whose state it is.
-    pub device: String,
-    /// The server's words.
-    pub why: String,
-    /// When it was refused, ISO 8601.
-    pub time: String,
-    /// The state.
-    pub state: String,
-}
-
-/// What left the outbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// States.
-    pub states: u64,
-    /// Readings in them.
-    pub readings: u64,
-}
-
-/// How much waits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Amount {
-    /// States.
-    pub states: u64,
-    /// Readings in them.
-    pub readings: u64,
-    /// Bytes of their JSON.
-    pub bytes: u64,
-}
-
-/// How much waits, in all and for each device.
-#[derive(Debug, Clone, Default)]
-pub struct Backlog {
-    /// In all.
-    pub total: Amount,
-    /// For each device that ever had a state here.
-    pub devices: BTreeMap<DeviceId, Amount>,
-}
 
 /// The outbox. Share it behind an `Arc`; its methods block on the disk.
 #[derive(Debug)]
@@ -151,14 +70,6 @@ struct Lane {
     amount: Amount,
 }
 
-/// A change of the store that is not written yet.
-#[derive(Default)]
-struct Change {
-    groups: sled::Batch,
-    meta: sled::Batch,
-    rejects: sled::Batch,
-}
-
 impl Outbox {
     /// Opens the outbox in the directory `path`, which is created if it is not there.
     ///
@@ -180,22 +91,20 @@ impl Outbox {
     /// When the disk is full or broken. Nothing is counted then, and the same commit can be tried again.
     pub fn append(&self, commit: &Commit) -> Result<Removed, Error> {
         let mut inner = self.inner();
-        let mut next = inner.clone();
-        let mut change = Change::default();
+        let mut draft = Draft::of(&inner);
         for (bus, account) in &commit.ledger {
-            next.ledger.entry(bus.clone()).or_default().add(account);
+            draft.next.ledger.entry(bus.clone()).or_default().add(account);
         }
         let incoming: u64 = commit.states.iter().map(|state| state.json.len() as u64).sum();
-        let evicted = self.make_room(incoming, &mut next, &mut change)?;
-        next.commit += 1;
+        let evicted = self.make_room(incoming, &mut draft)?;
+        draft.next.commit += 1;
         for (device, states) in by_device(&commit.states) {
-            next.put(device, &states, &mut change);
+            draft.put(device, &states);
         }
         for (bus, origins) in &commit.origins {
-            change.meta.insert(origins_key(bus).as_bytes(), pack(origins));
+            draft.meta.insert(origins_key(bus).as_bytes(), pack(origins));
         }
-        change.meta.insert(COMMIT_KEY, &next.commit.to_be_bytes());
-        self.write(&next, change)?;
+        let next = self.write(draft)?;
         if !commit.states.is_empty() {
             self.store.sync()?;
         }
@@ -232,10 +141,9 @@ impl Outbox {
     /// Removes the states of a device up to and including `through`: the cloud has them.
     pub fn ack(&self, device: DeviceId, through: u64) -> Result<Removed, Error> {
         let mut inner = self.inner();
-        let (mut next, mut change) = (inner.clone(), Change::default());
-        let removed = self.remove(device, through, &mut next, &mut change, Fate::Stored)?;
-        self.write(&next, change)?;
-        *inner = next;
+        let mut draft = Draft::of(&inner);
+        let removed = self.remove(device, through, &mut draft, Fate::Stored)?;
+        *inner = self.write(draft)?;
         Ok(removed)
     }
 
@@ -254,8 +162,8 @@ impl Outbox {
         let entry =
             oldest.filter(|entry| entry.sequence == sequence).ok_or(Error::NotOldest(sequence))?;
         let mut inner = self.inner();
-        let (mut next, mut change) = (inner.clone(), Change::default());
-        self.remove(device, sequence, &mut next, &mut change, Fate::Rejected)?;
+        let mut draft = Draft::of(&inner);
+        self.remove(device, sequence, &mut draft, Fate::Rejected)?;
         let reject = Reject {
             device: device.to_string(),
             why: why.to_owned(),
@@ -263,16 +171,14 @@ impl Outbox {
             state: String::from_utf8_lossy(&entry.json).into_owned(),
         };
         let key = self.store.rejects.last()?.map_or(1, |(key, _)| number(&key) + 1);
-        change.rejects.insert(&key.to_be_bytes(), serde_json::to_vec(&reject).unwrap_or_default());
+        draft.rejects.insert(&key.to_be_bytes(), serde_json::to_vec(&reject).unwrap_or_default());
         if let (true, Some((first, _))) =
             (self.store.rejects.len() >= REJECTS_MAX, self.store.rejects.first()?)
         {
-            change.rejects.remove(first);
+            draft.rejects.remove(first);
         }
-        self.write(&next, change)?;
-        self.store.sync()?;
-        *inner = next;
-        Ok(())
+        *inner = self.write(draft)?;
+        self.store.sync()
     }
 
     /// How much waits.
@@ -323,37 +229,34 @@ impl Outbox {
         })
     }
 
-    /// Writes a change, all of it or nothing, with the ledger of `next`.
-    fn write(&self, next: &Inner, mut change: Change) -> Result<(), Error> {
+    /// Writes a draft, all of it or nothing, and returns what the outbox is then.
+    fn write(&self, draft: Draft) -> Result<Inner, Error> {
+        let Draft { next, groups, mut meta, rejects } = draft;
         for (device, lane) in &next.lanes {
-            let mut value = [0; 16];
-            let (cursor, last) = value.split_at_mut(8);
-            cursor.copy_from_slice(&lane.cursor.to_be_bytes());
-            last.copy_from_slice(&lane.last.to_be_bytes());
-            change.meta.insert(lane_key(*device), &value);
+            meta.insert(
+                lane_key(*device),
+                [lane.cursor.to_be_bytes(), lane.last.to_be_bytes()].concat(),
+            );
         }
-        change.meta.insert(LEDGER_KEY, serde_json::to_vec(&next.ledger).unwrap_or_default());
-        let Store { groups, meta, rejects, .. } = &self.store;
-        (groups, meta, rejects).transaction(|(groups, meta, rejects)| {
-            groups.apply_batch(&change.groups)?;
-            meta.apply_batch(&change.meta)?;
-            rejects.apply_batch(&change.rejects)?;
+        meta.insert(COMMIT_KEY, &next.commit.to_be_bytes());
+        meta.insert(LEDGER_KEY, serde_json::to_vec(&next.ledger).unwrap_or_default());
+        let trees = (&self.store.groups, &self.store.meta, &self.store.rejects);
+        trees.transaction(|(group_tree, meta_tree, reject_tree)| {
+            group_tree.apply_batch(&groups)?;
+            meta_tree.apply_batch(&meta)?;
+            reject_tree.apply_batch(&rejects)?;
             Ok(())
         })?;
-        Ok(())
+        Ok(next)
     }
 
     /// Removes the oldest groups, whoever's they are, until `incoming` bytes fit.
-    fn make_room(
-        &self,
-        incoming: u64,
-        next: &mut Inner,
-        change: &mut Change,
-    ) -> Result<Removed, Error> {
+    fn make_room(&self, incoming: u64, draft: &mut Draft) -> Result<Removed, Error> {
         let mut evicted = Removed::default();
-        while next.bytes() > 0 && next.bytes() + incoming > self.options.bytes_max {
+        while draft.next.bytes() > 0 && draft.next.bytes() + incoming > self.options.bytes_max {
             let mut oldest: Option<Group> = None;
-            for (device, lane) in next.lanes.iter().filter(|(_, lane)| lane.amount.states > 0) {
+            for (device, lane) in draft.next.lanes.iter().filter(|(_, lane)| lane.amount.states > 0)
+            {
                 let group = self.groups_of(*device).find(|group| match group {
                     Ok(group) => group.last() > lane.cursor,
                     Err(_) => true,
@@ -364,7 +267,7 @@ impl Outbox {
                 }
             }
             let Some(oldest) = oldest else { break };
-            let removed = self.remove(oldest.device, oldest.last(), next, change, Fate::Dropped)?;
+            let removed = self.remove(oldest.device, oldest.last(), draft, Fate::Dropped)?;
             evicted.states += removed.states;
             evicted.readings += removed.readings;
         }
@@ -376,11 +279,10 @@ impl Outbox {
         &self,
         device: DeviceId,
         through: u64,
-        next: &mut Inner,
-        change: &mut Change,
+        draft: &mut Draft,
         fate: Fate,
     ) -> Result<Removed, Error> {
-        let Some(lane) = next.lanes.get_mut(&device) else { return Ok(Removed::default()) };
+        let Some(lane) = draft.next.lanes.get_mut(&device) else { return Ok(Removed::default()) };
         let mut removed = Removed::default();
         for group in self.groups_of(device) {
             let group = group?;
@@ -388,85 +290,19 @@ impl Outbox {
                 break;
             }
             if group.last() <= through {
-                change.groups.remove(group_key(device, group.first));
+                draft.groups.remove(group_key(device, group.first));
             }
             for (sequence, record) in (group.first..=through).zip(&group.records) {
                 if sequence > lane.cursor {
                     lane.amount.subtract(record);
                     removed.states += 1;
                     removed.readings += u64::from(record.readings);
-                    fate.count(&mut next.ledger, record);
+                    fate.count(&mut draft.next.ledger, record);
                 }
             }
         }
         lane.cursor = lane.cursor.max(through.min(lane.last));
         Ok(removed)
-    }
-}
-
-/// Why a state leaves the outbox.
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    Stored,
-    Rejected,
-    Dropped,
-}
-
-impl Fate {
-    fn count(self, ledger: &mut Ledger, record: &Record) {
-        let account = ledger.entry(record.bus.clone()).or_default();
-        let count = match self {
-            Self::Stored => &mut account.stored,
-            Self::Rejected => account.rejected.entry(Reason::RefusedByCloud).or_default(),
-            Self::Dropped => account.dropped.entry(Reason::OutboxFull).or_default(),
-        };
-        *count += u64::from(record.readings);
-    }
-}
-
-impl Inner {
-    fn bytes(&self) -> u64 {
-        self.lanes.values().map(|lane| lane.amount.bytes).sum()
-    }
-
-    /// Adds the states of one device as one group.
-    fn put(&mut self, device: DeviceId, states: &[&Pending], change: &mut Change) {
-        let lane = self.lanes.entry(device).or_default();
-        let first = lane.last + 1;
-        let record = |state: &&Pending| Record {
-            bus: state.bus.clone(),
-            readings: state.readings,
-            json: state.json.clone(),
-        };
-        let records: Vec<_> = states.iter().map(record).collect();
-        for record in &records {
-            lane.amount.add(record);
-        }
-        lane.last += records.len() as u64;
-        let group = Group { commit: self.commit, device, first, records };
-        change.groups.insert(group_key(device, first), group.encode());
-    }
-}
-
-impl Amount {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            states: self.states + other.states,
-            readings: self.readings + other.readings,
-            bytes: self.bytes + other.bytes,
-        }
-    }
-
-    fn add(&mut self, record: &Record) {
-        self.states += 1;
-        self.readings += u64::from(record.readings);
-        self.bytes += record.json.len() as u64;
-    }
-
-    fn subtract(&mut self, record: &Record) {
-        self.states = self.states.saturating_sub(1);
-        self.readings = self.readings.saturating_sub(u64::from(record.readings));
-        self.bytes = self.bytes.saturating_sub(record.json.len() as u64);
     }
 }
 
@@ -508,76 +344,4 @@ fn unpack(bytes: &[u8]) -> Vec<Origin> {
         })
     };
     bytes.chunks_exact(6).filter_map(origin).collect()
-}
-
-mod recover {
-    //! What is done when an outbox is opened.
-
-    use super::{
-        Amount, COMMIT_KEY, DAMAGED_MAX, DeviceId, Error, Group, Inner, LEDGER_KEY, Lane, Name,
-        Outbox, Reason, Store, number,
-    };
-
-    impl Outbox {
-        /// Counts what is there, and sets aside what cannot be understood.
-        pub(super) fn recover(&self) -> Result<(), Error> {
-            let Store { groups, meta, damaged, .. } = &self.store;
-            let mut inner = Inner {
-                ledger: meta
-                    .get(LEDGER_KEY)?
-                    .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-                    .unwrap_or_default(),
-                commit: meta.get(COMMIT_KEY)?.map_or(0, |bytes| number(&bytes)),
-                ..Inner::default()
-            };
-            for item in meta.scan_prefix(b"lane/") {
-                let (key, value) = item?;
-                let device: Option<&[u8; 12]> = key.last_chunk();
-                let (cursor, last) = (number(&value), value.get(8..).map_or(0, number));
-                if let Some(device) = device {
-                    let lane = Lane { cursor, last, amount: Amount::default() };
-                    inner.lanes.insert(DeviceId::from(*device), lane);
-                }
-            }
-            for item in groups.iter() {
-                let (key, value) = item?;
-                let Ok(group) = Group::decode(&value) else {
-                    if damaged.len() < DAMAGED_MAX {
-                        damaged.insert(&key, &value)?;
-                    }
-                    groups.remove(&key)?;
-                    continue;
-                };
-                let lane = inner.lanes.entry(group.device).or_default();
-                lane.last = lane.last.max(group.last());
-                for (sequence, record) in (group.first..).zip(&group.records) {
-                    if sequence > lane.cursor {
-                        lane.amount.add(record);
-                    }
-                }
-            }
-            inner.count_damage();
-            *self.inner() = inner;
-            Ok(())
-        }
-    }
-
-    impl Inner {
-        /// Readings that the ledger expects here and that are not here were damaged. Which bus they came from is only known
-        /// from the ledger itself: each bus's part of the store is counted afresh at the next step of the outbox.
-        fn count_damage(&mut self) {
-            let waiting: u64 = self.lanes.values().map(|lane| lane.amount.readings).sum();
-            let expected: u64 = self.ledger.values().map(crate::model::Account::waiting).sum();
-            let mut missing = expected.saturating_sub(waiting);
-            let buses: Vec<Name> = self.ledger.keys().cloned().collect();
-            for bus in buses {
-                let Some(account) = self.ledger.get_mut(&bus) else { continue };
-                let lost = account.waiting().min(missing);
-                if lost > 0 {
-                    *account.dropped.entry(Reason::Damaged).or_default() += lost;
-                    missing -= lost;
-                }
-            }
-        }
-    }
 }

@@ -1,9 +1,10 @@
 //! Turns what is written into what is meant, and finds everything that cannot be meant.
 
+mod actuator;
 mod bus;
-mod instrument;
+mod sensor;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use std::time::Duration;
 use super::field::{Field, Size};
 use super::raw::{self, Raw};
 use super::secret::{cloud_credentials_path, read_cloud_credentials};
-use super::{Cloud, Commands, Config, OutboxSettings, Problems};
+use super::{Cloud, CloudCredentials, Commands, Config, OutboxSettings, Problems};
+use crate::logic::actuator::Actuator;
 use crate::logic::reporter::Limits;
+use crate::logic::template::Template;
 use crate::model::{DeviceId, Name};
 
 /// The name by which sensors and actuators call the gateway device.
@@ -116,79 +119,61 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
     let directory = std::path::absolute(file).ok()?.parent()?.to_owned();
     let mut check = Check { problems, directory: &directory };
     let cloud = cloud(raw.losant, &mut check);
-    let devices = devices(cloud.as_ref().map(|cloud| cloud.device), raw.device, &mut check);
-    let mut buses = bus::buses(raw.bus, cloud.as_ref().map(|cloud| cloud.device), &mut check);
+    let gateway = cloud.as_ref().map(|cloud| cloud.device);
+    let devices = devices(gateway, raw.device, &mut check);
+    let mut buses = bus::buses(raw.bus, gateway, &mut check);
     for (name, sensor) in raw.sensor {
-        instrument::sensor(&name, sensor, &mut buses, &devices, &mut check);
+        sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
-    let mut taken = BTreeSet::new();
-    let actuators = raw.actuator.into_iter().filter_map(|(name, actuator)| {
-        let actuator = instrument::actuator(&name, actuator, &buses, &devices, &mut check)?;
-        if !taken.insert((actuator.device, actuator.command.clone())) {
-            let fix = "give each command of a device one actuator";
-            check.problems.add(
-                format!("actuator.{name}.command"),
-                "another actuator takes this command",
-                fix,
-            );
-        }
-        Some(actuator)
-    });
-    let actuators = actuators.collect();
+    let actuators = actuator::actuators(raw.actuator, &buses, &devices, &mut check);
     idle_buses(&buses, &actuators, &mut check);
-    let reporter = raw.reporter;
-    let batch_bytes_max = check.bytes(
-        "reporter.batch_size_max",
-        reporter.batch_size_max,
-        200_000,
-        &BATCH_BYTES_RANGE,
-    );
+    let (reporter, batch_bytes_max) = reporter(raw.reporter, &mut check);
+    let commands = commands(&raw.commands, &mut check);
+    let stop_timeout =
+        check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
+    let log_level = log_level(raw.log, &mut check);
+    let status_socket = raw.status.socket.map(|socket| check.path(&socket.0));
+    let outbox = outbox(raw.outbox, &mut check);
     Some(Config {
-        outbox: outbox(raw.outbox, &mut check)?,
-        batch_bytes_max: usize::try_from(batch_bytes_max).unwrap_or(usize::MAX),
-        reporter: Limits {
-            batch_states_max: usize::try_from(check.integer(
-                "reporter.batch_states_max",
-                reporter.batch_states_max,
-                100,
-                &BATCH_STATES_RANGE,
-            ))
-            .unwrap_or(1),
-            batch_age: check.duration(
-                "reporter.batch_age",
-                reporter.batch_age,
-                &seconds(0..=3_600),
-            ),
-            retry_min: check.duration(
-                "reporter.retry_min",
-                reporter.retry_min,
-                &(MILLISECOND..=seconds(1..=60).into_inner().1),
-            ),
-            retry_max: check.duration(
-                "reporter.retry_max",
-                reporter.retry_max,
-                &seconds(1..=3_600),
-            ),
-        },
-        commands: Commands {
-            age_max: check.duration("commands.age_max", raw.commands.age_max, &seconds(1..=86_400)),
-            timeout: check.duration("commands.timeout", raw.commands.timeout, &seconds(1..=300)),
-        },
-        stop_timeout: check.duration(
-            "daemon.stop_timeout",
-            raw.daemon.stop_timeout,
-            &seconds(1..=600),
-        ),
-        log_level: log_level(raw.log, &mut check),
-        status_socket: check.path(&raw.status.socket?.0),
+        cloud: cloud?,
         devices,
+        outbox: outbox?,
+        reporter,
+        batch_bytes_max,
+        commands,
         buses,
         actuators,
-        cloud: cloud?,
+        stop_timeout,
+        log_level,
+        status_socket: status_socket?,
     })
 }
 
-const MILLISECOND: Duration = Duration::from_millis(1);
+fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> (Limits, usize) {
+    let states_max =
+        check.integer("reporter.batch_states_max", raw.batch_states_max, 100, &BATCH_STATES_RANGE);
+    let bytes_max =
+        check.bytes("reporter.batch_size_max", raw.batch_size_max, 200_000, &BATCH_BYTES_RANGE);
+    let retry_min_range = Duration::from_millis(10)..=Duration::from_secs(60);
+    let limits = Limits {
+        batch_states_max: usize::try_from(states_max).unwrap_or(1),
+        batch_age: check.duration("reporter.batch_age", raw.batch_age, &seconds(0..=3_600)),
+        retry_min: check.duration("reporter.retry_min", raw.retry_min, &retry_min_range),
+        retry_max: check.duration(
+            "reporter.retry_max",
+            raw.retry_max,
+            &(Duration::from_millis(10)..=Duration::from_secs(3_600)),
+        ),
+    };
+    (limits, usize::try_from(bytes_max).unwrap_or(usize::MAX))
+}
+
+fn commands(raw: &raw::Commands, check: &mut Check<'_>) -> Commands {
+    Commands {
+        age_max: check.duration("commands.age_max", raw.age_max.clone(), &seconds(1..=86_400)),
+        timeout: check.duration("commands.timeout", raw.timeout.clone(), &seconds(1..=300)),
+    }
+}
 
 fn cloud(raw: raw::Losant, check: &mut Check<'_>) -> Option<Cloud> {
     let fix = "copy the gateway's Device ID from Losant: device_id = \"575ecf887ae143cd83dc4aa2\"";
@@ -209,6 +194,10 @@ fn cloud(raw: raw::Losant, check: &mut Check<'_>) -> Option<Cloud> {
     let configured = raw.credentials_file.map(|path| check.path(&path.0));
     let path = cloud_credentials_path(configured, check.directory);
     let credentials = read_cloud_credentials(&path, check.problems);
+    if matches!(credentials, Some(CloudCredentials::Token(_))) && application.is_none() {
+        let fix = "copy the Application ID from Losant; only an access key tells it by itself";
+        check.problems.add("losant.application_id", "is missing, and a token needs it", fix);
+    }
     let keep_alive_interval =
         check.duration("losant.keep_alive_interval", raw.keep_alive_interval, &KEEP_ALIVE_RANGE);
     let connect_timeout =
@@ -232,8 +221,9 @@ fn devices(
     check: &mut Check<'_>,
 ) -> BTreeMap<Name, DeviceId> {
     let mut devices = BTreeMap::new();
-    if let (Some(gateway), Ok(name)) = (gateway, GATEWAY.parse::<Name>()) {
-        devices.insert(name, gateway);
+    if let Ok(name) = GATEWAY.parse::<Name>() {
+        // Without a good id the configuration is refused anyway; sensors need not complain, too.
+        devices.insert(name, gateway.unwrap_or_else(|| DeviceId::from([0; 12])));
     }
     for (name, device) in raw {
         let key = format!("device.{name}");
@@ -286,12 +276,12 @@ fn log_level(raw: raw::Log, check: &mut Check<'_>) -> String {
     level
 }
 
-/// A bus that nothing uses is more often a slip than a wish.
-fn idle_buses(
-    buses: &BTreeMap<Name, super::Bus>,
-    actuators: &Vec<crate::logic::actuator::Actuator>,
-    check: &mut Check<'_>,
-) {
+/// A bus that nothing uses is more often a slip than a wish, and without a bus there is nothing to do.
+fn idle_buses(buses: &BTreeMap<Name, super::Bus>, actuators: &[Actuator], check: &mut Check<'_>) {
+    if buses.is_empty() {
+        let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
+        check.problems.add("bus", "there is no bus", fix);
+    }
     for (name, bus) in buses {
         if bus.sensors.is_empty() && !actuators.iter().any(|actuator| actuator.bus == *name) {
             let fix =
@@ -299,4 +289,47 @@ fn idle_buses(
             check.problems.add(format!("bus.….{name}"), "nothing uses this bus", fix);
         }
     }
+}
+
+fn find_bus<'a>(
+    key: &str,
+    name: &str,
+    buses: &'a BTreeMap<Name, super::Bus>,
+    check: &mut Check<'_>,
+) -> Option<&'a super::Bus> {
+    if !buses.contains_key(name) {
+        tell_unknown(&format!("{key}.bus"), "bus", name, buses.keys(), check);
+    }
+    buses.get(name)
+}
+
+fn find_device(
+    key: &str,
+    name: &str,
+    devices: &BTreeMap<Name, DeviceId>,
+    check: &mut Check<'_>,
+) -> Option<DeviceId> {
+    if !devices.contains_key(name) {
+        tell_unknown(key, "device", name, devices.keys(), check);
+    }
+    devices.get(name).copied()
+}
+
+fn tell_unknown<'a>(
+    key: &str,
+    kind: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a Name>,
+    check: &mut Check<'_>,
+) {
+    let known: Vec<_> = known.map(|name| &**name).collect();
+    let fix = match known.len() {
+        0 => format!("there is no {kind} yet; add one"),
+        _ => format!("there are {}", known.join(", ")),
+    };
+    check.problems.add(key, format!("there is no {kind} \"{name}\""), fix);
+}
+
+fn template(key: &str, text: &str, check: &mut Check<'_>) -> Option<Template> {
+    Template::compile(key, text).map_err(|error| check.problems.add(key, error, "")).ok()
 }

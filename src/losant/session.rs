@@ -3,6 +3,7 @@
 //! A token is asked for once and kept until the cloud no longer takes it. Credentials that the cloud refuses are not tried
 //! again at once: a fleet with one wrong secret must not become a storm.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use rand::rngs::StdRng;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, Response};
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -36,6 +37,8 @@ pub struct Client {
     http: reqwest::Client,
     cloud: Cloud,
     session: Mutex<Session>,
+    is_reachable: AtomicBool,
+    recovered: Notify,
 }
 
 #[derive(Debug)]
@@ -87,12 +90,25 @@ impl Client {
         let rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
             .unwrap_or_else(|_| StdRng::seed_from_u64(0));
         let session = Mutex::new(Session { granted, refused: None, backoff, rng });
-        Ok(Self { http, cloud, session })
+        let (is_reachable, recovered) = (AtomicBool::new(true), Notify::new());
+        Ok(Self { http, cloud, session, is_reachable, recovered })
     }
 
     /// The gateway device that this client is.
     pub fn gateway(&self) -> DeviceId {
         self.cloud.device
+    }
+
+    /// Waits until some call is answered after one was not: who waits for the cloud need not wait any longer.
+    pub async fn recovered(&self) {
+        self.recovered.notified().await;
+    }
+
+    fn note_reachable(&self, is_reachable: bool) {
+        let was_reachable = self.is_reachable.swap(is_reachable, Ordering::Relaxed);
+        if is_reachable && !was_reachable {
+            self.recovered.notify_waiters();
+        }
     }
 
     /// Between two signs of life on a command stream.
@@ -140,6 +156,7 @@ impl Client {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         let sent = tokio::time::timeout(self.cloud.request_timeout, request.send()).await;
+        self.note_reachable(matches!(sent, Ok(Ok(_))));
         sent.map_err(|_| timed_out(call.action))?
             .map_err(|error| Error::no_answer(call.action, &error))
     }

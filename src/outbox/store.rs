@@ -49,7 +49,7 @@ impl Store {
         let tree = |name: &str| db.open_tree(name).map_err(refused(path));
         let (groups, meta) = (tree("groups")?, tree("meta")?);
         let (rejects, damaged) = (tree("rejects")?, tree("damaged")?);
-        let store = Self { file, groups, meta, rejects, damaged, db };
+        let store = Self { db, file, groups, meta, rejects, damaged };
         store.check_format().map_err(|error| match error {
             Ok(version) => OpenError::Newer(version),
             Err(error) => refused(path)(error),

@@ -87,7 +87,7 @@ impl Collector {
     fn apply(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Session { bus, resumed } => {
-                self.sessions.entry(bus).or_default().connected(resumed)
+                self.sessions.entry(bus).or_default().connected(resumed);
             }
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Reading(reading, ack) => {
@@ -97,7 +97,9 @@ impl Collector {
                 } else {
                     self.take(&reading);
                 }
-                ack.into_iter().for_each(|ack| self.group.acknowledge_later(ack));
+                if let Some(ack) = ack {
+                    self.group.acknowledge_later(ack);
+                }
             }
         }
     }

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,9 @@ use crate::status::Board;
 
 /// The first and the longest wait before a stream is opened again.
 const REOPEN_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+
+/// When the cloud is back, streams are opened within this time, not all at once.
+const SPREAD: Duration = Duration::from_millis(500);
 
 /// Only a stream that lived so long counts as healthy and resets the waits.
 const HEALTHY: Duration = Duration::from_secs(60);
@@ -105,8 +108,18 @@ impl ListenerTask {
             if opened.elapsed() >= HEALTHY {
                 backoff.reset();
             }
-            tokio::time::sleep(backoff.next_delay(&mut rng).max(wait)).await;
+            self.pause(backoff.next_delay(&mut rng), wait, &mut rng).await;
         }
+    }
+
+    /// Waits for `delay`, or until another call has reached the cloud again; but at least for `wait`.
+    async fn pause(&self, delay: Duration, wait: Duration, rng: &mut StdRng) {
+        let started = Instant::now();
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = self.client.recovered() => tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await,
+        }
+        tokio::time::sleep_until(started + wait).await;
     }
 
     /// Reads the history of a gap that ends at `until`. What the new stream delivers meanwhile waits in it.

@@ -57,10 +57,10 @@ impl PresenceTask {
         );
         match told.await {
             Ok(Ok(())) => {
-                info!(device_id = %gateway, "told Losant that the gateway is disconnected")
+                info!(device_id = %gateway, "told Losant that the gateway is disconnected");
             }
             Ok(Err(error)) => {
-                warn!(%error, "could not tell Losant that the gateway is disconnected")
+                warn!(%error, "could not tell Losant that the gateway is disconnected");
             }
             Err(_) => warn!("could not tell Losant in time that the gateway is disconnected"),
         }

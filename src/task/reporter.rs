@@ -39,6 +39,13 @@ pub struct ReporterTask {
     pub board: Board,
 }
 
+/// A call that was made, and how it ended.
+struct Sent {
+    device: DeviceId,
+    batch: Vec<Entry>,
+    outcome: Outcome,
+}
+
 /// What the task waits for.
 enum News {
     Backlog,
@@ -57,13 +64,10 @@ impl ReporterTask {
             self.note_backlog(&mut machine);
             match machine.poll(now()) {
                 Step::Send { device, states_max } => {
-                    let sent = self
-                        .hurry
-                        .clone()
-                        .run_until_cancelled_owned(self.send(device, states_max))
-                        .await;
-                    let Some((batch, outcome)) = sent else { break };
-                    self.settle(&mut machine, device, &batch, &outcome, &mut rng).await;
+                    let hurry = self.hurry.clone();
+                    let sent = hurry.run_until_cancelled(self.send(device, states_max)).await;
+                    let Some(sent) = sent else { break };
+                    self.settle(&mut machine, sent, &mut rng).await;
                 }
                 Step::WaitUntil(_) | Step::Idle if is_last_call => break,
                 Step::WaitUntil(at) => {
@@ -104,14 +108,15 @@ impl ReporterTask {
         }
     }
 
-    async fn send(&self, device: DeviceId, states_max: usize) -> (Vec<Entry>, Outcome) {
+    async fn send(&self, device: DeviceId, states_max: usize) -> Sent {
         let bytes_max = self.batch_bytes_max;
         let batch =
             match self.blocking(move |outbox| outbox.peek(device, states_max, bytes_max)).await {
                 Ok(batch) => batch,
                 Err(error) => {
                     error!(%error, device_id = %device, "cannot read the outbox");
-                    return (Vec::new(), Outcome::NoAnswer { message: error.to_string() });
+                    let outcome = Outcome::NoAnswer { message: error.to_string() };
+                    return Sent { device, batch: Vec::new(), outcome };
                 }
             };
         let states: Vec<_> = batch.iter().map(|entry| entry.json.clone()).collect();
@@ -124,36 +129,26 @@ impl ReporterTask {
             },
             Err(error) => error.outcome(),
         };
-        (batch, outcome)
+        Sent { device, batch, outcome }
     }
 
-    async fn settle(
-        &self,
-        machine: &mut Reporter,
-        device: DeviceId,
-        batch: &[Entry],
-        outcome: &Outcome,
-        rng: &mut StdRng,
-    ) {
+    /// Learns from a call, and does with its states what that means.
+    async fn settle(&self, machine: &mut Reporter, sent: Sent, rng: &mut StdRng) {
         let was_online = machine.online();
-        let verdict = Verdict::of(outcome);
-        let disposal = machine.settle((device, batch.len()), &verdict, now(), rng);
-        self.tell(device, batch.len(), outcome, &verdict, was_online);
-        let (first, last) = (batch.first(), batch.last());
+        let verdict = Verdict::of(&sent.outcome);
+        let disposal = machine.settle((sent.device, sent.batch.len()), &verdict, now(), rng);
+        self.tell(&sent, &verdict, was_online);
+        let device = sent.device;
+        let (first, last) = (sent.batch.first(), sent.batch.last());
         let done = match (disposal, first, last) {
             (Disposal::Delete, _, Some(last)) => {
-                let readings = batch.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
+                self.note_stored(&sent.batch);
                 let through = last.sequence;
-                let done = self.blocking(move |outbox| outbox.ack(device, through)).await.map(drop);
-                let mut notes = self.board.notes();
-                notes.cloud.batches += 1;
-                notes.cloud.states_stored += batch.len() as u64;
-                notes.cloud.readings_stored += readings;
-                done
+                self.blocking(move |outbox| outbox.ack(device, through)).await.map(drop)
             }
             (Disposal::Reject, Some(first), _) => {
                 let (sequence, time) = (first.sequence, self.clock.now());
-                let why = words(outcome).to_owned();
+                let why = words(&sent.outcome).to_owned();
                 self.blocking(move |outbox| outbox.reject(device, sequence, &why, time)).await
             }
             (Disposal::Delete | Disposal::Keep | Disposal::Reject, _, _) => Ok(()),
@@ -164,15 +159,16 @@ impl ReporterTask {
         self.board.notes().cloud.online = machine.online();
     }
 
-    fn tell(
-        &self,
-        device: DeviceId,
-        states: usize,
-        outcome: &Outcome,
-        verdict: &Verdict,
-        was_online: Option<bool>,
-    ) {
-        let error = words(outcome);
+    fn note_stored(&self, batch: &[Entry]) {
+        let mut notes = self.board.notes();
+        notes.cloud.batches += 1;
+        notes.cloud.states_stored += batch.len() as u64;
+        notes.cloud.readings_stored +=
+            batch.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
+    }
+
+    fn tell(&self, sent: &Sent, verdict: &Verdict, was_online: Option<bool>) {
+        let (device, states, error) = (sent.device, sent.batch.len(), words(&sent.outcome));
         match verdict {
             Verdict::Stored => {
                 debug!(device_id = %device, states, "states stored");
@@ -183,19 +179,19 @@ impl ReporterTask {
             Verdict::Offline if was_online == Some(false) => debug!(error, "cloud still offline"),
             Verdict::Offline => warn!(error, "cloud offline; readings are kept and sent later"),
             Verdict::Unauthorized => {
-                warn!(error, "the cloud does not accept us; readings are kept")
+                warn!(error, "the cloud does not accept us; readings are kept");
             }
             Verdict::Parked => {
-                warn!(device_id = %device, error, "the cloud refuses this device; its readings are kept")
+                warn!(device_id = %device, error, "the cloud refuses this device; readings are kept");
             }
             Verdict::Throttled(_) => {
-                warn!(device_id = %device, error, "too many calls; this device waits")
+                warn!(device_id = %device, error, "too many calls; this device waits");
             }
             Verdict::TooLarge | Verdict::Malformed if states > 1 => {
-                info!(device_id = %device, states, error, "the cloud refuses a batch; trying half of it");
+                info!(device_id = %device, states, error, "a batch is refused; trying half of it");
             }
             Verdict::TooLarge | Verdict::Malformed => {
-                warn!(device_id = %device, error, "the cloud refuses a state for good; it is among the rejects");
+                warn!(device_id = %device, error, "a state is refused for good; it is among the rejects");
             }
         }
     }
