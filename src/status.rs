@@ -32,8 +32,10 @@ pub struct CloudStatus {
 /// Commands since the start.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CommandStatus {
-    /// All that came.
+    /// All that came, each once.
     pub received: u64,
+    /// Came again, as when the history is read after a gap.
+    pub duplicates: u64,
     /// Written to an actuator.
     pub executed: u64,
     /// Meant for an actuator that did not take the write.

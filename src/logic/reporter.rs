@@ -135,10 +135,15 @@ impl Reporter {
         lane.waiting_since = (states > 0).then(|| lane.waiting_since.unwrap_or(now));
     }
 
+    /// The link was seen to work by someone else: there is no reason to wait for it.
+    pub fn link_is_up(&mut self) {
+        self.link_held_until = None;
+    }
+
     /// The daemon is about to end: batches do not wait to fill any more, and a link that is down is tried once more.
     pub fn drain(&mut self) {
         self.is_draining = true;
-        self.link_held_until = None;
+        self.link_is_up();
     }
 
     /// What to do now. Devices take turns.

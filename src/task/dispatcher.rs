@@ -1,7 +1,7 @@
 //! Brings each command that the gate lets through to its actuator, and counts the others with their reasons.
 
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::bus::Handles;
 use crate::clock::SharedClock;
@@ -33,9 +33,15 @@ impl DispatcherTask {
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) {
         let mut gate = Gate::new(self.settings.age_max);
         while let Some(command) = commands.recv().await {
-            self.board.notes().commands.received += 1;
             let actuator = self.router.find(command.device, &command.name);
             let admission = gate.admit(&command, actuator.is_some(), self.clock.now());
+            if admission == Admission::Duplicate {
+                // The history is read with some overlap, so this is nothing to tell anybody.
+                debug!(command = command.name, device_id = %command.device, "command known already");
+                self.board.notes().commands.duplicates += 1;
+                continue;
+            }
+            self.board.notes().commands.received += 1;
             match (admission, actuator) {
                 (Admission::Run, Some(actuator)) => self.act(actuator, &command).await,
                 _ => self.refuse(&command, admission),

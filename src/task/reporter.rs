@@ -50,6 +50,7 @@ struct Sent {
 enum News {
     Backlog,
     Timer,
+    LinkUp,
     NoMore,
 }
 
@@ -70,33 +71,32 @@ impl ReporterTask {
                     self.settle(&mut machine, sent, &mut rng).await;
                 }
                 Step::WaitUntil(_) | Step::Idle if is_last_call => break,
-                Step::WaitUntil(at) => {
-                    if matches!(self.wait(Some(at.into())).await, News::NoMore) {
+                step @ (Step::WaitUntil(_) | Step::Idle) => match self.wait(step).await {
+                    News::Backlog | News::Timer => {}
+                    News::LinkUp => machine.link_is_up(),
+                    News::NoMore => {
                         is_last_call = true;
                         machine.drain();
                     }
-                }
-                Step::Idle => {
-                    if matches!(self.wait(None).await, News::NoMore) {
-                        is_last_call = true;
-                        machine.drain();
-                    }
-                }
+                },
             }
         }
         let left = self.outbox.backlog().total;
         info!(states = left.states, "reporter done; the rest waits in the outbox");
     }
 
-    async fn wait(&mut self, until: Option<Instant>) -> News {
+    async fn wait(&mut self, step: Step) -> News {
         let timer = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
+            match step {
+                Step::WaitUntil(until) => tokio::time::sleep_until(until.into()).await,
+                Step::Send { .. } | Step::Idle => std::future::pending().await,
             }
         };
         tokio::select! {
-            changed = self.committed.changed() => if changed.is_ok() { News::Backlog } else { News::NoMore },
+            changed = self.committed.changed() => {
+                if changed.is_ok() { News::Backlog } else { News::NoMore }
+            }
+            () = self.client.recovered() => News::LinkUp,
             () = timer => News::Timer,
         }
     }
