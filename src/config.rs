@@ -9,6 +9,8 @@ mod problem;
 mod raw;
 mod resolve;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::path::Path;
