@@ -15,7 +15,7 @@ use crate::bus::{Ack, Arrival, Tally};
 use crate::logic::mapping::{Mapped, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::stamp::Stamps;
-use crate::model::{DeviceId, Ledger, Name, Reading, State};
+use crate::model::{DeviceId, Ledger, Name, Reading, Reason, State};
 use crate::outbox::{Commit, Error, Outbox, Pending};
 
 /// A commit is made early when so many states wait for it.
@@ -23,6 +23,9 @@ const GROUP_STATES_MAX: usize = 1_024;
 
 /// Between two tries when the disk does not take a commit. Meanwhile the buses' queue fills and its losses are counted.
 const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// Between two warnings about rejected readings with the same reason from the same bus.
+const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The collector.
 pub struct Collector {
@@ -33,6 +36,7 @@ pub struct Collector {
     committed: watch::Sender<u64>,
     sessions: BTreeMap<Name, Redelivery>,
     stamps: Stamps,
+    told: BTreeMap<(Name, Reason), Instant>,
     group: Group,
 }
 
@@ -56,8 +60,8 @@ impl Collector {
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
-        let (stamps, group) = (Stamps::default(), Group::default());
-        Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, group }
+        let (stamps, told, group) = (Stamps::default(), BTreeMap::new(), Group::default());
+        Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, told, group }
     }
 
     /// Runs until the queue ends.
@@ -107,9 +111,7 @@ impl Collector {
     fn take(&mut self, reading: &Reading) {
         let Some(plan) = self.plans.get(&reading.bus) else { return };
         let Mapped { states, rejected, details } = plan.map(reading);
-        for detail in details {
-            debug!(bus = %reading.bus, topic = reading.topic, detail, "rejected");
-        }
+        self.tell(reading, &rejected, &details);
         let account = self.group.ledger.entry(reading.bus.clone()).or_default();
         for (reason, readings) in rejected {
             account.reject(reason, readings);
@@ -118,6 +120,22 @@ impl Collector {
             self.put(reading, device, state);
         }
         self.group.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Explains rejections: one a minute for each bus and reason to the operator, all of them at debug level.
+    fn tell(&mut self, reading: &Reading, rejected: &BTreeMap<Reason, u64>, details: &[String]) {
+        let (bus, topic, now) = (&reading.bus, reading.topic.as_str(), Instant::now());
+        for detail in details {
+            debug!(%bus, topic, detail, "rejected");
+        }
+        for reason in rejected.keys() {
+            let told = self.told.get(&(bus.clone(), *reason));
+            if told.is_none_or(|told| now.duration_since(*told) >= TELL_INTERVAL) {
+                let detail = details.first().map(String::as_str).unwrap_or_default();
+                warn!(%bus, topic, %reason, detail, "readings are rejected; more like this are only counted");
+                self.told.insert((bus.clone(), *reason), now);
+            }
+        }
     }
 
     fn put(&mut self, reading: &Reading, device: DeviceId, mut state: State) {
