@@ -94,6 +94,7 @@ impl Collector {
                 self.sessions.entry(bus).or_default().connected(resumed);
             }
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
+            Arrival::Counted => self.group.wake(),
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
@@ -119,7 +120,7 @@ impl Collector {
         for (device, state) in states {
             self.put(reading, device, state);
         }
-        self.group.since.get_or_insert_with(Instant::now);
+        self.group.wake();
     }
 
     /// Explains rejections: one a minute for each bus and reason to the operator, all of them at debug level.
@@ -199,6 +200,11 @@ impl Collector {
 impl Group {
     fn acknowledge_later(&mut self, ack: Ack) {
         self.acks.push(ack);
+        self.wake();
+    }
+
+    /// Lets the time to the next commit run.
+    fn wake(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }
 }
