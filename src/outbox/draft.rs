@@ -53,6 +53,8 @@ impl Draft {
             lane.amount.add(record);
         }
         lane.last += records.len() as u64;
+        let latest_ms = states.iter().map(|state| state.time.as_millis()).max();
+        lane.latest_ms = lane.latest_ms.max(latest_ms.unwrap_or_default());
         let group = Group { commit: self.next.commit, device, first, records };
         self.groups.insert(group_key(device, first), group.encode());
     }

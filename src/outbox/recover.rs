@@ -2,7 +2,7 @@
 
 use super::group::Group;
 use super::store::{Store, number};
-use super::{Amount, COMMIT_KEY, DAMAGED_MAX, Error, Inner, LEDGER_KEY, Lane, Outbox};
+use super::{COMMIT_KEY, DAMAGED_MAX, Error, Inner, LEDGER_KEY, Lane, Outbox};
 use crate::model::{Account, DeviceId, Name, Reason};
 
 impl Outbox {
@@ -20,9 +20,7 @@ impl Outbox {
         for item in meta.scan_prefix(b"lane/") {
             let (key, value) = item?;
             let device: Option<&[u8; 12]> = key.last_chunk();
-            let (cursor, last) = (number(&value), value.get(8..).map_or(0, number));
-            if let Some(device) = device {
-                let lane = Lane { cursor, last, amount: Amount::default() };
+            if let (Some(device), Some(lane)) = (device, Lane::decode(&value)) {
                 inner.lanes.insert(DeviceId::from(*device), lane);
             }
         }
