@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Error, OpenError, Options};
 
@@ -13,6 +14,10 @@ use super::{Error, OpenError, Options};
 const FORMAT_VERSION: u64 = 1;
 
 const FORMAT_KEY: &str = "format";
+
+/// How often, and at what distance, a lock is tried before it counts as another daemon's.
+const LOCK_TRIES: u32 = 20;
+const LOCK_WAIT: Duration = Duration::from_millis(50);
 
 /// The trees.
 #[derive(Debug)]
@@ -38,11 +43,7 @@ impl Store {
             .cache_capacity(options.cache_bytes)
             .flush_every_ms(None)
             .mode(sled::Mode::LowSpace);
-        // A damaged file can make sled panic.
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        let db = opened
-            .map_err(|_| OpenError::Damaged("sled cannot read it".to_owned()))?
-            .map_err(refused(path))?;
+        let db = open_unlocked(path, &config)?;
         // The file has just been created or read, so its name must be on the disk, too.
         File::open(path).and_then(|directory| directory.sync_all()).map_err(directory)?;
         let file = File::open(path.join("db")).map_err(directory)?;
@@ -72,6 +73,25 @@ impl Store {
     pub(super) fn sync(&self) -> Result<(), Error> {
         self.db.flush()?;
         Ok(self.file.sync_data()?)
+    }
+}
+
+/// Opens sled, and waits a moment for a lock: sled lets go of it a little after its last handle is gone.
+fn open_unlocked(path: &Path, config: &sled::Config) -> Result<sled::Db, OpenError> {
+    for _ in 1..LOCK_TRIES {
+        match open_once(path, config) {
+            Err(OpenError::Locked) => std::thread::sleep(LOCK_WAIT),
+            opened => return opened,
+        }
+    }
+    open_once(path, config)
+}
+
+fn open_once(path: &Path, config: &sled::Config) -> Result<sled::Db, OpenError> {
+    // A damaged file can make sled panic.
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(opened) => opened.map_err(refused(path)),
+        Err(_) => Err(OpenError::Damaged("sled cannot read it".to_owned())),
     }
 }
 
