@@ -3,12 +3,18 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet, Publish, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS};
 use tempfile::TempDir;
 
 use super::{PATIENCE, wait_until};
+
+/// Between two messages of a [`Publisher`]: slow enough that the cloud takes them all without a wait.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(4);
 
 /// A broker on a port of its own.
 pub(crate) struct Broker {
@@ -83,14 +89,28 @@ impl Broker {
         let (client, mut connection) = AsyncClient::new(self.options("publisher"), 8);
         for (topic, payload) in messages {
             client.try_publish(topic, QoS::AtLeastOnce, retain, payload).unwrap();
-            let acknowledged = async {
-                while !matches!(
-                    connection.poll().await.unwrap(),
-                    Event::Incoming(Packet::PubAck(_))
-                ) {}
-            };
-            tokio::time::timeout(PATIENCE, acknowledged).await.expect("the broker acknowledges");
+            acknowledged(&mut connection).await;
         }
+    }
+
+    /// Publishes the numbers from 0 on with QoS 1, one every few milliseconds, until it is told to finish.
+    pub(crate) fn publish_numbers(&self, topic: &str) -> Publisher {
+        let (client, mut connection) = AsyncClient::new(self.options("steady"), 8);
+        let (finish, topic) = (Arc::new(AtomicBool::new(false)), topic.to_owned());
+        let is_finished = Arc::clone(&finish);
+        let publish = async move {
+            let mut pace = tokio::time::interval(PUBLISH_INTERVAL);
+            let mut count = 0;
+            while !is_finished.load(Ordering::Relaxed) {
+                pace.tick().await;
+                client.try_publish(&topic, QoS::AtLeastOnce, false, count.to_string()).unwrap();
+                acknowledged(&mut connection).await;
+                count += 1;
+            }
+            count
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Publisher { finish, thread: std::thread::spawn(move || runtime.block_on(publish)) }
     }
 
     /// Subscribes, and returns when the broker has confirmed it.
@@ -108,10 +128,32 @@ impl Drop for Broker {
     }
 }
 
+/// Waits until the broker has acknowledged a message.
+async fn acknowledged(connection: &mut EventLoop) {
+    let acknowledged = async {
+        while !matches!(connection.poll().await.unwrap(), Event::Incoming(Packet::PubAck(_))) {}
+    };
+    tokio::time::timeout(PATIENCE, acknowledged).await.expect("the broker acknowledges");
+}
+
+/// A client that publishes on a thread of its own.
+pub(crate) struct Publisher {
+    finish: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Publisher {
+    /// Ends it, and tells how many messages the broker has acknowledged.
+    pub(crate) fn finish(self) -> u64 {
+        self.finish.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
 /// A client that listens.
 pub(crate) struct Subscriber {
     _client: AsyncClient,
-    connection: rumqttc::EventLoop,
+    connection: EventLoop,
 }
 
 impl Subscriber {
