@@ -2,7 +2,7 @@
 
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID};
 
-use crate::support::{Site, Tty, cloud, numbers, values, wait_until};
+use crate::support::{Site, Tty, cloud, numbers, values, wait_until, write_private};
 
 const PROBE: &str = r#"
 [bus.serial.probe]
@@ -71,6 +71,24 @@ async fn a_call_that_hangs_does_not_hold_up_a_stop() {
     wait_until("the call is under way", || cloud.counters().calls.contains_key("sendState"));
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 1);
+}
+
+#[tokio::test]
+async fn a_token_may_come_from_systemd() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    std::fs::remove_file(site.path("credentials.toml")).unwrap();
+    std::fs::create_dir(site.path("credentials")).unwrap();
+    let token = format!("token = \"{}\"\n", cloud.api_token());
+    write_private(&site.path("credentials/losant"), &token);
+    let directory = site.path("credentials").into_os_string().into_string().unwrap();
+    let application = ("TIDEGATE_LOSANT__APPLICATION_ID", cloud.application_id());
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start_with(&[("CREDENTIALS_DIRECTORY", &directory), application]);
+    tty.write("n=0\n");
+    wait_until("it arrives", || values(&cloud, "n") == numbers(1));
+    assert!(!cloud.counters().calls.contains_key("authenticateDevice"), "a token needs no key");
+    assert!(daemon.terminate().success());
 }
 
 #[tokio::test]

@@ -20,18 +20,24 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn start(config: &Path, socket: &Path, log: &Path) -> Self {
-        let daemon = Self::spawn(config, socket, log);
+    pub(crate) fn start(
+        config: &Path,
+        socket: &Path,
+        log: &Path,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let daemon = Self::spawn(config, socket, log, environment);
         wait_until("the daemon answers", || daemon.try_status().is_some());
         daemon
     }
 
-    fn spawn(config: &Path, socket: &Path, log: &Path) -> Self {
+    fn spawn(config: &Path, socket: &Path, log: &Path, environment: &[(&str, &str)]) -> Self {
         let stderr = OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(PROGRAM)
             .args(["run", "--config"])
             .arg(config)
             .env_remove("JOURNAL_STREAM")
+            .envs(environment.iter().copied())
             .stderr(stderr)
             .spawn()
             .unwrap();

@@ -74,7 +74,12 @@ level = "info,tidegate=debug"
 
     /// Starts the daemon and waits until it answers.
     pub(crate) fn start(&self) -> Daemon {
-        Daemon::start(&self.config(), &self.path("s"), &self.path("log"))
+        self.start_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Daemon {
+        Daemon::start(&self.config(), &self.path("s"), &self.path("log"), environment)
     }
 
     /// Runs the program with these words and the configuration.
@@ -92,7 +97,7 @@ level = "info,tidegate=debug"
     }
 }
 
-fn write_private(path: &Path, text: &str) {
+pub(crate) fn write_private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
