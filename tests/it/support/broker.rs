@@ -1,8 +1,9 @@
 //! A real mosquitto, and clients that talk to it.
 
+use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -16,6 +17,9 @@ use super::{PATIENCE, wait_until};
 /// Between two messages of a [`Publisher`]: slow enough that the cloud takes them all without a wait.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(4);
 
+/// How many ports are tried.
+const PORTS_MAX: usize = 5;
+
 /// A broker on a port of its own.
 pub(crate) struct Broker {
     directory: TempDir,
@@ -25,10 +29,16 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut broker = Self { directory: TempDir::new().unwrap(), port, process: None };
-        broker.restart();
-        broker
+        let directory = TempDir::new().unwrap();
+        let mut broker = Self { directory, port: 0, process: None };
+        // Between the choice of a port and its use somebody else may take it.
+        for _ in 0..PORTS_MAX {
+            broker.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            if broker.try_restart() {
+                return broker;
+            }
+        }
+        panic!("mosquitto does not start: {}", broker.log());
     }
 
     /// A broker that is not there yet.
@@ -43,6 +53,11 @@ impl Broker {
     }
 
     pub(crate) fn restart(&mut self) {
+        assert!(self.try_restart(), "mosquitto does not start: {}", self.log());
+    }
+
+    /// Starts mosquitto; `false` if it ends at once.
+    fn try_restart(&mut self) -> bool {
         let file = self.directory.path().join("mosquitto.conf");
         // Without the last line mosquitto throws away what a client has not fetched beyond 1,000 messages.
         let config = format!(
@@ -52,21 +67,26 @@ impl Broker {
         std::fs::write(&file, config).unwrap();
         let program = Path::new("/usr/sbin/mosquitto");
         let program = if program.exists() { program } else { Path::new("mosquitto") };
-        let process = Command::new(program)
-            .arg("-c")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("mosquitto is installed: run tests/prepare.sh");
-        self.process = Some(process);
-        wait_until("mosquitto listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        let log = File::create(self.directory.path().join("log")).unwrap();
+        let process = Command::new(program).arg("-c").arg(&file).stderr(log).spawn();
+        let process =
+            self.process.insert(process.expect("mosquitto is there: run tests/prepare.sh"));
+        let mut has_ended = false;
+        wait_until("mosquitto listens", || {
+            has_ended = process.try_wait().unwrap().is_some();
+            has_ended || TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
+        !has_ended
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
+            process.kill().ok();
+            process.wait().ok();
         }
     }
 
