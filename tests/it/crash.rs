@@ -3,25 +3,27 @@
 use tidegate_sandbox::{Action, Fault};
 
 use crate::delivery::{SERIAL, mqtt, wait_for_numbers};
-use crate::support::{Broker, Site, Tty, assert_content, cloud, numbers, values, wait_until};
+use crate::support::{
+    Broker, Daemon, Site, Tty, assert_content, cloud, numbers, values, wait_until,
+};
 
-/// How often a daemon is killed while messages keep coming.
-const KILLS: u64 = 6;
+/// How often a daemon is ended while messages keep coming.
+const ENDS: u64 = 6;
 
-/// Messages between two kills. It is no multiple of a commit's, so that the kills fall everywhere in a commit.
-const MESSAGES_BETWEEN_KILLS: u64 = 47;
+/// Messages between two ends. It is no multiple of a commit's, so that the ends fall everywhere in a commit.
+const MESSAGES_BETWEEN: u64 = 47;
 
-/// Kills the daemon again and again while a publisher goes on, and ends both in order.
+/// Ends the daemon again and again while a publisher goes on, and finally both.
 ///
 /// Returns how many messages the broker had acknowledged to the publisher.
-fn publish_through_kills(site: &Site, broker: &Broker) -> u64 {
+fn publish_through(end: fn(Daemon), site: &Site, broker: &Broker) -> u64 {
     let mut daemon = site.start();
     daemon.wait_for_log("broker connected");
     let publisher = broker.publish_numbers("n/a");
-    for kill in 1..=KILLS {
-        let enough = kill * MESSAGES_BETWEEN_KILLS;
+    for number in 1..=ENDS {
+        let enough = number * MESSAGES_BETWEEN;
         wait_until("messages come in", || daemon.count("/ledger/house/received") >= enough);
-        daemon.kill();
+        end(daemon);
         daemon = site.start();
     }
     let count = publisher.finish();
@@ -35,7 +37,7 @@ async fn kills_in_the_dark_lose_and_repeat_no_message_of_a_publisher_that_goes_o
     let (cloud, broker) = (cloud().await, Broker::start());
     cloud.set_dark(true);
     let site = Site::new(&cloud, &mqtt(broker.port()));
-    let count = publish_through_kills(&site, &broker);
+    let count = publish_through(Daemon::kill, &site, &broker);
     assert_eq!(site.outbox()["states"], count);
     cloud.set_dark(false);
     let daemon = site.start();
@@ -49,11 +51,25 @@ async fn kills_in_the_dark_lose_and_repeat_no_message_of_a_publisher_that_goes_o
 async fn kills_while_states_are_sent_lose_and_repeat_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
-    let count = publish_through_kills(&site, &broker);
+    let count = publish_through(Daemon::kill, &site, &broker);
     // A new daemon does not know how many calls the old one made, so that it may be told to wait.
     site.start().wait_until_sent();
     wait_for_numbers(&cloud, count);
     assert_eq!(cloud.counters().schema_refusals, 0);
+}
+
+#[tokio::test]
+async fn stops_lose_and_repeat_no_message_of_a_publisher_that_goes_on() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let stop = |daemon: Daemon| assert!(daemon.terminate().success());
+    let count = publish_through(stop, &site, &broker);
+    cloud.set_dark(false);
+    site.start().wait_until_sent();
+    assert_eq!(values(&cloud, "n"), numbers(count));
+    site.outbox();
+    assert_content(&cloud);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ fn a_log_line_is_a_journal_entry_with_fields() {
 
 /// The next entry with this text in its message.
 fn next_entry(socket: &UnixDatagram, text: &str) -> BTreeMap<String, String> {
-    let mut buffer = [0; 65_536];
+    let mut buffer = vec![0; 65_536];
     loop {
         let length = socket.recv(&mut buffer).expect("the journal gets an entry");
         let entry = fields(&buffer[..length]);

@@ -136,3 +136,21 @@ async fn what_came_while_the_daemon_was_stopped_is_kept_by_the_broker() {
     site.outbox();
     assert_content(&cloud);
 }
+
+#[tokio::test]
+async fn equal_messages_after_a_restart_of_the_broker_are_new_ones() {
+    let (cloud, mut broker) = (cloud().await, Broker::persistent());
+    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let daemon = site.start();
+    daemon.wait_for_log("resumed=false");
+    for round in 1..=3 {
+        broker.publish((0..5).map(|_| message("n/a", "7"))).await;
+        wait_until("all arrive", || values(&cloud, "n").len() == round * 5);
+        broker.restart_in_order();
+        let resumptions = || daemon.log().matches("resumed=true").count();
+        wait_until("the session is resumed", || resumptions() == round);
+    }
+    assert!(daemon.terminate().success());
+    assert_eq!(site.outbox()["ledger"]["house"]["stored"], 15);
+    assert_content(&cloud);
+}

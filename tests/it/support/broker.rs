@@ -1,5 +1,6 @@
 //! A real mosquitto, and clients that talk to it.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{PATIENCE, wait_until};
@@ -25,12 +27,23 @@ pub(crate) struct Broker {
     directory: TempDir,
     port: u16,
     process: Option<Child>,
+    /// Whether it keeps its sessions over a restart.
+    is_persistent: bool,
 }
 
 impl Broker {
     pub(crate) fn start() -> Self {
+        Self::start_as(false)
+    }
+
+    /// A broker that keeps its sessions over an orderly restart.
+    pub(crate) fn persistent() -> Self {
+        Self::start_as(true)
+    }
+
+    fn start_as(is_persistent: bool) -> Self {
         let directory = TempDir::new().unwrap();
-        let mut broker = Self { directory, port: 0, process: None };
+        let mut broker = Self { directory, port: 0, process: None, is_persistent };
         // Between the choice of a port and its use somebody else may take it.
         for _ in 0..PORTS_MAX {
             broker.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -60,10 +73,16 @@ impl Broker {
     fn try_restart(&mut self) -> bool {
         let file = self.directory.path().join("mosquitto.conf");
         // Without the last line mosquitto throws away what a client has not fetched beyond 1,000 messages.
-        let config = format!(
+        let mut config = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n",
             self.port
         );
+        if self.is_persistent {
+            let directory = self.directory.path().display();
+            // The user is root's choice only: without it mosquitto could not write where root let it.
+            write!(config, "persistence true\npersistence_location {directory}/\nuser root\n")
+                .unwrap();
+        }
         std::fs::write(&file, config).unwrap();
         let program = Path::new("/usr/sbin/mosquitto");
         let program = if program.exists() { program } else { Path::new("mosquitto") };
@@ -88,6 +107,14 @@ impl Broker {
             process.kill().ok();
             process.wait().ok();
         }
+    }
+
+    /// Ends it with SIGTERM, so that it saves what it is to keep, and starts it again.
+    pub(crate) fn restart_in_order(&mut self) {
+        let mut process = self.process.take().unwrap();
+        kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+        process.wait().unwrap();
+        self.restart();
     }
 
     fn options(&self, client_id: &str) -> MqttOptions {
