@@ -136,6 +136,9 @@ impl<'a> Session<'a> {
     }
 
     /// Sends the last acknowledgements, until nobody can ask for more, and leaves the broker in good order.
+    ///
+    /// The broker ends the connection: were it closed here while messages still come in, TCP would reset it, and a broker
+    /// that cannot write any more does not read the acknowledgements either.
     pub(super) async fn finish(
         mut self,
         mut event_loop: EventLoop,
@@ -160,7 +163,7 @@ impl<'a> Session<'a> {
                         }
                     }
                 };
-                if matches!(event, Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_)) {
+                if event.is_err() {
                     return;
                 }
                 self.retry_delayed();
