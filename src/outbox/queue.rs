@@ -40,9 +40,9 @@ impl Store {
     ) -> Result<impl Iterator<Item = Result<Group, Error>>, Error> {
         let next = group_key(device, cursor.saturating_add(1));
         // The group that holds the next state may begin before it.
-        let start = match self.groups.get_lt(group_key(device, cursor.saturating_add(2)))? {
+        let start = match self.groups.get_lt(&next)? {
             Some((key, _)) if key.starts_with(device.as_bytes()) => key.to_vec(),
-            _ => next,
+            Some(_) | None => next,
         };
         let end = group_key(device, u64::MAX);
         let groups = self.groups.range(start..=end).filter_map(move |item| match item {

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{Error, OpenError, Options};
 
@@ -22,6 +23,13 @@ const FORMAT_KEY: &str = "format";
 /// A file of our own beside sled's, made when the format is on the disk. sled may open a file that was cut off as an empty
 /// store; where this file is and the format is not, something was lost.
 const MARK: &str = "format";
+
+/// How often a locked store is tried, [`LOCK_PAUSE`] apart: a thread of sled's may hold the lock for a moment after its store
+/// was closed.
+const LOCK_TRIES_MAX: u32 = 25;
+
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The trees.
 pub(super) struct Store {
@@ -47,7 +55,7 @@ impl Store {
             .cache_capacity(options.cache_bytes)
             .flush_every_ms(None)
             .mode(sled::Mode::LowSpace);
-        let db = config.open().map_err(refused(path))?;
+        let db = open_unlocked(&config, path)?;
         sync_names(path).map_err(directory)?;
         let file = File::open(path.join("db")).map_err(directory)?;
         let blobs = Blobs { directory: path.join("blobs"), synced: Mutex::default() };
@@ -95,6 +103,18 @@ impl Store {
     pub(super) fn unsynced_blobs(&self) -> usize {
         let synced = self.blobs.synced.lock().unwrap();
         self.blobs.there().unwrap().difference(&synced).count()
+    }
+}
+
+/// Opens sled; waits a little where it is locked.
+fn open_unlocked(config: &sled::Config, path: &Path) -> Result<sled::Db, OpenError> {
+    let mut tries = 1;
+    loop {
+        match config.open().map_err(refused(path)) {
+            Err(OpenError::Locked) if tries < LOCK_TRIES_MAX => std::thread::sleep(LOCK_PAUSE),
+            opened => return opened,
+        }
+        tries += 1;
     }
 }
 
