@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate::model::{Account, DeviceId, Name};
+use tidegate::model::{Account, DeviceId, Name, Timestamp};
 use tidegate::outbox::{Commit, Options, Outbox, Pending};
 
 /// Long enough to level out the disk's moods.
@@ -53,6 +53,7 @@ fn commit(bus: &Name, states: usize) -> Commit {
     let pending = Pending {
         device: DeviceId::from([1; 12]),
         bus: bus.clone(),
+        time: Timestamp::from_millis(1_777_629_600_000),
         readings: 2,
         json: Bytes::from_static(STATE),
     };

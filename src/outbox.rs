@@ -77,13 +77,15 @@ struct Inner {
     commit: u64,
 }
 
-/// The queue of one device.
+/// The queue of one device. Its numbers are stored with the groups, its amount is counted afresh at each start.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lane {
     /// All up to this number is gone.
     cursor: u64,
     /// The last number that was given.
     last: u64,
+    /// The latest time of any state that was put here, in milliseconds since the Unix epoch.
+    latest_ms: i64,
     amount: Amount,
 }
 
@@ -186,6 +188,13 @@ impl Outbox {
         Backlog { total, devices }
     }
 
+    /// The latest time that each device ever had a state of here.
+    pub fn latest(&self) -> BTreeMap<DeviceId, Timestamp> {
+        let inner = self.inner();
+        let latest = |lane: &Lane| Timestamp::from_millis(lane.latest_ms);
+        inner.lanes.iter().map(|(device, lane)| (*device, latest(lane))).collect()
+    }
+
     /// What became of all readings.
     pub fn ledger(&self) -> Ledger {
         self.inner().ledger.clone()
@@ -258,10 +267,7 @@ impl Outbox {
     fn write(&self, draft: Draft) -> Result<Inner, Error> {
         let Draft { next, touched, groups, mut meta, rejects } = draft;
         for (device, lane) in next.lanes.iter().filter(|(device, _)| touched.contains(device)) {
-            meta.insert(
-                lane_key(*device),
-                [lane.cursor.to_be_bytes(), lane.last.to_be_bytes()].concat(),
-            );
+            meta.insert(lane_key(*device), lane.encode());
         }
         meta.insert(COMMIT_KEY, &next.commit.to_be_bytes());
         meta.insert(LEDGER_KEY, serde_json::to_vec(&next.ledger).unwrap_or_default());

@@ -52,6 +52,9 @@ impl Draft {
 
     /// Adds the states of one device, as one group or more.
     pub(super) fn put(&mut self, device: DeviceId, states: &[&Pending]) {
+        let latest_ms = states.iter().map(|state| state.time.as_millis()).max();
+        let lane = self.next.lanes.entry(device).or_default();
+        lane.latest_ms = lane.latest_ms.max(latest_ms.unwrap_or_default());
         let (mut records, mut bytes) = (Vec::new(), 0);
         for state in states {
             if bytes + state.json.len() > GROUP_BYTES_MAX && !records.is_empty() {

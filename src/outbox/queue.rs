@@ -2,7 +2,7 @@
 
 use super::group::Group;
 use super::store::Store;
-use super::{Entry, Error, Inner, Lane};
+use super::{Amount, Entry, Error, Inner, Lane};
 use crate::model::{DeviceId, Name, Origin};
 
 impl Store {
@@ -65,6 +65,24 @@ impl Store {
             }
         }
         Ok(oldest)
+    }
+}
+
+impl Lane {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        [self.cursor.to_be_bytes(), self.last.to_be_bytes(), self.latest_ms.to_be_bytes()].concat()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (cursor, rest) = bytes.split_first_chunk()?;
+        let (last, rest) = rest.split_first_chunk()?;
+        let latest = rest.first_chunk()?;
+        Some(Self {
+            cursor: u64::from_be_bytes(*cursor),
+            last: u64::from_be_bytes(*last),
+            latest_ms: i64::from_be_bytes(*latest),
+            amount: Amount::default(),
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use tracing::warn;
 use super::group::{Damage, Group};
 use super::queue::group_key;
 use super::store::{Store, number};
-use super::{Amount, COMMIT_KEY, DAMAGED_MAX, Error, Inner, LEDGER_KEY, Lane};
+use super::{COMMIT_KEY, DAMAGED_MAX, Error, Inner, LEDGER_KEY, Lane};
 use crate::model::{DeviceId, Name, Reason};
 
 /// Counts what is there, and sets aside what cannot be understood.
@@ -41,10 +41,9 @@ fn stored(store: &Store) -> Result<Inner, Error> {
     let mut lanes = BTreeMap::new();
     for item in store.meta.scan_prefix(b"lane/") {
         let (key, value) = item?;
-        let Some(device) = key.last_chunk::<12>() else { continue };
-        let (cursor, last) = (number(&value), value.get(8..).map_or(0, number));
-        let lane = Lane { cursor, last, amount: Amount::default() };
-        lanes.insert(DeviceId::from(*device), lane);
+        if let (Some(device), Some(lane)) = (key.last_chunk::<12>(), Lane::decode(&value)) {
+            lanes.insert(DeviceId::from(*device), lane);
+        }
     }
     Ok(Inner { lanes, ledger, commit })
 }

@@ -30,6 +30,7 @@ fn commit(number: u8, bus_name: &str, texts: &[&str]) -> Commit {
     let state = |text: &&str| Pending {
         device: device(number),
         bus: bus(bus_name),
+        time: Timestamp::from_millis(1_000),
         readings: 1,
         json: Bytes::copy_from_slice(text.as_bytes()),
     };
@@ -170,6 +171,17 @@ fn origins_stay_with_the_commit_that_brought_them() {
     let outbox = open(directory.path());
     assert_eq!(outbox.origins(&bus("a")), origins);
     assert_eq!(outbox.origins(&bus("b")), []);
+}
+
+#[test]
+fn the_latest_time_of_a_device_is_known_after_all_is_gone() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one"])).unwrap();
+    outbox.ack(device(1), 1).unwrap();
+    outbox.flush().unwrap();
+    drop(outbox);
+    assert_eq!(open(directory.path()).latest()[&device(1)], Timestamp::from_millis(1_000));
 }
 
 #[test]

@@ -21,6 +21,10 @@ use crate::outbox::{Commit, Error, Outbox, Pending};
 /// A commit is made early when so many states wait for it.
 const GROUP_STATES_MAX: usize = 1_024;
 
+/// A commit is made early when so many messages wait for their acknowledgement: mosquitto sends no more than 20 ahead, and
+/// would otherwise stand still until the commit interval is over.
+const GROUP_ACKS_MAX: usize = 16;
+
 /// Between two tries when the disk does not take a commit. Meanwhile the buses' queue fills and its losses are counted.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
@@ -60,7 +64,8 @@ impl Collector {
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
-        let (stamps, told, group) = (Stamps::default(), BTreeMap::new(), Group::default());
+        let (stamps, told) = (Stamps::after(outbox.latest()), BTreeMap::new());
+        let group = Group::default();
         Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, told, group }
     }
 
@@ -77,7 +82,7 @@ impl Collector {
             };
             let Some(arrival) = arrival else { break };
             self.apply(arrival);
-            if self.group.states.len() >= GROUP_STATES_MAX {
+            if self.group.is_full() {
                 self.commit().await;
             }
         }
@@ -150,7 +155,8 @@ impl Collector {
         let account = self.group.ledger.entry(reading.bus.clone()).or_default();
         account.received += u64::from(readings);
         account.outbox_in += u64::from(readings);
-        self.group.states.push(Pending { device, bus: reading.bus.clone(), readings, json });
+        let (bus, time) = (reading.bus.clone(), state.time);
+        self.group.states.push(Pending { device, bus, time, readings, json });
     }
 
     /// Writes the group, for as long as it takes, and then acknowledges.
@@ -201,6 +207,10 @@ impl Group {
     fn acknowledge_later(&mut self, ack: Ack) {
         self.acks.push(ack);
         self.wake();
+    }
+
+    fn is_full(&self) -> bool {
+        self.states.len() >= GROUP_STATES_MAX || self.acks.len() >= GROUP_ACKS_MAX
     }
 
     /// Lets the time to the next commit run.

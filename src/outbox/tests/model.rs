@@ -88,6 +88,7 @@ impl Model {
             let pending = Pending {
                 device: device(*number),
                 bus: bus(bus_name),
+                time: Timestamp::from_millis(1_000),
                 readings: 2,
                 json: Bytes::from(json.clone()),
             };
