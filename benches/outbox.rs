@@ -1,7 +1,7 @@
 //! How fast the outbox takes states, and what the disk pays for it.
 //!
-//! Each line is one run into a new outbox: states a second, bytes handed to the disk for each byte of state, and the
-//! memory of the process afterwards. Run it with `make bench`.
+//! Each line is one run into a new outbox: states a second, processor time for each, bytes handed to the disk for each byte
+//! of state, and the memory of the process afterwards. Run it with `make bench`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,13 +25,14 @@ const STATE: &[u8] =
 )]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bus: Name = "bench".parse()?;
-    println!("commit of    states/s    written/byte    memory");
+    println!("commit of    states/s    CPU us/state    written/byte    memory");
     for states in [1, 16, 256] {
         let directory = tempfile::tempdir()?;
         let options = Options { bytes_max: 1 << 40, cache_bytes: 4 << 20 };
         let outbox = Outbox::open(directory.path(), options)?;
         let commit = commit(&bus, states);
         let (started, written_before, mut appended) = (Instant::now(), written(), 0_u64);
+        let cpu_before = cpu_seconds();
         while started.elapsed() < RUN {
             outbox.append(&commit)?;
             appended += states as u64;
@@ -39,7 +40,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let rate = appended as f64 / started.elapsed().as_secs_f64();
         let amplification =
             (written() - written_before) as f64 / (appended as f64 * STATE.len() as f64);
-        println!("{states:>9}    {rate:>8.0}    {amplification:>12.1}    {}", memory());
+        let cpu = (cpu_seconds() - cpu_before) * 1e6 / appended as f64;
+        println!(
+            "{states:>9}    {rate:>8.0}    {cpu:>12.1}    {amplification:>12.1}    {}",
+            memory()
+        );
     }
     Ok(())
 }
@@ -59,6 +64,13 @@ fn commit(bus: &Name, states: usize) -> Commit {
         ledger: BTreeMap::from([(bus.clone(), account)]),
         origins: BTreeMap::new(),
     }
+}
+
+/// Processor time of this process in user and kernel mode; the kernel counts it in 1/100 s.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// Bytes that this process has handed to the disk, as the kernel counts them.

@@ -34,6 +34,8 @@ pub enum Arrival {
     Reading(Reading, Option<Ack>),
     /// A message with nothing to keep that must be acknowledged in its turn.
     Empty(Ack),
+    /// The broker session of this bus was lost.
+    Disconnected(Name),
     /// Something was counted in the [`Tally`].
     Counted,
     /// A broker session was opened; `resumed` says whether it may deliver again what was not acknowledged.

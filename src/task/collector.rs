@@ -69,28 +69,36 @@ impl Collector {
         Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, told, group }
     }
 
-    /// Runs until the queue ends.
-    pub async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
+    /// Runs until the queue ends, or the outbox is broken: then it returns early, which ends the daemon, and the next start
+    /// opens the outbox afresh.
+    pub async fn run(mut self, arrivals: mpsc::Receiver<Arrival>) {
+        if let Err(error) = self.collect(arrivals).await {
+            error!(%error, "the outbox is broken; ending, to open it again");
+        }
+    }
+
+    async fn collect(&mut self, mut arrivals: mpsc::Receiver<Arrival>) -> Result<(), Error> {
         loop {
             let due = self.group.since.map(|since| since + self.commit_interval);
             let arrival = tokio::select! {
                 arrival = arrivals.recv() => arrival,
                 () = sleep_until(due) => {
-                    self.commit().await;
+                    self.commit().await?;
                     continue;
                 }
             };
             let Some(arrival) = arrival else { break };
             self.apply(arrival);
             if self.group.is_full() {
-                self.commit().await;
+                self.commit().await?;
             }
         }
-        self.commit().await;
-        // All that the brokers sent is stored and acknowledged, so nothing needs to be known again.
-        self.sessions.values_mut().for_each(Redelivery::clear);
-        self.commit().await;
+        self.commit().await?;
+        // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
+        self.sessions.values_mut().for_each(Redelivery::settle);
+        self.commit().await?;
         info!("collector done");
+        Ok(())
     }
 
     fn apply(&mut self, arrival: Arrival) {
@@ -98,6 +106,7 @@ impl Collector {
             Arrival::Session { bus, resumed } => {
                 self.sessions.entry(bus).or_default().connected(resumed);
             }
+            Arrival::Disconnected(bus) => self.sessions.entry(bus).or_default().disconnected(),
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Counted => self.group.wake(),
             Arrival::Reading(reading, ack) => {
@@ -160,7 +169,10 @@ impl Collector {
     }
 
     /// Writes the group, for as long as it takes, and then acknowledges.
-    async fn commit(&mut self) {
+    ///
+    /// # Errors
+    /// When trying again is of no use.
+    async fn commit(&mut self) -> Result<(), Error> {
         let mut ledger = std::mem::take(&mut self.group.ledger);
         for (bus, account) in self.tally.take() {
             ledger.entry(bus).or_default().add(&account);
@@ -171,6 +183,9 @@ impl Collector {
         let commit = Arc::new(Commit { states, ledger, origins });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {
+            if matches!(error, Error::Broken) {
+                return Err(error);
+            }
             if !std::mem::replace(&mut is_told, true) {
                 error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
             }
@@ -182,6 +197,7 @@ impl Collector {
         self.group.since = None;
         self.group.acks.drain(..).for_each(Ack::send);
         self.committed.send_modify(|commits| *commits += 1);
+        Ok(())
     }
 
     async fn append(&self, commit: Arc<Commit>) -> Result<(), Error> {
