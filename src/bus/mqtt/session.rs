@@ -259,7 +259,8 @@ impl<'a> Session<'a> {
         }
         let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
         publish.pkid = due.packet_id;
-        if self.client.try_ack(&publish).is_err() {
+        // Acknowledgements are in the order of the messages (MQTT 3.1.1, 4.6), so one that is delayed delays the others.
+        if !self.delayed.is_empty() || self.client.try_ack(&publish).is_err() {
             self.delayed.push_back(due);
         }
     }
