@@ -17,9 +17,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::actions::{self, Action};
-use crate::clock;
 use crate::cloud::Cloud;
 use crate::connection::Caller;
+use crate::event::Event;
 use crate::faults::Fault;
 use crate::reply::{Refusal, json_response};
 use crate::store::StoredCommand;
@@ -62,7 +62,7 @@ fn act(cloud: &Cloud, name: &str, body: &[u8]) -> Result<(), Refusal> {
         "light" => cloud.faults.set_dark(false),
         "cut-streams" => cloud.faults.cut_streams(),
         "end-streams" => cloud.faults.end_streams(),
-        "expire-tokens" => cloud.store().tokens.expire_devices(),
+        "expire-tokens" => cloud.store().commit(Event::DeviceTokensExpired),
         "fail" => plan(cloud, parse(body)?)?,
         "command" => send_command(cloud, parse(body)?)?,
         _ => return Err(Refusal::not_found("control call")),
@@ -129,8 +129,9 @@ fn send_command(cloud: &Cloud, command: Command) -> Result<(), Refusal> {
     if store.device(&command.device_id).is_none() {
         return Err(Refusal::not_found("device"));
     }
-    let time_ms = clock::now_ms();
+    let time_ms = cloud.now_ms();
     let sent = StoredCommand { time_ms, name: command.name, payload: command.payload };
-    store.send_command(&command.device_id, sent);
+    let (device_id, at_ms) = (command.device_id, Some(time_ms));
+    store.commit(Event::Command { device_id, at_ms, command: sent });
     Ok(())
 }

@@ -7,9 +7,15 @@ mod command_line;
 mod commands;
 #[cfg(test)]
 mod control;
+#[cfg(test)]
+mod exports;
 mod faults;
 mod histories;
 #[cfg(test)]
 mod losant;
+#[cfg(test)]
+mod management;
+#[cfg(test)]
+mod payloads;
 mod states;
 mod status;
