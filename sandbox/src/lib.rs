@@ -14,7 +14,7 @@
 //!
 //! | Module | Owns |
 //! | --- | --- |
-//! | [`sandbox`](Sandbox), `builder`, `world` | the handle, its settings, the devices that exist |
+//! | [`sandbox`](Sandbox), `builder`, `world`, `world_file` | the handle, its settings, the devices that exist |
 //! | `server`, `connection` | the thread, the listener, hanging up on a client |
 //! | `route`, `call`, `reply` | path to action; the checks before an action; what is answered |
 //! | `actions` | the table of Losant's actions, and one file for each |
@@ -53,6 +53,7 @@ mod timeline;
 mod tokens;
 mod value;
 mod world;
+mod world_file;
 
 pub use actions::{Action, UnknownAction};
 pub use builder::{Builder, Error, JobAnswer, TimeForm, Undeclared};
@@ -64,3 +65,4 @@ pub use world::{
     API_TOKEN, APPLICATION_ID, ApplicationSpec, Attribute, DataType, Device, DeviceClass,
     DeviceSpec, GATEWAY_ID, GREENHOUSE_ID, Tag, WORKSHOP_ID, default_devices,
 };
+pub use world_file::{WorldError, parse_world};

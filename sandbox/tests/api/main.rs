@@ -3,6 +3,7 @@
 mod access;
 #[cfg(test)]
 mod client;
+#[cfg(test)]
 mod command_line;
 mod commands;
 #[cfg(test)]
@@ -15,6 +16,8 @@ mod histories;
 mod losant;
 #[cfg(test)]
 mod management;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod payloads;
 mod states;
