@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -21,7 +21,7 @@ use crate::query::Query;
 use crate::reply::{Refusal, events_response};
 use crate::schema::Schema;
 use crate::time::to_http_date;
-use crate::{control, exports, route, stream};
+use crate::{control, exports, route, stream, trouble};
 
 /// What an action is given: the device exists, and the token may do this to it.
 #[derive(Debug)]
@@ -123,27 +123,33 @@ async fn answer_api(cloud: &Arc<Cloud>, parts: &Parts, body: Body) -> Option<Res
     };
     let row = route.row();
     *cloud.store().counters.calls.entry(row.name).or_default() += 1;
-    match cloud.faults.take(row.action) {
-        None => {}
-        Some(Fault::Status(status, text)) => return Some(fault_response(status, &[], text)),
-        Some(Fault::Answer { status, headers, body }) => {
-            return Some(fault_response(status, &headers, body));
-        }
+    let fault = cloud.faults.take(row.action);
+    let done = || perform(cloud, parts, &route, body).unwrap_or_else(IntoResponse::into_response);
+    let response = match fault {
+        None => done(),
+        Some(Fault::Status(status, text)) => trouble::answer(status, &[], text),
+        Some(Fault::Answer { status, headers, body }) => trouble::answer(status, &headers, body),
+        Some(Fault::CaptivePortal) => trouble::captive_portal(),
         Some(Fault::Script(steps)) => {
-            return Some(events_response(stream::script(steps, cloud.faults.streams().cut)));
+            events_response(stream::script(steps, cloud.faults.streams().cut))
         }
-        Some(Fault::Delay(delay)) => sleep(delay).await,
+        Some(Fault::Split { seed }) => trouble::split(done(), seed),
+        Some(Fault::Slow { bytes, pause }) => trouble::slow(done(), bytes, pause),
+        Some(Fault::ContentType(media_type)) => trouble::retyped(done(), &media_type),
+        Some(Fault::Delay(delay)) => {
+            sleep(delay).await;
+            done()
+        }
         Some(Fault::Hang) => future::pending().await,
         Some(Fault::Drop) => return None,
         Some(Fault::LoseResponse) => {
             // Whatever it is, nobody is to see it.
-            drop(perform(cloud, parts, &route, body));
+            drop(done());
             cloud.store().counters.lost_answers += 1;
             return None;
         }
-    }
-    let performed = perform(cloud, parts, &route, body);
-    Some(performed.unwrap_or_else(IntoResponse::into_response))
+    };
+    Some(response)
 }
 
 fn perform(
@@ -227,19 +233,6 @@ async fn read(body: Body, bytes_max: usize) -> Option<Bytes> {
         }
     }
     (length <= bytes_max).then(|| bytes.into())
-}
-
-fn fault_response(status: u16, headers: &[(String, String)], body: String) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let is_json = serde_json::from_str::<Value>(&body).is_ok();
-    let content_type = if is_json { "application/json" } else { "text/html" };
-    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
-    for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
 }
 
 const JSON: &[u8] = b"application/json";

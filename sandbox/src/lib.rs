@@ -21,7 +21,7 @@
 //! | `store`, `event`, `journal` | states, commands, connection log, tokens: all behind one mutex; on disk if asked |
 //! | `time`, `throttle`, `scopes`, `schema`, `value`, `gps`, `payloads` | the rules, pure |
 //! | `exports` | the CSV files of export, and the calls that announce them |
-//! | `stream`, `faults`, `control` | server-sent events; trouble on demand; `/sandbox/…` |
+//! | `stream`, `faults`, `trouble`, `control` | server-sent events; trouble on demand; `/sandbox/…` |
 
 mod access;
 mod actions;
@@ -51,6 +51,7 @@ mod throttle;
 mod time;
 mod timeline;
 mod tokens;
+mod trouble;
 mod value;
 mod world;
 mod world_file;

@@ -115,6 +115,19 @@ impl Sandbox {
         self.cloud.faults.cut_streams();
     }
 
+    /// Lets all open streams stay open and say nothing any more, not even keepalives, until they are
+    /// ended or cut.
+    pub fn silence_streams(&self) {
+        self.cloud.faults.silence_streams();
+    }
+
+    /// Lets one call in `one_in` on average, of any action, meet one of `faults`, for as long as
+    /// [`Sandbox::clear_faults`] does not end it. The same calls in the same order fail in the same
+    /// way for the same `seed`.
+    pub fn fail_by_chance(&self, seed: u64, one_in: u32, faults: Vec<Fault>) {
+        self.cloud.faults.set_chance(seed, one_in, faults);
+    }
+
     /// Lets the next `calls` calls of `action` meet `fault`, after those planned before.
     pub fn fail_next(&self, action: Action, calls: usize, fault: Fault) {
         self.cloud.faults.plan(action, calls, fault);
@@ -125,7 +138,7 @@ impl Sandbox {
         self.cloud.set_clock_offset(offset_ms);
     }
 
-    /// Forgets all faults that were planned and have not happened.
+    /// Forgets all faults that were planned and have not happened, and those by chance.
     pub fn clear_faults(&self) {
         self.cloud.faults.clear();
     }

@@ -22,3 +22,5 @@ mod memory;
 mod payloads;
 mod states;
 mod status;
+#[cfg(test)]
+mod trouble;
