@@ -29,6 +29,14 @@ pub(crate) fn fit(value: &Value, data_type: DataType) -> Fit {
     }
 }
 
+/// The number of what a schema calls an integer: to it, 5.0 is one as well.
+pub(crate) fn whole(value: &Value) -> Option<i64> {
+    let written = value.as_f64().filter(|number| number.fract() == 0.0);
+    #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+    let written = written.map(|number| number as i64);
+    value.as_i64().or(written)
+}
+
 fn number(value: &Value) -> Fit {
     if value.is_number() {
         return Fit::Exact(value.clone());
@@ -91,6 +99,14 @@ const STRING_BYTES_MAX: usize = 65_536;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_whole_however_it_is_written() {
+        assert_eq!(whole(&json!(5)), Some(5));
+        assert_eq!(whole(&json!(5.0)), Some(5));
+        assert_eq!(whole(&json!(5.5)), None);
+        assert_eq!(whole(&json!("5")), None);
+    }
 
     #[test]
     fn a_value_of_its_type_is_stored_as_it_is() {

@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::reply::{Refusal, Reply};
 use crate::store::DeviceRecord;
 use crate::tokens::Grant;
+use crate::value::whole;
 
 /// 400 for credentials that are not well-formed, 401 for those that are wrong.
 pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
@@ -18,7 +19,7 @@ pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
         body.get(name).and_then(Value::as_str).ok_or_else(missing)
     };
     let (device_id, key, secret) = (text("deviceId")?, text("key")?, text("secret")?);
-    let ttl_s = body.get("tokenTTL").and_then(Value::as_i64);
+    let ttl_s = body.get("tokenTTL").and_then(whole);
     let scopes = requested_scopes(&body);
 
     let mut store = call.cloud.store();

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::get;
 use crate::call::Call;
 use crate::event::Event;
 use crate::reply::{Refusal, Reply};
+use crate::value::whole;
 use crate::world::{Attribute, DeviceClass, DeviceSpec, Tag};
 
 /// A body that has passed the schema `devicePatch`.
@@ -22,6 +24,7 @@ struct Patch {
     gateway_id: Option<String>,
     #[serde(default)]
     parent_id: Parent,
+    #[serde(default, deserialize_with = "seconds")]
     system_interval: Option<u16>,
     keep_duplicates: Option<bool>,
 }
@@ -58,6 +61,11 @@ pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
     store.commit(changed);
     let device = store.device(call.device_id).ok_or_else(|| Refusal::not_found("device"))?;
     Ok(Reply::Json("device", get::show(device, &call.query, true)))
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let number = Value::deserialize(deserializer)?;
+    Ok(whole(&number).and_then(|seconds| u16::try_from(seconds).ok()))
 }
 
 impl Patch {

@@ -10,11 +10,12 @@ use crate::event::Event;
 use crate::reply::{Refusal, Reply};
 use crate::store::LogEntry;
 use crate::time;
+use crate::value::whole;
 
 pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
     let body = call.json(&call.cloud.schemas.connection_status)?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-    let count = |name: &str| body.get(name).and_then(Value::as_u64);
+    let count = |name: &str| u64::try_from(body.get(name).and_then(whole)?).ok();
     let connected = text("status").as_deref() == Some("connected");
     let time = body.get(if connected { "connectedAt" } else { "disconnectedAt" });
     let entry = LogEntry {
