@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `GET counters` | answers the counters |
 //! | `GET states/{device}`, `commands/{device}` | answers what is stored, oldest first |
+//! | `GET exports` | answers the paths of the files that exports made, oldest first |
 //! | `POST dark`, `POST light` | makes the cloud unreachable, or reachable again |
 //! | `POST cut-streams`, `end-streams`, `silence-streams` | breaks all open streams off, ends them properly, or lets them say nothing more |
 //! | `POST expire-tokens` | lets all device tokens expire |
@@ -54,6 +55,7 @@ fn perform(cloud: &Cloud, method: &Method, path: &str, body: &[u8]) -> Result<Va
         ("GET", "counters") => Ok(json!(cloud.store().counters)),
         ("GET", "states") => Ok(actions::all_states(cloud, device_id)),
         ("GET", "commands") => Ok(actions::all_commands(cloud, device_id)),
+        ("GET", "exports") => Ok(json!(cloud.exports.paths())),
         ("POST", "chance") => fault::chance(cloud, parse(body)?),
         ("POST", _) => {
             act(cloud, name, body)?;

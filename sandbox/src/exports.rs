@@ -99,6 +99,13 @@ impl Exports {
         Ok(())
     }
 
+    /// The finished ones, oldest first, as paths of this server.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let shelf = self.shelf();
+        let finished = shelf.finished.iter();
+        finished.map(|export| format!("{PATH}{}/{}", export.id, csv::FILE)).collect()
+    }
+
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -137,3 +137,43 @@ fn events(path: PathBuf, file: File) -> impl Iterator<Item = Result<Event, Error
 
 /// A shorter journal is left as it is.
 const LONG_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deleted(device_id: &str) -> Event {
+        Event::Deleted { device_id: device_id.to_owned() }
+    }
+
+    fn read(directory: &Path) -> (Journal, Vec<Event>) {
+        let (journal, events) = Journal::open(directory).unwrap();
+        (journal, events.collect::<Result<_, _>>().unwrap())
+    }
+
+    #[test]
+    fn what_was_appended_is_read_again_in_its_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = read(directory.path());
+        journal.append(&deleted("b"));
+        journal.append(&deleted("a"));
+        drop(journal);
+        assert_eq!(read(directory.path()).1, [deleted("b"), deleted("a")]);
+    }
+
+    #[test]
+    fn a_journal_that_has_grown_is_replaced_by_what_still_matters() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = read(directory.path());
+        journal.rewrite([].into_iter());
+        assert!(!journal.is_long());
+        journal.append(&deleted(&"x".repeat(usize::try_from(LONG_BYTES_MIN).unwrap())));
+        assert!(journal.is_long());
+        journal.rewrite([deleted("a")].into_iter());
+        assert!(!journal.is_long());
+        journal.append(&deleted("b"));
+        assert_eq!(journal.trouble(), None);
+        drop(journal);
+        assert_eq!(read(directory.path()).1, [deleted("a"), deleted("b")]);
+    }
+}

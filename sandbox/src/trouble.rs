@@ -17,7 +17,11 @@ pub(crate) fn answer(status: u16, headers: &[(String, String)], body: String) ->
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let is_json = serde_json::from_str::<Value>(&body).is_ok();
     let content_type = if is_json { "application/json" } else { "text/html" };
-    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
+    let mut response = if body.is_empty() {
+        status.into_response()
+    } else {
+        (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
+    };
     for (name, value) in headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tidegate_sandbox::{Attribute, DataType, DeviceClass, DeviceSpec, Sandbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{Api, PATIENCE, gateway, http, until};
 
@@ -164,6 +164,29 @@ async fn an_order_that_the_schema_refuses_starts_nothing() {
     }
     let answer = api.call(Method::POST, gateway(&sandbox), "/export?start=x").send().await;
     assert_eq!(answer.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn an_export_that_nobody_is_told_of_can_be_found() {
+    let sandbox = sandbox().await;
+    let api = Api::application(&sandbox);
+    report(&api).await;
+    let order = json!({"email": "someone@example.com"});
+    assert_eq!(api.post(gateway(&sandbox), "/export", &order).await.0, StatusCode::OK);
+    let url = format!("{}/sandbox/exports", sandbox.url());
+    let found = async || {
+        let answer = http().get(&url).send().await.unwrap();
+        answer.json::<Vec<String>>().await.unwrap().pop()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let path = loop {
+        if let Some(path) = found().await {
+            break path;
+        }
+        assert!(Instant::now() < deadline, "the export did not come to pass");
+    };
+    let announcement = json!({"url": format!("{}{path}", sandbox.url())});
+    assert_eq!(fetch(&announcement).await.len(), 4);
 }
 
 #[tokio::test]
