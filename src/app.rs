@@ -72,6 +72,8 @@ impl App {
         let mut supervisor = Supervisor::default();
         self.start(&mut supervisor, &stop, &hurry);
         let fault = tokio::select! {
+            // At a stop tasks end, too, and that is no fault: look at the stop first.
+            biased;
             () = stop.cancelled() => None,
             end = supervisor.watch() => Some(end),
         };

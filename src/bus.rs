@@ -34,6 +34,10 @@ pub enum Arrival {
     Reading(Reading, Option<Ack>),
     /// A message with nothing to keep that must be acknowledged in its turn.
     Empty(Ack),
+    /// The broker session of this bus was lost.
+    Disconnected(Name),
+    /// Something was counted in the [`Tally`].
+    Counted,
     /// A broker session was opened; `resumed` says whether it may deliver again what was not acknowledged.
     Session {
         /// The bus.
@@ -104,6 +108,8 @@ impl Outlet {
 
     fn reject(&self, reason: Reason) {
         self.tally.reject(&self.bus, reason);
+        // A full queue brings the collector to its next commit anyway.
+        self.arrivals.try_send(Arrival::Counted).unwrap_or_default();
     }
 }
 

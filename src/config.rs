@@ -1,6 +1,6 @@
 //! The configuration: from files and environment to a [`Config`] that holds only valid things.
 //!
-//! `load` merges the layers into a [`raw::Raw`], `resolve` turns that into a [`Config`]. Both collect every problem before
+//! `load` merges the layers into a `Raw`, `resolve` turns that into a [`Config`]. Both collect every problem before
 //! they give up, so that an operator sees all mistakes at once.
 
 mod field;
@@ -9,6 +9,8 @@ mod problem;
 mod raw;
 mod resolve;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The outbox: where every state waits until the cloud has it.
 //!
-//! It is a blocking module over sled. What one commit brings for one device is stored as one *group*, a self-describing value
+//! It is a blocking module over sled. What one commit brings for one device is stored in *groups*, self-describing values
 //! with a checksum, under the device and the first sequence number. Sequence numbers of a device start at 1 and never
 //! repeat. What is acknowledged is a cursor; a group goes when all of it is.
 //!
@@ -8,13 +8,15 @@
 //! - when [`Outbox::append`] returns, the commit is on the disk: sled is flushed and its file is synced;
 //! - a commit is there wholly or not at all, with its part of the ledger and its origins;
 //! - the ledger and what waits agree: for each bus `received = waiting + stored + rejected + dropped`;
-//! - memory does not grow with what waits: only counts are kept.
+//! - memory does not grow with what waits: only counts are kept;
+//! - one change at a time, and none after one that failed half-way; the counts are read without waiting for the disk.
 //!
 //! An acknowledgement is not synced by itself. If a power cut takes it, states are sent again, with the same bytes.
 
 mod draft;
 mod error;
 mod group;
+mod queue;
 mod recover;
 mod store;
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod tests;
 mod types;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,7 +35,8 @@ pub use types::{Amount, Backlog, Commit, Entry, Options, Pending, Reject, Remove
 
 use crate::model::{DeviceId, Ledger, Name, Origin, Timestamp};
 use draft::{Draft, Fate};
-use group::Group;
+use queue::{lane_key, origins_key, pack, unpack};
+use recover::recover;
 use store::{Store, number};
 
 /// How many states that the cloud refused are kept; the oldest go first.
@@ -40,6 +44,9 @@ pub const REJECTS_MAX: usize = 1_000;
 
 /// How many damaged groups are set aside; more are only counted.
 const DAMAGED_MAX: usize = 100;
+
+/// How much of the cloud's words about a refused state is kept, in characters.
+const WHY_CHARS_MAX: usize = 1_000;
 
 const LEDGER_KEY: &str = "ledger";
 const COMMIT_KEY: &str = "commit";
@@ -49,7 +56,17 @@ const COMMIT_KEY: &str = "commit";
 pub struct Outbox {
     store: Store,
     options: Options,
+    /// Held by whoever changes the store, while it waits for the disk.
+    turn: Mutex<Turn>,
+    /// Held for moments only.
     inner: Mutex<Inner>,
+}
+
+/// The right to change the store.
+#[derive(Debug, Default)]
+struct Turn {
+    /// A change failed half-way.
+    is_broken: bool,
 }
 
 /// What is kept in memory.
@@ -60,13 +77,15 @@ struct Inner {
     commit: u64,
 }
 
-/// The queue of one device.
+/// The queue of one device. Its numbers are stored with the groups, its amount is counted afresh at each start.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lane {
     /// All up to this number is gone.
     cursor: u64,
     /// The last number that was given.
     last: u64,
+    /// The latest time of any state that was put here, in milliseconds since the Unix epoch.
+    latest_ms: i64,
     amount: Amount,
 }
 
@@ -78,38 +97,39 @@ impl Outbox {
     /// # Errors
     /// When another process has it open, the directory cannot be used, or the store is damaged or newer than we are.
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
-        let store = Store::open(path, &options)?;
-        let inner = Mutex::default();
-        let outbox = Self { store, options, inner };
-        outbox.recover().map_err(|error| OpenError::Damaged(error.to_string()))?;
-        Ok(outbox)
+        // A damaged file can make sled panic, when it is opened and when it is read.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let store = Store::open(path, &options)?;
+            let inner = recover(&store).map_err(|error| OpenError::Damaged(error.to_string()))?;
+            Ok((store, Mutex::new(inner)))
+        }));
+        let damaged = |_| OpenError::Damaged("sled cannot read it".to_owned());
+        let (store, inner) = opened.map_err(damaged)??;
+        Ok(Self { store, options, turn: Mutex::default(), inner })
     }
 
     /// Brings a commit to the disk; it is there for good when this returns. Tells what had to go for it.
     ///
+    /// A commit without states is not synced by itself: it only counts.
+    ///
     /// # Errors
-    /// When the disk is full or broken. Nothing is counted then, and the same commit can be tried again.
+    /// When the disk is full or broken. What was to be stored must be tried again, after the outbox was opened again.
     pub fn append(&self, commit: &Commit) -> Result<Removed, Error> {
-        let mut inner = self.inner();
-        let mut draft = Draft::of(&inner);
-        for (bus, account) in &commit.ledger {
-            draft.next.ledger.entry(bus.clone()).or_default().add(account);
-        }
-        let incoming: u64 = commit.states.iter().map(|state| state.json.len() as u64).sum();
-        let evicted = self.make_room(incoming, &mut draft)?;
-        draft.next.commit += 1;
-        for (device, states) in by_device(&commit.states) {
-            draft.put(device, &states);
-        }
-        for (bus, origins) in &commit.origins {
-            draft.meta.insert(origins_key(bus).as_bytes(), pack(origins));
-        }
-        let next = self.write(draft)?;
-        if !commit.states.is_empty() {
-            self.store.sync()?;
-        }
-        *inner = next;
-        Ok(evicted)
+        self.change(!commit.states.is_empty(), |draft| {
+            for (bus, account) in &commit.ledger {
+                draft.next.ledger.entry(bus.clone()).or_default().add(account);
+            }
+            let incoming = commit.states.iter().map(|state| state.json.len() as u64).sum();
+            let evicted = draft.make_room(&self.store, incoming, self.options.bytes_max)?;
+            draft.next.commit += 1;
+            for (device, states) in by_device(&commit.states) {
+                draft.put(device, &states);
+            }
+            for (bus, origins) in &commit.origins {
+                draft.meta.insert(origins_key(bus).as_bytes(), pack(origins));
+            }
+            Ok(evicted)
+        })
     }
 
     /// The oldest states of a device: at most `states_max`, and at most `bytes_max` bytes counting one more for each; but at
@@ -120,37 +140,22 @@ impl Outbox {
         states_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, Error> {
-        let cursor = self.inner().lanes.get(&device).map_or(0, |lane| lane.cursor);
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        for group in self.groups_of(device) {
-            let group = group?;
-            for (sequence, record) in
-                (group.first..).zip(group.records).filter(|(sequence, _)| *sequence > cursor)
-            {
-                bytes += record.json.len() + 1;
-                let is_full = entries.len() >= states_max || bytes > bytes_max;
-                if is_full && !entries.is_empty() {
-                    return Ok(entries);
-                }
-                entries.push(Entry { sequence, readings: record.readings, json: record.json });
-            }
-        }
-        Ok(entries)
+        let lane = self.inner().lanes.get(&device).copied().unwrap_or_default();
+        self.store.read(device, lane, states_max, bytes_max)
     }
 
     /// Removes the states of a device up to and including `through`: the cloud has them.
+    ///
+    /// # Errors
+    /// When the store fails; the states must then be expected to be sent again.
     pub fn ack(&self, device: DeviceId, through: u64) -> Result<Removed, Error> {
-        let mut inner = self.inner();
-        let mut draft = Draft::of(&inner);
-        let removed = self.remove(device, through, &mut draft, Fate::Stored)?;
-        *inner = self.write(draft)?;
-        Ok(removed)
+        self.change(false, |draft| draft.remove(&self.store, device, through, Fate::Stored))
     }
 
     /// Moves the oldest state of a device to the rejects, with the server's words.
     ///
     /// # Errors
-    /// [`Error::NotOldest`] if `sequence` is not the oldest.
+    /// [`Error::NotOldest`] if `sequence` is not the oldest; nothing is changed then.
     pub fn reject(
         &self,
         device: DeviceId,
@@ -158,27 +163,20 @@ impl Outbox {
         why: &str,
         time: Timestamp,
     ) -> Result<(), Error> {
-        let oldest = self.peek(device, 1, usize::MAX)?.into_iter().next();
-        let entry =
-            oldest.filter(|entry| entry.sequence == sequence).ok_or(Error::NotOldest(sequence))?;
-        let mut inner = self.inner();
-        let mut draft = Draft::of(&inner);
-        self.remove(device, sequence, &mut draft, Fate::Rejected)?;
-        let reject = Reject {
-            device: device.to_string(),
-            why: why.to_owned(),
-            time: time.to_string(),
-            state: String::from_utf8_lossy(&entry.json).into_owned(),
-        };
-        let key = self.store.rejects.last()?.map_or(1, |(key, _)| number(&key) + 1);
-        draft.rejects.insert(&key.to_be_bytes(), serde_json::to_vec(&reject).unwrap_or_default());
-        if let (true, Some((first, _))) =
-            (self.store.rejects.len() >= REJECTS_MAX, self.store.rejects.first()?)
-        {
-            draft.rejects.remove(first);
-        }
-        *inner = self.write(draft)?;
-        self.store.sync()
+        self.change(true, |draft| {
+            let lane = draft.next.lanes.get(&device).copied().unwrap_or_default();
+            let oldest = self.store.read(device, lane, 1, 0)?.into_iter().next();
+            let is_meant = |entry: &Entry| entry.sequence == sequence;
+            let entry = oldest.filter(is_meant).ok_or(Error::NotOldest(sequence))?;
+            draft.remove(&self.store, device, sequence, Fate::Rejected)?;
+            let reject = Reject {
+                device: device.to_string(),
+                why: why.chars().take(WHY_CHARS_MAX).collect(),
+                time: time.to_string(),
+                state: String::from_utf8_lossy(&entry.json).into_owned(),
+            };
+            self.keep(&reject, draft)
+        })
     }
 
     /// How much waits.
@@ -188,6 +186,13 @@ impl Outbox {
             inner.lanes.iter().map(|(device, lane)| (*device, lane.amount)).collect();
         let total = devices.values().fold(Amount::default(), |total, amount| total.plus(*amount));
         Backlog { total, devices }
+    }
+
+    /// The latest time that each device ever had a state of here.
+    pub fn latest(&self) -> BTreeMap<DeviceId, Timestamp> {
+        let inner = self.inner();
+        let latest = |lane: &Lane| Timestamp::from_millis(lane.latest_ms);
+        inner.lanes.iter().map(|(device, lane)| (*device, latest(lane))).collect()
     }
 
     /// What became of all readings.
@@ -212,31 +217,57 @@ impl Outbox {
 
     /// Brings everything to the disk, acknowledgements too.
     pub fn flush(&self) -> Result<(), Error> {
-        self.store.sync()
+        let mut turn = self.turn()?;
+        self.store.sync().inspect_err(|_| turn.is_broken = true)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The groups of a device, oldest first.
-    fn groups_of(&self, device: DeviceId) -> impl Iterator<Item = Result<Group, Error>> {
-        let groups = self.store.groups.scan_prefix(device.as_bytes());
-        groups.filter_map(|item| match item {
-            // What cannot be decoded was set aside when the outbox was opened.
-            Ok((_, value)) => Group::decode(&value).ok().map(Ok),
-            Err(error) => Some(Err(error.into())),
-        })
+    /// Waits for the turn. Whoever panicked in it left a change half-way.
+    fn turn(&self) -> Result<MutexGuard<'_, Turn>, Error> {
+        self.turn.lock().ok().filter(|turn| !turn.is_broken).ok_or(Error::Broken)
+    }
+
+    /// Lets `make` draft a change, writes it, all of it or nothing, and syncs it if it `is_durable`.
+    ///
+    /// After a failed write or sync the store and the memory need not agree any more, and a second fdatasync would succeed
+    /// though the first lost pages; so there is no further change.
+    fn change<T>(
+        &self,
+        is_durable: bool,
+        make: impl FnOnce(&mut Draft) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut turn = self.turn()?;
+        let mut draft = Draft::of(&self.inner());
+        let made = make(&mut draft)?;
+        let written = self.write(draft).and_then(|next| {
+            if is_durable {
+                self.store.sync()?;
+            }
+            Ok(next)
+        });
+        *self.inner() = written.inspect_err(|_| turn.is_broken = true)?;
+        Ok(made)
+    }
+
+    /// Adds to the rejects; the oldest makes room.
+    fn keep(&self, reject: &Reject, draft: &mut Draft) -> Result<(), Error> {
+        let rejects = &self.store.rejects;
+        let key = rejects.last()?.map_or(1, |(key, _)| number(&key) + 1);
+        draft.rejects.insert(&key.to_be_bytes(), serde_json::to_vec(reject).unwrap_or_default());
+        if let (true, Some((first, _))) = (rejects.len() >= REJECTS_MAX, rejects.first()?) {
+            draft.rejects.remove(first);
+        }
+        Ok(())
     }
 
     /// Writes a draft, all of it or nothing, and returns what the outbox is then.
     fn write(&self, draft: Draft) -> Result<Inner, Error> {
-        let Draft { next, groups, mut meta, rejects } = draft;
-        for (device, lane) in &next.lanes {
-            meta.insert(
-                lane_key(*device),
-                [lane.cursor.to_be_bytes(), lane.last.to_be_bytes()].concat(),
-            );
+        let Draft { next, touched, groups, mut meta, rejects } = draft;
+        for (device, lane) in next.lanes.iter().filter(|(device, _)| touched.contains(device)) {
+            meta.insert(lane_key(*device), lane.encode());
         }
         meta.insert(COMMIT_KEY, &next.commit.to_be_bytes());
         meta.insert(LEDGER_KEY, serde_json::to_vec(&next.ledger).unwrap_or_default());
@@ -249,61 +280,6 @@ impl Outbox {
         })?;
         Ok(next)
     }
-
-    /// Removes the oldest groups, whoever's they are, until `incoming` bytes fit.
-    fn make_room(&self, incoming: u64, draft: &mut Draft) -> Result<Removed, Error> {
-        let mut evicted = Removed::default();
-        while draft.next.bytes() > 0 && draft.next.bytes() + incoming > self.options.bytes_max {
-            let mut oldest: Option<Group> = None;
-            for (device, lane) in draft.next.lanes.iter().filter(|(_, lane)| lane.amount.states > 0)
-            {
-                let group = self.groups_of(*device).find(|group| match group {
-                    Ok(group) => group.last() > lane.cursor,
-                    Err(_) => true,
-                });
-                let Some(group) = group.transpose()? else { continue };
-                if oldest.as_ref().is_none_or(|oldest| group.commit < oldest.commit) {
-                    oldest = Some(group);
-                }
-            }
-            let Some(oldest) = oldest else { break };
-            let removed = self.remove(oldest.device, oldest.last(), draft, Fate::Dropped)?;
-            evicted.states += removed.states;
-            evicted.readings += removed.readings;
-        }
-        Ok(evicted)
-    }
-
-    /// Moves a device's cursor to `through` and counts what it passes.
-    fn remove(
-        &self,
-        device: DeviceId,
-        through: u64,
-        draft: &mut Draft,
-        fate: Fate,
-    ) -> Result<Removed, Error> {
-        let Some(lane) = draft.next.lanes.get_mut(&device) else { return Ok(Removed::default()) };
-        let mut removed = Removed::default();
-        for group in self.groups_of(device) {
-            let group = group?;
-            if group.first > through {
-                break;
-            }
-            if group.last() <= through {
-                draft.groups.remove(group_key(device, group.first));
-            }
-            for (sequence, record) in (group.first..=through).zip(&group.records) {
-                if sequence > lane.cursor {
-                    lane.amount.subtract(record);
-                    removed.states += 1;
-                    removed.readings += u64::from(record.readings);
-                    fate.count(&mut draft.next.ledger, record);
-                }
-            }
-        }
-        lane.cursor = lane.cursor.max(through.min(lane.last));
-        Ok(removed)
-    }
 }
 
 fn by_device(states: &[Pending]) -> BTreeMap<DeviceId, Vec<&Pending>> {
@@ -312,36 +288,4 @@ fn by_device(states: &[Pending]) -> BTreeMap<DeviceId, Vec<&Pending>> {
         devices.entry(state.device).or_default().push(state);
     }
     devices
-}
-
-fn group_key(device: DeviceId, first: u64) -> Vec<u8> {
-    [device.as_bytes().as_slice(), &first.to_be_bytes()].concat()
-}
-
-fn lane_key(device: DeviceId) -> Vec<u8> {
-    [b"lane/".as_slice(), device.as_bytes()].concat()
-}
-
-fn origins_key(bus: &Name) -> String {
-    format!("origins/{bus}")
-}
-
-/// Six bytes an origin.
-fn pack(origins: &[Origin]) -> Vec<u8> {
-    origins
-        .iter()
-        .flat_map(|one| [&one.packet_id.to_be_bytes()[..], &one.digest.to_be_bytes()].concat())
-        .collect()
-}
-
-fn unpack(bytes: &[u8]) -> Vec<Origin> {
-    let origin = |bytes: &[u8]| {
-        let (packet_id, digest) = bytes.split_first_chunk()?;
-        let digest = digest.first_chunk()?;
-        Some(Origin {
-            packet_id: u16::from_be_bytes(*packet_id),
-            digest: u32::from_be_bytes(*digest),
-        })
-    };
-    bytes.chunks_exact(6).filter_map(origin).collect()
 }

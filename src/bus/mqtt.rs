@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Outlet, RECONNECT_WAIT, WriteRequest, pause};
+use super::{Arrival, Outlet, RECONNECT_WAIT, WriteRequest, pause};
 use crate::clock::SharedClock;
 use crate::config::MqttBus;
 use crate::logic::backoff::Backoff;
@@ -99,6 +99,7 @@ impl MqttTask {
                 return;
             };
             if session.is_connected() {
+                outlet.deliver(Arrival::Disconnected(bus.clone())).await;
                 backoff.reset();
                 told.clear();
             }

@@ -56,6 +56,7 @@ impl SerialTask {
                 Ok(stream) => {
                     info!(bus = %self.bus, path = %self.settings.path.display(), "serial line open");
                     backoff.reset();
+                    told.clear();
                     match self.pump(stream, &clock).await {
                         End::Stopped => return,
                         End::Lost(trouble) => trouble,

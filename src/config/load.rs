@@ -30,6 +30,10 @@ pub(super) fn load(
             Err(error) => problems.add(path.display().to_string(), error, ""),
         }
     }
+    if !problems.is_empty() {
+        // What such a file would have said is not known, so nothing more can be judged.
+        return None;
+    }
     let variables = Environment::with_prefix("TIDEGATE")
         .prefix_separator("_")
         .separator("__")

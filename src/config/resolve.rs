@@ -4,7 +4,7 @@ mod actuator;
 mod bus;
 mod sensor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,6 @@ use super::field::{Field, Size};
 use super::raw::{self, Raw};
 use super::secret::{cloud_credentials_path, read_cloud_credentials};
 use super::{Cloud, CloudCredentials, Commands, Config, OutboxSettings, Problems};
-use crate::logic::actuator::Actuator;
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
 use crate::model::{DeviceId, Name};
@@ -122,11 +121,14 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
     let gateway = cloud.as_ref().map(|cloud| cloud.device);
     let devices = devices(gateway, raw.device, &mut check);
     let mut buses = bus::buses(raw.bus, gateway, &mut check);
+    let users = raw.sensor.values().map(|sensor| &sensor.bus);
+    let users = users.chain(raw.actuator.values().map(|actuator| &actuator.bus));
+    let used = users.flatten().map(|bus| bus.0.clone()).collect();
+    idle_buses(&buses, &used, &mut check);
     for (name, sensor) in raw.sensor {
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
     let actuators = actuator::actuators(raw.actuator, &buses, &devices, &mut check);
-    idle_buses(&buses, &actuators, &mut check);
     let (reporter, batch_bytes_max) = reporter(raw.reporter, &mut check);
     let commands = commands(&raw.commands, &mut check);
     let stop_timeout =
@@ -277,17 +279,14 @@ fn log_level(raw: raw::Log, check: &mut Check<'_>) -> String {
 }
 
 /// A bus that nothing uses is more often a slip than a wish, and without a bus there is nothing to do.
-fn idle_buses(buses: &BTreeMap<Name, super::Bus>, actuators: &[Actuator], check: &mut Check<'_>) {
+fn idle_buses(buses: &BTreeMap<Name, super::Bus>, used: &BTreeSet<String>, check: &mut Check<'_>) {
     if buses.is_empty() {
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
     }
-    for (name, bus) in buses {
-        if bus.sensors.is_empty() && !actuators.iter().any(|actuator| actuator.bus == *name) {
-            let fix =
-                format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
-            check.problems.add(format!("bus.….{name}"), "nothing uses this bus", fix);
-        }
+    for name in buses.keys().filter(|name| !used.contains(&***name)) {
+        let fix = format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
+        check.problems.add(format!("bus.….{name}"), "nothing uses this bus", fix);
     }
 }
 

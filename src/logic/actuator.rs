@@ -72,6 +72,14 @@ pub enum WriteError {
     /// The rendered topic cannot be published to.
     #[error(transparent)]
     Topic(#[from] TopicError),
+    /// A text of the command would lead to another place in the tree of topics.
+    #[error(
+        "the topic \"{topic}\" has more or fewer levels than its template; texts of a command must not hold a /"
+    )]
+    TopicLevels {
+        /// How that topic begins.
+        topic: String,
+    },
     /// The template rendered nothing for a serial line.
     #[error("the template yields no bytes to write")]
     Empty,
@@ -108,8 +116,10 @@ impl Actuator {
                 }
             }
             WriteTemplate::Mqtt { topic, payload, qos, retain } => {
-                let topic = topic.render(&context)?;
-                check_topic(&topic)?;
+                let written = topic.render(&context)?;
+                check_topic(&written)?;
+                check_levels(topic, &written)?;
+                let topic = written;
                 let payload = bounded(payload.render(&context)?, MQTT_BYTES_MAX)?.into();
                 Ok(Write::Mqtt { topic, payload, qos: *qos, retain: *retain })
             }
@@ -149,6 +159,21 @@ struct Context<'a> {
 fn bounded(text: String, bytes_max: usize) -> Result<String, WriteError> {
     let bytes = text.len();
     if bytes <= bytes_max { Ok(text) } else { Err(WriteError::TooLong { bytes, bytes_max }) }
+}
+
+/// Refuses a topic whose levels are not those that its owner wrote: a text with a `/` in it must not choose another branch.
+fn check_levels(template: &Template, topic: &str) -> Result<(), WriteError> {
+    let text = template.to_string();
+    let outside = text.split("{{").enumerate().map(|(index, piece)| match index {
+        0 => piece,
+        _ => piece.split_once("}}").map_or("", |(_, outside)| outside),
+    });
+    let levels: usize = outside.map(|piece| piece.matches('/').count()).sum();
+    if levels == topic.matches('/').count() {
+        Ok(())
+    } else {
+        Err(WriteError::TopicLevels { topic: excerpt(topic.as_bytes()) })
+    }
 }
 
 /// Refuses a command with a control character in any text of it, whether the template uses that text or not. The
@@ -232,6 +257,17 @@ mod tests {
             let error = lamp.write_for(&command(json!({"topic": topic}))).unwrap_err();
             assert!(matches!(error, WriteError::Topic(_)), "{topic:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_command_cannot_climb_to_another_branch_of_topics() {
+        let lamp = mqtt("house/{{ payload.room }}/set", "x");
+        for room in ["a/b", "/", "../hall"] {
+            let error = lamp.write_for(&command(json!({"room": room}))).unwrap_err();
+            assert!(matches!(error, WriteError::TopicLevels { .. }), "{room:?}: {error}");
+        }
+        let divided = mqtt("house/{{ (payload.room / 2) | int }}/set", "x");
+        assert!(divided.write_for(&command(json!({"room": 4}))).is_ok());
     }
 
     #[test]

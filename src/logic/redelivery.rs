@@ -16,21 +16,28 @@ pub const ORIGINS_MAX: usize = 128;
 #[derive(Debug, Default)]
 pub struct Redelivery {
     stored: VecDeque<Origin>,
+    is_connected: bool,
     is_resuming: bool,
 }
 
 impl Redelivery {
     /// A session of which `stored` is known from before a restart, oldest first.
     pub fn new(stored: Vec<Origin>) -> Self {
-        Self { stored: stored.into(), is_resuming: false }
+        Self { stored: stored.into(), ..Self::default() }
     }
 
     /// A connection was made; `resumed` says whether the broker kept the session.
     pub fn connected(&mut self, resumed: bool) {
+        self.is_connected = true;
         self.is_resuming = resumed;
         if !resumed {
             self.stored.clear();
         }
+    }
+
+    /// The connection was lost, and acknowledgements with it.
+    pub fn disconnected(&mut self) {
+        self.is_connected = false;
     }
 
     /// Takes a message in. `true` if it is a repeat that must not be stored again.
@@ -51,9 +58,11 @@ impl Redelivery {
         self.stored.iter().copied().collect()
     }
 
-    /// Forgets everything: all is acknowledged.
-    pub fn clear(&mut self) {
-        self.stored.clear();
+    /// The daemon ends in good order: on a connection that stands all is acknowledged, and nothing needs to be known again.
+    pub fn settle(&mut self) {
+        if self.is_connected {
+            self.stored.clear();
+        }
     }
 }
 
@@ -93,6 +102,19 @@ mod tests {
         assert!(!session.is_repeat(origin(1, 7)));
         session.connected(false);
         assert!(!session.is_repeat(origin(1, 7)));
+    }
+
+    #[test]
+    fn a_stop_forgets_what_was_acknowledged_and_only_that() {
+        let mut session = Redelivery::default();
+        session.connected(false);
+        session.is_repeat(origin(1, 7));
+        session.disconnected();
+        session.settle();
+        assert_eq!(session.stored(), [origin(1, 7)]);
+        session.connected(true);
+        session.settle();
+        assert_eq!(session.stored(), []);
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Reporter {
         }
     }
 
-    /// Whether the last call reached the cloud; `None` before the first.
+    /// Whether the cloud took part in the last call, be it to refuse it; `None` before the first.
     pub fn online(&self) -> Option<bool> {
         self.online
     }
@@ -185,7 +185,7 @@ impl Reporter {
         rng: &mut impl Rng,
     ) -> Disposal {
         let (device, states) = batch;
-        self.online = Some(!matches!(verdict, Verdict::Offline));
+        self.online = Some(!matches!(verdict, Verdict::Offline | Verdict::Unauthorized));
         if !matches!(verdict, Verdict::Offline | Verdict::Unauthorized) {
             self.link.reset();
             self.link_held_until = None;

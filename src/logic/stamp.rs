@@ -8,20 +8,29 @@ use std::time::Duration;
 
 use crate::model::{AttributeName, DeviceId, State, Timestamp};
 
-/// How far times may have been moved ahead. A larger step back is the clock's, and is taken as it is.
-const AHEAD_MAX: Duration = Duration::from_secs(1);
+/// How far times may have been moved ahead: a burst of 60,000 values. A larger step back is the clock's, and is taken as it
+/// is.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 /// The last time of each attribute. As large as the configuration has attributes.
 #[derive(Debug, Default)]
 pub struct Stamps {
+    before: BTreeMap<DeviceId, Timestamp>,
     last: BTreeMap<(DeviceId, AttributeName), Timestamp>,
 }
 
 impl Stamps {
-    /// Moves a state's time on, if an attribute of it has a value at that time already.
+    /// Stamps that go on after the latest times of a daemon that ran before.
+    pub fn after(before: BTreeMap<DeviceId, Timestamp>) -> Self {
+        Self { before, last: BTreeMap::new() }
+    }
+
+    /// Moves a state's time on, if an attribute of it has a value at that time or a later one already.
     pub fn place(&mut self, device: DeviceId, state: &mut State) {
-        let taken = state.data.keys().filter_map(|name| self.last.get(&(device, name.clone())));
-        let latest = taken.filter(|last| last.since(state.time) < AHEAD_MAX).max();
+        let last = |name: &AttributeName| self.last.get(&(device, name.clone()));
+        let before = self.before.get(&device);
+        let taken = state.data.keys().filter_map(|name| last(name).or(before));
+        let latest = taken.filter(|taken| taken.since(state.time) < AHEAD_MAX).max();
         if let Some(latest) = latest.filter(|latest| **latest >= state.time) {
             state.time = latest.plus(Duration::from_millis(1));
         }
@@ -57,9 +66,25 @@ mod tests {
     }
 
     #[test]
+    fn a_long_burst_is_set_apart_to_its_end() {
+        let mut stamps = Stamps::default();
+        let placed: Vec<_> = (0..5_000).map(|_| place(&mut stamps, "a", 100)).collect();
+        assert!(placed.is_sorted_by(|one, next| one < next));
+    }
+
+    #[test]
+    fn times_that_were_given_before_a_restart_are_not_given_again() {
+        let latest = Timestamp::from_millis(140);
+        let mut stamps = Stamps::after(BTreeMap::from([(DeviceId::from([1; 12]), latest)]));
+        assert_eq!(place(&mut stamps, "a", 100), 141);
+        assert_eq!(place(&mut stamps, "a", 100), 142);
+        assert_eq!(place(&mut stamps, "b", 150), 150);
+    }
+
+    #[test]
     fn a_clock_that_steps_back_is_followed() {
         let mut stamps = Stamps::default();
-        place(&mut stamps, "a", 10_000);
+        place(&mut stamps, "a", 100_000);
         assert_eq!(place(&mut stamps, "a", 2_000), 2_000);
     }
 }

@@ -45,8 +45,8 @@ pub enum Error {
         /// What was expected or the first words of what came.
         message: String,
     },
-    /// The credentials were refused a short time ago and are not tried again yet.
-    #[error("authentication: {message}; not tried again for {} s", wait.as_secs())]
+    /// The credentials were refused a short time ago and are not tried again yet. The text is that of the refusal.
+    #[error("{message}")]
     Unauthenticated {
         /// Why they were refused.
         message: String,

@@ -14,7 +14,7 @@ use reqwest::{Method, Response};
 use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::error::{Error, SetupError};
 use super::wire::{AuthedDevice, ErrorBody};
@@ -193,6 +193,7 @@ impl Client {
                     let Session { backoff, rng, .. } = &mut *session;
                     let wait = backoff.next_delay(rng);
                     session.refused = Some((error.to_string(), Instant::now() + wait));
+                    warn!(%error, retry_s = wait.as_secs(), "Losant refuses the credentials; check their file");
                 }
                 Err(error)
             }

@@ -1,13 +1,19 @@
 //! A change of the outbox before it is written: what will be in memory, and what goes into the store.
 
-use super::group::{Group, Record};
-use super::{Inner, Pending, group_key};
+use std::collections::BTreeSet;
+
+use super::group::{GROUP_BYTES_MAX, Group, Record};
+use super::queue::group_key;
+use super::store::Store;
+use super::{Error, Inner, Pending, Removed};
 use crate::model::{DeviceId, Ledger, Reason};
 
 /// What the outbox will be, and the change of the store that leads there; not written yet.
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) next: Inner,
+    /// The devices whose lane changes.
+    pub(super) touched: BTreeSet<DeviceId>,
     pub(super) groups: sled::Batch,
     pub(super) meta: sled::Batch,
     pub(super) rejects: sled::Batch,
@@ -44,17 +50,83 @@ impl Draft {
         Self { next: inner.clone(), ..Self::default() }
     }
 
-    /// Adds the states of one device as one group.
+    /// Adds the states of one device, as one group or more.
     pub(super) fn put(&mut self, device: DeviceId, states: &[&Pending]) {
+        let latest_ms = states.iter().map(|state| state.time.as_millis()).max();
+        let lane = self.next.lanes.entry(device).or_default();
+        lane.latest_ms = lane.latest_ms.max(latest_ms.unwrap_or_default());
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        for state in states {
+            if bytes + state.json.len() > GROUP_BYTES_MAX && !records.is_empty() {
+                self.put_group(device, std::mem::take(&mut records));
+                bytes = 0;
+            }
+            bytes += state.json.len();
+            records.push(Record::of(state));
+        }
+        self.put_group(device, records);
+    }
+
+    fn put_group(&mut self, device: DeviceId, records: Vec<Record>) {
         let lane = self.next.lanes.entry(device).or_default();
         let first = lane.last + 1;
-        let records: Vec<_> = states.iter().copied().map(Record::of).collect();
         for record in &records {
             lane.amount.add(record);
         }
         lane.last += records.len() as u64;
         let group = Group { commit: self.next.commit, device, first, records };
         self.groups.insert(group_key(device, first), group.encode());
+        self.touched.insert(device);
+    }
+
+    /// Removes the oldest groups, whoever's they are, until `incoming` bytes fit. A commit that is larger than the outbox
+    /// drives out everything, and is stored.
+    pub(super) fn make_room(
+        &mut self,
+        store: &Store,
+        incoming: u64,
+        bytes_max: u64,
+    ) -> Result<Removed, Error> {
+        let mut evicted = Removed::default();
+        while self.next.bytes() + incoming > bytes_max {
+            let Some(oldest) = store.oldest(&self.next)? else { break };
+            let removed = self.remove(store, oldest.device, oldest.last(), Fate::Dropped)?;
+            evicted.states += removed.states;
+            evicted.readings += removed.readings;
+        }
+        Ok(evicted)
+    }
+
+    /// Moves a device's cursor to `through` and counts what it passes.
+    pub(super) fn remove(
+        &mut self,
+        store: &Store,
+        device: DeviceId,
+        through: u64,
+        fate: Fate,
+    ) -> Result<Removed, Error> {
+        let Some(lane) = self.next.lanes.get_mut(&device) else { return Ok(Removed::default()) };
+        let mut removed = Removed::default();
+        for group in store.groups_of(device, lane.cursor)? {
+            let group = group?;
+            if group.first > through {
+                break;
+            }
+            if group.last() <= through {
+                self.groups.remove(group_key(device, group.first));
+            }
+            for (sequence, record) in (group.first..=through).zip(&group.records) {
+                if sequence > lane.cursor {
+                    lane.amount.subtract(record);
+                    removed.states += 1;
+                    removed.readings += u64::from(record.readings);
+                    fate.count(&mut self.next.ledger, record);
+                }
+            }
+        }
+        lane.cursor = lane.cursor.max(through.min(lane.last));
+        self.touched.insert(device);
+        Ok(removed)
     }
 }
 

@@ -39,6 +39,9 @@ pub enum Error {
     /// What was written could not be brought to the disk.
     #[error("cannot bring the outbox to the disk: {0}")]
     Sync(#[from] std::io::Error),
+    /// An earlier change failed half-way, so nobody can tell what is on the disk.
+    #[error("the store failed before and must be opened again; restart tidegate")]
+    Broken,
     /// The store gave up a change.
     #[error("the store gave up a change")]
     Aborted,

@@ -1,5 +1,7 @@
 //! The stored form of a group: the states of one device that one commit brought to the disk.
 //!
+//! A commit with much for one device is stored as several groups of at most [`GROUP_BYTES_MAX`].
+//!
 //! A group describes itself, so that it can be understood without the rest of the store, and ends with a checksum, so that
 //! damage is noticed. All numbers are big-endian:
 //!
@@ -17,7 +19,13 @@ const MAGIC: &[u8; 4] = b"TGOB";
 /// The version that is written. A reader knows all versions up to this one.
 pub(super) const VERSION: u8 = 1;
 
-/// The states of one device from one commit.
+/// The most bytes of JSON in a group of more than one state.
+///
+/// sled keeps a leaf of up to 17 values as one message of its log and moves a message of over 128 KiB, a quarter of a segment,
+/// into a file of its own, which it never syncs. Leaves of groups of this size stay in the log.
+pub(super) const GROUP_BYTES_MAX: usize = 6 * 1024;
+
+/// The states of one device from one commit, or a part of them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group {
     /// Counts commits over all devices: the smallest is the oldest.
@@ -82,13 +90,15 @@ impl Group {
         bytes
     }
 
+    /// Reads a group that was written by [`Group::encode`].
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let (mut content, checksum) = bytes.split_last_chunk::<4>().ok_or(Damage::Checksum)?;
+        let (content, checksum) = bytes.split_last_chunk::<4>().ok_or(Damage::Checksum)?;
         if crc32fast::hash(content) != u32::from_be_bytes(*checksum) {
             return Err(Damage::Checksum);
         }
-        let content = &mut content;
-        if take(content, MAGIC.len())? != MAGIC {
+        // One copy for the whole group; the records share it.
+        let content = &mut Bytes::copy_from_slice(content);
+        if take(content, MAGIC.len())? != MAGIC.as_slice() {
             return Err(Damage::Form);
         }
         match content.try_get_u8().map_err(form)? {
@@ -96,11 +106,14 @@ impl Group {
             version => return Err(Damage::Version(version)),
         }
         let commit = content.try_get_u64().map_err(form)?;
-        let device: [u8; 12] = take(content, 12)?.try_into().map_err(|_| Damage::Form)?;
+        let device: [u8; 12] = take(content, 12)?.as_ref().try_into().map_err(|_| Damage::Form)?;
         let first = content.try_get_u64().map_err(form)?;
         let buses = content.try_get_u16().map_err(form)?;
         let buses = (0..buses).map(|_| name(content)).collect::<Result<Vec<_>, _>>()?;
         let records = content.try_get_u32().map_err(form)?;
+        if first.checked_add(u64::from(records)).is_none() {
+            return Err(Damage::Form);
+        }
         let records =
             (0..records).map(|_| record(content, &buses)).collect::<Result<Vec<_>, _>>()?;
         if content.has_remaining() {
@@ -120,25 +133,21 @@ fn form(_: bytes::TryGetError) -> Damage {
     Damage::Form
 }
 
-fn take<'a>(content: &mut &'a [u8], length: usize) -> Result<&'a [u8], Damage> {
-    let (taken, rest) = content.split_at_checked(length).ok_or(Damage::Form)?;
-    *content = rest;
-    Ok(taken)
+fn take(content: &mut Bytes, length: usize) -> Result<Bytes, Damage> {
+    if length <= content.len() { Ok(content.split_to(length)) } else { Err(Damage::Form) }
 }
 
-fn name(content: &mut &[u8]) -> Result<Name, Damage> {
+fn name(content: &mut Bytes) -> Result<Name, Damage> {
     let length = content.try_get_u8().map_err(form)?;
-    let text =
-        std::str::from_utf8(take(content, usize::from(length))?).map_err(|_| Damage::Form)?;
-    text.parse().map_err(|_| Damage::Form)
+    let text = take(content, usize::from(length))?;
+    std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).ok_or(Damage::Form)
 }
 
-fn record(content: &mut &[u8], buses: &[Name]) -> Result<Record, Damage> {
+fn record(content: &mut Bytes, buses: &[Name]) -> Result<Record, Damage> {
     let bus = content.try_get_u16().map_err(form)?;
     let readings = content.try_get_u16().map_err(form)?;
     let length = content.try_get_u32().map_err(form)?;
-    let json =
-        Bytes::copy_from_slice(take(content, usize::try_from(length).map_err(|_| Damage::Form)?)?);
+    let json = take(content, usize::try_from(length).map_err(|_| Damage::Form)?)?;
     let bus = buses.get(usize::from(bus)).ok_or(Damage::Form)?.clone();
     Ok(Record { bus, readings, json })
 }

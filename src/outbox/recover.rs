@@ -1,68 +1,93 @@
 //! What is done when an outbox is opened.
 
-use super::group::Group;
-use super::store::{Store, number};
-use super::{Amount, COMMIT_KEY, DAMAGED_MAX, Error, Inner, LEDGER_KEY, Lane, Outbox};
-use crate::model::{Account, DeviceId, Name, Reason};
+use std::collections::BTreeMap;
 
-impl Outbox {
-    /// Counts what is there, and sets aside what cannot be understood.
-    pub(super) fn recover(&self) -> Result<(), Error> {
-        let Store { groups, meta, damaged, .. } = &self.store;
-        let mut inner = Inner {
-            ledger: meta
-                .get(LEDGER_KEY)?
-                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-                .unwrap_or_default(),
-            commit: meta.get(COMMIT_KEY)?.map_or(0, |bytes| number(&bytes)),
-            ..Inner::default()
-        };
-        for item in meta.scan_prefix(b"lane/") {
-            let (key, value) = item?;
-            let device: Option<&[u8; 12]> = key.last_chunk();
-            let (cursor, last) = (number(&value), value.get(8..).map_or(0, number));
-            if let Some(device) = device {
-                let lane = Lane { cursor, last, amount: Amount::default() };
-                inner.lanes.insert(DeviceId::from(*device), lane);
+use tracing::warn;
+
+use super::group::{Damage, Group};
+use super::queue::group_key;
+use super::store::{Store, number};
+use super::{COMMIT_KEY, DAMAGED_MAX, Error, Inner, LEDGER_KEY, Lane};
+use crate::model::{DeviceId, Name, Reason};
+
+/// Counts what is there, and sets aside what cannot be understood.
+pub(super) fn recover(store: &Store) -> Result<Inner, Error> {
+    let mut inner = stored(store)?;
+    let mut waiting = BTreeMap::new();
+    for item in &store.groups {
+        let (key, value) = item?;
+        match understand(&key, &value) {
+            Ok(group) => inner.count(&group, &mut waiting),
+            Err(damage) => {
+                warn!(%damage, "a part of the outbox cannot be understood and is set aside");
+                set_aside(store, &key, &value)?;
             }
         }
-        for item in groups {
-            let (key, value) = item?;
-            let Ok(group) = Group::decode(&value) else {
-                if damaged.len() < DAMAGED_MAX {
-                    damaged.insert(&key, &value)?;
-                }
-                groups.remove(&key)?;
-                continue;
-            };
-            let lane = inner.lanes.entry(group.device).or_default();
-            lane.last = lane.last.max(group.last());
-            for (sequence, record) in (group.first..).zip(&group.records) {
-                if sequence > lane.cursor {
-                    lane.amount.add(record);
-                }
-            }
-        }
-        inner.count_damage();
-        *self.inner() = inner;
-        Ok(())
     }
+    inner.balance(&waiting);
+    Ok(inner)
+}
+
+/// The ledger and the cursors as they were stored.
+fn stored(store: &Store) -> Result<Inner, Error> {
+    let ledger = match store.meta.get(LEDGER_KEY)? {
+        Some(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            warn!(%error, "the ledger cannot be understood; it starts again");
+            BTreeMap::new()
+        }),
+        None => BTreeMap::new(),
+    };
+    let commit = store.meta.get(COMMIT_KEY)?.map_or(0, |bytes| number(&bytes));
+    let mut lanes = BTreeMap::new();
+    for item in store.meta.scan_prefix(b"lane/") {
+        let (key, value) = item?;
+        if let (Some(device), Some(lane)) = (key.last_chunk::<12>(), Lane::decode(&value)) {
+            lanes.insert(DeviceId::from(*device), lane);
+        }
+    }
+    Ok(Inner { lanes, ledger, commit })
+}
+
+/// A group is only what stands under its own key.
+fn understand(key: &[u8], value: &[u8]) -> Result<Group, Damage> {
+    let group = Group::decode(value)?;
+    if key == group_key(group.device, group.first) { Ok(group) } else { Err(Damage::Form) }
+}
+
+fn set_aside(store: &Store, key: &[u8], value: &[u8]) -> Result<(), Error> {
+    if store.damaged.len() < DAMAGED_MAX {
+        store.damaged.insert(key, value)?;
+    }
+    store.groups.remove(key)?;
+    Ok(())
 }
 
 impl Inner {
-    /// Readings that the ledger expects here and that are not here were damaged. Nothing tells any more which bus they came
-    /// from, so the buses bear the loss in the order of their names.
-    fn count_damage(&mut self) {
-        let waiting: u64 = self.lanes.values().map(|lane| lane.amount.readings).sum();
-        let expected: u64 = self.ledger.values().map(Account::waiting).sum();
-        let mut missing = expected.saturating_sub(waiting);
-        let buses: Vec<Name> = self.ledger.keys().cloned().collect();
-        for bus in buses {
-            let Some(account) = self.ledger.get_mut(&bus) else { continue };
-            let lost = account.waiting().min(missing);
-            if lost > 0 {
-                *account.dropped.entry(Reason::Damaged).or_default() += lost;
-                missing -= lost;
+    fn count(&mut self, group: &Group, waiting: &mut BTreeMap<Name, u64>) {
+        let lane = self.lanes.entry(group.device).or_default();
+        lane.last = lane.last.max(group.last());
+        self.commit = self.commit.max(group.commit);
+        for (sequence, record) in (group.first..).zip(&group.records) {
+            if sequence > lane.cursor {
+                lane.amount.add(record);
+                *waiting.entry(record.bus.clone()).or_default() += u64::from(record.readings);
+            }
+        }
+    }
+
+    /// Makes the ledger agree with what waits: readings that it expects here and that are not here were damaged; readings that
+    /// it does not know were received, and their entry was lost.
+    fn balance(&mut self, waiting: &BTreeMap<Name, u64>) {
+        for bus in waiting.keys() {
+            self.ledger.entry(bus.clone()).or_default();
+        }
+        for (bus, account) in &mut self.ledger {
+            let (here, expected) = (waiting.get(bus).copied().unwrap_or(0), account.waiting());
+            if here < expected {
+                *account.dropped.entry(Reason::Damaged).or_default() += expected - here;
+            } else {
+                account.received += here - expected;
+                account.outbox_in += here - expected;
             }
         }
     }

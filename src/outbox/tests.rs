@@ -1,10 +1,11 @@
-//! The outbox by example, and against a model that does the same in the simplest way.
+//! The outbox by example.
 
-use std::collections::{BTreeMap, VecDeque};
+mod model;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -29,6 +30,7 @@ fn commit(number: u8, bus_name: &str, texts: &[&str]) -> Commit {
     let state = |text: &&str| Pending {
         device: device(number),
         bus: bus(bus_name),
+        time: Timestamp::from_millis(1_000),
         readings: 1,
         json: Bytes::copy_from_slice(text.as_bytes()),
     };
@@ -49,6 +51,22 @@ fn texts(outbox: &Outbox, number: u8) -> Vec<String> {
 fn assert_ledger_agrees(outbox: &Outbox) {
     let waiting: u64 = outbox.ledger().values().map(Account::waiting).sum();
     assert_eq!(waiting, outbox.backlog().total.readings);
+}
+
+/// What a killed process or a lost machine leaves: the files as they are, while the outbox is still open.
+fn copy_of(directory: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    std::fs::create_dir(copy.path().join("blobs")).unwrap();
+    for place in ["", "blobs"] {
+        for entry in std::fs::read_dir(directory.join(place)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                let to = copy.path().join(place).join(entry.file_name());
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+    copy
 }
 
 #[test]
@@ -156,6 +174,17 @@ fn origins_stay_with_the_commit_that_brought_them() {
 }
 
 #[test]
+fn the_latest_time_of_a_device_is_known_after_all_is_gone() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one"])).unwrap();
+    outbox.ack(device(1), 1).unwrap();
+    outbox.flush().unwrap();
+    drop(outbox);
+    assert_eq!(open(directory.path()).latest()[&device(1)], Timestamp::from_millis(1_000));
+}
+
+#[test]
 fn a_second_daemon_on_the_same_outbox_is_refused_in_words() {
     let directory = TempDir::new().unwrap();
     let _first = open(directory.path());
@@ -173,117 +202,129 @@ fn a_newer_format_is_refused() {
     assert!(matches!(Outbox::open(directory.path(), OPTIONS), Err(OpenError::Newer(99))));
 }
 
+/// Flips a bit in the first group of a device.
+fn damage(outbox: &Outbox, number: u8) {
+    let groups = &outbox.store.groups;
+    let (key, value) = groups.scan_prefix([number; 12]).next().unwrap().unwrap();
+    let mut damaged = value.to_vec();
+    damaged[30] ^= 1;
+    groups.insert(&key, damaged).unwrap();
+    outbox.flush().unwrap();
+}
+
 #[test]
-fn a_damaged_group_is_set_aside_counted_and_does_not_hold_up_the_others() {
+fn a_damaged_group_is_set_aside_and_counted_for_its_bus_and_holds_up_nobody() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(2, "a", &["zero"])).unwrap();
+    outbox.append(&commit(1, "b", &["one", "two"])).unwrap();
+    outbox.append(&commit(1, "b", &["three"])).unwrap();
+    damage(&outbox, 1);
+    drop(outbox);
+    for _ in 0..2 {
+        let outbox = open(directory.path());
+        assert_eq!(texts(&outbox, 1), ["three"]);
+        assert_eq!(texts(&outbox, 2), ["zero"]);
+        assert_eq!(outbox.store.damaged.len(), 1);
+        assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::new());
+        assert_eq!(outbox.ledger()["b"].dropped, BTreeMap::from([(Reason::Damaged, 2)]));
+        assert_ledger_agrees(&outbox);
+    }
+}
+
+#[test]
+fn a_lost_ledger_starts_again_with_what_waits() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["one", "two"])).unwrap();
-    outbox.append(&commit(1, "a", &["three"])).unwrap();
-    let (key, value) = outbox.store.groups.first().unwrap().unwrap();
-    let mut damaged = value.to_vec();
-    damaged[30] ^= 1;
-    outbox.store.groups.insert(&key, damaged).unwrap();
+    outbox.store.meta.insert(LEDGER_KEY, "no JSON").unwrap();
     outbox.flush().unwrap();
     drop(outbox);
     let outbox = open(directory.path());
-    assert_eq!(texts(&outbox, 1), ["three"]);
-    assert_eq!(outbox.store.damaged.len(), 1);
-    assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 2)]));
+    assert_eq!(outbox.ledger()["a"].received, 2);
     assert_ledger_agrees(&outbox);
 }
 
-/// The outbox in the simplest way.
-#[derive(Default)]
-struct Model {
-    lanes: BTreeMap<u8, VecDeque<(u64, String)>>,
-    last: BTreeMap<u8, u64>,
-    received: u64,
-    stored: u64,
-    rejected: u64,
-}
-
-#[derive(Debug, Clone)]
-enum Action {
-    Append { number: u8, states: usize },
-    Ack { number: u8, states: usize },
-    Reject { number: u8 },
-    Reopen,
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    prop_oneof![
-        4 => (1..4_u8, 0..6_usize).prop_map(|(number, states)| Action::Append { number, states }),
-        3 => (1..4_u8, 0..8_usize).prop_map(|(number, states)| Action::Ack { number, states }),
-        1 => (1..4_u8).prop_map(|number| Action::Reject { number }),
-        1 => Just(Action::Reopen),
-    ]
-}
-
-impl Model {
-    fn apply(&mut self, action: &Action, outbox: &Outbox) {
-        match *action {
-            Action::Append { number, states } => {
-                let last = self.last.entry(number).or_default();
-                let texts: Vec<_> =
-                    (1..=states as u64).map(|i| format!("{number}-{}", *last + i)).collect();
-                let lane = self.lanes.entry(number).or_default();
-                lane.extend(
-                    texts.iter().enumerate().map(|(i, text)| (*last + 1 + i as u64, text.clone())),
-                );
-                *last += states as u64;
-                self.received += states as u64;
-                let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-                outbox.append(&commit(number, "a", &texts)).unwrap();
-            }
-            Action::Ack { number, states } => {
-                let lane = self.lanes.entry(number).or_default();
-                let states = states.min(lane.len());
-                let Some((through, _)) = lane.drain(..states).next_back() else { return };
-                self.stored += states as u64;
-                assert_eq!(outbox.ack(device(number), through).unwrap().states, states as u64);
-            }
-            Action::Reject { number } => {
-                let Some((sequence, _)) = self.lanes.entry(number).or_default().pop_front() else {
-                    return;
-                };
-                self.rejected += 1;
-                outbox.reject(device(number), sequence, "no", Timestamp::from_millis(0)).unwrap();
-            }
-            Action::Reopen => {}
-        }
+#[test]
+fn a_killed_process_leaves_all_that_was_appended() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    for _ in 0..40 {
+        outbox.append(&commit(1, "a", &["one", "two"])).unwrap();
     }
-
-    fn assert_same(&self, outbox: &Outbox) {
-        for (number, lane) in &self.lanes {
-            let entries = outbox.peek(device(*number), usize::MAX, usize::MAX).unwrap();
-            let entries = entries
-                .into_iter()
-                .map(|e| (e.sequence, String::from_utf8(e.json.to_vec()).unwrap()));
-            assert!(entries.eq(lane.iter().cloned()), "device {number}");
-        }
-        let ledger = outbox.ledger();
-        let account = ledger.get("a").cloned().unwrap_or_default();
-        assert_eq!((account.received, account.stored), (self.received, self.stored));
-        assert_eq!(account.rejected.values().sum::<u64>(), self.rejected);
-        assert_ledger_agrees(outbox);
-    }
+    let copy = copy_of(directory.path());
+    let left = open(copy.path());
+    assert_eq!(left.backlog().total.states, 80);
+    assert_eq!(left.ledger(), outbox.ledger());
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn the_outbox_does_what_the_model_does(actions in prop::collection::vec(action(), 1..40)) {
-        let directory = TempDir::new().unwrap();
-        let mut model = Model::default();
-        let mut outbox = Some(open(directory.path()));
-        for action in &actions {
-            if matches!(action, Action::Reopen) {
-                drop(outbox.take());
-            }
-            let outbox = outbox.get_or_insert_with(|| open(directory.path()));
-            model.apply(action, outbox);
-            model.assert_same(outbox);
-        }
+#[test]
+fn usual_states_stay_in_the_log_and_large_ones_are_synced_beside_it() {
+    let directory = TempDir::new().unwrap();
+    let blobs = || std::fs::read_dir(directory.path().join("blobs")).unwrap().count();
+    let outbox = Outbox::open(directory.path(), Options { bytes_max: 1 << 30, ..OPTIONS }).unwrap();
+    let usual = "x".repeat(200);
+    for _ in 0..40 {
+        outbox.append(&commit(1, "a", &vec![usual.as_str(); 256])).unwrap();
     }
+    assert_eq!(blobs(), 0, "a leaf full of groups does not fit into sled's log");
+    let large = "x".repeat(200 * 1024);
+    outbox.append(&commit(1, "a", &[&large])).unwrap();
+    assert!(blobs() > 0, "sled keeps large values elsewhere, too");
+    assert_eq!(outbox.store.unsynced_blobs(), 0);
+    assert_eq!(outbox.backlog().total.states, 40 * 256 + 1);
+}
+
+#[test]
+fn after_a_change_that_failed_there_is_no_further_one() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one"])).unwrap();
+    std::fs::remove_dir(directory.path().join("blobs")).unwrap();
+    let failed = outbox.append(&commit(1, "a", &["two"]));
+    assert!(matches!(failed, Err(Error::Sync(_))), "{failed:?}");
+    assert_eq!(texts(&outbox, 1), ["one"], "what is not synced is not shown");
+    assert_eq!(outbox.backlog().total.states, 1);
+    assert!(matches!(outbox.append(&commit(1, "a", &["three"])), Err(Error::Broken)));
+    assert!(matches!(outbox.ack(device(1), 1), Err(Error::Broken)));
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(texts(&outbox, 1), ["one", "two"], "it had come to the disk after all");
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn a_path_that_is_a_file_is_refused_in_words() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Outbox::open(file.path(), OPTIONS).unwrap_err();
+    assert!(matches!(error, OpenError::Directory { .. }), "{error:?}");
+    assert!(error.to_string().contains("it must be a directory"), "{error}");
+}
+
+#[test]
+fn a_store_that_comes_back_empty_is_refused_in_words() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    for _ in 0..50 {
+        outbox.append(&commit(1, "a", &["x".repeat(4_000).as_str(); 8])).unwrap();
+    }
+    drop(outbox);
+    let db = std::fs::File::options().write(true).open(directory.path().join("db")).unwrap();
+    db.set_len(db.metadata().unwrap().len() / 2).unwrap();
+    let error = Outbox::open(directory.path(), OPTIONS).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged(_)), "{error:?}");
+}
+
+#[test]
+fn only_the_newest_rejects_are_kept_with_so_many_words() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    for key in 1..=REJECTS_MAX as u64 {
+        outbox.store.rejects.insert(key.to_be_bytes(), "{}").unwrap();
+    }
+    outbox.append(&commit(1, "a", &["bad"])).unwrap();
+    outbox.reject(device(1), 1, &"é".repeat(5_000), Timestamp::from_millis(0)).unwrap();
+    assert_eq!(outbox.store.rejects.len(), REJECTS_MAX);
+    let newest = outbox.rejects(1).unwrap();
+    assert_eq!((newest[0].state.as_str(), newest[0].why.chars().count()), ("bad", WHY_CHARS_MAX));
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::group::Record;
-use crate::model::{DeviceId, Ledger, Name, Origin};
+use crate::model::{DeviceId, Ledger, Name, Origin, Timestamp};
 
 /// What an outbox is set to.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,8 @@ pub struct Pending {
     pub device: DeviceId,
     /// Where it came from.
     pub bus: Name,
+    /// Its time.
+    pub time: Timestamp,
     /// How many values it has.
     pub readings: u16,
     /// The state exactly as it will be sent.

@@ -15,14 +15,21 @@ use crate::bus::{Ack, Arrival, Tally};
 use crate::logic::mapping::{Mapped, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::stamp::Stamps;
-use crate::model::{DeviceId, Ledger, Name, Reading, State};
+use crate::model::{DeviceId, Ledger, Name, Reading, Reason, State};
 use crate::outbox::{Commit, Error, Outbox, Pending};
 
 /// A commit is made early when so many states wait for it.
 const GROUP_STATES_MAX: usize = 1_024;
 
+/// A commit is made early when so many messages wait for their acknowledgement: mosquitto sends no more than 20 ahead, and
+/// would otherwise stand still until the commit interval is over.
+const GROUP_ACKS_MAX: usize = 16;
+
 /// Between two tries when the disk does not take a commit. Meanwhile the buses' queue fills and its losses are counted.
 const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// Between two warnings about rejected readings with the same reason from the same bus.
+const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The collector.
 pub struct Collector {
@@ -33,6 +40,7 @@ pub struct Collector {
     committed: watch::Sender<u64>,
     sessions: BTreeMap<Name, Redelivery>,
     stamps: Stamps,
+    told: BTreeMap<(Name, Reason), Instant>,
     group: Group,
 }
 
@@ -56,32 +64,41 @@ impl Collector {
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
-        let (stamps, group) = (Stamps::default(), Group::default());
-        Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, group }
+        let (stamps, told) = (Stamps::after(outbox.latest()), BTreeMap::new());
+        let group = Group::default();
+        Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, told, group }
     }
 
-    /// Runs until the queue ends.
-    pub async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
+    /// Runs until the queue ends, or the outbox is broken: then it returns early, which ends the daemon, and the next start
+    /// opens the outbox afresh.
+    pub async fn run(mut self, arrivals: mpsc::Receiver<Arrival>) {
+        if let Err(error) = self.collect(arrivals).await {
+            error!(%error, "the outbox is broken; ending, to open it again");
+        }
+    }
+
+    async fn collect(&mut self, mut arrivals: mpsc::Receiver<Arrival>) -> Result<(), Error> {
         loop {
             let due = self.group.since.map(|since| since + self.commit_interval);
             let arrival = tokio::select! {
                 arrival = arrivals.recv() => arrival,
                 () = sleep_until(due) => {
-                    self.commit().await;
+                    self.commit().await?;
                     continue;
                 }
             };
             let Some(arrival) = arrival else { break };
             self.apply(arrival);
-            if self.group.states.len() >= GROUP_STATES_MAX {
-                self.commit().await;
+            if self.group.is_full() {
+                self.commit().await?;
             }
         }
-        self.commit().await;
-        // All that the brokers sent is stored and acknowledged, so nothing needs to be known again.
-        self.sessions.values_mut().for_each(Redelivery::clear);
-        self.commit().await;
+        self.commit().await?;
+        // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
+        self.sessions.values_mut().for_each(Redelivery::settle);
+        self.commit().await?;
         info!("collector done");
+        Ok(())
     }
 
     fn apply(&mut self, arrival: Arrival) {
@@ -89,7 +106,9 @@ impl Collector {
             Arrival::Session { bus, resumed } => {
                 self.sessions.entry(bus).or_default().connected(resumed);
             }
+            Arrival::Disconnected(bus) => self.sessions.entry(bus).or_default().disconnected(),
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
+            Arrival::Counted => self.group.wake(),
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
@@ -107,9 +126,7 @@ impl Collector {
     fn take(&mut self, reading: &Reading) {
         let Some(plan) = self.plans.get(&reading.bus) else { return };
         let Mapped { states, rejected, details } = plan.map(reading);
-        for detail in details {
-            debug!(bus = %reading.bus, topic = reading.topic, detail, "rejected");
-        }
+        self.tell(reading, &rejected, &details);
         let account = self.group.ledger.entry(reading.bus.clone()).or_default();
         for (reason, readings) in rejected {
             account.reject(reason, readings);
@@ -117,7 +134,23 @@ impl Collector {
         for (device, state) in states {
             self.put(reading, device, state);
         }
-        self.group.since.get_or_insert_with(Instant::now);
+        self.group.wake();
+    }
+
+    /// Explains rejections: one a minute for each bus and reason to the operator, all of them at debug level.
+    fn tell(&mut self, reading: &Reading, rejected: &BTreeMap<Reason, u64>, details: &[String]) {
+        let (bus, topic, now) = (&reading.bus, reading.topic.as_str(), Instant::now());
+        for detail in details {
+            debug!(%bus, topic, detail, "rejected");
+        }
+        for reason in rejected.keys() {
+            let told = self.told.get(&(bus.clone(), *reason));
+            if told.is_none_or(|told| now.duration_since(*told) >= TELL_INTERVAL) {
+                let detail = details.first().map(String::as_str).unwrap_or_default();
+                warn!(%bus, topic, %reason, detail, "readings are rejected; more like this are only counted");
+                self.told.insert((bus.clone(), *reason), now);
+            }
+        }
     }
 
     fn put(&mut self, reading: &Reading, device: DeviceId, mut state: State) {
@@ -131,11 +164,15 @@ impl Collector {
         let account = self.group.ledger.entry(reading.bus.clone()).or_default();
         account.received += u64::from(readings);
         account.outbox_in += u64::from(readings);
-        self.group.states.push(Pending { device, bus: reading.bus.clone(), readings, json });
+        let (bus, time) = (reading.bus.clone(), state.time);
+        self.group.states.push(Pending { device, bus, time, readings, json });
     }
 
     /// Writes the group, for as long as it takes, and then acknowledges.
-    async fn commit(&mut self) {
+    ///
+    /// # Errors
+    /// When trying again is of no use.
+    async fn commit(&mut self) -> Result<(), Error> {
         let mut ledger = std::mem::take(&mut self.group.ledger);
         for (bus, account) in self.tally.take() {
             ledger.entry(bus).or_default().add(&account);
@@ -146,6 +183,9 @@ impl Collector {
         let commit = Arc::new(Commit { states, ledger, origins });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {
+            if matches!(error, Error::Broken) {
+                return Err(error);
+            }
             if !std::mem::replace(&mut is_told, true) {
                 error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
             }
@@ -157,6 +197,7 @@ impl Collector {
         self.group.since = None;
         self.group.acks.drain(..).for_each(Ack::send);
         self.committed.send_modify(|commits| *commits += 1);
+        Ok(())
     }
 
     async fn append(&self, commit: Arc<Commit>) -> Result<(), Error> {
@@ -181,6 +222,15 @@ impl Collector {
 impl Group {
     fn acknowledge_later(&mut self, ack: Ack) {
         self.acks.push(ack);
+        self.wake();
+    }
+
+    fn is_full(&self) -> bool {
+        self.states.len() >= GROUP_STATES_MAX || self.acks.len() >= GROUP_ACKS_MAX
+    }
+
+    /// Lets the time to the next commit run.
+    fn wake(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }
 }

@@ -70,11 +70,21 @@ impl PresenceTask {
         let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
             .unwrap_or_else(|_| StdRng::seed_from_u64(0));
         let mut backoff = Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1);
-        while let Err(error) =
-            self.client.set_connection_status(self.client.gateway(), &status).await
-        {
-            debug!(%error, "could not tell Losant that the gateway is connected; trying again");
-            tokio::time::sleep(backoff.next_delay(&mut rng)).await;
+        let mut told = String::new();
+        let gateway = self.client.gateway();
+        while let Err(error) = self.client.set_connection_status(gateway, &status).await {
+            let words = error.to_string();
+            if words == told {
+                debug!(%error, "still cannot tell Losant that the gateway is connected");
+            } else {
+                warn!(%error, "cannot tell Losant that the gateway is connected; trying again");
+                told = words;
+            }
+            let delay = backoff.next_delay(&mut rng);
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.client.recovered() => {}
+            }
         }
     }
 

@@ -46,6 +46,15 @@ struct Sent {
     outcome: Outcome,
 }
 
+/// How the cloud answers, as far as it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Unknown,
+    Online,
+    Offline,
+    Unaccepted,
+}
+
 /// What the task waits for.
 enum News {
     Backlog,
@@ -60,7 +69,7 @@ impl ReporterTask {
         let mut machine = Reporter::new(self.limits.clone());
         let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
             .unwrap_or_else(|_| StdRng::seed_from_u64(0));
-        let mut is_last_call = false;
+        let (mut condition, mut is_last_call) = (Condition::Unknown, false);
         loop {
             self.note_backlog(&mut machine);
             match machine.poll(now()) {
@@ -68,6 +77,10 @@ impl ReporterTask {
                     let hurry = self.hurry.clone();
                     let sent = hurry.run_until_cancelled(self.send(device, states_max)).await;
                     let Some(sent) = sent else { break };
+                    let now = Condition::after(&Verdict::of(&sent.outcome));
+                    if std::mem::replace(&mut condition, now) != now {
+                        self.tell_condition(now, &sent.outcome);
+                    }
                     self.settle(&mut machine, sent, &mut rng).await;
                 }
                 Step::WaitUntil(_) | Step::Idle if is_last_call => break,
@@ -134,10 +147,9 @@ impl ReporterTask {
 
     /// Learns from a call, and does with its states what that means.
     async fn settle(&self, machine: &mut Reporter, sent: Sent, rng: &mut StdRng) {
-        let was_online = machine.online();
         let verdict = Verdict::of(&sent.outcome);
         let disposal = machine.settle((sent.device, sent.batch.len()), &verdict, now(), rng);
-        self.tell(&sent, &verdict, was_online);
+        Self::tell(&sent, &verdict);
         let device = sent.device;
         let (first, last) = (sent.batch.first(), sent.batch.last());
         let done = match (disposal, first, last) {
@@ -167,20 +179,14 @@ impl ReporterTask {
             batch.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
     }
 
-    fn tell(&self, sent: &Sent, verdict: &Verdict, was_online: Option<bool>) {
+    /// Tells what becomes of a device or a batch.
+    fn tell(sent: &Sent, verdict: &Verdict) {
         let (device, states, error) = (sent.device, sent.batch.len(), words(&sent.outcome));
         match verdict {
             Verdict::Stored => {
                 debug!(device_id = %device, states, "states stored");
-                if was_online != Some(true) {
-                    info!(backlog = self.outbox.backlog().total.states, "cloud online");
-                }
             }
-            Verdict::Offline if was_online == Some(false) => debug!(error, "cloud still offline"),
-            Verdict::Offline => warn!(error, "cloud offline; readings are kept and sent later"),
-            Verdict::Unauthorized => {
-                warn!(error, "the cloud does not accept us; readings are kept");
-            }
+            Verdict::Offline | Verdict::Unauthorized => debug!(error, "nothing can be sent now"),
             Verdict::Parked => {
                 warn!(device_id = %device, error, "the cloud refuses this device; readings are kept");
             }
@@ -196,6 +202,19 @@ impl ReporterTask {
         }
     }
 
+    /// Tells a change of the link, once.
+    fn tell_condition(&self, condition: Condition, outcome: &Outcome) {
+        let (error, backlog) = (words(outcome), self.outbox.backlog().total.states);
+        match condition {
+            Condition::Online => info!(backlog, "cloud online"),
+            Condition::Offline => warn!(error, "cloud offline; readings are kept and sent later"),
+            Condition::Unaccepted => {
+                warn!(error, "the cloud does not accept us; readings are kept");
+            }
+            Condition::Unknown => {}
+        }
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Outbox) -> Result<T, Error> + Send + 'static,
@@ -204,6 +223,20 @@ impl ReporterTask {
         match tokio::task::spawn_blocking(move || work(&outbox)).await {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+impl Condition {
+    fn after(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Offline => Self::Offline,
+            Verdict::Unauthorized => Self::Unaccepted,
+            Verdict::Stored
+            | Verdict::TooLarge
+            | Verdict::Malformed
+            | Verdict::Throttled(_)
+            | Verdict::Parked => Self::Online,
         }
     }
 }

@@ -14,6 +14,7 @@ const BAUD_RATE_RANGE: std::ops::RangeInclusive<i64> = 50..=4_000_000;
 /// The largest MQTT message: Losant takes no more than 256 KiB either (references/message-throttling).
 const PAYLOAD_BYTES_DEFAULT: u64 = 256 * 1024;
 
+/// Checks all buses. One with a problem is there all the same, so that what hangs on it is not told as a problem, too.
 pub(super) fn buses(
     raw: raw::Buses,
     gateway: Option<DeviceId>,
@@ -23,9 +24,8 @@ pub(super) fn buses(
     for (name, table) in raw.serial {
         let key = format!("bus.serial.{name}");
         let Some(name) = check.parsed::<Name>(&key, &name) else { continue };
-        if let Some(serial) = serial(&key, table, check) {
-            buses.insert(name, Bus { kind: BusKind::Serial(serial), sensors: Vec::new() });
-        }
+        let kind = BusKind::Serial(serial(&key, table, check));
+        buses.insert(name, Bus { kind, sensors: Vec::new() });
     }
     for (name, table) in raw.mqtt {
         let key = format!("bus.mqtt.{name}");
@@ -38,47 +38,39 @@ pub(super) fn buses(
             );
             continue;
         }
-        if let Some(mqtt) = mqtt(&key, &name, table, gateway, check) {
-            buses.insert(name, Bus { kind: BusKind::Mqtt(mqtt), sensors: Vec::new() });
-        }
+        let kind = BusKind::Mqtt(mqtt(&key, &name, table, gateway, check));
+        buses.insert(name, Bus { kind, sensors: Vec::new() });
     }
     buses
 }
 
-fn serial(key: &str, raw: raw::Serial, check: &mut Check<'_>) -> Option<SerialBus> {
+fn serial(key: &str, raw: raw::Serial, check: &mut Check<'_>) -> SerialBus {
     let path =
         check.required(&format!("{key}.path"), raw.path, "give the tty: path = \"/dev/ttyUSB0\"");
-    let parity = choice(
-        &format!("{key}.parity"),
-        raw.parity,
-        check,
-        &[("none", Parity::None), ("odd", Parity::Odd), ("even", Parity::Even)],
-    );
-    let flow_control = choice(
-        &format!("{key}.flow_control"),
-        raw.flow_control,
-        check,
-        &[
-            ("none", FlowControl::None),
-            ("software", FlowControl::Software),
-            ("hardware", FlowControl::Hardware),
-        ],
-    );
+    let parities = [("none", Parity::None), ("odd", Parity::Odd), ("even", Parity::Even)];
+    let parity = choice(&format!("{key}.parity"), raw.parity, check, &parities);
+    let flow_controls = [
+        ("none", FlowControl::None),
+        ("software", FlowControl::Software),
+        ("hardware", FlowControl::Hardware),
+    ];
+    let flow_control =
+        choice(&format!("{key}.flow_control"), raw.flow_control, check, &flow_controls);
     let baud_rate =
         check.integer(&format!("{key}.baud_rate"), raw.baud_rate, 9_600, &BAUD_RATE_RANGE);
     let data_bits = check.integer(&format!("{key}.data_bits"), raw.data_bits, 8, &(5..=8));
     let stop_bits = check.integer(&format!("{key}.stop_bits"), raw.stop_bits, 1, &(1..=2));
     let line =
         check.bytes(&format!("{key}.line_size_max"), raw.line_size_max, 4_096, &(16..=1 << 20));
-    Some(SerialBus {
-        path: check.path(&path?),
-        baud_rate: u32::try_from(baud_rate).ok()?,
-        data_bits: u8::try_from(data_bits).ok()?,
-        parity: parity?,
+    SerialBus {
+        path: check.path(&path.unwrap_or_default()),
+        baud_rate: u32::try_from(baud_rate).unwrap_or_default(),
+        data_bits: u8::try_from(data_bits).unwrap_or_default(),
+        parity: parity.unwrap_or(Parity::None),
         stop_bits: if stop_bits == 2 { StopBits::Two } else { StopBits::One },
-        flow_control: flow_control?,
-        line_bytes_max: usize::try_from(line).ok()?,
-    })
+        flow_control: flow_control.unwrap_or(FlowControl::None),
+        line_bytes_max: usize::try_from(line).unwrap_or_default(),
+    }
 }
 
 fn mqtt(
@@ -87,7 +79,7 @@ fn mqtt(
     raw: raw::Mqtt,
     gateway: Option<DeviceId>,
     check: &mut Check<'_>,
-) -> Option<MqttBus> {
+) -> MqttBus {
     let host =
         check.required(&format!("{key}.host"), raw.host, "give the broker: host = \"127.0.0.1\"");
     let port = check.integer(&format!("{key}.port"), raw.port, 1_883, &(1..=65_535));
@@ -100,20 +92,18 @@ fn mqtt(
     let payload =
         check.bytes(&payload_key, raw.payload_size_max, PAYLOAD_BYTES_DEFAULT, &(64..=16 << 20));
     let credentials = raw.credentials_file.map(|path| check.path(&path.0));
-    let credentials = match credentials {
-        Some(path) => Some(read_user_password(&path, check.problems)?),
-        None => None,
-    };
+    let credentials = credentials.and_then(|path| read_user_password(&path, check.problems));
     let default_client_id = || gateway.map(|gateway| format!("tidegate-{gateway}-{name}"));
-    Some(MqttBus {
-        host: host?,
-        port: u16::try_from(port).ok()?,
-        client_id: raw.client_id.map(|field| field.0).or_else(default_client_id)?,
+    let client_id = raw.client_id.map(|field| field.0).or_else(default_client_id);
+    MqttBus {
+        host: host.unwrap_or_default(),
+        port: u16::try_from(port).unwrap_or_default(),
+        client_id: client_id.unwrap_or_default(),
         credentials,
         keep_alive,
-        qos: u8::try_from(qos).ok()?,
-        payload_bytes_max: usize::try_from(payload).ok()?,
-    })
+        qos: u8::try_from(qos).unwrap_or_default(),
+        payload_bytes_max: usize::try_from(payload).unwrap_or_default(),
+    }
 }
 
 /// One of a few words; the first is the default.

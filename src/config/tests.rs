@@ -1,0 +1,191 @@
+//! The configuration as a whole: the annotated file, and what the operator is told.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::raw::keys_at;
+use super::*;
+
+const MINIMAL: &str = r#"
+[losant]
+device_id = "575ecf887ae143cd83dc4aa2"
+[bus.serial.probe]
+path = "/dev/ttyUSB0"
+[sensor.probe]
+bus = "probe"
+format = "key-value"
+map = [{ channel = "t", attribute = "temperature" }]
+"#;
+
+fn load_text(text: &str) -> Result<Config, String> {
+    let directory = TempDir::new().unwrap();
+    write_private(&directory.path().join("credentials.toml"), "key = \"k\"\nsecret = \"s\"");
+    let file = directory.path().join("tidegate.toml");
+    std::fs::write(&file, text).unwrap();
+    load(&file).map_err(|problems| problems.to_string())
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// The configuration with each line changed by `change`.
+fn changed(change: impl Fn(&str) -> String) -> Result<Config, String> {
+    load_text(&MINIMAL.lines().map(change).collect::<Vec<_>>().join("\n"))
+}
+
+/// The annotated file with its examples taken out of their comments.
+fn uncommented() -> String {
+    let is_option = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with(['[', '{', ']'])
+            || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+    };
+    let lines = DEFAULTS.lines().map(|line| match line.strip_prefix("# ") {
+        Some(option) if is_option(option) => option,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_defaults_fill_in_all_that_is_not_written() {
+    let config = load_text(MINIMAL).unwrap();
+    assert_eq!(config.cloud.url, "https://api.losant.com");
+    assert_eq!(config.reporter.batch_states_max, 100);
+    assert_eq!(config.batch_bytes_max, 200_000);
+    assert_eq!(config.outbox.path, Path::new("/var/lib/tidegate/outbox"));
+    assert_eq!(config.devices.len(), 1);
+}
+
+#[test]
+fn the_annotated_file_names_every_option_and_its_examples_are_good() {
+    let text = uncommented();
+    let parsed: config::Config = config::Config::builder()
+        .add_source(config::File::from_str(&text, config::FileFormat::Toml))
+        .build()
+        .unwrap();
+    let mut written = BTreeSet::new();
+    collect_keys(&parsed.cache, &mut Vec::new(), &mut written);
+    let tables: [&[&str]; 12] = [
+        &["losant"],
+        &["device", "*"],
+        &["outbox"],
+        &["reporter"],
+        &["commands"],
+        &["daemon"],
+        &["log"],
+        &["status"],
+        &["bus", "serial", "*"],
+        &["bus", "mqtt", "*"],
+        &["sensor", "*"],
+        &["actuator", "*"],
+    ];
+    for table in tables {
+        for key in keys_at(table) {
+            let path = table.iter().chain([key]).copied().collect::<Vec<_>>().join(".");
+            assert!(written.contains(&path), "config/tidegate.toml does not name {path}");
+        }
+    }
+    let directory = TempDir::new().unwrap();
+    write_private(&directory.path().join("credentials.toml"), "token = \"t\"");
+    write_private(&directory.path().join("broker.toml"), "user = \"u\"\npassword = \"p\"");
+    let file = directory.path().join("tidegate.toml");
+    std::fs::write(&file, text).unwrap();
+    let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
+    assert_eq!((config.buses.len(), config.actuators.len()), (2, 2));
+}
+
+/// Writes the path of every value, with the names that the operator chose as `*`.
+fn collect_keys(value: &config::Value, path: &mut Vec<String>, keys: &mut BTreeSet<String>) {
+    keys.insert(path.join("."));
+    let config::ValueKind::Table(table) = &value.kind else { return };
+    for (key, value) in table {
+        let is_chosen = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [root] => matches!(root, "device" | "sensor" | "actuator"),
+            ["bus", _] => true,
+            _ => false,
+        };
+        path.push(if is_chosen { "*".to_owned() } else { key.clone() });
+        collect_keys(value, path, keys);
+        path.pop();
+    }
+}
+
+#[test]
+fn each_mistake_is_told_with_its_key_and_its_cure() {
+    let cases = [
+        (
+            "device_id",
+            "device_id = \"575ecf\"",
+            "losant.device_id: \"575ecf\" is not a Losant id; an id is 24",
+        ),
+        (
+            "path",
+            "path = \"/dev/ttyUSB0\"\nparity = \"evn\"",
+            "bus.serial.probe.parity: \"evn\" is not known; use \"none\"",
+        ),
+        ("path", "baud_rate = 9600", "bus.serial.probe.path: is missing"),
+        (
+            "path",
+            "path = \"/dev/x\"\nbaud_rate = 10",
+            "bus.serial.probe.baud_rate: is 10; give a value from 50 to 4000000",
+        ),
+        ("bus = ", "bus = \"prob\"", "sensor.probe.bus: there is no bus \"prob\"; there are probe"),
+        (
+            "format",
+            "format = \"yaml\"",
+            "sensor.probe.format: \"yaml\" is not known; use \"key-value\"",
+        ),
+        (
+            "format",
+            "format = \"json\"\ntopic = \"a\"",
+            "sensor.probe.topic: a serial bus has no topics; remove it",
+        ),
+        (
+            "format",
+            "format = \"json\"\ndevice = \"attic\"",
+            "sensor.probe.device: there is no device \"attic\"; there are gateway",
+        ),
+        ("map", "map = []", "sensor.probe.map: is missing or empty"),
+        (
+            "map",
+            "map = [{ channel = \"t\", attribute = \"a.b\" }]",
+            "sensor.probe.map.0.attribute: \"a.b\" is not an attribute",
+        ),
+        (
+            "map",
+            "map = [{ channel = \"t\", attribute = \"{{ topic[\" }]",
+            "sensor.probe.map.0.attribute:",
+        ),
+    ];
+    for (key, replacement, expected) in cases {
+        let told =
+            changed(
+                |line| if line.starts_with(key) { replacement.to_owned() } else { line.to_owned() },
+            );
+        let told = told.unwrap_err();
+        assert!(told.contains(expected), "expected: {expected}\nin: {told}");
+        assert_eq!(
+            told.lines().count(),
+            if expected.contains("there is no bus") { 2 } else { 1 },
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_command_of_a_device_has_one_actuator() {
+    let actuator = |name: &str| {
+        format!("[actuator.{name}]\ncommand = \"c\"\nbus = \"probe\"\nwrite = \"x\"\n")
+    };
+    let told = load_text(&format!("{MINIMAL}{}{}", actuator("a"), actuator("b"))).unwrap_err();
+    assert_eq!(
+        told,
+        "actuator.b.command: another actuator takes it; give each command of a device one actuator"
+    );
+}

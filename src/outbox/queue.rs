@@ -1,0 +1,119 @@
+//! The queues in the store: how they are keyed, and how they are read.
+
+use super::group::Group;
+use super::store::Store;
+use super::{Amount, Entry, Error, Inner, Lane};
+use crate::model::{DeviceId, Name, Origin};
+
+impl Store {
+    /// What waits in a lane, oldest first, within the bounds but at least one state.
+    pub(super) fn read(
+        &self,
+        device: DeviceId,
+        lane: Lane,
+        states_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for group in self.groups_of(device, lane.cursor)? {
+            let group = group?;
+            for (sequence, record) in (group.first..=lane.last).zip(group.records) {
+                if sequence <= lane.cursor {
+                    continue;
+                }
+                bytes += record.json.len() + 1;
+                let is_full = entries.len() >= states_max || bytes > bytes_max;
+                if is_full && !entries.is_empty() {
+                    return Ok(entries);
+                }
+                entries.push(Entry { sequence, readings: record.readings, json: record.json });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The groups of a device that have states above `cursor`, oldest first.
+    pub(super) fn groups_of(
+        &self,
+        device: DeviceId,
+        cursor: u64,
+    ) -> Result<impl Iterator<Item = Result<Group, Error>>, Error> {
+        let next = group_key(device, cursor.saturating_add(1));
+        // The group that holds the next state may begin before it.
+        let start = match self.groups.get_lt(&next)? {
+            Some((key, _)) if key.starts_with(device.as_bytes()) => key.to_vec(),
+            Some(_) | None => next,
+        };
+        let end = group_key(device, u64::MAX);
+        let groups = self.groups.range(start..=end).filter_map(move |item| match item {
+            // What cannot be decoded was set aside when the outbox was opened.
+            Ok((_, value)) => Group::decode(&value).ok().filter(|g| g.last() > cursor).map(Ok),
+            Err(error) => Some(Err(error.into())),
+        });
+        Ok(groups)
+    }
+
+    /// The group of the earliest commit.
+    pub(super) fn oldest(&self, inner: &Inner) -> Result<Option<Group>, Error> {
+        let mut oldest: Option<Group> = None;
+        for (device, lane) in inner.lanes.iter().filter(|(_, lane)| lane.amount.states > 0) {
+            let Some(group) = self.groups_of(*device, lane.cursor)?.next().transpose()? else {
+                continue;
+            };
+            if oldest.as_ref().is_none_or(|oldest| group.commit < oldest.commit) {
+                oldest = Some(group);
+            }
+        }
+        Ok(oldest)
+    }
+}
+
+impl Lane {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        [self.cursor.to_be_bytes(), self.last.to_be_bytes(), self.latest_ms.to_be_bytes()].concat()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (cursor, rest) = bytes.split_first_chunk()?;
+        let (last, rest) = rest.split_first_chunk()?;
+        let latest = rest.first_chunk()?;
+        Some(Self {
+            cursor: u64::from_be_bytes(*cursor),
+            last: u64::from_be_bytes(*last),
+            latest_ms: i64::from_be_bytes(*latest),
+            amount: Amount::default(),
+        })
+    }
+}
+
+pub(super) fn group_key(device: DeviceId, first: u64) -> Vec<u8> {
+    [device.as_bytes().as_slice(), &first.to_be_bytes()].concat()
+}
+
+pub(super) fn lane_key(device: DeviceId) -> Vec<u8> {
+    [b"lane/".as_slice(), device.as_bytes()].concat()
+}
+
+pub(super) fn origins_key(bus: &Name) -> String {
+    format!("origins/{bus}")
+}
+
+/// Six bytes an origin.
+pub(super) fn pack(origins: &[Origin]) -> Vec<u8> {
+    origins
+        .iter()
+        .flat_map(|one| [&one.packet_id.to_be_bytes()[..], &one.digest.to_be_bytes()].concat())
+        .collect()
+}
+
+pub(super) fn unpack(bytes: &[u8]) -> Vec<Origin> {
+    let origin = |bytes: &[u8]| {
+        let (packet_id, digest) = bytes.split_first_chunk()?;
+        let digest = digest.first_chunk()?;
+        Some(Origin {
+            packet_id: u16::from_be_bytes(*packet_id),
+            digest: u32::from_be_bytes(*digest),
+        })
+    };
+    bytes.chunks_exact(6).filter_map(origin).collect()
+}

@@ -1,0 +1,129 @@
+//! Starting, stopping, and what Losant is told of it.
+
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID};
+
+use crate::support::{Site, Tty, cloud, numbers, values, wait_until, write_private};
+
+const PROBE: &str = r#"
+[bus.serial.probe]
+path = "tty"
+[sensor.probe]
+bus = "probe"
+format = "key-value"
+map = [{ channel = "n", attribute = "n" }]
+"#;
+
+#[tokio::test]
+async fn losant_is_told_when_the_gateway_comes_and_goes() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let daemon = site.start();
+    wait_until("it is connected", || cloud.log(GATEWAY_ID).iter().any(|entry| entry.connected));
+    assert!(daemon.terminate().success());
+    let log = cloud.log(GATEWAY_ID);
+    assert_eq!(log.len(), 2);
+    let last = log.iter().find(|entry| !entry.connected).unwrap();
+    assert_eq!(last.disconnect_reason.as_deref(), Some("shutdown"));
+}
+
+#[tokio::test]
+async fn a_stop_sends_what_waits() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, &format!("{PROBE}[daemon]\nstop_timeout = \"5 s\"\n"));
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    site.write_config(&config.replace("batch_age = \"100 ms\"", "batch_age = \"1 h\""));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("n=0\nn=1\n");
+    wait_until("both wait", || daemon.count("/outbox/states") == 2);
+    assert!(daemon.terminate().success());
+    assert_eq!(values(&cloud, "n"), numbers(2));
+    assert_eq!(site.outbox()["states"], 0);
+}
+
+#[tokio::test]
+async fn a_stop_in_the_dark_keeps_what_waits_and_the_next_start_sends_it() {
+    let cloud = cloud().await;
+    cloud.set_dark(true);
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("n=0\nn=1\n");
+    wait_until("both wait", || daemon.count("/outbox/states") == 2);
+    assert!(daemon.terminate().success());
+    assert_eq!(site.outbox()["states"], 2);
+    cloud.set_dark(false);
+    let daemon = site.start();
+    wait_until("both arrive", || values(&cloud, "n") == numbers(2));
+    assert!(daemon.terminate().success());
+    assert_eq!(site.outbox()["states"], 0);
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_does_not_hold_up_a_stop() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, &format!("{PROBE}[daemon]\nstop_timeout = \"2 s\"\n"));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    daemon.wait_for_log("told Losant that the gateway is connected");
+    cloud.fail_next(Action::SendState, 100, Fault::Hang);
+    tty.write("n=0\n");
+    wait_until("the call is under way", || cloud.counters().calls.contains_key("sendState"));
+    assert!(daemon.terminate().success());
+    assert_eq!(site.outbox()["states"], 1);
+}
+
+#[tokio::test]
+async fn a_token_may_come_from_systemd() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    std::fs::remove_file(site.path("credentials.toml")).unwrap();
+    std::fs::create_dir(site.path("credentials")).unwrap();
+    let token = format!("token = \"{}\"\n", cloud.api_token());
+    write_private(&site.path("credentials/losant"), &token);
+    let directory = site.path("credentials").into_os_string().into_string().unwrap();
+    let application = ("TIDEGATE_LOSANT__APPLICATION_ID", cloud.application_id());
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start_with(&[("CREDENTIALS_DIRECTORY", &directory), application]);
+    tty.write("n=0\n");
+    wait_until("it arrives", || values(&cloud, "n") == numbers(1));
+    assert!(!cloud.counters().calls.contains_key("authenticateDevice"), "a token needs no key");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn an_unplugged_line_is_found_again() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let daemon = site.start();
+    daemon.wait_for_log("is the adapter plugged in?");
+    let mut tty = Tty::plugged(site.path("tty"));
+    for round in 0..3 {
+        tty.write(format!("n={round}\n"));
+        wait_until("it is heard", || values(&cloud, "n").len() == round + 1);
+        tty.write("n=99");
+        tty.unplug();
+        wait_until("the loss is noticed", || {
+            daemon.log().matches("the line was unplugged").count()
+                + daemon.log().matches("os error 5").count()
+                > round
+        });
+        tty.plug();
+    }
+    assert_eq!(values(&cloud, "n"), numbers(3), "no half line is taken for a reading");
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_outbox_is_refused() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let daemon = site.start();
+    let second = site.run(&["run"]);
+    assert_eq!(second.status.code(), Some(1));
+    let words = String::from_utf8(second.stderr).unwrap();
+    assert!(words.contains("another tidegate is running on this outbox"), "{words}");
+    assert!(daemon.count("/outbox/states") == 0, "the first one is not disturbed");
+    assert!(daemon.terminate().success());
+}

@@ -1,0 +1,18 @@
+//! The daemon as a whole: the real program against a real broker, real pseudo-terminals and the sandbox.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by a panic, in its helpers too"
+)]
+
+mod bad_input;
+mod commands;
+mod delivery;
+mod lifecycle;
+mod python;
+mod support;
+mod tidy;

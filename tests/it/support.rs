@@ -1,0 +1,73 @@
+//! What every test stands on: a site with a daemon, a broker, a tty, and patience.
+
+mod broker;
+mod daemon;
+mod site;
+mod tty;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use broker::Broker;
+pub(crate) use daemon::Daemon;
+pub(crate) use site::{Site, write_private};
+pub(crate) use tty::Tty;
+
+use serde_json::Value;
+use tidegate_sandbox::{GATEWAY_ID, Sandbox, Undeclared};
+
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Waits until `condition` holds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test waits in real time, because there are sockets"
+)]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A cloud that takes any attribute.
+pub(crate) async fn cloud() -> Sandbox {
+    Sandbox::builder().undeclared(Undeclared::Accept).start().await.unwrap()
+}
+
+/// The values of one attribute of the gateway in the cloud, in the order of their times.
+pub(crate) fn values(cloud: &Sandbox, attribute: &str) -> Vec<Value> {
+    values_of(cloud, GATEWAY_ID, attribute)
+}
+
+/// The values of one attribute of a device in the cloud, in the order of their times.
+pub(crate) fn values_of(cloud: &Sandbox, device: &str, attribute: &str) -> Vec<Value> {
+    cloud.states(device).iter().filter_map(|state| state.data.get(attribute).cloned()).collect()
+}
+
+/// The numbers from 0 on, as an attribute's values.
+pub(crate) fn numbers(count: u64) -> Vec<Value> {
+    (0..count).map(Value::from).collect()
+}
+
+/// The sandbox found nothing wrong with what it was sent, and was not called too often.
+pub(crate) fn assert_content(cloud: &Sandbox) {
+    let counters = cloud.counters();
+    assert_eq!((counters.schema_refusals, counters.throttled), (0, 0), "the cloud complains");
+}
+
+/// For each bus: received = waiting + stored + rejected + dropped, and what waits is in the outbox.
+pub(crate) fn assert_ledger(document: &Value) {
+    let count = |account: &Value, key: &str| account[key].as_u64().unwrap();
+    let sum = |account: &Value, key: &str| -> u64 {
+        account[key].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum()
+    };
+    let mut waiting = 0;
+    for account in document["ledger"].as_object().unwrap().values() {
+        let gone = count(account, "stored") + sum(account, "rejected") + sum(account, "dropped");
+        assert!(gone <= count(account, "received"), "{document:#}");
+        waiting += count(account, "received") - gone;
+    }
+    assert_eq!(Some(waiting), document["readings"].as_u64(), "{document:#}");
+}

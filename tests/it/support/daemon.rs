@@ -1,0 +1,109 @@
+//! The daemon as a process.
+
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::site::PROGRAM;
+use super::wait_until;
+
+/// A running daemon, killed when dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    socket: PathBuf,
+    log: PathBuf,
+}
+
+impl Daemon {
+    pub(crate) fn start(
+        config: &Path,
+        socket: &Path,
+        log: &Path,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let daemon = Self::spawn(config, socket, log, environment);
+        wait_until("the daemon answers", || daemon.try_status().is_some());
+        daemon
+    }
+
+    fn spawn(config: &Path, socket: &Path, log: &Path, environment: &[(&str, &str)]) -> Self {
+        let stderr = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let child = Command::new(PROGRAM)
+            .args(["run", "--config"])
+            .arg(config)
+            .env_remove("JOURNAL_STREAM")
+            .envs(environment.iter().copied())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        Self { child, socket: socket.to_owned(), log: log.to_owned() }
+    }
+
+    fn try_status(&self) -> Option<Value> {
+        let mut answer = String::new();
+        UnixStream::connect(&self.socket).ok()?.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(&answer).ok()
+    }
+
+    /// What the daemon says of itself.
+    pub(crate) fn status(&self) -> Value {
+        self.try_status().expect("the daemon answers")
+    }
+
+    /// One number of the status, by its JSON pointer; 0 if it is not there.
+    pub(crate) fn count(&self, pointer: &str) -> u64 {
+        self.status().pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// The memory in use, in kB.
+    pub(crate) fn memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until the log has this text.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        wait_until(&format!("the log says \"{text}\""), || self.log().contains(text));
+    }
+
+    /// SIGKILL, as a crash or a power cut would end it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit status.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        let mut status = None;
+        wait_until("the daemon ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            eprintln!("the end of the daemon's log:");
+            tail.iter().rev().for_each(|line| eprintln!("  {line}"));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A directory with a configuration, as an operator would lay it out.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
+
+use super::{Daemon, assert_ledger};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+
+/// A configuration and all that belongs to it.
+pub(crate) struct Site {
+    directory: TempDir,
+}
+
+impl Site {
+    /// A site whose cloud is the sandbox, with short times, and `instruments` at the end of its configuration.
+    pub(crate) fn new(cloud: &Sandbox, instruments: &str) -> Self {
+        Self::at(cloud.url(), instruments)
+    }
+
+    /// The same for a cloud that may not be there yet.
+    pub(crate) fn at(url: &str, instruments: &str) -> Self {
+        let site = Self { directory: TempDir::with_prefix("tg-").unwrap() };
+        site.write_credentials("key = \"gateway-key\"\nsecret = \"gateway-secret\"\n");
+        let config = format!(
+            r#"
+[losant]
+url = "{url}"
+device_id = "{GATEWAY_ID}"
+keep_alive_interval = "2 s"
+[device.greenhouse]
+id = "{GREENHOUSE_ID}"
+[device.workshop]
+id = "{WORKSHOP_ID}"
+[outbox]
+path = "outbox"
+commit_interval = "50 ms"
+[reporter]
+batch_age = "100 ms"
+retry_min = "50 ms"
+retry_max = "300 ms"
+[status]
+socket = "s"
+[log]
+level = "info,tidegate=debug"
+{instruments}
+"#
+        );
+        site.write_config(&config);
+        site
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path("tidegate.toml")
+    }
+
+    pub(crate) fn write_config(&self, text: &str) {
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    pub(crate) fn write_credentials(&self, text: &str) {
+        write_private(&self.path("credentials.toml"), text);
+    }
+
+    /// Starts the daemon and waits until it answers.
+    pub(crate) fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Daemon {
+        Daemon::start(&self.config(), &self.path("s"), &self.path("log"), environment)
+    }
+
+    /// Runs the program with these words and the configuration.
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
+        Command::new(PROGRAM).args(words).arg("--config").arg(self.config()).output().unwrap()
+    }
+
+    /// The outbox of a daemon that has ended; its ledger must add up.
+    pub(crate) fn outbox(&self) -> Value {
+        let output = self.run(&["outbox", "status", "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let document = serde_json::from_slice(&output.stdout).unwrap();
+        assert_ledger(&document);
+        document
+    }
+}
+
+pub(crate) fn write_private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}

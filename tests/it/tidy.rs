@@ -1,0 +1,161 @@
+//! The rules of the house, as ARCHITECTURE.md has them.
+
+use std::path::{Path, PathBuf};
+
+/// The longest file, in lines.
+const LINES_MAX: usize = 500;
+
+/// Module of `src`, and which of our modules it may name. What is not listed may name all.
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
+    ("model", &["model"]),
+    ("logic", &["logic", "model"]),
+    ("clock", &["model"]),
+    ("outbox", &["outbox", "model"]),
+    ("supervisor", &[]),
+    ("logging", &[]),
+    ("config", &["config", "logic", "model"]),
+    ("losant", &["losant", "config", "logic", "model"]),
+    ("bus", &["bus", "clock", "config", "logic", "model"]),
+    ("status", &["status", "outbox", "model"]),
+    ("task", &["task", "status", "bus", "outbox", "losant", "clock", "config", "logic", "model"]),
+    ("main", &["cli"]),
+];
+
+/// What the pure modules may not name, because it is IO or a clock.
+const IMPURE: [&str; 9] = [
+    "tokio",
+    "reqwest",
+    "rumqttc",
+    "sled",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "Instant::now",
+    "SystemTime::now",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Every file of these directories: its path below the project, and its text.
+fn files_of(directories: &[&str]) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for directory in directories {
+        rust_files(&root().join(directory), &mut files);
+    }
+    files.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path.strip_prefix(root()).unwrap().to_string_lossy().into_owned(), text)
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// The module of `src` that a file belongs to.
+fn module_of(path: &str) -> &str {
+    let path = path.strip_prefix("src/").unwrap();
+    path.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// The lines of a file that are program: before its tests, without comments; with their numbers.
+fn program(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines =
+        text.lines().take_while(|line| *line != "#[cfg(test)]" || !text.contains("mod tests {"));
+    (1..).zip(lines).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// Which of our modules a line names.
+fn named(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices("crate::").map(|(at, prefix)| {
+        let rest = &line[at + prefix.len()..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        &rest[..end]
+    })
+}
+
+fn report(offences: &[String]) {
+    assert!(offences.is_empty(), "\n{}", offences.join("\n"));
+}
+
+#[test]
+fn modules_name_only_what_is_below_them() {
+    let mut offences = Vec::new();
+    for (path, text) in files_of(&["src"]) {
+        let module = module_of(&path);
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
+            continue;
+        };
+        for (number, line) in program(&text) {
+            for name in named(line).filter(|name| !name.is_empty() && !allowed.contains(name)) {
+                offences.push(format!("{path}:{number}: {module} may not name {name}"));
+            }
+        }
+    }
+    report(&offences);
+}
+
+#[test]
+fn model_and_logic_do_no_io_and_read_no_clock() {
+    let mut offences = Vec::new();
+    for (path, text) in files_of(&["src"]) {
+        if !matches!(module_of(&path), "model" | "logic") {
+            continue;
+        }
+        for (number, line) in program(&text) {
+            for word in IMPURE.iter().filter(|word| line.contains(*word)) {
+                offences.push(format!("{path}:{number}: {} may not name {word}", module_of(&path)));
+            }
+        }
+    }
+    report(&offences);
+}
+
+#[test]
+fn the_sandbox_knows_nothing_of_the_daemon() {
+    let manifest = std::fs::read_to_string(root().join("sandbox/Cargo.toml")).unwrap();
+    assert!(!manifest.contains("path = \""), "the sandbox depends on a crate of ours");
+    let files = files_of(&["sandbox/src", "sandbox/tests"]);
+    let offences: Vec<_> = files
+        .iter()
+        .filter(|(_, text)| text.contains("tidegate::"))
+        .map(|(path, _)| path.clone())
+        .collect();
+    report(&offences);
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_short_enough() {
+    let mut offences = Vec::new();
+    for (path, text) in files_of(&["src", "sandbox/src", "sandbox/tests", "tests", "benches"]) {
+        if !text.starts_with("//! ") {
+            offences.push(format!("{path}:1: the first line does not say what the file is for"));
+        }
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            offences.push(format!("{path}: {lines} lines, {LINES_MAX} at most"));
+        }
+    }
+    report(&offences);
+}
+
+#[test]
+fn a_rule_that_is_broken_is_found() {
+    let found: Vec<_> = named("use crate::outbox::Outbox; crate::model::Name").collect();
+    assert_eq!(found, ["outbox", "model"]);
+    assert_eq!(module_of("src/logic/pace.rs"), "logic");
+    assert_eq!(module_of("src/logic.rs"), "logic");
+    let text = "use a;\n// use b\n#[cfg(test)]\nmod tests {\n";
+    assert_eq!(program(text).collect::<Vec<_>>(), [(1, "use a;")]);
+}
