@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_sandbox::Sandbox;
 
 use crate::support::{Broker, Site, Tty, assert_content, cloud, values, wait_until};
@@ -86,6 +86,52 @@ async fn a_missing_file_and_missing_credentials_are_told() {
 async fn wrong_words_on_the_command_line_are_a_usage_error() {
     let (_cloud, site) = site_with(|config| config).await;
     assert_eq!(site.run(&["chekc"]).status.code(), Some(64));
+}
+
+#[tokio::test]
+async fn questions_to_a_daemon_or_an_outbox_that_are_not_there_are_answered_with_that() {
+    let (_cloud, site) = site_with(|config| config).await;
+    for (words, answer) in [
+        (["status", "--json"], "no daemon answers at "),
+        (["outbox", "status"], "there is no outbox at "),
+    ] {
+        let output = site.run(&words);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
+        assert!(text.contains(answer), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_daemon_answers_in_words_and_in_json() {
+    let (_cloud, site) = site_with(|config| config).await;
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("t=1\nt=2\n");
+    wait_until("both are stored", || daemon.count("/ledger/probe/stored") == 2);
+    let page = String::from_utf8(site.run(&["status"]).stdout).unwrap();
+    assert!(page.contains("probe: 2 readings received, 2 stored"), "{page}");
+    let document: Value = serde_json::from_slice(&site.run(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(document["cloud"]["online"], true);
+    let opened = site.run(&["outbox", "status"]);
+    let words = String::from_utf8(opened.stderr).unwrap();
+    assert_eq!(opened.status.code(), Some(1));
+    assert!(words.contains("another tidegate is running on this outbox"), "{words}");
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+#[tokio::test]
+async fn files_in_conf_d_stand_over_the_file_in_the_order_of_their_names() {
+    let (_cloud, site) = site_with(|config| config).await;
+    std::fs::create_dir(site.path("conf.d")).unwrap();
+    for (name, baud_rate) in [("20-b.toml", 19_200), ("10-a.toml", 4_800)] {
+        let text = format!("[bus.serial.probe]\nbaud_rate = {baud_rate}\n");
+        std::fs::write(site.path("conf.d").join(name), text).unwrap();
+    }
+    let (text, code) = check(&site);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("at 19200 baud"), "{text}");
 }
 
 #[tokio::test]

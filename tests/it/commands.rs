@@ -1,7 +1,8 @@
 //! Commands reach their actuators: those that are allowed, and each once.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox};
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, Step};
 
 use crate::support::{Broker, Daemon, Site, Tty, cloud, wait_until};
 
@@ -117,4 +118,88 @@ async fn what_no_actuator_takes_is_refused_and_what_cannot_be_written_fails() {
     assert_eq!(tty.read_line(), "FAN 5");
     wait_for_executed(&daemon, 1);
     assert!(daemon.terminate().success());
+}
+
+/// An event of the command stream, as Losant sends it.
+fn event(name: &str, time: &str, payload: &str) -> Step {
+    let command = format!(r#"{{"name": "{name}", "time": "{time}", "payload": {payload}}}"#);
+    Step::Send(format!("event: deviceCommand\ndata: {command}\n\n").into_bytes())
+}
+
+#[tokio::test]
+async fn an_old_command_is_refused_and_one_that_comes_twice_runs_once() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, FAN);
+    let mut tty = Tty::plugged(site.path("tty"));
+    // Half a day ahead is fresh by any clock.
+    let fresh = Timestamp::now() + SignedDuration::from_hours(12);
+    let fresh = fresh.to_string();
+    let script = vec![
+        Step::Send(b":keepalive\n\n".to_vec()),
+        event("fan", "2026-05-01T10:00:00.000Z", r#"{"speed": 1}"#),
+        event("fan", &fresh, r#"{"speed": 2, "ramp": [1, 2]}"#),
+        event("fan", &fresh, r#"{"ramp": [1, 2], "speed": 2}"#),
+        Step::Send(b"event: deviceCommand\ndata: {\"name\": \"fan\"\n\n".to_vec()),
+        Step::Send(b"event: somethingNew\ndata: {}\n\n".to_vec()),
+        event("fan", &fresh, r#"{"speed": 3}"#),
+        Step::Silence,
+    ];
+    cloud.fail_next(Action::CommandStream, 1, Fault::Script(script));
+    let daemon = site.start();
+    assert_eq!(tty.read_line(), "FAN 2");
+    assert_eq!(tty.read_line(), "FAN 3");
+    wait_for_executed(&daemon, 2);
+    let commands = daemon.status()["commands"].clone();
+    assert_eq!((&commands["received"], &commands["duplicates"]), (&json!(3), &json!(1)));
+    assert_eq!(commands["refused"], json!({"stale": 1}));
+    daemon.wait_for_log("a command that is not Losant's JSON was ignored");
+    daemon.wait_for_log("an unknown event on the command stream was ignored");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn a_command_in_the_dark_is_caught_up_once() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, FAN);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 1}));
+    assert_eq!(tty.read_line(), "FAN 1");
+    cloud.set_dark(true);
+    wait_until("the stream is gone", || cloud.streams_open(GATEWAY_ID) == 0);
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 2}));
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 3}));
+    cloud.set_dark(false);
+    assert_eq!(tty.read_line(), "FAN 2");
+    assert_eq!(tty.read_line(), "FAN 3");
+    wait_for_stream(&cloud, GATEWAY_ID);
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 4}));
+    assert_eq!(tty.read_line(), "FAN 4");
+    wait_for_executed(&daemon, 4);
+    assert_eq!(daemon.count("/commands/received"), 4);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+#[tokio::test]
+async fn a_command_for_an_unplugged_line_fails_and_is_not_kept_for_later() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, FAN);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    tty.unplug();
+    daemon.wait_for_log("serial line not there");
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 1}));
+    wait_until("it fails", || daemon.count("/commands/failed") == 1);
+    tty.plug();
+    let lines_open = || daemon.log().matches("serial line open").count();
+    wait_until("the line is open again", || lines_open() == 2);
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 2}));
+    assert_eq!(tty.read_line(), "FAN 2");
+    wait_for_executed(&daemon, 1);
+    assert!(daemon.terminate().success());
+    site.outbox();
 }

@@ -7,7 +7,8 @@ use crate::support::{
     Broker, Site, Tty, assert_content, cloud, numbers, values, values_of, wait_until,
 };
 
-const SERIAL: &str = r#"
+/// A sensor of numbers on a serial bus.
+pub(crate) const SERIAL: &str = r#"
 [bus.serial.probe]
 path = "tty"
 [sensor.probe]
@@ -16,7 +17,8 @@ format = "key-value"
 map = [{ channel = "n", attribute = "n" }, { channel = "t", attribute = "t", scale = 0.1, offset = -4 }]
 "#;
 
-fn mqtt(port: u16) -> String {
+/// A sensor of numbers on an MQTT bus.
+pub(crate) fn mqtt(port: u16) -> String {
     format!(
         r#"
 [bus.mqtt.house]
@@ -32,12 +34,12 @@ map = [{{ channel = "value", attribute = "n" }}]
 }
 
 /// Messages with the numbers of a range, for the sensor above.
-fn messages(range: std::ops::Range<u64>) -> impl Iterator<Item = (String, Vec<u8>)> {
+pub(crate) fn messages(range: std::ops::Range<u64>) -> impl Iterator<Item = (String, Vec<u8>)> {
     range.map(|number| ("n/a".to_owned(), number.to_string().into_bytes()))
 }
 
 /// Waits until the gateway's attribute `n` counts from 0 to `count` in the cloud.
-fn wait_for_numbers(cloud: &Sandbox, count: u64) {
+pub(crate) fn wait_for_numbers(cloud: &Sandbox, count: u64) {
     wait_until("all numbers are in the cloud", || values(cloud, "n").len() as u64 >= count);
     assert_eq!(values(cloud, "n"), numbers(count));
 }

@@ -11,8 +11,12 @@
 
 mod bad_input;
 mod commands;
+mod crash;
 mod delivery;
+mod journal;
 mod lifecycle;
+mod limits;
+mod mqtt;
 mod python;
 mod support;
 mod tidy;

@@ -8,9 +8,10 @@ use tidegate_sandbox::GATEWAY_ID;
 
 use crate::support::{Site, Tty, cloud, values, wait_until};
 
-/// The Python with Losant's client, which tests/prepare.sh installs.
+/// The Python with Losant's client: the one that `TIDEGATE_JUDGE` names, or that tests/prepare.sh installs.
 fn judge() -> PathBuf {
-    let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/judge/bin/python");
+    let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/judge/bin/python");
+    let python = std::env::var_os("TIDEGATE_JUDGE").map_or(installed, PathBuf::from);
     assert!(python.exists(), "{} is not there: run tests/prepare.sh", python.display());
     python
 }

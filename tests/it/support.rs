@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use broker::Broker;
 pub(crate) use daemon::Daemon;
-pub(crate) use site::{Site, write_private};
+pub(crate) use site::{PROGRAM, Site, write_private};
 pub(crate) use tty::Tty;
 
 use serde_json::Value;

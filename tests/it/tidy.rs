@@ -151,6 +151,20 @@ fn every_file_says_what_it_is_and_is_short_enough() {
 }
 
 #[test]
+fn no_file_names_a_place_that_only_its_author_has() {
+    let homes = ["home", "Users", "root", "work"].map(|name| format!("\"/{name}/"));
+    let mut offences = Vec::new();
+    for (path, text) in files_of(&["src", "sandbox", "tests", "benches"]) {
+        for (number, line) in (1..).zip(text.lines()) {
+            for home in homes.iter().filter(|home| line.contains(*home)) {
+                offences.push(format!("{path}:{number}: names {home}"));
+            }
+        }
+    }
+    report(&offences);
+}
+
+#[test]
 fn a_rule_that_is_broken_is_found() {
     let found: Vec<_> = named("use crate::outbox::Outbox; crate::model::Name").collect();
     assert_eq!(found, ["outbox", "model"]);

@@ -136,6 +136,9 @@ impl<'a> Session<'a> {
     }
 
     /// Sends the last acknowledgements, until nobody can ask for more, and leaves the broker in good order.
+    ///
+    /// The broker ends the connection: were it closed here while messages still come in, TCP would reset it, and a broker
+    /// that cannot write any more does not read the acknowledgements either.
     pub(super) async fn finish(
         mut self,
         mut event_loop: EventLoop,
@@ -160,7 +163,7 @@ impl<'a> Session<'a> {
                         }
                     }
                 };
-                if matches!(event, Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_)) {
+                if event.is_err() {
                     return;
                 }
                 self.retry_delayed();
@@ -256,7 +259,8 @@ impl<'a> Session<'a> {
         }
         let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
         publish.pkid = due.packet_id;
-        if self.client.try_ack(&publish).is_err() {
+        // Acknowledgements are in the order of the messages (MQTT 3.1.1, 4.6), so one that is delayed delays the others.
+        if !self.delayed.is_empty() || self.client.try_ack(&publish).is_err() {
             self.delayed.push_back(due);
         }
     }

@@ -1,28 +1,57 @@
 //! A real mosquitto, and clients that talk to it.
 
+use std::fmt::Write as _;
+use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet, Publish, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{PATIENCE, wait_until};
+
+/// Between two messages of a [`Publisher`]: slow enough that the cloud takes them all without a wait.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(4);
+
+/// How many ports are tried.
+const PORTS_MAX: usize = 5;
 
 /// A broker on a port of its own.
 pub(crate) struct Broker {
     directory: TempDir,
     port: u16,
     process: Option<Child>,
+    /// Whether it keeps its sessions over a restart.
+    is_persistent: bool,
 }
 
 impl Broker {
     pub(crate) fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut broker = Self { directory: TempDir::new().unwrap(), port, process: None };
-        broker.restart();
-        broker
+        Self::start_as(false)
+    }
+
+    /// A broker that keeps its sessions over an orderly restart.
+    pub(crate) fn persistent() -> Self {
+        Self::start_as(true)
+    }
+
+    fn start_as(is_persistent: bool) -> Self {
+        let directory = TempDir::new().unwrap();
+        let mut broker = Self { directory, port: 0, process: None, is_persistent };
+        // Between the choice of a port and its use somebody else may take it.
+        for _ in 0..PORTS_MAX {
+            broker.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            if broker.try_restart() {
+                return broker;
+            }
+        }
+        panic!("mosquitto does not start: {}", broker.log());
     }
 
     /// A broker that is not there yet.
@@ -37,31 +66,55 @@ impl Broker {
     }
 
     pub(crate) fn restart(&mut self) {
+        assert!(self.try_restart(), "mosquitto does not start: {}", self.log());
+    }
+
+    /// Starts mosquitto; `false` if it ends at once.
+    fn try_restart(&mut self) -> bool {
         let file = self.directory.path().join("mosquitto.conf");
         // Without the last line mosquitto throws away what a client has not fetched beyond 1,000 messages.
-        let config = format!(
+        let mut config = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n",
             self.port
         );
+        if self.is_persistent {
+            let directory = self.directory.path().display();
+            // The user is root's choice only: without it mosquitto could not write where root let it.
+            write!(config, "persistence true\npersistence_location {directory}/\nuser root\n")
+                .unwrap();
+        }
         std::fs::write(&file, config).unwrap();
         let program = Path::new("/usr/sbin/mosquitto");
         let program = if program.exists() { program } else { Path::new("mosquitto") };
-        let process = Command::new(program)
-            .arg("-c")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("mosquitto is installed: run tests/prepare.sh");
-        self.process = Some(process);
-        wait_until("mosquitto listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        let log = File::create(self.directory.path().join("log")).unwrap();
+        let process = Command::new(program).arg("-c").arg(&file).stderr(log).spawn();
+        let process =
+            self.process.insert(process.expect("mosquitto is there: run tests/prepare.sh"));
+        let mut has_ended = false;
+        wait_until("mosquitto listens", || {
+            has_ended = process.try_wait().unwrap().is_some();
+            has_ended || TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
+        !has_ended
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
+            process.kill().ok();
+            process.wait().ok();
         }
+    }
+
+    /// Ends it with SIGTERM, so that it saves what it is to keep, and starts it again.
+    pub(crate) fn restart_in_order(&mut self) {
+        let mut process = self.process.take().unwrap();
+        kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+        process.wait().unwrap();
+        self.restart();
     }
 
     fn options(&self, client_id: &str) -> MqttOptions {
@@ -83,14 +136,28 @@ impl Broker {
         let (client, mut connection) = AsyncClient::new(self.options("publisher"), 8);
         for (topic, payload) in messages {
             client.try_publish(topic, QoS::AtLeastOnce, retain, payload).unwrap();
-            let acknowledged = async {
-                while !matches!(
-                    connection.poll().await.unwrap(),
-                    Event::Incoming(Packet::PubAck(_))
-                ) {}
-            };
-            tokio::time::timeout(PATIENCE, acknowledged).await.expect("the broker acknowledges");
+            acknowledged(&mut connection).await;
         }
+    }
+
+    /// Publishes the numbers from 0 on with QoS 1, one every few milliseconds, until it is told to finish.
+    pub(crate) fn publish_numbers(&self, topic: &str) -> Publisher {
+        let (client, mut connection) = AsyncClient::new(self.options("steady"), 8);
+        let (finish, topic) = (Arc::new(AtomicBool::new(false)), topic.to_owned());
+        let is_finished = Arc::clone(&finish);
+        let publish = async move {
+            let mut pace = tokio::time::interval(PUBLISH_INTERVAL);
+            let mut count = 0;
+            while !is_finished.load(Ordering::Relaxed) {
+                pace.tick().await;
+                client.try_publish(&topic, QoS::AtLeastOnce, false, count.to_string()).unwrap();
+                acknowledged(&mut connection).await;
+                count += 1;
+            }
+            count
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Publisher { finish, thread: std::thread::spawn(move || runtime.block_on(publish)) }
     }
 
     /// Subscribes, and returns when the broker has confirmed it.
@@ -108,10 +175,32 @@ impl Drop for Broker {
     }
 }
 
+/// Waits until the broker has acknowledged a message.
+async fn acknowledged(connection: &mut EventLoop) {
+    let acknowledged = async {
+        while !matches!(connection.poll().await.unwrap(), Event::Incoming(Packet::PubAck(_))) {}
+    };
+    tokio::time::timeout(PATIENCE, acknowledged).await.expect("the broker acknowledges");
+}
+
+/// A client that publishes on a thread of its own.
+pub(crate) struct Publisher {
+    finish: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Publisher {
+    /// Ends it, and tells how many messages the broker has acknowledged.
+    pub(crate) fn finish(self) -> u64 {
+        self.finish.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
 /// A client that listens.
 pub(crate) struct Subscriber {
     _client: AsyncClient,
-    connection: rumqttc::EventLoop,
+    connection: EventLoop,
 }
 
 impl Subscriber {

@@ -60,6 +60,11 @@ impl Daemon {
         self.status().pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
     }
 
+    /// Waits until the outbox is empty.
+    pub(crate) fn wait_until_sent(&self) {
+        wait_until("the outbox is empty", || self.status()["outbox"]["states"] == 0);
+    }
+
     /// The memory in use, in kB.
     pub(crate) fn memory_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

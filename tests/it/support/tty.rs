@@ -27,7 +27,9 @@ impl Tty {
     }
 
     pub(crate) fn plug(&mut self) {
-        let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        // Were it inherited by a daemon or a broker, the line would stay plugged in for as long as these run.
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master: OwnedFd = openpt(flags).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let mut settings = tcgetattr(&master).unwrap();

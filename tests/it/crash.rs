@@ -1,0 +1,112 @@
+//! A daemon that is killed loses and repeats nothing that a broker or the outbox had promised to keep.
+
+use tidegate_sandbox::{Action, Fault};
+
+use crate::delivery::{SERIAL, mqtt, wait_for_numbers};
+use crate::support::{
+    Broker, Daemon, Site, Tty, assert_content, cloud, numbers, values, wait_until,
+};
+
+/// How often a daemon is ended while messages keep coming.
+const ENDS: u64 = 6;
+
+/// Messages between two ends. It is no multiple of a commit's, so that the ends fall everywhere in a commit.
+const MESSAGES_BETWEEN: u64 = 47;
+
+/// Ends the daemon again and again while a publisher goes on, and finally both.
+///
+/// Returns how many messages the broker had acknowledged to the publisher.
+fn publish_through(end: fn(Daemon), site: &Site, broker: &Broker) -> u64 {
+    let mut daemon = site.start();
+    daemon.wait_for_log("broker connected");
+    let publisher = broker.publish_numbers("n/a");
+    for number in 1..=ENDS {
+        let enough = number * MESSAGES_BETWEEN;
+        wait_until("messages come in", || daemon.count("/ledger/house/received") >= enough);
+        end(daemon);
+        daemon = site.start();
+    }
+    let count = publisher.finish();
+    wait_until("all came in", || daemon.count("/ledger/house/received") >= count);
+    assert!(daemon.terminate().success());
+    count
+}
+
+#[tokio::test]
+async fn kills_in_the_dark_lose_and_repeat_no_message_of_a_publisher_that_goes_on() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let count = publish_through(Daemon::kill, &site, &broker);
+    assert_eq!(site.outbox()["states"], count);
+    cloud.set_dark(false);
+    let daemon = site.start();
+    wait_for_numbers(&cloud, count);
+    assert!(daemon.terminate().success());
+    assert_eq!(site.outbox()["states"], 0);
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn kills_while_states_are_sent_lose_and_repeat_no_message() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let count = publish_through(Daemon::kill, &site, &broker);
+    // A new daemon does not know how many calls the old one made, so that it may be told to wait.
+    site.start().wait_until_sent();
+    wait_for_numbers(&cloud, count);
+    assert_eq!(cloud.counters().schema_refusals, 0);
+}
+
+#[tokio::test]
+async fn stops_lose_and_repeat_no_message_of_a_publisher_that_goes_on() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let stop = |daemon: Daemon| assert!(daemon.terminate().success());
+    let count = publish_through(stop, &site, &broker);
+    cloud.set_dark(false);
+    site.start().wait_until_sent();
+    assert_eq!(values(&cloud, "n"), numbers(count));
+    site.outbox();
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn what_the_cloud_got_but_could_not_confirm_before_a_kill_is_stored_once() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, SERIAL);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    daemon.wait_for_log("serial line open");
+    cloud.fail_next(Action::SendState, 1, Fault::LoseResponse);
+    cloud.fail_next(Action::SendState, 1_000, Fault::Hang);
+    tty.write("n=0\nn=1\nn=2\n");
+    wait_until("the cloud has them", || values(&cloud, "n").len() == 3);
+    daemon.kill();
+    cloud.clear_faults();
+    let daemon = site.start();
+    daemon.wait_until_sent();
+    assert_eq!(values(&cloud, "n"), numbers(3));
+    assert!(cloud.counters().states_overwritten >= 3, "nothing was sent twice");
+    assert!(daemon.terminate().success());
+    assert_eq!(site.outbox()["states"], 0);
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn a_kill_at_the_start_leaves_an_outbox_that_opens() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, SERIAL);
+    let mut tty = Tty::plugged(site.path("tty"));
+    for _ in 0..5 {
+        site.start().kill();
+    }
+    let daemon = site.start();
+    daemon.wait_for_log("serial line open");
+    tty.write("n=0\n");
+    wait_for_numbers(&cloud, 1);
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}

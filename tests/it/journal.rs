@@ -1,0 +1,92 @@
+//! Under systemd, log lines reach the journal as entries with fields.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+
+use crate::delivery::SERIAL;
+use crate::support::{PATIENCE, PROGRAM, Site};
+
+/// Runs a program whose /run is empty but for a journal's socket, in a mount namespace of its own.
+const IN_A_RUN_OF_ITS_OWN: &str = r#"
+mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && touch /run/systemd/journal/socket &&
+mount --bind "$0" /run/systemd/journal/socket && exec "$@"
+"#;
+
+/// Whether this system lets us make a namespace.
+fn may_unshare() -> bool {
+    let tried = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "true"])
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// The fields of an entry (systemd.io, "Native Journal Protocol"): `NAME=value`, or the name on a line of its own, the
+/// value's length in eight bytes, and the value.
+fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut fields = BTreeMap::new();
+    while let Some(end) = entry.iter().position(|byte| *byte == b'\n') {
+        let (line, rest) = (&entry[..end], &entry[end + 1..]);
+        if let Some(equals) = line.iter().position(|byte| *byte == b'=') {
+            fields.insert(text(&line[..equals]), text(&line[equals + 1..]));
+            entry = rest;
+        } else {
+            let (length, value) = rest.split_first_chunk().unwrap();
+            let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
+            fields.insert(text(line), text(&value[..length]));
+            entry = &value[length + 1..];
+        }
+    }
+    fields
+}
+
+#[test]
+fn a_log_line_is_a_journal_entry_with_fields() {
+    if !may_unshare() {
+        eprintln!("not tested: user namespaces are not allowed here");
+        return;
+    }
+    let site = Site::at("http://127.0.0.1:9", SERIAL);
+    let socket = UnixDatagram::bind(site.path("j")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let stderr = File::create(site.path("log")).unwrap();
+    let metadata = stderr.metadata().unwrap();
+    let mut daemon = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", IN_A_RUN_OF_ITS_OWN])
+        .arg(site.path("j"))
+        .args([PROGRAM, "run", "--config"])
+        .arg(site.config())
+        .env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()))
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    let absent = next_entry(&socket, "serial line not there; waiting for it");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    for (name, value) in [
+        ("BUS", "probe"),
+        ("PATH", &site.path("tty").to_string_lossy()),
+        ("SYSLOG_IDENTIFIER", "tidegate"),
+        ("PRIORITY", "4"),
+        ("TARGET", "tidegate::bus::serial"),
+    ] {
+        assert_eq!(absent[name], value, "{name} of {absent:#?}");
+    }
+    assert_eq!(std::fs::read_to_string(site.path("log")).unwrap(), "", "nothing is told twice");
+}
+
+/// The next entry with this text in its message.
+fn next_entry(socket: &UnixDatagram, text: &str) -> BTreeMap<String, String> {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let length = socket.recv(&mut buffer).expect("the journal gets an entry");
+        let entry = fields(&buffer[..length]);
+        if entry.get("MESSAGE").is_some_and(|message| message.contains(text)) {
+            return entry;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! More than there is room for: what goes is the oldest, and all of it is counted.
+
+use serde_json::Value;
+
+use crate::delivery::{messages, mqtt};
+use crate::support::{Broker, Site, Tty, assert_content, cloud, numbers, values, wait_until};
+
+/// The smallest outbox that the configuration allows, in bytes.
+const OUTBOX_BYTES: u64 = 1 << 20;
+
+#[tokio::test]
+async fn a_full_outbox_drops_the_oldest_and_counts_them() {
+    let cloud = cloud().await;
+    cloud.set_dark(true);
+    let site = Site::new(
+        &cloud,
+        r#"
+[bus.serial.probe]
+path = "tty"
+[sensor.probe]
+bus = "probe"
+format = "key-value"
+map = [{ channel = "n", attribute = "n" }, { channel = "text", attribute = "text" }]
+"#,
+    );
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let config = config.replace("[outbox]", "[outbox]\nsize_max = \"1 MiB\"");
+    site.write_config(&config);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    daemon.wait_for_log("serial line open");
+    let (total, padding) = (2_000, "x".repeat(1_000));
+    for number in 0..total {
+        tty.write(format!("n={number} text={padding}\n"));
+    }
+    let received = || daemon.count("/ledger/probe/received");
+    wait_until("all came in", || received() == 2 * total);
+    let status = daemon.status();
+    assert!(status["outbox"]["bytes"].as_u64().unwrap() <= OUTBOX_BYTES, "{status:#}");
+    let dropped = status["ledger"]["probe"]["dropped"]["outbox_full"].as_u64().unwrap() / 2;
+    assert!(dropped >= total / 3, "{status:#}");
+    cloud.set_dark(false);
+    daemon.wait_until_sent();
+    let newest: Vec<_> = numbers(total).split_off(usize::try_from(dropped).unwrap());
+    assert_eq!(values(&cloud, "n"), newest);
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn huge_messages_leave_the_memory_as_it_was() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let daemon = site.start();
+    daemon.wait_for_log("broker connected");
+    let huge = |_| ("n/a".to_owned(), vec![b'9'; 5 << 20]);
+    let rejected = |count| {
+        let rejected = || daemon.count("/ledger/house/rejected/too_long");
+        wait_until("they are rejected", || rejected() == count);
+    };
+    broker.publish((0..2).map(huge)).await;
+    rejected(2);
+    let before_kb = daemon.memory_kb();
+    broker.publish((0..20).map(huge)).await;
+    rejected(22);
+    broker.publish(messages(0..1)).await;
+    wait_until("the next one arrives", || values(&cloud, "n") == [Value::from(0)]);
+    let growth_kb = daemon.memory_kb().saturating_sub(before_kb);
+    assert!(growth_kb < 20_000, "{growth_kb} kB for messages of 5 MB");
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}
