@@ -1,10 +1,13 @@
-//! A daemon that is killed loses and repeats nothing that a broker or the outbox had promised to keep.
+//! Nothing that a broker or the outbox has promised to keep is lost or repeated, whatever breaks: the daemon or its lines.
+
+use std::time::Duration;
 
 use tidegate_sandbox::{Action, Fault};
 
 use crate::delivery::{SERIAL, mqtt, wait_for_numbers};
 use crate::support::{
-    Broker, Daemon, Site, Tty, assert_content, cloud, numbers, values, wait_until,
+    Broker, Daemon, Relay, Site, Tty, assert_content, assert_counts, cloud, numbers, values,
+    wait_until,
 };
 
 /// How often a daemon is ended while messages keep coming.
@@ -19,7 +22,7 @@ const MESSAGES_BETWEEN: u64 = 47;
 fn publish_through(end: fn(Daemon), site: &Site, broker: &Broker) -> u64 {
     let mut daemon = site.start();
     daemon.wait_for_log("broker connected");
-    let publisher = broker.publish_numbers("n/a");
+    let publisher = broker.publish_numbers("n/a", Duration::from_millis(4));
     for number in 1..=ENDS {
         let enough = number * MESSAGES_BETWEEN;
         wait_until("messages come in", || daemon.count("/ledger/house/received") >= enough);
@@ -67,7 +70,33 @@ async fn stops_lose_and_repeat_no_message_of_a_publisher_that_goes_on() {
     let count = publish_through(stop, &site, &broker);
     cloud.set_dark(false);
     site.start().wait_until_sent();
-    assert_eq!(values(&cloud, "n"), numbers(count));
+    assert_counts(&cloud, count);
+    site.outbox();
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn a_line_to_the_broker_that_is_cut_loses_and_repeats_no_message() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let relay = Relay::to(broker.port());
+    let site = Site::new(&cloud, &mqtt(relay.port()));
+    let daemon = site.start();
+    daemon.wait_for_log("broker connected");
+    // After an outage mosquitto 2.0.11 delivers the backlog at once, not only 20 messages. So few come in that no outage
+    // makes a backlog of more messages than the daemon remembers.
+    let publisher = broker.publish_numbers("n/a", Duration::from_millis(20));
+    for number in 1..=ENDS {
+        let enough = number * MESSAGES_BETWEEN / 2;
+        wait_until("messages come in", || daemon.count("/ledger/house/received") >= enough);
+        relay.cut();
+    }
+    let count = publisher.finish();
+    wait_until("all came in", || daemon.count("/ledger/house/received") >= count);
+    cloud.set_dark(false);
+    daemon.wait_until_sent();
+    assert_counts(&cloud, count);
+    assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tidegate_sandbox::{Action, Fault, GREENHOUSE_ID, Sandbox, Undeclared, WORKSHOP_ID};
 
 use crate::support::{
-    Broker, Site, Tty, assert_content, cloud, numbers, values, values_of, wait_until,
+    Broker, Site, Tty, assert_content, assert_counts, cloud, numbers, values, values_of, wait_until,
 };
 
 /// A sensor of numbers on a serial bus.
@@ -41,7 +41,7 @@ pub(crate) fn messages(range: std::ops::Range<u64>) -> impl Iterator<Item = (Str
 /// Waits until the gateway's attribute `n` counts from 0 to `count` in the cloud.
 pub(crate) fn wait_for_numbers(cloud: &Sandbox, count: u64) {
     wait_until("all numbers are in the cloud", || values(cloud, "n").len() as u64 >= count);
-    assert_eq!(values(cloud, "n"), numbers(count));
+    assert_counts(cloud, count);
 }
 
 #[tokio::test]

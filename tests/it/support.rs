@@ -2,6 +2,7 @@
 
 mod broker;
 mod daemon;
+mod relay;
 mod site;
 mod tty;
 
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use broker::Broker;
 pub(crate) use daemon::Daemon;
+pub(crate) use relay::Relay;
 pub(crate) use site::{PROGRAM, Site, write_private};
 pub(crate) use tty::Tty;
 
@@ -49,6 +51,15 @@ pub(crate) fn values_of(cloud: &Sandbox, device: &str, attribute: &str) -> Vec<V
 /// The numbers from 0 on, as an attribute's values.
 pub(crate) fn numbers(count: u64) -> Vec<Value> {
     (0..count).map(Value::from).collect()
+}
+
+/// The gateway's attribute `n` counts from 0 on, without a gap or a repeat. Tells the neighbours of the first that does not.
+pub(crate) fn assert_counts(cloud: &Sandbox, count: u64) {
+    let (values, numbers) = (values(cloud, "n"), numbers(count));
+    let wrong = values.iter().zip(&numbers).position(|(value, number)| value != number);
+    let neighbours = wrong.map(|at| &values[at.saturating_sub(3)..values.len().min(at + 20)]);
+    assert_eq!(neighbours, None, "of {} values, {count} expected", values.len());
+    assert_eq!(values.len(), numbers.len());
 }
 
 /// The sandbox found nothing wrong with what it was sent, and was not called too often.

@@ -16,9 +16,6 @@ use tempfile::TempDir;
 
 use super::{PATIENCE, wait_until};
 
-/// Between two messages of a [`Publisher`]: slow enough that the cloud takes them all without a wait.
-const PUBLISH_INTERVAL: Duration = Duration::from_millis(4);
-
 /// How many ports are tried.
 const PORTS_MAX: usize = 5;
 
@@ -140,13 +137,13 @@ impl Broker {
         }
     }
 
-    /// Publishes the numbers from 0 on with QoS 1, one every few milliseconds, until it is told to finish.
-    pub(crate) fn publish_numbers(&self, topic: &str) -> Publisher {
+    /// Publishes the numbers from 0 on with QoS 1, one in each `interval`, until it is told to finish.
+    pub(crate) fn publish_numbers(&self, topic: &str, interval: Duration) -> Publisher {
         let (client, mut connection) = AsyncClient::new(self.options("steady"), 8);
         let (finish, topic) = (Arc::new(AtomicBool::new(false)), topic.to_owned());
         let is_finished = Arc::clone(&finish);
         let publish = async move {
-            let mut pace = tokio::time::interval(PUBLISH_INTERVAL);
+            let mut pace = tokio::time::interval(interval);
             let mut count = 0;
             while !is_finished.load(Ordering::Relaxed) {
                 pace.tick().await;
