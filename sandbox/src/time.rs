@@ -52,6 +52,12 @@ pub(crate) fn to_iso(time_ms: i64) -> String {
     format!("{clamped:.3}")
 }
 
+/// `Fri, 01 May 2026 10:00:00 GMT`, as HTTP has it.
+pub(crate) fn to_http_date(time_ms: i64) -> String {
+    let clamped = Timestamp::from_millisecond(time_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    clamped.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// A time in one of the three forms of the schemas.
 pub(crate) fn to_json(time_ms: i64, form: TimeForm) -> Value {
     match form {
@@ -78,6 +84,12 @@ fn from_number(number: &Number, now_ms: i64) -> i64 {
 /// which is taken to be UTC.
 fn from_text(text: &str) -> Option<i64> {
     let text = text.trim();
+    if let Some((date, rest)) = text.split_once("T24:00") {
+        // The end of a day is the beginning of the next, and nothing lies between them.
+        let zeros = rest.trim_start_matches([':', '0', '.']);
+        let midnight = from_text(&format!("{date}T00:00:00{zeros}"))?;
+        return Some(midnight + DAY_MS);
+    }
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Some(timestamp.as_millisecond());
     }
@@ -113,9 +125,10 @@ fn in_utc(civil: DateTime) -> Option<i64> {
 }
 
 /// Rest-api and devices/state: older reports are ignored.
-const AGE_MS_MAX: i64 = 30 * 24 * 60 * 60 * 1000;
+const AGE_MS_MAX: i64 = 30 * DAY_MS;
 /// Devices/state: reports further in the future are ignored.
-const AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+const AHEAD_MS_MAX: i64 = DAY_MS;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// From here on a number is taken for milliseconds (March 1973); below, for seconds (to the year
 /// 5138). Losant does not document the boundary.
@@ -214,6 +227,7 @@ mod tests {
     #[test]
     fn times_are_written_as_javascript_does() {
         assert_eq!(to_iso(TEN), "2026-05-01T10:00:00.000Z");
+        assert_eq!(to_http_date(TEN), "Fri, 01 May 2026 10:00:00 GMT");
         assert_eq!(to_json(TEN + 7, TimeForm::Date), json!({"$date": "2026-05-01T10:00:00.007Z"}));
     }
 }

@@ -6,14 +6,16 @@
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::event::Event;
 use crate::reply::{Refusal, Reply};
 use crate::store::LogEntry;
 use crate::time;
+use crate::value::whole;
 
 pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
     let body = call.json(&call.cloud.schemas.connection_status)?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-    let count = |name: &str| body.get(name).and_then(Value::as_u64);
+    let count = |name: &str| u64::try_from(body.get(name).and_then(whole)?).ok();
     let connected = text("status").as_deref() == Some("connected");
     let time = body.get(if connected { "connectedAt" } else { "disconnectedAt" });
     let entry = LogEntry {
@@ -24,8 +26,7 @@ pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
         messages_to_client: count("messagesToClient"),
         ip_address: text("ipAddress"),
     };
-    let mut store = call.cloud.store();
-    let device = store.device_mut(call.device_id).ok_or_else(|| Refusal::not_found("device"))?;
-    device.log.push(entry.time_ms, entry);
+    let (device_id, at_ms) = (call.device_id.to_owned(), Some(call.now_ms));
+    call.cloud.store().commit(Event::Status { device_id, at_ms, entry });
     Ok(Reply::success())
 }

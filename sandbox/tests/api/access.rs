@@ -48,6 +48,22 @@ async fn a_call_without_a_valid_token_is_answered_401() {
 }
 
 #[tokio::test]
+async fn a_token_with_a_time_to_live_is_answered_401_when_that_is_over() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let device = gateway(&sandbox);
+    for ttl in [json!(3600), json!(3600.0)] {
+        sandbox.set_clock_offset(0);
+        let mortal = Api::device(&sandbox, device, json!({"tokenTTL": ttl})).await;
+        let immortal = Api::gateway(&sandbox).await;
+        for (offset_s, status) in [(3500, 200), (3601, 401)] {
+            sandbox.set_clock_offset(offset_s * 1000);
+            assert_eq!(mortal.get(device, "").await.0, status, "{ttl} after {offset_s} s");
+            assert_eq!(immortal.get(device, "").await.0, StatusCode::OK);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_requested_scopes_bound_a_token() {
     let sandbox = Sandbox::start().await.unwrap();
     let device = gateway(&sandbox);

@@ -16,7 +16,7 @@ async fn connections_and_disconnections_are_logged_with_their_details() {
         "connectedAt": "2026-05-01T10:00:00.000Z",
         "disconnectedAt": "2026-05-01T11:02:03.000Z",
         "disconnectReason": "power loss",
-        "messagesFromClient": 412,
+        "messagesFromClient": 412.0,
         "messagesToClient": 3,
     });
     for status in [disconnected, json!({"status": "connected"})] {

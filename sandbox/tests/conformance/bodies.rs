@@ -1,0 +1,89 @@
+//! Any body that a schema accepts passes the sandbox's check, and any that it refuses does not.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tidegate_sandbox::Sandbox;
+
+use crate::generate::{sample, seed, value};
+use crate::judge::{run, schemas, script};
+
+/// Bodies for each schema.
+const BODIES: usize = 250;
+
+/// Longer than any of them, so that none is refused for its size.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What takes a body, and the schema of it.
+const ACTIONS: [(&str, &str, &str); 6] = [
+    ("deviceStateOrStates", "POST", "/state"),
+    ("deviceCommand", "POST", "/command"),
+    ("deviceConnectionStatus", "POST", "/setConnectionStatus"),
+    ("devicePatch", "PATCH", ""),
+    ("deviceDataExport", "POST", "/export"),
+    ("deviceCredentials", "POST", "/auth/device"),
+];
+
+fn schema(name: &str) -> Value {
+    let text = std::fs::read_to_string(schemas().join(format!("{name}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn the_sandbox_accepts_what_the_schemas_accept_and_nothing_else() {
+    let seed = seed();
+    let mut cases = Vec::new();
+    for (name, method, tail) in ACTIONS {
+        for body in sample(&value(&schema(name)), seed, BODIES) {
+            cases.push((name, method, tail, body));
+        }
+    }
+    let lines = cases.iter().map(|(name, _, _, body)| format!("{}\n", json!([name, body])));
+    let mut command = script("judge.py");
+    command.arg(schemas());
+    let verdicts = run(command, lines.collect());
+    let verdicts = verdicts.lines().map(|line| line == "true").collect::<Vec<_>>();
+    assert_eq!(verdicts.len(), cases.len());
+
+    let sandbox = Sandbox::builder().throttle_window(Duration::ZERO).body_bytes_max(BODY_BYTES_MAX);
+    let sandbox = sandbox.start().await.unwrap();
+    let http = http();
+    for ((name, method, tail, body), accepted) in cases.iter().zip(&verdicts) {
+        let passes = passes(&sandbox, &http, method, tail, body).await;
+        let beginning = body.to_string().chars().take(500).collect::<String>();
+        assert_eq!(passes, *accepted, "{name}, seed {seed}: {beginning}");
+    }
+    for (name, ..) in ACTIONS {
+        let of_schema = cases.iter().zip(&verdicts).filter(|(case, _)| case.0 == name);
+        let accepted = of_schema.filter(|(_, accepted)| **accepted).count();
+        assert!(
+            (BODIES / 10..BODIES * 9 / 10).contains(&accepted),
+            "{name}: {accepted}, seed {seed}"
+        );
+    }
+}
+
+/// Whether the sandbox's check against the schema has nothing to say; the rules beyond it may.
+async fn passes(sandbox: &Sandbox, http: &Client, method: &str, tail: &str, body: &Value) -> bool {
+    let before = sandbox.counters().schema_refusals;
+    let device = &sandbox.devices()[0].device_id;
+    let base = if tail == "/auth/device" {
+        String::new()
+    } else {
+        format!("/applications/{}/devices/{device}", sandbox.application_id())
+    };
+    let url = format!("{}{base}{tail}", sandbox.url());
+    let call = http.request(method.parse::<Method>().unwrap(), url);
+    let answer = call.bearer_auth(sandbox.api_token()).json(body).send().await.unwrap();
+    let refused = sandbox.counters().schema_refusals > before;
+    assert!(!refused || answer.status() == 400, "{}: {body}", answer.status());
+    assert!(answer.status().as_u16() < 500, "{}: {body}", answer.status());
+    !refused
+}
+
+fn http() -> Client {
+    // An error says that another test installed it first.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    Client::new()
+}

@@ -1,0 +1,35 @@
+//! Losant's own clients find every action that they have, and like every answer.
+
+use serde_json::json;
+use tidegate_sandbox::{JobAnswer, Sandbox};
+
+use crate::judge::{run, schemas, script};
+
+/// Runs a script against a sandbox of its own, once for each answer that jobs may have.
+async fn judge(name: &str) -> Vec<String> {
+    let mut said = Vec::new();
+    for answer in [JobAnswer::Success, JobAnswer::Enqueued] {
+        let sandbox = Sandbox::builder().job_answer(answer).start().await.unwrap();
+        let ready = json!({
+            "url": sandbox.url(),
+            "applicationId": sandbox.application_id(),
+            "apiToken": sandbox.api_token(),
+            "devices": sandbox.devices(),
+        });
+        let mut command = script(name);
+        command.arg(schemas()).arg(ready.to_string());
+        said.push(run(command, String::new()));
+    }
+    said
+}
+
+#[tokio::test]
+async fn losants_python_client_finds_all_actions_but_the_streams() {
+    assert_eq!(judge("actions.py").await, ["14 actions\n"; 2]);
+}
+
+/// The client on npm (API 1.20) is older than the payload counts.
+#[tokio::test]
+async fn losants_javascript_client_finds_all_actions_of_the_specification_and_both_streams() {
+    assert_eq!(judge("actions.mjs").await, ["14 actions\n"; 2]);
+}

@@ -1,0 +1,141 @@
+// Calls every action that Losant's JavaScript client has for a device, both streams too, against a running sandbox.
+//
+// Usage: node actions.mjs SCHEMAS READY, where SCHEMAS is the folder of Losant's schemas and READY what
+// `tidegate-sandbox serve --json` printed; the modules are those below the working directory. Each answer must be valid
+// by the schema that the client's documentation names for it.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const require = createRequire(join(process.cwd(), 'package.json'));
+const Ajv = require('ajv').default;
+const losant = require('losant-rest');
+
+const [schemas, ready] = [process.argv[2], JSON.parse(process.argv[3])];
+const [gateway, greenhouse, workshop] = ready.devices;
+const ajv = new Ajv({ strict: false });
+require('ajv-formats').default(ajv);
+const called = new Set();
+
+/** Losant's schemas do not have the keys that `_links=true`, the client's default, adds. */
+function check(name, answer) {
+  answer = bare(answer);
+  const validate = ajv.compile(JSON.parse(readFileSync(join(schemas, `${name}.json`), 'utf8')));
+  assert(validate(answer), `${name}: ${JSON.stringify(validate.errors)} in ${JSON.stringify(answer)}`);
+  return answer;
+}
+
+function bare(value) {
+  if (Array.isArray(value)) return value.map(bare);
+  const extra = ([key]) => !['_type', '_links'].includes(key);
+  return Object.fromEntries(Object.entries(value).filter(extra));
+}
+
+function call(client, action, device, more = {}) {
+  called.add(action);
+  const { applicationId, deviceId } = device;
+  return client.device[action]({ applicationId, deviceId, ...more });
+}
+
+async function refused(statusCode, ...rest) {
+  await assert.rejects(call(...rest), (error) => {
+    assert.equal(error.statusCode, statusCode);
+    check('error', { type: error.type, message: error.message });
+    return true;
+  });
+}
+
+/** 200 and success, or 202 and a job, as the sandbox was told. */
+const job = (answer) => check('jobQueued' in answer ? 'jobEnqueuedResult' : 'success', answer);
+
+async function authenticate({ deviceId, key, secret }) {
+  const client = losant.createClient({ url: ready.url });
+  const authed = await client.auth.authenticateDevice({ credentials: { deviceId, key, secret } });
+  check('authedDevice', authed);
+  client.setOption('accessToken', authed.token);
+  return client;
+}
+
+/** What a device's own token may do. */
+async function deviceActions(client) {
+  const now = Date.now();
+  const states = [
+    { time: now - 2000, data: { temperature: 21.5, door: false } },
+    { time: new Date(now - 1000), data: { temperature: 22 }, meta: { backfill: true } },
+  ];
+  check('success', await call(client, 'sendState', greenhouse, { deviceState: states }));
+  const history = check('deviceStates', await call(client, 'getState', greenhouse, { limit: 10 }));
+  assert.deepEqual(history.map((state) => state.data.temperature), [22, 21.5]);
+  const composite = check('compositeDeviceState', await call(client, 'getCompositeState', greenhouse));
+  assert.equal(composite.door.value, false);
+
+  const deviceCommand = { name: 'fan', payload: { speed: 80 } };
+  check('success', await call(client, 'sendCommand', gateway, { deviceCommand }));
+  const commands = check('deviceCommands', await call(client, 'getCommand', gateway, { limit: 10 }));
+  assert.deepEqual(commands[0].payload, { speed: 80 });
+
+  for (const connectionStatus of [{ status: 'disconnected', disconnectReason: 'power loss' }, { status: 'connected' }]) {
+    check('success', await call(client, 'setConnectionStatus', gateway, { connectionStatus }));
+  }
+  const log = check('deviceLog', await call(client, 'getLogEntries', gateway, { limit: 10 }));
+  assert.equal(log.length, 2);
+  assert.equal(check('device', await call(client, 'get', gateway)).deviceClass, 'gateway');
+
+  await refused(400, client, 'sendState', gateway, { deviceState: { data: { temperature: null } } });
+  for (const action of ['delete', 'export', 'removeData']) await refused(403, client, action, gateway);
+  await refused(403, client, 'patch', gateway, { device: {} });
+}
+
+/** Each stream gives what happens after it was opened, one event each, valid by its schema. */
+async function streams(client) {
+  for (const [action, event, schema, send, body] of [
+    ['commandStream', 'deviceCommand', 'deviceCommand', 'sendCommand', { deviceCommand: { name: 'lamp', payload: 'äöü' } }],
+    ['stateStream', 'deviceState', 'deviceStateOrStates', 'sendState', { deviceState: { data: { light: 3 } } }],
+  ]) {
+    const source = await call(client, action, greenhouse, { keepAliveInterval: 2 });
+    const heard = new Promise((resolve) => source.addEventListener(event, resolve));
+    await call(client, send, greenhouse, body);
+    const seen = check(schema, JSON.parse((await heard).data));
+    assert.deepEqual(seen.payload ?? seen.data, body.deviceCommand?.payload ?? body.deviceState.data);
+    source.close();
+  }
+}
+
+/** What takes an application's token. */
+async function applicationActions(client) {
+  const tags = [{ key: 'floor', value: '1' }];
+  const device = check('device', await call(client, 'patch', greenhouse, { device: { name: 'Orangery', tags } }));
+  assert.deepEqual([device.name, device.tags], ['Orangery', tags]);
+  await refused(400, client, 'patch', greenhouse, { device: { colour: 'green' } });
+  await exportData(client);
+  job(await call(client, 'removeData', greenhouse));
+  assert.deepEqual(await call(client, 'getState', greenhouse), []);
+  check('success', await call(client, 'delete', workshop));
+  await refused(404, client, 'get', workshop);
+}
+
+async function exportData(client) {
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const callbackUrl = `http://127.0.0.1:${listener.address().port}/done`;
+  job(await call(client, 'export', greenhouse, { callbackUrl }));
+  const [request, response] = await once(listener, 'request');
+  const body = (await request.toArray()).join('');
+  response.end();
+  const rows = (await (await fetch(JSON.parse(body).url)).text()).trimEnd().split('\r\n');
+  assert.equal(rows.length, 4, rows.join('\n'));
+  listener.close();
+}
+
+const device = await authenticate(gateway);
+await deviceActions(device);
+await streams(device);
+await applicationActions(losant.createClient({ url: ready.url, accessToken: ready.apiToken }));
+const has = Object.keys(device.device).filter((name) => typeof device.device[name] === 'function');
+assert.deepEqual([...called].sort(), has.sort());
+console.log(`${called.size} actions`);
+process.exit(0);

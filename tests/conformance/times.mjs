@@ -1,0 +1,9 @@
+// Says what texts mean to JavaScript's Date.parse: every line of the input is a text as JSON, the same line of the
+// output its milliseconds since the epoch, or null. Run it with TZ=UTC.
+
+import { createInterface } from 'node:readline';
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const time = Date.parse(JSON.parse(line));
+  console.log(Number.isNaN(time) ? 'null' : String(time));
+}
