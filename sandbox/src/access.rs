@@ -2,7 +2,6 @@
 
 use crate::actions::{Access, Action, Row};
 use crate::builder::Settings;
-use crate::cloud::is_id;
 use crate::reply::Refusal;
 use crate::store::Store;
 use crate::tokens::Grant;
@@ -26,18 +25,17 @@ pub(crate) fn check(
 ) -> Result<(), Refusal> {
     let grant = token.and_then(|token| store.tokens.find(token, now_ms));
     let grant = grant.ok_or_else(|| Refusal::unauthorized("token is missing or not valid"))?;
-    if !is_id(target.application_id)
-        || !target.application_id.eq_ignore_ascii_case(&settings.application_id)
-    {
+    let named = |id: &str| id.eq_ignore_ascii_case(target.application_id);
+    if !settings.applications.iter().any(|application| named(&application.application_id)) {
         return Err(Refusal::not_found("application"));
     }
-    let device = store.device(target.device_id).filter(|_| is_id(target.device_id));
+    let device = store.device(target.device_id).filter(|device| named(&device.application_id));
     let device = device.ok_or_else(|| Refusal::not_found("device"))?;
     if !grant.allows(target.row) {
         let message = format!("none of the token's scopes allows {}", target.row.name);
         return Err(Refusal::forbidden(403, message));
     }
-    if reaches(settings, store, grant, &device.spec, target.row) {
+    if named(&grant.application_id) && reaches(settings, store, grant, &device.spec, target.row) {
         Ok(())
     } else {
         let message = "the token does not reach this device";
@@ -64,7 +62,11 @@ fn reaches(
     let Some(own) = store.device(own_id) else { return false };
     let relays = match own.spec.device_class {
         DeviceClass::Gateway | DeviceClass::EdgeCompute => true,
-        DeviceClass::Standalone | DeviceClass::Peripheral | DeviceClass::Floating => false,
+        DeviceClass::Standalone
+        | DeviceClass::Peripheral
+        | DeviceClass::Floating
+        | DeviceClass::System
+        | DeviceClass::Embedded => false,
     };
     let tied = relays && device.gateway_id.as_ref() == Some(own_id);
     let floating = relays && device.device_class == DeviceClass::Floating;

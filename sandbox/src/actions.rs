@@ -5,9 +5,14 @@
 //! rules live in a file below `actions/`.
 
 mod authenticate;
+mod delete;
+mod export;
 mod get;
 mod get_composite_state;
 mod histories;
+mod patch;
+mod payload_counts;
+mod remove_data;
 mod send_command;
 mod send_state;
 mod set_connection_status;
@@ -120,12 +125,12 @@ pub(crate) fn perform(row: &Row, call: &Call<'_>) -> Result<Reply, Refusal> {
         Action::SendState => send_state::perform(call),
         Action::SetConnectionStatus => set_connection_status::perform(call),
         Action::StateStream => streams::states(call),
-        Action::Delete
-        | Action::Export
-        | Action::Patch
-        | Action::RemoveData
-        | Action::PayloadCounts
-        | Action::PayloadCountsBreakdown => Err(Refusal::not_implemented(row.name)),
+        Action::Delete => delete::perform(call),
+        Action::Export => export::perform(call),
+        Action::Patch => patch::perform(call),
+        Action::RemoveData => remove_data::perform(call),
+        Action::PayloadCounts => payload_counts::sums(call),
+        Action::PayloadCountsBreakdown => payload_counts::breakdown(call),
     }
 }
 

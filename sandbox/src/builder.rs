@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::sandbox::Sandbox;
-use crate::world::{API_TOKEN, APPLICATION_ID, DeviceSpec, default_devices};
+use crate::world::{ApplicationSpec, DeviceSpec};
 
 /// Why a sandbox did not start.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +30,30 @@ pub enum Error {
         /// What the compiler said.
         reason: String,
     },
-    /// A device's id is not 24 hexadecimal digits, or occurs twice.
-    #[error("device id {0:?} is not 24 hexadecimal digits, or is used twice")]
-    DeviceId(String),
+    /// The id of an application or a device is not 24 hexadecimal digits, or occurs twice.
+    #[error("id {0:?} is not 24 hexadecimal digits, or is used twice")]
+    Id(String),
+    /// The directory of the state cannot be made, read or written, or is in use.
+    #[error("cannot keep state in {path}")]
+    State {
+        /// The directory or the file in it.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The journal has a line that is no event; nothing was changed.
+    #[error("{path}: line {line} is not an event of this version: {reason}")]
+    Journal {
+        /// The journal's file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What the parser said.
+        reason: String,
+    },
+    /// There is no application.
+    #[error("there is no application; a world has at least one")]
+    NoApplication,
 }
 
 /// What to do with a value whose attribute is not declared or has another type.
@@ -46,6 +68,16 @@ pub enum Undeclared {
     Refuse,
     /// Stores it.
     Accept,
+}
+
+/// What export and removeData answer when they were started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JobAnswer {
+    /// 200 and `{"success": true}`, as rest-api/device has it.
+    #[default]
+    Success,
+    /// 202 and the id of a job, as the current clients' descriptions have it (API 1.30.0).
+    Enqueued,
 }
 
 /// How a command's time is written in answers and on the stream; the schema allows all three.
@@ -64,15 +96,17 @@ pub enum TimeForm {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
-    pub(crate) application_id: String,
-    pub(crate) api_token: String,
-    pub(crate) devices: Vec<DeviceSpec>,
+    /// Never empty once a sandbox has started.
+    pub(crate) applications: Vec<ApplicationSpec>,
     pub(crate) body_bytes_max: usize,
     pub(crate) undeclared: Undeclared,
+    pub(crate) convert: bool,
+    pub(crate) job_answer: JobAnswer,
     pub(crate) time_form: TimeForm,
     pub(crate) peripherals_covered: bool,
     pub(crate) foreign_status: u16,
     pub(crate) throttle_window: Duration,
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// Makes a [`Sandbox`].
@@ -84,15 +118,16 @@ impl Default for Builder {
     fn default() -> Self {
         Self(Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            application_id: APPLICATION_ID.to_owned(),
-            api_token: API_TOKEN.to_owned(),
-            devices: default_devices(),
+            applications: vec![ApplicationSpec::default()],
             body_bytes_max: BODY_BYTES_MAX,
             undeclared: Undeclared::default(),
+            convert: false,
+            job_answer: JobAnswer::default(),
             time_form: TimeForm::default(),
             peripherals_covered: true,
             foreign_status: 403,
             throttle_window: THROTTLE_WINDOW,
+            state: None,
         })
     }
 }
@@ -104,9 +139,16 @@ impl Builder {
         self
     }
 
-    /// The devices of the application; the default is [`default_devices`].
-    pub fn devices(mut self, devices: Vec<DeviceSpec>) -> Self {
-        self.0.devices = devices;
+    /// The devices of the default application; the default is [`default_devices`].
+    ///
+    /// [`default_devices`]: crate::default_devices
+    pub fn devices(self, devices: Vec<DeviceSpec>) -> Self {
+        self.applications(vec![ApplicationSpec { devices, ..ApplicationSpec::default() }])
+    }
+
+    /// The applications with their devices, in place of the default one.
+    pub fn applications(mut self, applications: Vec<ApplicationSpec>) -> Self {
+        self.0.applications = applications;
         self
     }
 
@@ -119,6 +161,19 @@ impl Builder {
     /// What to do with values that no attribute was declared for, or of another type.
     pub fn undeclared(mut self, policy: Undeclared) -> Self {
         self.0.undeclared = policy;
+        self
+    }
+
+    /// Whether a value of another type than its attribute's is converted if it can be, as Losant
+    /// documented it in 2019 (devices/state). Default: it is not; today's guide says "rejected".
+    pub fn convert(mut self, convert: bool) -> Self {
+        self.0.convert = convert;
+        self
+    }
+
+    /// What export and removeData answer.
+    pub fn job_answer(mut self, answer: JobAnswer) -> Self {
+        self.0.job_answer = answer;
         self
     }
 
@@ -147,6 +202,13 @@ impl Builder {
     /// The window of both throttles. Default 15 s, as Losant's; tests may not want to wait so long.
     pub fn throttle_window(mut self, window: Duration) -> Self {
         self.0.throttle_window = window;
+        self
+    }
+
+    /// A directory to remember devices, states, commands, logs and tokens in; it is made if it does
+    /// not exist. One sandbox at a time may use it. Default: none, everything ends with the sandbox.
+    pub fn state(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.0.state = Some(directory.into());
         self
     }
 

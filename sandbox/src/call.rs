@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::time::{self, Instant};
+use tokio::time::{Instant, sleep};
 
 use crate::access::{self, Target};
 use crate::actions::{self, Action};
@@ -20,7 +20,8 @@ use crate::faults::Fault;
 use crate::query::Query;
 use crate::reply::{Refusal, events_response};
 use crate::schema::Schema;
-use crate::{clock, control, route, stream};
+use crate::time::to_http_date;
+use crate::{control, exports, route, stream, trouble};
 
 /// What an action is given: the device exists, and the token may do this to it.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Call<'a> {
     pub(crate) device_id: &'a str,
     pub(crate) query: Query,
     pub(crate) now_ms: i64,
+    /// The address by which the client knows the sandbox, without a slash at the end.
+    pub(crate) origin: String,
     body: Payload,
 }
 
@@ -43,21 +46,35 @@ struct Payload {
 impl Call<'_> {
     /// The body, if it is JSON and the schema has nothing against it.
     pub(crate) fn json(&self, schema: &Schema) -> Result<Value, Refusal> {
+        let body = self.parse()?;
+        schema.check(&body).map_err(|complaint| self.refuse(complaint))?;
+        Ok(body)
+    }
+
+    /// As [`Call::json`] of a body that may be left out; `None` when it is.
+    pub(crate) fn json_if_any(&self) -> Result<Option<Value>, Refusal> {
+        if self.body.bytes.as_ref().is_some_and(Bytes::is_empty) {
+            return Ok(None);
+        }
+        self.parse().map(Some)
+    }
+
+    fn parse(&self) -> Result<Value, Refusal> {
         let Some(bytes) = &self.body.bytes else {
             self.cloud.store().counters.oversize_refusals += 1;
             return Err(Refusal::too_large(self.cloud.settings.body_bytes_max));
         };
-        let checked = if self.body.is_json {
-            serde_json::from_slice(bytes)
-                .map_err(|error| format!("body is not JSON: {error}"))
-                .and_then(|body| schema.check(&body).map(|()| body))
-        } else {
-            Err("content-type must be application/json".to_owned())
-        };
-        checked.map_err(|complaint| {
-            self.cloud.store().counters.schema_refusals += 1;
-            Refusal::validation(complaint)
-        })
+        if !self.body.is_json {
+            return Err(self.refuse("content-type must be application/json".to_owned()));
+        }
+        let parsed = serde_json::from_slice(bytes);
+        parsed.map_err(|error| self.refuse(format!("body is not JSON: {error}")))
+    }
+
+    /// 400 for a body that a schema does not accept.
+    pub(crate) fn refuse(&self, complaint: String) -> Refusal {
+        self.cloud.store().counters.schema_refusals += 1;
+        Refusal::validation(complaint)
     }
 }
 
@@ -74,46 +91,65 @@ pub(crate) async fn answer(
     }
     let link = cloud.faults.link();
     let answered = link.run_until_cancelled(answer_api(&cloud, &parts, body)).await;
-    let Some(response) = answered.flatten() else {
+    let Some(mut response) = answered.flatten() else {
         cloud.store().counters.dropped_calls += 1;
         caller.hang_up();
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     *cloud.store().counters.answers.entry(response.status().as_u16()).or_default() += 1;
+    if cloud.has_clock_offset() {
+        date(&mut response, cloud.now_ms());
+    }
     response
+}
+
+/// Dates an answer by the service's clock; without this it is dated by this machine's.
+fn date(response: &mut Response, now_ms: i64) {
+    if let Ok(date) = HeaderValue::try_from(to_http_date(now_ms)) {
+        response.headers_mut().insert(header::DATE, date);
+    }
 }
 
 /// `None` when the connection is to be dropped without an answer.
 async fn answer_api(cloud: &Arc<Cloud>, parts: &Parts, body: Body) -> Option<Response> {
     // Read in any case: a connection that is closed on unread bytes may lose the answer as well.
     let body = read_payload(parts, body, cloud.settings.body_bytes_max).await;
+    if let Some(path) = parts.uri.path().strip_prefix(exports::PATH) {
+        return Some(exports::answer(cloud, &parts.method, path));
+    }
     let route = match route::find(&parts.method, parts.uri.path()) {
         Ok(route) => route,
         Err(refusal) => return Some(refusal.into_response()),
     };
     let row = route.row();
     *cloud.store().counters.calls.entry(row.name).or_default() += 1;
-    match cloud.faults.take(row.action) {
-        None => {}
-        Some(Fault::Status(status, text)) => return Some(fault_response(status, &[], text)),
-        Some(Fault::Answer { status, headers, body }) => {
-            return Some(fault_response(status, &headers, body));
-        }
+    let fault = cloud.faults.take(row.action);
+    let done = || perform(cloud, parts, &route, body).unwrap_or_else(IntoResponse::into_response);
+    let response = match fault {
+        None => done(),
+        Some(Fault::Status(status, text)) => trouble::answer(status, &[], text),
+        Some(Fault::Answer { status, headers, body }) => trouble::answer(status, &headers, body),
+        Some(Fault::CaptivePortal) => trouble::captive_portal(),
         Some(Fault::Script(steps)) => {
-            return Some(events_response(stream::script(steps, cloud.faults.streams().cut)));
+            events_response(stream::script(steps, cloud.faults.streams().cut))
         }
-        Some(Fault::Delay(delay)) => time::sleep(delay).await,
+        Some(Fault::Split { seed }) => trouble::split(done(), seed),
+        Some(Fault::Slow { bytes, pause }) => trouble::slow(done(), bytes, pause),
+        Some(Fault::ContentType(media_type)) => trouble::retyped(done(), &media_type),
+        Some(Fault::Delay(delay)) => {
+            sleep(delay).await;
+            done()
+        }
         Some(Fault::Hang) => future::pending().await,
         Some(Fault::Drop) => return None,
         Some(Fault::LoseResponse) => {
             // Whatever it is, nobody is to see it.
-            drop(perform(cloud, parts, &route, body));
+            drop(done());
             cloud.store().counters.lost_answers += 1;
             return None;
         }
-    }
-    let performed = perform(cloud, parts, &route, body);
-    Some(performed.unwrap_or_else(IntoResponse::into_response))
+    };
+    Some(response)
 }
 
 fn perform(
@@ -124,7 +160,10 @@ fn perform(
 ) -> Result<Response, Refusal> {
     let query = Query::of(&parts.uri)?;
     let links = query.is_on("_links");
-    let now_ms = clock::now_ms();
+    let now_ms = cloud.now_ms();
+    if let Some(trouble) = cloud.store().trouble() {
+        return Err(Refusal::unavailable(trouble));
+    }
     let device_id = match route {
         route::Route::Authenticate => "",
         route::Route::Device(target) => {
@@ -133,7 +172,7 @@ fn perform(
             target.device_id
         }
     };
-    let call = Call { cloud, device_id, query, now_ms, body };
+    let call = Call { cloud, device_id, query, now_ms, origin: origin(parts), body };
     let reply = actions::perform(route.row(), &call)?;
     Ok(reply.into_response(links, parts.uri.path()))
 }
@@ -157,7 +196,7 @@ fn throttle(cloud: &Cloud, target: &Target<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     counters.throttled += 1;
-    Err(Refusal::throttled())
+    Err(Refusal::throttled("device exceeded its rate limit"))
 }
 
 /// The token of an `Authorization: Bearer …` header.
@@ -165,6 +204,12 @@ fn bearer(parts: &Parts) -> Option<&str> {
     let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+}
+
+/// `http://` and what the client called the host.
+fn origin(parts: &Parts) -> String {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    format!("http://{}", host.unwrap_or_default())
 }
 
 async fn read_payload(parts: &Parts, body: Body, bytes_max: usize) -> Payload {
@@ -188,19 +233,6 @@ async fn read(body: Body, bytes_max: usize) -> Option<Bytes> {
         }
     }
     (length <= bytes_max).then(|| bytes.into())
-}
-
-fn fault_response(status: u16, headers: &[(String, String)], body: String) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let is_json = serde_json::from_str::<Value>(&body).is_ok();
-    let content_type = if is_json { "application/json" } else { "text/html" };
-    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
-    for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
 }
 
 const JSON: &[u8] = b"application/json";

@@ -6,21 +6,27 @@
 //! | `GET counters` | answers the counters |
 //! | `GET states/{device}`, `commands/{device}` | answers what is stored, oldest first |
 //! | `POST dark`, `POST light` | makes the cloud unreachable, or reachable again |
-//! | `POST cut-streams`, `end-streams` | breaks all open streams off, or ends them properly |
+//! | `POST cut-streams`, `end-streams`, `silence-streams` | breaks all open streams off, ends them properly, or lets them say nothing more |
 //! | `POST expire-tokens` | lets all device tokens expire |
-//! | `POST fail` | plans faults: `{"action", "calls", "status", "body"}`, or `"fault"` in place of the last two |
+//! | `POST clock` | sets the service's clock ahead or back: `{"offsetMs"}` |
+//! | `POST fail` | plans faults: `{"action", "calls"}` and a fault |
+//! | `POST chance` | lets one call in so many fail: `{"oneIn", "seed", "faults"}`; answers the seed |
+//! | `POST clear-faults` | forgets the faults of the last two |
 //! | `POST command` | sends a command: `{"deviceId", "name", "payload"}` |
+//!
+//! The forms of a fault are those of `control::fault`.
+
+mod fault;
 
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::actions::{self, Action};
-use crate::clock;
+use crate::actions;
 use crate::cloud::Cloud;
 use crate::connection::Caller;
-use crate::faults::Fault;
+use crate::event::Event;
 use crate::reply::{Refusal, json_response};
 use crate::store::StoredCommand;
 
@@ -48,6 +54,7 @@ fn perform(cloud: &Cloud, method: &Method, path: &str, body: &[u8]) -> Result<Va
         ("GET", "counters") => Ok(json!(cloud.store().counters)),
         ("GET", "states") => Ok(actions::all_states(cloud, device_id)),
         ("GET", "commands") => Ok(actions::all_commands(cloud, device_id)),
+        ("POST", "chance") => fault::chance(cloud, parse(body)?),
         ("POST", _) => {
             act(cloud, name, body)?;
             Ok(json!({"success": true}))
@@ -62,8 +69,11 @@ fn act(cloud: &Cloud, name: &str, body: &[u8]) -> Result<(), Refusal> {
         "light" => cloud.faults.set_dark(false),
         "cut-streams" => cloud.faults.cut_streams(),
         "end-streams" => cloud.faults.end_streams(),
-        "expire-tokens" => cloud.store().tokens.expire_devices(),
-        "fail" => plan(cloud, parse(body)?)?,
+        "expire-tokens" => cloud.store().commit(Event::DeviceTokensExpired),
+        "silence-streams" => cloud.faults.silence_streams(),
+        "clock" => cloud.set_clock_offset(parse::<Clock>(body)?.offset_ms),
+        "fail" => fault::plan(cloud, parse(body)?)?,
+        "clear-faults" => cloud.faults.clear(),
         "command" => send_command(cloud, parse(body)?)?,
         _ => return Err(Refusal::not_found("control call")),
     }
@@ -76,44 +86,8 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Plan {
-    action: String,
-    #[serde(default = "one")]
-    calls: usize,
-    fault: Option<NamedFault>,
-    status: Option<u16>,
-    #[serde(default)]
-    body: String,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum NamedFault {
-    Drop,
-    LoseResponse,
-    Hang,
-}
-
-fn one() -> usize {
-    1
-}
-
-fn plan(cloud: &Cloud, plan: Plan) -> Result<(), Refusal> {
-    let action: Action = plan
-        .action
-        .parse()
-        .map_err(|error: actions::UnknownAction| Refusal::validation(error.to_string()))?;
-    let fault = match (plan.fault, plan.status) {
-        (Some(NamedFault::Drop), None) => Fault::Drop,
-        (Some(NamedFault::LoseResponse), None) => Fault::LoseResponse,
-        (Some(NamedFault::Hang), None) => Fault::Hang,
-        (None, Some(status)) => Fault::Status(status, plan.body),
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(Refusal::validation("give either status or fault"));
-        }
-    };
-    cloud.faults.plan(action, plan.calls, fault);
-    Ok(())
+struct Clock {
+    offset_ms: i64,
 }
 
 #[derive(Deserialize)]
@@ -129,8 +103,9 @@ fn send_command(cloud: &Cloud, command: Command) -> Result<(), Refusal> {
     if store.device(&command.device_id).is_none() {
         return Err(Refusal::not_found("device"));
     }
-    let time_ms = clock::now_ms();
+    let time_ms = cloud.now_ms();
     let sent = StoredCommand { time_ms, name: command.name, payload: command.payload };
-    store.send_command(&command.device_id, sent);
+    let (device_id, at_ms) = (command.device_id, Some(time_ms));
+    store.commit(Event::Command { device_id, at_ms, command: sent });
     Ok(())
 }

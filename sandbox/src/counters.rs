@@ -37,6 +37,8 @@ pub struct Counters {
     pub values_undeclared: u64,
     /// Values ignored because they are not of the attribute's type.
     pub values_mistyped: u64,
+    /// Values of another type that were converted to the attribute's.
+    pub values_converted: u64,
     /// Runs of a workflow that a state would have triggered; a state that is sent twice runs twice.
     pub workflow_triggers: u64,
     /// Commands accepted, from any sender.
@@ -51,6 +53,12 @@ pub struct Counters {
     pub dropped_calls: u64,
     /// Answers lost after their action was done, on purpose.
     pub lost_answers: u64,
+    /// Callbacks of exports that were answered with a success.
+    pub callbacks_made: u64,
+    /// Callbacks of exports that were not.
+    pub callbacks_failed: u64,
+    /// What became of the latest of those.
+    pub callback_error: Option<String>,
     /// Stream readers cut off because they did not keep up.
     pub slow_readers: u64,
 }

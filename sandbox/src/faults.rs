@@ -6,6 +6,8 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
 use crate::actions::Action;
@@ -34,6 +36,24 @@ pub enum Fault {
     Hang,
     /// The action is not done; 200, `text/event-stream`, and then these steps are answered.
     Script(Vec<Step>),
+    /// The action is done; its answer, or its stream, comes in pieces of a few bytes that break
+    /// anywhere, also inside a letter. The same seed breaks the same bytes in the same places.
+    Split {
+        /// Where it breaks.
+        seed: u64,
+    },
+    /// The action is done; its answer, or its stream, trickles.
+    Slow {
+        /// How much comes at a time; at least 1.
+        bytes: usize,
+        /// The time before each piece.
+        pause: Duration,
+    },
+    /// The action is done; its answer says that it is of this media type.
+    ContentType(String),
+    /// The action is not done; 200 and a page of HTML to sign in on are answered, as by a hotel's
+    /// network.
+    CaptivePortal,
 }
 
 /// One step of a scripted answer body.
@@ -57,6 +77,25 @@ const PLANNED_MAX: usize = 100_000;
 pub(crate) struct Faults {
     link: Mutex<Link>,
     planned: Mutex<BTreeMap<Action, VecDeque<Fault>>>,
+    chance: Mutex<Option<Chance>>,
+}
+
+/// Faults that come by chance, but by the same chance for the same seed.
+#[derive(Debug)]
+struct Chance {
+    rng: StdRng,
+    one_in: u32,
+    faults: Vec<Fault>,
+}
+
+impl Chance {
+    fn take(&mut self) -> Option<Fault> {
+        if self.faults.is_empty() || !self.rng.random_ratio(1, self.one_in) {
+            return None;
+        }
+        let index = self.rng.random_range(0..self.faults.len());
+        self.faults.get(index).cloned()
+    }
 }
 
 /// The line to the clients.
@@ -67,9 +106,11 @@ struct Link {
     streams: Endings,
 }
 
-/// The two ways in which the streams that are open now may end.
+/// The ways in which the streams that are open now may end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endings {
+    /// Cancelled when they are to say nothing any more, and stay open until one of the others.
+    pub(crate) silence: CancellationToken,
     /// Cancelled when they are to break off.
     pub(crate) cut: CancellationToken,
     /// Cancelled when they are to end properly.
@@ -100,6 +141,12 @@ impl Faults {
         mem::take(&mut lock(&self.link).streams).end.cancel();
     }
 
+    /// Those that are silent can still be cut or ended, which is why they are not forgotten.
+    pub(crate) fn silence_streams(&self) {
+        let streams = &mut lock(&self.link).streams;
+        mem::take(&mut streams.silence).cancel();
+    }
+
     /// How a stream that is opened now will be told to end.
     pub(crate) fn streams(&self) -> Endings {
         lock(&self.link).streams.clone()
@@ -112,13 +159,21 @@ impl Faults {
         queue.extend(iter::repeat_n(fault, calls.min(room)));
     }
 
-    pub(crate) fn clear(&self) {
-        lock(&self.planned).clear();
+    /// Lets one call in `one_in` on average meet one of `faults`.
+    pub(crate) fn set_chance(&self, seed: u64, one_in: u32, faults: Vec<Fault>) {
+        let rng = StdRng::seed_from_u64(seed);
+        *lock(&self.chance) = Some(Chance { rng, one_in: one_in.max(1), faults });
     }
 
-    /// The fault that this call of `action` meets, if any.
+    pub(crate) fn clear(&self) {
+        lock(&self.planned).clear();
+        *lock(&self.chance) = None;
+    }
+
+    /// The fault that this call of `action` meets, if any; what was planned comes first.
     pub(crate) fn take(&self, action: Action) -> Option<Fault> {
-        lock(&self.planned).get_mut(&action)?.pop_front()
+        let planned = lock(&self.planned).get_mut(&action).and_then(VecDeque::pop_front);
+        planned.or_else(|| lock(&self.chance).as_mut()?.take())
     }
 }
 

@@ -14,13 +14,14 @@
 //!
 //! | Module | Owns |
 //! | --- | --- |
-//! | [`sandbox`](Sandbox), `builder`, `world` | the handle, its settings, the devices that exist |
+//! | [`sandbox`](Sandbox), `builder`, `world`, `world_file` | the handle, its settings, the devices that exist |
 //! | `server`, `connection` | the thread, the listener, hanging up on a client |
 //! | `route`, `call`, `reply` | path to action; the checks before an action; what is answered |
 //! | `actions` | the table of Losant's actions, and one file for each |
-//! | `store` | states, commands, connection log, tokens: all behind one mutex |
-//! | `time`, `throttle`, `scopes`, `history`, `schema` | the rules, pure |
-//! | `stream`, `faults`, `control` | server-sent events; trouble on demand; `/sandbox/…` |
+//! | `store`, `event`, `journal` | states, commands, connection log, tokens: all behind one mutex; on disk if asked |
+//! | `time`, `throttle`, `scopes`, `schema`, `value`, `gps`, `payloads` | the rules, pure |
+//! | `exports` | the CSV files of export, and the calls that announce them |
+//! | `stream`, `faults`, `trouble`, `control` | server-sent events; trouble on demand; `/sandbox/…` |
 
 mod access;
 mod actions;
@@ -31,7 +32,12 @@ mod cloud;
 mod connection;
 mod control;
 mod counters;
+mod event;
+mod exports;
 mod faults;
+mod gps;
+mod journal;
+mod payloads;
 mod query;
 mod reply;
 mod route;
@@ -45,15 +51,19 @@ mod throttle;
 mod time;
 mod timeline;
 mod tokens;
+mod trouble;
+mod value;
 mod world;
+mod world_file;
 
 pub use actions::{Action, UnknownAction};
-pub use builder::{Builder, Error, TimeForm, Undeclared};
+pub use builder::{Builder, Error, JobAnswer, TimeForm, Undeclared};
 pub use counters::Counters;
 pub use faults::{Fault, Step};
 pub use sandbox::Sandbox;
 pub use store::{LogEntry, StoredCommand, StoredState};
 pub use world::{
-    API_TOKEN, APPLICATION_ID, Attribute, DataType, Device, DeviceClass, DeviceSpec, GATEWAY_ID,
-    GREENHOUSE_ID, WORKSHOP_ID, default_devices,
+    API_TOKEN, APPLICATION_ID, ApplicationSpec, Attribute, DataType, Device, DeviceClass,
+    DeviceSpec, GATEWAY_ID, GREENHOUSE_ID, Tag, WORKSHOP_ID, default_devices,
 };
+pub use world_file::{WorldError, parse_world};

@@ -26,7 +26,7 @@ impl Query {
 
     /// Whether a switch such as `_links` is on.
     pub(crate) fn is_on(&self, name: &str) -> bool {
-        self.text(name) == Some("true")
+        self.text(name).is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
     /// A whole number, or 400.
@@ -64,12 +64,11 @@ impl Query {
         })
     }
 
-    /// The period of getCompositeState: `1` to `0` unless told, where a number that is not
-    /// positive counts from now.
-    pub(crate) fn period(&self, now_ms: i64) -> Result<(i64, i64), Refusal> {
-        let absolute = |time: i64| if time > 0 { time } else { now_ms.saturating_add(time) };
-        let start_ms = absolute(self.integer("start")?.unwrap_or(1));
-        let end_ms = absolute(self.integer("end")?.unwrap_or(0));
+    /// The period of an action that looks back: from `start`, else `start_default`, to `end`, else
+    /// now. A number that is not positive counts from now.
+    pub(crate) fn period(&self, now_ms: i64, start_default: i64) -> Result<(i64, i64), Refusal> {
+        let start_ms = absolute(self.integer("start")?.unwrap_or(start_default), now_ms);
+        let end_ms = absolute(self.integer("end")?.unwrap_or(0), now_ms);
         Ok((start_ms, end_ms))
     }
 
@@ -83,6 +82,13 @@ impl Query {
     }
 }
 
+/// 0 is now, and a negative number counts back from it (rest-api/device, "Export").
+pub(crate) fn absolute(time_ms: i64, now_ms: i64) -> i64 {
+    if time_ms > 0 { time_ms } else { now_ms.saturating_add(time_ms) }
+}
+
+/// The `start` of most periods: everything (rest-api/device).
+pub(crate) const BEGINNING: i64 = 1;
 /// Entries in one answer, whatever the limit asked for; Losant does not document its maximum.
 const ENTRIES_MAX: usize = 1000;
 /// Rest-api/device, "Command Stream".
@@ -130,8 +136,8 @@ mod tests {
 
     #[test]
     fn a_period_may_be_relative_to_now() {
-        assert_eq!(query("").period(100).unwrap(), (1, 100));
-        assert_eq!(query("start=-20&end=-5").period(100).unwrap(), (80, 95));
+        assert_eq!(query("").period(100, BEGINNING).unwrap(), (1, 100));
+        assert_eq!(query("start=-20&end=-5").period(100, BEGINNING).unwrap(), (80, 95));
     }
 
     #[test]

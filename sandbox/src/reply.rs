@@ -5,16 +5,28 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::builder::JobAnswer;
+
 /// What a successful action answers.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// JSON, with Losant's name of its shape.
     Json(&'static str, Value),
+    /// 202: a job was started, and this is its id.
+    Enqueued(String),
     /// Server-sent events.
     Events(Body),
 }
 
 impl Reply {
+    /// What export and removeData answer.
+    pub(crate) fn started(answer: JobAnswer, job_id: String) -> Self {
+        match answer {
+            JobAnswer::Success => Self::success(),
+            JobAnswer::Enqueued => Self::Enqueued(job_id),
+        }
+    }
+
     /// `{"success": true}`.
     pub(crate) fn success() -> Self {
         Self::Json("success", json!({"success": true}))
@@ -29,6 +41,13 @@ impl Reply {
                     decorate(&mut value, shape, path);
                 }
                 json_response(StatusCode::OK, &value)
+            }
+            Self::Enqueued(id) => {
+                let mut value = json!({"jobQueued": true, "jobId": id, "success": true});
+                if links {
+                    decorate(&mut value, "jobEnqueuedResult", path);
+                }
+                json_response(StatusCode::ACCEPTED, &value)
             }
             Self::Events(body) => events_response(body),
         }
@@ -94,18 +113,13 @@ impl Refusal {
     }
 
     /// 429, without `Retry-After`: Losant sends none (rest-api/overview).
-    pub(crate) fn throttled() -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "TooManyRequests",
-            "device exceeded its rate limit",
-        )
+    pub(crate) fn throttled(message: &str) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message)
     }
 
-    /// 501: an action of Losant's that the sandbox does not have.
-    pub(crate) fn not_implemented(name: &str) -> Self {
-        let message = format!("the sandbox does not implement {name}");
-        Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
+    /// 503: the system gives no random numbers.
+    pub(crate) fn no_randomness() -> Self {
+        Self::unavailable("the system has no random numbers")
     }
 
     /// 503: the sandbox itself is at its limit.

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::actions::Action;
 use crate::builder::{Builder, Error, Settings};
-use crate::clock;
 use crate::cloud::Cloud;
 use crate::counters::Counters;
+use crate::event::Event;
 use crate::faults::Fault;
 use crate::server::Server;
 use crate::store::{LogEntry, StoredCommand, StoredState};
-use crate::world::Device;
+use crate::world::{ApplicationSpec, Device};
 
 /// A running sandbox; dropping it stops the server and frees its port before it returns.
 ///
@@ -44,8 +44,8 @@ impl Sandbox {
     }
 
     pub(crate) async fn from_settings(settings: Settings) -> Result<Self, Error> {
-        let devices = settings.devices.iter().map(Device::from).collect();
         let cloud = Arc::new(Cloud::new(settings)?);
+        let devices = devices(&cloud);
         let server = Server::start(Arc::clone(&cloud), cloud.settings.listen).await?;
         let address = server.address();
         let url = format!("http://{address}");
@@ -57,17 +57,22 @@ impl Sandbox {
         &self.url
     }
 
-    /// The application's id.
+    /// The applications, in the order in which they were given.
+    pub fn applications(&self) -> &[ApplicationSpec] {
+        &self.cloud.settings.applications
+    }
+
+    /// The id of the first application.
     pub fn application_id(&self) -> &str {
-        &self.cloud.settings.application_id
+        self.applications().first().map_or("", |application| &application.application_id)
     }
 
-    /// An application token that may do everything.
+    /// A token of the first application that may do everything in it.
     pub fn api_token(&self) -> &str {
-        &self.cloud.settings.api_token
+        self.applications().first().map_or("", |application| &application.api_token)
     }
 
-    /// The devices, in the order in which they were given.
+    /// The devices that existed at the start, in the order in which they were given.
     pub fn devices(&self) -> &[Device] {
         &self.devices
     }
@@ -110,19 +115,37 @@ impl Sandbox {
         self.cloud.faults.cut_streams();
     }
 
+    /// Lets all open streams stay open and say nothing any more, not even keepalives, until they are
+    /// ended or cut.
+    pub fn silence_streams(&self) {
+        self.cloud.faults.silence_streams();
+    }
+
+    /// Lets one call in `one_in` on average, of any action, meet one of `faults`, for as long as
+    /// [`Sandbox::clear_faults`] does not end it. The same calls in the same order fail in the same
+    /// way for the same `seed`.
+    pub fn fail_by_chance(&self, seed: u64, one_in: u32, faults: Vec<Fault>) {
+        self.cloud.faults.set_chance(seed, one_in, faults);
+    }
+
     /// Lets the next `calls` calls of `action` meet `fault`, after those planned before.
     pub fn fail_next(&self, action: Action, calls: usize, fault: Fault) {
         self.cloud.faults.plan(action, calls, fault);
     }
 
-    /// Forgets all faults that were planned and have not happened.
+    /// Sets the service's clock ahead of this machine's, or back with a negative number.
+    pub fn set_clock_offset(&self, offset_ms: i64) {
+        self.cloud.set_clock_offset(offset_ms);
+    }
+
+    /// Forgets all faults that were planned and have not happened, and those by chance.
     pub fn clear_faults(&self) {
         self.cloud.faults.clear();
     }
 
     /// Lets all device tokens expire, so that the next call with one is answered 401.
     pub fn expire_tokens(&self) {
-        self.cloud.store().tokens.expire_devices();
+        self.cloud.store().commit(Event::DeviceTokensExpired);
     }
 
     /// What is stored of a device's states, in the order of their times.
@@ -152,9 +175,10 @@ impl Sandbox {
 
     /// Sends a command at the present time, as an application would.
     pub fn send_command(&self, device_id: &str, name: &str, payload: Value) {
-        let time_ms = clock::now_ms();
+        let time_ms = self.cloud.now_ms();
         let command = StoredCommand { time_ms, name: name.to_owned(), payload: Some(payload) };
-        self.cloud.store().send_command(device_id, command);
+        let (device_id, at_ms) = (device_id.to_owned(), Some(time_ms));
+        self.cloud.store().commit(Event::Command { device_id, at_ms, command });
     }
 
     /// How many readers are attached to a device's command stream.
@@ -164,4 +188,12 @@ impl Sandbox {
             .device(device_id)
             .map_or(0, |device| device.command_feed.receiver_count())
     }
+}
+
+fn devices(cloud: &Cloud) -> Vec<Device> {
+    let store = cloud.store();
+    let applications = cloud.settings.applications.iter();
+    let given = applications.flat_map(|application| &application.devices);
+    let existing = given.filter_map(|spec| store.device(&spec.device_id));
+    existing.map(|device| Device::new(&device.application_id, &device.spec)).collect()
 }

@@ -15,6 +15,8 @@ pub(crate) struct Schemas {
     pub(crate) state_or_states: Schema,
     pub(crate) command: Schema,
     pub(crate) connection_status: Schema,
+    pub(crate) patch: Schema,
+    pub(crate) export: Schema,
 }
 
 impl Schemas {
@@ -35,6 +37,11 @@ impl Schemas {
             connection_status: Schema::compile(
                 "deviceConnectionStatus",
                 include_str!("../schemas/deviceConnectionStatus.json"),
+            )?,
+            patch: Schema::compile("devicePatch", include_str!("../schemas/devicePatch.json"))?,
+            export: Schema::compile(
+                "deviceDataExport",
+                include_str!("../schemas/deviceDataExport.json"),
             )?,
         })
     }

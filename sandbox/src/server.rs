@@ -18,6 +18,7 @@ use crate::builder::Error;
 use crate::call;
 use crate::cloud::Cloud;
 use crate::connection::{Caller, Doorway};
+use crate::exports;
 
 /// A running server. Dropping it closes the port and all connections before it returns.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Server {
         let stopped = stop.clone();
         let thread = thread::Builder::new()
             .name("sandbox".to_owned())
-            .spawn(move || run(cloud, wanted, ready, &stopped))
+            .spawn(move || run(&cloud, wanted, ready, &stopped))
             .map_err(Error::Thread)?;
         // Made before the wait, so that giving the wait up stops the thread as well.
         let thread = Thread { stop, handle: Some(thread) };
@@ -67,7 +68,7 @@ impl Drop for Thread {
 }
 
 fn run(
-    cloud: Arc<Cloud>,
+    cloud: &Arc<Cloud>,
     wanted: SocketAddr,
     ready: oneshot::Sender<Result<SocketAddr, Error>>,
     stopped: &CancellationToken,
@@ -93,10 +94,12 @@ fn run(
         };
         let service = Router::new()
             .fallback(call::answer)
-            .with_state(cloud)
+            .with_state(Arc::clone(cloud))
             .into_make_service_with_connect_info::<Caller>();
-        // Serving never ends by itself; dropping the runtime ends the connections.
-        stopped.run_until_cancelled(async { axum::serve(Doorway(listener), service).await }).await;
+        let serve = async { axum::serve(Doorway(listener), service).await };
+        // Neither ever ends by itself; dropping the runtime ends the connections.
+        let work = async { tokio::join!(serve, exports::work(cloud)) };
+        stopped.run_until_cancelled(work).await;
     });
 }
 

@@ -1,42 +1,55 @@
 //! What the sandbox remembers: devices with their histories, tokens, counters.
+//!
+//! It changes by [`Event`]s only (the counters and throttles apart), each of which goes to the
+//! journal first, if there is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use crate::builder::Settings;
+use crate::builder::{Error, Settings};
 use crate::counters::Counters;
+use crate::event::Event;
+use crate::journal::Journal;
+use crate::payloads::{Kind, Payloads};
 use crate::throttle::Throttle;
 use crate::timeline::Timeline;
 use crate::tokens::Tokens;
-use crate::world::DeviceSpec;
+use crate::world::{Attribute, DeviceSpec};
 
 /// One state of a device, as it is stored: all attributes that were reported for its millisecond.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StoredState {
     /// Milliseconds since the Unix epoch.
     pub time_ms: i64,
     /// Attribute names and values.
     pub data: Map<String, Value>,
     /// The `meta` of the latest report for this millisecond that had one.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub meta: Option<Value>,
 }
 
 /// One command, as it was sent to a device.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StoredCommand {
     /// Milliseconds since the Unix epoch.
     pub time_ms: i64,
     /// The command's name.
     pub name: String,
     /// Any JSON, or nothing.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
 }
 
 /// One entry of a device's connection log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LogEntry {
     /// Milliseconds since the Unix epoch: `connectedAt` or `disconnectedAt`.
     pub time_ms: i64,
@@ -56,18 +69,25 @@ pub struct LogEntry {
 #[derive(Debug)]
 pub(crate) struct Store {
     devices: BTreeMap<String, DeviceRecord>,
+    /// The ids of those that existed once, so that a restart does not bring them back.
+    deleted: BTreeSet<String>,
     pub(crate) tokens: Tokens,
     pub(crate) counters: Counters,
+    throttle_window: Duration,
+    journal: Option<Journal>,
 }
 
 /// A device and what happened to it.
 #[derive(Debug)]
 pub(crate) struct DeviceRecord {
+    pub(crate) application_id: String,
     pub(crate) spec: DeviceSpec,
     pub(crate) created_ms: i64,
+    pub(crate) updated_ms: i64,
     pub(crate) states: Timeline<StoredState>,
     pub(crate) commands: Timeline<StoredCommand>,
     pub(crate) log: Timeline<LogEntry>,
+    pub(crate) payloads: Payloads,
     pub(crate) command_feed: broadcast::Sender<StoredCommand>,
     pub(crate) state_feed: broadcast::Sender<StoredState>,
     /// For `POST …/state` and `POST …/command` together.
@@ -77,25 +97,46 @@ pub(crate) struct DeviceRecord {
 }
 
 impl Store {
-    pub(crate) fn new(settings: &Settings, now_ms: i64) -> Self {
-        let record = |spec: &DeviceSpec| {
-            let window = settings.throttle_window;
-            (spec.device_id.to_ascii_lowercase(), DeviceRecord::new(spec.clone(), now_ms, window))
-        };
-        Self {
-            devices: settings.devices.iter().map(record).collect(),
-            tokens: Tokens::new(&settings.api_token),
+    /// A store with what the journal remembers, and the devices of the settings besides.
+    ///
+    /// Of a device that is in both, the journal's version counts: it may have been patched.
+    pub(crate) fn open(settings: &Settings, now_ms: i64) -> Result<Self, Error> {
+        let mut store = Self {
+            devices: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            tokens: Tokens::new(&settings.applications),
             counters: Counters::default(),
+            throttle_window: settings.throttle_window,
+            journal: None,
+        };
+        if let Some(directory) = &settings.state {
+            let (journal, events) = Journal::open(directory)?;
+            for event in events {
+                store.apply(event?);
+            }
+            store.journal = Some(journal);
+            store.compact();
         }
+        for application in &settings.applications {
+            for spec in &application.devices {
+                let id = spec.device_id.to_ascii_lowercase();
+                if !store.devices.contains_key(&id) && !store.deleted.contains(&id) {
+                    store.commit(Event::Device {
+                        application_id: application.application_id.clone(),
+                        spec: Box::new(spec.clone()),
+                        created_ms: now_ms,
+                        updated_ms: now_ms,
+                    });
+                }
+            }
+        }
+        store.counters = Counters::default();
+        Ok(store)
     }
 
     /// A device by its id, in either case.
     pub(crate) fn device(&self, device_id: &str) -> Option<&DeviceRecord> {
         self.devices.get(&device_id.to_ascii_lowercase())
-    }
-
-    pub(crate) fn device_mut(&mut self, device_id: &str) -> Option<&mut DeviceRecord> {
-        self.devices.get_mut(&device_id.to_ascii_lowercase())
     }
 
     pub(crate) fn device_and_counters(
@@ -106,30 +147,191 @@ impl Store {
         Some((device, &mut self.counters))
     }
 
-    /// Records a command and hands it to those who read the device's stream.
-    pub(crate) fn send_command(&mut self, device_id: &str, command: StoredCommand) {
-        let Some((device, counters)) = self.device_and_counters(device_id) else { return };
-        counters.commands_received += 1;
-        device.commands.push(command.time_ms, command.clone());
-        // An error only says that nobody reads; Losant does not queue commands either.
-        device.command_feed.send(command).ok();
+    /// Why the journal cannot be written any more, if so.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.journal.as_ref().and_then(Journal::trouble)
+    }
+
+    /// Records a change and lets it take effect.
+    pub(crate) fn commit(&mut self, event: Event) {
+        if let Some(journal) = &mut self.journal {
+            journal.append(&event);
+        }
+        self.apply(event);
+        if self.journal.as_ref().is_some_and(Journal::is_long) {
+            self.compact();
+        }
+    }
+
+    /// Writes the journal anew, without what no longer matters.
+    fn compact(&mut self) {
+        if let Some(mut journal) = self.journal.take() {
+            journal.rewrite(self.events());
+            self.journal = Some(journal);
+        }
+    }
+
+    /// The shortest list of events that makes this store.
+    fn events(&self) -> impl Iterator<Item = Event> {
+        let deleted = self.deleted.iter().cloned();
+        let deleted = deleted.map(|device_id| Event::Deleted { device_id });
+        let devices = self.devices.values().flat_map(DeviceRecord::events);
+        let tokens = self.tokens.of_devices();
+        let tokens = tokens.map(|(token, grant)| Event::Token { token, grant });
+        deleted.chain(devices).chain(tokens)
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Device { application_id, spec, created_ms, updated_ms } => {
+                let id = spec.device_id.to_ascii_lowercase();
+                let window = self.throttle_window;
+                let device = self.devices.entry(id);
+                device
+                    .or_insert_with(|| DeviceRecord::new((*spec).clone(), application_id, window))
+                    .change(*spec, created_ms, updated_ms);
+            }
+            Event::Deleted { device_id } => {
+                self.devices.remove(&device_id);
+                self.deleted.insert(device_id);
+            }
+            Event::State { device_id, at_ms, state } => {
+                let Some((device, counters)) = self.device_and_counters(&device_id) else { return };
+                device.report(state, at_ms, counters);
+            }
+            Event::Command { device_id, at_ms, command } => {
+                let Some((device, counters)) = self.device_and_counters(&device_id) else { return };
+                counters.commands_received += 1;
+                device.order(command, at_ms);
+            }
+            Event::Status { device_id, at_ms, entry } => {
+                let Some((device, _)) = self.device_and_counters(&device_id) else { return };
+                device.connect(entry, at_ms);
+            }
+            Event::DataRemoved { device_id, start_ms, end_ms } => {
+                let Some((device, _)) = self.device_and_counters(&device_id) else { return };
+                device.states.remove(start_ms, end_ms);
+            }
+            Event::Payloads { device_id, hour_ms, counts } => {
+                let Some((device, _)) = self.device_and_counters(&device_id) else { return };
+                device.payloads.restore(hour_ms, &counts);
+            }
+            Event::Token { token, grant } => self.tokens.insert(token, grant),
+            Event::DeviceTokensExpired => self.tokens.expire_devices(),
+        }
     }
 }
 
 impl DeviceRecord {
-    fn new(spec: DeviceSpec, created_ms: i64, throttle_window: Duration) -> Self {
+    fn new(spec: DeviceSpec, application_id: String, throttle_window: Duration) -> Self {
         Self {
+            application_id,
             spec,
-            created_ms,
+            created_ms: 0,
+            updated_ms: 0,
             states: Timeline::new(STATES_MAX),
             commands: Timeline::new(COMMANDS_MAX),
             log: Timeline::new(LOG_MAX),
+            payloads: Payloads::default(),
             command_feed: broadcast::Sender::new(FEED_EVENTS_MAX),
             state_feed: broadcast::Sender::new(FEED_EVENTS_MAX),
             call_throttle: Throttle::new(throttle_window),
             status_throttle: Throttle::new(throttle_window),
         }
     }
+
+    /// Gives the device new properties. An attribute that is gone or has another type loses its
+    /// history, as at Losant (devices/attributes).
+    fn change(&mut self, spec: DeviceSpec, created_ms: i64, updated_ms: i64) {
+        let stays = |old: &Attribute| {
+            let same = |new: &Attribute| new.name == old.name && new.data_type == old.data_type;
+            spec.attributes.iter().any(same)
+        };
+        let lost = self.spec.attributes.iter().filter(|old| !stays(old));
+        let lost = lost.map(|old| old.name.clone()).collect::<Vec<_>>();
+        if !lost.is_empty() {
+            self.states.edit(|state| {
+                state.data.retain(|name, _| !lost.contains(name));
+                !state.data.is_empty()
+            });
+        }
+        self.spec = spec;
+        self.created_ms = created_ms;
+        self.updated_ms = updated_ms;
+    }
+
+    /// Stores a report, and hands it to those who read the device's stream. A report for a
+    /// millisecond that has one already is merged into it (devices/state).
+    fn report(&mut self, report: StoredState, at_ms: Option<i64>, counters: &mut Counters) {
+        if let Some(at_ms) = at_ms {
+            self.payloads.count(Kind::State, at_ms);
+        }
+        counters.workflow_triggers += 1;
+        // An error only says that nobody reads.
+        self.state_feed.send(report.clone()).ok();
+        let Some(stored) = self.states.at_mut(report.time_ms) else {
+            counters.states_stored += 1;
+            counters.values_stored += report.data.len() as u64;
+            self.states.push(report.time_ms, report);
+            return;
+        };
+        counters.states_overwritten += 1;
+        for (name, value) in report.data {
+            match stored.data.insert(name, value) {
+                Some(_) => counters.values_overwritten += 1,
+                None => counters.values_stored += 1,
+            }
+        }
+        stored.meta = report.meta.or(stored.meta.take());
+    }
+
+    /// Stores a command and hands it to those who read the device's stream.
+    fn order(&mut self, command: StoredCommand, at_ms: Option<i64>) {
+        if let Some(at_ms) = at_ms {
+            self.payloads.count(Kind::Command, at_ms);
+        }
+        self.commands.push(command.time_ms, command.clone());
+        // An error only says that nobody reads; Losant does not queue commands either.
+        self.command_feed.send(command).ok();
+    }
+
+    fn connect(&mut self, entry: LogEntry, at_ms: Option<i64>) {
+        if let Some(at_ms) = at_ms {
+            let kind = if entry.connected { Kind::Connect } else { Kind::Disconnect };
+            self.payloads.count(kind, at_ms);
+        }
+        self.log.push(entry.time_ms, entry);
+    }
+
+    /// The shortest list of events that makes this record.
+    fn events(&self) -> impl Iterator<Item = Event> {
+        let device = Event::Device {
+            application_id: self.application_id.clone(),
+            spec: Box::new(self.spec.clone()),
+            created_ms: self.created_ms,
+            updated_ms: self.updated_ms,
+        };
+        let id = || self.spec.device_id.clone();
+        let states = self.states.iter().cloned();
+        let states = states.map(move |state| Event::State { device_id: id(), at_ms: None, state });
+        let commands = self.commands.iter().cloned();
+        let commands =
+            commands.map(move |command| Event::Command { device_id: id(), at_ms: None, command });
+        let log = self.log.iter().cloned();
+        let log = log.map(move |entry| Event::Status { device_id: id(), at_ms: None, entry });
+        let payloads = self.payloads.hours();
+        let payloads = payloads.map(move |(hour_ms, counts)| Event::Payloads {
+            device_id: id(),
+            hour_ms,
+            counts,
+        });
+        iter::once(device).chain(states).chain(commands).chain(log).chain(payloads)
+    }
+}
+
+/// A value that is there, also when it is null, which serde takes for absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// States kept for each device; the oldest go first, as Losant's retention does it.

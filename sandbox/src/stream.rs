@@ -54,6 +54,12 @@ impl<T: Clone> Reader<T> {
             biased;
             () = self.endings.cut.cancelled() => Err(io::ErrorKind::ConnectionReset.into()),
             () = self.endings.end.cancelled() => return None,
+            () = self.endings.silence.cancelled() => {
+                tokio::select! {
+                    () = self.endings.cut.cancelled() => Err(io::ErrorKind::ConnectionReset.into()),
+                    () = self.endings.end.cancelled() => return None,
+                }
+            }
             received = self.feed.recv() => match received {
                 Ok(event) => Ok(self.render(&event)),
                 Err(RecvError::Lagged(_)) => {

@@ -52,6 +52,12 @@ pub(crate) fn to_iso(time_ms: i64) -> String {
     format!("{clamped:.3}")
 }
 
+/// `Fri, 01 May 2026 10:00:00 GMT`, as HTTP has it.
+pub(crate) fn to_http_date(time_ms: i64) -> String {
+    let clamped = Timestamp::from_millisecond(time_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    clamped.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// A time in one of the three forms of the schemas.
 pub(crate) fn to_json(time_ms: i64, form: TimeForm) -> Value {
     match form {
@@ -214,6 +220,7 @@ mod tests {
     #[test]
     fn times_are_written_as_javascript_does() {
         assert_eq!(to_iso(TEN), "2026-05-01T10:00:00.000Z");
+        assert_eq!(to_http_date(TEN), "Fri, 01 May 2026 10:00:00 GMT");
         assert_eq!(to_json(TEN + 7, TimeForm::Date), json!({"$date": "2026-05-01T10:00:00.007Z"}));
     }
 }

@@ -42,6 +42,20 @@ impl<T: Clone> Timeline<T> {
         self.entries.last_key_value().map(|(_, entry)| entry)
     }
 
+    /// Removes all entries of a period; both ends belong to it.
+    pub(crate) fn remove(&mut self, start_ms: i64, end_ms: i64) {
+        self.entries.retain(|(time_ms, _), _| *time_ms < start_ms || *time_ms > end_ms);
+    }
+
+    /// Changes all entries, and removes those for which `keep` is false afterwards.
+    pub(crate) fn edit(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        self.entries.retain(|_, entry| keep(entry));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.values()
+    }
+
     pub(crate) fn to_vec(&self) -> Vec<T> {
         self.entries.values().cloned().collect()
     }

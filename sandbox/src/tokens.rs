@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
+use serde::{Deserialize, Serialize};
 
 use crate::actions::Row;
 use crate::scopes;
+use crate::world::ApplicationSpec;
 
 /// What a token allows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Grant {
+    /// The application that it is limited to.
+    pub(crate) application_id: String,
     /// The device that authenticated; none for a token of the application.
     pub(crate) device_id: Option<String>,
     scopes: BTreeSet<String>,
@@ -19,6 +24,20 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
+    pub(crate) fn device(
+        application_id: &str,
+        device_id: &str,
+        scopes: BTreeSet<String>,
+        expires_ms: Option<i64>,
+    ) -> Self {
+        let device_id = Some(device_id.to_owned());
+        Self { application_id: application_id.to_owned(), device_id, scopes, expires_ms }
+    }
+
+    fn is_valid(&self, now_ms: i64) -> bool {
+        self.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms)
+    }
+
     /// Whether one of its scopes allows the action.
     pub(crate) fn allows(&self, row: &Row) -> bool {
         scopes::allow(&self.scopes, row.name, row.access)
@@ -32,42 +51,53 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Knows one token, of the application, with its default scope.
-    pub(crate) fn new(api_token: &str) -> Self {
-        let scopes = BTreeSet::from(["all.Application".to_owned()]);
-        let grant = Grant { device_id: None, scopes, expires_ms: None };
-        Self { grants: BTreeMap::from([(api_token.to_owned(), grant)]) }
+    /// Knows one token of each application, with its default scope.
+    pub(crate) fn new(applications: &[ApplicationSpec]) -> Self {
+        let grant = |application: &ApplicationSpec| {
+            let application_id = application.application_id.clone();
+            let scopes = BTreeSet::from(["all.Application".to_owned()]);
+            let grant = Grant { application_id, device_id: None, scopes, expires_ms: None };
+            (application.api_token.clone(), grant)
+        };
+        Self { grants: applications.iter().map(grant).collect() }
     }
 
-    /// Issues a token to a device, `None` when there is no randomness or no room.
-    pub(crate) fn issue(
-        &mut self,
-        device_id: &str,
-        scopes: BTreeSet<String>,
-        expires_ms: Option<i64>,
-        now_ms: i64,
-    ) -> Option<String> {
-        self.grants
-            .retain(|_, grant| grant.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms));
+    /// A new token, `None` when there is no randomness or no room; those that have expired are
+    /// forgotten first.
+    pub(crate) fn issue(&mut self, now_ms: i64) -> Option<String> {
+        self.grants.retain(|_, grant| grant.is_valid(now_ms));
         if self.grants.len() >= TOKENS_MAX {
             return None;
         }
-        let token = random_token()?;
-        let grant = Grant { device_id: Some(device_id.to_owned()), scopes, expires_ms };
-        self.grants.insert(token.clone(), grant);
-        Some(token)
+        random_token()
+    }
+
+    pub(crate) fn insert(&mut self, token: String, grant: Grant) {
+        self.grants.insert(token, grant);
+    }
+
+    /// The tokens that devices hold.
+    pub(crate) fn of_devices(&self) -> impl Iterator<Item = (String, Grant)> {
+        let of_devices = self.grants.iter().filter(|(_, grant)| grant.device_id.is_some());
+        of_devices.map(|(token, grant)| (token.clone(), grant.clone()))
     }
 
     /// The grant of a token, unless it is unknown or expired.
     pub(crate) fn find(&self, token: &str, now_ms: i64) -> Option<&Grant> {
-        let grant = self.grants.get(token)?;
-        grant.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms).then_some(grant)
+        self.grants.get(token).filter(|grant| grant.is_valid(now_ms))
     }
 
     /// Forgets the tokens of all devices.
     pub(crate) fn expire_devices(&mut self) {
         self.grants.retain(|_, grant| grant.device_id.is_none());
     }
+}
+
+/// 20 hexadecimal digits of noise, `None` when there is none to be had.
+pub(crate) fn random_id() -> Option<String> {
+    let mut rng = SysRng;
+    let (high, low) = (rng.try_next_u64().ok()?, rng.try_next_u32().ok()?);
+    Some(format!("{high:016x}{:04x}", low >> 16))
 }
 
 /// Opaque, as a client should treat it: three parts, as in a JWT, of nothing but noise.
@@ -84,13 +114,19 @@ const TOKENS_MAX: usize = 1000;
 mod tests {
     use super::*;
 
+    fn tokens() -> Tokens {
+        Tokens::new(&[ApplicationSpec { api_token: "api".to_owned(), ..Default::default() }])
+    }
+
     fn issue(tokens: &mut Tokens, expires_ms: Option<i64>, now_ms: i64) -> String {
-        tokens.issue("d1", BTreeSet::new(), expires_ms, now_ms).unwrap()
+        let token = tokens.issue(now_ms).unwrap();
+        tokens.insert(token.clone(), Grant::device("a1", "d1", BTreeSet::new(), expires_ms));
+        token
     }
 
     #[test]
     fn a_token_is_valid_until_just_before_it_expires() {
-        let mut tokens = Tokens::new("api");
+        let mut tokens = tokens();
         let token = issue(&mut tokens, Some(100), 0);
         assert!(tokens.find(&token, 99).is_some());
         assert!(tokens.find(&token, 100).is_none());
@@ -98,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_token_without_expiry_stays_valid_until_the_devices_tokens_expire() {
-        let mut tokens = Tokens::new("api");
+        let mut tokens = tokens();
         let token = issue(&mut tokens, None, 0);
         assert!(tokens.find(&token, i64::MAX).is_some());
         tokens.expire_devices();
@@ -108,11 +144,11 @@ mod tests {
 
     #[test]
     fn tokens_are_bounded_and_expired_ones_make_room() {
-        let mut tokens = Tokens::new("api");
+        let mut tokens = tokens();
         for _ in 1..TOKENS_MAX {
             issue(&mut tokens, Some(100), 0);
         }
-        assert!(tokens.issue("d1", BTreeSet::new(), None, 99).is_none());
+        assert!(tokens.issue(99).is_none());
         issue(&mut tokens, None, 100);
     }
 }

@@ -4,9 +4,11 @@
 //! goes on working, also after the sandbox was restarted. None of them is a secret: the sandbox
 //! guards nothing and should listen on loopback only.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The application of the default world.
 pub const APPLICATION_ID: &str = "a00000000000000000000001";
@@ -20,7 +22,7 @@ pub const GREENHOUSE_ID: &str = "d00000000000000000000002";
 pub const WORKSHOP_ID: &str = "d00000000000000000000003";
 
 /// What a device is to Losant (schema `device`, `deviceClass`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DeviceClass {
     /// Connects and reports by itself.
@@ -33,6 +35,10 @@ pub enum DeviceClass {
     Floating,
     /// A gateway that runs Losant's Gateway Edge Agent.
     EdgeCompute,
+    /// Has no hardware: its attributes are made from those of other devices.
+    System,
+    /// Runs Losant's Embedded Edge Agent.
+    Embedded,
 }
 
 impl fmt::Display for DeviceClass {
@@ -43,12 +49,14 @@ impl fmt::Display for DeviceClass {
             Self::Peripheral => "peripheral",
             Self::Floating => "floating",
             Self::EdgeCompute => "edgeCompute",
+            Self::System => "system",
+            Self::Embedded => "embedded",
         })
     }
 }
 
 /// What an attribute holds (schema `deviceAttribute`, `dataType`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DataType {
     /// An integer or a float.
@@ -57,33 +65,79 @@ pub enum DataType {
     String,
     /// True or false.
     Boolean,
-    /// A position, as text: `"<latitude>,<longitude>"`.
+    /// A position, as text: `"<latitude>,<longitude>"`, or another form of those that Losant takes.
     Gps,
     /// Base64 text.
     Blob,
 }
 
 /// A declared attribute of a device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attribute {
     /// 1 to 255 of `0-9 a-z A-Z _ -`.
     pub name: String,
     /// The type that its values must have.
     pub data_type: DataType,
+    /// For a blob, its media type; at most 64 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// At most 32767 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Names and values; both are 1 to 255 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute_tags: Option<BTreeMap<String, String>>,
+    /// For a system device, how the attribute is made from others; kept as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<Value>,
+}
+
+impl Attribute {
+    /// An attribute of which nothing but its name and type is said.
+    pub fn new(name: &str, data_type: DataType) -> Self {
+        Self {
+            name: name.to_owned(),
+            data_type,
+            content_type: None,
+            description: None,
+            attribute_tags: None,
+            system: None,
+        }
+    }
+}
+
+/// A tag of a device; a key may occur more than once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    /// 1 to 255 of `0-9 a-z A-Z _ -`.
+    pub key: String,
+    /// 1 to 255 characters.
+    pub value: String,
 }
 
 /// A device to put into the sandbox's world.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeviceSpec {
     /// 24 hexadecimal digits.
     pub device_id: String,
     /// The name that people see.
     pub name: String,
+    /// At most 32767 characters.
+    pub description: String,
+    /// At most 100.
+    pub tags: Vec<Tag>,
     /// What the device is.
     pub device_class: DeviceClass,
     /// For a peripheral, the gateway that may report for it.
     pub gateway_id: Option<String>,
+    /// The system device that it belongs to.
+    pub parent_id: Option<String>,
+    /// For a system device, the seconds between its reports, 5 to 3600.
+    pub system_interval: Option<u16>,
+    /// Kept and shown; its meaning is not documented in the REST API.
+    pub keep_duplicates: Option<bool>,
     /// The access key that authenticates as this device.
     pub key: String,
     /// The secret of [`DeviceSpec::key`].
@@ -98,8 +152,13 @@ impl DeviceSpec {
         Self {
             device_id: device_id.to_owned(),
             name: name.to_owned(),
+            description: String::new(),
+            tags: Vec::new(),
             device_class,
             gateway_id: None,
+            parent_id: None,
+            system_interval: None,
+            keep_duplicates: None,
             key: format!("{name}-key"),
             secret: format!("{name}-secret"),
             attributes: default_attributes(),
@@ -113,10 +172,34 @@ impl DeviceSpec {
     }
 }
 
+/// An application with its devices, to put into the sandbox's world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplicationSpec {
+    /// 24 hexadecimal digits.
+    pub application_id: String,
+    /// An application token that may do everything in it.
+    pub api_token: String,
+    /// Its devices; an id may occur only once in all applications.
+    pub devices: Vec<DeviceSpec>,
+}
+
+impl Default for ApplicationSpec {
+    /// The application of the default world, with [`default_devices`].
+    fn default() -> Self {
+        Self {
+            application_id: APPLICATION_ID.to_owned(),
+            api_token: API_TOKEN.to_owned(),
+            devices: default_devices(),
+        }
+    }
+}
+
 /// What a client needs to know of a device in order to use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Device {
+    /// The application that it belongs to.
+    pub application_id: String,
     /// 24 hexadecimal digits.
     pub device_id: String,
     /// What the device is.
@@ -132,9 +215,10 @@ pub struct Device {
     pub gateway_id: Option<String>,
 }
 
-impl From<&DeviceSpec> for Device {
-    fn from(spec: &DeviceSpec) -> Self {
+impl Device {
+    pub(crate) fn new(application_id: &str, spec: &DeviceSpec) -> Self {
         Self {
+            application_id: application_id.to_owned(),
             device_id: spec.device_id.clone(),
             device_class: spec.device_class,
             key: spec.key.clone(),
@@ -156,8 +240,7 @@ pub fn default_devices() -> Vec<DeviceSpec> {
 
 fn default_attributes() -> Vec<Attribute> {
     let declare = |data_type, names: &[&str]| {
-        let declared = |name: &&str| Attribute { name: (*name).to_owned(), data_type };
-        names.iter().map(declared).collect::<Vec<_>>()
+        names.iter().map(|name| Attribute::new(name, data_type)).collect::<Vec<_>>()
     };
     [
         declare(DataType::Number, &NUMBERS),

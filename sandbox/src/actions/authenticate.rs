@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::event::Event;
 use crate::reply::{Refusal, Reply};
+use crate::store::DeviceRecord;
+use crate::tokens::Grant;
 
 /// 400 for credentials that are not well-formed, 401 for those that are wrong.
 pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
@@ -19,17 +22,19 @@ pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
     let scopes = requested_scopes(&body);
 
     let mut store = call.cloud.store();
-    let device = store.device(device_id).map(|device| &device.spec);
-    let device = device.filter(|spec| spec.key == key && spec.secret == secret);
+    let matches = |device: &&DeviceRecord| device.spec.key == key && device.spec.secret == secret;
+    let device = store.device(device_id).filter(matches);
     let device = device.ok_or_else(|| Refusal::unauthorized("device credentials are wrong"))?;
-    let (device_id, device_class) = (device.device_id.clone(), device.device_class);
-    let expires_ms = expiry(ttl_s, call.now_ms);
-    let token = store.tokens.issue(&device_id, scopes, expires_ms, call.now_ms);
+    let (application_id, spec) = (device.application_id.clone(), device.spec.clone());
+    let token = store.tokens.issue(call.now_ms);
     let token = token.ok_or_else(|| Refusal::unavailable("too many tokens are valid"))?;
+    let expires_ms = expiry(ttl_s, call.now_ms);
+    let grant = Grant::device(&application_id, &spec.device_id, scopes, expires_ms);
+    store.commit(Event::Token { token: token.clone(), grant });
     let authed = json!({
-        "applicationId": call.cloud.settings.application_id,
-        "deviceId": device_id,
-        "deviceClass": device_class,
+        "applicationId": application_id,
+        "deviceId": spec.device_id,
+        "deviceClass": spec.device_class,
         "token": token,
         "ownerType": "user",
         "filterType": "all",

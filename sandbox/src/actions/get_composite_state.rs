@@ -3,12 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
+use crate::query::BEGINNING;
 use crate::reply::{Refusal, Reply};
 use crate::time::to_iso;
 use crate::timeline::Window;
 
 pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
-    let (start_ms, end_ms) = call.query.period(call.now_ms)?;
+    let (start_ms, end_ms) = call.query.period(call.now_ms, BEGINNING)?;
     let wanted = call.query.text("attributes").map(|names| names.split(',').collect::<Vec<_>>());
     let everything = Window { start_ms, end_ms, newest_first: false, entries_max: usize::MAX };
     let states = {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::event::Event;
 use crate::reply::{Refusal, Reply};
 use crate::store::StoredCommand;
 use crate::time;
@@ -12,6 +13,7 @@ pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
     let time_ms = time::parse(body.get("time"), call.now_ms);
     let name = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let command = StoredCommand { time_ms, name, payload: body.get("payload").cloned() };
-    call.cloud.store().send_command(call.device_id, command);
+    let (device_id, at_ms) = (call.device_id.to_owned(), Some(call.now_ms));
+    call.cloud.store().commit(Event::Command { device_id, at_ms, command });
     Ok(Reply::success())
 }

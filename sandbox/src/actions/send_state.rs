@@ -5,61 +5,81 @@
 
 use serde_json::{Map, Value};
 
-use crate::builder::Undeclared;
+use crate::builder::{Settings, Undeclared};
 use crate::call::Call;
 use crate::counters::Counters;
+use crate::event::Event;
 use crate::reply::{Refusal, Reply};
-use crate::store::{DeviceRecord, StoredState};
+use crate::store::StoredState;
 use crate::time::{self, Standing};
-use crate::world::{DataType, DeviceSpec};
+use crate::value::{Fit, fit};
+use crate::world::DeviceSpec;
 
 pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
     let body = call.json(&call.cloud.schemas.state_or_states)?;
     let states = if let Value::Array(states) = body { states } else { vec![body] };
-    let policy = call.cloud.settings.undeclared;
+    let settings = &call.cloud.settings;
     let mut store = call.cloud.store();
     let found = store.device_and_counters(call.device_id);
     let (device, counters) = found.ok_or_else(|| Refusal::not_found("device"))?;
-    if policy == Undeclared::Refuse {
-        refuse_undeclared(&device.spec, &states)?;
+    if settings.undeclared == Undeclared::Refuse {
+        refuse_misfits(settings, &device.spec, &states)?;
     }
+    let mut reports = Vec::new();
     for mut state in states {
         counters.states_received += 1;
         let time_ms = time::parse(state.get("time"), call.now_ms);
         let meta = state.get("meta").cloned();
         let data = state.get_mut("data").and_then(Value::as_object_mut).map(std::mem::take);
-        let report = StoredState { time_ms, data: data.unwrap_or_default(), meta };
         match time::standing(time_ms, call.now_ms) {
             Standing::TooOld => counters.states_too_old += 1,
             Standing::TooFarAhead => counters.states_too_far_ahead += 1,
             Standing::Acceptable => {
-                let report = if policy == Undeclared::Accept {
-                    report
+                let data = fitting(settings, &device.spec, data.unwrap_or_default(), counters);
+                if data.is_empty() {
+                    counters.states_without_values += 1;
                 } else {
-                    StoredState { data: declared(&device.spec, report.data, counters), ..report }
-                };
-                record(device, counters, report);
+                    reports.push(StoredState { time_ms, data, meta });
+                }
             }
         }
+    }
+    let device_id = device.spec.device_id.clone();
+    for state in reports {
+        let at_ms = Some(call.now_ms);
+        store.commit(Event::State { device_id: device_id.clone(), at_ms, state });
     }
     Ok(Reply::success())
 }
 
-/// Why a value cannot be stored.
-enum Unfit {
+/// What becomes of a value.
+enum Fate {
+    Stored(Value),
+    Converted(Value),
     Undeclared,
     Mistyped,
 }
 
-fn refuse_undeclared(spec: &DeviceSpec, states: &[Value]) -> Result<(), Refusal> {
+fn fate(settings: &Settings, spec: &DeviceSpec, name: &str, value: &Value) -> Fate {
+    let Some(attribute) = spec.attributes.iter().find(|attribute| attribute.name == name) else {
+        return Fate::Undeclared;
+    };
+    match fit(value, attribute.data_type) {
+        Fit::Exact(value) => Fate::Stored(value),
+        Fit::Convertible(value) if settings.convert => Fate::Converted(value),
+        Fit::Convertible(_) | Fit::Misfit => Fate::Mistyped,
+    }
+}
+
+fn refuse_misfits(settings: &Settings, spec: &DeviceSpec, states: &[Value]) -> Result<(), Refusal> {
     let data = states.iter().filter_map(|state| state.get("data")?.as_object());
     for (name, value) in data.flatten() {
-        match fitness(spec, name, value) {
-            Ok(()) => {}
-            Err(Unfit::Undeclared) => {
+        match fate(settings, spec, name, value) {
+            Fate::Stored(_) | Fate::Converted(_) => {}
+            Fate::Undeclared => {
                 return Err(Refusal::validation(format!("attribute {name} is not declared")));
             }
-            Err(Unfit::Mistyped) => {
+            Fate::Mistyped => {
                 let complaint = format!("value of attribute {name} is not of its type");
                 return Err(Refusal::validation(complaint));
             }
@@ -68,62 +88,34 @@ fn refuse_undeclared(spec: &DeviceSpec, states: &[Value]) -> Result<(), Refusal>
     Ok(())
 }
 
-/// The values that fit their attribute; the others are counted.
-fn declared(
+/// The values that are stored; the others are counted.
+fn fitting(
+    settings: &Settings,
     spec: &DeviceSpec,
     data: Map<String, Value>,
     counters: &mut Counters,
 ) -> Map<String, Value> {
-    let keep = |(name, value): &(String, Value)| match fitness(spec, name, value) {
-        Ok(()) => true,
-        Err(Unfit::Undeclared) => {
-            counters.values_undeclared += 1;
-            false
-        }
-        Err(Unfit::Mistyped) => {
-            counters.values_mistyped += 1;
-            false
-        }
-    };
-    data.into_iter().filter(keep).collect()
-}
-
-fn fitness(spec: &DeviceSpec, name: &str, value: &Value) -> Result<(), Unfit> {
-    let attribute = spec.attributes.iter().find(|attribute| attribute.name == name);
-    let attribute = attribute.ok_or(Unfit::Undeclared)?;
-    let fits = match attribute.data_type {
-        DataType::Number => value.is_number(),
-        DataType::Boolean => value.is_boolean(),
-        DataType::String => value.as_str().is_some_and(|text| text.len() <= STRING_BYTES_MAX),
-        DataType::Gps | DataType::Blob => value.is_string(),
-    };
-    if fits { Ok(()) } else { Err(Unfit::Mistyped) }
-}
-
-/// Stores a report, and hands it to those who read the device's stream.
-fn record(device: &mut DeviceRecord, counters: &mut Counters, report: StoredState) {
-    if report.data.is_empty() {
-        counters.states_without_values += 1;
-        return;
+    let mut fitting = Map::new();
+    for (name, value) in data {
+        let kept = match fate(settings, spec, &name, &value) {
+            Fate::Stored(value) => Some(value),
+            Fate::Converted(value) => {
+                counters.values_converted += 1;
+                Some(value)
+            }
+            Fate::Undeclared | Fate::Mistyped if settings.undeclared == Undeclared::Accept => {
+                Some(value)
+            }
+            Fate::Undeclared => {
+                counters.values_undeclared += 1;
+                None
+            }
+            Fate::Mistyped => {
+                counters.values_mistyped += 1;
+                None
+            }
+        };
+        fitting.extend(kept.map(|value| (name, value)));
     }
-    counters.workflow_triggers += 1;
-    // An error only says that nobody reads.
-    device.state_feed.send(report.clone()).ok();
-    let Some(stored) = device.states.at_mut(report.time_ms) else {
-        counters.states_stored += 1;
-        counters.values_stored += report.data.len() as u64;
-        device.states.push(report.time_ms, report);
-        return;
-    };
-    counters.states_overwritten += 1;
-    for (name, value) in report.data {
-        match stored.data.insert(name, value) {
-            Some(_) => counters.values_overwritten += 1,
-            None => counters.values_stored += 1,
-        }
-    }
-    stored.meta = report.meta.or(stored.meta.take());
+    fitting
 }
-
-/// Devices/attributes: a string holds up to 64 KiB. For a blob no limit is documented.
-const STRING_BYTES_MAX: usize = 65_536;

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::event::Event;
 use crate::reply::{Refusal, Reply};
 use crate::store::LogEntry;
 use crate::time;
@@ -24,8 +25,7 @@ pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
         messages_to_client: count("messagesToClient"),
         ip_address: text("ipAddress"),
     };
-    let mut store = call.cloud.store();
-    let device = store.device_mut(call.device_id).ok_or_else(|| Refusal::not_found("device"))?;
-    device.log.push(entry.time_ms, entry);
+    let (device_id, at_ms) = (call.device_id.to_owned(), Some(call.now_ms));
+    call.cloud.store().commit(Event::Status { device_id, at_ms, entry });
     Ok(Reply::success())
 }

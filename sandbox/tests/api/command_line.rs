@@ -2,13 +2,67 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tidegate_sandbox::{API_TOKEN, APPLICATION_ID, GATEWAY_ID};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::client::{PATIENCE, http};
+
+/// Starts the program and reads what it says when it is ready.
+async fn serve(arguments: &[&str]) -> (Child, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-sandbox"));
+    command.args(["serve", "--json"]).args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    (child, serde_json::from_str(&ready).unwrap())
+}
+
+#[tokio::test]
+async fn a_world_and_a_state_are_taken_from_the_paths_that_are_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = directory.path().join("world.toml");
+    std::fs::write(&world, "application = [{ token = 't', device = [{ name = 'a' }] }]").unwrap();
+    let state = directory.path().join("state");
+    let paths = [world.to_str().unwrap(), state.to_str().unwrap()];
+    let arguments = ["--world", paths[0], "--state", paths[1]];
+    let send = async |ready: &Value, method: Method, body: Option<Value>| {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let device = &ready["devices"][0];
+        let url = format!(
+            "{}/applications/{}/devices/{}/state",
+            text(&ready["url"]),
+            text(&device["applicationId"]),
+            text(&device["deviceId"])
+        );
+        let call = http().request(method, url).bearer_auth("t");
+        let call = if let Some(body) = body { call.json(&body) } else { call };
+        call.send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let (mut child, ready) = serve(&arguments).await;
+    let state = json!({"data": {"temperature": 21}});
+    assert_eq!(send(&ready, Method::POST, Some(state)).await, json!({"success": true}));
+    child.kill().await.unwrap();
+    let (_child, ready) = serve(&arguments).await;
+    assert_eq!(send(&ready, Method::GET, None).await[0]["data"], json!({"temperature": 21}));
+}
+
+#[tokio::test]
+async fn a_world_that_does_not_fit_together_is_named_with_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = directory.path().join("world.toml");
+    std::fs::write(&world, "application = [{ device = [{ name = 'a', gateway = 'b' }] }]").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-sandbox"));
+    let output = command.args(["serve", "--world"]).arg(&world).output().await.unwrap();
+    assert!(!output.status.success());
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    for part in ["world.toml", "\"a\" names the gateway \"b\""] {
+        assert!(complaint.contains(part), "{complaint}");
+    }
+}
 
 #[tokio::test]
 async fn serve_prints_one_line_of_json_when_it_is_ready_and_ends_well_on_a_signal() {

@@ -87,6 +87,42 @@ async fn values_without_an_attribute_of_their_type_are_left_out_refused_or_store
 }
 
 #[tokio::test]
+async fn values_of_another_type_are_converted_when_that_is_switched_on() {
+    let state = json!({"data": {"temperature": "21.5", "door": 1, "status": 7, "humidity": "wet"}});
+    let data = json!({"temperature": 21.5, "door": true, "status": "7"});
+    for (convert, expected) in [(true, Some(data)), (false, None)] {
+        let sandbox = Sandbox::builder().convert(convert).start().await.unwrap();
+        let api = Api::gateway(&sandbox).await;
+        let device = gateway(&sandbox);
+        assert_eq!(api.post(device, "/state", &state).await.0, StatusCode::OK);
+        let stored = sandbox.states(&device.device_id);
+        assert_eq!(stored.first().map(|state| Value::Object(state.data.clone())), expected);
+        let counters = sandbox.counters();
+        let (converted, mistyped) = if convert { (3, 1) } else { (0, 4) };
+        assert_eq!((counters.values_converted, counters.values_mistyped), (converted, mistyped));
+    }
+}
+
+#[tokio::test]
+async fn a_position_may_be_reported_in_each_of_the_four_forms() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::gateway(&sandbox).await;
+    let device = gateway(&sandbox);
+    for (form, stored) in [
+        ("52.52,13.405", "52.52,13.405"),
+        ("41°24'12.2\"N 2°10'26.5\"E", "41.4033889,2.1740278"),
+        ("$GPGLL,4916.45,N,12311.12,W,225444,A*31", "49.2741667,-123.1853333"),
+        ("$GPGGA,123519,4807.038,N,01131.324,E,1,08,0.9,545.4,M,46.9,M,,", "48.1173,11.5220667"),
+    ] {
+        api.post(device, "/state", &json!({"data": {"position": form}})).await;
+        let composite = api.get(device, "/compositeState?attributes=position").await.1;
+        assert_eq!(composite["position"]["value"], stored);
+    }
+    api.post(device, "/state", &json!({"data": {"position": "nowhere"}})).await;
+    assert_eq!(sandbox.counters().values_mistyped, 1);
+}
+
+#[tokio::test]
 async fn every_state_received_is_counted_once_with_what_became_of_it() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;

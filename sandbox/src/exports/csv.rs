@@ -1,0 +1,110 @@
+//! A device's states as a table (RFC 4180).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::{Job, PATH};
+use crate::store::DeviceRecord;
+use crate::time::to_iso;
+use crate::timeline::Window;
+use crate::world::{Attribute, DataType};
+
+/// The name of the table's file.
+pub(super) const FILE: &str = "data.csv";
+
+/// The table and the files that it links to.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) files: BTreeMap<String, String>,
+    pub(super) rows: usize,
+}
+
+pub(super) fn write(job: &Job, device: &DeviceRecord) -> Table {
+    let wanted = |attribute: &&Attribute| {
+        job.attributes.as_ref().is_none_or(|names| names.contains(&attribute.name))
+    };
+    let columns = device.spec.attributes.iter().filter(wanted).collect::<Vec<_>>();
+    let mut table = Table { files: BTreeMap::new(), rows: 0 };
+    let mut text = String::new();
+    let mut header = fixed(job, "ID", "Timestamp", "Date");
+    header.extend(columns.iter().map(|attribute| attribute.name.clone()));
+    write_row(&mut text, &header);
+    let period = Window {
+        start_ms: job.start_ms,
+        end_ms: job.end_ms,
+        newest_first: false,
+        entries_max: usize::MAX,
+    };
+    for state in device.states.select(period) {
+        let time = state.time_ms.to_string();
+        let mut row = fixed(job, &device.spec.device_id, &time, &to_iso(state.time_ms));
+        let before = row.len();
+        for attribute in &columns {
+            row.push(match state.data.get(&attribute.name) {
+                None => String::new(),
+                Some(value) => cell(job, attribute, value, &time, &mut table.files),
+            });
+        }
+        if row.iter().skip(before).any(|cell| !cell.is_empty()) {
+            write_row(&mut text, &row);
+            table.rows += 1;
+        }
+    }
+    table.files.insert(FILE.to_owned(), text);
+    table
+}
+
+fn fixed(job: &Job, id: &str, time: &str, date: &str) -> Vec<String> {
+    let cells = [
+        job.options.include_id.then_some(id),
+        Some(time),
+        job.options.include_date.then_some(date),
+    ];
+    cells.into_iter().flatten().map(str::to_owned).collect()
+}
+
+/// A value as text; a blob may become a link to a file of its own.
+fn cell(
+    job: &Job,
+    attribute: &Attribute,
+    value: &Value,
+    time: &str,
+    files: &mut BTreeMap<String, String>,
+) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if attribute.data_type != DataType::Blob || job.options.include_blob_data {
+        return text;
+    }
+    let name = format!("{}-{time}", attribute.name);
+    let link = format!("{}{PATH}{}/{name}", job.origin, job.id);
+    files.insert(name, text);
+    link
+}
+
+fn write_row(text: &mut String, cells: &[String]) {
+    for (index, cell) in cells.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        // Writing to a string does not fail.
+        if cell.contains(['"', ',', '\n', '\r']) {
+            write!(text, "{comma}\"{}\"", cell.replace('"', "\"\"")).ok();
+        } else {
+            write!(text, "{comma}{cell}").ok();
+        }
+    }
+    text.push_str("\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_with_commas_quotes_or_line_ends_are_quoted() {
+        let mut text = String::new();
+        let cells = ["plain", "1,2", "say \"hi\"", "two\nlines", ""].map(str::to_owned);
+        write_row(&mut text, &cells);
+        assert_eq!(text, "plain,\"1,2\",\"say \"\"hi\"\"\",\"two\nlines\",\r\n");
+    }
+}

@@ -1,0 +1,174 @@
+//! export: a file that can be fetched, and the call that announces it.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tidegate_sandbox::{Attribute, DataType, DeviceClass, DeviceSpec, Sandbox};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::client::{Api, PATIENCE, gateway, http, until};
+
+/// One who waits to be called.
+struct Listener(TcpListener);
+
+impl Listener {
+    async fn new() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/done?n=1", self.0.local_addr().unwrap())
+    }
+
+    /// The next call, as yet without an answer, with its JSON.
+    async fn called(&self) -> (TcpStream, Value) {
+        let (mut stream, _) = timeout(PATIENCE, self.0.accept()).await.unwrap().unwrap();
+        let mut text = String::new();
+        let mut chunk = [0; 4096];
+        loop {
+            let length = timeout(PATIENCE, stream.read(&mut chunk)).await.unwrap().unwrap();
+            text.push_str(std::str::from_utf8(&chunk[..length]).unwrap());
+            assert!(text.starts_with("POST /done?n=1 HTTP/1.1\r\n"), "{text}");
+            let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+            if let Ok(announcement) = serde_json::from_str(body) {
+                return (stream, announcement);
+            }
+        }
+    }
+}
+
+async fn answer(mut stream: TcpStream, status: &str) {
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+}
+
+async fn fetch(announcement: &Value) -> Vec<String> {
+    let answer = http().get(announcement["url"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8");
+    answer.text().await.unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Three states a second apart, of which the first time is returned.
+async fn report(api: &Api<'_>) -> i64 {
+    let start_ms = Timestamp::now().as_millisecond() - 10_000;
+    let states = json!([
+        {"time": start_ms, "data": {"temperature": 1.5, "message": "hot, \"very\""}},
+        {"time": start_ms + 1000, "data": {"temperature": 2}},
+        {"time": start_ms + 2000, "data": {"photo": "aGk="}},
+    ]);
+    assert_eq!(api.post(gateway(api.sandbox), "/state", &states).await.0, StatusCode::OK);
+    start_ms
+}
+
+async fn sandbox() -> Sandbox {
+    let mut device = DeviceSpec::new("d00000000000000000000001", "gateway", DeviceClass::Gateway);
+    device.attributes = vec![
+        Attribute::new("temperature", DataType::Number),
+        Attribute::new("message", DataType::String),
+        Attribute::new("photo", DataType::Blob),
+    ];
+    Sandbox::builder().devices(vec![device]).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_export_is_announced_and_has_a_row_for_each_state() {
+    let sandbox = sandbox().await;
+    let api = Api::application(&sandbox);
+    let start_ms = report(&api).await;
+    let listener = Listener::new().await;
+    let path = format!("/export?callbackUrl={}", listener.url());
+    let call = api.call(Method::POST, gateway(&sandbox), &path).send().await.unwrap();
+    assert_eq!(call.status(), StatusCode::OK);
+    let (stream, announcement) = listener.called().await;
+    answer(stream, "204 No Content").await;
+    assert_eq!((&announcement["success"], &announcement["rows"]), (&json!(true), &json!(3)));
+    let rows = fetch(&announcement).await;
+    assert_eq!(rows[0], "ID,Timestamp,Date,temperature,message,photo");
+    let date = Timestamp::from_millisecond(start_ms).unwrap();
+    let expected =
+        format!("d00000000000000000000001,{start_ms},{date:.3},1.5,\"hot, \"\"very\"\"\",");
+    assert_eq!(rows[1], expected);
+    assert_eq!(rows.len(), 4);
+    let link = rows[3].rsplit(',').next().unwrap();
+    let blob = http().get(link).send().await.unwrap().text().await.unwrap();
+    assert_eq!(blob, "aGk=");
+    until("the count", || sandbox.counters().callbacks_made == 1).await;
+}
+
+#[tokio::test]
+async fn of_an_order_in_both_query_and_body_the_body_counts() {
+    let sandbox = sandbox().await;
+    let api = Api::application(&sandbox);
+    let start_ms = report(&api).await;
+    let listener = Listener::new().await;
+    let body = json!({
+        "callbackUrl": listener.url(),
+        "attributes": ["temperature"],
+        "start": start_ms + 500,
+        "end": 0,
+        "options": {"includeDate": false, "includeID": false},
+    });
+    let path = "/export?start=1&end=2&includeBlobData=true";
+    assert_eq!(api.post(gateway(&sandbox), path, &body).await.0, StatusCode::OK);
+    let (_, announcement) = listener.called().await;
+    let expected = ["Timestamp,temperature".to_owned(), format!("{},2", start_ms + 1000)];
+    assert_eq!(fetch(&announcement).await, expected);
+}
+
+#[tokio::test]
+async fn blobs_are_in_the_file_when_they_are_asked_for() {
+    let sandbox = sandbox().await;
+    let api = Api::application(&sandbox);
+    report(&api).await;
+    let listener = Listener::new().await;
+    let path = format!("/export?includeBlobData=true&callbackUrl={}", listener.url());
+    api.call(Method::POST, gateway(&sandbox), &path).send().await.unwrap();
+    let (_, announcement) = listener.called().await;
+    assert!(fetch(&announcement).await[3].ends_with(",aGk="));
+}
+
+#[tokio::test]
+async fn a_device_has_one_export_at_a_time() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::application(&sandbox);
+    let listener = Listener::new().await;
+    let order = json!({"callbackUrl": listener.url()});
+    assert_eq!(api.post(gateway(&sandbox), "/export", &order).await.0, StatusCode::OK);
+    let (stream, _) = listener.called().await;
+    let second = api.post(gateway(&sandbox), "/export", &order).await;
+    assert_eq!(second.0, StatusCode::TOO_MANY_REQUESTS);
+    let other = &sandbox.devices()[1];
+    assert_eq!(api.post(other, "/export", &json!({})).await.0, StatusCode::OK);
+    answer(stream, "500 Oops").await;
+    until("the end of the export", || sandbox.counters().callbacks_failed == 1).await;
+    assert!(sandbox.counters().callback_error.unwrap().ends_with("answered 500"));
+    assert_eq!(api.post(gateway(&sandbox), "/export", &json!({})).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_order_that_the_schema_refuses_starts_nothing() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let api = Api::application(&sandbox);
+    for body in [
+        json!({"start": "now"}),
+        json!({"unknown": 1}),
+        json!({"attributes": ["a b"]}),
+        json!({"callbackUrl": "not a url"}),
+        json!([]),
+    ] {
+        let answer = api.post(gateway(&sandbox), "/export", &body).await;
+        assert_eq!(answer.0, StatusCode::BAD_REQUEST, "{body}");
+    }
+    let answer = api.call(Method::POST, gateway(&sandbox), "/export?start=x").send().await;
+    assert_eq!(answer.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_file_that_was_not_made_is_answered_404() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let url = format!("{}/exports/nothing/data.csv", sandbox.url());
+    assert_eq!(http().get(url).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,123 @@
+//! What a sandbox with a directory knows after a restart.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tidegate_sandbox::{Error, GREENHOUSE_ID, Sandbox};
+
+use crate::client::{Api, gateway, peripheral};
+
+async fn open(directory: &Path) -> Sandbox {
+    Sandbox::builder().state(directory).start().await.unwrap()
+}
+
+/// Everything that an application can see of a device.
+async fn view(sandbox: &Sandbox) -> Vec<Value> {
+    let api = Api::application(sandbox);
+    let mut view = Vec::new();
+    for tail in [
+        "",
+        "/state?limit=99",
+        "/command?limit=99",
+        "/logs?limit=99",
+        "/compositeState",
+        "/payloadCounts",
+    ] {
+        view.push(api.get(peripheral(sandbox), tail).await.1);
+    }
+    view
+}
+
+/// A device with a history of every kind.
+async fn live(sandbox: &Sandbox) {
+    let api = Api::application(sandbox);
+    let device = peripheral(sandbox);
+    let now_ms = Timestamp::now().as_millisecond();
+    let state = |n: i64| json!({"time": now_ms - n, "data": {"temperature": n}, "meta": null});
+    api.post(device, "/state", &json!([state(1), state(2), state(3)])).await;
+    api.post(device, "/state", &json!({"time": now_ms - 3, "data": {"humidity": 50}})).await;
+    api.post(device, "/command", &json!({"name": "fan", "payload": null})).await;
+    api.post(device, "/command", &json!({"name": "lamp"})).await;
+    let status = json!({"status": "disconnected", "disconnectReason": "x", "messagesToClient": 1});
+    api.post(device, "/setConnectionStatus", &status).await;
+    let patch = json!({"name": "Orangery", "tags": [{"key": "a", "value": "b"}]});
+    api.call(Method::PATCH, device, "").json(&patch).send().await.unwrap();
+    let removed = format!("/data?start={0}&end={0}", now_ms - 2);
+    api.call(Method::DELETE, device, &removed).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_keeps_devices_states_commands_logs_and_tokens() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = open(directory.path()).await;
+    live(&sandbox).await;
+    let token = Api::gateway(&sandbox).await.token;
+    let before = view(&sandbox).await;
+    assert_eq!(before[1].as_array().unwrap().len(), 2);
+    drop(sandbox);
+    // The second restart reads what the first one rewrote.
+    for _ in 0..2 {
+        let sandbox = open(directory.path()).await;
+        assert_eq!(view(&sandbox).await, before);
+        let mut api = Api::application(&sandbox);
+        api.token.clone_from(&token);
+        assert_eq!(api.get(gateway(&sandbox), "").await.0, StatusCode::OK);
+        assert_eq!(sandbox.counters().states_received, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_was_deleted_or_expired_stays_so_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = open(directory.path()).await;
+    let token = Api::gateway(&sandbox).await.token;
+    sandbox.expire_tokens();
+    let api = Api::application(&sandbox);
+    api.call(Method::DELETE, peripheral(&sandbox), "").send().await.unwrap();
+    drop(sandbox);
+    for _ in 0..2 {
+        let sandbox = open(directory.path()).await;
+        assert!(sandbox.devices().iter().all(|device| device.device_id != GREENHOUSE_ID));
+        let mut api = Api::application(&sandbox);
+        api.token.clone_from(&token);
+        assert_eq!(api.get(gateway(&sandbox), "").await.0, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn a_last_line_that_was_cut_short_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandbox = open(directory.path()).await;
+    live(&sandbox).await;
+    let before = view(&sandbox).await;
+    drop(sandbox);
+    let path = directory.path().join("journal.jsonl");
+    let mut journal = fs::OpenOptions::new().append(true).open(path).unwrap();
+    journal.write_all(br#"{"state":{"deviceId":"d0000"#).unwrap();
+    let sandbox = open(directory.path()).await;
+    assert_eq!(view(&sandbox).await, before);
+}
+
+#[tokio::test]
+async fn a_journal_that_is_not_understood_is_left_alone_and_named_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()).await);
+    let path = directory.path().join("journal.jsonl");
+    let spoilt = format!("{}nonsense\n", fs::read_to_string(&path).unwrap());
+    fs::write(&path, &spoilt).unwrap();
+    let error = Sandbox::builder().state(directory.path()).start().await.unwrap_err();
+    assert!(matches!(error, Error::Journal { line: 4, .. }), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), spoilt);
+}
+
+#[tokio::test]
+async fn a_directory_serves_one_sandbox_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = open(directory.path()).await;
+    let error = Sandbox::builder().state(directory.path()).start().await.unwrap_err();
+    assert!(matches!(error, Error::State { .. }), "{error}");
+}
