@@ -1,20 +1,22 @@
-//! The Losant Device API: a session with a token, and one method for each action that the daemon uses.
-//!
-//! | action | method and path below `/applications/A/devices/D` | used by |
-//! | --- | --- | --- |
-//! | `commandStream` | GET `/commandStream` | the listener |
-//! | `get` | GET (the device itself) | presence, to check the ids at start |
-//! | `getCommand` | GET `/command` | the listener, for what it missed |
-//! | `sendState` | POST `/state` | the reporter |
-//! | `setConnectionStatus` | POST `/setConnectionStatus` | presence |
+//! The Losant Device API: a session with a token, and one method for each action; their table is in `device`.
 
+mod action;
+pub mod body;
+mod call;
 mod device;
 mod error;
+pub mod query;
+mod request;
 mod session;
 mod stream;
+mod when;
 mod wire;
 
-pub use device::{COMMANDS_MAX, ConnectionStatus, Device};
+pub use action::{Action, Credential};
+pub use call::{Accepted, Answer, Call, Device, StreamCall, Success};
+pub use device::COMMANDS_MAX;
 pub use error::{Error, SetupError};
+pub use request::Request;
 pub use session::Client;
-pub use stream::{CommandStream, StreamEnd};
+pub use stream::{EventStream, Item, StreamEnd};
+pub use when::{When, WhenError};

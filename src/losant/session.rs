@@ -9,14 +9,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use reqwest::Response;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Method, Response};
 use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::error::{Error, SetupError};
+use super::request::Request;
 use super::wire::{AuthedDevice, ErrorBody};
 use crate::config::{Cloud, CloudCredentials, Secret};
 use crate::logic::backoff::Backoff;
@@ -54,18 +55,6 @@ struct Session {
 pub(super) struct Granted {
     token: Secret,
     application: ApplicationId,
-}
-
-/// One request, without the session's part.
-#[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) action: &'static str,
-    pub(super) method: Method,
-    pub(super) device: DeviceId,
-    /// Below the device's path: empty, or with a leading slash.
-    pub(super) path: &'static str,
-    pub(super) query: Vec<(&'static str, String)>,
-    pub(super) body: Option<Bytes>,
 }
 
 impl Client {
@@ -111,54 +100,58 @@ impl Client {
         }
     }
 
-    /// Between two signs of life on a command stream.
+    /// Between two signs of life on a stream.
     pub(super) fn keep_alive_interval(&self) -> Duration {
         self.cloud.keep_alive_interval
     }
 
-    /// Makes a call and reads its answer, which is JSON. A token that is no longer good is renewed once.
-    pub(super) async fn call(&self, call: &Call) -> Result<serde_json::Value, Error> {
-        let response = self.open(call, "application/json").await?;
+    /// Makes a call and reads its answer, which is JSON, with its status. A token that is no longer good is renewed once.
+    pub(super) async fn call(&self, request: &Request) -> Result<(u16, serde_json::Value), Error> {
+        let action = request.action().name();
+        let response = self.open(request, "application/json").await?;
         let status = response.status().as_u16();
-        let read =
-            tokio::time::timeout(self.cloud.request_timeout, read_body(response, call.action));
-        let body = read.await.map_err(|_| timed_out(call.action))??;
-        serde_json::from_slice(&body).map_err(|_| Error::NotLosant {
-            action: call.action,
+        let read = tokio::time::timeout(self.cloud.request_timeout, read_body(response, action));
+        let body = read.await.map_err(|_| timed_out(action))??;
+        let json = serde_json::from_slice(&body).map_err(|_| Error::NotLosant {
+            action,
             status,
             message: shorten(&String::from_utf8_lossy(&body)),
-        })
+        })?;
+        Ok((status, json))
     }
 
     /// Makes a call up to the head of its successful answer.
-    pub(super) async fn open(&self, call: &Call, accept: &'static str) -> Result<Response, Error> {
+    pub(super) async fn open(
+        &self,
+        request: &Request,
+        accept: &'static str,
+    ) -> Result<Response, Error> {
+        let action = request.action().name();
         let granted = self.granted(None).await?;
-        let response = self.send(call, accept, &granted).await?;
+        let response = self.send(request, accept, &granted).await?;
         if response.status().as_u16() != 401 {
-            return checked(response, call.action).await;
+            return checked(response, action).await;
         }
         let renewed = self.granted(Some(&granted)).await?;
-        checked(self.send(call, accept, &renewed).await?, call.action).await
+        checked(self.send(request, accept, &renewed).await?, action).await
     }
 
     async fn send(
         &self,
-        call: &Call,
+        request: &Request,
         accept: &'static str,
         granted: &Granted,
     ) -> Result<Response, Error> {
-        let Cloud { url, .. } = &self.cloud;
-        let Call { device, path, .. } = call;
-        let url = format!("{url}/applications/{}/devices/{device}{path}", granted.application);
-        let mut request = self.http.request(call.method.clone(), url).header(ACCEPT, accept);
-        request = request.bearer_auth(granted.token.expose()).query(&call.query);
-        if let Some(body) = &call.body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        let action = request.action().name();
+        let url = request.url(&self.cloud.url, &granted.application.to_string());
+        let mut sending = self.http.request(request.method(), url).header(ACCEPT, accept);
+        sending = sending.bearer_auth(granted.token.expose());
+        if let Some(body) = request.content() {
+            sending = sending.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        let sent = tokio::time::timeout(self.cloud.request_timeout, request.send()).await;
+        let sent = tokio::time::timeout(self.cloud.request_timeout, sending.send()).await;
         self.note_reachable(matches!(sent, Ok(Ok(_))));
-        sent.map_err(|_| timed_out(call.action))?
-            .map_err(|error| Error::no_answer(call.action, &error))
+        sent.map_err(|_| timed_out(action))?.map_err(|error| Error::no_answer(action, &error))
     }
 
     /// The session's grant. `spent` is one that the cloud no longer takes.

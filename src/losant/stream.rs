@@ -1,14 +1,16 @@
-//! The command stream: server-sent events that end, break and fall silent, and are then opened again by the caller.
+//! Both streams: server-sent events that end, break and fall silent, and are then opened again by the caller.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use reqwest::Response;
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::error::Error;
-use super::session::{Call, Client};
+use super::request::Request;
+use super::session::Client;
 use super::wire;
 use crate::logic::sse::{Event, Parser};
 use crate::model::{Command, DeviceId, Timestamp};
@@ -22,7 +24,7 @@ const SILENT_INTERVALS: u32 = 3;
 /// The shortest silence that counts as death.
 const SILENCE_MIN: Duration = Duration::from_secs(10);
 
-/// Why a stream gave no more commands.
+/// Why a stream gave no more.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamEnd {
     /// The server ended it, which it may at any time.
@@ -36,31 +38,55 @@ pub enum StreamEnd {
     Broken(#[from] reqwest::Error),
 }
 
-/// An open stream of one device's commands.
+/// What a stream yields.
+pub trait Item: Sized {
+    /// Takes the JSON of one event on `device` apart; `None` if it is not what Losant sends.
+    fn of(device: DeviceId, json: Value) -> Option<Self>;
+}
+
+impl Item for Command {
+    fn of(device: DeviceId, json: Value) -> Option<Self> {
+        wire::command(device, &json)
+    }
+}
+
+impl Item for Value {
+    fn of(_: DeviceId, json: Value) -> Option<Self> {
+        Some(json)
+    }
+}
+
+/// An open stream of one device's commands or states.
 #[derive(Debug)]
-pub struct CommandStream {
+pub struct EventStream<T> {
     device: DeviceId,
+    /// The event that carries an item.
+    event: &'static str,
     response: Response,
     parser: Parser,
     events: Vec<Event>,
-    ready: VecDeque<Command>,
+    ready: VecDeque<T>,
     silence_max: Duration,
     opened: Timestamp,
     opened_at: Instant,
     heard_at: Instant,
 }
 
-impl CommandStream {
-    /// `now` stands in for the cloud's clock where its answer has no date.
-    pub(super) async fn open(client: &Client, call: Call, now: Timestamp) -> Result<Self, Error> {
+impl<T: Item> EventStream<T> {
+    pub(super) async fn open(
+        client: &Client,
+        request: &Request,
+        event: &'static str,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         // Losant's own clients ask for JSON here and are served, so both are named.
-        let response = client.open(&call, "text/event-stream, application/json").await?;
+        let response = client.open(request, "text/event-stream, application/json").await?;
         let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         if response.status().as_u16() != 200 || !content_type.starts_with("text/event-stream") {
             let message = format!("expected an event stream, not \"{content_type}\"");
             return Err(Error::NotLosant {
-                action: call.action,
+                action: request.action().name(),
                 status: response.status().as_u16(),
                 message,
             });
@@ -70,7 +96,8 @@ impl CommandStream {
         let opened = date.and_then(wire::http_date).unwrap_or(now);
         let opened_at = Instant::now();
         Ok(Self {
-            device: call.device,
+            device: request.device(),
+            event,
             response,
             parser: Parser::new(EVENT_BYTES_MAX),
             events: Vec::new(),
@@ -92,42 +119,41 @@ impl CommandStream {
         self.opened.plus(self.heard_at - self.opened_at)
     }
 
-    /// The next command. Any byte counts as a sign of life. Cancel-safe.
+    /// The next item. Any byte counts as a sign of life. Cancel-safe.
     ///
     /// # Errors
     /// When the stream is over; open another.
-    pub async fn next(&mut self) -> Result<Command, StreamEnd> {
+    pub async fn next(&mut self) -> Result<T, StreamEnd> {
         loop {
-            if let Some(command) = self.ready.pop_front() {
-                return Ok(command);
+            if let Some(item) = self.ready.pop_front() {
+                return Ok(item);
             }
             let chunk = tokio::time::timeout(self.silence_max, self.response.chunk()).await;
             let chunk = chunk.map_err(|_| StreamEnd::Silent(self.silence_max))??;
             self.parser.push(&chunk.ok_or(StreamEnd::Closed)?, &mut self.events);
             self.heard_at = Instant::now();
             for event in self.events.drain(..) {
-                self.ready.extend(command_of(self.device, event));
+                self.ready.extend(item_of(self.device, self.event, event));
             }
         }
     }
 }
 
-fn command_of(device: DeviceId, event: Event) -> Option<Command> {
+fn item_of<T: Item>(device: DeviceId, wanted: &str, event: Event) -> Option<T> {
     match event {
-        Event::Message { event, data, .. } if event == "deviceCommand" => {
-            let json = serde_json::from_str(&data).ok();
-            let command = json.and_then(|json| wire::command(device, &json));
-            if command.is_none() {
-                warn!(device_id = %device, "a command that is not Losant's JSON was ignored");
+        Event::Message { event, data, .. } if event == wanted => {
+            let item = serde_json::from_str(&data).ok().and_then(|json| T::of(device, json));
+            if item.is_none() {
+                warn!(device_id = %device, event, "an event that is not Losant's JSON was ignored");
             }
-            command
+            item
         }
         Event::Message { event, .. } => {
-            warn!(device_id = %device, event, "an unknown event on the command stream was ignored");
+            warn!(device_id = %device, event, "an unknown event on a stream was ignored");
             None
         }
         Event::Oversize => {
-            warn!(device_id = %device, bytes_max = EVENT_BYTES_MAX, "a command that is too large was ignored");
+            warn!(device_id = %device, bytes_max = EVENT_BYTES_MAX, "an event that is too large was ignored");
             None
         }
         // Our own backoff is wiser than a server in trouble.

@@ -4,6 +4,7 @@
 //! a little before the gap, and the gate sorts out what came before. What was sent before the first stream is never asked
 //! for: a start runs nothing old.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use tracing::{debug, info, warn};
 use crate::clock::SharedClock;
 use crate::logic::backoff::Backoff;
 use crate::logic::reporter::PARK;
-use crate::losant::{COMMANDS_MAX, Client, CommandStream, Error, StreamEnd};
+use crate::losant::query::{History, SortDirection};
+use crate::losant::{COMMANDS_MAX, Client, Error, EventStream, StreamEnd};
 use crate::model::{Command, DeviceId, Name, Timestamp};
 use crate::status::Board;
 
@@ -80,7 +82,7 @@ impl ListenerTask {
         loop {
             let opened = Instant::now();
             let mut wait = Duration::ZERO;
-            match self.client.command_stream(self.device, self.clock.now()).await {
+            match self.client.command_stream(self.device).open(self.clock.now()).await {
                 Ok(mut stream) => {
                     info!(device = %self.name, device_id = %self.device, "command stream open");
                     told.clear();
@@ -127,14 +129,21 @@ impl ListenerTask {
         let mut start = gap.since.minus(OVERLAP).max(gap.first);
         let end = until.plus(OVERLAP);
         for _ in 0..PAGES_MAX {
-            let page = match self.client.get_command(self.device, start, end).await {
+            let history = History {
+                limit: NonZeroU32::new(COMMANDS_MAX),
+                sort_direction: Some(SortDirection::Asc),
+                start: Some(start),
+                end: Some(end),
+                ..History::default()
+            };
+            let page = match self.client.get_command(self.device, &history).await {
                 Ok(page) => page,
                 Err(error) => {
                     warn!(device = %self.name, %error, "cannot ask for the commands that were missed");
                     return;
                 }
             };
-            let is_last = page.len() < COMMANDS_MAX;
+            let is_last = page.len() < COMMANDS_MAX as usize;
             let latest = page.iter().filter_map(|command| command.time).max();
             debug!(device = %self.name, commands = page.len(), "commands around the gap");
             for command in page {
@@ -149,7 +158,7 @@ impl ListenerTask {
     }
 
     /// Passes commands on until the stream ends.
-    async fn forward(&self, stream: &mut CommandStream) -> StreamEnd {
+    async fn forward(&self, stream: &mut EventStream<Command>) -> StreamEnd {
         loop {
             match stream.next().await {
                 // The queue's other end is gone only when the daemon stops, and then this task is cancelled.

@@ -13,7 +13,9 @@ use tracing::{debug, info, warn};
 
 use crate::clock::SharedClock;
 use crate::logic::backoff::Backoff;
-use crate::losant::{Client, ConnectionStatus};
+use crate::losant::body::ConnectionStatus;
+use crate::losant::query::Shape;
+use crate::losant::{Client, Success};
 
 /// The first and the longest wait before the connection is told again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
@@ -40,7 +42,7 @@ impl PresenceTask {
         let gateway = self.client.gateway();
         if self
             .stop
-            .run_until_cancelled(self.announce(ConnectionStatus::Connected { connected_at }))
+            .run_until_cancelled(self.announce(ConnectionStatus::connected(connected_at)))
             .await
             .is_none()
         {
@@ -56,7 +58,7 @@ impl PresenceTask {
             self.client.set_connection_status(gateway, &farewell),
         );
         match told.await {
-            Ok(Ok(())) => {
+            Ok(Ok(Success)) => {
                 info!(device_id = %gateway, "told Losant that the gateway is disconnected");
             }
             Ok(Err(error)) => {
@@ -91,7 +93,9 @@ impl PresenceTask {
     /// A device of another class may not report for peripherals (devices/gateways-peripherals).
     async fn check_class(&self) {
         let gateway = self.client.gateway();
-        let got = self.stop.run_until_cancelled(self.client.get(gateway)).await;
+        let shape = Shape { exclude_connection_info: true, ..Shape::default() };
+        let get = self.client.get(gateway, shape).into_future();
+        let got = self.stop.run_until_cancelled(get).await;
         match got {
             Some(Ok(device))
                 if matches!(device.device_class.as_str(), "gateway" | "edgeCompute" | "") => {}

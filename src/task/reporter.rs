@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use crate::clock::SharedClock;
 use crate::logic::reporter::{Disposal, Limits, Reporter, Step};
 use crate::logic::verdict::{Outcome, Verdict};
-use crate::losant::Client;
+use crate::losant::{Client, Success};
 use crate::model::DeviceId;
 use crate::outbox::{Entry, Error, Outbox};
 use crate::status::Board;
@@ -133,8 +133,8 @@ impl ReporterTask {
                 }
             };
         let states: Vec<_> = batch.iter().map(|entry| entry.json.clone()).collect();
-        let outcome = match self.client.send_state(device, &states).await {
-            Ok(()) => Outcome::Answer {
+        let outcome = match self.client.send_state(device, &*states).await {
+            Ok(Success) => Outcome::Answer {
                 status: 200,
                 success: true,
                 message: String::new(),

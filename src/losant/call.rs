@@ -1,0 +1,174 @@
+//! What the methods of the client return: a call that can be looked at, and that is made when it is awaited.
+
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use serde_json::{Map, Value};
+
+use super::error::Error;
+use super::request::Request;
+use super::session::Client;
+use super::stream::{EventStream, Item};
+use super::wire;
+use crate::model::{Command, DeviceId, Timestamp};
+
+/// An action that answers `T`.
+#[derive(Debug)]
+#[must_use = "a call is made only when it is awaited"]
+pub struct Call<'a, T> {
+    client: &'a Client,
+    request: Request,
+    answer: PhantomData<fn() -> T>,
+}
+
+/// What an action answers, once it is seen to be Losant's.
+pub trait Answer: Sized {
+    /// What an answer must be, for the error that says that it is not.
+    const EXPECTED: &'static str;
+
+    /// Takes the answer for `device` apart.
+    fn of(device: DeviceId, json: &Value) -> Option<Self>;
+}
+
+impl<'a, T: Answer> Call<'a, T> {
+    pub(super) fn new(client: &'a Client, request: Request) -> Self {
+        Self { client, request, answer: PhantomData }
+    }
+
+    /// What would be sent.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Makes the call and returns its answer as Losant wrote it, if it is what the action answers.
+    pub async fn json(self) -> Result<Value, Error> {
+        self.make().await.map(|(json, _)| json)
+    }
+
+    async fn make(self) -> Result<(Value, T), Error> {
+        let (status, json) = self.client.call(&self.request).await?;
+        let action = self.request.action().name();
+        match T::of(self.request.device(), &json) {
+            Some(answer) => Ok((json, answer)),
+            None => Err(Error::NotLosant {
+                action,
+                status,
+                message: format!("expected {}", T::EXPECTED),
+            }),
+        }
+    }
+}
+
+impl<'a, T: Answer + Send + 'a> IntoFuture for Call<'a, T> {
+    type Output = Result<T, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async { self.make().await.map(|(_, answer)| answer) })
+    }
+}
+
+/// An action that answers a stream of `T`.
+#[derive(Debug)]
+#[must_use = "a stream must be opened"]
+pub struct StreamCall<'a, T> {
+    client: &'a Client,
+    request: Request,
+    event: &'static str,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<'a, T: Item> StreamCall<'a, T> {
+    pub(super) fn new(client: &'a Client, request: Request, event: &'static str) -> Self {
+        Self { client, request, event, item: PhantomData }
+    }
+
+    /// What would be sent.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The same stream, its items as Losant writes them.
+    pub fn json(self) -> StreamCall<'a, Value> {
+        StreamCall::new(self.client, self.request, self.event)
+    }
+
+    /// Opens the stream. `now` stands in for the cloud's clock where its answer has no date.
+    pub async fn open(self, now: Timestamp) -> Result<EventStream<T>, Error> {
+        EventStream::open(self.client, &self.request, self.event, now).await
+    }
+}
+
+/// Something was done (schema `success`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Success;
+
+impl Answer for Success {
+    const EXPECTED: &'static str = "\"success\": true";
+
+    fn of(_: DeviceId, json: &Value) -> Option<Self> {
+        (json.get("success") == Some(&Value::Bool(true))).then_some(Self)
+    }
+}
+
+/// Something will be done: 202 with a job in today's API (schema `jobEnqueuedResult`), 200 and `success` in the older.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The job's id, where there is a job.
+    pub job_id: Option<String>,
+}
+
+impl Answer for Accepted {
+    const EXPECTED: &'static str = "\"success\": true or \"jobQueued\": true";
+
+    fn of(_: DeviceId, json: &Value) -> Option<Self> {
+        let is_true = |key| json.get(key) == Some(&Value::Bool(true));
+        let job_id = json.get("jobId").and_then(Value::as_str).map(str::to_owned);
+        (is_true("success") || is_true("jobQueued")).then_some(Self { job_id })
+    }
+}
+
+/// What `get` and `patch` tell of a device and we use (schema `device`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The name in Losant.
+    pub name: String,
+    /// `gateway`, `peripheral` and so on; empty where it is not told.
+    pub device_class: String,
+}
+
+impl Answer for Device {
+    const EXPECTED: &'static str = "a device";
+
+    fn of(_: DeviceId, json: &Value) -> Option<Self> {
+        let device = json.as_object()?;
+        let text = |key| device.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Some(Self { name: text("name"), device_class: text("deviceClass") })
+    }
+}
+
+impl Answer for Vec<Command> {
+    const EXPECTED: &'static str = "a list of commands";
+
+    fn of(device: DeviceId, json: &Value) -> Option<Self> {
+        let items = json.as_array()?;
+        Some(items.iter().filter_map(|item| wire::command(device, item)).collect())
+    }
+}
+
+impl Answer for Vec<Value> {
+    const EXPECTED: &'static str = "a list";
+
+    fn of(_: DeviceId, json: &Value) -> Option<Self> {
+        json.as_array().cloned()
+    }
+}
+
+impl Answer for Map<String, Value> {
+    const EXPECTED: &'static str = "an object";
+
+    fn of(_: DeviceId, json: &Value) -> Option<Self> {
+        json.as_object().cloned()
+    }
+}
