@@ -152,8 +152,8 @@ async fn an_old_command_is_refused_and_one_that_comes_twice_runs_once() {
     let commands = daemon.status()["commands"].clone();
     assert_eq!((&commands["received"], &commands["duplicates"]), (&json!(3), &json!(1)));
     assert_eq!(commands["refused"], json!({"stale": 1}));
-    daemon.wait_for_log("a command that is not Losant's JSON was ignored");
-    daemon.wait_for_log("an unknown event on the command stream was ignored");
+    daemon.wait_for_log("an event that is not Losant's JSON was ignored");
+    daemon.wait_for_log("an unknown event on a stream was ignored");
     assert!(daemon.terminate().success());
 }
 
