@@ -17,6 +17,7 @@ pub mod logic;
 pub mod losant;
 pub mod model;
 pub mod outbox;
+pub mod random;
 pub mod status;
 pub mod supervisor;
 pub mod task;

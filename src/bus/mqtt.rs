@@ -6,8 +6,6 @@
 
 mod session;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,6 +16,7 @@ use crate::config::MqttBus;
 use crate::logic::backoff::Backoff;
 use crate::logic::topic::TopicFilter;
 use crate::model::Name;
+use crate::random;
 use session::{Session, Wiring};
 
 /// Acknowledgements that may wait: MQTT has 65,535 packet ids, so a broker can never wait for more.
@@ -75,8 +74,7 @@ impl MqttTask {
     /// Runs until it is stopped and all that came in is acknowledged. An absent broker is no fault: it is waited for.
     pub async fn run(self, clock: SharedClock) {
         let Self { bus, settings, subscriptions, outlet, mut writes, stop } = self;
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
-            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = random::seeded();
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
         let (ack_sender, mut acks) = mpsc::channel(ACKS_MAX);
         let mut told = String::new();

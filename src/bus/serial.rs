@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
@@ -16,6 +14,7 @@ use crate::config::{FlowControl, Parity, SerialBus, StopBits};
 use crate::logic::backoff::Backoff;
 use crate::logic::frame::{Frame, LineFramer};
 use crate::model::{Name, Reading, Reason, Write};
+use crate::random;
 
 /// Read at once, in bytes: a tty's own buffer holds 4 KiB.
 const READ_BYTES: usize = 4_096;
@@ -47,8 +46,7 @@ enum End {
 impl SerialTask {
     /// Runs until it is stopped. An absent tty is no fault: it is waited for.
     pub async fn run(mut self, clock: SharedClock) {
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
-            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = random::seeded();
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
         let mut told = String::new();
         loop {

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::Response;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
@@ -22,6 +21,7 @@ use super::wire::{AuthedDevice, ErrorBody};
 use crate::config::{Cloud, CloudCredentials, Secret};
 use crate::logic::backoff::Backoff;
 use crate::model::{ApplicationId, DeviceId};
+use crate::random;
 
 /// The largest answer that is read, in bytes: a page of 1,000 commands of a usual size.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -76,8 +76,7 @@ impl Client {
             (CloudCredentials::Token(_) | CloudCredentials::AccessKey { .. }, _) => None,
         };
         let backoff = Backoff::new(REFUSED_WAIT.0, REFUSED_WAIT.1);
-        let rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
-            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let rng = random::seeded();
         let session = Mutex::new(Session { granted, refused: None, backoff, rng });
         let (is_reachable, recovered) = (AtomicBool::new(true), Notify::new());
         Ok(Self { http, cloud, session, is_reachable, recovered })

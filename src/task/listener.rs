@@ -8,8 +8,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::RngExt as _;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use crate::logic::reporter::PARK;
 use crate::losant::query::{History, SortDirection};
 use crate::losant::{COMMANDS_MAX, Client, Error, EventStream, StreamEnd};
 use crate::model::{Command, DeviceId, Name, Timestamp};
+use crate::random;
 use crate::status::Board;
 
 /// The first and the longest wait before a stream is opened again.
@@ -74,8 +75,7 @@ impl ListenerTask {
     }
 
     async fn listen(&self) {
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
-            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = random::seeded();
         let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
         let mut told = String::new();
         let mut gap = None;

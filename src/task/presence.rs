@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -16,6 +14,7 @@ use crate::logic::backoff::Backoff;
 use crate::losant::body::ConnectionStatus;
 use crate::losant::query::Shape;
 use crate::losant::{Client, Success};
+use crate::random;
 
 /// The first and the longest wait before the connection is told again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
@@ -69,8 +68,7 @@ impl PresenceTask {
     }
 
     async fn announce(&self, status: ConnectionStatus) {
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
-            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = random::seeded();
         let mut backoff = Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1);
         let mut told = String::new();
         let gateway = self.client.gateway();

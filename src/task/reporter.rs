@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,6 +16,7 @@ use crate::logic::verdict::{Outcome, Verdict};
 use crate::losant::{Client, Success};
 use crate::model::DeviceId;
 use crate::outbox::{Entry, Error, Outbox};
+use crate::random;
 use crate::status::Board;
 
 /// The reporter's task.
@@ -67,8 +67,7 @@ impl ReporterTask {
     /// Runs until there is no more to come and nothing that can be sent now.
     pub async fn run(mut self) {
         let mut machine = Reporter::new(self.limits.clone());
-        let mut rng = StdRng::try_from_rng(&mut rand::rngs::SysRng)
-            .unwrap_or_else(|_| StdRng::seed_from_u64(0));
+        let mut rng = random::seeded();
         let (mut condition, mut is_last_call) = (Condition::Unknown, false);
         loop {
             self.note_backlog(&mut machine);

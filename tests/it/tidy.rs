@@ -6,18 +6,25 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Module of `src`, and which of our modules it may name. What is not listed may name all.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("model", &["model"]),
     ("logic", &["logic", "model"]),
     ("clock", &["model"]),
     ("outbox", &["outbox", "model"]),
     ("supervisor", &[]),
+    ("random", &[]),
     ("logging", &[]),
     ("config", &["config", "logic", "model"]),
-    ("losant", &["losant", "config", "logic", "model"]),
-    ("bus", &["bus", "clock", "config", "logic", "model"]),
+    ("losant", &["losant", "random", "config", "logic", "model"]),
+    ("bus", &["bus", "random", "clock", "config", "logic", "model"]),
     ("status", &["status", "outbox", "model"]),
-    ("task", &["task", "status", "bus", "outbox", "losant", "clock", "config", "logic", "model"]),
+    (
+        "task",
+        &[
+            "task", "random", "status", "bus", "outbox", "losant", "clock", "config", "logic",
+            "model",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 
