@@ -1,8 +1,10 @@
 //! The command line: its words, and what each does.
 
 mod check;
+mod device;
 mod outbox;
 mod run;
+mod secrecy;
 mod status;
 
 use std::io::Write as _;
@@ -12,12 +14,37 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Problems};
+use crate::logic::verdict::Verdict;
+use crate::losant;
 
 /// Exit code for a configuration that cannot be used: `EX_CONFIG` of sysexits.h, which the unit does not restart on.
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Exit code for wrong arguments: `EX_USAGE` of sysexits.h.
 pub const EXIT_USAGE: u8 = 64;
+
+/// Exit code for all that has none of its own.
+pub const EXIT_FAILURE: u8 = 1;
+
+/// Exit code for a cloud that cannot be reached: `EX_UNAVAILABLE` of sysexits.h.
+pub const EXIT_UNAVAILABLE: u8 = 69;
+
+/// Exit code for credentials that are not good for what was asked: `EX_NOPERM` of sysexits.h.
+pub const EXIT_NO_PERMISSION: u8 = 77;
+
+/// Where the configuration is if nothing else is said.
+const DEFAULT_CONFIG: &str = "/etc/tidegate/tidegate.toml";
+
+/// Arguments that cannot be meant, beyond what clap sees.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+impl Usage {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
 
 /// Edge gateway between local sensors and the Losant Device API.
 #[derive(Debug, Parser)]
@@ -44,6 +71,14 @@ enum Command {
     /// Looks into the outbox of a daemon that is stopped.
     #[command(subcommand)]
     Outbox(OutboxCommand),
+    /// Does one action of the Losant Device API.
+    #[command(arg_required_else_help = true, disable_help_subcommand = true, after_help = device::AFTER_HELP)]
+    Device {
+        #[command(flatten)]
+        target: Box<device::TargetArgs>,
+        #[command(subcommand)]
+        action: Box<device::DeviceCommand>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,7 +96,7 @@ enum OutboxCommand {
 #[derive(Debug, Args)]
 struct ConfigArgs {
     /// The configuration; a directory conf.d beside it is read, too.
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/tidegate/tidegate.toml")]
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
 }
 
@@ -82,7 +117,10 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Run(args) => args.load().and_then(run::run),
+        Command::Run(args) => args.load().and_then(|config| {
+            secrecy::keep_out_of_core_dumps();
+            run::run(config)
+        }),
         Command::Check(args) => args.load().and_then(|config| check::check(&args.config, &config)),
         Command::Status { config, json } => {
             config.load().and_then(|config| status::status(&config, json))
@@ -90,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Outbox(OutboxCommand::Status { config, json }) => {
             config.load().and_then(|config| outbox::status(&config, json))
         }
+        Command::Device { target, action } => device::run(&target, *action),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -100,12 +139,30 @@ pub fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     let (written, code) = match error.downcast_ref::<Problems>() {
-        Some(problems) => (writeln!(stderr, "{problems}"), ExitCode::from(EXIT_CONFIG)),
-        None => (writeln!(stderr, "tidegate: {error:#}"), ExitCode::FAILURE),
+        Some(problems) => (writeln!(stderr, "{problems}"), EXIT_CONFIG),
+        None => (writeln!(stderr, "tidegate: {error:#}"), exit_code(error)),
     };
     // With standard error gone, the exit code is all that can be told.
     written.unwrap_or_default();
-    code
+    ExitCode::from(code)
+}
+
+/// The cause in one number, for scripts.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() {
+        return EXIT_USAGE;
+    }
+    let Some(error) = error.downcast_ref::<losant::Error>() else { return EXIT_FAILURE };
+    match error.verdict() {
+        Verdict::Offline => EXIT_UNAVAILABLE,
+        Verdict::Unauthorized => EXIT_NO_PERMISSION,
+        Verdict::Parked if error.status() == Some(403) => EXIT_NO_PERMISSION,
+        Verdict::Stored
+        | Verdict::TooLarge
+        | Verdict::Malformed
+        | Verdict::Throttled(_)
+        | Verdict::Parked => EXIT_FAILURE,
+    }
 }
 
 /// Prints to standard output. A reader that has gone away (`| head`) is no error.

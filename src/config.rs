@@ -16,10 +16,11 @@ mod types;
 use std::path::Path;
 
 pub use problem::{Problem, Problems};
-pub use secret::{CloudCredentials, Secret, UserPassword};
+pub use resolve::KEEP_ALIVE_RANGE;
+pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
 pub use types::{
-    Bus, BusKind, Cloud, Commands, Config, FlowControl, MqttBus, OutboxSettings, Parity, SerialBus,
-    StopBits,
+    Bus, BusKind, Cloud, Commands, Config, FlowControl, MqttBus, OutboxSettings, Parity, Proxy,
+    SerialBus, StopBits,
 };
 
 /// The defaults, which are also the annotated example: `config/tidegate.toml`.

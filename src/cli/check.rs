@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{print, shown};
-use crate::config::{Bus, BusKind, CloudCredentials};
+use crate::config::{Bus, BusKind, CloudCredentials, Proxy};
 use crate::logic::actuator::{Actuator, WriteTemplate};
 use crate::logic::mapping::{AttributeSelector, DeviceSelector, Sensor};
 use crate::{Config, model};
@@ -22,7 +22,25 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         CloudCredentials::Token(_) => "a token",
     };
     writeln!(plan, "{}: good", shown(file))?;
-    writeln!(plan, "\ncloud     {} with {credentials}", config.cloud.url)?;
+    let cloud = &config.cloud;
+    writeln!(plan, "\ncloud     {} with {credentials}", cloud.url)?;
+    if !cloud.requested_scopes.is_empty() {
+        writeln!(plan, "token     for {}", cloud.requested_scopes.join(", "))?;
+    }
+    if let Some(token_ttl) = cloud.token_ttl {
+        writeln!(plan, "token     lives {}", humantime::format_duration(token_ttl))?;
+    }
+    if cloud.private_ca.is_some() {
+        writeln!(plan, "tls       trusts a private certificate authority, too")?;
+    }
+    if cloud.client_certificate.is_some() {
+        writeln!(plan, "tls       with a client certificate")?;
+    }
+    match &cloud.proxy {
+        Proxy::Environment => {}
+        Proxy::None => writeln!(plan, "proxy     none")?,
+        Proxy::At(url) => writeln!(plan, "proxy     {url}")?,
+    }
     for (name, id) in &config.devices {
         writeln!(plan, "device    {name} = {id}")?;
     }

@@ -2,6 +2,7 @@
 
 mod actuator;
 mod bus;
+mod cloud;
 mod sensor;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +14,7 @@ use std::time::Duration;
 
 use super::field::{Field, Size};
 use super::raw::{self, Raw};
-use super::secret::{cloud_credentials_path, read_cloud_credentials};
-use super::{Cloud, CloudCredentials, Commands, Config, OutboxSettings, Problems};
+use super::{Commands, Config, OutboxSettings, Problems};
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
 use crate::model::{DeviceId, Name};
@@ -28,8 +28,7 @@ const BATCH_STATES_RANGE: RangeInclusive<i64> = 1..=500;
 /// Losant documents 256 KiB for an MQTT message and nothing for REST, so a body stays below that.
 const BATCH_BYTES_RANGE: RangeInclusive<u64> = 1_000..=256_000;
 
-/// The intervals that the cloud is known to serve.
-const KEEP_ALIVE_RANGE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
+pub use cloud::KEEP_ALIVE_RANGE;
 
 /// Collects problems while values are taken out of the raw configuration.
 struct Check<'a> {
@@ -117,7 +116,8 @@ fn seconds(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
 pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<Config> {
     let directory = std::path::absolute(file).ok()?.parent()?.to_owned();
     let mut check = Check { problems, directory: &directory };
-    let cloud = cloud(raw.losant, &mut check);
+    let needs_commands = !raw.actuator.is_empty();
+    let cloud = cloud::cloud(raw.losant, needs_commands, &mut check);
     let gateway = cloud.as_ref().map(|cloud| cloud.device);
     let devices = devices(gateway, raw.device, &mut check);
     let mut buses = bus::buses(raw.bus, gateway, &mut check);
@@ -175,46 +175,6 @@ fn commands(raw: &raw::Commands, check: &mut Check<'_>) -> Commands {
         age_max: check.duration("commands.age_max", raw.age_max.clone(), &seconds(1..=86_400)),
         timeout: check.duration("commands.timeout", raw.timeout.clone(), &seconds(1..=300)),
     }
-}
-
-fn cloud(raw: raw::Losant, check: &mut Check<'_>) -> Option<Cloud> {
-    let fix = "copy the gateway's Device ID from Losant: device_id = \"575ecf887ae143cd83dc4aa2\"";
-    let device = check.required("losant.device_id", raw.device_id, fix);
-    let device = device.and_then(|text| check.parsed("losant.device_id", &text));
-    let application =
-        raw.application_id.and_then(|text| check.parsed("losant.application_id", &text.0));
-    let url = check.required("losant.url", raw.url, "")?;
-    let is_url = reqwest::Url::parse(&url)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if !is_url {
-        check.problems.add(
-            "losant.url",
-            format!("\"{url}\" is no web address"),
-            "write url = \"https://api.losant.com\"",
-        );
-    }
-    let configured = raw.credentials_file.map(|path| check.path(&path.0));
-    let path = cloud_credentials_path(configured, check.directory);
-    let credentials = read_cloud_credentials(&path, check.problems);
-    if matches!(credentials, Some(CloudCredentials::Token(_))) && application.is_none() {
-        let fix = "copy the Application ID from Losant; only an access key tells it by itself";
-        check.problems.add("losant.application_id", "is missing, and a token needs it", fix);
-    }
-    let keep_alive_interval =
-        check.duration("losant.keep_alive_interval", raw.keep_alive_interval, &KEEP_ALIVE_RANGE);
-    let connect_timeout =
-        check.duration("losant.connect_timeout", raw.connect_timeout, &seconds(1..=120));
-    let request_timeout =
-        check.duration("losant.request_timeout", raw.request_timeout, &seconds(1..=300));
-    Some(Cloud {
-        url: url.trim_end_matches('/').to_owned(),
-        device: device?,
-        application,
-        credentials: credentials?,
-        keep_alive_interval,
-        connect_timeout,
-        request_timeout,
-    })
 }
 
 fn devices(

@@ -105,12 +105,65 @@ pub(super) fn read_user_password(path: &Path, problems: &mut Problems) -> Option
     read(path, "user = \"…\" and password = \"…\"", problems)
 }
 
+/// Reads a certificate with its private key.
+pub(super) fn read_client_certificate(path: &Path, problems: &mut Problems) -> Option<Secret> {
+    read_private(path, "a certificate and its private key in PEM", problems).map(Secret)
+}
+
+/// Reads a token from a file that holds `token = "…"` or the bare token, such as an application token for the command line.
+///
+/// # Errors
+/// When it cannot be read, others can read it, too, or it holds something else.
+pub fn read_token(path: &Path) -> Result<Secret, Problems> {
+    const CONTENT: &str = "the token, or token = \"…\",";
+    let mut problems = Problems::default();
+    let Some(text) = read_private(path, CONTENT, &mut problems) else { return Err(problems) };
+    let is_bare =
+        |text: &str| !text.is_empty() && !text.contains([' ', '"', '=', '\n', '\r', '\t']);
+    let token = match parse::<CloudFile>(&text) {
+        Some(CloudFile { key: None, secret: None, token: Some(token) }) => Some(token),
+        Some(_) | None => {
+            Some(text.trim()).filter(|text| is_bare(text)).map(|t| Secret(t.to_owned()))
+        }
+    };
+    token.ok_or_else(|| {
+        let fix = format!("write {CONTENT} and nothing else into it");
+        problems.add(path.display().to_string(), "does not hold a token alone", fix);
+        problems
+    })
+}
+
+/// Reads an access key or a token from a file of the command line.
+///
+/// # Errors
+/// When it cannot be read, others can read it, too, or it holds something else.
+pub fn read_credentials(path: &Path) -> Result<CloudCredentials, Problems> {
+    let mut problems = Problems::default();
+    read_cloud_credentials(path, &mut problems).ok_or(problems)
+}
+
 /// Reads a TOML file of secrets. Its errors never quote the file.
 fn read<T: serde::de::DeserializeOwned>(
     path: &Path,
     content: &str,
     problems: &mut Problems,
 ) -> Option<T> {
+    let parsed = parse(&read_private(path, content, problems)?);
+    if parsed.is_none() {
+        let fix = format!("write {content} and nothing else into it");
+        problems.add(path.display().to_string(), "is not the TOML that is wanted here", fix);
+    }
+    parsed
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+    let source = config::File::from_str(text, config::FileFormat::Toml);
+    let parsed = config::Config::builder().add_source(source).build();
+    parsed.and_then(config::Config::try_deserialize).ok()
+}
+
+/// Reads a small file that others cannot read; `content` is what it should hold.
+fn read_private(path: &Path, content: &str, problems: &mut Problems) -> Option<String> {
     let at = path.display().to_string();
     let text = match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
@@ -129,26 +182,14 @@ fn read<T: serde::de::DeserializeOwned>(
         Ok(_) => std::fs::read_to_string(path),
         Err(error) => Err(error),
     };
-    let text = match text {
-        Ok(text) => text,
+    match text {
+        Ok(text) => Some(text),
         Err(error) => {
-            problems.add(
-                at,
-                format!("cannot read the credentials: {error}"),
-                format!("create it with {content}"),
-            );
-            return None;
+            let fix = format!("create it with {content}");
+            problems.add(at, format!("cannot read the credentials: {error}"), fix);
+            None
         }
-    };
-    let parsed = config::Config::builder()
-        .add_source(config::File::from_str(&text, config::FileFormat::Toml))
-        .build()
-        .and_then(config::Config::try_deserialize);
-    if parsed.is_err() {
-        let fix = format!("write {content} and nothing else into it");
-        problems.add(at, "is not the TOML that is wanted here", fix);
     }
-    parsed.ok()
 }
 
 fn is_open_to_others(metadata: &std::fs::Metadata) -> bool {

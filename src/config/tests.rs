@@ -94,6 +94,10 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let directory = TempDir::new().unwrap();
     write_private(&directory.path().join("credentials.toml"), "token = \"t\"");
     write_private(&directory.path().join("broker.toml"), "user = \"u\"\npassword = \"p\"");
+    let own = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
+    let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    write_private(&directory.path().join("losant-ca.pem"), &certificate);
+    write_private(&directory.path().join("client.pem"), &format!("{certificate}{key}"));
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
@@ -188,4 +192,62 @@ fn a_command_of_a_device_has_one_actuator() {
         told,
         "actuator.b.command: another actuator takes it; give each command of a device one actuator"
     );
+}
+
+#[test]
+fn the_way_to_the_cloud_is_as_it_is_written() {
+    let losant = "[losant]\nproxy = \"http://proxy.example:3128\"\ntoken_ttl = \"24 h\"\nrequested_scopes = [\"all.Device\"]";
+    let cloud = load_text(&MINIMAL.replace("[losant]", losant)).unwrap().cloud;
+    assert_eq!(cloud.proxy, Proxy::At("http://proxy.example:3128".to_owned()));
+    assert_eq!(cloud.token_ttl, Some(std::time::Duration::from_secs(86_400)));
+    assert_eq!(cloud.requested_scopes, ["all.Device"]);
+    let cloud = load_text(MINIMAL).unwrap().cloud;
+    assert_eq!((cloud.proxy, cloud.token_ttl), (Proxy::Environment, None));
+}
+
+#[test]
+fn a_way_to_the_cloud_that_cannot_be_gone_is_told() {
+    for (written, told) in [
+        ("proxy = \"proxy.example:3128\"", "losant.proxy: is no proxy; write"),
+        (
+            "proxy = \"http://me:hunter2@proxy\"",
+            "losant.proxy: a password does not belong into this file",
+        ),
+        ("token_ttl = \"0 s\"", "losant.token_ttl: is 0s; give a value from 1m"),
+        ("ca_file = \"none.pem\"", "none.pem: cannot read it"),
+        ("ca_file = \"tidegate.toml\"", "tidegate.toml: holds no certificate"),
+        (
+            "client_certificate = \"credentials.toml\"",
+            "credentials.toml: is no certificate with a private key",
+        ),
+        ("requested_scopes = [\"device.delete\"]", "a device cannot ask for \"device.delete\""),
+        (
+            "requested_scopes = [\"device.sendState\"]",
+            "does not allow what tidegate does; add device.setConnectionStatus",
+        ),
+    ] {
+        let problems =
+            load_text(&MINIMAL.replace("[losant]", &format!("[losant]\n{written}"))).unwrap_err();
+        assert!(problems.contains(told), "{told}\nin {problems}");
+        assert!(!problems.contains("hunter2"), "{problems}");
+    }
+}
+
+#[test]
+fn a_token_is_read_bare_or_as_toml_from_a_file_that_others_cannot_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("token");
+    for text in ["eyJ.a-b_c.d\n", "token = \"eyJ.a-b_c.d\"\n"] {
+        write_private(&file, text);
+        assert_eq!(read_token(&file).unwrap().expose(), "eyJ.a-b_c.d");
+    }
+    for text in ["", "two words", "key = \"k\"\nsecret = \"hunter2\"", "token = hunter2"] {
+        write_private(&file, text);
+        let problems = read_token(&file).unwrap_err().to_string();
+        assert!(problems.contains("does not hold a token alone"), "{problems}");
+        assert!(!problems.contains("hunter2"), "{problems}");
+    }
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(read_token(&file).unwrap_err().to_string().contains("chmod 600"));
 }

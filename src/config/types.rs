@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CloudCredentials, UserPassword};
+use super::{CloudCredentials, Secret, UserPassword};
 use crate::logic::actuator::Actuator;
 use crate::logic::mapping::Sensor;
 use crate::logic::reporter::Limits;
@@ -48,12 +48,53 @@ pub struct Cloud {
     pub application: Option<ApplicationId>,
     /// How the gateway proves who it is.
     pub credentials: CloudCredentials,
-    /// Between two signs of life on a command stream: 2 s to 60 s.
+    /// What the token is to be good for; Losant's default, `all.Device`, if empty.
+    pub requested_scopes: Vec<String>,
+    /// How long the token is to live; for ever if not given.
+    pub token_ttl: Option<Duration>,
+    /// Between two signs of life on a stream: 2 s to 60 s.
     pub keep_alive_interval: Duration,
     /// For a connection.
     pub connect_timeout: Duration,
     /// For a whole call.
     pub request_timeout: Duration,
+    /// Certificates in PEM that are trusted beside the system's.
+    pub private_ca: Option<Vec<u8>>,
+    /// Our own certificate with its key, in PEM.
+    pub client_certificate: Option<Secret>,
+    /// What stands between us and the cloud.
+    pub proxy: Proxy,
+}
+
+impl Cloud {
+    /// The way to Losant with nothing special about it.
+    pub fn new(url: &str, device: DeviceId, credentials: CloudCredentials) -> Self {
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            device,
+            application: None,
+            credentials,
+            requested_scopes: Vec::new(),
+            token_ttl: None,
+            keep_alive_interval: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            private_ca: None,
+            client_certificate: None,
+            proxy: Proxy::Environment,
+        }
+    }
+}
+
+/// What stands between us and the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proxy {
+    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    Environment,
+    /// Nothing, whatever the environment says.
+    None,
+    /// This one.
+    At(String),
 }
 
 /// The outbox.

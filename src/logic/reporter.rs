@@ -17,7 +17,7 @@ use crate::model::DeviceId;
 pub const PARK: Duration = Duration::from_secs(15 * 60);
 
 /// How long a device waits after a 429: Losant's window, since no `Retry-After` is documented.
-const THROTTLE_WAIT: Duration = Duration::from_secs(16);
+pub const THROTTLE_WAIT: Duration = Duration::from_secs(16);
 
 /// The longest `Retry-After` that is obeyed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);

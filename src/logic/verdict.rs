@@ -1,4 +1,4 @@
-//! What the outcome of one `sendState` means for its batch.
+//! What the outcome of a call means: the one place that knows Losant's answers, and those of what lies between.
 
 use std::time::Duration;
 
@@ -23,18 +23,29 @@ pub enum Outcome {
     },
 }
 
-/// What to do with a batch and its device. Only [`Verdict::Stored`] deletes a state.
+/// What was asked for; some answers mean another thing where a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A token, with `POST /auth/device`.
+    Token,
+    /// An action on a device, with a token.
+    Action,
+}
+
+/// What to do after a call: for `sendState`, with the batch and its device. Only [`Verdict::Stored`] deletes a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The cloud has it: a 2xx with `success: true`. Delete the batch.
     Stored,
     /// The body was too large (413). Send fewer states, and remember it.
     TooLarge,
-    /// Something in the body is wrong (400, 422). Halve the batch to find the state; a single one goes to the rejects.
+    /// Something in the body is wrong (400, 422). Halve the batch to find the state; a single one goes to the rejects. Any
+    /// other call is not repeated.
     Malformed,
     /// Too many calls (429). Hold this device; the others go on.
     Throttled(Option<Duration>),
-    /// We are not accepted (401), and the session's one renewal did not help. Keep everything and wait as for the link.
+    /// We are not accepted (401), and the session's one renewal did not help; or no token is given for what the credentials
+    /// file says. Keep everything and wait as for the link; ask for a token again only after minutes.
     Unauthorized,
     /// Not this device, or not now (403, 404, 405 and other client errors). Keep its data and try again much later; the
     /// others go on.
@@ -46,19 +57,19 @@ pub enum Verdict {
 
 impl Verdict {
     /// Judges one outcome.
-    pub fn of(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::NoAnswer { .. } => Self::Offline,
-            Outcome::Answer { status, success, retry_after, .. } => match status {
-                200..=299 if *success => Self::Stored,
-                400 | 422 => Self::Malformed,
-                401 => Self::Unauthorized,
-                408 | 425 => Self::Offline,
-                413 => Self::TooLarge,
-                429 => Self::Throttled(*retry_after),
-                400..=499 => Self::Parked,
-                _ => Self::Offline,
-            },
+    pub fn of(asked: Asked, outcome: &Outcome) -> Self {
+        let Outcome::Answer { status, success, retry_after, .. } = outcome else {
+            return Self::Offline;
+        };
+        match (asked, status) {
+            (_, 200..=299) if *success => Self::Stored,
+            (_, 408 | 425) => Self::Offline,
+            (_, 429) => Self::Throttled(*retry_after),
+            (Asked::Token, 400..=499) | (Asked::Action, 401) => Self::Unauthorized,
+            (Asked::Action, 400 | 422) => Self::Malformed,
+            (Asked::Action, 413) => Self::TooLarge,
+            (Asked::Action, 400..=499) => Self::Parked,
+            (_, _) => Self::Offline,
         }
     }
 }
@@ -67,37 +78,144 @@ impl Verdict {
 mod tests {
     use super::*;
 
-    fn judge(status: u16, success: bool) -> Verdict {
-        Verdict::of(&Outcome::Answer { status, success, message: String::new(), retry_after: None })
+    fn judge(asked: Asked, status: u16, success: bool) -> Verdict {
+        let (message, retry_after) = (String::new(), None);
+        Verdict::of(asked, &Outcome::Answer { status, success, message, retry_after })
+    }
+
+    fn action(status: u16) -> Verdict {
+        judge(Asked::Action, status, false)
+    }
+
+    fn token(status: u16) -> Verdict {
+        judge(Asked::Token, status, false)
+    }
+
+    fn no_answer(message: &str) -> Verdict {
+        Verdict::of(Asked::Action, &Outcome::NoAnswer { message: message.to_owned() })
     }
 
     #[test]
-    fn only_a_confirmed_success_is_stored() {
-        assert_eq!(judge(200, true), Verdict::Stored);
-        assert_eq!(judge(202, true), Verdict::Stored);
+    fn a_confirmed_200_is_stored() {
+        assert_eq!(judge(Asked::Action, 200, true), Verdict::Stored);
+    }
+
+    #[test]
+    fn a_confirmed_202_is_a_job_that_was_taken() {
+        assert_eq!(judge(Asked::Action, 202, true), Verdict::Stored);
+    }
+
+    #[test]
+    fn no_other_status_is_ever_stored() {
         for status in (100..600).filter(|status| !(200..300).contains(status)) {
-            assert_ne!(judge(status, true), Verdict::Stored, "{status}");
+            assert_ne!(judge(Asked::Action, status, true), Verdict::Stored, "{status}");
+            assert_ne!(judge(Asked::Token, status, true), Verdict::Stored, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_400_is_something_in_the_body() {
+        assert_eq!(action(400), Verdict::Malformed);
+    }
+
+    #[test]
+    fn a_400_for_a_token_is_a_wrong_credentials_file() {
+        assert_eq!(token(400), Verdict::Unauthorized);
+    }
+
+    #[test]
+    fn a_401_is_a_token_that_is_not_taken() {
+        assert_eq!(action(401), Verdict::Unauthorized);
+    }
+
+    #[test]
+    fn a_401_for_a_token_is_a_wrong_or_deactivated_key() {
+        assert_eq!(token(401), Verdict::Unauthorized);
+    }
+
+    #[test]
+    fn a_403_parks_the_device() {
+        assert_eq!(action(403), Verdict::Parked);
+        assert_eq!(token(403), Verdict::Unauthorized);
+    }
+
+    #[test]
+    fn a_404_parks_the_device_and_keeps_its_data() {
+        assert_eq!(action(404), Verdict::Parked);
+        assert_eq!(token(404), Verdict::Unauthorized);
+    }
+
+    #[test]
+    fn a_405_waits_long_for_somebody_to_mend_the_base_url() {
+        assert_eq!(action(405), Verdict::Parked);
+        assert_eq!(token(405), Verdict::Unauthorized);
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_waited_for() {
+        for status in [408, 425, 500, 502, 503, 504, 511, 599] {
+            assert_eq!(
+                (action(status), token(status)),
+                (Verdict::Offline, Verdict::Offline),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_answer_at_all_is_waited_for() {
+        for message in ["timed out", "connection reset by peer", "dns error", "tls handshake eof"] {
+            assert_eq!(no_answer(message), Verdict::Offline, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_valid_yet_is_waited_for_because_the_clock_is_wrong() {
+        assert_eq!(
+            no_answer("invalid peer certificate: certificate not valid yet"),
+            Verdict::Offline
+        );
+    }
+
+    #[test]
+    fn a_413_is_a_body_that_is_too_large() {
+        assert_eq!(action(413), Verdict::TooLarge);
+    }
+
+    #[test]
+    fn a_422_is_as_a_400() {
+        assert_eq!((action(422), token(422)), (action(400), token(400)));
+    }
+
+    #[test]
+    fn a_429_holds_the_device_for_as_long_as_it_says() {
+        assert_eq!(action(429), Verdict::Throttled(None));
+        let retry_after = Some(Duration::from_secs(7));
+        let answer =
+            Outcome::Answer { status: 429, success: false, message: String::new(), retry_after };
+        assert_eq!(Verdict::of(Asked::Token, &answer), Verdict::Throttled(retry_after));
+    }
+
+    #[test]
+    fn a_redirect_is_not_followed_and_nothing_is_lost() {
+        for status in [301, 302, 303, 307, 308] {
+            assert_eq!(
+                (action(status), token(status)),
+                (Verdict::Offline, Verdict::Offline),
+                "{status}"
+            );
         }
     }
 
     #[test]
     fn a_captive_portal_is_no_cloud() {
-        assert_eq!(judge(200, false), Verdict::Offline);
-        assert_eq!(judge(302, false), Verdict::Offline);
-        assert_eq!(judge(511, false), Verdict::Offline);
+        assert_eq!((action(200), token(200)), (Verdict::Offline, Verdict::Offline));
     }
 
     #[test]
-    fn each_client_error_has_its_meaning() {
-        assert_eq!(judge(400, false), Verdict::Malformed);
-        assert_eq!(judge(401, false), Verdict::Unauthorized);
-        assert_eq!(judge(403, false), Verdict::Parked);
-        assert_eq!(judge(404, false), Verdict::Parked);
-        assert_eq!(judge(405, false), Verdict::Parked);
-        assert_eq!(judge(408, false), Verdict::Offline);
-        assert_eq!(judge(413, false), Verdict::TooLarge);
-        assert_eq!(judge(422, false), Verdict::Malformed);
-        assert_eq!(judge(429, false), Verdict::Throttled(None));
-        assert_eq!(judge(503, false), Verdict::Offline);
+    fn any_other_refusal_parks_the_device_and_deletes_nothing() {
+        for status in [402, 406, 409, 410, 418, 451] {
+            assert_eq!(action(status), Verdict::Parked, "{status}");
+        }
     }
 }

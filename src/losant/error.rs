@@ -3,15 +3,15 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use crate::logic::verdict::Outcome;
+use crate::logic::verdict::{Asked, Outcome, Verdict};
 
 /// The client could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot set up TLS: {0}; is the package ca-certificates installed?")]
+#[error("cannot set up TLS: {}; is the package ca-certificates installed?", chain(.0))]
 pub struct SetupError(#[from] pub(super) reqwest::Error);
 
 /// A call that did not succeed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// No answer came: no connection, a time-out, a reset, a certificate that does not fit.
     #[error("{action}: no answer: {cause}")]
@@ -78,6 +78,11 @@ impl Error {
             | Self::Unauthenticated { .. }
             | Self::OtherApplication { .. } => None,
         }
+    }
+
+    /// What it means that a call ended so.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::of(Asked::Action, &self.outcome())
     }
 
     /// The outcome of a call in the terms of [`crate::logic::verdict`].

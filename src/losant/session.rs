@@ -1,7 +1,8 @@
 //! The HTTP client and its session: who we are, a token, and its renewal.
 //!
-//! A token is asked for once and kept until the cloud no longer takes it. Credentials that the cloud refuses are not tried
-//! again at once: a fleet with one wrong secret must not become a storm.
+//! A token is asked for once and kept until the cloud no longer takes it, or until most of its life is over. Nothing makes a
+//! storm of it: one caller asks while the others wait, and they share what it got, be it an error; and credentials that the
+//! cloud refuses are not tried again for a minute or more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,16 +11,17 @@ use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
 use reqwest::Response;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::error::{Error, SetupError};
 use super::request::Request;
-use super::wire::{AuthedDevice, ErrorBody};
-use crate::config::{Cloud, CloudCredentials, Secret};
+use super::wire::{AuthedDevice, DeviceCredentials, ErrorBody};
+use crate::config::{Cloud, CloudCredentials, Proxy, Secret};
 use crate::logic::backoff::Backoff;
+use crate::logic::reporter::THROTTLE_WAIT;
+use crate::logic::verdict::{Asked, Verdict};
 use crate::model::{ApplicationId, DeviceId};
 use crate::random;
 
@@ -31,6 +33,12 @@ const MESSAGE_CHARS_MAX: usize = 200;
 
 /// Between tries with credentials that were refused.
 const REFUSED_WAIT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+
+/// Between tries of any other kind; the callers' own waits are longer, but there are many callers.
+const FAILED_WAIT: Duration = Duration::from_secs(1);
+
+/// The part of a token's life after which it is renewed.
+const LIFE_TO_USE: f64 = 0.9;
 
 /// A client of the Device API for one gateway. Share it behind an `Arc`.
 #[derive(Debug)]
@@ -45,7 +53,10 @@ pub struct Client {
 #[derive(Debug)]
 struct Session {
     granted: Option<Granted>,
+    /// Why no token was given, and until when it is not asked for again.
     refused: Option<(String, Instant)>,
+    /// How the last attempt failed and until when that is an answer, to those who waited for it, too.
+    failed: Option<(Error, Instant)>,
     backoff: Backoff,
     rng: StdRng,
 }
@@ -55,6 +66,8 @@ struct Session {
 pub(super) struct Granted {
     token: Secret,
     application: ApplicationId,
+    /// When most of its life is over.
+    renew_at: Option<Instant>,
 }
 
 impl Client {
@@ -63,21 +76,16 @@ impl Client {
     /// # Errors
     /// When the operating system has no certificates to trust.
     pub fn new(cloud: Cloud) -> Result<Self, SetupError> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(cloud.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_keepalive(Duration::from_secs(60))
-            .build()?;
+        let http = http(&cloud)?;
         let granted = match (&cloud.credentials, cloud.application) {
             (CloudCredentials::Token(token), Some(application)) => {
-                Some(Granted { token: token.clone(), application })
+                Some(Granted { token: token.clone(), application, renew_at: None })
             }
             (CloudCredentials::Token(_) | CloudCredentials::AccessKey { .. }, _) => None,
         };
         let backoff = Backoff::new(REFUSED_WAIT.0, REFUSED_WAIT.1);
         let rng = random::seeded();
-        let session = Mutex::new(Session { granted, refused: None, backoff, rng });
+        let session = Mutex::new(Session { granted, refused: None, failed: None, backoff, rng });
         let (is_reachable, recovered) = (AtomicBool::new(true), Notify::new());
         Ok(Self { http, cloud, session, is_reachable, recovered })
     }
@@ -157,9 +165,26 @@ impl Client {
     async fn granted(&self, spent: Option<&Granted>) -> Result<Granted, Error> {
         let mut session = self.session.lock().await;
         let is_spent = |granted: &Granted| spent.is_some_and(|spent| spent.token == granted.token);
-        if let Some(granted) = session.granted.as_ref().filter(|granted| !is_spent(granted)) {
+        let held = session.granted.clone().filter(|granted| !is_spent(granted));
+        let is_due = |granted: &Granted| granted.renew_at.is_some_and(|at| at <= Instant::now());
+        if let Some(granted) = held.as_ref().filter(|granted| !is_due(granted)) {
             return Ok(granted.clone());
         }
+        let asked = self.ask(&mut session).await;
+        match (asked, held) {
+            (Ok(granted), _) => Ok(granted),
+            // It is still good for a while; when it no longer is, a 401 will tell.
+            (Err(_), Some(held)) => {
+                let held = Granted { renew_at: None, ..held };
+                session.granted = Some(held.clone());
+                Ok(held)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Asks for a token, if it is time to ask, and remembers how it went.
+    async fn ask(&self, session: &mut Session) -> Result<Granted, Error> {
         let CloudCredentials::AccessKey { key, secret } = &self.cloud.credentials else {
             let message = "the token is not taken, and a token cannot be renewed; put a new one into its file";
             return Err(refused_by_401(message));
@@ -167,35 +192,54 @@ impl Client {
         if let Some((message, until)) =
             session.refused.clone().filter(|(_, until)| *until > Instant::now())
         {
-            return Err(Error::Unauthenticated {
-                message,
-                wait: until.saturating_duration_since(Instant::now()),
-            });
+            let wait = until.saturating_duration_since(Instant::now());
+            return Err(Error::Unauthenticated { message, wait });
         }
-        match self.authenticate(key, secret).await {
-            Ok(granted) => {
-                session.granted = Some(granted.clone());
+        if let Some((error, _)) =
+            session.failed.as_ref().filter(|(_, until)| *until > Instant::now())
+        {
+            return Err(error.clone());
+        }
+        let asked = self.authenticate(key, secret).await;
+        session.failed =
+            asked.as_ref().err().map(|error| (error.clone(), Instant::now() + FAILED_WAIT));
+        session.granted = asked.as_ref().ok().cloned();
+        match &asked {
+            Ok(_) => {
                 session.refused = None;
                 session.backoff.reset();
-                Ok(granted)
             }
             Err(error) => {
-                session.granted = None;
-                if matches!(error.status(), Some(400..=407)) {
-                    let Session { backoff, rng, .. } = &mut *session;
-                    let wait = backoff.next_delay(rng);
-                    session.refused = Some((error.to_string(), Instant::now() + wait));
-                    warn!(%error, retry_s = wait.as_secs(), "Losant refuses the credentials; check their file");
-                }
-                Err(error)
+                let Session { backoff, rng, .. } = session;
+                let wait = match Verdict::of(Asked::Token, &error.outcome()) {
+                    Verdict::Unauthorized => backoff.next_delay(rng),
+                    Verdict::Throttled(wait) => {
+                        wait.unwrap_or_default().clamp(THROTTLE_WAIT, REFUSED_WAIT.1)
+                    }
+                    Verdict::Stored
+                    | Verdict::TooLarge
+                    | Verdict::Malformed
+                    | Verdict::Parked
+                    | Verdict::Offline => return asked,
+                };
+                session.refused = Some((error.to_string(), Instant::now() + wait));
+                warn!(%error, retry_s = wait.as_secs(), "Losant refuses the credentials; check their file");
             }
         }
+        asked
     }
 
     /// `POST /auth/device` (rest-api/auth).
     async fn authenticate(&self, key: &str, secret: &Secret) -> Result<Granted, Error> {
         const ACTION: &str = "authenticateDevice";
-        let body = json!({ "deviceId": self.cloud.device.to_string(), "key": key, "secret": secret.expose() });
+        let body = DeviceCredentials {
+            device_id: self.cloud.device.to_string(),
+            key,
+            secret: secret.expose(),
+            requested_scopes: &self.cloud.requested_scopes,
+            token_ttl: self.cloud.token_ttl.map(|token_ttl| token_ttl.as_secs()),
+        };
+        let asked_at = Instant::now();
         let url = format!("{}/auth/device", self.cloud.url);
         let request = self.http.post(url).header(ACCEPT, "application/json").json(&body);
         let request = request.timeout(self.cloud.request_timeout);
@@ -217,8 +261,30 @@ impl Client {
             });
         }
         info!(application_id = %application, device_class = authed.device_class, "authenticated");
-        Ok(Granted { token: Secret::from(authed.token), application })
+        let renew_at = self.cloud.token_ttl.map(|ttl| asked_at + ttl.mul_f64(LIFE_TO_USE));
+        Ok(Granted { token: Secret::from(authed.token), application, renew_at })
     }
+}
+
+/// The connections: HTTP/2 where the other side offers it in TLS, else HTTP/1.1.
+fn http(cloud: &Cloud) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(cloud.connect_timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .tcp_keepalive(Duration::from_secs(60));
+    if let Some(pem) = &cloud.private_ca {
+        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
+    }
+    if let Some(pem) = &cloud.client_certificate {
+        builder = builder.identity(reqwest::Identity::from_pem(pem.expose().as_bytes())?);
+    }
+    builder = match &cloud.proxy {
+        Proxy::Environment => builder,
+        Proxy::None => builder.no_proxy(),
+        Proxy::At(url) => builder.proxy(reqwest::Proxy::all(url)?),
+    };
+    builder.build()
 }
 
 fn refused_by_401(message: &str) -> Error {
@@ -271,3 +337,6 @@ async fn read_body(mut response: Response, action: &'static str) -> Result<Bytes
 fn shorten(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,25 @@
 //! JSON as Losant writes it, taken apart with care: unknown keys are ignored, no key is trusted to be there.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Command, DeviceId, Timestamp};
 
 /// Above this a number is milliseconds since the epoch, below it seconds: 1 January 2001 in milliseconds.
 const MILLIS_MIN: f64 = 978_307_200_000.0;
+
+/// The body of `POST /auth/device` (schema `deviceCredentials`). It holds the secret, so it has no debug output.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeviceCredentials<'a> {
+    pub(super) device_id: String,
+    pub(super) key: &'a str,
+    pub(super) secret: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(super) requested_scopes: &'a [String],
+    /// In seconds, as far as anyone can tell: Losant does not say.
+    #[serde(rename = "tokenTTL", skip_serializing_if = "Option::is_none")]
+    pub(super) token_ttl: Option<u64>,
+}
 
 /// The answer of `POST /auth/device` (schema `authedDevice`).
 #[derive(Deserialize)]

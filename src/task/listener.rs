@@ -17,7 +17,8 @@ use tracing::{debug, info, warn};
 
 use crate::clock::SharedClock;
 use crate::logic::backoff::Backoff;
-use crate::logic::reporter::PARK;
+use crate::logic::reporter::{PARK, THROTTLE_WAIT};
+use crate::logic::verdict::Verdict;
 use crate::losant::query::{History, SortDirection};
 use crate::losant::{COMMANDS_MAX, Client, Error, EventStream, StreamEnd};
 use crate::model::{Command, DeviceId, Name, Timestamp};
@@ -173,10 +174,11 @@ impl ListenerTask {
     }
 }
 
-/// A device that the cloud refuses is not asked for again soon.
+/// A device that the cloud refuses is not asked for again soon, and one that asked too often not at once.
 fn least_wait(error: &Error) -> Duration {
-    match error.status() {
-        Some(403..=405) => PARK,
-        _ => Duration::ZERO,
+    match error.verdict() {
+        Verdict::Parked | Verdict::Malformed | Verdict::TooLarge => PARK,
+        Verdict::Throttled(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
+        Verdict::Stored | Verdict::Unauthorized | Verdict::Offline => Duration::ZERO,
     }
 }

@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::SharedClock;
 use crate::logic::reporter::{Disposal, Limits, Reporter, Step};
-use crate::logic::verdict::{Outcome, Verdict};
+use crate::logic::verdict::{Asked, Outcome, Verdict};
 use crate::losant::{Client, Success};
 use crate::model::DeviceId;
 use crate::outbox::{Entry, Error, Outbox};
@@ -76,7 +76,7 @@ impl ReporterTask {
                     let hurry = self.hurry.clone();
                     let sent = hurry.run_until_cancelled(self.send(device, states_max)).await;
                     let Some(sent) = sent else { break };
-                    let now = Condition::after(&Verdict::of(&sent.outcome));
+                    let now = Condition::after(&Verdict::of(Asked::Action, &sent.outcome));
                     if std::mem::replace(&mut condition, now) != now {
                         self.tell_condition(now, &sent.outcome);
                     }
@@ -146,7 +146,7 @@ impl ReporterTask {
 
     /// Learns from a call, and does with its states what that means.
     async fn settle(&self, machine: &mut Reporter, sent: Sent, rng: &mut StdRng) {
-        let verdict = Verdict::of(&sent.outcome);
+        let verdict = Verdict::of(Asked::Action, &sent.outcome);
         let disposal = machine.settle((sent.device, sent.batch.len()), &verdict, now(), rng);
         Self::tell(&sent, &verdict);
         let device = sent.device;

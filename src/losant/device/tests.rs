@@ -20,15 +20,9 @@ const DESCRIPTION: &str = include_str!("../../../sandbox/schemas/apiInfo.device-
 fn client() -> Client {
     // An error says that another test installed it first.
     rustls::crypto::ring::default_provider().install_default().ok();
-    let cloud = Cloud {
-        url: "https://api.losant.com".to_owned(),
-        device: device(),
-        application: Some("575ec8687ae143cd83dc4a97".parse().unwrap()),
-        credentials: CloudCredentials::Token(Secret::from("t".to_owned())),
-        keep_alive_interval: Duration::from_secs(15),
-        connect_timeout: Duration::from_secs(1),
-        request_timeout: Duration::from_secs(1),
-    };
+    let token = CloudCredentials::Token(Secret::from("t".to_owned()));
+    let application = "575ec8687ae143cd83dc4a97".parse().ok();
+    let cloud = Cloud { application, ..Cloud::new("https://api.losant.com", device(), token) };
     Client::new(cloud).unwrap()
 }
 

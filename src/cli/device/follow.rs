@@ -1,0 +1,65 @@
+//! Follows a stream for ever: opens it again whenever it ends.
+
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::print;
+use crate::clock::{Clock as _, SystemClock};
+use crate::logic::backoff::Backoff;
+use crate::logic::verdict::Verdict;
+use crate::losant::{Error, EventStream, StreamCall};
+
+/// The first and the longest wait before a stream is opened again.
+const REOPEN_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Only a stream that lived so long counts as healthy and resets the waits.
+const HEALTHY: Duration = Duration::from_secs(60);
+
+/// Prints what comes until nobody reads any more. A first try that fails is the end; later ones are repeated, unless Losant
+/// refuses.
+pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyhow::Result<()> {
+    let mut rng =
+        StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+    let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
+    let mut stream = call().open(SystemClock.now()).await?;
+    loop {
+        let opened = Instant::now();
+        if !print_all(&mut stream).await? {
+            return Ok(());
+        }
+        if opened.elapsed() >= HEALTHY {
+            backoff.reset();
+        }
+        stream = loop {
+            tokio::time::sleep(backoff.next_delay(&mut rng)).await;
+            match call().open(SystemClock.now()).await {
+                Ok(stream) => break stream,
+                Err(error) if may_pass(&error) => print::tell(&format!("{error}; trying again")),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        print::tell("the stream is open again; what was sent meanwhile is not in it");
+    }
+}
+
+fn may_pass(error: &Error) -> bool {
+    matches!(error.verdict(), Verdict::Offline | Verdict::Throttled(_))
+}
+
+/// `false` if nobody reads any more.
+async fn print_all(stream: &mut EventStream<Value>) -> anyhow::Result<bool> {
+    loop {
+        match stream.next().await {
+            Ok(json) if print::event(&json)? => {}
+            Ok(_) => return Ok(false),
+            Err(end) => {
+                print::tell(&format!("{end}; opening it again"));
+                return Ok(true);
+            }
+        }
+    }
+}

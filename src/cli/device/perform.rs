@@ -1,0 +1,129 @@
+//! From words to a call, and from its answer to standard output.
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::target::Target;
+use super::{DeviceCommand, TargetArgs, ask, follow, input, print};
+use crate::cli::secrecy;
+use crate::clock::{Clock as _, SystemClock};
+use crate::losant::query::Export;
+use crate::losant::{Action, Answer, Call, Client, StreamCall};
+
+pub(super) fn perform(args: &TargetArgs, command: DeviceCommand) -> anyhow::Result<()> {
+    let keep_alive_interval =
+        if let DeviceCommand::CommandStream(args) | DeviceCommand::StateStream(args) = &command {
+            args.keep_alive_interval
+        } else {
+            None
+        };
+    let target = args.resolve(action(&command), keep_alive_interval)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(act(&target, command))
+}
+
+async fn act(target: &Target, command: DeviceCommand) -> anyhow::Result<()> {
+    let (client, device, now) = (&target.client, target.device, SystemClock.now());
+    match command {
+        DeviceCommand::CommandStream(_) => {
+            stream(target, |client| client.command_stream(device).json()).await
+        }
+        DeviceCommand::Delete => {
+            ask::agree(target, &ask::deletion(target))?;
+            send(target, client.delete(device)).await
+        }
+        DeviceCommand::Export(args) => {
+            let query = Export {
+                period: args.period.period(),
+                email: args.email.clone(),
+                callback_url: args.callback_url.clone(),
+                include_blob_data: args.include_blob_data,
+            };
+            let body = input::export(&args)?;
+            send(target, client.export(device, &query, body.as_ref())).await
+        }
+        DeviceCommand::Get(args) => send(target, client.get(device, args.shape())).await,
+        DeviceCommand::GetCommand(args) => {
+            send(target, client.get_command(device, &args.history(now))).await
+        }
+        DeviceCommand::GetCompositeState(args) => {
+            send(target, client.get_composite_state(device, &args.composite())).await
+        }
+        DeviceCommand::GetLogEntries(args) => {
+            send(target, client.get_log_entries(device, &args.history(now))).await
+        }
+        DeviceCommand::GetState(args) => {
+            send(target, client.get_state(device, &args.history(now))).await
+        }
+        DeviceCommand::Patch(args) => {
+            let patch = input::patch(&args)?;
+            if let Some(deed) = ask::replacement(target, &patch) {
+                ask::agree(target, &deed)?;
+            }
+            send(target, client.patch(device, &patch, args.shape.shape())).await
+        }
+        DeviceCommand::RemoveData(args) => {
+            let period = args.period.period();
+            ask::agree(target, &ask::removal(target, period))?;
+            send(target, client.remove_data(device, period)).await
+        }
+        DeviceCommand::SendCommand(args) => {
+            send(target, client.send_command(device, &input::command(&args, now)?)).await
+        }
+        DeviceCommand::SendState(args) => {
+            send(target, client.send_state(device, &input::states(&args, now)?)).await
+        }
+        DeviceCommand::SetConnectionStatus(args) => {
+            let status = input::connection(&args, now)?;
+            send(target, client.set_connection_status(device, &status)).await
+        }
+        DeviceCommand::StateStream(_) => stream(target, |client| client.state_stream(device)).await,
+        DeviceCommand::PayloadCounts(args) => {
+            send(target, client.payload_counts(device, args.period())).await
+        }
+        DeviceCommand::PayloadCountsBreakdown(args) => {
+            let period = args.period.period();
+            send(target, client.payload_counts_breakdown(device, period, args.resolution)).await
+        }
+    }
+}
+
+async fn send<T: Answer>(target: &Target, call: Call<'_, T>) -> anyhow::Result<()> {
+    if target.is_dry_run {
+        return print::request(target, call.request());
+    }
+    secrecy::keep_out_of_core_dumps();
+    print::answer(&call.json().await?)
+}
+
+async fn stream<'a, F>(target: &'a Target, call: F) -> anyhow::Result<()>
+where
+    F: Fn(&'a Client) -> StreamCall<'a, Value>,
+{
+    if target.is_dry_run {
+        return print::request(target, call(&target.client).request());
+    }
+    secrecy::keep_out_of_core_dumps();
+    follow::follow(|| call(&target.client)).await
+}
+
+fn action(command: &DeviceCommand) -> Action {
+    match command {
+        DeviceCommand::CommandStream(_) => Action::CommandStream,
+        DeviceCommand::Delete => Action::Delete,
+        DeviceCommand::Export(_) => Action::Export,
+        DeviceCommand::Get(_) => Action::Get,
+        DeviceCommand::GetCommand(_) => Action::GetCommand,
+        DeviceCommand::GetCompositeState(_) => Action::GetCompositeState,
+        DeviceCommand::GetLogEntries(_) => Action::GetLogEntries,
+        DeviceCommand::GetState(_) => Action::GetState,
+        DeviceCommand::Patch(_) => Action::Patch,
+        DeviceCommand::RemoveData(_) => Action::RemoveData,
+        DeviceCommand::SendCommand(_) => Action::SendCommand,
+        DeviceCommand::SendState(_) => Action::SendState,
+        DeviceCommand::SetConnectionStatus(_) => Action::SetConnectionStatus,
+        DeviceCommand::StateStream(_) => Action::StateStream,
+        DeviceCommand::PayloadCounts(_) => Action::PayloadCounts,
+        DeviceCommand::PayloadCountsBreakdown(_) => Action::PayloadCountsBreakdown,
+    }
+}
