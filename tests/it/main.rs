@@ -13,6 +13,7 @@ mod bad_input;
 mod commands;
 mod crash;
 mod delivery;
+mod device_api;
 mod journal;
 mod lifecycle;
 mod limits;
