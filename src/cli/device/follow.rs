@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -12,6 +10,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::logic::backoff::Backoff;
 use crate::logic::verdict::Verdict;
 use crate::losant::{Error, EventStream, StreamCall};
+use crate::random;
 
 /// The first and the longest wait before a stream is opened again.
 const REOPEN_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -22,8 +21,7 @@ const HEALTHY: Duration = Duration::from_secs(60);
 /// Prints what comes until nobody reads any more. A first try that fails is the end; later ones are repeated, unless Losant
 /// refuses.
 pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyhow::Result<()> {
-    let mut rng =
-        StdRng::try_from_rng(&mut rand::rngs::SysRng).unwrap_or_else(|_| StdRng::seed_from_u64(0));
+    let mut rng = random::seeded();
     let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
     let mut stream = call().open(SystemClock.now()).await?;
     loop {

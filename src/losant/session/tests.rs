@@ -1,5 +1,7 @@
 //! The session against the sandbox: how often a token is asked for, and that no secret is shown.
 
+mod tls;
+
 use futures_util::future::join_all;
 use tidegate_sandbox::{Action as SandboxAction, Fault, GATEWAY_ID, Sandbox};
 
