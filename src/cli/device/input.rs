@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context as _;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -41,7 +42,7 @@ impl FromStr for JsonInput {
 }
 
 impl JsonInput {
-    fn body<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+    fn body<T: DeserializeOwned + Serialize>(&self) -> anyhow::Result<T> {
         let mut text = String::new();
         match self {
             Self::Standard => {
@@ -70,7 +71,7 @@ impl Members {
         self
     }
 
-    fn body<T: DeserializeOwned>(self) -> anyhow::Result<T> {
+    fn body<T: DeserializeOwned + Serialize>(self) -> anyhow::Result<T> {
         Ok(body::parse(&Value::Object(self.0).to_string())
             .map_err(|error| Usage::new(error.to_string()))?)
     }
