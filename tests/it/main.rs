@@ -14,6 +14,7 @@ mod commands;
 mod crash;
 mod delivery;
 mod device_api;
+mod device_ask;
 mod journal;
 mod lifecycle;
 mod limits;

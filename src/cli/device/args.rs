@@ -223,11 +223,22 @@ pub(in crate::cli) struct ExportArgs {
     /// What Losant calls with the file's address.
     #[arg(long, value_name = "URL", alias = "callbackUrl")]
     pub(super) callback_url: Option<CallbackUrl>,
+    /// Only these attributes.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(super) attributes: Vec<AttributeName>,
+    /// Leaves out the column with dates; the one with milliseconds stays.
+    #[arg(long)]
+    pub(super) no_date: bool,
+    /// Leaves out the column with the device's id.
+    #[arg(long)]
+    pub(super) no_id: bool,
     /// Blobs in base64, not as links that expire.
     #[arg(long, alias = "includeBlobData")]
     pub(super) include_blob_data: bool,
-    /// A body, for what has no option of its own; it overrides the options.
-    #[arg(long, value_name = "TEXT|FILE|-")]
+    /// The whole export.
+    #[arg(long, value_name = "TEXT|FILE|-", conflicts_with_all = [
+        "start", "end", "email", "callback_url", "attributes", "no_date", "no_id", "include_blob_data",
+    ])]
     pub(super) json: Option<JsonInput>,
 }
 

@@ -190,7 +190,10 @@ fn what_is_wrong_is_told_with_its_place() {
     assert_eq!(error.to_string(), "name: 0 characters; Losant takes 1 to 255");
     for (json, told) in [
         (r#"{"tags": [["k", "v"]]}"#, "tags[0]: a list where Losant takes an object"),
-        (r#"{"deviceClass": {"gateway": null}}"#, "deviceClass: an object where Losant takes a text"),
+        (
+            r#"{"deviceClass": {"gateway": null}}"#,
+            "deviceClass: an object where Losant takes a text",
+        ),
         ("[]", ".: a list where Losant takes an object"),
     ] {
         assert_eq!(parse::<DevicePatch>(json).unwrap_err().to_string(), told);
