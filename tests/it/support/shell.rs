@@ -7,7 +7,8 @@ use tidegate_sandbox::{GATEWAY_ID, Sandbox, StoredState, Undeclared};
 
 use super::site::{PROGRAM, Site, write_private};
 
-const PROBE: &str = r#"
+/// The least that a daemon needs: one sensor, and nobody at its line.
+pub(crate) const PROBE: &str = r#"
 [bus.serial.probe]
 path = "tty"
 [sensor.probe]
