@@ -112,6 +112,18 @@ async fn a_token_is_renewed_before_it_dies_and_used_on_if_that_fails() {
 }
 
 #[tokio::test]
+async fn a_refusal_whose_words_never_come_is_a_refusal() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let request_timeout = Duration::from_secs(1);
+    let client = Client::new(Cloud { request_timeout, ..cloud(&sandbox, SECRET) }).unwrap();
+    let stalled = Fault::Slow { bytes: 1, pause: Duration::from_secs(3600) };
+    sandbox.fail_next(SandboxAction::Get, 1, stalled);
+    let nobody = "999999999999999999999999".parse().unwrap();
+    let error = client.get(nobody, Shape::default()).await.unwrap_err();
+    assert_eq!(error.to_string(), "get: 404 Not Found");
+}
+
+#[tokio::test]
 async fn no_secret_and_no_token_is_in_any_debug_output_or_error() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
