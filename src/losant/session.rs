@@ -140,7 +140,24 @@ impl Client {
             return self.checked(response, action).await;
         }
         let renewed = self.granted(Some(&granted)).await?;
-        self.checked(self.send(request, accept, &renewed).await?, action).await
+        let response = self.send(request, accept, &renewed).await?;
+        if response.status().as_u16() == 401 {
+            self.give_up_renewing(action).await;
+        }
+        self.checked(response, action).await
+    }
+
+    /// A token was given and is not taken: another would not be either, so none is asked for in the next minute or more.
+    async fn give_up_renewing(&self, action: &'static str) {
+        let mut session = self.session.lock().await;
+        let Session { refused, backoff, rng, .. } = &mut *session;
+        let now = Instant::now();
+        if refused.as_ref().is_none_or(|(_, until)| *until <= now) {
+            let wait = backoff.next_delay(rng);
+            let message = format!("{action}: 401, also with a new token");
+            warn!(action, retry_s = wait.as_secs(), "Losant does not take the token that it gave");
+            *refused = Some((message, now + wait));
+        }
     }
 
     async fn send(

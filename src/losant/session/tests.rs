@@ -66,6 +66,21 @@ async fn wrong_credentials_are_tried_once_however_many_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_that_takes_no_token_that_it_gives_is_not_asked_for_more() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
+    sandbox.fail_next(SandboxAction::Get, 10 * CALLERS, Fault::Status(401, String::new()));
+    for _ in 0..3 {
+        for outcome in calls(&client).await {
+            assert_eq!(outcome.unwrap_err().verdict(), Verdict::Unauthorized);
+        }
+    }
+    assert_eq!(authentications(&sandbox), 2, "one token and one renewal");
+    sandbox.clear_faults();
+    assert!(calls(&client).await.iter().all(Result::is_ok), "the token is used on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_an_attempt_that_fails_does_not_try_again_at_once() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
