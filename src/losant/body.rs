@@ -37,16 +37,21 @@ pub enum BodyError {
     },
 }
 
+impl BodyError {
+    fn content(path: String, reason: String) -> Self {
+        let path = if matches!(&*path, "" | ".") { "the body".to_owned() } else { path };
+        Self::Content { path, reason }
+    }
+}
+
 /// Reads a body from JSON.
 ///
 /// # Errors
 /// When it is no JSON, or JSON that Losant's schema refuses.
 pub fn parse<T: DeserializeOwned + Serialize>(json: &str) -> Result<T, BodyError> {
     let given: Value = serde_json::from_str(json).map_err(BodyError::Syntax)?;
-    let body: T = serde_path_to_error::deserialize(&given).map_err(|error| {
-        let (path, reason) = (error.path().to_string(), error.inner().to_string());
-        BodyError::Content { path, reason }
-    })?;
+    let body: T = serde_path_to_error::deserialize(&given)
+        .map_err(|error| BodyError::content(error.path().to_string(), error.inner().to_string()))?;
     let sent = serde_json::to_value(&body).map_err(BodyError::Syntax)?;
     misread(&given, &sent, String::new()).map_or(Ok(body), Err)
 }
@@ -61,9 +66,9 @@ fn misread(given: &Value, sent: &Value, path: String) -> Option<BodyError> {
             let dot = if path.is_empty() { "" } else { "." };
             misread(given, sent.get(key)?, format!("{path}{dot}{key}"))
         }),
-        (given, sent) => (kind(given) != kind(sent)).then(|| BodyError::Content {
-            path: if path.is_empty() { ".".to_owned() } else { path },
-            reason: format!("{} where Losant takes {}", kind(given), kind(sent)),
+        (given, sent) => (kind(given) != kind(sent)).then(|| {
+            let reason = format!("{} where Losant takes {}", kind(given), kind(sent));
+            BodyError::content(path, reason)
         }),
     }
 }

@@ -185,7 +185,7 @@ async fn bad_input_is_refused_before_anything_is_sent() {
             &["set-connection-status", "--status", "disconnected", "--messages-to-client=-1"],
             "0 to 2147483647",
         ),
-        (&["get-state", "--limit", "0"], "limit"),
+        (&["get-state", "--limit", "0"], "a whole number from 1 on"),
         (&["get-state", "--start", "soon"], "is no time"),
         (&["get-state", "--start", "0"], "is no time"),
         (&["get-state", "--sort-direction", "up"], "up"),

@@ -28,7 +28,7 @@ fn keep_alive(text: &str) -> Result<Duration, String> {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct HistoryArgs {
     /// The most entries.
-    #[arg(long, short = 'n', value_name = "NUMBER")]
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = limit)]
     limit: Option<NonZeroU32>,
     /// Which come first; the newest if not given.
     #[arg(long, value_name = "ORDER", alias = "sortDirection")]
@@ -45,6 +45,10 @@ pub(in crate::cli) struct HistoryArgs {
     /// The older name of --start, which older instances understand.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "start")]
     since: Option<When>,
+}
+
+fn limit(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "write a whole number from 1 on")
 }
 
 impl HistoryArgs {

@@ -194,7 +194,7 @@ fn what_is_wrong_is_told_with_its_place() {
             r#"{"deviceClass": {"gateway": null}}"#,
             "deviceClass: an object where Losant takes a text",
         ),
-        ("[]", ".: a list where Losant takes an object"),
+        ("[]", "the body: a list where Losant takes an object"),
     ] {
         assert_eq!(parse::<DevicePatch>(json).unwrap_err().to_string(), told);
     }
