@@ -34,6 +34,7 @@ impl TlsCloud {
     pub(crate) const TOKEN: &str = "a-token-of-the-cloud";
 
     /// A server that offers these protocols (ALPN).
+    #[expect(clippy::disallowed_methods, reason = "its tasks end with the test's runtime")]
     pub(crate) async fn start(offered: &[&str]) -> Self {
         let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let key = PrivatePkcs8KeyDer::from(identity.signing_key.serialize_der());
