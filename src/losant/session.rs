@@ -184,6 +184,10 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
+        if status.is_redirection() {
+            let message = "it leads elsewhere, where no token is sent".to_owned();
+            return Err(Error::NotLosant { action, status: status.as_u16(), message });
+        }
         let retry_after =
             response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let read = tokio::time::timeout(self.cloud.request_timeout, read_body(response, action));

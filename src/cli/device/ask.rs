@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use super::target::Target;
-use crate::cli::Usage;
+use crate::cli::{Usage, secrecy};
 use crate::losant::query::Period;
 
 /// Something that cannot be undone.
@@ -45,6 +45,8 @@ pub(super) fn agree(target: &Target, deed: &Deed) -> anyhow::Result<()> {
     if is_settled(target) {
         return Ok(());
     }
+    // A question may stand for long, and the credentials are in memory.
+    secrecy::keep_out_of_core_dumps();
     let Deed { what, parts } = deed;
     let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr().lock());
     if !stdin.is_terminal() || !stderr.is_terminal() {

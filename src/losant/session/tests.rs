@@ -139,6 +139,21 @@ async fn a_refusal_whose_words_never_come_is_a_refusal() {
 }
 
 #[tokio::test]
+async fn a_redirection_is_not_followed() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
+    let elsewhere = format!("{}/elsewhere", sandbox.url());
+    let headers = vec![("location".to_owned(), elsewhere)];
+    let fault = Fault::Answer { status: 307, headers, body: String::new() };
+    sandbox.fail_next(SandboxAction::Get, 1, fault);
+    let error = client.get(gateway(), Shape::default()).await.unwrap_err();
+    assert!(error.to_string().contains("(307) is not Losant's: it leads elsewhere"), "{error}");
+    assert_eq!(error.verdict(), Verdict::Offline);
+    let answers = sandbox.counters().answers;
+    assert!(answers.keys().eq(&[200, 307]), "a token and the redirection: {answers:?}");
+}
+
+#[tokio::test]
 async fn no_secret_and_no_token_is_in_any_debug_output_or_error() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
