@@ -2,7 +2,7 @@
 //!
 //! A token is asked for once and kept until the cloud no longer takes it, or until most of its life is over. Nothing makes a
 //! storm of it: one caller asks while the others wait, and they share what it got, be it an error; and credentials that the
-//! cloud refuses are not tried again for a minute or more.
+//! cloud refuses are not tried again for a minute or more, nor is a token renewed that it does not take although it is new.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

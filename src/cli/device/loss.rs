@@ -22,12 +22,14 @@ pub(super) fn losses(device: &Value, patch: &DevicePatch) -> Vec<String> {
 
 fn attribute_losses(old: &Value, new: &[Attribute]) -> Vec<String> {
     let (name, kind) = (text(old, "name"), text(old, "dataType"));
-    let Some(new) = new.iter().find(|attribute| *attribute.name == *name) else {
+    let new = new.iter().find(|attribute| *attribute.name == *name);
+    // What comes from the cloud is not to be obeyed by a terminal.
+    let (name, kind) = (name.escape_debug(), kind.escape_debug());
+    let Some(new) = new.map(|new| json!(new)) else {
         return vec![format!("attribute {name} ({kind}) with its data")];
     };
-    let new = json!(new);
-    if text(&new, "dataType") != kind {
-        let new_kind = text(&new, "dataType");
+    let new_kind = text(&new, "dataType");
+    if new_kind != text(old, "dataType") {
         return vec![format!("the data of attribute {name}, which becomes {new_kind} from {kind}")];
     }
     let is_lost =
@@ -38,7 +40,7 @@ fn attribute_losses(old: &Value, new: &[Attribute]) -> Vec<String> {
 fn tag_loss(old: &Value, new: &[Tag]) -> Option<String> {
     let (key, value) = (text(old, "key"), text(old, "value"));
     let is_kept = new.iter().any(|tag| *tag.key == *key && tag.value.to_string() == value);
-    (!is_kept).then(|| format!("tag {key}={value:?}"))
+    (!is_kept).then(|| format!("tag {}={value:?}", key.escape_debug()))
 }
 
 fn text<'a>(json: &'a Value, key: &str) -> &'a str {
