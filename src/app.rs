@@ -135,7 +135,6 @@ impl App {
             outbox,
             committed,
             limits: config.reporter,
-            batch_bytes_max: config.batch_bytes_max,
             hurry: hurry.clone(),
             clock: Arc::clone(&clock),
             board: board.clone(),

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::error::{Error, SetupError};
+use super::error::{AUTHENTICATE, Error, SetupError};
 use super::request::Request;
 use super::wire::{AuthedDevice, DeviceCredentials, ErrorBody};
 use crate::config::{Cloud, CloudCredentials, Proxy, Secret};
@@ -211,7 +211,7 @@ impl Client {
             }
             Err(error) => {
                 let Session { backoff, rng, .. } = session;
-                let wait = match Verdict::of(Asked::Token, &error.outcome()) {
+                let wait = match Verdict::of(Asked::Token, &error.answer()) {
                     Verdict::Unauthorized => backoff.next_delay(rng),
                     Verdict::Throttled(wait) => {
                         wait.unwrap_or_default().clamp(THROTTLE_WAIT, REFUSED_WAIT.1)
@@ -220,6 +220,7 @@ impl Client {
                     | Verdict::TooLarge
                     | Verdict::Malformed
                     | Verdict::Parked
+                    | Verdict::Troubled(_)
                     | Verdict::Offline => return asked,
                 };
                 session.refused = Some((error.to_string(), Instant::now() + wait));
@@ -231,7 +232,6 @@ impl Client {
 
     /// `POST /auth/device` (rest-api/auth).
     async fn authenticate(&self, key: &str, secret: &Secret) -> Result<Granted, Error> {
-        const ACTION: &str = "authenticateDevice";
         let body = DeviceCredentials {
             device_id: self.cloud.device.to_string(),
             key,
@@ -243,11 +243,15 @@ impl Client {
         let url = format!("{}/auth/device", self.cloud.url);
         let request = self.http.post(url).header(ACCEPT, "application/json").json(&body);
         let request = request.timeout(self.cloud.request_timeout);
-        let response = request.send().await.map_err(|error| Error::no_answer(ACTION, &error))?;
+        let response =
+            request.send().await.map_err(|error| Error::no_answer(AUTHENTICATE, &error))?;
         let status = response.status().as_u16();
-        let body = read_body(checked(response, ACTION).await?, ACTION).await?;
-        let not_losant =
-            |what: &str| Error::NotLosant { action: ACTION, status, message: what.to_owned() };
+        let body = read_body(checked(response, AUTHENTICATE).await?, AUTHENTICATE).await?;
+        let not_losant = |what: &str| Error::NotLosant {
+            action: AUTHENTICATE,
+            status,
+            message: what.to_owned(),
+        };
         let authed: AuthedDevice =
             serde_json::from_slice(&body).map_err(|_| not_losant("no token in the answer"))?;
         let application: ApplicationId = authed
@@ -289,7 +293,7 @@ fn http(cloud: &Cloud) -> Result<reqwest::Client, reqwest::Error> {
 
 fn refused_by_401(message: &str) -> Error {
     Error::Refused {
-        action: "authentication",
+        action: AUTHENTICATE,
         status: 401,
         message: message.to_owned(),
         retry_after: None,
@@ -297,7 +301,7 @@ fn refused_by_401(message: &str) -> Error {
 }
 
 fn timed_out(action: &'static str) -> Error {
-    Error::NoAnswer { action, cause: "timed out".to_owned() }
+    Error::NoAnswer { action, cause: "timed out".to_owned(), may_have_arrived: true }
 }
 
 /// Lets a 2xx through and turns all else into an error with the server's words.

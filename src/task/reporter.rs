@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -11,11 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::SharedClock;
-use crate::logic::reporter::{Disposal, Limits, Reporter, Step};
+use crate::logic::reporter::{Call, Disposal, Ended, Limits, Reporter, Step, Waiting};
 use crate::logic::verdict::{Asked, Outcome, Verdict};
 use crate::losant::{Client, Success};
-use crate::model::DeviceId;
-use crate::outbox::{Entry, Error, Outbox};
+use crate::outbox::{Amount, Entry, Error, Outbox};
 use crate::random;
 use crate::status::Board;
 
@@ -29,8 +30,6 @@ pub struct ReporterTask {
     pub committed: watch::Receiver<u64>,
     /// What the machine is set to.
     pub limits: Limits,
-    /// The most bytes in one call.
-    pub batch_bytes_max: usize,
     /// Cancelled when a stop has no more time for a call that is under way.
     pub hurry: CancellationToken,
     /// Stamps rejects.
@@ -41,7 +40,7 @@ pub struct ReporterTask {
 
 /// A call that was made, and how it ended.
 struct Sent {
-    device: DeviceId,
+    call: Call,
     batch: Vec<Entry>,
     outcome: Outcome,
 }
@@ -57,6 +56,7 @@ enum Condition {
 
 /// What the task waits for.
 enum News {
+    Sent(Box<Sent>),
     Backlog,
     Timer,
     LinkUp,
@@ -66,71 +66,81 @@ enum News {
 impl ReporterTask {
     /// Runs until there is no more to come and nothing that can be sent now.
     pub async fn run(mut self) {
-        let mut machine = Reporter::new(self.limits.clone());
-        let mut rng = random::seeded();
-        let (mut condition, mut is_last_call) = (Condition::Unknown, false);
-        loop {
-            self.note_backlog(&mut machine);
-            match machine.poll(now()) {
-                Step::Send { device, states_max } => {
-                    let hurry = self.hurry.clone();
-                    let sent = hurry.run_until_cancelled(self.send(device, states_max)).await;
-                    let Some(sent) = sent else { break };
-                    let now = Condition::after(&Verdict::of(Asked::Action, &sent.outcome));
-                    if std::mem::replace(&mut condition, now) != now {
-                        self.tell_condition(now, &sent.outcome);
-                    }
-                    self.settle(&mut machine, sent, &mut rng).await;
-                }
-                Step::WaitUntil(_) | Step::Idle if is_last_call => break,
-                step @ (Step::WaitUntil(_) | Step::Idle) => match self.wait(step).await {
-                    News::Backlog | News::Timer => {}
-                    News::LinkUp => machine.link_is_up(),
-                    News::NoMore => {
-                        is_last_call = true;
-                        machine.drain();
-                    }
-                },
-            }
-        }
+        let hurry = self.hurry.clone();
+        hurry.run_until_cancelled(self.report()).await;
         let left = self.outbox.backlog().total;
         info!(states = left.states, "reporter done; the rest waits in the outbox");
     }
 
-    async fn wait(&mut self, step: Step) -> News {
-        let timer = async {
-            match step {
-                Step::WaitUntil(until) => tokio::time::sleep_until(until.into()).await,
-                Step::Send { .. } | Step::Idle => std::future::pending().await,
+    async fn report(&mut self) {
+        let mut machine = Reporter::new(self.limits.clone());
+        let mut rng = random::seeded();
+        let (mut condition, mut is_last_call) = (Condition::Unknown, false);
+        let mut committed = self.committed.clone();
+        let mut calls = FuturesUnordered::new();
+        loop {
+            self.note_backlog(&mut machine);
+            let step = machine.poll(now());
+            if let Step::Send(call) = step {
+                calls.push(self.send(call));
+                continue;
             }
-        };
-        tokio::select! {
-            changed = self.committed.changed() => {
-                if changed.is_ok() { News::Backlog } else { News::NoMore }
+            if is_last_call && calls.is_empty() {
+                break;
             }
-            () = self.client.recovered() => News::LinkUp,
-            () = timer => News::Timer,
+            let timer = async {
+                match step {
+                    Step::WaitUntil(until) => tokio::time::sleep_until(until.into()).await,
+                    Step::Send(_) | Step::Idle => std::future::pending().await,
+                }
+            };
+            let news = tokio::select! {
+                Some(sent) = calls.next() => News::Sent(Box::new(sent)),
+                changed = committed.changed(), if !is_last_call => {
+                    if changed.is_ok() { News::Backlog } else { News::NoMore }
+                }
+                () = self.client.recovered() => News::LinkUp,
+                () = timer => News::Timer,
+            };
+            match news {
+                News::Sent(sent) => {
+                    if !sent.batch.is_empty() {
+                        self.tell_condition(&mut condition, &sent.outcome);
+                    }
+                    self.settle(&mut machine, *sent, &mut rng).await;
+                }
+                News::Backlog | News::Timer => {}
+                News::LinkUp => machine.link_is_up(),
+                News::NoMore => {
+                    is_last_call = true;
+                    machine.drain();
+                }
+            }
         }
     }
 
     fn note_backlog(&self, machine: &mut Reporter) {
         let now = now();
-        for (device, backlog) in self.outbox.backlog().devices {
-            machine.note_backlog(device, backlog.states, now);
+        for (device, amount) in self.outbox.backlog().devices {
+            machine.note_backlog(device, waiting(amount), now);
         }
     }
 
-    async fn send(&self, device: DeviceId, states_max: usize) -> Sent {
-        let bytes_max = self.batch_bytes_max;
-        let batch =
-            match self.blocking(move |outbox| outbox.peek(device, states_max, bytes_max)).await {
-                Ok(batch) => batch,
-                Err(error) => {
-                    error!(%error, device_id = %device, "cannot read the outbox");
-                    let outcome = Outcome::NoAnswer { message: error.to_string() };
-                    return Sent { device, batch: Vec::new(), outcome };
-                }
-            };
+    async fn send(&self, call: Call) -> Sent {
+        let bytes_max = self.limits.batch_bytes_max;
+        let device = call.device;
+        let peeked = self.blocking(move |outbox| outbox.peek(device, call.states_max, bytes_max));
+        let batch = match peeked.await {
+            Ok(batch) => batch,
+            Err(error) => {
+                error!(%error, device_id = %device, "cannot read the outbox");
+                Vec::new()
+            }
+        };
+        if batch.is_empty() {
+            let outcome = Outcome::NotMade { message: "nothing to send was found".to_owned() };
+            return Sent { call, batch, outcome };
+        }
         let states: Vec<_> = batch.iter().map(|entry| entry.json.clone()).collect();
         let outcome = match self.client.send_state(device, &*states).await {
             Ok(Success) => Outcome::Answer {
@@ -141,15 +151,21 @@ impl ReporterTask {
             },
             Err(error) => error.outcome(),
         };
-        Sent { device, batch, outcome }
+        Sent { call, batch, outcome }
     }
 
     /// Learns from a call, and does with its states what that means.
     async fn settle(&self, machine: &mut Reporter, sent: Sent, rng: &mut StdRng) {
         let verdict = Verdict::of(Asked::Action, &sent.outcome);
-        let disposal = machine.settle((sent.device, sent.batch.len()), &verdict, now(), rng);
+        let ended = Ended {
+            states: sent.batch.len(),
+            last: sent.batch.last().map_or(0, |entry| entry.sequence),
+            verdict: verdict.clone(),
+            may_count: sent.outcome.may_count(),
+        };
+        let disposal = machine.settle(&sent.call, &ended, now(), rng);
         Self::tell(&sent, &verdict);
-        let device = sent.device;
+        let device = sent.call.device;
         let (first, last) = (sent.batch.first(), sent.batch.last());
         let done = match (disposal, first, last) {
             (Disposal::Delete, _, Some(last)) => {
@@ -159,7 +175,7 @@ impl ReporterTask {
             }
             (Disposal::Reject, Some(first), _) => {
                 let (sequence, time) = (first.sequence, self.clock.now());
-                let why = words(&sent.outcome).to_owned();
+                let why = sent.outcome.words().to_owned();
                 self.blocking(move |outbox| outbox.reject(device, sequence, &why, time)).await
             }
             (Disposal::Delete | Disposal::Keep | Disposal::Reject, _, _) => Ok(()),
@@ -180,12 +196,18 @@ impl ReporterTask {
 
     /// Tells what becomes of a device or a batch.
     fn tell(sent: &Sent, verdict: &Verdict) {
-        let (device, states, error) = (sent.device, sent.batch.len(), words(&sent.outcome));
+        let (device, states, error) = (sent.call.device, sent.batch.len(), sent.outcome.words());
+        if states == 0 {
+            return;
+        }
         match verdict {
             Verdict::Stored => {
                 debug!(device_id = %device, states, "states stored");
             }
             Verdict::Offline | Verdict::Unauthorized => debug!(error, "nothing can be sent now"),
+            Verdict::Troubled(_) => {
+                warn!(device_id = %device, error, "the cloud has trouble with this device; trying again");
+            }
             Verdict::Parked => {
                 warn!(device_id = %device, error, "the cloud refuses this device; readings are kept");
             }
@@ -202,9 +224,13 @@ impl ReporterTask {
     }
 
     /// Tells a change of the link, once.
-    fn tell_condition(&self, condition: Condition, outcome: &Outcome) {
-        let (error, backlog) = (words(outcome), self.outbox.backlog().total.states);
-        match condition {
+    fn tell_condition(&self, condition: &mut Condition, outcome: &Outcome) {
+        let after = Condition::after(&Verdict::of(Asked::Action, outcome));
+        if std::mem::replace(condition, after) == after {
+            return;
+        }
+        let (error, backlog) = (outcome.words(), self.outbox.backlog().total.states);
+        match after {
             Condition::Online => info!(backlog, "cloud online"),
             Condition::Offline => warn!(error, "cloud offline; readings are kept and sent later"),
             Condition::Unaccepted => {
@@ -229,7 +255,7 @@ impl ReporterTask {
 impl Condition {
     fn after(verdict: &Verdict) -> Self {
         match verdict {
-            Verdict::Offline => Self::Offline,
+            Verdict::Offline | Verdict::Troubled(_) => Self::Offline,
             Verdict::Unauthorized => Self::Unaccepted,
             Verdict::Stored
             | Verdict::TooLarge
@@ -240,10 +266,8 @@ impl Condition {
     }
 }
 
-fn words(outcome: &Outcome) -> &str {
-    match outcome {
-        Outcome::Answer { message, .. } | Outcome::NoAnswer { message } => message,
-    }
+fn waiting(amount: Amount) -> Waiting {
+    Waiting { states: amount.states, bytes: amount.bytes, last: u64::MAX }
 }
 
 /// tokio's clock, which tests can pause, as the value that `logic` takes.

@@ -45,7 +45,7 @@ pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyh
 }
 
 fn may_pass(error: &Error) -> bool {
-    matches!(error.verdict(), Verdict::Offline | Verdict::Throttled(_))
+    matches!(error.verdict(), Verdict::Offline | Verdict::Troubled(_) | Verdict::Throttled(_))
 }
 
 /// `false` if nobody reads any more.
