@@ -64,7 +64,7 @@ impl Collector {
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
-        let (stamps, told) = (Stamps::after(outbox.latest()), BTreeMap::new());
+        let (stamps, told) = (Stamps::after(outbox.latest(), None), BTreeMap::new());
         let group = Group::default();
         Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, told, group }
     }
