@@ -22,6 +22,22 @@ pub fn head(boot: BootId) -> String {
     format!("boot {boot}\n")
 }
 
+/// All that must be known of these paces, as the text of a new file.
+pub fn whole<'a>(
+    boot: BootId,
+    paces: impl Iterator<Item = (DeviceId, &'a Pace)>,
+    uptime: Duration,
+    now: Instant,
+) -> String {
+    let mut text = head(boot);
+    for (device, pace) in paces {
+        let at = |ended: Instant| uptime.saturating_sub(now.saturating_duration_since(ended));
+        pace.ended().for_each(|ended| text += &end(device, at(ended), true));
+        (0..pace.under_way()).for_each(|_| text += &begin(device, uptime));
+    }
+    text
+}
+
 /// The line for a call that is about to begin.
 pub fn begin(device: DeviceId, uptime: Duration) -> String {
     format!("begin {} {device}\n", uptime.as_millis())
@@ -33,11 +49,40 @@ pub fn end(device: DeviceId, uptime: Duration, may_count: bool) -> String {
     format!("{word} {} {device}\n", uptime.as_millis())
 }
 
-/// The paces that the lines make at `uptime` of `boot`, which is `now`. A line that is cut off by a kill counts for nothing:
-/// its call had not begun, or has not ended.
-pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> BTreeMap<DeviceId, Pace> {
+/// How long a call that was under way at a kill may take to arrive all the same: the operating system still sends what it
+/// has.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is known of the calls before a start.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    devices: BTreeMap<DeviceId, Pace>,
+    /// Of devices without a line.
+    others: Pace,
+}
+
+impl Remembered {
+    /// The pace of a device.
+    pub fn pace(&self, device: DeviceId) -> Pace {
+        self.devices.get(&device).unwrap_or(&self.others).clone()
+    }
+
+    /// The devices that have lines, with their paces.
+    pub fn devices(&self) -> impl Iterator<Item = (DeviceId, &Pace)> {
+        self.devices.iter().map(|(device, pace)| (*device, pace))
+    }
+}
+
+/// What the lines tell at `uptime` of `boot`, which is `now`. A line that is cut off by a kill counts for nothing: its call
+/// had not begun, or has not ended. Lines of an earlier boot need not be all that were written, so that all devices wait
+/// until this boot is older than a window.
+pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> Remembered {
     let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-    let is_this_boot = lines.next() == head(boot).strip_suffix('\n');
+    let ago = |at: Duration| now.checked_sub(uptime.saturating_sub(at)).unwrap_or(now);
+    if lines.next() != head(boot).strip_suffix('\n') {
+        let others = Pace::resumed(std::iter::repeat_n(ago(Duration::ZERO), CALLS_MAX));
+        return Remembered { others, ..Remembered::default() };
+    }
     let mut devices: BTreeMap<DeviceId, (usize, Vec<Duration>)> = BTreeMap::new();
     for line in lines {
         let mut words = line.split(' ');
@@ -56,17 +101,12 @@ pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> BTreeMa
             *under_way = under_way.saturating_sub(1);
         }
     }
-    let ago = |at: Duration| now.checked_sub(uptime.saturating_sub(at)).unwrap_or(now);
     let pace = |(under_way, ended): (usize, Vec<Duration>)| {
-        if !is_this_boot {
-            let calls = (under_way + ended.len()).min(CALLS_MAX);
-            return Pace::resumed(std::iter::repeat_n(ago(Duration::ZERO), calls));
-        }
-        // What was under way may arrive until now.
-        let unfinished = std::iter::repeat_n(now, under_way.min(CALLS_MAX));
+        let unfinished = std::iter::repeat_n(now + ARRIVES_WITHIN, under_way.min(CALLS_MAX));
         Pace::resumed(ended.into_iter().map(ago).chain(unfinished))
     };
-    devices.into_iter().map(|(device, calls)| (device, pace(calls))).collect()
+    let devices = devices.into_iter().map(|(device, calls)| (device, pace(calls))).collect();
+    Remembered { devices, others: Pace::default() }
 }
 
 #[cfg(test)]
@@ -95,14 +135,14 @@ mod tests {
 
     fn wait(text: &str, boot: BootId, uptime_s: u64) -> Duration {
         let now = Instant::now();
-        let paces = read(text, boot, Duration::from_secs(uptime_s), now);
-        paces.get(&device()).map_or(Duration::ZERO, |pace| pace.ready_at(now) - now)
+        let remembered = read(text, boot, Duration::from_secs(uptime_s), now);
+        remembered.pace(device()).ready_at(now) - now
     }
 
     #[test]
     fn calls_before_a_restart_take_room_until_their_window_is_over() {
         let text = log(&[(100, Some(101)); CALLS_MAX]);
-        assert_eq!(wait(&text, BOOT, 105), WINDOW - Duration::from_secs(4));
+        assert_eq!(wait(&text, BOOT, 105), WINDOW.checked_sub(Duration::from_secs(4)).unwrap());
         assert_eq!(wait(&text, BOOT, 117), Duration::ZERO);
         assert_eq!(wait(&log(&[(100, Some(101)); CALLS_MAX - 1]), BOOT, 105), Duration::ZERO);
     }
@@ -114,8 +154,8 @@ mod tests {
         calls[0].1 = None;
         let text = log(&calls);
         assert!(wait(&text, BOOT, 105) > Duration::ZERO);
-        let torn = text.trim_end_matches('\n');
-        assert!(wait(torn, BOOT, 105) > Duration::ZERO);
+        let torn = log(&[(100, Some(101)); CALLS_MAX]);
+        assert!(wait(torn.trim_end_matches('\n'), BOOT, 115) > WINDOW - Duration::from_secs(1));
     }
 
     #[test]
@@ -133,6 +173,7 @@ mod tests {
         let text = log(&[(100, Some(101)); CALLS_MAX]);
         assert_eq!(wait(&text, BootId(8), 5), WINDOW - Duration::from_secs(5));
         assert_eq!(wait(&text, BootId(8), 60), Duration::ZERO);
+        assert_eq!(wait("", BootId(8), 5), WINDOW - Duration::from_secs(5), "the file was lost");
     }
 
     #[test]

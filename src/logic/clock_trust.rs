@@ -42,6 +42,12 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// The longest that time stands still after a correction backwards.
 const STAND_STILL_MAX: Duration = Duration::from_secs(60);
 
+/// The oldest state that is sent.
+const AGE_MAX: Duration = Duration::from_secs(30 * 86_400 - 3_600);
+
+/// How far ahead of now a state may be that is sent.
+const AHEAD_MAX: Duration = Duration::from_secs(12 * 3_600);
+
 /// Why the time is taken to be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
@@ -94,6 +100,8 @@ pub struct CloudDate {
 pub struct Timeline {
     /// The time of day at uptime 0, in milliseconds since the Unix epoch.
     anchor_ms: Option<i64>,
+    /// The first one, by which readings get their time that had none.
+    first_anchor_ms: Option<i64>,
     trust: Trust,
     is_synchronised: bool,
     /// What the cloud's date said the anchor is, and at which uptime.
@@ -106,12 +114,18 @@ impl Timeline {
     /// A timeline of a boot; `anchor_ms` if one is known from a daemon that ran before since the same boot.
     pub fn new(anchor_ms: Option<i64>) -> Self {
         let trust = if anchor_ms.is_some() { Trust::Resumed } else { Trust::Waiting };
-        Self { anchor_ms, trust, is_synchronised: false, heard: None, given: None }
+        let first_anchor_ms = anchor_ms;
+        Self { anchor_ms, first_anchor_ms, trust, is_synchronised: false, heard: None, given: None }
     }
 
-    /// The time of day at uptime 0, once it is known.
-    pub fn anchor_ms(&self) -> Option<i64> {
-        self.anchor_ms
+    /// The time of day at uptime 0 as it was first known, by which readings get their time that had none.
+    pub fn first_anchor_ms(&self) -> Option<i64> {
+        self.first_anchor_ms
+    }
+
+    fn set(&mut self, anchor_ms: i64, trust: Trust) {
+        self.first_anchor_ms.get_or_insert(anchor_ms);
+        (self.anchor_ms, self.trust) = (Some(anchor_ms), trust);
     }
 
     /// Why it is known.
@@ -151,7 +165,7 @@ impl Timeline {
             .anchor_ms
             .is_none_or(|anchor_ms| distance(anchor_ms, seen_ms) <= STEP || !contradicts(anchor_ms))
         {
-            (self.anchor_ms, self.trust) = (Some(seen_ms), Trust::Kernel);
+            self.set(seen_ms, Trust::Kernel);
         }
     }
 
@@ -166,7 +180,7 @@ impl Timeline {
         self.heard = Some((heard_ms, heard.ended));
         let is_off = |anchor_ms| distance(anchor_ms, heard_ms) > DRIFT_MAX;
         if !self.is_synchronised && self.anchor_ms.is_none_or(is_off) {
-            (self.anchor_ms, self.trust) = (Some(heard_ms), Trust::Cloud);
+            self.set(heard_ms, Trust::Cloud);
         }
     }
 }
@@ -174,6 +188,12 @@ impl Timeline {
 /// The uptime that a time of [`Timeline::now`] means that was given without an anchor; `None` for a time of day.
 pub fn uptime_of(time: Timestamp) -> Option<Duration> {
     (!is_time_of_day(time)).then(|| time.since(Timestamp::from_millis(0)))
+}
+
+/// Whether Losant takes a state of this time. It silently ignores what is older than 30 days or more than a day ahead
+/// (devices/state, "time"); we stay an hour and half a day away from that.
+pub fn is_taken(time: Timestamp, now: Timestamp) -> bool {
+    now.since(time) < AGE_MAX && time.since(now) < AHEAD_MAX
 }
 
 fn is_time_of_day(time: Timestamp) -> bool {

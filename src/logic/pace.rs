@@ -61,6 +61,16 @@ impl Pace {
         self.ended.get(before).map_or(now + WINDOW, |end| now.max(*end + WINDOW))
     }
 
+    /// When the last calls ended, oldest first.
+    pub fn ended(&self) -> impl Iterator<Item = Instant> {
+        self.ended.iter().copied()
+    }
+
+    /// How many calls are under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// A call begins.
     pub fn begin(&mut self, now: Instant) {
         self.under_way += 1;

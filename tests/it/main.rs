@@ -19,5 +19,6 @@ mod lifecycle;
 mod limits;
 mod mqtt;
 mod python;
+mod simulation;
 mod support;
 mod tidy;
