@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::field::{Field, Size};
 use super::raw::{self, Raw};
 use super::{Commands, Config, OutboxSettings, Problems};
+use crate::clock::TrustMode;
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
 use crate::model::{DeviceId, Name};
@@ -130,6 +131,7 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
     }
     let actuators = actuator::actuators(raw.actuator, &buses, &devices, &mut check);
     let reporter = reporter(raw.reporter, &mut check);
+    let clock_trust = clock_trust(raw.clock, &mut check);
     let commands = commands(&raw.commands, &mut check);
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
@@ -141,6 +143,7 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
         devices,
         outbox: outbox?,
         reporter,
+        clock_trust,
         commands,
         buses,
         actuators,
@@ -166,6 +169,18 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
             raw.retry_max,
             &(Duration::from_millis(10)..=Duration::from_secs(3_600)),
         ),
+    }
+}
+
+fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
+    match raw.trust.as_ref().map(|trust| trust.0.as_str()) {
+        Some("always") => TrustMode::Always,
+        Some("auto") | None => TrustMode::Auto,
+        Some(other) => {
+            let what = format!("is \"{other}\"");
+            check.problems.add("clock.trust", what, "use \"auto\" or \"always\"");
+            TrustMode::Auto
+        }
     }
 }
 

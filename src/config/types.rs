@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{CloudCredentials, Secret, UserPassword};
+use crate::clock::TrustMode;
 use crate::logic::actuator::Actuator;
 use crate::logic::mapping::Sensor;
 use crate::logic::reporter::Limits;
@@ -21,6 +22,8 @@ pub struct Config {
     pub outbox: OutboxSettings,
     /// Batches and retries.
     pub reporter: Limits,
+    /// How the time of day becomes known.
+    pub clock_trust: TrustMode,
     /// Commands.
     pub commands: Commands,
     /// The buses with what hangs on them.

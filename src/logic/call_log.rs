@@ -13,13 +13,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::clock_trust::BootId;
 use super::pace::{CALLS_MAX, Pace};
-use crate::model::DeviceId;
+use crate::model::{BootId, DeviceId};
 
 /// The first line.
 pub fn head(boot: BootId) -> String {
-    format!("boot {boot}\n")
+    format!("boot {:032x}\n", boot.0)
 }
 
 /// All that must be known of these paces, as the text of a new file.

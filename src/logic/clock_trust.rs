@@ -17,7 +17,7 @@ mod boots;
 
 use std::time::Duration;
 
-pub use boots::{BOOTS_MAX, Boot, BootId, Boots};
+pub use boots::{BOOTS_MAX, Boot, Boots};
 
 use crate::model::Timestamp;
 

@@ -2,7 +2,11 @@
 //!
 //! It ends when no more will come and nothing more can be sent now, or when it is told to hurry.
 
-use std::sync::Arc;
+mod batch;
+mod calls;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -12,13 +16,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::clock::SharedClock;
+use super::collector::Anchors;
+use crate::clock::{Clock as _, TrustedClock};
+use crate::logic::clock_trust::Boots;
 use crate::logic::reporter::{Call, Disposal, Ended, Limits, Reporter, Step, Waiting};
 use crate::logic::verdict::{Asked, Outcome, Verdict};
 use crate::losant::{Client, Success};
-use crate::outbox::{Amount, Entry, Error, Outbox};
+use crate::model::DeviceId;
+use crate::outbox::{Backlog, Error, Outbox};
 use crate::random;
 use crate::status::Board;
+use batch::Batch;
+use calls::CallFile;
 
 /// The reporter's task.
 pub struct ReporterTask {
@@ -32,8 +41,12 @@ pub struct ReporterTask {
     pub limits: Limits,
     /// Cancelled when a stop has no more time for a call that is under way.
     pub hurry: CancellationToken,
-    /// Stamps rejects.
-    pub clock: SharedClock,
+    /// Where the outbox is; the file of calls is beside it.
+    pub path: PathBuf,
+    /// The time of day, which decides what Losant takes.
+    pub clock: Arc<TrustedClock>,
+    /// Nothing is sent before the time is known and these are there.
+    pub anchors: Anchors,
     /// Told about batches.
     pub board: Board,
 }
@@ -41,7 +54,7 @@ pub struct ReporterTask {
 /// A call that was made, and how it ended.
 struct Sent {
     call: Call,
-    batch: Vec<Entry>,
+    batch: Batch,
     outcome: Outcome,
 }
 
@@ -67,25 +80,38 @@ impl ReporterTask {
     /// Runs until there is no more to come and nothing that can be sent now.
     pub async fn run(mut self) {
         let hurry = self.hurry.clone();
-        hurry.run_until_cancelled(self.report()).await;
+        hurry.run_until_cancelled(self.wait_and_report()).await;
         let left = self.outbox.backlog().total;
         info!(states = left.states, "reporter done; the rest waits in the outbox");
     }
 
-    async fn report(&mut self) {
-        let mut machine = Reporter::new(self.limits.clone());
+    /// Without the time of day nothing can be sent: what waits has no time, or may be too old.
+    async fn wait_and_report(&mut self) {
+        let (mut anchors, mut committed) = (self.anchors.clone(), self.committed.clone());
+        let known = loop {
+            tokio::select! {
+                known = anchors.wait_for(Option::is_some) => break known,
+                changed = committed.changed() => if changed.is_err() { return },
+            }
+        };
+        let Some(boots) = known.ok().and_then(|known| known.clone()) else { return };
+        drop(anchors);
+        self.report(&boots, committed).await;
+    }
+
+    async fn report(&self, boots: &Arc<Boots>, mut committed: watch::Receiver<u64>) {
+        let (calls, mut machine) = self.resume().await;
         let mut rng = random::seeded();
         let (mut condition, mut is_last_call) = (Condition::Unknown, false);
-        let mut committed = self.committed.clone();
-        let mut calls = FuturesUnordered::new();
+        let mut under_way = FuturesUnordered::new();
         loop {
-            self.note_backlog(&mut machine);
+            note_backlog(&mut machine, &self.outbox.backlog());
             let step = machine.poll(now());
             if let Step::Send(call) = step {
-                calls.push(self.send(call));
+                under_way.push(self.send(call, boots, &calls));
                 continue;
             }
-            if is_last_call && calls.is_empty() {
+            if is_last_call && under_way.is_empty() {
                 break;
             }
             let timer = async {
@@ -95,7 +121,7 @@ impl ReporterTask {
                 }
             };
             let news = tokio::select! {
-                Some(sent) = calls.next() => News::Sent(Box::new(sent)),
+                Some(sent) = under_way.next() => News::Sent(Box::new(sent)),
                 changed = committed.changed(), if !is_last_call => {
                     if changed.is_ok() { News::Backlog } else { News::NoMore }
                 }
@@ -104,7 +130,7 @@ impl ReporterTask {
             };
             match news {
                 News::Sent(sent) => {
-                    if !sent.batch.is_empty() {
+                    if !sent.batch.entries.is_empty() {
                         self.tell_condition(&mut condition, &sent.outcome);
                     }
                     self.settle(&mut machine, *sent, &mut rng).await;
@@ -119,30 +145,39 @@ impl ReporterTask {
         }
     }
 
-    fn note_backlog(&self, machine: &mut Reporter) {
-        let now = now();
-        for (device, amount) in self.outbox.backlog().devices {
-            machine.note_backlog(device, waiting(amount), now);
+    /// What is there at the start is backlog; the calls of a daemon before count.
+    async fn resume(&self) -> (Calls, Reporter) {
+        let (path, boot) = (self.path.clone(), self.clock.boot());
+        let opened = blocking(move || CallFile::open(&path, boot)).await;
+        let (calls, remembered) = opened;
+        let mut machine = Reporter::new(self.limits.clone());
+        for (device, waiting) in waiting(&self.outbox.backlog()) {
+            machine.resume(device, waiting, remembered.pace(device));
         }
+        (Arc::new(Mutex::new(calls)), machine)
     }
 
-    async fn send(&self, call: Call) -> Sent {
-        let bytes_max = self.limits.batch_bytes_max;
-        let device = call.device;
-        let peeked = self.blocking(move |outbox| outbox.peek(device, call.states_max, bytes_max));
-        let batch = match peeked.await {
-            Ok(batch) => batch,
-            Err(error) => {
-                error!(%error, device_id = %device, "cannot read the outbox");
-                Vec::new()
+    /// Makes a call. It is noted before it begins and after it ended.
+    async fn send(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> Sent {
+        let (device, bytes_max) = (call.device, self.limits.batch_bytes_max);
+        let (outbox, clock) = (Arc::clone(&self.outbox), Arc::clone(&self.clock));
+        let (boots, noted) = (Arc::clone(boots), Arc::clone(calls));
+        let loaded = blocking(move || {
+            let batch = Batch::load(&outbox, &call, bytes_max, (&boots, &*clock))?;
+            if !batch.entries.is_empty() {
+                noted.lock().unwrap_or_else(PoisonError::into_inner).begin(device);
             }
-        };
-        if batch.is_empty() {
+            Ok::<_, Error>(batch)
+        });
+        let batch = loaded.await.unwrap_or_else(|error| {
+            error!(%error, device_id = %device, "cannot read the outbox");
+            Batch::default()
+        });
+        if batch.entries.is_empty() {
             let outcome = Outcome::NotMade { message: "nothing to send was found".to_owned() };
             return Sent { call, batch, outcome };
         }
-        let states: Vec<_> = batch.iter().map(|entry| entry.json.clone()).collect();
-        let outcome = match self.client.send_state(device, &*states).await {
+        let outcome = match self.client.send_state(device, &*batch.states).await {
             Ok(Success) => Outcome::Answer {
                 status: 200,
                 success: true,
@@ -151,6 +186,11 @@ impl ReporterTask {
             },
             Err(error) => error.outcome(),
         };
+        let (noted, may_count) = (Arc::clone(calls), outcome.may_count());
+        blocking(move || {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).end(device, may_count);
+        })
+        .await;
         Sent { call, batch, outcome }
     }
 
@@ -158,45 +198,48 @@ impl ReporterTask {
     async fn settle(&self, machine: &mut Reporter, sent: Sent, rng: &mut StdRng) {
         let verdict = Verdict::of(Asked::Action, &sent.outcome);
         let ended = Ended {
-            states: sent.batch.len(),
-            last: sent.batch.last().map_or(0, |entry| entry.sequence),
+            states: sent.batch.entries.len(),
+            last: sent.batch.last(),
             verdict: verdict.clone(),
             may_count: sent.outcome.may_count(),
         };
         let disposal = machine.settle(&sent.call, &ended, now(), rng);
         Self::tell(&sent, &verdict);
-        let device = sent.call.device;
-        let (first, last) = (sent.batch.first(), sent.batch.last());
-        let done = match (disposal, first, last) {
-            (Disposal::Delete, _, Some(last)) => {
+        let (device, last) = (sent.call.device, ended.last);
+        let outbox = Arc::clone(&self.outbox);
+        let done = match (disposal, sent.batch.entries.first().map(|first| first.sequence)) {
+            (Disposal::Delete, Some(first)) => {
                 self.note_stored(&sent.batch);
-                let through = last.sequence;
-                self.blocking(move |outbox| outbox.ack(device, through)).await.map(drop)
+                blocking(move || outbox.ack(device, first, last)).await.map(drop)
             }
-            (Disposal::Reject, Some(first), _) => {
-                let (sequence, time) = (first.sequence, self.clock.now());
-                let why = sent.outcome.words().to_owned();
-                self.blocking(move |outbox| outbox.reject(device, sequence, &why, time)).await
+            (Disposal::Reject, Some(first)) => {
+                let (time, why) = (self.clock.now(), sent.outcome.words().to_owned());
+                blocking(move || outbox.reject(device, first, &why, time)).await
             }
-            (Disposal::Delete | Disposal::Keep | Disposal::Reject, _, _) => Ok(()),
+            (Disposal::Delete | Disposal::Keep | Disposal::Reject, _) => Ok(()),
         };
-        if let Err(error) = done {
-            error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
+        match done {
+            Ok(()) => {}
+            Err(Error::Scattered) => machine.report_in_order(device),
+            Err(error) => {
+                error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
+            }
         }
         self.board.notes().cloud.online = machine.online();
     }
 
-    fn note_stored(&self, batch: &[Entry]) {
+    fn note_stored(&self, batch: &Batch) {
         let mut notes = self.board.notes();
         notes.cloud.batches += 1;
-        notes.cloud.states_stored += batch.len() as u64;
+        notes.cloud.states_stored += batch.entries.len() as u64;
         notes.cloud.readings_stored +=
-            batch.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
+            batch.entries.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
     }
 
     /// Tells what becomes of a device or a batch.
     fn tell(sent: &Sent, verdict: &Verdict) {
-        let (device, states, error) = (sent.call.device, sent.batch.len(), sent.outcome.words());
+        let (device, states, error) =
+            (sent.call.device, sent.batch.entries.len(), sent.outcome.words());
         if states == 0 {
             return;
         }
@@ -239,17 +282,6 @@ impl ReporterTask {
             Condition::Unknown => {}
         }
     }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Outbox) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let outbox = Arc::clone(&self.outbox);
-        match tokio::task::spawn_blocking(move || work(&outbox)).await {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
-    }
 }
 
 impl Condition {
@@ -266,8 +298,27 @@ impl Condition {
     }
 }
 
-fn waiting(amount: Amount) -> Waiting {
-    Waiting { states: amount.states, bytes: amount.bytes, last: u64::MAX }
+/// The file of calls, which those under way share.
+type Calls = Arc<Mutex<CallFile>>;
+
+fn waiting(backlog: &Backlog) -> impl Iterator<Item = (DeviceId, Waiting)> {
+    backlog.devices.iter().map(|(device, amount)| {
+        let last = backlog.last.get(device).copied().unwrap_or_default();
+        (*device, Waiting { states: amount.states, bytes: amount.bytes, last })
+    })
+}
+
+fn note_backlog(machine: &mut Reporter, backlog: &Backlog) {
+    let now = now();
+    waiting(backlog).for_each(|(device, waiting)| machine.note_backlog(device, waiting, now));
+}
+
+/// Does what waits for the disk where that holds up no task.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
 }
 
 /// tokio's clock, which tests can pause, as the value that `logic` takes.

@@ -4,29 +4,18 @@
 //! known is put between its neighbours: it ended before the next boot began, so its last reading is placed [`RESTART`]
 //! before that, but nothing of it is placed before what was stored earlier, as far as there is room.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::millis;
-use crate::model::Timestamp;
+use crate::model::{BootId, Timestamp};
 
 /// How many boots are remembered. States of an older one, whose time can no longer be told, are set aside.
 pub const BOOTS_MAX: usize = 256;
 
 /// How long a computer takes from the end of one boot to the beginning of the next, about.
 const RESTART: Duration = Duration::from_secs(10);
-
-/// The kernel's id of one boot (`/proc/sys/kernel/random/boot_id`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct BootId(pub u128);
-
-impl fmt::Display for BootId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:032x}", self.0)
-    }
-}
 
 /// What is known of one boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Clocks that are right, wrong, set, and corrected.
 
 use super::*;
+use crate::model::BootId;
 
 /// 1 May 2026, 10:00.
 const DAY: i64 = 1_777_629_600_000;

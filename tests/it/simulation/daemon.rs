@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use tidegate::logic::call_log;
-use tidegate::logic::clock_trust::{BootId, CloudDate, Sighting, Timeline, is_taken, uptime_of};
+use tidegate::logic::clock_trust::{CloudDate, Sighting, Timeline, is_taken, uptime_of};
 use tidegate::logic::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter, Step};
 use tidegate::logic::stamp::Stamps;
 use tidegate::logic::verdict::{Asked, Outcome, Verdict};
-use tidegate::model::{DeviceId, State, Timestamp, Value};
+use tidegate::model::{BootId, DeviceId, Moment, State, Timestamp, Value};
 
 use super::cloud::Sent;
-use super::disk::{Disk, Fate, Moment};
+use super::disk::{Disk, Fate};
 
 /// The longest that a reading waits for a commit, and between two tries of one.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
@@ -141,7 +141,8 @@ impl Daemon {
                 None => Moment::Wall(time),
                 Some(uptime) => {
                     disk.boots.note(boot, uptime, self.floor);
-                    Moment::Boot(boot, u64::try_from(uptime.as_millis()).unwrap())
+                    let uptime_ms = u64::try_from(uptime.as_millis()).unwrap();
+                    Moment::Boot { boot, uptime_ms }
                 }
             };
             disk.append(device, moment, value);
@@ -178,7 +179,7 @@ impl Daemon {
         for (sequence, state) in found {
             let time = match state.moment {
                 Moment::Wall(time) => Some(time),
-                Moment::Boot(boot, uptime_ms) => disk.boots.time(boot, uptime_ms),
+                Moment::Boot { boot, uptime_ms } => disk.boots.time(boot, uptime_ms),
             };
             match time.filter(|time| is_taken(*time, time_now)) {
                 Some(time) => batch.push(Sent { sequence, time, value: state.value }),

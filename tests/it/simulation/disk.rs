@@ -2,16 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tidegate::logic::clock_trust::{BootId, Boots};
+use tidegate::logic::clock_trust::Boots;
 use tidegate::logic::reporter::Waiting;
-use tidegate::model::{DeviceId, Timestamp};
-
-/// When a state was measured, as it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
-    Wall(Timestamp),
-    Boot(BootId, u64),
-}
+use tidegate::model::{DeviceId, Moment, Timestamp};
 
 /// A state that is stored.
 #[derive(Debug, Clone, Copy)]

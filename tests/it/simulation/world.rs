@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tidegate::logic::clock_trust::BootId;
 use tidegate::logic::reporter::{Call, Disposal, Step};
 use tidegate::logic::verdict::Outcome;
-use tidegate::model::{DeviceId, Timestamp};
+use tidegate::model::{BootId, DeviceId, Moment, Timestamp};
 
 use super::cloud::{Cloud, Sent, is_bad};
 use super::daemon::{Daemon, Place};
-use super::disk::{Disk, Fate, Moment};
+use super::disk::{Disk, Fate};
 
 /// The true time of day when a world begins: 1 May 2026, 10:00.
 const EPOCH_MS: i64 = 1_777_629_600_000;
