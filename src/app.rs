@@ -151,6 +151,7 @@ impl App {
         let is_reported = reported.clone().drop_guard();
         let reporter = ReporterTask {
             client: Arc::clone(&client),
+            found: outbox.backlog(),
             outbox,
             committed,
             limits: config.reporter,

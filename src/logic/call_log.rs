@@ -154,7 +154,7 @@ mod tests {
         let text = log(&calls);
         assert!(wait(&text, BOOT, 105) > Duration::ZERO);
         let torn = log(&[(100, Some(101)); CALLS_MAX]);
-        assert!(wait(torn.trim_end_matches('\n'), BOOT, 115) > WINDOW - Duration::from_secs(1));
+        assert!(wait(torn.trim_end_matches('\n'), BOOT, 115) > Duration::ZERO);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct ReporterTask {
     pub client: Arc<Client>,
     /// Where the states wait.
     pub outbox: Arc<Outbox>,
+    /// What waited there before anything came.
+    pub found: Backlog,
     /// Raised with each commit; its end means that no more will come.
     pub committed: watch::Receiver<u64>,
     /// What the machine is set to.
@@ -151,7 +153,7 @@ impl ReporterTask {
         let opened = blocking(move || CallFile::open(&path, boot)).await;
         let (calls, remembered) = opened;
         let mut machine = Reporter::new(self.limits.clone());
-        for (device, waiting) in waiting(&self.outbox.backlog()) {
+        for (device, waiting) in waiting(&self.found) {
             machine.resume(device, waiting, remembered.pace(device));
         }
         (Arc::new(Mutex::new(calls)), machine)

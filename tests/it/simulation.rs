@@ -7,11 +7,13 @@
 mod cloud;
 mod daemon;
 mod disk;
+mod weather;
 mod world;
 
 use std::time::Duration;
 
-use world::{Weather, World};
+use weather::{Figures, Weather};
+use world::World;
 
 /// How many worlds are run if nothing is said.
 const SEEDS: u64 = 50;
@@ -26,7 +28,7 @@ fn the_promises_hold_in_every_world() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SEEDS").unwrap_or(SEEDS),
     };
-    let mut sum = world::Figures::default();
+    let mut sum = Figures::default();
     let count = seeds.end - seeds.start;
     for seed in seeds {
         let ran = std::panic::catch_unwind(|| World::new(seed, &Weather::rough()).run());

@@ -1,5 +1,7 @@
 //! The world: what happens, in which order, and what must hold.
 
+mod check;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -12,82 +14,13 @@ use tidegate::model::{BootId, DeviceId, Moment, Timestamp};
 use super::cloud::{Cloud, Sent, is_bad};
 use super::daemon::{Daemon, Place};
 use super::disk::{Disk, Fate};
+use super::weather::{Figures, Weather};
 
 /// The true time of day when a world begins: 1 May 2026, 10:00.
 const EPOCH_MS: i64 = 1_777_629_600_000;
 
 /// The longest that all may take to arrive once the weather is calm: a device may be held for 15 minutes, twice.
 const CALM_MAX: Duration = Duration::from_secs(4 * 3_600);
-
-/// How far a time may be off that was told by a kernel or by the cloud.
-const ERROR_MAX: Duration = Duration::from_secs(6);
-
-/// How far ahead readings may be that came in one burst, as when a broker delivers what it kept: a millisecond each.
-const AHEAD_MAX: Duration = Duration::from_secs(60);
-
-/// What may go wrong.
-#[derive(Debug, Clone)]
-pub(super) struct Weather {
-    pub(super) devices: u8,
-    /// How many states wait for each device at the start.
-    pub(super) backlog: u64,
-    /// How long an answer takes, about.
-    pub(super) answer_time: Duration,
-    /// How long the rough part is.
-    pub(super) length: Duration,
-    pub(super) is_rough: bool,
-}
-
-impl Weather {
-    pub(super) fn calm() -> Self {
-        Self {
-            devices: 1,
-            backlog: 0,
-            answer_time: Duration::from_millis(100),
-            length: Duration::ZERO,
-            is_rough: false,
-        }
-    }
-
-    pub(super) fn rough() -> Self {
-        let length = Duration::from_secs(1_800);
-        Self { devices: 3, backlog: 300, length, is_rough: true, ..Self::calm() }
-    }
-}
-
-/// What happened.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Figures {
-    pub(super) readings: u64,
-    pub(super) calls: u64,
-    pub(super) repeats: u64,
-    pub(super) rejected: u64,
-    pub(super) time_refused: u64,
-    pub(super) kills: u64,
-    pub(super) boots: u64,
-    pub(super) boots_without_time: u64,
-    pub(super) use_while_draining: f64,
-    pub(super) live_delay_max: Duration,
-}
-
-impl Figures {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.readings += other.readings;
-        self.calls += other.calls;
-        self.repeats += other.repeats;
-        self.rejected += other.rejected;
-        self.time_refused += other.time_refused;
-        self.kills += other.kills;
-        self.boots += other.boots;
-        self.boots_without_time += other.boots_without_time;
-    }
-
-    /// Whether there was some of everything.
-    pub(super) fn is_eventful(&self) -> bool {
-        let least = [self.repeats, self.rejected, self.time_refused, self.kills, self.boots];
-        self.boots_without_time > 0 && least.iter().all(|count| *count > 10)
-    }
-}
 
 /// A call between the daemon and the cloud.
 struct Flight {
@@ -518,52 +451,6 @@ impl World {
         assert_eq!(disposal == Disposal::Delete, is_confirmed, "only a confirmation deletes");
         if disposal == Disposal::Reject {
             assert!(flight.batch.iter().all(|sent| is_bad(sent.value)), "{:?}", flight.batch);
-        }
-    }
-
-    /// What must hold at the end.
-    fn check(&mut self) {
-        for (device, queue) in &self.disk.queues {
-            let stored = self.cloud.stored.get(device);
-            let times: BTreeMap<u64, Timestamp> =
-                stored.into_iter().flatten().map(|(time, value)| (*value, *time)).collect();
-            let values: Vec<_> = queue.states.iter().map(|state| state.value).collect();
-            let expected = values.len() as u64;
-            assert!((0..expected).eq(values), "{device} lost or repeated a reading");
-            for state in &queue.states {
-                let is_stored = times.contains_key(&state.value);
-                match state.fate {
-                    Fate::Confirmed => assert!(is_stored, "{device} {state:?} never arrived"),
-                    Fate::Rejected => self.figures.rejected += 1,
-                    Fate::TimeRefused => self.figures.time_refused += 1,
-                    Fate::Waits => {}
-                }
-                let is_bad_time = state.fate == Fate::TimeRefused;
-                assert!(!is_bad_time || state.value < 60, "{device} {state:?} has a bad time");
-            }
-            if self.weather.length > Duration::ZERO {
-                assert_eq!(expected, self.next_value[device], "{device} lost readings");
-            }
-            assert!(times.values().is_sorted_by(|one, next| one < next), "{device} reordered");
-            self.check_times(*device, &times);
-        }
-        self.figures.repeats = self.cloud.repeats;
-    }
-
-    /// Times are right where they were told, and between what is known where they were not.
-    fn check_times(&self, device: DeviceId, times: &BTreeMap<u64, Timestamp>) {
-        for (value, time) in times.iter().filter(|(value, _)| **value >= self.weather.backlog) {
-            let (taken, boot) = self.truth[&(device, *value)];
-            let day = Timestamp::from_millis(EPOCH_MS).plus(taken);
-            if self.learned.contains_key(&boot) {
-                let is_right = day.since(*time) <= ERROR_MAX && time.since(day) <= AHEAD_MAX;
-                assert!(is_right, "{device} {value}: {time} instead of {day}");
-            } else {
-                let next = self.learned.iter().find(|(id, _)| **id > boot);
-                let (_, learned) = next.expect("the last boot learned the time");
-                let next = Timestamp::from_millis(EPOCH_MS).plus(*learned + ERROR_MAX);
-                assert!(*time < next, "{device} {value}: {time} after {next}");
-            }
         }
     }
 }
