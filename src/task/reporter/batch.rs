@@ -80,3 +80,96 @@ fn why(time: Option<Timestamp>, now: Timestamp) -> String {
         None => "it was measured in a boot whose time can no longer be told".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::logic::pace::Pace;
+    use crate::logic::reporter::{Limits, Reporter, Step, Waiting};
+    use crate::model::{BootId, DeviceId, Reason};
+    use crate::outbox::{Commit, Options, Pending, Priority};
+
+    const NOW_MS: i64 = 1_777_629_600_000;
+
+    struct Fixed;
+
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(NOW_MS)
+        }
+    }
+
+    fn device() -> DeviceId {
+        DeviceId::from([1; 12])
+    }
+
+    fn outbox(directory: &std::path::Path, moments: &[Moment]) -> Outbox {
+        let options = Options { bytes_max: 1 << 20, cache_bytes: 1 << 20 };
+        let outbox = Outbox::open(directory, options).unwrap();
+        let pending = |moment: &Moment| Pending {
+            device: device(),
+            bus: "probe".parse().unwrap(),
+            moment: *moment,
+            priority: Priority::default(),
+            readings: 1,
+            json: Bytes::from_static(b"{\"n\":1}"),
+        };
+        let states = moments.iter().map(pending).collect();
+        outbox.append(&Commit { states, ..Commit::default() }).unwrap();
+        outbox
+    }
+
+    /// A call of the backlog.
+    fn call(outbox: &Outbox) -> Call {
+        let limits = Limits {
+            batch_states_max: 100,
+            batch_bytes_max: 100_000,
+            batch_age: Duration::ZERO,
+            retry_min: Duration::from_secs(1),
+            retry_max: Duration::from_secs(1),
+        };
+        let mut machine = Reporter::new(limits);
+        let waiting = Waiting { states: 9, bytes: 9, last: outbox.backlog().last[&device()] };
+        machine.resume(device(), waiting, Pace::default());
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+        let Step::Send(call) = machine.poll(Instant::now()) else { panic!("nothing to send") };
+        call
+    }
+
+    fn wall(days: i64) -> Moment {
+        Moment::Wall(Timestamp::from_millis(NOW_MS + days * 86_400_000))
+    }
+
+    #[test]
+    fn what_losant_would_ignore_is_set_aside_and_what_follows_is_sent() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let outbox = outbox(directory.path(), &[wall(-31), wall(2), wall(-1), wall(0), wall(-40)]);
+        let (call, boots) = (call(&outbox), Boots::default());
+        let load = || Batch::load(&outbox, &call, 100_000, (&boots, &Fixed)).unwrap();
+        let batch = load();
+        let sequences: Vec<_> = batch.entries.iter().map(|entry| entry.sequence).collect();
+        assert_eq!(sequences, [3, 4]);
+        outbox.ack(device(), 3, 4).unwrap();
+        assert!(load().entries.is_empty());
+        let rejects = outbox.rejects(10).unwrap();
+        assert_eq!(rejects.len(), 3);
+        assert!(rejects.iter().all(|reject| reject.reason == Reason::TimeRefused));
+        assert_eq!(outbox.backlog().total.states, 0);
+    }
+
+    #[test]
+    fn a_state_without_a_time_gets_that_of_its_boot_and_the_same_each_time() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let (boot, uptime) = (BootId(7), Duration::from_millis(61_500));
+        let outbox = outbox(directory.path(), &[Moment::Boot { boot, uptime_ms: 61_500 }]);
+        let mut boots = Boots::default();
+        boots.note(boot, uptime, Timestamp::from_millis(0));
+        boots.pin(boot, NOW_MS - 3_600_000);
+        let load = || Batch::load(&outbox, &call(&outbox), 100_000, (&boots, &Fixed)).unwrap();
+        let expected = br#"{"time":"2026-05-01T09:01:01.500Z","data":{"n":1}}"#;
+        assert_eq!(load().states, [Bytes::from_static(expected)]);
+        assert_eq!(load().states, load().states);
+    }
+}
