@@ -138,13 +138,8 @@ impl App {
         }
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         let commit_interval = config.outbox.commit_interval;
-        let collector = Collector::new(
-            plans,
-            (Arc::clone(&outbox), chronicle),
-            tally,
-            commit_interval,
-            commits,
-        );
+        let store = (Arc::clone(&outbox), chronicle);
+        let collector = Collector::new(plans, store, tally, commit_interval, commits);
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();

@@ -13,10 +13,10 @@ use crate::logic::clock_trust::{CloudDate, Sighting, Timeline, Trust};
 use crate::model::{BootId, Timestamp};
 use crate::random;
 
-/// The kernel's flag for a clock that nobody keeps right (`STA_UNSYNC` of adjtimex(2)).
+/// The kernel's flag for a clock that nobody keeps right (`STA_UNSYNC` of `adjtimex(2)`).
 const UNSYNCHRONISED: i32 = 0x0040;
 
-/// Where the kernel tells the id of this boot (proc_sys_kernel(5)).
+/// Where the kernel tells the id of this boot (`proc_sys_kernel(5)`).
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Tells the time of day. Tests put a clock of their own in its place.

@@ -55,8 +55,9 @@ fn describe(page: &mut String, document: &Value) -> std::fmt::Result {
     )?;
     match document.pointer("/clock/trust").and_then(Value::as_str) {
         Some("waiting") => {
-            writeln!(page, "clock     waiting for the time of day; readings are kept")?
+            writeln!(page, "clock     waiting for the time of day; readings are kept")?;
         }
+
         Some(trust) => writeln!(page, "clock     trusted ({trust})")?,
         None => {}
     }

@@ -131,7 +131,7 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
     }
     let actuators = actuator::actuators(raw.actuator, &buses, &devices, &mut check);
     let reporter = reporter(raw.reporter, &mut check);
-    let clock_trust = clock_trust(raw.clock, &mut check);
+    let clock_trust = clock_trust(&raw.clock, &mut check);
     let commands = commands(&raw.commands, &mut check);
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
@@ -172,7 +172,7 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
     }
 }
 
-fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
+fn clock_trust(raw: &raw::Clock, check: &mut Check<'_>) -> TrustMode {
     match raw.trust.as_ref().map(|trust| trust.0.as_str()) {
         Some("always") => TrustMode::Always,
         Some("auto") | None => TrustMode::Auto,

@@ -174,7 +174,7 @@ mod tests {
             burst += 1;
         }
         assert_eq!(burst, BURST_MAX);
-        let free = (0..).take_while(|_| {
+        let free = (0..100).take_while(|_| {
             pace.ready_at(now) == now && {
                 call(&mut pace, now, true);
                 true

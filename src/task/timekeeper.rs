@@ -52,8 +52,9 @@ impl TimekeeperTask {
         if let Some(trust) = trust.filter(|trust| told.replace(*trust) != Some(*trust)) {
             match trust {
                 Trust::Waiting => {
-                    info!("waiting for the time of day; readings are kept until it is known")
+                    info!("waiting for the time of day; readings are kept until it is known");
                 }
+
                 Trust::Resumed | Trust::Kernel | Trust::Cloud => {
                     info!(by = trust.as_str(), "the time of day is known");
                 }
