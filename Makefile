@@ -36,5 +36,14 @@ test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, p
 	cargo build --locked --package tidegate-sandbox
 	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
 
+SEEDS ?= 1000
+KILLS ?= 200
+
+simulate: ## Runs SEEDS=1000 simulated worlds against the promises of delivery; SEED=n runs one again
+	SEEDS=$(SEEDS) cargo test --locked --release --test it simulation:: -- --nocapture
+
+soak: ## Kills the daemon KILLS=200 times while readings come and states are sent
+	KILLS=$(KILLS) cargo test --locked --test it crash::kills -- --nocapture
+
 bench: ## Measures the outbox
 	cargo bench --locked --bench outbox

@@ -72,7 +72,8 @@ fn a_black_hole_keeps_the_readings() {
 fn an_answer_that_breaks_off_keeps_the_readings() {
     let port = server(|mut stream| {
         let mut head = [0; 4_096];
-        stream.read(&mut head).ok();
+        // However much of the call came.
+        let _read = stream.read(&mut head);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"success\"").ok();
     });
     assert_keeps(
@@ -111,7 +112,7 @@ fn tls_server(name: &str, alter: fn(&mut CertificateParams)) -> (u16, String) {
     let port = server(move |mut socket| {
         let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut head = [0; 1_024];
-        Stream::new(&mut connection, &mut socket).read(&mut head).ok();
+        let _read = Stream::new(&mut connection, &mut socket).read(&mut head);
     });
     (port, authority.pem())
 }

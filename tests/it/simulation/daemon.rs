@@ -56,7 +56,7 @@ fn limits() -> Limits {
 
 impl Daemon {
     pub(super) fn start(place: Place, disk: &mut Disk, now: Duration) -> Self {
-        let (instant, uptime) = (place.origin + now, now - place.boot_at);
+        let (instant, uptime) = (place.origin + now, now.saturating_sub(place.boot_at));
         let remembered = call_log::read(&disk.calls, place.boot, uptime, instant);
         disk.calls = call_log::whole(place.boot, remembered.devices(), uptime, instant);
         let mut machine = Reporter::new(limits());
@@ -66,7 +66,9 @@ impl Daemon {
         let known = disk.boots.get(place.boot);
         let anchor_ms = known.and_then(|boot| boot.anchor_ms);
         let mut stamps = Stamps::after(disk.latest(), known.map(|boot| boot.last_ms));
-        anchor_ms.into_iter().for_each(|anchor_ms| stamps.anchor(anchor_ms));
+        if let Some(anchor_ms) = anchor_ms {
+            stamps.anchor(anchor_ms);
+        }
         let floor = disk.latest().values().max().copied();
         Self {
             place,
@@ -82,7 +84,7 @@ impl Daemon {
     }
 
     fn uptime(&self, now: Duration) -> Duration {
-        now - self.place.boot_at
+        now.saturating_sub(self.place.boot_at)
     }
 
     pub(super) fn instant(&self, now: Duration) -> Instant {
@@ -227,7 +229,9 @@ impl Daemon {
             Disposal::Reject => Fate::Rejected,
             Disposal::Keep => return disposal,
         };
-        batch.iter().for_each(|sent| disk.settle(call.device, sent.sequence, fate));
+        for sent in batch {
+            disk.settle(call.device, sent.sequence, fate);
+        }
         disposal
     }
 }

@@ -83,9 +83,12 @@ impl World {
         let boot = BootId(1);
         let place = Place { boot, boot_at: Duration::ZERO, origin: Instant::now() };
         let ids = (1..=weather.devices).map(|number| DeviceId::from([number; 12]));
-        let interval = |rng: &mut StdRng| match weather.is_rough {
-            true => Duration::from_millis(rng.random_range(60..8_000)),
-            false => Duration::from_secs(1),
+        let interval = |rng: &mut StdRng| {
+            if weather.is_rough {
+                Duration::from_millis(rng.random_range(60..8_000))
+            } else {
+                Duration::from_secs(1)
+            }
         };
         let arrivals: BTreeMap<_, _> =
             ids.map(|id| (id, (Duration::from_secs(20), interval(&mut rng)))).collect();
@@ -210,7 +213,7 @@ impl World {
     pub(super) fn run(mut self) -> Figures {
         let mut is_calm = !self.weather.is_rough;
         let end = self.now + self.weather.length;
-        let (began, states) = (self.now, self.disk.queues.len() as f64);
+        let began = self.now;
         loop {
             self.step();
             if !is_calm && self.now >= end {
@@ -225,9 +228,11 @@ impl World {
             assert!(self.now < end + CALM_MAX, "not all arrived: {:?}", self.disk.waiting().next());
             self.advance();
         }
-        let allowed = states * 30.0 * (self.now - began).as_secs_f64() / 15.0;
+        let windows = self.now.saturating_sub(began).as_secs_f64() / 15.0;
+        let devices = u32::try_from(self.disk.queues.len()).unwrap();
+        let calls = u32::try_from(self.cloud.calls_made).unwrap();
         self.figures.calls = self.cloud.calls_made;
-        self.figures.use_while_draining = self.cloud.calls_made as f64 / allowed;
+        self.figures.use_while_draining = f64::from(calls) / (windows * 30.0 * f64::from(devices));
         self.check();
         self.figures
     }
@@ -274,7 +279,9 @@ impl World {
         }
         let due: Vec<_> = self.next.iter().filter(|(_, at)| **at <= self.now).collect();
         let due: Vec<_> = due.into_iter().map(|(event, _)| *event).collect();
-        due.into_iter().for_each(|event| self.happen(event));
+        for event in due {
+            self.happen(event);
+        }
         self.measure();
         if let Some(daemon) = &mut self.daemon
             && daemon.commit_due().is_some_and(|due| due <= self.now)
@@ -432,7 +439,8 @@ impl World {
         let live = flight.batch.iter().filter(|sent| sent.value >= self.weather.backlog);
         for sent in live.filter(|_| is_stored) {
             let (taken, _) = self.truth[&(flight.call.device, sent.value)];
-            self.figures.live_delay_max = self.figures.live_delay_max.max(self.now - taken);
+            self.figures.live_delay_max =
+                self.figures.live_delay_max.max(self.now.saturating_sub(taken));
             *self.stored_live.entry(flight.call.device).or_default() += 1;
         }
     }
