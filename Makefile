@@ -1,6 +1,6 @@
 # What the README says, as commands. `make help` lists them.
 
-.PHONY: help demo play test check check-packaging bench deb test-deb
+.PHONY: help demo play test check check-packaging simulate soak bench deb test-deb
 
 help: ## Lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
