@@ -61,6 +61,7 @@ impl App {
         let outbox = Arc::new(outbox);
         let client = Arc::new(Client::new(config.cloud.clone())?);
         let board = Board::default();
+        board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
         let status =
             StatusTask::open(socket, board.clone(), Arc::clone(&outbox)).with_context(|| {

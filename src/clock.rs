@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rand::RngExt as _;
 use tokio::sync::watch;
 
-use crate::logic::clock_trust::{CloudDate, Sighting, Timeline, Trust};
+use crate::logic::clock_trust::{CloudDate, Sighting, Timeline, Trust, TrustMode};
 use crate::model::{BootId, Timestamp};
 use crate::random;
 
@@ -39,15 +39,6 @@ impl Clock for SystemClock {
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
-}
-
-/// How the time of day becomes known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TrustMode {
-    /// When the kernel or the cloud vouch for it.
-    Auto,
-    /// The system's clock is always right.
-    Always,
 }
 
 /// The clock by which readings are stamped. Before the time of day is known it counts from boot, in 1970.
@@ -81,6 +72,11 @@ impl TrustedClock {
     /// Why the time is taken to be right; `None` where the configuration says so.
     pub fn trust(&self) -> Option<Trust> {
         (self.mode == TrustMode::Auto).then(|| self.timeline().trust())
+    }
+
+    /// The same as a stable word.
+    pub fn trust_word(&self) -> &'static str {
+        self.trust().map_or("always", Trust::as_str)
     }
 
     /// Looks at the system's clock and at what the kernel says of it.

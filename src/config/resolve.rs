@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::field::{Field, Size};
 use super::raw::{self, Raw};
 use super::{Commands, Config, OutboxSettings, Problems};
-use crate::clock::TrustMode;
+use crate::logic::clock_trust::TrustMode;
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
 use crate::model::{DeviceId, Name};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{CloudCredentials, Secret, UserPassword};
-use crate::clock::TrustMode;
 use crate::logic::actuator::Actuator;
+use crate::logic::clock_trust::TrustMode;
 use crate::logic::mapping::Sensor;
 use crate::logic::reporter::Limits;
 use crate::model::{ApplicationId, DeviceId, Name};

@@ -48,6 +48,15 @@ const AGE_MAX: Duration = Duration::from_secs(30 * 86_400 - 3_600);
 /// How far ahead of now a state may be that is sent.
 const AHEAD_MAX: Duration = Duration::from_secs(12 * 3_600);
 
+/// How the time of day becomes known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrustMode {
+    /// When the kernel or the cloud vouch for it.
+    Auto,
+    /// The system's clock is always right.
+    Always,
+}
+
 /// Why the time is taken to be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {

@@ -48,7 +48,7 @@ impl TimekeeperTask {
 
     fn tell(&self, told: &mut Option<Trust>) {
         let trust = self.clock.trust();
-        self.board.notes().clock.trust = trust.map_or("always", Trust::as_str);
+        self.board.notes().clock.trust = self.clock.trust_word();
         if let Some(trust) = trust.filter(|trust| told.replace(*trust) != Some(*trust)) {
             match trust {
                 Trust::Waiting => {

@@ -16,7 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("notify", &["pulse"]),
     ("random", &[]),
     ("logging", &[]),
-    ("config", &["config", "clock", "logic", "model"]),
+    ("config", &["config", "logic", "model"]),
     ("losant", &["losant", "random", "config", "logic", "model"]),
     ("bus", &["bus", "random", "clock", "config", "logic", "model"]),
     ("status", &["status", "outbox", "model"]),
