@@ -81,7 +81,7 @@ impl Pace {
     pub fn end(&mut self, now: Instant, may_count: bool) {
         self.under_way = self.under_way.saturating_sub(1);
         if may_count {
-            self.note_end(now.checked_sub(Duration::from_millis(300)).unwrap_or(now));
+            self.note_end(now);
         }
     }
 
