@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod clock;
 mod commands;
 mod crash;
 mod delivery;
@@ -20,7 +21,9 @@ mod journal;
 mod lifecycle;
 mod limits;
 mod mqtt;
+mod network;
 mod python;
 mod secrecy;
+mod simulation;
 mod support;
 mod tidy;
