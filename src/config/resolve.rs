@@ -3,6 +3,7 @@
 mod actuator;
 mod bus;
 mod cloud;
+mod frame;
 mod sensor;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,9 @@ const BATCH_STATES_RANGE: RangeInclusive<i64> = 1..=500;
 
 /// Losant documents 256 KiB for an MQTT message and nothing for REST, so a body stays below that.
 const BATCH_BYTES_RANGE: RangeInclusive<u64> = 1_000..=256_000;
+
+/// How alike an unknown and a known word must be, 0 to 1, for a "did you mean".
+const LIKENESS_MIN: f64 = 0.75;
 
 pub use cloud::KEEP_ALIVE_RANGE;
 
@@ -101,6 +105,17 @@ impl Check<'_> {
     ) -> u64 {
         let show = |bytes: &u64| bytesize::ByteSize(*bytes).to_string();
         self.within(key, field.map_or(default, |field| field.0.0), range, show)
+    }
+
+    /// Tells that `word` is none of the `known` ones, with the likeliest or all of them.
+    fn unknown_word(&mut self, key: &str, word: &str, known: &[String]) {
+        let likeness = |one: &String| strsim::jaro_winkler(one, word);
+        let likely = known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+        let fix = match likely.filter(|likely| likeness(likely) >= LIKENESS_MIN) {
+            Some(likely) => format!("did you mean \"{likely}\"?"),
+            None => format!("use one of {}", known.join(", ")),
+        };
+        self.problems.add(key, format!("\"{word}\" is not known"), fix);
     }
 
     fn path(&self, path: &str) -> PathBuf {
