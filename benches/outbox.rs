@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidegate::model::{Account, DeviceId, Moment, Name, Timestamp};
-use tidegate::outbox::{Commit, Options, Outbox, Pending, Priority};
+use tidegate::outbox::{Commit, Options, Outbox, Pending, Priority, SEGMENT_BYTES};
 
 /// Long enough to level out the disk's moods.
 const RUN: Duration = Duration::from_secs(3);
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("commit of    states/s    CPU us/state    written/byte    memory");
     for states in [1, 16, 256] {
         let directory = tempfile::tempdir()?;
-        let options = Options { bytes_max: 1 << 40, cache_bytes: 4 << 20 };
+        let options = Options { bytes_max: 1 << 40, segment_bytes: SEGMENT_BYTES };
         let outbox = Outbox::open(directory.path(), options)?;
         let commit = commit(&bus, states);
         let (started, written_before, mut appended) = (Instant::now(), written(), 0_u64);

@@ -184,9 +184,6 @@ impl Collector {
         let commit = Arc::new(Commit { states, ledger, origins, ..Commit::default() });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {
-            if matches!(error, Error::Broken) {
-                return Err(error);
-            }
             if !std::mem::replace(&mut is_told, true) {
                 error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
             }
