@@ -26,6 +26,7 @@ mod ranges;
 mod recover;
 mod segment;
 mod state;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -20,6 +20,7 @@ use super::group::{GROUP_BYTES_MAX, Group, Record};
 use super::index::{Home, Index, Key, Spot};
 use super::segment::{Segment, file_of, release};
 use super::state::{Change, State};
+use super::sync;
 use super::{Error, Options, Priority};
 
 /// Room in a new segment for more than the state and the frame that it was made for.
@@ -97,7 +98,7 @@ impl Disk {
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         let Some(active) = &self.active else { return self.rotate(0) };
         let end = active.end;
-        Ok(active.file.sync_data().inspect_err(|_| self.abandon(end))?)
+        Ok(sync::data(&active.file).inspect_err(|_| self.abandon(end))?)
     }
 
     /// Writes a frame; where each group came to stand: segment, offset, length.
@@ -115,7 +116,7 @@ impl Disk {
         }
         let written = active.append(&bytes).and_then(|begin| {
             if is_durable {
-                active.file.sync_data()?;
+                sync::data(&active.file)?;
             }
             Ok(begin)
         });
@@ -146,7 +147,7 @@ impl Disk {
             segment.append(&state)?;
             segment.append(&state)?;
             segment.frame = 1;
-            segment.file.sync_data()?;
+            sync::data(&segment.file)?;
             Ok(segment)
         });
         let made = made.inspect_err(|_| {
@@ -178,7 +179,9 @@ impl Disk {
             };
             self.put(&postcard::to_stdvec(&change)?, &[], true)?;
             self.state.apply(&change);
-            before.iter().for_each(|(key, _)| self.index.remove(*key));
+            for (key, _) in &before {
+                self.index.remove(*key);
+            }
             for (key, spot, _) in groups {
                 self.index.insert(key, Spot { home: Home::Generation(number), ..spot });
             }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Error;
-use super::segment::sync_directory;
+use super::sync;
 use crate::model::DeviceId;
 
 /// sled's cache for the generation that is open, in bytes.
@@ -68,7 +68,7 @@ impl Generations {
         drop(database);
         sync_all(&draft)?;
         fs::rename(&draft, self.path(number))?;
-        Ok(sync_directory(&self.directory)?)
+        Ok(sync::directory(&self.directory)?)
     }
 
     /// A group.
@@ -181,7 +181,7 @@ fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
 fn sync_all(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.is_dir() { sync_all(&path)? } else { File::open(path)?.sync_all()? }
+        if path.is_dir() { sync_all(&path)? } else { sync::all(&File::open(path)?)? }
     }
-    sync_directory(directory)
+    sync::directory(directory)
 }

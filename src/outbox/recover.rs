@@ -202,6 +202,8 @@ impl Recovery {
         // Those that are not listed were not finished; where the list is old, they were.
         let is_list_old = self.is_damaged;
         for number in built.iter().filter(|one| is_list_old || listed.contains_key(one)) {
+            // sled cuts off what it cannot read, so this is taken before it looks.
+            let raw = self.disk.generations.raw(*number).unwrap_or_default();
             let (mut groups, mut bad) = (Vec::new(), 0_u64);
             let read =
                 self.disk.generations.read_all(*number, |bytes| match Group::decode(bytes) {
@@ -216,7 +218,7 @@ impl Recovery {
                     generation = number,
                     error, "a part of the outbox is damaged; salvaging what is whole"
                 );
-                self.salvage(*number);
+                self.salvage(*number, &raw);
                 continue;
             }
             self.disk.state.generations.insert(*number, groups.len() as u64);
@@ -233,8 +235,7 @@ impl Recovery {
     }
 
     /// Builds a generation anew from the groups that are whole, and sets the damaged one aside.
-    fn salvage(&mut self, number: u64) {
-        let raw = self.disk.generations.raw(number).unwrap_or_default();
+    fn salvage(&mut self, number: u64, raw: &[Vec<u8>]) {
         let mut groups = BTreeMap::new();
         for bytes in raw.iter().flat_map(|file| find_all(file)) {
             if let Ok(group) = Group::decode(bytes) {
@@ -252,7 +253,9 @@ impl Recovery {
             return;
         }
         self.disk.state.generations.insert(fresh, groups.len() as u64);
-        groups.values().for_each(|bytes| self.take(bytes, |_| Home::Generation(fresh)));
+        for bytes in groups.values() {
+            self.take(bytes, |_| Home::Generation(fresh));
+        }
         self.is_damaged = true;
         let path = self.disk.generations.path(number);
         self.set_aside(&path);

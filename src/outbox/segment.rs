@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use super::sync;
+
 /// A segment that is done with, kept for the next.
 const SPARE: &str = "spare";
 
@@ -33,7 +35,7 @@ impl Segment {
         let file = File::options().read(true).write(true).open(&spare)?;
         fill(&file, length)?;
         fs::rename(&spare, &path)?;
-        sync_directory(directory)?;
+        sync::directory(directory)?;
         let length = file.metadata()?.len();
         Ok(Self { number, file, end: 0, frame: 0, length })
     }
@@ -65,14 +67,14 @@ impl Segment {
 
 /// Fills up to `length` with zeros.
 fn fill(file: &File, length: u64) -> io::Result<()> {
-    let zeros = [0; 64 << 10];
+    let zeros = [0; 16 << 10];
     let mut at = file.metadata()?.len();
     while at < length {
         let count = usize::try_from(length - at).unwrap_or(zeros.len()).min(zeros.len());
         file.write_all_at(zeros.get(..count).unwrap_or_default(), at)?;
         at += count as u64;
     }
-    file.sync_all()
+    sync::all(file)
 }
 
 /// The file of a segment.
@@ -103,9 +105,4 @@ pub(super) fn release(directory: &Path, number: u64, usual: u64) -> io::Result<(
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-/// Brings the names in a directory to the disk.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }

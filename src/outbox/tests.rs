@@ -1,8 +1,11 @@
 //! The outbox by example.
 
+mod damage;
 mod model;
+pub(super) mod power_cut;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
 use bytes::Bytes;
