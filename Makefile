@@ -36,5 +36,10 @@ test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, p
 	cargo build --locked --package tidegate-sandbox
 	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
 
+.PHONY: power-cut
+IMAGES ?= 1000
+power-cut: ## Cuts the power of the outbox so many times: make power-cut IMAGES=1000
+	TIDEGATE_IMAGES=$(IMAGES) cargo test --locked --lib a_power_cut_takes_nothing -- --nocapture
+
 bench: ## Measures the outbox
 	cargo bench --locked --bench outbox

@@ -69,36 +69,28 @@ impl Collector {
         Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, told, group }
     }
 
-    /// Runs until the queue ends, or the outbox is broken: then it returns early, which ends the daemon, and the next start
-    /// opens the outbox afresh.
-    pub async fn run(mut self, arrivals: mpsc::Receiver<Arrival>) {
-        if let Err(error) = self.collect(arrivals).await {
-            error!(%error, "the outbox is broken; ending, to open it again");
-        }
-    }
-
-    async fn collect(&mut self, mut arrivals: mpsc::Receiver<Arrival>) -> Result<(), Error> {
+    /// Runs until the queue ends.
+    pub async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
         loop {
             let due = self.group.since.map(|since| since + self.commit_interval);
             let arrival = tokio::select! {
                 arrival = arrivals.recv() => arrival,
                 () = sleep_until(due) => {
-                    self.commit().await?;
+                    self.commit().await;
                     continue;
                 }
             };
             let Some(arrival) = arrival else { break };
             self.apply(arrival);
             if self.group.is_full() {
-                self.commit().await?;
+                self.commit().await;
             }
         }
-        self.commit().await?;
+        self.commit().await;
         // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
         self.sessions.values_mut().for_each(Redelivery::settle);
-        self.commit().await?;
+        self.commit().await;
         info!("collector done");
-        Ok(())
     }
 
     fn apply(&mut self, arrival: Arrival) {
@@ -170,10 +162,7 @@ impl Collector {
     }
 
     /// Writes the group, for as long as it takes, and then acknowledges.
-    ///
-    /// # Errors
-    /// When trying again is of no use.
-    async fn commit(&mut self) -> Result<(), Error> {
+    async fn commit(&mut self) {
         let mut ledger = std::mem::take(&mut self.group.ledger);
         for (bus, account) in self.tally.take() {
             ledger.entry(bus).or_default().add(&account);
@@ -195,7 +184,6 @@ impl Collector {
         self.group.since = None;
         self.group.acks.drain(..).for_each(Ack::send);
         self.committed.send_modify(|commits| *commits += 1);
-        Ok(())
     }
 
     async fn append(&self, commit: Arc<Commit>) -> Result<(), Error> {
