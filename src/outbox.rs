@@ -16,6 +16,7 @@
 mod draft;
 mod error;
 mod group;
+mod notes;
 mod queue;
 mod recover;
 mod store;
@@ -31,6 +32,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sled::Transactional as _;
 
 pub use error::{Error, OpenError};
+pub use notes::Change;
 pub use types::{Amount, Backlog, Commit, Entry, Options, Pending, Reject, Removed};
 
 use crate::model::{DeviceId, Ledger, Name, Origin, Timestamp};
@@ -67,6 +69,8 @@ pub struct Outbox {
 struct Turn {
     /// A change failed half-way.
     is_broken: bool,
+    /// The bytes in each table of notes that was changed.
+    notes_bytes: BTreeMap<&'static str, u64>,
 }
 
 /// What is kept in memory.

@@ -48,6 +48,22 @@ pub enum Error {
     /// The state to be rejected is not the oldest of its device.
     #[error("state {0} is not the oldest of its device")]
     NotOldest(u64),
+    /// A note that is too large; nothing was changed.
+    #[error("a note in {table} has more than {bytes_max} bytes")]
+    NoteTooLarge {
+        /// Where it was to go.
+        table: &'static str,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A table of notes is full; nothing was changed.
+    #[error("the notes in {table} would have more than {bytes_max} bytes")]
+    NotesFull {
+        /// Which table.
+        table: &'static str,
+        /// The limit.
+        bytes_max: u64,
+    },
 }
 
 impl From<sled::transaction::TransactionError<()>> for Error {

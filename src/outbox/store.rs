@@ -78,6 +78,11 @@ impl Store {
         Ok(store)
     }
 
+    /// A table of notes.
+    pub(super) fn notes(&self, table: &str) -> Result<sled::Tree, Error> {
+        Ok(self.db.open_tree(format!("notes.{table}"))?)
+    }
+
     fn set_format(&self) -> Result<(), Error> {
         self.meta.insert(FORMAT_KEY, &FORMAT_VERSION.to_be_bytes())?;
         self.sync()
