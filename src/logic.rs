@@ -3,14 +3,18 @@
 //! Nothing here does IO, reads a clock, spawns or holds a global.
 
 pub mod actuator;
+pub mod arguments;
 pub mod backoff;
 pub mod decode;
-mod excerpt;
+pub mod excerpt;
 pub mod frame;
 pub mod gate;
+pub mod history;
 pub mod mapping;
 pub mod pace;
+pub mod rate;
 pub mod redelivery;
+pub mod report;
 pub mod reporter;
 pub mod sse;
 pub mod stamp;

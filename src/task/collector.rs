@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::bus::{Ack, Arrival, Tally};
+use crate::bus::{Ack, Arrival, REPORTS, Report, Tally};
 use crate::logic::mapping::{Mapped, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::stamp::Stamps;
@@ -50,6 +50,8 @@ struct Group {
     states: Vec<Pending>,
     ledger: Ledger,
     acks: Vec<Ack>,
+    /// Who is told of this commit.
+    told: Vec<(u64, mpsc::Sender<u64>)>,
     since: Option<Instant>,
 }
 
@@ -109,6 +111,7 @@ impl Collector {
             Arrival::Disconnected(bus) => self.sessions.entry(bus).or_default().disconnected(),
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Counted => self.group.wake(),
+            Arrival::Report(report) => self.take_report(report),
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
@@ -132,8 +135,16 @@ impl Collector {
             account.reject(reason, readings);
         }
         for (device, state) in states {
-            self.put(reading, device, state);
+            self.put(&reading.bus, device, state);
         }
+        self.group.wake();
+    }
+
+    fn take_report(&mut self, Report { device, state, told }: Report) {
+        if let Ok(bus) = REPORTS.parse() {
+            self.put(&bus, device, state);
+        }
+        self.group.told.extend(told);
         self.group.wake();
     }
 
@@ -153,7 +164,7 @@ impl Collector {
         }
     }
 
-    fn put(&mut self, reading: &Reading, device: DeviceId, mut state: State) {
+    fn put(&mut self, bus: &Name, device: DeviceId, mut state: State) {
         self.stamps.place(device, &mut state);
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
         let json = match serde_json::to_vec(&state) {
@@ -161,10 +172,10 @@ impl Collector {
             // A state is texts and finite numbers; were it not so, it must at least not vanish.
             Err(error) => return error!(%error, "a state cannot be written as JSON"),
         };
-        let account = self.group.ledger.entry(reading.bus.clone()).or_default();
+        let account = self.group.ledger.entry(bus.clone()).or_default();
         account.received += u64::from(readings);
         account.outbox_in += u64::from(readings);
-        let (bus, time) = (reading.bus.clone(), state.time);
+        let (bus, time) = (bus.clone(), state.time);
         self.group.states.push(Pending { device, bus, time, readings, json });
     }
 
@@ -196,6 +207,10 @@ impl Collector {
         }
         self.group.since = None;
         self.group.acks.drain(..).for_each(Ack::send);
+        for (number, told) in self.group.told.drain(..) {
+            // Whoever does not hear it reports again, with the same time.
+            told.try_send(number).unwrap_or_default();
+        }
         self.committed.send_modify(|commits| *commits += 1);
         Ok(())
     }
