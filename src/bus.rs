@@ -157,6 +157,11 @@ pub struct WriteRequest {
 }
 
 impl WriteRequest {
+    /// Whether whoever asked has stopped waiting.
+    fn is_given_up(&self) -> bool {
+        self.done.is_closed()
+    }
+
     /// Tells the outcome. Whoever asked may have stopped waiting, which is their affair.
     fn finish(self, outcome: Result<String, WriteError>) {
         drop(self.done.send(outcome));

@@ -71,7 +71,23 @@ table!(Reporter {
     retry_max: Span,
 });
 
-table!(Commands { age_max: Span, timeout: Span });
+table!(Commands {
+    age_max: Span,
+    catch_up_age_max: Span,
+    timeout: Span,
+    id: Text,
+    target: Text,
+    report: CommandReport,
+});
+
+table!(CommandReport {
+    device: Text,
+    command: Text,
+    id: Text,
+    result: Text,
+    message: Text,
+    duration_ms: Text,
+});
 
 table!(Daemon { stop_timeout: Span });
 
@@ -118,11 +134,40 @@ table!(Actuator {
     command: Text,
     device: Text,
     bus: Text,
+    exec: Texts,
+    url: Text,
+    gateway: Text,
     write: Text,
+    encoding: Text,
+    reply: Text,
+    reply_failure: Text,
+    reply_timeout: Span,
     topic: Text,
     payload: Text,
     qos: Integer,
     retain: Flag,
+    output_size_max: Bytes,
+    method: Text,
+    body: Text,
+    content_type: Text,
+    level: Text,
+    argument: BTreeMap<String, Argument>,
+    rate_max: Integer,
+    rate_window: Span,
+    timeout: Span,
+    safe: Text,
+    safe_when_offline: Span,
+    safe_at_stop: Flag,
+    hold_max: Span,
+});
+
+table!(Argument {
+    kind: Text,
+    minimum: Float,
+    maximum: Float,
+    length_max: Integer,
+    choices: Texts,
+    optional: Flag,
 });
 
 /// The keys of the table at `path`, with names that the operator chose as `*`; none for an unknown table.
@@ -134,6 +179,7 @@ pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
         ["outbox"] => Outbox::KEYS,
         ["reporter"] => Reporter::KEYS,
         ["commands"] => Commands::KEYS,
+        ["commands", "report"] => CommandReport::KEYS,
         ["daemon"] => Daemon::KEYS,
         ["log"] => Log::KEYS,
         ["status"] => Status::KEYS,
@@ -143,6 +189,7 @@ pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
         ["sensor", _] => Sensor::KEYS,
         ["sensor", _, "map", _] => Mapping::KEYS,
         ["actuator", _] => Actuator::KEYS,
+        ["actuator", _, "argument", _] => Argument::KEYS,
         _ => &[],
     }
 }

@@ -3,6 +3,7 @@
 mod actuator;
 mod bus;
 mod cloud;
+mod command;
 mod sensor;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use super::field::{Field, Size};
 use super::raw::{self, Raw};
-use super::{Commands, Config, OutboxSettings, Problems};
+use super::{Config, OutboxSettings, Problems};
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
 use crate::model::{DeviceId, Name};
@@ -128,9 +129,11 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
     for (name, sensor) in raw.sensor {
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
-    let actuators = actuator::actuators(raw.actuator, &buses, &devices, &mut check);
+    let timeout = raw.commands.timeout.as_ref().map(|field| field.0);
+    let actuators =
+        actuator::actuators(raw.actuator, timeout, (&buses, &devices), &mut check);
     let (reporter, batch_bytes_max) = reporter(raw.reporter, &mut check);
-    let commands = commands(&raw.commands, &mut check);
+    let commands = command::commands(raw.commands, gateway, &mut check);
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
     let log_level = log_level(raw.log, &mut check);
@@ -168,13 +171,6 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> (Limits, usize) {
         ),
     };
     (limits, usize::try_from(bytes_max).unwrap_or(usize::MAX))
-}
-
-fn commands(raw: &raw::Commands, check: &mut Check<'_>) -> Commands {
-    Commands {
-        age_max: check.duration("commands.age_max", raw.age_max.clone(), &seconds(1..=86_400)),
-        timeout: check.duration("commands.timeout", raw.timeout.clone(), &seconds(1..=300)),
-    }
 }
 
 fn devices(

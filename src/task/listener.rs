@@ -234,7 +234,9 @@ impl ListenerTask {
 
     fn note(&self, is_open: bool) {
         self.board.notes().streams.insert(self.name.clone(), is_open);
-        self.links.send_modify(|links| drop(links.insert(self.device, is_open)));
+        self.links.send_modify(|links| {
+            links.insert(self.device, is_open);
+        });
     }
 }
 
