@@ -125,7 +125,7 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
     let users = raw.sensor.values().map(|sensor| &sensor.bus);
     let users = users.chain(raw.actuator.values().map(|actuator| &actuator.bus));
     let used = users.flatten().map(|bus| bus.0.clone()).collect();
-    idle_buses(&buses, &used, &mut check);
+    idle_buses(&buses, &used, needs_commands, &mut check);
     for (name, sensor) in raw.sensor {
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
@@ -235,8 +235,13 @@ fn log_level(raw: raw::Log, check: &mut Check<'_>) -> String {
 }
 
 /// A bus that nothing uses is more often a slip than a wish, and without a bus there is nothing to do.
-fn idle_buses(buses: &BTreeMap<Name, super::Bus>, used: &BTreeSet<String>, check: &mut Check<'_>) {
-    if buses.is_empty() {
+fn idle_buses(
+    buses: &BTreeMap<Name, super::Bus>,
+    used: &BTreeSet<String>,
+    has_actuators: bool,
+    check: &mut Check<'_>,
+) {
+    if buses.is_empty() && !has_actuators {
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
     }

@@ -10,6 +10,8 @@
 )]
 
 mod bad_input;
+mod command_results;
+mod command_soak;
 mod commands;
 mod crash;
 mod delivery;

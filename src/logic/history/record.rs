@@ -16,8 +16,24 @@ const PAYLOAD_CHARS_MAX: usize = 200;
 /// The longest name that is kept, in characters, as Losant has it (schema `deviceCommand`).
 const NAME_CHARS_MAX: usize = 255;
 
-/// What makes two commands the same: half a SHA-256.
-pub type Digest = u128;
+/// What makes two commands the same: half a SHA-256. Written as a text, because few readers of JSON know so large a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Digest(u128);
+
+impl From<Digest> for String {
+    fn from(Digest(half): Digest) -> Self {
+        format!("{half:032x}")
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u128::from_str_radix(&text, 16).map(Self)
+    }
+}
 
 /// One command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,7 +123,7 @@ pub fn digest(command: &Command, id: Option<&str>) -> Option<Digest> {
         (None, None) => return None,
     }
     let sha256 = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    sha256.as_ref().first_chunk().map(|half| u128::from_be_bytes(*half))
+    sha256.as_ref().first_chunk().map(|half| Digest(u128::from_be_bytes(*half)))
 }
 
 /// Writes JSON with its keys sorted, so that the stream and the history of commands give the same text.
