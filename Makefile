@@ -29,7 +29,7 @@ check-packaging: ## The unit and the scripts of the packages
 	packaging/check.sh
 
 soak-commands: ## 10,000 commands through a bad stream while the daemon is killed 100 times (about 15 min)
-	TIDEGATE_SOAK_COMMANDS=10000 TIDEGATE_SOAK_KILLS=100 cargo test --locked --test it command_soak -- --nocapture
+	SOAK_COMMANDS=10000 SOAK_KILLS=100 cargo test --locked --test it command_soak -- --nocapture
 
 ARCH ?= amd64
 deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf

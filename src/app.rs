@@ -154,12 +154,7 @@ impl App {
             reporter.run().await;
             drop(is_reported);
         });
-        let presence = PresenceTask {
-            client,
-            clock,
-            stop: stop.clone(),
-            reported,
-        };
+        let presence = PresenceTask { client, clock, stop: stop.clone(), reported };
         supervisor.spawn("presence", presence.run());
         supervisor.spawn("status", status.run(stop.clone()));
 

@@ -32,7 +32,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sled::Transactional as _;
 
 pub use error::{Error, OpenError};
-pub use notes::Change;
+pub use notes::{Change, Note};
 pub use types::{Amount, Backlog, Commit, Entry, Options, Pending, Reject, Removed};
 
 use crate::model::{DeviceId, Ledger, Name, Origin, Timestamp};

@@ -64,11 +64,10 @@ pub(super) async fn run(execution: &Execution) -> Result<String, ExecError> {
     let mut group = Group { child, id };
     let bytes_max = execution.output_bytes_max;
     let (stdout, stderr) = (group.child.stdout.take(), group.child.stderr.take());
-    let (printed, complained, status) = tokio::try_join!(
-        read(stdout, bytes_max),
-        read(stderr, bytes_max),
-        async { group.child.wait().await.map_err(ExecError::Read) },
-    )?;
+    let (printed, complained, status) =
+        tokio::try_join!(read(stdout, bytes_max), read(stderr, bytes_max), async {
+            group.child.wait().await.map_err(ExecError::Read)
+        },)?;
     if status.success() {
         return Ok(line(&printed));
     }
@@ -115,7 +114,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_told_in_the_programs_words() {
-        let error = run(&execution("/bin/sh", &["-c", "echo no pump >&2; exit 3"])).await.unwrap_err();
+        let error =
+            run(&execution("/bin/sh", &["-c", "echo no pump >&2; exit 3"])).await.unwrap_err();
         assert_eq!(error.to_string(), "it ended with exit status: 3: no pump");
         let error = run(&execution("/nonexistent", &[])).await.unwrap_err();
         assert!(error.to_string().starts_with("cannot start it"), "{error}");
@@ -131,17 +131,16 @@ mod tests {
     async fn one_that_is_given_up_is_killed_with_its_children() {
         let directory = tempfile::TempDir::new().unwrap();
         let (born, late) = (directory.path().join("born"), directory.path().join("late"));
-        let script = format!(
-            "( sleep 1; touch {} ) & touch {}; wait",
-            late.display(),
-            born.display()
-        );
+        let script =
+            format!("( sleep 1; touch {} ) & touch {}; wait", late.display(), born.display());
         let endless = execution("/bin/sh", &["-c", &script]);
         {
             let running = run(&endless);
             tokio::pin!(running);
             while !born.exists() {
-                assert!(tokio::time::timeout(Duration::from_millis(5), &mut running).await.is_err());
+                assert!(
+                    tokio::time::timeout(Duration::from_millis(5), &mut running).await.is_err()
+                );
             }
         }
         // Twice as long as the child would have needed.

@@ -65,7 +65,9 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         for sensor in &bus.sensors {
             describe_sensor(plan, sensor, config)?;
         }
-        for actuator in config.actuators.iter().filter(|actuator| actuator.bus.as_ref() == Some(name)) {
+        for actuator in
+            config.actuators.iter().filter(|actuator| actuator.bus.as_ref() == Some(name))
+        {
             describe_actuator(plan, actuator, config)?;
         }
     }
@@ -131,7 +133,8 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
             format!("{topic} {payload} (QoS {qos}{retain})")
         }
         WriteTemplate::Exec { program, arguments, .. } => {
-            let words: Vec<_> = arguments.iter().map(|word| format!(" {:?}", word.to_string())).collect();
+            let words: Vec<_> =
+                arguments.iter().map(|word| format!(" {:?}", word.to_string())).collect();
             format!("runs {}{}", program.display(), words.concat())
         }
         WriteTemplate::Http { url, .. } => format!("requests {url}"),

@@ -31,7 +31,8 @@ pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
         CommandsCommand::Show { config, number } => {
             let records = history(&config.load()?)?;
             let record = records.iter().find(|record| record.number == number);
-            let record = record.with_context(|| format!("there is no command {number} in the history"))?;
+            let record =
+                record.with_context(|| format!("there is no command {number} in the history"))?;
             print(&format!("{}\n", serde_json::to_string_pretty(record)?))
         }
         CommandsCommand::Run(args) => rehearse(&args),
@@ -48,7 +49,10 @@ fn history(config: &Config) -> anyhow::Result<Vec<Record>> {
     }
     let settings = &config.outbox;
     let path = settings.path.display();
-    anyhow::ensure!(settings.path.exists(), "no daemon answers, and there is no outbox at {path} yet");
+    anyhow::ensure!(
+        settings.path.exists(),
+        "no daemon answers, and there is no outbox at {path} yet"
+    );
     let options = Options { bytes_max: settings.bytes_max, cache_bytes: settings.cache_bytes };
     let outbox = Outbox::open(&settings.path, options).with_context(|| format!("outbox {path}"))?;
     let table = outbox.notes(TABLE)?;
@@ -75,7 +79,9 @@ fn describe(page: &mut String, record: &Record) -> std::fmt::Result {
 fn rehearse(args: &DryRunArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.dry_run,
-        super::Usage::new("a command is run by sending it in Losant; here it can only be tried: add --dry-run")
+        super::Usage::new(
+            "a command is run by sending it in Losant; here it can only be tried: add --dry-run"
+        )
     );
     let config = args.config.load()?;
     let known = config.devices.get(args.device.as_str()).copied();
@@ -114,7 +120,9 @@ fn shown(write: &Write) -> String {
             let body = request.body.as_ref().map(|(_, body)| String::from_utf8_lossy(body));
             format!("requests {method} {} {}", request.url, body.unwrap_or_default())
         }
-        Write::Gateway(GatewayAction::LogLevel(level)) => format!("sets the log level to {level:?}"),
+        Write::Gateway(GatewayAction::LogLevel(level)) => {
+            format!("sets the log level to {level:?}")
+        }
         Write::Gateway(GatewayAction::ReportStatus) => "reports the status".to_owned(),
     }
 }

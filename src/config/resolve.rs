@@ -130,8 +130,7 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
     let timeout = raw.commands.timeout.as_ref().map(|field| field.0);
-    let actuators =
-        actuator::actuators(raw.actuator, timeout, (&buses, &devices), &mut check);
+    let actuators = actuator::actuators(raw.actuator, timeout, (&buses, &devices), &mut check);
     let (reporter, batch_bytes_max) = reporter(raw.reporter, &mut check);
     let commands = command::commands(raw.commands, gateway, &mut check);
     let stop_timeout =

@@ -88,8 +88,9 @@ impl Arguments {
                 return Err(ArgumentError::Unfit { name, wanted });
             }
         }
-        let is_missing =
-            |(name, argument): &(&String, &Argument)| !argument.is_optional && !members.contains_key(*name);
+        let is_missing = |(name, argument): &(&String, &Argument)| {
+            !argument.is_optional && !members.contains_key(*name)
+        };
         match self.0.iter().find(is_missing) {
             Some((name, _)) => Err(ArgumentError::Missing(name.clone())),
             None => Ok(()),
@@ -103,7 +104,8 @@ impl ArgumentKind {
             (Self::Boolean, Value::Bool(_)) => true,
             (Self::Number { minimum, maximum, is_integer }, Value::Number(number)) => {
                 number.as_f64().is_some_and(|number| {
-                    (*minimum..=*maximum).contains(&number) && (!is_integer || number.fract() == 0.0)
+                    (*minimum..=*maximum).contains(&number)
+                        && (!is_integer || number.fract() == 0.0)
                 })
             }
             (Self::Text { length_max }, Value::String(text)) => text.chars().count() <= *length_max,
@@ -142,7 +144,10 @@ mod tests {
             ("speed".to_owned(), argument(number(true), false)),
             ("ramp".to_owned(), argument(number(false), true)),
             ("on".to_owned(), argument(ArgumentKind::Boolean, true)),
-            ("mode".to_owned(), argument(ArgumentKind::Choice(vec!["auto".into(), "hand".into()]), true)),
+            (
+                "mode".to_owned(),
+                argument(ArgumentKind::Choice(vec!["auto".into(), "hand".into()]), true),
+            ),
             ("note".to_owned(), argument(ArgumentKind::Text { length_max: 4 }, true)),
         ]))
     }

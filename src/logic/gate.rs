@@ -13,7 +13,6 @@ use super::history::{History, Known, Record, digest};
 use super::rate::Window;
 use crate::model::{Command, DeviceId, Name, Source, Timestamp, Write};
 
-
 /// The largest payload of a command as JSON, in bytes. Losant takes 256 KiB; what an actuator writes is far less.
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
@@ -150,8 +149,11 @@ impl Gate {
     pub fn rehearse(&self, command: &Command) -> Result<(Arc<Actuator>, Write), Refusal> {
         let target = self.target(command)?;
         let actuator = self.router.find(target, &command.name).ok_or(Refusal::Unknown)?;
-        let others: Vec<&str> =
-            [&self.rules.id, &self.rules.target].into_iter().flatten().map(String::as_str).collect();
+        let others: Vec<&str> = [&self.rules.id, &self.rules.target]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         actuator.arguments.check(&command.payload, &others)?;
         let addressed = Command { device: target, ..command.clone() };
         Ok((Arc::clone(actuator), actuator.write_for(&addressed)?))

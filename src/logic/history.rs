@@ -44,6 +44,17 @@ pub enum Known {
     Forgotten,
 }
 
+/// What became of a command.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    /// In one word.
+    pub result: CommandResult,
+    /// The reason, or what the actuator said.
+    pub message: &'a str,
+    /// How long the actuator took.
+    pub duration_ms: Option<u64>,
+}
+
 /// What is known of the commands that a device was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
@@ -109,7 +120,8 @@ impl History {
             history.records.values().filter(is_open).map(|record| record.number).collect();
         for number in open {
             let message = "tidegate ended before it knew the outcome";
-            history.finish(number, CommandResult::Interrupted, message, None, now);
+            let result = CommandResult::Interrupted;
+            history.finish(number, Ending { result, message, duration_ms: None }, now);
         }
         Ok(history)
     }
@@ -124,7 +136,8 @@ impl History {
         let Some(lane) = self.lanes.get(&device) else { return Known::No };
         if digest.is_some_and(|digest| lane.digests.contains(&digest)) {
             Known::Yes
-        } else if time.is_some_and(|time| lane.floor.is_some_and(|floor| time.as_millis() <= floor)) {
+        } else if time.is_some_and(|time| lane.floor.is_some_and(|floor| time.as_millis() <= floor))
+        {
             Known::Forgotten
         } else {
             Known::No
@@ -145,18 +158,11 @@ impl History {
     }
 
     /// Notes what became of a command. Nothing, if its record has been given up meanwhile.
-    pub fn finish(
-        &mut self,
-        number: u64,
-        result: CommandResult,
-        message: &str,
-        duration_ms: Option<u64>,
-        now: Timestamp,
-    ) {
+    pub fn finish(&mut self, number: u64, ending: Ending<'_>, now: Timestamp) {
         let Some(record) = self.records.get_mut(&number) else { return };
-        record.result = result;
-        record.message = message.chars().take(MESSAGE_CHARS_MAX).collect();
-        record.duration_ms = duration_ms;
+        record.result = ending.result;
+        record.message = ending.message.chars().take(MESSAGE_CHARS_MAX).collect();
+        record.duration_ms = ending.duration_ms;
         record.finished_ms = Some(now.as_millis());
         self.changes.push((record_key(number), Some(record.encode())));
     }

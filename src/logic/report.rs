@@ -62,7 +62,8 @@ mod tests {
             Command { device, name: "fan".to_owned(), time: Some(time), payload: json!({}) };
         let mut record = Record::of(&command, Source::Live, None, time);
         let name = |name: &str| name.parse().ok();
-        let mut rules = ReportRules { command: name("last"), id: name("lastId"), ..ReportRules::default() };
+        let mut rules =
+            ReportRules { command: name("last"), id: name("lastId"), ..ReportRules::default() };
         assert_eq!(rules.report(&record), None, "it has no result yet");
         record.result = CommandResult::Executed;
         record.finished_ms = Some(1_777_629_600_005);

@@ -5,6 +5,9 @@ use super::{Error, Outbox};
 /// One change of a table: a key with its new value, or with none to remove it.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
+/// A key and its value.
+pub type Note = (Vec<u8>, Vec<u8>);
+
 /// The longest value, in bytes.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 
@@ -55,14 +58,23 @@ impl Outbox {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn notes(&self, table: &'static str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    pub fn notes(&self, table: &'static str) -> Result<Vec<Note>, Error> {
         let entries = self.store.notes(table)?;
-        entries.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(Error::from)).collect()
+        entries
+            .iter()
+            .map(|entry| {
+                entry.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(Error::from)
+            })
+            .collect()
     }
 }
 
 fn total(tree: &sled::Tree) -> Result<u64, Error> {
-    tree.iter().map(|entry| entry.map(|(key, value)| (key.len() + value.len()) as u64).map_err(Error::from)).sum()
+    tree.iter()
+        .map(|entry| {
+            entry.map(|(key, value)| (key.len() + value.len()) as u64).map_err(Error::from)
+        })
+        .sum()
 }
 
 #[cfg(test)]

@@ -84,7 +84,8 @@ impl ActuatorTask {
         let mut due = Due::default();
         let mut was_online = true;
         loop {
-            let is_online = self.links.borrow_and_update().get(&self.actuator.device) == Some(&true);
+            let is_online =
+                self.links.borrow_and_update().get(&self.actuator.device) == Some(&true);
             if std::mem::replace(&mut was_online, is_online) != is_online {
                 let failsafe = self.actuator.safe.as_ref().and_then(|safe| safe.offline);
                 due.offline = failsafe.filter(|_| !is_online).map(|after| Instant::now() + after);

@@ -16,7 +16,7 @@ use super::actuator::{Finished, Order};
 use crate::bus::{Arrival, Report};
 use crate::clock::SharedClock;
 use crate::logic::gate::{Admission, Gate, Refusal};
-use crate::logic::history::{History, TABLE};
+use crate::logic::history::{Ending, History, TABLE};
 use crate::logic::rate::{Rate, Window};
 use crate::logic::report::ReportRules;
 use crate::model::{Command, CommandResult, DeviceId, Name, Source, Timestamp};
@@ -133,7 +133,9 @@ impl DispatcherTask {
             }
         };
         if tokio::time::timeout(TOLD_TIMEOUT, told).await.is_err() {
-            warn!("the last results of commands were not taken in time; they are told at the next start");
+            warn!(
+                "the last results of commands were not taken in time; they are told at the next start"
+            );
         }
         if let Err(error) = record(&self.outbox, &mut self.history).await {
             error!(%error, "cannot record what was told of commands");
@@ -142,9 +144,8 @@ impl DispatcherTask {
 
     /// Tells what an earlier run did not get to tell.
     async fn begin(&mut self, teller: &mpsc::Sender<u64>) {
-        let is_untold = |number: &u64| {
-            self.history.record(*number).is_some_and(|record| !record.is_told)
-        };
+        let is_untold =
+            |number: &u64| self.history.record(*number).is_some_and(|record| !record.is_told);
         let numbers: Vec<u64> = self.history.records().map(|record| record.number).collect();
         let untold: Vec<u64> = numbers.into_iter().filter(is_untold).collect();
         if let Err(error) = record(&self.outbox, &mut self.history).await {
@@ -153,7 +154,10 @@ impl DispatcherTask {
         for number in untold {
             if self.is_result(number, CommandResult::Interrupted) {
                 self.board.notes().commands.interrupted += 1;
-                warn!(number, "a command was interrupted when the daemon ended; it is not run again");
+                warn!(
+                    number,
+                    "a command was interrupted when the daemon ended; it is not run again"
+                );
             }
             self.report(number, teller).await;
         }
@@ -180,7 +184,8 @@ impl DispatcherTask {
             error!(%error, commands = ready.len(), "cannot record commands, so they do not run");
             for (_, order) in ready {
                 let message = "it could not be recorded";
-                self.finish(order.number, CommandResult::Failed, message, None);
+                let result = CommandResult::Failed;
+                self.finish(order.number, Ending { result, message, duration_ms: None });
             }
             return;
         }
@@ -228,7 +233,8 @@ impl DispatcherTask {
         let reason = refusal.as_str();
         warn!(number, command = command.name, device_id = %command.device, reason, detail = %refusal, "command refused");
         let message = format!("{reason}: {refusal}");
-        self.finish(number, CommandResult::Refused, &message, None);
+        let result = CommandResult::Refused;
+        self.finish(number, Ending { result, message: &message, duration_ms: None });
         let mut notes = self.board.notes();
         notes.commands.received += 1;
         *notes.commands.refused.entry(reason).or_default() += 1;
@@ -244,7 +250,7 @@ impl DispatcherTask {
         let numbers: Vec<u64> = batch.iter().map(|finished| finished.number).collect();
         for Finished { number, result, message, duration } in batch {
             let duration_ms = u64::try_from(duration.as_millis()).ok();
-            self.finish(number, result, &message, duration_ms);
+            self.finish(number, Ending { result, message: &message, duration_ms });
             let mut notes = self.board.notes();
             match result {
                 CommandResult::Executed => notes.commands.executed += 1,
@@ -263,8 +269,9 @@ impl DispatcherTask {
         self.show();
     }
 
-    fn finish(&mut self, number: u64, result: CommandResult, message: &str, duration_ms: Option<u64>) {
-        self.history.finish(number, result, message, duration_ms, self.clock.now());
+    fn finish(&mut self, number: u64, ending: Ending<'_>) {
+        self.history.finish(number, ending, self.clock.now());
+        let Ending { result, message, duration_ms } = ending;
         let Some(record) = self.history.record(number) else { return };
         let (command, actuator) = (&record.name, record.actuator.as_deref());
         match result {

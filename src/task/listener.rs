@@ -168,7 +168,8 @@ impl ListenerTask {
                 None => HEARD_INTERVAL,
             };
             if let Some(end) = self.forward(stream, patience).await {
-                *gap = Some(Heard { first, until: missing.unwrap_or_else(|| stream.heard_until()) });
+                *gap =
+                    Some(Heard { first, until: missing.unwrap_or_else(|| stream.heard_until()) });
                 return end;
             }
             if let Some(until) = missing {

@@ -183,7 +183,9 @@ async fn an_actuator_is_made_safe_when_it_was_held_too_long_and_at_a_stop_and_of
 #[tokio::test]
 async fn a_command_to_the_gateway_can_name_a_peripheral_of_its_own() {
     let cloud = cloud().await;
-    let fan = FAN.replace("reply", "# reply").replace("[actuator.fan]", "[actuator.fan]\ndevice = \"greenhouse\"");
+    let fan = FAN
+        .replace("reply", "# reply")
+        .replace("[actuator.fan]", "[actuator.fan]\ndevice = \"greenhouse\"");
     let site = Site::new(&cloud, &format!("{REPORT}{fan}"));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
@@ -191,7 +193,11 @@ async fn a_command_to_the_gateway_can_name_a_peripheral_of_its_own() {
     daemon.wait_for_log("serial line open");
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 4, "device": "greenhouse"}));
     assert_eq!(tty.read_line(), "FAN 4");
-    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 4, "device": "575ecf887ae143cd83dc4aff"}));
+    cloud.send_command(
+        GATEWAY_ID,
+        "fan",
+        json!({"speed": 4, "device": "575ecf887ae143cd83dc4aff"}),
+    );
     wait_until("somebody else's device is refused", || {
         daemon.count("/commands/refused/unknown_device") == 1
     });
@@ -219,7 +225,10 @@ async fn the_history_can_be_asked_for_and_a_command_can_be_tried() {
     assert!(daemon.terminate().success());
     assert_eq!(said(&["commands", "list"]), running);
     let record: Value = serde_json::from_str(&said(&["commands", "show", "1"])).unwrap();
-    assert_eq!((&record["payload"], &record["result"]), (&json!("{\"speed\":4}"), &json!("executed")));
+    assert_eq!(
+        (&record["payload"], &record["result"]),
+        (&json!("{\"speed\":4}"), &json!("executed"))
+    );
     let run = |payload: &str| said(&["commands", "run", "--dry-run", "gateway", "fan", payload]);
     assert_eq!(run("{\"speed\": 5}"), "fan: writes \"FAN 5\\n\"\n");
     assert!(run("{\"speed\": 500}").contains("refused (arguments)"));

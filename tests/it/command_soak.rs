@@ -1,7 +1,7 @@
 //! Commands through a stream that is cut, split, delayed and replayed while the daemon is killed: none runs twice, and of
 //! each it is known what became of it.
 //!
-//! A few by default; `make soak-commands` gives `TIDEGATE_SOAK_COMMANDS` and `TIDEGATE_SOAK_KILLS`.
+//! A few by default; `make soak-commands` gives `SOAK_COMMANDS` and `SOAK_KILLS`, and `SOAK_SEED` another course.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -64,7 +64,8 @@ fn trouble(random: &mut StdRng, cloud: &Sandbox) {
                 .drain(recent..)
                 .map(|command| {
                     let time = Timestamp::from_millisecond(command.time_ms).unwrap().to_string();
-                    let event = json!({"name": command.name, "time": time, "payload": command.payload});
+                    let event =
+                        json!({"name": command.name, "time": time, "payload": command.payload});
                     Step::Send(format!("event: deviceCommand\ndata: {event}\n\n").into_bytes())
                 })
                 .collect();
@@ -78,13 +79,16 @@ fn trouble(random: &mut StdRng, cloud: &Sandbox) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_command_runs_twice_and_of_each_it_is_told_what_became_of_it() {
-    let (commands, kills) = (number("TIDEGATE_SOAK_COMMANDS", 150), number("TIDEGATE_SOAK_KILLS", 4));
-    let seed = number("TIDEGATE_SOAK_SEED", 1) as u64;
+    let (commands, kills) = (number("SOAK_COMMANDS", 150), number("SOAK_KILLS", 4));
+    let seed = number("SOAK_SEED", 1) as u64;
     let mut random = StdRng::seed_from_u64(seed);
     let cloud = cloud().await;
     let site = Site::new(&cloud, "");
     let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(&format!("{config}{}", marker(&site).replace("[commands]", "[commands]\nid = \"id\"")));
+    site.write_config(&format!(
+        "{config}{}",
+        marker(&site).replace("[commands]", "[commands]\nid = \"id\"")
+    ));
     let mut daemon = Some(site.start());
     wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);
     let each_kill = (commands / (kills + 1)).max(1);
@@ -121,7 +125,10 @@ async fn no_command_runs_twice_and_of_each_it_is_told_what_became_of_it() {
             other => panic!("{other}"),
         }
     }
-    eprintln!("{commands} commands, {kills} kills, seed {seed}: {} ran, told {counts:?}", ran.len());
+    eprintln!(
+        "{commands} commands, {kills} kills, seed {seed}: {} ran, told {counts:?}",
+        ran.len()
+    );
     assert!(daemon.unwrap().terminate().success());
     site.outbox();
 }
@@ -130,7 +137,8 @@ async fn no_command_runs_twice_and_of_each_it_is_told_what_became_of_it() {
 fn wait_until_all_told(cloud: &Sandbox, commands: usize, daemon: &Daemon) {
     let mut last = 0;
     while told(cloud).len() < commands {
-        let progress = || told(cloud).len() + usize::try_from(daemon.count("/commands/received")).unwrap();
+        let progress =
+            || told(cloud).len() + usize::try_from(daemon.count("/commands/received")).unwrap();
         wait_until("more results are told", || told(cloud).len() == commands || progress() > last);
         last = progress();
     }

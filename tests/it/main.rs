@@ -18,6 +18,7 @@ mod delivery;
 mod device_api;
 mod device_ask;
 mod http;
+mod javascript;
 mod journal;
 mod lifecycle;
 mod limits;

@@ -130,7 +130,11 @@ impl Safety {
         };
         let range = Duration::from_millis(100)..=Duration::from_secs(604_800);
         for (name, duration) in [("safe_when_offline", offline), ("hold_max", hold_max)] {
-            check.duration(&format!("{key}.{name}"), duration.or(Some(*range.end())).map(Field), &range);
+            check.duration(
+                &format!("{key}.{name}"),
+                duration.or(Some(*range.end())).map(Field),
+                &range,
+            );
         }
         let payload = serde_json::from_str(&text).map_err(|error| {
             let fix = "write it as JSON: safe = '{\"on\": false}'";

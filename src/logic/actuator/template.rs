@@ -9,9 +9,7 @@ use super::Context;
 use crate::logic::excerpt::excerpt;
 use crate::logic::template::{Template, TemplateError};
 use crate::logic::topic::{TopicError, check_topic};
-use crate::model::{
-    Command, Execution, GatewayAction, HttpMethod, HttpRequest, Reply, Write,
-};
+use crate::model::{Command, Execution, GatewayAction, HttpMethod, HttpRequest, Reply, Write};
 
 /// The longest serial write, in bytes: 4 s at 9600 baud, and small boards buffer far less.
 const SERIAL_BYTES_MAX: usize = 4 * 1024;

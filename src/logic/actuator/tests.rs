@@ -75,8 +75,7 @@ fn a_command_cannot_climb_to_another_branch_of_topics() {
 
 #[test]
 fn a_command_without_what_the_template_needs_is_refused() {
-    let error =
-        serial("SET {{ payload.speed }}\n").write_for(&command(json!(null))).unwrap_err();
+    let error = serial("SET {{ payload.speed }}\n").write_for(&command(json!(null))).unwrap_err();
     assert!(error.to_string().contains("`payload.speed`"), "{error}");
 }
 
@@ -89,11 +88,7 @@ fn writes_are_bounded() {
         Err(WriteError::TooLong { bytes: 4_096 + 1, bytes_max: 4_096 })
     );
     assert_eq!(serial("{{ payload }}").write_for(&command(json!(""))), Err(WriteError::Empty));
-    assert!(
-        mqtt("a", "{{ payload }}")
-            .write_for(&command(json!("x".repeat(262_144))))
-            .is_ok()
-    );
+    assert!(mqtt("a", "{{ payload }}").write_for(&command(json!("x".repeat(262_144)))).is_ok());
     let longer = command(json!("x".repeat(262_144 + 1)));
     assert!(mqtt("a", "{{ payload }}").write_for(&longer).is_err());
 }
@@ -101,8 +96,7 @@ fn writes_are_bounded() {
 #[test]
 fn a_command_finds_its_actuator_by_device_and_name() {
     let router = Router::new([Arc::new(serial("x"))]);
-    let name =
-        |device, command| router.find(device, command).map(|found| found.name.to_string());
+    let name = |device, command| router.find(device, command).map(|found| found.name.to_string());
     assert_eq!(name(device(1), "setSpeed").as_deref(), Some("pump"));
     assert_eq!(name(device(1), "setspeed"), None);
     assert_eq!(name(device(2), "setSpeed"), None);
@@ -129,7 +123,8 @@ fn a_program_gets_its_words_as_they_are() {
     let arguments = vec![template("--text"), template("{{ payload.text }}")];
     let write = WriteTemplate::Exec { program, arguments, output_bytes_max: 10 };
     let text = "$(reboot); rm -rf / | `id` ' \"";
-    let Ok(Write::Exec(execution)) = actuator(write).write_for(&command(json!({"text": text}))) else {
+    let Ok(Write::Exec(execution)) = actuator(write).write_for(&command(json!({"text": text})))
+    else {
         panic!("no execution");
     };
     assert_eq!(execution.arguments, ["--text", text]);

@@ -65,8 +65,7 @@ fn bench() -> Bench {
 impl Bench {
     fn judge(&mut self, source: Source, command: &Command) -> Admission {
         let wall = Timestamp::from_millis(NOW);
-        let (admission, record) =
-            self.gate.judge(command, source, &self.history, (self.now, wall));
+        let (admission, record) = self.gate.judge(command, source, &self.history, (self.now, wall));
         if !matches!(admission, Admission::Duplicate) {
             self.history.begin(record);
         }
@@ -120,7 +119,11 @@ fn an_old_command_is_stale_unless_it_was_caught_up_in_time() {
 #[test]
 fn what_is_not_allowed_is_refused_with_its_reason() {
     let mut bench = bench();
-    let other = |name: &str, device| Command { name: name.into(), device, ..command(NOW, json!({"open": 1})) };
+    let other = |name: &str, device| Command {
+        name: name.into(),
+        device,
+        ..command(NOW, json!({"open": 1}))
+    };
     assert_eq!(bench.live(&other("pump", device(1))), "unknown");
     assert_eq!(bench.live(&other("valve", device(3))), "unknown");
     assert_eq!(bench.live(&command(NOW, json!({"open": 101}))), "arguments");

@@ -40,7 +40,8 @@ impl Disk {
     }
 
     fn load(&self) -> History {
-        let table: Vec<_> = self.0.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let table: Vec<_> =
+            self.0.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         History::load(&table, 1_000, Timestamp::from_millis(NOW)).unwrap()
     }
 }
@@ -73,7 +74,8 @@ fn what_was_started_and_has_no_result_was_interrupted() {
     let (mut disk, mut history) = (Disk::default(), Disk::default().load());
     let number = history.begin(record(&command(NOW, json!(1))));
     let done = history.begin(record(&command(NOW, json!(2))));
-    history.finish(done, CommandResult::Executed, "", Some(3), Timestamp::from_millis(NOW));
+    let ending = Ending { result: CommandResult::Executed, message: "", duration_ms: Some(3) };
+    history.finish(done, ending, Timestamp::from_millis(NOW));
     disk.write(history.take_changes());
     let mut history = disk.load();
     assert_eq!(history.record(number).unwrap().result, CommandResult::Interrupted);

@@ -24,7 +24,9 @@ pub(super) fn add(environment: &mut Environment<'_>) {
 /// `258 | hex(4)` is `0102`; without a width as many pairs of digits as are needed. Of a text or a list: of its bytes.
 fn hex(value: &Value, width: Option<usize>) -> Result<String, Error> {
     let Some(number) = whole(value) else {
-        return Ok(to_bytes(value)?.iter().map(|byte| format!("{byte:02X}")).collect());
+        let digits = to_bytes(value)?.into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        let digits = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16));
+        return Ok(digits.map(|digit| digit.to_ascii_uppercase()).collect());
     };
     let number = u64::try_from(number).map_err(|_| refused("hex takes no negative number"))?;
     let text = format!("{number:02X}");
@@ -69,7 +71,11 @@ fn scale(value: &Value, factor: f64, offset: Option<f64>) -> Result<Value, Error
     if rounded.fract() == 0.0 && rounded.abs() < 9e15 {
         return Ok(Value::from(rounded as i64));
     }
-    if rounded.is_finite() { Ok(Value::from(rounded)) } else { Err(refused("scale went to infinity")) }
+    if rounded.is_finite() {
+        Ok(Value::from(rounded))
+    } else {
+        Err(refused("scale went to infinity"))
+    }
 }
 
 fn whole(value: &Value) -> Option<i64> {
@@ -111,7 +117,8 @@ mod tests {
             ("{{ 20 | scale(0.1, -5) }}", "-3"),
             ("{{ payload.t | scale(10) | hex(4) }}", "00D7"),
         ] {
-            let rendered = Template::compile("t", text).unwrap().render(&json!({"payload": {"t": 21.5}}));
+            let rendered =
+                Template::compile("t", text).unwrap().render(&json!({"payload": {"t": 21.5}}));
             assert_eq!(rendered.as_deref(), Ok(expected), "{text}");
         }
     }

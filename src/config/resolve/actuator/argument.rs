@@ -58,7 +58,11 @@ fn argument(key: &str, raw: raw::Argument, check: &mut Check<'_>) -> Option<Argu
         ("choices", raw.choices.is_some(), is_text),
     ];
     for (name, _, _) in given.iter().filter(|(_, is_given, is_fit)| *is_given && !is_fit) {
-        check.problems.add(format!("{key}.{name}"), "is not for this kind of argument", "remove it");
+        check.problems.add(
+            format!("{key}.{name}"),
+            "is not for this kind of argument",
+            "remove it",
+        );
     }
     let length_max =
         check.integer(&format!("{key}.length_max"), raw.length_max, LENGTH_DEFAULT, &LENGTH_RANGE);

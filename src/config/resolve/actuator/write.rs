@@ -135,10 +135,10 @@ fn exec(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
 
 fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
     only(key, &raw, HTTP, check);
-    let methods =
-        [("POST", HttpMethod::Post), ("PUT", HttpMethod::Put), ("GET", HttpMethod::Get)];
+    let methods = [("POST", HttpMethod::Post), ("PUT", HttpMethod::Put), ("GET", HttpMethod::Get)];
     let method = choice(&format!("{key}.method"), raw.method, check, &methods);
-    let media_type = raw.content_type.map_or_else(|| "application/json".to_owned(), |field| field.0);
+    let media_type =
+        raw.content_type.map_or_else(|| "application/json".to_owned(), |field| field.0);
     let body_key = format!("{key}.body");
     let body = match raw.body {
         Some(body) => Some((media_type, template(&body_key, &body.0, check)?)),
