@@ -124,6 +124,7 @@ impl CommandWay {
             arrivals,
             clock: self.clock,
             board: self.board,
+            explained: BTreeMap::new(),
         };
         let stop = stop.clone();
         supervisor.spawn("dispatcher", async move {

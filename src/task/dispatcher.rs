@@ -35,6 +35,9 @@ const TOLD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many refusals are told to the cloud: in a flood the rest is only counted, and in the history.
 const REFUSALS_TOLD: Rate = Rate { runs_max: 100, window: Duration::from_secs(60) };
 
+/// Between two warnings about refusals with the same reason.
+const EXPLAIN_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What a listener says.
 #[derive(Debug)]
 pub enum Inbound {
@@ -67,6 +70,8 @@ pub struct DispatcherTask {
     pub clock: SharedClock,
     /// Told about outcomes.
     pub board: Board,
+    /// When each reason of refusals was last explained.
+    pub explained: BTreeMap<&'static str, Instant>,
 }
 
 /// A command that is recorded and then acted on.
@@ -231,7 +236,7 @@ impl DispatcherTask {
         };
         let number = self.history.begin(record);
         let reason = refusal.as_str();
-        warn!(number, command = command.name, device_id = %command.device, reason, detail = %refusal, "command refused");
+        self.explain(number, command, &refusal);
         let message = format!("{reason}: {refusal}");
         let result = CommandResult::Refused;
         self.finish(number, Ending { result, message: &message, duration_ms: None });
@@ -239,6 +244,19 @@ impl DispatcherTask {
         notes.commands.received += 1;
         *notes.commands.refused.entry(reason).or_default() += 1;
         refused.push(number);
+    }
+
+    /// Explains a refusal: one a minute for each reason to the operator, all of them at debug level and in the history.
+    fn explain(&mut self, number: u64, command: &Command, refusal: &Refusal) {
+        let (name, device_id, reason) = (&command.name, command.device, refusal.as_str());
+        let now = Instant::now();
+        let explained = self.explained.get(reason).copied();
+        if explained.is_some_and(|last| now.duration_since(last) < EXPLAIN_INTERVAL) {
+            debug!(number, command = name, %device_id, reason, detail = %refusal, "command refused");
+        } else {
+            warn!(number, command = name, %device_id, reason, detail = %refusal, "command refused");
+            self.explained.insert(reason, now);
+        }
     }
 
     /// A place in the queue of an actuator; `None` if it is full.

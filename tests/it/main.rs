@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod command_attacks;
 mod command_results;
 mod command_soak;
 mod commands;
