@@ -38,6 +38,8 @@ pub enum Admission {
         actuator: Arc<Actuator>,
         /// What it writes.
         write: Write,
+        /// How much longer it may wait for its actuator.
+        fresh_for: Duration,
     },
     /// The same command came before.
     Duplicate,
@@ -137,7 +139,10 @@ impl Gate {
             self.check(command, source, &mut record, (now, wall))
         };
         match checked {
-            Ok((actuator, write)) => (Admission::Run { actuator, write }, record),
+            Ok((actuator, write)) => {
+                let fresh_for = self.age_max(source).saturating_sub(age(command, wall));
+                (Admission::Run { actuator, write, fresh_for }, record)
+            }
             Err(refusal) => (Admission::Refused(refusal), record),
         }
     }
@@ -173,12 +178,8 @@ impl Gate {
         if let Some(actuator) = self.router.find(record.target, &command.name) {
             record.actuator = Some(actuator.name.clone());
         }
-        let age_max = match source {
-            Source::Live => self.rules.age_max,
-            Source::CaughtUp => self.rules.catch_up_age_max,
-        };
-        let age = command.time.map(|time| wall.since(time)).unwrap_or_default();
-        if age > age_max && record.actuator.is_some() {
+        let age = age(command, wall);
+        if age > self.age_max(source) && record.actuator.is_some() {
             return Err(Refusal::Stale(age));
         }
         let (actuator, write) = self.rehearse(command)?;
@@ -187,6 +188,13 @@ impl Gate {
             Ok((actuator, write))
         } else {
             Err(Refusal::TooOften)
+        }
+    }
+
+    fn age_max(&self, source: Source) -> Duration {
+        match source {
+            Source::Live => self.rules.age_max,
+            Source::CaughtUp => self.rules.catch_up_age_max,
         }
     }
 
@@ -201,6 +209,11 @@ impl Gate {
         let by_id = || self.devices.values().find(|id| id.to_string() == named).copied();
         by_name.or_else(by_id).ok_or_else(|| Refusal::UnknownDevice(excerpt(named.as_bytes())))
     }
+}
+
+/// Zero without a time: such a command counts as sent now.
+fn age(command: &Command, wall: Timestamp) -> Duration {
+    command.time.map(|time| wall.since(time)).unwrap_or_default()
 }
 
 fn text_of(json: &Value) -> Option<String> {

@@ -17,7 +17,7 @@ use crate::logic::actuator::{Actuator, Failsafe};
 use crate::model::{CommandResult, DeviceId, Write};
 
 /// Commands that may wait for one actuator.
-pub const ORDERS_MAX: usize = 64;
+pub const ORDERS_MAX: usize = 256;
 
 /// Between two tries of a safe write that did not succeed.
 const SAFE_RETRY: Duration = Duration::from_secs(5);
@@ -29,6 +29,8 @@ pub struct Order {
     pub number: u64,
     /// What it writes.
     pub write: Write,
+    /// Until when it is fresh enough to run.
+    pub until: Instant,
 }
 
 /// What became of an order.
@@ -36,7 +38,7 @@ pub struct Order {
 pub struct Finished {
     /// Its number in the history.
     pub number: u64,
-    /// Executed, failed or interrupted.
+    /// Executed, failed or interrupted; refused if it had to wait too long.
     pub result: CommandResult,
     /// What the actuator said, or what went wrong.
     pub message: String,
@@ -93,10 +95,11 @@ impl ActuatorTask {
             match self.wait(&mut orders, &due).await {
                 News::Links => {}
                 News::Order(order) => {
-                    self.perform(order).await;
-                    // Also after a failure: it may have been done all the same.
-                    let hold_max = self.actuator.safe.as_ref().and_then(|safe| safe.hold_max);
-                    due.hold = hold_max.map(|after| Instant::now() + after);
+                    if self.perform(order).await {
+                        // Also after a failure: it may have been done all the same.
+                        let hold_max = self.actuator.safe.as_ref().and_then(|safe| safe.hold_max);
+                        due.hold = hold_max.map(|after| Instant::now() + after);
+                    }
                 }
                 News::Safe(why) => {
                     let retry = (!self.make_safe(why).await).then(|| Instant::now() + SAFE_RETRY);
@@ -132,8 +135,14 @@ impl ActuatorTask {
         }
     }
 
-    async fn perform(&self, Order { number, write }: Order) {
+    /// Runs one command; `false` if it came to its turn too late.
+    async fn perform(&self, Order { number, write, until }: Order) -> bool {
         let started = Instant::now();
+        if started > until {
+            let message = "stale: it waited too long for the actuator".to_owned();
+            self.tell(number, CommandResult::Refused, message, Duration::ZERO).await;
+            return false;
+        }
         let timeout = self.actuator.timeout;
         let acting = tokio::time::timeout(timeout, self.hand.act(write));
         let (result, message) = match self.stop.run_until_cancelled(acting).await {
@@ -143,6 +152,7 @@ impl ActuatorTask {
             None => (CommandResult::Interrupted, "the daemon stopped while it ran".to_owned()),
         };
         self.tell(number, result, message, started.elapsed()).await;
+        true
     }
 
     async fn tell(&self, number: u64, result: CommandResult, message: String, duration: Duration) {

@@ -224,11 +224,12 @@ impl DispatcherTask {
                 self.board.notes().commands.duplicates += 1;
                 return;
             }
-            Admission::Run { actuator, write } => match self.permit(&actuator.name) {
+            Admission::Run { actuator, write, fresh_for } => match self.permit(&actuator.name) {
                 Some(permit) => {
                     self.board.notes().commands.received += 1;
                     let number = self.history.begin(record);
-                    return ready.push((permit, Order { number, write }));
+                    let until = Instant::now() + fresh_for;
+                    return ready.push((permit, Order { number, write, until }));
                 }
                 None => Refusal::Busy,
             },
@@ -273,7 +274,10 @@ impl DispatcherTask {
             match result {
                 CommandResult::Executed => notes.commands.executed += 1,
                 CommandResult::Interrupted => notes.commands.interrupted += 1,
-                CommandResult::Failed | CommandResult::Refused | CommandResult::Started => {
+                CommandResult::Refused => {
+                    *notes.commands.refused.entry("stale").or_default() += 1;
+                }
+                CommandResult::Failed | CommandResult::Started => {
                     notes.commands.failed += 1;
                 }
             }

@@ -156,6 +156,23 @@ async fn an_actuator_that_hangs_delays_no_other_and_ends_with_the_daemon() {
 }
 
 #[tokio::test]
+async fn a_command_that_waits_too_long_for_its_actuator_does_not_run() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, "");
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let report = REPORT.replace("[commands]", "[commands]\nage_max = \"1 s\"");
+    site.write_config(&format!("{config}{report}{}", sleeper(&site)));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 2}));
+    cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 0}));
+    let stale = "stale: it waited too long for the actuator";
+    wait_for_results(&cloud, &[("sleep", "executed", "slept"), ("sleep", "refused", stale)]);
+    assert_eq!(std::fs::read_to_string(site.path("slept")).unwrap(), "2\n");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
 async fn an_actuator_is_made_safe_when_it_was_held_too_long_and_at_a_stop_and_offline() {
     let cloud = cloud().await;
     let fan = FAN.replace("reply", "# reply").replace(

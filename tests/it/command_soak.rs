@@ -40,11 +40,13 @@ fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// What was told of each command, by its id.
-fn told(cloud: &Sandbox) -> BTreeMap<String, String> {
+/// What was told of each command, by its id: the result, and the reason of a refusal.
+fn told(cloud: &Sandbox) -> BTreeMap<String, (String, String)> {
     let result = |state: tidegate_sandbox::StoredState| {
         let text = |name: &str| Some(state.data.get(name)?.as_str()?.to_owned());
-        Some((text("lastId")?, text("lastResult")?))
+        let message = text("lastMessage").unwrap_or_default();
+        let reason = message.split(':').next().unwrap_or_default().to_owned();
+        Some((text("lastId")?, (text("lastResult")?, reason)))
     };
     cloud.states(GATEWAY_ID).into_iter().filter_map(result).collect()
 }
@@ -119,9 +121,10 @@ async fn no_command_runs_twice_and_of_each_it_is_told_what_became_of_it() {
         }
     }
     assert_eq!(twice, Vec::<&str>::new(), "ran twice, with seed {seed}");
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (id, result) in &told {
-        *counts.entry(result).or_default() += 1;
+    let mut counts: BTreeMap<&(String, String), usize> = BTreeMap::new();
+    for (id, told) in &told {
+        *counts.entry(told).or_default() += 1;
+        let (result, _) = told;
         match result.as_str() {
             "executed" => assert!(ran.contains(id), "{id} is told as executed and did not run"),
             "refused" => assert!(!ran.contains(id), "{id} is told as refused and ran"),
