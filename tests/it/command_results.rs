@@ -1,5 +1,8 @@
 //! What became of a command is told: to the cloud, and to whoever asks here. Nothing runs twice.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox};
 
@@ -153,6 +156,70 @@ async fn an_actuator_that_hangs_delays_no_other_and_ends_with_the_daemon() {
     assert_eq!(results(&cloud, GATEWAY_ID), expected);
     assert_eq!(std::fs::read_to_string(site.path("slept")).unwrap(), "60\n");
     site.outbox();
+}
+
+/// A host that answers each of these lines to one request, and tells what it was asked.
+fn host(answers: &'static [&'static str]) -> (u16, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answering = std::thread::spawn(move || {
+        let answer = |answer: &&str| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4_096];
+            let length = stream.read(&mut request).unwrap();
+            let head = format!("HTTP/1.1 {answer}\r\nconnection: close\r\n\r\ndone\nand more");
+            stream.write_all(head.as_bytes()).unwrap();
+            String::from_utf8_lossy(&request[..length]).lines().next().unwrap().to_owned()
+        };
+        answers.iter().map(answer).collect()
+    });
+    (port, answering)
+}
+
+#[tokio::test]
+async fn a_host_and_the_gateway_itself_can_be_told() {
+    let (port, host) = host(&["200 OK", "500 Oh", "302 Found\r\nlocation: http://example.com/"]);
+    let cloud = cloud().await;
+    let instruments = format!(
+        r#"{REPORT}
+[actuator.relay]
+command = "relay"
+url = "http://127.0.0.1:{port}/relay/{{{{ payload.n }}}}"
+body = '{{"on": true}}'
+[actuator.how]
+command = "how"
+gateway = "report-status"
+[actuator.level]
+command = "level"
+gateway = "log-level"
+level = "{{{{ payload.level }}}}"
+"#
+    );
+    let site = Site::new(&cloud, &instruments);
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    let mut finished = 0;
+    let mut say = |name: &str, payload: Value| {
+        cloud.send_command(GATEWAY_ID, name, payload);
+        finished += 1;
+        wait_until("it has a result", || results(&cloud, GATEWAY_ID).len() == finished);
+        let (_, result, message) = results(&cloud, GATEWAY_ID).pop().unwrap();
+        format!("{}: {}", result.as_str().unwrap(), message.as_str().unwrap())
+    };
+    assert_eq!(say("relay", json!({"n": 1})), "executed: done");
+    assert_eq!(say("relay", json!({"n": 2})), "failed: the host answered 500: done");
+    assert_eq!(say("relay", json!({"n": 3})), "failed: the host answered 302: done");
+    assert_eq!(host.join().unwrap(), [1, 2, 3].map(|n| format!("POST /relay/{n} HTTP/1.1")));
+    let how = say("how", json!({}));
+    assert!(how.starts_with("executed: version") && how.contains("1 of 1 streams open"), "{how}");
+    assert!(say("level", json!({"level": "bogus=;"})).starts_with("failed: log.level"));
+    assert!(
+        say("level", json!({"level": "error"})).starts_with("executed: the log level is error")
+    );
+    let before = daemon.log().len();
+    say("how", json!({}));
+    assert_eq!(daemon.log().len(), before, "nothing more is logged");
+    assert!(daemon.terminate().success());
 }
 
 #[tokio::test]
