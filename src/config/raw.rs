@@ -35,6 +35,7 @@ table!(Raw {
     device: BTreeMap<String, Device>,
     outbox: Outbox,
     reporter: Reporter,
+    clock: Clock,
     commands: Commands,
     daemon: Daemon,
     log: Log,
@@ -88,6 +89,7 @@ table!(CommandReport {
     message: Text,
     duration_ms: Text,
 });
+table!(Clock { trust: Text });
 
 table!(Daemon { stop_timeout: Span });
 
@@ -178,6 +180,7 @@ pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
         ["device", _] => Device::KEYS,
         ["outbox"] => Outbox::KEYS,
         ["reporter"] => Reporter::KEYS,
+        ["clock"] => Clock::KEYS,
         ["commands"] => Commands::KEYS,
         ["commands", "report"] => CommandReport::KEYS,
         ["daemon"] => Daemon::KEYS,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{CloudCredentials, Secret, UserPassword};
 use crate::logic::actuator::Actuator;
+use crate::logic::clock_trust::TrustMode;
 use crate::logic::gate::Rules;
 use crate::logic::mapping::Sensor;
 use crate::logic::report::ReportRules;
@@ -23,8 +24,8 @@ pub struct Config {
     pub outbox: OutboxSettings,
     /// Batches and retries.
     pub reporter: Limits,
-    /// The most bytes in one `sendState`.
-    pub batch_bytes_max: usize,
+    /// How the time of day becomes known.
+    pub clock_trust: TrustMode,
     /// Commands.
     pub commands: Commands,
     /// The buses with what hangs on them.

@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod clock;
 mod command_attacks;
 mod command_results;
 mod command_soak;
@@ -24,7 +25,9 @@ mod journal;
 mod lifecycle;
 mod limits;
 mod mqtt;
+mod network;
 mod python;
 mod secrecy;
+mod simulation;
 mod support;
 mod tidy;

@@ -9,7 +9,7 @@ const LINES_MAX: usize = 500;
 const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("model", &["model"]),
     ("logic", &["logic", "model"]),
-    ("clock", &["model"]),
+    ("clock", &["random", "logic", "model"]),
     ("outbox", &["outbox", "model"]),
     ("supervisor", &["pulse"]),
     ("pulse", &[]),
