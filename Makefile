@@ -1,6 +1,6 @@
 # What the README says, as commands. `make help` lists them.
 
-.PHONY: help demo play test check check-packaging simulate soak bench deb test-deb
+.PHONY: help demo play test check check-packaging simulate soak bench deb test-deb soak-commands
 
 help: ## Lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -27,6 +27,9 @@ check: ## Formatting and lints
 
 check-packaging: ## The unit and the scripts of the packages
 	packaging/check.sh
+
+soak-commands: ## 10,000 commands through a bad stream while the daemon is killed 100 times (about 15 min)
+	SOAK_COMMANDS=10000 SOAK_KILLS=100 cargo test --locked --test it command_soak -- --nocapture
 
 ARCH ?= amd64
 deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf

@@ -3,6 +3,8 @@
 //! A stop goes with the data: the buses end, so the collector's queue ends; it makes its last commit, so the reporter knows
 //! that no more will come, sends what it can, and the presence task says the last word.
 
+mod commands;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,9 +17,11 @@ use tracing::{error, info};
 use crate::bus::{
     ARRIVALS_MAX, Arrival, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally,
 };
+use commands::CommandWay;
+
 use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config};
-use crate::logic::actuator::Router;
+use crate::logging::LogControl;
 use crate::logic::clock_trust::Boots;
 use crate::logic::mapping::{Plan, Produced, Sensor};
 use crate::losant::Client;
@@ -27,8 +31,6 @@ use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
 use crate::status::{Board, StatusTask};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
-use crate::task::dispatcher::{COMMANDS_MAX, DispatcherTask};
-use crate::task::listener::ListenerTask;
 use crate::task::presence::PresenceTask;
 use crate::task::reporter::ReporterTask;
 use crate::task::schema::SchemaTask;
@@ -43,6 +45,7 @@ pub struct App {
     client: Arc<Client>,
     status: StatusTask,
     board: Board,
+    commands: CommandWay,
 }
 
 impl App {
@@ -50,7 +53,7 @@ impl App {
     ///
     /// # Errors
     /// When one of these cannot be opened; the daemon must not start then.
-    pub fn build(config: Config) -> anyhow::Result<Self> {
+    pub fn build(mut config: Config, log: LogControl) -> anyhow::Result<Self> {
         let options = Options { bytes_max: config.outbox.bytes_max, segment_bytes: SEGMENT_BYTES };
         let path = &config.outbox.path;
         let outbox =
@@ -68,7 +71,10 @@ impl App {
             StatusTask::open(socket, board.clone(), Arc::clone(&outbox)).with_context(|| {
                 format!("cannot open the status socket {}; see status.socket", socket.display())
             })?;
-        Ok(Self { config, clock, boots, outbox, client, status, board })
+        let shared: SharedClock = Arc::clone(&clock) as SharedClock;
+        let world = (&shared, &board, log);
+        let commands = CommandWay::build(&mut config, (&outbox, &client), world)?;
+        Ok(Self { config, clock, boots, outbox, client, status, board, commands })
     }
 
     /// Runs until `stop` is cancelled, then ends in order.
@@ -127,14 +133,15 @@ impl App {
         stop: &CancellationToken,
         hurry: &CancellationToken,
     ) {
-        let Self { config, clock: trusted, boots, outbox, client, status, board } = self;
+        let Self { config, clock: trusted, boots, outbox, client, status, board, commands } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
+        let buses_stop = CancellationToken::new();
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
         let (tally, mut handles, mut plans) = (Tally::default(), Handles::new(), BTreeMap::new());
         for (name, bus) in config.buses {
             let outlet = Outlet::new(name.clone(), arrivals.clone(), tally.clone());
-            let handle = start_bus(&name, &bus, outlet, (supervisor, stop, &clock));
+            let handle = start_bus(&name, &bus, outlet, (supervisor, &buses_stop, &clock));
             handles.insert(name.clone(), handle);
             plans.insert(name, start_plan(bus.sensors, &config.devices, &clock));
         }
@@ -178,24 +185,8 @@ impl App {
         supervisor.spawn("timekeeper", timekeeper.run());
         supervisor.spawn("status", status.run(stop.clone()));
 
-        let (commands, orders) = mpsc::channel(COMMANDS_MAX);
-        let is_commanded =
-            |id: &DeviceId| config.actuators.iter().any(|actuator| actuator.device == *id);
-        for (name, device) in config.devices.into_iter().filter(|(_, id)| is_commanded(id)) {
-            let (client, commands) = (Arc::clone(&client), commands.clone());
-            let (clock, board, stop) = (Arc::clone(&clock), board.clone(), stop.clone());
-            let task_name = format!("listener {name}");
-            let listener = ListenerTask { name, device, client, commands, clock, board, stop };
-            supervisor.spawn(task_name, listener.run());
-        }
-        let (router, settings) = (Router::new(config.actuators), config.commands);
-        let dispatcher = DispatcherTask { router, handles, settings, clock, board };
-        let stop = stop.clone();
-        supervisor.spawn("dispatcher", async move {
-            dispatcher.run(orders).await;
-            // Without an actuator there is nothing to dispatch, which is no fault.
-            stop.cancelled().await;
-        });
+        let stops = (stop, buses_stop, config.stop_timeout);
+        commands.start(supervisor, (handles, arrivals), stops);
     }
 }
 

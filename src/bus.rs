@@ -18,7 +18,7 @@ pub use mqtt::{Ack, MqttTask, Subscription};
 pub use serial::SerialTask;
 
 use crate::logic::frame::Loss;
-use crate::model::{Ledger, Name, Reading, Reason, Write};
+use crate::model::{DeviceId, Ledger, Name, Reading, Reason, State, Write};
 
 /// Arrivals that may wait for the collector.
 pub const ARRIVALS_MAX: usize = 1_024;
@@ -40,6 +40,8 @@ pub enum Arrival {
     Disconnected(Name),
     /// Something was counted in the [`Tally`].
     Counted,
+    /// A state of the gateway's own.
+    Report(Report),
     /// A broker session was opened; `resumed` says whether it may deliver again what was not acknowledged.
     Session {
         /// The bus.
@@ -48,6 +50,20 @@ pub enum Arrival {
         resumed: bool,
     },
 }
+
+/// A state that comes from no sensor: what became of a command. It is counted under [`REPORTS`].
+#[derive(Debug)]
+pub struct Report {
+    /// Whose state.
+    pub device: DeviceId,
+    /// The state.
+    pub state: State,
+    /// Told the number when the state is on the disk.
+    pub told: Option<(u64, mpsc::Sender<u64>)>,
+}
+
+/// The name under which the ledger counts reports; no bus can have it.
+pub const REPORTS: &str = "commands";
 
 /// Counts what a bus loses before it reaches the collector, which adds it to the ledger at its next commit.
 #[derive(Debug, Clone, Default)]
@@ -139,6 +155,9 @@ pub enum WriteError {
     /// The connection broke while the write was under way: it may have happened.
     #[error("the connection broke: {0}")]
     Broken(String),
+    /// The device did not say that it did it.
+    #[error("{0}")]
+    Unconfirmed(String),
     /// The write is for another kind of bus.
     #[error("this is not a write for this kind of bus")]
     WrongKind,
@@ -148,12 +167,17 @@ pub enum WriteError {
 #[derive(Debug)]
 pub struct WriteRequest {
     write: Write,
-    done: oneshot::Sender<Result<(), WriteError>>,
+    done: oneshot::Sender<Result<String, WriteError>>,
 }
 
 impl WriteRequest {
+    /// Whether whoever asked has stopped waiting.
+    fn is_given_up(&self) -> bool {
+        self.done.is_closed()
+    }
+
     /// Tells the outcome. Whoever asked may have stopped waiting, which is their affair.
-    fn finish(self, outcome: Result<(), WriteError>) {
+    fn finish(self, outcome: Result<String, WriteError>) {
         drop(self.done.send(outcome));
     }
 }
@@ -171,8 +195,9 @@ impl BusHandle {
         (Self { writes }, requests)
     }
 
-    /// Writes, and waits for the outcome: the bytes are with the operating system, or the broker has acknowledged.
-    pub async fn write(&self, write: Write) -> Result<(), WriteError> {
+    /// Writes, and waits for the outcome: the bytes are with the operating system, the broker has acknowledged, or the device
+    /// has answered, in its words.
+    pub async fn write(&self, write: Write) -> Result<String, WriteError> {
         let (done, outcome) = oneshot::channel();
         self.writes.try_send(WriteRequest { write, done }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Busy,

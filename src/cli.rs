@@ -1,6 +1,7 @@
 //! The command line: its words, and what each does.
 
 mod check;
+mod commands;
 mod device;
 mod outbox;
 mod run;
@@ -81,6 +82,9 @@ enum Command {
     /// Shows the sensors, and what they make of what they hear.
     #[command(subcommand)]
     Sensor(sensor::SensorCommand),
+    /// Tells what became of commands, or what one would write.
+    #[command(subcommand)]
+    Commands(CommandsCommand),
     /// Does one action of the Losant Device API.
     #[command(arg_required_else_help = true, disable_help_subcommand = true, after_help = device::AFTER_HELP)]
     Device {
@@ -101,6 +105,46 @@ enum OutboxCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum CommandsCommand {
+    /// Lists commands with their results, newest first: the last 50 of a running daemon, or all when it is stopped.
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+        /// The most that are listed.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Shows all that is known of one command.
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Its number in the list.
+        number: u64,
+    },
+    /// Shows what a command would write, or why it would be refused.
+    Run(DryRunArgs),
+}
+
+#[derive(Debug, Args)]
+struct DryRunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Writes nothing; there is no other way here.
+    #[arg(long)]
+    dry_run: bool,
+    /// Whose command it is: a name from the configuration, or an id.
+    device: String,
+    /// The name of the command.
+    command: String,
+    /// The payload as JSON.
+    #[arg(default_value = "null")]
+    payload: String,
 }
 
 #[derive(Debug, Args)]
@@ -141,6 +185,7 @@ pub fn main() -> ExitCode {
             config.load().and_then(|config| outbox::status(&config, json))
         }
         Command::Sensor(command) => sensor::run(command),
+        Command::Commands(command) => commands::run(command),
         Command::Device { target, action } => device::run(&target, *action),
     };
     match done {

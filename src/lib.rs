@@ -7,6 +7,7 @@
 //! Everything that decides is in [`logic`] and takes the time as an argument; everything that waits is a task.
 //! `ARCHITECTURE.md` has the whole picture.
 
+pub mod actuate;
 mod app;
 pub mod bus;
 pub mod cli;

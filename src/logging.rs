@@ -6,8 +6,9 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -20,11 +21,25 @@ pub enum LoggingError {
     /// Something else took the place of the process's logger.
     #[error("cannot install the logger")]
     Install(#[from] TryInitError),
+    /// The logger is gone.
+    #[error("the log's level cannot be changed")]
+    Change(#[from] reload::Error),
+}
+
+/// Changes the level while the daemon runs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LogControl(reload::Handle<EnvFilter, Registry>);
+
+impl LogControl {
+    /// Sets a level or a list of tracing directives.
+    pub fn set(&self, level: &str) -> Result<(), LoggingError> {
+        Ok(self.0.reload(EnvFilter::try_new(level)?)?)
+    }
 }
 
 /// Starts logging at `level`, a level or a list of tracing directives.
-pub fn start(level: &str) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(level)?;
+pub fn start(level: &str) -> Result<LogControl, LoggingError> {
+    let (filter, control) = reload::Layer::new(EnvFilter::try_new(level)?);
     let journal = connected_to_journal().then(|| JournalLog::new().ok()).flatten();
     let to_journal =
         journal.map(|log| JournalLayer { log: log.with_syslog_identifier("tidegate".to_owned()) });
@@ -35,7 +50,7 @@ pub fn start(level: &str) -> Result<(), LoggingError> {
             .with_target(false)
     });
     tracing_subscriber::registry().with(filter).with(to_journal).with(to_person).try_init()?;
-    Ok(())
+    Ok(LogControl(control))
 }
 
 /// Sends each event as one journal entry: `journalctl -u tidegate BUS=boiler` finds by field.

@@ -3,17 +3,21 @@
 //! Nothing here does IO, reads a clock, spawns or holds a global.
 
 pub mod actuator;
+pub mod arguments;
 pub mod backoff;
 pub mod call_log;
 pub mod clock_trust;
 pub mod decode;
-mod excerpt;
+pub mod excerpt;
 pub mod expression;
 pub mod frame;
 pub mod gate;
+pub mod history;
 pub mod mapping;
 pub mod pace;
+pub mod rate;
 pub mod redelivery;
+pub mod report;
 pub mod reporter;
 pub mod sse;
 pub mod stamp;

@@ -13,7 +13,7 @@ mod time;
 mod value;
 mod write;
 
-pub use command::Command;
+pub use command::{Command, CommandResult, Source};
 pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};
 pub use moment::{BootId, Moment};
@@ -22,4 +22,4 @@ pub use reading::{Origin, Reading};
 pub use state::State;
 pub use time::Timestamp;
 pub use value::{Value, ValueError};
-pub use write::Write;
+pub use write::{Execution, GatewayAction, HttpMethod, HttpRequest, Reply, Write};

@@ -10,11 +10,15 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::logic::history::Record;
 use crate::model::{Ledger, Name};
 use crate::outbox::{Amount, Outbox};
 
 /// How long a reader of the socket may take.
 const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How many commands the board shows.
+const RECENT_MAX: usize = 50;
 
 /// The link to the cloud.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -47,6 +51,8 @@ pub struct CommandStatus {
     pub executed: u64,
     /// Meant for an actuator that did not take the write.
     pub failed: u64,
+    /// Under way when the daemon ended, this one or an earlier one.
+    pub interrupted: u64,
     /// Not run, by reason.
     pub refused: BTreeMap<&'static str, u64>,
 }
@@ -66,9 +72,17 @@ pub struct Notes {
     pub commands: CommandStatus,
     /// Open command streams, by device.
     pub streams: BTreeMap<Name, bool>,
+    /// The last commands, newest first.
+    #[serde(rename = "command_history")]
+    pub recent: Vec<Record>,
 }
 
 impl Board {
+    /// The last of these commands, newest first, as the board shows them.
+    pub fn recent<'a>(records: impl DoubleEndedIterator<Item = &'a Record>) -> Vec<Record> {
+        records.rev().take(RECENT_MAX).cloned().collect()
+    }
+
     /// Looks at the board, or changes it.
     pub fn notes(&self) -> MutexGuard<'_, Notes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,5 +1,6 @@
 //! The tasks between the edges: each waits in one place and decides through `logic`.
 
+pub mod actuator;
 pub mod collector;
 pub mod dispatcher;
 pub mod listener;

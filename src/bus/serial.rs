@@ -1,27 +1,25 @@
 //! A serial line: a tty that is opened, read by lines, written to, and opened again when it comes back.
 
-use std::time::Duration;
+mod write;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Outlet, RECONNECT_WAIT, WriteError, WriteRequest, pause};
+use super::{Outlet, RECONNECT_WAIT, WriteRequest, pause};
 use crate::clock::SharedClock;
 use crate::config::{FlowControl, Parity, SerialBus, StopBits};
 use crate::logic::backoff::Backoff;
 use crate::logic::frame::{Frame, Framer};
-use crate::model::{Name, Reading, Write};
+use crate::model::{Name, Reading};
 use crate::random;
+use write::Awaited;
 
 /// Read at once, in bytes: a tty's own buffer holds 4 KiB.
 const READ_BYTES: usize = 4_096;
-
-/// How long a write may take before the line counts as broken, as when flow control holds it for ever.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The task that owns one tty.
 #[derive(Debug)]
@@ -80,16 +78,19 @@ impl SerialTask {
         let mut framer = Framer::new(self.settings.framing.clone());
         let mut buffer = [0; READ_BYTES];
         let mut frames = Vec::new();
+        let mut awaited = None;
         let end = loop {
             let due = framer.poll_timeout().map(Instant::from_std);
             // Reading is cancel-safe: what was not read yet stays in the tty.
             tokio::select! {
                 () = self.stop.cancelled() => break End::Stopped,
-                Some(request) = self.writes.recv() => {
-                    if let Err(trouble) = write(&mut stream, request).await {
-                        break End::Lost(trouble);
+                Some(request) = self.writes.recv(), if awaited.is_none() => {
+                    match write::write(&mut stream, request).await {
+                        Ok(waits) => awaited = waits,
+                        Err(trouble) => break End::Lost(trouble),
                     }
                 }
+                () = Awaited::expiry(awaited.as_ref()) => awaited.take().into_iter().for_each(Awaited::expire),
                 read = stream.read(&mut buffer) => match read {
                     // An unplugged adapter reads as an endless end of file.
                     Ok(0) => break End::Lost("the line was unplugged".to_owned()),
@@ -103,7 +104,11 @@ impl SerialTask {
                     framer.handle_timeout(Instant::now().into_std(), &mut frames);
                 }
             }
-            frames.drain(..).for_each(|frame| self.pass_on(frame, clock));
+            for frame in frames.drain(..) {
+                if let Some(frame) = Awaited::hear(&mut awaited, frame) {
+                    self.pass_on(frame, clock);
+                }
+            }
         };
         framer.reset(&mut frames);
         frames.drain(..).for_each(|frame| self.pass_on(frame, clock));
@@ -133,25 +138,6 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// Writes one request. `Err` when the line is broken.
-async fn write(stream: &mut SerialStream, request: WriteRequest) -> Result<(), String> {
-    let Write::Serial { bytes } = &request.write else {
-        request.finish(Err(WriteError::WrongKind));
-        return Ok(());
-    };
-    let written = tokio::time::timeout(WRITE_TIMEOUT, async {
-        stream.write_all(bytes).await?;
-        stream.flush().await
-    });
-    let outcome = match written.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("a write took more than {} s", WRITE_TIMEOUT.as_secs())),
-    };
-    request.finish(outcome.clone().map_err(WriteError::Broken));
-    outcome
 }
 
 fn open(settings: &SerialBus) -> Result<SerialStream, String> {

@@ -68,9 +68,17 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         for sensor in &bus.sensors {
             describe_sensor(plan, sensor, config)?;
         }
-        for actuator in config.actuators.iter().filter(|actuator| actuator.bus == *name) {
+        for actuator in
+            config.actuators.iter().filter(|actuator| actuator.bus.as_ref() == Some(name))
+        {
             describe_actuator(plan, actuator, config)?;
         }
+    }
+    if config.actuators.iter().any(|actuator| actuator.bus.is_none()) {
+        writeln!(plan, "\nwithout a bus")?;
+    }
+    for actuator in config.actuators.iter().filter(|actuator| actuator.bus.is_none()) {
+        describe_actuator(plan, actuator, config)?;
     }
     Ok(())
 }
@@ -160,17 +168,37 @@ fn describe_flow(plan: &mut String, flow: &Flow) -> std::fmt::Result {
 fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) -> std::fmt::Result {
     let device = device_name(actuator.device, config);
     let write = match &actuator.write {
-        WriteTemplate::Serial { text } => format!("{:?}", text.to_string()),
+        WriteTemplate::Serial { text, .. } => format!("{:?}", text.to_string()),
         WriteTemplate::Mqtt { topic, payload, qos, retain } => {
             let retain = if *retain { ", retained" } else { "" };
             format!("{topic} {payload} (QoS {qos}{retain})")
         }
+        WriteTemplate::Exec { program, arguments, .. } => {
+            let words: Vec<_> =
+                arguments.iter().map(|word| format!(" {:?}", word.to_string())).collect();
+            format!("runs {}{}", program.display(), words.concat())
+        }
+        WriteTemplate::Http { url, .. } => format!("requests {url}"),
+        WriteTemplate::LogLevel(level) => format!("sets the log level to {level}"),
+        WriteTemplate::ReportStatus => "reports the status".to_owned(),
     };
     writeln!(
         plan,
         "  actuator  {}: {device} command \"{}\" -> {write}",
         actuator.name, actuator.command
-    )
+    )?;
+    let Some(safe) = &actuator.safe else { return Ok(()) };
+    let shown = |span: Option<Duration>| span.map(humantime::format_duration);
+    if let Some(offline) = shown(safe.offline) {
+        writeln!(plan, "    made safe after {offline} without a command stream")?;
+    }
+    if let Some(hold_max) = shown(safe.hold_max) {
+        writeln!(plan, "    made safe {hold_max} after a command")?;
+    }
+    if safe.at_stop {
+        writeln!(plan, "    made safe at a stop")?;
+    }
+    Ok(())
 }
 
 fn device_name(id: model::DeviceId, config: &Config) -> String {

@@ -12,7 +12,7 @@ const WORKER_THREADS: usize = 2;
 
 /// Runs the daemon until a signal asks it to stop.
 pub(super) fn run(config: Config) -> anyhow::Result<()> {
-    logging::start(&config.log_level)?;
+    let log = logging::start(&config.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
@@ -24,7 +24,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
         info!(version = env!("CARGO_PKG_VERSION"), device_id = %config.cloud.device, "tidegate starting");
-        let app = App::build(config)?;
+        let app = App::build(config, log)?;
         let running = app.run(stop.clone());
         tokio::pin!(running);
         let asked = async {

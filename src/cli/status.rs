@@ -19,6 +19,19 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// Prints the daemon's status.
 pub(super) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
+    let answer = ask(config)?;
+    if json {
+        return print(&answer);
+    }
+    let document: Value =
+        serde_json::from_str(&answer).context("the daemon's answer cannot be read")?;
+    let mut page = String::new();
+    describe(&mut page, &document)?;
+    print(&page)
+}
+
+/// Asks the running daemon, and returns its JSON.
+pub(super) fn ask(config: &Config) -> anyhow::Result<String> {
     let path = &config.status_socket;
     let socket = UnixStream::connect(path).with_context(|| {
         format!("no daemon answers at {}; is it running, and may you ask it?", path.display())
@@ -29,14 +42,7 @@ pub(super) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
         .take(ANSWER_BYTES_MAX)
         .read_to_string(&mut answer)
         .context("the daemon did not answer")?;
-    if json {
-        return print(&answer);
-    }
-    let document: Value =
-        serde_json::from_str(&answer).context("the daemon's answer cannot be read")?;
-    let mut page = String::new();
-    describe(&mut page, &document)?;
-    print(&page)
+    Ok(answer)
 }
 
 fn describe(page: &mut String, document: &Value) -> std::fmt::Result {

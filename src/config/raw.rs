@@ -73,9 +73,24 @@ table!(Reporter {
     retry_max: Span,
 });
 
-table!(Clock { trust: Text });
+table!(Commands {
+    age_max: Span,
+    catch_up_age_max: Span,
+    timeout: Span,
+    id: Text,
+    target: Text,
+    report: CommandReport,
+});
 
-table!(Commands { age_max: Span, timeout: Span });
+table!(CommandReport {
+    device: Text,
+    command: Text,
+    id: Text,
+    result: Text,
+    message: Text,
+    duration_ms: Text,
+});
+table!(Clock { trust: Text });
 
 table!(Daemon { stop_timeout: Span });
 
@@ -187,11 +202,40 @@ table!(Actuator {
     command: Text,
     device: Text,
     bus: Text,
+    exec: Texts,
+    url: Text,
+    gateway: Text,
     write: Text,
+    encoding: Text,
+    reply: Text,
+    reply_failure: Text,
+    reply_timeout: Span,
     topic: Text,
     payload: Text,
     qos: Integer,
     retain: Flag,
+    output_size_max: Bytes,
+    method: Text,
+    body: Text,
+    content_type: Text,
+    level: Text,
+    argument: BTreeMap<String, Argument>,
+    rate_max: Integer,
+    rate_window: Span,
+    timeout: Span,
+    safe: Text,
+    safe_when_offline: Span,
+    safe_at_stop: Flag,
+    hold_max: Span,
+});
+
+table!(Argument {
+    kind: Text,
+    minimum: Float,
+    maximum: Float,
+    length_max: Integer,
+    choices: Texts,
+    optional: Flag,
 });
 
 /// The keys of the table at `path`, with names that the operator chose as `*`; none for an unknown table.
@@ -204,6 +248,7 @@ pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
         ["reporter"] => Reporter::KEYS,
         ["clock"] => Clock::KEYS,
         ["commands"] => Commands::KEYS,
+        ["commands", "report"] => CommandReport::KEYS,
         ["daemon"] => Daemon::KEYS,
         ["log"] => Log::KEYS,
         ["status"] => Status::KEYS,
@@ -217,6 +262,7 @@ pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
         ["sensor", _, "stale"] => Stale::KEYS,
         ["sensor", _, "map", _] => Mapping::KEYS,
         ["actuator", _] => Actuator::KEYS,
+        ["actuator", _, "argument", _] => Argument::KEYS,
         _ => &[],
     }
 }

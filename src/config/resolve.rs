@@ -3,6 +3,7 @@
 mod actuator;
 mod bus;
 mod cloud;
+mod command;
 mod frame;
 mod sensor;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use super::field::{Field, Size};
 use super::raw::{self, Raw};
-use super::{Commands, Config, OutboxSettings, Problems};
+use super::{Config, OutboxSettings, Problems};
 use crate::logic::clock_trust::TrustMode;
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
@@ -140,14 +141,15 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
     let users = raw.sensor.values().map(|sensor| &sensor.bus);
     let users = users.chain(raw.actuator.values().map(|actuator| &actuator.bus));
     let used = users.flatten().map(|bus| bus.0.clone()).collect();
-    idle_buses(&buses, &used, &mut check);
+    idle_buses(&buses, &used, needs_commands, &mut check);
     for (name, sensor) in raw.sensor {
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
-    let actuators = actuator::actuators(raw.actuator, &buses, &devices, &mut check);
+    let timeout = raw.commands.timeout.as_ref().map(|field| field.0);
+    let actuators = actuator::actuators(raw.actuator, timeout, (&buses, &devices), &mut check);
     let reporter = reporter(raw.reporter, &mut check);
     let clock_trust = clock_trust(&raw.clock, &mut check);
-    let commands = commands(&raw.commands, &mut check);
+    let commands = command::commands(raw.commands, gateway, &mut check);
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
     let log_level = log_level(raw.log, &mut check);
@@ -196,13 +198,6 @@ fn clock_trust(raw: &raw::Clock, check: &mut Check<'_>) -> TrustMode {
             check.problems.add("clock.trust", what, "use \"auto\" or \"always\"");
             TrustMode::Auto
         }
-    }
-}
-
-fn commands(raw: &raw::Commands, check: &mut Check<'_>) -> Commands {
-    Commands {
-        age_max: check.duration("commands.age_max", raw.age_max.clone(), &seconds(1..=86_400)),
-        timeout: check.duration("commands.timeout", raw.timeout.clone(), &seconds(1..=300)),
     }
 }
 
@@ -267,8 +262,13 @@ fn log_level(raw: raw::Log, check: &mut Check<'_>) -> String {
 }
 
 /// A bus that nothing uses is more often a slip than a wish, and without a bus there is nothing to do.
-fn idle_buses(buses: &BTreeMap<Name, super::Bus>, used: &BTreeSet<String>, check: &mut Check<'_>) {
-    if buses.is_empty() {
+fn idle_buses(
+    buses: &BTreeMap<Name, super::Bus>,
+    used: &BTreeSet<String>,
+    has_actuators: bool,
+    check: &mut Check<'_>,
+) {
+    if buses.is_empty() && !has_actuators {
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
     }

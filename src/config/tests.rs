@@ -71,7 +71,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
         .unwrap();
     let mut written = BTreeSet::new();
     collect_keys(&parsed.cache, &mut Vec::new(), &mut written);
-    let tables: [&[&str]; 15] = [
+    let tables: [&[&str]; 17] = [
         &["losant"],
         &["device", "*"],
         &["outbox"],
@@ -87,6 +87,8 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
         &["sensor", "*", "time"],
         &["sensor", "*", "stale"],
         &["actuator", "*"],
+        &["actuator", "*", "argument", "*"],
+        &["commands", "report"],
     ];
     for table in tables {
         for key in keys_at(table) {
@@ -104,7 +106,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!((config.buses.len(), config.actuators.len()), (7, 2));
+    assert_eq!((config.buses.len(), config.actuators.len()), (7, 5));
 }
 
 /// Writes the path of every value, with the names that the operator chose as `*`.
@@ -114,7 +116,7 @@ fn collect_keys(value: &config::Value, path: &mut Vec<String>, keys: &mut BTreeS
     for (key, value) in table {
         let is_chosen = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [root] => matches!(root, "device" | "sensor" | "actuator"),
-            ["bus", _] => true,
+            ["bus", _] | ["actuator", _, "argument"] => true,
             _ => false,
         };
         path.push(if is_chosen { "*".to_owned() } else { key.clone() });

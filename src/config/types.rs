@@ -8,7 +8,9 @@ use super::{CloudCredentials, Secret, UserPassword};
 use crate::logic::actuator::Actuator;
 use crate::logic::clock_trust::TrustMode;
 use crate::logic::frame::Framing;
+use crate::logic::gate::Rules;
 use crate::logic::mapping::Sensor;
+use crate::logic::report::ReportRules;
 use crate::logic::reporter::Limits;
 use crate::model::{ApplicationId, DeviceId, Name};
 
@@ -111,12 +113,12 @@ pub struct OutboxSettings {
 }
 
 /// Commands.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Commands {
-    /// The oldest command that runs.
-    pub age_max: Duration,
-    /// For one write.
-    pub timeout: Duration,
+    /// Which of them run.
+    pub rules: Rules,
+    /// What is told of them.
+    pub report: ReportRules,
 }
 
 /// One connection and the sensors that read from it.

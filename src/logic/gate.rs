@@ -1,192 +1,228 @@
-//! Whether a command may run: known, fresh and not seen before.
+//! Whether a command may run: known, allowed, well-formed, fresh, not too often, and not seen before.
 
-use std::collections::VecDeque;
-use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::model::{Command, DeviceId, Timestamp};
+use serde_json::Value;
 
-/// How many commands are remembered to know a repeat.
-const SEEN_MAX: usize = 1_024;
+use super::actuator::{Actuator, Router, WriteError};
+use super::arguments::ArgumentError;
+use super::excerpt::excerpt;
+use super::history::{History, Known, Record, digest};
+use super::rate::Window;
+use crate::model::{Command, DeviceId, Name, Source, Timestamp, Write};
+
+/// The largest payload of a command as JSON, in bytes. Losant takes 256 KiB; what an actuator writes is far less.
+const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What the gate is set to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The oldest command from the stream that runs.
+    pub age_max: Duration,
+    /// The oldest command that runs although it was sent while there was no stream.
+    pub catch_up_age_max: Duration,
+    /// The member of the payload that is the command's id.
+    pub id: Option<String>,
+    /// The member of the payload by which a command to the gateway names another device.
+    pub target: Option<String>,
+}
 
 /// What the gate says to a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Admission {
     /// Run it.
-    Run,
-    /// The same command came before: same device, time, name and payload.
+    Run {
+        /// What takes it.
+        actuator: Arc<Actuator>,
+        /// What it writes.
+        write: Write,
+        /// How much longer it may wait for its actuator.
+        fresh_for: Duration,
+    },
+    /// The same command came before.
     Duplicate,
-    /// It is older than allowed: nobody wants yesterday's "open valve".
-    Stale(Duration),
-    /// No actuator takes this command.
-    Unknown,
+    /// It does not run.
+    Refused(Refusal),
 }
 
-impl Admission {
-    /// The stable text for logs and counts.
-    pub fn as_str(self) -> &'static str {
+/// Why a command does not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No actuator takes this command.
+    #[error("no actuator takes it")]
+    Unknown,
+    /// It names a device that is none of ours.
+    #[error("\"{0}\" is no device of this gateway")]
+    UnknownDevice(String),
+    /// It is older than allowed: nobody wants yesterday's "open valve".
+    #[error("it is {} s old", .0.as_secs())]
+    Stale(Duration),
+    /// So much came after it that nobody can tell whether it ran.
+    #[error("it is too old to tell whether it ran before")]
+    Forgotten,
+    /// Its payload is too large.
+    #[error("its payload has more than {PAYLOAD_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Its arguments are not those of the actuator.
+    #[error(transparent)]
+    Arguments(#[from] ArgumentError),
+    /// What it would write cannot be written.
+    #[error(transparent)]
+    Unwritable(#[from] WriteError),
+    /// The actuator has run as often as it may.
+    #[error("the actuator has run as often as it may for now")]
+    TooOften,
+    /// Too many commands wait for the actuator.
+    #[error("too many commands wait for the actuator")]
+    Busy,
+}
+
+impl Refusal {
+    /// The stable text for logs, counts and labels.
+    pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Run => "run",
-            Self::Duplicate => "duplicate",
-            Self::Stale(_) => "stale",
             Self::Unknown => "unknown",
+            Self::UnknownDevice(_) => "unknown_device",
+            Self::Stale(_) => "stale",
+            Self::Forgotten => "forgotten",
+            Self::TooLarge => "too_large",
+            Self::Arguments(_) => "arguments",
+            Self::Unwritable(_) => "unwritable",
+            Self::TooOften => "too_often",
+            Self::Busy => "busy",
         }
     }
-}
-
-/// What makes two commands the same. Losant gives commands no id (schema `deviceCommand`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Key {
-    device: DeviceId,
-    time: Option<Timestamp>,
-    content: u64,
 }
 
 /// Admits each command once.
 #[derive(Debug)]
 pub struct Gate {
-    age_max: Duration,
-    seen: VecDeque<Key>,
+    rules: Rules,
+    router: Router,
+    gateway: DeviceId,
+    devices: BTreeMap<Name, DeviceId>,
+    windows: BTreeMap<Name, Window>,
 }
 
 impl Gate {
-    /// A gate that lets commands up to `age_max` old through.
-    pub fn new(age_max: Duration) -> Self {
-        Self { age_max, seen: VecDeque::new() }
+    /// A gate in front of these actuators.
+    pub fn new(
+        rules: Rules,
+        router: Router,
+        gateway: DeviceId,
+        devices: BTreeMap<Name, DeviceId>,
+    ) -> Self {
+        Self { rules, router, gateway, devices, windows: BTreeMap::new() }
     }
 
-    /// Judges a command that arrived at `now`; `known` says whether an actuator takes it.
+    /// Judges a command that arrived at `now` and `wall`, and gives the record of it that is to be kept.
     ///
-    /// A command without a time counts as sent now, and is never taken for a repeat.
-    pub fn admit(&mut self, command: &Command, known: bool, now: Timestamp) -> Admission {
-        let key =
-            Key { device: command.device, time: command.time, content: content_hash(command) };
-        if command.time.is_some() && self.seen.contains(&key) {
-            return Admission::Duplicate;
+    /// A command without a time counts as sent now, and is never taken for a repeat unless it has an id.
+    pub fn judge(
+        &mut self,
+        command: &Command,
+        source: Source,
+        history: &History,
+        (now, wall): (Instant, Timestamp),
+    ) -> (Admission, Record) {
+        let id = self.rules.id.as_ref().and_then(|member| text_of(command.payload.get(member)?));
+        let mut record = Record::of(command, source, id.as_deref(), wall);
+        let known = history.knows(command.device, command.time, digest(command, id.as_deref()));
+        if known == Known::Yes {
+            return (Admission::Duplicate, record);
         }
-        if self.seen.len() >= SEEN_MAX {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(key);
-        let age = command.time.map(|time| now.since(time)).unwrap_or_default();
-        if !known {
-            Admission::Unknown
-        } else if age > self.age_max {
-            Admission::Stale(age)
+        let checked = if known == Known::Forgotten {
+            Err(Refusal::Forgotten)
         } else {
-            Admission::Run
+            self.check(command, source, &mut record, (now, wall))
+        };
+        match checked {
+            Ok((actuator, write)) => {
+                let fresh_for = self.age_max(source).saturating_sub(age(command, wall));
+                (Admission::Run { actuator, write, fresh_for }, record)
+            }
+            Err(refusal) => (Admission::Refused(refusal), record),
         }
+    }
+
+    /// What a command of these words would write, without regard to its age and to how often it came.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn rehearse(&self, command: &Command) -> Result<(Arc<Actuator>, Write), Refusal> {
+        let target = self.target(command)?;
+        let actuator = self.router.find(target, &command.name).ok_or(Refusal::Unknown)?;
+        let others: Vec<&str> = [&self.rules.id, &self.rules.target]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        actuator.arguments.check(&command.payload, &others)?;
+        let addressed = Command { device: target, ..command.clone() };
+        Ok((Arc::clone(actuator), actuator.write_for(&addressed)?))
+    }
+
+    fn check(
+        &mut self,
+        command: &Command,
+        source: Source,
+        record: &mut Record,
+        (now, wall): (Instant, Timestamp),
+    ) -> Result<(Arc<Actuator>, Write), Refusal> {
+        if command.payload.to_string().len() > PAYLOAD_BYTES_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        record.target = self.target(command)?;
+        if let Some(actuator) = self.router.find(record.target, &command.name) {
+            record.actuator = Some(actuator.name.clone());
+        }
+        let age = age(command, wall);
+        if age > self.age_max(source) && record.actuator.is_some() {
+            return Err(Refusal::Stale(age));
+        }
+        let (actuator, write) = self.rehearse(command)?;
+        let window = self.windows.entry(actuator.name.clone()).or_default();
+        if window.admit(actuator.rate, now) {
+            Ok((actuator, write))
+        } else {
+            Err(Refusal::TooOften)
+        }
+    }
+
+    fn age_max(&self, source: Source) -> Duration {
+        match source {
+            Source::Live => self.rules.age_max,
+            Source::CaughtUp => self.rules.catch_up_age_max,
+        }
+    }
+
+    /// Whose command it is: the device's that it was sent to, or the one that it names.
+    fn target(&self, command: &Command) -> Result<DeviceId, Refusal> {
+        let named = self.rules.target.as_ref().and_then(|member| command.payload.get(member));
+        let Some(named) = named.filter(|_| command.device == self.gateway) else {
+            return Ok(command.device);
+        };
+        let named = text_of(named).unwrap_or_default();
+        let by_name = self.devices.get(named.as_str()).copied();
+        let by_id = || self.devices.values().find(|id| id.to_string() == named).copied();
+        by_name.or_else(by_id).ok_or_else(|| Refusal::UnknownDevice(excerpt(named.as_bytes())))
     }
 }
 
-fn content_hash(command: &Command) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    command.name.hash(&mut hasher);
-    let mut canonical = String::new();
-    write_canonical(&command.payload, &mut canonical);
-    canonical.hash(&mut hasher);
-    hasher.finish()
+/// Zero without a time: such a command counts as sent now.
+fn age(command: &Command, wall: Timestamp) -> Duration {
+    command.time.map(|time| wall.since(time)).unwrap_or_default()
 }
 
-/// Writes JSON with its keys sorted, so that the stream and the history of commands give the same text.
-fn write_canonical(json: &serde_json::Value, text: &mut String) {
+fn text_of(json: &Value) -> Option<String> {
     match json {
-        serde_json::Value::Object(object) => {
-            let mut fields: Vec<_> = object.iter().collect();
-            fields.sort_by_key(|(key, _)| *key);
-            text.push('{');
-            for (key, value) in fields {
-                write_scalar(key, text);
-                write_canonical(value, text);
-            }
-            text.push('}');
-        }
-        serde_json::Value::Array(items) => {
-            text.push('[');
-            for item in items {
-                write_canonical(item, text);
-            }
-            text.push(']');
-        }
-        serde_json::Value::Null
-        | serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::String(_) => write_scalar(json, text),
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
-}
-
-/// The length keeps `["a","b"]` and `["a,b"]` apart.
-fn write_scalar(scalar: impl std::fmt::Display, text: &mut String) {
-    let written = scalar.to_string();
-    // Writing to a String cannot fail.
-    write!(text, "{}:{written}", written.len()).unwrap_or_default();
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const NOW: i64 = 1_777_629_600_000;
-
-    fn command(time_ms: i64, payload: serde_json::Value) -> Command {
-        let device = DeviceId::from([7; 12]);
-        Command {
-            device,
-            name: "valve".to_owned(),
-            time: Some(Timestamp::from_millis(time_ms)),
-            payload,
-        }
-    }
-
-    fn gate() -> Gate {
-        Gate::new(Duration::from_secs(60))
-    }
-
-    #[test]
-    fn a_command_runs_once_however_its_keys_are_ordered() {
-        let (mut gate, now) = (gate(), Timestamp::from_millis(NOW));
-        assert_eq!(
-            gate.admit(&command(NOW, json!({"a": 1, "b": [2, 3]})), true, now),
-            Admission::Run
-        );
-        assert_eq!(
-            gate.admit(&command(NOW, json!({"b": [2, 3], "a": 1})), true, now),
-            Admission::Duplicate
-        );
-        assert_eq!(
-            gate.admit(&command(NOW, json!({"a": 1, "b": [23]})), true, now),
-            Admission::Run
-        );
-        assert_eq!(
-            gate.admit(&command(NOW + 1, json!({"a": 1, "b": [2, 3]})), true, now),
-            Admission::Run
-        );
-    }
-
-    #[test]
-    fn an_old_command_is_stale_and_one_from_a_clock_ahead_is_not() {
-        let (mut gate, now) = (gate(), Timestamp::from_millis(NOW));
-        let stale = Admission::Stale(Duration::from_millis(60_001));
-        assert_eq!(gate.admit(&command(NOW - 60_001, json!(null)), true, now), stale);
-        assert_eq!(gate.admit(&command(NOW - 60_000, json!(null)), true, now), Admission::Run);
-        assert_eq!(gate.admit(&command(NOW + 60_000, json!(null)), true, now), Admission::Run);
-    }
-
-    #[test]
-    fn a_command_that_nothing_takes_is_unknown() {
-        let now = Timestamp::from_millis(NOW);
-        assert_eq!(gate().admit(&command(NOW, json!(1)), false, now), Admission::Unknown);
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let (mut gate, now) = (gate(), Timestamp::from_millis(NOW));
-        for number in 0..2 * SEEN_MAX {
-            gate.admit(&command(NOW, json!(number)), true, now);
-        }
-        assert_eq!(gate.seen.len(), SEEN_MAX);
-    }
-}
+mod tests;

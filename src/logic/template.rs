@@ -3,6 +3,8 @@
 //! A template sees its context and nothing else: no files, no includes, no clock. What it may spend on one rendering,
 //! in steps and in memory, is bounded, because part of its context comes from outside.
 
+mod filters;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -93,6 +95,7 @@ pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_formatter(write_value);
     environment.add_filter("tojson", to_json);
+    filters::add(&mut environment);
     environment.set_fuel(Some(FUEL));
     // An error names the missing field only in this mode, which a release build would turn off.
     environment.set_debug(true);

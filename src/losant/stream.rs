@@ -67,6 +67,7 @@ pub struct EventStream<T> {
     events: Vec<Event>,
     ready: VecDeque<T>,
     silence_max: Duration,
+    retry: Option<Duration>,
     opened: Timestamp,
     opened_at: Instant,
     heard_at: Instant,
@@ -103,6 +104,7 @@ impl<T: Item> EventStream<T> {
             events: Vec::new(),
             ready: VecDeque::new(),
             silence_max: (client.keep_alive_interval() * SILENT_INTERVALS).max(SILENCE_MIN),
+            retry: None,
             opened,
             opened_at,
             heard_at: opened_at,
@@ -119,6 +121,11 @@ impl<T: Item> EventStream<T> {
         self.opened.plus(self.heard_at - self.opened_at)
     }
 
+    /// How long the server wants clients to wait before they open a stream again, if it said so.
+    pub fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
     /// The next item. Any byte counts as a sign of life. Cancel-safe.
     ///
     /// # Errors
@@ -133,6 +140,9 @@ impl<T: Item> EventStream<T> {
             self.parser.push(&chunk.ok_or(StreamEnd::Closed)?, &mut self.events);
             self.heard_at = Instant::now();
             for event in self.events.drain(..) {
+                if let Event::Retry(wait) = event {
+                    self.retry = Some(wait);
+                }
                 self.ready.extend(item_of(self.device, self.event, event));
             }
         }
@@ -156,7 +166,6 @@ fn item_of<T: Item>(device: DeviceId, wanted: &str, event: Event) -> Option<T> {
             warn!(device_id = %device, bytes_max = EVENT_BYTES_MAX, "an event that is too large was ignored");
             None
         }
-        // Our own backoff is wiser than a server in trouble.
         Event::Retry(_) => None,
     }
 }

@@ -1,4 +1,6 @@
-//! A Losant device command.
+//! A Losant device command, and what became of it.
+
+use serde::{Deserialize, Serialize};
 
 use super::{DeviceId, Timestamp};
 
@@ -13,4 +15,42 @@ pub struct Command {
     pub time: Option<Timestamp>,
     /// Any JSON; null where the message has none.
     pub payload: serde_json::Value,
+}
+
+/// How a command came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// On the stream, as it was sent.
+    Live,
+    /// From the history, because it was sent while there was no stream.
+    CaughtUp,
+}
+
+/// What became of a command. The texts are stable: they are stored and reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandResult {
+    /// Recorded, and perhaps under way.
+    Started,
+    /// Its actuator took it.
+    Executed,
+    /// Its actuator did not take it, or not wholly.
+    Failed,
+    /// It did not run, for a reason.
+    Refused,
+    /// The daemon ended between the record and the result: it may have run, and does not run again.
+    Interrupted,
+}
+
+impl CommandResult {
+    /// The stable text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Executed => "executed",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }

@@ -1,14 +1,19 @@
-//! What a bus is asked to write: the actuator's side of a command.
+//! What an actuator is asked to do: a command, turned into one write.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-/// One write to a bus.
+/// One write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// Bytes for a serial line, with the delimiter that the actuator wants.
     Serial {
         /// What goes on the wire.
         bytes: Bytes,
+        /// The line that says whether it was done, if the device answers.
+        reply: Option<Reply>,
     },
     /// A message for an MQTT broker.
     Mqtt {
@@ -21,4 +26,63 @@ pub enum Write {
         /// Whether the broker keeps it for later subscribers.
         retain: bool,
     },
+    /// A program, run without a shell.
+    Exec(Execution),
+    /// An HTTP request.
+    Http(HttpRequest),
+    /// Something that the gateway itself does.
+    Gateway(GatewayAction),
+}
+
+/// How a device says on its line that it did what it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// How the line begins that means success.
+    pub success: String,
+    /// How the line begins that means failure, if there is one.
+    pub failure: Option<String>,
+    /// How long to wait for either.
+    pub timeout: Duration,
+}
+
+/// A program and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// The program, by its absolute path.
+    pub program: PathBuf,
+    /// Its arguments, each one word whatever it holds.
+    pub arguments: Vec<String>,
+    /// How much of its output is read, in bytes.
+    pub output_bytes_max: usize,
+}
+
+/// An HTTP request to a host that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: HttpMethod,
+    /// Where to.
+    pub url: String,
+    /// The body with its media type, if there is one.
+    pub body: Option<(String, Bytes)>,
+}
+
+/// A method of HTTP that changes something, or is used so by simple devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// GET.
+    Get,
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+}
+
+/// What the gateway itself can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GatewayAction {
+    /// Sets the level or the directives of the log until the next start.
+    LogLevel(String),
+    /// Answers with the daemon's condition in the message of the result.
+    ReportStatus,
 }

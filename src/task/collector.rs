@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::bus::{Ack, Arrival, Tally};
+use crate::bus::{Ack, Arrival, REPORTS, Report, Tally};
 use crate::logic::mapping::{Mapped, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::stamp::Stamps;
@@ -54,6 +54,8 @@ struct Group {
     states: Vec<Pending>,
     ledger: Ledger,
     acks: Vec<Ack>,
+    /// Who is told of this commit.
+    told: Vec<(u64, mpsc::Sender<u64>)>,
     since: Option<Instant>,
 }
 
@@ -132,6 +134,7 @@ impl Collector {
             Arrival::Disconnected(bus) => self.sessions.entry(bus).or_default().disconnected(),
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Counted => self.group.wake(),
+            Arrival::Report(report) => self.take_report(report),
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
@@ -182,6 +185,15 @@ impl Collector {
             let readings = self.put(bus, device, state);
             self.group.ledger.entry(bus.clone()).or_default().derived += readings;
         }
+    }
+
+    fn take_report(&mut self, Report { device, state, told }: Report) {
+        if let Ok(bus) = REPORTS.parse() {
+            let readings = self.put(&bus, device, state);
+            self.group.ledger.entry(bus).or_default().received += readings;
+        }
+        self.group.told.extend(told);
+        self.group.wake();
     }
 
     /// Explains rejections: one a minute for each bus and reason to the operator, all of them at debug level.
@@ -248,6 +260,10 @@ impl Collector {
         self.group.since = None;
         self.chronicle.committed();
         self.group.acks.drain(..).for_each(Ack::send);
+        for (number, told) in self.group.told.drain(..) {
+            // Whoever does not hear it reports again, with the same time.
+            told.try_send(number).unwrap_or_default();
+        }
         self.committed.send_modify(|commits| *commits += 1);
     }
 

@@ -1,8 +1,8 @@
 //! Holds the command stream of one device, opens it again whenever it ends, and asks for what was missed in between.
 //!
 //! The platform keeps no queue: a stream gives only what is sent while it is open. So after each gap the history is read from
-//! a little before the gap, and the gate sorts out what came before. What was sent before the first stream is never asked
-//! for: a start runs nothing old.
+//! a little before the gap, and the gate sorts out what came before. A gap may span a restart: the dispatcher keeps until
+//! when nothing was missed. What was sent before the first stream ever is never asked for: a first start runs nothing old.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,25 +10,28 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::actuator::Links;
+use super::dispatcher::Inbound;
 use crate::clock::SharedClock;
 use crate::logic::backoff::Backoff;
+use crate::logic::history::Heard;
 use crate::logic::reporter::{PARK, THROTTLE_WAIT};
 use crate::logic::verdict::Verdict;
 use crate::losant::query::{History, SortDirection};
 use crate::losant::{COMMANDS_MAX, Client, Error, EventStream, StreamEnd};
-use crate::model::{Command, DeviceId, Name, Timestamp};
+use crate::model::{Command, DeviceId, Name, Source, Timestamp};
 use crate::random;
 use crate::status::Board;
 
 /// The first and the longest wait before a stream is opened again.
 const REOPEN_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
-/// When the cloud is back, streams are opened within this time, not all at once.
+/// At the start, and when the cloud is back, streams are opened within this time, not all at once.
 const SPREAD: Duration = Duration::from_millis(500);
 
 /// Only a stream that lived so long counts as healthy and resets the waits.
@@ -37,17 +40,18 @@ const HEALTHY: Duration = Duration::from_secs(60);
 /// How far before a gap the history is read: the cloud's dates are whole seconds.
 const OVERLAP: Duration = Duration::from_secs(5);
 
-/// The most pages of history that one gap is worth.
-const PAGES_MAX: usize = 10;
+/// The most pages of history that one gap is worth: 10,000 commands.
+const PAGES_MAX: usize = 100;
 
-/// A time without a stream.
-#[derive(Debug, Clone, Copy)]
-struct Gap {
-    /// When the first stream of this run was opened: nothing older runs.
-    first: Timestamp,
-    /// When the last stream was last heard.
-    since: Timestamp,
-}
+/// How often the dispatcher is told that nothing was missed: each costs a write to the disk, and what it saves is reading a
+/// little more history after a crash.
+const HEARD_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Between two tries to read the history of a gap while the stream is open.
+const CATCH_UP_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// A server may ask for a wait before a stream is opened again; no longer than this is waited for its sake.
+const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// The listener of one device.
 pub struct ListenerTask {
@@ -55,10 +59,16 @@ pub struct ListenerTask {
     pub name: Name,
     /// The device.
     pub device: DeviceId,
+    /// What is known from an earlier run.
+    pub heard: Option<Heard>,
+    /// Whether commands for this device can also be sent to the gateway, should its own stream be refused.
+    pub has_detour: bool,
     /// To the cloud.
     pub client: Arc<Client>,
     /// To the dispatcher.
-    pub commands: mpsc::Sender<Command>,
+    pub commands: mpsc::Sender<Inbound>,
+    /// Told whether the stream is open.
+    pub links: watch::Sender<Links>,
     /// Stands in for the cloud's clock where that is not told.
     pub clock: SharedClock,
     /// Told whether the stream is open.
@@ -79,35 +89,31 @@ impl ListenerTask {
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
         let mut told = String::new();
-        let mut gap = None;
+        let mut gap = self.heard;
+        tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await;
         loop {
             let opened = Instant::now();
-            let mut wait = Duration::ZERO;
-            match self.client.command_stream(self.device).open(self.clock.now()).await {
+            let wait = match self.client.command_stream(self.device).open(self.clock.now()).await {
                 Ok(mut stream) => {
                     info!(device = %self.name, device_id = %self.device, "command stream open");
                     told.clear();
                     self.note(true);
-                    let first = gap.map_or(stream.opened(), |gap: Gap| gap.first);
-                    if let Some(gap) = gap {
-                        self.catch_up(gap, stream.opened()).await;
-                    }
-                    let end = self.forward(&mut stream).await;
-                    gap = Some(Gap { first, since: stream.heard_until() });
+                    let end = self.follow(&mut stream, &mut gap, &mut rng).await;
                     self.note(false);
                     info!(device = %self.name, %end, "command stream ended; opening it again");
+                    stream.retry().unwrap_or_default().min(RETRY_MAX)
                 }
                 Err(error) => {
                     let words = error.to_string();
                     if told == words {
                         debug!(device = %self.name, %error, "still no command stream");
                     } else {
-                        warn!(device = %self.name, %error, "no command stream; trying again");
+                        self.explain(&error);
                         told = words;
                     }
-                    wait = least_wait(&error);
+                    least_wait(&error)
                 }
-            }
+            };
             if opened.elapsed() >= HEALTHY {
                 backoff.reset();
             }
@@ -115,9 +121,21 @@ impl ListenerTask {
         }
     }
 
+    /// Says once why there is no stream.
+    fn explain(&self, error: &Error) {
+        if error.verdict() == Verdict::Parked && self.has_detour {
+            let advice = "send its commands to the gateway and name it in the payload";
+            warn!(device = %self.name, %error, advice, "no command stream of this device");
+        } else {
+            warn!(device = %self.name, %error, "no command stream; trying again");
+        }
+    }
+
     /// Waits for `delay`, or until another call has reached the cloud again; but at least for `wait`.
     async fn pause(&self, delay: Duration, wait: Duration, rng: &mut StdRng) {
         let started = Instant::now();
+        // Those that were told to wait together do not come back together.
+        let wait = wait + wait.mul_f64(rng.random_range(0.0..=0.1));
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = self.client.recovered() => tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await,
@@ -125,10 +143,45 @@ impl ListenerTask {
         tokio::time::sleep_until(started + wait).await;
     }
 
-    /// Reads the history of a gap that ends at `until`. What the new stream delivers meanwhile waits in it.
-    async fn catch_up(&self, gap: Gap, until: Timestamp) {
-        let mut start = gap.since.minus(OVERLAP).max(gap.first);
-        let end = until.plus(OVERLAP);
+    /// Closes the gap before this stream, and passes commands on until the stream ends. `gap` then says until when nothing
+    /// was missed.
+    async fn follow(
+        &self,
+        stream: &mut EventStream<Command>,
+        gap: &mut Option<Heard>,
+        rng: &mut StdRng,
+    ) -> StreamEnd {
+        let opened = stream.opened();
+        let first = gap.map_or(opened, |gap| gap.first);
+        let mut backoff = Backoff::new(CATCH_UP_WAIT.0, CATCH_UP_WAIT.1);
+        // What the stream delivers meanwhile waits in it.
+        let mut missing = match gap {
+            Some(gap) => self.catch_up(*gap, opened).await,
+            None => None,
+        };
+        loop {
+            let until = missing.unwrap_or_else(|| stream.heard_until());
+            *gap = Some(Heard { first, until });
+            self.pass_on(Inbound::Heard { device: self.device, until }).await;
+            let patience = match missing {
+                Some(_) => backoff.next_delay(rng),
+                None => HEARD_INTERVAL,
+            };
+            if let Some(end) = self.forward(stream, patience).await {
+                *gap =
+                    Some(Heard { first, until: missing.unwrap_or_else(|| stream.heard_until()) });
+                return end;
+            }
+            if let Some(until) = missing {
+                missing = self.catch_up(Heard { first, until }, opened).await;
+            }
+        }
+    }
+
+    /// Reads the history of a gap that ends at `opened`. Where it could not be read, returns from when on it is still missing.
+    async fn catch_up(&self, gap: Heard, opened: Timestamp) -> Option<Timestamp> {
+        let mut start = gap.until.minus(OVERLAP).max(gap.first);
+        let end = opened.plus(OVERLAP);
         for _ in 0..PAGES_MAX {
             let history = History {
                 limit: NonZeroU32::new(COMMANDS_MAX),
@@ -140,37 +193,51 @@ impl ListenerTask {
             let page = match self.client.get_command(self.device, &history).await {
                 Ok(page) => page,
                 Err(error) => {
-                    warn!(device = %self.name, %error, "cannot ask for the commands that were missed");
-                    return;
+                    warn!(device = %self.name, %error, "cannot ask for the commands that were missed; trying again");
+                    return Some(start.plus(OVERLAP));
                 }
             };
             let is_last = page.len() < COMMANDS_MAX as usize;
             let latest = page.iter().filter_map(|command| command.time).max();
             debug!(device = %self.name, commands = page.len(), "commands around the gap");
             for command in page {
-                self.commands.send(command).await.unwrap_or_default();
+                self.pass_on(Inbound::Command(command, Source::CaughtUp)).await;
             }
             match latest {
                 Some(latest) if !is_last && latest > start => start = latest,
-                _ => return,
+                _ => return None,
             }
         }
         warn!(device = %self.name, "more commands were missed than are asked for");
+        None
     }
 
-    /// Passes commands on until the stream ends.
-    async fn forward(&self, stream: &mut EventStream<Command>) -> StreamEnd {
+    /// Passes commands on for so long, or until the stream ends.
+    async fn forward(
+        &self,
+        stream: &mut EventStream<Command>,
+        patience: Duration,
+    ) -> Option<StreamEnd> {
+        let until = Instant::now() + patience;
         loop {
-            match stream.next().await {
-                // The queue's other end is gone only when the daemon stops, and then this task is cancelled.
-                Ok(command) => self.commands.send(command).await.unwrap_or_default(),
-                Err(end) => return end,
+            match tokio::time::timeout_at(until, stream.next()).await {
+                Ok(Ok(command)) => self.pass_on(Inbound::Command(command, Source::Live)).await,
+                Ok(Err(end)) => return Some(end),
+                Err(_) => return None,
             }
         }
+    }
+
+    async fn pass_on(&self, inbound: Inbound) {
+        // The queue's other end is gone only when the daemon stops, and then this task is cancelled.
+        self.commands.send(inbound).await.unwrap_or_default();
     }
 
     fn note(&self, is_open: bool) {
         self.board.notes().streams.insert(self.name.clone(), is_open);
+        self.links.send_modify(|links| {
+            links.insert(self.device, is_open);
+        });
     }
 }
 

@@ -11,6 +11,9 @@
 
 mod bad_input;
 mod clock;
+mod command_attacks;
+mod command_results;
+mod command_soak;
 mod commands;
 mod crash;
 mod delivery;
@@ -18,6 +21,7 @@ mod device_api;
 mod device_ask;
 mod examples;
 mod http;
+mod javascript;
 mod journal;
 mod lifecycle;
 mod limits;

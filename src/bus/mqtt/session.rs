@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
             Event::Incoming(Packet::Publish(publish)) => self.receive(publish, wiring).await,
             Event::Incoming(Packet::PubAck(PubAck { pkid })) => {
                 if let Some(request) = self.unacknowledged.remove(&pkid) {
-                    request.finish(Ok(()));
+                    request.finish(Ok(String::new()));
                 }
             }
             Event::Outgoing(Outgoing::Publish(packet_id)) => self.sent(packet_id),
@@ -288,7 +288,7 @@ impl<'a> Session<'a> {
     fn sent(&mut self, packet_id: u16) {
         let Some(request) = self.queued.pop_front() else { return };
         if packet_id == 0 {
-            request.finish(Ok(()));
+            request.finish(Ok(String::new()));
         } else {
             self.unacknowledged.insert(packet_id, request);
         }

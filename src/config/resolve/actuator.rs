@@ -1,29 +1,44 @@
 //! Actuators: the tables `[actuator.…]`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod argument;
+mod write;
 
-use super::{Check, GATEWAY, find_bus, find_device, template};
-use crate::config::{Bus, BusKind, raw};
-use crate::logic::actuator::{Actuator, WriteTemplate};
-use crate::model::{DeviceId, Name};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Check, GATEWAY, find_device, seconds};
+use crate::config::field::Field;
+use crate::config::{Bus, raw};
+use crate::logic::actuator::{Actuator, Failsafe};
+use crate::logic::rate::Rate;
+use crate::model::{Command, DeviceId, Name};
 
 /// Losant's limit for the name of a command, in characters (schema `deviceCommand`).
 const COMMAND_LENGTH_MAX: usize = 255;
 
+/// How often an actuator may run in a window: the times of the runs are kept in memory.
+const RATE_RANGE: std::ops::RangeInclusive<i64> = 1..=100_000;
+
+/// How often an actuator runs in a minute at most, if nothing is said.
+const RATE_DEFAULT: i64 = 120;
+
 type Devices = BTreeMap<Name, DeviceId>;
+
+/// What an actuator can refer to.
+type World<'a> = (&'a BTreeMap<Name, Bus>, &'a Devices);
 
 /// Checks all actuators. One command of one device can have only one.
 pub(super) fn actuators(
     raw: BTreeMap<String, raw::Actuator>,
-    buses: &BTreeMap<Name, Bus>,
-    devices: &Devices,
+    timeout: Option<Duration>,
+    world: World<'_>,
     check: &mut Check<'_>,
 ) -> Vec<Actuator> {
     let mut taken = BTreeSet::new();
     let mut actuators = Vec::new();
     for (name, raw) in raw {
         let key = format!("actuator.{name}");
-        let Some(actuator) = actuator(&name, raw, (buses, devices), check) else { continue };
+        let Some(actuator) = actuator(&name, raw, timeout, world, check) else { continue };
         if !taken.insert((actuator.device, actuator.command.clone())) {
             let fix = "give each command of a device one actuator";
             check.problems.add(format!("{key}.command"), "another actuator takes it", fix);
@@ -35,68 +50,107 @@ pub(super) fn actuators(
 
 fn actuator(
     name: &str,
-    raw: raw::Actuator,
-    (buses, devices): (&BTreeMap<Name, Bus>, &Devices),
+    mut raw: raw::Actuator,
+    timeout: Option<Duration>,
+    (buses, devices): World<'_>,
     check: &mut Check<'_>,
 ) -> Option<Actuator> {
     let key = format!("actuator.{name}");
     let actuator_name: Option<Name> = check.parsed(&key, name);
-    let command_key = format!("{key}.command");
-    let command = raw.command.as_ref().map(|field| field.0.clone());
-    let fix = "name the Losant command, 1 to 255 characters: command = \"…\"";
-    let length = command.as_ref().map_or(0, |command| command.chars().count());
-    if !(1..=COMMAND_LENGTH_MAX).contains(&length) {
-        check.problems.add(command_key, "is missing, empty or too long", fix);
-    }
-    let device_name = raw.device.as_ref().map_or(GATEWAY, |field| &field.0);
-    let device = find_device(&format!("{key}.device"), device_name, devices, check);
-    let fix = "say which bus it writes to: bus = \"…\"";
-    let bus = check.required(&format!("{key}.bus"), raw.bus.clone(), fix)?;
-    let kind = &find_bus(&key, &bus, buses, check)?.kind;
-    let write = match kind {
-        BusKind::Serial(_) => serial_write(&key, raw, check)?,
-        BusKind::Mqtt(_) => mqtt_write(&key, raw, check)?,
+    let command = command(&key, raw.command.take(), check);
+    let device_name = raw.device.take().map_or_else(|| GATEWAY.to_owned(), |field| field.0);
+    let device = find_device(&format!("{key}.device"), &device_name, devices, check);
+    let arguments = argument::arguments(&key, std::mem::take(&mut raw.argument), check);
+    let rate_key = format!("{key}.rate_max");
+    let runs_max = check.integer(&rate_key, raw.rate_max.take(), RATE_DEFAULT, &RATE_RANGE);
+    let window = raw.rate_window.take().or(Some(Field(Duration::from_secs(60))));
+    let window = check.duration(&format!("{key}.rate_window"), window, &seconds(1..=86_400));
+    let rate = Rate { runs_max: usize::try_from(runs_max).unwrap_or(1), window };
+    let timeout = raw.timeout.take().or(timeout.map(Field));
+    let timeout = check.duration(&format!("{key}.timeout"), timeout, &seconds(1..=300));
+    let safety = Safety {
+        payload: raw.safe.take().map(|field| field.0),
+        offline: raw.safe_when_offline.take().map(|field| field.0),
+        at_stop: raw.safe_at_stop.take().is_some_and(|field| field.0),
+        hold_max: raw.hold_max.take().map(|field| field.0),
     };
-    Some(Actuator {
+    let (bus, write) = write::write(&key, raw, buses, check)?;
+    let mut actuator = Actuator {
         name: actuator_name?,
         device: device?,
         command: command?,
-        bus: bus.parse().ok()?,
+        bus,
         write,
-    })
+        arguments,
+        rate,
+        timeout,
+        safe: None,
+    };
+    actuator.safe = safety.resolve(&key, &actuator, check);
+    Some(actuator)
 }
 
-fn serial_write(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
-    let for_mqtt = [
-        ("topic", raw.topic.is_some()),
-        ("payload", raw.payload.is_some()),
-        ("qos", raw.qos.is_some()),
-        ("retain", raw.retain.is_some()),
-    ];
-    for (option, _) in for_mqtt.iter().filter(|(_, is_set)| *is_set) {
-        let at = format!("{key}.{option}");
-        check.problems.add(at, "is for an MQTT bus", "remove it; a serial bus takes write");
+fn command(key: &str, field: Option<Field<String>>, check: &mut Check<'_>) -> Option<String> {
+    let command = field.map(|field| field.0);
+    let length = command.as_ref().map_or(0, |command| command.chars().count());
+    if !(1..=COMMAND_LENGTH_MAX).contains(&length) {
+        let fix = "name the Losant command, 1 to 255 characters: command = \"…\"";
+        check.problems.add(format!("{key}.command"), "is missing, empty or too long", fix);
     }
-    let fix = "say what goes on the wire: write = \"FAN {{ payload.speed }}\\n\"";
-    let key = format!("{key}.write");
-    let text = check.required(&key, raw.write, fix)?;
-    Some(WriteTemplate::Serial { text: template(&key, &text, check)? })
+    command
 }
 
-fn mqtt_write(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
-    if raw.write.is_some() {
-        let fix = "remove it; an MQTT bus takes topic and payload";
-        check.problems.add(format!("{key}.write"), "is for a serial bus", fix);
+/// The safe write of an actuator as it is written: a payload, and when.
+struct Safety {
+    payload: Option<String>,
+    offline: Option<Duration>,
+    at_stop: bool,
+    hold_max: Option<Duration>,
+}
+
+impl Safety {
+    /// Renders the safe write: what a command with this payload would write.
+    fn resolve(self, key: &str, actuator: &Actuator, check: &mut Check<'_>) -> Option<Failsafe> {
+        let Self { payload, offline, at_stop, hold_max } = self;
+        let is_used = offline.is_some() || at_stop || hold_max.is_some();
+        let safe_key = format!("{key}.safe");
+        let text = match (payload, is_used) {
+            (Some(text), true) => text,
+            (None, false) => return None,
+            (Some(_), false) => {
+                let fix = "add safe_when_offline, safe_at_stop or hold_max";
+                check.problems.add(safe_key, "is never used", fix);
+                return None;
+            }
+            (None, true) => {
+                let fix = "give the payload of a command that is safe: safe = '{\"on\": false}'";
+                check.problems.add(safe_key, "is missing", fix);
+                return None;
+            }
+        };
+        let range = Duration::from_millis(100)..=Duration::from_secs(604_800);
+        for (name, duration) in [("safe_when_offline", offline), ("hold_max", hold_max)] {
+            check.duration(
+                &format!("{key}.{name}"),
+                duration.or(Some(*range.end())).map(Field),
+                &range,
+            );
+        }
+        let payload = serde_json::from_str(&text).map_err(|error| {
+            let fix = "write it as JSON: safe = '{\"on\": false}'";
+            check.problems.add(&safe_key, error, fix);
+        });
+        let (device, name) = (actuator.device, actuator.command.clone());
+        let command = Command { device, name, time: None, payload: payload.ok()? };
+        if let Err(error) = actuator.arguments.check(&command.payload, &[]) {
+            check.problems.add(&safe_key, error, "give it the arguments of the command");
+        }
+        match actuator.write_for(&command) {
+            Ok(write) => Some(Failsafe { write, offline, at_stop, hold_max }),
+            Err(error) => {
+                check.problems.add(safe_key, error, "give what the templates name");
+                None
+            }
+        }
     }
-    let topic_key = format!("{key}.topic");
-    let topic = check.required(&topic_key, raw.topic, "say where to publish: topic = \"…\"");
-    let payload_key = format!("{key}.payload");
-    let payload = check.required(&payload_key, raw.payload, "say what: payload = \"…\"");
-    let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
-    Some(WriteTemplate::Mqtt {
-        topic: template(&topic_key, &topic?, check)?,
-        payload: template(&payload_key, &payload?, check)?,
-        qos: u8::try_from(qos).ok()?,
-        retain: raw.retain.is_some_and(|field| field.0),
-    })
 }

@@ -16,6 +16,9 @@ const BAUD_RATE_RANGE: std::ops::RangeInclusive<i64> = 50..=4_000_000;
 /// The largest MQTT message: Losant takes no more than 256 KiB either (references/message-throttling).
 const PAYLOAD_BYTES_DEFAULT: u64 = 256 * 1024;
 
+/// What the ledger calls what comes from no bus.
+const RESERVED: &str = "commands";
+
 /// Checks all buses. One with a problem is there all the same, so that what hangs on it is not told as a problem, too.
 pub(super) fn buses(
     raw: raw::Buses,
@@ -23,6 +26,10 @@ pub(super) fn buses(
     check: &mut Check<'_>,
 ) -> BTreeMap<Name, Bus> {
     let mut buses = BTreeMap::new();
+    for name in raw.serial.keys().chain(raw.mqtt.keys()).filter(|name| *name == RESERVED) {
+        let what = "is the name under which results of commands are counted";
+        check.problems.add(format!("bus.….{name}"), what, "give the bus another name");
+    }
     for (name, table) in raw.serial {
         let key = format!("bus.serial.{name}");
         let Some(name) = check.parsed::<Name>(&key, &name) else { continue };

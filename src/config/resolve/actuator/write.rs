@@ -1,0 +1,176 @@
+//! What an actuator writes: one kind for each bus, and programs, requests and the gateway itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::bus::choice;
+use super::super::{Check, find_bus, template};
+use crate::config::field::Field;
+use crate::config::{Bus, BusKind, raw};
+use crate::logic::actuator::WriteTemplate;
+use crate::model::{HttpMethod, Name, Reply};
+
+/// How much a program may print, in bytes.
+const OUTPUT_RANGE: std::ops::RangeInclusive<u64> = 64..=1 << 20;
+
+/// The same, if nothing is said.
+const OUTPUT_DEFAULT: u64 = 64 * 1024;
+
+/// How long a device may take to answer on its line.
+const REPLY_TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60);
+
+/// The same, if nothing is said.
+const REPLY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+
+/// The keys of each kind of actuator, beside those that say which kind it is.
+const SERIAL: &[&str] = &["bus", "write", "encoding", "reply", "reply_failure", "reply_timeout"];
+const MQTT: &[&str] = &["bus", "topic", "payload", "qos", "retain"];
+const EXEC: &[&str] = &["exec", "output_size_max"];
+const HTTP: &[&str] = &["url", "method", "body", "content_type"];
+const GATEWAY: &[&str] = &["gateway", "level"];
+
+/// The bus, if it needs one, and the write.
+pub(super) fn write(
+    key: &str,
+    raw: raw::Actuator,
+    buses: &BTreeMap<Name, Bus>,
+    check: &mut Check<'_>,
+) -> Option<(Option<Name>, WriteTemplate)> {
+    let ways = [raw.bus.is_some(), raw.exec.is_some(), raw.url.is_some(), raw.gateway.is_some()];
+    if ways.iter().filter(|is_given| **is_given).count() != 1 {
+        let what = "needs exactly one of bus, exec, url and gateway";
+        check.problems.add(key, what, "say what it moves: bus = \"…\"");
+        return None;
+    }
+    let Some(bus) = raw.bus.clone() else {
+        let write = match (&raw.exec, &raw.url) {
+            (Some(_), _) => exec(key, raw, check),
+            (None, Some(_)) => http(key, raw, check),
+            (None, None) => gateway(key, raw, check),
+        };
+        return Some((None, write?));
+    };
+    let write = match find_bus(key, &bus.0, buses, check)?.kind {
+        BusKind::Serial(_) => serial(key, raw, check),
+        BusKind::Mqtt(_) => mqtt(key, raw, check),
+    };
+    Some((Some(bus.0.parse().ok()?), write?))
+}
+
+/// Tells each option that is for another kind of actuator.
+fn only(key: &str, raw: &raw::Actuator, known: &[&str], check: &mut Check<'_>) {
+    let given = [
+        ("write", raw.write.is_some()),
+        ("encoding", raw.encoding.is_some()),
+        ("reply", raw.reply.is_some()),
+        ("reply_failure", raw.reply_failure.is_some()),
+        ("reply_timeout", raw.reply_timeout.is_some()),
+        ("topic", raw.topic.is_some()),
+        ("payload", raw.payload.is_some()),
+        ("qos", raw.qos.is_some()),
+        ("retain", raw.retain.is_some()),
+        ("output_size_max", raw.output_size_max.is_some()),
+        ("method", raw.method.is_some()),
+        ("body", raw.body.is_some()),
+        ("content_type", raw.content_type.is_some()),
+        ("level", raw.level.is_some()),
+    ];
+    for (option, _) in given.iter().filter(|(name, is_given)| *is_given && !known.contains(name)) {
+        let fix = format!("remove it; this kind takes {}", known.join(", "));
+        check.problems.add(format!("{key}.{option}"), "is for another kind of actuator", fix);
+    }
+}
+
+fn serial(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, SERIAL, check);
+    let encodings = [("text", false), ("hex", true)];
+    let is_hex = choice(&format!("{key}.encoding"), raw.encoding, check, &encodings);
+    let timeout = raw.reply_timeout.or(Some(Field(REPLY_TIMEOUT_DEFAULT)));
+    let timeout = check.duration(&format!("{key}.reply_timeout"), timeout, &REPLY_TIMEOUT_RANGE);
+    let failure = raw.reply_failure.map(|field| field.0);
+    if failure.is_some() && raw.reply.is_none() {
+        let fix = "say how the line begins that means success: reply = \"OK\"";
+        check.problems.add(format!("{key}.reply"), "is missing", fix);
+    }
+    let reply = raw.reply.map(|field| Reply { success: field.0, failure, timeout });
+    let fix = "say what goes on the wire: write = \"FAN {{ payload.speed }}\\n\"";
+    let key = format!("{key}.write");
+    let text = check.required(&key, raw.write, fix)?;
+    Some(WriteTemplate::Serial { text: template(&key, &text, check)?, is_hex: is_hex?, reply })
+}
+
+fn mqtt(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, MQTT, check);
+    let topic_key = format!("{key}.topic");
+    let topic = check.required(&topic_key, raw.topic, "say where to publish: topic = \"…\"");
+    let payload_key = format!("{key}.payload");
+    let payload = check.required(&payload_key, raw.payload, "say what: payload = \"…\"");
+    let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
+    Some(WriteTemplate::Mqtt {
+        topic: template(&topic_key, &topic?, check)?,
+        payload: template(&payload_key, &payload?, check)?,
+        qos: u8::try_from(qos).ok()?,
+        retain: raw.retain.is_some_and(|field| field.0),
+    })
+}
+
+fn exec(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, EXEC, check);
+    let output_key = format!("{key}.output_size_max");
+    let output = check.bytes(&output_key, raw.output_size_max, OUTPUT_DEFAULT, &OUTPUT_RANGE);
+    let key = format!("{key}.exec");
+    let mut words = raw.exec.unwrap_or_default().into_iter().map(|field| field.0);
+    let program = PathBuf::from(words.next().unwrap_or_default());
+    if !program.is_absolute() || program.to_string_lossy().contains("{{") {
+        let fix = "give its absolute path, without a template: exec = [\"/usr/bin/…\", \"{{ payload.level }}\"]";
+        check.problems.add(&key, "does not begin with a program", fix);
+        return None;
+    }
+    let arguments = words.map(|word| template(&key, &word, check)).collect::<Option<_>>()?;
+    let output_bytes_max = usize::try_from(output).unwrap_or_default();
+    Some(WriteTemplate::Exec { program, arguments, output_bytes_max })
+}
+
+fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, HTTP, check);
+    let methods = [("POST", HttpMethod::Post), ("PUT", HttpMethod::Put), ("GET", HttpMethod::Get)];
+    let method = choice(&format!("{key}.method"), raw.method, check, &methods);
+    let media_type =
+        raw.content_type.map_or_else(|| "application/json".to_owned(), |field| field.0);
+    let body_key = format!("{key}.body");
+    let body = match raw.body {
+        Some(body) => Some((media_type, template(&body_key, &body.0, check)?)),
+        None => None,
+    };
+    let key = format!("{key}.url");
+    let url = raw.url?.0;
+    let Some(origin) = origin(&url) else {
+        let fix = "name scheme and host without a template: url = \"http://10.0.0.5/relay/{{ payload.n }}\"";
+        check.problems.add(key, "is no URL with a fixed host", fix);
+        return None;
+    };
+    Some(WriteTemplate::Http { method: method?, origin, url: template(&key, &url, check)?, body })
+}
+
+/// Scheme, host and port of a URL; `None` if a template begins among them, or they hold a password.
+fn origin(url: &str) -> Option<String> {
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| url.starts_with(scheme))?;
+    let rest = url.get(scheme.len()..)?;
+    let host = rest.get(..rest.find(['/', '?']).unwrap_or(rest.len()))?;
+    let is_host = !host.is_empty() && !host.contains(['{', '}', '@', ' ', '#', '\\']);
+    is_host.then(|| format!("{scheme}{host}"))
+}
+
+fn gateway(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, GATEWAY, check);
+    let level_key = format!("{key}.level");
+    let actions = [("report-status", false), ("log-level", true)];
+    if !choice(&format!("{key}.gateway"), raw.gateway, check, &actions)? {
+        return Some(WriteTemplate::ReportStatus);
+    }
+    let fix = "say which: level = \"{{ payload.level }}\"";
+    let level = check.required(&level_key, raw.level, fix)?;
+    Some(WriteTemplate::LogLevel(template(&level_key, &level, check)?))
+}

@@ -1,0 +1,320 @@
+//! What became of a command is told: to the cloud, and to whoever asks here. Nothing runs twice.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox};
+
+use crate::support::{Site, Tty, cloud, values_of, wait_until};
+
+/// All that is told of a command.
+const REPORT: &str = r#"
+[commands]
+id = "requestId"
+target = "device"
+catch_up_age_max = "1 h"
+[commands.report]
+command = "last"
+id = "lastId"
+result = "lastResult"
+message = "lastMessage"
+duration_ms = "lastDuration"
+"#;
+
+/// A fan on a serial line, which answers.
+const FAN: &str = r#"
+[bus.serial.probe]
+path = "tty"
+[actuator.fan]
+command = "fan"
+bus = "probe"
+write = "FAN {{ payload.speed }}\n"
+reply = "OK"
+reply_failure = "ERR"
+reply_timeout = "1 s"
+[actuator.fan.argument.speed]
+kind = "integer"
+minimum = 0
+maximum = 100
+"#;
+
+/// A program that takes as long as it is told, in a directory of the test's.
+fn sleeper(site: &Site) -> String {
+    let log = site.path("slept").display().to_string();
+    format!(
+        r#"
+[actuator.sleep]
+command = "sleep"
+exec = ["/bin/sh", "-c", 'echo "$0" >> {log}; sleep "$0"; echo slept', "{{{{ payload.s }}}}"]
+"#
+    )
+}
+
+fn wait_for_stream(cloud: &Sandbox, device: &str) {
+    wait_until("the stream is open", || cloud.streams_open(device) == 1);
+}
+
+/// What was told of a device's commands: name, result and message.
+fn results(cloud: &Sandbox, device: &str) -> Vec<(Value, Value, Value)> {
+    let told = |state: tidegate_sandbox::StoredState| {
+        let value = |name: &str| state.data.get(name).cloned();
+        Some((value("last")?, value("lastResult")?, value("lastMessage")?))
+    };
+    cloud.states(device).into_iter().filter_map(told).collect()
+}
+
+fn wait_for_results(cloud: &Sandbox, expected: &[(&str, &str, &str)]) {
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(name, result, message)| (json!(name), json!(result), json!(message)))
+        .collect();
+    wait_until("the results are told", || results(cloud, GATEWAY_ID).len() >= expected.len());
+    assert_eq!(results(cloud, GATEWAY_ID), expected);
+}
+
+#[tokio::test]
+async fn a_result_is_what_the_device_answered() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, &format!("{REPORT}{FAN}"));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    for (speed, answer) in [(1, "t=1\nOK 1\n"), (2, "ERR stuck\n"), (3, "")] {
+        cloud.send_command(GATEWAY_ID, "fan", json!({"speed": speed, "requestId": speed}));
+        assert_eq!(tty.read_line(), format!("FAN {speed}"));
+        tty.write(answer);
+    }
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 101}));
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 1, "requestId": 1}));
+    wait_until("an id runs once", || daemon.count("/commands/duplicates") == 1);
+    wait_until("all results are there", || results(&cloud, GATEWAY_ID).len() == 4);
+    let mut results = results(&cloud, GATEWAY_ID);
+    // A refusal is told at once, while the device is still being waited for.
+    results.sort_by_key(|(_, result, message)| (result.to_string(), message.to_string()));
+    let expected = [
+        ("executed", "OK 1"),
+        ("failed", "the device answered \"ERR stuck\""),
+        ("failed", "the device did not answer within 1s"),
+        ("refused", "arguments: the argument \"speed\" must be a whole number from 0 to 100"),
+    ];
+    let told: Vec<_> = results.iter().map(|(_, result, message)| (result, message)).collect();
+    let expected = expected.map(|(result, message)| (json!(result), json!(message)));
+    assert_eq!(told, expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
+    assert_eq!(values_of(&cloud, GATEWAY_ID, "lastId"), [json!("1"), json!("2"), json!("3")]);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+#[tokio::test]
+async fn a_command_that_a_crash_cut_off_is_told_as_interrupted_and_does_not_run_again() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, "");
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    site.write_config(&format!("{config}{REPORT}{}", sleeper(&site)));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 60}));
+    let slept = || std::fs::read_to_string(site.path("slept")).unwrap_or_default();
+    wait_until("it runs", || slept() == "60\n");
+    daemon.kill();
+    cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 0}));
+    let daemon = site.start();
+    let told = "tidegate ended before it knew the outcome";
+    wait_until("what was sent meanwhile runs", || slept() == "60\n0\n");
+    wait_for_results(&cloud, &[("sleep", "interrupted", told), ("sleep", "executed", "slept")]);
+    assert!(daemon.terminate().success());
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    assert_eq!(slept(), "60\n0\n");
+    assert_eq!(results(&cloud, GATEWAY_ID).len(), 2, "nothing is told again");
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+#[tokio::test]
+async fn an_actuator_that_hangs_delays_no_other_and_ends_with_the_daemon() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, "");
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let fan = FAN.replace("reply", "# reply");
+    site.write_config(&format!("{config}{REPORT}{fan}{}", sleeper(&site)));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 60}));
+    cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 61}));
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 7}));
+    assert_eq!(tty.read_line(), "FAN 7");
+    assert!(daemon.terminate().success());
+    let interrupted = ["the daemon stopped while it ran", "the daemon stopped before it ran"];
+    let mut expected: Vec<_> =
+        interrupted.map(|message| (json!("sleep"), json!("interrupted"), json!(message))).to_vec();
+    expected.insert(0, (json!("fan"), json!("executed"), json!("")));
+    assert_eq!(results(&cloud, GATEWAY_ID), expected);
+    assert_eq!(std::fs::read_to_string(site.path("slept")).unwrap(), "60\n");
+    site.outbox();
+}
+
+/// A host that answers each of these lines to one request, and tells what it was asked.
+fn host(answers: &'static [&'static str]) -> (u16, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answering = std::thread::spawn(move || {
+        let answer = |answer: &&str| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4_096];
+            let length = stream.read(&mut request).unwrap();
+            let head = format!("HTTP/1.1 {answer}\r\nconnection: close\r\n\r\ndone\nand more");
+            stream.write_all(head.as_bytes()).unwrap();
+            String::from_utf8_lossy(&request[..length]).lines().next().unwrap().to_owned()
+        };
+        answers.iter().map(answer).collect()
+    });
+    (port, answering)
+}
+
+#[tokio::test]
+async fn a_host_and_the_gateway_itself_can_be_told() {
+    let (port, host) = host(&["200 OK", "500 Oh", "302 Found\r\nlocation: http://example.com/"]);
+    let cloud = cloud().await;
+    let instruments = format!(
+        r#"{REPORT}
+[actuator.relay]
+command = "relay"
+url = "http://127.0.0.1:{port}/relay/{{{{ payload.n }}}}"
+body = '{{"on": true}}'
+[actuator.how]
+command = "how"
+gateway = "report-status"
+[actuator.level]
+command = "level"
+gateway = "log-level"
+level = "{{{{ payload.level }}}}"
+"#
+    );
+    let site = Site::new(&cloud, &instruments);
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    let mut finished = 0;
+    let mut say = |name: &str, payload: Value| {
+        cloud.send_command(GATEWAY_ID, name, payload);
+        finished += 1;
+        wait_until("it has a result", || results(&cloud, GATEWAY_ID).len() == finished);
+        let (_, result, message) = results(&cloud, GATEWAY_ID).pop().unwrap();
+        format!("{}: {}", result.as_str().unwrap(), message.as_str().unwrap())
+    };
+    assert_eq!(say("relay", json!({"n": 1})), "executed: done");
+    assert_eq!(say("relay", json!({"n": 2})), "failed: the host answered 500: done");
+    assert_eq!(say("relay", json!({"n": 3})), "failed: the host answered 302: done");
+    assert_eq!(host.join().unwrap(), [1, 2, 3].map(|n| format!("POST /relay/{n} HTTP/1.1")));
+    let how = say("how", json!({}));
+    assert!(how.starts_with("executed: version") && how.contains("1 of 1 streams open"), "{how}");
+    assert!(say("level", json!({"level": "bogus=;"})).starts_with("failed: log.level"));
+    assert!(
+        say("level", json!({"level": "error"})).starts_with("executed: the log level is error")
+    );
+    let before = daemon.log().len();
+    say("how", json!({}));
+    assert_eq!(daemon.log().len(), before, "nothing more is logged");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn a_command_that_waits_too_long_for_its_actuator_does_not_run() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, "");
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let report = REPORT.replace("[commands]", "[commands]\nage_max = \"1 s\"");
+    site.write_config(&format!("{config}{report}{}", sleeper(&site)));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 2}));
+    cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 0}));
+    let stale = "stale: it waited too long for the actuator";
+    wait_for_results(&cloud, &[("sleep", "executed", "slept"), ("sleep", "refused", stale)]);
+    assert_eq!(std::fs::read_to_string(site.path("slept")).unwrap(), "2\n");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn an_actuator_is_made_safe_when_it_was_held_too_long_and_at_a_stop_and_offline() {
+    let cloud = cloud().await;
+    let fan = FAN.replace("reply", "# reply").replace(
+        "[actuator.fan.argument",
+        "safe = '{\"speed\": 0}'\nhold_max = \"500 ms\"\nsafe_at_stop = true\nsafe_when_offline = \"500 ms\"\n[actuator.fan.argument",
+    );
+    let site = Site::new(&cloud, &fan);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 9}));
+    assert_eq!(tty.read_line(), "FAN 9");
+    assert_eq!(tty.read_line(), "FAN 0");
+    daemon.wait_for_log("it was held long enough");
+    cloud.set_dark(true);
+    assert_eq!(tty.read_line(), "FAN 0");
+    daemon.wait_for_log("there is no command stream");
+    cloud.set_dark(false);
+    wait_for_stream(&cloud, GATEWAY_ID);
+    assert!(daemon.terminate().success());
+    assert_eq!(tty.read_line(), "FAN 0", "at the stop");
+}
+
+#[tokio::test]
+async fn a_command_to_the_gateway_can_name_a_peripheral_of_its_own() {
+    let cloud = cloud().await;
+    let fan = FAN
+        .replace("reply", "# reply")
+        .replace("[actuator.fan]", "[actuator.fan]\ndevice = \"greenhouse\"");
+    let site = Site::new(&cloud, &format!("{REPORT}{fan}"));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 4, "device": "greenhouse"}));
+    assert_eq!(tty.read_line(), "FAN 4");
+    cloud.send_command(
+        GATEWAY_ID,
+        "fan",
+        json!({"speed": 4, "device": "575ecf887ae143cd83dc4aff"}),
+    );
+    wait_until("somebody else's device is refused", || {
+        daemon.count("/commands/refused/unknown_device") == 1
+    });
+    wait_until("the peripheral tells", || !results(&cloud, GREENHOUSE_ID).is_empty());
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn the_history_can_be_asked_for_and_a_command_can_be_tried() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, &FAN.replace("reply", "# reply"));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 4}));
+    assert_eq!(tty.read_line(), "FAN 4");
+    wait_until("it is executed", || daemon.count("/commands/executed") == 1);
+    let said = |words: &[&str]| {
+        let output = site.run(words);
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    let running = said(&["commands", "list"]);
+    assert!(running.contains("executed") && running.contains("fan"), "{running}");
+    assert!(daemon.terminate().success());
+    assert_eq!(said(&["commands", "list"]), running);
+    let record: Value = serde_json::from_str(&said(&["commands", "show", "1"])).unwrap();
+    assert_eq!(
+        (&record["payload"], &record["result"]),
+        (&json!("{\"speed\":4}"), &json!("executed"))
+    );
+    let run = |payload: &str| said(&["commands", "run", "--dry-run", "gateway", "fan", payload]);
+    assert_eq!(run("{\"speed\": 5}"), "fan: writes \"FAN 5\\n\"\n");
+    assert!(run("{\"speed\": 500}").contains("refused (arguments)"));
+    assert!(said(&["commands", "run", "gateway", "fan"]).contains("add --dry-run"));
+}
