@@ -22,6 +22,7 @@ use super::segment::{Segment, file_of, release};
 use super::state::{Change, State};
 use super::sync;
 use super::{Error, Options, Priority};
+use crate::model::DeviceId;
 
 /// Room in a new segment for more than the state and the frame that it was made for.
 const ROOM_BYTES: usize = 4 << 10;
@@ -87,11 +88,26 @@ impl Disk {
             let lane = self.state.lanes.entry(*device).or_default();
             lane.amount = lane.amount.minus(*removed);
         }
-        draft.emptied.iter().for_each(|key| self.index.remove(*key));
-        if !draft.emptied.is_empty() {
+        if self.forget_emptied(&draft.change) {
             self.tidy();
         }
         Ok(())
+    }
+
+    /// Takes the groups from the index of which nothing waits after a change that was applied; whether there are any.
+    ///
+    /// They are looked for only now: to write the change may have packed groups into others.
+    fn forget_emptied(&mut self, change: &Change) -> bool {
+        let mut emptied = Vec::new();
+        for (device, first, through) in &change.gone {
+            let Some(lane) = self.state.lanes.get(device) else { continue };
+            let touched = self.index.from(DeviceId::from(*device), *first);
+            let touched = touched.take_while(|(key, _)| key.1 <= *through);
+            let is_empty = |(key, spot): &(Key, Spot)| lane.gone.covers(key.1, spot.last);
+            emptied.extend(touched.filter(is_empty).map(|(key, _)| key));
+        }
+        emptied.iter().for_each(|key| self.index.remove(*key));
+        !emptied.is_empty()
     }
 
     /// Brings all that was written to the disk.

@@ -111,6 +111,22 @@ fn an_acknowledgement_inside_a_group_leaves_the_rest() {
     assert_ledger_agrees(&outbox);
 }
 
+/// Segments without spare room, so that acknowledgements begin new ones, too, and pack what waits.
+#[test]
+fn an_acknowledgement_that_begins_a_segment_takes_only_what_it_names() {
+    let directory = TempDir::new().unwrap();
+    let options = Options { segment_bytes: 1, ..OPTIONS };
+    let outbox = Outbox::open(directory.path(), options).unwrap();
+    for number in 1..=400_u64 {
+        outbox.append(&commit(1, "a", &[&number.to_string()])).unwrap();
+        let Some(oldest) = number.checked_sub(9) else { continue };
+        outbox.ack(device(1), oldest, oldest).unwrap();
+        let waiting: Vec<_> = (oldest + 1..=number).map(|number| number.to_string()).collect();
+        assert_eq!(texts(&outbox, 1), waiting);
+    }
+    assert_ledger_agrees(&outbox);
+}
+
 #[test]
 fn sequence_numbers_never_repeat_even_when_all_is_gone() {
     let directory = TempDir::new().unwrap();
