@@ -3,6 +3,8 @@
 //! A stop goes with the data: the buses end, so the collector's queue ends; it makes its last commit, so the reporter knows
 //! that no more will come, sends what it can, and the presence task says the last word.
 
+mod buses;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,15 +13,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::bus::{
-    ARRIVALS_MAX, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally,
-};
+use crate::bus::{ARRIVALS_MAX, Handles, Outlet, Tally};
 use crate::clock::SharedClock;
-use crate::config::{Bus, BusKind, Config};
+use crate::config::Config;
 use crate::logic::actuator::Router;
-use crate::logic::mapping::{Plan, Sensor};
+use crate::logic::mapping::Plan;
 use crate::losant::Client;
-use crate::model::{DeviceId, Name};
+use crate::model::DeviceId;
 use crate::outbox::{Options, Outbox};
 use crate::status::{Board, StatusTask};
 use crate::supervisor::Supervisor;
@@ -118,9 +118,11 @@ impl App {
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
         let (tally, mut handles, mut plans) = (Tally::default(), Handles::new(), BTreeMap::new());
+        let health = buses::health(board.clone(), Arc::clone(&outbox));
+        let mut starter = buses::Starter { supervisor, stop, clock: &clock, health: &health };
         for (name, bus) in config.buses {
             let outlet = Outlet::new(name.clone(), arrivals.clone(), tally.clone());
-            let handle = start_bus(&name, &bus, outlet, (supervisor, stop, &clock));
+            let handle = starter.start(&bus, &name, outlet);
             handles.insert(name.clone(), handle);
             plans.insert(name, Plan::new(bus.sensors, config.devices.clone()));
         }
@@ -172,34 +174,4 @@ impl App {
             stop.cancelled().await;
         });
     }
-}
-
-/// Starts the task of one bus and returns the actuators' way to it.
-fn start_bus(
-    name: &Name,
-    bus: &Bus,
-    outlet: Outlet,
-    (supervisor, stop, clock): (&mut Supervisor, &CancellationToken, &SharedClock),
-) -> BusHandle {
-    let (handle, writes) = BusHandle::new();
-    let (clock, stop) = (Arc::clone(clock), stop.clone());
-    match &bus.kind {
-        BusKind::Serial(settings) => {
-            let task =
-                SerialTask { bus: name.clone(), settings: settings.clone(), outlet, writes, stop };
-            supervisor.spawn(format!("bus {name}"), task.run(clock));
-        }
-        BusKind::Mqtt(settings) => {
-            let subscriptions = bus.sensors.iter().filter_map(subscription).collect();
-            let settings = settings.clone();
-            let task =
-                MqttTask { bus: name.clone(), settings, subscriptions, outlet, writes, stop };
-            supervisor.spawn(format!("bus {name}"), task.run(clock));
-        }
-    }
-    handle
-}
-
-fn subscription(sensor: &Sensor) -> Option<Subscription> {
-    Some(Subscription { filter: sensor.topic.clone()?, retained: sensor.retained })
 }

@@ -3,8 +3,15 @@
 //! A bus puts what it hears into the collector's queue as [`Arrival`]s and takes [`WriteRequest`]s from its own queue. It
 //! never waits for a collector that is behind, except where the other side then holds the data for us (MQTT QoS 1).
 
+mod ack;
+mod exec;
+mod feed;
+mod file;
+mod http;
 mod mqtt;
 mod serial;
+mod system;
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +20,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub use mqtt::{Ack, MqttTask, Subscription};
+pub use ack::Ack;
+pub use exec::ExecTask;
+pub use feed::Feed;
+pub use file::FileTask;
+pub use http::HttpTask;
+pub use mqtt::{MqttTask, Subscription};
 pub use serial::SerialTask;
+pub use system::{Health, SystemTask};
 
 use crate::model::{Ledger, Name, Reading, Reason, Write};
 

@@ -19,8 +19,8 @@ pub use problem::{Problem, Problems};
 pub use resolve::KEEP_ALIVE_RANGE;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
 pub use types::{
-    Bus, BusKind, Cloud, Commands, Config, FlowControl, MqttBus, OutboxSettings, Parity, Proxy,
-    SerialBus, StopBits,
+    Bus, BusKind, Cloud, Commands, Config, ExecBus, ExecMode, FileBus, FileMode, FlowControl,
+    HttpBus, MqttBus, OutboxSettings, Parity, Proxy, SerialBus, StopBits, SystemBus, Topics,
 };
 
 /// The defaults, which are also the annotated example: `config/tidegate.toml`.

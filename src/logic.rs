@@ -5,7 +5,7 @@
 pub mod actuator;
 pub mod backoff;
 pub mod decode;
-mod excerpt;
+pub mod excerpt;
 pub mod frame;
 pub mod gate;
 pub mod mapping;

@@ -22,26 +22,11 @@ use session::{Session, Wiring};
 /// Acknowledgements that may wait: MQTT has 65,535 packet ids, so a broker can never wait for more.
 const ACKS_MAX: usize = 65_535;
 
-/// An acknowledgement that a broker waits for.
-#[derive(Debug)]
-pub struct Ack {
-    acks: mpsc::Sender<Due>,
-    due: Due,
-}
-
 /// Which message is due to be acknowledged, and on which connection it came.
 #[derive(Debug, Clone, Copy)]
-struct Due {
+pub(super) struct Due {
     connection: u64,
     packet_id: u16,
-}
-
-impl Ack {
-    /// Acknowledges. Call it only when the message is safe, and in the order of arrival.
-    pub fn send(self) {
-        // A full or closed queue means that the connection is gone; the broker will deliver again.
-        self.acks.try_send(self.due).unwrap_or_default();
-    }
 }
 
 /// A subscription: the filter, and whether a sensor wants retained messages of it.

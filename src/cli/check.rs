@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{print, shown};
-use crate::config::{Bus, BusKind, CloudCredentials, Proxy};
+use crate::config::{Bus, BusKind, CloudCredentials, ExecMode, Proxy};
 use crate::logic::actuator::{Actuator, WriteTemplate};
 use crate::logic::mapping::{AttributeSelector, DeviceSelector, Sensor};
 use crate::{Config, model};
@@ -73,23 +73,29 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
 }
 
 fn describe_bus(plan: &mut String, name: &model::Name, bus: &Bus) -> std::fmt::Result {
-    match &bus.kind {
-        BusKind::Serial(serial) => {
-            writeln!(
-                plan,
-                "\nbus       {name}: serial {} at {} baud",
-                shown(&serial.path),
-                serial.baud_rate
-            )
+    let every = |interval| format!("every {}", humantime::format_duration(interval));
+    let description = match &bus.kind {
+        BusKind::Exec(exec) => {
+            let when = match exec.mode {
+                ExecMode::Interval { interval, .. } => every(interval),
+                ExecMode::Lines => "always, by lines".to_owned(),
+            };
+            format!("program {}, {when}", exec.command.join(" "))
         }
+        BusKind::File(file) => {
+            format!("files {}, {}", file.patterns.join(", "), every(file.interval))
+        }
+        BusKind::Http(http) => format!("HTTP pushes to http://{}/push", http.listen),
         BusKind::Mqtt(mqtt) => {
             let (host, port, client_id, qos) = (&mqtt.host, mqtt.port, &mqtt.client_id, mqtt.qos);
-            writeln!(
-                plan,
-                "\nbus       {name}: MQTT broker {host}:{port} as {client_id}, QoS {qos}"
-            )
+            format!("MQTT broker {host}:{port} as {client_id}, QoS {qos}")
         }
-    }
+        BusKind::Serial(serial) => {
+            format!("serial {} at {} baud", shown(&serial.path), serial.baud_rate)
+        }
+        BusKind::System(system) => format!("this computer, {}", every(system.interval)),
+    };
+    writeln!(plan, "\nbus       {name}: {description}")
 }
 
 fn describe_sensor(plan: &mut String, sensor: &Sensor, config: &Config) -> std::fmt::Result {

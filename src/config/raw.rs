@@ -19,16 +19,20 @@ macro_rules! table {
     ($name:ident { $($field:ident: $type:ty),* $(,)? }) => {
         #[derive(Debug, Default, Deserialize)]
         #[serde(default)]
-        pub(super) struct $name {
-            $(pub(super) $field: $type,)*
+        pub(in crate::config) struct $name {
+            $(pub(in crate::config) $field: $type,)*
         }
 
         impl $name {
             /// The keys that this table knows, for "did you mean".
-            pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+            pub(in crate::config) const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
         }
     };
 }
+
+mod bus;
+
+pub(super) use bus::{Buses, Exec, File, Http, Mqtt, Serial, System};
 
 table!(Raw {
     losant: Losant,
@@ -79,28 +83,6 @@ table!(Log { level: Text });
 
 table!(Status { socket: Text });
 
-table!(Buses { serial: BTreeMap<String, Serial>, mqtt: BTreeMap<String, Mqtt> });
-
-table!(Serial {
-    path: Text,
-    baud_rate: Integer,
-    data_bits: Integer,
-    parity: Text,
-    stop_bits: Integer,
-    flow_control: Text,
-    line_size_max: Bytes,
-});
-
-table!(Mqtt {
-    host: Text,
-    port: Integer,
-    client_id: Text,
-    credentials_file: Text,
-    keep_alive: Span,
-    qos: Integer,
-    payload_size_max: Bytes,
-});
-
 table!(Sensor {
     bus: Text,
     topic: Text,
@@ -137,9 +119,7 @@ pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
         ["daemon"] => Daemon::KEYS,
         ["log"] => Log::KEYS,
         ["status"] => Status::KEYS,
-        ["bus"] => Buses::KEYS,
-        ["bus", "serial", _] => Serial::KEYS,
-        ["bus", "mqtt", _] => Mqtt::KEYS,
+        ["bus", rest @ ..] => bus::keys_at(rest),
         ["sensor", _] => Sensor::KEYS,
         ["sensor", _, "map", _] => Mapping::KEYS,
         ["actuator", _] => Actuator::KEYS,

@@ -71,7 +71,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
         .unwrap();
     let mut written = BTreeSet::new();
     collect_keys(&parsed.cache, &mut Vec::new(), &mut written);
-    let tables: [&[&str]; 12] = [
+    let tables: [&[&str]; 16] = [
         &["losant"],
         &["device", "*"],
         &["outbox"],
@@ -80,8 +80,12 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
         &["daemon"],
         &["log"],
         &["status"],
-        &["bus", "serial", "*"],
+        &["bus", "exec", "*"],
+        &["bus", "file", "*"],
+        &["bus", "http", "*"],
         &["bus", "mqtt", "*"],
+        &["bus", "serial", "*"],
+        &["bus", "system", "*"],
         &["sensor", "*"],
         &["actuator", "*"],
     ];
@@ -94,6 +98,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let directory = TempDir::new().unwrap();
     write_private(&directory.path().join("credentials.toml"), "token = \"t\"");
     write_private(&directory.path().join("broker.toml"), "user = \"u\"\npassword = \"p\"");
+    write_private(&directory.path().join("push-token"), "t");
     let own = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
     let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
     write_private(&directory.path().join("losant-ca.pem"), &certificate);
@@ -101,7 +106,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!((config.buses.len(), config.actuators.len()), (2, 2));
+    assert_eq!((config.buses.len(), config.actuators.len()), (6, 2));
 }
 
 /// Writes the path of every value, with the names that the operator chose as `*`.
@@ -148,7 +153,7 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
         (
             "format",
             "format = \"json\"\ntopic = \"a\"",
-            "sensor.probe.topic: a serial bus has no topics; remove it",
+            "sensor.probe.topic: serial buses have no topics; remove it",
         ),
         (
             "format",

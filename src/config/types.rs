@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CloudCredentials, Secret, UserPassword};
+mod bus;
+
+pub use bus::{
+    Bus, BusKind, ExecBus, ExecMode, FileBus, FileMode, FlowControl, HttpBus, MqttBus, Parity,
+    SerialBus, StopBits, SystemBus, Topics,
+};
+
+use super::{CloudCredentials, Secret};
 use crate::logic::actuator::Actuator;
-use crate::logic::mapping::Sensor;
 use crate::logic::reporter::Limits;
 use crate::model::{ApplicationId, DeviceId, Name};
 
@@ -117,91 +123,4 @@ pub struct Commands {
     pub age_max: Duration,
     /// For one write.
     pub timeout: Duration,
-}
-
-/// One connection and the sensors that read from it.
-#[derive(Debug)]
-pub struct Bus {
-    /// What it connects to.
-    pub kind: BusKind,
-    /// Who reads.
-    pub sensors: Vec<Sensor>,
-}
-
-/// What a bus connects to.
-#[derive(Debug, Clone)]
-pub enum BusKind {
-    /// A tty.
-    Serial(SerialBus),
-    /// A session with an MQTT broker.
-    Mqtt(MqttBus),
-}
-
-/// A tty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SerialBus {
-    /// The device file or a link to it.
-    pub path: PathBuf,
-    /// Bits per second.
-    pub baud_rate: u32,
-    /// 5 to 8.
-    pub data_bits: u8,
-    /// The parity bit.
-    pub parity: Parity,
-    /// How many stop bits.
-    pub stop_bits: StopBits,
-    /// How a receiver says "wait".
-    pub flow_control: FlowControl,
-    /// The longest line in bytes.
-    pub line_bytes_max: usize,
-}
-
-/// The parity bit of a tty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parity {
-    /// Without.
-    None,
-    /// Odd.
-    Odd,
-    /// Even.
-    Even,
-}
-
-/// The stop bits of a tty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopBits {
-    /// One.
-    One,
-    /// Two.
-    Two,
-}
-
-/// The flow control of a tty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlowControl {
-    /// None.
-    None,
-    /// XON and XOFF.
-    Software,
-    /// RTS and CTS.
-    Hardware,
-}
-
-/// A session with an MQTT broker.
-#[derive(Debug, Clone)]
-pub struct MqttBus {
-    /// The broker's host name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// The client id, which names the session.
-    pub client_id: String,
-    /// User and password, if the broker asks.
-    pub credentials: Option<UserPassword>,
-    /// The keep-alive of the MQTT connection.
-    pub keep_alive: Duration,
-    /// 0 or 1.
-    pub qos: u8,
-    /// The largest message in bytes.
-    pub payload_bytes_max: usize,
 }

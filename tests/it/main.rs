@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod bus_local;
 mod commands;
 mod crash;
 mod delivery;

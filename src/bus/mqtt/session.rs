@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::{Ack, Due, Subscription};
-use crate::bus::{Arrival, Outlet, WriteError, WriteRequest};
+use super::{Due, Subscription};
+use crate::bus::{Ack, Arrival, Outlet, WriteError, WriteRequest};
 use crate::clock::SharedClock;
 use crate::config::MqttBus;
 use crate::model::{Name, Origin, Reading, Reason, Write};
@@ -221,7 +221,7 @@ impl<'a> Session<'a> {
     async fn receive(&mut self, publish: Publish, wiring: &Wiring<'_>) {
         let must_ack = publish.qos != QoS::AtMostOnce;
         let due = Due { connection: self.connection, packet_id: publish.pkid };
-        let ack = must_ack.then(|| Ack { acks: wiring.ack_sender.clone(), due });
+        let ack = must_ack.then(|| Ack::broker(wiring.ack_sender.clone(), due));
         if let Some(reason) = self.unfit(&publish) {
             debug!(bus = %self.bus, topic = publish.topic, %reason, "a message was rejected");
             wiring.outlet.reject(reason);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::config::field::Field;
-use crate::config::{Bus, BusKind, raw};
+use crate::config::{Bus, Topics, raw};
 use crate::logic::decode::Format;
 use crate::logic::mapping::{AttributeSelector, DeviceSelector, Mapping, Sensor};
 use crate::logic::topic::TopicFilter;
@@ -40,18 +40,16 @@ pub(super) fn sensor(
         .collect();
     let bus = bus_name.filter(|name| find_bus(&key, name, buses, check).is_some());
     let Some(bus) = bus.and_then(|name| buses.get_mut(&*name)) else { return };
-    match (&bus.kind, &topic) {
-        (BusKind::Serial(_), Some(_)) => {
-            check.problems.add(topic_key, "a serial bus has no topics", "remove it");
+    match (bus.kind.topics(), &topic) {
+        (Topics::None, Some(_)) => {
+            let problem = format!("{} buses have no topics", bus.kind.word());
+            check.problems.add(topic_key, problem, "remove it");
         }
-        (BusKind::Mqtt(_), None) => {
-            check.problems.add(
-                topic_key,
-                "is missing",
-                "say what to subscribe to: topic = \"sensors/+/climate\"",
-            );
+        (Topics::Required, None) => {
+            let fix = "say what to subscribe to: topic = \"sensors/+/climate\"";
+            check.problems.add(topic_key, "is missing", fix);
         }
-        (BusKind::Serial(_), None) | (BusKind::Mqtt(_), Some(_)) => {}
+        (Topics::None, None) | (Topics::Optional, _) | (Topics::Required, Some(_)) => {}
     }
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
     let retained = raw.retained.is_some_and(|field| field.0);

@@ -1,0 +1,212 @@
+//! Buses after they have been checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::{Secret, UserPassword};
+use crate::logic::mapping::Sensor;
+
+/// One connection and the sensors that read from it.
+#[derive(Debug)]
+pub struct Bus {
+    /// What it connects to.
+    pub kind: BusKind,
+    /// Who reads.
+    pub sensors: Vec<Sensor>,
+}
+
+/// What a bus connects to.
+#[derive(Debug, Clone)]
+pub enum BusKind {
+    /// A program.
+    Exec(ExecBus),
+    /// Files.
+    File(FileBus),
+    /// An HTTP endpoint that others push to.
+    Http(HttpBus),
+    /// A session with an MQTT broker.
+    Mqtt(MqttBus),
+    /// A tty.
+    Serial(SerialBus),
+    /// This computer itself.
+    System(SystemBus),
+}
+
+/// What the `topic` of a sensor is on a bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topics {
+    /// Messages have none.
+    None,
+    /// A sensor may choose messages by it.
+    Optional,
+    /// A sensor must say which it wants.
+    Required,
+}
+
+impl BusKind {
+    /// The word in the configuration: `[bus.WORD.…]`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Exec(_) => "exec",
+            Self::File(_) => "file",
+            Self::Http(_) => "http",
+            Self::Mqtt(_) => "mqtt",
+            Self::Serial(_) => "serial",
+            Self::System(_) => "system",
+        }
+    }
+
+    /// Whether its messages have topics.
+    pub fn topics(&self) -> Topics {
+        match self {
+            Self::Exec(_) | Self::Serial(_) | Self::System(_) => Topics::None,
+            Self::File(_) | Self::Http(_) => Topics::Optional,
+            Self::Mqtt(_) => Topics::Required,
+        }
+    }
+}
+
+/// A program that prints readings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecBus {
+    /// The program, an absolute path, and its arguments. No shell sees them.
+    pub command: Vec<String>,
+    /// When it runs.
+    pub mode: ExecMode,
+    /// The longest output of one run, or the longest line, in bytes.
+    pub output_bytes_max: usize,
+    /// All that its environment holds beside `PATH`.
+    pub environment: Vec<(String, String)>,
+}
+
+/// When a program runs, and what of its output is a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecMode {
+    /// Again and again; all that a run prints is one message.
+    Interval {
+        /// From start to start.
+        interval: Duration,
+        /// A run that takes longer is killed.
+        timeout: Duration,
+    },
+    /// Always; each line is a message.
+    Lines,
+}
+
+/// Files that are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileBus {
+    /// Absolute paths, in which `*`, `?` and `[…]` stand for many.
+    pub patterns: Vec<String>,
+    /// What of them is a message.
+    pub mode: FileMode,
+    /// Between two looks at them.
+    pub interval: Duration,
+    /// The largest file, or the longest line, in bytes.
+    pub bytes_max: usize,
+}
+
+/// What of a file is a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileMode {
+    /// The whole file, each time.
+    Whole,
+    /// The whole file, when it is not what it was the last time.
+    Change,
+    /// Each line that is added to it.
+    Tail,
+}
+
+/// An HTTP endpoint that others push to.
+#[derive(Debug, Clone)]
+pub struct HttpBus {
+    /// The address and port.
+    pub listen: SocketAddr,
+    /// What a client must show.
+    pub token: Secret,
+    /// The largest body in bytes.
+    pub body_bytes_max: usize,
+    /// Connections at once.
+    pub connections_max: usize,
+}
+
+/// This computer itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemBus {
+    /// Between two looks.
+    pub interval: Duration,
+    /// Mount points, or paths below them, whose space is told.
+    pub disks: Vec<PathBuf>,
+    /// Whether the gateway's own health is told, too.
+    pub gateway: bool,
+}
+
+/// A tty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialBus {
+    /// The device file or a link to it.
+    pub path: PathBuf,
+    /// Bits per second.
+    pub baud_rate: u32,
+    /// 5 to 8.
+    pub data_bits: u8,
+    /// The parity bit.
+    pub parity: Parity,
+    /// How many stop bits.
+    pub stop_bits: StopBits,
+    /// How a receiver says "wait".
+    pub flow_control: FlowControl,
+    /// The longest line in bytes.
+    pub line_bytes_max: usize,
+}
+
+/// The parity bit of a tty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parity {
+    /// Without.
+    None,
+    /// Odd.
+    Odd,
+    /// Even.
+    Even,
+}
+
+/// The stop bits of a tty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopBits {
+    /// One.
+    One,
+    /// Two.
+    Two,
+}
+
+/// The flow control of a tty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowControl {
+    /// None.
+    None,
+    /// XON and XOFF.
+    Software,
+    /// RTS and CTS.
+    Hardware,
+}
+
+/// A session with an MQTT broker.
+#[derive(Debug, Clone)]
+pub struct MqttBus {
+    /// The broker's host name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The client id, which names the session.
+    pub client_id: String,
+    /// User and password, if the broker asks.
+    pub credentials: Option<UserPassword>,
+    /// The keep-alive of the MQTT connection.
+    pub keep_alive: Duration,
+    /// 0 or 1.
+    pub qos: u8,
+    /// The largest message in bytes.
+    pub payload_bytes_max: usize,
+}
