@@ -20,7 +20,9 @@ pub use resolve::KEEP_ALIVE_RANGE;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
 pub use types::{
     Bus, BusKind, Cloud, Commands, Config, ExecBus, ExecMode, FileBus, FileMode, FlowControl,
-    HttpBus, MqttBus, OutboxSettings, Parity, Proxy, SerialBus, StopBits, SystemBus, Topics,
+    HttpBus, ModbusBus, ModbusLine, ModbusUnit, MqttBus, OutboxSettings, Parity, Place, Port,
+    Proxy, Rs485, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity,
+    UsbIdentityError,
 };
 
 /// The defaults, which are also the annotated example: `config/tidegate.toml`.

@@ -3,12 +3,14 @@
 //! Nothing here does IO, reads a clock, spawns or holds a global.
 
 pub mod actuator;
+pub mod asker;
 pub mod backoff;
 pub mod decode;
 pub mod excerpt;
 pub mod frame;
 pub mod gate;
 pub mod mapping;
+pub mod modbus;
 pub mod pace;
 pub mod redelivery;
 pub mod reporter;

@@ -6,8 +6,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{
-    BusHandle, ExecTask, Feed, FileTask, Health, HttpTask, MqttTask, Outlet, SerialTask,
-    Subscription, SystemTask,
+    BusHandle, ExecTask, Feed, FileTask, Health, HttpTask, ModbusTask, MqttTask, Outlet,
+    SerialTask, Subscription, SystemTask,
 };
 use crate::clock::SharedClock;
 use crate::config::{Bus, BusKind};
@@ -41,6 +41,10 @@ impl Starter<'_> {
             }
             BusKind::Http(settings) => {
                 self.supervisor.spawn(task_name, HttpTask { settings, feed: feed() }.run());
+            }
+            BusKind::Modbus(settings) => {
+                let task = ModbusTask { settings, feed: feed(), writes };
+                self.supervisor.spawn(task_name, task.run());
             }
             BusKind::Mqtt(settings) => {
                 let (bus, subscriptions) = (name.clone(), subscriptions(&bus.sensors));

@@ -1,20 +1,26 @@
-//! A serial line: a tty that is opened, read by lines, written to, and opened again when it comes back.
+//! A serial line: a tty that is opened, read by lines, written to, and opened again when it comes back. An instrument that
+//! speaks only when it is asked is asked.
 
-use std::time::Duration;
+pub(super) mod port;
+mod usb;
 
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Outlet, RECONNECT_WAIT, WriteError, WriteRequest, pause};
 use crate::clock::SharedClock;
-use crate::config::{FlowControl, Parity, SerialBus, StopBits};
+use crate::config::SerialBus;
+use crate::logic::asker::{Asker, Turn};
 use crate::logic::backoff::Backoff;
 use crate::logic::frame::{Frame, LineFramer};
 use crate::model::{Name, Reading, Reason, Write};
 use crate::random;
+use port::OpenPort;
 
 /// Read at once, in bytes: a tty's own buffer holds 4 KiB.
 const READ_BYTES: usize = 4_096;
@@ -43,6 +49,14 @@ enum End {
     Lost(String),
 }
 
+/// What the line waits for.
+enum News {
+    Stop,
+    Write(WriteRequest),
+    Read(std::io::Result<usize>),
+    Turn,
+}
+
 impl SerialTask {
     /// Runs until it is stopped. An absent tty is no fault: it is waited for.
     pub async fn run(mut self, clock: SharedClock) {
@@ -50,9 +64,10 @@ impl SerialTask {
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
         let mut told = String::new();
         loop {
-            let trouble = match open(&self.settings) {
+            let place = &self.settings.port.place;
+            let trouble = match port::open(&self.settings.port) {
                 Ok(stream) => {
-                    info!(bus = %self.bus, path = %self.settings.path.display(), "serial line open");
+                    info!(bus = %self.bus, %place, "serial line open");
                     backoff.reset();
                     told.clear();
                     match self.pump(stream, &clock).await {
@@ -63,8 +78,7 @@ impl SerialTask {
                 Err(trouble) => trouble,
             };
             if told != trouble {
-                let path = self.settings.path.display();
-                warn!(bus = %self.bus, %path, error = trouble, "serial line not there; waiting for it");
+                warn!(bus = %self.bus, error = trouble, "serial line not there; waiting for it");
                 told = trouble;
             }
             let delay = backoff.next_delay(&mut rng);
@@ -75,29 +89,75 @@ impl SerialTask {
     }
 
     /// Reads and writes until the line is lost.
-    async fn pump(&mut self, mut stream: SerialStream, clock: &SharedClock) -> End {
+    async fn pump(&mut self, mut stream: OpenPort, clock: &SharedClock) -> End {
         let mut framer = LineFramer::new(self.settings.line_bytes_max);
         let mut buffer = [0; READ_BYTES];
         let mut frames = Vec::new();
+        let mut asker = self.asker();
+        let mut silent = false;
         loop {
+            let due = asker.poll_timeout();
             // Reading is cancel-safe: what was not read yet stays in the tty.
-            tokio::select! {
-                () = self.stop.cancelled() => return End::Stopped,
-                Some(request) = self.writes.recv() => {
-                    if let Err(trouble) = write(&mut stream, request).await {
-                        return End::Lost(trouble);
+            let news = tokio::select! {
+                () = self.stop.cancelled() => News::Stop,
+                Some(request) = self.writes.recv() => News::Write(request),
+                read = stream.read(&mut buffer) => News::Read(read),
+                () = sleep_until(due) => News::Turn,
+            };
+            let done = match news {
+                News::Stop => return End::Stopped,
+                News::Write(request) => write(&mut stream, request).await,
+                News::Turn => self.ask(&mut stream, &mut asker, &mut silent).await,
+                // An unplugged adapter reads as an endless end of file.
+                News::Read(Ok(0)) => Err("the line was unplugged".to_owned()),
+                News::Read(Err(error)) => Err(error.to_string()),
+                News::Read(Ok(length)) => {
+                    framer.push(buffer.get(..length).unwrap_or_default(), &mut frames);
+                    for frame in frames.drain(..) {
+                        if asker.handle_answer(now()) && std::mem::take(&mut silent) {
+                            info!(bus = %self.bus, "the instrument answers again");
+                        }
+                        self.pass_on(frame, clock);
                     }
+                    Ok(())
                 }
-                read = stream.read(&mut buffer) => match read {
-                    // An unplugged adapter reads as an endless end of file.
-                    Ok(0) => return End::Lost("the line was unplugged".to_owned()),
-                    Err(error) => return End::Lost(error.to_string()),
-                    Ok(length) => {
-                        framer.push(buffer.get(..length).unwrap_or_default(), &mut frames);
-                        frames.drain(..).for_each(|frame| self.pass_on(frame, clock));
-                    }
-                },
+            };
+            if let Err(trouble) = done {
+                return End::Lost(trouble);
             }
+        }
+    }
+
+    fn asker(&self) -> Asker {
+        match &self.settings.poll {
+            Some(poll) => {
+                let timing = (poll.interval, poll.timeout, poll.gap);
+                Asker::new(poll.questions.len(), timing, now())
+            }
+            None => Asker::new(0, Default::default(), now()),
+        }
+    }
+
+    /// Does what is due. `silent` says whether the silence of the instrument was told.
+    async fn ask(
+        &self,
+        stream: &mut OpenPort,
+        asker: &mut Asker,
+        silent: &mut bool,
+    ) -> Result<(), String> {
+        let questions = self.settings.poll.as_ref().map_or(&[][..], |poll| &poll.questions);
+        match asker.handle_timeout(now()) {
+            Some(Turn::Ask(index)) => match questions.get(index) {
+                Some(question) => write_bytes(stream, question).await,
+                None => Ok(()),
+            },
+            Some(Turn::Missed(index)) => {
+                if !std::mem::replace(silent, true) {
+                    warn!(bus = %self.bus, question = index, "the instrument does not answer; see poll_timeout");
+                }
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -123,61 +183,35 @@ impl SerialTask {
 }
 
 /// Writes one request. `Err` when the line is broken.
-async fn write(stream: &mut SerialStream, request: WriteRequest) -> Result<(), String> {
+async fn write(stream: &mut OpenPort, request: WriteRequest) -> Result<(), String> {
     let Write::Serial { bytes } = &request.write else {
         request.finish(Err(WriteError::WrongKind));
         return Ok(());
     };
-    let written = tokio::time::timeout(WRITE_TIMEOUT, async {
-        stream.write_all(bytes).await?;
-        stream.flush().await
-    });
-    let outcome = match written.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("a write took more than {} s", WRITE_TIMEOUT.as_secs())),
-    };
+    let outcome = write_bytes(stream, bytes).await;
     request.finish(outcome.clone().map_err(WriteError::Broken));
     outcome
 }
 
-fn open(settings: &SerialBus) -> Result<SerialStream, String> {
-    let path = settings.path.to_string_lossy();
-    let builder = tokio_serial::new(path, settings.baud_rate)
-        .data_bits(match settings.data_bits {
-            5 => tokio_serial::DataBits::Five,
-            6 => tokio_serial::DataBits::Six,
-            7 => tokio_serial::DataBits::Seven,
-            _ => tokio_serial::DataBits::Eight,
-        })
-        .parity(match settings.parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Odd => tokio_serial::Parity::Odd,
-            Parity::Even => tokio_serial::Parity::Even,
-        })
-        .stop_bits(match settings.stop_bits {
-            StopBits::One => tokio_serial::StopBits::One,
-            StopBits::Two => tokio_serial::StopBits::Two,
-        })
-        .flow_control(match settings.flow_control {
-            FlowControl::None => tokio_serial::FlowControl::None,
-            FlowControl::Software => tokio_serial::FlowControl::Software,
-            FlowControl::Hardware => tokio_serial::FlowControl::Hardware,
-        });
-    builder.open_native_async().map_err(|error| advice(&error))
+async fn write_bytes(stream: &mut OpenPort, bytes: &Bytes) -> Result<(), String> {
+    let written = tokio::time::timeout(WRITE_TIMEOUT, async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    });
+    match written.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("a write took more than {} s", WRITE_TIMEOUT.as_secs())),
+    }
 }
 
-/// The error in words that say what to do.
-fn advice(error: &tokio_serial::Error) -> String {
-    let fix = match error.kind() {
-        tokio_serial::ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => {
-            "; add the service's user to the group dialout"
-        }
-        tokio_serial::ErrorKind::Io(std::io::ErrorKind::NotFound) => "; is the adapter plugged in?",
-        tokio_serial::ErrorKind::NoDevice => "; does another program use it?",
-        tokio_serial::ErrorKind::Io(_)
-        | tokio_serial::ErrorKind::InvalidInput
-        | tokio_serial::ErrorKind::Unknown => "; is it a serial port?",
-    };
-    format!("{error}{fix}")
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
 }

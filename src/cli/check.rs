@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{print, shown};
-use crate::config::{Bus, BusKind, CloudCredentials, ExecMode, Proxy};
+use crate::config::{Bus, BusKind, CloudCredentials, ExecMode, ModbusUnit, Proxy};
 use crate::logic::actuator::{Actuator, WriteTemplate};
 use crate::logic::mapping::{AttributeSelector, DeviceSelector, Sensor};
 use crate::{Config, model};
@@ -86,12 +86,17 @@ fn describe_bus(plan: &mut String, name: &model::Name, bus: &Bus) -> std::fmt::R
             format!("files {}, {}", file.patterns.join(", "), every(file.interval))
         }
         BusKind::Http(http) => format!("HTTP pushes to http://{}/push", http.listen),
+        BusKind::Modbus(modbus) => {
+            let unit = |unit: &ModbusUnit| format!("{} ({})", unit.name, unit.id);
+            let units: Vec<_> = modbus.units.iter().map(unit).collect();
+            format!("Modbus {}, units {}", modbus.line, units.join(", "))
+        }
         BusKind::Mqtt(mqtt) => {
             let (host, port, client_id, qos) = (&mqtt.host, mqtt.port, &mqtt.client_id, mqtt.qos);
             format!("MQTT broker {host}:{port} as {client_id}, QoS {qos}")
         }
         BusKind::Serial(serial) => {
-            format!("serial {} at {} baud", shown(&serial.path), serial.baud_rate)
+            format!("serial {} at {} baud", serial.port.place, serial.port.baud_rate)
         }
         BusKind::System(system) => format!("this computer, {}", every(system.interval)),
     };

@@ -32,7 +32,9 @@ macro_rules! table {
 
 mod bus;
 
-pub(super) use bus::{Buses, Exec, File, Http, Mqtt, Serial, System};
+pub(super) use bus::{
+    Buses, Exec, File, Http, Modbus, ModbusRegister, ModbusUnit, Mqtt, Serial, System,
+};
 
 table!(Raw {
     losant: Losant,

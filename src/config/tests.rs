@@ -71,7 +71,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
         .unwrap();
     let mut written = BTreeSet::new();
     collect_keys(&parsed.cache, &mut Vec::new(), &mut written);
-    let tables: [&[&str]; 16] = [
+    let tables: [&[&str]; 18] = [
         &["losant"],
         &["device", "*"],
         &["outbox"],
@@ -83,6 +83,8 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
         &["bus", "exec", "*"],
         &["bus", "file", "*"],
         &["bus", "http", "*"],
+        &["bus", "modbus", "*"],
+        &["bus", "modbus", "*", "unit", "*"],
         &["bus", "mqtt", "*"],
         &["bus", "serial", "*"],
         &["bus", "system", "*"],
@@ -106,7 +108,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!((config.buses.len(), config.actuators.len()), (6, 2));
+    assert_eq!((config.buses.len(), config.actuators.len()), (10, 2));
 }
 
 /// Writes the path of every value, with the names that the operator chose as `*`.
@@ -116,7 +118,7 @@ fn collect_keys(value: &config::Value, path: &mut Vec<String>, keys: &mut BTreeS
     for (key, value) in table {
         let is_chosen = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [root] => matches!(root, "device" | "sensor" | "actuator"),
-            ["bus", _] => true,
+            ["bus", _] | ["bus", _, _, "unit"] => true,
             _ => false,
         };
         path.push(if is_chosen { "*".to_owned() } else { key.clone() });
@@ -142,7 +144,7 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
         (
             "path",
             "path = \"/dev/x\"\nbaud_rate = 10",
-            "bus.serial.probe.baud_rate: is 10; give a value from 50 to 4000000",
+            "bus.serial.probe.baud_rate: is 10; give a value from 50 to 12000000",
         ),
         ("bus = ", "bus = \"prob\"", "sensor.probe.bus: there is no bus \"prob\"; there are probe"),
         (

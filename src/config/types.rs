@@ -7,8 +7,9 @@ use std::time::Duration;
 mod bus;
 
 pub use bus::{
-    Bus, BusKind, ExecBus, ExecMode, FileBus, FileMode, FlowControl, HttpBus, MqttBus, Parity,
-    SerialBus, StopBits, SystemBus, Topics,
+    Bus, BusKind, ExecBus, ExecMode, FileBus, FileMode, FlowControl, HttpBus, ModbusBus,
+    ModbusLine, ModbusUnit, MqttBus, Parity, Place, Port, Rs485, SerialBus, SerialPoll, StopBits,
+    SystemBus, Topics, UsbIdentity, UsbIdentityError,
 };
 
 use super::{CloudCredentials, Secret};

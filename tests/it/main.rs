@@ -11,6 +11,8 @@
 
 mod bad_input;
 mod bus_local;
+mod bus_modbus;
+mod bus_serial;
 mod commands;
 mod crash;
 mod delivery;

@@ -10,6 +10,7 @@ table!(Buses {
     exec: BTreeMap<String, Exec>,
     file: BTreeMap<String, File>,
     http: BTreeMap<String, Http>,
+    modbus: BTreeMap<String, Modbus>,
     mqtt: BTreeMap<String, Mqtt>,
     serial: BTreeMap<String, Serial>,
     system: BTreeMap<String, System>,
@@ -28,6 +29,39 @@ table!(File { paths: Texts, mode: Text, interval: Span, size_max: Bytes });
 
 table!(Http { listen: Text, credentials_file: Text, size_max: Bytes, connections_max: Integer });
 
+table!(Modbus {
+    tcp: Text,
+    path: Text,
+    usb: Text,
+    usb_interface: Integer,
+    baud_rate: Integer,
+    data_bits: Integer,
+    parity: Text,
+    stop_bits: Integer,
+    rs485: Text,
+    gap: Span,
+    interval: Span,
+    timeout: Span,
+    join_gap: Integer,
+    unit: BTreeMap<String, ModbusUnit>,
+});
+
+table!(ModbusUnit {
+    id: Integer,
+    interval: Span,
+    timeout: Span,
+    registers: Vec<ModbusRegister>,
+});
+
+table!(ModbusRegister {
+    channel: Text,
+    table: Text,
+    address: Integer,
+    kind: Text,
+    order: Text,
+    length: Integer,
+});
+
 table!(Mqtt {
     host: Text,
     port: Integer,
@@ -40,12 +74,19 @@ table!(Mqtt {
 
 table!(Serial {
     path: Text,
+    usb: Text,
+    usb_interface: Integer,
     baud_rate: Integer,
     data_bits: Integer,
     parity: Text,
     stop_bits: Integer,
     flow_control: Text,
+    rs485: Text,
     line_size_max: Bytes,
+    poll: Texts,
+    poll_interval: Span,
+    poll_timeout: Span,
+    poll_gap: Span,
 });
 
 table!(System { interval: Span, disks: Texts, gateway: Flag });
@@ -57,6 +98,9 @@ pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
         ["exec", _] => Exec::KEYS,
         ["file", _] => File::KEYS,
         ["http", _] => Http::KEYS,
+        ["modbus", _] => Modbus::KEYS,
+        ["modbus", _, "unit", _] => ModbusUnit::KEYS,
+        ["modbus", _, "unit", _, "registers", _] => ModbusRegister::KEYS,
         ["mqtt", _] => Mqtt::KEYS,
         ["serial", _] => Serial::KEYS,
         ["system", _] => System::KEYS,

@@ -56,7 +56,11 @@ fn actuator(
     let write = match kind {
         BusKind::Serial(_) => serial_write(&key, raw, check)?,
         BusKind::Mqtt(_) => mqtt_write(&key, raw, check)?,
-        BusKind::Exec(_) | BusKind::File(_) | BusKind::Http(_) | BusKind::System(_) => {
+        BusKind::Exec(_)
+        | BusKind::File(_)
+        | BusKind::Http(_)
+        | BusKind::Modbus(_)
+        | BusKind::System(_) => {
             let problem = format!("{} buses cannot be written to", kind.word());
             check.problems.add(format!("{key}.bus"), problem, "name another bus");
             return None;

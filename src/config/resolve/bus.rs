@@ -1,15 +1,22 @@
 //! Buses: the tables `[bus.KIND.NAME]`.
 
 mod local;
+mod modbus;
 mod mqtt;
 mod serial;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::Check;
 use crate::config::field::Field;
 use crate::config::{Bus, BusKind, raw};
 use crate::model::{DeviceId, Name};
+
+/// Between two looks at something: often enough for a fast sensor, seldom enough for a disk.
+const INTERVAL_RANGE: RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(7 * 86_400);
 
 /// Checks all buses. One with a problem is there all the same, so that what hangs on it is not told as a problem, too.
 pub(super) fn buses(
@@ -18,7 +25,7 @@ pub(super) fn buses(
     check: &mut Check<'_>,
 ) -> BTreeMap<Name, Bus> {
     let mut buses = BTreeMap::new();
-    let raw::Buses { exec, file, http, mqtt, serial, system } = raw;
+    let raw::Buses { exec, file, http, modbus, mqtt, serial, system } = raw;
     add(&mut buses, "exec", exec, check, |key, _, table, check| {
         BusKind::Exec(local::exec(key, table, check))
     });
@@ -27,6 +34,9 @@ pub(super) fn buses(
     });
     add(&mut buses, "http", http, check, |key, _, table, check| {
         BusKind::Http(local::http(key, table, check))
+    });
+    add(&mut buses, "modbus", modbus, check, |key, _, table, check| {
+        BusKind::Modbus(modbus::modbus(key, table, check))
     });
     add(&mut buses, "mqtt", mqtt, check, |key, name, table, check| {
         BusKind::Mqtt(mqtt::mqtt(key, name, table, gateway, check))
@@ -59,6 +69,17 @@ fn add<T>(
         let kind = resolve(&key, &name, table, check);
         buses.insert(name, Bus { kind, sensors: Vec::new() });
     }
+}
+
+/// A duration with a default that is not the least.
+fn span(
+    key: &str,
+    field: Option<Field<Duration>>,
+    default: Duration,
+    range: &RangeInclusive<Duration>,
+    check: &mut Check<'_>,
+) -> Duration {
+    check.duration(key, Some(field.unwrap_or(Field(default))), range)
 }
 
 /// One of a few words; the first is the default.

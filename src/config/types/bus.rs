@@ -1,11 +1,20 @@
 //! Buses after they have been checked.
 
+mod port;
+
+pub use port::{FlowControl, Parity, Place, Port, Rs485, StopBits, UsbIdentity, UsbIdentityError};
+
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::config::{Secret, UserPassword};
 use crate::logic::mapping::Sensor;
+use crate::logic::modbus::Register;
+use crate::model::Name;
 
 /// One connection and the sensors that read from it.
 #[derive(Debug)]
@@ -25,6 +34,8 @@ pub enum BusKind {
     File(FileBus),
     /// An HTTP endpoint that others push to.
     Http(HttpBus),
+    /// Units that speak Modbus.
+    Modbus(ModbusBus),
     /// A session with an MQTT broker.
     Mqtt(MqttBus),
     /// A tty.
@@ -51,6 +62,7 @@ impl BusKind {
             Self::Exec(_) => "exec",
             Self::File(_) => "file",
             Self::Http(_) => "http",
+            Self::Modbus(_) => "modbus",
             Self::Mqtt(_) => "mqtt",
             Self::Serial(_) => "serial",
             Self::System(_) => "system",
@@ -61,7 +73,7 @@ impl BusKind {
     pub fn topics(&self) -> Topics {
         match self {
             Self::Exec(_) | Self::Serial(_) | Self::System(_) => Topics::None,
-            Self::File(_) | Self::Http(_) => Topics::Optional,
+            Self::File(_) | Self::Http(_) | Self::Modbus(_) => Topics::Optional,
             Self::Mqtt(_) => Topics::Required,
         }
     }
@@ -142,54 +154,79 @@ pub struct SystemBus {
     pub gateway: bool,
 }
 
-/// A tty.
+/// A serial line that is read by frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SerialBus {
-    /// The device file or a link to it.
-    pub path: PathBuf,
-    /// Bits per second.
-    pub baud_rate: u32,
-    /// 5 to 8.
-    pub data_bits: u8,
-    /// The parity bit.
-    pub parity: Parity,
-    /// How many stop bits.
-    pub stop_bits: StopBits,
-    /// How a receiver says "wait".
-    pub flow_control: FlowControl,
+    /// The tty.
+    pub port: Port,
     /// The longest line in bytes.
     pub line_bytes_max: usize,
+    /// What the instrument is asked, if it speaks only then.
+    pub poll: Option<SerialPoll>,
 }
 
-/// The parity bit of a tty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parity {
-    /// Without.
-    None,
-    /// Odd.
-    Odd,
-    /// Even.
-    Even,
+/// What an instrument on a serial line is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialPoll {
+    /// The questions of one round; one line is awaited after each.
+    pub questions: Vec<Bytes>,
+    /// From round to round.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Silence between an answer and the next question.
+    pub gap: Duration,
 }
 
-/// The stop bits of a tty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopBits {
-    /// One.
-    One,
-    /// Two.
-    Two,
+/// A Modbus line.
+#[derive(Debug, Clone)]
+pub struct ModbusBus {
+    /// What it runs on.
+    pub line: ModbusLine,
+    /// The silence between two frames.
+    pub gap: Duration,
+    /// Who is asked.
+    pub units: Vec<ModbusUnit>,
 }
 
-/// The flow control of a tty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlowControl {
-    /// None.
-    None,
-    /// XON and XOFF.
-    Software,
-    /// RTS and CTS.
-    Hardware,
+/// What Modbus runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModbusLine {
+    /// A serial line.
+    Rtu(Port),
+    /// A TCP connection.
+    Tcp {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for ModbusLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rtu(port) => write!(formatter, "{} at {} baud", port.place, port.baud_rate),
+            Self::Tcp { host, port } => write!(formatter, "{host}:{port}"),
+        }
+    }
+}
+
+/// A unit on a Modbus line, which was once called a slave.
+#[derive(Debug, Clone)]
+pub struct ModbusUnit {
+    /// Its name, which is the topic of its messages.
+    pub name: Name,
+    /// Its address on the line, 1 to 247; 0 to 255 on TCP.
+    pub id: u8,
+    /// From question to question.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How many bits or words that nobody wants may be read to save a request.
+    pub join_gap: u16,
+    /// What it is asked for.
+    pub registers: Vec<Register>,
 }
 
 /// A session with an MQTT broker.

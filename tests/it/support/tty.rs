@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -27,19 +28,11 @@ impl Tty {
     }
 
     pub(crate) fn plug(&mut self) {
-        // Were it inherited by a daemon or a broker, the line would stay plugged in for as long as these run.
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master: OwnedFd = openpt(flags).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let mut settings = tcgetattr(&master).unwrap();
-        settings.make_raw();
-        tcsetattr(&master, OptionalActions::Now, &settings).unwrap();
+        let (master, name) = open_master();
         let flags = fcntl_getfl(master.as_fd()).unwrap();
         fcntl_setfl(master.as_fd(), flags | OFlags::NONBLOCK).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         std::os::unix::fs::symlink(name, &self.link).unwrap();
-        self.master = Some(File::from(master));
+        self.master = Some(master);
     }
 
     pub(crate) fn unplug(&mut self) {
@@ -76,4 +69,43 @@ impl Tty {
         self.heard = rest;
         line
     }
+}
+
+/// A null modem: two ttys, joined so that each hears what is written to the other. Its threads end with the test.
+pub(crate) fn join_ttys(one: &Path, other: &Path) {
+    let masters = [one, other].map(|link| {
+        let (master, name) = open_master();
+        std::os::unix::fs::symlink(name, link).unwrap();
+        master
+    });
+    let [one, other] = &masters;
+    pass_on(one.try_clone().unwrap(), other.try_clone().unwrap());
+    pass_on(other.try_clone().unwrap(), one.try_clone().unwrap());
+}
+
+fn pass_on(mut from: File, mut to: File) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1_024];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(length) => to.write_all(&buffer[..length]).unwrap(),
+                // Nobody has opened that end yet, or any more.
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    });
+}
+
+/// The instrument's end of a new tty in raw mode, and the name of the other end.
+fn open_master() -> (File, String) {
+    // Were it inherited by a daemon or a broker, the line would stay plugged in for as long as these run.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master: OwnedFd = openpt(flags).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let mut settings = tcgetattr(&master).unwrap();
+    settings.make_raw();
+    tcsetattr(&master, OptionalActions::Now, &settings).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    (File::from(master), name)
 }

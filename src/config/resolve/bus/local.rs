@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::choice;
+use super::{INTERVAL_RANGE, choice, span};
 use crate::config::field::{Field, Size};
 use crate::config::resolve::Check;
 use crate::config::secret::read_bare_token;
@@ -16,10 +16,6 @@ const BYTES_RANGE: RangeInclusive<u64> = 16..=1 << 20;
 
 /// That of a file, an output or a body without a word about it.
 const BYTES_DEFAULT: u64 = 64 * 1024;
-
-/// Between two looks at something: often enough for a fast sensor, seldom enough for a disk.
-const INTERVAL_RANGE: RangeInclusive<Duration> =
-    Duration::from_millis(50)..=Duration::from_secs(7 * 86_400);
 
 /// Where an HTTP bus listens without a word about it: reachable by nobody but this computer.
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_440);
@@ -169,15 +165,4 @@ fn interval(
     check: &mut Check<'_>,
 ) -> Duration {
     span(key, field, default, &INTERVAL_RANGE, check)
-}
-
-/// A duration with a default that is not the least.
-fn span(
-    key: &str,
-    field: Option<Field<Duration>>,
-    default: Duration,
-    range: &RangeInclusive<Duration>,
-    check: &mut Check<'_>,
-) -> Duration {
-    check.duration(key, Some(field.unwrap_or(Field(default))), range)
 }
