@@ -24,6 +24,9 @@ use line::{Line, LineError};
 /// The longest wait before a silent unit is asked again, unless its interval is longer.
 const SILENT_WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// How often one request is made before its unit counts as silent. One that is known to be silent is asked once.
+const TRIES_MAX: u32 = 3;
+
 /// The task that owns one Modbus line.
 pub struct ModbusTask {
     /// The line and its units.
@@ -40,13 +43,20 @@ struct Poll {
     requests: Vec<Request>,
     due: Instant,
     backoff: Backoff,
+    round: Round,
+    /// Whether it was asked in vain, and has said nothing since.
+    is_silent: bool,
 }
 
-/// What a unit had to say.
+/// What a unit has said since it was last done with.
 #[derive(Default)]
-struct Message {
+struct Round {
     channels: Map<String, Value>,
     refusals: Vec<String>,
+    /// The next request.
+    next: usize,
+    /// How often that was asked in vain.
+    tries: u32,
 }
 
 impl ModbusTask {
@@ -92,27 +102,31 @@ impl ModbusTask {
             }
             // A request under way is not broken off: half an answer would be left on the line.
             let asked = poll.ask(line).await;
-            let subject = poll.unit.name.to_string();
-            match asked {
-                Ok(message) => {
-                    if message.refusals.is_empty() {
-                        troubles.end(&subject);
-                    } else {
-                        troubles.begin(&subject, &message.refusals.join("; "));
-                    }
-                    if !message.channels.is_empty() {
-                        let payload = Value::Object(message.channels).to_string();
-                        self.feed.offer(&subject, payload.into());
-                    }
-                    poll.answered();
-                }
+            let unit = poll.unit.name.to_string();
+            let trouble = match &asked {
+                Ok(()) => poll.round.refusals.join("; "),
                 Err(error) => {
-                    debug!(bus = %self.feed.bus(), unit = subject, %error, "a unit gave no good answer");
-                    troubles.begin(&subject, &error.to_string());
-                    poll.was_silent();
-                    return false;
+                    debug!(bus = %self.feed.bus(), unit, %error, "no good answer");
+                    if poll.may_try_again() {
+                        return false;
+                    }
+                    error.to_string()
                 }
+            };
+            if trouble.is_empty() {
+                troubles.end(&unit);
+            } else {
+                troubles.begin(&unit, &trouble);
             }
+            let Round { channels, .. } = std::mem::take(&mut poll.round);
+            if !channels.is_empty() {
+                self.feed.offer(&unit, Value::Object(channels).to_string().into());
+            }
+            if asked.is_err() {
+                poll.fall_silent();
+                return false;
+            }
+            poll.finish();
         }
     }
 
@@ -132,41 +146,56 @@ impl Poll {
     fn new(unit: &ModbusUnit) -> Self {
         let requests = plan(&unit.registers, unit.join_gap);
         let backoff = Backoff::new(unit.interval, unit.interval.max(SILENT_WAIT_MAX));
-        Self { unit: unit.clone(), requests, due: Instant::now(), backoff }
+        Self {
+            unit: unit.clone(),
+            requests,
+            due: Instant::now(),
+            backoff,
+            round: Round::default(),
+            is_silent: true,
+        }
     }
 
-    /// Asks for all registers. A refusal concerns only its own; after a silence the rest is not asked.
-    async fn ask(&mut self, line: &mut Line) -> Result<Message, LineError> {
-        let mut message = Message::default();
-        for request in &self.requests {
+    /// Asks for all registers that are still to come. A refusal concerns only its own; after a silence the rest is not asked.
+    async fn ask(&mut self, line: &mut Line) -> Result<(), LineError> {
+        while let Some(request) = self.requests.get(self.round.next) {
             match line.ask(&self.unit, request).await? {
                 Ok(answer) => {
-                    for register in
-                        request.members.iter().filter_map(|at| self.unit.registers.get(*at))
-                    {
+                    let members =
+                        request.members.iter().filter_map(|at| self.unit.registers.get(*at));
+                    for register in members {
                         if let Some(value) = read(register, request, &answer) {
-                            message.channels.insert(register.channel.clone(), value);
+                            self.round.channels.insert(register.channel.clone(), value);
                         }
                     }
                 }
                 Err(exception) => {
                     let Request { table, address, .. } = request;
-                    message
-                        .refusals
-                        .push(format!("it refuses {table:?} from {address}: {exception}"));
+                    let refusal = format!("it refuses {table:?} from {address}: {exception}");
+                    self.round.refusals.push(refusal);
                 }
             }
+            self.round.next += 1;
+            self.round.tries = 0;
+            self.is_silent = false;
         }
-        Ok(message)
+        Ok(())
     }
 
-    fn answered(&mut self) {
+    /// After a request in vain: whether it is to be made again, at once.
+    fn may_try_again(&mut self) -> bool {
+        self.round.tries += 1;
+        !self.is_silent && self.round.tries < TRIES_MAX
+    }
+
+    fn finish(&mut self) {
         self.backoff.reset();
         // After a pause, as of a dead line, what was missed is not made up for.
         self.due = (self.due + self.unit.interval).max(Instant::now());
     }
 
-    fn was_silent(&mut self) {
+    fn fall_silent(&mut self) {
+        self.is_silent = true;
         self.due = Instant::now() + self.backoff.next_delay(&mut random::seeded());
     }
 }

@@ -88,8 +88,10 @@ impl Register {
             return 1;
         }
         match self.kind {
-            Kind::Unsigned(words) | Kind::Signed(words) | Kind::Decimal(words) => words,
-            Kind::Text(words) => words,
+            Kind::Unsigned(words)
+            | Kind::Signed(words)
+            | Kind::Decimal(words)
+            | Kind::Text(words) => words,
             Kind::Float => 2,
             Kind::Double => 4,
             Kind::Bit(_) => 1,

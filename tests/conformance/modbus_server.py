@@ -27,23 +27,29 @@ def device():
 answers = 0
 
 
-def damage(is_sending, packet):
-    """Turns a bit of each fifth answer."""
+def tcp(is_sending, packet):
+    """Says nothing in the name of another unit."""
+    return b"" if is_sending and packet[6:7] != b"\x01" else packet
+
+
+def rtu(is_sending, packet):
+    """The same; and turns a bit of each fifth answer."""
     global answers
-    answers += is_sending
-    if is_sending and packet and answers % 5 == 0:
-        return bytes([*packet[:-1], packet[-1] ^ 1])
-    return packet
+    if not is_sending:
+        return packet
+    if packet[:1] != b"\x01":
+        return b""
+    answers += 1
+    return bytes([*packet[:-1], packet[-1] ^ 1]) if answers % 5 == 0 else packet
 
 
 async def main():
     kind, place = sys.argv[1:]
-    quiet = {"ignore_missing_devices": True}
     if kind == "tcp":
-        server = ModbusTcpServer(device(), address=("127.0.0.1", int(place)), **quiet)
+        server = ModbusTcpServer(device(), address=("127.0.0.1", int(place)), trace_packet=tcp)
     else:
         server = ModbusSerialServer(
-            device(), framer=FramerType.RTU, port=place, baudrate=19200, trace_packet=damage, **quiet
+            device(), framer=FramerType.RTU, port=place, baudrate=19200, trace_packet=rtu
         )
     print("ready", flush=True)
     await server.serve_forever()

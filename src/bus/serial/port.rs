@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use rustix::termios::{ioctl_tiocexcl, ioctl_tiocnxcl};
 use serial2_tokio::{
     CharSize, FlowControl as Flow, Parity as Bit, SerialPort, Settings, StopBits as Stop,
@@ -61,8 +62,7 @@ fn lock(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| Errno::BUSY)?;
     ioctl_tiocexcl(&file)?;
     Ok(file)
 }
@@ -106,14 +106,12 @@ fn set_direction_control(stream: &SerialPort, rs485: Rs485) -> io::Result<()> {
 }
 
 fn cure(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; add the service's user to the group dialout",
-        io::ErrorKind::NotFound => "; is the adapter plugged in?",
-        io::ErrorKind::ResourceBusy => "; another program uses it",
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOTTY.raw_os_error()) => {
-            "; is it a serial port?"
-        }
-        _ => "",
+    match Errno::from_io_error(error) {
+        Some(Errno::ACCESS) => "; add the service's user to the group dialout",
+        Some(Errno::NOENT) => "; is the adapter plugged in?",
+        Some(Errno::BUSY) => "; another program uses it",
+        Some(Errno::NOTTY) => "; is it a serial port?",
+        Some(_) | None => "",
     }
 }
 

@@ -72,10 +72,9 @@ fn float(number: f32) -> Value {
 }
 
 fn decimal(bytes: &[u8]) -> Value {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    let sum = digits.fold(Some(0_u64), |sum, digit| {
-        sum.filter(|_| digit <= 9).map(|sum| sum * 10 + u64::from(digit))
-    });
+    let mut digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let sum =
+        digits.try_fold(0_u64, |sum, digit| (digit <= 9).then(|| sum * 10 + u64::from(digit)));
     sum.map_or(Value::Null, Value::from)
 }
 
