@@ -59,7 +59,13 @@ enum Command {
     /// Runs the daemon until SIGTERM or SIGINT.
     Run(ConfigArgs),
     /// Shows what a configuration means, or everything that is wrong with it (exit code 78).
-    Check(ConfigArgs),
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Says nothing of a configuration that can be used.
+        #[arg(long, short)]
+        quiet: bool,
+    },
     /// Asks the running daemon how it is.
     Status {
         #[command(flatten)]
@@ -121,7 +127,9 @@ pub fn main() -> ExitCode {
             secrecy::keep_out_of_core_dumps();
             run::run(config)
         }),
-        Command::Check(args) => args.load().and_then(|config| check::check(&args.config, &config)),
+        Command::Check { config: args, quiet } => args
+            .load()
+            .and_then(|config| if quiet { Ok(()) } else { check::check(&args.config, &config) }),
         Command::Status { config, json } => {
             config.load().and_then(|config| status::status(&config, json))
         }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,11 +28,7 @@ impl Tty {
     }
 
     pub(crate) fn plug(&mut self) {
-        let (master, name) = open_master();
-        let flags = fcntl_getfl(master.as_fd()).unwrap();
-        fcntl_setfl(master.as_fd(), flags | OFlags::NONBLOCK).unwrap();
-        std::os::unix::fs::symlink(name, &self.link).unwrap();
-        self.master = Some(master);
+        self.master = Some(open_line(&self.link));
     }
 
     pub(crate) fn unplug(&mut self) {
@@ -73,14 +69,9 @@ impl Tty {
 
 /// A null modem: two ttys, joined so that each hears what is written to the other. Its threads end with the test.
 pub(crate) fn join_ttys(one: &Path, other: &Path) {
-    let masters = [one, other].map(|link| {
-        let (master, name) = open_master();
-        std::os::unix::fs::symlink(name, link).unwrap();
-        master
-    });
-    let [one, other] = &masters;
+    let [one, other] = [one, other].map(open_line);
     pass_on(one.try_clone().unwrap(), other.try_clone().unwrap());
-    pass_on(other.try_clone().unwrap(), one.try_clone().unwrap());
+    pass_on(other, one);
 }
 
 fn pass_on(mut from: File, mut to: File) {
@@ -88,24 +79,34 @@ fn pass_on(mut from: File, mut to: File) {
         let mut buffer = [0; 1_024];
         loop {
             match from.read(&mut buffer) {
-                Ok(length) => to.write_all(&buffer[..length]).unwrap(),
-                // Nobody has opened that end yet, or any more.
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+                // A line loses what nobody takes.
+                Ok(length) => to.write_all(&buffer[..length]).unwrap_or_default(),
+                // There is nothing, or nobody has opened that end yet, or any more.
+                Err(_) => std::thread::sleep(Duration::from_millis(2)),
             }
         }
     });
 }
 
-/// The instrument's end of a new tty in raw mode, and the name of the other end.
-fn open_master() -> (File, String) {
-    // Were it inherited by a daemon or a broker, the line would stay plugged in for as long as these run.
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let master: OwnedFd = openpt(flags).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
+/// The instrument's end of a new serial line whose other end is called `link`.
+fn open_line(link: &Path) -> File {
+    let (master, name) = open_pty();
     let mut settings = tcgetattr(&master).unwrap();
     settings.make_raw();
     tcsetattr(&master, OptionalActions::Now, &settings).unwrap();
+    std::os::unix::fs::symlink(name, link).unwrap();
+    File::from(master)
+}
+
+/// A pseudo-terminal: one end, which does not block, and the path of the other.
+pub(super) fn open_pty() -> (OwnedFd, PathBuf) {
+    // Were it inherited by a daemon or a broker, the line would stay plugged in for as long as these run.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let flags = fcntl_getfl(&master).unwrap();
+    fcntl_setfl(&master, flags | OFlags::NONBLOCK).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    (File::from(master), name)
+    (master, name.into())
 }
