@@ -87,6 +87,12 @@ impl Tally {
             .drop(reason, 1);
     }
 
+    /// Counts a message that was delivered again and is known.
+    pub fn duplicate(&self, bus: &Name) {
+        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.entry(bus.clone()).or_default().duplicates += 1;
+    }
+
     /// Takes what was counted since the last time.
     pub fn take(&self) -> Ledger {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -119,6 +125,11 @@ impl Outlet {
         if self.arrivals.send(arrival).await.is_err() {
             self.tally.drop(&self.bus, Reason::QueueFull);
         }
+    }
+
+    fn duplicate(&self) {
+        self.tally.duplicate(&self.bus);
+        self.arrivals.try_send(Arrival::Counted).unwrap_or_default();
     }
 
     fn reject(&self, reason: Reason) {

@@ -20,8 +20,8 @@ pub use resolve::KEEP_ALIVE_RANGE;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
 pub use types::{
     Bus, BusKind, Cloud, Commands, Config, ExecBus, ExecMode, FileBus, FileMode, FlowControl,
-    HttpBus, ModbusBus, ModbusLine, ModbusUnit, MqttBus, OutboxSettings, Parity, Place, Port,
-    Proxy, Rs485, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity,
+    HttpBus, ModbusBus, ModbusLine, ModbusUnit, MqttBus, MqttTls, OutboxSettings, Parity, Place,
+    Port, Proxy, Rs485, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity,
     UsbIdentityError,
 };
 

@@ -14,6 +14,7 @@ pub mod modbus;
 pub mod pace;
 pub mod redelivery;
 pub mod reporter;
+pub mod retained;
 pub mod sse;
 pub mod stamp;
 pub mod template;

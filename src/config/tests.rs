@@ -104,11 +104,12 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let own = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
     let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
     write_private(&directory.path().join("losant-ca.pem"), &certificate);
+    write_private(&directory.path().join("broker-ca.pem"), &certificate);
     write_private(&directory.path().join("client.pem"), &format!("{certificate}{key}"));
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!((config.buses.len(), config.actuators.len()), (10, 2));
+    assert_eq!((config.buses.len(), config.actuators.len()), (11, 2));
 }
 
 /// Writes the path of every value, with the names that the operator chose as `*`.

@@ -12,6 +12,7 @@
 mod bad_input;
 mod bus_local;
 mod bus_modbus;
+mod bus_mqtt;
 mod bus_serial;
 mod commands;
 mod crash;

@@ -70,6 +70,11 @@ table!(Mqtt {
     keep_alive: Span,
     qos: Integer,
     payload_size_max: Bytes,
+    tls: Flag,
+    ca_file: Text,
+    client_certificate: Text,
+    share: Text,
+    status_topic: Text,
 });
 
 table!(Serial {

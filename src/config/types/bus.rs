@@ -246,4 +246,19 @@ pub struct MqttBus {
     pub qos: u8,
     /// The largest message in bytes.
     pub payload_bytes_max: usize,
+    /// How the connection is secured, if it is.
+    pub tls: Option<MqttTls>,
+    /// The group with which this gateway shares the messages of its subscriptions.
+    pub share: Option<String>,
+    /// Where the broker tells others whether we are there.
+    pub status_topic: Option<String>,
+}
+
+/// How a connection to a broker is secured.
+#[derive(Debug, Clone)]
+pub struct MqttTls {
+    /// Certificates in PEM that are trusted in place of the system's.
+    pub private_ca: Option<Vec<u8>>,
+    /// Our own certificate with its key, in PEM.
+    pub client_certificate: Option<Secret>,
 }
