@@ -77,7 +77,9 @@ async fn two_gateways_divide_the_messages_of_a_shared_subscription() {
         Site::new(&cloud, &bus(broker.port(), &options))
     });
     let daemons = sites.each_ref().map(Site::start);
-    daemons.iter().for_each(|daemon| daemon.wait_for_log("broker connected"));
+    for daemon in &daemons {
+        daemon.wait_for_log("broker connected");
+    }
     // The subscription follows the connection: what comes before it goes to one alone, or to nobody.
     let mut sent = 0;
     let stored = |at: usize| daemons[at].count("/ledger/house/stored");

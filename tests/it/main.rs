@@ -24,6 +24,7 @@ mod journal;
 mod lifecycle;
 mod limits;
 mod mqtt;
+mod presets;
 mod python;
 mod secrecy;
 mod support;
