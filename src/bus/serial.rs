@@ -64,10 +64,9 @@ impl SerialTask {
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
         let mut told = String::new();
         loop {
-            let place = &self.settings.port.place;
             let trouble = match port::open(&self.settings.port) {
                 Ok(stream) => {
-                    info!(bus = %self.bus, %place, "serial line open");
+                    info!(bus = %self.bus, path = %stream.path().display(), "serial line open");
                     backoff.reset();
                     told.clear();
                     match self.pump(stream, &clock).await {
@@ -78,7 +77,8 @@ impl SerialTask {
                 Err(trouble) => trouble,
             };
             if told != trouble {
-                warn!(bus = %self.bus, error = trouble, "serial line not there; waiting for it");
+                let path = &self.settings.port.place;
+                warn!(bus = %self.bus, %path, error = trouble, "serial line not there; waiting for it");
                 told = trouble;
             }
             let delay = backoff.next_delay(&mut rng);

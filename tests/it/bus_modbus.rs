@@ -9,10 +9,10 @@ use serde_json::json;
 use crate::support::{Site, assert_content, cloud, join_ttys, judge, values, wait_until};
 
 /// A server that ends with the test.
-struct Server(Child);
+pub(crate) struct Server(Child);
 
 impl Server {
-    fn start(kind: &str, place: &str) -> Self {
+    pub(crate) fn start(kind: &str, place: &str) -> Self {
         let mut server = Command::new(judge())
             .args(["tests/conformance/modbus_server.py", kind, place])
             .stdout(Stdio::piped())

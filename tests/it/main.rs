@@ -27,5 +27,6 @@ mod mqtt;
 mod presets;
 mod python;
 mod secrecy;
+mod soak_sensors;
 mod support;
 mod tidy;

@@ -24,6 +24,7 @@ pub(in crate::bus) struct OpenPort {
     stream: SerialPort,
     /// Holds the lock for as long as the tty is open.
     lock: File,
+    path: PathBuf,
 }
 
 /// Opens the tty and sets it up. The error says what to do.
@@ -39,10 +40,15 @@ pub(in crate::bus) fn open(settings: &Port) -> Result<OpenPort, String> {
     set_direction_control(&stream, settings.rs485).map_err(|error| {
         format!("{}: cannot set rs485: {error}; can this adapter do it?", path.display())
     })?;
-    Ok(OpenPort { stream, lock })
+    Ok(OpenPort { stream, lock, path })
 }
 
 impl OpenPort {
+    /// Where it was found.
+    pub(in crate::bus) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Throws away what came before we listened.
     pub(in crate::bus) fn discard_input(&self) -> io::Result<()> {
         self.stream.discard_input_buffer()
