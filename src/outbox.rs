@@ -157,7 +157,7 @@ impl Outbox {
         bytes_max: usize,
     ) -> Result<Vec<Entry>, Error> {
         let lane = self.inner().lanes.get(&device).cloned().unwrap_or_default();
-        self.store.read(device, &lane, after, states_max, bytes_max)
+        self.store.read(device, &lane, after, (states_max, bytes_max))
     }
 
     /// Removes the states of a device from `first` through `through`, both included: the cloud has them. They need not be the
