@@ -148,9 +148,9 @@ impl World {
     fn toggle_tty(&mut self, at: usize) {
         let (tty, is_plugged) = &mut self.ttys[at];
         if *is_plugged {
-            tty.unplug()
+            tty.unplug();
         } else {
-            tty.plug()
+            tty.plug();
         }
         *is_plugged = !*is_plugged;
     }
