@@ -1,6 +1,6 @@
 # What the README says, as commands. `make help` lists them.
 
-.PHONY: help demo play test check check-packaging bench deb test-deb
+.PHONY: help demo play test check check-packaging simulate soak bench deb test-deb
 
 help: ## Lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -40,6 +40,15 @@ test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, p
 soak-sensors: ## Sensors of all kinds for half an hour, while plugs are pulled at random
 	tests/prepare.sh
 	TIDEGATE_SOAK_SECONDS=$${TIDEGATE_SOAK_SECONDS:-1800} cargo test --locked --test it -- --nocapture soak_sensors::
+
+SEEDS ?= 1000
+KILLS ?= 200
+
+simulate: ## Runs SEEDS=1000 simulated worlds against the promises of delivery; SEED=n runs one again
+	SEEDS=$(SEEDS) cargo test --locked --release --test it simulation:: -- --nocapture
+
+soak: ## Kills the daemon KILLS=200 times while readings come and states are sent
+	KILLS=$(KILLS) cargo test --locked --test it crash::kills -- --nocapture
 
 bench: ## Measures the outbox
 	cargo bench --locked --bench outbox

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::bus::{ARRIVALS_MAX, Handles, Outlet, Tally};
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::Config;
 use crate::logic::actuator::Router;
+use crate::logic::clock_trust::Boots;
 use crate::logic::mapping::Plan;
 use crate::losant::Client;
 use crate::model::DeviceId;
@@ -24,16 +25,18 @@ use crate::notify;
 use crate::outbox::{Options, Outbox};
 use crate::status::{Board, StatusTask};
 use crate::supervisor::Supervisor;
-use crate::task::collector::Collector;
+use crate::task::collector::{Chronicle, Collector, remembered};
 use crate::task::dispatcher::{COMMANDS_MAX, DispatcherTask};
 use crate::task::listener::ListenerTask;
 use crate::task::presence::PresenceTask;
 use crate::task::reporter::ReporterTask;
+use crate::task::timekeeper::TimekeeperTask;
 
 /// The daemon, with everything open that can fail to open.
 pub struct App {
     config: Config,
-    clock: SharedClock,
+    clock: Arc<TrustedClock>,
+    boots: Boots,
     outbox: Arc<Outbox>,
     client: Arc<Client>,
     status: StatusTask,
@@ -45,21 +48,26 @@ impl App {
     ///
     /// # Errors
     /// When one of these cannot be opened; the daemon must not start then.
-    pub fn build(config: Config, clock: SharedClock) -> anyhow::Result<Self> {
+    pub fn build(config: Config) -> anyhow::Result<Self> {
         let options =
             Options { bytes_max: config.outbox.bytes_max, cache_bytes: config.outbox.cache_bytes };
         let path = &config.outbox.path;
         let outbox =
             Outbox::open(path, options).with_context(|| format!("outbox {}", path.display()))?;
+        let boots = remembered(&outbox).context("cannot read the outbox")?;
+        let boot = boot_id();
+        let anchor_ms = boots.get(boot).and_then(|boot| boot.anchor_ms);
+        let clock = Arc::new(TrustedClock::new(config.clock_trust, boot, anchor_ms));
         let outbox = Arc::new(outbox);
         let client = Arc::new(Client::new(config.cloud.clone())?);
         let board = Board::default();
+        board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
         let status =
             StatusTask::open(socket, board.clone(), Arc::clone(&outbox)).with_context(|| {
                 format!("cannot open the status socket {}; see status.socket", socket.display())
             })?;
-        Ok(Self { config, clock, outbox, client, status, board })
+        Ok(Self { config, clock, boots, outbox, client, status, board })
     }
 
     /// Runs until `stop` is cancelled, then ends in order.
@@ -118,7 +126,8 @@ impl App {
         stop: &CancellationToken,
         hurry: &CancellationToken,
     ) {
-        let Self { config, clock, outbox, client, status, board } = self;
+        let Self { config, clock: trusted, boots, outbox, client, status, board } = self;
+        let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
         let (tally, mut handles, mut plans) = (Tally::default(), Handles::new(), BTreeMap::new());
@@ -130,20 +139,24 @@ impl App {
             handles.insert(name.clone(), handle);
             plans.insert(name, Plan::new(bus.sensors, config.devices.clone()));
         }
+        let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         let commit_interval = config.outbox.commit_interval;
-        let collector = Collector::new(plans, Arc::clone(&outbox), tally, commit_interval, commits);
+        let store = (Arc::clone(&outbox), chronicle);
+        let collector = Collector::new(plans, store, tally, commit_interval, commits);
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
         let is_reported = reported.clone().drop_guard();
         let reporter = ReporterTask {
             client: Arc::clone(&client),
+            found: outbox.backlog(),
             outbox,
             committed,
             limits: config.reporter,
-            batch_bytes_max: config.batch_bytes_max,
             hurry: hurry.clone(),
-            clock: Arc::clone(&clock),
+            path: config.outbox.path,
+            clock: Arc::clone(&trusted),
+            anchors,
             board: board.clone(),
         };
         supervisor.spawn("reporter", async move {
@@ -152,11 +165,18 @@ impl App {
         });
         let presence = PresenceTask {
             client: Arc::clone(&client),
-            clock: Arc::clone(&clock),
+            clock: Arc::clone(&trusted),
             stop: stop.clone(),
             reported,
         };
         supervisor.spawn("presence", presence.run());
+        let timekeeper = TimekeeperTask {
+            clock: trusted,
+            client: Arc::clone(&client),
+            board: board.clone(),
+            stop: stop.clone(),
+        };
+        supervisor.spawn("timekeeper", timekeeper.run());
         supervisor.spawn("status", status.run(stop.clone()));
 
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);

@@ -5,6 +5,8 @@
 pub mod actuator;
 pub mod asker;
 pub mod backoff;
+pub mod call_log;
+pub mod clock_trust;
 pub mod decode;
 pub mod excerpt;
 pub mod frame;

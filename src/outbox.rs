@@ -247,7 +247,8 @@ impl Outbox {
         let devices: BTreeMap<_, _> =
             inner.lanes.iter().map(|(device, lane)| (*device, lane.amount)).collect();
         let total = devices.values().fold(Amount::default(), |total, amount| total.plus(*amount));
-        Backlog { total, devices }
+        let last = inner.lanes.iter().map(|(device, lane)| (*device, lane.last)).collect();
+        Backlog { total, devices, last }
     }
 
     /// The latest time of day that each device ever had a state of here; none where no time was known.

@@ -1,13 +1,10 @@
 //! `tidegate run`: the daemon.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::clock::SystemClock;
 use crate::{App, Config, logging};
 
 /// Threads for the tasks: they wait more than they work, and a Pi has other things to do.
@@ -27,7 +24,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
         info!(version = env!("CARGO_PKG_VERSION"), device_id = %config.cloud.device, "tidegate starting");
-        let app = App::build(config, Arc::new(SystemClock))?;
+        let app = App::build(config)?;
         let running = app.run(stop.clone());
         tokio::pin!(running);
         let asked = async {

@@ -41,6 +41,7 @@ table!(Raw {
     device: BTreeMap<String, Device>,
     outbox: Outbox,
     reporter: Reporter,
+    clock: Clock,
     commands: Commands,
     daemon: Daemon,
     log: Log,
@@ -76,6 +77,8 @@ table!(Reporter {
     retry_min: Span,
     retry_max: Span,
 });
+
+table!(Clock { trust: Text });
 
 table!(Commands { age_max: Span, timeout: Span });
 
@@ -117,6 +120,7 @@ pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
         ["device", _] => Device::KEYS,
         ["outbox"] => Outbox::KEYS,
         ["reporter"] => Reporter::KEYS,
+        ["clock"] => Clock::KEYS,
         ["commands"] => Commands::KEYS,
         ["daemon"] => Daemon::KEYS,
         ["log"] => Log::KEYS,

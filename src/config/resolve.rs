@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::field::{Field, Size};
 use super::raw::{self, Raw};
 use super::{Commands, Config, OutboxSettings, Problems};
+use crate::logic::clock_trust::TrustMode;
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
 use crate::model::{DeviceId, Name};
@@ -129,7 +130,8 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
     let actuators = actuator::actuators(raw.actuator, &buses, &devices, &mut check);
-    let (reporter, batch_bytes_max) = reporter(raw.reporter, &mut check);
+    let reporter = reporter(raw.reporter, &mut check);
+    let clock_trust = clock_trust(&raw.clock, &mut check);
     let commands = commands(&raw.commands, &mut check);
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
@@ -141,7 +143,7 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
         devices,
         outbox: outbox?,
         reporter,
-        batch_bytes_max,
+        clock_trust,
         commands,
         buses,
         actuators,
@@ -151,14 +153,15 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
     })
 }
 
-fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> (Limits, usize) {
+fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
     let states_max =
         check.integer("reporter.batch_states_max", raw.batch_states_max, 100, &BATCH_STATES_RANGE);
     let bytes_max =
         check.bytes("reporter.batch_size_max", raw.batch_size_max, 200_000, &BATCH_BYTES_RANGE);
     let retry_min_range = Duration::from_millis(10)..=Duration::from_secs(60);
-    let limits = Limits {
+    Limits {
         batch_states_max: usize::try_from(states_max).unwrap_or(1),
+        batch_bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
         batch_age: check.duration("reporter.batch_age", raw.batch_age, &seconds(0..=3_600)),
         retry_min: check.duration("reporter.retry_min", raw.retry_min, &retry_min_range),
         retry_max: check.duration(
@@ -166,8 +169,19 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> (Limits, usize) {
             raw.retry_max,
             &(Duration::from_millis(10)..=Duration::from_secs(3_600)),
         ),
-    };
-    (limits, usize::try_from(bytes_max).unwrap_or(usize::MAX))
+    }
+}
+
+fn clock_trust(raw: &raw::Clock, check: &mut Check<'_>) -> TrustMode {
+    match raw.trust.as_ref().map(|trust| trust.0.as_str()) {
+        Some("always") => TrustMode::Always,
+        Some("auto") | None => TrustMode::Auto,
+        Some(other) => {
+            let what = format!("is \"{other}\"");
+            check.problems.add("clock.trust", what, "use \"auto\" or \"always\"");
+            TrustMode::Auto
+        }
+    }
 }
 
 fn commands(raw: &raw::Commands, check: &mut Check<'_>) -> Commands {

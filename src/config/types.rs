@@ -14,6 +14,7 @@ pub use bus::{
 
 use super::{CloudCredentials, Secret};
 use crate::logic::actuator::Actuator;
+use crate::logic::clock_trust::TrustMode;
 use crate::logic::reporter::Limits;
 use crate::model::{ApplicationId, DeviceId, Name};
 
@@ -28,8 +29,8 @@ pub struct Config {
     pub outbox: OutboxSettings,
     /// Batches and retries.
     pub reporter: Limits,
-    /// The most bytes in one `sendState`.
-    pub batch_bytes_max: usize,
+    /// How the time of day becomes known.
+    pub clock_trust: TrustMode,
     /// Commands.
     pub commands: Commands,
     /// The buses with what hangs on them.
