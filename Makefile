@@ -39,6 +39,11 @@ test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, p
 	cargo build --locked --package tidegate-sandbox
 	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
 
+.PHONY: soak-sensors
+soak-sensors: ## Sensors of all kinds for half an hour, while plugs are pulled at random
+	tests/prepare.sh
+	TIDEGATE_SOAK_SECONDS=$${TIDEGATE_SOAK_SECONDS:-1800} cargo test --locked --test it -- --nocapture soak_sensors::
+
 SEEDS ?= 1000
 KILLS ?= 200
 

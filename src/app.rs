@@ -3,20 +3,20 @@
 //! A stop goes with the data: the buses end, so the collector's queue ends; it makes its last commit, so the reporter knows
 //! that no more will come, sends what it can, and the presence task says the last word.
 
+mod buses;
 mod commands;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::bus::{
-    ARRIVALS_MAX, Arrival, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally,
-};
+use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, Tally};
 use commands::CommandWay;
 
 use crate::clock::{SharedClock, TrustedClock, boot_id};
@@ -139,9 +139,12 @@ impl App {
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
         let (tally, mut handles, mut plans) = (Tally::default(), Handles::new(), BTreeMap::new());
+        let health = buses::health(board.clone(), Arc::clone(&outbox));
+        let mut starter =
+            buses::Starter { supervisor, stop: &buses_stop, clock: &clock, health: &health };
         for (name, bus) in config.buses {
             let outlet = Outlet::new(name.clone(), arrivals.clone(), tally.clone());
-            let handle = start_bus(&name, &bus, outlet, (supervisor, &buses_stop, &clock));
+            let handle = starter.start(&bus, &name, outlet);
             handles.insert(name.clone(), handle);
             plans.insert(name, start_plan(bus.sensors, &config.devices, &clock));
         }
@@ -230,39 +233,14 @@ pub(crate) fn listen(
     if let BusKind::Mqtt(settings) = &mut kind {
         settings.client_id.push_str("-test");
         settings.qos = 0;
+        // The daemon's word on whether it is there is not ours to say, nor a share of its messages ours to take.
+        (settings.status_topic, settings.share) = (None, None);
     }
     let bus = Bus { kind, sensors: bus.sensors.clone() };
     let mut supervisor = Supervisor::default();
-    start_bus(name, &bus, outlet, (&mut supervisor, stop, clock));
+    // How the daemon is only the daemon knows.
+    let health: Health = Arc::new(|| Value::Null);
+    let starter = &mut buses::Starter { supervisor: &mut supervisor, stop, clock, health: &health };
+    starter.start(&bus, name, outlet);
     (supervisor, queue)
-}
-
-/// Starts the task of one bus and returns the actuators' way to it.
-fn start_bus(
-    name: &Name,
-    bus: &Bus,
-    outlet: Outlet,
-    (supervisor, stop, clock): (&mut Supervisor, &CancellationToken, &SharedClock),
-) -> BusHandle {
-    let (handle, writes) = BusHandle::new();
-    let (clock, stop) = (Arc::clone(clock), stop.clone());
-    match &bus.kind {
-        BusKind::Serial(settings) => {
-            let task =
-                SerialTask { bus: name.clone(), settings: settings.clone(), outlet, writes, stop };
-            supervisor.spawn(format!("bus {name}"), task.run(clock));
-        }
-        BusKind::Mqtt(settings) => {
-            let subscriptions = bus.sensors.iter().filter_map(subscription).collect();
-            let settings = settings.clone();
-            let task =
-                MqttTask { bus: name.clone(), settings, subscriptions, outlet, writes, stop };
-            supervisor.spawn(format!("bus {name}"), task.run(clock));
-        }
-    }
-    handle
-}
-
-fn subscription(sensor: &Sensor) -> Option<Subscription> {
-    Some(Subscription { filter: sensor.topic.clone()?, retained: sensor.retained })
 }

@@ -3,8 +3,16 @@
 //! A bus puts what it hears into the collector's queue as [`Arrival`]s and takes [`WriteRequest`]s from its own queue. It
 //! never waits for a collector that is behind, except where the other side then holds the data for us (MQTT QoS 1).
 
+mod ack;
+mod exec;
+mod feed;
+mod file;
+mod http;
+mod modbus;
 mod mqtt;
 mod serial;
+mod system;
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +22,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub use mqtt::{Ack, MqttTask, Subscription};
+pub use ack::Ack;
+pub use exec::ExecTask;
+pub use feed::Feed;
+pub use file::FileTask;
+pub use http::HttpTask;
+pub use modbus::ModbusTask;
+pub use mqtt::{MqttTask, Subscription};
 pub use serial::SerialTask;
+pub use system::{Health, SystemTask};
 
 use crate::logic::frame::Loss;
 use crate::model::{DeviceId, Ledger, Name, Reading, Reason, State, Write};
@@ -90,6 +105,12 @@ impl Tally {
             .drop(reason, 1);
     }
 
+    /// Counts a message that was delivered again and is known.
+    pub fn duplicate(&self, bus: &Name) {
+        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.entry(bus.clone()).or_default().duplicates += 1;
+    }
+
     /// Takes what was counted since the last time.
     pub fn take(&self) -> Ledger {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -134,6 +155,11 @@ impl Outlet {
         };
         debug!(bus = %self.bus, %reason, "bytes that are no frame were rejected");
         self.reject(reason);
+    }
+
+    fn duplicate(&self) {
+        self.tally.duplicate(&self.bus);
+        self.arrivals.try_send(Arrival::Counted).unwrap_or_default();
     }
 
     fn reject(&self, reason: Reason) {

@@ -19,8 +19,9 @@ pub use problem::{Problem, Problems};
 pub use resolve::KEEP_ALIVE_RANGE;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
 pub use types::{
-    Bus, BusKind, Cloud, Commands, Config, FlowControl, MqttBus, OutboxSettings, Parity, Proxy,
-    SerialBus, StopBits,
+    Bus, BusKind, Cloud, Commands, Config, ExecBus, ExecMode, FileBus, FileMode, FlowControl,
+    HttpBus, ModbusBus, ModbusLine, ModbusUnit, MqttBus, MqttTls, OutboxSettings, Parity, Place,
+    Port, Proxy, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
 };
 
 /// The defaults, which are also the annotated example: `config/tidegate.toml`.

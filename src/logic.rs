@@ -4,6 +4,7 @@
 
 pub mod actuator;
 pub mod arguments;
+pub mod asker;
 pub mod backoff;
 pub mod call_log;
 pub mod clock_trust;
@@ -14,11 +15,13 @@ pub mod frame;
 pub mod gate;
 pub mod history;
 pub mod mapping;
+pub mod modbus;
 pub mod pace;
 pub mod rate;
 pub mod redelivery;
 pub mod report;
 pub mod reporter;
+pub mod retained;
 pub mod sse;
 pub mod stamp;
 pub mod template;

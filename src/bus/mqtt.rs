@@ -4,16 +4,18 @@
 //! acknowledged. A lost connection is answered with a new client: what was under way is told as failed, and no publish of
 //! an actuator is repeated behind its back.
 
+mod options;
 mod session;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{Arrival, Outlet, RECONNECT_WAIT, WriteRequest, pause};
 use crate::clock::SharedClock;
 use crate::config::MqttBus;
 use crate::logic::backoff::Backoff;
+use crate::logic::retained::Retained;
 use crate::logic::topic::TopicFilter;
 use crate::model::Name;
 use crate::random;
@@ -22,26 +24,11 @@ use session::{Session, Wiring};
 /// Acknowledgements that may wait: MQTT has 65,535 packet ids, so a broker can never wait for more.
 const ACKS_MAX: usize = 65_535;
 
-/// An acknowledgement that a broker waits for.
-#[derive(Debug)]
-pub struct Ack {
-    acks: mpsc::Sender<Due>,
-    due: Due,
-}
-
 /// Which message is due to be acknowledged, and on which connection it came.
 #[derive(Debug, Clone, Copy)]
-struct Due {
+pub(super) struct Due {
     connection: u64,
     packet_id: u16,
-}
-
-impl Ack {
-    /// Acknowledges. Call it only when the message is safe, and in the order of arrival.
-    pub fn send(self) {
-        // A full or closed queue means that the connection is gone; the broker will deliver again.
-        self.acks.try_send(self.due).unwrap_or_default();
-    }
 }
 
 /// A subscription: the filter, and whether a sensor wants retained messages of it.
@@ -78,9 +65,18 @@ impl MqttTask {
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
         let (ack_sender, mut acks) = mpsc::channel(ACKS_MAX);
         let mut told = String::new();
+        let mut retained = Retained::default();
+        let options = match options::options(&settings) {
+            Ok(options) => options,
+            Err(error) => {
+                error!(%bus, error, "this broker cannot be reached before its certificates are replaced");
+                while pause(RECONNECT_WAIT.1, &mut writes, &stop).await {}
+                return;
+            }
+        };
         for connection in 1.. {
             let (mut session, mut event_loop) =
-                Session::new(&bus, &settings, &subscriptions, connection);
+                Session::new(&bus, &settings, &subscriptions, options.clone(), connection);
             let mut wiring = Wiring {
                 outlet: &outlet,
                 clock: &clock,
@@ -88,6 +84,7 @@ impl MqttTask {
                 acks: &mut acks,
                 writes: &mut writes,
                 stop: &stop,
+                retained: &mut retained,
             };
             let Some(trouble) = session.run(&mut event_loop, &mut wiring).await else {
                 // With these the collector's queue can end, and then nobody can ask for an acknowledgement any more.

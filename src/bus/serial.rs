@@ -1,21 +1,26 @@
-//! A serial line: a tty that is opened, read by lines, written to, and opened again when it comes back.
+//! A serial line: a tty that is opened, cut into frames, written to, and opened again when it comes back. An instrument that
+//! speaks only when it is asked is asked.
 
+pub(super) mod port;
+mod question;
+mod usb;
 mod write;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
+use tokio_serial::{SerialPort as _, SerialStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Outlet, RECONNECT_WAIT, WriteRequest, pause};
 use crate::clock::SharedClock;
-use crate::config::{FlowControl, Parity, SerialBus, StopBits};
+use crate::config::SerialBus;
 use crate::logic::backoff::Backoff;
 use crate::logic::frame::{Frame, Framer};
 use crate::model::{Name, Reading};
 use crate::random;
+use question::Questions;
 use write::Awaited;
 
 /// Read at once, in bytes: a tty's own buffer holds 4 KiB.
@@ -42,6 +47,16 @@ enum End {
     Lost(String),
 }
 
+/// What the line waits for.
+enum News {
+    Stop,
+    Write(WriteRequest),
+    Read(std::io::Result<usize>),
+    Question,
+    NoReply,
+    Pause,
+}
+
 impl SerialTask {
     /// Runs until it is stopped. An absent tty is no fault: it is waited for.
     pub async fn run(mut self, clock: SharedClock) {
@@ -49,9 +64,9 @@ impl SerialTask {
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
         let mut told = String::new();
         loop {
-            let trouble = match open(&self.settings) {
+            let trouble = match port::open(&self.settings.port) {
                 Ok(stream) => {
-                    info!(bus = %self.bus, path = %self.settings.path.display(), "serial line open");
+                    info!(bus = %self.bus, path = stream.name(), "serial line open");
                     backoff.reset();
                     told.clear();
                     match self.pump(stream, &clock).await {
@@ -62,7 +77,7 @@ impl SerialTask {
                 Err(trouble) => trouble,
             };
             if told != trouble {
-                let path = self.settings.path.display();
+                let path = &self.settings.port.place;
                 warn!(bus = %self.bus, %path, error = trouble, "serial line not there; waiting for it");
                 told = trouble;
             }
@@ -76,38 +91,59 @@ impl SerialTask {
     /// Reads and writes until the line is lost.
     async fn pump(&mut self, mut stream: SerialStream, clock: &SharedClock) -> End {
         let mut framer = Framer::new(self.settings.framing.clone());
+        let mut questions = Questions::new(self.bus.clone(), self.settings.poll.as_ref());
         let mut buffer = [0; READ_BYTES];
         let mut frames = Vec::new();
-        let mut awaited = None;
+        let mut awaited: Option<Awaited> = None;
         let end = loop {
-            let due = framer.poll_timeout().map(Instant::from_std);
+            let pause_end = framer.poll_timeout().map(Instant::from_std);
+            // One conversation at a time: no answer is taken for another's.
+            let is_free = awaited.is_none();
+            let is_unasked = is_free && !questions.is_awaiting();
             // Reading is cancel-safe: what was not read yet stays in the tty.
-            tokio::select! {
-                () = self.stop.cancelled() => break End::Stopped,
-                Some(request) = self.writes.recv(), if awaited.is_none() => {
-                    match write::write(&mut stream, request).await {
-                        Ok(waits) => awaited = waits,
-                        Err(trouble) => break End::Lost(trouble),
+            let news = tokio::select! {
+                () = self.stop.cancelled() => News::Stop,
+                Some(request) = self.writes.recv(), if is_unasked => News::Write(request),
+                () = sleep_until(questions.due()), if is_free => News::Question,
+                () = Awaited::expiry(awaited.as_ref()) => News::NoReply,
+                read = stream.read(&mut buffer) => News::Read(read),
+                () = sleep_until(pause_end) => News::Pause,
+            };
+            let done = match news {
+                News::Stop => break End::Stopped,
+                News::Write(request) => match write::write(&mut stream, request).await {
+                    Ok(waits) => {
+                        awaited = waits;
+                        Ok(())
                     }
-                }
-                () = Awaited::expiry(awaited.as_ref()) => awaited.take().into_iter().for_each(Awaited::expire),
-                read = stream.read(&mut buffer) => match read {
-                    // An unplugged adapter reads as an endless end of file.
-                    Ok(0) => break End::Lost("the line was unplugged".to_owned()),
-                    Err(error) => break End::Lost(error.to_string()),
-                    Ok(length) => {
-                        let bytes = buffer.get(..length).unwrap_or_default();
-                        framer.push(bytes, Instant::now().into_std(), &mut frames);
-                    }
+                    Err(trouble) => Err(trouble),
                 },
-                () = sleep_until(due) => {
-                    framer.handle_timeout(Instant::now().into_std(), &mut frames);
+                News::Question => questions.proceed(&mut stream).await,
+                News::NoReply => {
+                    awaited.take().into_iter().for_each(Awaited::expire);
+                    Ok(())
                 }
-            }
+                // An unplugged adapter reads as an endless end of file.
+                News::Read(Ok(0)) => Err("the line was unplugged".to_owned()),
+                News::Read(Err(error)) => Err(error.to_string()),
+                News::Read(Ok(length)) => {
+                    let bytes = buffer.get(..length).unwrap_or_default();
+                    framer.push(bytes, Instant::now().into_std(), &mut frames);
+                    Ok(())
+                }
+                News::Pause => {
+                    framer.handle_timeout(Instant::now().into_std(), &mut frames);
+                    Ok(())
+                }
+            };
             for frame in frames.drain(..) {
                 if let Some(frame) = Awaited::hear(&mut awaited, frame) {
+                    questions.hear();
                     self.pass_on(frame, clock);
                 }
+            }
+            if let Err(trouble) = done {
+                break End::Lost(trouble);
             }
         };
         framer.reset(&mut frames);
@@ -138,45 +174,4 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-fn open(settings: &SerialBus) -> Result<SerialStream, String> {
-    let path = settings.path.to_string_lossy();
-    let builder = tokio_serial::new(path, settings.baud_rate)
-        .data_bits(match settings.data_bits {
-            5 => tokio_serial::DataBits::Five,
-            6 => tokio_serial::DataBits::Six,
-            7 => tokio_serial::DataBits::Seven,
-            _ => tokio_serial::DataBits::Eight,
-        })
-        .parity(match settings.parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Odd => tokio_serial::Parity::Odd,
-            Parity::Even => tokio_serial::Parity::Even,
-        })
-        .stop_bits(match settings.stop_bits {
-            StopBits::One => tokio_serial::StopBits::One,
-            StopBits::Two => tokio_serial::StopBits::Two,
-        })
-        .flow_control(match settings.flow_control {
-            FlowControl::None => tokio_serial::FlowControl::None,
-            FlowControl::Software => tokio_serial::FlowControl::Software,
-            FlowControl::Hardware => tokio_serial::FlowControl::Hardware,
-        });
-    builder.open_native_async().map_err(|error| advice(&error))
-}
-
-/// The error in words that say what to do.
-fn advice(error: &tokio_serial::Error) -> String {
-    let fix = match error.kind() {
-        tokio_serial::ErrorKind::Io(std::io::ErrorKind::PermissionDenied) => {
-            "; add the service's user to the group dialout"
-        }
-        tokio_serial::ErrorKind::Io(std::io::ErrorKind::NotFound) => "; is the adapter plugged in?",
-        tokio_serial::ErrorKind::NoDevice => "; does another program use it?",
-        tokio_serial::ErrorKind::Io(_)
-        | tokio_serial::ErrorKind::InvalidInput
-        | tokio_serial::ErrorKind::Unknown => "; is it a serial port?",
-    };
-    format!("{error}{fix}")
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{print, shown};
-use crate::config::{Bus, BusKind, CloudCredentials, Proxy};
+use crate::config::{Bus, BusKind, CloudCredentials, ExecMode, ModbusUnit, Proxy};
 use crate::logic::actuator::{Actuator, WriteTemplate};
 use crate::logic::mapping::{
     Aggregate, AttributeSelector, Conversion, Deadband, DeviceSelector, Flow, Sensor,
@@ -84,23 +84,34 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
 }
 
 fn describe_bus(plan: &mut String, name: &model::Name, bus: &Bus) -> std::fmt::Result {
-    match &bus.kind {
-        BusKind::Serial(serial) => {
-            writeln!(
-                plan,
-                "\nbus       {name}: serial {} at {} baud",
-                shown(&serial.path),
-                serial.baud_rate
-            )
+    let every = |interval| format!("every {}", humantime::format_duration(interval));
+    let description = match &bus.kind {
+        BusKind::Exec(exec) => {
+            let when = match exec.mode {
+                ExecMode::Interval { interval, .. } => every(interval),
+                ExecMode::Lines => "always, by lines".to_owned(),
+            };
+            format!("program {}, {when}", exec.command.join(" "))
+        }
+        BusKind::File(file) => {
+            format!("files {}, {}", file.patterns.join(", "), every(file.interval))
+        }
+        BusKind::Http(http) => format!("HTTP pushes to http://{}/push", http.listen),
+        BusKind::Modbus(modbus) => {
+            let unit = |unit: &ModbusUnit| format!("{} ({})", unit.name, unit.id);
+            let units: Vec<_> = modbus.units.iter().map(unit).collect();
+            format!("Modbus {}, units {}", modbus.line, units.join(", "))
         }
         BusKind::Mqtt(mqtt) => {
             let (host, port, client_id, qos) = (&mqtt.host, mqtt.port, &mqtt.client_id, mqtt.qos);
-            writeln!(
-                plan,
-                "\nbus       {name}: MQTT broker {host}:{port} as {client_id}, QoS {qos}"
-            )
+            format!("MQTT broker {host}:{port} as {client_id}, QoS {qos}")
         }
-    }
+        BusKind::Serial(serial) => {
+            format!("serial {} at {} baud", serial.port.place, serial.port.baud_rate)
+        }
+        BusKind::System(system) => format!("this computer, {}", every(system.interval)),
+    };
+    writeln!(plan, "\nbus       {name}: {description}")
 }
 
 pub(super) fn describe_sensor(

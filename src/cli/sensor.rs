@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ConfigArgs, Usage, check, print};
 use crate::bus::Arrival;
 use crate::clock::{Clock as _, SharedClock, SystemClock};
-use crate::config::{Bus, BusKind, Config};
+use crate::config::{Bus, BusKind, Config, ExecMode, FileMode};
 use crate::logic::decode::decode;
 use crate::logic::frame::{Frame, Framer, Framing};
 use crate::logic::mapping::{Mapped, Plan, Sensor};
@@ -179,7 +179,18 @@ impl Bench {
     fn framing(&self) -> Option<Framing> {
         match &self.bus.kind {
             BusKind::Serial(serial) => Some(serial.framing.clone()),
-            BusKind::Mqtt(_) => None,
+            BusKind::Exec(exec) if exec.mode == ExecMode::Lines => {
+                Some(Framing::lines(exec.output_bytes_max))
+            }
+            BusKind::File(file) if file.mode == FileMode::Tail => {
+                Some(Framing::lines(file.bytes_max))
+            }
+            BusKind::Exec(_)
+            | BusKind::File(_)
+            | BusKind::Http(_)
+            | BusKind::Modbus(_)
+            | BusKind::Mqtt(_)
+            | BusKind::System(_) => None,
         }
     }
 

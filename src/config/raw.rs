@@ -20,16 +20,22 @@ macro_rules! table {
     ($name:ident { $($field:ident: $type:ty),* $(,)? }) => {
         #[derive(Debug, Default, Deserialize)]
         #[serde(default)]
-        pub(super) struct $name {
-            $(pub(super) $field: $type,)*
+        pub(in crate::config) struct $name {
+            $(pub(in crate::config) $field: $type,)*
         }
 
         impl $name {
             /// The keys that this table knows, for "did you mean".
-            pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+            pub(in crate::config) const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
         }
     };
 }
+
+mod bus;
+
+pub(super) use bus::{
+    Buses, Exec, File, Frame, Http, Modbus, ModbusRegister, ModbusUnit, Mqtt, Serial, System,
+};
 
 table!(Raw {
     losant: Losant,
@@ -97,49 +103,6 @@ table!(Daemon { stop_timeout: Span });
 table!(Log { level: Text });
 
 table!(Status { socket: Text });
-
-table!(Buses { serial: BTreeMap<String, Serial>, mqtt: BTreeMap<String, Mqtt> });
-
-table!(Serial {
-    path: Text,
-    baud_rate: Integer,
-    data_bits: Integer,
-    parity: Text,
-    stop_bits: Integer,
-    flow_control: Text,
-    frame: Frame,
-});
-
-table!(Frame {
-    kind: Text,
-    delimiter: Text,
-    start: Text,
-    end: Text,
-    keep_marks: Flag,
-    size: Integer,
-    length_offset: Integer,
-    length_size: Integer,
-    length_endian: Text,
-    length_counts: Text,
-    length_extra: Integer,
-    gap: Span,
-    checksum: Text,
-    checksum_notation: Text,
-    checksum_from: Integer,
-    checksum_after_end: Flag,
-    size_max: Bytes,
-    pause_max: Span,
-});
-
-table!(Mqtt {
-    host: Text,
-    port: Integer,
-    client_id: Text,
-    credentials_file: Text,
-    keep_alive: Span,
-    qos: Integer,
-    payload_size_max: Bytes,
-});
 
 table!(Sensor {
     bus: Text,
@@ -252,10 +215,7 @@ pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
         ["daemon"] => Daemon::KEYS,
         ["log"] => Log::KEYS,
         ["status"] => Status::KEYS,
-        ["bus"] => Buses::KEYS,
-        ["bus", "serial", _] => Serial::KEYS,
-        ["bus", _, _, "frame"] => Frame::KEYS,
-        ["bus", "mqtt", _] => Mqtt::KEYS,
+        ["bus", rest @ ..] => bus::keys_at(rest),
         ["sensor", _] => Sensor::KEYS,
         ["sensor", _, "fields", _] => BinaryField::KEYS,
         ["sensor", _, "time"] => Time::KEYS,

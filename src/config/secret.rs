@@ -115,9 +115,14 @@ pub(super) fn read_client_certificate(path: &Path, problems: &mut Problems) -> O
 /// # Errors
 /// When it cannot be read, others can read it, too, or it holds something else.
 pub fn read_token(path: &Path) -> Result<Secret, Problems> {
-    const CONTENT: &str = "the token, or token = \"…\",";
     let mut problems = Problems::default();
-    let Some(text) = read_private(path, CONTENT, &mut problems) else { return Err(problems) };
+    read_bare_token(path, &mut problems).ok_or(problems)
+}
+
+/// The same for a token that the configuration names.
+pub(super) fn read_bare_token(path: &Path, problems: &mut Problems) -> Option<Secret> {
+    const CONTENT: &str = "the token, or token = \"…\",";
+    let text = read_private(path, CONTENT, problems)?;
     let is_bare =
         |text: &str| !text.is_empty() && !text.contains([' ', '"', '=', '\n', '\r', '\t']);
     let token = match parse::<CloudFile>(&text) {
@@ -126,11 +131,11 @@ pub fn read_token(path: &Path) -> Result<Secret, Problems> {
             Some(text.trim()).filter(|text| is_bare(text)).map(|t| Secret(t.to_owned()))
         }
     };
-    token.ok_or_else(|| {
+    if token.is_none() {
         let fix = format!("write {CONTENT} and nothing else into it");
         problems.add(path.display().to_string(), "does not hold a token alone", fix);
-        problems
-    })
+    }
+    token
 }
 
 /// Reads an access key or a token from a file of the command line.

@@ -71,7 +71,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
         .unwrap();
     let mut written = BTreeSet::new();
     collect_keys(&parsed.cache, &mut Vec::new(), &mut written);
-    let tables: [&[&str]; 17] = [
+    let tables: [&[&str]; 23] = [
         &["losant"],
         &["device", "*"],
         &["outbox"],
@@ -80,9 +80,15 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
         &["daemon"],
         &["log"],
         &["status"],
-        &["bus", "serial", "*"],
+        &["bus", "exec", "*"],
+        &["bus", "file", "*"],
+        &["bus", "http", "*"],
+        &["bus", "modbus", "*"],
+        &["bus", "modbus", "*", "unit", "*"],
         &["bus", "mqtt", "*"],
+        &["bus", "serial", "*"],
         &["bus", "serial", "*", "frame"],
+        &["bus", "system", "*"],
         &["sensor", "*"],
         &["sensor", "*", "time"],
         &["sensor", "*", "stale"],
@@ -99,14 +105,16 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let directory = TempDir::new().unwrap();
     write_private(&directory.path().join("credentials.toml"), "token = \"t\"");
     write_private(&directory.path().join("broker.toml"), "user = \"u\"\npassword = \"p\"");
+    write_private(&directory.path().join("push-token"), "t");
     let own = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
     let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
     write_private(&directory.path().join("losant-ca.pem"), &certificate);
+    write_private(&directory.path().join("broker-ca.pem"), &certificate);
     write_private(&directory.path().join("client.pem"), &format!("{certificate}{key}"));
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!((config.buses.len(), config.actuators.len()), (7, 5));
+    assert_eq!((config.buses.len(), config.actuators.len()), (16, 5));
 }
 
 /// Writes the path of every value, with the names that the operator chose as `*`.
@@ -116,7 +124,7 @@ fn collect_keys(value: &config::Value, path: &mut Vec<String>, keys: &mut BTreeS
     for (key, value) in table {
         let is_chosen = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [root] => matches!(root, "device" | "sensor" | "actuator"),
-            ["bus", _] | ["actuator", _, "argument"] => true,
+            ["bus", _] | ["bus", _, _, "unit"] | ["actuator", _, "argument"] => true,
             _ => false,
         };
         path.push(if is_chosen { "*".to_owned() } else { key.clone() });
@@ -142,7 +150,7 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
         (
             "path",
             "path = \"/dev/x\"\nbaud_rate = 10",
-            "bus.serial.probe.baud_rate: is 10; give a value from 50 to 4000000",
+            "bus.serial.probe.baud_rate: is 10; give a value from 50 to 12000000",
         ),
         ("bus = ", "bus = \"prob\"", "sensor.probe.bus: there is no bus \"prob\"; there are probe"),
         (
@@ -153,7 +161,7 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
         (
             "format",
             "format = \"json\"\ntopic = \"a\"",
-            "sensor.probe.topic: a serial bus has no topics; remove it",
+            "sensor.probe.topic: serial buses have no topics; remove it",
         ),
         (
             "format",

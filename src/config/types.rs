@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CloudCredentials, Secret, UserPassword};
+mod bus;
+
+pub use bus::{
+    Bus, BusKind, ExecBus, ExecMode, FileBus, FileMode, FlowControl, HttpBus, ModbusBus,
+    ModbusLine, ModbusUnit, MqttBus, MqttTls, Parity, Place, Port, SerialBus, SerialPoll, StopBits,
+    SystemBus, Topics, UsbIdentity, UsbIdentityError,
+};
+
+use super::{CloudCredentials, Secret};
 use crate::logic::actuator::Actuator;
 use crate::logic::clock_trust::TrustMode;
-use crate::logic::frame::Framing;
 use crate::logic::gate::Rules;
-use crate::logic::mapping::Sensor;
 use crate::logic::report::ReportRules;
 use crate::logic::reporter::Limits;
 use crate::model::{ApplicationId, DeviceId, Name};
@@ -119,91 +125,4 @@ pub struct Commands {
     pub rules: Rules,
     /// What is told of them.
     pub report: ReportRules,
-}
-
-/// One connection and the sensors that read from it.
-#[derive(Debug)]
-pub struct Bus {
-    /// What it connects to.
-    pub kind: BusKind,
-    /// Who reads.
-    pub sensors: Vec<Sensor>,
-}
-
-/// What a bus connects to.
-#[derive(Debug, Clone)]
-pub enum BusKind {
-    /// A tty.
-    Serial(SerialBus),
-    /// A session with an MQTT broker.
-    Mqtt(MqttBus),
-}
-
-/// A tty.
-#[derive(Debug, Clone)]
-pub struct SerialBus {
-    /// The device file or a link to it.
-    pub path: PathBuf,
-    /// Bits per second.
-    pub baud_rate: u32,
-    /// 5 to 8.
-    pub data_bits: u8,
-    /// The parity bit.
-    pub parity: Parity,
-    /// How many stop bits.
-    pub stop_bits: StopBits,
-    /// How a receiver says "wait".
-    pub flow_control: FlowControl,
-    /// How its bytes are cut into messages.
-    pub framing: Framing,
-}
-
-/// The parity bit of a tty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parity {
-    /// Without.
-    None,
-    /// Odd.
-    Odd,
-    /// Even.
-    Even,
-}
-
-/// The stop bits of a tty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopBits {
-    /// One.
-    One,
-    /// Two.
-    Two,
-}
-
-/// The flow control of a tty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlowControl {
-    /// None.
-    None,
-    /// XON and XOFF.
-    Software,
-    /// RTS and CTS.
-    Hardware,
-}
-
-/// A session with an MQTT broker.
-#[derive(Debug, Clone)]
-pub struct MqttBus {
-    /// The broker's host name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// The client id, which names the session.
-    pub client_id: String,
-    /// User and password, if the broker asks.
-    pub credentials: Option<UserPassword>,
-    /// The keep-alive of the MQTT connection.
-    pub keep_alive: Duration,
-    /// 0 or 1.
-    pub qos: u8,
-    /// The largest message in bytes.
-    pub payload_bytes_max: usize,
 }

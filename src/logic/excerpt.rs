@@ -4,7 +4,7 @@
 const CHARACTERS_MAX: usize = 40;
 
 /// The beginning of `bytes`, in printable ASCII; what is cut off shows as `...`.
-pub(super) fn excerpt(bytes: &[u8]) -> String {
+pub fn excerpt(bytes: &[u8]) -> String {
     let mut escaped = bytes.escape_ascii().map(char::from);
     let mut text: String = escaped.by_ref().take(CHARACTERS_MAX).collect();
     if escaped.next().is_some() {

@@ -19,7 +19,7 @@ use super::generation::{Generations, key};
 use super::group::{GROUP_BYTES_MAX, Group, Record};
 use super::index::{Home, Index, Key, Spot};
 use super::segment::{Segment, file_of, release};
-use super::state::{Change, State};
+use super::state::{Change, Device, State};
 use super::sync;
 use super::{Error, Options, Priority};
 use crate::model::DeviceId;
@@ -88,26 +88,26 @@ impl Disk {
             let lane = self.state.lanes.entry(*device).or_default();
             lane.amount = lane.amount.minus(*removed);
         }
-        if self.forget_emptied(&draft.change) {
+        let emptied = self.emptied(&draft.change.gone);
+        emptied.iter().for_each(|key| self.index.remove(*key));
+        if !emptied.is_empty() {
             self.tidy();
         }
         Ok(())
     }
 
-    /// Takes the groups from the index of which nothing waits after a change that was applied; whether there are any.
-    ///
-    /// They are looked for only now: to write the change may have packed groups into others.
-    fn forget_emptied(&mut self, change: &Change) -> bool {
+    /// The groups touched by these ranges of which nothing waits any more. Only now can that be said: a rotation may have
+    /// packed a group together with its neighbours since the draft was made.
+    fn emptied(&self, gone: &[(Device, u64, u64)]) -> Vec<Key> {
         let mut emptied = Vec::new();
-        for (device, first, through) in &change.gone {
+        for (device, first, through) in gone {
             let Some(lane) = self.state.lanes.get(device) else { continue };
             let touched = self.index.from(DeviceId::from(*device), *first);
             let touched = touched.take_while(|(key, _)| key.1 <= *through);
             let is_empty = |(key, spot): &(Key, Spot)| lane.gone.covers(key.1, spot.last);
             emptied.extend(touched.filter(is_empty).map(|(key, _)| key));
         }
-        emptied.iter().for_each(|key| self.index.remove(*key));
-        !emptied.is_empty()
+        emptied
     }
 
     /// Brings all that was written to the disk.

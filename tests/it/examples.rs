@@ -39,7 +39,12 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
             }
             framer.handle_timeout(now + Duration::from_secs(60), &mut frames);
         }
-        BusKind::Mqtt(_) => frames.push(Frame::Whole(Bytes::from(bytes))),
+        BusKind::Exec(_)
+        | BusKind::File(_)
+        | BusKind::Http(_)
+        | BusKind::Modbus(_)
+        | BusKind::Mqtt(_)
+        | BusKind::System(_) => frames.push(Frame::Whole(Bytes::from(bytes))),
     }
     let mut plan = Plan::new(settings.sensors, config.devices);
     let (mut lines, mut ledger) = (Vec::new(), Ledger::new());

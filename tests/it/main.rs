@@ -10,6 +10,10 @@
 )]
 
 mod bad_input;
+mod bus_local;
+mod bus_modbus;
+mod bus_mqtt;
+mod bus_serial;
 mod clock;
 mod command_attacks;
 mod command_results;
@@ -27,9 +31,11 @@ mod lifecycle;
 mod limits;
 mod mqtt;
 mod network;
+mod presets;
 mod python;
 mod secrecy;
 mod sensors;
 mod simulation;
+mod soak_sensors;
 mod support;
 mod tidy;

@@ -1,20 +1,11 @@
 //! Losant's own Python client reads back what the daemon sent.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use tidegate_sandbox::GATEWAY_ID;
 
-use crate::support::{Site, Tty, cloud, values, wait_until};
-
-/// The Python with Losant's client: the one that `TIDEGATE_JUDGE` names, or that tests/prepare.sh installs.
-fn judge() -> PathBuf {
-    let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/judge/bin/python");
-    let python = std::env::var_os("TIDEGATE_JUDGE").map_or(installed, PathBuf::from);
-    assert!(python.exists(), "{} is not there: run tests/prepare.sh", python.display());
-    python
-}
+use crate::support::{Site, Tty, cloud, judge, values, wait_until};
 
 #[tokio::test]
 async fn the_official_client_reads_back_what_was_sent() {

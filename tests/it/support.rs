@@ -9,6 +9,7 @@ mod terminal;
 mod tls_cloud;
 mod tty;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(crate) use broker::Broker;
@@ -18,10 +19,18 @@ pub(crate) use shell::{End, PROBE, Shell};
 pub(crate) use site::{PROGRAM, Site, write_private};
 pub(crate) use terminal::Terminal;
 pub(crate) use tls_cloud::TlsCloud;
-pub(crate) use tty::Tty;
+pub(crate) use tty::{Tty, join_ttys};
 
 use serde_json::Value;
 use tidegate_sandbox::{GATEWAY_ID, Sandbox, Undeclared};
+
+/// The Python with the clients and servers of others: the one that `TIDEGATE_JUDGE` names, or that tests/prepare.sh installs.
+pub(crate) fn judge() -> PathBuf {
+    let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/judge/bin/python");
+    let python = std::env::var_os("TIDEGATE_JUDGE").map_or(installed, PathBuf::from);
+    assert!(python.exists(), "{} is not there: run tests/prepare.sh", python.display());
+    python
+}
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);

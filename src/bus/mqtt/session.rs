@@ -12,18 +12,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::{Ack, Due, Subscription};
-use crate::bus::{Arrival, Outlet, WriteError, WriteRequest};
+use super::options::{OFFLINE, ONLINE};
+use super::{Due, Subscription};
+use crate::bus::{Ack, Arrival, Outlet, WriteError, WriteRequest};
 use crate::clock::SharedClock;
 use crate::config::MqttBus;
+use crate::logic::retained::Retained;
+use crate::logic::topic::TopicFilter;
 use crate::model::{Name, Origin, Reading, Reason, Write};
 
 /// Requests that may wait for the connection: acknowledgements, publishes and one subscription.
 const REQUESTS_MAX: usize = 256;
-
-/// Above this a packet ends the connection; below it a payload that is too large is rejected and acknowledged, so that it
-/// does not come again for ever. A sensor's message is a thousand times smaller.
-const PACKET_BYTES_MAX: usize = 64 << 20;
 
 /// How long a stop waits for the last acknowledgements to leave.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,6 +35,8 @@ pub(super) struct Wiring<'a> {
     pub(super) acks: &'a mut mpsc::Receiver<Due>,
     pub(super) writes: &'a mut mpsc::Receiver<WriteRequest>,
     pub(super) stop: &'a CancellationToken,
+    /// What was taken of topics that a sensor wants retained messages of.
+    pub(super) retained: &'a mut Retained,
 }
 
 /// What the connection waits for.
@@ -54,8 +55,8 @@ pub(super) struct Session<'a> {
     connection: u64,
     client: AsyncClient,
     is_connected: bool,
-    /// Publishes that the connection has not taken yet, in order.
-    queued: VecDeque<WriteRequest>,
+    /// Publishes that the connection has not taken yet, in order; `None` is one of our own.
+    queued: VecDeque<Option<WriteRequest>>,
     /// Publishes that the broker has not acknowledged yet, by packet id.
     unacknowledged: BTreeMap<u16, WriteRequest>,
     /// Acknowledgements that found the request queue full.
@@ -67,17 +68,9 @@ impl<'a> Session<'a> {
         bus: &'a Name,
         settings: &'a MqttBus,
         subscriptions: &'a [Subscription],
+        options: MqttOptions,
         connection: u64,
     ) -> (Self, EventLoop) {
-        let mut options = MqttOptions::new(&settings.client_id, &settings.host, settings.port);
-        options
-            .set_keep_alive(settings.keep_alive)
-            .set_clean_session(false)
-            .set_manual_acks(true)
-            .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
-        if let Some(credentials) = &settings.credentials {
-            options.set_credentials(&credentials.user, credentials.password.expose());
-        }
         let (client, event_loop) = AsyncClient::new(options, REQUESTS_MAX);
         let session = Self {
             bus,
@@ -156,9 +149,12 @@ impl<'a> Session<'a> {
                     loop {
                         tokio::select! {
                             event = &mut poll => break event,
-                            due = acks.recv(), if !is_leaving => match due {
-                                Some(due) => self.acknowledge(due),
-                                None => is_leaving = self.client.try_disconnect().is_ok(),
+                            due = acks.recv(), if !is_leaving => if let Some(due) = due {
+                                self.acknowledge(due);
+                            } else {
+                                // After a disconnection in good order the broker throws our last will away.
+                                self.tell_status(OFFLINE);
+                                is_leaving = self.client.try_disconnect().is_ok();
                             },
                         }
                     }
@@ -174,7 +170,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn handle(&mut self, event: Event, wiring: &Wiring<'_>) {
+    async fn handle(&mut self, event: Event, wiring: &mut Wiring<'_>) {
         match event {
             Event::Incoming(Packet::ConnAck(answer)) => {
                 let resumed = answer.session_present;
@@ -183,6 +179,9 @@ impl<'a> Session<'a> {
                 self.is_connected = true;
                 wiring.outlet.deliver(Arrival::Session { bus: self.bus.clone(), resumed }).await;
                 self.subscribe();
+                if self.tell_status(ONLINE) {
+                    self.queued.push_back(None);
+                }
             }
             Event::Incoming(Packet::SubAck(answer)) => self.check_subscriptions(&answer),
             Event::Incoming(Packet::Publish(publish)) => self.receive(publish, wiring).await,
@@ -200,13 +199,24 @@ impl<'a> Session<'a> {
     fn subscribe(&self) {
         let qos = quality(self.settings.qos);
         let filters = self.subscriptions.iter();
+        let shared = |filter: &TopicFilter| match &self.settings.share {
+            Some(group) => format!("$share/{group}/{filter}"),
+            None => filter.to_string(),
+        };
         let filters: Vec<_> =
-            filters.map(|one| SubscribeFilter::new(one.filter.to_string(), qos)).collect();
+            filters.map(|one| SubscribeFilter::new(shared(&one.filter), qos)).collect();
         if !filters.is_empty()
             && let Err(error) = self.client.try_subscribe_many(filters)
         {
             error!(bus = %self.bus, %error, "cannot subscribe");
         }
+    }
+
+    /// Says at the status topic whether we are there. `false` if there is none, or nothing could be said.
+    fn tell_status(&self, status: &str) -> bool {
+        self.settings.status_topic.as_ref().is_some_and(|topic| {
+            self.client.try_publish(topic, QoS::AtLeastOnce, true, status).is_ok()
+        })
     }
 
     fn check_subscriptions(&self, answer: &SubAck) {
@@ -218,10 +228,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn receive(&mut self, publish: Publish, wiring: &Wiring<'_>) {
+    async fn receive(&mut self, publish: Publish, wiring: &mut Wiring<'_>) {
         let must_ack = publish.qos != QoS::AtMostOnce;
         let due = Due { connection: self.connection, packet_id: publish.pkid };
-        let ack = must_ack.then(|| Ack { acks: wiring.ack_sender.clone(), due });
+        let ack = must_ack.then(|| Ack::broker(wiring.ack_sender.clone(), due));
         if let Some(reason) = self.unfit(&publish) {
             debug!(bus = %self.bus, topic = publish.topic, %reason, "a message was rejected");
             wiring.outlet.reject(reason);
@@ -230,7 +240,17 @@ impl<'a> Session<'a> {
             }
             return;
         }
-        let origin = must_ack.then(|| Origin { packet_id: publish.pkid, digest: digest(&publish) });
+        let digest = digest(&publish);
+        if self.wants_retained(&publish)
+            && wiring.retained.is_repeat(&publish.topic, digest, publish.retain)
+        {
+            wiring.outlet.duplicate();
+            if let Some(ack) = ack {
+                wiring.outlet.deliver(Arrival::Empty(ack)).await;
+            }
+            return;
+        }
+        let origin = must_ack.then_some(Origin { packet_id: publish.pkid, digest });
         let Publish { topic, payload, .. } = publish;
         let reading =
             Reading { bus: self.bus.clone(), time: wiring.clock.now(), topic, payload, origin };
@@ -248,8 +268,12 @@ impl<'a> Session<'a> {
             warn!(bus = %self.bus, topic = publish.topic, bytes, bytes_max, "a payload that is too large was rejected");
             return Some(Reason::TooLong);
         }
+        (publish.retain && !self.wants_retained(publish)).then_some(Reason::Retained)
+    }
+
+    fn wants_retained(&self, publish: &Publish) -> bool {
         let wants = |one: &Subscription| one.retained && one.filter.matches(&publish.topic);
-        (publish.retain && !self.subscriptions.iter().any(wants)).then_some(Reason::Retained)
+        self.subscriptions.iter().any(wants)
     }
 
     fn acknowledge(&mut self, due: Due) {
@@ -279,14 +303,14 @@ impl<'a> Session<'a> {
             return request.finish(Err(WriteError::NotConnected));
         }
         match self.client.try_publish(topic, quality(*qos), *retain, payload.to_vec()) {
-            Ok(()) => self.queued.push_back(request),
+            Ok(()) => self.queued.push_back(Some(request)),
             Err(_) => request.finish(Err(WriteError::Busy)),
         }
     }
 
     /// The connection took the oldest queued publish.
     fn sent(&mut self, packet_id: u16) {
-        let Some(request) = self.queued.pop_front() else { return };
+        let Some(Some(request)) = self.queued.pop_front() else { return };
         if packet_id == 0 {
             request.finish(Ok(String::new()));
         } else {
@@ -296,7 +320,7 @@ impl<'a> Session<'a> {
 
     fn fail_writes(&mut self, why: &str) {
         let unacknowledged = std::mem::take(&mut self.unacknowledged).into_values();
-        for request in unacknowledged.chain(self.queued.drain(..)) {
+        for request in unacknowledged.chain(self.queued.drain(..).flatten()) {
             request.finish(Err(WriteError::Broken(why.to_owned())));
         }
     }

@@ -35,24 +35,29 @@ pub(super) async fn write(
         // Nobody waits for it any more: it would come too late.
         return Ok(None);
     }
+    if let Err(trouble) = write_bytes(stream, bytes).await {
+        request.finish(Err(WriteError::Broken(trouble.clone())));
+        return Err(trouble);
+    }
+    let Some(reply) = reply.clone() else {
+        request.finish(Ok(String::new()));
+        return Ok(None);
+    };
+    let until = Instant::now() + reply.timeout;
+    Ok(Some(Awaited { request, reply, until }))
+}
+
+/// Writes all of it. `Err` when the line is broken.
+pub(super) async fn write_bytes(stream: &mut SerialStream, bytes: &[u8]) -> Result<(), String> {
     let written = tokio::time::timeout(WRITE_TIMEOUT, async {
         stream.write_all(bytes).await?;
         stream.flush().await
     });
-    let trouble = match written.await {
-        Ok(Ok(())) => {
-            let Some(reply) = reply.clone() else {
-                request.finish(Ok(String::new()));
-                return Ok(None);
-            };
-            let until = Instant::now() + reply.timeout;
-            return Ok(Some(Awaited { request, reply, until }));
-        }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("a write took more than {} s", WRITE_TIMEOUT.as_secs()),
-    };
-    request.finish(Err(WriteError::Broken(trouble.clone())));
-    Err(trouble)
+    match written.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("a write took more than {} s", WRITE_TIMEOUT.as_secs())),
+    }
 }
 
 impl Awaited {

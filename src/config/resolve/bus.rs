@@ -1,20 +1,22 @@
-//! Buses: the tables `[bus.serial.…]` and `[bus.mqtt.…]`.
+//! Buses: the tables `[bus.KIND.NAME]`.
+
+mod local;
+mod modbus;
+mod mqtt;
+mod serial;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::frame::framing;
-use super::{Check, seconds};
-use crate::config::secret::read_user_password;
-use crate::config::{Bus, BusKind, FlowControl, MqttBus, Parity, SerialBus, StopBits, raw};
-use crate::logic::frame::Framing;
+use super::Check;
+use crate::config::field::Field;
+use crate::config::{Bus, BusKind, raw};
 use crate::model::{DeviceId, Name};
 
-/// Bits per second: from the slowest that is still met to the fastest that Linux names.
-const BAUD_RATE_RANGE: std::ops::RangeInclusive<i64> = 50..=4_000_000;
-
-/// The largest MQTT message: Losant takes no more than 256 KiB either (references/message-throttling).
-const PAYLOAD_BYTES_DEFAULT: u64 = 256 * 1024;
+/// Between two looks at something: often enough for a fast sensor, seldom enough for a disk.
+const INTERVAL_RANGE: RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(7 * 86_400);
 
 /// What the ledger calls what comes from no bus.
 const RESERVED: &str = "commands";
@@ -26,98 +28,71 @@ pub(super) fn buses(
     check: &mut Check<'_>,
 ) -> BTreeMap<Name, Bus> {
     let mut buses = BTreeMap::new();
-    for name in raw.serial.keys().chain(raw.mqtt.keys()).filter(|name| *name == RESERVED) {
-        let what = "is the name under which results of commands are counted";
-        check.problems.add(format!("bus.….{name}"), what, "give the bus another name");
-    }
-    for (name, table) in raw.serial {
-        let key = format!("bus.serial.{name}");
-        let Some(name) = check.parsed::<Name>(&key, &name) else { continue };
-        let kind = BusKind::Serial(serial(&key, table, check));
-        buses.insert(name, Bus { kind, sensors: Vec::new() });
-    }
-    for (name, table) in raw.mqtt {
-        let key = format!("bus.mqtt.{name}");
-        let Some(name) = check.parsed::<Name>(&key, &name) else { continue };
-        if buses.contains_key(&name) {
-            check.problems.add(
-                &key,
-                format!("bus.serial.{name} has the same name"),
-                "give each bus a name of its own",
-            );
-            continue;
-        }
-        let kind = BusKind::Mqtt(mqtt(&key, &name, table, gateway, check));
-        buses.insert(name, Bus { kind, sensors: Vec::new() });
-    }
+    let raw::Buses { exec, file, http, modbus, mqtt, serial, system } = raw;
+    add(&mut buses, "exec", exec, check, |key, _, table, check| {
+        BusKind::Exec(local::exec(key, table, check))
+    });
+    add(&mut buses, "file", file, check, |key, _, table, check| {
+        BusKind::File(local::file(key, table, check))
+    });
+    add(&mut buses, "http", http, check, |key, _, table, check| {
+        BusKind::Http(local::http(key, table, check))
+    });
+    add(&mut buses, "modbus", modbus, check, |key, _, table, check| {
+        BusKind::Modbus(modbus::modbus(key, table, check))
+    });
+    add(&mut buses, "mqtt", mqtt, check, |key, name, table, check| {
+        BusKind::Mqtt(mqtt::mqtt(key, name, table, gateway, check))
+    });
+    add(&mut buses, "serial", serial, check, |key, _, table, check| {
+        BusKind::Serial(serial::serial(key, table, check))
+    });
+    add(&mut buses, "system", system, check, |key, _, table, check| {
+        BusKind::System(local::system(key, table, check))
+    });
     buses
 }
 
-fn serial(key: &str, raw: raw::Serial, check: &mut Check<'_>) -> SerialBus {
-    let path =
-        check.required(&format!("{key}.path"), raw.path, "give the tty: path = \"/dev/ttyUSB0\"");
-    let parities = [("none", Parity::None), ("odd", Parity::Odd), ("even", Parity::Even)];
-    let parity = choice(&format!("{key}.parity"), raw.parity, check, &parities);
-    let flow_controls = [
-        ("none", FlowControl::None),
-        ("software", FlowControl::Software),
-        ("hardware", FlowControl::Hardware),
-    ];
-    let flow_control =
-        choice(&format!("{key}.flow_control"), raw.flow_control, check, &flow_controls);
-    let baud_rate =
-        check.integer(&format!("{key}.baud_rate"), raw.baud_rate, 9_600, &BAUD_RATE_RANGE);
-    let data_bits = check.integer(&format!("{key}.data_bits"), raw.data_bits, 8, &(5..=8));
-    let stop_bits = check.integer(&format!("{key}.stop_bits"), raw.stop_bits, 1, &(1..=2));
-    let framing = framing(&format!("{key}.frame"), raw.frame, check);
-    SerialBus {
-        path: check.path(&path.unwrap_or_default()),
-        baud_rate: u32::try_from(baud_rate).unwrap_or_default(),
-        data_bits: u8::try_from(data_bits).unwrap_or_default(),
-        parity: parity.unwrap_or(Parity::None),
-        stop_bits: if stop_bits == 2 { StopBits::Two } else { StopBits::One },
-        flow_control: flow_control.unwrap_or(FlowControl::None),
-        framing: framing.unwrap_or_else(|| Framing::lines(1)),
+/// Checks the buses of one kind.
+fn add<T>(
+    buses: &mut BTreeMap<Name, Bus>,
+    word: &str,
+    tables: BTreeMap<String, T>,
+    check: &mut Check<'_>,
+    resolve: impl Fn(&str, &Name, T, &mut Check<'_>) -> BusKind,
+) {
+    for (name, table) in tables {
+        let key = format!("bus.{word}.{name}");
+        if name == RESERVED {
+            let what = "is the name under which results of commands are counted";
+            check.problems.add(&key, what, "give the bus another name");
+        }
+        let Some(name) = check.parsed::<Name>(&key, &name) else { continue };
+        if let Some(other) = buses.get(&name) {
+            let problem = format!("bus.{}.{name} has the same name", other.kind.word());
+            check.problems.add(key, problem, "give each bus a name of its own");
+            continue;
+        }
+        let kind = resolve(&key, &name, table, check);
+        buses.insert(name, Bus { kind, sensors: Vec::new() });
     }
 }
 
-fn mqtt(
+/// A duration with a default that is not the least.
+fn span(
     key: &str,
-    name: &Name,
-    raw: raw::Mqtt,
-    gateway: Option<DeviceId>,
+    field: Option<Field<Duration>>,
+    default: Duration,
+    range: &RangeInclusive<Duration>,
     check: &mut Check<'_>,
-) -> MqttBus {
-    let host =
-        check.required(&format!("{key}.host"), raw.host, "give the broker: host = \"127.0.0.1\"");
-    let port = check.integer(&format!("{key}.port"), raw.port, 1_883, &(1..=65_535));
-    let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
-    let keep_alive = raw.keep_alive.map_or(Duration::from_secs(30), |field| field.0);
-    let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
-    let keep_alive =
-        check.within(&format!("{key}.keep_alive"), keep_alive, &seconds(5..=1_200), show);
-    let payload_key = format!("{key}.payload_size_max");
-    let payload =
-        check.bytes(&payload_key, raw.payload_size_max, PAYLOAD_BYTES_DEFAULT, &(64..=16 << 20));
-    let credentials = raw.credentials_file.map(|path| check.path(&path.0));
-    let credentials = credentials.and_then(|path| read_user_password(&path, check.problems));
-    let default_client_id = || gateway.map(|gateway| format!("tidegate-{gateway}-{name}"));
-    let client_id = raw.client_id.map(|field| field.0).or_else(default_client_id);
-    MqttBus {
-        host: host.unwrap_or_default(),
-        port: u16::try_from(port).unwrap_or_default(),
-        client_id: client_id.unwrap_or_default(),
-        credentials,
-        keep_alive,
-        qos: u8::try_from(qos).unwrap_or_default(),
-        payload_bytes_max: usize::try_from(payload).unwrap_or_default(),
-    }
+) -> Duration {
+    check.duration(key, Some(field.unwrap_or(Field(default))), range)
 }
 
 /// One of a few words; the first is the default.
 pub(super) fn choice<T: Copy>(
     key: &str,
-    field: Option<crate::config::field::Field<String>>,
+    field: Option<Field<String>>,
     check: &mut Check<'_>,
     choices: &[(&str, T)],
 ) -> Option<T> {

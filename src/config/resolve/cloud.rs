@@ -98,7 +98,9 @@ pub(super) fn cloud(
             raw.request_timeout,
             &seconds(1..=300),
         ),
-        private_ca: raw.ca_file.and_then(|path| private_ca(&check.path(&path.0), check)),
+        private_ca: raw
+            .ca_file
+            .and_then(|path| private_ca("losant.ca_file", &check.path(&path.0), check)),
         client_certificate: raw.client_certificate.and_then(|path| {
             let path = check.path(&path.0);
             client_certificate(&path, check)
@@ -131,8 +133,9 @@ fn scopes(
     scopes.into_iter().collect()
 }
 
-fn private_ca(path: &Path, check: &mut Check<'_>) -> Option<Vec<u8>> {
-    let at = format!("losant.ca_file: {}", path.display());
+/// Certificates in PEM that are trusted; `key` is where the configuration names their file.
+pub(super) fn private_ca(key: &str, path: &Path, check: &mut Check<'_>) -> Option<Vec<u8>> {
+    let at = format!("{key}: {}", path.display());
     let read = std::fs::metadata(path).and_then(|metadata| {
         if metadata.len() > CA_FILE_BYTES_MAX {
             return Err(std::io::Error::other(format!(
@@ -156,7 +159,8 @@ fn private_ca(path: &Path, check: &mut Check<'_>) -> Option<Vec<u8>> {
     None
 }
 
-fn client_certificate(path: &Path, check: &mut Check<'_>) -> Option<Secret> {
+/// A certificate of ours with its chain and key.
+pub(super) fn client_certificate(path: &Path, check: &mut Check<'_>) -> Option<Secret> {
     let pem = read_client_certificate(path, check.problems)?;
     if reqwest::Identity::from_pem(pem.expose().as_bytes()).is_ok() {
         return Some(pem);

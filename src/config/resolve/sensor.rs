@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::config::field::Field;
-use crate::config::{Bus, BusKind, raw};
+use crate::config::{Bus, BusKind, Topics, raw};
 use crate::logic::mapping::{
     AttributeSelector, DeviceSelector, Sensor, StaleSettings, TimeNotation, TimeSource,
 };
@@ -71,15 +71,16 @@ pub(super) fn sensor(
 }
 
 fn check_topic(key: &str, bus: &BusKind, is_there: bool, check: &mut Check<'_>) {
-    match (bus, is_there) {
-        (BusKind::Serial(_), true) => {
-            check.problems.add(key, "a serial bus has no topics", "remove it");
+    match (bus.topics(), is_there) {
+        (Topics::None, true) => {
+            let problem = format!("{} buses have no topics", bus.word());
+            check.problems.add(key, problem, "remove it");
         }
-        (BusKind::Mqtt(_), false) => {
+        (Topics::Required, false) => {
             let fix = "say what to subscribe to: topic = \"sensors/+/climate\"";
             check.problems.add(key, "is missing", fix);
         }
-        (BusKind::Serial(_), false) | (BusKind::Mqtt(_), true) => {}
+        (Topics::None, false) | (Topics::Optional, _) | (Topics::Required, true) => {}
     }
 }
 

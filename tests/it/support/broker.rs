@@ -26,6 +26,8 @@ pub(crate) struct Broker {
     process: Option<Child>,
     /// Whether it keeps its sessions over a restart.
     is_persistent: bool,
+    /// More lines of its configuration, such as another listener.
+    extra: String,
 }
 
 impl Broker {
@@ -38,9 +40,18 @@ impl Broker {
         Self::start_as(true)
     }
 
+    /// A broker with more lines of configuration.
+    pub(crate) fn start_with(extra: String) -> Self {
+        Self::launch(false, extra)
+    }
+
     fn start_as(is_persistent: bool) -> Self {
+        Self::launch(is_persistent, String::new())
+    }
+
+    fn launch(is_persistent: bool, extra: String) -> Self {
         let directory = TempDir::new().unwrap();
-        let mut broker = Self { directory, port: 0, process: None, is_persistent };
+        let mut broker = Self { directory, port: 0, process: None, is_persistent, extra };
         // Between the choice of a port and its use somebody else may take it.
         for _ in 0..PORTS_MAX {
             broker.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -80,6 +91,7 @@ impl Broker {
             write!(config, "persistence true\npersistence_location {directory}/\nuser root\n")
                 .unwrap();
         }
+        config.push_str(&self.extra);
         std::fs::write(&file, config).unwrap();
         let program = Path::new("/usr/sbin/mosquitto");
         let program = if program.exists() { program } else { Path::new("mosquitto") };

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -27,12 +28,7 @@ impl Tty {
     }
 
     pub(crate) fn plug(&mut self) {
-        let (master, name) = open_pty();
-        let mut settings = tcgetattr(&master).unwrap();
-        settings.make_raw();
-        tcsetattr(&master, OptionalActions::Now, &settings).unwrap();
-        std::os::unix::fs::symlink(name, &self.link).unwrap();
-        self.master = Some(File::from(master));
+        self.master = Some(open_line(&self.link));
     }
 
     pub(crate) fn unplug(&mut self) {
@@ -69,6 +65,37 @@ impl Tty {
         self.heard = rest;
         line
     }
+}
+
+/// A null modem: two ttys, joined so that each hears what is written to the other. Its threads end with the test.
+pub(crate) fn join_ttys(one: &Path, other: &Path) {
+    let [one, other] = [one, other].map(open_line);
+    pass_on(one.try_clone().unwrap(), other.try_clone().unwrap());
+    pass_on(other, one);
+}
+
+fn pass_on(mut from: File, mut to: File) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1_024];
+        loop {
+            match from.read(&mut buffer) {
+                // A line loses what nobody takes.
+                Ok(length) => to.write_all(&buffer[..length]).unwrap_or_default(),
+                // There is nothing, or nobody has opened that end yet, or any more.
+                Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    });
+}
+
+/// The instrument's end of a new serial line whose other end is called `link`.
+fn open_line(link: &Path) -> File {
+    let (master, name) = open_pty();
+    let mut settings = tcgetattr(&master).unwrap();
+    settings.make_raw();
+    tcsetattr(&master, OptionalActions::Now, &settings).unwrap();
+    std::os::unix::fs::symlink(name, link).unwrap();
+    File::from(master)
 }
 
 /// A pseudo-terminal: one end, which does not block, and the path of the other.

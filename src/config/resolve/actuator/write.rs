@@ -52,9 +52,19 @@ pub(super) fn write(
         };
         return Some((None, write?));
     };
-    let write = match find_bus(key, &bus.0, buses, check)?.kind {
+    let kind = &find_bus(key, &bus.0, buses, check)?.kind;
+    let write = match kind {
         BusKind::Serial(_) => serial(key, raw, check),
         BusKind::Mqtt(_) => mqtt(key, raw, check),
+        BusKind::Exec(_)
+        | BusKind::File(_)
+        | BusKind::Http(_)
+        | BusKind::Modbus(_)
+        | BusKind::System(_) => {
+            let problem = format!("{} buses cannot be written to", kind.word());
+            check.problems.add(format!("{key}.bus"), problem, "name another bus");
+            None
+        }
     };
     Some((Some(bus.0.parse().ok()?), write?))
 }

@@ -1,0 +1,85 @@
+//! Starts the task of each bus.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{
+    BusHandle, ExecTask, Feed, FileTask, Health, HttpTask, ModbusTask, MqttTask, Outlet,
+    SerialTask, Subscription, SystemTask,
+};
+use crate::clock::SharedClock;
+use crate::config::{Bus, BusKind};
+use crate::logic::mapping::Sensor;
+use crate::model::Name;
+use crate::outbox::Outbox;
+use crate::status::{Board, OutboxStatus};
+use crate::supervisor::Supervisor;
+
+/// What every bus is given.
+pub(super) struct Starter<'a> {
+    pub(super) supervisor: &'a mut Supervisor,
+    pub(super) stop: &'a CancellationToken,
+    pub(super) clock: &'a SharedClock,
+    pub(super) health: &'a Health,
+}
+
+impl Starter<'_> {
+    /// Starts the task of one bus and returns the actuators' way to it. A bus that only reads refuses all writes.
+    pub(super) fn start(&mut self, bus: &Bus, name: &Name, outlet: Outlet) -> BusHandle {
+        let (handle, writes) = BusHandle::new();
+        let (clock, stop) = (Arc::clone(self.clock), self.stop.clone());
+        let task_name = format!("bus {name}");
+        let feed = || Feed::new(outlet.clone(), Arc::clone(&clock), stop.clone());
+        match bus.kind.clone() {
+            BusKind::Exec(settings) => {
+                self.supervisor.spawn(task_name, ExecTask { settings, feed: feed() }.run());
+            }
+            BusKind::File(settings) => {
+                self.supervisor.spawn(task_name, FileTask { settings, feed: feed() }.run());
+            }
+            BusKind::Http(settings) => {
+                self.supervisor.spawn(task_name, HttpTask { settings, feed: feed() }.run());
+            }
+            BusKind::Modbus(settings) => {
+                let task = ModbusTask { settings, feed: feed(), writes };
+                self.supervisor.spawn(task_name, task.run());
+            }
+            BusKind::Mqtt(settings) => {
+                let (bus, subscriptions) = (name.clone(), subscriptions(&bus.sensors));
+                let task = MqttTask { bus, settings, subscriptions, outlet, writes, stop };
+                self.supervisor.spawn(task_name, task.run(clock));
+            }
+            BusKind::Serial(settings) => {
+                let task = SerialTask { bus: name.clone(), settings, outlet, writes, stop };
+                self.supervisor.spawn(task_name, task.run(clock));
+            }
+            BusKind::System(settings) => {
+                let health = Arc::clone(self.health);
+                let task = SystemTask { settings, feed: feed(), health };
+                self.supervisor.spawn(task_name, task.run());
+            }
+        }
+        handle
+    }
+}
+
+/// The gateway's own health, for the buses that tell it.
+pub(super) fn health(board: Board, outbox: Arc<Outbox>) -> Health {
+    Arc::new(move || {
+        let cloud = board.notes().cloud.clone();
+        json!({
+            "online": cloud.online.unwrap_or(false),
+            "states_stored": cloud.states_stored,
+            "outbox": OutboxStatus::of(&outbox),
+        })
+    })
+}
+
+fn subscriptions(sensors: &[Sensor]) -> Vec<Subscription> {
+    let subscription = |sensor: &Sensor| {
+        Some(Subscription { filter: sensor.topic.clone()?, retained: sensor.retained })
+    };
+    sensors.iter().filter_map(subscription).collect()
+}

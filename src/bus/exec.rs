@@ -1,0 +1,221 @@
+//! Programs that print readings: run on an interval, or kept running and read by lines.
+//!
+//! A program gets an argument vector and no shell, an environment with nothing of ours in it, no standard input, and a
+//! process group of its own, which is killed as a whole when the run is over, takes too long or prints too much.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::MissedTickBehavior;
+use tracing::info;
+
+use super::troubles::Troubles;
+use super::{Feed, RECONNECT_WAIT};
+use crate::config::{ExecBus, ExecMode};
+use crate::logic::backoff::Backoff;
+use crate::logic::excerpt::excerpt;
+use crate::logic::frame::{Frame, Framer, Framing};
+use crate::model::Reason;
+use crate::random;
+
+/// Where programs that a program calls are looked for: what a login shell of Debian has.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How much of what a program complains about is told, in bytes.
+const COMPLAINT_BYTES_MAX: usize = 512;
+
+/// Read at once of what a program prints, in bytes.
+const READ_BYTES: usize = 4_096;
+
+/// The longest wait before a program that ended is started again: it may be broken for good.
+const RESTART_WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// A program that ran so long was well.
+const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+
+/// The task that runs one program.
+pub struct ExecTask {
+    /// Which, and when.
+    pub settings: ExecBus,
+    /// To the collector.
+    pub feed: Feed,
+}
+
+/// Why a run gave nothing.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("cannot start {program}: {error}")]
+    Start { program: String, error: std::io::Error },
+    #[error("cannot read what it prints: {0}")]
+    Read(#[from] std::io::Error),
+    #[error("it printed more than {0} bytes; see output_size_max")]
+    TooLong(usize),
+    #[error("it took longer than {0:?}; see timeout")]
+    TooSlow(Duration),
+    #[error("it ended with {status}{complaint}")]
+    Failed { status: ExitStatus, complaint: String },
+}
+
+impl ExecTask {
+    /// Runs until it is stopped.
+    pub async fn run(self) {
+        let Self { settings, feed } = &self;
+        let mut troubles = Troubles::new(feed.bus().clone());
+        info!(bus = %feed.bus(), program = settings.command.first(), "running a program");
+        let running = async {
+            match settings.mode {
+                ExecMode::Interval { interval, timeout } => {
+                    self.repeat(interval, timeout, &mut troubles).await;
+                }
+                ExecMode::Lines => self.keep_running(&mut troubles).await,
+            }
+        };
+        // What runs is killed when it is dropped.
+        tokio::select! {
+            () = feed.stopped() => {}
+            () = running => {}
+        }
+    }
+
+    async fn repeat(&self, interval: Duration, timeout: Duration, troubles: &mut Troubles) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let run = tokio::time::timeout(timeout, run_once(&self.settings));
+            match run.await.unwrap_or(Err(RunError::TooSlow(timeout))) {
+                Ok(output) => {
+                    troubles.end("program");
+                    self.feed.offer("", output);
+                }
+                Err(error) => {
+                    if matches!(error, RunError::TooLong(_)) {
+                        self.feed.reject(Reason::TooLong);
+                    }
+                    troubles.begin("program", &error.to_string());
+                }
+            }
+        }
+    }
+
+    async fn keep_running(&self, troubles: &mut Troubles) {
+        let mut rng = random::seeded();
+        let mut backoff = Backoff::new(RECONNECT_WAIT.0, RESTART_WAIT_MAX);
+        loop {
+            let started = tokio::time::Instant::now();
+            if let Err(error) = self.read_lines(troubles).await {
+                troubles.begin("program", &error.to_string());
+            }
+            if started.elapsed() > HEALTHY_AFTER {
+                backoff.reset();
+            }
+            tokio::time::sleep(backoff.next_delay(&mut rng)).await;
+        }
+    }
+
+    /// Passes lines on until the program ends, which it never should.
+    async fn read_lines(&self, troubles: &mut Troubles) -> Result<(), RunError> {
+        let mut program = Program::start(&self.settings)?;
+        let lines = async {
+            let mut framer = Framer::new(Framing::lines(self.settings.output_bytes_max));
+            // A program may pause within a line for as long as it likes: for the framer no time passes.
+            let started = tokio::time::Instant::now().into_std();
+            let (mut buffer, mut frames) = ([0; READ_BYTES], Vec::new());
+            while let Some(stdout) = &mut program.stdout {
+                let length = stdout.read(&mut buffer).await?;
+                if length == 0 {
+                    break;
+                }
+                framer.push(buffer.get(..length).unwrap_or_default(), started, &mut frames);
+                for frame in frames.drain(..) {
+                    troubles.end("program");
+                    match frame {
+                        Frame::Whole(line) => self.feed.offer("", line),
+                        Frame::Lost(loss) => self.feed.lose_frame(loss),
+                    }
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let (read, complaint) = tokio::join!(lines, complaint(program.child.stderr.take()));
+        read?;
+        let status = program.child.wait().await?;
+        Err(RunError::Failed { status, complaint })
+    }
+}
+
+/// Runs the program once and returns what it printed.
+async fn run_once(settings: &ExecBus) -> Result<Bytes, RunError> {
+    let mut program = Program::start(settings)?;
+    let bytes_max = settings.output_bytes_max;
+    let output = async {
+        let mut output = Vec::new();
+        if let Some(stdout) = program.stdout.take() {
+            // One more byte than the bound shows that there is more.
+            stdout.take(bytes_max as u64 + 1).read_to_end(&mut output).await?;
+        }
+        Ok::<_, std::io::Error>(output)
+    };
+    let stderr = program.child.stderr.take();
+    let (output, complaint) = tokio::join!(output, complaint(stderr));
+    let output = output?;
+    if output.len() > bytes_max {
+        return Err(RunError::TooLong(bytes_max));
+    }
+    let status = program.child.wait().await?;
+    if status.success() { Ok(output.into()) } else { Err(RunError::Failed { status, complaint }) }
+}
+
+/// Reads all that a program complains about, and returns how that begins.
+async fn complaint(stderr: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(mut stderr) = stderr else { return String::new() };
+    let (mut buffer, mut begin) = ([0; READ_BYTES], Vec::new());
+    while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
+        let room = COMPLAINT_BYTES_MAX.saturating_sub(begin.len());
+        begin.extend_from_slice(buffer.get(..length.min(room)).unwrap_or_default());
+    }
+    if begin.is_empty() { String::new() } else { format!(": {}", excerpt(begin.trim_ascii())) }
+}
+
+/// A running program, whose whole group is killed when this is dropped.
+struct Program {
+    child: Child,
+    stdout: Option<ChildStdout>,
+    group: Option<Pid>,
+}
+
+impl Program {
+    fn start(settings: &ExecBus) -> Result<Self, RunError> {
+        let (program, arguments) = settings.command.split_first().unzip();
+        let program = program.map_or_else(String::new, Clone::clone);
+        let mut child = Command::new(&program)
+            .args(arguments.unwrap_or_default())
+            .env_clear()
+            .env("PATH", SEARCH_PATH)
+            .envs(settings.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| RunError::Start { program, error })?;
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let stdout = child.stdout.take();
+        Ok(Self { child, stdout, group })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // A group that has ended by itself is what is wanted.
+            kill_process_group(group, Signal::KILL).unwrap_or_default();
+        }
+    }
+}

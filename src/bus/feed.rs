@@ -1,0 +1,66 @@
+//! What a bus that only reads needs of the rest of the daemon.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ack, Arrival, Outlet};
+use crate::clock::SharedClock;
+use crate::logic::frame::Loss;
+use crate::model::{Name, Reading, Reason};
+
+/// The way to the collector, the clock, and the sign to stop.
+#[derive(Clone)]
+pub struct Feed {
+    outlet: Outlet,
+    clock: SharedClock,
+    stop: CancellationToken,
+}
+
+impl Feed {
+    /// A feed through this outlet.
+    pub fn new(outlet: Outlet, clock: SharedClock, stop: CancellationToken) -> Self {
+        Self { outlet, clock, stop }
+    }
+
+    pub(super) fn bus(&self) -> &Name {
+        &self.outlet.bus
+    }
+
+    /// Passes a message on that cannot be had again, or counts it as dropped when the collector is behind.
+    pub(super) fn offer(&self, topic: &str, payload: Bytes) {
+        self.outlet.offer(self.reading(topic, payload), None);
+    }
+
+    /// Waits until the collector takes a message that its source holds meanwhile.
+    pub(super) async fn deliver(&self, topic: &str, payload: Bytes, ack: Option<Ack>) {
+        self.outlet.deliver(Arrival::Reading(self.reading(topic, payload), ack)).await;
+    }
+
+    pub(super) fn reject(&self, reason: Reason) {
+        self.outlet.reject(reason);
+    }
+
+    pub(super) fn lose_frame(&self, loss: Loss) {
+        self.outlet.lose_frame(loss);
+    }
+
+    /// Ends when the daemon stops.
+    pub(super) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Waits; `false` when the daemon stops.
+    pub(super) async fn pause(&self, delay: Duration) -> bool {
+        tokio::select! {
+            () = self.stopped() => false,
+            () = tokio::time::sleep(delay) => true,
+        }
+    }
+
+    fn reading(&self, topic: &str, payload: Bytes) -> Reading {
+        let (bus, time) = (self.bus().clone(), self.clock.now());
+        Reading { bus, time, topic: topic.to_owned(), payload, origin: None }
+    }
+}

@@ -1,0 +1,139 @@
+//! Files: sensors that the kernel shows as files (1-Wire, hwmon, IIO, thermal zones), files that programs write, and logs.
+//!
+//! Files are looked at on an interval: the kernel's files tell nobody that they changed. The topic of a message is the path
+//! of its file, without the slash at its beginning.
+
+mod tail;
+mod whole;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tokio::time::MissedTickBehavior;
+use tracing::{debug, info};
+
+use super::Feed;
+use super::troubles::Troubles;
+use crate::config::{FileBus, FileMode};
+use crate::logic::frame::Loss;
+use tail::Tails;
+use whole::Whole;
+
+/// Files that one bus reads; more matches of its patterns are told as a trouble and left out.
+const FILES_MAX: usize = 256;
+
+/// The task that reads files.
+pub struct FileTask {
+    /// Which files, and how.
+    pub settings: FileBus,
+    /// To the collector.
+    pub feed: Feed,
+}
+
+/// How the files of a bus are read.
+enum Reader {
+    Whole(Whole),
+    Tails(Tails),
+}
+
+/// What a file gave.
+#[derive(Debug, PartialEq, Eq)]
+enum Find {
+    /// A message of this file.
+    Message(PathBuf, Bytes),
+    /// A file or a line over the bound, or a line without its end.
+    Lost(PathBuf, Loss),
+    /// It cannot be read.
+    Trouble(PathBuf, String),
+    /// It was read.
+    Well(PathBuf),
+}
+
+impl FileTask {
+    /// Runs until it is stopped.
+    pub async fn run(self) {
+        let Self { settings, feed } = self;
+        let mut reader = match settings.mode {
+            FileMode::Whole => Reader::Whole(Whole::new(settings.bytes_max, false)),
+            FileMode::Change => Reader::Whole(Whole::new(settings.bytes_max, true)),
+            FileMode::Tail => Reader::Tails(Tails::new(settings.bytes_max)),
+        };
+        info!(bus = %feed.bus(), files = settings.patterns.join(", "), "reading files");
+        let mut troubles = Troubles::new(feed.bus().clone());
+        let mut ticks = tokio::time::interval(settings.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = feed.stopped() => return,
+                _ = ticks.tick() => {}
+            }
+            // A 1-Wire sensor takes most of a second to be read, and a dead disk for ever.
+            let patterns = settings.patterns.clone();
+            let round = tokio::task::spawn_blocking(move || {
+                let mut finds = Vec::new();
+                reader.round(&expand(&patterns, &mut finds), &mut finds);
+                (reader, finds)
+            });
+            let finds;
+            tokio::select! {
+                () = feed.stopped() => return,
+                joined = round => match joined {
+                    Ok(read) => (reader, finds) = read,
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                },
+            }
+            for find in finds {
+                tokio::select! {
+                    () = feed.stopped() => return,
+                    () = pass_on(find, &feed, &mut troubles) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Reader {
+    fn round(&mut self, paths: &[PathBuf], finds: &mut Vec<Find>) {
+        match self {
+            Self::Whole(whole) => whole.round(paths, finds),
+            Self::Tails(tails) => tails.round(paths, finds),
+        }
+    }
+}
+
+async fn pass_on(find: Find, feed: &Feed, troubles: &mut Troubles) {
+    match find {
+        Find::Message(path, payload) => feed.deliver(&topic(&path), payload, None).await,
+        Find::Lost(path, loss) => {
+            debug!(bus = %feed.bus(), path = %path.display(), ?loss, "a part of a file was rejected");
+            feed.lose_frame(loss);
+        }
+        Find::Trouble(path, trouble) => troubles.begin(&path.to_string_lossy(), &trouble),
+        Find::Well(path) => troubles.end(&path.to_string_lossy()),
+    }
+}
+
+fn topic(path: &Path) -> String {
+    path.to_string_lossy().trim_start_matches('/').to_owned()
+}
+
+/// The files that there are now, each once. A pattern without one is a trouble.
+fn expand(patterns: &[String], finds: &mut Vec<Find>) -> Vec<PathBuf> {
+    let mut files = BTreeSet::new();
+    for pattern in patterns {
+        let mut matches = glob::glob(pattern).into_iter().flatten().filter_map(Result::ok);
+        let room = FILES_MAX.saturating_sub(files.len());
+        let found: Vec<_> = matches.by_ref().take(room).collect();
+        if matches.next().is_some() {
+            let trouble = format!("there are more than {FILES_MAX} files; the rest is not read");
+            finds.push(Find::Trouble(pattern.into(), trouble));
+        } else if found.is_empty() {
+            finds.push(Find::Trouble(pattern.into(), "there is no such file".to_owned()));
+        } else if !found.contains(&pattern.into()) {
+            finds.push(Find::Well(pattern.into()));
+        }
+        files.extend(found);
+    }
+    files.into_iter().collect()
+}

@@ -1,0 +1,236 @@
+//! What `/proc` and `/sys` tell. What a computer does not have is left out.
+
+use std::fs::{File, read_dir, read_to_string};
+use std::path::{Path, PathBuf};
+
+use procfs_core::process::Status;
+use procfs_core::{FromRead, LoadAverage, Meminfo, Uptime};
+use rustix::fs::statvfs;
+use serde_json::{Map, Value, json};
+
+/// Where a Raspberry Pi's firmware tells what it suffers from (kernel driver `raspberrypi`, since Linux 4.19).
+const THROTTLED: &str = "sys/devices/platform/soc/soc:firmware/get_throttled";
+
+/// The flags of it: name, bit now, bit since the boot (Raspberry Pi documentation, `vcgencmd get_throttled`).
+const FLAGS: [(&str, u32, u32); 4] = [
+    ("under_voltage", 0, 16),
+    ("frequency_capped", 1, 17),
+    ("throttled", 2, 18),
+    ("soft_temperature_limit", 3, 19),
+];
+
+/// Thermal zones, cards and network devices that are looked at; a Pi has a handful.
+const ENTRIES_MAX: usize = 32;
+
+/// All channels, with `root` for `/` and these paths for the disks.
+pub(super) fn probe(root: &Path, disks: &[PathBuf]) -> Value {
+    let mut channels = Map::new();
+    temperatures(root, &mut channels);
+    load(root, &mut channels);
+    memory(root, &mut channels);
+    power(root, &mut channels);
+    wifi(root, &mut channels);
+    wear(root, &mut channels);
+    let spaces = disks.iter().filter_map(|path| Some((path.display().to_string(), space(path)?)));
+    channels.insert("disks".to_owned(), Value::Object(spaces.collect()));
+    // Most have one disk, which needs no pointer with slashes in it.
+    if let Some(disk) = disks.first().and_then(|path| space(path)) {
+        channels.insert("disk".to_owned(), disk);
+    }
+    Value::Object(channels)
+}
+
+/// `temperature` of the processor, in °C, and of all zones by their type.
+fn temperatures(root: &Path, channels: &mut Map<String, Value>) {
+    let mut zones = Map::new();
+    for zone in entries(&root.join("sys/class/thermal"), "thermal_zone") {
+        let Some(celsius) = number(&zone.join("temp")).map(|milli| milli / 1_000.0) else {
+            continue;
+        };
+        let kind = word(&zone.join("type")).unwrap_or_else(|| "unknown".to_owned());
+        zones.entry(kind).or_insert(celsius.into());
+    }
+    let is_processor = |kind: &str| kind.contains("cpu") || kind.contains("x86_pkg");
+    let processor =
+        zones.iter().find(|(kind, _)| is_processor(kind)).or_else(|| zones.iter().next());
+    if let Some((_, celsius)) = processor {
+        channels.insert("temperature".to_owned(), celsius.clone());
+        channels.insert("temperatures".to_owned(), Value::Object(zones));
+    }
+}
+
+fn load(root: &Path, channels: &mut Map<String, Value>) {
+    if let Ok(load) = LoadAverage::from_file(root.join("proc/loadavg")) {
+        channels.insert("load".to_owned(), load.one.into());
+        channels.insert("load_5min".to_owned(), load.five.into());
+        channels.insert("load_15min".to_owned(), load.fifteen.into());
+    }
+    if let Ok(uptime) = Uptime::from_file(root.join("proc/uptime")) {
+        channels.insert("uptime_s".to_owned(), uptime.uptime.into());
+    }
+}
+
+fn memory(root: &Path, channels: &mut Map<String, Value>) {
+    if let Ok(memory) = Meminfo::from_file(root.join("proc/meminfo")) {
+        let available = memory.mem_available.unwrap_or(memory.mem_free);
+        let used = memory.mem_total.saturating_sub(available);
+        channels.insert("memory_available_bytes".to_owned(), available.into());
+        channels.insert("memory_used_percent".to_owned(), percent(used, memory.mem_total));
+        let swap_used = memory.swap_total.saturating_sub(memory.swap_free);
+        channels.insert("swap_used_bytes".to_owned(), swap_used.into());
+    }
+    if let Ok(own) = Status::from_file(root.join("proc/self/status"))
+        && let Some(kibibytes) = own.vmrss
+    {
+        channels.insert("own_memory_bytes".to_owned(), (kibibytes * 1_024).into());
+    }
+}
+
+/// Under-voltage and its kin, now and since the boot.
+fn power(root: &Path, channels: &mut Map<String, Value>) {
+    let text = word(&root.join(THROTTLED));
+    let flags = text.and_then(|text| u32::from_str_radix(text.trim_start_matches("0x"), 16).ok());
+    let Some(flags) = flags else { return };
+    for (name, now, since_boot) in FLAGS {
+        channels.insert(name.to_owned(), (flags >> now & 1 == 1).into());
+        channels.insert(format!("{name}_since_boot"), (flags >> since_boot & 1 == 1).into());
+    }
+}
+
+/// `wifi_signal_dbm` of the first wireless device (`/proc/net/wireless`: two head lines, then name, status, link, level).
+fn wifi(root: &Path, channels: &mut Map<String, Value>) {
+    let Ok(text) = read_to_string(root.join("proc/net/wireless")) else { return };
+    let level = text.lines().nth(2).and_then(|line| line.split_whitespace().nth(3));
+    if let Some(level) = level.and_then(|level| level.trim_end_matches('.').parse::<i64>().ok()) {
+        channels.insert("wifi_signal_dbm".to_owned(), level.into());
+    }
+}
+
+/// How much of the life of an eMMC is used, in steps of ten percent, by its worse area (`life_time`, JEDEC JESD84-B51;
+/// SD cards have no such register).
+fn wear(root: &Path, channels: &mut Map<String, Value>) {
+    for card in entries(&root.join("sys/block"), "mmcblk") {
+        let Some(text) = word(&card.join("device/life_time")) else { continue };
+        let step = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
+        let worst = text.split_whitespace().filter_map(step).max();
+        if let Some(steps @ 1..=11) = worst {
+            channels.insert("card_life_used_percent".to_owned(), (steps * 10).into());
+            return;
+        }
+    }
+}
+
+fn space(path: &Path) -> Option<Value> {
+    let space = statvfs(path).ok()?;
+    let (total, free) = (space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize);
+    let used = space.f_blocks.saturating_sub(space.f_bfree);
+    // As df does it: of what an ordinary user could have.
+    let used_percent = percent(used, used + space.f_bavail);
+    Some(json!({"total_bytes": total, "free_bytes": free, "used_percent": used_percent}))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a tenth of a percent is what is wanted")]
+fn percent(part: u64, whole: u64) -> Value {
+    if whole == 0 {
+        Value::Null
+    } else {
+        json!((part as f64 / whole as f64 * 1_000.0).round() / 10.0)
+    }
+}
+
+/// The entries of a directory of `/sys` whose names begin so, in the order of their names.
+fn entries(directory: &Path, prefix: &str) -> Vec<PathBuf> {
+    let entries = read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    let mut paths: Vec<_> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+        .map(|entry| entry.path())
+        .take(ENTRIES_MAX)
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn number(path: &Path) -> Option<f64> {
+    word(path)?.parse().ok()
+}
+
+/// The text of a file of `/sys`.
+fn word(path: &Path) -> Option<String> {
+    // An attribute of sysfs has at most one page.
+    let mut text = String::new();
+    std::io::Read::read_to_string(
+        &mut std::io::Read::take(File::open(path).ok()?, 4_096),
+        &mut text,
+    )
+    .ok()?;
+    Some(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files as a Raspberry Pi 4 with Linux 6.6 shows them.
+    const PI: [(&str, &str); 9] = [
+        ("sys/class/thermal/thermal_zone0/temp", "48312\n"),
+        ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
+        (THROTTLED, "50005\n"),
+        ("proc/loadavg", "0.52 0.58 0.59 1/467 12345\n"),
+        ("proc/uptime", "350735.47 234388.90\n"),
+        (
+            "proc/meminfo",
+            "MemTotal:        1000000 kB\nMemFree:          100000 kB\nMemAvailable:     750000 kB\n\
+             Buffers:           10000 kB\nCached:           200000 kB\nSwapCached:            0 kB\n\
+             Active:           100000 kB\nInactive:         100000 kB\nSwapTotal:        102396 kB\n\
+             SwapFree:         102396 kB\nDirty:                 0 kB\nWriteback:             0 kB\n\
+             AnonPages:        100000 kB\nMapped:           100000 kB\nSlab:              10000 kB\n\
+             PageTables:         1000 kB\nCommitted_AS:     100000 kB\nVmallocTotal:     100000 kB\n\
+             VmallocUsed:        1000 kB\nVmallocChunk:          0 kB\n",
+        ),
+        (
+            "proc/net/wireless",
+            "Inter-| sta-|   Quality        |   Discarded packets               | Missed | WE\n \
+             face | tus | link level noise |  nwid  crypt   frag  retry   misc | beacon | 22\n \
+             wlan0: 0000   57.  -53.  -256        0      0      0      0      0        0\n",
+        ),
+        ("sys/block/mmcblk0/device/life_time", "0x01 0x03\n"),
+        ("sys/block/mmcblk0/device/pre_eol_info", "0x01\n"),
+    ];
+
+    #[test]
+    fn a_raspberry_pi_tells_all_its_channels() {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in PI {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let channels = probe(root.path(), &[]);
+        let expected = json!({
+            "temperature": 48.312, "temperatures": {"cpu-thermal": 48.312},
+            "load": 0.52_f32, "load_5min": 0.58_f32, "load_15min": 0.59_f32, "uptime_s": 350_735.47,
+            "memory_available_bytes": 768_000_000, "memory_used_percent": 25.0, "swap_used_bytes": 0,
+            "under_voltage": true, "under_voltage_since_boot": true,
+            "frequency_capped": false, "frequency_capped_since_boot": false,
+            "throttled": true, "throttled_since_boot": true,
+            "soft_temperature_limit": false, "soft_temperature_limit_since_boot": false,
+            "wifi_signal_dbm": -53, "card_life_used_percent": 30, "disks": {},
+        });
+        assert_eq!(channels, expected);
+    }
+
+    #[test]
+    fn what_a_computer_does_not_have_is_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(probe(root.path(), &["/no/such/disk".into()]), json!({"disks": {}}));
+        let channels = probe(root.path(), &[root.path().to_owned()]);
+        assert!(channels["disk"]["free_bytes"].as_u64().unwrap() > 0, "{channels}");
+    }
+
+    #[test]
+    fn this_computer_can_be_looked_at() {
+        let channels = probe(Path::new("/"), &["/".into()]);
+        assert!(channels["uptime_s"].as_f64().unwrap() > 0.0, "{channels}");
+        assert!(channels["own_memory_bytes"].as_u64().unwrap() > 0, "{channels}");
+    }
+}

@@ -1,0 +1,134 @@
+//! The tables `[bus.…]` as they are written.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{Bytes, Flag, Integer, Span, Text, Texts};
+
+table!(Buses {
+    exec: BTreeMap<String, Exec>,
+    file: BTreeMap<String, File>,
+    http: BTreeMap<String, Http>,
+    modbus: BTreeMap<String, Modbus>,
+    mqtt: BTreeMap<String, Mqtt>,
+    serial: BTreeMap<String, Serial>,
+    system: BTreeMap<String, System>,
+});
+
+table!(Exec {
+    command: Texts,
+    mode: Text,
+    interval: Span,
+    timeout: Span,
+    output_size_max: Bytes,
+    environment: Texts,
+});
+
+table!(File { paths: Texts, mode: Text, interval: Span, size_max: Bytes });
+
+table!(Http { listen: Text, credentials_file: Text, size_max: Bytes, connections_max: Integer });
+
+table!(Modbus {
+    tcp: Text,
+    path: Text,
+    usb: Text,
+    usb_interface: Integer,
+    baud_rate: Integer,
+    data_bits: Integer,
+    parity: Text,
+    stop_bits: Integer,
+    gap: Span,
+    interval: Span,
+    timeout: Span,
+    join_gap: Integer,
+    unit: BTreeMap<String, ModbusUnit>,
+});
+
+table!(ModbusUnit {
+    id: Integer,
+    interval: Span,
+    timeout: Span,
+    registers: Vec<ModbusRegister>,
+});
+
+table!(ModbusRegister {
+    channel: Text,
+    table: Text,
+    address: Integer,
+    kind: Text,
+    order: Text,
+    length: Integer,
+});
+
+table!(Mqtt {
+    host: Text,
+    port: Integer,
+    client_id: Text,
+    credentials_file: Text,
+    keep_alive: Span,
+    qos: Integer,
+    payload_size_max: Bytes,
+    tls: Flag,
+    ca_file: Text,
+    client_certificate: Text,
+    share: Text,
+    status_topic: Text,
+});
+
+table!(Serial {
+    path: Text,
+    usb: Text,
+    usb_interface: Integer,
+    baud_rate: Integer,
+    data_bits: Integer,
+    parity: Text,
+    stop_bits: Integer,
+    flow_control: Text,
+    frame: Frame,
+    poll: Texts,
+    poll_interval: Span,
+    poll_timeout: Span,
+    poll_gap: Span,
+});
+
+table!(Frame {
+    kind: Text,
+    delimiter: Text,
+    start: Text,
+    end: Text,
+    keep_marks: Flag,
+    size: Integer,
+    length_offset: Integer,
+    length_size: Integer,
+    length_endian: Text,
+    length_counts: Text,
+    length_extra: Integer,
+    gap: Span,
+    checksum: Text,
+    checksum_notation: Text,
+    checksum_from: Integer,
+    checksum_after_end: Flag,
+    size_max: Bytes,
+    pause_max: Span,
+});
+
+table!(System { interval: Span, disks: Texts, gateway: Flag });
+
+/// The keys of the table at `path` below `bus`.
+pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
+    match path {
+        [] => Buses::KEYS,
+        ["exec", _] => Exec::KEYS,
+        ["file", _] => File::KEYS,
+        ["http", _] => Http::KEYS,
+        ["modbus", _] => Modbus::KEYS,
+        ["modbus", _, "unit", _] => ModbusUnit::KEYS,
+        ["modbus", _, "unit", _, "registers", _] => ModbusRegister::KEYS,
+        ["mqtt", _] => Mqtt::KEYS,
+        ["serial", _] => Serial::KEYS,
+        ["serial", _, "frame"] => Frame::KEYS,
+        ["system", _] => System::KEYS,
+        _ => &[],
+    }
+}

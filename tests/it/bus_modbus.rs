@@ -1,0 +1,180 @@
+//! Modbus against a server of another project, pymodbus, over TCP and over a serial line.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+
+use crate::support::{Site, assert_content, cloud, join_ttys, judge, values, wait_until};
+
+/// A server that ends with the test.
+pub(crate) struct Server(Child);
+
+impl Server {
+    pub(crate) fn start(kind: &str, place: &str) -> Self {
+        let mut server = Command::new(judge())
+            .args(["tests/conformance/modbus_server.py", kind, place])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Self(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Unit 1 is there, unit 2 is not; a refused address harms nobody else.
+fn instruments(line: &str) -> String {
+    format!(
+        r#"
+[bus.modbus.line]
+{line}
+interval = "100 ms"
+timeout = "300 ms"
+[bus.modbus.line.unit.pump]
+id = 1
+registers = [
+  {{ channel = "flow", table = "input", address = 0, kind = "f32" }},
+  {{ channel = "level", table = "input", address = 2, kind = "i16" }},
+  {{ channel = "total", table = "input", address = 3, kind = "u32", order = "cdab" }},
+  {{ channel = "model", table = "input", address = 5, kind = "text", length = 2 }},
+  {{ channel = "code", table = "input", address = 7, kind = "bcd16" }},
+  {{ channel = "alarm", table = "input", address = 2, kind = "bit0" }},
+  {{ channel = "last", table = "holding", address = 159 }},
+  {{ channel = "on", table = "coil", address = 3 }},
+  {{ channel = "off", table = "coil", address = 2 }},
+  {{ channel = "door", table = "discrete", address = 5 }},
+  {{ channel = "none", table = "holding", address = 5000 }},
+]
+[bus.modbus.line.unit.dead]
+id = 2
+registers = [{{ channel = "flow", table = "input", address = 0 }}]
+[sensor.pump]
+bus = "line"
+topic = "pump"
+format = "json"
+map = [
+  {{ channel = "flow", attribute = "flow" }},
+  {{ channel = "level", attribute = "level" }},
+  {{ channel = "total", attribute = "total" }},
+  {{ channel = "model", attribute = "model" }},
+  {{ channel = "code", attribute = "code" }},
+  {{ channel = "alarm", attribute = "alarm" }},
+  {{ channel = "last", attribute = "last" }},
+  {{ channel = "on", attribute = "on" }},
+  {{ channel = "off", attribute = "off" }},
+  {{ channel = "door", attribute = "door" }},
+]
+"#
+    )
+}
+
+fn expected() -> [(&'static str, serde_json::Value); 10] {
+    [
+        ("flow", json!(21.5)),
+        ("level", json!(-2)),
+        ("total", json!(70_000)),
+        ("model", json!("PUMP")),
+        ("code", json!(1234)),
+        ("alarm", json!(false)),
+        ("last", json!(149)),
+        ("on", json!(true)),
+        ("off", json!(false)),
+        ("door", json!(true)),
+    ]
+}
+
+#[tokio::test]
+async fn a_server_over_tcp_is_read_and_found_again_after_a_restart() {
+    let cloud = cloud().await;
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let site = Site::new(&cloud, &instruments(&format!("tcp = \"127.0.0.1:{port}\"")));
+    let daemon = site.start();
+    daemon.wait_for_log("Connection refused");
+    let server = Server::start("tcp", &port.to_string());
+    wait_until("all arrive", || {
+        expected().iter().all(|(name, value)| values(&cloud, name).contains(value))
+    });
+    daemon.wait_for_log("no good answer within 300ms");
+    daemon.wait_for_log("it refuses Holding from 5000");
+    drop(server);
+    wait_until("the loss is seen", || daemon.log().matches("Connection refused").count() >= 2);
+    let before = values(&cloud, "flow").len();
+    let _server = Server::start("tcp", &port.to_string());
+    wait_until("it is read again", || values(&cloud, "flow").len() > before + 2);
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn a_silent_unit_and_damaged_answers_on_a_serial_line_do_not_stop_the_good_ones() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, &instruments("path = \"tty\"\nbaud_rate = 19200"));
+    join_ttys(&site.path("tty"), &site.path("server"));
+    let _server = Server::start("rtu", site.path("server").to_str().unwrap());
+    let daemon = site.start();
+    wait_until("all arrive, again and again", || {
+        expected().iter().all(|(name, value)| {
+            values(&cloud, name).iter().filter(|arrived| *arrived == value).count() >= 5
+        })
+    });
+    for (name, value) in expected() {
+        let wrong: Vec<_> =
+            values(&cloud, name).into_iter().filter(|arrived| *arrived != value).collect();
+        assert!(wrong.is_empty(), "{name}: {wrong:?}");
+    }
+    daemon.wait_for_log("no good answer within 300ms");
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn mistakes_in_a_modbus_line_are_told() {
+    let cloud = cloud().await;
+    let site = Site::new(
+        &cloud,
+        r#"
+[bus.modbus.a]
+tcp = "plc:99999"
+baud_rate = 9600
+[bus.modbus.a.unit.one]
+registers = [
+  { channel = "x", address = 65535, kind = "u32" },
+  { channel = "y", address = 1, kind = "u8" },
+  { channel = "z", table = "coil", address = 1, kind = "u16" },
+]
+[bus.modbus.b]
+usb = "ftdi"
+[bus.modbus.b.unit.one]
+id = 248
+"#,
+    );
+    let output = site.run(&["check"]);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    for words in [
+        "bus.modbus.a.baud_rate: is for a serial line, and there is tcp",
+        "bus.modbus.a.tcp: \"plc:99999\" is no address",
+        "bus.modbus.a.unit.one.id: is missing",
+        "bus.modbus.a.unit.one.registers.0.address: is 65535; give a value from 0 to 65534",
+        "bus.modbus.a.unit.one.registers.1.kind: \"u8\" is not known",
+        "bus.modbus.a.unit.one.registers.2.kind: is for words, and this is one bit",
+        "bus.modbus.b.usb: \"ftdi\" is no USB identity",
+        "bus.modbus.b.unit.one.id: is 248; give a value from 1 to 247",
+        "bus.modbus.b.unit.one.registers: is missing, empty or too long",
+    ] {
+        assert!(text.contains(words), "{words}\nin: {text}");
+    }
+}

@@ -1,0 +1,162 @@
+//! What a real broker and several gateways make of retained messages, last wills, shared subscriptions and TLS.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::{
+    Broker, Relay, Site, assert_content, cloud, values, wait_until, write_private,
+};
+
+fn bus(port: u16, options: &str) -> String {
+    format!(
+        r#"
+[bus.mqtt.house]
+host = "127.0.0.1"
+port = {port}
+{options}
+[sensor.n]
+bus = "house"
+topic = "n/+"
+format = "text"
+retained = true
+map = [{{ channel = "value", attribute = "n" }}]
+"#
+    )
+}
+
+fn message(topic: &str, payload: &str) -> (String, Vec<u8>) {
+    (topic.to_owned(), payload.into())
+}
+
+#[tokio::test]
+async fn a_retained_value_is_stored_once_and_not_again_with_each_connection() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let relay = Relay::to(broker.port());
+    let site = Site::new(&cloud, &bus(relay.port(), ""));
+    broker.publish_as([message("n/a", "1")], true).await;
+    let daemon = site.start();
+    wait_until("it arrives", || values(&cloud, "n") == [json!(1)]);
+    let connections = || daemon.log().matches("broker connected").count();
+    for round in 2..5 {
+        relay.cut();
+        wait_until("it is connected again", || connections() == round);
+    }
+    wait_until("it came again", || daemon.count("/ledger/house/duplicates") >= 3);
+    broker.publish_as([message("n/a", "2")], true).await;
+    wait_until("the new one arrives", || values(&cloud, "n").len() == 2);
+    assert_eq!(values(&cloud, "n"), [json!(1), json!(2)]);
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn others_see_whether_the_gateway_is_there() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let site = Site::new(&cloud, &bus(broker.port(), "status_topic = \"tidegate/status\""));
+    let mut watcher = broker.subscribe("tidegate/status").await;
+    let daemon = site.start();
+    assert_eq!(watcher.next().await.payload, "online");
+    daemon.kill();
+    assert_eq!(watcher.next().await.payload, "offline", "the last will");
+    let daemon = site.start();
+    assert_eq!(watcher.next().await.payload, "online");
+    assert!(daemon.terminate().success());
+    assert_eq!(watcher.next().await.payload, "offline", "a stop in good order");
+    site.outbox();
+}
+
+#[tokio::test]
+async fn two_gateways_divide_the_messages_of_a_shared_subscription() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let sites = ["one", "other"].map(|id| {
+        let options = format!("share = \"gateways\"\nclient_id = \"{id}\"");
+        Site::new(&cloud, &bus(broker.port(), &options))
+    });
+    let daemons = sites.each_ref().map(Site::start);
+    for daemon in &daemons {
+        daemon.wait_for_log("broker connected");
+    }
+    // The subscription follows the connection: what comes before it goes to one alone, or to nobody.
+    let mut sent = 0;
+    let stored = |at: usize| daemons[at].count("/ledger/house/stored");
+    while stored(0) == 0 || stored(1) == 0 {
+        broker.publish([message("n/a", &sent.to_string())]).await;
+        sent += 1;
+        assert!(sent < 1_000, "all go to one gateway");
+    }
+    let before = stored(0) + stored(1);
+    broker.publish((0..40).map(|n| message("n/a", &n.to_string()))).await;
+    wait_until("each arrives once", || stored(0) + stored(1) >= before + 40);
+    for daemon in daemons {
+        assert!(daemon.terminate().success());
+    }
+    let total: u64 =
+        sites.iter().map(|site| site.outbox()["ledger"]["house"]["stored"].as_u64().unwrap()).sum();
+    assert!(total <= sent + 40, "{total} stored of {}", sent + 40);
+}
+
+/// A certificate authority, and what it vouches for, as files.
+fn certify(directory: &Path) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let own = authority.clone().self_signed(&key).unwrap();
+    let issuer = rcgen::Issuer::new(authority, key);
+    std::fs::write(directory.join("ca.pem"), own.pem()).unwrap();
+    for name in ["server", "client"] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = vec!["127.0.0.1".to_owned()];
+        let mut wish = rcgen::CertificateParams::new(names).unwrap();
+        // OpenSSL takes a certificate with the name of its issuer for one that vouches for itself.
+        wish.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let certificate = wish.signed_by(&key, &issuer).unwrap();
+        std::fs::write(directory.join(format!("{name}.crt")), certificate.pem()).unwrap();
+        std::fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        let both = certificate.pem() + &key.serialize_pem();
+        write_private(&directory.join(format!("{name}.pem")), &both);
+    }
+}
+
+#[tokio::test]
+async fn a_broker_behind_tls_is_trusted_by_its_authority_and_trusts_our_certificate() {
+    let cloud = cloud().await;
+    let directory = TempDir::new().unwrap();
+    let at = directory.path();
+    certify(at);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let file = |name: &str| at.join(name).display().to_string();
+    let broker = Broker::start_with(format!(
+        "user root\nlistener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n",
+        file("ca.pem"),
+        file("server.crt"),
+        file("server.key")
+    ));
+    let strangers = TempDir::new().unwrap();
+    certify(strangers.path());
+    let ca = |directory: &Path| format!("ca_file = \"{}\"", directory.join("ca.pem").display());
+    let certificate = format!("client_certificate = \"{}\"", file("client.pem"));
+    for (options, trouble) in [
+        (format!("{}\n{certificate}", ca(strangers.path())), "invalid peer certificate"),
+        (ca(at), "no broker; trying again"),
+        (certificate.clone(), "invalid peer certificate"),
+    ] {
+        let site = Site::new(&cloud, &bus(port, &options));
+        let daemon = site.start();
+        daemon.wait_for_log(trouble);
+        assert!(!daemon.log().contains("broker connected"), "{}", daemon.log());
+        assert!(daemon.terminate().success());
+    }
+    let site = Site::new(&cloud, &bus(port, &format!("{}\n{certificate}", ca(at))));
+    let daemon = site.start();
+    daemon.wait_for_log("broker connected");
+    broker.publish_as([message("n/a", "7")], true).await;
+    wait_until("it arrives", || values(&cloud, "n") == [json!(7)]);
+    assert!(!daemon.log().contains("PRIVATE KEY"));
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}

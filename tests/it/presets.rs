@@ -1,0 +1,140 @@
+//! The presets work untouched: the real daemon with all of them in its conf.d, and messages as the products publish them.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tidegate_sandbox::{GREENHOUSE_ID, Sandbox};
+
+use crate::support::{Broker, Site, assert_content, cloud, judge, values, values_of, wait_until};
+
+/// A site with these presets, as they are.
+fn site(cloud: &Sandbox, port: u16, presets: &[&str]) -> Site {
+    let bus = format!("[bus.mqtt.house]\nhost = \"127.0.0.1\"\nport = {port}\n");
+    let site = Site::new(cloud, &bus);
+    // The preset for Losant's devices has a name of its own for this one.
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let greenhouse = format!("[device.greenhouse]\nid = \"{GREENHOUSE_ID}\"\n");
+    assert!(config.contains(&greenhouse));
+    site.write_config(&config.replace(&greenhouse, ""));
+    std::fs::create_dir(site.path("conf.d")).unwrap();
+    for preset in presets {
+        let text = Path::new("config/examples/presets").join(preset);
+        std::fs::copy(text, site.path("conf.d").join(preset)).unwrap();
+    }
+    site
+}
+
+/// A topic, a payload, and the attributes with their values in JSON that they become.
+type Sample = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// What the products publish, as their documentation or the logs of their users show it, and what becomes of it.
+const SAMPLES: [Sample; 10] = [
+    // zigbee2mqtt.io, "MQTT Topics and Messages": WSDCGQ01LM and RTCGQ01LM.
+    (
+        "zigbee2mqtt/kitchen",
+        r#"{"temperature":27.34,"humidity":44.72}"#,
+        &[("kitchen_temperature", "27.34"), ("kitchen_humidity", "44.72")],
+    ),
+    ("zigbee2mqtt/hall", r#"{"occupancy":true}"#, &[("hall_occupancy", "true")]),
+    // tasmota.github.io, "AHT1x" and "MQTT", with the usual AM2301.
+    (
+        "tele/tasmota_1/SENSOR",
+        r#"{"Time":"2019-01-05T22:45:12","AM2301":{"Temperature":4.7,"Humidity":93.7},"TempUnit":"C"}"#,
+        &[("tasmota_1_temperature", "4.7"), ("tasmota_1_humidity", "93.7")],
+    ),
+    // shelly-api-docs.shelly.cloud, Gen2 "Switch", as a Plus 1PM fills it.
+    (
+        "shellyplus1pm-a8032ab1/status/switch:0",
+        r#"{"id":0, "source":"WS_in", "output":true, "apower":10.7, "voltage":120.7, "current":0.133, "aenergy":{"total":46791.262,"by_minute":[73.921,177.749,177.749],"minute_ts":1682952864},"temperature":{"tC":47.9, "tF":118.3}}"#,
+        &[
+            ("shellyplus1pm-a8032ab1_on", "true"),
+            ("shellyplus1pm-a8032ab1_power", "10.7"),
+            ("shellyplus1pm-a8032ab1_energy_wh", "46791.262"),
+            ("shellyplus1pm-a8032ab1_temperature", "47.9"),
+        ],
+    ),
+    (
+        "shellyplusht-b8d61a8b17cc/status/humidity:0",
+        r#"{"id":0,"rh":42.2}"#,
+        &[("shellyplusht-b8d61a8b17cc_humidity", "42.2")],
+    ),
+    // shelly-api-docs.shelly.cloud, Gen1 "MQTT support" of the H&T.
+    (
+        "shellies/shellyht-3A5F/sensor/temperature",
+        "21.62",
+        &[("shellyht-3A5F_temperature", "21.62")],
+    ),
+    // esphome.io, "MQTT Client Component".
+    ("livingroom/sensor/outside_temp/state", "-3.5", &[("livingroom_outside_temp", "-3.5")]),
+    ("livingroom/binary_sensor/door/state", "ON", &[("livingroom_door", "\"ON\"")]),
+    // github.com/Scrin/RuuviBridge: parser/measurement.go, with the test vector of Ruuvi's data format 5.
+    (
+        "ruuvi_measurements/CB:B8:33:4C:88:4F",
+        r#"{"name":"Sauna","mac":"CB:B8:33:4C:88:4F","data_format":5,"temperature":24.3,"humidity":53.49,"pressure":100044,"accelerationX":0.004,"batteryVoltage":2.977,"txPower":4,"rssi":-61,"movementCounter":66}"#,
+        &[
+            ("CBB8334C884F_temperature", "24.3"),
+            ("CBB8334C884F_pressure", "100044"),
+            ("CBB8334C884F_movements", "66"),
+        ],
+    ),
+    // decoder.theengs.io, LYWSD03MMC with the ATC firmware, as OpenMQTTGateway 1.x publishes it.
+    (
+        "home/OpenMQTTGateway/BTtoMQTT/A4C1386E4AE8",
+        r#"{"id":"A4:C1:38:6E:4A:E8","mac_type":0,"name":"ATC_6E4AE8","rssi":-91,"brand":"Xiaomi","model":"LYWSD03MMC","model_id":"LYWSD03MMC_ATC","tempc":14.2,"tempf":57.56,"hum":56,"batt":75,"volt":2.887}"#,
+        &[("A4C1386E4AE8_temperature", "14.2"), ("A4C1386E4AE8_battery", "75")],
+    ),
+];
+
+#[tokio::test]
+async fn each_preset_takes_what_its_product_publishes() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let presets = [
+        "zigbee2mqtt.toml",
+        "tasmota.toml",
+        "shelly.toml",
+        "esphome.toml",
+        "ruuvi.toml",
+        "openmqttgateway.toml",
+    ];
+    let site = site(&cloud, broker.port(), &presets);
+    let daemon = site.start();
+    daemon.wait_for_log("broker connected");
+    broker.publish(SAMPLES.map(|(topic, payload, _)| (topic.to_owned(), payload.into()))).await;
+    for (attribute, value) in SAMPLES.iter().flat_map(|(_, _, expected)| *expected) {
+        let value: Value = serde_json::from_str(value).unwrap();
+        wait_until(attribute, || values(&cloud, attribute) == [value.clone()]);
+    }
+    assert!(daemon.terminate().success());
+    let account = site.outbox()["ledger"]["house"].clone();
+    assert_eq!((&account["rejected"], &account["dropped"]), (&json!({}), &json!({})));
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn a_device_with_the_mqtt_client_of_losant_works_through_the_local_broker() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let site = site(&cloud, broker.port(), &["losant.toml"]);
+    let daemon = site.start();
+    daemon.wait_for_log("broker connected");
+    wait_until("the stream is open", || cloud.streams_open(GREENHOUSE_ID) == 1);
+    let device = Command::new(judge())
+        .args(["tests/conformance/losant_device.py", &broker.port().to_string(), GREENHOUSE_ID])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("its state arrives", || {
+        values_of(&cloud, GREENHOUSE_ID, "temperature") == [json!(21.5)]
+            && values_of(&cloud, GREENHOUSE_ID, "humidity") == [json!(40)]
+    });
+    cloud.send_command(GREENHOUSE_ID, "blink", json!({"times": 3}));
+    let output = device.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let command: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(command["name"], "blink");
+    assert_eq!(command["payload"], json!({"times": 3}));
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}
