@@ -175,6 +175,7 @@ impl App {
         let presence = PresenceTask {
             client: Arc::clone(&client),
             clock: Arc::clone(&trusted),
+            board: board.clone(),
             stop: stop.clone(),
             reported,
         };

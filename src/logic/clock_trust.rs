@@ -6,12 +6,12 @@
 //!    last shutdown. [`Timeline::now`] then counts from boot, as a time in 1970, which [`uptime_of`] tells from any other.
 //! 2. A kernel that says that its clock is synchronised gives the anchor; so does the date of the cloud's answers, with an
 //!    error of half a second and half the time of the answer.
-//! 3. While the kernel is synchronised its clock is followed. A step of more than [`STEP`] is not, if the cloud was heard a
+//! 3. While the kernel is synchronised its clock is followed. A step of more than `STEP` is not, if the cloud was heard a
 //!    short time ago, agrees with our timeline and contradicts the step.
 //! 4. While it is not, the system's clock may be set to anything without effect, and the cloud's date corrects what the
-//!    quartz drifts: when it is off by more than [`DRIFT_MAX`].
+//!    quartz drifts: when it is off by more than `DRIFT_MAX`.
 //! 5. A correction backwards makes time stand still until it is caught up with, so that nothing is reordered; only one of
-//!    more than [`STAND_STILL_MAX`] is a jump.
+//!    more than `STAND_STILL_MAX` is a jump.
 
 mod boots;
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::actuator::{Actuator, Router, WriteError};
 use super::arguments::ArgumentError;
+use super::clock_trust::uptime_of;
 use super::excerpt::excerpt;
 use super::history::{History, Known, Record, digest};
 use super::rate::Window;
@@ -59,6 +60,9 @@ pub enum Refusal {
     /// It is older than allowed: nobody wants yesterday's "open valve".
     #[error("it is {} s old", .0.as_secs())]
     Stale(Duration),
+    /// It says when it was sent, and the gateway does not know the time of day yet.
+    #[error("the time of day is not known yet, so neither is its age")]
+    NoTime,
     /// So much came after it that nobody can tell whether it ran.
     #[error("it is too old to tell whether it ran before")]
     Forgotten,
@@ -86,6 +90,7 @@ impl Refusal {
             Self::Unknown => "unknown",
             Self::UnknownDevice(_) => "unknown_device",
             Self::Stale(_) => "stale",
+            Self::NoTime => "no_time",
             Self::Forgotten => "forgotten",
             Self::TooLarge => "too_large",
             Self::Arguments(_) => "arguments",
@@ -177,6 +182,9 @@ impl Gate {
         record.target = self.target(command)?;
         if let Some(actuator) = self.router.find(record.target, &command.name) {
             record.actuator = Some(actuator.name.clone());
+        }
+        if command.time.is_some() && uptime_of(wall).is_some() {
+            return Err(Refusal::NoTime);
         }
         let age = age(command, wall);
         if age > self.age_max(source) && record.actuator.is_some() {

@@ -5,7 +5,7 @@
 //!
 //! Each device has two lanes. New states go in the *live* lane, as batches that fill up for a short while; what is there at
 //! the start, or came while nothing could be sent, is the *backlog*. Live batches go first. A backlog gets what is left of
-//! the device's budget, and at least one call in [`LIVE_RUN_MAX`] + 1. Devices take turns.
+//! the device's budget, and at least one call in `LIVE_RUN_MAX` + 1. Devices take turns.
 //!
 //! One call of a lane is under way at a time, so that each lane's order is kept without effort; over all devices there are
 //! [`CALLS_UNDER_WAY_MAX`]. A link that has just failed is tried with one call.

@@ -19,9 +19,10 @@ use super::generation::{Generations, key};
 use super::group::{GROUP_BYTES_MAX, Group, Record};
 use super::index::{Home, Index, Key, Spot};
 use super::segment::{Segment, file_of, release};
-use super::state::{Change, State};
+use super::state::{Change, Device, State};
 use super::sync;
 use super::{Error, Options, Priority};
+use crate::model::DeviceId;
 
 /// Room in a new segment for more than the state and the frame that it was made for.
 const ROOM_BYTES: usize = 4 << 10;
@@ -87,11 +88,26 @@ impl Disk {
             let lane = self.state.lanes.entry(*device).or_default();
             lane.amount = lane.amount.minus(*removed);
         }
-        draft.emptied.iter().for_each(|key| self.index.remove(*key));
-        if !draft.emptied.is_empty() {
+        let emptied = self.emptied(&draft.change.gone);
+        emptied.iter().for_each(|key| self.index.remove(*key));
+        if !emptied.is_empty() {
             self.tidy();
         }
         Ok(())
+    }
+
+    /// The groups touched by these ranges of which nothing waits any more. Only now can that be said: a rotation may have
+    /// packed a group together with its neighbours since the draft was made.
+    fn emptied(&self, gone: &[(Device, u64, u64)]) -> Vec<Key> {
+        let mut emptied = Vec::new();
+        for (device, first, through) in gone {
+            let Some(lane) = self.state.lanes.get(device) else { continue };
+            let touched = self.index.from(DeviceId::from(*device), *first);
+            let touched = touched.take_while(|(key, _)| key.1 <= *through);
+            let is_empty = |(key, spot): &(Key, Spot)| lane.gone.covers(key.1, spot.last);
+            emptied.extend(touched.filter(is_empty).map(|(key, _)| key));
+        }
+        emptied
     }
 
     /// Brings all that was written to the disk.

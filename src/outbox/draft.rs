@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::disk::Disk;
 use super::group::{GROUP_BYTES_MAX, Group, Record};
-use super::index::Key;
 use super::ranges::Ranges;
 use super::state::{Change, Device};
 use super::{Amount, Error, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Removed};
@@ -15,8 +14,6 @@ use crate::model::{Account, DeviceId, Ledger, Name, Reason, Timestamp};
 pub(super) struct Draft {
     pub(super) change: Change,
     pub(super) groups: Vec<Group>,
-    /// The groups of which nothing waits then.
-    pub(super) emptied: Vec<Key>,
     /// What goes, for each device.
     pub(super) removed: BTreeMap<Device, Amount>,
     /// What is gone then, for each device of which something goes.
@@ -133,9 +130,6 @@ impl Draft {
                     removed.add(record);
                     fate.count(self.account(disk, &record.bus), record);
                 }
-            }
-            if after.covers(key.1, spot.last) {
-                self.emptied.push(key);
             }
         }
         self.change.gone.push((*device.as_bytes(), first.max(1), through));

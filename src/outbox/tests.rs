@@ -93,6 +93,27 @@ fn what_was_appended_is_there_after_a_reopening_in_order_and_unchanged() {
 }
 
 #[test]
+fn an_acknowledgement_that_begins_a_segment_leaves_what_was_packed_with_the_acknowledged() {
+    let directory = TempDir::new().unwrap();
+    let mut outbox =
+        Outbox::open(directory.path(), Options { segment_bytes: 1, ..OPTIONS }).unwrap();
+    // Segments of a few KiB: among so many acknowledgements some find theirs full, and pack it first.
+    for round in 0..100_u64 {
+        let first = 2 * round + 1;
+        outbox.append(&commit(1, "a", &["confirmed"])).unwrap();
+        outbox.append(&commit(1, "a", &["waits"])).unwrap();
+        outbox.ack(device(1), first, first).unwrap();
+        assert_eq!(texts(&outbox, 1), ["waits"], "in round {round}");
+        outbox.ack(device(1), first + 1, first + 1).unwrap();
+    }
+    outbox.append(&commit(1, "a", &["last"])).unwrap();
+    drop(outbox);
+    outbox = open(directory.path());
+    assert_eq!(texts(&outbox, 1), ["last"]);
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
 fn an_acknowledgement_inside_a_group_leaves_the_rest() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());

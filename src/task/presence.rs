@@ -15,6 +15,7 @@ use crate::losant::body::ConnectionStatus;
 use crate::losant::query::Shape;
 use crate::losant::{Client, Success};
 use crate::random;
+use crate::status::Board;
 
 /// The first and the longest wait before the connection is told again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
@@ -31,6 +32,8 @@ pub struct PresenceTask {
     pub client: Arc<Client>,
     /// Stamps the statuses.
     pub clock: Arc<TrustedClock>,
+    /// Where it is told that the cloud is there, before the first state is sent.
+    pub board: Board,
     /// Cancelled when the daemon begins to stop.
     pub stop: CancellationToken,
     /// Cancelled when the reporter is done, so that the last states come before the last word.
@@ -53,6 +56,7 @@ impl PresenceTask {
         {
             return;
         }
+        self.board.notes().cloud.online.get_or_insert(true);
         info!(device_id = %gateway, "told Losant that the gateway is connected");
         self.check_class().await;
         self.stop.cancelled().await;

@@ -185,7 +185,7 @@ fn a_binary_message_is_read_by_its_layout() {
 
 #[test]
 fn a_position_is_written_as_losant_reads_it() {
-    // The example sentences of the NMEA Revealed collection (gpsd).
+    // Sentences that are quoted as examples in many NMEA 0183 references.
     let message = one(
         &Format::Nmea,
         b"$GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76\r\n",

@@ -117,6 +117,17 @@ fn an_old_command_is_stale_unless_it_was_caught_up_in_time() {
 }
 
 #[test]
+fn without_a_time_of_day_no_command_is_taken_for_fresh() {
+    let mut bench = bench();
+    let uptime = Timestamp::from_millis(90_000);
+    let moment = (bench.now, uptime);
+    let old = command(NOW - 86_400_000, json!({"open": 1}));
+    let (admission, _) = bench.gate.judge(&old, Source::Live, &bench.history, moment);
+    let Admission::Refused(refusal) = admission else { panic!("it ran") };
+    assert_eq!(refusal, Refusal::NoTime);
+}
+
+#[test]
 fn what_is_not_allowed_is_refused_with_its_reason() {
     let mut bench = bench();
     let other = |name: &str, device| Command {
