@@ -89,7 +89,9 @@ impl Disk {
             lane.amount = lane.amount.minus(*removed);
         }
         let emptied = self.emptied(&draft.change.gone);
-        emptied.iter().for_each(|key| self.index.remove(*key));
+        for key in &emptied {
+            self.index.remove(*key);
+        }
         if !emptied.is_empty() {
             self.tidy();
         }
