@@ -3,6 +3,7 @@
 //! Readings are stamped by [`TrustedClock`], which knows the time of day only once somebody can be believed: see
 //! [`crate::logic::clock_trust`].
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +16,9 @@ use crate::random;
 
 /// The kernel's flag for a clock that nobody keeps right (`STA_UNSYNC` of `adjtimex(2)`).
 const UNSYNCHRONISED: i32 = 0x0040;
+
+/// What systemd-timesyncd leaves when it has set the clock since the boot (systemd-timesyncd.service(8)).
+const SYNCHRONISED_MARK: &str = "/run/systemd/timesync/synchronized";
 
 /// Where the kernel tells the id of this boot (`proc_sys_kernel(5)`).
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
@@ -129,11 +133,14 @@ pub fn boot_id() -> BootId {
     u128::from_str_radix(&digits, 16).map_or_else(|_| BootId(random::seeded().random()), BootId)
 }
 
-/// Whether the kernel says that its clock is kept right. Where it may not be asked, it does not say so.
+/// Whether the kernel says that its clock is kept right. Where it may not be asked, as under `ProtectClock=` of systemd, a mark
+/// of systemd's own says it.
 fn is_synchronised() -> bool {
     let mut told = rtime_clock::adjtime::Timex::new();
-    let asked = rtime_clock::adjtime::adjtimex(&mut told);
-    asked.is_ok() && told.0.status & UNSYNCHRONISED == 0
+    match rtime_clock::adjtime::adjtimex(&mut told) {
+        Ok(_) => told.0.status & UNSYNCHRONISED == 0,
+        Err(_) => Path::new(SYNCHRONISED_MARK).exists(),
+    }
 }
 
 #[cfg(test)]
