@@ -52,7 +52,7 @@ pub const REJECTS_MAX: usize = 1_000;
 
 /// The usual size of a segment of the journal, in bytes. One is there always, and a spare one; each generation takes about as
 /// much.
-pub const SEGMENT_BYTES: u64 = 4 << 20;
+pub const SEGMENT_BYTES: u64 = 2 << 20;
 
 /// The largest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
