@@ -16,6 +16,9 @@ use crate::model::DeviceId;
 /// sled's cache for the generation that is open, in bytes.
 const CACHE_BYTES: u64 = 1 << 20;
 
+/// How much sled writes at once, in bytes: its buffers are of this size, and its file is a multiple of it.
+const SLED_SEGMENT_BYTES: usize = 64 << 10;
+
 /// So much is put into a generation between two flushes, in bytes: it is what sled holds in memory besides its cache.
 const FLUSH_BYTES: usize = 256 << 10;
 
@@ -183,6 +186,7 @@ fn open(path: &Path) -> Result<sled::Db, Error> {
         .path(path)
         .cache_capacity(CACHE_BYTES)
         .flush_every_ms(None)
+        .segment_size(SLED_SEGMENT_BYTES)
         .mode(sled::Mode::LowSpace);
     let mut tries = 1;
     loop {
