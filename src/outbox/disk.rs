@@ -87,7 +87,16 @@ impl Disk {
             let lane = self.state.lanes.entry(*device).or_default();
             lane.amount = lane.amount.minus(*removed);
         }
-        draft.emptied.iter().for_each(|key| self.index.remove(*key));
+        // The rotation may have merged what is emptied with groups of which something waits.
+        for (device, first) in &draft.emptied {
+            let gone = self.state.lanes.get(device.as_bytes()).map(|lane| &lane.gone);
+            let at = self.index.at(*device, *first);
+            if let Some((key, _)) =
+                at.filter(|(key, spot)| gone.is_some_and(|gone| gone.covers(key.1, spot.last)))
+            {
+                self.index.remove(key);
+            }
+        }
         if !draft.emptied.is_empty() {
             self.tidy();
         }
