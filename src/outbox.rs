@@ -35,6 +35,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tracing::warn;
+
 pub use error::{Error, OpenError};
 pub use ranges::INTERVALS_MAX;
 pub use types::{
@@ -52,7 +54,7 @@ pub const REJECTS_MAX: usize = 1_000;
 
 /// The usual size of a segment of the journal, in bytes. One is there always, and a spare one; each generation takes about as
 /// much.
-pub const SEGMENT_BYTES: u64 = 4 << 20;
+pub const SEGMENT_BYTES: u64 = 2 << 20;
 
 /// The largest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
@@ -130,6 +132,9 @@ impl Outbox {
 
     /// The oldest states of a device with sequence numbers above `after`, 0 for all: at most `states_max`, and at most `bytes_max` bytes counting one more for each; but at
     /// least one, if there is any.
+    ///
+    /// States that cannot be read are passed over; they count as waiting until the next start salvages them. What is returned
+    /// has no such states in between.
     pub fn peek(
         &self,
         device: DeviceId,
@@ -142,8 +147,16 @@ impl Outbox {
         let after = after.max(lane.gone.cursor());
         let (mut entries, mut bytes, mut next) = (Vec::new(), 0, after + 1);
         while let Some((key, spot)) = disk.index.at(device, next) {
-            let group = disk.group(key, spot)?;
             next = spot.last + 1;
+            let group = match disk.group(key, spot) {
+                // What is acknowledged together must not reach across what was not sent.
+                Err(Error::Unreadable) if !entries.is_empty() => break,
+                Err(Error::Unreadable) => {
+                    warn!(%device, first = key.1, last = spot.last, "damaged states are passed over");
+                    continue;
+                }
+                group => group?,
+            };
             for (sequence, record) in (group.first..).zip(group.records) {
                 if sequence <= after || lane.gone.covers(sequence, sequence) {
                     continue;

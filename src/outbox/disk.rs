@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::draft::Draft;
 use super::frame;
-use super::generation::{Generations, key};
+use super::generation::{Builder, Generations, key};
 use super::group::{GROUP_BYTES_MAX, Group, Record};
 use super::index::{Home, Index, Key, Spot};
 use super::segment::{Segment, file_of, release};
@@ -187,9 +187,9 @@ impl Disk {
             let before = self.index.of_segment(segment);
             let number = self.next_generation;
             self.next_generation += 1;
-            let groups = self.merged(&before)?;
-            let built = groups.iter().map(|(group, _, bytes)| (key(group.0, group.1), bytes));
-            self.generations.build(number, built)?;
+            let mut builder = self.generations.begin(number)?;
+            let groups = self.merged(&before, &mut builder)?;
+            builder.finish()?;
             let change = Change {
                 generations: BTreeMap::from([(number, groups.len() as u64)]),
                 segments_gone: vec![segment],
@@ -200,7 +200,7 @@ impl Disk {
             for (key, _) in &before {
                 self.index.remove(*key);
             }
-            for (key, spot, _) in groups {
+            for (key, spot) in groups {
                 self.index.insert(key, Spot { home: Home::Generation(number), ..spot });
             }
             self.full.remove(&segment);
@@ -209,10 +209,19 @@ impl Disk {
         Ok(())
     }
 
-    /// What waits in these groups, in groups as large as they may be; one at a time is unpacked.
-    fn merged(&mut self, spots: &[(Key, Spot)]) -> Result<Vec<(Key, Spot, Vec<u8>)>, Error> {
+    /// Puts what waits in these groups into a generation, in groups as large as they may be. One at a time is in memory.
+    fn merged(
+        &mut self,
+        spots: &[(Key, Spot)],
+        builder: &mut Builder,
+    ) -> Result<Vec<(Key, Spot)>, Error> {
         let (mut packed, mut bytes) = (Vec::new(), 0);
-        let mut current: Option<Group> = None;
+        let mut current: Option<(Group, Home)> = None;
+        let mut finish = |(done, home): (Group, Home)| -> Result<(), Error> {
+            builder.insert(key(done.device, done.first), &done.encode())?;
+            packed.push(((done.device, done.first), done.spot(home)));
+            Ok(())
+        };
         for (place, spot) in spots {
             let group = self.group(*place, *spot)?;
             let lane = self.state.lanes.get(group.device.as_bytes()).cloned().unwrap_or_default();
@@ -221,23 +230,23 @@ impl Disk {
                     continue;
                 }
                 bytes += record.json.len();
-                let fits = |one: &&mut Group| {
+                let fits = |(one, _): &&mut (Group, Home)| {
                     one.device == group.device
                         && one.last() + 1 == sequence
                         && one.priority() == spot.priority
                         && bytes <= GROUP_BYTES_MAX
                 };
-                if let Some(current) = current.as_mut().filter(fits) {
+                if let Some((current, _)) = current.as_mut().filter(fits) {
                     current.records.push(record);
                     continue;
                 }
                 bytes = record.json.len();
                 let (commit, device, records) = (spot.commit, group.device, vec![record]);
                 let next = Group { commit, device, first: sequence, records };
-                packed.extend(current.replace(next).map(|done| done.packed(spot.home)));
+                current.replace((next, spot.home)).map_or(Ok(()), &mut finish)?;
             }
         }
-        packed.extend(current.zip(spots.last()).map(|(done, (_, spot))| done.packed(spot.home)));
+        current.map_or(Ok(()), &mut finish)?;
         Ok(packed)
     }
 
@@ -275,10 +284,6 @@ impl Disk {
 }
 
 impl Group {
-    fn packed(&self, home: Home) -> (Key, Spot, Vec<u8>) {
-        ((self.device, self.first), self.spot(home), self.encode())
-    }
-
     pub(super) fn spot(&self, home: Home) -> Spot {
         Spot { last: self.last(), home, priority: self.priority(), commit: self.commit }
     }

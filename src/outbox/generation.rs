@@ -16,6 +16,12 @@ use crate::model::DeviceId;
 /// sled's cache for the generation that is open, in bytes.
 const CACHE_BYTES: u64 = 1 << 20;
 
+/// How much sled writes at once, in bytes: its buffers are of this size, and its file is a multiple of it.
+const SLED_SEGMENT_BYTES: usize = 64 << 10;
+
+/// So much is put into a generation between two flushes, in bytes: it is what sled holds in memory besides its cache.
+const FLUSH_BYTES: usize = 256 << 10;
+
 /// sled's threads hold the lock of a database for a moment after it was closed: so often it is tried, [`LOCK_PAUSE`] apart.
 const LOCK_TRIES_MAX: u32 = 25;
 
@@ -50,25 +56,14 @@ impl Generations {
         Ok(numbers)
     }
 
-    /// Builds one from groups; it is on the disk when this returns.
-    pub(super) fn build<'a>(
-        &mut self,
-        number: u64,
-        groups: impl Iterator<Item = (Vec<u8>, &'a Vec<u8>)>,
-    ) -> Result<(), Error> {
+    /// Begins to build one.
+    pub(super) fn begin(&self, number: u64) -> Result<Builder, Error> {
         let draft = self.directory.join(format!("{number}.new"));
         if draft.exists() {
             fs::remove_dir_all(&draft)?;
         }
         let database = open(&draft)?;
-        for (key, value) in groups {
-            guarded(|| database.insert(key, value.as_slice()))?;
-        }
-        guarded(|| database.flush())?;
-        drop(database);
-        sync_all(&draft)?;
-        fs::rename(&draft, self.path(number))?;
-        Ok(sync::directory(&self.directory)?)
+        Ok(Builder { database, draft, path: self.path(number), unflushed: 0 })
     }
 
     /// A group.
@@ -139,6 +134,38 @@ impl Generations {
     }
 }
 
+/// A generation that is being built. One that is not finished is removed by the next start, or the next with its number.
+pub(super) struct Builder {
+    database: sled::Db,
+    draft: PathBuf,
+    path: PathBuf,
+    /// Bytes that were put in since the last flush.
+    unflushed: usize,
+}
+
+impl Builder {
+    /// Puts a group in.
+    pub(super) fn insert(&mut self, key: Vec<u8>, group: &[u8]) -> Result<(), Error> {
+        guarded(|| self.database.insert(key, group))?;
+        self.unflushed += group.len();
+        if self.unflushed >= FLUSH_BYTES {
+            guarded(|| self.database.flush())?;
+            self.unflushed = 0;
+        }
+        Ok(())
+    }
+
+    /// The generation is on the disk when this returns.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let Self { database, draft, path, .. } = self;
+        guarded(|| database.flush())?;
+        drop(database);
+        sync_all(&draft)?;
+        fs::rename(&draft, &path)?;
+        Ok(sync::directory(path.parent().unwrap_or(&path))?)
+    }
+}
+
 impl std::fmt::Debug for Generations {
     /// sled would print all that is stored.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -159,6 +186,7 @@ fn open(path: &Path) -> Result<sled::Db, Error> {
         .path(path)
         .cache_capacity(CACHE_BYTES)
         .flush_every_ms(None)
+        .segment_size(SLED_SEGMENT_BYTES)
         .mode(sled::Mode::LowSpace);
     let mut tries = 1;
     loop {

@@ -245,8 +245,11 @@ impl Recovery {
         self.disk.state.generations.remove(&number);
         let fresh = self.disk.next_generation;
         self.disk.next_generation += 1;
-        let pairs = groups.iter().map(|(key, bytes)| (key.clone(), bytes));
-        if let Err(error) = self.disk.generations.build(fresh, pairs) {
+        let built = self.disk.generations.begin(fresh).and_then(|mut builder| {
+            groups.iter().try_for_each(|(key, bytes)| builder.insert(key.clone(), bytes))?;
+            builder.finish()
+        });
+        if let Err(error) = built {
             // It stays listed as it is, and the next start tries again.
             self.disk.state.generations.insert(number, u64::MAX);
             error!(%error, generation = number, "a damaged part of the outbox cannot be salvaged now");

@@ -126,3 +126,51 @@ fn what_the_cloud_has_gives_its_space_back() {
     assert_eq!(fs::read_dir(directory.path().join("generations")).unwrap().count(), 0);
     assert_eq!(outbox.backlog().total, Amount::default());
 }
+
+#[test]
+fn damage_while_running_does_not_hold_up_what_stands_behind_it() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    for text in ["first of all", "to be damaged", "last of all"] {
+        outbox.append(&commit(1, "a", &[text])).unwrap();
+    }
+    let journal = directory.path().join("journal-0000000001");
+    let mut bytes = fs::read(&journal).unwrap();
+    let at = bytes.windows(13).position(|window| window == b"to be damaged").unwrap();
+    bytes[at] ^= 1;
+    fs::write(journal, bytes).unwrap();
+    let peek = |after| {
+        let entries = outbox.peek(device(1), after, 10, 1_000).unwrap();
+        entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>()
+    };
+    assert_eq!(peek(0), [1], "nothing is acknowledged across the damage");
+    assert_eq!(peek(1), [3]);
+    outbox.ack(device(1), 1, 1).unwrap();
+    outbox.ack(device(1), 3, 3).unwrap();
+    assert_eq!(peek(0), [0; 0]);
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 1)]));
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn an_outbox_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
+    let directory = TempDir::new().unwrap();
+    open(directory.path()).append(&commit(1, "a", &["one"])).unwrap();
+    let journal = directory.path().join("journal-0000000001");
+    let mut bytes = fs::read(&journal).unwrap();
+    // Both copies of the first frame: magic, version, segment, number, length, content, CRC-32 of all before.
+    let newer = frame::VERSION + 1;
+    let length = 25 + u32::from_be_bytes(*bytes[21..].first_chunk().unwrap()) as usize;
+    for begin in [0, (length + 4).next_multiple_of(16)] {
+        bytes[begin + 4] = newer;
+        let checksum = crc32fast::hash(&bytes[begin..begin + length]);
+        bytes[begin + length..begin + length + 4].copy_from_slice(&checksum.to_be_bytes());
+    }
+    fs::write(&journal, &bytes).unwrap();
+    let error = Outbox::open(directory.path(), OPTIONS).unwrap_err();
+    assert!(matches!(error, OpenError::Newer(version) if version == u64::from(newer)), "{error:?}");
+    assert!(error.to_string().contains("newer"), "{error}");
+    assert_eq!(fs::read(&journal).unwrap(), bytes);
+}
