@@ -225,8 +225,9 @@ async fn a_push_is_answered_when_it_is_on_the_disk_and_survives_a_kill() {
     let answer =
         reqwest::Client::new().get(&url).bearer_auth("correct-horse").send().await.unwrap();
     assert_eq!(answer.status(), 405);
-    let account = daemon.status()["ledger"]["push"].clone();
-    assert_eq!(account["rejected"], json!({"malformed": 2, "too_long": 1}));
+    wait_until("the refusals are counted", || {
+        daemon.status()["ledger"]["push"]["rejected"] == json!({"malformed": 2, "too_long": 1})
+    });
     assert!(!daemon.log().contains("correct-horse"));
     daemon.kill();
     let config = std::fs::read_to_string(site.config()).unwrap();
