@@ -4,7 +4,9 @@
 //! they give up, so that an operator sees all mistakes at once.
 
 mod field;
+mod likely;
 mod load;
+mod origin;
 mod problem;
 mod raw;
 mod resolve;
@@ -15,6 +17,9 @@ mod types;
 
 use std::path::Path;
 
+use origin::Origins;
+
+pub use origin::Place;
 pub use problem::{Problem, Problems};
 pub use resolve::KEEP_ALIVE_RANGE;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
@@ -33,8 +38,10 @@ pub const DEFAULTS: &str = include_str!("../config/tidegate.toml");
 pub fn load(file: &Path) -> Result<Config, Problems> {
     let mut problems = Problems::default();
     let environment = std::env::vars().collect();
-    let raw = load::load(file, environment, &mut problems);
+    let mut origins = Origins::new(file);
+    let raw = load::load(file, environment, &mut origins, &mut problems);
     let config = raw.and_then(|raw| resolve::resolve(raw, file, &mut problems));
+    problems.locate(&origins);
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(problems),

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::field::{Field, Size};
+use super::likely::did_you_mean;
 use super::raw::{self, Raw};
 use super::{Commands, Config, OutboxSettings, Problems};
 use crate::logic::reporter::Limits;
@@ -38,7 +39,8 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn required<T>(&mut self, key: &str, value: Option<Field<T>>, fix: &str) -> Option<T> {
-        if value.is_none() {
+        // What was of the wrong type has been told as that.
+        if value.is_none() && !self.problems.iter().any(|problem| problem.at == key) {
             self.problems.add(key, "is missing", fix);
         }
         value.map(|field| field.0)
@@ -244,9 +246,13 @@ fn idle_buses(buses: &BTreeMap<Name, super::Bus>, used: &BTreeSet<String>, check
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
     }
-    for name in buses.keys().filter(|name| !used.contains(&***name)) {
+    for (name, bus) in buses.iter().filter(|(name, _)| !used.contains(&***name)) {
         let fix = format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
-        check.problems.add(format!("bus.….{name}"), "nothing uses this bus", fix);
+        let kind = match bus.kind {
+            super::BusKind::Serial(_) => "serial",
+            super::BusKind::Mqtt(_) => "mqtt",
+        };
+        check.problems.add(format!("bus.{kind}.{name}"), "nothing uses this bus", fix);
     }
 }
 
@@ -282,10 +288,10 @@ fn tell_unknown<'a>(
     check: &mut Check<'_>,
 ) {
     let known: Vec<_> = known.map(|name| &**name).collect();
-    let fix = match known.len() {
+    let fix = did_you_mean(name, known.iter().copied(), || match known.len() {
         0 => format!("there is no {kind} yet; add one"),
         _ => format!("there are {}", known.join(", ")),
-    };
+    });
     check.problems.add(key, format!("there is no {kind} \"{name}\""), fix);
 }
 

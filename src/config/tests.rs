@@ -24,7 +24,8 @@ fn load_text(text: &str) -> Result<Config, String> {
     write_private(&directory.path().join("credentials.toml"), "key = \"k\"\nsecret = \"s\"");
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
-    load(&file).map_err(|problems| problems.to_string())
+    let told = |problems: Problems| problems.to_string();
+    load(&file).map_err(|p| told(p).replace(&format!("{}/", directory.path().display()), ""))
 }
 
 fn write_private(path: &Path, text: &str) {
@@ -131,7 +132,7 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
         (
             "path",
             "path = \"/dev/ttyUSB0\"\nparity = \"evn\"",
-            "bus.serial.probe.parity: \"evn\" is not known; use \"none\"",
+            "bus.serial.probe.parity: \"evn\" is not known; did you mean \"even\"?",
         ),
         ("path", "baud_rate = 9600", "bus.serial.probe.path: is missing"),
         (
@@ -139,7 +140,11 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
             "path = \"/dev/x\"\nbaud_rate = 10",
             "bus.serial.probe.baud_rate: is 10; give a value from 50 to 4000000",
         ),
-        ("bus = ", "bus = \"prob\"", "sensor.probe.bus: there is no bus \"prob\"; there are probe"),
+        (
+            "bus = ",
+            "bus = \"prob\"",
+            "sensor.probe.bus: there is no bus \"prob\"; did you mean \"probe\"?",
+        ),
         (
             "format",
             "format = \"yaml\"",
@@ -190,7 +195,7 @@ fn a_command_of_a_device_has_one_actuator() {
     let told = load_text(&format!("{MINIMAL}{}{}", actuator("a"), actuator("b"))).unwrap_err();
     assert_eq!(
         told,
-        "actuator.b.command: another actuator takes it; give each command of a device one actuator"
+        "tidegate.toml:15: actuator.b.command: another actuator takes it; give each command of a device one actuator"
     );
 }
 

@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod commands;
+mod config;
 mod crash;
 mod delivery;
 mod device_api;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Check, seconds};
+use crate::config::likely::did_you_mean;
 use crate::config::secret::read_user_password;
 use crate::config::{Bus, BusKind, FlowControl, MqttBus, Parity, SerialBus, StopBits, raw};
 use crate::model::{DeviceId, Name};
@@ -117,11 +118,10 @@ pub(super) fn choice<T: Copy>(
     let found = choices.iter().find(|(word, _)| *word == field.0).map(|(_, value)| *value);
     if found.is_none() {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        check.problems.add(
-            key,
-            format!("\"{}\" is not known", field.0),
-            format!("use {}", words.join(", ")),
-        );
+        let fix = did_you_mean(&field.0, choices.iter().map(|(word, _)| *word), || {
+            format!("use {}", words.join(", "))
+        });
+        check.problems.add(key, format!("\"{}\" is not known", field.0), fix);
     }
     found
 }

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::config::field::Field;
+use crate::config::likely::did_you_mean;
 use crate::config::{Bus, BusKind, raw};
 use crate::logic::decode::Format;
 use crate::logic::mapping::{AttributeSelector, DeviceSelector, Mapping, Sensor};
 use crate::logic::topic::TopicFilter;
 use crate::model::{DeviceId, Name};
+
+/// The formats by their names.
+const FORMATS: [&str; 4] = ["key-value", "csv", "json", "text"];
 
 type Devices = BTreeMap<Name, DeviceId>;
 
@@ -95,6 +99,7 @@ fn format(
             Some(Format::Csv { columns, delimiter })
         }
         _ => {
+            let fix = did_you_mean(&word, FORMATS, || fix.to_owned());
             check.problems.add(format_key, format!("\"{word}\" is not known"), fix);
             None
         }
