@@ -1,6 +1,7 @@
 //! The command line: its words, and what each does.
 
 mod check;
+mod config;
 mod device;
 mod outbox;
 mod run;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Problems};
+use crate::config::{Config, Problems};
 use crate::logic::verdict::Verdict;
 use crate::losant;
 
@@ -60,6 +61,9 @@ enum Command {
     Run(ConfigArgs),
     /// Shows what a configuration means, or everything that is wrong with it (exit code 78).
     Check(ConfigArgs),
+    /// Shows the configuration value by value, or what there is to configure.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Asks the running daemon how it is.
     Status {
         #[command(flatten)]
@@ -79,6 +83,20 @@ enum Command {
         #[command(subcommand)]
         action: Box<device::DeviceCommand>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Shows every value that counts and where it is written: as TOML that means the same, without secrets.
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Prints JSON: by key, the value and where it is from.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints a JSON Schema of the configuration, for editors.
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]
@@ -102,7 +120,7 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> anyhow::Result<Config> {
-        Ok(config::load(&self.config)?)
+        Ok(crate::config::load(&self.config)?)
     }
 }
 
@@ -122,6 +140,10 @@ pub fn main() -> ExitCode {
             run::run(config)
         }),
         Command::Check(args) => args.load().and_then(|config| check::check(&args.config, &config)),
+        Command::Config(ConfigCommand::Show { config: args, json }) => {
+            config::show(&args.config, json)
+        }
+        Command::Config(ConfigCommand::Schema) => config::schema(),
         Command::Status { config, json } => {
             config.load().and_then(|config| status::status(&config, json))
         }

@@ -3,25 +3,30 @@
 //! `load` merges the layers into a `Raw`, `resolve` turns that into a [`Config`]. Both collect every problem before
 //! they give up, so that an operator sees all mistakes at once.
 
+mod annotated;
+mod explain;
 mod field;
 mod likely;
 mod load;
+mod note;
 mod origin;
 mod problem;
 mod raw;
 mod resolve;
+mod schema;
 mod secret;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod types;
 
 use std::path::Path;
 
-use origin::Origins;
-
+pub use explain::{Entry, explain};
 pub use origin::Place;
 pub use problem::{Problem, Problems};
 pub use resolve::KEEP_ALIVE_RANGE;
+pub use schema::schema;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
 pub use types::{
     Bus, BusKind, Cloud, Commands, Config, FlowControl, MqttBus, OutboxSettings, Parity, Proxy,
@@ -36,14 +41,5 @@ pub const DEFAULTS: &str = include_str!("../config/tidegate.toml");
 /// # Errors
 /// All problems that could be found; the caller shows them and exits with 78 (`EX_CONFIG`).
 pub fn load(file: &Path) -> Result<Config, Problems> {
-    let mut problems = Problems::default();
-    let environment = std::env::vars().collect();
-    let mut origins = Origins::new(file);
-    let raw = load::load(file, environment, &mut origins, &mut problems);
-    let config = raw.and_then(|raw| resolve::resolve(raw, file, &mut problems));
-    problems.locate(&origins);
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(problems),
-    }
+    explain(file).map(|(config, _)| config)
 }

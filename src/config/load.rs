@@ -8,7 +8,8 @@ use serde_path_to_error::{Segment, Track};
 
 use super::likely::did_you_mean;
 use super::origin::{Origins, VARIABLE_PREFIX, VARIABLE_SEPARATOR};
-use super::raw::{Raw, keys_at};
+use super::raw::{Raw, shape_at};
+use super::shape::Shape;
 use super::{DEFAULTS, Problems};
 
 /// The most wrong values that are told at once: each costs a pass over the whole tree.
@@ -17,20 +18,9 @@ const WRONG_VALUES_MAX: usize = 100;
 /// The largest file that is read, in bytes: a thousand sensors have a third of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads the defaults, `file`, the `conf.d` beside it and the `TIDEGATE_` variables of `environment`, and writes into
-/// `origins` what came from where.
-pub(super) fn load(
-    file: &Path,
-    environment: BTreeMap<String, String>,
-    origins: &mut Origins,
-    problems: &mut Problems,
-) -> Option<Raw> {
-    let tree = merge(file, environment, origins, problems)?;
-    read(tree, problems)
-}
-
-/// The layers in one tree, as they are written.
-fn merge(
+/// Merges the defaults, `file`, the `conf.d` beside it and the `TIDEGATE_` variables of `environment` into one tree, and
+/// writes into `origins` what came from where. Nothing if a layer cannot be read.
+pub(super) fn merge(
     file: &Path,
     environment: BTreeMap<String, String>,
     origins: &mut Origins,
@@ -109,8 +99,14 @@ fn layers(file: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     files
 }
 
+/// A single text as a tree.
+pub(super) fn parse(text: &str) -> Option<Value> {
+    let source = File::from_str(text, FileFormat::Toml);
+    Some(Config::builder().add_source(source).build().ok()?.cache)
+}
+
 /// Deserializes the tree. A value of the wrong type is told and taken out, until the rest fits.
-fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
+pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
     for _ in 0..WRONG_VALUES_MAX {
         let mut unknown = Vec::new();
         let mut track = Track::new();
@@ -180,7 +176,8 @@ fn tell_unknown(key: &str, problems: &mut Problems) {
     // serde_ignored writes "?" for the inside of an Option, which has no key.
     let keys: Vec<&str> = key.split('.').filter(|segment| *segment != "?").collect();
     let Some((last, parents)) = keys.split_last() else { return };
-    let known = keys_at(parents);
+    let known: Vec<_> =
+        shape_at(parents.iter().copied()).into_iter().flat_map(Shape::options).collect();
     let fix = did_you_mean(last, known.iter().copied(), || match known.len() {
         0 => "remove it".to_owned(),
         _ => format!("the keys here are {}", known.join(", ")),
@@ -209,7 +206,8 @@ mod tests {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
         let (mut origins, mut problems) = (Origins::new(&file), Problems::default());
-        let raw = load(&file, environment, &mut origins, &mut problems);
+        let tree = merge(&file, environment, &mut origins, &mut problems);
+        let raw = tree.and_then(|tree| read(tree, &mut problems));
         problems.locate(&origins);
         (raw, problems.to_string().replace(&*directory.path().to_string_lossy(), "DIR"))
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::raw::keys_at;
+use super::raw::shape_at;
 
 /// How variables of the environment that are configuration begin.
 pub(super) const VARIABLE_PREFIX: &str = "TIDEGATE";
@@ -129,7 +129,7 @@ impl Origins {
             let Some((parent, _)) = around.rsplit_once('.') else { break };
             around = parent;
         }
-        let main = self.files.first().filter(|_| keys_at(&[]).contains(&around))?;
+        let main = self.files.first().filter(|_| shape_at([around]).is_some())?;
         Some(Place::File { path: main.clone(), line: None })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::field::{Field, Size};
+use super::shape::{Shape, Shaped};
 
 type Text = Option<Field<String>>;
 type Integer = Option<Field<i64>>;
@@ -23,9 +24,10 @@ macro_rules! table {
             $(pub(super) $field: $type,)*
         }
 
-        impl $name {
-            /// The keys that this table knows, for "did you mean".
-            pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+        impl Shaped for $name {
+            fn shape() -> Shape {
+                Shape::Table(&[$((stringify!($field), <$type as Shaped>::shape)),*])
+            }
         }
     };
 }
@@ -125,24 +127,7 @@ table!(Actuator {
     retain: Flag,
 });
 
-/// The keys of the table at `path`, with names that the operator chose as `*`; none for an unknown table.
-pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
-    match path {
-        [] => Raw::KEYS,
-        ["losant"] => Losant::KEYS,
-        ["device", _] => Device::KEYS,
-        ["outbox"] => Outbox::KEYS,
-        ["reporter"] => Reporter::KEYS,
-        ["commands"] => Commands::KEYS,
-        ["daemon"] => Daemon::KEYS,
-        ["log"] => Log::KEYS,
-        ["status"] => Status::KEYS,
-        ["bus"] => Buses::KEYS,
-        ["bus", "serial", _] => Serial::KEYS,
-        ["bus", "mqtt", _] => Mqtt::KEYS,
-        ["sensor", _] => Sensor::KEYS,
-        ["sensor", _, "map", _] => Mapping::KEYS,
-        ["actuator", _] => Actuator::KEYS,
-        _ => &[],
-    }
+/// What may be written at `path`.
+pub(super) fn shape_at<'a>(path: impl IntoIterator<Item = &'a str>) -> Option<Shape> {
+    path.into_iter().try_fold(Raw::shape(), Shape::child)
 }

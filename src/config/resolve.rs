@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::field::{Field, Size};
 use super::likely::did_you_mean;
+use super::note::{Notes, written};
 use super::raw::{self, Raw};
 use super::{Commands, Config, OutboxSettings, Problems};
 use crate::logic::reporter::Limits;
@@ -31,9 +32,10 @@ const BATCH_BYTES_RANGE: RangeInclusive<u64> = 1_000..=256_000;
 
 pub use cloud::KEEP_ALIVE_RANGE;
 
-/// Collects problems while values are taken out of the raw configuration.
+/// Collects problems, and notes about what is assumed and allowed, while values are taken out of the raw configuration.
 struct Check<'a> {
     problems: &'a mut Problems,
+    notes: &'a mut Notes,
     directory: &'a Path,
 }
 
@@ -61,10 +63,13 @@ impl Check<'_> {
     where
         T: PartialOrd + Clone,
     {
+        let (start, end) = (show(range.start()), show(range.end()));
+        let note = self.notes.of(key);
+        note.value = Some(written(show(&value)));
+        note.range = Some((written(start.clone()), written(end.clone())));
         if range.contains(&value) {
             return value;
         }
-        let (start, end) = (show(range.start()), show(range.end()));
         self.problems.add(
             key,
             format!("is {}", show(&value)),
@@ -80,6 +85,7 @@ impl Check<'_> {
         default: i64,
         range: &RangeInclusive<i64>,
     ) -> i64 {
+        self.notes.of(key).default = Some(default.into());
         self.within(key, field.map_or(default, |field| field.0), range, i64::to_string)
     }
 
@@ -101,7 +107,22 @@ impl Check<'_> {
         range: &RangeInclusive<u64>,
     ) -> u64 {
         let show = |bytes: &u64| bytesize::ByteSize(*bytes).to_string();
+        self.notes.of(key).default = Some(show(&default).into());
         self.within(key, field.map_or(default, |field| field.0.0), range, show)
+    }
+
+    /// A text or a flag, or what is assumed where it is not written.
+    fn or_default<T: Clone + Into<serde_json::Value>>(
+        &mut self,
+        key: &str,
+        field: Option<Field<T>>,
+        default: T,
+    ) -> T {
+        let note = self.notes.of(key);
+        note.default = Some(default.clone().into());
+        let value = field.map_or(default, |field| field.0);
+        note.value = Some(value.clone().into());
+        value
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -115,9 +136,14 @@ fn seconds(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
 }
 
 /// Checks everything. `None` only if there is at least one problem.
-pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<Config> {
+pub(super) fn resolve(
+    raw: Raw,
+    file: &Path,
+    problems: &mut Problems,
+    notes: &mut Notes,
+) -> Option<Config> {
     let directory = std::path::absolute(file).ok()?.parent()?.to_owned();
-    let mut check = Check { problems, directory: &directory };
+    let mut check = Check { problems, notes, directory: &directory };
     let needs_commands = !raw.actuator.is_empty();
     let cloud = cloud::cloud(raw.losant, needs_commands, &mut check);
     let gateway = cloud.as_ref().map(|cloud| cloud.device);

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::raw::keys_at;
+use super::annotated::{ANY, general, uncommented};
+use super::raw::Raw;
+use super::shape::{Shape, Shaped as _};
 use super::*;
 
 const MINIMAL: &str = r#"
@@ -39,20 +42,6 @@ fn changed(change: impl Fn(&str) -> String) -> Result<Config, String> {
     load_text(&MINIMAL.lines().map(change).collect::<Vec<_>>().join("\n"))
 }
 
-/// The annotated file with its examples taken out of their comments.
-fn uncommented() -> String {
-    let is_option = |line: &str| {
-        let line = line.trim_start();
-        line.starts_with(['[', '{', ']'])
-            || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
-    };
-    let lines = DEFAULTS.lines().map(|line| match line.strip_prefix("# ") {
-        Some(option) if is_option(option) => option,
-        _ => line,
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 #[test]
 fn the_defaults_fill_in_all_that_is_not_written() {
     let config = load_text(MINIMAL).unwrap();
@@ -66,32 +55,12 @@ fn the_defaults_fill_in_all_that_is_not_written() {
 #[test]
 fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let text = uncommented();
-    let parsed: config::Config = config::Config::builder()
-        .add_source(config::File::from_str(&text, config::FileFormat::Toml))
-        .build()
-        .unwrap();
-    let mut written = BTreeSet::new();
-    collect_keys(&parsed.cache, &mut Vec::new(), &mut written);
-    let tables: [&[&str]; 12] = [
-        &["losant"],
-        &["device", "*"],
-        &["outbox"],
-        &["reporter"],
-        &["commands"],
-        &["daemon"],
-        &["log"],
-        &["status"],
-        &["bus", "serial", "*"],
-        &["bus", "mqtt", "*"],
-        &["sensor", "*"],
-        &["actuator", "*"],
-    ];
-    for table in tables {
-        for key in keys_at(table) {
-            let path = table.iter().chain([key]).copied().collect::<Vec<_>>().join(".");
-            assert!(written.contains(&path), "config/tidegate.toml does not name {path}");
-        }
-    }
+    let tree: Value = load::parse(&text).unwrap().try_deserialize().unwrap();
+    let (mut options, mut written) = (BTreeSet::new(), BTreeSet::new());
+    collect_options(Raw::shape(), "", &mut options);
+    collect_written(&tree, "", &mut written);
+    let missing: Vec<_> = options.difference(&written).collect();
+    assert!(missing.is_empty(), "config/tidegate.toml does not name {missing:?}");
     let directory = TempDir::new().unwrap();
     write_private(&directory.path().join("credentials.toml"), "token = \"t\"");
     write_private(&directory.path().join("broker.toml"), "user = \"u\"\npassword = \"p\"");
@@ -105,19 +74,33 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     assert_eq!((config.buses.len(), config.actuators.len()), (2, 2));
 }
 
-/// Writes the path of every value, with the names that the operator chose as `*`.
-fn collect_keys(value: &config::Value, path: &mut Vec<String>, keys: &mut BTreeSet<String>) {
-    keys.insert(path.join("."));
-    let config::ValueKind::Table(table) = &value.kind else { return };
-    for (key, value) in table {
-        let is_chosen = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [root] => matches!(root, "device" | "sensor" | "actuator"),
-            ["bus", _] => true,
-            _ => false,
-        };
-        path.push(if is_chosen { "*".to_owned() } else { key.clone() });
-        collect_keys(value, path, keys);
-        path.pop();
+/// The general key of every option that there is.
+fn collect_options(shape: Shape, key: &str, options: &mut BTreeSet<String>) {
+    match shape {
+        Shape::Table(inner) => {
+            for (name, shape) in inner {
+                collect_options(shape(), &format!("{key}.{name}"), options);
+            }
+        }
+        Shape::Named(shape) | Shape::List(shape) => {
+            collect_options(shape(), &format!("{key}.{ANY}"), options);
+        }
+        Shape::Value(_) => {
+            options.insert(key.trim_start_matches('.').to_owned());
+        }
+    }
+}
+
+/// The general key of every value in a tree.
+fn collect_written(value: &Value, key: &str, written: &mut BTreeSet<String>) {
+    let inner: Vec<_> = match value {
+        Value::Object(table) => table.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Array(items) => (0..).map(|i: usize| i.to_string()).zip(items).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    };
+    written.insert(general(key.trim_start_matches('.')));
+    for (name, value) in inner {
+        collect_written(value, &format!("{key}.{name}"), written);
     }
 }
 

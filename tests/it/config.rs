@@ -7,12 +7,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{PROGRAM, write_private};
 
 /// What is asked about each case.
-const QUESTIONS: [&[&str]; 1] = [&["check"]];
+const QUESTIONS: [&[&str]; 2] = [&["check"], &["config", "show"]];
 
 fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
@@ -40,27 +41,66 @@ fn environment(case: &Path) -> Vec<(String, String)> {
     text.lines().filter_map(pair).collect()
 }
 
+/// What the program says in `directory`, and its exit code.
+fn ask(directory: &Path, question: &[&str], variables: Vec<(String, String)>) -> (String, i32) {
+    let output = Command::new(PROGRAM)
+        .args(question)
+        .args(["--config", "tidegate.toml"])
+        .current_dir(directory)
+        .env_remove("CREDENTIALS_DIRECTORY")
+        .envs(variables)
+        .output()
+        .unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let place = std::fs::canonicalize(directory).unwrap();
+    let text = text.replace(&*place.to_string_lossy(), "DIRECTORY");
+    (text, output.status.code().unwrap())
+}
+
 /// What the program says about a case, as a person at a terminal would see it.
 fn said(case: &Path) -> String {
     let directory = TempDir::new().unwrap();
     copy(case, directory.path());
     let mut said = String::new();
     for question in QUESTIONS {
-        let output = Command::new(PROGRAM)
-            .args(question)
-            .args(["--config", "tidegate.toml"])
-            .current_dir(&directory)
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .envs(environment(case))
-            .output()
-            .unwrap();
-        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        let place = std::fs::canonicalize(&directory).unwrap();
-        let text = text.replace(&*place.to_string_lossy(), "DIRECTORY");
-        let (words, code) = (question.join(" "), output.status.code().unwrap());
-        writeln!(said, "$ tidegate {words}\n{text}[exit code {code}]\n").unwrap();
+        let (text, code) = ask(directory.path(), question, environment(case));
+        writeln!(said, "$ tidegate {}\n{text}[exit code {code}]\n", question.join(" ")).unwrap();
     }
     said
+}
+
+#[test]
+fn what_is_shown_is_a_configuration_that_means_the_same() {
+    let (case, directory) = (cases().join("good"), TempDir::new().unwrap());
+    copy(&case, directory.path());
+    let (meant, _) = ask(directory.path(), &["check"], environment(&case));
+    let (shown, code) = ask(directory.path(), &["config", "show"], environment(&case));
+    assert_eq!(code, 0, "{shown}");
+    std::fs::remove_dir_all(directory.path().join("conf.d")).unwrap();
+    std::fs::write(directory.path().join("tidegate.toml"), shown).unwrap();
+    assert_eq!(ask(directory.path(), &["check"], Vec::new()), (meant, 0));
+}
+
+#[test]
+fn each_value_is_shown_to_scripts_with_its_place() {
+    let (case, directory) = (cases().join("good"), TempDir::new().unwrap());
+    copy(&case, directory.path());
+    let (shown, _) = ask(directory.path(), &["config", "show", "--json"], environment(&case));
+    let document: Value = serde_json::from_str(&shown).unwrap();
+    for (key, expected) in [
+        ("outbox.size_max", json!({ "value": "256 MiB", "from": { "default": true } })),
+        (
+            "bus.mqtt.house.host",
+            json!({ "value": "127.0.0.1", "from": { "file": "conf.d/house.toml", "line": 2 } }),
+        ),
+        (
+            "bus.serial.boiler.baud_rate",
+            json!({ "value": 19_200, "from": { "variable": "TIDEGATE_BUS__SERIAL__BOILER__BAUD_RATE" } }),
+        ),
+    ] {
+        assert_eq!(document[key], expected, "{key}");
+    }
+    assert!(!shown.contains("hunter2"));
 }
 
 #[test]

@@ -48,8 +48,9 @@ fn actuator(
     if !(1..=COMMAND_LENGTH_MAX).contains(&length) {
         check.problems.add(command_key, "is missing, empty or too long", fix);
     }
-    let device_name = raw.device.as_ref().map_or(GATEWAY, |field| &field.0);
-    let device = find_device(&format!("{key}.device"), device_name, devices, check);
+    let device_key = format!("{key}.device");
+    let device = check.or_default(&device_key, raw.device.clone(), GATEWAY.to_owned());
+    let device = find_device(&device_key, &device, devices, check);
     let fix = "say which bus it writes to: bus = \"…\"";
     let bus = check.required(&format!("{key}.bus"), raw.bus.clone(), fix)?;
     let kind = &find_bus(&key, &bus, buses, check)?.kind;
@@ -97,6 +98,6 @@ fn mqtt_write(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<Wr
         topic: template(&topic_key, &topic?, check)?,
         payload: template(&payload_key, &payload?, check)?,
         qos: u8::try_from(qos).ok()?,
-        retain: raw.retain.is_some_and(|field| field.0),
+        retain: check.or_default(&format!("{key}.retain"), raw.retain, false),
     })
 }

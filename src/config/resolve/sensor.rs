@@ -32,6 +32,10 @@ pub(super) fn sensor(
     let device = device_selector(&key, raw.device, devices, check);
     let topic_key = format!("{key}.topic");
     let topic = raw.topic.map(|text| check.parsed::<TopicFilter>(&topic_key, &text.0));
+    let retained = match topic {
+        Some(_) => check.or_default(&format!("{key}.retained"), raw.retained, false),
+        None => false,
+    };
     if raw.map.is_empty() {
         let fix = "say what it measures: map = [{ channel = \"…\", attribute = \"…\" }]";
         check.problems.add(format!("{key}.map"), "is missing or empty", fix);
@@ -58,7 +62,6 @@ pub(super) fn sensor(
         (BusKind::Serial(_), None) | (BusKind::Mqtt(_), Some(_)) => {}
     }
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
-    let retained = raw.retained.is_some_and(|field| field.0);
     bus.sensors.push(Sensor { name, topic: topic.flatten(), format, device, retained, map });
 }
 
@@ -71,6 +74,7 @@ fn format(
 ) -> Option<Format> {
     let format_key = format!("{key}.format");
     let fix = "use \"key-value\", \"csv\", \"json\" or \"text\"";
+    check.notes.of(&format_key).words = FORMATS.map(str::to_owned).to_vec();
     let word = check.required(&format_key, word, fix)?;
     if word != "csv" {
         for (option, is_set) in [("columns", columns.is_some()), ("delimiter", delimiter.is_some())]
@@ -89,10 +93,11 @@ fn format(
         "json" => Some(Format::Json),
         "text" => Some(Format::Text),
         "csv" => {
-            let delimiter = delimiter.map_or_else(|| ",".to_owned(), |field| field.0);
+            let key = format!("{key}.delimiter");
+            let delimiter = check.or_default(&key, delimiter, ",".to_owned());
             let [delimiter] = *delimiter.as_bytes() else {
                 let fix = "give one ASCII character, such as \";\" or \"\\t\"";
-                check.problems.add(format!("{key}.delimiter"), "is not one character", fix);
+                check.problems.add(key, "is not one character", fix);
                 return None;
             };
             let columns = columns.unwrap_or_default().into_iter().map(|field| field.0).collect();
@@ -113,7 +118,7 @@ fn device_selector(
     check: &mut Check<'_>,
 ) -> Option<DeviceSelector> {
     let key = format!("{key}.device");
-    let text = field.map_or_else(|| GATEWAY.to_owned(), |field| field.0);
+    let text = check.or_default(&key, field, GATEWAY.to_owned());
     let template = template(&key, &text, check)?;
     if template.is_constant() {
         find_device(&key, &text, devices, check).map(DeviceSelector::Fixed)
