@@ -1,6 +1,6 @@
 # What the README says, as commands. `make help` lists them.
 
-.PHONY: help demo play test check bench clean
+.PHONY: help demo play test check check-packaging bench deb test-deb
 
 help: ## Lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -17,12 +17,24 @@ build-demo:
 
 test: check ## Installs what the tests need, then checks and tests everything
 	tests/prepare.sh
+	packaging/check.sh
 	cargo test --locked --workspace --features tidegate-sandbox/demo
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --features tidegate-sandbox/demo -- --deny warnings
+
+check-packaging: ## The unit and the scripts of the packages
+	packaging/check.sh
+
+ARCH ?= amd64
+deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf
+	packaging/build.sh $(ARCH)
+
+test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, purge (needs root)
+	cargo build --locked --package tidegate-sandbox
+	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
 
 bench: ## Measures the outbox
 	cargo bench --locked --bench outbox

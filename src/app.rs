@@ -20,6 +20,7 @@ use crate::logic::actuator::Router;
 use crate::logic::mapping::{Plan, Sensor};
 use crate::losant::Client;
 use crate::model::{DeviceId, Name};
+use crate::notify;
 use crate::outbox::{Options, Outbox};
 use crate::status::{Board, StatusTask};
 use crate::supervisor::Supervisor;
@@ -71,6 +72,8 @@ impl App {
         let hurry = CancellationToken::new();
         let mut supervisor = Supervisor::default();
         self.start(&mut supervisor, &stop, &hurry);
+        supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
+        notify::ready();
         let fault = tokio::select! {
             // At a stop tasks end, too, and that is no fault: look at the stop first.
             biased;
@@ -81,6 +84,7 @@ impl App {
             error!(%end, "a task ended that should not; stopping");
             stop.cancel();
         }
+        notify::stopping();
         info!("stopping");
         let hurry_after = tokio::time::sleep(stop_timeout / 2);
         let faults = {

@@ -60,7 +60,13 @@ enum Command {
     /// Runs the daemon until SIGTERM or SIGINT.
     Run(ConfigArgs),
     /// Shows what a configuration means, or everything that is wrong with it (exit code 78).
-    Check(ConfigArgs),
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Says nothing of a configuration that can be used.
+        #[arg(long, short)]
+        quiet: bool,
+    },
     /// Shows the configuration value by value, or what there is to configure.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -139,7 +145,9 @@ pub fn main() -> ExitCode {
             secrecy::keep_out_of_core_dumps();
             run::run(config)
         }),
-        Command::Check(args) => args.load().and_then(|config| check::check(&args.config, &config)),
+        Command::Check { config: args, quiet } => args
+            .load()
+            .and_then(|config| if quiet { Ok(()) } else { check::check(&args.config, &config) }),
         Command::Config(ConfigCommand::Show { config: args, json }) => {
             config::show(&args.config, json)
         }

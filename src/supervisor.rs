@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
+use crate::pulse::Pulses;
+
 #[cfg(panic = "abort")]
 compile_error!("supervision relies on unwinding: build with panic = \"unwind\"");
 
@@ -27,6 +29,7 @@ pub enum TaskEnd {
 pub struct Supervisor {
     tasks: JoinSet<()>,
     names: BTreeMap<Id, String>,
+    pulses: Pulses,
 }
 
 impl Supervisor {
@@ -36,8 +39,14 @@ impl Supervisor {
         name: impl Into<String>,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let handle = self.tasks.spawn(task);
-        self.names.insert(handle.id(), name.into());
+        let name = name.into();
+        let handle = self.tasks.spawn(self.pulses.clone().watched(name.clone(), task));
+        self.names.insert(handle.id(), name);
+    }
+
+    /// The pulses of the tasks.
+    pub fn pulses(&self) -> &Pulses {
+        &self.pulses
     }
 
     /// Waits until a task ends, which a daemon that runs well never sees. Cancel-safe.

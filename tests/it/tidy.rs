@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Module of `src`, and which of our modules it may name. What is not listed may name all.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("model", &["model"]),
     ("logic", &["logic", "model"]),
     ("clock", &["model"]),
     ("outbox", &["outbox", "model"]),
-    ("supervisor", &[]),
+    ("supervisor", &["pulse"]),
+    ("pulse", &[]),
+    ("notify", &["pulse"]),
     ("random", &[]),
     ("logging", &[]),
     ("config", &["config", "logic", "model"]),

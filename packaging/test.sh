@@ -1,0 +1,190 @@
+#!/bin/bash
+# Tries a package in a booted Debian 12: test.sh FILE.deb SANDBOX
+#
+# SANDBOX is the program tidegate-sandbox, which plays the cloud inside. Needs root, debootstrap and systemd-container (which it installs), and
+# leaves nothing behind but a cached Debian in target/debian-root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+package=$(realpath "$1")
+sandbox=$(realpath "$2")
+base=$PWD/target/debian-root
+root=$(mktemp -d)
+share=$(mktemp -d)
+container=
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+inside() { nsenter --target "$leader" --mount --uts --ipc --net --pid --cgroup "$@"; }
+wait_for() { # seconds, words, command…
+    local deadline=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < deadline)) || { inside journalctl --no-pager -n 40 || true; fail "not within the time: $what"; }
+        read -rt 0.2 <> <(:) || true
+    done
+}
+property() { inside systemctl show --property "$1" --value tidegate; }
+
+cleanup() {
+    [ -z "${leader:-}" ] || kill -KILL "$leader" 2>/dev/null || true
+    [ -z "$container" ] || wait "$container" 2>/dev/null || true
+    rm -rf "$root" "$share"
+}
+trap cleanup EXIT
+
+install_tools() {
+    command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null && return
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends debootstrap systemd-container >/dev/null
+}
+
+make_base() {
+    [ -e "$base/etc/debian_version" ] && return
+    mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' \
+        /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null | grep -v security | head -n 1)
+    debootstrap --variant=minbase \
+        --include=systemd,systemd-sysv,dbus,udev,libnss-systemd,procps,init-system-helpers,ca-certificates \
+        bookworm "$base" "$mirror" >/dev/null
+    : > "$base/etc/machine-id"
+}
+
+boot() {
+    cp -a "$base/." "$root"
+    install -m 755 "$sandbox" "$share/tidegate-sandbox"
+    cp "$package" "$share/tidegate.deb"
+    setsid systemd-nspawn --quiet --register=no --keep-unit --directory "$root" --boot --console=pipe \
+        --machine=tidegate-test --private-network --bind="$share:/share" >"$share/console.log" 2>&1 </dev/null &
+    container=$!
+    find_leader() {
+        local child children
+        read -ra children < "/proc/$container/task/$container/children" || true
+        for child in "${children[@]}"; do
+            [ "$(cat "/proc/$child/comm")" != systemd ] || leader=$child
+        done
+        [ -n "${leader:-}" ]
+    }
+    leader=
+    wait_for_leader=$((SECONDS + 30))
+    until find_leader; do ((SECONDS < wait_for_leader)) || fail "the container does not boot"; read -rt 0.2 <> <(:) || true; done
+    is_up() { inside systemctl is-system-running | grep -Eq 'running|degraded'; }
+    wait_for 60 "the container is up" is_up
+}
+
+# The same package under another version.
+renamed() { # version, file
+    local tree
+    tree=$(mktemp -d)
+    dpkg-deb --raw-extract "$package" "$tree"
+    sed -i "s/^Version: .*/Version: $1/" "$tree/DEBIAN/control"
+    dpkg-deb --root-owner-group --build "$tree" "$2" >/dev/null
+    rm -rf "$tree"
+}
+
+start_cloud() {
+    inside systemd-run --quiet --unit cloud /share/tidegate-sandbox serve --json --state /var/lib/cloud
+    has_address() { inside journalctl --unit cloud --output cat | grep -q '"url"'; }
+    wait_for 10 "the sandbox serves" has_address
+    inside journalctl --unit cloud --output cat | grep -m 1 '"url"' > "$share/cloud.json"
+}
+
+from_cloud() { python3 -c 'import json,sys; v=json.load(open(sys.argv[1]))
+for k in sys.argv[2].split("."): v = v[int(k)] if k.isdigit() else v[k]
+print(v)' "$share/cloud.json" "$1"; }
+
+install_tools
+make_base
+boot
+say "install"
+started=$(date +%s%N)
+inside dpkg --install /share/tidegate.deb
+echo "took $((($(date +%s%N) - started) / 1000000)) ms"
+[ "$(inside systemctl is-enabled tidegate)" = enabled ] || fail "not enabled"
+[ "$(property Result)" = success ] || fail "an installation without credentials is no failure"
+inside id tidegate
+
+say "configure and start"
+start_cloud
+cat > "$root/etc/tidegate/tidegate.toml" <<CONFIG
+[losant]
+url = "$(from_cloud url)"
+device_id = "$(from_cloud devices.0.deviceId)"
+[bus.serial.probe]
+path = "/dev/ttyUSB0"
+[sensor.probe]
+bus = "probe"
+format = "key-value"
+map = [{ channel = "t", attribute = "tempC" }]
+CONFIG
+(umask 077; printf 'key = "%s"\nsecret = "%s"\n' "$(from_cloud devices.0.key)" "$(from_cloud devices.0.secret)" > "$root/etc/tidegate/credentials.toml")
+started=$(date +%s%N)
+inside systemctl start tidegate
+echo "ready after $((($(date +%s%N) - started) / 1000000)) ms"
+inside systemctl status --no-pager tidegate
+is_online() { inside journalctl --unit tidegate --output cat | grep -q 'gateway is connected'; }
+wait_for 20 "the daemon is online" is_online
+inside systemctl status --no-pager tidegate | sed -n 1,12p
+
+say "what the process may do"
+pid=$(property MainPID)
+inside grep -E '^(Uid|Groups|NoNewPrivs|Seccomp|CapEff|CapBnd):' "/proc/$pid/status"
+inside grep -q '^CapEff:.0000000000000000' "/proc/$pid/status" || fail "it has capabilities"
+inside sh -c "ls -ld /var/lib/tidegate /run/tidegate /run/tidegate/* /run/credentials/tidegate.service/*"
+
+say "the journal has fields"
+inside journalctl --no-pager --unit tidegate --output cat | tail -n 5
+[ -n "$(inside journalctl --no-pager --unit tidegate BUS=probe)" ] || fail "nothing under BUS=probe"
+
+say "killed, and back"
+inside kill -KILL "$pid"
+is_back() { [ "$(property NRestarts)" = 1 ] && [ "$(property ActiveState)" = active ]; }
+wait_for 15 "back after a kill" is_back
+say "stopped by SIGSTOP, and the watchdog acts"
+mkdir -p "$root/etc/systemd/system/tidegate.service.d"
+printf '[Service]\nWatchdogSec=3s\n' > "$root/etc/systemd/system/tidegate.service.d/test.conf"
+inside systemctl daemon-reload
+inside systemctl restart tidegate
+inside kill -STOP "$(property MainPID)"
+is_bitten() { inside journalctl --no-pager --unit tidegate | grep -q 'Watchdog timeout'; }
+wait_for 20 "the watchdog acts" is_bitten
+is_active() { [ "$(property ActiveState)" = active ]; }
+wait_for 20 "back after the watchdog" is_active
+rm -r "$root/etc/systemd/system/tidegate.service.d"
+inside systemctl daemon-reload
+
+say "a bad configuration is told, and not tried again and again"
+cp "$root/etc/tidegate/tidegate.toml" "$share/good.toml"
+echo 'nonsense = 1' >> "$root/etc/tidegate/tidegate.toml"
+inside systemctl restart tidegate && fail "it started with a bad configuration"
+inside journalctl --no-pager --unit tidegate --output cat | grep nonsense
+cp "$share/good.toml" "$root/etc/tidegate/tidegate.toml"
+inside systemctl reset-failed tidegate
+inside systemctl start tidegate
+
+say "stop"
+started=$(date +%s%N)
+inside systemctl stop tidegate
+echo "took $((($(date +%s%N) - started) / 1000000)) ms"
+inside systemctl start tidegate
+
+say "upgrade with a changed configuration; it and the outbox stay"
+inside sh -c 'echo kept > /var/lib/tidegate/mark'
+renamed 99.0-1 "$share/newer.deb"
+started=$(date +%s%N)
+inside dpkg --install --force-confold /share/newer.deb
+wait_for 10 "active after the upgrade" is_active
+echo "took $((($(date +%s%N) - started) / 1000000)) ms"
+inside cmp /share/good.toml /etc/tidegate/tidegate.toml || fail "the configuration was overwritten"
+inside test -e /var/lib/tidegate/mark || fail "the state is gone"
+
+say "downgrade"
+inside dpkg --install --force-confold /share/tidegate.deb
+wait_for 10 "active after the downgrade" is_active
+
+say "remove keeps the outbox; purge leaves nothing"
+inside dpkg --remove tidegate
+inside test -e /var/lib/tidegate/mark || fail "remove took the state"
+inside dpkg --purge tidegate
+left=$(inside sh -c 'find / -xdev -name "*tidegate*" -not -path "/proc/*" -not -path "/share/*" -not -path "/var/lib/cloud/*" -not -path "/var/log/*"' || true)
+[ -z "$left" ] || fail "left behind: $left"
+say "all of it holds"
