@@ -4,8 +4,11 @@ mod check;
 mod config;
 mod device;
 mod outbox;
+mod prompt;
+mod provision;
 mod run;
 mod secrecy;
+mod setup;
 mod status;
 
 use std::io::Write as _;
@@ -57,6 +60,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Sets the daemon up: asks who the gateway is and where its first sensor, checks it with Losant, writes, starts.
+    Setup(Box<setup::SetupArgs>),
     /// Runs the daemon until SIGTERM or SIGINT.
     Run(ConfigArgs),
     /// Shows what a configuration means, or everything that is wrong with it (exit code 78).
@@ -70,6 +75,8 @@ enum Command {
     /// Shows the configuration value by value, or what there is to configure.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Creates the attributes that the configuration reports and Losant does not have yet.
+    Provision(provision::ProvisionArgs),
     /// Asks the running daemon how it is.
     Status {
         #[command(flatten)]
@@ -141,6 +148,8 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Setup(args) => setup::setup(&args),
+        Command::Provision(args) => provision::provision(&args),
         Command::Run(args) => args.load().and_then(|config| {
             secrecy::keep_out_of_core_dumps();
             run::run(config)

@@ -132,7 +132,7 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
     )
 }
 
-fn device_name(id: model::DeviceId, config: &Config) -> String {
+pub(super) fn device_name(id: model::DeviceId, config: &Config) -> String {
     let found = config.devices.iter().find(|(_, device)| **device == id);
     found.map_or_else(|| id.to_string(), |(name, _)| name.to_string())
 }

@@ -161,6 +161,14 @@ impl Client {
         sent.map_err(|_| timed_out(action))?.map_err(|error| Error::no_answer(action, &error))
     }
 
+    /// The application that the credentials belong to; asks the cloud if it is not known yet.
+    ///
+    /// # Errors
+    /// When the cloud cannot be asked or refuses.
+    pub async fn application(&self) -> Result<ApplicationId, Error> {
+        self.granted(None).await.map(|granted| granted.application)
+    }
+
     /// The session's grant. `spent` is one that the cloud no longer takes.
     async fn granted(&self, spent: Option<&Granted>) -> Result<Granted, Error> {
         let mut session = self.session.lock().await;

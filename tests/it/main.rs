@@ -20,5 +20,6 @@ mod lifecycle;
 mod limits;
 mod mqtt;
 mod python;
+mod setup;
 mod support;
 mod tidy;

@@ -1,9 +1,7 @@
 //! What cannot be undone is named and asked for.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use super::target::Target;
-use crate::cli::Usage;
+use crate::cli::prompt;
 use crate::losant::body::DevicePatch;
 use crate::losant::query::Period;
 
@@ -12,15 +10,7 @@ pub(super) fn agree(target: &Target, deed: &str) -> anyhow::Result<()> {
     if target.is_agreed || target.is_dry_run {
         return Ok(());
     }
-    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr().lock());
-    if !stdin.is_terminal() || !stderr.is_terminal() {
-        return Err(Usage::new(format!("this {deed}; give --yes if that is meant")).into());
-    }
-    write!(stderr, "This {deed}.\nType yes to go on: ")?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Usage::new("not done").into()) }
+    prompt::agree(false, deed)
 }
 
 pub(super) fn deletion(target: &Target) -> String {
