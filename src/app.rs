@@ -3,8 +3,11 @@
 //! A stop goes with the data: the buses end, so the collector's queue ends; it makes its last commit, so the reporter knows
 //! that no more will come, sends what it can, and the presence task says the last word.
 
-use std::collections::BTreeMap;
+mod running;
+
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
@@ -15,24 +18,26 @@ use crate::bus::{
     ARRIVALS_MAX, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally,
 };
 use crate::clock::SharedClock;
-use crate::config::{Bus, BusKind, Config};
+use crate::config::{Bus, BusKind, Config, Entry};
+use crate::logging;
 use crate::logic::actuator::Router;
 use crate::logic::mapping::{Plan, Sensor};
 use crate::losant::Client;
-use crate::model::{DeviceId, Name};
+use crate::model::Name;
 use crate::notify;
 use crate::outbox::{Options, Outbox};
 use crate::status::{Board, StatusTask};
 use crate::supervisor::Supervisor;
 use crate::task::collector::Collector;
-use crate::task::dispatcher::{COMMANDS_MAX, DispatcherTask};
-use crate::task::listener::ListenerTask;
+use crate::task::dispatcher::{COMMANDS_MAX, DispatcherTask, Routes};
 use crate::task::presence::PresenceTask;
 use crate::task::reporter::ReporterTask;
+use running::{Parts, Running, Wires};
 
 /// The daemon, with everything open that can fail to open.
 pub struct App {
     config: Config,
+    entries: Vec<Entry>,
     clock: SharedClock,
     outbox: Arc<Outbox>,
     client: Arc<Client>,
@@ -45,7 +50,10 @@ impl App {
     ///
     /// # Errors
     /// When one of these cannot be opened; the daemon must not start then.
-    pub fn build(config: Config, clock: SharedClock) -> anyhow::Result<Self> {
+    pub fn build(
+        (config, entries): (Config, Vec<Entry>),
+        clock: SharedClock,
+    ) -> anyhow::Result<Self> {
         let options =
             Options { bytes_max: config.outbox.bytes_max, cache_bytes: config.outbox.cache_bytes };
         let path = &config.outbox.path;
@@ -59,45 +67,40 @@ impl App {
             StatusTask::open(socket, board.clone(), Arc::clone(&outbox)).with_context(|| {
                 format!("cannot open the status socket {}; see status.socket", socket.display())
             })?;
-        Ok(Self { config, clock, outbox, client, status, board })
+        Ok(Self { config, entries, clock, outbox, client, status, board })
     }
 
-    /// Runs until `stop` is cancelled, then ends in order.
+    /// Runs until `stop` is cancelled, then ends in order. Each item of `reloads` has the configuration read again.
     ///
     /// # Errors
     /// When a task ended by itself or could not be ended in time: a fault that a restart should cure.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, stop: CancellationToken, mut reloads: Reloads) -> anyhow::Result<()> {
         let stop_timeout = self.config.stop_timeout;
         let outbox = Arc::clone(&self.outbox);
         let hurry = CancellationToken::new();
-        let mut supervisor = Supervisor::default();
-        self.start(&mut supervisor, &stop, &hurry);
-        supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
+        let mut running = self.start(&stop, &hurry);
         notify::ready();
-        let fault = tokio::select! {
-            // At a stop tasks end, too, and that is no fault: look at the stop first.
-            biased;
-            () = stop.cancelled() => None,
-            end = supervisor.watch() => Some(end),
+        let fault = loop {
+            tokio::select! {
+                // At a stop tasks end, too, and that is no fault: look at the stop first.
+                biased;
+                () = stop.cancelled() => break None,
+                end = running.watch() => break Some(end.into()),
+                Some(()) = reloads.asked.recv() => {
+                    let reloaded = running.reload(&reloads).await;
+                    if let Err(error) = reloaded && !stop.is_cancelled() {
+                        break Some(error);
+                    }
+                }
+            }
         };
-        if let Some(end) = &fault {
-            error!(%end, "a task ended that should not; stopping");
+        if let Some(fault) = &fault {
+            error!(%fault, "a task ended that should not; stopping");
             stop.cancel();
         }
         notify::stopping();
         info!("stopping");
-        let hurry_after = tokio::time::sleep(stop_timeout / 2);
-        let faults = {
-            let finish = supervisor.finish(stop_timeout);
-            tokio::pin!(finish, hurry_after);
-            tokio::select! {
-                faults = &mut finish => faults,
-                () = &mut hurry_after => {
-                    hurry.cancel();
-                    finish.await
-                }
-            }
-        };
+        let faults = finish(running.let_go(), stop_timeout, &hurry).await;
         tokio::task::spawn_blocking(move || outbox.flush())
             .await?
             .context("cannot flush the outbox")?;
@@ -106,40 +109,33 @@ impl App {
         }
         info!("stopped");
         match fault {
-            Some(end) => Err(end.into()),
+            Some(fault) => Err(fault),
             None if faults.is_empty() => Ok(()),
             None => anyhow::bail!("{}", faults.join("; ")),
         }
     }
 
-    fn start(
-        self,
-        supervisor: &mut Supervisor,
-        stop: &CancellationToken,
-        hurry: &CancellationToken,
-    ) {
-        let Self { config, clock, outbox, client, status, board } = self;
+    fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
+        let Self { config, entries, clock, outbox, client, status, board } = self;
+        let mut supervisor = Supervisor::default();
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-        let (tally, mut handles, mut plans) = (Tally::default(), Handles::new(), BTreeMap::new());
-        for (name, bus) in config.buses {
-            let outlet = Outlet::new(name.clone(), arrivals.clone(), tally.clone());
-            let handle = start_bus(&name, &bus, outlet, (supervisor, stop, &clock));
-            handles.insert(name.clone(), handle);
-            plans.insert(name, Plan::new(bus.sensors, config.devices.clone()));
-        }
+        let tally = Tally::default();
+        let plan = |bus: &Bus| Plan::new(bus.sensors.clone(), config.devices.clone());
+        let plans = config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let commit_interval = config.outbox.commit_interval;
-        let collector = Collector::new(plans, Arc::clone(&outbox), tally, commit_interval, commits);
+        let collector =
+            Collector::new(plans, Arc::clone(&outbox), tally.clone(), commit_interval, commits);
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
         let is_reported = reported.clone().drop_guard();
+        let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let reporter = ReporterTask {
             client: Arc::clone(&client),
             outbox,
             committed,
-            limits: config.reporter,
-            batch_bytes_max: config.batch_bytes_max,
+            limits: reporter_limits,
             hurry: hurry.clone(),
             clock: Arc::clone(&clock),
             board: board.clone(),
@@ -156,25 +152,50 @@ impl App {
         };
         supervisor.spawn("presence", presence.run());
         supervisor.spawn("status", status.run(stop.clone()));
+        supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
 
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
-        let is_commanded =
-            |id: &DeviceId| config.actuators.iter().any(|actuator| actuator.device == *id);
-        for (name, device) in config.devices.into_iter().filter(|(_, id)| is_commanded(id)) {
-            let (client, commands) = (Arc::clone(&client), commands.clone());
-            let (clock, board, stop) = (Arc::clone(&clock), board.clone(), stop.clone());
-            let task_name = format!("listener {name}");
-            let listener = ListenerTask { name, device, client, commands, clock, board, stop };
-            supervisor.spawn(task_name, listener.run());
+        let none = Routes { router: Router::default(), handles: Handles::new() };
+        let (routes, dispatcher_routes) = watch::channel(Arc::new(none));
+        let dispatcher = DispatcherTask {
+            routes: dispatcher_routes,
+            settings: config.commands,
+            clock: Arc::clone(&clock),
+            board: board.clone(),
+        };
+        supervisor.spawn("dispatcher", dispatcher.run(orders));
+        let wires = Wires { arrivals, tally, commands, routes, limits };
+        let parts = Parts { supervisor, stop: stop.clone(), clock, client, board, wires };
+        Running::start(parts, config, entries)
+    }
+}
+
+/// What the daemon needs to read its configuration again.
+#[derive(Debug)]
+pub struct Reloads {
+    /// The configuration.
+    pub file: PathBuf,
+    /// The level of the log.
+    pub level: logging::Level,
+    /// Each item asks for a reload; requests that come while one is under way are one.
+    pub asked: mpsc::Receiver<()>,
+}
+
+/// Ends all tasks: what hangs at half-time is told to hurry, what is left at the end is named and aborted.
+async fn finish(
+    supervisor: Supervisor,
+    timeout: Duration,
+    hurry: &CancellationToken,
+) -> Vec<String> {
+    let finish = supervisor.finish(timeout);
+    let hurry_after = tokio::time::sleep(timeout / 2);
+    tokio::pin!(finish, hurry_after);
+    tokio::select! {
+        faults = &mut finish => faults,
+        () = &mut hurry_after => {
+            hurry.cancel();
+            finish.await
         }
-        let (router, settings) = (Router::new(config.actuators), config.commands);
-        let dispatcher = DispatcherTask { router, handles, settings, clock, board };
-        let stop = stop.clone();
-        supervisor.spawn("dispatcher", async move {
-            dispatcher.run(orders).await;
-            // Without an actuator there is nothing to dispatch, which is no fault.
-            stop.cancelled().await;
-        });
     }
 }
 

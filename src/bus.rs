@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use mqtt::{Ack, MqttTask, Subscription};
 pub use serial::SerialTask;
 
+use crate::logic::mapping::Plan;
 use crate::model::{Ledger, Name, Reading, Reason, Write};
 
 /// Arrivals that may wait for the collector.
@@ -38,6 +39,8 @@ pub enum Arrival {
     Disconnected(Name),
     /// Something was counted in the [`Tally`].
     Counted,
+    /// From here on the readings of this bus mean this; nothing, when the bus is gone.
+    Plan(Name, Option<Plan>),
     /// A broker session was opened; `resumed` says whether it may deliver again what was not acknowledged.
     Session {
         /// The bus.

@@ -6,6 +6,7 @@ mod device;
 mod outbox;
 mod prompt;
 mod provision;
+mod reload;
 mod run;
 mod secrecy;
 mod setup;
@@ -64,6 +65,8 @@ enum Command {
     Setup(Box<setup::SetupArgs>),
     /// Runs the daemon until SIGTERM or SIGINT.
     Run(ConfigArgs),
+    /// Has the running daemon read its configuration again and apply what has changed, and tells how that went.
+    Reload(ConfigArgs),
     /// Shows what a configuration means, or everything that is wrong with it (exit code 78).
     Check {
         #[command(flatten)]
@@ -150,10 +153,13 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Setup(args) => setup::setup(&args),
         Command::Provision(args) => provision::provision(&args),
-        Command::Run(args) => args.load().and_then(|config| {
-            secrecy::keep_out_of_core_dumps();
-            run::run(config)
-        }),
+        Command::Run(args) => {
+            crate::config::explain(&args.config).map_err(Into::into).and_then(|explained| {
+                secrecy::keep_out_of_core_dumps();
+                run::run(&args.config, explained)
+            })
+        }
+        Command::Reload(args) => args.load().and_then(|config| reload::reload(&config)),
         Command::Check { config: args, quiet } => args
             .load()
             .and_then(|config| if quiet { Ok(()) } else { check::check(&args.config, &config) }),
@@ -190,6 +196,9 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() {
         return EXIT_USAGE;
+    }
+    if error.is::<reload::Refused>() {
+        return EXIT_CONFIG;
     }
     let Some(error) = error.downcast_ref::<losant::Error>() else { return EXIT_FAILURE };
     match error.verdict() {

@@ -4,6 +4,7 @@
 //! they give up, so that an operator sees all mistakes at once.
 
 mod annotated;
+mod change;
 mod explain;
 mod field;
 mod likely;
@@ -22,6 +23,7 @@ mod types;
 
 use std::path::Path;
 
+pub use change::Change;
 pub use explain::{Entry, explain};
 pub use origin::Place;
 pub use problem::{Problem, Problems};

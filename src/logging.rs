@@ -4,10 +4,10 @@ use std::fmt;
 
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +23,8 @@ pub enum LoggingError {
 }
 
 /// Starts logging at `level`, a level or a list of tracing directives.
-pub fn start(level: &str) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(level)?;
+pub fn start(level: &str) -> Result<Level, LoggingError> {
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(level)?);
     let journal = connected_to_journal().then(|| JournalLog::new().ok()).flatten();
     let to_journal =
         journal.map(|log| JournalLayer { log: log.with_syslog_identifier("tidegate".to_owned()) });
@@ -35,7 +35,24 @@ pub fn start(level: &str) -> Result<(), LoggingError> {
             .with_target(false)
     });
     tracing_subscriber::registry().with(filter).with(to_journal).with(to_person).try_init()?;
-    Ok(())
+    Ok(Level(handle))
+}
+
+/// The level of the log, which can be changed.
+#[derive(Debug)]
+pub struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    /// Logs at another level from now on.
+    ///
+    /// # Errors
+    /// When the level cannot be read; the old one stays.
+    pub fn change(&self, level: &str) -> Result<(), LoggingError> {
+        let filter = EnvFilter::try_new(level)?;
+        // Without the logger there is no log to have a level.
+        self.0.reload(filter).unwrap_or_default();
+        Ok(())
+    }
 }
 
 /// Sends each event as one journal entry: `journalctl -u tidegate BUS=boiler` finds by field.
@@ -70,12 +87,12 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
 
 /// The crate maps log levels to syslog priorities from "notice" down; one step lower each is what systemd's own tools
 /// print and filter as info and debug.
-fn journal_level(level: Level) -> log::Level {
+fn journal_level(level: tracing::Level) -> log::Level {
     match level {
-        Level::ERROR => log::Level::Error,
-        Level::WARN => log::Level::Warn,
-        Level::INFO => log::Level::Debug,
-        Level::DEBUG | Level::TRACE => log::Level::Trace,
+        tracing::Level::ERROR => log::Level::Error,
+        tracing::Level::WARN => log::Level::Warn,
+        tracing::Level::INFO => log::Level::Debug,
+        tracing::Level::DEBUG | tracing::Level::TRACE => log::Level::Trace,
     }
 }
 

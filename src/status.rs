@@ -44,6 +44,19 @@ pub struct CommandStatus {
     pub refused: BTreeMap<&'static str, u64>,
 }
 
+/// Reloads of the configuration since the start.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ReloadStatus {
+    /// How many were asked for, good or not.
+    pub count: u64,
+    /// What was wrong the last time; nothing was changed then.
+    pub problems: Vec<String>,
+    /// Which keys changed the last time.
+    pub changed: Vec<String>,
+    /// Which of all keys that changed since the start wait for the next start.
+    pub next_start: Vec<String>,
+}
+
 /// What the tasks tell of themselves. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Board(Arc<Mutex<Notes>>);
@@ -57,6 +70,8 @@ pub struct Notes {
     pub commands: CommandStatus,
     /// Open command streams, by device.
     pub streams: BTreeMap<Name, bool>,
+    /// Reloads.
+    pub reload: ReloadStatus,
 }
 
 impl Board {

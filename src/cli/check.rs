@@ -57,7 +57,7 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         plan,
         "batches   at most {} states and {}, after at most {}",
         reporter.batch_states_max,
-        bytesize::ByteSize(config.batch_bytes_max as u64),
+        bytesize::ByteSize(reporter.batch_bytes_max as u64),
         humantime::format_duration(reporter.batch_age),
     )?;
     for (name, bus) in &config.buses {

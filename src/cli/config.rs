@@ -58,8 +58,7 @@ fn document(entries: &[Entry]) -> Value {
             Place::File { path, line } => json!({ "file": path, "line": line }),
             Place::Variable(name) => json!({ "variable": name }),
         };
-        let key = format!("{}.{}", entry.table, entry.option);
-        (key, json!({ "value": entry.value, "from": from }))
+        (entry.key(), json!({ "value": entry.value, "from": from }))
     });
     Value::Object(members.collect::<Map<_, _>>())
 }

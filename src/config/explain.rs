@@ -30,6 +30,13 @@ pub struct Entry {
     pub place: Place,
 }
 
+impl Entry {
+    /// The whole key, such as `bus.serial.boiler.path`.
+    pub fn key(&self) -> String {
+        format!("{}.{}", self.table, self.option)
+    }
+}
+
 /// Reads and checks the configuration as [`super::load`] does, and tells where each value came from.
 ///
 /// # Errors
@@ -75,7 +82,7 @@ fn entries(tree: &Map<String, Value>, notes: &Notes, origins: &Origins) -> Vec<E
             Some(Entry { table: table.to_owned(), option: option.to_owned(), value, place })
         })
         .collect();
-    entries.sort_by_cached_key(|entry| rank(&format!("{}.{}", entry.table, entry.option)));
+    entries.sort_by_cached_key(|entry| rank(&entry.key()));
     entries
 }
 

@@ -157,7 +157,7 @@ pub(super) fn resolve(
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
     let actuators = actuator::actuators(raw.actuator, &buses, &devices, &mut check);
-    let (reporter, batch_bytes_max) = reporter(raw.reporter, &mut check);
+    let reporter = reporter(raw.reporter, &mut check);
     let commands = commands(&raw.commands, &mut check);
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
@@ -169,7 +169,6 @@ pub(super) fn resolve(
         devices,
         outbox: outbox?,
         reporter,
-        batch_bytes_max,
         commands,
         buses,
         actuators,
@@ -179,14 +178,15 @@ pub(super) fn resolve(
     })
 }
 
-fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> (Limits, usize) {
+fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
     let states_max =
         check.integer("reporter.batch_states_max", raw.batch_states_max, 100, &BATCH_STATES_RANGE);
     let bytes_max =
         check.bytes("reporter.batch_size_max", raw.batch_size_max, 200_000, &BATCH_BYTES_RANGE);
     let retry_min_range = Duration::from_millis(10)..=Duration::from_secs(60);
-    let limits = Limits {
+    Limits {
         batch_states_max: usize::try_from(states_max).unwrap_or(1),
+        batch_bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
         batch_age: check.duration("reporter.batch_age", raw.batch_age, &seconds(0..=3_600)),
         retry_min: check.duration("reporter.retry_min", raw.retry_min, &retry_min_range),
         retry_max: check.duration(
@@ -194,8 +194,7 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> (Limits, usize) {
             raw.retry_max,
             &(Duration::from_millis(10)..=Duration::from_secs(3_600)),
         ),
-    };
-    (limits, usize::try_from(bytes_max).unwrap_or(usize::MAX))
+    }
 }
 
 fn commands(raw: &raw::Commands, check: &mut Check<'_>) -> Commands {

@@ -47,7 +47,7 @@ fn the_defaults_fill_in_all_that_is_not_written() {
     let config = load_text(MINIMAL).unwrap();
     assert_eq!(config.cloud.url, "https://api.losant.com");
     assert_eq!(config.reporter.batch_states_max, 100);
-    assert_eq!(config.batch_bytes_max, 200_000);
+    assert_eq!(config.reporter.batch_bytes_max, 200_000);
     assert_eq!(config.outbox.path, Path::new("/var/lib/tidegate/outbox"));
     assert_eq!(config.devices.len(), 1);
 }

@@ -21,8 +21,6 @@ pub struct Config {
     pub outbox: OutboxSettings,
     /// Batches and retries.
     pub reporter: Limits,
-    /// The most bytes in one `sendState`.
-    pub batch_bytes_max: usize,
     /// Commands.
     pub commands: Commands,
     /// The buses with what hangs on them.

@@ -27,6 +27,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 pub struct Limits {
     /// The most states in one call, 1 or more.
     pub batch_states_max: usize,
+    /// The most bytes in one call.
+    pub batch_bytes_max: usize,
     /// How long the oldest waiting state may wait for company.
     pub batch_age: Duration,
     /// The shortest wait for the link.
@@ -113,6 +115,17 @@ impl Reporter {
             online: None,
             is_draining: false,
         }
+    }
+
+    /// Goes by other limits from now on. What was learned about sizes is kept where it is stricter.
+    pub fn set_limits(&mut self, limits: Limits) {
+        let (before, after) = (self.limits.batch_states_max.max(1), limits.batch_states_max.max(1));
+        for lane in self.lanes.values_mut() {
+            let has_learned = lane.states_cap < before;
+            lane.states_cap = if has_learned { lane.states_cap.min(after) } else { after };
+        }
+        self.link = Backoff::new(limits.retry_min, limits.retry_max);
+        self.limits = limits;
     }
 
     /// Whether the cloud took part in the last call, be it to refuse it; `None` before the first.
@@ -251,6 +264,7 @@ mod tests {
     fn world() -> World {
         let limits = Limits {
             batch_states_max: 100,
+            batch_bytes_max: 200_000,
             batch_age: Duration::from_secs(2),
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(300),

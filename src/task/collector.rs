@@ -109,6 +109,8 @@ impl Collector {
             Arrival::Disconnected(bus) => self.sessions.entry(bus).or_default().disconnected(),
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Counted => self.group.wake(),
+            Arrival::Plan(bus, Some(plan)) => drop(self.plans.insert(bus, plan)),
+            Arrival::Plan(bus, None) => drop(self.plans.remove(&bus)),
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {

@@ -1,6 +1,8 @@
 //! Brings each command that the gate lets through to its actuator, and counts the others with their reasons.
 
-use tokio::sync::mpsc;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::bus::Handles;
@@ -14,12 +16,19 @@ use crate::status::Board;
 /// Commands that may wait for the dispatcher, from all listeners together.
 pub const COMMANDS_MAX: usize = 64;
 
-/// The dispatcher's task.
-pub struct DispatcherTask {
+/// Where commands go.
+#[derive(Debug)]
+pub struct Routes {
     /// What is known about actuators.
     pub router: Router,
     /// The buses.
     pub handles: Handles,
+}
+
+/// The dispatcher's task.
+pub struct DispatcherTask {
+    /// Where commands go, now and when it changes.
+    pub routes: watch::Receiver<Arc<Routes>>,
     /// Ages and time-outs.
     pub settings: Commands,
     /// Judges the age of a command.
@@ -33,7 +42,8 @@ impl DispatcherTask {
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) {
         let mut gate = Gate::new(self.settings.age_max);
         while let Some(command) = commands.recv().await {
-            let actuator = self.router.find(command.device, &command.name);
+            let routes = Arc::clone(&self.routes.borrow());
+            let actuator = routes.router.find(command.device, &command.name);
             let admission = gate.admit(&command, actuator.is_some(), self.clock.now());
             if admission == Admission::Duplicate {
                 // The history is read with some overlap, so this is nothing to tell anybody.
@@ -43,7 +53,9 @@ impl DispatcherTask {
             }
             self.board.notes().commands.received += 1;
             match (admission, actuator) {
-                (Admission::Run, Some(actuator)) => self.act(actuator, &command).await,
+                (Admission::Run, Some(actuator)) => {
+                    self.act(actuator, &routes.handles, &command).await;
+                }
                 _ => self.refuse(&command, admission),
             }
         }
@@ -59,9 +71,9 @@ impl DispatcherTask {
         warn!(command = command.name, device_id = %command.device, reason, age_ms, "command refused");
     }
 
-    async fn act(&self, actuator: &Actuator, command: &Command) {
+    async fn act(&self, actuator: &Actuator, handles: &Handles, command: &Command) {
         let outcome = match actuator.write_for(command) {
-            Ok(write) => match self.handles.get(&actuator.bus) {
+            Ok(write) => match handles.get(&actuator.bus) {
                 Some(handle) => {
                     match tokio::time::timeout(self.settings.timeout, handle.write(write)).await {
                         Ok(written) => written.map_err(|error| error.to_string()),

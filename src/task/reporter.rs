@@ -27,10 +27,8 @@ pub struct ReporterTask {
     pub outbox: Arc<Outbox>,
     /// Raised with each commit; its end means that no more will come.
     pub committed: watch::Receiver<u64>,
-    /// What the machine is set to.
-    pub limits: Limits,
-    /// The most bytes in one call.
-    pub batch_bytes_max: usize,
+    /// What the machine is set to, now and when it changes.
+    pub limits: watch::Receiver<Limits>,
     /// Cancelled when a stop has no more time for a call that is under way.
     pub hurry: CancellationToken,
     /// Stamps rejects.
@@ -60,13 +58,14 @@ enum News {
     Backlog,
     Timer,
     LinkUp,
+    Limits,
     NoMore,
 }
 
 impl ReporterTask {
     /// Runs until there is no more to come and nothing that can be sent now.
     pub async fn run(mut self) {
-        let mut machine = Reporter::new(self.limits.clone());
+        let mut machine = Reporter::new(self.limits.borrow_and_update().clone());
         let mut rng = random::seeded();
         let (mut condition, mut is_last_call) = (Condition::Unknown, false);
         loop {
@@ -86,6 +85,7 @@ impl ReporterTask {
                 step @ (Step::WaitUntil(_) | Step::Idle) => match self.wait(step).await {
                     News::Backlog | News::Timer => {}
                     News::LinkUp => machine.link_is_up(),
+                    News::Limits => machine.set_limits(self.limits.borrow_and_update().clone()),
                     News::NoMore => {
                         is_last_call = true;
                         machine.drain();
@@ -109,6 +109,8 @@ impl ReporterTask {
                 if changed.is_ok() { News::Backlog } else { News::NoMore }
             }
             () = self.client.recovered() => News::LinkUp,
+            // At a stop the other end is gone, and nothing changes any more.
+            Ok(()) = self.limits.changed() => News::Limits,
             () = timer => News::Timer,
         }
     }
@@ -121,7 +123,7 @@ impl ReporterTask {
     }
 
     async fn send(&self, device: DeviceId, states_max: usize) -> Sent {
-        let bytes_max = self.batch_bytes_max;
+        let bytes_max = self.limits.borrow().batch_bytes_max;
         let batch =
             match self.blocking(move |outbox| outbox.peek(device, states_max, bytes_max)).await {
                 Ok(batch) => batch,

@@ -20,6 +20,7 @@ mod lifecycle;
 mod limits;
 mod mqtt;
 mod python;
+mod reload;
 mod setup;
 mod support;
 mod tidy;
