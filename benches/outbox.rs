@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate::model::{Account, DeviceId, Name, Timestamp};
-use tidegate::outbox::{Commit, Options, Outbox, Pending};
+use tidegate::model::{Account, DeviceId, Moment, Name, Timestamp};
+use tidegate::outbox::{Commit, Options, Outbox, Pending, Priority};
 
 /// Long enough to level out the disk's moods.
 const RUN: Duration = Duration::from_secs(3);
@@ -53,7 +53,8 @@ fn commit(bus: &Name, states: usize) -> Commit {
     let pending = Pending {
         device: DeviceId::from([1; 12]),
         bus: bus.clone(),
-        time: Timestamp::from_millis(1_777_629_600_000),
+        moment: Moment::Wall(Timestamp::from_millis(1_777_629_600_000)),
+        priority: Priority::default(),
         readings: 2,
         json: Bytes::from_static(STATE),
     };
@@ -62,7 +63,7 @@ fn commit(bus: &Name, states: usize) -> Commit {
     Commit {
         states: vec![pending; states],
         ledger: BTreeMap::from([(bus.clone(), account)]),
-        origins: BTreeMap::new(),
+        ..Commit::default()
     }
 }
 

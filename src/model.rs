@@ -5,6 +5,7 @@
 mod command;
 mod id;
 mod ledger;
+mod moment;
 mod name;
 mod reading;
 mod state;
@@ -15,6 +16,7 @@ mod write;
 pub use command::Command;
 pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};
+pub use moment::{BootId, Moment};
 pub use name::{AttributeName, AttributeNameError, Name, NameError};
 pub use reading::{Origin, Reading};
 pub use state::State;

@@ -17,6 +17,7 @@ mod draft;
 mod error;
 mod group;
 mod queue;
+mod ranges;
 mod recover;
 mod store;
 #[cfg(test)]
@@ -31,16 +32,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sled::Transactional as _;
 
 pub use error::{Error, OpenError};
-pub use types::{Amount, Backlog, Commit, Entry, Options, Pending, Reject, Removed};
+pub use ranges::INTERVALS_MAX;
+pub use types::{
+    Amount, Backlog, Commit, Entry, Note, NoteChange, Options, Pending, Priority, Reject, Removed,
+};
 
-use crate::model::{DeviceId, Ledger, Name, Origin, Timestamp};
+use crate::model::{DeviceId, Ledger, Name, Origin, Reason, Timestamp};
 use draft::{Draft, Fate};
 use queue::{lane_key, origins_key, pack, unpack};
+use ranges::Ranges;
 use recover::recover;
 use store::{Store, number};
 
 /// How many states that the cloud refused are kept; the oldest go first.
 pub const REJECTS_MAX: usize = 1_000;
+
+/// The largest note, in bytes.
+pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+
+/// The most bytes that the notes of one table take.
+pub const NOTES_BYTES_MAX: usize = 16 << 20;
 
 /// How many damaged groups are set aside; more are only counted.
 const DAMAGED_MAX: usize = 100;
@@ -77,11 +88,11 @@ struct Inner {
     commit: u64,
 }
 
-/// The queue of one device. Its numbers are stored with the groups, its amount is counted afresh at each start.
-#[derive(Debug, Clone, Copy, Default)]
+/// The queue of one device. Its ranges are stored with the groups, its amount is counted afresh at each start.
+#[derive(Debug, Clone, Default)]
 struct Lane {
-    /// All up to this number is gone.
-    cursor: u64,
+    /// What is gone: acknowledged, rejected or dropped.
+    gone: Ranges,
     /// The last number that was given.
     last: u64,
     /// The latest time of any state that was put here, in milliseconds since the Unix epoch.
@@ -110,12 +121,13 @@ impl Outbox {
 
     /// Brings a commit to the disk; it is there for good when this returns. Tells what had to go for it.
     ///
-    /// A commit without states is not synced by itself: it only counts.
+    /// A commit without states and notes is not synced by itself: it only counts.
     ///
     /// # Errors
     /// When the disk is full or broken. What was to be stored must be tried again, after the outbox was opened again.
     pub fn append(&self, commit: &Commit) -> Result<Removed, Error> {
-        self.change(!commit.states.is_empty(), |draft| {
+        let is_durable = !commit.states.is_empty() || !commit.notes.is_empty();
+        self.change(is_durable, |draft| {
             for (bus, account) in &commit.ledger {
                 draft.next.ledger.entry(bus.clone()).or_default().add(account);
             }
@@ -128,34 +140,41 @@ impl Outbox {
             for (bus, origins) in &commit.origins {
                 draft.meta.insert(origins_key(bus).as_bytes(), pack(origins));
             }
+            for (table, changes) in &commit.notes {
+                draft.note(&self.store, table, changes)?;
+            }
             Ok(evicted)
         })
     }
 
-    /// The oldest states of a device: at most `states_max`, and at most `bytes_max` bytes counting one more for each; but at
+    /// The oldest states of a device with sequence numbers above `after`, 0 for all: at most `states_max`, and at most `bytes_max` bytes counting one more for each; but at
     /// least one, if there is any.
     pub fn peek(
         &self,
         device: DeviceId,
+        after: u64,
         states_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, Error> {
-        let lane = self.inner().lanes.get(&device).copied().unwrap_or_default();
-        self.store.read(device, lane, states_max, bytes_max)
+        let lane = self.inner().lanes.get(&device).cloned().unwrap_or_default();
+        self.store.read(device, &lane, after, states_max, bytes_max)
     }
 
-    /// Removes the states of a device up to and including `through`: the cloud has them.
+    /// Removes the states of a device from `first` through `through`, both included: the cloud has them. They need not be the
+    /// oldest. Those among them that are gone already are not counted again.
     ///
     /// # Errors
-    /// When the store fails; the states must then be expected to be sent again.
-    pub fn ack(&self, device: DeviceId, through: u64) -> Result<Removed, Error> {
-        self.change(false, |draft| draft.remove(&self.store, device, through, Fate::Stored))
+    /// When the store fails or the range cannot be kept; the states must then be expected to be sent again.
+    pub fn ack(&self, device: DeviceId, first: u64, through: u64) -> Result<Removed, Error> {
+        self.change(false, |draft| {
+            draft.remove(&self.store, device, (first, through), Fate::Stored)
+        })
     }
 
-    /// Moves the oldest state of a device to the rejects, with the server's words.
+    /// Moves a state that waits to the rejects, with the server's words.
     ///
     /// # Errors
-    /// [`Error::NotOldest`] if `sequence` is not the oldest; nothing is changed then.
+    /// [`Error::NotWaiting`] if there is no such state; nothing is changed then.
     pub fn reject(
         &self,
         device: DeviceId,
@@ -163,20 +182,63 @@ impl Outbox {
         why: &str,
         time: Timestamp,
     ) -> Result<(), Error> {
+        self.put_aside(device, sequence, (Reason::RefusedByCloud, why), time)
+    }
+
+    /// Moves a state that waits to the rejects, because the cloud would silently ignore it for its time.
+    ///
+    /// # Errors
+    /// As [`Outbox::reject`].
+    pub fn quarantine(
+        &self,
+        device: DeviceId,
+        sequence: u64,
+        why: &str,
+        time: Timestamp,
+    ) -> Result<(), Error> {
+        self.put_aside(device, sequence, (Reason::TimeRefused, why), time)
+    }
+
+    fn put_aside(
+        &self,
+        device: DeviceId,
+        sequence: u64,
+        (reason, why): (Reason, &str),
+        time: Timestamp,
+    ) -> Result<(), Error> {
         self.change(true, |draft| {
-            let lane = draft.next.lanes.get(&device).copied().unwrap_or_default();
-            let oldest = self.store.read(device, lane, 1, 0)?.into_iter().next();
-            let is_meant = |entry: &Entry| entry.sequence == sequence;
-            let entry = oldest.filter(is_meant).ok_or(Error::NotOldest(sequence))?;
-            draft.remove(&self.store, device, sequence, Fate::Rejected)?;
+            let lane = draft.next.lanes.get(&device).cloned().unwrap_or_default();
+            let found = self.store.find(device, &lane, sequence)?;
+            let record = found.ok_or(Error::NotWaiting(sequence))?;
+            draft.remove(&self.store, device, (sequence, sequence), Fate::Rejected(reason))?;
             let reject = Reject {
                 device: device.to_string(),
+                bus: record.bus,
+                readings: record.readings,
+                reason,
                 why: why.chars().take(WHY_CHARS_MAX).collect(),
                 time: time.to_string(),
-                state: String::from_utf8_lossy(&entry.json).into_owned(),
+                state: String::from_utf8_lossy(&record.json).into_owned(),
             };
             self.keep(&reject, draft)
         })
+    }
+
+    /// Changes the notes of a table; they are on the disk for good when this returns. Other modules keep here what must survive.
+    ///
+    /// # Errors
+    /// When the disk is full or broken, a note is larger than [`NOTE_BYTES_MAX`] or the table larger than [`NOTES_BYTES_MAX`];
+    /// then nothing is changed.
+    pub fn note(&self, table: &'static str, changes: &[NoteChange]) -> Result<(), Error> {
+        self.change(true, |draft| draft.note(&self.store, table, changes))
+    }
+
+    /// The notes of a table, in the order of their keys.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn notes(&self, table: &'static str) -> Result<Vec<Note>, Error> {
+        self.store.notes(table)
     }
 
     /// How much waits.
@@ -188,11 +250,12 @@ impl Outbox {
         Backlog { total, devices }
     }
 
-    /// The latest time that each device ever had a state of here.
+    /// The latest time of day that each device ever had a state of here; none where no time was known.
     pub fn latest(&self) -> BTreeMap<DeviceId, Timestamp> {
         let inner = self.inner();
         let latest = |lane: &Lane| Timestamp::from_millis(lane.latest_ms);
-        inner.lanes.iter().map(|(device, lane)| (*device, latest(lane))).collect()
+        let timed = inner.lanes.iter().filter(|(_, lane)| lane.latest_ms > 0);
+        timed.map(|(device, lane)| (*device, latest(lane))).collect()
     }
 
     /// What became of all readings.
@@ -265,17 +328,18 @@ impl Outbox {
 
     /// Writes a draft, all of it or nothing, and returns what the outbox is then.
     fn write(&self, draft: Draft) -> Result<Inner, Error> {
-        let Draft { next, touched, groups, mut meta, rejects } = draft;
+        let Draft { next, touched, groups, mut meta, rejects, notes } = draft;
         for (device, lane) in next.lanes.iter().filter(|(device, _)| touched.contains(device)) {
             meta.insert(lane_key(*device), lane.encode());
         }
         meta.insert(COMMIT_KEY, &next.commit.to_be_bytes());
         meta.insert(LEDGER_KEY, serde_json::to_vec(&next.ledger).unwrap_or_default());
-        let trees = (&self.store.groups, &self.store.meta, &self.store.rejects);
-        trees.transaction(|(group_tree, meta_tree, reject_tree)| {
+        let trees = (&self.store.groups, &self.store.meta, &self.store.rejects, &self.store.notes);
+        trees.transaction(|(group_tree, meta_tree, reject_tree, note_tree)| {
             group_tree.apply_batch(&groups)?;
             meta_tree.apply_batch(&meta)?;
             reject_tree.apply_batch(&rejects)?;
+            note_tree.apply_batch(&notes)?;
             Ok(())
         })?;
         Ok(next)

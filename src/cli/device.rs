@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod follow;
 mod input;
+mod loss;
 mod perform;
 mod print;
 mod target;
@@ -31,7 +32,7 @@ payload-counts-breakdown: these need an application token from a file (--token-f
 Exit codes:
    0  done
    1  Losant refuses: not found, not well-formed, too often
-  64  wrong arguments, or no --yes where there is no one to ask
+  64  wrong arguments, or no yes to what cannot be undone
   69  Losant cannot be reached, or does not speak
   77  the credentials, or their scopes, are not good for it
   78  the configuration or a credentials file cannot be used";
@@ -60,7 +61,7 @@ pub(super) enum DeviceCommand {
     /// Shows states of a device; the last one if nothing is asked.
     #[command(alias = "getState")]
     GetState(HistoryArgs),
-    /// Changes a device. Needs --token-file.
+    /// Changes a device; asks before something is lost. Needs --token-file.
     Patch(PatchArgs),
     /// Deletes the states of a period. Needs --token-file.
     #[command(alias = "removeData")]

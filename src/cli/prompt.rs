@@ -45,15 +45,20 @@ pub(super) fn secret(question: &str) -> anyhow::Result<Secret> {
     Ok(Secret::from(answer))
 }
 
-/// Goes on only with `--yes`, or with a yes from a person. `deed` continues "This …".
-pub(super) fn agree(is_agreed: bool, deed: &str) -> anyhow::Result<()> {
+/// Goes on only with `--yes`, or with a yes from a person. `deed` continues "This …"; `parts` are what it is done to.
+pub(super) fn agree(is_agreed: bool, deed: &str, parts: &[String]) -> anyhow::Result<()> {
     if is_agreed {
         return Ok(());
     }
+    let colon = if parts.is_empty() { "" } else { ": " };
     if !is_possible() {
-        return Err(Usage::new(format!("this {deed}; give --yes if that is meant")).into());
+        let parts = parts.join(", ");
+        let words = format!("this {deed}{colon}{parts}; give --yes if that is meant");
+        return Err(Usage::new(words).into());
     }
-    let answer = ask(&format!("This {deed}.\nType yes to go on: "))?;
+    let list =
+        if parts.is_empty() { ".".to_owned() } else { format!(":\n  {}", parts.join("\n  ")) };
+    let answer = ask(&format!("This {deed}{list}\nType yes to go on: "))?;
     if answer == "yes" { Ok(()) } else { Err(Usage::new("not done").into()) }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn provision(args: &ProvisionArgs) -> anyhow::Result<()> {
             }
             Some(_) | None => prompt::secret("Application token")?,
         };
-        prompt::agree(args.yes, "creates these attributes in Losant")?;
+        prompt::agree(args.yes, "creates these attributes in Losant", &[])?;
         secrecy::keep_out_of_core_dumps();
         create(&client, &config, &missing, token).await
     })
@@ -139,7 +139,7 @@ pub(super) async fn create(
         let patch =
             DevicePatch { attributes: Some(attributes.try_into()?), ..DevicePatch::default() };
         client.patch(*device, &patch, Shape::default()).await?;
-        let names: Vec<_> = absent.iter().map(ToString::to_string).collect();
+        let names: Vec<_> = absent.iter().map(|attribute| attribute.name.to_string()).collect();
         let shown = super::check::device_name(*device, config);
         print(&format!("{shown}: created {}\n", names.join(", ")))?;
     }

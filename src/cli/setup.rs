@@ -100,10 +100,9 @@ async fn identify(
         let client = Client::new(Cloud::new(answers.url(), device, credentials.clone()))?;
         match client.get(device, Shape::default()).await {
             Ok(known) => {
-                print(&format!(
-                    "Losant knows this device: {} ({})\n",
-                    known.name, known.device_class
-                ))?;
+                // What comes from the cloud is not to be obeyed by a terminal.
+                let (name, class) = (known.name.escape_debug(), known.device_class.escape_debug());
+                print(&format!("Losant knows this device: {name} ({class})\n"))?;
                 return Ok(credentials);
             }
             Err(error) if prompt::is_possible() && tries < TRIES_MAX => {

@@ -93,8 +93,23 @@ fn collect(table: &Map<String, Value>, prefix: &str, values: &mut BTreeMap<Strin
         if let Value::Object(inner) = value {
             collect(inner, &key, values);
         } else {
-            values.insert(key, value.clone());
+            let value = sorted(&key, value);
+            values.insert(key, value);
         }
+    }
+}
+
+/// A value with the tables of a list in the order of the declarations: the `config` crate keeps none, and what is compared
+/// with another reading of the same file must not differ.
+fn sorted(key: &str, value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(|item| sorted(&format!("{key}.0"), item)).collect(),
+        Value::Object(table) => {
+            let mut members: Vec<_> = table.iter().collect();
+            members.sort_by_cached_key(|(name, _)| rank(&format!("{key}.{name}")));
+            members.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
@@ -137,6 +152,14 @@ mod tests {
         assert_eq!(masked("password", "hunter2".into()), "***");
         assert_eq!(masked("url", "https://me:hunter2@host/a@b".into()), "https://***@host/a@b");
         assert_eq!(masked("url", "https://host/a@b".into()), "https://host/a@b");
+    }
+
+    #[test]
+    fn the_tables_of_a_list_have_an_order() {
+        let one: Value =
+            serde_json::from_str(r#"[{ "scale": 2, "attribute": "a", "channel": "c" }]"#).unwrap();
+        let sorted = sorted("sensor.a.map", &one).to_string();
+        assert_eq!(sorted, r#"[{"channel":"c","attribute":"a","scale":2}]"#);
     }
 
     #[test]

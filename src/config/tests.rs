@@ -201,6 +201,10 @@ fn a_way_to_the_cloud_that_cannot_be_gone_is_told() {
             "proxy = \"http://me:hunter2@proxy\"",
             "losant.proxy: a password does not belong into this file",
         ),
+        (
+            "url = \"https://me:hunter2@api.losant.com\"",
+            "losant.url: a password does not belong into this file",
+        ),
         ("token_ttl = \"0 s\"", "losant.token_ttl: is 0s; give a value from 1m"),
         ("ca_file = \"none.pem\"", "none.pem: cannot read it"),
         ("ca_file = \"tidegate.toml\"", "tidegate.toml: holds no certificate"),

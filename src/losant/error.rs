@@ -103,7 +103,7 @@ impl Error {
 }
 
 /// An error and all its causes on one line; reqwest's own text stops before the cause that matters.
-fn chain(error: &reqwest::Error) -> String {
+pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -2,7 +2,7 @@
 //!
 //! A token is asked for once and kept until the cloud no longer takes it, or until most of its life is over. Nothing makes a
 //! storm of it: one caller asks while the others wait, and they share what it got, be it an error; and credentials that the
-//! cloud refuses are not tried again for a minute or more.
+//! cloud refuses are not tried again for a minute or more, nor is a token renewed that it does not take although it is new.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -137,10 +137,27 @@ impl Client {
         let granted = self.granted(None).await?;
         let response = self.send(request, accept, &granted).await?;
         if response.status().as_u16() != 401 {
-            return checked(response, action).await;
+            return self.checked(response, action).await;
         }
         let renewed = self.granted(Some(&granted)).await?;
-        checked(self.send(request, accept, &renewed).await?, action).await
+        let response = self.send(request, accept, &renewed).await?;
+        if response.status().as_u16() == 401 {
+            self.give_up_renewing(action).await;
+        }
+        self.checked(response, action).await
+    }
+
+    /// A token was given and is not taken: another would not be either, so none is asked for in the next minute or more.
+    async fn give_up_renewing(&self, action: &'static str) {
+        let mut session = self.session.lock().await;
+        let Session { refused, backoff, rng, .. } = &mut *session;
+        let now = Instant::now();
+        if refused.as_ref().is_none_or(|(_, until)| *until <= now) {
+            let wait = backoff.next_delay(rng);
+            let message = format!("{action}: 401, also with a new token");
+            warn!(action, retry_s = wait.as_secs(), "Losant does not take the token that it gave");
+            *refused = Some((message, now + wait));
+        }
     }
 
     async fn send(
@@ -167,6 +184,30 @@ impl Client {
     /// When the cloud cannot be asked or refuses.
     pub async fn application(&self) -> Result<ApplicationId, Error> {
         self.granted(None).await.map(|granted| granted.application)
+    }
+
+    /// Lets a 2xx through and turns all else into an error with the server's words, if these come in time.
+    async fn checked(&self, response: Response, action: &'static str) -> Result<Response, Error> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        if status.is_redirection() {
+            let message = "it leads elsewhere, where no token is sent".to_owned();
+            return Err(Error::NotLosant { action, status: status.as_u16(), message });
+        }
+        let retry_after =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let read = tokio::time::timeout(self.cloud.request_timeout, read_body(response, action));
+        let body = read.await.ok().and_then(Result::ok).unwrap_or_default();
+        let words: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
+        let message = match (words.kind.as_str(), words.message.as_str()) {
+            ("", "") if body.is_empty() => status.canonical_reason().unwrap_or_default().to_owned(),
+            ("", "") => shorten(&String::from_utf8_lossy(&body)),
+            (kind, message) => shorten(&format!("{kind}: {message}")),
+        };
+        let retry_after = retry_after.map(Duration::from_secs);
+        Err(Error::Refused { action, status: status.as_u16(), message, retry_after })
     }
 
     /// The session's grant. `spent` is one that the cloud no longer takes.
@@ -253,7 +294,7 @@ impl Client {
         let request = request.timeout(self.cloud.request_timeout);
         let response = request.send().await.map_err(|error| Error::no_answer(ACTION, &error))?;
         let status = response.status().as_u16();
-        let body = read_body(checked(response, ACTION).await?, ACTION).await?;
+        let body = read_body(self.checked(response, ACTION).await?, ACTION).await?;
         let not_losant =
             |what: &str| Error::NotLosant { action: ACTION, status, message: what.to_owned() };
         let authed: AuthedDevice =
@@ -306,24 +347,6 @@ fn refused_by_401(message: &str) -> Error {
 
 fn timed_out(action: &'static str) -> Error {
     Error::NoAnswer { action, cause: "timed out".to_owned() }
-}
-
-/// Lets a 2xx through and turns all else into an error with the server's words.
-async fn checked(response: Response, action: &'static str) -> Result<Response, Error> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let retry_after =
-        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = read_body(response, action).await.unwrap_or_default();
-    let words: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
-    let message = match (words.kind.as_str(), words.message.as_str()) {
-        ("", "") => shorten(&String::from_utf8_lossy(&body)),
-        (kind, message) => shorten(&format!("{kind}: {message}")),
-    };
-    let retry_after = retry_after.map(Duration::from_secs);
-    Err(Error::Refused { action, status: status.as_u16(), message, retry_after })
 }
 
 async fn read_body(mut response: Response, action: &'static str) -> Result<Bytes, Error> {

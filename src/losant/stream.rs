@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::error::Error;
+use super::error::{Error, chain};
 use super::request::Request;
 use super::session::Client;
 use super::wire;
@@ -34,7 +34,7 @@ pub enum StreamEnd {
     #[error("nothing was heard for {} s", .0.as_secs())]
     Silent(Duration),
     /// The connection broke.
-    #[error("the stream broke: {0}")]
+    #[error("the stream broke: {}", chain(.0))]
     Broken(#[from] reqwest::Error),
 }
 

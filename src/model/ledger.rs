@@ -38,6 +38,9 @@ pub enum Reason {
     OutboxFull,
     /// The cloud refused this state for good.
     RefusedByCloud,
+    /// The cloud would silently ignore this state for its time: older than 30 days, or more than a day ahead
+    /// (rest-api/device, "Send State").
+    TimeRefused,
     /// The outbox could not read this record back.
     Damaged,
 }
@@ -58,6 +61,7 @@ impl Reason {
             Self::QueueFull => "queue_full",
             Self::OutboxFull => "outbox_full",
             Self::RefusedByCloud => "refused_by_cloud",
+            Self::TimeRefused => "time_refused",
             Self::Damaged => "damaged",
         }
     }

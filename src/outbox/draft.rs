@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::group::{GROUP_BYTES_MAX, Group, Record};
-use super::queue::group_key;
+use super::queue::{group_key, note_key};
 use super::store::Store;
-use super::{Error, Inner, Pending, Removed};
-use crate::model::{DeviceId, Ledger, Reason};
+use super::{Error, Inner, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Removed};
+use crate::model::{DeviceId, Ledger, Reason, Timestamp};
 
 /// What the outbox will be, and the change of the store that leads there; not written yet.
 #[derive(Default)]
@@ -17,13 +17,14 @@ pub(super) struct Draft {
     pub(super) groups: sled::Batch,
     pub(super) meta: sled::Batch,
     pub(super) rejects: sled::Batch,
+    pub(super) notes: sled::Batch,
 }
 
 /// Why a state leaves the outbox.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fate {
     Stored,
-    Rejected,
+    Rejected(Reason),
     Dropped,
 }
 
@@ -32,7 +33,7 @@ impl Fate {
         let account = ledger.entry(record.bus.clone()).or_default();
         let count = match self {
             Self::Stored => &mut account.stored,
-            Self::Rejected => account.rejected.entry(Reason::RefusedByCloud).or_default(),
+            Self::Rejected(reason) => account.rejected.entry(reason).or_default(),
             Self::Dropped => account.dropped.entry(Reason::OutboxFull).or_default(),
         };
         *count += u64::from(record.readings);
@@ -52,7 +53,8 @@ impl Draft {
 
     /// Adds the states of one device, as one group or more.
     pub(super) fn put(&mut self, device: DeviceId, states: &[&Pending]) {
-        let latest_ms = states.iter().map(|state| state.time.as_millis()).max();
+        let walls = states.iter().filter_map(|state| state.moment.wall());
+        let latest_ms = walls.map(Timestamp::as_millis).max();
         let lane = self.next.lanes.entry(device).or_default();
         lane.latest_ms = lane.latest_ms.max(latest_ms.unwrap_or_default());
         let (mut records, mut bytes) = (Vec::new(), 0);
@@ -90,33 +92,38 @@ impl Draft {
         let mut evicted = Removed::default();
         while self.next.bytes() + incoming > bytes_max {
             let Some(oldest) = store.oldest(&self.next)? else { break };
-            let removed = self.remove(store, oldest.device, oldest.last(), Fate::Dropped)?;
+            let removed = self.remove(store, oldest.device, (1, oldest.last()), Fate::Dropped)?;
             evicted.states += removed.states;
             evicted.readings += removed.readings;
         }
         Ok(evicted)
     }
 
-    /// Moves a device's cursor to `through` and counts what it passes.
+    /// Lets the states of a device from `first` through `through` go, and counts those that waited.
     pub(super) fn remove(
         &mut self,
         store: &Store,
         device: DeviceId,
-        through: u64,
+        (first, through): (u64, u64),
         fate: Fate,
     ) -> Result<Removed, Error> {
-        let Some(lane) = self.next.lanes.get_mut(&device) else { return Ok(Removed::default()) };
         let mut removed = Removed::default();
-        for group in store.groups_of(device, lane.cursor)? {
+        let Some(lane) = self.next.lanes.get_mut(&device) else { return Ok(removed) };
+        let through = through.min(lane.last);
+        let before = lane.gone.clone();
+        if !lane.gone.insert(first, through) {
+            return Err(Error::Scattered);
+        }
+        for group in store.groups_of(device, first.saturating_sub(1))? {
             let group = group?;
             if group.first > through {
                 break;
             }
-            if group.last() <= through {
+            if lane.gone.covers(group.first, group.last()) {
                 self.groups.remove(group_key(device, group.first));
             }
             for (sequence, record) in (group.first..=through).zip(&group.records) {
-                if sequence > lane.cursor {
+                if sequence >= first && !before.covers(sequence, sequence) {
                     lane.amount.subtract(record);
                     removed.states += 1;
                     removed.readings += u64::from(record.readings);
@@ -124,14 +131,44 @@ impl Draft {
                 }
             }
         }
-        lane.cursor = lane.cursor.max(through.min(lane.last));
         self.touched.insert(device);
         Ok(removed)
+    }
+
+    /// Changes notes.
+    pub(super) fn note(
+        &mut self,
+        store: &Store,
+        table: &'static str,
+        changes: &[NoteChange],
+    ) -> Result<(), Error> {
+        let mut bytes =
+            store.notes(table)?.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        for (key, value) in changes {
+            let key = note_key(table, key);
+            match value {
+                Some(value) if value.len() > NOTE_BYTES_MAX => {
+                    return Err(Error::NoteTooLarge(value.len()));
+                }
+                Some(value) => {
+                    bytes += key.len() + value.len();
+                    self.notes.insert(key, value.as_slice());
+                }
+                None => self.notes.remove(key),
+            }
+        }
+        if bytes > NOTES_BYTES_MAX { Err(Error::NotesFull(table)) } else { Ok(()) }
     }
 }
 
 impl Record {
     fn of(state: &Pending) -> Self {
-        Self { bus: state.bus.clone(), readings: state.readings, json: state.json.clone() }
+        Self {
+            bus: state.bus.clone(),
+            readings: state.readings,
+            priority: state.priority,
+            moment: state.moment,
+            json: state.json.clone(),
+        }
     }
 }

@@ -45,9 +45,21 @@ pub enum Error {
     /// The store gave up a change.
     #[error("the store gave up a change")]
     Aborted,
-    /// The state to be rejected is not the oldest of its device.
-    #[error("state {0} is not the oldest of its device")]
-    NotOldest(u64),
+    /// The state to be rejected does not wait.
+    #[error("state {0} of its device does not wait")]
+    NotWaiting(u64),
+    /// What is acknowledged lies scattered over more ranges than are kept.
+    #[error(
+        "more than {max} separate ranges of states are acknowledged; these will be sent again",
+        max = super::INTERVALS_MAX
+    )]
+    Scattered,
+    /// A note is too large.
+    #[error("a note of {0} bytes is larger than {max} bytes", max = super::NOTE_BYTES_MAX)]
+    NoteTooLarge(usize),
+    /// A table of notes is full.
+    #[error("the notes of table {0} would take more than {max} bytes", max = super::NOTES_BYTES_MAX)]
+    NotesFull(&'static str),
 }
 
 impl From<sled::transaction::TransactionError<()>> for Error {

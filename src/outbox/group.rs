@@ -7,17 +7,21 @@
 //!
 //! ```text
 //! magic "TGOB" | version u8 | commit u64 | device [12] | first sequence u64
-//! buses u16, each: length u8, name | records u32, each: bus u16, readings u16, length u32, JSON | CRC-32 u32
+//! buses u16, each: length u8, name | records u32, each: record | CRC-32 u32
+//!
+//! record: bus u16, readings u16, priority u8, moment, length u32, JSON
+//! moment: 0 u8, milliseconds since 1970 i64; or 1 u8, boot id u128, milliseconds since that boot u64
 //! ```
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::model::{DeviceId, Name};
+use super::types::Priority;
+use crate::model::{BootId, DeviceId, Moment, Name, Timestamp};
 
 const MAGIC: &[u8; 4] = b"TGOB";
 
 /// The version that is written. A reader knows all versions up to this one.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// The most bytes of JSON in a group of more than one state.
 ///
@@ -41,6 +45,8 @@ pub(super) struct Group {
 pub(super) struct Record {
     pub(super) bus: Name,
     pub(super) readings: u16,
+    pub(super) priority: Priority,
+    pub(super) moment: Moment,
     pub(super) json: Bytes,
 }
 
@@ -66,7 +72,7 @@ impl Group {
         buses.sort();
         buses.dedup();
         let mut bytes = Vec::with_capacity(
-            64 + self.records.iter().map(|record| 8 + record.json.len()).sum::<usize>(),
+            64 + self.records.iter().map(|record| 34 + record.json.len()).sum::<usize>(),
         );
         bytes.put_slice(MAGIC);
         bytes.put_u8(VERSION);
@@ -82,6 +88,8 @@ impl Group {
         for record in &self.records {
             bytes.put_u16(narrow(buses.partition_point(|bus| *bus < &record.bus)));
             bytes.put_u16(record.readings);
+            bytes.put_u8(record.priority as u8);
+            put_moment(&mut bytes, record.moment);
             bytes.put_u32(narrow(record.json.len()));
             bytes.put_slice(&record.json);
         }
@@ -146,10 +154,42 @@ fn name(content: &mut Bytes) -> Result<Name, Damage> {
 fn record(content: &mut Bytes, buses: &[Name]) -> Result<Record, Damage> {
     let bus = content.try_get_u16().map_err(form)?;
     let readings = content.try_get_u16().map_err(form)?;
+    let priority = match content.try_get_u8().map_err(form)? {
+        0 => Priority::Low,
+        1 => Priority::Normal,
+        2 => Priority::High,
+        _ => return Err(Damage::Form),
+    };
+    let moment = moment(content)?;
     let length = content.try_get_u32().map_err(form)?;
     let json = take(content, usize::try_from(length).map_err(|_| Damage::Form)?)?;
     let bus = buses.get(usize::from(bus)).ok_or(Damage::Form)?.clone();
-    Ok(Record { bus, readings, json })
+    Ok(Record { bus, readings, priority, moment, json })
+}
+
+fn put_moment(bytes: &mut Vec<u8>, moment: Moment) {
+    match moment {
+        Moment::Wall(time) => {
+            bytes.put_u8(0);
+            bytes.put_i64(time.as_millis());
+        }
+        Moment::Boot { boot, uptime_ms } => {
+            bytes.put_u8(1);
+            bytes.put_u128(boot.0);
+            bytes.put_u64(uptime_ms);
+        }
+    }
+}
+
+fn moment(content: &mut Bytes) -> Result<Moment, Damage> {
+    match content.try_get_u8().map_err(form)? {
+        0 => Ok(Moment::Wall(Timestamp::from_millis(content.try_get_i64().map_err(form)?))),
+        1 => Ok(Moment::Boot {
+            boot: BootId(content.try_get_u128().map_err(form)?),
+            uptime_ms: content.try_get_u64().map_err(form)?,
+        }),
+        _ => Err(Damage::Form),
+    }
 }
 
 #[cfg(test)]
@@ -159,12 +199,23 @@ mod tests {
     use super::*;
 
     fn group() -> impl Strategy<Value = Group> {
-        let record = ("[a-z]{1,8}", any::<u16>(), prop::collection::vec(any::<u8>(), 0..40))
-            .prop_map(|(bus, readings, json)| Record {
+        let priority =
+            prop_oneof![Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
+        let moment = prop_oneof![
+            any::<i32>().prop_map(|ms| Moment::Wall(Timestamp::from_millis(ms.into()))),
+            any::<(u128, u64)>()
+                .prop_map(|(boot, uptime_ms)| Moment::Boot { boot: BootId(boot), uptime_ms }),
+        ];
+        let json = prop::collection::vec(any::<u8>(), 0..40);
+        let record = ("[a-z]{1,8}", any::<u16>(), priority, moment, json).prop_map(
+            |(bus, readings, priority, moment, json)| Record {
                 bus: bus.parse().unwrap(),
                 readings,
+                priority,
+                moment,
                 json: Bytes::from(json),
-            });
+            },
+        );
         let records = prop::collection::vec(record, 1..20);
         (any::<u64>(), any::<[u8; 12]>(), 1..u64::MAX / 2, records).prop_map(
             |(commit, device, first, records)| Group {
@@ -199,7 +250,13 @@ mod tests {
 
     #[test]
     fn a_group_of_a_newer_version_is_not_guessed() {
-        let record = Record { bus: "a".parse().unwrap(), readings: 1, json: Bytes::from("{}") };
+        let record = Record {
+            bus: "a".parse().unwrap(),
+            readings: 1,
+            priority: Priority::Normal,
+            moment: Moment::Wall(Timestamp::from_millis(0)),
+            json: Bytes::from("{}"),
+        };
         let group = Group { commit: 1, device: [1; 12].into(), first: 1, records: vec![record] };
         let mut bytes = group.encode();
         bytes.truncate(bytes.len() - 4);

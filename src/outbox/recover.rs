@@ -14,15 +14,25 @@ use crate::model::{DeviceId, Name, Reason};
 pub(super) fn recover(store: &Store) -> Result<Inner, Error> {
     let mut inner = stored(store)?;
     let mut waiting = BTreeMap::new();
+    let mut reached = BTreeMap::<DeviceId, u64>::new();
     for item in &store.groups {
         let (key, value) = item?;
         match understand(&key, &value) {
-            Ok(group) => inner.count(&group, &mut waiting),
+            Ok(group) => {
+                let reached = reached.entry(group.device).or_default();
+                inner.skip(group.device, *reached + 1, group.first.saturating_sub(1));
+                *reached = group.last();
+                inner.count(&group, &mut waiting);
+            }
             Err(damage) => {
                 warn!(%damage, "a part of the outbox cannot be understood and is set aside");
                 set_aside(store, &key, &value)?;
             }
         }
+    }
+    let ends: Vec<_> = inner.lanes.iter().map(|(device, lane)| (*device, lane.last)).collect();
+    for (device, last) in ends {
+        inner.skip(device, reached.get(&device).copied().unwrap_or_default() + 1, last);
     }
     inner.balance(&waiting);
     Ok(inner)
@@ -63,12 +73,17 @@ fn set_aside(store: &Store, key: &[u8], value: &[u8]) -> Result<(), Error> {
 }
 
 impl Inner {
+    /// Notes that nothing is stored from `first` through `last`; so ranges on both sides of what was damaged can touch.
+    fn skip(&mut self, device: DeviceId, first: u64, last: u64) {
+        self.lanes.entry(device).or_default().gone.merge(first, last);
+    }
+
     fn count(&mut self, group: &Group, waiting: &mut BTreeMap<Name, u64>) {
         let lane = self.lanes.entry(group.device).or_default();
         lane.last = lane.last.max(group.last());
         self.commit = self.commit.max(group.commit);
         for (sequence, record) in (group.first..).zip(&group.records) {
-            if sequence > lane.cursor {
+            if !lane.gone.covers(sequence, sequence) {
                 lane.amount.add(record);
                 *waiting.entry(record.bus.clone()).or_default() += u64::from(record.readings);
             }

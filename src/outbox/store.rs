@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::{Error, OpenError, Options};
 
 /// The format of the whole store: trees and keys.
-const FORMAT_VERSION: u64 = 1;
+const FORMAT_VERSION: u64 = 2;
 
 const FORMAT_KEY: &str = "format";
 
@@ -40,6 +40,8 @@ pub(super) struct Store {
     pub(super) groups: sled::Tree,
     /// Cursors, ledger, origins, format.
     pub(super) meta: sled::Tree,
+    /// Table, 0, key -> a note of another module.
+    pub(super) notes: sled::Tree,
     /// Number -> a state that the cloud refused.
     pub(super) rejects: sled::Tree,
     /// Key of a group -> its bytes, which could not be understood.
@@ -61,8 +63,8 @@ impl Store {
         let blobs = Blobs { directory: path.join("blobs"), synced: Mutex::default() };
         let tree = |name: &str| db.open_tree(name).map_err(refused(path));
         let (groups, meta) = (tree("groups")?, tree("meta")?);
-        let (rejects, damaged) = (tree("rejects")?, tree("damaged")?);
-        let store = Self { db, file, blobs, groups, meta, rejects, damaged };
+        let (rejects, damaged, notes) = (tree("rejects")?, tree("damaged")?, tree("notes")?);
+        let store = Self { db, file, blobs, groups, meta, notes, rejects, damaged };
         let mark = path.join(MARK);
         match store.meta.get(FORMAT_KEY).map_err(refused(path))?.map(|bytes| number(&bytes)) {
             Some(version) if version > FORMAT_VERSION => return Err(OpenError::Newer(version)),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{Account, Reason};
+use crate::model::{Account, BootId, Moment, Reason};
 
 const OPTIONS: Options = Options { bytes_max: 1 << 20, cache_bytes: 1 << 20 };
 
@@ -30,7 +30,8 @@ fn commit(number: u8, bus_name: &str, texts: &[&str]) -> Commit {
     let state = |text: &&str| Pending {
         device: device(number),
         bus: bus(bus_name),
-        time: Timestamp::from_millis(1_000),
+        moment: Moment::Wall(Timestamp::from_millis(1_000)),
+        priority: Priority::default(),
         readings: 1,
         json: Bytes::copy_from_slice(text.as_bytes()),
     };
@@ -39,12 +40,12 @@ fn commit(number: u8, bus_name: &str, texts: &[&str]) -> Commit {
     Commit {
         states: texts.iter().map(state).collect(),
         ledger: BTreeMap::from([(bus(bus_name), account)]),
-        origins: BTreeMap::new(),
+        ..Commit::default()
     }
 }
 
 fn texts(outbox: &Outbox, number: u8) -> Vec<String> {
-    let entries = outbox.peek(device(number), usize::MAX, usize::MAX).unwrap();
+    let entries = outbox.peek(device(number), 0, usize::MAX, usize::MAX).unwrap();
     entries.iter().map(|entry| String::from_utf8(entry.json.to_vec()).unwrap()).collect()
 }
 
@@ -89,8 +90,12 @@ fn an_acknowledgement_inside_a_group_leaves_the_rest() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
-    assert_eq!(outbox.ack(device(1), 2).unwrap(), Removed { states: 2, readings: 2 });
-    assert_eq!(outbox.ack(device(1), 2).unwrap(), Removed::default(), "a repeat changes nothing");
+    assert_eq!(outbox.ack(device(1), 1, 2).unwrap(), Removed { states: 2, readings: 2 });
+    assert_eq!(
+        outbox.ack(device(1), 1, 2).unwrap(),
+        Removed::default(),
+        "a repeat changes nothing"
+    );
     outbox.flush().unwrap();
     drop(outbox);
     let outbox = open(directory.path());
@@ -104,12 +109,12 @@ fn sequence_numbers_never_repeat_even_when_all_is_gone() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["one"])).unwrap();
-    outbox.ack(device(1), 1).unwrap();
+    outbox.ack(device(1), 1, 1).unwrap();
     outbox.flush().unwrap();
     drop(outbox);
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["two"])).unwrap();
-    assert_eq!(outbox.peek(device(1), 1, 1).unwrap()[0].sequence, 2);
+    assert_eq!(outbox.peek(device(1), 0, 1, 1).unwrap()[0].sequence, 2);
 }
 
 #[test]
@@ -117,7 +122,7 @@ fn a_peek_keeps_to_its_bounds_but_always_gives_one() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["1234", "1234", "1234"])).unwrap();
-    let count = |states, bytes| outbox.peek(device(1), states, bytes).unwrap().len();
+    let count = |states, bytes| outbox.peek(device(1), 0, states, bytes).unwrap().len();
     assert_eq!(count(2, 100), 2);
     assert_eq!(count(9, 10), 2, "four bytes and a comma each");
     assert_eq!(count(9, 1), 1);
@@ -146,7 +151,7 @@ fn a_refused_state_is_kept_with_the_words_of_the_cloud() {
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["bad", "good"])).unwrap();
     let time = Timestamp::from_millis(0);
-    assert!(matches!(outbox.reject(device(1), 2, "no", time), Err(Error::NotOldest(2))));
+    assert!(matches!(outbox.reject(device(1), 3, "no", time), Err(Error::NotWaiting(3))));
     outbox.reject(device(1), 1, "Validation: no such attribute", time).unwrap();
     assert_eq!(texts(&outbox, 1), ["good"]);
     let rejects = outbox.rejects(10).unwrap();
@@ -178,7 +183,7 @@ fn the_latest_time_of_a_device_is_known_after_all_is_gone() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["one"])).unwrap();
-    outbox.ack(device(1), 1).unwrap();
+    outbox.ack(device(1), 1, 1).unwrap();
     outbox.flush().unwrap();
     drop(outbox);
     assert_eq!(open(directory.path()).latest()[&device(1)], Timestamp::from_millis(1_000));
@@ -286,7 +291,7 @@ fn after_a_change_that_failed_there_is_no_further_one() {
     assert_eq!(texts(&outbox, 1), ["one"], "what is not synced is not shown");
     assert_eq!(outbox.backlog().total.states, 1);
     assert!(matches!(outbox.append(&commit(1, "a", &["three"])), Err(Error::Broken)));
-    assert!(matches!(outbox.ack(device(1), 1), Err(Error::Broken)));
+    assert!(matches!(outbox.ack(device(1), 1, 1), Err(Error::Broken)));
     drop(outbox);
     let outbox = open(directory.path());
     assert_eq!(texts(&outbox, 1), ["one", "two"], "it had come to the disk after all");
@@ -327,4 +332,55 @@ fn only_the_newest_rejects_are_kept_with_so_many_words() {
     assert_eq!(outbox.store.rejects.len(), REJECTS_MAX);
     let newest = outbox.rejects(1).unwrap();
     assert_eq!((newest[0].state.as_str(), newest[0].why.chars().count()), ("bad", WHY_CHARS_MAX));
+}
+
+#[test]
+fn states_in_the_middle_can_be_acknowledged_and_rejected_across_a_reopening() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
+    outbox.append(&commit(1, "a", &["four", "five", "six"])).unwrap();
+    assert_eq!(outbox.ack(device(1), 3, 4).unwrap(), Removed { states: 2, readings: 2 });
+    outbox.quarantine(device(1), 5, "too old", Timestamp::from_millis(0)).unwrap();
+    let after = outbox.peek(device(1), 2, 10, 1_000).unwrap();
+    assert_eq!(after.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [6]);
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(texts(&outbox, 1), ["one", "two", "six"]);
+    assert_eq!(outbox.ledger()["a"].rejected, BTreeMap::from([(Reason::TimeRefused, 1)]));
+    assert_eq!(outbox.rejects(1).unwrap()[0].reason, Reason::TimeRefused);
+    assert_eq!(outbox.ack(device(1), 1, 9).unwrap(), Removed { states: 3, readings: 3 });
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn a_moment_without_a_clock_comes_back_and_is_no_latest_time() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let moment = Moment::Boot { boot: BootId(7 << 100), uptime_ms: 12 };
+    let mut commit = commit(1, "a", &["{}"]);
+    commit.states[0].moment = moment;
+    outbox.append(&commit).unwrap();
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(outbox.peek(device(1), 0, 1, 1).unwrap()[0].moment, moment);
+    assert_eq!(outbox.latest(), BTreeMap::new());
+}
+
+#[test]
+fn notes_come_back_in_the_order_of_their_keys_table_by_table() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let put = |key: &str, value: &str| (key.into(), Some(value.into()));
+    outbox.note("pulses", &[put("b", "2"), put("a", "1"), put("c", "3")]).unwrap();
+    outbox.note("pulses", &[("b".into(), None)]).unwrap();
+    let notes = BTreeMap::from([("pace", vec![put("", "4")])]);
+    outbox.append(&Commit { notes, ..commit(1, "a", &["one"]) }).unwrap();
+    let large = outbox.note("pace", &[(vec![1], Some(vec![0; NOTE_BYTES_MAX + 1]))]);
+    assert!(matches!(large, Err(Error::NoteTooLarge(_))), "{large:?}");
+    drop(outbox);
+    let outbox = open(directory.path());
+    let is = |key: &str, value: &str| (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+    assert_eq!(outbox.notes("pulses").unwrap(), [is("a", "1"), is("c", "3")]);
+    assert_eq!(outbox.notes("pace").unwrap(), [is("", "4")]);
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::group::Record;
-use crate::model::{DeviceId, Ledger, Name, Origin, Timestamp};
+use crate::model::{DeviceId, Ledger, Moment, Name, Origin, Reason};
 
 /// What an outbox is set to.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,27 @@ pub struct Commit {
     pub ledger: Ledger,
     /// The origins of each bus, which replace the earlier ones.
     pub origins: BTreeMap<Name, Vec<Origin>>,
+    /// Notes to change, by their table.
+    pub notes: BTreeMap<&'static str, Vec<NoteChange>>,
+}
+
+/// The key of a note, and what it is to be; `None` removes it.
+pub type NoteChange = (Vec<u8>, Option<Vec<u8>>);
+
+/// The key of a note, and what it is.
+pub type Note = (Vec<u8>, Vec<u8>);
+
+/// Who goes first when there is no room: low before normal, high last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Goes first.
+    Low,
+    /// As most.
+    #[default]
+    Normal,
+    /// Goes when nothing else is left.
+    High,
 }
 
 /// A state that is to be stored.
@@ -35,11 +56,13 @@ pub struct Pending {
     pub device: DeviceId,
     /// Where it came from.
     pub bus: Name,
-    /// Its time.
-    pub time: Timestamp,
+    /// When it was measured.
+    pub moment: Moment,
+    /// Whether it goes early or late when there is no room.
+    pub priority: Priority,
     /// How many values it has.
     pub readings: u16,
-    /// The state exactly as it will be sent.
+    /// The state exactly as it will be sent; for [`Moment::Boot`] its `data` object alone.
     pub json: Bytes,
 }
 
@@ -48,18 +71,26 @@ pub struct Pending {
 pub struct Entry {
     /// Its place among the states of its device.
     pub sequence: u64,
+    /// When it was measured.
+    pub moment: Moment,
     /// How many values it has.
     pub readings: u16,
-    /// The state exactly as it will be sent.
+    /// The state exactly as it will be sent; for [`Moment::Boot`] its `data` object alone.
     pub json: Bytes,
 }
 
-/// A state that the cloud refused.
+/// A state that the cloud refused, or would ignore.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reject {
     /// Whose state it is.
     pub device: String,
-    /// The server's words.
+    /// Where it came from.
+    pub bus: Name,
+    /// How many values it has.
+    pub readings: u16,
+    /// [`Reason::RefusedByCloud`] or [`Reason::TimeRefused`].
+    pub reason: Reason,
+    /// The server's words, or ours.
     pub why: String,
     /// When it was refused, ISO 8601.
     pub time: String,

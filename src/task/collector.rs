@@ -15,8 +15,8 @@ use crate::bus::{Ack, Arrival, Tally};
 use crate::logic::mapping::{Mapped, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::stamp::Stamps;
-use crate::model::{DeviceId, Ledger, Name, Reading, Reason, State};
-use crate::outbox::{Commit, Error, Outbox, Pending};
+use crate::model::{DeviceId, Ledger, Moment, Name, Reading, Reason, State};
+use crate::outbox::{Commit, Error, Outbox, Pending, Priority};
 
 /// A commit is made early when so many states wait for it.
 const GROUP_STATES_MAX: usize = 1_024;
@@ -166,8 +166,9 @@ impl Collector {
         let account = self.group.ledger.entry(reading.bus.clone()).or_default();
         account.received += u64::from(readings);
         account.outbox_in += u64::from(readings);
-        let (bus, time) = (reading.bus.clone(), state.time);
-        self.group.states.push(Pending { device, bus, time, readings, json });
+        let (bus, moment) = (reading.bus.clone(), Moment::Wall(state.time));
+        let priority = Priority::default();
+        self.group.states.push(Pending { device, bus, moment, priority, readings, json });
     }
 
     /// Writes the group, for as long as it takes, and then acknowledges.
@@ -182,7 +183,7 @@ impl Collector {
         let origins =
             self.sessions.iter().map(|(bus, session)| (bus.clone(), session.stored())).collect();
         let states = std::mem::take(&mut self.group.states);
-        let commit = Arc::new(Commit { states, ledger, origins });
+        let commit = Arc::new(Commit { states, ledger, origins, ..Commit::default() });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {
             if matches!(error, Error::Broken) {

@@ -124,15 +124,17 @@ impl ReporterTask {
 
     async fn send(&self, device: DeviceId, states_max: usize) -> Sent {
         let bytes_max = self.limits.borrow().batch_bytes_max;
-        let batch =
-            match self.blocking(move |outbox| outbox.peek(device, states_max, bytes_max)).await {
-                Ok(batch) => batch,
-                Err(error) => {
-                    error!(%error, device_id = %device, "cannot read the outbox");
-                    let outcome = Outcome::NoAnswer { message: error.to_string() };
-                    return Sent { device, batch: Vec::new(), outcome };
-                }
-            };
+        let batch = match self
+            .blocking(move |outbox| outbox.peek(device, 0, states_max, bytes_max))
+            .await
+        {
+            Ok(batch) => batch,
+            Err(error) => {
+                error!(%error, device_id = %device, "cannot read the outbox");
+                let outcome = Outcome::NoAnswer { message: error.to_string() };
+                return Sent { device, batch: Vec::new(), outcome };
+            }
+        };
         let states: Vec<_> = batch.iter().map(|entry| entry.json.clone()).collect();
         let outcome = match self.client.send_state(device, &*states).await {
             Ok(Success) => Outcome::Answer {
@@ -154,10 +156,10 @@ impl ReporterTask {
         let device = sent.device;
         let (first, last) = (sent.batch.first(), sent.batch.last());
         let done = match (disposal, first, last) {
-            (Disposal::Delete, _, Some(last)) => {
+            (Disposal::Delete, Some(first), Some(last)) => {
                 self.note_stored(&sent.batch);
-                let through = last.sequence;
-                self.blocking(move |outbox| outbox.ack(device, through)).await.map(drop)
+                let (first, through) = (first.sequence, last.sequence);
+                self.blocking(move |outbox| outbox.ack(device, first, through)).await.map(drop)
             }
             (Disposal::Reject, Some(first), _) => {
                 let (sequence, time) = (first.sequence, self.clock.now());

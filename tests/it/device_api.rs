@@ -1,97 +1,13 @@
 //! `tidegate device`: every action against the sandbox, bad input included, and the exit codes.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
-use tidegate_sandbox::{
-    Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, StoredState, Undeclared, WORKSHOP_ID,
-};
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, WORKSHOP_ID};
 
-use crate::support::{PROGRAM, Site, wait_until, write_private};
-
-const PROBE: &str = r#"
-[bus.serial.probe]
-path = "tty"
-[sensor.probe]
-bus = "probe"
-format = "key-value"
-map = [{ channel = "t", attribute = "t" }]
-"#;
-
-/// A person at a shell with a configuration and an application token.
-struct Shell {
-    cloud: Sandbox,
-    site: Site,
-}
-
-/// How a command ended.
-#[derive(Debug)]
-struct End {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl End {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let code = output.status.code().unwrap();
-        Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
-    }
-
-    /// The lines of a success, each JSON.
-    fn lines(&self) -> Vec<Value> {
-        assert_eq!((self.code, &*self.stderr), (0, ""), "{self:?}");
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// The one line of a success.
-    fn line(&self) -> Value {
-        let [line] = &self.lines()[..] else { panic!("not one line: {self:?}") };
-        line.clone()
-    }
-
-    /// Nothing but a message that has these words.
-    fn assert_refusal(&self, code: i32, words: &str) {
-        assert_eq!((self.code, &*self.stdout), (code, ""), "{self:?}");
-        assert!(self.stderr.contains(words), "{words}\nin {self:?}");
-    }
-}
-
-impl Shell {
-    async fn new() -> Self {
-        let cloud = Sandbox::builder().undeclared(Undeclared::Accept).start().await.unwrap();
-        let site = Site::new(&cloud, PROBE);
-        write_private(&site.path("token"), cloud.api_token());
-        let config = std::fs::read_to_string(site.config()).unwrap();
-        let application = format!("[losant]\napplication_id = \"{}\"", cloud.application_id());
-        site.write_config(&config.replace("[losant]", &application));
-        Self { cloud, site }
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.arg("device").args(words).arg("--config").arg(self.site.config());
-        command
-    }
-
-    /// Does an action with the device's access key.
-    fn device(&self, words: &[&str]) -> End {
-        End::of(&self.command(words).output().unwrap())
-    }
-
-    /// Does an action with the application's token.
-    fn application(&self, words: &[&str]) -> End {
-        let token = self.site.path("token");
-        End::of(&self.command(words).arg("--token-file").arg(token).output().unwrap())
-    }
-
-    fn states(&self) -> Vec<StoredState> {
-        self.cloud.states(GATEWAY_ID)
-    }
-}
+use crate::support::{End, PROGRAM, Shell, wait_until, write_private};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn states_are_sent_and_read_back() {
@@ -212,10 +128,14 @@ async fn data_and_devices_are_removed_counted_and_exported() {
         shell.application(&["payload-counts-breakdown", "--resolution", "hour", "--since", "3h"]);
     assert!(counts.line()["counts"].is_array());
     assert_eq!(shell.application(&["export", "--start", "1h"]).line()["success"], true);
-    let body = r#"{"attributes": ["temp"], "options": {"includeDate": false}}"#;
-    wait_until("the first export is done", || {
-        shell.application(&["export", "--json", body]).code == 0
-    });
+    let words = ["export", "--start", "1h", "--attributes", "temp,door", "--no-date"];
+    let body = shell.application(&[&words[..], &["--dry-run"]].concat()).line()["body"].clone();
+    let options = json!({"includeDate": false, "includeID": true, "includeBlobData": false});
+    let whole = json!({"attributes": ["temp", "door"], "start": -3_600_000, "options": options});
+    assert_eq!(body, whole);
+    wait_until("the first export is done", || shell.application(&words).code == 0);
+    let body = body.to_string();
+    wait_until("the second is done", || shell.application(&["export", "--json", &body]).code == 0);
 
     let kept = shell.application(&["remove-data", "--start", "3h", "--end", "2h", "--yes"]);
     assert_eq!((kept.line()["success"].clone(), shell.states().len()), (json!(true), 1));
@@ -224,25 +144,6 @@ async fn data_and_devices_are_removed_counted_and_exported() {
     let gone = shell.application(&["delete", "--device", "workshop", "--yes"]);
     assert_eq!(gone.line(), json!({"success": true}));
     shell.application(&["get", "--device", WORKSHOP_ID]).assert_refusal(1, "404");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_undone_is_not_done_without_a_yes() {
-    let shell = Shell::new().await;
-    shell.device(&["send-state", "--data", "temp=1"]).line();
-    for (words, deed) in [
-        (
-            &["delete"][..],
-            "deletes the device d00000000000000000000001 (the gateway) with all its data",
-        ),
-        (&["remove-data", "--start", "2h"], "deletes the states of the device"),
-        (&["patch", "--attributes", "temp:number"], "replaces all attributes of the device"),
-        (&["patch", "--json", r#"{"tags": []}"#], "replaces all tags of the device"),
-    ] {
-        shell.application(words).assert_refusal(64, deed);
-    }
-    assert_eq!(shell.states().len(), 1);
-    assert_eq!(shell.cloud.counters().calls.len(), 2, "one authentication, one sendState");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +185,7 @@ async fn bad_input_is_refused_before_anything_is_sent() {
             &["set-connection-status", "--status", "disconnected", "--messages-to-client=-1"],
             "0 to 2147483647",
         ),
-        (&["get-state", "--limit", "0"], "limit"),
+        (&["get-state", "--limit", "0"], "a whole number from 1 on"),
         (&["get-state", "--start", "soon"], "is no time"),
         (&["get-state", "--start", "0"], "is no time"),
         (&["get-state", "--sort-direction", "up"], "up"),
@@ -300,6 +201,10 @@ async fn bad_input_is_refused_before_anything_is_sent() {
         (&["patch", "--system-interval", "4"], "5 to 3600"),
         (&["export", "--email", "nobody"], "no email address"),
         (&["export", "--callback-url", "ftp://a"], "no http or https address"),
+        (&["export", "--attributes", "a.b"], "not an attribute name"),
+        (&["export", "--json", "[]"], "a list where Losant takes an object"),
+        (&["export", "--json", "{}", "--no-id"], "cannot be used with"),
+        (&["patch", "--json", "[]"], "a list where Losant takes an object"),
         (&["remove-data"], "--all"),
     ] {
         shell.application(words).assert_refusal(64, told);

@@ -3,7 +3,10 @@
 mod broker;
 mod daemon;
 mod relay;
+mod shell;
 mod site;
+mod terminal;
+mod tls_cloud;
 mod tty;
 
 use std::time::{Duration, Instant};
@@ -11,7 +14,10 @@ use std::time::{Duration, Instant};
 pub(crate) use broker::Broker;
 pub(crate) use daemon::Daemon;
 pub(crate) use relay::Relay;
+pub(crate) use shell::{End, PROBE, Shell};
 pub(crate) use site::{PROGRAM, Site, write_private};
+pub(crate) use terminal::Terminal;
+pub(crate) use tls_cloud::TlsCloud;
 pub(crate) use tty::Tty;
 
 use serde_json::Value;

@@ -173,6 +173,39 @@ fn no_file_names_a_place_that_only_its_author_has() {
     report(&offences);
 }
 
+/// Whether there is a test of this name, such as `states::a_state_is_stored`, in that directory.
+fn is_test(directory: &str, name: &str) -> bool {
+    let Some((module, function)) = name.split_once("::") else { return false };
+    let text = std::fs::read_to_string(root().join(directory).join(format!("{module}.rs")));
+    text.is_ok_and(|text| text.contains(&format!("fn {function}()")))
+}
+
+#[test]
+fn the_table_of_the_actions_names_tests_that_there_are() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let (python, javascript) =
+        (read("tests/conformance/actions.py"), read("tests/conformance/actions.mjs"));
+    let mut offences = Vec::new();
+    let document = read("docs/device-actions.md");
+    let rows: Vec<_> = document.lines().filter(|line| line.starts_with("| `")).collect();
+    for row in &rows {
+        let cells: Vec<_> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let ["", action, method, user, credential, client, sandbox, py, js, ""] = cells[..] else {
+            panic!("not eight cells: {row}")
+        };
+        let is_good = ![method, user, credential].contains(&"")
+            && is_test("tests/it", client)
+            && is_test("sandbox/tests/api", sandbox)
+            && (py == "has none" || python.contains(&format!("\"{py}\"")))
+            && (js == "has none" || javascript.contains(&format!("'{js}'")));
+        if !is_good {
+            offences.push(format!("docs/device-actions.md: {action} is not tested as it says"));
+        }
+    }
+    assert_eq!(rows.len(), 16);
+    report(&offences);
+}
+
 #[test]
 fn a_rule_that_is_broken_is_found() {
     let found: Vec<_> = named("use crate::outbox::Outbox; crate::model::Name").collect();

@@ -28,7 +28,7 @@ fn keep_alive(text: &str) -> Result<Duration, String> {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct HistoryArgs {
     /// The most entries.
-    #[arg(long, short = 'n', value_name = "NUMBER")]
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = limit)]
     limit: Option<NonZeroU32>,
     /// Which come first; the newest if not given.
     #[arg(long, value_name = "ORDER", alias = "sortDirection")]
@@ -45,6 +45,10 @@ pub(in crate::cli) struct HistoryArgs {
     /// The older name of --start, which older instances understand.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "start")]
     since: Option<When>,
+}
+
+fn limit(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "write a whole number from 1 on")
 }
 
 impl HistoryArgs {
@@ -223,11 +227,22 @@ pub(in crate::cli) struct ExportArgs {
     /// What Losant calls with the file's address.
     #[arg(long, value_name = "URL", alias = "callbackUrl")]
     pub(super) callback_url: Option<CallbackUrl>,
+    /// Only these attributes.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(super) attributes: Vec<AttributeName>,
+    /// Leaves out the column with dates; the one with milliseconds stays.
+    #[arg(long)]
+    pub(super) no_date: bool,
+    /// Leaves out the column with the device's id.
+    #[arg(long)]
+    pub(super) no_id: bool,
     /// Blobs in base64, not as links that expire.
     #[arg(long, alias = "includeBlobData")]
     pub(super) include_blob_data: bool,
-    /// A body, for what has no option of its own; it overrides the options.
-    #[arg(long, value_name = "TEXT|FILE|-")]
+    /// The whole export.
+    #[arg(long, value_name = "TEXT|FILE|-", conflicts_with_all = [
+        "start", "end", "email", "callback_url", "attributes", "no_date", "no_id", "include_blob_data",
+    ])]
     pub(super) json: Option<JsonInput>,
 }
 

@@ -1,44 +1,49 @@
 //! What cannot be undone is named and asked for.
 
 use super::target::Target;
-use crate::cli::prompt;
-use crate::losant::body::DevicePatch;
+use crate::cli::{prompt, secrecy};
 use crate::losant::query::Period;
 
+/// Something that cannot be undone.
+pub(super) struct Deed {
+    /// As in "this deletes the device".
+    what: String,
+    /// What goes with it, each in words.
+    parts: Vec<String>,
+}
+
+impl Deed {
+    pub(super) fn deletion(target: &Target) -> Self {
+        let what = format!("deletes the device {} with all its data", target.shown);
+        Self { what, parts: Vec::new() }
+    }
+
+    pub(super) fn removal(target: &Target, period: Period) -> Self {
+        let start =
+            period.start.map_or_else(|| "the beginning".to_owned(), |when| when.to_string());
+        let end = period.end.map_or_else(|| "now".to_owned(), |when| when.to_string());
+        let what =
+            format!("deletes the states of the device {} from {start} to {end}", target.shown);
+        Self { what, parts: Vec::new() }
+    }
+
+    /// `parts` is what the device loses.
+    pub(super) fn replacement(target: &Target, parts: Vec<String>) -> Self {
+        Self { what: format!("takes away from the device {}", target.shown), parts }
+    }
+}
+
+/// Whether there is a need to ask.
+pub(super) fn is_settled(target: &Target) -> bool {
+    target.is_agreed || target.is_dry_run
+}
+
 /// Goes on only with `--yes`, or with a yes from a person.
-pub(super) fn agree(target: &Target, deed: &str) -> anyhow::Result<()> {
-    if target.is_agreed || target.is_dry_run {
+pub(super) fn agree(target: &Target, deed: &Deed) -> anyhow::Result<()> {
+    if is_settled(target) {
         return Ok(());
     }
-    prompt::agree(false, deed)
-}
-
-pub(super) fn deletion(target: &Target) -> String {
-    format!("deletes the device {} with all its data", target.shown)
-}
-
-pub(super) fn removal(target: &Target, period: Period) -> String {
-    let start = period.start.map_or_else(|| "the beginning".to_owned(), |when| when.to_string());
-    let end = period.end.map_or_else(|| "now".to_owned(), |when| when.to_string());
-    format!("deletes the states of the device {} from {start} to {end}", target.shown)
-}
-
-/// What a patch may take away: a list replaces the old one whole.
-pub(super) fn replacement(target: &Target, patch: &DevicePatch) -> Option<String> {
-    let mut deeds = Vec::new();
-    if let Some(attributes) = &patch.attributes {
-        let names: Vec<_> = attributes.iter().map(ToString::to_string).collect();
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        deeds.push(format!(
-            "replaces all attributes of the device {} by {names}, and deletes the data of those that are left out \
-             or get another type",
-            target.shown
-        ));
-    }
-    if let Some(tags) = &patch.tags {
-        let keys: Vec<&str> = tags.iter().map(|tag| &*tag.key).collect();
-        let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
-        deeds.push(format!("replaces all tags of the device {} by {keys}", target.shown));
-    }
-    (!deeds.is_empty()).then(|| deeds.join(", and "))
+    // A question may stand for long, and the credentials are in memory.
+    secrecy::keep_out_of_core_dumps();
+    prompt::agree(false, &deed.what, &deed.parts)
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::print;
 use crate::clock::{Clock as _, SystemClock};
 use crate::logic::backoff::Backoff;
+use crate::logic::reporter::{PARK, THROTTLE_WAIT};
 use crate::logic::verdict::Verdict;
 use crate::losant::{Error, EventStream, StreamCall};
 use crate::random;
@@ -36,16 +37,28 @@ pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyh
             tokio::time::sleep(backoff.next_delay(&mut rng)).await;
             match call().open(SystemClock.now()).await {
                 Ok(stream) => break stream,
-                Err(error) if may_pass(&error) => print::tell(&format!("{error}; trying again")),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let Some(wait) = least_wait(&error) else { return Err(error.into()) };
+                    print::tell(&format!("{error}; trying again"));
+                    tokio::time::sleep(wait).await;
+                }
             }
         };
         print::tell("the stream is open again; what was sent meanwhile is not in it");
     }
 }
 
-fn may_pass(error: &Error) -> bool {
-    matches!(error.verdict(), Verdict::Offline | Verdict::Throttled(_))
+/// How long to wait at least before another try; `None` if none would help.
+fn least_wait(error: &Error) -> Option<Duration> {
+    match error.verdict() {
+        Verdict::Offline => Some(Duration::ZERO),
+        Verdict::Throttled(wait) => Some(wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK)),
+        Verdict::Stored
+        | Verdict::TooLarge
+        | Verdict::Malformed
+        | Verdict::Unauthorized
+        | Verdict::Parked => None,
+    }
 }
 
 /// `false` if nobody reads any more.
@@ -59,5 +72,25 @@ async fn print_all(stream: &mut EventStream<Value>) -> anyhow::Result<bool> {
                 return Ok(true);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(status: u16, retry_after: Option<Duration>) -> Option<Duration> {
+        let message = String::new();
+        least_wait(&Error::Refused { action: "stateStream", status, message, retry_after })
+    }
+
+    #[test]
+    fn a_refusal_ends_it_and_a_throttle_is_waited_for() {
+        for status in [400, 401, 403, 404] {
+            assert_eq!(wait(status, None), None, "{status}");
+        }
+        assert_eq!(wait(503, None), Some(Duration::ZERO));
+        assert_eq!(wait(429, None), Some(THROTTLE_WAIT));
+        assert_eq!(wait(429, Some(Duration::from_secs(60))), Some(Duration::from_secs(60)));
     }
 }

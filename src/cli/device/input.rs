@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context as _;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -12,6 +13,7 @@ use super::args::{CommandArgs, ConnectionArgs, ExportArgs, PatchArgs, StateArgs,
 use crate::cli::Usage;
 use crate::losant::When;
 use crate::losant::body::{self, ConnectionStatus, DataExport, DeviceCommand, DevicePatch, States};
+use crate::losant::query::Export;
 use crate::model::{self, Timestamp};
 
 /// The largest body that is read, in bytes: far above what Losant takes.
@@ -41,7 +43,7 @@ impl FromStr for JsonInput {
 }
 
 impl JsonInput {
-    fn body<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+    fn body<T: DeserializeOwned + Serialize>(&self) -> anyhow::Result<T> {
         let mut text = String::new();
         match self {
             Self::Standard => {
@@ -70,7 +72,7 @@ impl Members {
         self
     }
 
-    fn body<T: DeserializeOwned>(self) -> anyhow::Result<T> {
+    fn body<T: DeserializeOwned + Serialize>(self) -> anyhow::Result<T> {
         Ok(body::parse(&Value::Object(self.0).to_string())
             .map_err(|error| Usage::new(error.to_string()))?)
     }
@@ -157,8 +159,32 @@ pub(super) fn connection(
         .body()
 }
 
-pub(super) fn export(args: &ExportArgs) -> anyhow::Result<Option<DataExport>> {
-    args.json.as_ref().map(JsonInput::body).transpose()
+/// A query alone where it can say it all, as API versions before the body understand it; else a body alone.
+pub(super) fn export(args: &ExportArgs) -> anyhow::Result<(Export, Option<DataExport>)> {
+    if let Some(json) = &args.json {
+        return Ok((Export::default(), Some(json.body()?)));
+    }
+    let (period, email, callback_url) =
+        (args.period.period(), args.email.clone(), args.callback_url.clone());
+    let include_blob_data = args.include_blob_data;
+    if args.attributes.is_empty() && !args.no_date && !args.no_id {
+        return Ok((Export { period, email, callback_url, include_blob_data }, None));
+    }
+    let names = args.attributes.iter().map(|name| Value::from(&**name)).collect::<Vec<_>>();
+    let options = json!({
+        "includeDate": !args.no_date,
+        "includeID": !args.no_id,
+        "includeBlobData": include_blob_data,
+    });
+    let body = Members::default()
+        .with("email", email.map(|email| email.to_string()))
+        .with("callbackUrl", callback_url.map(|url| url.to_string()))
+        .with("attributes", (!names.is_empty()).then_some(names))
+        .with("start", period.start.map(When::as_period_millis))
+        .with("end", period.end.map(When::as_period_millis))
+        .with("options", Some(options))
+        .body()?;
+    Ok((Export::default(), Some(body)))
 }
 
 pub(super) fn patch(args: &PatchArgs) -> anyhow::Result<DevicePatch> {

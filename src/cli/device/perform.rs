@@ -3,11 +3,13 @@
 use anyhow::Context as _;
 use serde_json::Value;
 
+use super::args::PatchArgs;
+use super::ask::Deed;
 use super::target::Target;
-use super::{DeviceCommand, TargetArgs, ask, follow, input, print};
+use super::{DeviceCommand, TargetArgs, ask, follow, input, loss, print};
 use crate::cli::secrecy;
 use crate::clock::{Clock as _, SystemClock};
-use crate::losant::query::Export;
+use crate::losant::query::Shape;
 use crate::losant::{Action, Answer, Call, Client, StreamCall};
 
 pub(super) fn perform(args: &TargetArgs, command: DeviceCommand) -> anyhow::Result<()> {
@@ -29,17 +31,11 @@ async fn act(target: &Target, command: DeviceCommand) -> anyhow::Result<()> {
             stream(target, |client| client.command_stream(device).json()).await
         }
         DeviceCommand::Delete => {
-            ask::agree(target, &ask::deletion(target))?;
+            ask::agree(target, &Deed::deletion(target))?;
             send(target, client.delete(device)).await
         }
         DeviceCommand::Export(args) => {
-            let query = Export {
-                period: args.period.period(),
-                email: args.email.clone(),
-                callback_url: args.callback_url.clone(),
-                include_blob_data: args.include_blob_data,
-            };
-            let body = input::export(&args)?;
+            let (query, body) = input::export(&args)?;
             send(target, client.export(device, &query, body.as_ref())).await
         }
         DeviceCommand::Get(args) => send(target, client.get(device, args.shape())).await,
@@ -55,16 +51,10 @@ async fn act(target: &Target, command: DeviceCommand) -> anyhow::Result<()> {
         DeviceCommand::GetState(args) => {
             send(target, client.get_state(device, &args.history(now))).await
         }
-        DeviceCommand::Patch(args) => {
-            let patch = input::patch(&args)?;
-            if let Some(deed) = ask::replacement(target, &patch) {
-                ask::agree(target, &deed)?;
-            }
-            send(target, client.patch(device, &patch, args.shape.shape())).await
-        }
+        DeviceCommand::Patch(args) => patch(target, &args).await,
         DeviceCommand::RemoveData(args) => {
             let period = args.period.period();
-            ask::agree(target, &ask::removal(target, period))?;
+            ask::agree(target, &Deed::removal(target, period))?;
             send(target, client.remove_data(device, period)).await
         }
         DeviceCommand::SendCommand(args) => {
@@ -86,6 +76,23 @@ async fn act(target: &Target, command: DeviceCommand) -> anyhow::Result<()> {
             send(target, client.payload_counts_breakdown(device, period, args.resolution)).await
         }
     }
+}
+
+/// A patch that takes something away is not sent before somebody has seen what.
+async fn patch(target: &Target, args: &PatchArgs) -> anyhow::Result<()> {
+    let (client, device) = (&target.client, target.device);
+    let patch = input::patch(args)?;
+    if patch.replaces() && !ask::is_settled(target) {
+        secrecy::keep_out_of_core_dumps();
+        let shape = Shape { exclude_connection_info: true, ..Shape::default() };
+        let old = client.get(device, shape).json().await;
+        let old = old.context("cannot see what this takes away; --yes patches without a look")?;
+        let losses = loss::losses(&old, &patch);
+        if !losses.is_empty() {
+            ask::agree(target, &Deed::replacement(target, losses))?;
+        }
+    }
+    send(target, client.patch(device, &patch, args.shape.shape())).await
 }
 
 async fn send<T: Answer>(target: &Target, call: Call<'_, T>) -> anyhow::Result<()> {

@@ -59,7 +59,10 @@ pub(super) fn cloud(
     let application =
         raw.application_id.and_then(|text| check.parsed("losant.application_id", &text.0));
     let url = check.required("losant.url", raw.url, "")?;
-    if !is_url(&url, &["http", "https"]) {
+    if url.contains('@') {
+        let fix = "put the access key into credentials_file, and only the address here";
+        check.problems.add("losant.url", "a password does not belong into this file", fix);
+    } else if !is_url(&url, &["http", "https"]) {
         check.problems.add(
             "losant.url",
             format!("\"{url}\" is no web address"),

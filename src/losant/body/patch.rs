@@ -1,7 +1,6 @@
 //! What `patch` sends (schema `devicePatch`).
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -44,6 +43,13 @@ pub struct DevicePatch {
     /// Losant does not say what it means.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub keep_duplicates: Option<bool>,
+}
+
+impl DevicePatch {
+    /// Whether it has a list, which takes away what is not in it.
+    pub fn replaces(&self) -> bool {
+        self.tags.is_some() || self.attributes.is_some()
+    }
 }
 
 /// A device's id in JSON.
@@ -120,12 +126,6 @@ pub struct Attribute {
     /// How a system device gets its value.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub system: Option<SystemAttribute>,
-}
-
-impl fmt::Display for Attribute {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.name.fmt(formatter)
-    }
 }
 
 /// How an attribute of a system device comes from its children.

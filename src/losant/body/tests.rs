@@ -59,6 +59,7 @@ fn states_are_taken_as_the_schema_takes_them() {
         json!({"data": {"a": 1}, "time": {"$date": "x", "y": 1}}),
         json!({"data": {"a": 1}, "flowVersion": ""}),
         json!({"data": {"a": 1}, "flowVersion": null}),
+        json!([[null, {"a": 1}, null, null]]),
         json!([{"data": {"a": 1}}, {"data": {"b": null}}]),
     ];
     assert_agreement::<States>(STATES, &bodies);
@@ -77,6 +78,7 @@ fn commands_are_taken_as_the_schema_takes_them() {
         json!({"payload": 1}),
         json!({"name": "open", "id": 1}),
         json!([]),
+        json!([null, "open", null]),
     ];
     assert_agreement::<DeviceCommand>(COMMAND, &bodies);
 }
@@ -101,7 +103,9 @@ fn a_connection_status_is_taken_as_the_schema_takes_it() {
         json!({"status": "connected", "ipAddress": null}),
         json!({"status": "connected", "reason": "x"}),
         json!({"status": "asleep"}),
+        json!({"status": {"connected": null}}),
         json!({}),
+        json!(["connected", null, null, null, null, null, null]),
     ];
     assert_agreement::<ConnectionStatus>(STATUS, &bodies);
 }
@@ -138,6 +142,12 @@ fn a_patch_is_taken_as_the_schema_takes_it() {
         json!({"attributes": [{"name": "a", "dataType": "number", "system": {"aggregation": "AVG"}}]}),
         json!({"attributes": [{"name": "a", "dataType": "number", "system": {"aggregationOptions": [{}]}}]}),
         json!({"id": id}),
+        json!([]),
+        json!({"tags": [["k", "v"]]}),
+        json!({"deviceClass": {"gateway": null}}),
+        json!({"attributes": [["a", "number"]]}),
+        json!({"attributes": [{"name": "a", "dataType": "number", "system": []}]}),
+        json!({"attributes": [{"name": "a", "dataType": {"number": null}}]}),
     ];
     assert_agreement::<DevicePatch>(PATCH, &bodies);
 }
@@ -154,6 +164,9 @@ fn an_export_is_taken_as_the_schema_takes_it() {
         json!({"start": "1"}),
         json!({"options": {"includeDate": "yes"}}),
         json!({"device": 1}),
+        json!([]),
+        json!({"options": []}),
+        json!({"options": [true, true]}),
     ];
     assert_agreement::<DataExport>(EXPORT, &bodies);
     for (email, url) in
@@ -175,6 +188,16 @@ fn what_is_wrong_is_told_with_its_place() {
     assert!(error.unwrap_err().to_string().contains("disconnectReason is only for"));
     let error = parse::<DeviceCommand>(r#"{"name": ""}"#).unwrap_err();
     assert_eq!(error.to_string(), "name: 0 characters; Losant takes 1 to 255");
+    for (json, told) in [
+        (r#"{"tags": [["k", "v"]]}"#, "tags[0]: a list where Losant takes an object"),
+        (
+            r#"{"deviceClass": {"gateway": null}}"#,
+            "deviceClass: an object where Losant takes a text",
+        ),
+        ("[]", "the body: a list where Losant takes an object"),
+    ] {
+        assert_eq!(parse::<DevicePatch>(json).unwrap_err().to_string(), told);
+    }
     assert!(parse::<DeviceCommand>("{").unwrap_err().to_string().starts_with("this is no JSON"));
 }
 
@@ -285,6 +308,7 @@ fn nothing_that_a_schema_refuses_is_sent_and_all_that_it_takes_is_taken() {
             (through::<DataExport>(&any), &exports, &any, true),
         ] {
             prop_assert!(ours.as_ref().is_none_or(|sent| schema.is_valid(sent)), "{}", json);
+            prop_assert!(ours.is_none() || schema.is_valid(json), "{}", json);
             prop_assert!(ours.is_some() || is_strict || !schema.is_valid(json), "{}", json);
         }
         Ok(())

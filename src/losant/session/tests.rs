@@ -66,6 +66,21 @@ async fn wrong_credentials_are_tried_once_however_many_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_that_takes_no_token_that_it_gives_is_not_asked_for_more() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
+    sandbox.fail_next(SandboxAction::Get, 10 * CALLERS, Fault::Status(401, String::new()));
+    for _ in 0..3 {
+        for outcome in calls(&client).await {
+            assert_eq!(outcome.unwrap_err().verdict(), Verdict::Unauthorized);
+        }
+    }
+    assert_eq!(authentications(&sandbox), 2, "one token and one renewal");
+    sandbox.clear_faults();
+    assert!(calls(&client).await.iter().all(Result::is_ok), "the token is used on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_an_attempt_that_fails_does_not_try_again_at_once() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
@@ -109,6 +124,33 @@ async fn a_token_is_renewed_before_it_dies_and_used_on_if_that_fails() {
     client.get(gateway(), Shape::default()).await.unwrap();
     client.get(gateway(), Shape::default()).await.unwrap();
     assert_eq!(authentications(&sandbox), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_whose_words_never_come_is_a_refusal() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let request_timeout = Duration::from_secs(1);
+    let client = Client::new(Cloud { request_timeout, ..cloud(&sandbox, SECRET) }).unwrap();
+    let stalled = Fault::Slow { bytes: 1, pause: Duration::from_secs(3600) };
+    sandbox.fail_next(SandboxAction::Get, 1, stalled);
+    let nobody = "999999999999999999999999".parse().unwrap();
+    let error = client.get(nobody, Shape::default()).await.unwrap_err();
+    assert_eq!(error.to_string(), "get: 404 Not Found");
+}
+
+#[tokio::test]
+async fn a_redirection_is_not_followed() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
+    let elsewhere = format!("{}/elsewhere", sandbox.url());
+    let headers = vec![("location".to_owned(), elsewhere)];
+    let fault = Fault::Answer { status: 307, headers, body: String::new() };
+    sandbox.fail_next(SandboxAction::Get, 1, fault);
+    let error = client.get(gateway(), Shape::default()).await.unwrap_err();
+    assert!(error.to_string().contains("(307) is not Losant's: it leads elsewhere"), "{error}");
+    assert_eq!(error.verdict(), Verdict::Offline);
+    let answers = sandbox.counters().answers;
+    assert!(answers.keys().eq(&[200, 307]), "a token and the redirection: {answers:?}");
 }
 
 #[tokio::test]

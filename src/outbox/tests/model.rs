@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{bus, copy_of, device};
-use crate::model::{DeviceId, Ledger, Reason, Timestamp};
-use crate::outbox::{Amount, Commit, Options, Outbox, Pending};
+use crate::model::{DeviceId, Ledger, Moment, Reason, Timestamp};
+use crate::outbox::{Amount, Commit, Options, Outbox, Pending, Priority};
 
 /// Small, so that some appends evict.
 const OPTIONS: Options = Options { bytes_max: 300, cache_bytes: 1 << 20 };
@@ -88,7 +88,8 @@ impl Model {
             let pending = Pending {
                 device: device(*number),
                 bus: bus(bus_name),
-                time: Timestamp::from_millis(1_000),
+                moment: Moment::Wall(Timestamp::from_millis(1_000)),
+                priority: Priority::default(),
                 readings: 2,
                 json: Bytes::from(json.clone()),
             };
@@ -147,7 +148,7 @@ impl Model {
                 for one in &gone {
                     self.account(one.bus).stored += 2;
                 }
-                let removed = outbox.ack(device(*number), through).unwrap();
+                let removed = outbox.ack(device(*number), 1, through).unwrap();
                 assert_eq!(
                     (removed.states, removed.readings),
                     (*states as u64, 2 * *states as u64)
@@ -198,7 +199,7 @@ impl View {
         let backlog = outbox.backlog();
         let mut queues = BTreeMap::new();
         for id in backlog.devices.keys() {
-            let entries = outbox.peek(*id, usize::MAX, usize::MAX).unwrap();
+            let entries = outbox.peek(*id, 0, usize::MAX, usize::MAX).unwrap();
             assert!(entries.iter().all(|entry| entry.readings == 2));
             let queue: Vec<_> =
                 entries.into_iter().map(|entry| (entry.sequence, entry.json.to_vec())).collect();

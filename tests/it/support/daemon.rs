@@ -38,6 +38,7 @@ impl Daemon {
             .arg(config)
             .env_remove("JOURNAL_STREAM")
             .envs(environment.iter().copied())
+            .stdout(stderr.try_clone().unwrap())
             .stderr(stderr)
             .spawn()
             .unwrap();
@@ -48,6 +49,11 @@ impl Daemon {
         let mut answer = String::new();
         UnixStream::connect(&self.socket).ok()?.read_to_string(&mut answer).ok()?;
         serde_json::from_str(&answer).ok()
+    }
+
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What the daemon says of itself.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -27,17 +27,10 @@ impl Tty {
     }
 
     pub(crate) fn plug(&mut self) {
-        // Were it inherited by a daemon or a broker, the line would stay plugged in for as long as these run.
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master: OwnedFd = openpt(flags).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
+        let (master, name) = open_pty();
         let mut settings = tcgetattr(&master).unwrap();
         settings.make_raw();
         tcsetattr(&master, OptionalActions::Now, &settings).unwrap();
-        let flags = fcntl_getfl(master.as_fd()).unwrap();
-        fcntl_setfl(master.as_fd(), flags | OFlags::NONBLOCK).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         std::os::unix::fs::symlink(name, &self.link).unwrap();
         self.master = Some(File::from(master));
     }
@@ -76,4 +69,17 @@ impl Tty {
         self.heard = rest;
         line
     }
+}
+
+/// A pseudo-terminal: one end, which does not block, and the path of the other.
+pub(super) fn open_pty() -> (OwnedFd, PathBuf) {
+    // Were it inherited by a daemon or a broker, the line would stay plugged in for as long as these run.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let flags = fcntl_getfl(&master).unwrap();
+    fcntl_setfl(&master, flags | OFlags::NONBLOCK).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    (master, name.into())
 }

@@ -1,0 +1,99 @@
+//! What cannot be undone: `tidegate device` names it and asks.
+
+use serde_json::json;
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID, WORKSHOP_ID};
+
+use crate::support::{Shell, Terminal};
+
+/// Leaves the gateway with these two attributes and one tag.
+fn furnish(shell: &Shell) {
+    let words = ["--attributes", "temp:number", "door:boolean", "--tags", "room=shed", "--yes"];
+    shell.application(&[&["patch"], &words[..]].concat()).line();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_nobody_to_ask_it_is_named_and_not_done() {
+    let shell = Shell::new().await;
+    furnish(&shell);
+    shell.device(&["send-state", "--data", "temp=1"]).line();
+    let gateway = format!("the device {GATEWAY_ID} (the gateway)");
+    for (words, deed) in [
+        (&["delete"][..], format!("this deletes {gateway} with all its data; give --yes")),
+        (
+            &["remove-data", "--start", "2h"],
+            format!("this deletes the states of {gateway} from 2h ago to now; give --yes"),
+        ),
+        (
+            &["patch", "--attributes", "temp:number"],
+            format!("this takes away from {gateway}: attribute door (boolean) with its data; give"),
+        ),
+        (
+            &["patch", "--attributes", "temp:string", "door:boolean"],
+            "the data of attribute temp, which becomes string from number;".to_owned(),
+        ),
+        (&["patch", "--json", r#"{"tags": []}"#], "tag room=\"shed\"; give --yes".to_owned()),
+    ] {
+        shell.application(words).assert_refusal(64, &deed);
+    }
+    assert_eq!(shell.states().len(), 1);
+    let device = shell.device(&["get"]).line();
+    assert_eq!(device["attributes"].as_array().unwrap().len(), 2);
+    assert_eq!(device["tags"], json!([{"key": "room", "value": "shed"}]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_takes_nothing_away_asks_nothing() {
+    let shell = Shell::new().await;
+    furnish(&shell);
+    let words = ["patch", "--attributes", "temp:number", "door:boolean", "light:number"];
+    assert_eq!(shell.application(&words).line()["attributes"].as_array().unwrap().len(), 3);
+    let words = ["patch", "--tags", "room=shed", "floor=0"];
+    assert_eq!(shell.application(&words).line()["tags"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_is_not_sent_when_nobody_can_tell_what_it_takes_away() {
+    let shell = Shell::new().await;
+    furnish(&shell);
+    shell.cloud.fail_next(Action::Get, 1, Fault::Status(403, String::new()));
+    let end = shell.application(&["patch", "--tags", "floor=0"]);
+    end.assert_refusal(77, "cannot see what this takes away; --yes patches without a look");
+    assert_eq!(shell.device(&["get"]).line()["tags"], json!([{"key": "room", "value": "shed"}]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_at_the_terminal_does_it() {
+    let shell = Shell::new().await;
+    furnish(&shell);
+    let words = ["patch", "--attributes", "temp:number"];
+    let mut terminal = Terminal::start(&mut shell.application_command(&words));
+    terminal.wait_for("attribute door (boolean) with its data\r\nType yes to go on: ");
+    terminal.type_line("yes");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("\"name\": \"temp\""), "indented JSON: {screen}");
+
+    let words = ["delete", "--device", "workshop"];
+    let mut terminal = Terminal::start(&mut shell.application_command(&words));
+    terminal.wait_for(&format!("deletes the device {WORKSHOP_ID} (workshop) with all its data."));
+    terminal.type_line("yes");
+    assert_eq!(terminal.end().0, 0);
+    shell.application(&["get", "--device", WORKSHOP_ID]).assert_refusal(1, "404");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_other_answer_at_the_terminal_does_nothing() {
+    let shell = Shell::new().await;
+    shell.device(&["send-state", "--data", "temp=1"]).line();
+    // Control-D is the end of the input.
+    for answer in ["no", "y", "", "yes please", "\u{4}"] {
+        let mut terminal =
+            Terminal::start(&mut shell.application_command(&["remove-data", "--all"]));
+        terminal.wait_for("Type yes to go on: ");
+        terminal.type_line(answer);
+        let (code, screen) = terminal.end();
+        assert_eq!(code, 64, "{answer}: {screen}");
+        assert!(screen.contains("tidegate: not done"), "{screen}");
+    }
+    assert_eq!(shell.states().len(), 1);
+}

@@ -1,0 +1,31 @@
+//! The way to the cloud: TLS, and the version of HTTP that a server offers in it.
+
+use hyper::Version;
+
+use crate::support::{End, PROBE, Site, TlsCloud};
+
+/// A configuration for this cloud.
+pub(crate) fn site(cloud: &TlsCloud) -> Site {
+    let site = Site::at(&cloud.url, PROBE);
+    std::fs::write(site.path("ca.pem"), &cloud.certificate).unwrap();
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    site.write_config(
+        &config.replace("[losant]", "[losant]\nproxy = \"none\"\nca_file = \"ca.pem\""),
+    );
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_is_spoken_where_it_is_offered_and_http_1_where_it_is_not() {
+    for (offered, spoken) in [
+        (&["h2", "http/1.1"][..], Version::HTTP_2),
+        (&["h2"], Version::HTTP_2),
+        (&["http/1.1"], Version::HTTP_11),
+        (&[], Version::HTTP_11),
+    ] {
+        let mut cloud = TlsCloud::start(offered).await;
+        End::of(&site(&cloud).run(&["device", "get"])).line();
+        let [authentication, get] = [cloud.version().await, cloud.version().await];
+        assert_eq!((authentication, get), (spoken, spoken), "offered: {offered:?}");
+    }
+}

@@ -1,0 +1,118 @@
+//! Secrets and tokens are in no output, however much is logged, in no argument, and in no core dump.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use tidegate_sandbox::{GATEWAY_ID, Sandbox};
+
+use crate::http;
+use crate::support::{End, PROBE, PROGRAM, Shell, Site, TlsCloud, cloud, wait_until};
+
+const KEY: &str = "key = \"gateway-key\"\nsecret = \"hunter2\"\n";
+
+fn log_all(site: &Site) {
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    site.write_config(&config.replace("info,tidegate=debug", "trace"));
+}
+
+fn assert_secrecy(output: &str, secrets: &[&str]) {
+    for secret in secrets {
+        assert!(!output.contains(secret), "{secret} in\n{output}");
+    }
+}
+
+/// The crates that carry the calls log, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_everything_shows_neither_the_secret_nor_the_token() {
+    for (offered, trace) in [("h2", "frame=Headers"), ("http/1.1", "http1 handshake complete")] {
+        let mut cloud = TlsCloud::start(&[offered]).await;
+        let site = http::site(&cloud);
+        site.write_credentials(KEY);
+        log_all(&site);
+        let daemon = site.start();
+        // For a token, and to tell that we are there.
+        for _ in 0..2 {
+            cloud.version().await;
+        }
+        daemon.wait_for_log(trace);
+        let arguments = std::fs::read(format!("/proc/{}/cmdline", daemon.id())).unwrap();
+        let arguments = String::from_utf8(arguments).unwrap();
+        assert_secrecy(&(daemon.log() + &arguments), &["hunter2", TlsCloud::TOKEN]);
+
+        let end = End::of(&site.run(&["device", "get", "--dry-run"]));
+        assert_secrecy(&format!("{end:?}"), &["hunter2", TlsCloud::TOKEN]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_shows_neither_the_secret_nor_the_token() {
+    let cloud = cloud().await;
+    let application = format!("[losant]\napplication_id = \"{}\"", cloud.application_id());
+    for credentials in [KEY, "token = \"hunter2\"\n"] {
+        let site = Site::new(&cloud, PROBE);
+        site.write_credentials(credentials);
+        let config = std::fs::read_to_string(site.config()).unwrap();
+        site.write_config(&config.replace("[losant]", &application));
+        log_all(&site);
+        let daemon = site.start();
+        daemon.wait_for_log("401");
+        assert_secrecy(&daemon.log(), &["hunter2"]);
+        let end = End::of(&site.run(&["device", "get"]));
+        assert_eq!(end.code, 77, "{end:?}");
+        assert_secrecy(&format!("{end:?}"), &["hunter2"]);
+    }
+}
+
+/// Starts a program that would leave a core dump, were it not for itself, in the site's directory.
+fn start_dumpable(site: &Site, program: &str, words: &[&str]) -> Child {
+    Command::new("sh")
+        .args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\"", program])
+        .args(words)
+        .current_dir(site.path("."))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn leaves_a_core_dump(child: &mut Child) -> bool {
+    kill_process(Pid::from_child(child), Signal::ABORT).unwrap();
+    child.wait().unwrap().core_dumped()
+}
+
+/// The kernel gives the files of a process that may not be dumped to root.
+fn is_of_root(child: &Child) -> bool {
+    std::fs::metadata(format!("/proc/{}/environ", child.id())).unwrap().uid() == 0
+}
+
+async fn assert_no_core_dump(words: &[&str], is_under_way: impl Fn(&Sandbox) -> bool) {
+    let shell = Shell::new().await;
+    let config = shell.site.config();
+    let words = [words, &["--config", config.to_str().unwrap()]].concat();
+    let mut child = start_dumpable(&shell.site, PROGRAM, &words);
+    wait_until("it has a token", || is_under_way(&shell.cloud));
+    assert!(is_of_root(&child), "the memory of the process is open to its user");
+    assert!(!leaves_a_core_dump(&mut child), "a crash writes the token to the disk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_no_core_dump_with_a_token_in_it() {
+    let calls = |cloud: &Sandbox, name| cloud.counters().calls.contains_key(name);
+    assert_no_core_dump(&["run"], |cloud| calls(cloud, "setConnectionStatus")).await;
+    let stream = ["device", "command-stream"];
+    assert_no_core_dump(&stream, |cloud| cloud.streams_open(GATEWAY_ID) == 1).await;
+}
+
+/// Else the test before would prove nothing. An ordinary user has the owner of the files to go by.
+#[tokio::test]
+async fn another_program_that_crashes_leaves_one() {
+    let site = Site::at("http://127.0.0.1:1", "");
+    let mut child = start_dumpable(&site, "sleep", &["600"]);
+    wait_until("it runs", || {
+        std::fs::read_to_string(format!("/proc/{}/comm", child.id())).unwrap() == "sleep\n"
+    });
+    let is_told_by_owner = !geteuid().is_root() && !is_of_root(&child);
+    assert!(leaves_a_core_dump(&mut child) || is_told_by_owner);
+}

@@ -1,0 +1,97 @@
+//! A person at a shell who uses `tidegate device`.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tidegate_sandbox::{GATEWAY_ID, Sandbox, StoredState, Undeclared};
+
+use super::site::{PROGRAM, Site, write_private};
+
+/// The least that a daemon needs: one sensor, and nobody at its line.
+pub(crate) const PROBE: &str = r#"
+[bus.serial.probe]
+path = "tty"
+[sensor.probe]
+bus = "probe"
+format = "key-value"
+map = [{ channel = "t", attribute = "t" }]
+"#;
+
+/// A person at a shell with a configuration and an application token.
+pub(crate) struct Shell {
+    pub(crate) cloud: Sandbox,
+    pub(crate) site: Site,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl End {
+    pub(crate) fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let code = output.status.code().unwrap();
+        Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// The lines of a success, each JSON.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        assert_eq!((self.code, &*self.stderr), (0, ""), "{self:?}");
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The one line of a success.
+    pub(crate) fn line(&self) -> Value {
+        let [line] = &self.lines()[..] else { panic!("not one line: {self:?}") };
+        line.clone()
+    }
+
+    /// Nothing but a message that has these words.
+    pub(crate) fn assert_refusal(&self, code: i32, words: &str) {
+        assert_eq!((self.code, &*self.stdout), (code, ""), "{self:?}");
+        assert!(self.stderr.contains(words), "{words}\nin {self:?}");
+    }
+}
+
+impl Shell {
+    pub(crate) async fn new() -> Self {
+        let cloud = Sandbox::builder().undeclared(Undeclared::Accept).start().await.unwrap();
+        let site = Site::new(&cloud, PROBE);
+        write_private(&site.path("token"), cloud.api_token());
+        let config = std::fs::read_to_string(site.config()).unwrap();
+        let application = format!("[losant]\napplication_id = \"{}\"", cloud.application_id());
+        site.write_config(&config.replace("[losant]", &application));
+        Self { cloud, site }
+    }
+
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("device").args(words).arg("--config").arg(self.site.config());
+        command
+    }
+
+    /// Does an action with the device's access key.
+    pub(crate) fn device(&self, words: &[&str]) -> End {
+        End::of(&self.command(words).output().unwrap())
+    }
+
+    /// An action with the application's token.
+    pub(crate) fn application_command(&self, words: &[&str]) -> Command {
+        let mut command = self.command(words);
+        command.arg("--token-file").arg(self.site.path("token"));
+        command
+    }
+
+    /// Does an action with the application's token.
+    pub(crate) fn application(&self, words: &[&str]) -> End {
+        End::of(&self.application_command(words).output().unwrap())
+    }
+
+    pub(crate) fn states(&self) -> Vec<StoredState> {
+        self.cloud.states(GATEWAY_ID)
+    }
+}

@@ -1,0 +1,67 @@
+//! A program at a terminal, and a person before it.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{Mode, OFlags, open};
+
+use super::tty::open_pty;
+use super::wait_until;
+
+/// A program whose input, output and messages are one terminal.
+pub(crate) struct Terminal {
+    child: Child,
+    master: File,
+    screen: String,
+}
+
+impl Terminal {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let (master, name) = open_pty();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave: OwnedFd = open(name, flags, Mode::empty()).unwrap();
+        let end = || Stdio::from(slave.try_clone().unwrap());
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        // Else the command would keep the terminal open after the program has ended.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child, master: File::from(master), screen: String::new() }
+    }
+
+    /// Waits until the program has written this.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        wait_until(&format!("the terminal shows \"{text}\""), || {
+            assert!(self.read(), "the program ended before \"{text}\":\n{}", self.screen);
+            self.screen.contains(text)
+        });
+    }
+
+    /// Types this, with the enter key at the end.
+    pub(crate) fn type_line(&mut self, text: &str) {
+        self.master.write_all(format!("{text}\n").as_bytes()).unwrap();
+    }
+
+    /// The exit code, and all that was on the screen.
+    pub(crate) fn end(mut self) -> (i32, String) {
+        wait_until("the program closes the terminal", || !self.read());
+        (self.child.wait().unwrap().code().unwrap(), std::mem::take(&mut self.screen))
+    }
+
+    /// Reads what there is; `false` when the program has closed the terminal.
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 1_024];
+        match self.master.read(&mut buffer) {
+            Ok(size) => self.screen.push_str(std::str::from_utf8(&buffer[..size]).unwrap()),
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+        true
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
