@@ -80,6 +80,7 @@ impl App {
         let hurry = CancellationToken::new();
         let mut running = self.start(&stop, &hurry);
         notify::ready();
+        running.keep_copy().await;
         let fault = loop {
             tokio::select! {
                 // At a stop tasks end, too, and that is no fault: look at the stop first.

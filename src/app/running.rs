@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{Reloads, start_bus};
 use crate::bus::{Arrival, Handles, Outlet, Tally};
@@ -29,6 +29,18 @@ use crate::task::listener::ListenerTask;
 /// How long a reload may take. An MQTT bus waits at most 5 s for its broker to take the last acknowledgements, and the
 /// collector for a slow disk; a daemon that is not through after that starts afresh.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The copy of the last good configuration, beside the outbox.
+const LAST_GOOD: &str = "last-good.toml";
+
+/// How long the daemon waits for the copy; a disk that is slower writes it all the same.
+const COPY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the copy begins with.
+const LAST_GOOD_HEADER: &str = "\
+# The configuration that tidegate last ran with: one file, without secrets. It is not read by itself, for a start from an
+# old copy would hide the mistake in the new files. To go back: tidegate run --config with this file, or compare and mend.
+";
 
 /// The most keys and the most problems of a reload that are told.
 const TOLD_MAX: usize = 50;
@@ -83,6 +95,20 @@ impl Running {
         running
     }
 
+    /// Keeps a copy of the configuration, which is good, for the day when somebody has broken the original.
+    pub(super) async fn keep_copy(&self) {
+        let Some(path) = self.config.outbox.path.parent().map(|path| path.join(LAST_GOOD)) else {
+            return;
+        };
+        let text = format!("{LAST_GOOD_HEADER}{}", config::page(&self.entries));
+        let written = tokio::task::spawn_blocking(move || config::replace(&path, &text, 0o600));
+        match tokio::time::timeout(COPY_TIMEOUT, written).await {
+            Ok(Ok(Err(error))) => warn!(%error, "the last good configuration is not kept"),
+            Ok(Ok(Ok(_)) | Err(_)) => {}
+            Err(_) => warn!("the disk is slow to keep the last good configuration"),
+        }
+    }
+
     /// Waits until a task ends by itself. Cancel-safe.
     pub(super) async fn watch(&mut self) -> TaskEnd {
         self.parts.supervisor.watch().await
@@ -105,7 +131,11 @@ impl Running {
             Ok((config, entries)) => {
                 let applied = self.apply(config, entries, reloads);
                 match tokio::time::timeout(RELOAD_TIMEOUT, applied).await {
-                    Ok(applied) => applied.map_err(Into::into),
+                    Ok(Ok(())) => {
+                        self.keep_copy().await;
+                        Ok(())
+                    }
+                    Ok(Err(end)) => Err(end.into()),
                     Err(_) => Err(anyhow::anyhow!("the reload did not end in {RELOAD_TIMEOUT:?}")),
                 }
             }

@@ -120,7 +120,11 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     assert!(said.contains(told), "{said}");
     assert_eq!(daemon.count("/reload/count"), 0, "the daemon was not troubled with it");
 
+    wait_until("a copy is kept", || site.path("last-good.toml").exists());
+    let kept = std::fs::read_to_string(site.path("last-good.toml")).unwrap();
+    assert!(kept.contains("format = \"key-value\""), "{kept}");
     reload(&daemon);
+    assert_eq!(std::fs::read_to_string(site.path("last-good.toml")).unwrap(), kept);
     let problems = daemon.status()["reload"]["problems"].clone();
     assert!(problems[0].as_str().unwrap().contains(told), "{problems}");
     daemon.wait_for_log("the new configuration is not good; the old one stays");

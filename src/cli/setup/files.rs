@@ -1,8 +1,7 @@
 //! The files that `tidegate setup` writes: each whole or not at all, and only if it differs.
 
 use std::fs::Permissions;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -63,26 +62,12 @@ pub(super) fn write_configuration(
     Ok(is_new || is_changed)
 }
 
-/// Writes a file beside itself and renames it, so that a power cut leaves the old or the new one.
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<bool> {
-    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
-        return Ok(false);
+    let replaced = config::replace(path, text, mode);
+    let is_new =
+        replaced.with_context(|| format!("cannot write {}; does it take sudo?", path.display()))?;
+    if is_new {
+        print(&format!("Wrote {}\n", path.display()))?;
     }
-    let draft = path.with_extension("new");
-    let written = (|| {
-        // One that was left behind may have another mode.
-        if draft.exists() {
-            std::fs::remove_file(&draft)?;
-        }
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(mode).open(&draft)?;
-        // Whatever the umask: the service's user must be able to read what is no secret.
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&draft, path)
-    })();
-    written.with_context(|| format!("cannot write {}; does it take sudo?", path.display()))?;
-    print(&format!("Wrote {}\n", path.display()))?;
-    Ok(true)
+    Ok(is_new)
 }
