@@ -63,7 +63,7 @@ fn table_of(key: &str) -> &str {
 }
 
 fn values(entries: &[Entry]) -> BTreeMap<String, String> {
-    entries.iter().map(|entry| (entry.key(), entry.value.to_string())).collect()
+    entries.iter().map(|entry| (entry.key(), fact(entry))).collect()
 }
 
 fn differing(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> BTreeSet<String> {
@@ -117,8 +117,13 @@ fn segments(entry: &Entry) -> Vec<&str> {
 fn note(facts: &mut Facts, bus: &str, entry: &Entry) {
     if let Ok(name) = bus.parse() {
         let facts: &mut BTreeSet<_> = facts.entry(name).or_default();
-        facts.insert(format!("{} = {}", entry.key(), entry.value));
+        facts.insert(format!("{} = {}", entry.key(), fact(entry)));
     }
+}
+
+/// A value, and which version of the file that it names.
+fn fact(entry: &Entry) -> String {
+    format!("{} {}", entry.value, entry.checksum)
 }
 
 #[cfg(test)]
@@ -132,7 +137,7 @@ mod tests {
         let entry = |(key, value): &(&str, Value)| {
             let (table, option) = key.rsplit_once('.').unwrap();
             let (table, option) = (table.to_owned(), option.to_owned());
-            Entry { table, option, value: value.clone(), place: Place::Default }
+            Entry { table, option, value: value.clone(), place: Place::Default, checksum: 0 }
         };
         values.iter().map(entry).collect()
     }
@@ -184,6 +189,14 @@ mod tests {
             assert_eq!((changed.buses, changed.plans), (names(["house"]), names(["house"])));
             assert!(changed.routes, "actuators need the way to the new connection");
         }
+    }
+
+    #[test]
+    fn another_password_in_the_same_file_starts_the_bus_anew() {
+        let old = entries(&[("bus.mqtt.house.credentials_file", json!("broker.toml"))]);
+        let mut new = old.clone();
+        new[0].checksum = 1;
+        assert_eq!(Change::between(&old, &new).buses, names(["house"]));
     }
 
     #[test]

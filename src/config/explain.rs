@@ -28,6 +28,8 @@ pub struct Entry {
     pub value: Value,
     /// Where it is written, or that it is a default.
     pub place: Place,
+    /// Of the file that it names, so that a password that changes in its file is a change, too; else 0.
+    pub(super) checksum: u32,
 }
 
 impl Entry {
@@ -35,9 +37,19 @@ impl Entry {
     pub fn key(&self) -> String {
         format!("{}.{}", self.table, self.option)
     }
+
+    /// Looks into the file that this names, if it names one whose content counts.
+    fn note_file(&mut self, directory: &Path) {
+        let is_file = self.option.ends_with("_file") || self.option == "client_certificate";
+        if let Some(path) = self.value.as_str().filter(|_| is_file) {
+            // It has just been read and found good.
+            let content = std::fs::read(directory.join(path)).unwrap_or_default();
+            self.checksum = crc32fast::hash(&content);
+        }
+    }
 }
 
-/// Reads and checks the configuration as [`super::load`] does, and tells where each value came from.
+/// Reads and checks the configuration as [`load()`](super::load()) does, and tells where each value came from.
 ///
 /// # Errors
 /// All problems that could be found.
@@ -51,7 +63,10 @@ pub fn explain(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
     problems.locate(&origins);
     match (config, tree.map(config::Value::try_deserialize)) {
         (Some(config), Some(Ok(tree))) if problems.is_empty() => {
-            Ok((config, entries(&tree, &notes, &origins)))
+            let mut entries = entries(&tree, &notes, &origins);
+            let directory = file.parent().unwrap_or(Path::new(""));
+            entries.iter_mut().for_each(|entry| entry.note_file(directory));
+            Ok((config, entries))
         }
         _ => Err(problems),
     }
@@ -79,7 +94,8 @@ fn entries(tree: &Map<String, Value>, notes: &Notes, origins: &Origins) -> Vec<E
             let (table, option) = key.rsplit_once('.')?;
             let place = origins.exact(&key).cloned().unwrap_or(Place::Default);
             let value = masked(option, value);
-            Some(Entry { table: table.to_owned(), option: option.to_owned(), value, place })
+            let (table, option) = (table.to_owned(), option.to_owned());
+            Some(Entry { table, option, value, place, checksum: 0 })
         })
         .collect();
     entries.sort_by_cached_key(|entry| rank(&entry.key()));

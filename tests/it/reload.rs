@@ -1,5 +1,6 @@
 //! A running daemon takes a changed configuration: what changed is applied, and nothing is lost on the way.
 
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use serde_json::json;
@@ -206,4 +207,25 @@ async fn the_log_and_the_reporter_go_by_new_limits_and_the_rest_is_named() {
     let notes = daemon.status()["reload"].clone();
     assert_eq!(notes["next_start"], json!(["outbox.size_max"]), "it waits as long as it differs");
     assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn systemd_is_told_when_a_reload_begins_and_when_it_is_done() {
+    let (_cloud, site, _tty) = site().await;
+    let systemd = UnixDatagram::bind(site.path("notify")).unwrap();
+    let socket = site.path("notify").display().to_string();
+    let daemon = site.start_with(&[("NOTIFY_SOCKET", &socket)]);
+    reload(&daemon);
+    write_fragment(&site, "[sensor.probe]\nformat = \"jsn\"\n");
+    reload(&daemon);
+    assert!(daemon.terminate().success());
+    systemd.set_nonblocking(true).unwrap();
+    let (mut told, mut buffer) = (Vec::new(), [0; 1_024]);
+    while let Ok(length) = systemd.recv(&mut buffer) {
+        let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        told.extend(message.lines().next().map(str::to_owned));
+    }
+    told.retain(|line| !line.starts_with("STATUS=") && line != "WATCHDOG=1");
+    let reload = ["RELOADING=1", "READY=1"];
+    assert_eq!(told, [&["READY=1"], &reload[..], &reload, &["STOPPING=1"]].concat());
 }
