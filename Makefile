@@ -1,6 +1,6 @@
 # What the README says, as commands. `make help` lists them.
 
-.PHONY: help demo play test check check-packaging bench deb test-deb
+.PHONY: help demo play test check check-packaging simulate soak bench deb test-deb
 
 help: ## Lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -35,6 +35,15 @@ deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf
 test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, purge (needs root)
 	cargo build --locked --package tidegate-sandbox
 	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
+
+SEEDS ?= 1000
+KILLS ?= 200
+
+simulate: ## Runs SEEDS=1000 simulated worlds against the promises of delivery; SEED=n runs one again
+	SEEDS=$(SEEDS) cargo test --locked --release --test it simulation:: -- --nocapture
+
+soak: ## Kills the daemon KILLS=200 times while readings come and states are sent
+	KILLS=$(KILLS) cargo test --locked --test it crash::kills -- --nocapture
 
 bench: ## Measures the outbox
 	cargo bench --locked --bench outbox

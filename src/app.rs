@@ -17,10 +17,11 @@ use tracing::{error, info};
 use crate::bus::{
     ARRIVALS_MAX, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally,
 };
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config, Entry};
 use crate::logging;
 use crate::logic::actuator::Router;
+use crate::logic::clock_trust::Boots;
 use crate::logic::mapping::{Plan, Sensor};
 use crate::losant::Client;
 use crate::model::Name;
@@ -28,17 +29,19 @@ use crate::notify;
 use crate::outbox::{Options, Outbox};
 use crate::status::{Board, StatusTask};
 use crate::supervisor::Supervisor;
-use crate::task::collector::Collector;
+use crate::task::collector::{Chronicle, Collector, remembered};
 use crate::task::dispatcher::{COMMANDS_MAX, DispatcherTask, Routes};
 use crate::task::presence::PresenceTask;
 use crate::task::reporter::ReporterTask;
+use crate::task::timekeeper::TimekeeperTask;
 use running::{Parts, Running, Wires};
 
 /// The daemon, with everything open that can fail to open.
 pub struct App {
     config: Config,
     entries: Vec<Entry>,
-    clock: SharedClock,
+    clock: Arc<TrustedClock>,
+    boots: Boots,
     outbox: Arc<Outbox>,
     client: Arc<Client>,
     status: StatusTask,
@@ -50,24 +53,26 @@ impl App {
     ///
     /// # Errors
     /// When one of these cannot be opened; the daemon must not start then.
-    pub fn build(
-        (config, entries): (Config, Vec<Entry>),
-        clock: SharedClock,
-    ) -> anyhow::Result<Self> {
+    pub fn build(config: Config, entries: Vec<Entry>) -> anyhow::Result<Self> {
         let options =
             Options { bytes_max: config.outbox.bytes_max, cache_bytes: config.outbox.cache_bytes };
         let path = &config.outbox.path;
         let outbox =
             Outbox::open(path, options).with_context(|| format!("outbox {}", path.display()))?;
+        let boots = remembered(&outbox).context("cannot read the outbox")?;
+        let boot = boot_id();
+        let anchor_ms = boots.get(boot).and_then(|boot| boot.anchor_ms);
+        let clock = Arc::new(TrustedClock::new(config.clock_trust, boot, anchor_ms));
         let outbox = Arc::new(outbox);
         let client = Arc::new(Client::new(config.cloud.clone())?);
         let board = Board::default();
+        board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
         let status =
             StatusTask::open(socket, board.clone(), Arc::clone(&outbox)).with_context(|| {
                 format!("cannot open the status socket {}; see status.socket", socket.display())
             })?;
-        Ok(Self { config, entries, clock, outbox, client, status, board })
+        Ok(Self { config, entries, clock, boots, outbox, client, status, board })
     }
 
     /// Runs until `stop` is cancelled, then ends in order. Each item of `reloads` has the configuration read again.
@@ -117,16 +122,18 @@ impl App {
     }
 
     fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
-        let Self { config, entries, clock, outbox, client, status, board } = self;
+        let Self { config, entries, clock: trusted, boots, outbox, client, status, board } = self;
+        let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
         let mut supervisor = Supervisor::default();
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
         let tally = Tally::default();
         let plan = |bus: &Bus| Plan::new(bus.sensors.clone(), config.devices.clone());
         let plans = config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
+        let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         let commit_interval = config.outbox.commit_interval;
-        let collector =
-            Collector::new(plans, Arc::clone(&outbox), tally.clone(), commit_interval, commits);
+        let store = (Arc::clone(&outbox), chronicle);
+        let collector = Collector::new(plans, store, tally.clone(), commit_interval, commits);
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
@@ -134,11 +141,14 @@ impl App {
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let reporter = ReporterTask {
             client: Arc::clone(&client),
+            found: outbox.backlog(),
             outbox,
             committed,
             limits: reporter_limits,
             hurry: hurry.clone(),
-            clock: Arc::clone(&clock),
+            path: config.outbox.path.clone(),
+            clock: Arc::clone(&trusted),
+            anchors,
             board: board.clone(),
         };
         supervisor.spawn("reporter", async move {
@@ -147,11 +157,18 @@ impl App {
         });
         let presence = PresenceTask {
             client: Arc::clone(&client),
-            clock: Arc::clone(&clock),
+            clock: Arc::clone(&trusted),
             stop: stop.clone(),
             reported,
         };
         supervisor.spawn("presence", presence.run());
+        let timekeeper = TimekeeperTask {
+            clock: trusted,
+            client: Arc::clone(&client),
+            board: board.clone(),
+            stop: stop.clone(),
+        };
+        supervisor.spawn("timekeeper", timekeeper.run());
         supervisor.spawn("status", status.run(stop.clone()));
         supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
 

@@ -202,7 +202,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     let Some(error) = error.downcast_ref::<losant::Error>() else { return EXIT_FAILURE };
     match error.verdict() {
-        Verdict::Offline => EXIT_UNAVAILABLE,
+        Verdict::Offline | Verdict::Troubled(_) => EXIT_UNAVAILABLE,
         Verdict::Unauthorized => EXIT_NO_PERMISSION,
         Verdict::Parked if error.status() == Some(403) => EXIT_NO_PERMISSION,
         Verdict::Stored

@@ -4,6 +4,8 @@
 
 pub mod actuator;
 pub mod backoff;
+pub mod call_log;
+pub mod clock_trust;
 pub mod decode;
 mod excerpt;
 pub mod frame;

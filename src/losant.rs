@@ -17,6 +17,6 @@ pub use call::{Accepted, Answer, Call, Device, StreamCall, Success};
 pub use device::COMMANDS_MAX;
 pub use error::{Error, SetupError};
 pub use request::Request;
-pub use session::Client;
+pub use session::{Client, Heard};
 pub use stream::{EventStream, Item, StreamEnd};
 pub use when::{When, WhenError};

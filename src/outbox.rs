@@ -157,7 +157,7 @@ impl Outbox {
         bytes_max: usize,
     ) -> Result<Vec<Entry>, Error> {
         let lane = self.inner().lanes.get(&device).cloned().unwrap_or_default();
-        self.store.read(device, &lane, after, states_max, bytes_max)
+        self.store.read(device, &lane, after, (states_max, bytes_max))
     }
 
     /// Removes the states of a device from `first` through `through`, both included: the cloud has them. They need not be the
@@ -247,7 +247,8 @@ impl Outbox {
         let devices: BTreeMap<_, _> =
             inner.lanes.iter().map(|(device, lane)| (*device, lane.amount)).collect();
         let total = devices.values().fold(Amount::default(), |total, amount| total.plus(*amount));
-        Backlog { total, devices }
+        let last = inner.lanes.iter().map(|(device, lane)| (*device, lane.last)).collect();
+        Backlog { total, devices, last }
     }
 
     /// The latest time of day that each device ever had a state of here; none where no time was known.

@@ -29,6 +29,13 @@ pub struct CloudStatus {
     pub readings_stored: u64,
 }
 
+/// The time of day.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ClockStatus {
+    /// Why it is taken to be right: `kernel`, `cloud`, `resumed` or `always`; `waiting` while it is not known.
+    pub trust: &'static str,
+}
+
 /// Commands since the start.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CommandStatus {
@@ -66,6 +73,8 @@ pub struct Board(Arc<Mutex<Notes>>);
 pub struct Notes {
     /// The link to the cloud.
     pub cloud: CloudStatus,
+    /// The time of day.
+    pub clock: ClockStatus,
     /// Commands.
     pub commands: CommandStatus,
     /// Open command streams, by device.

@@ -5,3 +5,4 @@ pub mod dispatcher;
 pub mod listener;
 pub mod presence;
 pub mod reporter;
+pub mod timekeeper;

@@ -1,7 +1,6 @@
 //! `tidegate run`: the daemon.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::app::Reloads;
-use crate::clock::SystemClock;
 use crate::config::Entry;
 use crate::{App, Config, logging};
 
@@ -34,7 +32,7 @@ pub(super) fn run(file: &Path, (config, entries): (Config, Vec<Entry>)) -> anyho
         let (ask, asked) = mpsc::channel(1);
         let reloads = Reloads { file: file.to_owned(), level, asked };
         info!(version = env!("CARGO_PKG_VERSION"), device_id = %config.cloud.device, "tidegate starting");
-        let app = App::build((config, entries), Arc::new(SystemClock))?;
+        let app = App::build(config, entries)?;
         let running = app.run(stop.clone(), reloads);
         let forward = async {
             while hangup.recv().await.is_some() {

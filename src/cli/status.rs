@@ -68,6 +68,14 @@ fn describe(page: &mut String, document: &Value) -> std::fmt::Result {
         number("/cloud/batches"),
         number("/cloud/states_stored")
     )?;
+    match document.pointer("/clock/trust").and_then(Value::as_str) {
+        Some("waiting") => {
+            writeln!(page, "clock     waiting for the time of day; readings are kept")?;
+        }
+
+        Some(trust) => writeln!(page, "clock     trusted ({trust})")?,
+        None => {}
+    }
     writeln!(
         page,
         "outbox    {} states wait ({} bytes)",

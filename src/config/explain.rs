@@ -65,7 +65,9 @@ pub fn explain(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
         (Some(config), Some(Ok(tree))) if problems.is_empty() => {
             let mut entries = entries(&tree, &notes, &origins);
             let directory = file.parent().unwrap_or(Path::new(""));
-            entries.iter_mut().for_each(|entry| entry.note_file(directory));
+            for entry in &mut entries {
+                entry.note_file(directory);
+            }
             Ok((config, entries))
         }
         _ => Err(problems),

@@ -37,6 +37,7 @@ table!(Raw {
     device: BTreeMap<String, Device>,
     outbox: Outbox,
     reporter: Reporter,
+    clock: Clock,
     commands: Commands,
     daemon: Daemon,
     log: Log,
@@ -72,6 +73,8 @@ table!(Reporter {
     retry_min: Span,
     retry_max: Span,
 });
+
+table!(Clock { trust: Text });
 
 table!(Commands { age_max: Span, timeout: Span });
 

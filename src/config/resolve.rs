@@ -17,6 +17,7 @@ use super::likely::did_you_mean;
 use super::note::{Notes, written};
 use super::raw::{self, Raw};
 use super::{Commands, Config, OutboxSettings, Problems};
+use crate::logic::clock_trust::TrustMode;
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
 use crate::model::{DeviceId, Name};
@@ -158,6 +159,7 @@ pub(super) fn resolve(
     }
     let actuators = actuator::actuators(raw.actuator, &buses, &devices, &mut check);
     let reporter = reporter(raw.reporter, &mut check);
+    let clock_trust = clock_trust(raw.clock, &mut check);
     let commands = commands(&raw.commands, &mut check);
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
@@ -169,6 +171,7 @@ pub(super) fn resolve(
         devices,
         outbox: outbox?,
         reporter,
+        clock_trust,
         commands,
         buses,
         actuators,
@@ -195,6 +198,11 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
             &(Duration::from_millis(10)..=Duration::from_secs(3_600)),
         ),
     }
+}
+
+fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
+    let words = [("auto", TrustMode::Auto), ("always", TrustMode::Always)];
+    bus::choice("clock.trust", raw.trust, check, &words).unwrap_or(TrustMode::Auto)
 }
 
 fn commands(raw: &raw::Commands, check: &mut Check<'_>) -> Commands {

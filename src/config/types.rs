@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{CloudCredentials, Secret, UserPassword};
 use crate::logic::actuator::Actuator;
+use crate::logic::clock_trust::TrustMode;
 use crate::logic::mapping::Sensor;
 use crate::logic::reporter::Limits;
 use crate::model::{ApplicationId, DeviceId, Name};
@@ -21,6 +22,8 @@ pub struct Config {
     pub outbox: OutboxSettings,
     /// Batches and retries.
     pub reporter: Limits,
+    /// How the time of day becomes known.
+    pub clock_trust: TrustMode,
     /// Commands.
     pub commands: Commands,
     /// The buses with what hangs on them.

@@ -1,4 +1,10 @@
-//! Losant's throttle, kept on our side: so many calls in any window of time.
+//! Losant's throttle, kept on our side: so many calls in any window of time, counted so that they cannot be more there.
+//!
+//! Losant counts a call when it arrives, and we do not know when that was: after we began it and before it ended. So a call
+//! that is under way takes room, and one that ended takes room for a whole window from its *end*: whatever the network does
+//! to single calls, no window over there holds more than were allowed. The price is one answer time a window: 0.1 s of 15 s.
+//!
+//! A call that cannot have reached Losant, because there was no connection or no token, takes no room.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,45 +13,89 @@ use std::time::{Duration, Instant};
 /// (rest-api/overview, "Throttles And Limits").
 pub const CALLS_MAX: usize = 30;
 
-/// The length of Losant's window (same page), and half a second more: a call may travel faster than the one before it.
-pub const WINDOW: Duration = Duration::from_millis(15_500);
+/// The length of Losant's window (same page), and a little more, because two clocks need not run at the same rate.
+pub const WINDOW: Duration = Duration::from_millis(15_050);
 
-/// A sliding window: remembers the last `calls_max` calls and says when the next may go.
-#[derive(Debug, Clone)]
+/// How many calls a backlog may have in a window without being spread: what is left belongs to new states while the burst
+/// passes, one batch each two seconds.
+const BURST_MAX: usize = 22;
+
+/// How many calls may be ahead of an even spread, so that timers that fire late cost nothing.
+const AHEAD_MAX: u32 = 2;
+
+/// The calls of one device.
+#[derive(Debug, Clone, Default)]
 pub struct Pace {
-    calls: VecDeque<Instant>,
-    calls_max: usize,
-    window: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self::new(CALLS_MAX, WINDOW)
-    }
+    under_way: usize,
+    /// When the last calls ended, oldest first: [`CALLS_MAX`] at most.
+    ended: VecDeque<Instant>,
+    /// When the calls so far would end if they were spread evenly (the "theoretical arrival time" of a leaky bucket).
+    spread_until: Option<Instant>,
 }
 
 impl Pace {
-    /// At most `calls_max` calls, at least 1, in any `window`.
-    pub fn new(calls_max: usize, window: Duration) -> Self {
-        let calls_max = calls_max.max(1);
-        Self { calls: VecDeque::with_capacity(calls_max), calls_max, window }
+    /// A pace of which calls are known from a daemon that ran before, by when they ended, oldest first.
+    pub fn resumed(ended: impl IntoIterator<Item = Instant>) -> Self {
+        let mut pace = Self::default();
+        ended.into_iter().for_each(|at| pace.note_end(at));
+        pace
     }
 
-    /// When the next call may go: `now`, or the moment when the oldest counted call leaves the window.
+    /// When the next call may go: `now` or later. Calls that are under way take room, so ask again when one ended.
     pub fn ready_at(&self, now: Instant) -> Instant {
-        match self.calls.front() {
-            Some(oldest) if self.calls.len() >= self.calls_max => now.max(*oldest + self.window),
-            _ => now,
+        self.fewer_than(CALLS_MAX, now)
+    }
+
+    /// When the next call of a backlog may go: in a burst, and then spread evenly, so that new states always find room.
+    pub fn spread_ready_at(&self, now: Instant) -> Instant {
+        let spread = self.spread_until.and_then(|until| until.checked_sub(spacing() * AHEAD_MAX));
+        let spread = spread.unwrap_or(now).min(self.fewer_than(BURST_MAX, now));
+        self.ready_at(now).max(spread)
+    }
+
+    /// When there are fewer calls in the window than that.
+    fn fewer_than(&self, calls: usize, now: Instant) -> Instant {
+        let taken = self.under_way + self.ended.len();
+        let Some(before) = taken.checked_sub(calls) else { return now };
+        // The call that has to leave the window first; there is one, unless all are still under way.
+        self.ended.get(before).map_or(now + WINDOW, |end| now.max(*end + WINDOW))
+    }
+
+    /// When the last calls ended, oldest first.
+    pub fn ended(&self) -> impl Iterator<Item = Instant> {
+        self.ended.iter().copied()
+    }
+
+    /// How many calls are under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// A call begins.
+    pub fn begin(&mut self, now: Instant) {
+        self.under_way += 1;
+        self.spread_until = Some(self.spread_until.unwrap_or(now).max(now) + spacing());
+    }
+
+    /// A call ended. `may_count` unless it is certain that it never reached Losant.
+    pub fn end(&mut self, now: Instant, may_count: bool) {
+        self.under_way = self.under_way.saturating_sub(1);
+        if may_count {
+            self.note_end(now);
         }
     }
 
-    /// Counts a call that goes at `now`.
-    pub fn record(&mut self, now: Instant) {
-        if self.calls.len() >= self.calls_max {
-            self.calls.pop_front();
+    fn note_end(&mut self, at: Instant) {
+        if self.ended.len() >= CALLS_MAX {
+            self.ended.pop_front();
         }
-        self.calls.push_back(now);
+        self.ended.push_back(at);
     }
+}
+
+/// Between two calls that are spread evenly.
+fn spacing() -> Duration {
+    WINDOW / u32::try_from(CALLS_MAX).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -55,33 +105,96 @@ mod tests {
 
     use super::*;
 
+    /// Losant's own window, without our margin.
+    const THEIRS: Duration = Duration::from_secs(15);
+
     proptest! {
         #[test]
-        fn no_window_ever_holds_more_calls_than_allowed(
-            calls_max in 1..40_usize, waits_ms in prop::collection::vec(0..3_000_u64, 1..200),
+        fn no_window_over_there_ever_holds_more_calls_than_allowed(
+            calls in prop::collection::vec((0..900_u64, 0..2_000_u64, 0..=100_u64), 1..200),
         ) {
-            let window = Duration::from_secs(15);
-            let mut pace = Pace::new(calls_max, window);
+            let mut pace = Pace::default();
             let mut now = Instant::now();
-            let mut sent: Vec<Instant> = Vec::new();
-            for wait_ms in waits_ms {
+            let mut arrived: Vec<Instant> = Vec::new();
+            for (wait_ms, answer_ms, share) in calls {
                 now = pace.ready_at(now + Duration::from_millis(wait_ms));
-                pace.record(now);
-                sent.push(now);
-                let inside = sent.iter().filter(|at| now.duration_since(**at) < window).count();
-                prop_assert!(inside <= calls_max);
+                pace.begin(now);
+                // It arrives at any time between its beginning and its end.
+                arrived.push(now + Duration::from_millis(answer_ms * share / 100));
+                now += Duration::from_millis(answer_ms);
+                pace.end(now, true);
+            }
+            for (first, later) in arrived.iter().zip(arrived.iter().skip(CALLS_MAX)) {
+                prop_assert!(later.duration_since(*first) >= THEIRS);
             }
         }
+    }
+
+    fn call(pace: &mut Pace, now: Instant, may_count: bool) {
+        pace.begin(now);
+        pace.end(now, may_count);
     }
 
     #[test]
     fn a_full_budget_is_used_at_once_and_then_waits_for_the_window() {
         let start = Instant::now();
-        let mut pace = Pace::new(3, Duration::from_secs(15));
-        for _ in 0..3 {
+        let mut pace = Pace::default();
+        for _ in 0..CALLS_MAX {
             assert_eq!(pace.ready_at(start), start);
-            pace.record(start);
+            call(&mut pace, start, true);
         }
-        assert_eq!(pace.ready_at(start), start + Duration::from_secs(15));
+        assert_eq!(pace.ready_at(start), start + WINDOW);
+        assert_eq!(pace.ready_at(start + WINDOW), start + WINDOW);
+    }
+
+    #[test]
+    fn a_call_that_never_got_there_takes_no_room() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        (0..100).for_each(|_| call(&mut pace, start, false));
+        assert_eq!(pace.ready_at(start), start);
+    }
+
+    #[test]
+    fn a_call_under_way_takes_room() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        (0..CALLS_MAX - 1).for_each(|_| call(&mut pace, start, true));
+        pace.begin(start);
+        assert!(pace.ready_at(start) > start);
+    }
+
+    #[test]
+    fn a_backlog_bursts_and_then_leaves_room_for_new_states() {
+        let mut now = Instant::now();
+        let mut pace = Pace::default();
+        let mut burst = 0;
+        while pace.spread_ready_at(now) == now {
+            call(&mut pace, now, true);
+            burst += 1;
+        }
+        assert_eq!(burst, BURST_MAX);
+        let free = (0..100).take_while(|_| {
+            pace.ready_at(now) == now && {
+                call(&mut pace, now, true);
+                true
+            }
+        });
+        assert_eq!(free.count(), CALLS_MAX - BURST_MAX);
+        // And over time all of the budget is used.
+        let (mut calls, end) = (CALLS_MAX, now + WINDOW * 20);
+        while now < end {
+            now = pace.spread_ready_at(now);
+            call(&mut pace, now, true);
+            calls += 1;
+        }
+        assert!(calls >= 20 * CALLS_MAX * 97 / 100, "{calls}");
+    }
+
+    #[test]
+    fn the_calls_of_a_daemon_that_ran_before_take_room() {
+        let now = Instant::now();
+        let pace = Pace::resumed([now; CALLS_MAX]);
+        assert_eq!(pace.ready_at(now), now + WINDOW);
     }
 }

@@ -1,7 +1,18 @@
-//! Which device to report next, how much of it, and when: the machine behind the reporter's task.
+//! Which device to report next, which of its states, how many and when: the machine behind the reporter's task.
 //!
 //! The task tells it what waits ([`Reporter::note_backlog`]) and how each call ended ([`Reporter::settle`]), and asks it
-//! what to do ([`Reporter::poll`]). One call is under way at a time, so that a device's order is kept without effort.
+//! what to do ([`Reporter::poll`]).
+//!
+//! Each device has two lanes. New states go in the *live* lane, as batches that fill up for a short while; what is there at
+//! the start, or came while nothing could be sent, is the *backlog*. Live batches go first. A backlog gets what is left of
+//! the device's budget, and at least one call in [`LIVE_RUN_MAX`] + 1. Devices take turns.
+//!
+//! One call of a lane is under way at a time, so that each lane's order is kept without effort; over all devices there are
+//! [`CALLS_UNDER_WAY_MAX`]. A link that has just failed is tried with one call.
+
+mod device;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,6 +23,7 @@ use super::backoff::Backoff;
 use super::pace::Pace;
 use super::verdict::Verdict;
 use crate::model::DeviceId;
+use device::Device;
 
 /// How long a device that the cloud refuses (403, 404, 405) waits before it is tried again.
 pub const PARK: Duration = Duration::from_secs(15 * 60);
@@ -22,6 +34,22 @@ pub const THROTTLE_WAIT: Duration = Duration::from_secs(16);
 /// The longest `Retry-After` that is obeyed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// How long a device waits when nothing could be read for it, although something waits.
+const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
+
+/// Calls that may be under way at once. One at a time cannot use the budget of several devices over a slow link: with an
+/// answer after 1 s ten devices would share one call a second, of the 20 that they may make.
+pub const CALLS_UNDER_WAY_MAX: usize = 8;
+
+/// Calls that are kept free for the other lane, where one lane has more to send than the link takes.
+const CALLS_RESERVED: usize = 2;
+
+/// Live calls that one device may make in a row while its backlog waits.
+const LIVE_RUN_MAX: u8 = 4;
+
+/// A device whose live lane holds more than so many batches cannot keep up: the older ones become backlog.
+const LIVE_BATCHES_MAX: u64 = 3;
+
 /// What the machine is set to.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -29,7 +57,7 @@ pub struct Limits {
     pub batch_states_max: usize,
     /// The most bytes in one call.
     pub batch_bytes_max: usize,
-    /// How long the oldest waiting state may wait for company.
+    /// How long the oldest new state may wait for company.
     pub batch_age: Duration,
     /// The shortest wait for the link.
     pub retry_min: Duration,
@@ -37,20 +65,64 @@ pub struct Limits {
     pub retry_max: Duration,
 }
 
+/// What waits for a device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// States.
+    pub states: u64,
+    /// Bytes of their JSON.
+    pub bytes: u64,
+    /// The last sequence number that was given.
+    pub last: u64,
+}
+
+/// One of a device's two queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// States that came a moment ago.
+    Live,
+    /// States that have waited.
+    Backlog,
+}
+
+/// A call that is to be made: the oldest states of a device after one sequence number and up to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// The device.
+    pub device: DeviceId,
+    /// Which of its lanes.
+    pub lane: Lane,
+    /// All that are sent come after this sequence number.
+    pub after: u64,
+    /// And are not above this one.
+    pub through: u64,
+    /// The most states to send.
+    pub states_max: usize,
+    began: Instant,
+}
+
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Send up to that many of the oldest states of this device now. The call is counted.
-    Send {
-        /// The device.
-        device: DeviceId,
-        /// The most states to send.
-        states_max: usize,
-    },
-    /// Nothing before then.
+    /// Make this call now. It is counted.
+    Send(Call),
+    /// Nothing before then, or before a call ends.
     WaitUntil(Instant),
     /// Nothing until there is news.
     Idle,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How many states it carried. None were found if this is 0: no call was made then.
+    pub states: usize,
+    /// The sequence number of the last of them.
+    pub last: u64,
+    /// What the answer means.
+    pub verdict: Verdict,
+    /// Whether the cloud may have counted it.
+    pub may_count: bool,
 }
 
 /// What the task must do with the states that it sent.
@@ -64,40 +136,19 @@ pub enum Disposal {
     Reject,
 }
 
-#[derive(Debug)]
-struct Lane {
-    states: u64,
-    waiting_since: Option<Instant>,
-    pace: Pace,
-    held_until: Option<Instant>,
-    /// Learned from 413: stays.
-    states_cap: usize,
-    /// Learned from 400: a search for the one bad state, over once it is found.
-    search_cap: Option<usize>,
-}
-
-impl Lane {
-    fn states_max(&self) -> usize {
-        self.search_cap.unwrap_or(self.states_cap).min(self.states_cap)
-    }
-
-    fn ready_at(&self, now: Instant, batch_age: Duration) -> Option<Instant> {
-        let since = self.waiting_since?;
-        let is_full = self.search_cap.is_some() || self.states >= self.states_cap as u64;
-        let due = if is_full { now } else { since + batch_age };
-        let free = self.held_until.unwrap_or(now).max(self.pace.ready_at(now));
-        Some(due.max(free))
-    }
-}
-
 /// The machine.
 #[derive(Debug)]
 pub struct Reporter {
     limits: Limits,
-    lanes: BTreeMap<DeviceId, Lane>,
-    last_sent: Option<DeviceId>,
+    devices: BTreeMap<DeviceId, Device>,
+    /// Counts the calls; the lane that was served longest ago is next.
+    turn: u64,
     link: Backoff,
     link_held_until: Option<Instant>,
+    /// When the link was last found down. A call that began before then tells nothing new.
+    link_down_since: Option<Instant>,
+    /// The last call did not succeed for want of the cloud.
+    is_link_suspect: bool,
     online: Option<bool>,
     is_draining: bool,
 }
@@ -108,10 +159,12 @@ impl Reporter {
         let link = Backoff::new(limits.retry_min, limits.retry_max);
         Self {
             limits,
-            lanes: BTreeMap::new(),
-            last_sent: None,
+            devices: BTreeMap::new(),
+            turn: 0,
             link,
             link_held_until: None,
+            link_down_since: None,
+            is_link_suspect: false,
             online: None,
             is_draining: false,
         }
@@ -119,13 +172,19 @@ impl Reporter {
 
     /// Goes by other limits from now on. What was learned about sizes is kept where it is stricter.
     pub fn set_limits(&mut self, limits: Limits) {
-        let (before, after) = (self.limits.batch_states_max.max(1), limits.batch_states_max.max(1));
-        for lane in self.lanes.values_mut() {
-            let has_learned = lane.states_cap < before;
-            lane.states_cap = if has_learned { lane.states_cap.min(after) } else { after };
+        for device in self.devices.values_mut() {
+            device.set_limits(&self.limits, &limits);
         }
         self.link = Backoff::new(limits.retry_min, limits.retry_max);
         self.limits = limits;
+    }
+
+    /// Tells of a device that was here at the start: what waits for it is backlog, and `pace` knows its last calls.
+    pub fn resume(&mut self, device: DeviceId, waiting: Waiting, pace: Pace) {
+        let device = self.device(device);
+        device.pace = pace;
+        device.frontier = waiting.last;
+        device.waiting = waiting;
     }
 
     /// Whether the cloud took part in the last call, be it to refuse it; `None` before the first.
@@ -133,19 +192,28 @@ impl Reporter {
         self.online
     }
 
-    /// Tells that `states` of `device` wait in the outbox.
-    pub fn note_backlog(&mut self, device: DeviceId, states: u64, now: Instant) {
-        let states_cap = self.limits.batch_states_max.max(1);
-        let lane = self.lanes.entry(device).or_insert_with(|| Lane {
-            states: 0,
-            waiting_since: None,
-            pace: Pace::default(),
-            held_until: None,
-            states_cap,
-            search_cap: None,
-        });
-        lane.states = states;
-        lane.waiting_since = (states > 0).then(|| lane.waiting_since.unwrap_or(now));
+    /// Tells what waits for a device in the outbox.
+    pub fn note_backlog(&mut self, device: DeviceId, waiting: Waiting, now: Instant) {
+        let live_states_max = LIVE_BATCHES_MAX * self.limits.batch_states_max.max(1) as u64;
+        let is_new = !self.devices.contains_key(&device);
+        let device = self.device(device);
+        if is_new {
+            device.frontier = waiting.last.saturating_sub(waiting.states);
+        }
+        device.note(waiting, live_states_max, now);
+    }
+
+    /// The outbox cannot keep track of more gaps in what was acknowledged of a device: it is reported in order until all is
+    /// sent.
+    pub fn report_in_order(&mut self, device: DeviceId) {
+        let device = self.device(device);
+        device.is_in_order = true;
+        device.frontier = device.waiting.last;
+    }
+
+    fn device(&mut self, device: DeviceId) -> &mut Device {
+        let limits = &self.limits;
+        self.devices.entry(device).or_insert_with(|| Device::new(limits))
     }
 
     /// The link was seen to work by someone else: there is no reason to wait for it.
@@ -159,263 +227,131 @@ impl Reporter {
         self.link_is_up();
     }
 
-    /// What to do now. Devices take turns.
+    /// What to do now.
     pub fn poll(&mut self, now: Instant) -> Step {
+        let under_way = |lane| self.devices.values().filter(|d| d.lane(lane).is_under_way).count();
+        let (live, backlog) = (under_way(Lane::Live), under_way(Lane::Backlog));
+        let calls_max = if self.is_link_suspect { 1 } else { CALLS_UNDER_WAY_MAX };
+        if live + backlog >= calls_max {
+            return Step::Idle;
+        }
         if let Some(until) = self.link_held_until.filter(|until| *until > now) {
-            return if self.lanes.values().any(|lane| lane.states > 0) {
-                Step::WaitUntil(until)
-            } else {
-                Step::Idle
-            };
+            let is_waiting = self.devices.values().any(|device| device.waiting.states > 0);
+            return if is_waiting { Step::WaitUntil(until) } else { Step::Idle };
         }
-        let batch_age = if self.is_draining { Duration::ZERO } else { self.limits.batch_age };
-        let ready =
-            |(device, lane): (&DeviceId, &Lane)| Some((lane.ready_at(now, batch_age)?, *device));
-        let next_in_turn = self.last_sent.and_then(|last| {
-            let later = (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded);
-            self.lanes.range(later).filter_map(ready).find(|(at, _)| *at <= now)
-        });
-        match next_in_turn.or_else(|| self.lanes.iter().filter_map(ready).min()) {
-            Some((at, device)) if at <= now => self.send(device, now),
-            Some((at, _)) => Step::WaitUntil(at),
-            None => Step::Idle,
+        let is_crowded = |lane| match lane {
+            Lane::Live => live >= CALLS_UNDER_WAY_MAX - CALLS_RESERVED,
+            Lane::Backlog => backlog >= CALLS_UNDER_WAY_MAX - CALLS_RESERVED,
+        };
+        let (mut next, mut soonest) = (None, None);
+        for (id, device) in &self.devices {
+            for (lane, at) in device.ready(now, &self.limits, self.is_draining) {
+                if is_crowded(lane) {
+                    continue;
+                }
+                if at > now {
+                    soonest = Some(soonest.map_or(at, |soonest: Instant| soonest.min(at)));
+                    continue;
+                }
+                let key = (device.rank(lane), device.lane(lane).turn, *id, lane);
+                next = Some(next.map_or(key, |next: (Lane, u64, DeviceId, Lane)| next.min(key)));
+            }
+        }
+        match (next, soonest) {
+            (Some((.., device, lane)), _) => self.send(device, lane, now),
+            (None, Some(at)) => Step::WaitUntil(at),
+            (None, None) => Step::Idle,
         }
     }
 
-    fn send(&mut self, device: DeviceId, now: Instant) -> Step {
-        let Some(lane) = self.lanes.get_mut(&device) else { return Step::Idle };
-        lane.pace.record(now);
-        self.last_sent = Some(device);
-        Step::Send { device, states_max: lane.states_max() }
+    fn send(&mut self, id: DeviceId, lane: Lane, now: Instant) -> Step {
+        self.turn += 1;
+        let turn = self.turn;
+        let device = self.device(id);
+        let (after, through) = match lane {
+            Lane::Live => (device.frontier, device.waiting.last),
+            Lane::Backlog => (0, device.frontier),
+        };
+        let states_max = device.begin(lane, turn, now);
+        Step::Send(Call { device: id, lane, after, through, states_max, began: now })
     }
 
-    /// Takes the verdict on a batch of `states` and says what becomes of them.
+    /// Takes in how a call ended and says what becomes of its states.
     pub fn settle(
         &mut self,
-        batch: (DeviceId, usize),
-        verdict: &Verdict,
+        call: &Call,
+        ended: &Ended,
         now: Instant,
         rng: &mut impl Rng,
     ) -> Disposal {
-        let (device, states) = batch;
-        self.online = Some(!matches!(verdict, Verdict::Offline | Verdict::Unauthorized));
-        if !matches!(verdict, Verdict::Offline | Verdict::Unauthorized) {
-            self.link.reset();
-            self.link_held_until = None;
+        let device = self.device(call.device);
+        device.end(call.lane, ended, now);
+        if ended.states == 0 {
+            device.hold(now + UNREADABLE_WAIT);
+            return Disposal::Keep;
         }
-        let Some(lane) = self.lanes.get_mut(&device) else { return Disposal::Keep };
-        match verdict {
+        let disposal = match &ended.verdict {
             Verdict::Stored => {
-                lane.waiting_since = Some(now);
-                // A search doubles back up once the bad state is behind it.
-                lane.search_cap =
-                    lane.search_cap.map(|cap| cap * 2).filter(|cap| *cap < lane.states_cap);
+                device.confirm(call.lane, ended);
                 Disposal::Delete
             }
-            Verdict::TooLarge if states > 1 => {
-                lane.states_cap = states.div_ceil(2);
+            Verdict::TooLarge if ended.states > 1 => {
+                device.states_cap = ended.states.div_ceil(2);
                 Disposal::Keep
             }
-            Verdict::Malformed if states > 1 => {
-                lane.search_cap = Some(states.div_ceil(2));
+            Verdict::Malformed if ended.states > 1 => {
+                device.lane_mut(call.lane).search_cap = Some(ended.states.div_ceil(2));
                 Disposal::Keep
             }
-            Verdict::TooLarge | Verdict::Malformed => Disposal::Reject,
-            Verdict::Throttled(retry_after) => {
-                let wait =
-                    retry_after.unwrap_or(THROTTLE_WAIT).clamp(THROTTLE_WAIT, RETRY_AFTER_MAX);
-                lane.held_until = Some(now + wait);
+            Verdict::TooLarge | Verdict::Malformed => {
+                device.remove(call.lane, ended);
+                Disposal::Reject
+            }
+            Verdict::Throttled(wait) => {
+                let wait = wait.unwrap_or(THROTTLE_WAIT).clamp(THROTTLE_WAIT, RETRY_AFTER_MAX);
+                device.hold(now + wait);
                 Disposal::Keep
             }
             Verdict::Parked => {
-                lane.held_until = Some(now + PARK);
+                device.hold(now + PARK);
                 Disposal::Keep
             }
-            Verdict::Unauthorized | Verdict::Offline => {
-                self.hold_link(now, rng);
+            Verdict::Troubled(wait) => {
+                let delay = device.trouble.next_delay(rng);
+                device.hold(now + delay.max(wait.unwrap_or_default().min(RETRY_AFTER_MAX)));
                 Disposal::Keep
             }
-        }
-    }
-
-    fn hold_link(&mut self, now: Instant, rng: &mut impl Rng) {
-        self.link_held_until = Some(now + self.link.next_delay(rng));
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
-mod tests {
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
-
-    use super::*;
-
-    struct World {
-        reporter: Reporter,
-        now: Instant,
-        rng: StdRng,
-    }
-
-    fn device(number: u8) -> DeviceId {
-        DeviceId::from([number; 12])
-    }
-
-    fn world() -> World {
-        let limits = Limits {
-            batch_states_max: 100,
-            batch_bytes_max: 200_000,
-            batch_age: Duration::from_secs(2),
-            retry_min: Duration::from_secs(1),
-            retry_max: Duration::from_secs(300),
+            Verdict::Unauthorized | Verdict::Offline => Disposal::Keep,
         };
-        World {
-            reporter: Reporter::new(limits),
-            now: Instant::now(),
-            rng: StdRng::seed_from_u64(7),
-        }
+        self.judge_link(&ended.verdict, call.began, now, rng);
+        disposal
     }
 
-    impl World {
-        fn backlog(&mut self, number: u8, states: u64) {
-            self.reporter.note_backlog(device(number), states, self.now);
-        }
-
-        fn pass(&mut self, seconds: u64) {
-            self.now += Duration::from_secs(seconds);
-        }
-
-        fn sends(&mut self) -> Option<(u8, usize)> {
-            match self.reporter.poll(self.now) {
-                Step::Send { device, states_max } => Some((device.as_bytes()[0], states_max)),
-                Step::WaitUntil(at) => {
-                    assert!(at > self.now, "a wait that is not in the future would spin");
-                    None
+    /// What a call tells of the link. Those that were under way when it broke all fail, which is one failure.
+    fn judge_link(&mut self, verdict: &Verdict, began: Instant, now: Instant, rng: &mut impl Rng) {
+        match verdict {
+            Verdict::Offline | Verdict::Unauthorized => {
+                self.online = Some(false);
+                self.is_link_suspect = true;
+                if self.link_down_since.is_none_or(|since| began >= since) {
+                    self.link_down_since = Some(now);
+                    self.link_held_until = Some(now + self.link.next_delay(rng));
                 }
-                Step::Idle => None,
+            }
+            Verdict::Troubled(_) => {
+                self.online = Some(false);
+                self.is_link_suspect = true;
+            }
+            Verdict::Stored
+            | Verdict::TooLarge
+            | Verdict::Malformed
+            | Verdict::Throttled(_)
+            | Verdict::Parked => {
+                self.online = Some(true);
+                self.is_link_suspect = false;
+                self.link_held_until = None;
+                self.link.reset();
             }
         }
-
-        fn settles(&mut self, number: u8, states: usize, verdict: &Verdict) -> Disposal {
-            self.reporter.settle((device(number), states), verdict, self.now, &mut self.rng)
-        }
-    }
-
-    #[test]
-    fn a_lone_state_waits_for_company_and_a_full_batch_does_not() {
-        let mut world = world();
-        world.backlog(1, 1);
-        assert_eq!(world.sends(), None);
-        world.pass(2);
-        assert_eq!(world.sends(), Some((1, 100)));
-        world.backlog(2, 100);
-        assert_eq!(world.sends(), Some((2, 100)));
-    }
-
-    #[test]
-    fn devices_take_turns() {
-        let mut world = world();
-        for number in 1..=3 {
-            world.backlog(number, 1_000);
-        }
-        let turns: Vec<_> = (0..6).map(|_| world.sends().unwrap().0).collect();
-        assert_eq!(turns, [1, 2, 3, 1, 2, 3]);
-    }
-
-    #[test]
-    fn a_throttled_or_refused_device_does_not_delay_the_others() {
-        let mut world = world();
-        for number in 1..=3 {
-            world.backlog(number, 1_000);
-        }
-        assert_eq!(world.sends(), Some((1, 100)));
-        assert_eq!(world.settles(1, 100, &Verdict::Throttled(None)), Disposal::Keep);
-        assert_eq!(world.sends(), Some((2, 100)));
-        assert_eq!(world.settles(2, 100, &Verdict::Parked), Disposal::Keep);
-        let turns: Vec<_> = (0..3).map(|_| world.sends().unwrap().0).collect();
-        assert_eq!(turns, [3, 3, 3]);
-        world.pass(16);
-        assert_eq!(world.sends(), Some((1, 100)));
-    }
-
-    #[test]
-    fn a_device_never_makes_more_calls_than_losant_allows() {
-        let mut world = world();
-        world.backlog(1, 1_000_000);
-        let at_once = (0..100).filter(|_| world.sends().is_some()).count();
-        assert_eq!(at_once, 30);
-        world.pass(15);
-        assert_eq!(world.sends(), None);
-        world.pass(1);
-        assert_eq!(world.sends(), Some((1, 100)));
-    }
-
-    #[test]
-    fn without_a_link_nothing_is_sent_and_the_wait_grows_to_its_bound() {
-        let mut world = world();
-        world.backlog(1, 1_000);
-        let mut longest = Duration::ZERO;
-        for _ in 0..30 {
-            if let Step::WaitUntil(at) = world.reporter.poll(world.now) {
-                longest = longest.max(at - world.now);
-                world.now = at;
-            }
-            assert!(world.sends().is_some());
-            assert_eq!(world.settles(1, 100, &Verdict::Offline), Disposal::Keep);
-        }
-        assert!(
-            longest > Duration::from_secs(60) && longest <= Duration::from_secs(300),
-            "{longest:?}"
-        );
-        assert_eq!(world.reporter.online(), Some(false));
-    }
-
-    #[test]
-    fn a_bad_state_is_isolated_by_halving_and_its_neighbours_go_on() {
-        let mut world = world();
-        let (mut waiting, bad): (Vec<u32>, u32) = ((0..100).collect(), 63);
-        let (mut stored, mut rejected, mut calls) = (Vec::new(), Vec::new(), 0);
-        while !waiting.is_empty() {
-            world.backlog(1, waiting.len() as u64);
-            world.pass(2);
-            let Some((_, states_max)) = world.sends() else { continue };
-            calls += 1;
-            let batch: Vec<_> = waiting.iter().copied().take(states_max).collect();
-            let verdict = if batch.contains(&bad) { Verdict::Malformed } else { Verdict::Stored };
-            match world.settles(1, batch.len(), &verdict) {
-                Disposal::Delete => stored.extend(waiting.drain(..batch.len())),
-                Disposal::Reject => rejected.extend(waiting.drain(..1)),
-                Disposal::Keep => {}
-            }
-        }
-        assert_eq!(rejected, [63]);
-        assert_eq!(stored.len(), 99);
-        assert!(stored.is_sorted());
-        assert!(calls <= 25, "{calls} calls to find one bad state in 100");
-    }
-
-    #[test]
-    fn a_batch_that_is_too_large_is_halved_and_the_size_is_remembered() {
-        let mut world = world();
-        world.backlog(1, 1_000);
-        assert_eq!(world.sends(), Some((1, 100)));
-        assert_eq!(world.settles(1, 100, &Verdict::TooLarge), Disposal::Keep);
-        assert_eq!(world.sends(), Some((1, 50)));
-        assert_eq!(world.settles(1, 50, &Verdict::Stored), Disposal::Delete);
-        assert_eq!(world.sends(), Some((1, 50)));
-        assert_eq!(world.settles(1, 1, &Verdict::TooLarge), Disposal::Reject);
-    }
-
-    #[test]
-    fn a_drain_sends_what_is_there() {
-        let mut world = world();
-        world.backlog(1, 1);
-        assert_eq!(world.sends(), None);
-        world.reporter.drain();
-        assert_eq!(world.sends(), Some((1, 100)));
-        world.settles(1, 1, &Verdict::Offline);
-        assert_eq!(world.sends(), None);
-        world.reporter.drain();
-        assert_eq!(world.sends(), Some((1, 100)), "one last try, although the link was down");
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::clock_trust::uptime_of;
 use crate::model::{AttributeName, DeviceId, State, Timestamp};
 
 /// How far times may have been moved ahead: a burst of 60,000 values. A larger step back is the clock's, and is taken as it
@@ -16,20 +17,34 @@ const AHEAD_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Stamps {
     before: BTreeMap<DeviceId, Timestamp>,
+    /// The last time since this boot that a daemon before gave to a reading without a time of day.
+    before_since_boot: Option<Timestamp>,
     last: BTreeMap<(DeviceId, AttributeName), Timestamp>,
+    anchor_ms: Option<i64>,
 }
 
 impl Stamps {
-    /// Stamps that go on after the latest times of a daemon that ran before.
-    pub fn after(before: BTreeMap<DeviceId, Timestamp>) -> Self {
-        Self { before, last: BTreeMap::new() }
+    /// Stamps that go on after what a daemon gave that ran before: the latest time of each device, and the uptime, in
+    /// milliseconds, of the last reading of this boot that had no time of day.
+    pub fn after(before: BTreeMap<DeviceId, Timestamp>, uptime_ms: Option<i64>) -> Self {
+        let before_since_boot = uptime_ms.map(Timestamp::from_millis);
+        Self { before, before_since_boot, ..Self::default() }
+    }
+
+    /// The time of day at uptime 0 is known: from now on all uptimes become times of day.
+    pub fn anchor(&mut self, anchor_ms: i64) {
+        self.anchor_ms = Some(anchor_ms);
+        for time in self.last.values_mut().chain(&mut self.before_since_boot) {
+            *time = anchored(*time, Some(anchor_ms));
+        }
     }
 
     /// Moves a state's time on, if an attribute of it has a value at that time or a later one already.
     pub fn place(&mut self, device: DeviceId, state: &mut State) {
+        state.time = anchored(state.time, self.anchor_ms);
         let last = |name: &AttributeName| self.last.get(&(device, name.clone()));
-        let before = self.before.get(&device);
-        let taken = state.data.keys().filter_map(|name| last(name).or(before));
+        let before = self.before.get(&device).into_iter().chain(&self.before_since_boot);
+        let taken = state.data.keys().filter_map(last).chain(before);
         let latest = taken.filter(|taken| taken.since(state.time) < AHEAD_MAX).max();
         if let Some(latest) = latest.filter(|latest| **latest >= state.time) {
             state.time = latest.plus(Duration::from_millis(1));
@@ -37,6 +52,14 @@ impl Stamps {
         for name in state.data.keys() {
             self.last.insert((device, name.clone()), state.time);
         }
+    }
+}
+
+/// A time that counts from boot as a time of day, if that can be told.
+fn anchored(time: Timestamp, anchor_ms: Option<i64>) -> Timestamp {
+    match (uptime_of(time), anchor_ms) {
+        (Some(uptime), Some(anchor_ms)) => Timestamp::from_millis(anchor_ms).plus(uptime),
+        (Some(_), None) | (None, _) => time,
     }
 }
 
@@ -75,10 +98,22 @@ mod tests {
     #[test]
     fn times_that_were_given_before_a_restart_are_not_given_again() {
         let latest = Timestamp::from_millis(140);
-        let mut stamps = Stamps::after(BTreeMap::from([(DeviceId::from([1; 12]), latest)]));
+        let mut stamps = Stamps::after(BTreeMap::from([(DeviceId::from([1; 12]), latest)]), None);
         assert_eq!(place(&mut stamps, "a", 100), 141);
         assert_eq!(place(&mut stamps, "a", 100), 142);
         assert_eq!(place(&mut stamps, "b", 150), 150);
+    }
+
+    #[test]
+    fn uptimes_become_times_of_day_and_stay_apart() {
+        const DAY: i64 = 1_777_629_600_000;
+        let mut stamps = Stamps::after(BTreeMap::new(), Some(99));
+        let placed: Vec<_> = (0..3).map(|_| place(&mut stamps, "a", 99)).collect();
+        assert_eq!(placed, [100, 101, 102]);
+        stamps.anchor(DAY);
+        assert_eq!(place(&mut stamps, "a", 100), DAY + 103, "it was on its way");
+        assert_eq!(place(&mut stamps, "a", DAY + 101), DAY + 104);
+        assert_eq!(place(&mut stamps, "b", DAY + 98), DAY + 100, "a daemon before gave 99");
     }
 
     #[test]

@@ -20,7 +20,34 @@ pub enum Outcome {
     NoAnswer {
         /// What went wrong.
         message: String,
+        /// Whether the call may have reached the cloud all the same.
+        may_have_arrived: bool,
     },
+    /// The call was not made: no token was given for what the credentials file says.
+    NotMade {
+        /// Why no token was given.
+        message: String,
+    },
+}
+
+impl Outcome {
+    /// What went wrong, in one line; empty if nothing did.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Answer { message, .. }
+            | Self::NoAnswer { message, .. }
+            | Self::NotMade { message } => message,
+        }
+    }
+
+    /// Whether the cloud may have counted the call.
+    pub fn may_count(&self) -> bool {
+        match self {
+            Self::Answer { .. } => true,
+            Self::NoAnswer { may_have_arrived, .. } => *may_have_arrived,
+            Self::NotMade { .. } => false,
+        }
+    }
 }
 
 /// What was asked for; some answers mean another thing where a session begins.
@@ -50,16 +77,21 @@ pub enum Verdict {
     /// Not this device, or not now (403, 404, 405 and other client errors). Keep its data and try again much later; the
     /// others go on.
     Parked,
-    /// The cloud cannot be reached or does not speak: no answer, 408, 425, 5xx, a redirect, or a 2xx that does not confirm,
-    /// as a captive portal sends. Keep everything and wait for the link.
+    /// The server has trouble with this call (5xx), which may be this device's alone. Hold it for a while that grows; try the
+    /// others one by one.
+    Troubled(Option<Duration>),
+    /// The cloud cannot be reached or does not speak: no answer, 408, 425, a redirect, or a 2xx that does not confirm, as a
+    /// captive portal sends. Keep everything and wait for the link.
     Offline,
 }
 
 impl Verdict {
     /// Judges one outcome.
     pub fn of(asked: Asked, outcome: &Outcome) -> Self {
-        let Outcome::Answer { status, success, retry_after, .. } = outcome else {
-            return Self::Offline;
+        let (status, success, retry_after) = match outcome {
+            Outcome::Answer { status, success, retry_after, .. } => (status, success, retry_after),
+            Outcome::NoAnswer { .. } => return Self::Offline,
+            Outcome::NotMade { .. } => return Self::Unauthorized,
         };
         match (asked, status) {
             (_, 200..=299) if *success => Self::Stored,
@@ -69,6 +101,7 @@ impl Verdict {
             (Asked::Action, 400 | 422) => Self::Malformed,
             (Asked::Action, 413) => Self::TooLarge,
             (Asked::Action, 400..=499) => Self::Parked,
+            (Asked::Action, 500..=599) => Self::Troubled(*retry_after),
             (_, _) => Self::Offline,
         }
     }
@@ -92,7 +125,8 @@ mod tests {
     }
 
     fn no_answer(message: &str) -> Verdict {
-        Verdict::of(Asked::Action, &Outcome::NoAnswer { message: message.to_owned() })
+        let (message, may_have_arrived) = (message.to_owned(), true);
+        Verdict::of(Asked::Action, &Outcome::NoAnswer { message, may_have_arrived })
     }
 
     #[test]
@@ -153,13 +187,31 @@ mod tests {
 
     #[test]
     fn what_passes_by_itself_is_waited_for() {
-        for status in [408, 425, 500, 502, 503, 504, 511, 599] {
+        for status in [408, 425] {
             assert_eq!(
                 (action(status), token(status)),
                 (Verdict::Offline, Verdict::Offline),
                 "{status}"
             );
         }
+    }
+
+    #[test]
+    fn trouble_of_the_server_may_be_one_devices_alone() {
+        for status in [500, 502, 503, 504, 511, 599] {
+            assert_eq!(
+                (action(status), token(status)),
+                (Verdict::Troubled(None), Verdict::Offline),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_not_made_for_want_of_a_token_counts_nowhere() {
+        let outcome = Outcome::NotMade { message: "no such key".to_owned() };
+        assert_eq!(Verdict::of(Asked::Action, &outcome), Verdict::Unauthorized);
+        assert!(!outcome.may_count());
     }
 
     #[test]

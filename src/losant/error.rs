@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::logic::verdict::{Asked, Outcome, Verdict};
 
+/// How errors call the asking for a token.
+pub(super) const AUTHENTICATE: &str = "authenticateDevice";
+
 /// The client could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up TLS: {}; is the package ca-certificates installed?", chain(.0))]
@@ -20,6 +23,8 @@ pub enum Error {
         action: &'static str,
         /// The whole chain of causes on one line.
         cause: String,
+        /// Whether the call may have reached the cloud all the same: all but a failure to connect.
+        may_have_arrived: bool,
     },
     /// Losant, or something before it, refused.
     #[error("{action}: {status} {message}")]
@@ -67,7 +72,7 @@ pub enum Error {
 
 impl Error {
     pub(super) fn no_answer(action: &'static str, error: &reqwest::Error) -> Self {
-        Self::NoAnswer { action, cause: chain(error) }
+        Self::NoAnswer { action, cause: chain(error), may_have_arrived: !error.is_connect() }
     }
 
     /// The status code, if there was an answer.
@@ -85,19 +90,53 @@ impl Error {
         Verdict::of(Asked::Action, &self.outcome())
     }
 
-    /// The outcome of a call in the terms of [`crate::logic::verdict`].
+    /// The outcome of a call in the terms of [`crate::logic::verdict`]. Where no token was given the call was not made: the
+    /// cloud refuses us, or it cannot be reached.
     pub fn outcome(&self) -> Outcome {
-        let answer = |status, retry_after| Outcome::Answer {
+        if self.action() != Some(AUTHENTICATE) {
+            return self.answer();
+        }
+        let answer = self.answer();
+        let message = self.to_string();
+        match Verdict::of(Asked::Token, &answer) {
+            Verdict::Unauthorized => Outcome::NotMade { message },
+            Verdict::Stored
+            | Verdict::TooLarge
+            | Verdict::Malformed
+            | Verdict::Throttled(_)
+            | Verdict::Parked
+            | Verdict::Troubled(_)
+            | Verdict::Offline => Outcome::NoAnswer { message, may_have_arrived: false },
+        }
+    }
+
+    /// What came back, whatever was asked.
+    pub(super) fn answer(&self) -> Outcome {
+        let message = self.to_string();
+        let answer = |status, retry_after, message| Outcome::Answer {
             status,
             success: false,
-            message: self.to_string(),
+            message,
             retry_after,
         };
         match self {
-            Self::NoAnswer { .. } => Outcome::NoAnswer { message: self.to_string() },
-            Self::Refused { status, retry_after, .. } => answer(*status, *retry_after),
-            Self::NotLosant { status, .. } => answer(*status, None),
-            Self::Unauthenticated { .. } | Self::OtherApplication { .. } => answer(401, None),
+            Self::NoAnswer { may_have_arrived, .. } => {
+                Outcome::NoAnswer { message, may_have_arrived: *may_have_arrived }
+            }
+            Self::Refused { status, retry_after, .. } => answer(*status, *retry_after, message),
+            Self::NotLosant { status, .. } => answer(*status, None, message),
+            Self::Unauthenticated { .. } | Self::OtherApplication { .. } => {
+                Outcome::NotMade { message }
+            }
+        }
+    }
+
+    fn action(&self) -> Option<&'static str> {
+        match self {
+            Self::NoAnswer { action, .. }
+            | Self::Refused { action, .. }
+            | Self::NotLosant { action, .. } => Some(action),
+            Self::Unauthenticated { .. } | Self::OtherApplication { .. } => None,
         }
     }
 }

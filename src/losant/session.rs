@@ -10,19 +10,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
 use reqwest::Response;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use tokio::sync::{Mutex, Notify};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, RETRY_AFTER};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::error::{Error, SetupError};
+use super::error::{AUTHENTICATE, Error, SetupError};
 use super::request::Request;
-use super::wire::{AuthedDevice, DeviceCredentials, ErrorBody};
+use super::wire::{self, AuthedDevice, DeviceCredentials, ErrorBody};
 use crate::config::{Cloud, CloudCredentials, Proxy, Secret};
 use crate::logic::backoff::Backoff;
 use crate::logic::reporter::THROTTLE_WAIT;
 use crate::logic::verdict::{Asked, Verdict};
-use crate::model::{ApplicationId, DeviceId};
+use crate::model::{ApplicationId, DeviceId, Timestamp};
 use crate::random;
 
 /// The largest answer that is read, in bytes: a page of 1,000 commands of a usual size.
@@ -48,6 +48,18 @@ pub struct Client {
     session: Mutex<Session>,
     is_reachable: AtomicBool,
     recovered: Notify,
+    dates: watch::Sender<Option<Heard>>,
+}
+
+/// A date that came with an answer (RFC 9110, "Date").
+#[derive(Debug, Clone, Copy)]
+pub struct Heard {
+    /// When the call began.
+    pub began: Instant,
+    /// When the head of its answer was there.
+    pub ended: Instant,
+    /// The date, in whole seconds.
+    pub date: Timestamp,
 }
 
 #[derive(Debug)]
@@ -87,7 +99,8 @@ impl Client {
         let rng = random::seeded();
         let session = Mutex::new(Session { granted, refused: None, failed: None, backoff, rng });
         let (is_reachable, recovered) = (AtomicBool::new(true), Notify::new());
-        Ok(Self { http, cloud, session, is_reachable, recovered })
+        let dates = watch::Sender::new(None);
+        Ok(Self { http, cloud, session, is_reachable, recovered, dates })
     }
 
     /// The gateway device that this client is.
@@ -98,6 +111,21 @@ impl Client {
     /// Waits until some call is answered after one was not: who waits for the cloud need not wait any longer.
     pub async fn recovered(&self) {
         self.recovered.notified().await;
+    }
+
+    /// The date of the last answer, from a cloud that proved who it is, or that is this computer.
+    pub fn dates(&self) -> watch::Receiver<Option<Heard>> {
+        self.dates.subscribe()
+    }
+
+    fn note_date(&self, response: &Response, began: Instant) {
+        let is_proven = response.url().scheme() == "https"
+            || matches!(response.url().host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+        let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
+        let ended = Instant::now();
+        if let Some(date) = date.and_then(wire::http_date).filter(|_| is_proven) {
+            self.dates.send_replace(Some(Heard { began, ended, date }));
+        }
     }
 
     fn note_reachable(&self, is_reachable: bool) {
@@ -173,7 +201,11 @@ impl Client {
         if let Some(body) = request.content() {
             sending = sending.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
+        let began = Instant::now();
         let sent = tokio::time::timeout(self.cloud.request_timeout, sending.send()).await;
+        if let Ok(Ok(response)) = &sent {
+            self.note_date(response, began);
+        }
         self.note_reachable(matches!(sent, Ok(Ok(_))));
         sent.map_err(|_| timed_out(action))?.map_err(|error| Error::no_answer(action, &error))
     }
@@ -260,7 +292,7 @@ impl Client {
             }
             Err(error) => {
                 let Session { backoff, rng, .. } = session;
-                let wait = match Verdict::of(Asked::Token, &error.outcome()) {
+                let wait = match Verdict::of(Asked::Token, &error.answer()) {
                     Verdict::Unauthorized => backoff.next_delay(rng),
                     Verdict::Throttled(wait) => {
                         wait.unwrap_or_default().clamp(THROTTLE_WAIT, REFUSED_WAIT.1)
@@ -269,6 +301,7 @@ impl Client {
                     | Verdict::TooLarge
                     | Verdict::Malformed
                     | Verdict::Parked
+                    | Verdict::Troubled(_)
                     | Verdict::Offline => return asked,
                 };
                 session.refused = Some((error.to_string(), Instant::now() + wait));
@@ -280,7 +313,6 @@ impl Client {
 
     /// `POST /auth/device` (rest-api/auth).
     async fn authenticate(&self, key: &str, secret: &Secret) -> Result<Granted, Error> {
-        const ACTION: &str = "authenticateDevice";
         let body = DeviceCredentials {
             device_id: self.cloud.device.to_string(),
             key,
@@ -292,11 +324,16 @@ impl Client {
         let url = format!("{}/auth/device", self.cloud.url);
         let request = self.http.post(url).header(ACCEPT, "application/json").json(&body);
         let request = request.timeout(self.cloud.request_timeout);
-        let response = request.send().await.map_err(|error| Error::no_answer(ACTION, &error))?;
+        let response =
+            request.send().await.map_err(|error| Error::no_answer(AUTHENTICATE, &error))?;
+        self.note_date(&response, asked_at);
         let status = response.status().as_u16();
-        let body = read_body(self.checked(response, ACTION).await?, ACTION).await?;
-        let not_losant =
-            |what: &str| Error::NotLosant { action: ACTION, status, message: what.to_owned() };
+        let body = read_body(self.checked(response, AUTHENTICATE).await?, AUTHENTICATE).await?;
+        let not_losant = |what: &str| Error::NotLosant {
+            action: AUTHENTICATE,
+            status,
+            message: what.to_owned(),
+        };
         let authed: AuthedDevice =
             serde_json::from_slice(&body).map_err(|_| not_losant("no token in the answer"))?;
         let application: ApplicationId = authed
@@ -338,7 +375,7 @@ fn http(cloud: &Cloud) -> Result<reqwest::Client, reqwest::Error> {
 
 fn refused_by_401(message: &str) -> Error {
     Error::Refused {
-        action: "authentication",
+        action: AUTHENTICATE,
         status: 401,
         message: message.to_owned(),
         retry_after: None,
@@ -346,7 +383,7 @@ fn refused_by_401(message: &str) -> Error {
 }
 
 fn timed_out(action: &'static str) -> Error {
-    Error::NoAnswer { action, cause: "timed out".to_owned() }
+    Error::NoAnswer { action, cause: "timed out".to_owned(), may_have_arrived: true }
 }
 
 async fn read_body(mut response: Response, action: &'static str) -> Result<Bytes, Error> {

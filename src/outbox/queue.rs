@@ -13,8 +13,7 @@ impl Store {
         device: DeviceId,
         lane: &Lane,
         after: u64,
-        states_max: usize,
-        bytes_max: usize,
+        (states_max, bytes_max): (usize, usize),
     ) -> Result<Vec<Entry>, Error> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let after = after.max(lane.gone.cursor());

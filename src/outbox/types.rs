@@ -125,6 +125,8 @@ pub struct Backlog {
     pub total: Amount,
     /// For each device that ever had a state here.
     pub devices: BTreeMap<DeviceId, Amount>,
+    /// The last sequence number that each of them was given.
+    pub last: BTreeMap<DeviceId, u64>,
 }
 
 impl Amount {

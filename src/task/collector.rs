@@ -2,6 +2,8 @@
 //!
 //! It ends when all buses have let go of its queue, after a last commit.
 
+mod chronicle;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::logic::redelivery::Redelivery;
 use crate::logic::stamp::Stamps;
 use crate::model::{DeviceId, Ledger, Moment, Name, Reading, Reason, State};
 use crate::outbox::{Commit, Error, Outbox, Pending, Priority};
+pub use chronicle::{Anchors, Chronicle, remembered};
 
 /// A commit is made early when so many states wait for it.
 const GROUP_STATES_MAX: usize = 1_024;
@@ -40,6 +43,7 @@ pub struct Collector {
     committed: watch::Sender<u64>,
     sessions: BTreeMap<Name, Redelivery>,
     stamps: Stamps,
+    chronicle: Chronicle,
     told: BTreeMap<(Name, Reason), Instant>,
     group: Group,
 }
@@ -57,16 +61,27 @@ impl Collector {
     /// A collector for these buses. Each commit raises the number in `committed`.
     pub fn new(
         plans: BTreeMap<Name, Plan>,
-        outbox: Arc<Outbox>,
+        (outbox, chronicle): (Arc<Outbox>, Chronicle),
         tally: Tally,
         commit_interval: Duration,
         committed: watch::Sender<u64>,
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
-        let (stamps, told) = (Stamps::after(outbox.latest()), BTreeMap::new());
+        let (stamps, told) = (chronicle.stamps(&outbox), BTreeMap::new());
         let group = Group::default();
-        Self { plans, outbox, tally, commit_interval, committed, sessions, stamps, told, group }
+        Self {
+            plans,
+            outbox,
+            tally,
+            commit_interval,
+            committed,
+            sessions,
+            stamps,
+            chronicle,
+            told,
+            group,
+        }
     }
 
     /// Runs until the queue ends, or the outbox is broken: then it returns early, which ends the daemon, and the next start
@@ -78,12 +93,21 @@ impl Collector {
     }
 
     async fn collect(&mut self, mut arrivals: mpsc::Receiver<Arrival>) -> Result<(), Error> {
+        let mut learned = self.chronicle.learned();
+        learned.mark_changed();
         loop {
             let due = self.group.since.map(|since| since + self.commit_interval);
             let arrival = tokio::select! {
                 arrival = arrivals.recv() => arrival,
                 () = sleep_until(due) => {
                     self.commit().await?;
+                    continue;
+                }
+                Ok(()) = learned.changed() => {
+                    if let Some(anchor_ms) = *learned.borrow_and_update() {
+                        self.stamps.anchor(anchor_ms);
+                        self.group.wake();
+                    }
                     continue;
                 }
             };
@@ -158,7 +182,12 @@ impl Collector {
     fn put(&mut self, reading: &Reading, device: DeviceId, mut state: State) {
         self.stamps.place(device, &mut state);
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
-        let json = match serde_json::to_vec(&state) {
+        let moment = self.chronicle.moment(state.time);
+        let written = match moment {
+            Moment::Wall(_) => serde_json::to_vec(&state),
+            Moment::Boot { .. } => serde_json::to_vec(&state.data),
+        };
+        let json = match written {
             Ok(json) => Bytes::from(json),
             // A state is texts and finite numbers; were it not so, it must at least not vanish.
             Err(error) => return error!(%error, "a state cannot be written as JSON"),
@@ -166,8 +195,7 @@ impl Collector {
         let account = self.group.ledger.entry(reading.bus.clone()).or_default();
         account.received += u64::from(readings);
         account.outbox_in += u64::from(readings);
-        let (bus, moment) = (reading.bus.clone(), Moment::Wall(state.time));
-        let priority = Priority::default();
+        let (bus, priority) = (reading.bus.clone(), Priority::default());
         self.group.states.push(Pending { device, bus, moment, priority, readings, json });
     }
 
@@ -183,7 +211,8 @@ impl Collector {
         let origins =
             self.sessions.iter().map(|(bus, session)| (bus.clone(), session.stored())).collect();
         let states = std::mem::take(&mut self.group.states);
-        let commit = Arc::new(Commit { states, ledger, origins, ..Commit::default() });
+        let notes = [(chronicle::TABLE, self.chronicle.changes())].into();
+        let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {
             if matches!(error, Error::Broken) {
@@ -198,6 +227,7 @@ impl Collector {
             info!("the outbox takes readings again");
         }
         self.group.since = None;
+        self.chronicle.committed();
         self.group.acks.drain(..).for_each(Ack::send);
         self.committed.send_modify(|commits| *commits += 1);
         Ok(())

@@ -179,6 +179,7 @@ fn least_wait(error: &Error) -> Duration {
     match error.verdict() {
         Verdict::Parked | Verdict::Malformed | Verdict::TooLarge => PARK,
         Verdict::Throttled(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
+        Verdict::Troubled(wait) => wait.unwrap_or_default().min(PARK),
         Verdict::Stored | Verdict::Unauthorized | Verdict::Offline => Duration::ZERO,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::clock::SharedClock;
+use crate::clock::{Clock as _, TrustedClock};
 use crate::logic::backoff::Backoff;
 use crate::losant::body::ConnectionStatus;
 use crate::losant::query::Shape;
@@ -19,6 +19,9 @@ use crate::random;
 /// The first and the longest wait before the connection is told again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
+/// The first and the longest wait before the cloud is asked for the time again.
+const TIME_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// How long a stop waits for the last word.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -27,7 +30,7 @@ pub struct PresenceTask {
     /// To the cloud.
     pub client: Arc<Client>,
     /// Stamps the statuses.
-    pub clock: SharedClock,
+    pub clock: Arc<TrustedClock>,
     /// Cancelled when the daemon begins to stop.
     pub stop: CancellationToken,
     /// Cancelled when the reporter is done, so that the last states come before the last word.
@@ -37,6 +40,9 @@ pub struct PresenceTask {
 impl PresenceTask {
     /// Runs until the last word is said.
     pub async fn run(self) {
+        if self.stop.run_until_cancelled(self.wait_for_time()).await.is_none() {
+            return;
+        }
         let connected_at = self.clock.now();
         let gateway = self.client.gateway();
         if self
@@ -64,6 +70,33 @@ impl PresenceTask {
                 warn!(%error, "could not tell Losant that the gateway is disconnected");
             }
             Err(_) => warn!("could not tell Losant in time that the gateway is disconnected"),
+        }
+    }
+
+    /// Nothing is told with a time that may be wrong. The date of any answer tells the time of day, so one is asked for; a
+    /// certificate that is not valid yet is only a clock that is wrong.
+    async fn wait_for_time(&self) {
+        let mut learned = self.clock.learned();
+        let mut backoff = Backoff::new(TIME_WAIT.0, TIME_WAIT.1);
+        let (mut rng, mut is_told) = (random::seeded(), false);
+        let shape = Shape { exclude_connection_info: true, ..Shape::default() };
+        while learned.borrow().is_none() {
+            let asked = self.client.get(self.client.gateway(), shape).into_future();
+            let asked = tokio::select! {
+                asked = asked => asked,
+                _ = learned.wait_for(Option::is_some) => return,
+            };
+            if let Err(error) = asked
+                && !std::mem::replace(&mut is_told, true)
+            {
+                info!(%error, "waiting for the time of day; the cloud cannot be asked for it yet");
+            }
+            let delay = backoff.next_delay(&mut rng);
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.client.recovered() => {}
+                _ = learned.wait_for(Option::is_some) => return,
+            }
         }
     }
 

@@ -2,22 +2,32 @@
 //!
 //! It ends when no more will come and nothing more can be sent now, or when it is told to hurry.
 
-use std::sync::Arc;
+mod batch;
+mod calls;
 
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::clock::SharedClock;
-use crate::logic::reporter::{Disposal, Limits, Reporter, Step};
+use super::collector::Anchors;
+use crate::clock::{Clock as _, TrustedClock};
+use crate::logic::clock_trust::Boots;
+use crate::logic::reporter::{Call, Disposal, Ended, Limits, Reporter, Step, Waiting};
 use crate::logic::verdict::{Asked, Outcome, Verdict};
 use crate::losant::{Client, Success};
 use crate::model::DeviceId;
-use crate::outbox::{Entry, Error, Outbox};
+use crate::outbox::{Backlog, Error, Outbox};
 use crate::random;
 use crate::status::Board;
+use batch::Batch;
+use calls::CallFile;
 
 /// The reporter's task.
 pub struct ReporterTask {
@@ -25,22 +35,28 @@ pub struct ReporterTask {
     pub client: Arc<Client>,
     /// Where the states wait.
     pub outbox: Arc<Outbox>,
+    /// What waited there before anything came.
+    pub found: Backlog,
     /// Raised with each commit; its end means that no more will come.
     pub committed: watch::Receiver<u64>,
     /// What the machine is set to, now and when it changes.
     pub limits: watch::Receiver<Limits>,
     /// Cancelled when a stop has no more time for a call that is under way.
     pub hurry: CancellationToken,
-    /// Stamps rejects.
-    pub clock: SharedClock,
+    /// Where the outbox is; the file of calls is beside it.
+    pub path: PathBuf,
+    /// The time of day, which decides what Losant takes.
+    pub clock: Arc<TrustedClock>,
+    /// Nothing is sent before the time is known and these are there.
+    pub anchors: Anchors,
     /// Told about batches.
     pub board: Board,
 }
 
 /// A call that was made, and how it ended.
 struct Sent {
-    device: DeviceId,
-    batch: Vec<Entry>,
+    call: Call,
+    batch: Batch,
     outcome: Outcome,
 }
 
@@ -55,6 +71,7 @@ enum Condition {
 
 /// What the task waits for.
 enum News {
+    Sent(Box<Sent>),
     Backlog,
     Timer,
     LinkUp,
@@ -65,78 +82,109 @@ enum News {
 impl ReporterTask {
     /// Runs until there is no more to come and nothing that can be sent now.
     pub async fn run(mut self) {
-        let mut machine = Reporter::new(self.limits.borrow_and_update().clone());
-        let mut rng = random::seeded();
-        let (mut condition, mut is_last_call) = (Condition::Unknown, false);
-        loop {
-            self.note_backlog(&mut machine);
-            match machine.poll(now()) {
-                Step::Send { device, states_max } => {
-                    let hurry = self.hurry.clone();
-                    let sent = hurry.run_until_cancelled(self.send(device, states_max)).await;
-                    let Some(sent) = sent else { break };
-                    let now = Condition::after(&Verdict::of(Asked::Action, &sent.outcome));
-                    if std::mem::replace(&mut condition, now) != now {
-                        self.tell_condition(now, &sent.outcome);
-                    }
-                    self.settle(&mut machine, sent, &mut rng).await;
-                }
-                Step::WaitUntil(_) | Step::Idle if is_last_call => break,
-                step @ (Step::WaitUntil(_) | Step::Idle) => match self.wait(step).await {
-                    News::Backlog | News::Timer => {}
-                    News::LinkUp => machine.link_is_up(),
-                    News::Limits => machine.set_limits(self.limits.borrow_and_update().clone()),
-                    News::NoMore => {
-                        is_last_call = true;
-                        machine.drain();
-                    }
-                },
-            }
-        }
+        let hurry = self.hurry.clone();
+        hurry.run_until_cancelled(self.wait_and_report()).await;
         let left = self.outbox.backlog().total;
         info!(states = left.states, "reporter done; the rest waits in the outbox");
     }
 
-    async fn wait(&mut self, step: Step) -> News {
-        let timer = async {
-            match step {
-                Step::WaitUntil(until) => tokio::time::sleep_until(until.into()).await,
-                Step::Send { .. } | Step::Idle => std::future::pending().await,
+    /// Without the time of day nothing can be sent: what waits has no time, or may be too old.
+    async fn wait_and_report(&mut self) {
+        let (mut anchors, mut committed) = (self.anchors.clone(), self.committed.clone());
+        let known = loop {
+            tokio::select! {
+                known = anchors.wait_for(Option::is_some) => break known,
+                changed = committed.changed() => if changed.is_err() { return },
             }
         };
-        tokio::select! {
-            changed = self.committed.changed() => {
-                if changed.is_ok() { News::Backlog } else { News::NoMore }
+        let Some(boots) = known.ok().and_then(|known| known.clone()) else { return };
+        drop(anchors);
+        self.report(&boots, committed).await;
+    }
+
+    async fn report(&self, boots: &Arc<Boots>, mut committed: watch::Receiver<u64>) {
+        let (calls, mut machine) = self.resume().await;
+        let mut rng = random::seeded();
+        let (mut condition, mut is_last_call) = (Condition::Unknown, false);
+        let mut under_way = FuturesUnordered::new();
+        let mut limits = self.limits.clone();
+        loop {
+            note_backlog(&mut machine, &self.outbox.backlog());
+            let step = machine.poll(now());
+            if let Step::Send(call) = step {
+                under_way.push(self.send(call, boots, &calls));
+                continue;
             }
-            () = self.client.recovered() => News::LinkUp,
-            // At a stop the other end is gone, and nothing changes any more.
-            Ok(()) = self.limits.changed() => News::Limits,
-            () = timer => News::Timer,
+            if is_last_call && under_way.is_empty() {
+                break;
+            }
+            let timer = async {
+                match step {
+                    Step::WaitUntil(until) => tokio::time::sleep_until(until.into()).await,
+                    Step::Send(_) | Step::Idle => std::future::pending().await,
+                }
+            };
+            let news = tokio::select! {
+                Some(sent) = under_way.next() => News::Sent(Box::new(sent)),
+                changed = committed.changed(), if !is_last_call => {
+                    if changed.is_ok() { News::Backlog } else { News::NoMore }
+                }
+                () = self.client.recovered() => News::LinkUp,
+                // At a stop the other end is gone, and nothing changes any more.
+                Ok(()) = limits.changed() => News::Limits,
+                () = timer => News::Timer,
+            };
+            match news {
+                News::Sent(sent) => {
+                    if !sent.batch.entries.is_empty() {
+                        self.tell_condition(&mut condition, &sent.outcome);
+                    }
+                    self.settle(&mut machine, *sent, &mut rng).await;
+                }
+                News::Backlog | News::Timer => {}
+                News::LinkUp => machine.link_is_up(),
+                News::Limits => machine.set_limits(limits.borrow_and_update().clone()),
+                News::NoMore => {
+                    is_last_call = true;
+                    machine.drain();
+                }
+            }
         }
     }
 
-    fn note_backlog(&self, machine: &mut Reporter) {
-        let now = now();
-        for (device, backlog) in self.outbox.backlog().devices {
-            machine.note_backlog(device, backlog.states, now);
+    /// What is there at the start is backlog; the calls of a daemon before count.
+    async fn resume(&self) -> (Calls, Reporter) {
+        let (path, boot) = (self.path.clone(), self.clock.boot());
+        let opened = blocking(move || CallFile::open(&path, boot)).await;
+        let (calls, remembered) = opened;
+        let mut machine = Reporter::new(self.limits.borrow().clone());
+        for (device, waiting) in waiting(&self.found) {
+            machine.resume(device, waiting, remembered.pace(device));
         }
+        (Arc::new(Mutex::new(calls)), machine)
     }
 
-    async fn send(&self, device: DeviceId, states_max: usize) -> Sent {
-        let bytes_max = self.limits.borrow().batch_bytes_max;
-        let batch = match self
-            .blocking(move |outbox| outbox.peek(device, 0, states_max, bytes_max))
-            .await
-        {
-            Ok(batch) => batch,
-            Err(error) => {
-                error!(%error, device_id = %device, "cannot read the outbox");
-                let outcome = Outcome::NoAnswer { message: error.to_string() };
-                return Sent { device, batch: Vec::new(), outcome };
+    /// Makes a call. It is noted before it begins and after it ended.
+    async fn send(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> Sent {
+        let (device, bytes_max) = (call.device, self.limits.borrow().batch_bytes_max);
+        let (outbox, clock) = (Arc::clone(&self.outbox), Arc::clone(&self.clock));
+        let (boots, noted) = (Arc::clone(boots), Arc::clone(calls));
+        let loaded = blocking(move || {
+            let batch = Batch::load(&outbox, &call, bytes_max, (&boots, &*clock))?;
+            if !batch.entries.is_empty() {
+                noted.lock().unwrap_or_else(PoisonError::into_inner).begin(device);
             }
-        };
-        let states: Vec<_> = batch.iter().map(|entry| entry.json.clone()).collect();
-        let outcome = match self.client.send_state(device, &*states).await {
+            Ok::<_, Error>(batch)
+        });
+        let batch = loaded.await.unwrap_or_else(|error| {
+            error!(%error, device_id = %device, "cannot read the outbox");
+            Batch::default()
+        });
+        if batch.entries.is_empty() {
+            let outcome = Outcome::NotMade { message: "nothing to send was found".to_owned() };
+            return Sent { call, batch, outcome };
+        }
+        let outcome = match self.client.send_state(device, &*batch.states).await {
             Ok(Success) => Outcome::Answer {
                 status: 200,
                 success: true,
@@ -145,51 +193,71 @@ impl ReporterTask {
             },
             Err(error) => error.outcome(),
         };
-        Sent { device, batch, outcome }
+        let (noted, may_count) = (Arc::clone(calls), outcome.may_count());
+        blocking(move || {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).end(device, may_count);
+        })
+        .await;
+        Sent { call, batch, outcome }
     }
 
     /// Learns from a call, and does with its states what that means.
     async fn settle(&self, machine: &mut Reporter, sent: Sent, rng: &mut StdRng) {
         let verdict = Verdict::of(Asked::Action, &sent.outcome);
-        let disposal = machine.settle((sent.device, sent.batch.len()), &verdict, now(), rng);
-        Self::tell(&sent, &verdict);
-        let device = sent.device;
-        let (first, last) = (sent.batch.first(), sent.batch.last());
-        let done = match (disposal, first, last) {
-            (Disposal::Delete, Some(first), Some(last)) => {
-                self.note_stored(&sent.batch);
-                let (first, through) = (first.sequence, last.sequence);
-                self.blocking(move |outbox| outbox.ack(device, first, through)).await.map(drop)
-            }
-            (Disposal::Reject, Some(first), _) => {
-                let (sequence, time) = (first.sequence, self.clock.now());
-                let why = words(&sent.outcome).to_owned();
-                self.blocking(move |outbox| outbox.reject(device, sequence, &why, time)).await
-            }
-            (Disposal::Delete | Disposal::Keep | Disposal::Reject, _, _) => Ok(()),
+        let ended = Ended {
+            states: sent.batch.entries.len(),
+            last: sent.batch.last(),
+            verdict: verdict.clone(),
+            may_count: sent.outcome.may_count(),
         };
-        if let Err(error) = done {
-            error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
+        let disposal = machine.settle(&sent.call, &ended, now(), rng);
+        Self::tell(&sent, &verdict);
+        let (device, last) = (sent.call.device, ended.last);
+        let outbox = Arc::clone(&self.outbox);
+        let done = match (disposal, sent.batch.entries.first().map(|first| first.sequence)) {
+            (Disposal::Delete, Some(first)) => {
+                self.note_stored(&sent.batch);
+                blocking(move || outbox.ack(device, first, last)).await.map(drop)
+            }
+            (Disposal::Reject, Some(first)) => {
+                let (time, why) = (self.clock.now(), sent.outcome.words().to_owned());
+                blocking(move || outbox.reject(device, first, &why, time)).await
+            }
+            (Disposal::Delete | Disposal::Keep | Disposal::Reject, _) => Ok(()),
+        };
+        match done {
+            Ok(()) => {}
+            Err(Error::Scattered) => machine.report_in_order(device),
+            Err(error) => {
+                error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
+            }
         }
         self.board.notes().cloud.online = machine.online();
     }
 
-    fn note_stored(&self, batch: &[Entry]) {
+    fn note_stored(&self, batch: &Batch) {
         let mut notes = self.board.notes();
         notes.cloud.batches += 1;
-        notes.cloud.states_stored += batch.len() as u64;
+        notes.cloud.states_stored += batch.entries.len() as u64;
         notes.cloud.readings_stored +=
-            batch.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
+            batch.entries.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
     }
 
     /// Tells what becomes of a device or a batch.
     fn tell(sent: &Sent, verdict: &Verdict) {
-        let (device, states, error) = (sent.device, sent.batch.len(), words(&sent.outcome));
+        let (device, states, error) =
+            (sent.call.device, sent.batch.entries.len(), sent.outcome.words());
+        if states == 0 {
+            return;
+        }
         match verdict {
             Verdict::Stored => {
                 debug!(device_id = %device, states, "states stored");
             }
             Verdict::Offline | Verdict::Unauthorized => debug!(error, "nothing can be sent now"),
+            Verdict::Troubled(_) => {
+                warn!(device_id = %device, error, "the cloud has trouble with this device; trying again");
+            }
             Verdict::Parked => {
                 warn!(device_id = %device, error, "the cloud refuses this device; readings are kept");
             }
@@ -206,9 +274,13 @@ impl ReporterTask {
     }
 
     /// Tells a change of the link, once.
-    fn tell_condition(&self, condition: Condition, outcome: &Outcome) {
-        let (error, backlog) = (words(outcome), self.outbox.backlog().total.states);
-        match condition {
+    fn tell_condition(&self, condition: &mut Condition, outcome: &Outcome) {
+        let after = Condition::after(&Verdict::of(Asked::Action, outcome));
+        if std::mem::replace(condition, after) == after {
+            return;
+        }
+        let (error, backlog) = (outcome.words(), self.outbox.backlog().total.states);
+        match after {
             Condition::Online => info!(backlog, "cloud online"),
             Condition::Offline => warn!(error, "cloud offline; readings are kept and sent later"),
             Condition::Unaccepted => {
@@ -217,23 +289,12 @@ impl ReporterTask {
             Condition::Unknown => {}
         }
     }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Outbox) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let outbox = Arc::clone(&self.outbox);
-        match tokio::task::spawn_blocking(move || work(&outbox)).await {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
-    }
 }
 
 impl Condition {
     fn after(verdict: &Verdict) -> Self {
         match verdict {
-            Verdict::Offline => Self::Offline,
+            Verdict::Offline | Verdict::Troubled(_) => Self::Offline,
             Verdict::Unauthorized => Self::Unaccepted,
             Verdict::Stored
             | Verdict::TooLarge
@@ -244,9 +305,26 @@ impl Condition {
     }
 }
 
-fn words(outcome: &Outcome) -> &str {
-    match outcome {
-        Outcome::Answer { message, .. } | Outcome::NoAnswer { message } => message,
+/// The file of calls, which those under way share.
+type Calls = Arc<Mutex<CallFile>>;
+
+fn waiting(backlog: &Backlog) -> impl Iterator<Item = (DeviceId, Waiting)> {
+    backlog.devices.iter().map(|(device, amount)| {
+        let last = backlog.last.get(device).copied().unwrap_or_default();
+        (*device, Waiting { states: amount.states, bytes: amount.bytes, last })
+    })
+}
+
+fn note_backlog(machine: &mut Reporter, backlog: &Backlog) {
+    let now = now();
+    waiting(backlog).for_each(|(device, waiting)| machine.note_backlog(device, waiting, now));
+}
+
+/// Does what waits for the disk where that holds up no task.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 

@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod clock;
 mod commands;
 mod config;
 mod crash;
@@ -21,9 +22,11 @@ mod journal;
 mod lifecycle;
 mod limits;
 mod mqtt;
+mod network;
 mod python;
 mod reload;
 mod secrecy;
 mod setup;
+mod simulation;
 mod support;
 mod tidy;

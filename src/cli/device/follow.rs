@@ -52,6 +52,7 @@ pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyh
 fn least_wait(error: &Error) -> Option<Duration> {
     match error.verdict() {
         Verdict::Offline => Some(Duration::ZERO),
+        Verdict::Troubled(wait) => Some(wait.unwrap_or_default().min(PARK)),
         Verdict::Throttled(wait) => Some(wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK)),
         Verdict::Stored
         | Verdict::TooLarge

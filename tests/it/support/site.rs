@@ -45,6 +45,8 @@ commit_interval = "50 ms"
 batch_age = "100 ms"
 retry_min = "50 ms"
 retry_max = "300 ms"
+[clock]
+trust = "always"
 [status]
 socket = "s"
 [log]

@@ -1,0 +1,181 @@
+//! What the reporter's machine knows of one device: its two lanes, its budget, and what it learned about it.
+
+use std::time::{Duration, Instant};
+
+use super::{Ended, LIVE_RUN_MAX, Lane, Limits, Waiting};
+use crate::logic::backoff::Backoff;
+use crate::logic::pace::Pace;
+
+/// One device.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) waiting: Waiting,
+    /// Above this sequence number states are live; what waits at or below it is backlog.
+    pub(super) frontier: u64,
+    /// Nothing is live until the backlog is sent.
+    pub(super) is_in_order: bool,
+    pub(super) pace: Pace,
+    /// Learned from 413: stays.
+    pub(super) states_cap: usize,
+    /// How long the device waits when the server has trouble with it.
+    pub(super) trouble: Backoff,
+    held_until: Option<Instant>,
+    live: Queue,
+    backlog: Queue,
+    /// Live calls since the last of the backlog.
+    live_run: u8,
+}
+
+/// One of its lanes.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) is_under_way: bool,
+    /// When it was served; 0 for never.
+    pub(super) turn: u64,
+    /// Learned from 400: a search for the one bad state, over once it is found.
+    pub(super) search_cap: Option<usize>,
+    waiting_since: Option<Instant>,
+}
+
+impl Device {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            waiting: Waiting::default(),
+            frontier: 0,
+            is_in_order: false,
+            pace: Pace::default(),
+            states_cap: limits.batch_states_max.max(1),
+            trouble: Backoff::new(limits.retry_min, limits.retry_max),
+            held_until: None,
+            live: Queue::default(),
+            backlog: Queue::default(),
+            live_run: 0,
+        }
+    }
+
+    /// Goes by other limits from now on.
+    pub(super) fn set_limits(&mut self, before: &Limits, after: &Limits) {
+        let has_learned = self.states_cap < before.batch_states_max.max(1);
+        let states_max = after.batch_states_max.max(1);
+        self.states_cap = if has_learned { self.states_cap.min(states_max) } else { states_max };
+        self.trouble = Backoff::new(after.retry_min, after.retry_max);
+    }
+
+    /// Takes in what waits, and makes backlog of what came while it could not be sent.
+    pub(super) fn note(&mut self, waiting: Waiting, live_states_max: u64, now: Instant) {
+        self.waiting = waiting;
+        if !self.live.is_under_way {
+            if self.is_in_order {
+                self.frontier = waiting.last;
+            } else if self.live_states() > live_states_max {
+                self.frontier = waiting.last.saturating_sub(self.states_cap as u64);
+            }
+        }
+        let is_waiting = self.live_states() > 0;
+        self.live.waiting_since = is_waiting.then(|| self.live.waiting_since.unwrap_or(now));
+    }
+
+    fn live_states(&self) -> u64 {
+        self.waiting.last.saturating_sub(self.frontier).min(self.waiting.states)
+    }
+
+    fn backlog_states(&self) -> u64 {
+        self.waiting.states - self.live_states()
+    }
+
+    pub(super) fn lane(&self, lane: Lane) -> &Queue {
+        match lane {
+            Lane::Live => &self.live,
+            Lane::Backlog => &self.backlog,
+        }
+    }
+
+    pub(super) fn lane_mut(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Live => &mut self.live,
+            Lane::Backlog => &mut self.backlog,
+        }
+    }
+
+    fn states_max(&self, lane: Lane) -> usize {
+        self.lane(lane).search_cap.unwrap_or(self.states_cap).min(self.states_cap)
+    }
+
+    /// The lanes that have something to send, and from when on they may: now or later.
+    pub(super) fn ready(
+        &self,
+        now: Instant,
+        limits: &Limits,
+        is_draining: bool,
+    ) -> impl Iterator<Item = (Lane, Instant)> {
+        let free = self.pace.ready_at(now).max(self.held_until.unwrap_or(now));
+        let since = self.live.waiting_since.filter(|_| !self.live.is_under_way);
+        let live = since.map(|since| {
+            let age = if is_draining { Duration::ZERO } else { limits.batch_age };
+            let due = if self.is_live_full(limits) { now } else { since + age };
+            (Lane::Live, due.max(free))
+        });
+        let has_backlog = self.backlog_states() > 0 && !self.backlog.is_under_way;
+        let spread = if is_draining { now } else { self.pace.spread_ready_at(now) };
+        let backlog = has_backlog.then_some((Lane::Backlog, free.max(spread)));
+        // A backlog that has waited long enough is not overtaken once more.
+        let is_overdue = self.live_run >= LIVE_RUN_MAX && backlog.is_some_and(|(_, at)| at <= now);
+        live.filter(|_| !is_overdue).into_iter().chain(backlog)
+    }
+
+    /// How the lane ranks among all devices' lanes: as live, or after those.
+    pub(super) fn rank(&self, lane: Lane) -> Lane {
+        if self.live_run >= LIVE_RUN_MAX { Lane::Live } else { lane }
+    }
+
+    /// Whether there is no use in waiting for company.
+    fn is_live_full(&self, limits: &Limits) -> bool {
+        let states = self.live_states();
+        let state_bytes = self.waiting.bytes / self.waiting.states.max(1);
+        self.live.search_cap.is_some()
+            || states >= self.states_cap as u64
+            || states * state_bytes >= limits.batch_bytes_max as u64
+    }
+
+    /// Counts a call and says how many states it may carry.
+    pub(super) fn begin(&mut self, lane: Lane, turn: u64, now: Instant) -> usize {
+        self.pace.begin(now);
+        self.live_run = match lane {
+            Lane::Live if self.backlog_states() > 0 => self.live_run.saturating_add(1),
+            Lane::Live | Lane::Backlog => 0,
+        };
+        let queue = self.lane_mut(lane);
+        queue.is_under_way = true;
+        queue.turn = turn;
+        self.states_max(lane)
+    }
+
+    pub(super) fn end(&mut self, lane: Lane, ended: &Ended, now: Instant) {
+        self.pace.end(now, ended.may_count && ended.states > 0);
+        self.lane_mut(lane).is_under_way = false;
+    }
+
+    pub(super) fn hold(&mut self, until: Instant) {
+        self.held_until = Some(until);
+    }
+
+    /// The cloud has these states: what was learned for the moment is over.
+    pub(super) fn confirm(&mut self, lane: Lane, ended: &Ended) {
+        let states_cap = self.states_cap;
+        self.trouble.reset();
+        self.remove(lane, ended);
+        // A search doubles back up once the bad state is behind it.
+        let queue = self.lane_mut(lane);
+        queue.search_cap = queue.search_cap.map(|cap| cap * 2).filter(|cap| *cap < states_cap);
+    }
+
+    /// These states wait no longer.
+    pub(super) fn remove(&mut self, lane: Lane, ended: &Ended) {
+        self.waiting.states = self.waiting.states.saturating_sub(ended.states as u64);
+        self.is_in_order &= self.waiting.states > 0;
+        if lane == Lane::Live {
+            self.frontier = self.frontier.max(ended.last);
+            self.live.waiting_since = None;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A computer without a clock battery: readings wait for the time of day, and get the right one.
+
+use tidegate_sandbox::{GATEWAY_ID, Sandbox};
+
+use crate::delivery::{SERIAL, wait_for_numbers};
+use crate::support::{Site, Tty, assert_content, cloud, wait_until};
+
+/// How far a time may be off that came with the date of an answer, and how long a test may take, in milliseconds.
+const OFF_MAX_MS: i64 = 20_000;
+
+/// A site that believes the system's clock only if somebody vouches for it. Where the kernel of the test's computer does,
+/// nothing waits, and the rest must hold all the same.
+fn site(cloud: &Sandbox) -> Site {
+    let site = Site::new(cloud, SERIAL);
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    site.write_config(&config.replace("trust = \"always\"", "trust = \"auto\""));
+    site
+}
+
+fn assert_times(cloud: &Sandbox) {
+    let states = cloud.states(GATEWAY_ID);
+    let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    for state in &states {
+        let off_ms = i64::try_from(now_ms).unwrap() - state.time_ms;
+        assert!((-2_000..OFF_MAX_MS).contains(&off_ms), "{off_ms} ms off");
+    }
+    assert!(states.is_sorted_by(|one, next| one.time_ms < next.time_ms));
+}
+
+#[tokio::test]
+async fn readings_from_before_the_time_is_known_arrive_with_the_right_one() {
+    let cloud = cloud().await;
+    cloud.set_dark(true);
+    let site = site(&cloud);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    let trust = daemon.status()["clock"]["trust"].as_str().unwrap().to_owned();
+    assert!(["waiting", "kernel"].contains(&&*trust), "{trust}");
+    tty.write("n=0\nn=1\n");
+    wait_until("both wait", || daemon.count("/outbox/states") == 2);
+    daemon.kill();
+    let daemon = site.start();
+    tty.write("n=2\n");
+    wait_until("all wait", || daemon.count("/outbox/states") == 3);
+    cloud.set_dark(false);
+    wait_for_numbers(&cloud, 3);
+    tty.write("n=3\n");
+    wait_for_numbers(&cloud, 4);
+    assert_times(&cloud);
+    assert!(daemon.terminate().success());
+    assert_eq!(site.outbox()["states"], 0);
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn a_daemon_that_starts_again_knows_the_time_without_the_cloud() {
+    let cloud = cloud().await;
+    let site = site(&cloud);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("n=0\n");
+    wait_for_numbers(&cloud, 1);
+    assert!(daemon.terminate().success());
+    cloud.set_dark(true);
+    let daemon = site.start();
+    assert_ne!(daemon.status()["clock"]["trust"], "waiting");
+    tty.write("n=1\n");
+    wait_until("it waits", || daemon.count("/outbox/states") == 1);
+    cloud.set_dark(false);
+    wait_for_numbers(&cloud, 2);
+    assert_times(&cloud);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}

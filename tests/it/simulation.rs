@@ -1,0 +1,76 @@
+//! The promises of delivery, kept in a world that is made to break them: the pure machines over virtual time.
+//!
+//! A seed makes a world: devices that measure, a link that fails, a cloud that refuses, a clock that is wrong and steps, a
+//! disk that is full, a daemon that is killed and a computer that is switched off. The world checks while it runs and when
+//! all is calm again. `SEEDS=10000` runs more worlds, `SEED=17` runs one.
+
+mod cloud;
+mod daemon;
+mod disk;
+mod weather;
+mod world;
+
+use std::time::Duration;
+
+use weather::{Figures, Weather};
+use world::World;
+
+/// How many worlds are run if nothing is said.
+const SEEDS: u64 = 50;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn the_promises_hold_in_every_world() {
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(SEEDS),
+    };
+    let mut sum = Figures::default();
+    let count = seeds.end - seeds.start;
+    for seed in seeds {
+        let ran = std::panic::catch_unwind(|| World::new(seed, &Weather::rough()).run());
+        match ran {
+            Ok(figures) => sum.add(&figures),
+            Err(panic) => {
+                eprintln!("the world of seed {seed} broke a promise; SEED={seed} runs it again");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    eprintln!("{count} worlds: {sum:?}");
+    if count >= SEEDS {
+        assert!(sum.is_eventful(), "too little happened: {sum:?}");
+    }
+}
+
+/// A backlog of ten devices over a calm link: how much of the calls that Losant allows are made, and the longest that a new
+/// state took to arrive.
+fn drain(devices: u8, answer_time: Duration) -> (f64, Duration) {
+    let weather = Weather { devices, answer_time, backlog: 40_000, ..Weather::calm() };
+    let figures = World::new(1, &weather).run();
+    (figures.use_while_draining, figures.live_delay_max)
+}
+
+#[test]
+fn a_backlog_uses_the_budget_and_new_states_do_not_wait_for_it() {
+    for (devices, answer_ms, use_min) in
+        [(1, 20, 0.97), (1, 100, 0.97), (1, 400, 0.95), (10, 100, 0.97), (10, 300, 0.95)]
+    {
+        let (used, delay) = drain(devices, Duration::from_millis(answer_ms));
+        eprintln!("{devices} devices, answers after {answer_ms} ms: {used:.3}, {delay:?}");
+        assert!(used >= use_min, "{devices} devices, {answer_ms} ms: {used:.3}");
+        assert!(delay < Duration::from_secs(8), "{devices} devices, {answer_ms} ms: {delay:?}");
+    }
+}
+
+#[test]
+fn over_a_slow_link_the_calls_under_way_are_the_bound() {
+    let (used, delay) = drain(10, Duration::from_secs(1));
+    eprintln!("10 devices, answers after 1 s: {used:.3}, {delay:?}");
+    // Six of eight calls are the backlog's: 6 a second, of 20.
+    assert!(used >= 0.28, "{used:.3}");
+    assert!(delay < Duration::from_secs(10), "{delay:?}");
+}

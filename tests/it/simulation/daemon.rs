@@ -1,0 +1,237 @@
+//! The daemon of a simulated world: the real machines, wired as the tasks wire them, without a task.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use tidegate::logic::call_log;
+use tidegate::logic::clock_trust::{CloudDate, Sighting, Timeline, is_taken, uptime_of};
+use tidegate::logic::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter, Step};
+use tidegate::logic::stamp::Stamps;
+use tidegate::logic::verdict::{Asked, Outcome, Verdict};
+use tidegate::model::{BootId, DeviceId, Moment, State, Timestamp, Value};
+
+use super::cloud::Sent;
+use super::disk::{Disk, Fate};
+
+/// The longest that a reading waits for a commit, and between two tries of one.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// Where the daemon runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) boot: BootId,
+    /// When the boot began, in the world's time.
+    pub(super) boot_at: Duration,
+    /// The instant of the world's time 0.
+    pub(super) origin: Instant,
+}
+
+/// The daemon's memory.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    place: Place,
+    machine: Reporter,
+    timeline: Timeline,
+    stamps: Stamps,
+    /// The time is known, and that is on the disk: states may be sent.
+    is_pinned: bool,
+    floor: Timestamp,
+    group: Vec<(DeviceId, Timestamp, u64)>,
+    commit_due: Option<Duration>,
+    /// The last sequence number that each lane sent for the first time.
+    sent: BTreeMap<(DeviceId, Lane), u64>,
+}
+
+fn limits() -> Limits {
+    Limits {
+        batch_states_max: 100,
+        batch_bytes_max: 200_000,
+        batch_age: Duration::from_secs(2),
+        retry_min: Duration::from_secs(1),
+        retry_max: Duration::from_secs(300),
+    }
+}
+
+impl Daemon {
+    pub(super) fn start(place: Place, disk: &mut Disk, now: Duration) -> Self {
+        let (instant, uptime) = (place.origin + now, now.saturating_sub(place.boot_at));
+        let remembered = call_log::read(&disk.calls, place.boot, uptime, instant);
+        disk.calls = call_log::whole(place.boot, remembered.devices(), uptime, instant);
+        let mut machine = Reporter::new(limits());
+        for (device, waiting) in disk.waiting() {
+            machine.resume(device, waiting, remembered.pace(device));
+        }
+        let known = disk.boots.get(place.boot);
+        let anchor_ms = known.and_then(|boot| boot.anchor_ms);
+        let mut stamps = Stamps::after(disk.latest(), known.map(|boot| boot.last_ms));
+        if let Some(anchor_ms) = anchor_ms {
+            stamps.anchor(anchor_ms);
+        }
+        let floor = disk.latest().values().max().copied();
+        Self {
+            place,
+            machine,
+            timeline: Timeline::new(anchor_ms),
+            stamps,
+            is_pinned: anchor_ms.is_some(),
+            floor: floor.unwrap_or(Timestamp::from_millis(0)),
+            group: Vec::new(),
+            commit_due: None,
+            sent: BTreeMap::new(),
+        }
+    }
+
+    fn uptime(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.place.boot_at)
+    }
+
+    pub(super) fn instant(&self, now: Duration) -> Instant {
+        self.place.origin + now
+    }
+
+    pub(super) fn commit_due(&self) -> Option<Duration> {
+        self.commit_due
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.is_pinned
+    }
+
+    /// A reading comes in.
+    pub(super) fn take(&mut self, device: DeviceId, value: u64, now: Duration) {
+        let time = self.timeline.now(self.uptime(now));
+        let number = Value::Integer(i64::try_from(value).unwrap());
+        let mut state = State { time, data: [("n".parse().unwrap(), number)].into() };
+        self.stamps.place(device, &mut state);
+        self.group.push((device, state.time, value));
+        self.commit_due.get_or_insert(now + COMMIT_INTERVAL);
+    }
+
+    pub(super) fn see(&mut self, system: Timestamp, is_synchronised: bool, now: Duration) {
+        let uptime = self.uptime(now);
+        self.timeline.see(Sighting { uptime, system, is_synchronised });
+        self.learn(now);
+    }
+
+    /// The time may have become known: readings are stamped with it at once, and a commit makes that lasting.
+    fn learn(&mut self, now: Duration) {
+        if let Some(anchor_ms) = self.timeline.first_anchor_ms().filter(|_| !self.is_pinned) {
+            self.stamps.anchor(anchor_ms);
+            self.commit_due.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn hear(&mut self, (began, now): (Duration, Duration), date: Timestamp) {
+        let (began, ended) = (self.uptime(began), self.uptime(now));
+        self.timeline.hear(CloudDate { began, ended, date });
+        self.learn(now);
+    }
+
+    /// Brings the group to the disk, if it takes it. Returns how many readings that were.
+    pub(super) fn commit(&mut self, disk: &mut Disk, now: Duration) -> usize {
+        if disk.is_full {
+            self.commit_due = Some(now + DISK_RETRY);
+            return 0;
+        }
+        self.commit_due = None;
+        let boot = self.place.boot;
+        let count = self.group.len();
+        for (device, time, value) in self.group.drain(..) {
+            let moment = match uptime_of(time) {
+                None => Moment::Wall(time),
+                Some(uptime) => {
+                    disk.boots.note(boot, uptime, self.floor);
+                    let uptime_ms = u64::try_from(uptime.as_millis()).unwrap();
+                    Moment::Boot { boot, uptime_ms }
+                }
+            };
+            disk.append(device, moment, value);
+        }
+        if let Some(anchor_ms) = self.timeline.first_anchor_ms().filter(|_| !self.is_pinned) {
+            disk.boots.note(boot, self.uptime(now), self.floor);
+            disk.boots.pin(boot, anchor_ms);
+            self.is_pinned = true;
+        }
+        count
+    }
+
+    /// What to do now, and with which states.
+    pub(super) fn poll(&mut self, disk: &mut Disk, now: Duration) -> Step {
+        if !self.is_pinned {
+            return Step::Idle;
+        }
+        let instant = self.instant(now);
+        for (device, waiting) in disk.waiting() {
+            self.machine.note_backlog(device, waiting, instant);
+        }
+        let step = self.machine.poll(instant);
+        if let Step::WaitUntil(at) = step {
+            assert!(at > instant, "a wait that is not in the future");
+        }
+        step
+    }
+
+    /// The states of a call. Those whose time Losant would ignore are set aside.
+    pub(super) fn load(&mut self, disk: &mut Disk, call: &Call, now: Duration) -> Vec<Sent> {
+        let time_now = self.timeline.now(self.uptime(now));
+        let found = disk.peek(call.device, (call.after, call.through), call.states_max);
+        let mut batch: Vec<Sent> = Vec::new();
+        for (sequence, state) in found {
+            let time = match state.moment {
+                Moment::Wall(time) => Some(time),
+                Moment::Boot { boot, uptime_ms } => disk.boots.time(boot, uptime_ms),
+            };
+            match time.filter(|time| is_taken(*time, time_now)) {
+                Some(time) => batch.push(Sent { sequence, time, value: state.value }),
+                None if batch.is_empty() => disk.settle(call.device, sequence, Fate::TimeRefused),
+                None => break,
+            }
+        }
+        if !batch.is_empty() {
+            disk.calls += &call_log::begin(call.device, self.uptime(now));
+        }
+        batch
+    }
+
+    /// Each lane sends in order: what it sends for the first time is above all that it sent before.
+    pub(super) fn check_order(&mut self, call: &Call, batch: &[Sent], is_stored: bool) {
+        assert!(batch.is_sorted_by(|one, next| one.sequence < next.sequence));
+        let unsorted = batch.windows(2).find(|pair| pair[0].time >= pair[1].time);
+        assert_eq!(unsorted, None, "{call:?}");
+        let sent = self.sent.entry((call.device, call.lane)).or_default();
+        if let (true, Some(first), Some(last)) = (is_stored, batch.first(), batch.last()) {
+            assert!(first.sequence > *sent, "{call:?}: {} after {sent}", first.sequence);
+            *sent = last.sequence;
+        }
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        disk: &mut Disk,
+        (call, batch, outcome): (&Call, &[Sent], &Outcome),
+        now: Duration,
+        rng: &mut StdRng,
+    ) -> Disposal {
+        if !batch.is_empty() {
+            disk.calls += &call_log::end(call.device, self.uptime(now), outcome.may_count());
+        }
+        let ended = Ended {
+            states: batch.len(),
+            last: batch.last().map_or(0, |sent| sent.sequence),
+            verdict: Verdict::of(Asked::Action, outcome),
+            may_count: outcome.may_count(),
+        };
+        let disposal = self.machine.settle(call, &ended, self.instant(now), rng);
+        let fate = match disposal {
+            Disposal::Delete => Fate::Confirmed,
+            Disposal::Reject => Fate::Rejected,
+            Disposal::Keep => return disposal,
+        };
+        for sent in batch {
+            disk.settle(call.device, sent.sequence, fate);
+        }
+        disposal
+    }
+}
