@@ -58,7 +58,8 @@ pub(super) fn agree(is_agreed: bool, deed: &str, parts: &[String]) -> anyhow::Re
     }
     let list =
         if parts.is_empty() { ".".to_owned() } else { format!(":\n  {}", parts.join("\n  ")) };
-    let answer = ask(&format!("This {deed}{list}\nType yes to go on: "))?;
+    // No answer is no yes.
+    let answer = ask(&format!("This {deed}{list}\nType yes to go on: ")).unwrap_or_default();
     if answer == "yes" { Ok(()) } else { Err(Usage::new("not done").into()) }
 }
 
