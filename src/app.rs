@@ -5,26 +5,28 @@
 
 mod running;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::bus::{
-    ARRIVALS_MAX, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally,
+    ARRIVALS_MAX, Arrival, BusHandle, Handles, MqttTask, Outlet, SerialTask, Subscription, Tally,
 };
 use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config, Entry};
 use crate::logging;
 use crate::logic::actuator::Router;
 use crate::logic::clock_trust::Boots;
-use crate::logic::mapping::{Plan, Sensor};
+use crate::logic::mapping::{Plan, Produced, Sensor};
 use crate::losant::Client;
-use crate::model::Name;
+use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox};
 use crate::status::{Board, StatusTask};
@@ -33,6 +35,7 @@ use crate::task::collector::{Chronicle, Collector, remembered};
 use crate::task::dispatcher::{COMMANDS_MAX, DispatcherTask, Routes};
 use crate::task::presence::PresenceTask;
 use crate::task::reporter::ReporterTask;
+use crate::task::schema::SchemaTask;
 use crate::task::timekeeper::TimekeeperTask;
 use running::{Parts, Running, Wires};
 
@@ -128,9 +131,11 @@ impl App {
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
         let tally = Tally::default();
-        let plan = |bus: &Bus| Plan::new(bus.sensors.clone(), config.devices.clone());
-        let plans = config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
+        let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
+        let plans: BTreeMap<_, _> =
+            config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
+        start_schema(&plans, &client, &mut supervisor, stop);
         let commit_interval = config.outbox.commit_interval;
         let store = (Arc::clone(&outbox), chronicle);
         let collector = Collector::new(plans, store, tally.clone(), commit_interval, commits);
@@ -215,6 +220,52 @@ async fn finish(
             finish.await
         }
     }
+}
+
+/// The plan of a bus, which begins to wait for the sensors whose silence is to be told.
+fn start_plan(
+    sensors: Vec<Sensor>,
+    devices: &BTreeMap<Name, DeviceId>,
+    clock: &SharedClock,
+) -> Plan {
+    let mut plan = Plan::new(sensors, devices.clone());
+    plan.start(clock.now(), Instant::now().into_std());
+    plan
+}
+
+/// Compares once what the devices declare with what the plans give them.
+fn start_schema(
+    plans: &BTreeMap<Name, Plan>,
+    client: &Arc<Client>,
+    supervisor: &mut Supervisor,
+    stop: &CancellationToken,
+) {
+    let mut produced: BTreeMap<DeviceId, Produced> = BTreeMap::new();
+    for (device, more) in plans.values().flat_map(Plan::produced) {
+        produced.entry(device).or_default().extend(more);
+    }
+    let task = SchemaTask { client: Arc::clone(client), produced, stop: stop.clone() };
+    supervisor.spawn("schema", task.run());
+}
+
+/// Starts one bus alone, to look at what it hears. It holds no broker session of the daemon's, and acknowledges nothing.
+pub(crate) fn listen(
+    name: &Name,
+    bus: &Bus,
+    clock: &SharedClock,
+    stop: &CancellationToken,
+) -> (Supervisor, mpsc::Receiver<Arrival>) {
+    let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
+    let outlet = Outlet::new(name.clone(), arrivals, Tally::default());
+    let mut kind = bus.kind.clone();
+    if let BusKind::Mqtt(settings) = &mut kind {
+        settings.client_id.push_str("-test");
+        settings.qos = 0;
+    }
+    let bus = Bus { kind, sensors: bus.sensors.clone() };
+    let mut supervisor = Supervisor::default();
+    start_bus(name, &bus, outlet, (&mut supervisor, stop, clock));
+    (supervisor, queue)
 }
 
 /// Starts the task of one bus and returns the actuators' way to it.

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 pub use mqtt::{Ack, MqttTask, Subscription};
 pub use serial::SerialTask;
 
+use crate::logic::frame::Loss;
 use crate::logic::mapping::Plan;
 use crate::model::{Ledger, Name, Reading, Reason, Write};
 
@@ -107,6 +109,18 @@ impl Outlet {
         if self.arrivals.send(arrival).await.is_err() {
             self.tally.drop(&self.bus, Reason::QueueFull);
         }
+    }
+
+    /// Counts what a framer could not make a frame of.
+    fn lose_frame(&self, loss: Loss) {
+        let reason = match loss {
+            Loss::TooLong => Reason::TooLong,
+            Loss::Checksum => Reason::BadChecksum,
+            Loss::Incomplete => Reason::Incomplete,
+            Loss::Noise => Reason::Noise,
+        };
+        debug!(bus = %self.bus, %reason, "bytes that are no frame were rejected");
+        self.reject(reason);
     }
 
     fn reject(&self, reason: Reason) {

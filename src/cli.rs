@@ -9,6 +9,7 @@ mod provision;
 mod reload;
 mod run;
 mod secrecy;
+mod sensor;
 mod setup;
 mod status;
 
@@ -91,6 +92,9 @@ enum Command {
     /// Looks into the outbox of a daemon that is stopped.
     #[command(subcommand)]
     Outbox(OutboxCommand),
+    /// Shows the sensors, and what they make of what they hear.
+    #[command(subcommand)]
+    Sensor(sensor::SensorCommand),
     /// Does one action of the Losant Device API.
     #[command(arg_required_else_help = true, disable_help_subcommand = true, after_help = device::AFTER_HELP)]
     Device {
@@ -173,6 +177,7 @@ pub fn main() -> ExitCode {
         Command::Outbox(OutboxCommand::Status { config, json }) => {
             config.load().and_then(|config| outbox::status(&config, json))
         }
+        Command::Sensor(command) => sensor::run(command),
         Command::Device { target, action } => device::run(&target, *action),
     };
     match done {

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - when [`Outbox::append`] returns, the commit is on the disk: sled is flushed and its file is synced;
 //! - a commit is there wholly or not at all, with its part of the ledger and its origins;
-//! - the ledger and what waits agree: for each bus `received = waiting + stored + rejected + dropped`;
+//! - the ledger and what waits agree: for each bus `received + derived = waiting + stored + rejected + dropped + condensed`;
 //! - memory does not grow with what waits: only counts are kept;
 //! - one change at a time, and none after one that failed half-way; the counts are read without waiting for the disk.
 //!

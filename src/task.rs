@@ -5,4 +5,5 @@ pub mod dispatcher;
 pub mod listener;
 pub mod presence;
 pub mod reporter;
+pub mod schema;
 pub mod timekeeper;

@@ -11,12 +11,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Reloads, start_bus};
+use super::{Reloads, start_bus, start_plan};
 use crate::bus::{Arrival, Handles, Outlet, Tally};
 use crate::clock::SharedClock;
 use crate::config::{self, Change, Config, Entry, Problems};
 use crate::logic::actuator::Router;
-use crate::logic::mapping::Plan;
 use crate::logic::reporter::Limits;
 use crate::losant::Client;
 use crate::model::{Command, DeviceId, Name};
@@ -183,7 +182,8 @@ impl Running {
         self.stop_changed(&change).await?;
         for bus in &change.plans {
             let plan = self.config.buses.get(bus);
-            let plan = plan.map(|bus| Plan::new(bus.sensors.clone(), self.config.devices.clone()));
+            let devices = &self.config.devices;
+            let plan = plan.map(|bus| start_plan(bus.sensors.clone(), devices, &self.parts.clock));
             let arrival = Arrival::Plan(bus.clone(), plan);
             // Without a collector the supervisor has news of its own.
             self.parts.wires.arrivals.send(arrival).await.unwrap_or_default();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -12,8 +13,8 @@ use super::{Outlet, RECONNECT_WAIT, WriteError, WriteRequest, pause};
 use crate::clock::SharedClock;
 use crate::config::{FlowControl, Parity, SerialBus, StopBits};
 use crate::logic::backoff::Backoff;
-use crate::logic::frame::{Frame, LineFramer};
-use crate::model::{Name, Reading, Reason, Write};
+use crate::logic::frame::{Frame, Framer};
+use crate::model::{Name, Reading, Write};
 use crate::random;
 
 /// Read at once, in bytes: a tty's own buffer holds 4 KiB.
@@ -76,34 +77,42 @@ impl SerialTask {
 
     /// Reads and writes until the line is lost.
     async fn pump(&mut self, mut stream: SerialStream, clock: &SharedClock) -> End {
-        let mut framer = LineFramer::new(self.settings.line_bytes_max);
+        let mut framer = Framer::new(self.settings.framing.clone());
         let mut buffer = [0; READ_BYTES];
         let mut frames = Vec::new();
-        loop {
+        let end = loop {
+            let due = framer.poll_timeout().map(Instant::from_std);
             // Reading is cancel-safe: what was not read yet stays in the tty.
             tokio::select! {
-                () = self.stop.cancelled() => return End::Stopped,
+                () = self.stop.cancelled() => break End::Stopped,
                 Some(request) = self.writes.recv() => {
                     if let Err(trouble) = write(&mut stream, request).await {
-                        return End::Lost(trouble);
+                        break End::Lost(trouble);
                     }
                 }
                 read = stream.read(&mut buffer) => match read {
                     // An unplugged adapter reads as an endless end of file.
-                    Ok(0) => return End::Lost("the line was unplugged".to_owned()),
-                    Err(error) => return End::Lost(error.to_string()),
+                    Ok(0) => break End::Lost("the line was unplugged".to_owned()),
+                    Err(error) => break End::Lost(error.to_string()),
                     Ok(length) => {
-                        framer.push(buffer.get(..length).unwrap_or_default(), &mut frames);
-                        frames.drain(..).for_each(|frame| self.pass_on(frame, clock));
+                        let bytes = buffer.get(..length).unwrap_or_default();
+                        framer.push(bytes, Instant::now().into_std(), &mut frames);
                     }
                 },
+                () = sleep_until(due) => {
+                    framer.handle_timeout(Instant::now().into_std(), &mut frames);
+                }
             }
-        }
+            frames.drain(..).for_each(|frame| self.pass_on(frame, clock));
+        };
+        framer.reset(&mut frames);
+        frames.drain(..).for_each(|frame| self.pass_on(frame, clock));
+        end
     }
 
     fn pass_on(&self, frame: Frame, clock: &SharedClock) {
         match frame {
-            Frame::Line(payload) => {
+            Frame::Whole(payload) => {
                 let reading = Reading {
                     bus: self.bus.clone(),
                     time: clock.now(),
@@ -113,12 +122,16 @@ impl SerialTask {
                 };
                 self.outlet.offer(reading, None);
             }
-            Frame::TooLong => {
-                let bytes_max = self.settings.line_bytes_max;
-                warn!(bus = %self.bus, bytes_max, "a line that is too long was rejected");
-                self.outlet.reject(Reason::TooLong);
-            }
+            Frame::Lost(loss) => self.outlet.lose_frame(loss),
         }
+    }
+}
+
+/// Sleeps until then; for ever if there is nothing to wait for.
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

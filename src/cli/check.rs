@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{print, shown};
 use crate::config::{Bus, BusKind, CloudCredentials, Proxy};
 use crate::logic::actuator::{Actuator, WriteTemplate};
-use crate::logic::mapping::{AttributeSelector, DeviceSelector, Sensor};
+use crate::logic::mapping::{
+    Aggregate, AttributeSelector, Conversion, Deadband, DeviceSelector, Flow, Sensor,
+};
 use crate::{Config, model};
 
 /// Prints what the configuration means.
@@ -92,7 +95,11 @@ fn describe_bus(plan: &mut String, name: &model::Name, bus: &Bus) -> std::fmt::R
     }
 }
 
-fn describe_sensor(plan: &mut String, sensor: &Sensor, config: &Config) -> std::fmt::Result {
+pub(super) fn describe_sensor(
+    plan: &mut String,
+    sensor: &Sensor,
+    config: &Config,
+) -> std::fmt::Result {
     let device = match &sensor.device {
         DeviceSelector::Fixed(id) => device_name(*id, config),
         DeviceSelector::ByTemplate(template) => template.to_string(),
@@ -104,14 +111,48 @@ fn describe_sensor(plan: &mut String, sensor: &Sensor, config: &Config) -> std::
             AttributeSelector::Fixed(name) => name.to_string(),
             AttributeSelector::ByTemplate(template) => template.to_string(),
         };
-        let factor = if (mapping.scale - 1.0).abs() < f64::EPSILON {
-            String::new()
-        } else {
-            format!(" × {}", mapping.scale)
-        };
-        let offset =
-            if mapping.offset == 0.0 { String::new() } else { format!(" + {}", mapping.offset) };
-        writeln!(plan, "    {}{factor}{offset} -> {device}.{attribute}", mapping.channel)?;
+        write!(plan, "    {}", mapping.source)?;
+        describe_conversion(plan, &mapping.conversion)?;
+        describe_flow(plan, &mapping.flow)?;
+        writeln!(plan, " -> {device}.{attribute}")?;
+    }
+    if let Some(stale) = &sensor.stale {
+        let after = humantime::format_duration(stale.after);
+        writeln!(plan, "    silent for {after} -> {device}.{} = false", stale.attribute)?;
+    }
+    Ok(())
+}
+
+fn describe_conversion(plan: &mut String, conversion: &Conversion) -> std::fmt::Result {
+    if !conversion.values.is_empty() {
+        write!(plan, ", by its name")?;
+    }
+    if conversion.unit.is_some() {
+        write!(plan, ", to another unit")?;
+    }
+    if (conversion.scale - 1.0).abs() > f64::EPSILON {
+        write!(plan, " × {}", conversion.scale)?;
+    }
+    if conversion.offset != 0.0 {
+        write!(plan, " + {}", conversion.offset)?;
+    }
+    Ok(())
+}
+
+fn describe_flow(plan: &mut String, flow: &Flow) -> std::fmt::Result {
+    let span = |duration: Duration| humantime::format_duration(duration);
+    if let Some(window) = flow.window {
+        let name = Aggregate::NAMES.iter().find(|(_, one)| *one == window.aggregate);
+        let name = name.map_or("", |(name, _)| name);
+        write!(plan, ", {name} of {}", span(window.length))?;
+    }
+    match flow.deadband {
+        Some(Deadband::Absolute(width)) => write!(plan, ", changes above {width}")?,
+        Some(Deadband::Percent(percent)) => write!(plan, ", changes above {percent} %")?,
+        None => {}
+    }
+    if let Some(interval) = flow.interval_min {
+        write!(plan, ", at most one in {}", span(interval))?;
     }
     Ok(())
 }

@@ -108,7 +108,10 @@ pub(super) fn describe_ledger(page: &mut String, ledger: &Value) -> std::fmt::Re
             number("received"),
             number("stored")
         )?;
-        for kind in ["rejected", "dropped"] {
+        if number("derived") > 0 {
+            write!(page, ", {} derived", number("derived"))?;
+        }
+        for kind in ["rejected", "dropped", "condensed"] {
             for (reason, readings) in
                 account.get(kind).and_then(Value::as_object).into_iter().flatten()
             {

@@ -22,9 +22,11 @@ pub(super) fn words() -> BTreeMap<String, String> {
     let (mut above, mut before) = (Vec::new(), None);
     for line in DEFAULTS.lines() {
         let bare = bare(line);
-        if let Some(name) = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let header = bare.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        if let Some((name, rest)) = header.filter(|(name, _)| !name.is_empty()) {
             table = general(name);
-            words.extend(paragraph(&mut above).map(|text| (table.clone(), text)));
+            let note = rest.trim_start().strip_prefix("# ").map(str::to_owned);
+            words.extend(paragraph(&mut above).or(note).map(|text| (table.clone(), text)));
             before = None;
         } else if let Some((key, note)) = option(bare) {
             // Options that stand together share the words above the first.

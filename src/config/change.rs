@@ -6,7 +6,23 @@ use super::Entry;
 use crate::model::Name;
 
 /// Options of a sensor that say what its messages mean. All others say which messages it gets, so that its bus must know.
-const MEANINGS: [&str; 6] = ["bus", "device", "format", "columns", "delimiter", "map"];
+const MEANINGS: [&str; 15] = [
+    "bus",
+    "device",
+    "devices",
+    "format",
+    "columns",
+    "header",
+    "delimiter",
+    "each",
+    "pattern",
+    "fields",
+    "ignore",
+    "time",
+    "stale",
+    "map",
+    "values",
+];
 
 /// Tables that are applied while the daemon runs; a change of anything else waits for its next start.
 const LIVE: [&str; 6] = ["bus", "sensor", "actuator", "device", "reporter", "log"];
@@ -80,11 +96,11 @@ fn differing_buses(old: &Facts, new: &Facts) -> BTreeSet<Name> {
 fn connections(entries: &[Entry]) -> Facts {
     let mut facts = Facts::new();
     for entry in entries {
-        if let ["bus", _, name] = segments(entry)[..] {
+        if let ["bus", _, name, ..] = segments(entry)[..] {
             note(&mut facts, name, entry);
         }
     }
-    for (bus, entry) in of_sensors(entries).filter(|(_, e)| !MEANINGS.contains(&&*e.option)) {
+    for (bus, entry) in of_sensors(entries).filter(|(_, entry)| !is_meaning(entry)) {
         note(&mut facts, bus, entry);
     }
     facts
@@ -101,13 +117,21 @@ fn meanings(entries: &[Entry]) -> Facts {
 
 /// The entries of sensors, each with its bus.
 fn of_sensors(entries: &[Entry]) -> impl Iterator<Item = (&str, &Entry)> {
-    let is_bus = |entry: &&Entry| entry.option == "bus" && table_of(&entry.table) == "sensor";
-    let buses: BTreeMap<_, _> = entries
-        .iter()
-        .filter(is_bus)
-        .filter_map(|entry| Some((&*entry.table, entry.value.as_str()?)))
-        .collect();
-    entries.iter().filter_map(move |entry| Some((*buses.get(&*entry.table)?, entry)))
+    let named = entries.iter().filter(|entry| entry.option == "bus");
+    let buses: BTreeMap<_, _> =
+        named.filter_map(|entry| Some((sensor(entry)?, entry.value.as_str()?))).collect();
+    entries.iter().filter_map(move |entry| Some((*buses.get(sensor(entry)?)?, entry)))
+}
+
+/// The sensor that an entry belongs to, in its table or in one below it.
+fn sensor(entry: &Entry) -> Option<&str> {
+    entry.table.strip_prefix("sensor.")?.split('.').next()
+}
+
+/// Whether it is about the meaning of messages alone.
+fn is_meaning(entry: &Entry) -> bool {
+    let option = entry.table.split('.').nth(2).unwrap_or(&entry.option);
+    MEANINGS.contains(&option)
 }
 
 fn segments(entry: &Entry) -> Vec<&str> {

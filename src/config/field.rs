@@ -18,6 +18,7 @@ pub(super) enum Form {
     Flag,
     Duration,
     Size,
+    Scalar,
 }
 
 /// A kind of value: how it is read from what TOML can hold.
@@ -127,6 +128,36 @@ impl Kind for bool {
 
     fn from_boolean(boolean: bool) -> Option<Self> {
         Some(boolean)
+    }
+}
+
+/// A number, a boolean or a text. A text stays one, whatever it looks like.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Scalar {
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    Text(String),
+}
+
+impl Kind for Scalar {
+    const FORM: Form = Form::Scalar;
+    const EXPECTED: &'static str = "a text, a number, true or false";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self::Text(text.to_owned()))
+    }
+
+    fn from_integer(integer: i64) -> Option<Self> {
+        Some(Self::Integer(integer))
+    }
+
+    fn from_float(float: f64) -> Option<Self> {
+        Some(Self::Float(float)).filter(|_| float.is_finite())
+    }
+
+    fn from_boolean(boolean: bool) -> Option<Self> {
+        Some(Self::Boolean(boolean))
     }
 }
 

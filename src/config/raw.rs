@@ -14,6 +14,7 @@ type Float = Option<Field<f64>>;
 type Flag = Option<Field<bool>>;
 type Span = Option<Field<Duration>>;
 type Bytes = Option<Field<Size>>;
+type Word = Field<super::field::Scalar>;
 type Texts = Option<Vec<Field<String>>>;
 
 macro_rules! table {
@@ -93,7 +94,28 @@ table!(Serial {
     parity: Text,
     stop_bits: Integer,
     flow_control: Text,
-    line_size_max: Bytes,
+    frame: Frame,
+});
+
+table!(Frame {
+    kind: Text,
+    delimiter: Text,
+    start: Text,
+    end: Text,
+    keep_marks: Flag,
+    size: Integer,
+    length_offset: Integer,
+    length_size: Integer,
+    length_endian: Text,
+    length_counts: Text,
+    length_extra: Integer,
+    gap: Span,
+    checksum: Text,
+    checksum_notation: Text,
+    checksum_from: Integer,
+    checksum_after_end: Flag,
+    size_max: Bytes,
+    pause_max: Span,
 });
 
 table!(Mqtt {
@@ -112,12 +134,56 @@ table!(Sensor {
     device: Text,
     format: Text,
     columns: Texts,
+    header: Flag,
     delimiter: Text,
+    each: Text,
+    pattern: Text,
+    fields: Vec<BinaryField>,
+    ignore: Text,
     retained: Flag,
+    devices: BTreeMap<String, Field<String>>,
+    time: Time,
+    stale: Stale,
     map: Vec<Mapping>,
 });
 
-table!(Mapping { channel: Text, attribute: Text, scale: Float, offset: Float });
+table!(BinaryField {
+    name: Text,
+    offset: Integer,
+    kind: Text,
+    size: Integer,
+    bit: Integer,
+    bits: Integer,
+    endian: Text,
+});
+
+table!(Time { channel: Text, format: Text, zone: Text });
+
+table!(Stale { after: Span, attribute: Text });
+
+table!(Mapping {
+    channel: Text,
+    expression: Text,
+    attribute: Text,
+    values: BTreeMap<String, Word>,
+    from_unit: Text,
+    to_unit: Text,
+    scale: Float,
+    offset: Float,
+    reject_below: Float,
+    reject_above: Float,
+    rate_max: Float,
+    clamp_min: Float,
+    clamp_max: Float,
+    aggregate: Text,
+    window: Span,
+    decimals: Integer,
+    hold_off: Span,
+    interval_min: Span,
+    deadband: Float,
+    deadband_percent: Float,
+    heartbeat: Span,
+});
 
 table!(Actuator {
     command: Text,

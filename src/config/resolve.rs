@@ -3,6 +3,7 @@
 mod actuator;
 mod bus;
 mod cloud;
+mod frame;
 mod sensor;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,6 +125,14 @@ impl Check<'_> {
         let value = field.map_or(default, |field| field.0);
         note.value = Some(value.clone().into());
         value
+    }
+
+    /// Tells that `word` is none of the `known` ones, with the likeliest or all of them.
+    fn unknown_word(&mut self, key: &str, word: &str, known: &[String]) {
+        let fix = did_you_mean(word, known.iter().map(String::as_str), || {
+            format!("use one of {}", known.join(", "))
+        });
+        self.problems.add(key, format!("\"{word}\" is not known"), fix);
     }
 
     fn path(&self, path: &str) -> PathBuf {

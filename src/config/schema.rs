@@ -19,6 +19,9 @@ const DURATION_PATTERN: &str = r"^\s*([0-9]+\s*[a-zA-Zµ]+\s*)+$";
 /// A number with a unit of bytes.
 const SIZE_PATTERN: &str = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]i?)?[bB]\s*$";
 
+/// The tables of tables whose names are such names; others have what a message or a topic holds.
+const NAMED: [&str; 5] = ["device", "sensor", "actuator", "bus.serial", "bus.mqtt"];
+
 /// Names that the operator chooses; see `model::Name`.
 const NAME_PATTERN: &str = "^[a-z0-9_-]+$";
 
@@ -59,10 +62,13 @@ impl Sources {
                 let properties: Map<_, _> = options.iter().map(option).collect();
                 json!({ "type": "object", "properties": properties, "additionalProperties": false })
             }
-            Shape::Named(shape) => json!({
+            Shape::Named(shape) if NAMED.contains(&key) => json!({
                 "type": "object",
                 "propertyNames": { "pattern": NAME_PATTERN },
                 "additionalProperties": self.schema(shape(), &below(ANY)),
+            }),
+            Shape::Named(shape) => json!({
+                "type": "object", "additionalProperties": self.schema(shape(), &below(ANY)),
             }),
             Shape::List(shape) => {
                 json!({ "type": "array", "items": self.schema(shape(), &below(ANY)) })
@@ -82,6 +88,7 @@ impl Sources {
             Form::Integer => json!({ "type": "integer" }),
             Form::Number => json!({ "type": "number" }),
             Form::Flag => json!({ "type": "boolean" }),
+            Form::Scalar => json!({ "type": ["string", "number", "boolean"] }),
             Form::Duration => json!({ "type": "string", "pattern": DURATION_PATTERN }),
             Form::Size => json!({ "type": "string", "pattern": SIZE_PATTERN }),
         };
@@ -98,7 +105,7 @@ impl Sources {
                     let range = format!("{words}From {} to {}.", bare(least), bare(most));
                     members.insert("description".to_owned(), range.into());
                 }
-                Form::Text | Form::Flag => {}
+                Form::Text | Form::Flag | Form::Scalar => {}
             }
         }
         if let Some(note) = note.filter(|note| !note.words.is_empty()) {

@@ -71,7 +71,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!((config.buses.len(), config.actuators.len()), (2, 2));
+    assert_eq!((config.buses.len(), config.actuators.len()), (7, 2));
 }
 
 /// The general key of every option that there is.
@@ -131,7 +131,7 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
         (
             "format",
             "format = \"yaml\"",
-            "sensor.probe.format: \"yaml\" is not known; use \"key-value\"",
+            "sensor.probe.format: \"yaml\" is not known; use one of key-value, csv",
         ),
         (
             "format",
@@ -155,11 +155,72 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
             "sensor.probe.map.0.attribute:",
         ),
     ];
+    assert_told(&cases);
+}
+
+#[test]
+fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
+    let cases = [
+        (
+            "path",
+            "path = \"/dev/x\"\nframe.kind = \"lenght\"",
+            "bus.serial.probe.frame.kind: \"lenght\" is not known; did you mean \"length\"?",
+        ),
+        (
+            "path",
+            "path = \"/dev/x\"\nframe.checksum = \"crc-16-modbsu\"",
+            "frame.checksum: \"crc-16-modbsu\" is not known; did you mean \"crc-16-modbus\"?",
+        ),
+        (
+            "path",
+            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, end = \"!\" }",
+            "frame.end: is not for kind = \"fixed\"; remove it, or write kind = \"enclosed\"",
+        ),
+        (
+            "path",
+            "path = \"/dev/x\"\nframe = { kind = \"delimiter\", delimiter = \"0x0\" }",
+            "frame.delimiter: \"0x0\" is no sequence of 1 to 16 bytes; write",
+        ),
+        (
+            "format",
+            "format = \"regex\"\npattern = '(?<t>'",
+            "sensor.probe.pattern: error: unclosed group; channels are",
+        ),
+        (
+            "format",
+            "format = \"binary\"\nfields = [{ name = \"t\", offset = 0, kind = \"u17\" }]",
+            "sensor.probe.fields.0.kind: \"u17\" is not known; did you mean",
+        ),
+        (
+            "format",
+            "format = \"json\"\ntime = { channel = \"at\", format = \"%H\", zone = \"Europe/Belrin\" }",
+            "sensor.probe.time.zone: there is no time zone \"Europe/Belrin\"; take one",
+        ),
+        (
+            "map",
+            "map = [{ channel = \"t\", attribute = \"a\", from_unit = \"°C\", to_unit = \"bar\" }]",
+            "map.0.to_unit: is a unit of pressure, and from_unit is one of temperature; take two",
+        ),
+        (
+            "map",
+            "map = [{ channel = \"t\", attribute = \"a\", aggregate = \"mean\" }]",
+            "map.0.aggregate: needs window, and the reverse; give both",
+        ),
+        (
+            "map",
+            "map = [{ expression = \"u *\", attribute = \"a\" }]",
+            "sensor.probe.map.0.expression: template sensor.probe.map.0.expression: syntax error",
+        ),
+    ];
+    assert_told(&cases);
+}
+
+/// Replaces the line that begins with the first text by the second, and expects to be told the third and nothing else.
+fn assert_told(cases: &[(&str, &str, &str)]) {
     for (key, replacement, expected) in cases {
-        let told =
-            changed(
-                |line| if line.starts_with(key) { replacement.to_owned() } else { line.to_owned() },
-            );
+        let told = changed(|line| {
+            if line.starts_with(*key) { (*replacement).to_owned() } else { line.to_owned() }
+        });
         let told = told.unwrap_err();
         assert!(told.contains(expected), "expected: {expected}\nin: {told}");
         assert_eq!(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{CloudCredentials, Secret, UserPassword};
 use crate::logic::actuator::Actuator;
 use crate::logic::clock_trust::TrustMode;
+use crate::logic::frame::Framing;
 use crate::logic::mapping::Sensor;
 use crate::logic::reporter::Limits;
 use crate::model::{ApplicationId, DeviceId, Name};
@@ -139,7 +140,7 @@ pub enum BusKind {
 }
 
 /// A tty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SerialBus {
     /// The device file or a link to it.
     pub path: PathBuf,
@@ -153,8 +154,8 @@ pub struct SerialBus {
     pub stop_bits: StopBits,
     /// How a receiver says "wait".
     pub flow_control: FlowControl,
-    /// The longest line in bytes.
-    pub line_bytes_max: usize,
+    /// How its bytes are cut into messages.
+    pub framing: Framing,
 }
 
 /// The parity bit of a tty.

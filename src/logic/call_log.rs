@@ -30,7 +30,10 @@ pub fn whole<'a>(
 ) -> String {
     let mut text = head(boot);
     for (device, pace) in paces {
-        let at = |ended: Instant| uptime.saturating_sub(now.saturating_duration_since(ended));
+        let at = |ended: Instant| {
+            let ahead = ended.saturating_duration_since(now);
+            uptime.saturating_sub(now.saturating_duration_since(ended)) + ahead
+        };
         pace.ended().for_each(|ended| text += &end(device, at(ended), true));
         (0..pace.under_way()).for_each(|_| text += &begin(device, uptime));
     }
@@ -77,9 +80,14 @@ impl Remembered {
 /// until this boot is older than a window.
 pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> Remembered {
     let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-    let ago = |at: Duration| now.checked_sub(uptime.saturating_sub(at)).unwrap_or(now);
+    let then = |at: Duration| {
+        let ago = uptime.saturating_sub(at);
+        now.checked_sub(ago).unwrap_or(now) + at.saturating_sub(uptime)
+    };
+    // Of calls before this boot nothing is certain but that they are older.
+    let earlier = std::iter::repeat_n(then(Duration::ZERO), CALLS_MAX);
+    let others = Pace::resumed(earlier.clone());
     if lines.next() != head(boot).strip_suffix('\n') {
-        let others = Pace::resumed(std::iter::repeat_n(ago(Duration::ZERO), CALLS_MAX));
         return Remembered { others, ..Remembered::default() };
     }
     let mut devices: BTreeMap<DeviceId, (usize, Vec<Duration>)> = BTreeMap::new();
@@ -102,10 +110,10 @@ pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> Remembe
     }
     let pace = |(under_way, ended): (usize, Vec<Duration>)| {
         let unfinished = std::iter::repeat_n(now + ARRIVES_WITHIN, under_way.min(CALLS_MAX));
-        Pace::resumed(ended.into_iter().map(ago).chain(unfinished))
+        Pace::resumed(earlier.clone().chain(ended.into_iter().map(then)).chain(unfinished))
     };
     let devices = devices.into_iter().map(|(device, calls)| (device, pace(calls))).collect();
-    Remembered { devices, others: Pace::default() }
+    Remembered { devices, others }
 }
 
 #[cfg(test)]

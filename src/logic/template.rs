@@ -71,7 +71,7 @@ impl fmt::Display for Template {
 }
 
 impl TemplateError {
-    fn new(name: &str, error: &minijinja::Error) -> Self {
+    pub(super) fn new(name: &str, error: &minijinja::Error) -> Self {
         let mut problem = error.kind().to_string();
         if let Some(detail) = error.detail() {
             problem = format!("{problem}: {detail}");
@@ -83,7 +83,8 @@ impl TemplateError {
     }
 }
 
-fn environment() -> Result<Environment<'static>, minijinja::Error> {
+/// The language and its limits, for templates and expressions.
+pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_syntax(
         minijinja::syntax::SyntaxConfig::builder().keep_trailing_newline(true).build()?,

@@ -136,6 +136,8 @@ pub struct Device {
     pub name: String,
     /// `gateway`, `peripheral` and so on; empty where it is not told.
     pub device_class: String,
+    /// The name and the type of each attribute.
+    pub attributes: Vec<(String, String)>,
 }
 
 impl Answer for Device {
@@ -144,7 +146,13 @@ impl Answer for Device {
     fn of(_: DeviceId, json: &Value) -> Option<Self> {
         let device = json.as_object()?;
         let text = |key| device.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Some(Self { name: text("name"), device_class: text("deviceClass") })
+        let attributes = device.get("attributes").and_then(Value::as_array);
+        let attribute = |attribute: &Value| {
+            let text = |key| attribute.get(key).and_then(Value::as_str).map(str::to_owned);
+            Some((text("name")?, text("dataType")?))
+        };
+        let attributes = attributes.into_iter().flatten().filter_map(attribute).collect();
+        Some(Self { name: text("name"), device_class: text("deviceClass"), attributes })
     }
 }
 

@@ -1,7 +1,9 @@
 //! The ledger: what became of every reading, per bus, kept across restarts.
 //!
-//! For each bus `received = outbox + stored + rejected + dropped`, where `outbox` is what waits there. One value of one
-//! attribute counts as one; a message from which no value could be taken counts as one, too.
+//! For each bus `received + derived = outbox + stored + rejected + dropped + condensed`, where `outbox` is what waits
+//! there. One value of one attribute counts as one; a message from which no value could be taken counts as one, too.
+//! A value that is not sent itself because its mapping asks for less, as for one mean a minute, is condensed when it comes
+//! in; what the gateway makes later, as that mean, is derived when it goes into the outbox.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +18,14 @@ use super::Name;
 pub enum Reason {
     /// No sensor of this bus could decode the message.
     Malformed,
-    /// A line over the bus's limit, or a text over Losant's.
+    /// A frame or payload over the bus's limit, or a text over Losant's.
     TooLong,
+    /// The checksum of a frame is wrong.
+    BadChecksum,
+    /// The rest of a frame did not come.
+    Incomplete,
+    /// Bytes between frames that belong to none.
+    Noise,
     /// A NaN or an infinity.
     NotFinite,
     /// The channel holds a null, a list or an object.
@@ -30,6 +38,26 @@ pub enum Reason {
     UnknownDevice,
     /// A name made from a template is no attribute name.
     BadAttributeName,
+    /// The number is outside of what its mapping accepts.
+    OutOfRange,
+    /// The number changed faster than its mapping accepts.
+    TooFast,
+    /// The mapping names values, and this is none of them.
+    UnknownValue,
+    /// The time in the message cannot be read, or is more than 30 days old or a day ahead, which Losant ignores.
+    BadTime,
+    /// An expression failed.
+    BadExpression,
+    /// The sensor's configuration says that messages like this are to be ignored.
+    Ignored,
+    /// Taken into the mean, sum, … of a window.
+    Aggregated,
+    /// Within the deadband of what was sent last.
+    Unchanged,
+    /// Sooner after the last one than the mapping's smallest interval.
+    TooSoon,
+    /// A change that has not lasted yet.
+    HeldOff,
     /// A retained MQTT message, whose age is unknown.
     Retained,
     /// The queue between a bus and the collector was full, as when the disk stalls.
@@ -51,12 +79,25 @@ impl Reason {
         match self {
             Self::Malformed => "malformed",
             Self::TooLong => "too_long",
+            Self::BadChecksum => "bad_checksum",
+            Self::Incomplete => "incomplete",
+            Self::Noise => "noise",
             Self::NotFinite => "not_finite",
             Self::NotScalar => "not_scalar",
             Self::NoChannel => "no_channel",
             Self::NoSensor => "no_sensor",
             Self::UnknownDevice => "unknown_device",
             Self::BadAttributeName => "bad_attribute_name",
+            Self::OutOfRange => "out_of_range",
+            Self::TooFast => "too_fast",
+            Self::UnknownValue => "unknown_value",
+            Self::BadTime => "bad_time",
+            Self::BadExpression => "bad_expression",
+            Self::Ignored => "ignored",
+            Self::Aggregated => "aggregated",
+            Self::Unchanged => "unchanged",
+            Self::TooSoon => "too_soon",
+            Self::HeldOff => "held_off",
             Self::Retained => "retained",
             Self::QueueFull => "queue_full",
             Self::OutboxFull => "outbox_full",
@@ -87,6 +128,10 @@ pub struct Account {
     pub rejected: BTreeMap<Reason, u64>,
     /// Fit to be sent, but lost.
     pub dropped: BTreeMap<Reason, u64>,
+    /// Fit to be sent, but left out because the configuration asks for less.
+    pub condensed: BTreeMap<Reason, u64>,
+    /// Made by the gateway itself and written to the outbox; not part of `received`.
+    pub derived: u64,
     /// Delivered again by a broker and known; not part of `received`.
     pub duplicates: u64,
 }
@@ -104,25 +149,35 @@ impl Account {
         *self.dropped.entry(reason).or_default() += readings;
     }
 
+    /// Counts `readings` as received and left out.
+    pub fn condense(&mut self, reason: Reason, readings: u64) {
+        self.received += readings;
+        *self.condensed.entry(reason).or_default() += readings;
+    }
+
     /// Adds what `other` counted.
     pub fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.outbox_in += other.outbox_in;
         self.stored += other.stored;
+        self.derived += other.derived;
         self.duplicates += other.duplicates;
-        for (reason, readings) in &other.rejected {
-            *self.rejected.entry(*reason).or_default() += readings;
-        }
-        for (reason, readings) in &other.dropped {
-            *self.dropped.entry(*reason).or_default() += readings;
+        for (sums, counts) in [
+            (&mut self.rejected, &other.rejected),
+            (&mut self.dropped, &other.dropped),
+            (&mut self.condensed, &other.condensed),
+        ] {
+            for (reason, readings) in counts {
+                *sums.entry(*reason).or_default() += readings;
+            }
         }
     }
 
     /// How many readings must be waiting in the outbox if nothing was lost uncounted.
     pub fn waiting(&self) -> u64 {
-        let gone =
-            self.stored + self.rejected.values().sum::<u64>() + self.dropped.values().sum::<u64>();
-        self.received.saturating_sub(gone)
+        let sum = |counts: &BTreeMap<Reason, u64>| counts.values().sum::<u64>();
+        let gone = self.stored + sum(&self.rejected) + sum(&self.dropped) + sum(&self.condensed);
+        (self.received + self.derived).saturating_sub(gone)
     }
 }
 

@@ -97,8 +97,14 @@ impl Collector {
         learned.mark_changed();
         loop {
             let due = self.group.since.map(|since| since + self.commit_interval);
+            let now = Instant::now().into_std();
+            let made = self.plans.values().filter_map(|plan| plan.poll_timeout(now)).min();
             let arrival = tokio::select! {
                 arrival = arrivals.recv() => arrival,
+                () = sleep_until(made.map(Instant::from_std)) => {
+                    self.make(|plan| plan.handle_timeout(Instant::now().into_std()));
+                    continue;
+                }
                 () = sleep_until(due) => {
                     self.commit().await?;
                     continue;
@@ -117,6 +123,7 @@ impl Collector {
                 self.commit().await?;
             }
         }
+        self.make(Plan::finish);
         self.commit().await?;
         // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
         self.sessions.values_mut().for_each(Redelivery::settle);
@@ -133,8 +140,7 @@ impl Collector {
             Arrival::Disconnected(bus) => self.sessions.entry(bus).or_default().disconnected(),
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Counted => self.group.wake(),
-            Arrival::Plan(bus, Some(plan)) => drop(self.plans.insert(bus, plan)),
-            Arrival::Plan(bus, None) => drop(self.plans.remove(&bus)),
+            Arrival::Plan(bus, plan) => self.replace_plan(bus, plan),
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
@@ -149,18 +155,51 @@ impl Collector {
         }
     }
 
+    /// What the old plan still holds is put first, as at a stop.
+    fn replace_plan(&mut self, bus: Name, plan: Option<Plan>) {
+        if let Some(mut old) = self.plans.remove(&bus) {
+            self.put_all(&bus, old.finish());
+            self.group.wake();
+        }
+        self.plans.extend(plan.map(|plan| (bus, plan)));
+    }
+
     fn take(&mut self, reading: &Reading) {
-        let Some(plan) = self.plans.get(&reading.bus) else { return };
-        let Mapped { states, rejected, details } = plan.map(reading);
-        self.tell(reading, &rejected, &details);
-        let account = self.group.ledger.entry(reading.bus.clone()).or_default();
-        for (reason, readings) in rejected {
+        let Some(plan) = self.plans.get_mut(&reading.bus) else { return };
+        let mapped = plan.map(reading, Instant::now().into_std());
+        self.tell(reading, &mapped.rejected, &mapped.details);
+        self.put_all(&reading.bus, mapped);
+        self.group.wake();
+    }
+
+    /// Puts what the plans make by themselves: at windows' ends and where sensors are silent, or at the stop.
+    fn make(&mut self, make: impl Fn(&mut Plan) -> Mapped) {
+        let mapped: Vec<_> =
+            self.plans.iter_mut().map(|(bus, plan)| (bus.clone(), make(plan))).collect();
+        for (bus, mapped) in mapped {
+            if !mapped.made.is_empty() {
+                self.put_all(&bus, mapped);
+                self.group.wake();
+            }
+        }
+    }
+
+    fn put_all(&mut self, bus: &Name, mapped: Mapped) {
+        let account = self.group.ledger.entry(bus.clone()).or_default();
+        for (reason, readings) in mapped.rejected {
             account.reject(reason, readings);
         }
-        for (device, state) in states {
-            self.put(reading, device, state);
+        for (reason, readings) in mapped.condensed {
+            account.condense(reason, readings);
         }
-        self.group.wake();
+        for (device, state) in mapped.states {
+            let readings = self.put(bus, device, state);
+            self.group.ledger.entry(bus.clone()).or_default().received += readings;
+        }
+        for (device, state) in mapped.made {
+            let readings = self.put(bus, device, state);
+            self.group.ledger.entry(bus.clone()).or_default().derived += readings;
+        }
     }
 
     /// Explains rejections: one a minute for each bus and reason to the operator, all of them at debug level.
@@ -179,7 +218,8 @@ impl Collector {
         }
     }
 
-    fn put(&mut self, reading: &Reading, device: DeviceId, mut state: State) {
+    /// Puts a state into the group and returns how many readings are in it.
+    fn put(&mut self, bus: &Name, device: DeviceId, mut state: State) -> u64 {
         self.stamps.place(device, &mut state);
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
         let moment = self.chronicle.moment(state.time);
@@ -190,13 +230,16 @@ impl Collector {
         let json = match written {
             Ok(json) => Bytes::from(json),
             // A state is texts and finite numbers; were it not so, it must at least not vanish.
-            Err(error) => return error!(%error, "a state cannot be written as JSON"),
+            Err(error) => {
+                error!(%error, "a state cannot be written as JSON");
+                return 0;
+            }
         };
-        let account = self.group.ledger.entry(reading.bus.clone()).or_default();
-        account.received += u64::from(readings);
+        let account = self.group.ledger.entry(bus.clone()).or_default();
         account.outbox_in += u64::from(readings);
-        let (bus, priority) = (reading.bus.clone(), Priority::default());
+        let (bus, priority) = (bus.clone(), Priority::default());
         self.group.states.push(Pending { device, bus, moment, priority, readings, json });
+        u64::from(readings)
     }
 
     /// Writes the group, for as long as it takes, and then acknowledges.

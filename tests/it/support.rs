@@ -74,7 +74,7 @@ pub(crate) fn assert_content(cloud: &Sandbox) {
     assert_eq!((counters.schema_refusals, counters.throttled), (0, 0), "the cloud complains");
 }
 
-/// For each bus: received = waiting + stored + rejected + dropped, and what waits is in the outbox.
+/// For each bus: received + derived = waiting + stored + rejected + dropped + condensed, and what waits is in the outbox.
 pub(crate) fn assert_ledger(document: &Value) {
     let count = |account: &Value, key: &str| account[key].as_u64().unwrap();
     let sum = |account: &Value, key: &str| -> u64 {
@@ -82,9 +82,11 @@ pub(crate) fn assert_ledger(document: &Value) {
     };
     let mut waiting = 0;
     for account in document["ledger"].as_object().unwrap().values() {
-        let gone = count(account, "stored") + sum(account, "rejected") + sum(account, "dropped");
-        assert!(gone <= count(account, "received"), "{document:#}");
-        waiting += count(account, "received") - gone;
+        let reasons = ["rejected", "dropped", "condensed"].map(|key| sum(account, key));
+        let gone = count(account, "stored") + reasons.iter().sum::<u64>();
+        let came = count(account, "received") + count(account, "derived");
+        assert!(gone <= came, "{document:#}");
+        waiting += came - gone;
     }
     assert_eq!(Some(waiting), document["readings"].as_u64(), "{document:#}");
 }

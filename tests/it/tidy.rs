@@ -119,6 +119,7 @@ fn modules_name_only_what_is_below_them() {
 fn model_and_logic_do_no_io_and_read_no_clock() {
     let mut offences = Vec::new();
     for (path, text) in files_of(&["src"]) {
+        // Tests need an instant to begin at, in a file of their own as at the foot of one.
         if !matches!(module_of(&path), "model" | "logic") || path.ends_with("/tests.rs") {
             continue;
         }

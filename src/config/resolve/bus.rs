@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::frame::framing;
 use super::{Check, seconds};
 use crate::config::likely::did_you_mean;
 use crate::config::secret::read_user_password;
 use crate::config::{Bus, BusKind, FlowControl, MqttBus, Parity, SerialBus, StopBits, raw};
+use crate::logic::frame::Framing;
 use crate::model::{DeviceId, Name};
 
 /// Bits per second: from the slowest that is still met to the fastest that Linux names.
@@ -61,8 +63,7 @@ fn serial(key: &str, raw: raw::Serial, check: &mut Check<'_>) -> SerialBus {
         check.integer(&format!("{key}.baud_rate"), raw.baud_rate, 9_600, &BAUD_RATE_RANGE);
     let data_bits = check.integer(&format!("{key}.data_bits"), raw.data_bits, 8, &(5..=8));
     let stop_bits = check.integer(&format!("{key}.stop_bits"), raw.stop_bits, 1, &(1..=2));
-    let line =
-        check.bytes(&format!("{key}.line_size_max"), raw.line_size_max, 4_096, &(16..=1 << 20));
+    let framing = framing(&format!("{key}.frame"), raw.frame, check);
     SerialBus {
         path: check.path(&path.unwrap_or_default()),
         baud_rate: u32::try_from(baud_rate).unwrap_or_default(),
@@ -70,7 +71,7 @@ fn serial(key: &str, raw: raw::Serial, check: &mut Check<'_>) -> SerialBus {
         parity: parity.unwrap_or(Parity::None),
         stop_bits: if stop_bits == 2 { StopBits::Two } else { StopBits::One },
         flow_control: flow_control.unwrap_or(FlowControl::None),
-        line_bytes_max: usize::try_from(line).unwrap_or_default(),
+        framing: framing.unwrap_or_else(|| Framing::lines(1)),
     }
 }
 

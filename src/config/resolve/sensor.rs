@@ -1,37 +1,48 @@
 //! Sensors: the tables `[sensor.…]`.
 
+pub(super) mod format;
+mod mapping;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
 
 use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::config::field::Field;
-use crate::config::likely::did_you_mean;
 use crate::config::{Bus, BusKind, raw};
-use crate::logic::decode::Format;
-use crate::logic::mapping::{AttributeSelector, DeviceSelector, Mapping, Sensor};
+use crate::logic::mapping::{
+    AttributeSelector, DeviceSelector, Sensor, StaleSettings, TimeNotation, TimeSource,
+};
 use crate::logic::topic::TopicFilter;
 use crate::model::{DeviceId, Name};
 
-/// The formats by their names.
-const FORMATS: [&str; 4] = ["key-value", "csv", "json", "text"];
-
 type Devices = BTreeMap<Name, DeviceId>;
+
+/// How long a sensor may be silent before that is told.
+const STALE_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(30 * 86_400);
 
 /// Checks one sensor and hangs it on its bus.
 pub(super) fn sensor(
     name: &str,
-    raw: raw::Sensor,
+    mut raw: raw::Sensor,
     buses: &mut BTreeMap<Name, Bus>,
     devices: &Devices,
     check: &mut Check<'_>,
 ) {
     let key = format!("sensor.{name}");
     let sensor_name: Option<Name> = check.parsed(&key, name);
-    let bus_name =
-        check.required(&format!("{key}.bus"), raw.bus, "say which bus it reads from: bus = \"…\"");
-    let format = format(&key, raw.format, raw.columns, raw.delimiter, check);
+    let fix = "say which bus it reads from: bus = \"…\"";
+    let bus_name = check.required(&format!("{key}.bus"), raw.bus.take(), fix);
+    let format = format::format(&key, &mut raw, check);
     let device = device_selector(&key, raw.device, devices, check);
+    let aliases = aliases(&key, raw.devices, device.as_ref(), devices, check);
     let topic_key = format!("{key}.topic");
     let topic = raw.topic.map(|text| check.parsed::<TopicFilter>(&topic_key, &text.0));
+    let time = time_source(&format!("{key}.time"), raw.time, check);
+    let stale = stale(&format!("{key}.stale"), raw.stale, check);
+    let ignore = raw.ignore.and_then(|text| ignore(&format!("{key}.ignore"), &text.0, check));
     let retained = match topic {
         Some(_) => check.or_default(&format!("{key}.retained"), raw.retained, false),
         None => false,
@@ -40,74 +51,39 @@ pub(super) fn sensor(
         let fix = "say what it measures: map = [{ channel = \"…\", attribute = \"…\" }]";
         check.problems.add(format!("{key}.map"), "is missing or empty", fix);
     }
-    let map: Vec<_> = raw
-        .map
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, raw)| mapping(&format!("{key}.map.{index}"), raw, check))
-        .collect();
+    let map = raw.map.into_iter().enumerate();
+    let map =
+        map.filter_map(|(index, raw)| mapping::mapping(&format!("{key}.map.{index}"), &raw, check));
+    let map: Vec<_> = map.collect();
     let bus = bus_name.filter(|name| find_bus(&key, name, buses, check).is_some());
     let Some(bus) = bus.and_then(|name| buses.get_mut(&*name)) else { return };
-    match (&bus.kind, &topic) {
-        (BusKind::Serial(_), Some(_)) => {
-            check.problems.add(topic_key, "a serial bus has no topics", "remove it");
-        }
-        (BusKind::Mqtt(_), None) => {
-            check.problems.add(
-                topic_key,
-                "is missing",
-                "say what to subscribe to: topic = \"sensors/+/climate\"",
-            );
-        }
-        (BusKind::Serial(_), None) | (BusKind::Mqtt(_), Some(_)) => {}
-    }
+    check_topic(&topic_key, &bus.kind, topic.is_some(), check);
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
-    bus.sensors.push(Sensor { name, topic: topic.flatten(), format, device, retained, map });
+    let topic = topic.flatten();
+    bus.sensors.push(Sensor {
+        name,
+        topic,
+        format,
+        ignore,
+        device,
+        aliases,
+        retained,
+        time,
+        stale,
+        map,
+    });
 }
 
-fn format(
-    key: &str,
-    word: Option<Field<String>>,
-    columns: Option<Vec<Field<String>>>,
-    delimiter: Option<Field<String>>,
-    check: &mut Check<'_>,
-) -> Option<Format> {
-    let format_key = format!("{key}.format");
-    let fix = "use \"key-value\", \"csv\", \"json\" or \"text\"";
-    check.notes.of(&format_key).words = FORMATS.map(str::to_owned).to_vec();
-    let word = check.required(&format_key, word, fix)?;
-    if word != "csv" {
-        for (option, is_set) in [("columns", columns.is_some()), ("delimiter", delimiter.is_some())]
-        {
-            if is_set {
-                check.problems.add(
-                    format!("{key}.{option}"),
-                    "is for format = \"csv\"",
-                    "remove it",
-                );
-            }
+fn check_topic(key: &str, bus: &BusKind, is_there: bool, check: &mut Check<'_>) {
+    match (bus, is_there) {
+        (BusKind::Serial(_), true) => {
+            check.problems.add(key, "a serial bus has no topics", "remove it");
         }
-    }
-    match word.as_str() {
-        "key-value" => Some(Format::KeyValue),
-        "json" => Some(Format::Json),
-        "text" => Some(Format::Text),
-        "csv" => {
-            let key = format!("{key}.delimiter");
-            let delimiter = check.or_default(&key, delimiter, ",".to_owned());
-            let [delimiter] = *delimiter.as_bytes() else {
-                let fix = "give one ASCII character, such as \";\" or \"\\t\"";
-                check.problems.add(key, "is not one character", fix);
-                return None;
-            };
-            let columns = columns.unwrap_or_default().into_iter().map(|field| field.0).collect();
-            Some(Format::Csv { columns, delimiter })
+        (BusKind::Mqtt(_), false) => {
+            let fix = "say what to subscribe to: topic = \"sensors/+/climate\"";
+            check.problems.add(key, "is missing", fix);
         }
-        _ => {
-            let fix = did_you_mean(&word, FORMATS, || fix.to_owned());
-            check.problems.add(format_key, format!("\"{word}\" is not known"), fix);
-            None
-        }
+        (BusKind::Serial(_), false) | (BusKind::Mqtt(_), true) => {}
     }
 }
 
@@ -127,25 +103,107 @@ fn device_selector(
     }
 }
 
-fn mapping(key: &str, raw: raw::Mapping, check: &mut Check<'_>) -> Option<Mapping> {
-    let channel = check.required(
-        &format!("{key}.channel"),
-        raw.channel,
-        "say which channel: channel = \"…\"",
-    );
-    let attribute_key = format!("{key}.attribute");
-    let fix = "name the attribute of the Losant device: attribute = \"…\"";
-    let attribute = check.required(&attribute_key, raw.attribute, fix)?;
-    let template = template(&attribute_key, &attribute, check)?;
-    let attribute = if template.is_constant() {
-        AttributeSelector::Fixed(check.parsed(&attribute_key, &attribute)?)
-    } else {
-        AttributeSelector::ByTemplate(template)
+fn aliases(
+    key: &str,
+    table: BTreeMap<String, Field<String>>,
+    device: Option<&DeviceSelector>,
+    devices: &Devices,
+    check: &mut Check<'_>,
+) -> BTreeMap<String, Name> {
+    if let (Some(DeviceSelector::Fixed(_)), false) = (device, table.is_empty()) {
+        let fix = "say where the message names its device: device = \"{{ payload.mac }}\"";
+        check.problems.add(format!("{key}.devices"), "the device is always the same", fix);
+    }
+    let mut aliases = BTreeMap::new();
+    for (alias, name) in table {
+        let key = format!("{key}.devices.{alias}");
+        if find_device(&key, &name.0, devices, check).is_some()
+            && let Some(name) = check.parsed(&key, &name.0)
+        {
+            aliases.insert(alias, name);
+        }
+    }
+    aliases
+}
+
+fn ignore(key: &str, pattern: &str, check: &mut Check<'_>) -> Option<regex::bytes::Regex> {
+    let compiled = regex::bytes::RegexBuilder::new(pattern).size_limit(1 << 20).build();
+    let fix = "write a regular expression: ignore = '^#'";
+    compiled.map_err(|error| check.problems.add(key, last_line(&error.to_string()), fix)).ok()
+}
+
+/// What a parser says after it has drawn where.
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or_default().trim().to_owned()
+}
+
+fn time_source(key: &str, raw: raw::Time, check: &mut Check<'_>) -> Option<TimeSource> {
+    if raw.channel.is_none() && raw.format.is_none() && raw.zone.is_none() {
+        return None;
+    }
+    let fix = "say which channel holds it: channel = \"…\"";
+    let channel = check.required(&format!("{key}.channel"), raw.channel, fix);
+    let format_key = format!("{key}.format");
+    let fix = "use \"s\", \"ms\", \"rfc3339\", or a pattern such as \"%Y-%m-%d %H:%M:%S\"";
+    let format = check.required(&format_key, raw.format, fix)?;
+    let is_pattern = format.contains('%');
+    if raw.zone.is_some() && !is_pattern {
+        check.problems.add(format!("{key}.zone"), "is for a pattern", "remove it");
+    }
+    let notation = match format.as_str() {
+        "s" => TimeNotation::UnixSeconds,
+        "ms" => TimeNotation::UnixMillis,
+        "rfc3339" => TimeNotation::Rfc3339,
+        _ if is_pattern => {
+            let zone_key = format!("{key}.zone");
+            let fix = "say where its clock stands: zone = \"Europe/Berlin\", \"UTC\" or \"+02:00\"";
+            let zone = check.required(&zone_key, raw.zone, fix)?;
+            TimeNotation::Pattern { pattern: format, zone: time_zone(&zone_key, &zone, check)? }
+        }
+        _ => {
+            check.problems.add(format_key, format!("\"{format}\" is not known"), fix);
+            return None;
+        }
     };
-    Some(Mapping {
-        channel: channel?,
-        attribute,
-        scale: raw.scale.map_or(1.0, |field| field.0),
-        offset: raw.offset.map_or(0.0, |field| field.0),
-    })
+    Some(TimeSource { channel: channel?, notation })
+}
+
+/// A zone of the system's database, which is read here and nowhere else, or an offset such as `+02:00`.
+fn time_zone(key: &str, name: &str, check: &mut Check<'_>) -> Option<TimeZone> {
+    let offset = || {
+        let text = format!("1970-01-01T00:00:00{name}");
+        let pieces = jiff::fmt::temporal::Pieces::parse(&text).ok()?;
+        pieces.to_numeric_offset().map(TimeZone::fixed)
+    };
+    let zone = match name {
+        "UTC" => Some(TimeZone::UTC),
+        _ if name.starts_with(['+', '-']) => offset(),
+        _ => TimeZone::get(name).ok(),
+    };
+    if zone.is_none() {
+        let fix =
+            "take one from /usr/share/zoneinfo, such as \"Europe/Berlin\", \"UTC\", or \"+02:00\"";
+        check.problems.add(key, format!("there is no time zone \"{name}\""), fix);
+    }
+    zone
+}
+
+fn stale(key: &str, raw: raw::Stale, check: &mut Check<'_>) -> Option<StaleSettings> {
+    if raw.after.is_none() && raw.attribute.is_none() {
+        return None;
+    }
+    let after_key = format!("{key}.after");
+    let fix = "say how long it may be silent: after = \"5 min\"";
+    let after = check.required(&after_key, raw.after, fix);
+    let after = after.map(|after| check.duration(&after_key, Some(Field(after)), &STALE_RANGE));
+    let attribute_key = format!("{key}.attribute");
+    let fix = "name the boolean attribute that tells it: attribute = \"online\"";
+    let attribute = check.required(&attribute_key, raw.attribute, fix)?;
+    match mapping::attribute_selector(&attribute_key, &attribute, check)? {
+        AttributeSelector::Fixed(attribute) => Some(StaleSettings { after: after?, attribute }),
+        AttributeSelector::ByTemplate(_) => {
+            check.problems.add(attribute_key, "is a template", "name one attribute");
+            None
+        }
+    }
 }

@@ -13,6 +13,8 @@ pub(super) struct Weather {
     /// How long the rough part is.
     pub(super) length: Duration,
     pub(super) is_rough: bool,
+    /// Little goes wrong but kills and short reboots, so that these come while all calls are used.
+    pub(super) is_busy: bool,
 }
 
 impl Weather {
@@ -23,7 +25,13 @@ impl Weather {
             answer_time: Duration::from_millis(100),
             length: Duration::ZERO,
             is_rough: false,
+            is_busy: false,
         }
+    }
+
+    pub(super) fn busy() -> Self {
+        let length = Duration::from_secs(400);
+        Self { backlog: 20_000, length, is_busy: true, ..Self::rough() }
     }
 
     pub(super) fn rough() -> Self {

@@ -177,6 +177,8 @@ impl World {
             Event::Watch => Duration::from_secs(1),
             Event::Probe => Duration::from_secs(20),
             Event::Outage => self.seconds(10..400),
+            Event::Kill if self.weather.is_busy => self.seconds(1..30),
+            Event::Reboot if self.weather.is_busy => self.seconds(20..60),
             Event::Kill => self.seconds(1..200),
             Event::Reboot => self.seconds(50..600),
             Event::ClockStep => self.seconds(5..300),
@@ -190,7 +192,9 @@ impl World {
         self.place.boot = BootId(self.place.boot.0 + 1);
         self.place.boot_at = self.now;
         self.synchronised_at = None;
-        if self.rng.random_bool(0.5) {
+        if self.weather.is_busy {
+            self.synchronised_at = Some(self.now);
+        } else if self.rng.random_bool(0.5) {
             self.synchronised_at = Some(self.now + self.seconds(0..200));
         }
         // The clock of the last shutdown, or none at all.
@@ -329,7 +333,8 @@ impl World {
             Event::Kill => {
                 self.figures.kills += u64::from(self.daemon.is_some());
                 if self.daemon.take().is_some() {
-                    self.start_at = Some(self.now + self.seconds(0..20));
+                    let pause = if self.weather.is_busy { 1 } else { 20 };
+                    self.start_at = Some(self.now + self.seconds(0..pause));
                 }
             }
             Event::Reboot => {
@@ -337,13 +342,14 @@ impl World {
                 self.figures.boots_without_time += u64::from(!is_learned);
                 self.daemon = None;
                 self.flights.retain(|flight| flight.arrives_at.is_some_and(|at| at <= self.now));
-                let off = self.seconds(1..120);
+                let off = self.seconds(if self.weather.is_busy { 0..3 } else { 1..120 });
                 self.now += off;
                 if self.rng.random_bool(0.5) {
                     self.disk.calls.clear();
                 }
                 self.begin_boot();
-                self.start_at = Some(self.now + self.seconds(1..30));
+                let start = self.seconds(1..if self.weather.is_busy { 2 } else { 30 });
+                self.start_at = Some(self.now + start);
             }
         }
     }
@@ -391,7 +397,7 @@ impl World {
                 if is_black_hole { Duration::from_secs(30) } else { self.seconds(0..10) };
         } else {
             let mut answer_time = self.weather.answer_time.mul_f64(self.rng.random_range(0.5..1.5));
-            if self.weather.is_rough {
+            if self.weather.is_rough && !self.weather.is_busy {
                 answer_time = answer_time.mul_f64(self.rng.random_range(0.1..15.0));
                 flight.is_lost = self.rng.random_bool(0.05);
             }
@@ -412,7 +418,8 @@ impl World {
         {
             let flight = &mut self.flights[at];
             if flight.arrives_at.take().is_some() {
-                let trouble = if self.weather.is_rough { 0.06 } else { 0.0 };
+                let is_troubled = self.weather.is_rough && !self.weather.is_busy;
+                let trouble = if is_troubled { 0.06 } else { 0.0 };
                 let day = Timestamp::from_millis(EPOCH_MS).plus(self.now);
                 let outcome = self.cloud.take(
                     flight.call.device,

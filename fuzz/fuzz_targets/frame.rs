@@ -1,0 +1,54 @@
+//! Framers: any bytes in any chunks give the same frames, and none over the bound.
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::fuzz_target;
+use tidegate::logic::frame::{
+    Checksum, Counted, Endian, Frame, Framer, Framing, Length, Notation, Shape, Sum,
+};
+
+const BYTES_MAX: usize = 64;
+
+fn shape(choice: u8) -> Shape {
+    let length = Length { offset: 1, size: 2, endian: Endian::Little, counts: Counted::Rest, extra: 1 };
+    match choice % 7 {
+        0 => Shape::Line,
+        1 => Shape::Delimited(b"\r\n".to_vec()),
+        2 => Shape::Fixed { start: b"\xaa".to_vec(), bytes: 8 },
+        3 => Shape::Prefixed { start: b"\xaa".to_vec(), length },
+        4 | 5 => Shape::Enclosed {
+            start: b"/".to_vec(),
+            end: b"!".to_vec(),
+            checksum_after_end: choice % 7 == 4,
+            keep_marks: choice & 0x40 != 0,
+        },
+        _ => Shape::Idle(Duration::from_millis(20)),
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [choice, size, bytes @ ..] = input else { return };
+    let sum = if choice & 0x20 != 0 { Sum::Crc16(&crc::CRC_16_MODBUS) } else { Sum::Xor };
+    let checksum = Checksum { sum, notation: Notation::Hexadecimal, from: 0 };
+    let framing = Framing {
+        shape: shape(*choice),
+        checksum: (choice & 0x80 != 0).then_some(checksum),
+        bytes_max: BYTES_MAX,
+        pause_max: Duration::from_secs(5),
+    };
+    let now = Instant::now();
+    let cut = |chunk_bytes: usize| {
+        let (mut framer, mut frames) = (Framer::new(framing.clone()), Vec::new());
+        for chunk in bytes.chunks(chunk_bytes) {
+            framer.push(chunk, now, &mut frames);
+        }
+        framer.handle_timeout(now + Duration::from_secs(60), &mut frames);
+        frames
+    };
+    let frames = cut(usize::from(*size).max(1));
+    assert_eq!(frames, cut(bytes.len().max(1)));
+    for frame in frames {
+        assert!(!matches!(frame, Frame::Whole(frame) if frame.len() > BYTES_MAX + 2));
+    }
+});

@@ -1,0 +1,266 @@
+//! `tidegate sensor`: what the sensors make of what they hear, without touching the outbox or the cloud.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{ConfigArgs, Usage, check, print};
+use crate::bus::Arrival;
+use crate::clock::{Clock as _, SharedClock, SystemClock};
+use crate::config::{Bus, BusKind, Config};
+use crate::logic::decode::decode;
+use crate::logic::frame::{Frame, Framer, Framing};
+use crate::logic::mapping::{Mapped, Plan, Sensor};
+use crate::model::{DeviceId, Name, Reading};
+use crate::{app, logging};
+
+/// The most that is read from a file or standard input: more than any recording of a sensor needs.
+const INPUT_BYTES_MAX: u64 = 64 << 20;
+
+/// How many bytes of a message are shown in hexadecimal digits.
+const BYTES_SHOWN_MAX: usize = 64;
+
+/// What can be asked about sensors.
+#[derive(Debug, Subcommand)]
+pub(super) enum SensorCommand {
+    /// Lists the sensors with their buses and mappings.
+    List(ConfigArgs),
+    /// Shows what a sensor makes of what it hears: message, channels, and the states that would be sent.
+    ///
+    /// Nothing is stored or sent. Without --input it listens to the bus itself; a serial line must then be free, so stop
+    /// the daemon first.
+    Test(TestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TestArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The sensor.
+    name: String,
+    /// Reads what was recorded instead of listening; "-" is standard input. For a bus without a stream of bytes it is one
+    /// message.
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// The topic of a recorded message.
+    #[arg(long, default_value = "", requires = "input")]
+    topic: String,
+    /// Ends after so many messages.
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+}
+
+/// Does what was asked.
+pub(super) fn run(command: SensorCommand) -> anyhow::Result<()> {
+    match command {
+        SensorCommand::List(args) => list(&args.load()?),
+        SensorCommand::Test(args) => test(&args),
+    }
+}
+
+fn list(config: &Config) -> anyhow::Result<()> {
+    let mut page = String::new();
+    for (name, bus) in &config.buses {
+        for sensor in &bus.sensors {
+            write!(page, "bus {name}")?;
+            check::describe_sensor(&mut page, sensor, config)?;
+        }
+    }
+    print(&page)
+}
+
+fn test(args: &TestArgs) -> anyhow::Result<()> {
+    let mut config = args.config.load()?;
+    let mut bench = Bench::new(&args.name, &mut config)?;
+    match &args.input {
+        Some(path) => bench.replay(&read(path)?, &args.topic, args.count),
+        None => bench.listen(&config.log_level, args.count),
+    }
+}
+
+/// One sensor with its bus, out of its configuration.
+struct Bench {
+    bus_name: Name,
+    bus: Bus,
+    sensor: Sensor,
+    plan: Plan,
+    devices: Vec<(Name, DeviceId)>,
+}
+
+impl Bench {
+    fn new(name: &str, config: &mut Config) -> anyhow::Result<Self> {
+        let has = |bus: &Bus| bus.sensors.iter().any(|sensor| *sensor.name == *name);
+        let found = config.buses.iter().find(|(_, bus)| has(bus)).map(|(name, _)| name.clone());
+        let found = found.and_then(|name| config.buses.remove_entry(&name));
+        let Some((bus_name, mut bus)) = found else {
+            return Err(Usage::new(format!(
+                "there is no sensor \"{name}\"; \"tidegate sensor list\" shows them"
+            ))
+            .into());
+        };
+        bus.sensors.retain(|sensor| *sensor.name == *name);
+        let sensor = bus.sensors.first().cloned().context("the bus lost its sensor")?;
+        let plan = Plan::new(bus.sensors.clone(), config.devices.clone());
+        let devices = config.devices.clone().into_iter().collect();
+        Ok(Self { bus_name, bus, sensor, plan, devices })
+    }
+
+    /// What is recorded goes through the framer of the bus, if it has one.
+    fn replay(&mut self, bytes: &[u8], topic: &str, count: Option<u64>) -> anyhow::Result<()> {
+        let mut frames = Vec::new();
+        match self.framing() {
+            Some(framing) => {
+                let mut framer = Framer::new(framing);
+                let now = Instant::now().into_std();
+                framer.push(bytes, now, &mut frames);
+                if let Some(due) = framer.poll_timeout() {
+                    framer.handle_timeout(due, &mut frames);
+                }
+            }
+            None => frames.push(Frame::Whole(Bytes::copy_from_slice(bytes))),
+        }
+        let limit = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+        for frame in frames.into_iter().take(limit) {
+            match frame {
+                Frame::Whole(payload) => self.show(topic.to_owned(), payload)?,
+                Frame::Lost(loss) => print(&format!("lost      {loss:?}\n\n"))?,
+            }
+        }
+        let rest = self.plan.finish();
+        self.show_made(&rest)
+    }
+
+    /// Listens to the bus until it is interrupted or has heard enough.
+    fn listen(&mut self, log_level: &str, count: Option<u64>) -> anyhow::Result<()> {
+        logging::start(log_level)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        runtime.block_on(async {
+            let stop = CancellationToken::new();
+            let clock: SharedClock = Arc::new(SystemClock);
+            let (_supervisor, mut arrivals) = app::listen(&self.bus_name, &self.bus, &clock, &stop);
+            let mut heard = 0;
+            while count.is_none_or(|count| heard < count) {
+                let due = self.plan.poll_timeout(Instant::now().into_std()).map(Instant::from_std);
+                tokio::select! {
+                    arrival = arrivals.recv() => match arrival {
+                        Some(Arrival::Reading(reading, _)) => {
+                            heard += 1;
+                            self.show(reading.topic, reading.payload)?;
+                        }
+                        Some(_) => {}
+                        None => break,
+                    },
+                    () = async { match due {
+                        Some(due) => tokio::time::sleep_until(due).await,
+                        None => std::future::pending().await,
+                    }} => {
+                        let made = self.plan.handle_timeout(Instant::now().into_std());
+                        self.show_made(&made)?;
+                    }
+                }
+            }
+            stop.cancel();
+            Ok(())
+        })
+    }
+
+    /// How the bus cuts its stream; `None` if it hears whole messages.
+    fn framing(&self) -> Option<Framing> {
+        match &self.bus.kind {
+            BusKind::Serial(serial) => Some(serial.framing.clone()),
+            BusKind::Mqtt(_) => None,
+        }
+    }
+
+    /// One message, step by step.
+    fn show(&mut self, topic: String, payload: Bytes) -> anyhow::Result<()> {
+        let mut page = String::new();
+        if !topic.is_empty() {
+            writeln!(page, "topic     {topic}")?;
+        }
+        let digits = payload.iter().take(BYTES_SHOWN_MAX).map(|byte| format!("{byte:02x}"));
+        let more = if payload.len() > BYTES_SHOWN_MAX { " …" } else { "" };
+        writeln!(page, "bytes     {}{more}", digits.collect::<Vec<_>>().join(" "))?;
+        writeln!(page, "message   \"{}\"", payload.escape_ascii())?;
+        match decode(&self.sensor.format, &payload) {
+            Err(error) => writeln!(page, "{:<9} {error}", self.sensor.format.to_string())?,
+            Ok(messages) => {
+                for message in &messages {
+                    for name in message.names() {
+                        match message.channel(name) {
+                            Some(Ok(value)) => writeln!(
+                                page,
+                                "channel   {name} = {}",
+                                serde_json::to_string(&value)?
+                            )?,
+                            Some(Err(error)) => writeln!(page, "channel   {name}: {error}")?,
+                            None => {}
+                        }
+                    }
+                }
+            }
+        }
+        let (bus, time) = (self.bus_name.clone(), SystemClock.now());
+        let reading = Reading { bus, time, topic, payload, origin: None };
+        let mapped = self.plan.map(&reading, Instant::now().into_std());
+        self.describe(&mut page, &mapped)?;
+        page.push('\n');
+        print(&page)
+    }
+
+    fn show_made(&self, mapped: &Mapped) -> anyhow::Result<()> {
+        let mut page = String::new();
+        self.describe(&mut page, mapped)?;
+        print(&page)
+    }
+
+    fn describe(&self, page: &mut String, mapped: &Mapped) -> anyhow::Result<()> {
+        for (word, states) in [("state", &mapped.states), ("made", &mapped.made)] {
+            for (device, state) in states {
+                writeln!(
+                    page,
+                    "{word:<9} {} {}",
+                    self.device_name(*device),
+                    serde_json::to_string(state)?
+                )?;
+            }
+        }
+        for (word, counts) in [("rejected", &mapped.rejected), ("condensed", &mapped.condensed)] {
+            for (reason, count) in counts {
+                writeln!(page, "{word:<9} {count} ({reason})")?;
+            }
+        }
+        for detail in &mapped.details {
+            writeln!(page, "because   {detail}")?;
+        }
+        Ok(())
+    }
+
+    fn device_name(&self, id: DeviceId) -> String {
+        let found = self.devices.iter().find(|(_, one)| *one == id);
+        found.map_or_else(|| id.to_string(), |(name, _)| name.to_string())
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(INPUT_BYTES_MAX).read_to_end(&mut bytes)?;
+    } else {
+        let file =
+            std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        file.take(INPUT_BYTES_MAX).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,84 @@
+//! What becomes of one reading, in the making.
+
+use std::collections::BTreeMap;
+
+use crate::model::{AttributeName, DeviceId, Reason, State, Timestamp, Value};
+
+/// How many rejections of one reading are explained.
+const DETAILS_MAX: usize = 8;
+
+/// What became of one reading, or of what was due.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Mapped {
+    /// Values of the reading: one state for each device and time.
+    pub states: Vec<(DeviceId, State)>,
+    /// Values that the gateway made, such as means; they count as derived.
+    pub made: Vec<(DeviceId, State)>,
+    /// What could not be sent, by the reason.
+    pub rejected: BTreeMap<Reason, u64>,
+    /// What is not sent because the configuration asks for less, by the reason.
+    pub condensed: BTreeMap<Reason, u64>,
+    /// One line for a log for each rejection: sensor, channel, why. The first eight of a reading.
+    pub details: Vec<String>,
+}
+
+/// A [`Mapped`] in the making.
+#[derive(Default)]
+pub(super) struct Draft {
+    /// By the message of the payload, too: two messages of one time are two states.
+    data: BTreeMap<(usize, DeviceId, Timestamp), BTreeMap<AttributeName, Value>>,
+    message: usize,
+    mapped: Mapped,
+}
+
+impl Draft {
+    pub(super) fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.mapped == Mapped::default()
+    }
+
+    /// Begins the message of this number in the payload. Sensors that read the same one share its states.
+    pub(super) fn begin(&mut self, message: usize) {
+        self.message = message;
+    }
+
+    pub(super) fn put(
+        &mut self,
+        device: DeviceId,
+        time: Timestamp,
+        attribute: AttributeName,
+        value: Value,
+    ) {
+        self.data.entry((self.message, device, time)).or_default().insert(attribute, value);
+    }
+
+    pub(super) fn make(&mut self, device: DeviceId, state: State) {
+        self.mapped.made.push((device, state));
+    }
+
+    pub(super) fn make_value(
+        &mut self,
+        device: DeviceId,
+        time: Timestamp,
+        attribute: AttributeName,
+        value: Value,
+    ) {
+        self.make(device, State { time, data: [(attribute, value)].into() });
+    }
+
+    pub(super) fn condense(&mut self, reason: Reason) {
+        *self.mapped.condensed.entry(reason).or_default() += 1;
+    }
+
+    /// Counts one rejection, with one or more lines that explain it.
+    pub(super) fn reject(&mut self, reason: Reason, details: impl IntoIterator<Item = String>) {
+        *self.mapped.rejected.entry(reason).or_default() += 1;
+        let room = DETAILS_MAX.saturating_sub(self.mapped.details.len());
+        self.mapped.details.extend(details.into_iter().take(room));
+    }
+
+    pub(super) fn finish(mut self) -> Mapped {
+        let state = |((_, device, time), data)| (device, State { time, data });
+        self.mapped.states = self.data.into_iter().map(state).collect();
+        self.mapped
+    }
+}

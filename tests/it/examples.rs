@@ -1,0 +1,174 @@
+//! The example of each format, run against recorded input: frames, decoding and mapping without a daemon.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate::config::{self, BusKind, Config};
+use tidegate::logic::frame::{Frame, Framer};
+use tidegate::logic::mapping::Plan;
+use tidegate::model::{Ledger, Reading, Timestamp};
+
+use crate::support::write_private;
+
+/// Bytes of a stream come in pieces of this size.
+const CHUNK_BYTES: usize = 7;
+
+fn load(example: &str) -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = directory.path().join("tidegate.toml");
+    std::fs::copy(root.join("config/examples/sensors").join(example), &file).unwrap();
+    write_private(&directory.path().join("credentials.toml"), "key = \"k\"\nsecret = \"s\"");
+    config::load(&file).map_err(|problems| panic!("{example}: {problems}")).unwrap()
+}
+
+/// What an example makes of its recording, a line for each state and count; what a window holds comes at the end.
+fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
+    let config = load(&format!("{name}.toml"));
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(root.join("tests/data").join(recording)).unwrap();
+    let devices: Vec<_> = config.devices.clone().into_iter().collect();
+    let (bus, settings) = config.buses.into_iter().next().unwrap();
+    let now = tokio::time::Instant::now().into_std();
+    let mut frames = Vec::new();
+    match &settings.kind {
+        BusKind::Serial(serial) => {
+            let mut framer = Framer::new(serial.framing.clone());
+            for chunk in bytes.chunks(CHUNK_BYTES) {
+                framer.push(chunk, now, &mut frames);
+            }
+            framer.handle_timeout(now + Duration::from_secs(60), &mut frames);
+        }
+        BusKind::Mqtt(_) => frames.push(Frame::Whole(Bytes::from(bytes))),
+    }
+    let mut plan = Plan::new(settings.sensors, config.devices);
+    let (mut lines, mut ledger) = (Vec::new(), Ledger::new());
+    let account = ledger.entry(bus.clone()).or_default();
+    let time = Timestamp::parse("2026-05-01T10:00:05Z").unwrap();
+    let mut note = |states: Vec<_>| {
+        for (device, state) in states {
+            let (name, _) = devices.iter().find(|(_, id)| *id == device).unwrap();
+            lines.push(format!("{name} {}", serde_json::to_string(&state).unwrap()));
+        }
+    };
+    for frame in frames {
+        let Frame::Whole(payload) = frame else {
+            *account.dropped.entry(tidegate::model::Reason::BadChecksum).or_default() += 1;
+            continue;
+        };
+        let (bus, topic) = (bus.clone(), topic.to_owned());
+        let mapped = plan.map(&Reading { bus, time, topic, payload, origin: None }, now);
+        note(mapped.states);
+        note(mapped.made);
+        for (reason, readings) in mapped.rejected {
+            account.reject(reason, readings);
+        }
+        for (reason, readings) in mapped.condensed {
+            account.condense(reason, readings);
+        }
+    }
+    note(plan.finish().made);
+    for counts in [&account.rejected, &account.condensed, &account.dropped] {
+        lines.extend(counts.iter().map(|(reason, readings)| format!("{readings} {reason}")));
+    }
+    lines
+}
+
+/// A state of the arrival's time.
+fn state(device: &str, data: &str) -> String {
+    format!(r#"{device} {{"time":"2026-05-01T10:00:05.000Z","data":{data}}}"#)
+}
+
+#[test]
+fn pairs() {
+    assert_eq!(
+        run("key-value", "key-value.txt", ""),
+        [
+            state("gateway", r#"{"flowTemperature":41.2,"pump":true,"returnTemperature":35.0}"#),
+            state("gateway", r#"{"online":true}"#),
+            state("gateway", r#"{"pump":true,"returnTemperature":35.1}"#),
+            state("gateway", r#"{"flowTemperature":99.9,"returnTemperature":35.2}"#),
+            "1 unknown_value".to_owned(),
+            "1 ignored".to_owned(),
+            "1 unchanged".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn csv_with_a_header_and_a_table_of_devices() {
+    let at = |device: &str, data: &str| {
+        format!(r#"{device} {{"time":"2026-05-01T10:00:00.000Z","data":{data}}}"#)
+    };
+    assert_eq!(
+        run("csv", "csv.txt", "stations/log"),
+        [
+            at("greenhouse", r#"{"humidity":40,"temperature":21.5}"#),
+            at("workshop", r#"{"humidity":44,"temperature":19.0}"#),
+            "2 unknown_device".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn json_with_several_messages() {
+    assert_eq!(
+        run("json", "json.txt", "meters/all"),
+        [
+            state("greenhouse", r#"{"power":460.0,"temperature":70.7}"#),
+            state("workshop", r#"{"temperature":66.2}"#),
+        ]
+    );
+}
+
+#[test]
+fn a_scale_by_a_pattern() {
+    assert_eq!(
+        run("regex", "regex.txt", ""),
+        [
+            state("gateway", r#"{"stable":true}"#),
+            state("gateway", r#"{"stable":false}"#),
+            state("gateway", r#"{"weight":12.62}"#),
+            "1 malformed".to_owned(),
+            "2 aggregated".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn binary_frames_with_noise_and_damage_between_them() {
+    assert_eq!(
+        run("binary", "binary.bin", ""),
+        [
+            state("gateway", r#"{"leak":false,"serialNumber":12345,"volume":123.456}"#),
+            state("gateway", r#"{"leak":true,"serialNumber":12345,"volume":123.47}"#),
+            "2 bad_checksum".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_position() {
+    assert_eq!(
+        run("nmea", "nmea.txt", ""),
+        [
+            state("gateway", r#"{"altitude":61.7,"location":"53.361337,-6.505620"}"#),
+            state("gateway", r#"{"location":"53.361337,-6.505620","speed":0.04}"#),
+            "1 ignored".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_smart_meter() {
+    let serial = "4530303433303037303532383730333138";
+    let data = format!(r#"{{"energyTariff1":2074.4604,"meterSerial":"{serial}"}}"#);
+    assert_eq!(
+        run("obis", "obis.txt", ""),
+        [
+            state("gateway", &data),
+            state("gateway", r#"{"power":193.0}"#),
+            "1 aggregated".to_owned(),
+        ]
+    );
+}

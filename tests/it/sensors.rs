@@ -1,0 +1,78 @@
+//! `tidegate sensor`: what the sensors make of what they hear, without the outbox and the cloud.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{PROGRAM, Site, Tty, cloud, wait_until};
+
+const PROBE: &str = r#"
+[bus.serial.probe]
+path = "tty"
+[sensor.probe]
+bus = "probe"
+format = "key-value"
+stale = { after = "1 h", attribute = "online" }
+map = [
+  { channel = "t", attribute = "temperature", scale = 0.1, reject_above = 100.0 },
+  { channel = "h", attribute = "humidity", aggregate = "mean", window = "1 min" },
+]
+"#;
+
+#[tokio::test]
+async fn a_recording_is_shown_step_by_step_and_nothing_is_stored() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let record = site.path("record.txt");
+    std::fs::write(&record, "t=215 h=40\nt=9999 h=42\nnoise\nt=2").unwrap();
+    let output = site.run(&["sensor", "test", "probe", "--input", record.to_str().unwrap()]);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{text}");
+    for words in [
+        "bytes     74 3d 32 31 35 20 68 3d 34 30\nmessage   \"t=215 h=40\"\n",
+        "channel   t = 215\n",
+        "\"data\":{\"temperature\":21.5}}\n",
+        "\"data\":{\"online\":true}}\n",
+        "condensed 1 (aggregated)\n",
+        "rejected  1 (out_of_range)\n",
+        "key-value no key=value at byte 0",
+        "rejected  1 (malformed)\n",
+        "lost      Incomplete\n",
+        "\"data\":{\"humidity\":41.0}}\n",
+    ] {
+        assert!(text.contains(words), "{words}\nin: {text}");
+    }
+    assert!(!site.path("outbox").exists());
+    assert_eq!(cloud.counters().states_received, 0);
+}
+
+#[tokio::test]
+async fn a_live_bus_is_shown_until_enough_was_heard() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let mut child = Command::new(PROGRAM)
+        .args(["sensor", "test", "probe", "--count", "1", "--config"])
+        .arg(site.config())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the sensor was heard", || {
+        tty.write("t=215\n");
+        child.try_wait().unwrap().is_some()
+    });
+    let text = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(text.contains("\"data\":{\"temperature\":21.5}}"), "{text}");
+}
+
+#[tokio::test]
+async fn sensors_are_listed_and_an_unknown_one_is_a_usage_error() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let text = String::from_utf8(site.run(&["sensor", "list"]).stdout).unwrap();
+    assert!(text.contains("bus probe  sensor    probe: as key-value"), "{text}");
+    assert!(text.contains("h, mean of 1m -> gateway.humidity"), "{text}");
+    let output = site.run(&["sensor", "test", "prob"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(text.contains("there is no sensor \"prob\""), "{text}");
+}
