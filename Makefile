@@ -44,6 +44,10 @@ simulate: ## Runs SEEDS=1000 simulated worlds against the promises of delivery; 
 
 soak: ## Kills the daemon KILLS=200 times while readings come and states are sent
 	KILLS=$(KILLS) cargo test --locked --test it crash::kills -- --nocapture
+.PHONY: power-cut
+IMAGES ?= 1000
+power-cut: ## Cuts the power of the outbox so many times: make power-cut IMAGES=1000
+	TIDEGATE_IMAGES=$(IMAGES) cargo test --locked --lib a_power_cut_takes_nothing -- --nocapture
 
 bench: ## Measures the outbox
 	cargo bench --locked --bench outbox

@@ -1,21 +1,26 @@
 //! How fast the outbox takes states, and what the disk pays for it.
 //!
 //! Each line is one run into a new outbox: states a second, processor time for each, bytes handed to the disk for each byte
-//! of state, and the memory of the process afterwards. Run it with `make bench`.
+//! of state, and the memory of the process afterwards. Then a backlog of a million is made, opened again and drained. The
+//! outbox is made in the current directory: what counts is a real disk. Run it with `make bench`.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidegate::model::{Account, DeviceId, Moment, Name, Timestamp};
-use tidegate::outbox::{Commit, Options, Outbox, Pending, Priority};
+use tidegate::outbox::{Commit, Options, Outbox, Pending, Priority, SEGMENT_BYTES};
 
 /// Long enough to level out the disk's moods.
 const RUN: Duration = Duration::from_secs(3);
 
-/// One state of a usual size: two attributes.
-const STATE: &[u8] =
-    br#"{"time":"2026-05-01T10:00:00.000Z","data":{"humidity":48.1,"temperature":21.42},"meta":{"a":1}}"#;
+/// Bytes of one state: two attributes, a usual size.
+const STATE_BYTES: f64 = 78.0;
+
+/// The backlog that is opened and drained.
+const BACKLOG: u64 = 1_000_000;
 
 #[expect(
     clippy::print_stdout,
@@ -27,44 +32,100 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bus: Name = "bench".parse()?;
     println!("commit of    states/s    CPU us/state    written/byte    memory");
     for states in [1, 16, 256] {
-        let directory = tempfile::tempdir()?;
-        let options = Options { bytes_max: 1 << 40, cache_bytes: 4 << 20 };
+        let directory = tempfile::tempdir_in(".")?;
+        let options = Options { bytes_max: 1 << 40, segment_bytes: SEGMENT_BYTES };
         let outbox = Outbox::open(directory.path(), options)?;
-        let commit = commit(&bus, states);
         let (started, written_before, mut appended) = (Instant::now(), written(), 0_u64);
         let cpu_before = cpu_seconds();
         while started.elapsed() < RUN {
-            outbox.append(&commit)?;
+            outbox.append(&commit(&bus, states, appended))?;
             appended += states as u64;
         }
         let rate = appended as f64 / started.elapsed().as_secs_f64();
-        let amplification =
-            (written() - written_before) as f64 / (appended as f64 * STATE.len() as f64);
+        let amplification = (written() - written_before) as f64 / (appended as f64 * STATE_BYTES);
         let cpu = (cpu_seconds() - cpu_before) * 1e6 / appended as f64;
         println!(
             "{states:>9}    {rate:>8.0}    {cpu:>12.1}    {amplification:>12.1}    {}",
             memory()
         );
     }
+    backlog(&bus)
+}
+
+#[expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock and prints"
+)]
+fn backlog(bus: &Name) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir_in(".")?;
+    let options = Options { bytes_max: 1 << 40, segment_bytes: SEGMENT_BYTES };
+    let (device, started) = (DeviceId::from([1; 12]), Instant::now());
+    let outbox = Outbox::open(directory.path(), options)?;
+    for done in (0..BACKLOG).step_by(500) {
+        outbox.append(&commit(bus, 500, done))?;
+    }
+    println!(
+        "\n{BACKLOG} states wait after {:.1} s: {} on the disk, memory {}",
+        started.elapsed().as_secs_f64(),
+        bytesize::ByteSize(disk_use(directory.path())?),
+        memory()
+    );
+    drop(outbox);
+    let started = Instant::now();
+    let outbox = Outbox::open(directory.path(), options)?;
+    println!("opened again in {:.2} s, memory {}", started.elapsed().as_secs_f64(), memory());
+    let started = Instant::now();
+    while let [first, .., last] = outbox.peek(device, 0, 100, 200_000)?.as_slice() {
+        outbox.ack(device, first.sequence, last.sequence)?;
+    }
+    println!(
+        "drained in {:.1} s: {} on the disk, memory {}",
+        started.elapsed().as_secs_f64(),
+        bytesize::ByteSize(disk_use(directory.path())?),
+        memory()
+    );
     Ok(())
 }
 
-fn commit(bus: &Name, states: usize) -> Commit {
-    let pending = Pending {
+fn disk_use(directory: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { disk_use(&entry.path())? } else { 512 * metadata.blocks() };
+    }
+    Ok(bytes)
+}
+
+/// States whose values wander, one a second from the `first` on.
+fn commit(bus: &Name, states: usize, first: u64) -> Commit {
+    let state = |number: u64| Pending {
         device: DeviceId::from([1; 12]),
         bus: bus.clone(),
-        moment: Moment::Wall(Timestamp::from_millis(1_777_629_600_000)),
+        moment: Moment::Wall(time(number)),
         priority: Priority::default(),
         readings: 2,
-        json: Bytes::from_static(STATE),
+        json: Bytes::from(format!(
+            r#"{{"time":"{}","data":{{"humidity":{}.{},"temperature":{}.{:02}}}}}"#,
+            time(number),
+            40 + number * 7 % 11,
+            number * 13 % 10,
+            20 + number * 5 % 3,
+            number * 37 % 100
+        )),
     };
     let readings = 2 * states as u64;
     let account = Account { received: readings, outbox_in: readings, ..Account::default() };
     Commit {
-        states: vec![pending; states],
+        states: (first..).take(states).map(state).collect(),
         ledger: BTreeMap::from([(bus.clone(), account)]),
         ..Commit::default()
     }
+}
+
+fn time(second: u64) -> Timestamp {
+    Timestamp::from_millis(1_777_629_600_000).plus(Duration::from_secs(second))
 }
 
 /// Processor time of this process in user and kernel mode; the kernel counts it in 1/100 s.

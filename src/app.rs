@@ -28,7 +28,7 @@ use crate::logic::mapping::{Plan, Produced, Sensor};
 use crate::losant::Client;
 use crate::model::{DeviceId, Name};
 use crate::notify;
-use crate::outbox::{Options, Outbox};
+use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
 use crate::status::{Board, StatusTask};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
@@ -57,8 +57,7 @@ impl App {
     /// # Errors
     /// When one of these cannot be opened; the daemon must not start then.
     pub fn build(config: Config, entries: Vec<Entry>) -> anyhow::Result<Self> {
-        let options =
-            Options { bytes_max: config.outbox.bytes_max, cache_bytes: config.outbox.cache_bytes };
+        let options = Options { bytes_max: config.outbox.bytes_max, segment_bytes: SEGMENT_BYTES };
         let path = &config.outbox.path;
         let outbox =
             Outbox::open(path, options).with_context(|| format!("outbox {}", path.display()))?;

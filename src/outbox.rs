@@ -1,35 +1,39 @@
 //! The outbox: where every state waits until the cloud has it.
 //!
-//! It is a blocking module over sled. What one commit brings for one device is stored in *groups*, self-describing values
-//! with a checksum, under the device and the first sequence number. Sequence numbers of a device start at 1 and never
-//! repeat. What is acknowledged is a cursor; a group goes when all of it is.
+//! It is a blocking module: a journal of its own in front, and behind it generations, small sled databases in which what
+//! waits longer is packed. What one commit brings for one device is stored in *groups*, self-describing values with a
+//! checksum. Sequence numbers of a device start at 1 and never repeat. What is acknowledged are ranges of them; a group counts
+//! until all of it is gone.
 //!
 //! Invariants:
-//! - when [`Outbox::append`] returns, the commit is on the disk: sled is flushed and its file is synced;
-//! - a commit is there wholly or not at all, with its part of the ledger and its origins;
+//! - when [`Outbox::append`] returns, the commit is on the disk: its frame is written and synced;
+//! - a commit is there wholly or not at all, with its part of the ledger, its origins and its notes;
 //! - the ledger and what waits agree: for each bus `received + derived = waiting + stored + rejected + dropped + condensed`;
-//! - memory does not grow with what waits: only counts are kept;
-//! - one change at a time, and none after one that failed half-way; the counts are read without waiting for the disk.
+//! - memory holds an entry for each group that waits, not for each state;
+//! - a change that fails changes nothing, and the next is tried in another file;
+//! - one change at a time; the counts are read without waiting for the disk.
 //!
 //! An acknowledgement is not synced by itself. If a power cut takes it, states are sent again, with the same bytes.
 
+mod disk;
 mod draft;
 mod error;
+mod frame;
+mod generation;
 mod group;
-mod queue;
+mod index;
 mod ranges;
 mod recover;
-mod store;
+mod segment;
+mod state;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod types;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use sled::Transactional as _;
 
 pub use error::{Error, OpenError};
 pub use ranges::INTERVALS_MAX;
@@ -38,14 +42,17 @@ pub use types::{
 };
 
 use crate::model::{DeviceId, Ledger, Name, Origin, Reason, Timestamp};
+use disk::Disk;
 use draft::{Draft, Fate};
-use queue::{lane_key, origins_key, pack, unpack};
-use ranges::Ranges;
+use group::Record;
 use recover::recover;
-use store::{Store, number};
 
 /// How many states that the cloud refused are kept; the oldest go first.
 pub const REJECTS_MAX: usize = 1_000;
+
+/// The usual size of a segment of the journal, in bytes. One is there always, and a spare one; each generation takes about as
+/// much.
+pub const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// The largest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
@@ -53,70 +60,46 @@ pub const NOTE_BYTES_MAX: usize = 64 * 1024;
 /// The most bytes that the notes of one table take.
 pub const NOTES_BYTES_MAX: usize = 16 << 20;
 
-/// How many damaged groups are set aside; more are only counted.
-const DAMAGED_MAX: usize = 100;
-
 /// How much of the cloud's words about a refused state is kept, in characters.
 const WHY_CHARS_MAX: usize = 1_000;
 
-const LEDGER_KEY: &str = "ledger";
-const COMMIT_KEY: &str = "commit";
-
-/// The outbox. Share it behind an `Arc`; its methods block on the disk.
+/// The outbox. Share it behind an `Arc`; its methods block on the disk, except where they say otherwise.
 #[derive(Debug)]
 pub struct Outbox {
-    store: Store,
-    options: Options,
-    /// Held by whoever changes the store, while it waits for the disk.
-    turn: Mutex<Turn>,
+    /// Held by whoever uses the disk.
+    disk: Mutex<Disk>,
     /// Held for moments only.
-    inner: Mutex<Inner>,
+    counts: Mutex<Counts>,
 }
 
-/// The right to change the store.
+/// What can be read without waiting for the disk.
 #[derive(Debug, Default)]
-struct Turn {
-    /// A change failed half-way.
-    is_broken: bool,
-}
-
-/// What is kept in memory.
-#[derive(Debug, Clone, Default)]
-struct Inner {
-    lanes: BTreeMap<DeviceId, Lane>,
+struct Counts {
     ledger: Ledger,
-    commit: u64,
+    lanes: BTreeMap<DeviceId, LaneCounts>,
 }
 
-/// The queue of one device. Its ranges are stored with the groups, its amount is counted afresh at each start.
-#[derive(Debug, Clone, Default)]
-struct Lane {
-    /// What is gone: acknowledged, rejected or dropped.
-    gone: Ranges,
+#[derive(Debug, Clone, Copy)]
+struct LaneCounts {
+    amount: Amount,
+    latest: Timestamp,
     /// The last number that was given.
     last: u64,
-    /// The latest time of any state that was put here, in milliseconds since the Unix epoch.
-    latest_ms: i64,
-    amount: Amount,
 }
 
 impl Outbox {
     /// Opens the outbox in the directory `path`, which is created if it is not there.
     ///
-    /// A group that cannot be understood is set aside and counted as dropped.
+    /// What is damaged is set aside, the rest salvaged, and the loss counted as dropped. A disk that is full does not keep it
+    /// from opening.
     ///
     /// # Errors
-    /// When another process has it open, the directory cannot be used, or the store is damaged or newer than we are.
+    /// When another process has it open, the directory cannot be used, or the store is of another version.
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
-        // A damaged file can make sled panic, when it is opened and when it is read.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let store = Store::open(path, &options)?;
-            let inner = recover(&store).map_err(|error| OpenError::Damaged(error.to_string()))?;
-            Ok((store, Mutex::new(inner)))
-        }));
-        let damaged = |_| OpenError::Damaged("sled cannot read it".to_owned());
-        let (store, inner) = opened.map_err(damaged)??;
-        Ok(Self { store, options, turn: Mutex::default(), inner })
+        let disk = recover(path, options)?;
+        let outbox = Self { counts: Mutex::default(), disk: Mutex::new(disk) };
+        outbox.publish(&outbox.disk());
+        Ok(outbox)
     }
 
     /// Brings a commit to the disk; it is there for good when this returns. Tells what had to go for it.
@@ -124,24 +107,22 @@ impl Outbox {
     /// A commit without states and notes is not synced by itself: it only counts.
     ///
     /// # Errors
-    /// When the disk is full or broken. What was to be stored must be tried again, after the outbox was opened again.
+    /// When the disk is full or broken. Nothing was stored then; try again, for as long as it takes.
     pub fn append(&self, commit: &Commit) -> Result<Removed, Error> {
         let is_durable = !commit.states.is_empty() || !commit.notes.is_empty();
-        self.change(is_durable, |draft| {
-            for (bus, account) in &commit.ledger {
-                draft.next.ledger.entry(bus.clone()).or_default().add(account);
-            }
+        self.change(is_durable, |draft, disk| {
+            draft.count(disk, &commit.ledger);
             let incoming = commit.states.iter().map(|state| state.json.len() as u64).sum();
-            let evicted = draft.make_room(&self.store, incoming, self.options.bytes_max)?;
-            draft.next.commit += 1;
+            let evicted = draft.make_room(disk, incoming, disk.options.bytes_max)?;
+            draft.change.commit = disk.state.commit + 1;
             for (device, states) in by_device(&commit.states) {
-                draft.put(device, &states);
+                draft.put(disk, device, &states);
             }
             for (bus, origins) in &commit.origins {
-                draft.meta.insert(origins_key(bus).as_bytes(), pack(origins));
+                draft.change.origins.insert(bus.clone(), pack(origins));
             }
             for (table, changes) in &commit.notes {
-                draft.note(&self.store, table, changes)?;
+                draft.note(disk, table, changes)?;
             }
             Ok(evicted)
         })
@@ -156,8 +137,27 @@ impl Outbox {
         states_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, Error> {
-        let lane = self.inner().lanes.get(&device).cloned().unwrap_or_default();
-        self.store.read(device, &lane, after, (states_max, bytes_max))
+        let mut disk = self.disk();
+        let lane = disk.state.lanes.get(device.as_bytes()).cloned().unwrap_or_default();
+        let after = after.max(lane.gone.cursor());
+        let (mut entries, mut bytes, mut next) = (Vec::new(), 0, after + 1);
+        while let Some((key, spot)) = disk.index.at(device, next) {
+            let group = disk.group(key, spot)?;
+            next = spot.last + 1;
+            for (sequence, record) in (group.first..).zip(group.records) {
+                if sequence <= after || lane.gone.covers(sequence, sequence) {
+                    continue;
+                }
+                bytes += record.json.len() + 1;
+                let is_full = entries.len() >= states_max || bytes > bytes_max;
+                if is_full && !entries.is_empty() {
+                    return Ok(entries);
+                }
+                let (moment, readings) = (record.moment, record.readings);
+                entries.push(Entry { sequence, moment, readings, json: record.json });
+            }
+        }
+        Ok(entries)
     }
 
     /// Removes the states of a device from `first` through `through`, both included: the cloud has them. They need not be the
@@ -166,8 +166,9 @@ impl Outbox {
     /// # Errors
     /// When the store fails or the range cannot be kept; the states must then be expected to be sent again.
     pub fn ack(&self, device: DeviceId, first: u64, through: u64) -> Result<Removed, Error> {
-        self.change(false, |draft| {
-            draft.remove(&self.store, device, (first, through), Fate::Stored)
+        self.change(false, |draft, disk| {
+            let amount = draft.remove(disk, device, (first, through), Fate::Stored)?;
+            Ok(Removed { states: amount.states, readings: amount.readings })
         })
     }
 
@@ -206,11 +207,9 @@ impl Outbox {
         (reason, why): (Reason, &str),
         time: Timestamp,
     ) -> Result<(), Error> {
-        self.change(true, |draft| {
-            let lane = draft.next.lanes.get(&device).cloned().unwrap_or_default();
-            let found = self.store.find(device, &lane, sequence)?;
-            let record = found.ok_or(Error::NotWaiting(sequence))?;
-            draft.remove(&self.store, device, (sequence, sequence), Fate::Rejected(reason))?;
+        self.change(true, |draft, disk| {
+            let record = find(disk, device, sequence)?.ok_or(Error::NotWaiting(sequence))?;
+            draft.remove(disk, device, (sequence, sequence), Fate::Rejected(reason))?;
             let reject = Reject {
                 device: device.to_string(),
                 bus: record.bus,
@@ -220,7 +219,8 @@ impl Outbox {
                 time: time.to_string(),
                 state: String::from_utf8_lossy(&record.json).into_owned(),
             };
-            self.keep(&reject, draft)
+            draft.change.rejects.push(serde_json::to_vec(&reject).unwrap_or_default());
+            Ok(())
         })
     }
 
@@ -230,121 +230,129 @@ impl Outbox {
     /// When the disk is full or broken, a note is larger than [`NOTE_BYTES_MAX`] or the table larger than [`NOTES_BYTES_MAX`];
     /// then nothing is changed.
     pub fn note(&self, table: &'static str, changes: &[NoteChange]) -> Result<(), Error> {
-        self.change(true, |draft| draft.note(&self.store, table, changes))
+        self.change(true, |draft, disk| draft.note(disk, table, changes))
     }
 
     /// The notes of a table, in the order of their keys.
     ///
     /// # Errors
-    /// When the store fails.
+    /// None today; a store that keeps them elsewhere may fail.
     pub fn notes(&self, table: &'static str) -> Result<Vec<Note>, Error> {
-        self.store.notes(table)
+        let disk = self.disk();
+        let notes = disk.state.notes.get(table).into_iter().flatten();
+        Ok(notes.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    /// How much waits.
+    /// How much waits. Does not wait for the disk.
     pub fn backlog(&self) -> Backlog {
-        let inner = self.inner();
+        let counts = self.counts();
         let devices: BTreeMap<_, _> =
-            inner.lanes.iter().map(|(device, lane)| (*device, lane.amount)).collect();
+            counts.lanes.iter().map(|(device, lane)| (*device, lane.amount)).collect();
         let total = devices.values().fold(Amount::default(), |total, amount| total.plus(*amount));
-        let last = inner.lanes.iter().map(|(device, lane)| (*device, lane.last)).collect();
+        let last = counts.lanes.iter().map(|(device, lane)| (*device, lane.last)).collect();
         Backlog { total, devices, last }
     }
 
-    /// The latest time of day that each device ever had a state of here; none where no time was known.
+    /// The latest time of day that each device ever had a state of here; none where no time was known. Does not wait for the
+    /// disk.
     pub fn latest(&self) -> BTreeMap<DeviceId, Timestamp> {
-        let inner = self.inner();
-        let latest = |lane: &Lane| Timestamp::from_millis(lane.latest_ms);
-        let timed = inner.lanes.iter().filter(|(_, lane)| lane.latest_ms > 0);
-        timed.map(|(device, lane)| (*device, latest(lane))).collect()
+        let counts = self.counts();
+        let timed = counts.lanes.iter().filter(|(_, lane)| lane.latest.as_millis() > 0);
+        timed.map(|(device, lane)| (*device, lane.latest)).collect()
     }
 
-    /// What became of all readings.
+    /// What became of all readings. Does not wait for the disk.
     pub fn ledger(&self) -> Ledger {
-        self.inner().ledger.clone()
+        self.counts().ledger.clone()
     }
 
     /// The origins that the last commit left for a bus, oldest first.
     pub fn origins(&self, bus: &Name) -> Vec<Origin> {
-        let stored = self.store.meta.get(origins_key(bus)).ok().flatten();
-        stored.map(|bytes| unpack(&bytes)).unwrap_or_default()
+        self.disk().state.origins.get(bus).map(|bytes| unpack(bytes)).unwrap_or_default()
     }
 
     /// The states that the cloud refused, newest first.
+    ///
+    /// # Errors
+    /// None today; a store that keeps them elsewhere may fail.
     pub fn rejects(&self, limit: usize) -> Result<Vec<Reject>, Error> {
-        let newest = self.store.rejects.iter().values().rev().take(limit);
-        newest
-            .map(|value| Ok(serde_json::from_slice(&value?).ok()))
-            .filter_map(Result::transpose)
-            .collect()
+        let disk = self.disk();
+        let newest = disk.state.rejects.iter().rev().take(limit);
+        Ok(newest.filter_map(|bytes| serde_json::from_slice(bytes).ok()).collect())
     }
 
     /// Brings everything to the disk, acknowledgements too.
+    ///
+    /// # Errors
+    /// When the disk is full or broken.
     pub fn flush(&self) -> Result<(), Error> {
-        let mut turn = self.turn()?;
-        self.store.sync().inspect_err(|_| turn.is_broken = true)
+        self.disk().sync()
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for the disk. A change is applied only when it was written, so one that panicked left nothing half-way.
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the turn. Whoever panicked in it left a change half-way.
-    fn turn(&self) -> Result<MutexGuard<'_, Turn>, Error> {
-        self.turn.lock().ok().filter(|turn| !turn.is_broken).ok_or(Error::Broken)
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets `make` draft a change, writes it, all of it or nothing, and syncs it if it `is_durable`.
-    ///
-    /// After a failed write or sync the store and the memory need not agree any more, and a second fdatasync would succeed
-    /// though the first lost pages; so there is no further change.
     fn change<T>(
         &self,
         is_durable: bool,
-        make: impl FnOnce(&mut Draft) -> Result<T, Error>,
+        make: impl FnOnce(&mut Draft, &mut Disk) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut turn = self.turn()?;
-        let mut draft = Draft::of(&self.inner());
-        let made = make(&mut draft)?;
-        let written = self.write(draft).and_then(|next| {
-            if is_durable {
-                self.store.sync()?;
-            }
-            Ok(next)
-        });
-        *self.inner() = written.inspect_err(|_| turn.is_broken = true)?;
+        let mut disk = self.disk();
+        let mut draft = Draft::default();
+        let made = make(&mut draft, &mut disk)?;
+        disk.write(&draft, is_durable)?;
+        self.publish(&disk);
         Ok(made)
     }
 
-    /// Adds to the rejects; the oldest makes room.
-    fn keep(&self, reject: &Reject, draft: &mut Draft) -> Result<(), Error> {
-        let rejects = &self.store.rejects;
-        let key = rejects.last()?.map_or(1, |(key, _)| number(&key) + 1);
-        draft.rejects.insert(&key.to_be_bytes(), serde_json::to_vec(reject).unwrap_or_default());
-        if let (true, Some((first, _))) = (rejects.len() >= REJECTS_MAX, rejects.first()?) {
-            draft.rejects.remove(first);
-        }
-        Ok(())
+    fn publish(&self, disk: &Disk) {
+        let lane = |(device, lane): (&[u8; 12], &state::Lane)| {
+            let latest = Timestamp::from_millis(lane.latest_ms);
+            (DeviceId::from(*device), LaneCounts { amount: lane.amount, latest, last: lane.last })
+        };
+        let lanes = disk.state.lanes.iter().map(lane).collect();
+        *self.counts() = Counts { ledger: disk.state.ledger.clone(), lanes };
     }
+}
 
-    /// Writes a draft, all of it or nothing, and returns what the outbox is then.
-    fn write(&self, draft: Draft) -> Result<Inner, Error> {
-        let Draft { next, touched, groups, mut meta, rejects, notes } = draft;
-        for (device, lane) in next.lanes.iter().filter(|(device, _)| touched.contains(device)) {
-            meta.insert(lane_key(*device), lane.encode());
-        }
-        meta.insert(COMMIT_KEY, &next.commit.to_be_bytes());
-        meta.insert(LEDGER_KEY, serde_json::to_vec(&next.ledger).unwrap_or_default());
-        let trees = (&self.store.groups, &self.store.meta, &self.store.rejects, &self.store.notes);
-        trees.transaction(|(group_tree, meta_tree, reject_tree, note_tree)| {
-            group_tree.apply_batch(&groups)?;
-            meta_tree.apply_batch(&meta)?;
-            reject_tree.apply_batch(&rejects)?;
-            note_tree.apply_batch(&notes)?;
-            Ok(())
-        })?;
-        Ok(next)
-    }
+/// A state that waits.
+fn find(disk: &mut Disk, device: DeviceId, sequence: u64) -> Result<Option<Record>, Error> {
+    let lane = disk.state.lanes.get(device.as_bytes());
+    let spot = disk.index.at(device, sequence);
+    let is_gone = lane.is_none_or(|lane| lane.gone.covers(sequence, sequence));
+    let Some((key, spot)) = spot.filter(|((_, first), _)| !is_gone && *first <= sequence) else {
+        return Ok(None);
+    };
+    let group = disk.group(key, spot)?;
+    let mut records = (group.first..).zip(group.records);
+    Ok(records.find(|(number, _)| *number == sequence).map(|(_, record)| record))
+}
+
+/// Six bytes an origin.
+fn pack(origins: &[Origin]) -> Vec<u8> {
+    origins
+        .iter()
+        .flat_map(|one| [&one.packet_id.to_be_bytes()[..], &one.digest.to_be_bytes()].concat())
+        .collect()
+}
+
+fn unpack(bytes: &[u8]) -> Vec<Origin> {
+    let origin = |bytes: &[u8]| {
+        let (packet_id, digest) = bytes.split_first_chunk()?;
+        let digest = digest.first_chunk()?;
+        Some(Origin {
+            packet_id: u16::from_be_bytes(*packet_id),
+            digest: u32::from_be_bytes(*digest),
+        })
+    };
+    bytes.chunks_exact(6).filter_map(origin).collect()
 }
 
 fn by_device(states: &[Pending]) -> BTreeMap<DeviceId, Vec<&Pending>> {

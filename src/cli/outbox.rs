@@ -8,7 +8,7 @@ use serde_json::json;
 use super::print;
 use super::status::describe_ledger;
 use crate::Config;
-use crate::outbox::{Options, Outbox};
+use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
 use crate::status::OutboxStatus;
 
 /// Prints what waits, and the ledger.
@@ -19,7 +19,7 @@ pub(super) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
         "there is no outbox at {} yet",
         settings.path.display()
     );
-    let options = Options { bytes_max: settings.bytes_max, cache_bytes: settings.cache_bytes };
+    let options = Options { bytes_max: settings.bytes_max, segment_bytes: SEGMENT_BYTES };
     let outbox = Outbox::open(&settings.path, options)
         .with_context(|| format!("outbox {}", settings.path.display()))?;
     let waiting = OutboxStatus::of(&outbox);

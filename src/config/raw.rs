@@ -65,7 +65,7 @@ table!(Losant {
 
 table!(Device { id: Text });
 
-table!(Outbox { path: Text, size_max: Bytes, commit_interval: Span, cache_size: Bytes });
+table!(Outbox { path: Text, size_max: Bytes, commit_interval: Span });
 
 table!(Reporter {
     batch_states_max: Integer,

@@ -269,7 +269,6 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
             raw.commit_interval,
             &commit_range,
         ),
-        cache_bytes: check.bytes("outbox.cache_size", raw.cache_size, 0, &(1 << 20..=1 << 30)),
     })
 }
 

@@ -108,8 +108,6 @@ pub struct OutboxSettings {
     pub bytes_max: u64,
     /// The longest that a reading waits for the disk.
     pub commit_interval: Duration,
-    /// The store's cache in bytes.
-    pub cache_bytes: u64,
 }
 
 /// Commands.

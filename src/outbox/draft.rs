@@ -1,23 +1,26 @@
-//! A change of the outbox before it is written: what will be in memory, and what goes into the store.
+//! A change of the outbox before it is written.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use super::disk::Disk;
 use super::group::{GROUP_BYTES_MAX, Group, Record};
-use super::queue::{group_key, note_key};
-use super::store::Store;
-use super::{Error, Inner, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Removed};
-use crate::model::{DeviceId, Ledger, Reason, Timestamp};
+use super::index::Key;
+use super::ranges::Ranges;
+use super::state::{Change, Device};
+use super::{Amount, Error, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Removed};
+use crate::model::{Account, DeviceId, Ledger, Name, Reason, Timestamp};
 
-/// What the outbox will be, and the change of the store that leads there; not written yet.
-#[derive(Default)]
+/// What is to be written.
+#[derive(Debug, Default)]
 pub(super) struct Draft {
-    pub(super) next: Inner,
-    /// The devices whose lane changes.
-    pub(super) touched: BTreeSet<DeviceId>,
-    pub(super) groups: sled::Batch,
-    pub(super) meta: sled::Batch,
-    pub(super) rejects: sled::Batch,
-    pub(super) notes: sled::Batch,
+    pub(super) change: Change,
+    pub(super) groups: Vec<Group>,
+    /// The groups of which nothing waits then.
+    pub(super) emptied: Vec<Key>,
+    /// What goes, for each device.
+    pub(super) removed: BTreeMap<Device, Amount>,
+    /// What is gone then, for each device of which something goes.
+    gone: BTreeMap<Device, Ranges>,
 }
 
 /// Why a state leaves the outbox.
@@ -29,8 +32,7 @@ pub(super) enum Fate {
 }
 
 impl Fate {
-    pub(super) fn count(self, ledger: &mut Ledger, record: &Record) {
-        let account = ledger.entry(record.bus.clone()).or_default();
+    fn count(self, account: &mut Account, record: &Record) {
         let count = match self {
             Self::Stored => &mut account.stored,
             Self::Rejected(reason) => account.rejected.entry(reason).or_default(),
@@ -40,61 +42,66 @@ impl Fate {
     }
 }
 
-impl Inner {
-    pub(super) fn bytes(&self) -> u64 {
-        self.lanes.values().map(|lane| lane.amount.bytes).sum()
-    }
-}
-
 impl Draft {
-    pub(super) fn of(inner: &Inner) -> Self {
-        Self { next: inner.clone(), ..Self::default() }
+    /// Adds to the ledger.
+    pub(super) fn count(&mut self, disk: &Disk, ledger: &Ledger) {
+        for (bus, account) in ledger {
+            self.account(disk, bus).add(account);
+        }
+    }
+
+    /// The account of a bus as it will be.
+    fn account(&mut self, disk: &Disk, bus: &Name) -> &mut Account {
+        let now = || disk.state.ledger.get(bus).cloned().unwrap_or_default();
+        self.change.ledger.entry(bus.clone()).or_insert_with(now)
     }
 
     /// Adds the states of one device, as one group or more.
-    pub(super) fn put(&mut self, device: DeviceId, states: &[&Pending]) {
-        let walls = states.iter().filter_map(|state| state.moment.wall());
-        let latest_ms = walls.map(Timestamp::as_millis).max();
-        let lane = self.next.lanes.entry(device).or_default();
-        lane.latest_ms = lane.latest_ms.max(latest_ms.unwrap_or_default());
+    pub(super) fn put(&mut self, disk: &Disk, device: DeviceId, states: &[&Pending]) {
+        let lane = disk.state.lanes.get(device.as_bytes());
+        let (mut last, mut latest_ms) = lane.map_or((0, 0), |lane| (lane.last, lane.latest_ms));
         let (mut records, mut bytes) = (Vec::new(), 0);
+        let commit = self.change.commit;
         for state in states {
             if bytes + state.json.len() > GROUP_BYTES_MAX && !records.is_empty() {
-                self.put_group(device, std::mem::take(&mut records));
+                let records = std::mem::take(&mut records);
+                let first = last + 1 - records.len() as u64;
+                self.groups.push(Group { commit, device, first, records });
                 bytes = 0;
             }
             bytes += state.json.len();
+            last += 1;
+            latest_ms = latest_ms.max(state.moment.wall().map_or(0, Timestamp::as_millis));
             records.push(Record::of(state));
         }
-        self.put_group(device, records);
+        let first = last + 1 - records.len() as u64;
+        self.groups.push(Group { commit, device, first, records });
+        self.change.put.insert(*device.as_bytes(), (last, latest_ms));
     }
 
-    fn put_group(&mut self, device: DeviceId, records: Vec<Record>) {
-        let lane = self.next.lanes.entry(device).or_default();
-        let first = lane.last + 1;
-        for record in &records {
-            lane.amount.add(record);
-        }
-        lane.last += records.len() as u64;
-        let group = Group { commit: self.next.commit, device, first, records };
-        self.groups.insert(group_key(device, first), group.encode());
-        self.touched.insert(device);
-    }
-
-    /// Removes the oldest groups, whoever's they are, until `incoming` bytes fit. A commit that is larger than the outbox
-    /// drives out everything, and is stored.
+    /// Drops groups, low priority first and the oldest first among equals, until `incoming` bytes fit. A commit that is larger
+    /// than the outbox drives out everything, and is stored.
     pub(super) fn make_room(
         &mut self,
-        store: &Store,
+        disk: &mut Disk,
         incoming: u64,
         bytes_max: u64,
     ) -> Result<Removed, Error> {
-        let mut evicted = Removed::default();
-        while self.next.bytes() + incoming > bytes_max {
-            let Some(oldest) = store.oldest(&self.next)? else { break };
-            let removed = self.remove(store, oldest.device, (1, oldest.last()), Fate::Dropped)?;
-            evicted.states += removed.states;
-            evicted.readings += removed.readings;
+        let (mut evicted, mut excess) =
+            (Removed::default(), (disk.state.bytes() + incoming).saturating_sub(bytes_max));
+        if excess == 0 {
+            return Ok(evicted);
+        }
+        // So many groups hold more than what must go, for each of them has a byte that waits.
+        let victims: Vec<_> = disk.index.oldest().take(saturating(excess)).collect();
+        for ((device, first), spot) in victims {
+            if excess == 0 {
+                break;
+            }
+            let amount = self.remove(disk, device, (first, spot.last), Fate::Dropped)?;
+            excess = excess.saturating_sub(amount.bytes);
+            evicted.states += amount.states;
+            evicted.readings += amount.readings;
         }
         Ok(evicted)
     }
@@ -102,60 +109,62 @@ impl Draft {
     /// Lets the states of a device from `first` through `through` go, and counts those that waited.
     pub(super) fn remove(
         &mut self,
-        store: &Store,
+        disk: &mut Disk,
         device: DeviceId,
         (first, through): (u64, u64),
         fate: Fate,
-    ) -> Result<Removed, Error> {
-        let mut removed = Removed::default();
-        let Some(lane) = self.next.lanes.get_mut(&device) else { return Ok(removed) };
+    ) -> Result<Amount, Error> {
+        let mut removed = Amount::default();
+        let Some(lane) = disk.state.lanes.get(device.as_bytes()) else { return Ok(removed) };
         let through = through.min(lane.last);
-        let before = lane.gone.clone();
-        if !lane.gone.insert(first, through) {
-            return Err(Error::Scattered);
+        let before = self.gone.get(device.as_bytes()).unwrap_or(&lane.gone).clone();
+        let mut after = before.clone();
+        match fate {
+            Fate::Dropped => after.merge(first, through),
+            Fate::Stored | Fate::Rejected(_) if after.insert(first, through) => {}
+            Fate::Stored | Fate::Rejected(_) => return Err(Error::Scattered),
         }
-        for group in store.groups_of(device, first.saturating_sub(1))? {
-            let group = group?;
-            if group.first > through {
-                break;
-            }
-            if lane.gone.covers(group.first, group.last()) {
-                self.groups.remove(group_key(device, group.first));
-            }
+        let touched: Vec<_> =
+            disk.index.from(device, first).take_while(|(key, _)| key.1 <= through).collect();
+        for (key, spot) in touched {
+            let group = disk.group(key, spot)?;
             for (sequence, record) in (group.first..=through).zip(&group.records) {
                 if sequence >= first && !before.covers(sequence, sequence) {
-                    lane.amount.subtract(record);
-                    removed.states += 1;
-                    removed.readings += u64::from(record.readings);
-                    fate.count(&mut self.next.ledger, record);
+                    removed.add(record);
+                    fate.count(self.account(disk, &record.bus), record);
                 }
             }
+            if after.covers(key.1, spot.last) {
+                self.emptied.push(key);
+            }
         }
-        self.touched.insert(device);
+        self.change.gone.push((*device.as_bytes(), first.max(1), through));
+        self.gone.insert(*device.as_bytes(), after);
+        let all = self.removed.entry(*device.as_bytes()).or_default();
+        *all = all.plus(removed);
         Ok(removed)
     }
 
-    /// Changes notes.
+    /// Changes notes of a table.
     pub(super) fn note(
         &mut self,
-        store: &Store,
+        disk: &Disk,
         table: &'static str,
         changes: &[NoteChange],
     ) -> Result<(), Error> {
-        let mut bytes =
-            store.notes(table)?.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let now = disk.state.notes.get(table);
+        let mut bytes = disk.state.notes_bytes(table);
         for (key, value) in changes {
-            let key = note_key(table, key);
-            match value {
-                Some(value) if value.len() > NOTE_BYTES_MAX => {
+            if let Some(before) = now.and_then(|notes| notes.get(key)) {
+                bytes = bytes.saturating_sub(key.len() + before.len());
+            }
+            if let Some(value) = value {
+                if value.len() > NOTE_BYTES_MAX {
                     return Err(Error::NoteTooLarge(value.len()));
                 }
-                Some(value) => {
-                    bytes += key.len() + value.len();
-                    self.notes.insert(key, value.as_slice());
-                }
-                None => self.notes.remove(key),
+                bytes += key.len() + value.len();
             }
+            self.change.notes.push((table.to_owned(), key.clone(), value.clone()));
         }
         if bytes > NOTES_BYTES_MAX { Err(Error::NotesFull(table)) } else { Ok(()) }
     }
@@ -171,4 +180,8 @@ impl Record {
             json: state.json.clone(),
         }
     }
+}
+
+fn saturating(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -23,28 +23,26 @@ pub enum OpenError {
         "format version {0} is newer than this tidegate knows; install the newer version again"
     )]
     Newer(u64),
-    /// The store underneath does not open.
-    #[error(
-        "the store is damaged: {0}; move the directory aside to start with an empty one, and keep it for a rescue"
-    )]
-    Damaged(String),
+    /// An early tidegate wrote it.
+    #[error("it was written by a tidegate before 0.2 and cannot be read; move the directory aside")]
+    Older,
 }
 
 /// A call on an open outbox failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store underneath failed: a full or broken disk.
+    /// The store of what waits longer failed.
     #[error("the store failed: {0}")]
     Store(#[from] sled::Error),
-    /// What was written could not be brought to the disk.
+    /// The disk is full or broken.
     #[error("cannot bring the outbox to the disk: {0}")]
-    Sync(#[from] std::io::Error),
-    /// An earlier change failed half-way, so nobody can tell what is on the disk.
-    #[error("the store failed before and must be opened again; restart tidegate")]
-    Broken,
-    /// The store gave up a change.
-    #[error("the store gave up a change")]
-    Aborted,
+    Disk(#[from] std::io::Error),
+    /// A group does not read back.
+    #[error("a part of the outbox is damaged; a restart of tidegate salvages what is whole")]
+    Unreadable,
+    /// A change cannot be put into bytes.
+    #[error("cannot write a change of the outbox: {0}")]
+    Encode(#[from] postcard::Error),
     /// The state to be rejected does not wait.
     #[error("state {0} of its device does not wait")]
     NotWaiting(u64),
@@ -60,13 +58,4 @@ pub enum Error {
     /// A table of notes is full.
     #[error("the notes of table {0} would take more than {max} bytes", max = super::NOTES_BYTES_MAX)]
     NotesFull(&'static str),
-}
-
-impl From<sled::transaction::TransactionError<()>> for Error {
-    fn from(error: sled::transaction::TransactionError<()>) -> Self {
-        match error {
-            sled::transaction::TransactionError::Storage(error) => Self::Store(error),
-            sled::transaction::TransactionError::Abort(()) => Self::Aborted,
-        }
-    }
 }

@@ -6,9 +6,10 @@
 //! damage is noticed. All numbers are big-endian:
 //!
 //! ```text
-//! magic "TGOB" | version u8 | commit u64 | device [12] | first sequence u64
-//! buses u16, each: length u8, name | records u32, each: record | CRC-32 u32
+//! magic "TGOB" | version u8 | commit u64 | device [12] | first sequence u64 | packing u8 | length u32, body | CRC-32 u32
 //!
+//! packing: 0 for a body as it is; 1 for LZ4, the body's length before it as LZ4 blocks have it by custom
+//! body: buses u16, each: length u8, name | records u32, each: record
 //! record: bus u16, readings u16, priority u8, moment, length u32, JSON
 //! moment: 0 u8, milliseconds since 1970 i64; or 1 u8, boot id u128, milliseconds since that boot u64
 //! ```
@@ -18,16 +19,19 @@ use bytes::{Buf, BufMut, Bytes};
 use super::types::Priority;
 use crate::model::{BootId, DeviceId, Moment, Name, Timestamp};
 
-const MAGIC: &[u8; 4] = b"TGOB";
+pub(super) const MAGIC: &[u8; 4] = b"TGOB";
 
 /// The version that is written. A reader knows all versions up to this one.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
-/// The most bytes of JSON in a group of more than one state.
-///
-/// sled keeps a leaf of up to 17 values as one message of its log and moves a message of over 128 KiB, a quarter of a segment,
-/// into a file of its own, which it never syncs. Leaves of groups of this size stay in the log.
-pub(super) const GROUP_BYTES_MAX: usize = 6 * 1024;
+/// The most bytes of JSON in a group of more than one state: enough to pack well, little enough to unpack for one batch.
+pub(super) const GROUP_BYTES_MAX: usize = 16 << 10;
+
+/// The most bytes of a body, to believe a length that was read.
+const BODY_BYTES_MAX: u32 = 1 << 30;
+
+/// Magic, version, commit, device, first, packing and length.
+const HEAD_BYTES: usize = 4 + 1 + 8 + 12 + 8 + 1 + 4;
 
 /// The states of one device from one commit, or a part of them.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,28 +75,33 @@ impl Group {
         let mut buses: Vec<&Name> = self.records.iter().map(|record| &record.bus).collect();
         buses.sort();
         buses.dedup();
-        let mut bytes = Vec::with_capacity(
-            64 + self.records.iter().map(|record| 34 + record.json.len()).sum::<usize>(),
-        );
+        let length = self.records.iter().map(|record| 34 + record.json.len()).sum::<usize>();
+        let mut body = Vec::with_capacity(64 + length);
+        body.put_u16(narrow(buses.len()));
+        for bus in &buses {
+            body.put_u8(narrow(bus.len()));
+            body.put_slice(bus.as_bytes());
+        }
+        body.put_u32(narrow(self.records.len()));
+        for record in &self.records {
+            body.put_u16(narrow(buses.partition_point(|bus| *bus < &record.bus)));
+            body.put_u16(record.readings);
+            body.put_u8(record.priority as u8);
+            put_moment(&mut body, record.moment);
+            body.put_u32(narrow(record.json.len()));
+            body.put_slice(&record.json);
+        }
+        let packed = lz4_flex::compress_prepend_size(&body);
+        let (packing, body) = if packed.len() < body.len() { (1, packed) } else { (0, body) };
+        let mut bytes = Vec::with_capacity(48 + body.len());
         bytes.put_slice(MAGIC);
         bytes.put_u8(VERSION);
         bytes.put_u64(self.commit);
         bytes.put_slice(self.device.as_bytes());
         bytes.put_u64(self.first);
-        bytes.put_u16(narrow(buses.len()));
-        for bus in &buses {
-            bytes.put_u8(narrow(bus.len()));
-            bytes.put_slice(bus.as_bytes());
-        }
-        bytes.put_u32(narrow(self.records.len()));
-        for record in &self.records {
-            bytes.put_u16(narrow(buses.partition_point(|bus| *bus < &record.bus)));
-            bytes.put_u16(record.readings);
-            bytes.put_u8(record.priority as u8);
-            put_moment(&mut bytes, record.moment);
-            bytes.put_u32(narrow(record.json.len()));
-            bytes.put_slice(&record.json);
-        }
+        bytes.put_u8(packing);
+        bytes.put_u32(narrow(body.len()));
+        bytes.put_slice(&body);
         let checksum = crc32fast::hash(&bytes);
         bytes.put_u32(checksum);
         bytes
@@ -104,18 +113,20 @@ impl Group {
         if crc32fast::hash(content) != u32::from_be_bytes(*checksum) {
             return Err(Damage::Checksum);
         }
-        // One copy for the whole group; the records share it.
-        let content = &mut Bytes::copy_from_slice(content);
-        if take(content, MAGIC.len())? != MAGIC.as_slice() {
+        let mut head = content;
+        if !head.starts_with(MAGIC) {
             return Err(Damage::Form);
         }
-        match content.try_get_u8().map_err(form)? {
+        head.advance(MAGIC.len());
+        match head.try_get_u8().map_err(form)? {
             VERSION => {}
             version => return Err(Damage::Version(version)),
         }
-        let commit = content.try_get_u64().map_err(form)?;
-        let device: [u8; 12] = take(content, 12)?.as_ref().try_into().map_err(|_| Damage::Form)?;
-        let first = content.try_get_u64().map_err(form)?;
+        let commit = head.try_get_u64().map_err(form)?;
+        let (device, mut head) = head.split_first_chunk::<12>().ok_or(Damage::Form)?;
+        let first = head.try_get_u64().map_err(form)?;
+        // The records share one copy of the body.
+        let content = &mut unpack(head)?;
         let buses = content.try_get_u16().map_err(form)?;
         let buses = (0..buses).map(|_| name(content)).collect::<Result<Vec<_>, _>>()?;
         let records = content.try_get_u32().map_err(form)?;
@@ -127,8 +138,50 @@ impl Group {
         if content.has_remaining() {
             return Err(Damage::Form);
         }
-        Ok(Self { commit, device: DeviceId::from(device), first, records })
+        Ok(Self { commit, device: DeviceId::from(*device), first, records })
     }
+}
+
+/// Reads the body behind its packing and length.
+fn unpack(mut head: &[u8]) -> Result<Bytes, Damage> {
+    let packing = head.try_get_u8().map_err(form)?;
+    let length = head.try_get_u32().map_err(form)?;
+    if usize::try_from(length).ok() != Some(head.len()) {
+        return Err(Damage::Form);
+    }
+    match packing {
+        0 => Ok(Bytes::copy_from_slice(head)),
+        1 => {
+            let unpacked = head.first_chunk().map(|length| u32::from_le_bytes(*length));
+            let is_sane = unpacked.is_some_and(|length| length <= BODY_BYTES_MAX);
+            let body = lz4_flex::decompress_size_prepended(head).ok().filter(|_| is_sane);
+            body.map(Bytes::from).ok_or(Damage::Form)
+        }
+        _ => Err(Damage::Form),
+    }
+}
+
+/// All groups that stand whole somewhere in these bytes.
+pub(super) fn find_all(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..) {
+        let Some(begin) = rest.windows(MAGIC.len()).position(|window| window == MAGIC) else {
+            break;
+        };
+        let candidate = rest.get(begin..).unwrap_or_default();
+        let length = candidate.get(HEAD_BYTES - 4..).and_then(|bytes| bytes.first_chunk());
+        let length = length.and_then(|length| usize::try_from(u32::from_be_bytes(*length)).ok());
+        let group = length.and_then(|length| candidate.get(..HEAD_BYTES + length + 4));
+        match group.filter(|group| Group::decode(group).is_ok()) {
+            Some(group) => {
+                found.push(group);
+                at += begin + group.len();
+            }
+            None => at += begin + 1,
+        }
+    }
+    found
 }
 
 /// A length as it is written. Names, buses and groups are far below these limits; what is not cannot be read back, and is

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// How many ranges of acknowledged states of one device are kept apart.
 pub const INTERVALS_MAX: usize = 64;
 
 /// Ranges of sequence numbers, first to last, which neither overlap nor touch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
@@ -51,11 +53,6 @@ impl Ranges {
         }
         self.0.insert(first, last);
     }
-
-    /// First and last of each, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.0.iter().map(|(first, last)| (*first, *last))
-    }
 }
 
 #[cfg(test)]
@@ -77,7 +74,7 @@ mod tests {
             for number in 1..80 {
                 prop_assert_eq!(ranges.covers(number, number), set.contains(&number));
             }
-            let flat: Vec<_> = ranges.iter().collect();
+            let flat: Vec<_> = ranges.0.into_iter().collect();
             prop_assert!(flat.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "{:?}", flat);
         }
     }

@@ -13,8 +13,8 @@ use crate::model::{DeviceId, Ledger, Moment, Name, Origin, Reason};
 pub struct Options {
     /// The most bytes of states; when an append would go over it, the oldest groups are dropped and counted.
     pub bytes_max: u64,
-    /// sled's cache in bytes.
-    pub cache_bytes: u64,
+    /// The usual size of a segment of the journal, in bytes: [`super::SEGMENT_BYTES`], except in tests.
+    pub segment_bytes: u64,
 }
 
 /// What one commit brings.
@@ -144,9 +144,11 @@ impl Amount {
         self.bytes += record.json.len() as u64;
     }
 
-    pub(super) fn subtract(&mut self, record: &Record) {
-        self.states = self.states.saturating_sub(1);
-        self.readings = self.readings.saturating_sub(u64::from(record.readings));
-        self.bytes = self.bytes.saturating_sub(record.json.len() as u64);
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self {
+            states: self.states.saturating_sub(other.states),
+            readings: self.readings.saturating_sub(other.readings),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
     }
 }

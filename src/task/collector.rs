@@ -84,15 +84,8 @@ impl Collector {
         }
     }
 
-    /// Runs until the queue ends, or the outbox is broken: then it returns early, which ends the daemon, and the next start
-    /// opens the outbox afresh.
-    pub async fn run(mut self, arrivals: mpsc::Receiver<Arrival>) {
-        if let Err(error) = self.collect(arrivals).await {
-            error!(%error, "the outbox is broken; ending, to open it again");
-        }
-    }
-
-    async fn collect(&mut self, mut arrivals: mpsc::Receiver<Arrival>) -> Result<(), Error> {
+    /// Runs until the queue ends.
+    pub async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
         let mut learned = self.chronicle.learned();
         learned.mark_changed();
         loop {
@@ -106,7 +99,7 @@ impl Collector {
                     continue;
                 }
                 () = sleep_until(due) => {
-                    self.commit().await?;
+                    self.commit().await;
                     continue;
                 }
                 Ok(()) = learned.changed() => {
@@ -120,16 +113,15 @@ impl Collector {
             let Some(arrival) = arrival else { break };
             self.apply(arrival);
             if self.group.is_full() {
-                self.commit().await?;
+                self.commit().await;
             }
         }
         self.make(Plan::finish);
-        self.commit().await?;
+        self.commit().await;
         // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
         self.sessions.values_mut().for_each(Redelivery::settle);
-        self.commit().await?;
+        self.commit().await;
         info!("collector done");
-        Ok(())
     }
 
     fn apply(&mut self, arrival: Arrival) {
@@ -243,10 +235,7 @@ impl Collector {
     }
 
     /// Writes the group, for as long as it takes, and then acknowledges.
-    ///
-    /// # Errors
-    /// When trying again is of no use.
-    async fn commit(&mut self) -> Result<(), Error> {
+    async fn commit(&mut self) {
         let mut ledger = std::mem::take(&mut self.group.ledger);
         for (bus, account) in self.tally.take() {
             ledger.entry(bus).or_default().add(&account);
@@ -258,9 +247,6 @@ impl Collector {
         let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {
-            if matches!(error, Error::Broken) {
-                return Err(error);
-            }
             if !std::mem::replace(&mut is_told, true) {
                 error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
             }
@@ -273,7 +259,6 @@ impl Collector {
         self.chronicle.committed();
         self.group.acks.drain(..).for_each(Ack::send);
         self.committed.send_modify(|commits| *commits += 1);
-        Ok(())
     }
 
     async fn append(&self, commit: Arc<Commit>) -> Result<(), Error> {

@@ -11,7 +11,10 @@ use crate::model::{DeviceId, Ledger, Moment, Reason, Timestamp};
 use crate::outbox::{Amount, Commit, Options, Outbox, Pending, Priority};
 
 /// Small, so that some appends evict.
-const OPTIONS: Options = Options { bytes_max: 300, cache_bytes: 1 << 20 };
+const CROWDED: Options = Options { bytes_max: 300, segment_bytes: 64 << 10 };
+
+/// Small segments, so that much is packed; what is packed is dropped in larger parts, so here nothing is.
+const PACKED: Options = Options { bytes_max: 1 << 20, segment_bytes: 1 };
 
 /// The outbox in the simplest way: what waits, in the order in which it goes when there is no room.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,6 +24,7 @@ struct Model {
     ledger: Ledger,
     rejects: usize,
     commit: u64,
+    bytes_max: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +50,10 @@ struct View {
 enum Action {
     /// States by device, bus and length; each is two readings.
     Append(Vec<(u8, &'static str, usize)>),
+    /// So many states after the first that stay.
     Ack {
         device: u8,
+        stay: usize,
         states: usize,
     },
     Reject {
@@ -62,7 +68,8 @@ fn action() -> impl Strategy<Value = Action> {
     let state = (1..4_u8, prop_oneof![Just("a"), Just("b")], 1..60_usize);
     prop_oneof![
         6 => prop::collection::vec(state, 0..6).prop_map(Action::Append),
-        4 => (1..4_u8, 0..8_usize).prop_map(|(device, states)| Action::Ack { device, states }),
+        4 => (1..4_u8, 0..4_usize, 0..8_usize)
+            .prop_map(|(device, stay, states)| Action::Ack { device, stay, states }),
         2 => (1..4_u8).prop_map(|device| Action::Reject { device }),
         1 => Just(Action::Flush),
         1 => Just(Action::Reopen),
@@ -73,7 +80,7 @@ fn action() -> impl Strategy<Value = Action> {
 impl Model {
     fn append(&mut self, states: &[(u8, &'static str, usize)]) -> Commit {
         let incoming: usize = states.iter().map(|(_, _, length)| length).sum();
-        while self.bytes() + incoming > 300 {
+        while self.bytes() + incoming > self.bytes_max {
             let Some(Waiting { commit, device, .. }) = self.waiting.first().cloned() else { break };
             for gone in self.take(|one| (one.commit, one.device) == (commit, device)) {
                 *self.account(gone.bus).dropped.entry(Reason::OutboxFull).or_default() += 2;
@@ -140,15 +147,17 @@ impl Model {
                 outbox.append(&self.append(states)).unwrap();
                 !states.is_empty()
             }
-            Action::Ack { device: number, states } => {
-                let Some(through) = states.checked_sub(1).and_then(|n| self.nth(*number, n)) else {
+            Action::Ack { device: number, stay, states } => {
+                let through = states.checked_sub(1).and_then(|n| self.nth(*number, stay + n));
+                let (Some(first), Some(through)) = (self.nth(*number, *stay), through) else {
                     return false;
                 };
-                let gone = self.take(|one| one.device == *number && one.sequence <= through);
+                let range = first..=through;
+                let gone = self.take(|one| one.device == *number && range.contains(&one.sequence));
                 for one in &gone {
                     self.account(one.bus).stored += 2;
                 }
-                let removed = outbox.ack(device(*number), 1, through).unwrap();
+                let removed = outbox.ack(device(*number), first, through).unwrap();
                 assert_eq!(
                     (removed.states, removed.readings),
                     (*states as u64, 2 * *states as u64)
@@ -226,10 +235,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn the_outbox_does_what_the_model_does(actions in prop::collection::vec(action(), 1..40)) {
+    fn the_outbox_does_what_the_model_does(
+            actions in prop::collection::vec(action(), 1..60),
+            options in prop_oneof![Just(CROWDED), Just(PACKED)],
+        ) {
         let mut directory = TempDir::new().unwrap();
-        let mut outbox = Outbox::open(directory.path(), OPTIONS).unwrap();
-        let mut model = Model::default();
+        let mut outbox = Outbox::open(directory.path(), options).unwrap();
+        let bytes_max = usize::try_from(options.bytes_max).unwrap();
+        let mut model = Model { bytes_max, ..Model::default() };
         // What a crash may leave: the last durable condition or any later one.
         let mut survivors = vec![model.clone()];
         for action in &actions {
@@ -241,12 +254,12 @@ proptest! {
             match action {
                 Action::Reopen => {
                     drop(outbox);
-                    outbox = Outbox::open(directory.path(), OPTIONS).unwrap();
+                    outbox = Outbox::open(directory.path(), options).unwrap();
                 }
                 Action::Crash => {
                     let copy = copy_of(directory.path());
                     drop(outbox);
-                    outbox = Outbox::open(copy.path(), OPTIONS).unwrap();
+                    outbox = Outbox::open(copy.path(), options).unwrap();
                     directory = copy;
                     let left = View::of(&outbox);
                     let survivor = survivors.iter().find(|one| one.view() == left);

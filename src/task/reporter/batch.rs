@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn outbox(directory: &std::path::Path, moments: &[Moment]) -> Outbox {
-        let options = Options { bytes_max: 1 << 20, cache_bytes: 1 << 20 };
+        let options = Options { bytes_max: 1 << 20, segment_bytes: 1 << 20 };
         let outbox = Outbox::open(directory, options).unwrap();
         let pending = |moment: &Moment| Pending {
             device: device(),

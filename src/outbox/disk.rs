@@ -1,0 +1,272 @@
+//! The outbox on the disk: a journal in front, generations behind it.
+//!
+//! Every change is a frame in the journal's active segment, and counts when it is written and synced. When the segment is full
+//! another takes its place, which begins with the whole state, and what still waits in the full one is packed into a
+//! generation. A write or a sync that fails ends its segment at the frame before: what follows goes into another file, and
+//! nothing is read back to learn what came of it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use tracing::{info, warn};
+
+use super::draft::Draft;
+use super::frame;
+use super::generation::{Generations, key};
+use super::group::{GROUP_BYTES_MAX, Group, Record};
+use super::index::{Home, Index, Key, Spot};
+use super::segment::{Segment, file_of, release};
+use super::state::{Change, State};
+use super::sync;
+use super::{Error, Options, Priority};
+
+/// Room in a new segment for more than the state and the frame that it was made for.
+const ROOM_BYTES: usize = 4 << 10;
+
+/// The files, and what they hold.
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) directory: PathBuf,
+    pub(super) options: Options,
+    /// Held for as long as this is open.
+    pub(super) _lock: File,
+    /// None after a failure, until another can be made.
+    pub(super) active: Option<Segment>,
+    /// The full segments, open to be read.
+    pub(super) full: BTreeMap<u64, File>,
+    pub(super) generations: Generations,
+    pub(super) index: Index,
+    pub(super) state: State,
+    pub(super) next_segment: u64,
+    pub(super) next_generation: u64,
+}
+
+impl Disk {
+    /// A group.
+    pub(super) fn group(&mut self, (device, first): Key, spot: Spot) -> Result<Group, Error> {
+        let bytes = match spot.home {
+            Home::Generation(number) => {
+                self.generations.get(number, &key(device, first))?.map(|bytes| bytes.to_vec())
+            }
+            Home::Segment { number, offset, length } => {
+                let active = self.active.as_ref().filter(|active| active.number == number);
+                let file = active.map(|active| &active.file).or_else(|| self.full.get(&number));
+                let file = file.ok_or(Error::Unreadable)?;
+                let mut bytes = vec![0; length];
+                file.read_exact_at(&mut bytes, offset)?;
+                Some(bytes)
+            }
+        };
+        let group =
+            Group::decode(&bytes.ok_or(Error::Unreadable)?).map_err(|_| Error::Unreadable)?;
+        Some(group)
+            .filter(|group| (group.device, group.first) == (device, first))
+            .ok_or(Error::Unreadable)
+    }
+
+    /// Writes a draft, and syncs it if it `is_durable`. After an error nothing has changed.
+    pub(super) fn write(&mut self, draft: &Draft, is_durable: bool) -> Result<(), Error> {
+        let groups: Vec<_> = draft.groups.iter().map(Group::encode).collect();
+        let change = postcard::to_stdvec(&draft.change)?;
+        let bytes = frame::encode(0, 0, &change, &groups).0.len();
+        if !self.active.as_ref().is_some_and(|active| active.has_room(bytes)) {
+            self.rotate(bytes)?;
+        }
+        let places = self.put(&change, &groups, is_durable)?;
+        self.state.apply(&draft.change);
+        for (group, (number, offset, length)) in draft.groups.iter().zip(places) {
+            let lane = self.state.lanes.entry(*group.device.as_bytes()).or_default();
+            group.records.iter().for_each(|record| lane.amount.add(record));
+            let home = Home::Segment { number, offset, length };
+            self.index.insert((group.device, group.first), group.spot(home));
+        }
+        for (device, removed) in &draft.removed {
+            let lane = self.state.lanes.entry(*device).or_default();
+            lane.amount = lane.amount.minus(*removed);
+        }
+        draft.emptied.iter().for_each(|key| self.index.remove(*key));
+        if !draft.emptied.is_empty() {
+            self.tidy();
+        }
+        Ok(())
+    }
+
+    /// Brings all that was written to the disk.
+    pub(super) fn sync(&mut self) -> Result<(), Error> {
+        let Some(active) = &self.active else { return self.rotate(0) };
+        let end = active.end;
+        Ok(sync::data(&active.file).inspect_err(|_| self.abandon(end))?)
+    }
+
+    /// Writes a frame; where each group came to stand: segment, offset, length.
+    fn put(
+        &mut self,
+        change: &[u8],
+        groups: &[Vec<u8>],
+        is_durable: bool,
+    ) -> io::Result<Vec<(u64, u64, usize)>> {
+        let Some(active) = &mut self.active else { return Err(io::ErrorKind::NotFound.into()) };
+        let (number, end) = (active.number, active.end);
+        let (bytes, places) = frame::encode(number, active.frame, change, groups);
+        if !active.has_room(bytes.len()) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let written = active.append(&bytes).and_then(|begin| {
+            if is_durable {
+                sync::data(&active.file)?;
+            }
+            Ok(begin)
+        });
+        let begin = written.inspect_err(|_| self.abandon(end))?;
+        let place = |(at, group): (u64, &Vec<u8>)| (number, begin + at, group.len());
+        Ok(places.into_iter().zip(groups).map(place).collect())
+    }
+
+    /// Ends the active segment: what stands after `end` does not count.
+    fn abandon(&mut self, end: u64) {
+        if let Some(active) = self.active.take() {
+            self.state.segments.insert(active.number, end);
+            self.full.insert(active.number, active.file);
+        }
+    }
+
+    /// Begins another segment, with room for a frame of so many bytes, and packs what waits in the full ones.
+    pub(super) fn rotate(&mut self, bytes: usize) -> Result<(), Error> {
+        if let Some(end) = self.active.as_ref().map(|active| active.end) {
+            self.abandon(end);
+        }
+        let number = self.next_segment;
+        self.next_segment += 1;
+        let (state, _) = frame::encode(number, 0, &postcard::to_stdvec(&self.state)?, &[]);
+        let length = (2 * state.len() + bytes + ROOM_BYTES).next_multiple_of(4096) as u64;
+        let length = length.max(self.options.segment_bytes);
+        let made = Segment::create(&self.directory, number, length).and_then(|mut segment| {
+            segment.append(&state)?;
+            segment.append(&state)?;
+            segment.frame = 1;
+            sync::data(&segment.file)?;
+            Ok(segment)
+        });
+        let made = made.inspect_err(|_| {
+            // A name without a state in its file is passed over when the outbox is opened.
+            std::fs::remove_file(file_of(&self.directory, number)).ok();
+        });
+        self.active = Some(made?);
+        if let Err(error) = self.pack() {
+            warn!(%error, "what waits cannot be packed now; it stays in the journal");
+        }
+        Ok(())
+    }
+
+    /// Packs what waits in the full segments, each into a generation.
+    fn pack(&mut self) -> Result<(), Error> {
+        self.tidy();
+        let full: Vec<_> = self.state.segments.keys().copied().collect();
+        for segment in full {
+            let before = self.index.of_segment(segment);
+            let number = self.next_generation;
+            self.next_generation += 1;
+            let groups = self.merged(&before)?;
+            let built = groups.iter().map(|(group, _, bytes)| (key(group.0, group.1), bytes));
+            self.generations.build(number, built)?;
+            let change = Change {
+                generations: BTreeMap::from([(number, groups.len() as u64)]),
+                segments_gone: vec![segment],
+                ..Change::default()
+            };
+            self.put(&postcard::to_stdvec(&change)?, &[], true)?;
+            self.state.apply(&change);
+            for (key, _) in &before {
+                self.index.remove(*key);
+            }
+            for (key, spot, _) in groups {
+                self.index.insert(key, Spot { home: Home::Generation(number), ..spot });
+            }
+            self.full.remove(&segment);
+            release(&self.directory, segment, self.options.segment_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// What waits in these groups, in groups as large as they may be; one at a time is unpacked.
+    fn merged(&mut self, spots: &[(Key, Spot)]) -> Result<Vec<(Key, Spot, Vec<u8>)>, Error> {
+        let (mut packed, mut bytes) = (Vec::new(), 0);
+        let mut current: Option<Group> = None;
+        for (place, spot) in spots {
+            let group = self.group(*place, *spot)?;
+            let lane = self.state.lanes.get(group.device.as_bytes()).cloned().unwrap_or_default();
+            for (sequence, record) in (group.first..).zip(group.records) {
+                if lane.gone.covers(sequence, sequence) {
+                    continue;
+                }
+                bytes += record.json.len();
+                let fits = |one: &&mut Group| {
+                    one.device == group.device
+                        && one.last() + 1 == sequence
+                        && one.priority() == spot.priority
+                        && bytes <= GROUP_BYTES_MAX
+                };
+                if let Some(current) = current.as_mut().filter(fits) {
+                    current.records.push(record);
+                    continue;
+                }
+                bytes = record.json.len();
+                let (commit, device, records) = (spot.commit, group.device, vec![record]);
+                let next = Group { commit, device, first: sequence, records };
+                packed.extend(current.replace(next).map(|done| done.packed(spot.home)));
+            }
+        }
+        packed.extend(current.zip(spots.last()).map(|(done, (_, spot))| done.packed(spot.home)));
+        Ok(packed)
+    }
+
+    /// Removes the segments and generations in which nothing waits.
+    pub(super) fn tidy(&mut self) {
+        let index = &self.index;
+        let generations = self.state.generations.keys().copied();
+        let segments = self.state.segments.keys().copied();
+        let change = Change {
+            generations_gone: generations.filter(|one| index.is_empty_generation(*one)).collect(),
+            segments_gone: segments.filter(|one| index.is_empty_segment(*one)).collect(),
+            ..Change::default()
+        };
+        if change.generations_gone.is_empty() && change.segments_gone.is_empty() {
+            return;
+        }
+        if let Err(error) = self.forget(&change) {
+            info!(%error, "what is confirmed cannot be removed now");
+        }
+    }
+
+    /// The journal says first that they are gone, and that this was confirmed.
+    fn forget(&mut self, change: &Change) -> Result<(), Error> {
+        self.put(&postcard::to_stdvec(change)?, &[], true)?;
+        self.state.apply(change);
+        for segment in &change.segments_gone {
+            self.full.remove(segment);
+            release(&self.directory, *segment, self.options.segment_bytes)?;
+        }
+        for generation in &change.generations_gone {
+            self.generations.remove(*generation)?;
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn packed(&self, home: Home) -> (Key, Spot, Vec<u8>) {
+        ((self.device, self.first), self.spot(home), self.encode())
+    }
+
+    pub(super) fn spot(&self, home: Home) -> Spot {
+        Spot { last: self.last(), home, priority: self.priority(), commit: self.commit }
+    }
+
+    /// A group goes late if one of its states does.
+    fn priority(&self) -> Priority {
+        self.records.iter().map(|record: &Record| record.priority).max().unwrap_or_default()
+    }
+}

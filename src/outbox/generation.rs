@@ -1,0 +1,187 @@
+//! A generation: a small sled database with what waited when a segment of the journal was full.
+//!
+//! It is built in one go, synced file by file, and not written again; it goes as a whole when nothing in it waits any more. So
+//! what sled lacks is not missed: its flush is no fsync, its file never shrinks, and a full disk ends its handle for good.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Error;
+use super::sync;
+use crate::model::DeviceId;
+
+/// sled's cache for the generation that is open, in bytes.
+const CACHE_BYTES: u64 = 1 << 20;
+
+/// sled's threads hold the lock of a database for a moment after it was closed: so often it is tried, [`LOCK_PAUSE`] apart.
+const LOCK_TRIES_MAX: u32 = 25;
+
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The generations; one is open at a time.
+pub(super) struct Generations {
+    directory: PathBuf,
+    open: Option<(u64, sled::Db)>,
+}
+
+impl Generations {
+    /// Those in this directory, which is made if it is not there.
+    pub(super) fn new(outbox: &Path) -> io::Result<Self> {
+        let directory = outbox.join("generations");
+        fs::create_dir_all(&directory)?;
+        Ok(Self { directory, open: None })
+    }
+
+    /// The numbers of those that are there; what a build left half-way is removed.
+    pub(super) fn numbers(&self) -> io::Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                Some(number) => numbers.push(number),
+                None => fs::remove_dir_all(entry.path())?,
+            }
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Builds one from groups; it is on the disk when this returns.
+    pub(super) fn build<'a>(
+        &mut self,
+        number: u64,
+        groups: impl Iterator<Item = (Vec<u8>, &'a Vec<u8>)>,
+    ) -> Result<(), Error> {
+        let draft = self.directory.join(format!("{number}.new"));
+        if draft.exists() {
+            fs::remove_dir_all(&draft)?;
+        }
+        let database = open(&draft)?;
+        for (key, value) in groups {
+            guarded(|| database.insert(key, value.as_slice()))?;
+        }
+        guarded(|| database.flush())?;
+        drop(database);
+        sync_all(&draft)?;
+        fs::rename(&draft, self.path(number))?;
+        Ok(sync::directory(&self.directory)?)
+    }
+
+    /// A group.
+    pub(super) fn get(&mut self, number: u64, key: &[u8]) -> Result<Option<sled::IVec>, Error> {
+        let database = self.opened(number)?;
+        guarded(|| database.get(key))
+    }
+
+    /// Hands all groups to `each`, up to the first that sled cannot read.
+    pub(super) fn read_all(
+        &mut self,
+        number: u64,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let database = self.opened(number)?;
+        let mut items = database.iter();
+        while let Some((_, value)) = guarded(|| items.next().transpose())? {
+            each(&value);
+        }
+        Ok(())
+    }
+
+    /// All bytes of its files, for a search for groups where sled cannot read it.
+    pub(super) fn raw(&mut self, number: u64) -> io::Result<Vec<Vec<u8>>> {
+        self.open = None;
+        let mut files = Vec::new();
+        for path in [self.path(number), self.path(number).join("blobs")] {
+            for entry in fs::read_dir(path).into_iter().flatten() {
+                let path = entry?.path();
+                if path.is_file() {
+                    files.push(fs::read(path)?);
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Removes one.
+    pub(super) fn remove(&mut self, number: u64) -> io::Result<()> {
+        self.close(number);
+        match fs::remove_dir_all(self.path(number)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn path(&self, number: u64) -> PathBuf {
+        self.directory.join(format!("{number:010}"))
+    }
+
+    pub(super) fn close(&mut self, number: u64) {
+        self.open.take_if(|(open, _)| *open == number);
+    }
+
+    fn opened(&mut self, number: u64) -> Result<sled::Db, Error> {
+        if let Some((_, database)) = self.open.as_ref().filter(|(open, _)| *open == number) {
+            return Ok(database.clone());
+        }
+        self.open = None;
+        let path = self.path(number);
+        // sled would make a new one.
+        if !path.join("db").exists() {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        let database = open(&path)?;
+        self.open = Some((number, database.clone()));
+        Ok(database)
+    }
+}
+
+impl std::fmt::Debug for Generations {
+    /// sled would print all that is stored.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Generations")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The key of a group.
+pub(super) fn key(device: DeviceId, first: u64) -> Vec<u8> {
+    [device.as_bytes().as_slice(), &first.to_be_bytes()].concat()
+}
+
+fn open(path: &Path) -> Result<sled::Db, Error> {
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None)
+        .mode(sled::Mode::LowSpace);
+    let mut tries = 1;
+    loop {
+        match guarded(|| config.open()) {
+            Err(error) if tries < LOCK_TRIES_MAX && error.to_string().contains("lock") => {
+                std::thread::sleep(LOCK_PAUSE);
+                tries += 1;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// A damaged file can make sled panic.
+fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    Ok(done.map_err(|_| Error::Unreadable)??)
+}
+
+fn sync_all(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() { sync_all(&path)? } else { sync::all(&File::open(path)?)? }
+    }
+    sync::directory(directory)
+}

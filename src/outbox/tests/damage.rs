@@ -1,0 +1,128 @@
+//! Bad storage: flipped bits, files cut short or missing, a disk that refuses.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+
+/// Small segments, so that some are packed.
+const SMALL: Options = Options { bytes_max: 1 << 20, segment_bytes: 8 << 10 };
+
+/// An outbox with a generation or more, and something in the journal: 40 commits of 10 states.
+fn filled() -> (TempDir, Vec<String>) {
+    let directory = TempDir::new().unwrap();
+    let outbox = Outbox::open(directory.path(), SMALL).unwrap();
+    for number in 0..40_u8 {
+        let text = |count| format!("{number} {count} {}", "x".repeat(usize::from(number)));
+        let texts: Vec<_> = (0..10).map(text).collect();
+        let all: Vec<_> = texts.iter().map(String::as_str).collect();
+        outbox.append(&commit(1 + number % 2, "a", &all)).unwrap();
+    }
+    let all = [texts(&outbox, 1), texts(&outbox, 2)].concat();
+    drop(outbox);
+    (directory, all)
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found.retain(|path| !path.ends_with("lock"));
+    found
+}
+
+/// Opens what is left: everything that comes out went in, what does not is counted, and the outbox still works.
+fn assert_salvaged(directory: &Path, all: &[String]) -> usize {
+    let outbox = Outbox::open(directory, SMALL).unwrap();
+    let left = [texts(&outbox, 1), texts(&outbox, 2)].concat();
+    assert!(left.iter().all(|text| all.contains(text)));
+    assert_ledger_agrees(&outbox);
+    let counted: u64 = outbox.ledger().values().flat_map(|account| account.dropped.values()).sum();
+    assert!(counted <= (all.len() - left.len()) as u64);
+    outbox.append(&commit(3, "a", &["after"])).unwrap();
+    drop(outbox);
+    let outbox = Outbox::open(directory, SMALL).unwrap();
+    assert_eq!(texts(&outbox, 3), ["after"]);
+    assert_eq!([texts(&outbox, 1), texts(&outbox, 2)].concat(), left);
+    all.len() - left.len()
+}
+
+#[test]
+fn a_flipped_bit_costs_little_wherever_it_is() {
+    let (directory, all) = filled();
+    let mut worst = 0;
+    for path in files(directory.path()) {
+        let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+        // Every page of what is ours; sled's file is mostly empty.
+        let step = if path.ends_with("db") { 64 << 10 } else { 4096 };
+        for at in (0..length).step_by(step).map(|at| at + 100).filter(|at| *at < length) {
+            let copy = copy_of(directory.path());
+            let victim = copy.path().join(path.strip_prefix(directory.path()).unwrap());
+            let mut bytes = fs::read(&victim).unwrap();
+            bytes[at] ^= 1;
+            fs::write(victim, bytes).unwrap();
+            let lost = assert_salvaged(copy.path(), &all);
+            eprintln!("{} at {at}: {lost} lost", path.display());
+            worst = worst.max(lost);
+        }
+    }
+    assert!(worst <= 200, "a single bit cost {worst} of {} states", all.len());
+}
+
+#[test]
+fn a_missing_or_short_file_costs_what_was_in_it() {
+    let (directory, all) = filled();
+    for path in files(directory.path()) {
+        for keep in [None, Some(0), Some(1), Some(2)] {
+            let copy = copy_of(directory.path());
+            let victim = copy.path().join(path.strip_prefix(directory.path()).unwrap());
+            match keep {
+                None => fs::remove_file(victim).unwrap(),
+                Some(thirds) => {
+                    let file = File::options().write(true).open(victim).unwrap();
+                    file.set_len(file.metadata().unwrap().len() * thirds / 3).unwrap();
+                }
+            }
+            assert_salvaged(copy.path(), &all);
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_costs_nothing_and_heals() {
+    let directory = TempDir::new().unwrap();
+    let outbox = Outbox::open(directory.path(), SMALL).unwrap();
+    outbox.append(&commit(1, "a", &["one"])).unwrap();
+    // A directory where the next segment's file should be made stands for any disk that refuses.
+    let spare = directory.path().join("spare");
+    let numbers: Vec<_> = (1..3_000_u64).map(|n| (n.pow(5) % 65_521).to_string()).collect();
+    let large = numbers.concat();
+    fs::create_dir(&spare).unwrap();
+    for _ in 0..3 {
+        let refused = outbox.append(&commit(1, "a", &[&large]));
+        assert!(matches!(refused, Err(Error::Disk(_))), "{refused:?}");
+        assert_eq!(texts(&outbox, 1), ["one"], "what waits can still be read");
+    }
+    fs::remove_dir(&spare).unwrap();
+    outbox.append(&commit(1, "a", &[&large])).unwrap();
+    drop(outbox);
+    let outbox = Outbox::open(directory.path(), SMALL).unwrap();
+    assert_eq!(texts(&outbox, 1), ["one".to_owned(), large]);
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn what_the_cloud_has_gives_its_space_back() {
+    let (directory, all) = filled();
+    let outbox = Outbox::open(directory.path(), SMALL).unwrap();
+    assert!(fs::read_dir(directory.path().join("generations")).unwrap().count() > 0);
+    for number in [1, 2] {
+        outbox.ack(device(number), 1, u64::MAX).unwrap();
+    }
+    assert_eq!(outbox.ledger()["a"].stored, all.len() as u64);
+    assert_eq!(fs::read_dir(directory.path().join("generations")).unwrap().count(), 0);
+    assert_eq!(outbox.backlog().total, Amount::default());
+}
