@@ -2,11 +2,16 @@
 
 mod check;
 mod commands;
+mod config;
 mod device;
 mod outbox;
+mod prompt;
+mod provision;
+mod reload;
 mod run;
 mod secrecy;
 mod sensor;
+mod setup;
 mod status;
 
 use std::io::Write as _;
@@ -15,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Problems};
+use crate::config::{Config, Problems};
 use crate::logic::verdict::Verdict;
 use crate::losant;
 
@@ -58,8 +63,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Sets the daemon up: asks who the gateway is and where its first sensor, checks it with Losant, writes, starts.
+    Setup(Box<setup::SetupArgs>),
     /// Runs the daemon until SIGTERM or SIGINT.
     Run(ConfigArgs),
+    /// Has the running daemon read its configuration again and apply what has changed, and tells how that went.
+    Reload(ConfigArgs),
     /// Shows what a configuration means, or everything that is wrong with it (exit code 78).
     Check {
         #[command(flatten)]
@@ -68,6 +77,11 @@ enum Command {
         #[arg(long, short)]
         quiet: bool,
     },
+    /// Shows the configuration value by value, or what there is to configure.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Creates the attributes that the configuration reports and Losant does not have yet.
+    Provision(provision::ProvisionArgs),
     /// Asks the running daemon how it is.
     Status {
         #[command(flatten)]
@@ -93,6 +107,20 @@ enum Command {
         #[command(subcommand)]
         action: Box<device::DeviceCommand>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Shows every value that counts and where it is written: as TOML that means the same, without secrets.
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Prints JSON: by key, the value and where it is from.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints a JSON Schema of the configuration, for editors.
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]
@@ -156,7 +184,7 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> anyhow::Result<Config> {
-        Ok(config::load(&self.config)?)
+        Ok(crate::config::load(&self.config)?)
     }
 }
 
@@ -171,13 +199,22 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Run(args) => args.load().and_then(|config| {
-            secrecy::keep_out_of_core_dumps();
-            run::run(config)
-        }),
+        Command::Setup(args) => setup::setup(&args),
+        Command::Provision(args) => provision::provision(&args),
+        Command::Run(args) => {
+            crate::config::explain(&args.config).map_err(Into::into).and_then(|explained| {
+                secrecy::keep_out_of_core_dumps();
+                run::run(&args.config, explained)
+            })
+        }
+        Command::Reload(args) => args.load().and_then(|config| reload::reload(&config)),
         Command::Check { config: args, quiet } => args
             .load()
             .and_then(|config| if quiet { Ok(()) } else { check::check(&args.config, &config) }),
+        Command::Config(ConfigCommand::Show { config: args, json }) => {
+            config::show(&args.config, json)
+        }
+        Command::Config(ConfigCommand::Schema) => config::schema(),
         Command::Status { config, json } => {
             config.load().and_then(|config| status::status(&config, json))
         }
@@ -209,6 +246,9 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() {
         return EXIT_USAGE;
+    }
+    if error.is::<reload::Refused>() {
+        return EXIT_CONFIG;
     }
     let Some(error) = error.downcast_ref::<losant::Error>() else { return EXIT_FAILURE };
     match error.verdict() {

@@ -57,6 +57,19 @@ pub struct CommandStatus {
     pub refused: BTreeMap<&'static str, u64>,
 }
 
+/// Reloads of the configuration since the start.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ReloadStatus {
+    /// How many were asked for, good or not.
+    pub count: u64,
+    /// What was wrong the last time; nothing was changed then.
+    pub problems: Vec<String>,
+    /// Which keys changed the last time.
+    pub changed: Vec<String>,
+    /// Which of all keys that changed since the start wait for the next start.
+    pub next_start: Vec<String>,
+}
+
 /// What the tasks tell of themselves. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Board(Arc<Mutex<Notes>>);
@@ -75,6 +88,8 @@ pub struct Notes {
     /// The last commands, newest first.
     #[serde(rename = "command_history")]
     pub recent: Vec<Record>,
+    /// Reloads.
+    pub reload: ReloadStatus,
 }
 
 impl Board {

@@ -19,30 +19,39 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// Prints the daemon's status.
 pub(super) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
-    let answer = ask(config)?;
+    let answer = answer(config)?;
     if json {
         return print(&answer);
     }
-    let document: Value =
-        serde_json::from_str(&answer).context("the daemon's answer cannot be read")?;
     let mut page = String::new();
-    describe(&mut page, &document)?;
+    describe(&mut page, &parse(&answer)?)?;
     print(&page)
 }
 
-/// Asks the running daemon, and returns its JSON.
-pub(super) fn ask(config: &Config) -> anyhow::Result<String> {
+/// What the daemon tells.
+pub(super) fn document(config: &Config) -> anyhow::Result<Value> {
+    parse(&answer(config)?)
+}
+
+/// A connection to the daemon.
+pub(super) fn connect(config: &Config) -> anyhow::Result<UnixStream> {
     let path = &config.status_socket;
-    let socket = UnixStream::connect(path).with_context(|| {
+    UnixStream::connect(path).with_context(|| {
         format!("no daemon answers at {}; is it running, and may you ask it?", path.display())
-    })?;
+    })
+}
+
+fn answer(config: &Config) -> anyhow::Result<String> {
+    let socket = connect(config)?;
     socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let mut answer = String::new();
-    socket
-        .take(ANSWER_BYTES_MAX)
-        .read_to_string(&mut answer)
-        .context("the daemon did not answer")?;
+    let read = socket.take(ANSWER_BYTES_MAX).read_to_string(&mut answer);
+    read.context("the daemon did not answer")?;
     Ok(answer)
+}
+
+fn parse(answer: &str) -> anyhow::Result<Value> {
+    serde_json::from_str(answer).context("the daemon's answer cannot be read")
 }
 
 fn describe(page: &mut String, document: &Value) -> std::fmt::Result {

@@ -63,7 +63,7 @@ async fn all_mistakes_of_a_configuration_are_told_at_once() {
         "did you mean \"baud_rate\"?",
         "bus.serial.probe.parity: invalid type: integer `5`, expected a text in quotes",
         "losant.device_id: \"d0\" is not a Losant id",
-        "sensor.probe.bus: there is no bus \"prob\"; there are probe",
+        "sensor.probe.bus: there is no bus \"prob\"; did you mean \"probe\"?",
         "every user of this machine can read this secret; chmod 600",
     ] {
         assert!(text.contains(words), "{words}\nin: {text}");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Check;
 use crate::config::field::Field;
+use crate::config::likely::did_you_mean;
 use crate::config::{Bus, BusKind, raw};
 use crate::model::{DeviceId, Name};
 
@@ -86,6 +87,7 @@ fn span(
     range: &RangeInclusive<Duration>,
     check: &mut Check<'_>,
 ) -> Duration {
+    check.notes.of(key).default = Some(humantime::format_duration(default).to_string().into());
     check.duration(key, Some(field.unwrap_or(Field(default))), range)
 }
 
@@ -96,15 +98,18 @@ pub(super) fn choice<T: Copy>(
     check: &mut Check<'_>,
     choices: &[(&str, T)],
 ) -> Option<T> {
+    let note = check.notes.of(key);
+    note.words = choices.iter().map(|(word, _)| (*word).to_owned()).collect();
+    note.default = note.words.first().cloned().map(Into::into);
+    note.value = field.as_ref().map(|field| field.0.clone().into()).or(note.default.clone());
     let Some(field) = field else { return choices.first().map(|(_, value)| *value) };
     let found = choices.iter().find(|(word, _)| *word == field.0).map(|(_, value)| *value);
     if found.is_none() {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        check.problems.add(
-            key,
-            format!("\"{}\" is not known", field.0),
-            format!("use {}", words.join(", ")),
-        );
+        let fix = did_you_mean(&field.0, choices.iter().map(|(word, _)| *word), || {
+            format!("use {}", words.join(", "))
+        });
+        check.problems.add(key, format!("\"{}\" is not known", field.0), fix);
     }
     found
 }

@@ -93,6 +93,11 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
+    /// SIGHUP, which asks for a reload.
+    pub(crate) fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
+    }
+
     /// SIGTERM, and the exit status.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         let pid = Pid::from_child(&self.child);

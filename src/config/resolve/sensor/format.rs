@@ -29,6 +29,7 @@ const TEXT_BYTES_MAX: i64 = 1_024;
 pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) -> Option<Format> {
     let format_key = format!("{key}.format");
     let fix = "say how its messages are written: format = \"key-value\", \"json\", …";
+    check.notes.of(&format_key).words = FORMATS.map(|(format, _)| format.to_owned()).to_vec();
     let word = check.required(&format_key, raw.format.take(), fix)?;
     let Some((_, own)) = FORMATS.iter().find(|(format, _)| *format == word) else {
         check.unknown_word(&format_key, &word, &FORMATS.map(|(format, _)| format.to_owned()));
