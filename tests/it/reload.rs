@@ -168,6 +168,46 @@ async fn a_bus_and_its_actuator_come_and_go() {
 }
 
 #[tokio::test]
+async fn commands_go_on_while_their_actuator_changes() {
+    let (cloud, site, _tty) = site().await;
+    let mut fan = Tty::plugged(site.path("fan"));
+    write_fragment(&site, FAN);
+    let daemon = site.start();
+    wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);
+    daemon.wait_for_log("serial line open bus=fan");
+    for number in 0..20 {
+        cloud.send_command(GATEWAY_ID, "fan", json!({"speed": number}));
+        write_fragment(&site, &FAN.replace("FAN", &format!("FAN {number}:")));
+        reload(&daemon);
+    }
+    let written: Vec<_> = (0..20).map(|_| fan.read_line()).collect();
+    let speeds: Vec<_> = written.iter().filter_map(|line| line.split(' ').next_back()).collect();
+    assert_eq!(speeds, (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert_eq!(cloud.streams_open(GATEWAY_ID), 1);
+    wait_until("each was executed", || daemon.count("/commands/executed") == 20);
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 20}));
+    assert_eq!(fan.read_line(), "FAN 19: 20");
+    assert_eq!(daemon.status()["commands"]["refused"], json!({}));
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn an_actuator_that_goes_is_made_safe_and_its_neighbour_is_not() {
+    let (_cloud, site, _tty) = site().await;
+    let mut fan = Tty::plugged(site.path("fan"));
+    let safe = "safe = '{\"speed\": 0}'\nsafe_at_stop = true\n";
+    let heater = "[actuator.heater]\ncommand = \"heat\"\nbus = \"fan\"\nwrite = \"HEAT {{ payload.speed }}\\n\"\n";
+    write_fragment(&site, &format!("{FAN}{safe}{heater}{safe}"));
+    let daemon = site.start();
+    daemon.wait_for_log("serial line open bus=fan");
+    write_fragment(&site, &format!("{FAN}{safe}"));
+    reload(&daemon);
+    assert_eq!(fan.read_line(), "HEAT 0");
+    assert!(daemon.terminate().success());
+    assert_eq!(fan.read_line(), "FAN 0", "only the stop reaches the other");
+}
+
+#[tokio::test]
 async fn readings_mean_what_the_configuration_said_when_they_came() {
     let (cloud, site, mut tty) = site().await;
     let daemon = site.start();

@@ -29,15 +29,9 @@ pub(super) fn buses(
     check: &mut Check<'_>,
 ) -> BTreeMap<Name, Bus> {
     let mut buses = BTreeMap::new();
-    let raw::Buses { exec, file, http, modbus, mqtt, serial, system } = raw;
-    add(&mut buses, "exec", exec, check, |key, _, table, check| {
-        BusKind::Exec(local::exec(key, table, check))
-    });
-    add(&mut buses, "file", file, check, |key, _, table, check| {
-        BusKind::File(local::file(key, table, check))
-    });
-    add(&mut buses, "http", http, check, |key, _, table, check| {
-        BusKind::Http(local::http(key, table, check))
+    let raw::Buses { serial, modbus, mqtt, file, exec, http, system } = raw;
+    add(&mut buses, "serial", serial, check, |key, _, table, check| {
+        BusKind::Serial(serial::serial(key, table, check))
     });
     add(&mut buses, "modbus", modbus, check, |key, _, table, check| {
         BusKind::Modbus(modbus::modbus(key, table, check))
@@ -45,8 +39,14 @@ pub(super) fn buses(
     add(&mut buses, "mqtt", mqtt, check, |key, name, table, check| {
         BusKind::Mqtt(mqtt::mqtt(key, name, table, gateway, check))
     });
-    add(&mut buses, "serial", serial, check, |key, _, table, check| {
-        BusKind::Serial(serial::serial(key, table, check))
+    add(&mut buses, "file", file, check, |key, _, table, check| {
+        BusKind::File(local::file(key, table, check))
+    });
+    add(&mut buses, "exec", exec, check, |key, _, table, check| {
+        BusKind::Exec(local::exec(key, table, check))
+    });
+    add(&mut buses, "http", http, check, |key, _, table, check| {
+        BusKind::Http(local::http(key, table, check))
     });
     add(&mut buses, "system", system, check, |key, _, table, check| {
         BusKind::System(local::system(key, table, check))
@@ -69,12 +69,12 @@ fn add<T>(
             check.problems.add(&key, what, "give the bus another name");
         }
         let Some(name) = check.parsed::<Name>(&key, &name) else { continue };
+        let kind = resolve(&key, &name, table, check);
         if let Some(other) = buses.get(&name) {
             let problem = format!("bus.{}.{name} has the same name", other.kind.word());
             check.problems.add(key, problem, "give each bus a name of its own");
             continue;
         }
-        let kind = resolve(&key, &name, table, check);
         buses.insert(name, Bus { kind, sensors: Vec::new() });
     }
 }
