@@ -16,6 +16,7 @@ pub mod config;
 pub mod logging;
 pub mod logic;
 pub mod losant;
+pub mod manage;
 pub mod model;
 pub mod notify;
 pub mod outbox;

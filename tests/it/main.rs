@@ -32,6 +32,7 @@ mod lifecycle;
 mod limits;
 mod mqtt;
 mod network;
+mod outbox_cli;
 mod presets;
 mod python;
 mod reload;
