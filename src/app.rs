@@ -23,15 +23,17 @@ use crate::actuate::Hand;
 use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, Tally};
 use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config, Entry};
+use crate::control::{Door, Routes};
 use crate::logging::LogControl;
 use crate::logic::clock_trust::Boots;
 use crate::logic::history::History;
 use crate::logic::mapping::{Plan, Produced, Sensor};
 use crate::losant::Client;
+use crate::manage;
 use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
-use crate::status::{Board, StatusTask};
+use crate::status::{Board, Sources};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
 use crate::task::presence::PresenceTask;
@@ -49,7 +51,7 @@ pub struct App {
     boots: Boots,
     outbox: Arc<Outbox>,
     client: Arc<Client>,
-    status: StatusTask,
+    door: Door,
     board: Board,
     history: History,
     http: Hand,
@@ -75,26 +77,13 @@ impl App {
         let board = Board::default();
         board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
-        let status =
-            StatusTask::open(socket, board.clone(), Arc::clone(&outbox)).with_context(|| {
-                format!("cannot open the status socket {}; see status.socket", socket.display())
-            })?;
+        let door = Door::open(socket).with_context(|| {
+            format!("cannot open the status socket {}; see status.socket", socket.display())
+        })?;
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
         let history = commands::history(&outbox, &config, &shared)?;
         let http = Hand::http()?;
-        Ok(Self {
-            config,
-            entries,
-            clock,
-            boots,
-            outbox,
-            client,
-            status,
-            board,
-            history,
-            http,
-            log,
-        })
+        Ok(Self { config, entries, clock, boots, outbox, client, door, board, history, http, log })
     }
 
     /// Runs until `stop` is cancelled, then ends in order. Each item of `reloads` has the configuration read again.
@@ -144,8 +133,7 @@ impl App {
     }
 
     fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
-        let Self { config, entries, clock: trusted, boots, outbox, client, status, board, .. } =
-            self;
+        let Self { config, entries, clock: trusted, boots, outbox, client, door, board, .. } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
         let mut supervisor = Supervisor::default();
         let (commits, committed) = watch::channel(0);
@@ -157,6 +145,7 @@ impl App {
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         start_schema(&plans, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
+        let routes = routes(&board, &outbox, commits.clone());
         let collector = Collector::new(plans, store, tally.clone(), interval, commits);
         supervisor.spawn("collector", collector.run(queue));
 
@@ -194,7 +183,7 @@ impl App {
             stop: stop.clone(),
         };
         supervisor.spawn("timekeeper", timekeeper.run());
-        supervisor.spawn("status", status.run(stop.clone()));
+        supervisor.spawn("control", door.run(routes, stop.clone()));
         supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
 
         let buses_stop = CancellationToken::new();
@@ -217,6 +206,15 @@ impl App {
         let parts = Parts { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)
     }
+}
+
+/// What the socket answers to.
+fn routes(board: &Board, outbox: &Arc<Outbox>, commits: watch::Sender<u64>) -> Routes {
+    let mut routes = Routes::default();
+    Sources { board: board.clone(), outbox: Arc::clone(outbox) }.register(&mut routes);
+    let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
+    manage::register(Arc::clone(outbox), wake_reporter, &mut routes);
+    routes
 }
 
 /// What the daemon needs to read its configuration again.

@@ -3,6 +3,7 @@
 mod check;
 mod commands;
 mod config;
+mod control;
 mod device;
 mod outbox;
 mod progress;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Problems};
+use crate::control as daemon;
 use crate::logic::verdict::Verdict;
 use crate::losant;
 
@@ -34,7 +36,7 @@ pub const EXIT_USAGE: u8 = 64;
 /// Exit code for all that has none of its own.
 pub const EXIT_FAILURE: u8 = 1;
 
-/// Exit code for a cloud that cannot be reached: `EX_UNAVAILABLE` of sysexits.h.
+/// Exit code for a cloud or a daemon that does not answer: `EX_UNAVAILABLE` of sysexits.h.
 pub const EXIT_UNAVAILABLE: u8 = 69;
 
 /// Exit code for credentials that are not good for what was asked: `EX_NOPERM` of sysexits.h.
@@ -236,6 +238,13 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<reload::Refused>() {
         return EXIT_CONFIG;
+    }
+    if let Some(error) = error.downcast_ref::<daemon::Error>() {
+        return match error {
+            daemon::Error::NotRunning { .. } | daemon::Error::TimedOut { .. } => EXIT_UNAVAILABLE,
+            daemon::Error::NoPermission { .. } => EXIT_NO_PERMISSION,
+            daemon::Error::Broken { .. } | daemon::Error::Refused { .. } => EXIT_FAILURE,
+        };
     }
     let Some(error) = error.downcast_ref::<losant::Error>() else { return EXIT_FAILURE };
     match error.verdict() {

@@ -13,6 +13,7 @@ pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod logging;
 pub mod logic;
 pub mod losant;

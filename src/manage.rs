@@ -4,10 +4,12 @@
 //! a stopped one answers to the command line.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::control::{Answer, Method, Routes, StatusCode};
 use crate::model::{Account, DeviceId, Moment, Name, Reason, Timestamp};
 use crate::outbox::{self, Commit, Outbox, Pending, Priority, Removed};
 
@@ -17,11 +19,14 @@ pub const IMPORT_BUS: &str = "import";
 /// The first line of a file with exported states.
 pub const FILE_FORMAT: &str = r#"{"format":"tidegate-outbox","version":1}"#;
 
+/// Where the daemon's socket takes requests.
+pub const PATH: &str = "/outbox";
+
 /// The most states in one answer or one import.
 pub const STATES_MAX: usize = 1_000;
 
 /// The most bytes of states in one answer or one import; a single state may be larger.
-pub const BYTES_MAX: usize = 1 << 20;
+pub const BYTES_MAX: usize = 256 << 10;
 
 /// The most readings in one imported state, as many as a state of any sensor here can have.
 const READINGS_MAX: usize = u16::MAX as usize;
@@ -210,6 +215,34 @@ pub fn perform(outbox: &Outbox, request: &Request) -> Result<String, Error> {
         Request::Import { states } => serde_json::to_string(&import(outbox, states)?),
     };
     Ok(json?)
+}
+
+/// Puts the outbox behind `POST /outbox`. `changed` is called when states may wait that did not wait before.
+pub fn register(
+    outbox: Arc<Outbox>,
+    changed: impl Fn() + Send + Sync + 'static,
+    routes: &mut Routes,
+) {
+    let changed = Arc::new(changed);
+    routes.put(Method::POST, PATH, move |request| {
+        let (outbox, changed) = (Arc::clone(&outbox), Arc::clone(&changed));
+        async move {
+            let answering = tokio::task::spawn_blocking(move || answer(&outbox, &request.body));
+            match answering.await {
+                Ok(Ok(json)) => {
+                    changed();
+                    Answer::text("application/json", json)
+                }
+                Ok(Err(error @ (Error::Request(_) | Error::State(..) | Error::TooMany))) => {
+                    Answer::error(StatusCode::BAD_REQUEST, &error)
+                }
+                Ok(Err(error @ Error::Outbox(_))) => {
+                    Answer::error(StatusCode::SERVICE_UNAVAILABLE, &error)
+                }
+                Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, &error),
+            }
+        }
+    });
 }
 
 fn lanes(outbox: &Outbox) -> Result<Vec<Lane>, Error> {

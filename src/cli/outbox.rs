@@ -108,39 +108,37 @@ pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
     match command {
         OutboxCommand::Status { config, json } => {
             let config = config.load()?;
-            status(&config, &mut Way::to(&config)?, json)
+            status(&config, &Way::to(&config)?, json)
         }
         OutboxCommand::List { config, choice, rejects, limit, json } => {
             let config = config.load()?;
-            let (chosen, mut way) = (choice.id(&config)?, Way::to(&config)?);
+            let (chosen, way) = (choice.id(&config)?, Way::to(&config)?);
             let names = names(&config);
             if rejects {
-                list_rejects(&mut way, chosen, limit, json, &names)
+                list_rejects(&way, chosen, limit, json, &names)
             } else {
-                list(&mut way, chosen, limit, json, &names)
+                list(&way, chosen, limit, json, &names)
             }
         }
         OutboxCommand::Export { config, choice, remove, file } => {
             let config = config.load()?;
-            export::export(&mut Way::to(&config)?, choice.id(&config)?, remove, &file)
+            export::export(&Way::to(&config)?, choice.id(&config)?, remove, &file)
         }
-        OutboxCommand::Import { config, file } => {
-            import::import(&mut Way::to(&config.load()?)?, &file)
-        }
+        OutboxCommand::Import { config, file } => import::import(&Way::to(&config.load()?)?, &file),
         OutboxCommand::Requeue { config, choice, all, numbers } => {
             let config = config.load()?;
             if !all && numbers.is_empty() && choice.device.is_none() {
                 return Err(Usage::new("say which: numbers, --device or --all").into());
             }
-            let mut way = Way::to(&config)?;
-            let numbers = rejects_of(&mut way, choice.id(&config)?, &numbers)?;
+            let way = Way::to(&config)?;
+            let numbers = rejects_of(&way, choice.id(&config)?, &numbers)?;
             let requeued: Removed = way.ask(&Request::Requeue { numbers })?;
             print(&format!("{} states wait again\n", requeued.states))
         }
         OutboxCommand::Purge { config, choice, rejects, yes } => {
             let config = config.load()?;
-            let (chosen, mut way) = (choice.id(&config)?, Way::to(&config)?);
-            if rejects { forget(&mut way, chosen, yes) } else { purge(&mut way, chosen, yes) }
+            let (chosen, way) = (choice.id(&config)?, Way::to(&config)?);
+            if rejects { forget(&way, chosen, yes) } else { purge(&way, chosen, yes) }
         }
     }
 }
@@ -164,7 +162,7 @@ fn shown(device: DeviceId, names: &BTreeMap<DeviceId, String>) -> String {
     names.get(&device).map_or_else(|| device.to_string(), |name| format!("{name} ({device})"))
 }
 
-fn status(config: &Config, way: &mut Way, json: bool) -> anyhow::Result<()> {
+fn status(config: &Config, way: &Way<'_>, json: bool) -> anyhow::Result<()> {
     let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
     let rejects: Vec<Reject> = way.ask(&Request::Rejects)?;
     let ledger = way.ledger()?;
@@ -204,7 +202,7 @@ fn catch_up_seconds(states: u64, batch_states_max: usize) -> u64 {
 }
 
 fn list(
-    way: &mut Way,
+    way: &Way<'_>,
     chosen: Option<DeviceId>,
     limit: usize,
     json: bool,
@@ -232,7 +230,7 @@ fn list(
 }
 
 fn list_rejects(
-    way: &mut Way,
+    way: &Way<'_>,
     chosen: Option<DeviceId>,
     limit: usize,
     json: bool,
@@ -253,14 +251,14 @@ fn list_rejects(
 }
 
 /// The devices for which something waits; the chosen one alone, if there is one.
-fn waiting_devices(way: &mut Way, chosen: Option<DeviceId>) -> anyhow::Result<Vec<DeviceId>> {
+fn waiting_devices(way: &Way<'_>, chosen: Option<DeviceId>) -> anyhow::Result<Vec<DeviceId>> {
     let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
     let devices = lanes.into_iter().map(|lane| lane.device);
     Ok(devices.filter(|device| chosen.is_none_or(|one| one == *device)).collect())
 }
 
 /// The numbers of rejects: those of one device, if one is chosen, and of these those that are named, if some are.
-fn rejects_of(way: &mut Way, chosen: Option<DeviceId>, named: &[u64]) -> anyhow::Result<Vec<u64>> {
+fn rejects_of(way: &Way<'_>, chosen: Option<DeviceId>, named: &[u64]) -> anyhow::Result<Vec<u64>> {
     let rejects: Vec<Reject> = way.ask(&Request::Rejects)?;
     let numbers: Vec<u64> = rejects
         .iter()
@@ -274,7 +272,7 @@ fn rejects_of(way: &mut Way, chosen: Option<DeviceId>, named: &[u64]) -> anyhow:
     Ok(numbers)
 }
 
-fn forget(way: &mut Way, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
+fn forget(way: &Way<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
     let numbers = rejects_of(way, chosen, &[])?;
     let parts = [format!("{} refused states", numbers.len())];
     prompt::agree(yes, "removes for good", &parts)?;
@@ -282,7 +280,7 @@ fn forget(way: &mut Way, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<
     print(&format!("{} refused states are removed\n", forgotten.states))
 }
 
-fn purge(way: &mut Way, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
+fn purge(way: &Way<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
     let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
     let lanes: Vec<_> =
         lanes.iter().filter(|lane| chosen.is_none_or(|one| one == lane.device)).collect();

@@ -25,6 +25,7 @@ mod delivery;
 mod device_api;
 mod device_ask;
 mod examples;
+mod health;
 mod http;
 mod javascript;
 mod journal;

@@ -164,3 +164,42 @@ async fn a_purge_asks_first_and_counts_what_it_takes() {
     );
     assert_ledger(&left);
 }
+
+#[tokio::test]
+async fn beside_a_running_daemon_all_of_it_works_and_what_comes_back_is_sent_at_once() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    cloud.set_dark(true);
+    let daemon = site.start();
+    read_numbers(&daemon, &mut tty, 10);
+    let status = printed(&site.run(&["outbox", "status"]));
+    assert!(status.contains("outbox    10 states with 10 readings wait"), "{status}");
+    let status: Value =
+        serde_json::from_str(&printed(&site.run(&["outbox", "status", "--json"]))).unwrap();
+    assert_ledger(&status);
+    let listed = printed(&site.run(&["outbox", "list", "--limit", "3"]));
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    let file = site.path("states");
+    let file = file.to_str().unwrap();
+    let exported = printed(&site.run(&["outbox", "export", "--remove", file]));
+    assert!(exported.starts_with("10 states are in"), "{exported}");
+    assert_eq!(daemon.count("/outbox/states"), 0);
+    cloud.set_dark(false);
+    tty.write("s=10\n");
+    wait_until("the cloud is back", || values(&cloud, "s") == [json!(10)]);
+    printed(&site.run(&["outbox", "import", file]));
+    wait_until("what was imported arrives", || values(&cloud, "s").len() == 11);
+    assert_eq!(values(&cloud, "s"), numbers(11));
+
+    let refusal = Fault::Status(400, r#"{"type":"Validation","message":"no"}"#.to_owned());
+    cloud.fail_next(Action::SendState, 1, refusal);
+    tty.write("s=11\n");
+    let rejected = || daemon.count("/ledger/probe/rejected/refused_by_cloud");
+    wait_until("it is refused", || rejected() == 1);
+    printed(&site.run(&["outbox", "requeue", "--all"]));
+    wait_until("it arrives", || values(&cloud, "s").len() == 12);
+    assert_eq!(rejected(), 0);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}

@@ -27,7 +27,7 @@ enum Target {
 
 /// Writes what waits. What has no time yet is left, as nobody else could give it one.
 pub(super) fn export(
-    way: &mut Way,
+    way: &Way<'_>,
     chosen: Option<DeviceId>,
     remove: bool,
     path: &Path,
@@ -68,7 +68,7 @@ pub(super) fn export(
 
 /// Writes the states of one device. Returns how many have no time.
 fn write_device(
-    way: &mut Way,
+    way: &Way<'_>,
     device: DeviceId,
     target: &mut Target,
     runs: &mut Vec<Run>,

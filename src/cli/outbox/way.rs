@@ -5,18 +5,27 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Config;
+use crate::cli::control;
+use crate::control::{Error, Method};
 use crate::manage::{self, Request};
 use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
 
 /// The way.
-pub(super) enum Way {
-    /// There is no daemon.
-    Files(Outbox),
+pub(super) enum Way<'a> {
+    /// The daemon answers.
+    Daemon(&'a Config),
+    /// There is none.
+    Files(Box<Outbox>),
 }
 
-impl Way {
-    /// Finds it: the daemon, if it answers.
-    pub(super) fn to(config: &Config) -> anyhow::Result<Self> {
+impl<'a> Way<'a> {
+    /// Finds it. A daemon that may not be asked has the outbox all the same.
+    pub(super) fn to(config: &'a Config) -> anyhow::Result<Self> {
+        match control::document(config, "/status") {
+            Ok(_) => return Ok(Self::Daemon(config)),
+            Err(error) if is_absence(&error) => {}
+            Err(error) => return Err(error),
+        }
         let settings = &config.outbox;
         let path = settings.path.display();
         anyhow::ensure!(
@@ -25,21 +34,33 @@ impl Way {
         );
         let options = Options { bytes_max: settings.bytes_max, segment_bytes: SEGMENT_BYTES };
         let outbox = Outbox::open(&settings.path, options);
-        Ok(Self::Files(outbox.with_context(|| format!("outbox {path}"))?))
+        Ok(Self::Files(Box::new(outbox.with_context(|| format!("outbox {path}"))?)))
     }
 
     /// Has a request answered.
-    pub(super) fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> anyhow::Result<T> {
+    pub(super) fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
         let answer = match self {
-            Self::Files(outbox) => manage::perform(outbox, request)?,
+            Self::Daemon(config) => {
+                let request = serde_json::to_string(request)?;
+                control::ask(config, Method::POST, manage::PATH, request)?.body
+            }
+            Self::Files(outbox) => manage::perform(outbox, request)?.into(),
         };
-        serde_json::from_str(&answer).context("the answer cannot be read")
+        serde_json::from_slice(&answer).context("the answer cannot be read")
     }
 
     /// What became of all readings.
-    pub(super) fn ledger(&mut self) -> anyhow::Result<Value> {
+    pub(super) fn ledger(&self) -> anyhow::Result<Value> {
         match self {
+            Self::Daemon(config) => {
+                let document = control::document(config, "/status")?;
+                Ok(document.get("ledger").cloned().unwrap_or_default())
+            }
             Self::Files(outbox) => Ok(serde_json::to_value(outbox.ledger())?),
         }
     }
+}
+
+fn is_absence(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::NotRunning { .. }))
 }
