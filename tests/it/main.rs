@@ -20,6 +20,7 @@ mod command_results;
 mod command_soak;
 mod commands;
 mod crash;
+mod crash_rig;
 mod delivery;
 mod device_api;
 mod device_ask;
