@@ -2,6 +2,7 @@
 
 mod broker;
 mod daemon;
+mod line;
 mod relay;
 mod shell;
 mod site;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use broker::{Broker, Pattern};
 pub(crate) use daemon::Daemon;
+pub(crate) use line::Line;
 pub(crate) use relay::Relay;
 pub(crate) use shell::{End, PROBE, Shell};
 pub(crate) use site::{PROGRAM, Site, write_private};
