@@ -173,7 +173,7 @@ async fn an_answer_of_one_byte_a_second_keeps_the_readings() {
     // The cloud has the reading, and its answer takes minutes.
     let trickle = |mut stream: TcpStream, cloud| {
         let mut far = TcpStream::connect(("127.0.0.1", cloud)).unwrap();
-        let mut call = [0; 65_536];
+        let mut call = [0; 8_192];
         let count = stream.read(&mut call).unwrap_or(0);
         far.write_all(&call[..count]).ok();
         let mut byte = [0; 1];
