@@ -4,7 +4,7 @@ use std::fmt;
 
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -85,12 +85,12 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
 
 /// The crate maps log levels to syslog priorities from "notice" down; one step lower each is what systemd's own tools
 /// print and filter as info and debug.
-fn journal_level(level: Level) -> log::Level {
+fn journal_level(level: tracing::Level) -> log::Level {
     match level {
-        Level::ERROR => log::Level::Error,
-        Level::WARN => log::Level::Warn,
-        Level::INFO => log::Level::Debug,
-        Level::DEBUG | Level::TRACE => log::Level::Trace,
+        tracing::Level::ERROR => log::Level::Error,
+        tracing::Level::WARN => log::Level::Warn,
+        tracing::Level::INFO => log::Level::Debug,
+        tracing::Level::DEBUG | tracing::Level::TRACE => log::Level::Trace,
     }
 }
 

@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
-use serde_json::Value;
 
-use super::{CommandsCommand, DryRunArgs, print, status};
+use super::{CommandsCommand, DryRunArgs, control, print};
 use crate::Config;
 use crate::logic::actuator::Router;
 use crate::logic::gate::Gate;
@@ -41,9 +40,7 @@ pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
 
 /// The history, newest first: the daemon's last commands, or all of them when it is stopped.
 fn history(config: &Config) -> anyhow::Result<Vec<Record>> {
-    if let Ok(answer) = status::ask(config) {
-        let document: Value =
-            serde_json::from_str(&answer).context("the daemon's answer cannot be read")?;
+    if let Ok(document) = control::document(config, "/status") {
         let records = document.get("command_history").cloned().unwrap_or_default();
         return serde_json::from_value(records).context("the daemon's history cannot be read");
     }

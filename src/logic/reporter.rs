@@ -187,6 +187,15 @@ impl Reporter {
         }
     }
 
+    /// Goes by other limits from now on. What was learned about sizes is kept where it is stricter.
+    pub fn set_limits(&mut self, limits: Limits) {
+        for device in self.devices.values_mut() {
+            device.set_limits(&self.limits, &limits);
+        }
+        self.link = Backoff::new(limits.retry_min, limits.retry_max);
+        self.limits = limits;
+    }
+
     /// Tells of a device that was here at the start: what waits for it is backlog, and `pace` knows its last calls.
     pub fn resume(&mut self, device: DeviceId, waiting: Waiting, pace: Pace) {
         let device = self.device(device);

@@ -39,8 +39,8 @@ pub struct ReporterTask {
     pub found: Backlog,
     /// Raised with each commit; its end means that no more will come.
     pub committed: watch::Receiver<u64>,
-    /// What the machine is set to.
-    pub limits: Limits,
+    /// What the machine is set to, now and when it changes.
+    pub limits: watch::Receiver<Limits>,
     /// Cancelled when a stop has no more time for a call that is under way.
     pub hurry: CancellationToken,
     /// Where the outbox is; the file of calls is beside it.
@@ -76,6 +76,7 @@ enum News {
     Backlog,
     Timer,
     LinkUp,
+    Limits,
     NoMore,
 }
 
@@ -107,6 +108,7 @@ impl ReporterTask {
         let mut rng = random::seeded();
         let (mut condition, mut is_last_call) = (Condition::Unknown, false);
         let (mut loading, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut limits = self.limits.clone();
         loop {
             note_backlog(&mut machine, &self.outbox.backlog());
             let step = machine.poll(now());
@@ -130,6 +132,8 @@ impl ReporterTask {
                     if changed.is_ok() { News::Backlog } else { News::NoMore }
                 }
                 () = self.client.recovered() => News::LinkUp,
+                // At a stop the other end is gone, and nothing changes any more.
+                Ok(()) = limits.changed() => News::Limits,
                 () = timer => News::Timer,
             };
             match news {
@@ -145,6 +149,7 @@ impl ReporterTask {
                 }
                 News::Backlog | News::Timer => {}
                 News::LinkUp => machine.link_is_up(),
+                News::Limits => machine.set_limits(limits.borrow_and_update().clone()),
                 News::NoMore => {
                     is_last_call = true;
                     machine.drain();
@@ -158,7 +163,7 @@ impl ReporterTask {
         let (path, boot) = (self.path.clone(), self.clock.boot());
         let opened = blocking(move || CallFile::open(&path, boot)).await;
         let (calls, remembered) = opened;
-        let mut machine = Reporter::new(self.limits.clone());
+        let mut machine = Reporter::new(self.limits.borrow().clone());
         for (device, waiting) in waiting(&self.found) {
             machine.resume(device, waiting, remembered.pace(device));
         }
@@ -167,7 +172,7 @@ impl ReporterTask {
 
     /// Reads the states of a call, and notes that it begins.
     async fn load(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> (Call, Batch) {
-        let (device, bytes_max) = (call.device, self.limits.batch_bytes_max);
+        let (device, bytes_max) = (call.device, self.limits.borrow().batch_bytes_max);
         let (outbox, clock) = (Arc::clone(&self.outbox), Arc::clone(&self.clock));
         let (boots, noted) = (Arc::clone(boots), Arc::clone(calls));
         let loaded = blocking(move || {

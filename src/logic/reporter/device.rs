@@ -94,6 +94,14 @@ impl Device {
         }
     }
 
+    /// Goes by other limits from now on.
+    pub(super) fn set_limits(&mut self, before: &Limits, after: &Limits) {
+        let has_learned = self.states_cap < before.batch_states_max.max(1);
+        let states_max = after.batch_states_max.max(1);
+        self.states_cap = if has_learned { self.states_cap.min(states_max) } else { states_max };
+        self.trouble = Backoff::new(after.retry_min, after.retry_max);
+    }
+
     /// Takes in what waits, and makes backlog of what came while it could not be sent.
     pub(super) fn note(&mut self, waiting: Waiting, live_states_max: u64, now: Instant) {
         self.waiting = waiting;

@@ -1,7 +1,7 @@
 //! The daemon as a process.
 
 use std::fs::OpenOptions;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -52,9 +52,17 @@ impl Daemon {
     }
 
     fn try_status(&self) -> Option<Value> {
+        let answer = self.http("GET /status HTTP/1.0\r\n\r\n")?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    /// What the socket answers to this, headers and all.
+    pub(crate) fn http(&self, request: &str) -> Option<String> {
         let mut answer = String::new();
-        UnixStream::connect(&self.socket).ok()?.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(&answer).ok()
+        let mut socket = UnixStream::connect(&self.socket).ok()?;
+        socket.write_all(request.as_bytes()).ok()?;
+        socket.read_to_string(&mut answer).ok()?;
+        Some(answer)
     }
 
     /// Whether it is so far that it answers.
@@ -107,6 +115,11 @@ impl Daemon {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// SIGHUP, which asks for a reload.
+    pub(crate) fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
     /// SIGTERM, and the exit status.

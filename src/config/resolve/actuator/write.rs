@@ -122,7 +122,7 @@ fn mqtt(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
         topic: template(&topic_key, &topic?, check)?,
         payload: template(&payload_key, &payload?, check)?,
         qos: u8::try_from(qos).ok()?,
-        retain: raw.retain.is_some_and(|field| field.0),
+        retain: check.or_default(&format!("{key}.retain"), raw.retain, false),
     })
 }
 
@@ -147,11 +147,13 @@ fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     only(key, &raw, HTTP, check);
     let methods = [("POST", HttpMethod::Post), ("PUT", HttpMethod::Put), ("GET", HttpMethod::Get)];
     let method = choice(&format!("{key}.method"), raw.method, check, &methods);
-    let media_type =
-        raw.content_type.map_or_else(|| "application/json".to_owned(), |field| field.0);
-    let body_key = format!("{key}.body");
     let body = match raw.body {
-        Some(body) => Some((media_type, template(&body_key, &body.0, check)?)),
+        Some(body) => {
+            let type_key = format!("{key}.content_type");
+            let json = "application/json".to_owned();
+            let media_type = check.or_default(&type_key, raw.content_type, json);
+            Some((media_type, template(&format!("{key}.body"), &body.0, check)?))
+        }
         None => None,
     };
     let key = format!("{key}.url");
