@@ -162,12 +162,11 @@ impl Device {
             self.backlog.states().is_some_and(|states| self.backlog_states() > states);
         let spread = if is_draining { now } else { self.pace.spread_ready_at(now) };
         let backlog = (is_free && has_backlog).then_some((Lane::Backlog, free.max(spread)));
-        // A backlog that has waited long enough is not overtaken once more.
-        let is_overdue = self.live_run >= LIVE_RUN_MAX && backlog.is_some_and(|(_, at)| at <= now);
-        live.filter(|_| !is_overdue).into_iter().chain(backlog)
+        live.into_iter().chain(backlog)
     }
 
-    /// How the lane ranks among all devices' lanes: as live, or after those.
+    /// How the lane ranks among all devices' lanes: as live, or after those. A backlog that has waited long enough is not
+    /// overtaken once more.
     pub(super) fn rank(&self, lane: Lane) -> Lane {
         if self.live_run >= LIVE_RUN_MAX { Lane::Live } else { lane }
     }
