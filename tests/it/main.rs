@@ -21,6 +21,7 @@ mod command_soak;
 mod commands;
 mod config;
 mod crash;
+mod crash_rig;
 mod delivery;
 mod device_api;
 mod device_ask;
