@@ -36,8 +36,9 @@ pub use schema::schema;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
 pub use types::{
     Bus, BusKind, Cloud, Commands, Config, ExecBus, ExecMode, FileBus, FileMode, FlowControl,
-    HttpBus, ModbusBus, ModbusLine, ModbusUnit, MqttBus, MqttTls, OutboxSettings, Parity, Place,
-    Port, Proxy, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
+    HttpBus, ModbusBus, ModbusLine, ModbusUnit, MqttBus, MqttTls, MqttVersion, OutboxSettings,
+    Parity, Place, Port, Proxy, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity,
+    UsbIdentityError,
 };
 
 /// The defaults, which are also the annotated example: `config/tidegate.toml`.

@@ -8,8 +8,8 @@ mod bus;
 
 pub use bus::{
     Bus, BusKind, ExecBus, ExecMode, FileBus, FileMode, FlowControl, HttpBus, ModbusBus,
-    ModbusLine, ModbusUnit, MqttBus, MqttTls, Parity, Place, Port, SerialBus, SerialPoll, StopBits,
-    SystemBus, Topics, UsbIdentity, UsbIdentityError,
+    ModbusLine, ModbusUnit, MqttBus, MqttTls, MqttVersion, Parity, Place, Port, SerialBus,
+    SerialPoll, StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
 };
 
 use super::{CloudCredentials, Secret};
