@@ -22,7 +22,7 @@ use tracing::{error, info};
 use crate::actuate::Hand;
 use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, Tally};
 use crate::clock::{SharedClock, TrustedClock, boot_id};
-use crate::config::{Bus, BusKind, Config, Entry};
+use crate::config::{Bus, BusKind, Config, Entry, OutboxSettings};
 use crate::control::{Door, Routes};
 use crate::logging::LogControl;
 use crate::logic::clock_trust::Boots;
@@ -32,7 +32,7 @@ use crate::losant::Client;
 use crate::manage;
 use crate::model::{DeviceId, Name};
 use crate::notify;
-use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
+use crate::outbox::{Options, Outbox};
 use crate::status::{Board, Sources};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
@@ -40,6 +40,7 @@ use crate::task::presence::PresenceTask;
 use crate::task::reporter::ReporterTask;
 use crate::task::schema::SchemaTask;
 use crate::task::timekeeper::TimekeeperTask;
+use crate::task::upkeep::UpkeepTask;
 use commands::{CommandParts, CommandWay};
 use running::{Parts, Running, Wires};
 
@@ -64,7 +65,7 @@ impl App {
     /// # Errors
     /// When one of these cannot be opened; the daemon must not start then.
     pub fn build(config: Config, entries: Vec<Entry>, log: LogControl) -> anyhow::Result<Self> {
-        let options = Options { bytes_max: config.outbox.bytes_max, segment_bytes: SEGMENT_BYTES };
+        let options = outbox_options(&config.outbox);
         let path = &config.outbox.path;
         let outbox =
             Outbox::open(path, options).with_context(|| format!("outbox {}", path.display()))?;
@@ -168,21 +169,13 @@ impl App {
             reporter.run().await;
             drop(is_reported);
         });
-        let presence = PresenceTask {
-            client: Arc::clone(&client),
-            clock: Arc::clone(&trusted),
-            board: board.clone(),
-            stop: stop.clone(),
+        start_clockwork(
+            &mut supervisor,
+            (&client, &trusted, &outbox),
+            &board,
+            (&config, stop),
             reported,
-        };
-        supervisor.spawn("presence", presence.run());
-        let timekeeper = TimekeeperTask {
-            clock: trusted,
-            client: Arc::clone(&client),
-            board: board.clone(),
-            stop: stop.clone(),
-        };
-        supervisor.spawn("timekeeper", timekeeper.run());
+        );
         start_caretakers(&mut supervisor, (door, routes), &self.log, stop);
 
         let buses_stop = CancellationToken::new();
@@ -207,6 +200,38 @@ impl App {
     }
 }
 
+/// Starts what goes by the clock: the word on whether the gateway is there, the time of day, and what is too old.
+fn start_clockwork(
+    supervisor: &mut Supervisor,
+    (client, clock, outbox): (&Arc<Client>, &Arc<TrustedClock>, &Arc<Outbox>),
+    board: &Board,
+    (config, stop): (&Config, &CancellationToken),
+    reported: CancellationToken,
+) {
+    let presence = PresenceTask {
+        client: Arc::clone(client),
+        clock: Arc::clone(clock),
+        board: board.clone(),
+        stop: stop.clone(),
+        reported,
+    };
+    supervisor.spawn("presence", presence.run());
+    let upkeep = UpkeepTask {
+        outbox: Arc::clone(outbox),
+        clock: Arc::clone(clock),
+        age_max: config.outbox.age_max,
+        stop: stop.clone(),
+    };
+    supervisor.spawn("upkeep", upkeep.run());
+    let timekeeper = TimekeeperTask {
+        clock: Arc::clone(clock),
+        client: Arc::clone(client),
+        board: board.clone(),
+        stop: stop.clone(),
+    };
+    supervisor.spawn("timekeeper", timekeeper.run());
+}
+
 /// Starts what serves neither readings nor commands, but whoever looks after the daemon.
 fn start_caretakers(
     supervisor: &mut Supervisor,
@@ -217,6 +242,16 @@ fn start_caretakers(
     supervisor.spawn("control", door.run(routes, stop.clone()));
     supervisor.spawn("log", log.clone().tell_folded(stop.clone()));
     supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
+}
+
+/// What the configuration says of the outbox, as it takes it.
+pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
+    Options {
+        bytes_max: settings.bytes_max,
+        when_full: settings.when_full,
+        free_bytes_min: settings.free_bytes_min,
+        ..Options::default()
+    }
 }
 
 /// What the socket answers to.

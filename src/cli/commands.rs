@@ -6,11 +6,12 @@ use anyhow::Context as _;
 
 use super::{CommandsCommand, DryRunArgs, control, print};
 use crate::Config;
+use crate::app::outbox_options;
 use crate::logic::actuator::Router;
 use crate::logic::gate::Gate;
 use crate::logic::history::{History, Record, TABLE};
 use crate::model::{Command, DeviceId, GatewayAction, HttpMethod, ModbusData, Timestamp, Write};
-use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
+use crate::outbox::Outbox;
 
 /// Does one of the commands about commands.
 pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
@@ -50,7 +51,7 @@ fn history(config: &Config) -> anyhow::Result<Vec<Record>> {
         settings.path.exists(),
         "no daemon answers, and there is no outbox at {path} yet"
     );
-    let options = Options { bytes_max: settings.bytes_max, segment_bytes: SEGMENT_BYTES };
+    let options = outbox_options(settings);
     let outbox = Outbox::open(&settings.path, options).with_context(|| format!("outbox {path}"))?;
     let table = outbox.notes(TABLE)?;
     let history = History::load(&table, config.devices.len(), Timestamp::from_millis(0))?;

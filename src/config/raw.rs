@@ -73,7 +73,14 @@ table!(Losant {
 
 table!(Device { id: Text });
 
-table!(Outbox { path: Text, size_max: Bytes, commit_interval: Span });
+table!(Outbox {
+    path: Text,
+    size_max: Bytes,
+    when_full: Text,
+    age_max: Span,
+    free_min: Bytes,
+    commit_interval: Span,
+});
 
 table!(Reporter {
     batch_states_max: Integer,
@@ -120,6 +127,7 @@ table!(Sensor {
     pattern: Text,
     fields: Vec<BinaryField>,
     ignore: Text,
+    priority: Text,
     retained: Flag,
     devices: BTreeMap<String, Field<String>>,
     time: Time,

@@ -18,7 +18,7 @@ use crate::logic::clock_trust::TrustMode;
 use crate::logic::gate::Rules;
 use crate::logic::report::ReportRules;
 use crate::logic::reporter::Limits;
-use crate::model::{ApplicationId, DeviceId, Name};
+use crate::model::{ApplicationId, DeviceId, Name, WhenFull};
 
 /// All that the daemon is told.
 #[derive(Debug)]
@@ -114,6 +114,12 @@ pub struct OutboxSettings {
     pub path: PathBuf,
     /// The most bytes of states in it.
     pub bytes_max: u64,
+    /// What goes when it is full.
+    pub when_full: WhenFull,
+    /// The longest that a state waits.
+    pub age_max: Duration,
+    /// The bytes that its file system keeps free, if it can.
+    pub free_bytes_min: u64,
     /// The longest that a reading waits for the disk.
     pub commit_interval: Duration,
 }

@@ -18,7 +18,7 @@ use std::time::Instant;
 use minijinja::value::merge_maps;
 
 pub use conversion::Conversion;
-pub use draft::Mapped;
+pub use draft::{Mapped, Outgoing};
 pub use gauge::{Deadband, Flow};
 pub use mismatch::{AttributeType, Mismatch, Produced, mismatches};
 pub use moment::{TimeNotation, TimeSource};
@@ -109,6 +109,7 @@ impl Plan {
                 Ok(messages) => {
                     for (number, decoded) in messages.into_iter().enumerate() {
                         draft.begin(number);
+                        draft.rank(sensor.priority);
                         if !self.take(reading, (index, sensor, &decoded), now, &mut draft) {
                             unmapped.push((sensor, decoded));
                         }
@@ -232,6 +233,7 @@ impl Plan {
         self.make(&mut draft, |gauge, flow| gauge.handle_timeout(flow, now));
         for (sensor, silence) in self.sensors.iter().zip(&mut self.silences) {
             let Some(stale) = &sensor.stale else { continue };
+            draft.rank(sensor.priority);
             for (device, state) in silence.handle_timeout(stale, now) {
                 draft.make(device, state);
             }
@@ -252,8 +254,9 @@ impl Plan {
         mut due: impl FnMut(&mut Gauge, &Flow) -> Option<(Timestamp, Value)>,
     ) {
         for ((sensor, mapping, device, attribute), gauge) in &mut self.gauges {
-            let mapping = self.sensors.get(*sensor).and_then(|sensor| sensor.map.get(*mapping));
-            let Some(mapping) = mapping else { continue };
+            let Some(sensor) = self.sensors.get(*sensor) else { continue };
+            let Some(mapping) = sensor.map.get(*mapping) else { continue };
+            draft.rank(sensor.priority);
             if let Some((time, value)) = due(gauge, &mapping.flow) {
                 draft.make_value(*device, time, attribute.clone(), value);
             }

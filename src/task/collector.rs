@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::bus::{Ack, Arrival, REPORTS, Report, Tally};
-use crate::logic::mapping::{Mapped, Plan};
+use crate::logic::mapping::{Mapped, Outgoing, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::stamp::Stamps;
-use crate::model::{DeviceId, Ledger, Moment, Name, Reading, Reason, State};
-use crate::outbox::{Commit, Error, Outbox, Pending, Priority};
+use crate::model::{Ledger, Moment, Name, Priority, Reading, Reason};
+use crate::outbox::{Commit, Error, Outbox, Pending};
 pub use chronicle::{Anchors, Chronicle, remembered};
 
 /// A commit is made early when so many states wait for it.
@@ -187,19 +187,20 @@ impl Collector {
         for (reason, readings) in mapped.condensed {
             account.condense(reason, readings);
         }
-        for (device, state) in mapped.states {
-            let readings = self.put(bus, device, state);
+        for outgoing in mapped.states {
+            let readings = self.put(bus, outgoing);
             self.group.ledger.entry(bus.clone()).or_default().received += readings;
         }
-        for (device, state) in mapped.made {
-            let readings = self.put(bus, device, state);
+        for outgoing in mapped.made {
+            let readings = self.put(bus, outgoing);
             self.group.ledger.entry(bus.clone()).or_default().derived += readings;
         }
     }
 
     fn take_report(&mut self, Report { device, state, told }: Report) {
         if let Ok(bus) = REPORTS.parse() {
-            let readings = self.put(&bus, device, state);
+            let priority = Priority::default();
+            let readings = self.put(&bus, Outgoing { device, priority, state });
             self.group.ledger.entry(bus).or_default().received += readings;
         }
         self.group.told.extend(told);
@@ -223,7 +224,8 @@ impl Collector {
     }
 
     /// Puts a state into the group and returns how many readings are in it.
-    fn put(&mut self, bus: &Name, device: DeviceId, mut state: State) -> u64 {
+    fn put(&mut self, bus: &Name, outgoing: Outgoing) -> u64 {
+        let Outgoing { device, priority, mut state } = outgoing;
         self.stamps.place(device, &mut state);
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
         let moment = self.chronicle.moment(state.time);
@@ -241,7 +243,7 @@ impl Collector {
         };
         let account = self.group.ledger.entry(bus.clone()).or_default();
         account.outbox_in += u64::from(readings);
-        let (bus, priority) = (bus.clone(), Priority::default());
+        let bus = bus.clone();
         self.group.states.push(Pending { device, bus, moment, priority, readings, json });
         u64::from(readings)
     }

@@ -88,8 +88,9 @@ mod tests {
     use super::*;
     use crate::logic::pace::Pace;
     use crate::logic::reporter::{Limits, Reporter, Step, Waiting};
+    use crate::model::Priority;
     use crate::model::{BootId, DeviceId, Reason};
-    use crate::outbox::{Commit, Options, Pending, Priority};
+    use crate::outbox::{Commit, Options, Pending};
 
     const NOW_MS: i64 = 1_777_629_600_000;
 
@@ -106,7 +107,7 @@ mod tests {
     }
 
     fn outbox(directory: &std::path::Path, moments: &[Moment]) -> Outbox {
-        let options = Options { bytes_max: 1 << 20, segment_bytes: 1 << 20 };
+        let options = Options { bytes_max: 1 << 20, ..Options::default() };
         let outbox = Outbox::open(directory, options).unwrap();
         let pending = |moment: &Moment| Pending {
             device: device(),
