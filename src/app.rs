@@ -32,6 +32,7 @@ use crate::losant::Client;
 use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
+use crate::pulse::Pulses;
 use crate::status::{Board, Sources};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
@@ -74,6 +75,7 @@ impl App {
         let outbox = Arc::new(outbox);
         let client = Arc::new(Client::new(config.cloud.clone())?);
         let board = Board::default();
+        board.configure(running::names(&config));
         board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
         let door = Door::open(socket).with_context(|| {
@@ -134,17 +136,17 @@ impl App {
     fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
         let Self { config, entries, clock: trusted, boots, outbox, client, door, board, .. } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
-        let mut supervisor = Supervisor::default();
+        let (mut supervisor, tally) = (Supervisor::default(), Tally::default());
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-        let tally = Tally::default();
         let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
         let plans: BTreeMap<_, _> =
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         start_schema(&plans, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
-        let collector = Collector::new(plans, store, tally.clone(), interval, commits);
+        let collector =
+            Collector::new(plans, store, tally.clone(), interval, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
@@ -181,7 +183,8 @@ impl App {
             stop: stop.clone(),
         };
         supervisor.spawn("timekeeper", timekeeper.run());
-        supervisor.spawn("control", door.run(routes(&board, &outbox), stop.clone()));
+        let routes = routes(&config, &board, &outbox, supervisor.pulses());
+        supervisor.spawn("control", door.run(routes, stop.clone()));
         supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
 
         let buses_stop = CancellationToken::new();
@@ -207,9 +210,17 @@ impl App {
 }
 
 /// What the socket answers to.
-fn routes(board: &Board, outbox: &Arc<Outbox>) -> Routes {
+fn routes(config: &Config, board: &Board, outbox: &Arc<Outbox>, pulses: &Pulses) -> Routes {
     let mut routes = Routes::default();
-    Sources { board: board.clone(), outbox: Arc::clone(outbox) }.register(&mut routes);
+    let sources = Sources {
+        board: board.clone(),
+        outbox: Arc::clone(outbox),
+        bytes_max: config.outbox.bytes_max,
+        path: config.outbox.path.clone(),
+        pulses: pulses.clone(),
+        started: Instant::now(),
+    };
+    sources.register(&mut routes);
     routes
 }
 
@@ -276,7 +287,7 @@ pub(crate) fn listen(
     stop: &CancellationToken,
 ) -> (Supervisor, mpsc::Receiver<Arrival>) {
     let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-    let outlet = Outlet::new(name.clone(), arrivals, Tally::default());
+    let outlet = Outlet::new(name.clone(), arrivals, Tally::default(), Board::default());
     let mut kind = bus.kind.clone();
     if let BusKind::Mqtt(settings) = &mut kind {
         settings.client_id.push_str("-test");

@@ -64,7 +64,7 @@ impl ModbusTask {
     pub async fn run(mut self) {
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
-        let mut troubles = Troubles::new(self.feed.bus().clone());
+        let mut troubles = self.feed.troubles();
         let mut polls: Vec<_> = self.settings.units.iter().map(Poll::new).collect();
         let mut is_told = false;
         loop {
@@ -73,6 +73,7 @@ impl ModbusTask {
                     if !std::mem::replace(&mut is_told, true) {
                         info!(bus = %self.feed.bus(), line = %self.settings.line, "modbus line open");
                     }
+                    self.feed.connected();
                     troubles.end("line");
                     let is_stopped = self.poll(&mut line, &mut polls, &mut troubles).await;
                     if is_stopped {
@@ -81,7 +82,10 @@ impl ModbusTask {
                     backoff.reset();
                     continue;
                 }
-                Err(trouble) => troubles.begin("line", &trouble),
+                Err(trouble) => {
+                    self.feed.lost(&trouble);
+                    troubles.begin("line", &trouble);
+                }
             }
             is_told = false;
             if !self.pause(Instant::now() + backoff.next_delay(&mut rng)).await {

@@ -18,9 +18,9 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("logging", &[]),
     ("config", &["config", "logic", "model"]),
     ("losant", &["losant", "random", "config", "logic", "model"]),
-    ("bus", &["bus", "random", "clock", "config", "logic", "model"]),
+    ("bus", &["bus", "random", "status", "clock", "config", "logic", "model"]),
     ("control", &[]),
-    ("status", &["status", "control", "outbox", "logic", "model"]),
+    ("status", &["status", "control", "pulse", "outbox", "logic", "model"]),
     ("actuate", &["actuate", "bus", "logging", "logic", "model", "status"]),
     (
         "task",
