@@ -29,6 +29,7 @@ use crate::logic::clock_trust::Boots;
 use crate::logic::history::History;
 use crate::logic::mapping::{Plan, Produced, Sensor};
 use crate::losant::Client;
+use crate::manage;
 use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
@@ -145,6 +146,8 @@ impl App {
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         start_schema(&plans, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
+        let routes =
+            routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
         let collector =
             Collector::new(plans, store, tally.clone(), interval, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));
@@ -168,22 +171,7 @@ impl App {
             reporter.run().await;
             drop(is_reported);
         });
-        let presence = PresenceTask {
-            client: Arc::clone(&client),
-            clock: Arc::clone(&trusted),
-            board: board.clone(),
-            stop: stop.clone(),
-            reported,
-        };
-        supervisor.spawn("presence", presence.run());
-        let timekeeper = TimekeeperTask {
-            clock: trusted,
-            client: Arc::clone(&client),
-            board: board.clone(),
-            stop: stop.clone(),
-        };
-        supervisor.spawn("timekeeper", timekeeper.run());
-        let routes = routes(&config, &board, &outbox, supervisor.pulses());
+        start_link((&client, &trusted, &board), reported, &mut supervisor, stop);
         supervisor.spawn("control", door.run(routes, stop.clone()));
         supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
 
@@ -210,17 +198,24 @@ impl App {
 }
 
 /// What the socket answers to.
-fn routes(config: &Config, board: &Board, outbox: &Arc<Outbox>, pulses: &Pulses) -> Routes {
+fn routes(
+    config: &Config,
+    (board, outbox): (&Board, &Arc<Outbox>),
+    pulses: Pulses,
+    commits: watch::Sender<u64>,
+) -> Routes {
     let mut routes = Routes::default();
     let sources = Sources {
         board: board.clone(),
         outbox: Arc::clone(outbox),
         bytes_max: config.outbox.bytes_max,
         path: config.outbox.path.clone(),
-        pulses: pulses.clone(),
+        pulses,
         started: Instant::now(),
     };
     sources.register(&mut routes);
+    let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
+    manage::register(Arc::clone(outbox), wake_reporter, &mut routes);
     routes
 }
 
@@ -262,6 +257,25 @@ fn start_plan(
     let mut plan = Plan::new(sensors, devices.clone());
     plan.start(clock.now(), Instant::now().into_std());
     plan
+}
+
+/// What the cloud is told of the gateway, and what it tells of the time.
+fn start_link(
+    (client, clock, board): (&Arc<Client>, &Arc<TrustedClock>, &Board),
+    reported: CancellationToken,
+    supervisor: &mut Supervisor,
+    stop: &CancellationToken,
+) {
+    let (client, clock) = (Arc::clone(client), Arc::clone(clock));
+    let (board, stop) = (board.clone(), stop.clone());
+    let timekeeper = TimekeeperTask {
+        clock: Arc::clone(&clock),
+        client: Arc::clone(&client),
+        board: board.clone(),
+        stop: stop.clone(),
+    };
+    supervisor.spawn("timekeeper", timekeeper.run());
+    supervisor.spawn("presence", PresenceTask { client, clock, board, stop, reported }.run());
 }
 
 /// Compares once what the devices declare with what the plans give them.

@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod device;
 mod outbox;
+mod progress;
 mod prompt;
 mod provision;
 mod reload;
@@ -92,9 +93,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Looks into the outbox of a daemon that is stopped.
+    /// Shows what waits and what was refused; exports, imports, requeues and removes it.
     #[command(subcommand)]
-    Outbox(OutboxCommand),
+    Outbox(outbox::OutboxCommand),
     /// Shows the sensors, and what they make of what they hear.
     #[command(subcommand)]
     Sensor(sensor::SensorCommand),
@@ -123,18 +124,6 @@ enum ConfigCommand {
     },
     /// Prints a JSON Schema of the configuration, for editors.
     Schema,
-}
-
-#[derive(Debug, Subcommand)]
-enum OutboxCommand {
-    /// Shows what waits, and what became of all readings.
-    Status {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -220,9 +209,7 @@ pub fn main() -> ExitCode {
         Command::Status { config, json } => {
             config.load().and_then(|config| status::status(&config, json))
         }
-        Command::Outbox(OutboxCommand::Status { config, json }) => {
-            config.load().and_then(|config| outbox::status(&config, json))
-        }
+        Command::Outbox(command) => outbox::run(command),
         Command::Sensor(command) => sensor::run(command),
         Command::Commands(command) => commands::run(command),
         Command::Device { target, action } => device::run(&target, *action),

@@ -17,6 +17,7 @@ pub mod control;
 pub mod logging;
 pub mod logic;
 pub mod losant;
+pub mod manage;
 pub mod model;
 pub mod notify;
 pub mod outbox;

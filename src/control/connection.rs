@@ -27,7 +27,7 @@ const HEADERS_MAX: usize = 32;
 const BUFFER_BYTES_MAX: usize = 16 << 10;
 
 /// The body of a request, in bytes.
-const BODY_BYTES_MAX: usize = 64 << 10;
+const BODY_BYTES_MAX: usize = 512 << 10;
 
 /// Answers one connection.
 pub(super) async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, routes: &Routes) {

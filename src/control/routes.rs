@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 pub struct Request {
     /// What came after the `?`; empty without one.
     pub query: String,
-    /// The body, at most 64 KiB.
+    /// The body, at most 512 KiB.
     pub body: Bytes,
 }
 

@@ -33,6 +33,7 @@ mod lifecycle;
 mod limits;
 mod mqtt;
 mod network;
+mod outbox_cli;
 mod presets;
 mod python;
 mod reload;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Module of `src`, and which of our modules it may name. What is not listed may name all.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("model", &["model"]),
     ("logic", &["logic", "model"]),
     ("clock", &["random", "logic", "model"]),
@@ -20,6 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("losant", &["losant", "random", "config", "logic", "model"]),
     ("bus", &["bus", "random", "status", "clock", "config", "logic", "model"]),
     ("control", &[]),
+    ("manage", &["control", "outbox", "model"]),
     ("status", &["status", "control", "pulse", "outbox", "logic", "model"]),
     ("actuate", &["actuate", "bus", "logging", "logic", "model", "status"]),
     (
