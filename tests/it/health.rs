@@ -116,3 +116,24 @@ async fn what_is_wrong_is_told_by_name_and_is_over_when_it_is() {
     cloud.set_dark(false);
     wait_until("the cloud is back", || reasons(&daemon).is_empty());
 }
+
+#[tokio::test]
+async fn the_exit_code_says_how_it_is() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("n=1\n");
+    wait_until("it is healthy", || {
+        daemon.status()["cloud"]["online"] == true && reasons(&daemon).is_empty()
+    });
+    wait_until("the page says so", || {
+        let output = site.run(&["status"]);
+        let page = String::from_utf8(output.stdout).unwrap();
+        output.status.code() == Some(0) && page.lines().next().unwrap().ends_with(": healthy")
+    });
+    tty.unplug();
+    wait_until("the line is missed", || site.run(&["status", "--json"]).status.code() == Some(1));
+    let page = String::from_utf8(site.run(&["status"]).stdout).unwrap();
+    assert!(page.contains("! bus down: probe: "), "{page}");
+}
