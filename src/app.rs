@@ -33,6 +33,7 @@ use crate::manage;
 use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox};
+use crate::pulse::Pulses;
 use crate::status::{Board, Sources};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
@@ -76,6 +77,7 @@ impl App {
         let outbox = Arc::new(outbox);
         let client = Arc::new(Client::new(config.cloud.clone())?);
         let board = Board::default();
+        board.configure(running::names(&config));
         board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
         let door = Door::open(socket).with_context(|| {
@@ -136,18 +138,19 @@ impl App {
     fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
         let Self { config, entries, clock: trusted, boots, outbox, client, door, board, .. } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
-        let mut supervisor = Supervisor::default();
+        let (mut supervisor, tally) = (Supervisor::default(), Tally::default());
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-        let tally = Tally::default();
         let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
         let plans: BTreeMap<_, _> =
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         start_schema(&plans, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
-        let routes = routes(&board, &outbox, commits.clone());
-        let collector = Collector::new(plans, store, tally.clone(), interval, commits);
+        let routes =
+            routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
+        let collector =
+            Collector::new(plans, store, tally.clone(), interval, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
@@ -255,9 +258,22 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
 }
 
 /// What the socket answers to.
-fn routes(board: &Board, outbox: &Arc<Outbox>, commits: watch::Sender<u64>) -> Routes {
+fn routes(
+    config: &Config,
+    (board, outbox): (&Board, &Arc<Outbox>),
+    pulses: Pulses,
+    commits: watch::Sender<u64>,
+) -> Routes {
     let mut routes = Routes::default();
-    Sources { board: board.clone(), outbox: Arc::clone(outbox) }.register(&mut routes);
+    let sources = Sources {
+        board: board.clone(),
+        outbox: Arc::clone(outbox),
+        bytes_max: config.outbox.bytes_max,
+        path: config.outbox.path.clone(),
+        pulses,
+        started: Instant::now(),
+    };
+    sources.register(&mut routes);
     let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
     manage::register(Arc::clone(outbox), wake_reporter, &mut routes);
     routes
@@ -326,7 +342,7 @@ pub(crate) fn listen(
     stop: &CancellationToken,
 ) -> (Supervisor, mpsc::Receiver<Arrival>) {
     let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-    let outlet = Outlet::new(name.clone(), arrivals, Tally::default());
+    let outlet = Outlet::new(name.clone(), arrivals, Tally::default(), Board::default());
     let mut kind = bus.kind.clone();
     if let BusKind::Mqtt(settings) = &mut kind {
         settings.client_id.push_str("-test");

@@ -35,6 +35,7 @@ pub use system::{Health, SystemTask};
 use crate::logic::frame::Loss;
 use crate::logic::mapping::Plan;
 use crate::model::{DeviceId, Ledger, Name, Reading, Reason, State, Write};
+use crate::status::Board;
 
 /// Arrivals that may wait for the collector.
 pub const ARRIVALS_MAX: usize = 1_024;
@@ -120,18 +121,29 @@ impl Tally {
     }
 }
 
-/// A bus's way to the collector.
+/// A bus's way to the collector, and to the board that tells how the bus is.
 #[derive(Debug, Clone)]
 pub struct Outlet {
     bus: Name,
     arrivals: mpsc::Sender<Arrival>,
     tally: Tally,
+    board: Board,
 }
 
 impl Outlet {
     /// The way of `bus` to the collector.
-    pub fn new(bus: Name, arrivals: mpsc::Sender<Arrival>, tally: Tally) -> Self {
-        Self { bus, arrivals, tally }
+    pub fn new(bus: Name, arrivals: mpsc::Sender<Arrival>, tally: Tally, board: Board) -> Self {
+        Self { bus, arrivals, tally, board }
+    }
+
+    /// The line or the session is there.
+    fn connected(&self) {
+        self.board.connected(&self.bus);
+    }
+
+    /// The line or the session is not there.
+    fn lost(&self, error: &str) {
+        self.board.lost(&self.bus, error);
     }
 
     /// Passes a reading on, or counts it as dropped when the collector is behind.

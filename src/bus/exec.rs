@@ -64,7 +64,7 @@ impl ExecTask {
     /// Runs until it is stopped.
     pub async fn run(self) {
         let Self { settings, feed } = &self;
-        let mut troubles = Troubles::new(feed.bus().clone());
+        let mut troubles = feed.troubles();
         info!(bus = %feed.bus(), program = settings.command.first(), "running a program");
         let running = async {
             match settings.mode {

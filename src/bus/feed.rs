@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use super::troubles::Troubles;
 use super::{Ack, Arrival, Outlet};
 use crate::clock::SharedClock;
 use crate::logic::frame::Loss;
@@ -36,6 +37,21 @@ impl Feed {
     /// Waits until the collector takes a message that its source holds meanwhile.
     pub(super) async fn deliver(&self, topic: &str, payload: Bytes, ack: Option<Ack>) {
         self.outlet.deliver(Arrival::Reading(self.reading(topic, payload), ack)).await;
+    }
+
+    /// The line is there.
+    pub(super) fn connected(&self) {
+        self.outlet.connected();
+    }
+
+    /// The line is not there.
+    pub(super) fn lost(&self, error: &str) {
+        self.outlet.lost(error);
+    }
+
+    /// What may be wrong on this bus.
+    pub(super) fn troubles(&self) -> Troubles {
+        Troubles::new(self.bus().clone(), self.outlet.board.clone())
     }
 
     pub(super) fn reject(&self, reason: Reason) {

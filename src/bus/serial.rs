@@ -67,6 +67,7 @@ impl SerialTask {
             let trouble = match port::open(&self.settings.port) {
                 Ok(stream) => {
                     info!(bus = %self.bus, path = stream.name(), "serial line open");
+                    self.outlet.connected();
                     backoff.reset();
                     told.clear();
                     match self.pump(stream, &clock).await {
@@ -76,6 +77,7 @@ impl SerialTask {
                 }
                 Err(trouble) => trouble,
             };
+            self.outlet.lost(&trouble);
             if told != trouble {
                 let path = &self.settings.port.place;
                 warn!(bus = %self.bus, %path, error = trouble, "serial line not there; waiting for it");

@@ -209,6 +209,11 @@ impl Reporter {
         self.online
     }
 
+    /// The calls of a device in the last seconds.
+    pub fn pace(&self, device: DeviceId) -> Option<&Pace> {
+        self.devices.get(&device).map(|device| &device.pace)
+    }
+
     /// Tells what waits for a device in the outbox.
     pub fn note_backlog(&mut self, device: DeviceId, waiting: Waiting, now: Instant) {
         let live_states_max = LIVE_BATCHES_MAX * self.limits.batch_states_max.max(1) as u64;

@@ -19,6 +19,7 @@ use crate::logic::redelivery::Redelivery;
 use crate::logic::stamp::Stamps;
 use crate::model::{Ledger, Moment, Name, Priority, Reading, Reason};
 use crate::outbox::{Commit, Error, Outbox, Pending};
+use crate::status::Board;
 pub use chronicle::{Anchors, Chronicle, remembered};
 
 /// A commit is made early when so many states wait for it.
@@ -41,6 +42,7 @@ pub struct Collector {
     tally: Tally,
     commit_interval: Duration,
     committed: watch::Sender<u64>,
+    board: Board,
     sessions: BTreeMap<Name, Redelivery>,
     stamps: Stamps,
     chronicle: Chronicle,
@@ -60,13 +62,13 @@ struct Group {
 }
 
 impl Collector {
-    /// A collector for these buses. Each commit raises the number in `committed`.
+    /// A collector for these buses. Each commit raises the number in `committed` and is told to the board.
     pub fn new(
         plans: BTreeMap<Name, Plan>,
         (outbox, chronicle): (Arc<Outbox>, Chronicle),
         tally: Tally,
         commit_interval: Duration,
-        committed: watch::Sender<u64>,
+        (committed, board): (watch::Sender<u64>, Board),
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
@@ -78,6 +80,7 @@ impl Collector {
             tally,
             commit_interval,
             committed,
+            board,
             sessions,
             stamps,
             chronicle,
@@ -250,6 +253,7 @@ impl Collector {
 
     /// Writes the group, for as long as it takes, and then acknowledges.
     async fn commit(&mut self) {
+        self.show();
         let mut ledger = std::mem::take(&mut self.group.ledger);
         for (bus, account) in self.tally.take() {
             ledger.entry(bus).or_default().add(&account);
@@ -261,6 +265,7 @@ impl Collector {
         let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {
+            self.board.refused(&error.to_string());
             if !std::mem::replace(&mut is_told, true) {
                 error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
             }
@@ -269,6 +274,7 @@ impl Collector {
         if is_told {
             info!("the outbox takes readings again");
         }
+        self.board.committed(commit.states.len());
         self.group.since = None;
         self.chronicle.committed();
         self.group.acks.drain(..).for_each(Ack::send);
@@ -277,6 +283,14 @@ impl Collector {
             told.try_send(number).unwrap_or_default();
         }
         self.committed.send_modify(|commits| *commits += 1);
+    }
+
+    /// Shows on the board what the sensors said.
+    fn show(&self) {
+        for (bus, plan) in &self.plans {
+            let sensors = plan.vitals().map(|(sensor, vitals)| (sensor.clone(), vitals));
+            self.board.heard(bus, sensors.collect());
+        }
     }
 
     async fn append(&self, commit: Arc<Commit>) -> Result<(), Error> {

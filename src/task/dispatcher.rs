@@ -160,6 +160,7 @@ impl DispatcherTask {
 
     /// Tells what an earlier run did not get to tell.
     async fn begin(&mut self, teller: &mpsc::Sender<u64>) {
+        self.history.records().for_each(|record| self.board.acted(record));
         let is_untold =
             |number: &u64| self.history.record(*number).is_some_and(|record| !record.is_told);
         let numbers: Vec<u64> = self.history.records().map(|record| record.number).collect();
@@ -310,6 +311,7 @@ impl DispatcherTask {
         self.history.finish(number, ending, self.clock.now());
         let Ending { result, message, duration_ms } = ending;
         let Some(record) = self.history.record(number) else { return };
+        self.board.acted(record);
         let (command, actuator) = (&record.name, record.actuator.as_deref());
         match result {
             CommandResult::Executed => {

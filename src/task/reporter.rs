@@ -244,15 +244,13 @@ impl ReporterTask {
                 error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
             }
         }
-        self.board.notes().cloud.online = machine.online();
+        self.board.link(machine.online(), sent.outcome.words());
+        self.board.called(device, machine.pace(device).cloned().unwrap_or_default());
     }
 
     fn note_stored(&self, batch: &Batch) {
-        let mut notes = self.board.notes();
-        notes.cloud.batches += 1;
-        notes.cloud.states_stored += batch.entries.len() as u64;
-        notes.cloud.readings_stored +=
-            batch.entries.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
+        let readings = batch.entries.iter().map(|entry| u64::from(entry.readings)).sum();
+        self.board.stored(batch.entries.len() as u64, readings);
     }
 
     /// Tells what becomes of a device or a batch.

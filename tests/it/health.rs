@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
-use crate::support::{Site, cloud};
+use serde_json::{Value, json};
+use tidegate_sandbox::GATEWAY_ID;
+
+use crate::support::{Daemon, Site, Tty, cloud, wait_until};
 
 const PROBE: &str = r#"
 [bus.serial.probe]
@@ -39,4 +42,98 @@ async fn a_daemon_that_is_not_running_is_told_and_has_its_own_exit_code() {
     assert_eq!(output.status.code(), Some(69));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.starts_with("tidegate: the daemon is not running: nobody answers at "), "{told}");
+}
+
+/// Which reasons the daemon gives for not being healthy.
+fn reasons(daemon: &Daemon) -> Vec<Value> {
+    let status = daemon.status();
+    let complaints = status["health"]["complaints"].as_array().unwrap().iter();
+    complaints.map(|complaint| complaint["reason"].clone()).collect()
+}
+
+#[tokio::test]
+async fn each_part_is_told_of() {
+    let cloud = cloud().await;
+    let fan =
+        "[actuator.fan]\ncommand = \"fan\"\nbus = \"probe\"\nwrite = \"FAN {{ payload }}\\n\"\n";
+    let stale = "[sensor.probe.stale]\nafter = \"1 h\"\nattribute = \"online\"\n";
+    let site = Site::new(&cloud, &format!("{PROBE}{stale}{fan}"));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);
+    tty.write("n=21.5\nnonsense\n");
+    cloud.send_command(GATEWAY_ID, "fan", json!(80));
+    assert_eq!(tty.read_line(), "FAN 80");
+    wait_until("a call is counted", || daemon.count("/throttle/gateway/calls") >= 1);
+    daemon.wait_until_sent();
+    wait_until("the command is executed", || daemon.count("/commands/executed") == 1);
+    wait_until("the value is there", || daemon.count("/sensors/probe/messages") == 1);
+    wait_until("the error is there", || daemon.count("/sensors/probe/errors") == 1);
+    let status = daemon.status();
+    let sensor = &status["sensors"]["probe"];
+    assert_eq!((&sensor["attribute"], &sensor["value"]), (&json!("n"), &json!(21.5)));
+    assert_eq!((&sensor["bus"], &sensor["stale"]), (&json!("probe"), &json!(false)));
+    assert!(sensor["per_minute"].as_f64().unwrap() > 0.5, "{sensor}");
+    assert!(sensor["age_s"].as_u64().unwrap() < 30, "{sensor}");
+    assert!(sensor["error"].is_string(), "{sensor}");
+    let bus = &status["buses"]["probe"];
+    assert_eq!((&bus["connected"], &bus["error"]), (&json!(true), &json!("")));
+    let actuator = &status["actuators"]["fan"];
+    assert_eq!((&actuator["command"], &actuator["result"]), (&json!("fan"), &json!("executed")));
+    assert_eq!(status["cloud"]["online"], true);
+    assert!(status["cloud"]["since_s"].is_u64());
+    assert_eq!(status["throttle"]["gateway"]["calls_max"], 30);
+    assert_eq!(
+        (&status["outbox"]["states"], &status["outbox"]["catch_up_s"]),
+        (&json!(0), &json!(0))
+    );
+    assert!(status["disk"]["free_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(status["disk"]["refusing_s"], json!(null));
+    assert_eq!(status["health"], json!({"condition": "healthy", "complaints": []}));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_by_name_and_is_over_when_it_is() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("n=1\n");
+    wait_until("it is healthy", || {
+        daemon.status()["cloud"]["online"] == true && reasons(&daemon).is_empty()
+    });
+    tty.unplug();
+    wait_until("the line is missed", || reasons(&daemon) == ["bus_down"]);
+    tty.plug();
+    wait_until("the line is back", || reasons(&daemon).is_empty());
+    assert_eq!(daemon.count("/buses/probe/losses"), 1);
+    cloud.set_dark(true);
+    tty.write("n=2\n");
+    wait_until("the cloud is missed", || reasons(&daemon).contains(&json!("cloud_offline")));
+    let status = daemon.status();
+    assert!(status["outbox"]["oldest_ms"].as_i64().unwrap() > 1_600_000_000_000, "{status}");
+    assert_ne!(status["cloud"]["error"], "");
+    cloud.set_dark(false);
+    wait_until("the cloud is back", || reasons(&daemon).is_empty());
+}
+
+#[tokio::test]
+async fn the_exit_code_says_how_it_is() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("n=1\n");
+    wait_until("it is healthy", || {
+        daemon.status()["cloud"]["online"] == true && reasons(&daemon).is_empty()
+    });
+    wait_until("the page says so", || {
+        let output = site.run(&["status"]);
+        let page = String::from_utf8(output.stdout).unwrap();
+        output.status.code() == Some(0) && page.lines().next().unwrap().ends_with(": healthy")
+    });
+    tty.unplug();
+    wait_until("the line is missed", || site.run(&["status", "--json"]).status.code() == Some(1));
+    let page = String::from_utf8(site.run(&["status"]).stdout).unwrap();
+    assert!(page.contains("! bus down: probe: "), "{page}");
 }

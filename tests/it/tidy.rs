@@ -18,10 +18,10 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("logging", &["logic"]),
     ("config", &["config", "logic", "model"]),
     ("losant", &["losant", "random", "config", "logic", "model"]),
-    ("bus", &["bus", "random", "clock", "config", "logic", "model"]),
+    ("bus", &["bus", "random", "status", "clock", "config", "logic", "model"]),
     ("control", &[]),
     ("manage", &["control", "outbox", "model"]),
-    ("status", &["status", "control", "outbox", "logic", "model"]),
+    ("status", &["status", "control", "pulse", "outbox", "logic", "model"]),
     ("actuate", &["actuate", "bus", "logging", "logic", "model", "status"]),
     (
         "task",

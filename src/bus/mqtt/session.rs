@@ -177,6 +177,7 @@ impl<'a> Session<'a> {
                 let MqttBus { host, port, .. } = self.settings;
                 info!(bus = %self.bus, host, port, resumed, "broker connected");
                 self.is_connected = true;
+                wiring.outlet.connected();
                 wiring.outlet.deliver(Arrival::Session { bus: self.bus.clone(), resumed }).await;
                 self.subscribe();
                 if self.tell_status(ONLINE) {
