@@ -237,7 +237,7 @@ map = [{{ channel = "value", attribute = "n" }}]
     );
     let site = Site::new(&cloud, &instruments);
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     let payloads = [b"1".to_vec(), vec![b'9'; 5 << 20], b"2".to_vec()];
     broker.publish(payloads.map(|payload| ("n".to_owned(), payload))).await;
     wait_until("its neighbours arrive", || values(&cloud, "n") == [json!(1), json!(2)]);

@@ -78,7 +78,7 @@ async fn two_gateways_divide_the_messages_of_a_shared_subscription() {
     });
     let daemons = sites.each_ref().map(Site::start);
     for daemon in &daemons {
-        daemon.wait_for_log("broker connected");
+        daemon.wait_for_subscription();
     }
     // The subscription follows the connection: what comes before it goes to one alone, or to nobody.
     let mut sent = 0;
@@ -152,7 +152,7 @@ async fn a_broker_behind_tls_is_trusted_by_its_authority_and_trusts_our_certific
     }
     let site = Site::new(&cloud, &bus(port, &format!("{}\n{certificate}", ca(at))));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     broker.publish_as([message("n/a", "7")], true).await;
     wait_until("it arrives", || values(&cloud, "n") == [json!(7)]);
     assert!(!daemon.log().contains("PRIVATE KEY"));

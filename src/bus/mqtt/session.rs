@@ -221,6 +221,7 @@ impl<'a> Session<'a> {
     }
 
     fn check_subscriptions(&self, answer: &SubAck) {
+        debug!(bus = %self.bus, filters = answer.return_codes.len(), "subscribed");
         for (code, subscription) in answer.return_codes.iter().zip(self.subscriptions) {
             if *code == SubscribeReasonCode::Failure {
                 let filter = &subscription.filter;
