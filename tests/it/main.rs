@@ -25,6 +25,7 @@ mod crash_rig;
 mod delivery;
 mod device_api;
 mod device_ask;
+mod drain;
 mod examples;
 mod health;
 mod http;
