@@ -34,7 +34,7 @@ fn fill(site: &Site, states: u64) {
     let outbox = Outbox::open(&site.path("outbox"), options).unwrap();
     let bus: Name = "probe".parse().unwrap();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
-    let start = Timestamp::from_millis(0).plus(now - Duration::from_secs(states + 60));
+    let start = Timestamp::from_millis(0).plus(now).minus(Duration::from_secs(states + 60));
     let state = |device: DeviceId, number: u64| {
         let time = start.plus(Duration::from_secs(number));
         Pending {
