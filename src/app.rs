@@ -146,12 +146,13 @@ impl App {
         start_schema(&plans, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
         let routes = routes(&board, &outbox, commits.clone());
-        let collector = Collector::new(plans, store, tally.clone(), interval, commits);
+        let (limits, reporter_limits) = watch::channel(config.reporter.clone());
+        let settings = (interval, reporter_limits.clone());
+        let collector = Collector::new(plans, store, tally.clone(), settings, commits);
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
         let is_reported = reported.clone().drop_guard();
-        let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let reporter = ReporterTask {
             client: Arc::clone(&client),
             found: outbox.backlog(),

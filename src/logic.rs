@@ -14,6 +14,7 @@ pub mod expression;
 pub mod frame;
 pub mod gate;
 pub mod history;
+pub mod joined;
 pub mod mapping;
 pub mod modbus;
 pub mod pace;

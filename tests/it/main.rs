@@ -31,6 +31,7 @@ mod examples;
 mod health;
 mod http;
 mod javascript;
+mod joined;
 mod journal;
 mod lifecycle;
 mod limits;
