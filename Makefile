@@ -50,6 +50,11 @@ KILLS ?= 200
 simulate: ## Runs SEEDS=1000 simulated worlds against the promises of delivery; SEED=n runs one again
 	SEEDS=$(SEEDS) cargo test --locked --release --test it simulation:: -- --nocapture
 
+.PHONY: drain
+STATES ?= 1000000
+drain: ## Sends a backlog of STATES=1000000 over three devices and tells how much of the throttle it used (about 6 min)
+	DRAIN_STATES=$(STATES) cargo test --locked --release --test it drain:: -- --nocapture
+
 soak: ## Kills the daemon KILLS=200 times at every step while thousands of readings a second come (about 15 min)
 	KILLS=$(KILLS) cargo test --locked --test it -- --nocapture crash_rig:: crash::kills
 

@@ -149,13 +149,14 @@ impl App {
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
         let routes =
             routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
+        let (limits, reporter_limits) = watch::channel(config.reporter.clone());
+        let settings = (interval, reporter_limits.clone());
         let collector =
-            Collector::new(plans, store, tally.clone(), interval, (commits, board.clone()));
+            Collector::new(plans, store, tally.clone(), settings, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
         let is_reported = reported.clone().drop_guard();
-        let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let reporter = ReporterTask {
             client: Arc::clone(&client),
             found: outbox.backlog(),

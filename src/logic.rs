@@ -15,6 +15,7 @@ pub mod frame;
 pub mod frequency;
 pub mod gate;
 pub mod history;
+pub mod joined;
 pub mod mapping;
 pub mod modbus;
 pub mod pace;

@@ -63,6 +63,10 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         bytesize::ByteSize(reporter.batch_bytes_max as u64),
         humantime::format_duration(reporter.batch_age),
     )?;
+    if !reporter.join_window.is_zero() {
+        let window = humantime::format_duration(reporter.join_window);
+        writeln!(plan, "joined    readings of a device within {window}")?;
+    }
     for (name, bus) in &config.buses {
         describe_bus(plan, name, bus)?;
         for sensor in &bus.sensors {

@@ -86,6 +86,8 @@ table!(Reporter {
     batch_states_max: Integer,
     batch_size_max: Bytes,
     batch_age: Span,
+    join_window: Span,
+    backfill_meta: Flag,
     retry_min: Span,
     retry_max: Span,
 });

@@ -203,6 +203,8 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
         batch_states_max: usize::try_from(states_max).unwrap_or(1),
         batch_bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
         batch_age: check.duration("reporter.batch_age", raw.batch_age, &seconds(0..=3_600)),
+        join_window: check.duration("reporter.join_window", raw.join_window, &seconds(0..=60)),
+        backfill_meta: raw.backfill_meta.is_some_and(|flag| flag.0),
         retry_min: check.duration("reporter.retry_min", raw.retry_min, &retry_min_range),
         retry_max: check.duration(
             "reporter.retry_max",

@@ -62,8 +62,8 @@ const LIVE_RUN_MAX: u8 = 4;
 /// A device whose live lane holds more than so many batches cannot keep up: the older ones become backlog.
 const LIVE_BATCHES_MAX: u64 = 3;
 
-/// What the machine is set to.
-#[derive(Debug, Clone)]
+/// What the reporter is set to.
+#[derive(Debug, Clone, Default)]
 pub struct Limits {
     /// The most states in one call, 1 or more.
     pub batch_states_max: usize,
@@ -71,6 +71,10 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// How long the oldest new state may wait for company.
     pub batch_age: Duration,
+    /// Readings of a device that come within this time after the first become one state; 0 for those of one millisecond.
+    pub join_window: Duration,
+    /// Whether states that had to wait carry a mark.
+    pub backfill_meta: bool,
     /// The shortest wait for the link.
     pub retry_min: Duration,
     /// The longest wait for the link.

@@ -16,6 +16,7 @@ use tracing::{debug, error, info, warn};
 use crate::bus::{Ack, Arrival, REPORTS, Report, Tally};
 use crate::logic::mapping::{Mapped, Outgoing, Plan};
 use crate::logic::redelivery::Redelivery;
+use crate::logic::reporter::Limits;
 use crate::logic::stamp::Stamps;
 use crate::model::{Ledger, Moment, Name, Priority, Reading, Reason};
 use crate::outbox::{Commit, Error, Outbox, Pending};
@@ -41,6 +42,8 @@ pub struct Collector {
     outbox: Arc<Outbox>,
     tally: Tally,
     commit_interval: Duration,
+    /// For the window within which readings are joined.
+    limits: watch::Receiver<Limits>,
     committed: watch::Sender<u64>,
     board: Board,
     sessions: BTreeMap<Name, Redelivery>,
@@ -67,7 +70,7 @@ impl Collector {
         plans: BTreeMap<Name, Plan>,
         (outbox, chronicle): (Arc<Outbox>, Chronicle),
         tally: Tally,
-        commit_interval: Duration,
+        (commit_interval, limits): (Duration, watch::Receiver<Limits>),
         (committed, board): (watch::Sender<u64>, Board),
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
@@ -79,6 +82,7 @@ impl Collector {
             outbox,
             tally,
             commit_interval,
+            limits,
             committed,
             board,
             sessions,
@@ -229,7 +233,8 @@ impl Collector {
     /// Puts a state into the group and returns how many readings are in it.
     fn put(&mut self, bus: &Name, outgoing: Outgoing) -> u64 {
         let Outgoing { device, priority, mut state } = outgoing;
-        self.stamps.place(device, &mut state);
+        let window = self.limits.borrow().join_window;
+        self.stamps.place(device, &mut state, window);
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
         let moment = self.chronicle.moment(state.time);
         let written = match moment {

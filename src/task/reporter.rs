@@ -172,11 +172,11 @@ impl ReporterTask {
 
     /// Reads the states of a call, and notes that it begins.
     async fn load(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> (Call, Batch) {
-        let (device, bytes_max) = (call.device, self.limits.borrow().batch_bytes_max);
+        let (device, limits) = (call.device, self.limits.borrow().clone());
         let (outbox, clock) = (Arc::clone(&self.outbox), Arc::clone(&self.clock));
         let (boots, noted) = (Arc::clone(boots), Arc::clone(calls));
         let loaded = blocking(move || {
-            let batch = Batch::load(&outbox, &call, bytes_max, (&boots, &*clock))?;
+            let batch = Batch::load(&outbox, &call, &limits, (&boots, &*clock))?;
             if !batch.entries.is_empty() {
                 noted.lock().unwrap_or_else(PoisonError::into_inner).begin(device);
             }

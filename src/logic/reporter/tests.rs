@@ -26,6 +26,7 @@ fn world() -> World {
         batch_age: Duration::from_secs(2),
         retry_min: Duration::from_secs(1),
         retry_max: Duration::from_secs(300),
+        ..Limits::default()
     };
     World {
         reporter: Reporter::new(limits),
