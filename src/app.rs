@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::actuate::Hand;
-use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, Tally};
+use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, PULSES, Pulses, Tally};
 use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config, Entry};
 use crate::logging::LogControl;
@@ -52,6 +52,7 @@ pub struct App {
     status: StatusTask,
     board: Board,
     history: History,
+    pulses: Pulses,
     http: Hand,
     log: LogControl,
 }
@@ -80,6 +81,7 @@ impl App {
                 format!("cannot open the status socket {}; see status.socket", socket.display())
             })?;
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
+        let pulses = Pulses::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
         let http = Hand::http()?;
         Ok(Self {
@@ -92,6 +94,7 @@ impl App {
             status,
             board,
             history,
+            pulses,
             http,
             log,
         })
@@ -150,7 +153,7 @@ impl App {
         let mut supervisor = Supervisor::default();
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-        let tally = Tally::default();
+        let tally = Tally::new(self.pulses);
         let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
         let plans: BTreeMap<_, _> =
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
@@ -289,6 +292,10 @@ pub(crate) fn listen(
         settings.qos = 0;
         // The daemon's word on whether it is there is not ours to say, nor a share of its messages ours to take.
         (settings.status_topic, settings.share) = (None, None);
+    }
+    if let BusKind::Gpio(settings) = &mut kind {
+        // Listening moves nothing.
+        settings.outputs.clear();
     }
     let bus = Bus { kind, sensors: bus.sensors.clone() };
     let mut supervisor = Supervisor::default();

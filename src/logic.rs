@@ -13,6 +13,7 @@ pub mod excerpt;
 pub mod expression;
 pub mod frame;
 pub mod gate;
+pub mod gpio;
 pub mod history;
 pub mod mapping;
 pub mod modbus;
