@@ -23,15 +23,17 @@ use crate::actuate::Hand;
 use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, PULSES, Pulses, Tally};
 use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config, Entry};
+use crate::control::{Door, Routes};
 use crate::logging::LogControl;
 use crate::logic::clock_trust::Boots;
 use crate::logic::history::History;
 use crate::logic::mapping::{Plan, Produced, Sensor};
 use crate::losant::Client;
+use crate::manage;
 use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
-use crate::status::{Board, StatusTask};
+use crate::status::{Board, Sources};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
 use crate::task::presence::PresenceTask;
@@ -49,7 +51,7 @@ pub struct App {
     boots: Boots,
     outbox: Arc<Outbox>,
     client: Arc<Client>,
-    status: StatusTask,
+    door: Door,
     board: Board,
     history: History,
     pulses: Pulses,
@@ -76,10 +78,9 @@ impl App {
         let board = Board::default();
         board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
-        let status =
-            StatusTask::open(socket, board.clone(), Arc::clone(&outbox)).with_context(|| {
-                format!("cannot open the status socket {}; see status.socket", socket.display())
-            })?;
+        let door = Door::open(socket).with_context(|| {
+            format!("cannot open the status socket {}; see status.socket", socket.display())
+        })?;
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
         let pulses = Pulses::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
@@ -91,7 +92,7 @@ impl App {
             boots,
             outbox,
             client,
-            status,
+            door,
             board,
             history,
             pulses,
@@ -147,8 +148,7 @@ impl App {
     }
 
     fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
-        let Self { config, entries, clock: trusted, boots, outbox, client, status, board, .. } =
-            self;
+        let Self { config, entries, clock: trusted, boots, outbox, client, door, board, .. } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
         let mut supervisor = Supervisor::default();
         let (commits, committed) = watch::channel(0);
@@ -160,6 +160,7 @@ impl App {
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         start_schema(&plans, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
+        let routes = routes(&board, &outbox, commits.clone());
         let collector = Collector::new(plans, store, tally.clone(), interval, commits);
         supervisor.spawn("collector", collector.run(queue));
 
@@ -197,8 +198,7 @@ impl App {
             stop: stop.clone(),
         };
         supervisor.spawn("timekeeper", timekeeper.run());
-        supervisor.spawn("status", status.run(stop.clone()));
-        supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
+        start_caretakers(&mut supervisor, (door, routes), &self.log, stop);
 
         let buses_stop = CancellationToken::new();
         let (handles, known_handles) = watch::channel(Handles::new());
@@ -220,6 +220,27 @@ impl App {
         let parts = Parts { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)
     }
+}
+
+/// Starts what serves neither readings nor commands, but whoever looks after the daemon.
+fn start_caretakers(
+    supervisor: &mut Supervisor,
+    (door, routes): (Door, Routes),
+    log: &LogControl,
+    stop: &CancellationToken,
+) {
+    supervisor.spawn("control", door.run(routes, stop.clone()));
+    supervisor.spawn("log", log.clone().tell_folded(stop.clone()));
+    supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
+}
+
+/// What the socket answers to.
+fn routes(board: &Board, outbox: &Arc<Outbox>, commits: watch::Sender<u64>) -> Routes {
+    let mut routes = Routes::default();
+    Sources { board: board.clone(), outbox: Arc::clone(outbox) }.register(&mut routes);
+    let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
+    manage::register(Arc::clone(outbox), wake_reporter, &mut routes);
+    routes
 }
 
 /// What the daemon needs to read its configuration again.

@@ -3,8 +3,10 @@
 mod check;
 mod commands;
 mod config;
+mod control;
 mod device;
 mod outbox;
+mod progress;
 mod prompt;
 mod provision;
 mod reload;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Problems};
+use crate::control as daemon;
 use crate::logic::verdict::Verdict;
 use crate::losant;
 
@@ -33,7 +36,7 @@ pub const EXIT_USAGE: u8 = 64;
 /// Exit code for all that has none of its own.
 pub const EXIT_FAILURE: u8 = 1;
 
-/// Exit code for a cloud that cannot be reached: `EX_UNAVAILABLE` of sysexits.h.
+/// Exit code for a cloud or a daemon that does not answer: `EX_UNAVAILABLE` of sysexits.h.
 pub const EXIT_UNAVAILABLE: u8 = 69;
 
 /// Exit code for credentials that are not good for what was asked: `EX_NOPERM` of sysexits.h.
@@ -90,9 +93,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Looks into the outbox of a daemon that is stopped.
+    /// Shows what waits and what was refused; exports, imports, requeues and removes it.
     #[command(subcommand)]
-    Outbox(OutboxCommand),
+    Outbox(outbox::OutboxCommand),
     /// Shows the sensors, and what they make of what they hear.
     #[command(subcommand)]
     Sensor(sensor::SensorCommand),
@@ -121,18 +124,6 @@ enum ConfigCommand {
     },
     /// Prints a JSON Schema of the configuration, for editors.
     Schema,
-}
-
-#[derive(Debug, Subcommand)]
-enum OutboxCommand {
-    /// Shows what waits, and what became of all readings.
-    Status {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -218,9 +209,7 @@ pub fn main() -> ExitCode {
         Command::Status { config, json } => {
             config.load().and_then(|config| status::status(&config, json))
         }
-        Command::Outbox(OutboxCommand::Status { config, json }) => {
-            config.load().and_then(|config| outbox::status(&config, json))
-        }
+        Command::Outbox(command) => outbox::run(command),
         Command::Sensor(command) => sensor::run(command),
         Command::Commands(command) => commands::run(command),
         Command::Device { target, action } => device::run(&target, *action),
@@ -249,6 +238,13 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<reload::Refused>() {
         return EXIT_CONFIG;
+    }
+    if let Some(error) = error.downcast_ref::<daemon::Error>() {
+        return match error {
+            daemon::Error::NotRunning { .. } | daemon::Error::TimedOut { .. } => EXIT_UNAVAILABLE,
+            daemon::Error::NoPermission { .. } => EXIT_NO_PERMISSION,
+            daemon::Error::Broken { .. } | daemon::Error::Refused { .. } => EXIT_FAILURE,
+        };
     }
     let Some(error) = error.downcast_ref::<losant::Error>() else { return EXIT_FAILURE };
     match error.verdict() {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 
-use super::{CommandsCommand, DryRunArgs, print, status};
+use super::{CommandsCommand, DryRunArgs, control, print};
 use crate::Config;
 use crate::logic::actuator::Router;
 use crate::logic::gate::Gate;
@@ -40,7 +40,7 @@ pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
 
 /// The history, newest first: the daemon's last commands, or all of them when it is stopped.
 fn history(config: &Config) -> anyhow::Result<Vec<Record>> {
-    if let Ok(document) = status::document(config) {
+    if let Ok(document) = control::document(config, "/status") {
         let records = document.get("command_history").cloned().unwrap_or_default();
         return serde_json::from_value(records).context("the daemon's history cannot be read");
     }

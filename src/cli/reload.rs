@@ -1,5 +1,6 @@
 //! `tidegate reload`: SIGHUP for the daemon behind the status socket, and what came of it.
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,7 +8,7 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use super::{print, status};
+use super::{control, print};
 use crate::Config;
 
 /// How long the daemon may take: its own limit, and some.
@@ -23,12 +24,14 @@ pub(super) struct Refused(String);
 
 /// Asks for a reload and waits for its outcome.
 pub(super) fn reload(config: &Config) -> anyhow::Result<()> {
-    let daemon = socket_peercred(status::connect(config)?).context("cannot find the daemon")?.pid;
-    let before = count(&status::document(config)?);
+    let before = count(&control::document(config, "/status")?);
+    let daemon = socket_peercred(UnixStream::connect(&config.status_socket)?)
+        .context("cannot find the daemon")?
+        .pid;
     kill_process(daemon, Signal::HUP).context("cannot signal the daemon; does it take sudo?")?;
     for _ in 0..WAIT.as_millis() / LOOK_INTERVAL.as_millis() {
         std::thread::sleep(LOOK_INTERVAL);
-        let document = status::document(config)?;
+        let document = control::document(config, "/status")?;
         if count(&document) > before {
             return tell(&document);
         }

@@ -1,57 +1,21 @@
 //! `tidegate status`: asks the running daemon over its socket.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
-use anyhow::Context as _;
 use serde_json::Value;
 
-use super::print;
+use super::{control, print};
 use crate::Config;
-
-/// How long the daemon may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The largest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// Prints the daemon's status.
 pub(super) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
-    let answer = answer(config)?;
+    let document = control::document(config, "/status")?;
     if json {
-        return print(&answer);
+        return print(&format!("{document}\n"));
     }
     let mut page = String::new();
-    describe(&mut page, &parse(&answer)?)?;
+    describe(&mut page, &document)?;
     print(&page)
-}
-
-/// What the daemon tells.
-pub(super) fn document(config: &Config) -> anyhow::Result<Value> {
-    parse(&answer(config)?)
-}
-
-/// A connection to the daemon.
-pub(super) fn connect(config: &Config) -> anyhow::Result<UnixStream> {
-    let path = &config.status_socket;
-    UnixStream::connect(path).with_context(|| {
-        format!("no daemon answers at {}; is it running, and may you ask it?", path.display())
-    })
-}
-
-fn answer(config: &Config) -> anyhow::Result<String> {
-    let socket = connect(config)?;
-    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    let mut answer = String::new();
-    let read = socket.take(ANSWER_BYTES_MAX).read_to_string(&mut answer);
-    read.context("the daemon did not answer")?;
-    Ok(answer)
-}
-
-fn parse(answer: &str) -> anyhow::Result<Value> {
-    serde_json::from_str(answer).context("the daemon's answer cannot be read")
 }
 
 fn describe(page: &mut String, document: &Value) -> std::fmt::Result {

@@ -240,7 +240,8 @@ async fn the_log_and_the_reporter_go_by_new_limits_and_the_rest_is_named() {
     tty.write("s=0\ns=1\ns=2\n");
     wait_until("they are stored", || values(&cloud, "s").len() == 3);
     wait_until("each alone", || daemon.count("/cloud/batches") == 3);
-    assert_eq!(daemon.log().len(), logged, "nothing below a warning is logged any more");
+    let log = daemon.log();
+    assert!(!log[logged..].contains(" INFO "), "nothing below a warning is logged any more: {log}");
 
     write_fragment(&site, "[outbox]\nsize_max = \"2 GiB\"\n");
     reload(&daemon);

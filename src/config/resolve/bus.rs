@@ -22,8 +22,8 @@ use crate::model::{DeviceId, Name};
 const INTERVAL_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(7 * 86_400);
 
-/// What the ledger calls what comes from no bus.
-const RESERVED: &str = "commands";
+/// What the ledger calls what comes from no bus: results of commands, and states of an imported file.
+const RESERVED: [&str; 2] = ["commands", "import"];
 
 /// Checks all buses. One with a problem is there all the same, so that what hangs on it is not told as a problem, too.
 pub(super) fn buses(
@@ -70,8 +70,8 @@ fn add<T>(
 ) {
     for (name, table) in tables {
         let key = format!("bus.{word}.{name}");
-        if name == RESERVED {
-            let what = "is the name under which results of commands are counted";
+        if RESERVED.contains(&&*name) {
+            let what = "is a name under which the gateway counts what comes from no bus";
             check.problems.add(&key, what, "give the bus another name");
         }
         let Some(name) = check.parsed::<Name>(&key, &name) else { continue };
