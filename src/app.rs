@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::actuate::Hand;
-use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, Tally};
+use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, PULSES, Pulses, Tally};
 use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config, Entry, OutboxSettings};
 use crate::control::{Door, Routes};
@@ -33,7 +33,7 @@ use crate::manage;
 use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox};
-use crate::pulse::Pulses;
+use crate::pulse;
 use crate::status::{Board, Sources};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
@@ -56,6 +56,7 @@ pub struct App {
     door: Door,
     board: Board,
     history: History,
+    pulses: Pulses,
     http: Hand,
     log: LogControl,
 }
@@ -84,9 +85,23 @@ impl App {
             format!("cannot open the status socket {}; see status.socket", socket.display())
         })?;
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
+        let pulses = Pulses::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
         let http = Hand::http()?;
-        Ok(Self { config, entries, clock, boots, outbox, client, door, board, history, http, log })
+        Ok(Self {
+            config,
+            entries,
+            clock,
+            boots,
+            outbox,
+            client,
+            door,
+            board,
+            history,
+            pulses,
+            http,
+            log,
+        })
     }
 
     /// Runs until `stop` is cancelled, then ends in order. Each item of `reloads` has the configuration read again.
@@ -138,9 +153,10 @@ impl App {
     fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
         let Self { config, entries, clock: trusted, boots, outbox, client, door, board, .. } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
-        let (mut supervisor, tally) = (Supervisor::default(), Tally::default());
+        let mut supervisor = Supervisor::default();
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
+        let tally = Tally::new(self.pulses);
         let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
         let plans: BTreeMap<_, _> =
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
@@ -262,7 +278,7 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
 fn routes(
     config: &Config,
     (board, outbox): (&Board, &Arc<Outbox>),
-    pulses: Pulses,
+    pulses: pulse::Pulses,
     commits: watch::Sender<u64>,
 ) -> Routes {
     let mut routes = Routes::default();
@@ -350,6 +366,10 @@ pub(crate) fn listen(
         settings.qos = 0;
         // The daemon's word on whether it is there is not ours to say, nor a share of its messages ours to take.
         (settings.status_topic, settings.share) = (None, None);
+    }
+    if let BusKind::Gpio(settings) = &mut kind {
+        // Listening moves nothing.
+        settings.outputs.clear();
     }
     let bus = Bus { kind, sensors: bus.sensors.clone() };
     let mut supervisor = Supervisor::default();

@@ -14,6 +14,7 @@ pub mod expression;
 pub mod frame;
 pub mod frequency;
 pub mod gate;
+pub mod gpio;
 pub mod history;
 pub mod joined;
 pub mod mapping;

@@ -25,5 +25,6 @@ pub use state::State;
 pub use time::Timestamp;
 pub use value::{Value, ValueError};
 pub use write::{
-    Execution, GatewayAction, HttpMethod, HttpRequest, ModbusData, ModbusWrite, Reply, Write,
+    Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusData, ModbusWrite, Reply,
+    Write,
 };

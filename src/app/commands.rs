@@ -259,7 +259,8 @@ impl CommandWay {
         Some(match &actuator.write {
             WriteTemplate::Serial { .. }
             | WriteTemplate::Mqtt { .. }
-            | WriteTemplate::Modbus { .. } => {
+            | WriteTemplate::Modbus { .. }
+            | WriteTemplate::Gpio { .. } => {
                 // The configuration gives these a bus that is there.
                 Hand::Bus(actuator.bus.clone()?, self.parts.handles.clone())
             }

@@ -62,6 +62,16 @@ impl Feed {
         self.outlet.lose_frame(loss);
     }
 
+    /// How many pulses this input has counted so far, in earlier runs, too.
+    pub(super) fn pulses(&self, input: &Name) -> u64 {
+        self.outlet.tally.pulses().get(self.bus(), input)
+    }
+
+    /// Notes how many pulses this input has counted; on the disk with the next message.
+    pub(super) fn count_pulses(&self, input: &Name, pulses: u64) {
+        self.outlet.tally.pulses().set(self.bus(), input, pulses);
+    }
+
     /// Ends when the daemon stops.
     pub(super) async fn stopped(&self) {
         self.stop.cancelled().await;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::troubles::Troubles;
-use super::{Feed, RECONNECT_WAIT, WriteError, WriteRequest};
+use super::{Feed, RECONNECT_WAIT, WriteError, WriteRequest, sleep_until};
 use crate::config::{ModbusBus, ModbusUnit};
 use crate::logic::backoff::Backoff;
 use crate::logic::modbus::{Request, plan, read};
@@ -202,7 +202,7 @@ impl ModbusTask {
         };
         let Some(unit) = self.settings.units.iter().find(|unit| unit.name == order.unit) else {
             let unit = order.unit.clone();
-            request.finish(Err(WriteError::NoUnit(unit)));
+            request.finish(Err(WriteError::Unknown(unit)));
             return None;
         };
         if request.is_given_up() {
@@ -213,14 +213,6 @@ impl ModbusTask {
             return None;
         }
         write(line, unit.clone(), request).await
-    }
-}
-
-/// Sleeps until then; for ever if there is nothing to wait for.
-async fn sleep_until(until: Option<Instant>) {
-    match until {
-        Some(until) => tokio::time::sleep_until(until).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -100,6 +100,10 @@ fn describe_bus(plan: &mut String, name: &model::Name, bus: &Bus) -> std::fmt::R
         BusKind::File(file) => {
             format!("files {}, {}", file.patterns.join(", "), every(file.interval))
         }
+        BusKind::Gpio(gpio) => {
+            let (chip, inputs, outputs) = (gpio.chip.display(), &gpio.inputs, &gpio.outputs);
+            format!("GPIO lines of {chip}, {} inputs, {} outputs", inputs.len(), outputs.len())
+        }
         BusKind::Http(http) => format!("HTTP pushes to http://{}/push", http.listen),
         BusKind::Modbus(modbus) => {
             let unit = |unit: &ModbusUnit| format!("{} ({})", unit.name, unit.id);
@@ -190,6 +194,10 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
         }
         WriteTemplate::Modbus { unit, register, value, .. } => {
             format!("{value} to {:?} {} of {unit}", register.table, register.address)
+        }
+        WriteTemplate::Gpio { output, value, pulse } => {
+            let pulse = pulse.as_ref().map(|pulse| format!(" for {pulse}")).unwrap_or_default();
+            format!("{value} to {output}{pulse}")
         }
         WriteTemplate::Exec { program, arguments, .. } => {
             let words: Vec<_> =

@@ -115,6 +115,12 @@ fn shown(write: &Write) -> String {
                 }
             }
         }
+        Write::Gpio(write) => {
+            let level = if write.is_active { "on" } else { "off" };
+            let pulse =
+                write.pulse.map(|length| format!(" for {}", humantime::format_duration(length)));
+            format!("turns {} {level}{}", write.output, pulse.unwrap_or_default())
+        }
         Write::Exec(execution) => {
             format!("runs {} {:?}", execution.program.display(), execution.arguments)
         }

@@ -187,6 +187,7 @@ impl Bench {
             }
             BusKind::Exec(_)
             | BusKind::File(_)
+            | BusKind::Gpio(_)
             | BusKind::Http(_)
             | BusKind::Modbus(_)
             | BusKind::Mqtt(_)

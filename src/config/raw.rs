@@ -38,7 +38,8 @@ macro_rules! table {
 mod bus;
 
 pub(super) use bus::{
-    Buses, Exec, File, Frame, Http, Modbus, ModbusRegister, ModbusUnit, Mqtt, Serial, System,
+    Buses, Exec, File, Frame, Gpio, GpioInput, GpioOutput, Http, Modbus, ModbusRegister,
+    ModbusUnit, Mqtt, Serial, System,
 };
 
 table!(Raw {
@@ -198,6 +199,8 @@ table!(Actuator {
     order: Text,
     length: Integer,
     value: Text,
+    output: Text,
+    pulse: Text,
     as_list: Flag,
     read_back: Flag,
     output_size_max: Bytes,

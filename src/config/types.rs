@@ -7,9 +7,10 @@ use std::time::Duration;
 mod bus;
 
 pub use bus::{
-    Bus, BusKind, ExecBus, ExecMode, FileBus, FileMode, FlowControl, HttpBus, ModbusBus,
-    ModbusLine, ModbusUnit, MqttBus, MqttTls, Parity, Place, Port, SerialBus, SerialPoll, StopBits,
-    SystemBus, Topics, UsbIdentity, UsbIdentityError,
+    AtStart, AtStop, Bias, Bus, BusKind, Drive, Edges, ExecBus, ExecMode, FileBus, FileMode,
+    FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus, ModbusLine,
+    ModbusUnit, MqttBus, MqttTls, Parity, Place, Port, SerialBus, SerialPoll, StopBits, SystemBus,
+    Topics, UsbIdentity, UsbIdentityError,
 };
 
 use super::{CloudCredentials, Secret};

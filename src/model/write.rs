@@ -30,6 +30,8 @@ pub enum Write {
     },
     /// A bit or a number for a Modbus unit.
     Modbus(ModbusWrite),
+    /// A level for a GPIO line.
+    Gpio(GpioWrite),
     /// A program, run without a shell.
     Exec(Execution),
     /// An HTTP request.
@@ -71,6 +73,17 @@ pub enum ModbusData {
     Coil(bool),
     /// Holding registers that follow each other.
     Words(Vec<u16>),
+}
+
+/// What a GPIO output is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpioWrite {
+    /// The output, by the name that its bus has for it.
+    pub output: Name,
+    /// Whether it becomes active.
+    pub is_active: bool,
+    /// For how long, after which it becomes the opposite; for good if there is none.
+    pub pulse: Option<Duration>,
 }
 
 /// A program and its arguments.

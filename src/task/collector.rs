@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::bus::{Ack, Arrival, REPORTS, Report, Tally};
+use crate::bus::{Ack, Arrival, PULSES, REPORTS, Report, Tally};
 use crate::logic::mapping::{Mapped, Outgoing, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::reporter::Limits;
@@ -266,7 +266,8 @@ impl Collector {
         let origins =
             self.sessions.iter().map(|(bus, session)| (bus.clone(), session.stored())).collect();
         let states = std::mem::take(&mut self.group.states);
-        let notes = [(chronicle::TABLE, self.chronicle.changes())].into();
+        let pulses = (PULSES, self.tally.pulses().take_changes());
+        let notes = [(chronicle::TABLE, self.chronicle.changes()), pulses].into();
         let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {

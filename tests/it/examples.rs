@@ -41,6 +41,7 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
         }
         BusKind::Exec(_)
         | BusKind::File(_)
+        | BusKind::Gpio(_)
         | BusKind::Http(_)
         | BusKind::Modbus(_)
         | BusKind::Mqtt(_)

@@ -1,5 +1,6 @@
 //! Buses: the tables `[bus.KIND.NAME]`.
 
+mod gpio;
 mod local;
 mod modbus;
 mod mqtt;
@@ -31,7 +32,7 @@ pub(super) fn buses(
     check: &mut Check<'_>,
 ) -> BTreeMap<Name, Bus> {
     let mut buses = BTreeMap::new();
-    let raw::Buses { serial, modbus, mqtt, file, exec, http, system } = raw;
+    let raw::Buses { serial, modbus, mqtt, file, exec, http, gpio, system } = raw;
     add(&mut buses, "serial", serial, check, |key, _, table, check| {
         BusKind::Serial(serial::serial(key, table, check))
     });
@@ -49,6 +50,9 @@ pub(super) fn buses(
     });
     add(&mut buses, "http", http, check, |key, _, table, check| {
         BusKind::Http(local::http(key, table, check))
+    });
+    add(&mut buses, "gpio", gpio, check, |key, _, table, check| {
+        BusKind::Gpio(gpio::gpio(key, table, check))
     });
     add(&mut buses, "system", system, check, |key, _, table, check| {
         BusKind::System(local::system(key, table, check))

@@ -4,14 +4,16 @@
 //! reaches a wire, a program or a host.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Context;
 use crate::logic::excerpt::excerpt;
-use crate::logic::modbus::{EncodeError, Register, encode};
+use crate::logic::modbus::{EncodeError, Register, encode, truth};
 use crate::logic::template::{Template, TemplateError};
 use crate::logic::topic::{TopicError, check_topic};
 use crate::model::{
-    Command, Execution, GatewayAction, HttpMethod, HttpRequest, ModbusWrite, Name, Reply, Write,
+    Command, Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusWrite, Name,
+    Reply, Write,
 };
 
 /// The longest serial write, in bytes: 4 s at 9600 baud, and small boards buffer far less.
@@ -22,6 +24,10 @@ const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// The longest argument of a program and the longest URL, in bytes.
 const WORD_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a pulse may be: shorter is not for a daemon to time, longer is no pulse.
+const PULSE_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(86_400);
 
 /// A [`Write`] with holes. Templates see `payload`, `name`, `time` (a text, or none) and `device` (its id).
 #[derive(Debug, Clone)]
@@ -58,6 +64,15 @@ pub enum WriteTemplate {
         as_list: bool,
         /// Whether it is read again to see that it is there.
         read_back: bool,
+    },
+    /// A level for a GPIO output.
+    Gpio {
+        /// The output, by the name that its bus has for it.
+        output: Name,
+        /// Whether it becomes active: `true`, `false`, `1` or `0`.
+        value: Template,
+        /// For how long, as `500 ms`; for good if there is none.
+        pulse: Option<Template>,
     },
     /// A program.
     Exec {
@@ -103,9 +118,14 @@ pub enum WriteError {
     /// The rendered topic cannot be published to.
     #[error(transparent)]
     Topic(#[from] TopicError),
-    /// The register does not take the rendered value.
+    /// The length of a pulse.
+    #[error(
+        "\"{0}\" is no length of a pulse; give one with a unit, such as \"500 ms\", of at most a day"
+    )]
+    NotPulse(String),
+    /// The register or output does not take the rendered value.
     #[error(transparent)]
-    Register(#[from] EncodeError),
+    Value(#[from] EncodeError),
     /// A text of the command would lead to another place in the tree of topics or paths.
     #[error(
         "\"{text}\" has more or fewer levels than its template; texts of a command must not hold a /"
@@ -179,6 +199,14 @@ impl WriteTemplate {
                     read_back: *read_back,
                 }))
             }
+            Self::Gpio { output, value, pulse } => {
+                let pulse = pulse.as_ref().map(|pulse| pulse_length(&word(pulse, &context)?));
+                Ok(Write::Gpio(GpioWrite {
+                    output: output.clone(),
+                    is_active: truth(&word(value, &context)?)?,
+                    pulse: pulse.transpose()?,
+                }))
+            }
             Self::Exec { program, arguments, output_bytes_max } => {
                 check_texts(command)?;
                 let rendered = arguments.iter().map(|argument| word(argument, &context));
@@ -206,6 +234,11 @@ impl WriteTemplate {
             Self::ReportStatus => Ok(Write::Gateway(GatewayAction::ReportStatus)),
         }
     }
+}
+
+fn pulse_length(text: &str) -> Result<Duration, WriteError> {
+    let length = humantime::parse_duration(text).ok().filter(|length| PULSE_RANGE.contains(length));
+    length.ok_or_else(|| WriteError::NotPulse(excerpt(text.as_bytes())))
 }
 
 fn bounded(bytes: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, WriteError> {
