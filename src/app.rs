@@ -172,8 +172,7 @@ impl App {
             drop(is_reported);
         });
         start_link((&client, &trusted, &board), reported, &mut supervisor, stop);
-        supervisor.spawn("control", door.run(routes, stop.clone()));
-        supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
+        start_caretakers(&mut supervisor, (door, routes), &self.log, stop);
 
         let buses_stop = CancellationToken::new();
         let (handles, known_handles) = watch::channel(Handles::new());
@@ -195,6 +194,18 @@ impl App {
         let parts = Parts { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)
     }
+}
+
+/// Starts what serves neither readings nor commands, but whoever looks after the daemon.
+fn start_caretakers(
+    supervisor: &mut Supervisor,
+    (door, routes): (Door, Routes),
+    log: &LogControl,
+    stop: &CancellationToken,
+) {
+    supervisor.spawn("control", door.run(routes, stop.clone()));
+    supervisor.spawn("log", log.clone().tell_folded(stop.clone()));
+    supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
 }
 
 /// What the socket answers to.

@@ -199,6 +199,9 @@ pub enum WriteError {
     /// The device did not say that it did it.
     #[error("{0}")]
     Unconfirmed(String),
+    /// The bus does not know where to.
+    #[error("the bus has no unit {0}")]
+    NoUnit(Name),
     /// The write is for another kind of bus.
     #[error("this is not a write for this kind of bus")]
     WrongKind,

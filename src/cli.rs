@@ -156,7 +156,7 @@ struct DryRunArgs {
     /// The name of the command.
     command: String,
     /// The payload as JSON.
-    #[arg(default_value = "null")]
+    #[arg(default_value = "null", allow_negative_numbers = true)]
     payload: String,
 }
 

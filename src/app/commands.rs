@@ -257,7 +257,9 @@ impl CommandWay {
 
     fn hand(&self, actuator: &Actuator) -> Option<Hand> {
         Some(match &actuator.write {
-            WriteTemplate::Serial { .. } | WriteTemplate::Mqtt { .. } => {
+            WriteTemplate::Serial { .. }
+            | WriteTemplate::Mqtt { .. }
+            | WriteTemplate::Modbus { .. } => {
                 // The configuration gives these a bus that is there.
                 Hand::Bus(actuator.bus.clone()?, self.parts.handles.clone())
             }

@@ -184,6 +184,9 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
             let retain = if *retain { ", retained" } else { "" };
             format!("{topic} {payload} (QoS {qos}{retain})")
         }
+        WriteTemplate::Modbus { unit, register, value, .. } => {
+            format!("{value} to {:?} {} of {unit}", register.table, register.address)
+        }
         WriteTemplate::Exec { program, arguments, .. } => {
             let words: Vec<_> =
                 arguments.iter().map(|word| format!(" {:?}", word.to_string())).collect();

@@ -9,7 +9,7 @@ use crate::Config;
 use crate::logic::actuator::Router;
 use crate::logic::gate::Gate;
 use crate::logic::history::{History, Record, TABLE};
-use crate::model::{Command, DeviceId, GatewayAction, HttpMethod, Timestamp, Write};
+use crate::model::{Command, DeviceId, GatewayAction, HttpMethod, ModbusData, Timestamp, Write};
 use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
 
 /// Does one of the commands about commands.
@@ -104,6 +104,15 @@ fn shown(write: &Write) -> String {
             let retain = if *retain { ", retained" } else { "" };
             let payload = String::from_utf8_lossy(payload);
             format!("publishes {payload:?} to {topic:?} (QoS {qos}{retain})")
+        }
+        Write::Modbus(write) => {
+            let (unit, address) = (&write.unit, write.address);
+            match &write.data {
+                ModbusData::Coil(is_on) => format!("sets coil {address} of {unit} to {is_on}"),
+                ModbusData::Words(words) => {
+                    format!("writes {words:04x?} to holding register {address} of {unit}")
+                }
+            }
         }
         Write::Exec(execution) => {
             format!("runs {} {:?}", execution.program.display(), execution.arguments)

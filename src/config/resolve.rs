@@ -164,6 +164,7 @@ pub(super) fn resolve(
     let users = users.chain(raw.actuator.values().map(|actuator| &actuator.bus));
     let used = users.flatten().map(|bus| bus.0.clone()).collect();
     idle_buses(&buses, &used, needs_commands, &mut check);
+    idle_units(&buses, &raw.actuator, &mut check);
     for (name, sensor) in raw.sensor {
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
@@ -291,6 +292,31 @@ fn idle_buses(
         let fix = format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
         let kind = bus.kind.word();
         check.problems.add(format!("bus.{kind}.{name}"), "nothing uses this bus", fix);
+    }
+}
+
+/// A Modbus unit that is neither asked nor told anything is a slip.
+fn idle_units(
+    buses: &BTreeMap<Name, super::Bus>,
+    actuators: &BTreeMap<String, raw::Actuator>,
+    check: &mut Check<'_>,
+) {
+    let is_told = |bus: &Name, unit: &Name| {
+        let names = |field: &Option<Field<String>>, name: &Name| {
+            field.as_ref().is_some_and(|field| field.0 == **name)
+        };
+        actuators.values().any(|raw| names(&raw.bus, bus) && names(&raw.unit, unit))
+    };
+    for (name, bus) in buses {
+        let super::BusKind::Modbus(line) = &bus.kind else { continue };
+        for unit in line.units.iter().filter(|unit| unit.registers.is_empty()) {
+            let key = format!("bus.modbus.{name}.unit.{}.registers", unit.name);
+            let is_explained = check.problems.iter().any(|problem| problem.at.starts_with(&key));
+            if !is_explained && !is_told(name, &unit.name) {
+                let fix = "say what to read: registers = [{ channel = \"power\", address = 0 }]";
+                check.problems.add(key, "is missing or empty, and no actuator writes to it", fix);
+            }
+        }
     }
 }
 

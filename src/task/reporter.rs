@@ -71,6 +71,7 @@ enum Condition {
 
 /// What the task waits for.
 enum News {
+    Loaded(Call, Batch),
     Sent(Box<Sent>),
     Backlog,
     Timer,
@@ -106,16 +107,16 @@ impl ReporterTask {
         let (calls, mut machine) = self.resume().await;
         let mut rng = random::seeded();
         let (mut condition, mut is_last_call) = (Condition::Unknown, false);
-        let mut under_way = FuturesUnordered::new();
+        let (mut loading, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut limits = self.limits.clone();
         loop {
             note_backlog(&mut machine, &self.outbox.backlog());
             let step = machine.poll(now());
             if let Step::Send(call) = step {
-                under_way.push(self.send(call, boots, &calls));
+                loading.push(self.load(call, boots, &calls));
                 continue;
             }
-            if is_last_call && under_way.is_empty() {
+            if is_last_call && loading.is_empty() && under_way.is_empty() {
                 break;
             }
             let timer = async {
@@ -125,6 +126,7 @@ impl ReporterTask {
                 }
             };
             let news = tokio::select! {
+                Some((call, batch)) = loading.next() => News::Loaded(call, batch),
                 Some(sent) = under_way.next() => News::Sent(Box::new(sent)),
                 changed = committed.changed(), if !is_last_call => {
                     if changed.is_ok() { News::Backlog } else { News::NoMore }
@@ -135,6 +137,10 @@ impl ReporterTask {
                 () = timer => News::Timer,
             };
             match news {
+                News::Loaded(call, batch) => {
+                    machine.loaded(&call, batch.entries.len(), batch.last());
+                    under_way.push(self.send(call, batch, &calls));
+                }
                 News::Sent(sent) => {
                     if !sent.batch.entries.is_empty() {
                         self.tell_condition(&mut condition, &sent.outcome);
@@ -164,8 +170,8 @@ impl ReporterTask {
         (Arc::new(Mutex::new(calls)), machine)
     }
 
-    /// Makes a call. It is noted before it begins and after it ended.
-    async fn send(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> Sent {
+    /// Reads the states of a call, and notes that it begins.
+    async fn load(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> (Call, Batch) {
         let (device, bytes_max) = (call.device, self.limits.borrow().batch_bytes_max);
         let (outbox, clock) = (Arc::clone(&self.outbox), Arc::clone(&self.clock));
         let (boots, noted) = (Arc::clone(boots), Arc::clone(calls));
@@ -180,6 +186,12 @@ impl ReporterTask {
             error!(%error, device_id = %device, "cannot read the outbox");
             Batch::default()
         });
+        (call, batch)
+    }
+
+    /// Makes a call, and notes that it ended.
+    async fn send(&self, call: Call, batch: Batch, calls: &Calls) -> Sent {
+        let device = call.device;
         if batch.entries.is_empty() {
             let outcome = Outcome::NotMade { message: "nothing to send was found".to_owned() };
             return Sent { call, batch, outcome };

@@ -15,7 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("pulse", &[]),
     ("notify", &["pulse"]),
     ("random", &[]),
-    ("logging", &[]),
+    ("logging", &["logic"]),
     ("config", &["config", "logic", "model"]),
     ("losant", &["losant", "random", "config", "logic", "model"]),
     ("bus", &["bus", "random", "status", "clock", "config", "logic", "model"]),

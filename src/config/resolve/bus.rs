@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub(super) use modbus::register;
+
 use super::Check;
 use crate::config::field::Field;
 use crate::config::likely::did_you_mean;

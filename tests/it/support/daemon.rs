@@ -31,7 +31,13 @@ impl Daemon {
         daemon
     }
 
-    fn spawn(config: &Path, socket: &Path, log: &Path, environment: &[(&str, &str)]) -> Self {
+    /// The same without waiting for it.
+    pub(crate) fn spawn(
+        config: &Path,
+        socket: &Path,
+        log: &Path,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let stderr = OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(PROGRAM)
             .args(["run", "--config"])
@@ -59,6 +65,11 @@ impl Daemon {
         Some(answer)
     }
 
+    /// Whether it is so far that it answers.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.try_status().is_some()
+    }
+
     /// The id of the process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -74,9 +85,14 @@ impl Daemon {
         self.status().pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
     }
 
-    /// Waits until the outbox is empty.
+    /// Waits until the outbox is empty, for as long as it gets emptier.
     pub(crate) fn wait_until_sent(&self) {
-        wait_until("the outbox is empty", || self.status()["outbox"]["states"] == 0);
+        let mut before = u64::MAX;
+        while before > 0 {
+            let states = || self.count("/outbox/states");
+            wait_until("fewer states wait", || states() < before);
+            before = states();
+        }
     }
 
     /// The memory in use, in kB.
