@@ -81,9 +81,13 @@ impl App {
         board.configure(running::names(&config));
         board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
-        let door = Door::open(socket).with_context(|| {
+        let mut door = Door::open(socket).with_context(|| {
             format!("cannot open the status socket {}; see status.socket", socket.display())
         })?;
+        if let Some(listen) = config.status_listen {
+            door.listen(listen)
+                .with_context(|| format!("cannot listen on {listen}; see status.listen"))?;
+        }
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
         let pulses = Pulses::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
@@ -114,6 +118,7 @@ impl App {
         let hurry = CancellationToken::new();
         let mut running = self.start(&stop, &hurry);
         notify::ready();
+        running.is_ready();
         running.keep_copy().await;
         let fault = loop {
             tokio::select! {

@@ -2,6 +2,7 @@
 
 mod document;
 mod health;
+mod metrics;
 mod parts;
 mod totals;
 
@@ -41,6 +42,8 @@ pub struct Notes {
     pub streams: BTreeMap<Name, bool>,
     /// The last commands, newest first.
     pub recent: Vec<Record>,
+    /// Whether all is up.
+    pub is_ready: bool,
     /// Reloads.
     pub reload: ReloadStatus,
     names: Names,

@@ -94,6 +94,11 @@ impl Running {
         }
     }
 
+    /// All is up, which the board tells from here on.
+    pub(super) fn is_ready(&self) {
+        self.parts.board.notes().is_ready = true;
+    }
+
     /// Waits until a task ends by itself. Cancel-safe.
     pub(super) async fn watch(&mut self) -> TaskEnd {
         self.parts.supervisor.watch().await

@@ -116,7 +116,7 @@ table!(Daemon { stop_timeout: Span });
 
 table!(Log { level: Text });
 
-table!(Status { socket: Text });
+table!(Status { socket: Text, listen: Text, listen_public: Flag });
 
 table!(Sensor {
     bus: Text,

@@ -9,6 +9,7 @@ mod sensor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -176,6 +177,7 @@ pub(super) fn resolve(
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
     let log_level = log_level(raw.log, &mut check);
+    let status_listen = status_listen(&raw.status, &mut check);
     let status_socket = raw.status.socket.map(|socket| check.path(&socket.0));
     let outbox = outbox(raw.outbox, &mut check);
     Some(Config {
@@ -190,6 +192,7 @@ pub(super) fn resolve(
         stop_timeout,
         log_level,
         status_socket: status_socket?,
+        status_listen,
     })
 }
 
@@ -217,6 +220,17 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
 fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
     let words = [("auto", TrustMode::Auto), ("always", TrustMode::Always)];
     bus::choice("clock.trust", raw.trust, check, &words).unwrap_or(TrustMode::Auto)
+}
+
+/// An address that others can reach is meant only if that is said, too: whoever asks there is told.
+fn status_listen(raw: &raw::Status, check: &mut Check<'_>) -> Option<SocketAddr> {
+    const KEY: &str = "status.listen";
+    let listen: SocketAddr = check.parsed(KEY, &raw.listen.as_ref()?.0)?;
+    if !listen.ip().is_loopback() && !raw.listen_public.as_ref().is_some_and(|public| public.0) {
+        let fix = "use 127.0.0.1 or [::1], or say that this is meant: listen_public = true";
+        check.problems.add(KEY, format!("{listen} can be reached by other computers"), fix);
+    }
+    Some(listen)
 }
 
 fn devices(

@@ -1,6 +1,7 @@
 //! The configuration after it has been checked: nothing here needs to be looked at twice.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub log_level: String,
     /// Where the status socket is.
     pub status_socket: PathBuf,
+    /// Where metrics and health are told over TCP.
+    pub status_listen: Option<SocketAddr>,
 }
 
 /// The way to Losant.

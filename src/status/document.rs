@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::metrics;
 use super::{
     ActuatorStatus, Board, BusStatus, ClockStatus, CloudStatus, CommandStatus, DiskStatus, Health,
     Notes, ReloadStatus, SensorStatus,
@@ -130,15 +131,47 @@ impl Sources {
     /// Puts what is told at its paths.
     pub fn register(self, routes: &mut Routes) {
         let sources = Arc::new(self);
+        let told = Arc::clone(&sources);
         routes.put(Method::GET, "/status", move |_| {
-            let sources = Arc::clone(&sources);
-            async move {
-                match sources.look().await {
-                    Ok(document) => Answer::json(&document),
-                    Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, &error),
-                }
-            }
+            Arc::clone(&told).answer(|document| Answer::json(&document))
         });
+        let told = Arc::clone(&sources);
+        routes.put(Method::GET, "/metrics", move |_| {
+            Arc::clone(&told).answer(|document| match metrics::text(document) {
+                Ok(text) => Answer::text(metrics::CONTENT_TYPE, text),
+                Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, &error),
+            })
+        });
+        let told = Arc::clone(&sources);
+        routes.put(Method::GET, "/healthz", move |_| std::future::ready(told.is_alive()));
+        routes.put(Method::GET, "/readyz", move |_| std::future::ready(sources.is_ready()));
+        for path in ["/metrics", "/healthz", "/readyz"] {
+            routes.open_to_all(path);
+        }
+    }
+
+    async fn answer(self: Arc<Self>, answer: impl FnOnce(Document) -> Answer) -> Answer {
+        match self.look().await {
+            Ok(document) => answer(document),
+            Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, &error),
+        }
+    }
+
+    /// Whether every task makes progress, as the watchdog sees it.
+    fn is_alive(&self) -> Answer {
+        match self.pulses.stuck(Instant::now()) {
+            None => Answer::json(&serde_json::json!({ "alive": true })),
+            Some(stuck) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, &stuck),
+        }
+    }
+
+    /// Whether systemd was told that all is up, and nothing was told of a stop.
+    fn is_ready(&self) -> Answer {
+        if self.board.notes().is_ready {
+            Answer::json(&serde_json::json!({ "ready": true }))
+        } else {
+            Answer::error(StatusCode::SERVICE_UNAVAILABLE, &"not ready yet")
+        }
     }
 
     /// Looks at everything. A slow disk holds up nobody else.

@@ -28,7 +28,7 @@ pub enum Condition {
 
 /// What is wrong. The names are stable: alarms may go by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "&'static str")]
 pub enum Reason {
     /// A task does not keep its word about when it is heard again.
     TaskStuck,
@@ -73,6 +73,24 @@ impl Reason {
         }
     }
 
+    /// Its name, as in the document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TaskStuck => "task_stuck",
+            Self::DiskRefuses => "disk_refuses",
+            Self::OutboxFull => "outbox_full",
+            Self::OutboxFilling => "outbox_filling",
+            Self::DiskLow => "disk_low",
+            Self::CloudOffline => "cloud_offline",
+            Self::ClockWaiting => "clock_waiting",
+            Self::BusDown => "bus_down",
+            Self::BusTrouble => "bus_trouble",
+            Self::SensorStale => "sensor_stale",
+            Self::StreamClosed => "stream_closed",
+            Self::ReloadRefused => "reload_refused",
+        }
+    }
+
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::TaskStuck,
@@ -88,6 +106,12 @@ impl Reason {
         Self::StreamClosed,
         Self::ReloadRefused,
     ];
+}
+
+impl From<Reason> for &'static str {
+    fn from(reason: Reason) -> Self {
+        reason.as_str()
+    }
 }
 
 /// One thing that is wrong.
