@@ -129,7 +129,11 @@ say "what the process may do"
 pid=$(property MainPID)
 inside grep -E '^(Uid|Groups|NoNewPrivs|Seccomp|CapEff|CapBnd):' "/proc/$pid/status"
 inside grep -q '^CapEff:.0000000000000000' "/proc/$pid/status" || fail "it has capabilities"
-inside sh -c "ls -ld /var/lib/tidegate /run/tidegate /run/tidegate/* /run/credentials/tidegate.service/*"
+mode() { inside stat --format '%a' "$1"; }
+[ "$(mode /var/lib/tidegate)" = 700 ] || fail "others can look into the outbox"
+[ "$(mode /run/tidegate) $(mode /run/tidegate/tidegate.sock)" = "750 660" ] || fail "others can ask the daemon"
+[ -z "$(inside find /var/lib/tidegate -type f -perm /077)" ] || fail "a file of the outbox is open to others"
+inside setpriv --reuid tidegate --clear-groups cat /etc/tidegate/credentials.toml 2>/dev/null && fail "the service's user reads root's file"
 
 say "the journal has fields"
 inside journalctl --no-pager --unit tidegate --output cat | tail -n 5
