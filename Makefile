@@ -42,6 +42,13 @@ ARCH ?= amd64
 deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf
 	packaging/build.sh $(ARCH)
 
+.PHONY: deb-sandbox reproduce
+deb-sandbox: ## Builds the package of the sandbox: make deb-sandbox ARCH=…
+	packaging/build.sh $(ARCH) tidegate-sandbox
+
+reproduce: deb ## Builds the package again elsewhere, and compares: make reproduce ARCH=…
+	packaging/reproduce.sh target/debian/tidegate_*_$(ARCH).deb
+
 test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, purge (needs root)
 	cargo build --locked --package tidegate-sandbox
 	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
