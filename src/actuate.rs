@@ -9,14 +9,16 @@ mod http;
 pub use gateway::Gateway;
 pub use http::HttpError;
 
-use crate::bus::BusHandle;
-use crate::model::Write;
+use tokio::sync::watch;
+
+use crate::bus::{Handles, WriteError};
+use crate::model::{Name, Write};
 
 /// What moves one actuator.
 #[derive(Debug, Clone)]
 pub enum Hand {
-    /// A bus.
-    Bus(BusHandle),
+    /// A bus, by its name: a reload may put another connection there.
+    Bus(Name, watch::Receiver<Handles>),
     /// A program, started for each write.
     Exec,
     /// A request to a host.
@@ -40,7 +42,14 @@ impl Hand {
     /// What went wrong, in words; it may have been done all the same.
     pub async fn act(&self, write: Write) -> Result<String, String> {
         match (self, write) {
-            (Self::Bus(bus), write) => bus.write(write).await.map_err(|error| error.to_string()),
+            (Self::Bus(name, handles), write) => {
+                let handle = handles.borrow().get(name).cloned();
+                let written = match handle {
+                    Some(handle) => handle.write(write).await,
+                    None => Err(WriteError::NotConnected),
+                };
+                written.map_err(|error| error.to_string())
+            }
             (Self::Exec, Write::Exec(execution)) => {
                 exec::run(&execution).await.map_err(|error| error.to_string())
             }

@@ -5,9 +5,12 @@
 
 mod buses;
 mod commands;
+mod running;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -16,36 +19,43 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::actuate::Hand;
 use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, Tally};
-use commands::CommandWay;
-
 use crate::clock::{SharedClock, TrustedClock, boot_id};
-use crate::config::{Bus, BusKind, Config};
+use crate::config::{Bus, BusKind, Config, Entry};
+use crate::control::{Door, Routes};
 use crate::logging::LogControl;
 use crate::logic::clock_trust::Boots;
+use crate::logic::history::History;
 use crate::logic::mapping::{Plan, Produced, Sensor};
 use crate::losant::Client;
+use crate::manage;
 use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
-use crate::status::{Board, StatusTask};
+use crate::status::{Board, Sources};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
 use crate::task::presence::PresenceTask;
 use crate::task::reporter::ReporterTask;
 use crate::task::schema::SchemaTask;
 use crate::task::timekeeper::TimekeeperTask;
+use commands::{CommandParts, CommandWay};
+use running::{Parts, Running, Wires};
 
 /// The daemon, with everything open that can fail to open.
 pub struct App {
     config: Config,
+    entries: Vec<Entry>,
     clock: Arc<TrustedClock>,
     boots: Boots,
     outbox: Arc<Outbox>,
     client: Arc<Client>,
-    status: StatusTask,
+    door: Door,
     board: Board,
-    commands: CommandWay,
+    history: History,
+    http: Hand,
+    log: LogControl,
 }
 
 impl App {
@@ -53,7 +63,7 @@ impl App {
     ///
     /// # Errors
     /// When one of these cannot be opened; the daemon must not start then.
-    pub fn build(mut config: Config, log: LogControl) -> anyhow::Result<Self> {
+    pub fn build(config: Config, entries: Vec<Entry>, log: LogControl) -> anyhow::Result<Self> {
         let options = Options { bytes_max: config.outbox.bytes_max, segment_bytes: SEGMENT_BYTES };
         let path = &config.outbox.path;
         let outbox =
@@ -67,52 +77,47 @@ impl App {
         let board = Board::default();
         board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
-        let status =
-            StatusTask::open(socket, board.clone(), Arc::clone(&outbox)).with_context(|| {
-                format!("cannot open the status socket {}; see status.socket", socket.display())
-            })?;
+        let door = Door::open(socket).with_context(|| {
+            format!("cannot open the status socket {}; see status.socket", socket.display())
+        })?;
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
-        let world = (&shared, &board, log);
-        let commands = CommandWay::build(&mut config, (&outbox, &client), world)?;
-        Ok(Self { config, clock, boots, outbox, client, status, board, commands })
+        let history = commands::history(&outbox, &config, &shared)?;
+        let http = Hand::http()?;
+        Ok(Self { config, entries, clock, boots, outbox, client, door, board, history, http, log })
     }
 
-    /// Runs until `stop` is cancelled, then ends in order.
+    /// Runs until `stop` is cancelled, then ends in order. Each item of `reloads` has the configuration read again.
     ///
     /// # Errors
     /// When a task ended by itself or could not be ended in time: a fault that a restart should cure.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, stop: CancellationToken, mut reloads: Reloads) -> anyhow::Result<()> {
         let stop_timeout = self.config.stop_timeout;
         let outbox = Arc::clone(&self.outbox);
         let hurry = CancellationToken::new();
-        let mut supervisor = Supervisor::default();
-        self.start(&mut supervisor, &stop, &hurry);
-        supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
+        let mut running = self.start(&stop, &hurry);
         notify::ready();
-        let fault = tokio::select! {
-            // At a stop tasks end, too, and that is no fault: look at the stop first.
-            biased;
-            () = stop.cancelled() => None,
-            end = supervisor.watch() => Some(end),
+        running.keep_copy().await;
+        let fault = loop {
+            tokio::select! {
+                // At a stop tasks end, too, and that is no fault: look at the stop first.
+                biased;
+                () = stop.cancelled() => break None,
+                end = running.watch() => break Some(end.into()),
+                Some(()) = reloads.asked.recv() => {
+                    let reloaded = running.reload(&reloads).await;
+                    if let Err(error) = reloaded && !stop.is_cancelled() {
+                        break Some(error);
+                    }
+                }
+            }
         };
-        if let Some(end) = &fault {
-            error!(%end, "a task ended that should not; stopping");
+        if let Some(fault) = &fault {
+            error!(%fault, "a task ended that should not; stopping");
             stop.cancel();
         }
         notify::stopping();
         info!("stopping");
-        let hurry_after = tokio::time::sleep(stop_timeout / 2);
-        let faults = {
-            let finish = supervisor.finish(stop_timeout);
-            tokio::pin!(finish, hurry_after);
-            tokio::select! {
-                faults = &mut finish => faults,
-                () = &mut hurry_after => {
-                    hurry.cancel();
-                    finish.await
-                }
-            }
-        };
+        let faults = finish(running.let_go(), stop_timeout, &hurry).await;
         tokio::task::spawn_blocking(move || outbox.flush())
             .await?
             .context("cannot flush the outbox")?;
@@ -121,49 +126,40 @@ impl App {
         }
         info!("stopped");
         match fault {
-            Some(end) => Err(end.into()),
+            Some(fault) => Err(fault),
             None if faults.is_empty() => Ok(()),
             None => anyhow::bail!("{}", faults.join("; ")),
         }
     }
 
-    fn start(
-        self,
-        supervisor: &mut Supervisor,
-        stop: &CancellationToken,
-        hurry: &CancellationToken,
-    ) {
-        let Self { config, clock: trusted, boots, outbox, client, status, board, commands } = self;
+    fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
+        let Self { config, entries, clock: trusted, boots, outbox, client, door, board, .. } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
-        let buses_stop = CancellationToken::new();
+        let mut supervisor = Supervisor::default();
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-        let (tally, mut handles, mut plans) = (Tally::default(), Handles::new(), BTreeMap::new());
-        let health = buses::health(board.clone(), Arc::clone(&outbox));
-        let mut starter =
-            buses::Starter { supervisor, stop: &buses_stop, clock: &clock, health: &health };
-        for (name, bus) in config.buses {
-            let outlet = Outlet::new(name.clone(), arrivals.clone(), tally.clone());
-            let handle = starter.start(&bus, &name, outlet);
-            handles.insert(name.clone(), handle);
-            plans.insert(name, start_plan(bus.sensors, &config.devices, &clock));
-        }
+        let tally = Tally::default();
+        let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
+        let plans: BTreeMap<_, _> =
+            config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
-        start_schema(&plans, &client, supervisor, stop);
+        start_schema(&plans, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
-        let collector = Collector::new(plans, store, tally, interval, commits);
+        let routes = routes(&board, &outbox, commits.clone());
+        let collector = Collector::new(plans, store, tally.clone(), interval, commits);
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
         let is_reported = reported.clone().drop_guard();
+        let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let reporter = ReporterTask {
             client: Arc::clone(&client),
             found: outbox.backlog(),
-            outbox,
+            outbox: Arc::clone(&outbox),
             committed,
-            limits: config.reporter,
+            limits: reporter_limits,
             hurry: hurry.clone(),
-            path: config.outbox.path,
+            path: config.outbox.path.clone(),
             clock: Arc::clone(&trusted),
             anchors,
             board: board.clone(),
@@ -187,10 +183,77 @@ impl App {
             stop: stop.clone(),
         };
         supervisor.spawn("timekeeper", timekeeper.run());
-        supervisor.spawn("status", status.run(stop.clone()));
+        start_caretakers(&mut supervisor, (door, routes), &self.log, stop);
 
-        let stops = (stop, buses_stop, config.stop_timeout);
-        commands.start(supervisor, (handles, arrivals), stops);
+        let buses_stop = CancellationToken::new();
+        let (handles, known_handles) = watch::channel(Handles::new());
+        let health = buses::health(board.clone(), Arc::clone(&outbox));
+        let commands = CommandParts {
+            outbox,
+            client,
+            clock: Arc::clone(&clock),
+            board: board.clone(),
+            log: self.log,
+            http: self.http,
+            handles: known_handles,
+            stop: stop.clone(),
+        };
+        let ways = (self.history, arrivals.clone());
+        let until = (&mut supervisor, buses_stop.clone());
+        let commands = CommandWay::start(commands, &config, ways, until);
+        let wires = Wires { arrivals, tally, handles, limits, commands };
+        let parts = Parts { supervisor, buses_stop, clock, health, board, wires };
+        Running::start(parts, config, entries)
+    }
+}
+
+/// Starts what serves neither readings nor commands, but whoever looks after the daemon.
+fn start_caretakers(
+    supervisor: &mut Supervisor,
+    (door, routes): (Door, Routes),
+    log: &LogControl,
+    stop: &CancellationToken,
+) {
+    supervisor.spawn("control", door.run(routes, stop.clone()));
+    supervisor.spawn("log", log.clone().tell_folded(stop.clone()));
+    supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
+}
+
+/// What the socket answers to.
+fn routes(board: &Board, outbox: &Arc<Outbox>, commits: watch::Sender<u64>) -> Routes {
+    let mut routes = Routes::default();
+    Sources { board: board.clone(), outbox: Arc::clone(outbox) }.register(&mut routes);
+    let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
+    manage::register(Arc::clone(outbox), wake_reporter, &mut routes);
+    routes
+}
+
+/// What the daemon needs to read its configuration again.
+#[derive(Debug)]
+pub struct Reloads {
+    /// The configuration.
+    pub file: PathBuf,
+    /// The level of the log.
+    pub log: LogControl,
+    /// Each item asks for a reload; requests that come while one is under way are one.
+    pub asked: mpsc::Receiver<()>,
+}
+
+/// Ends all tasks: what hangs at half-time is told to hurry, what is left at the end is named and aborted.
+async fn finish(
+    supervisor: Supervisor,
+    timeout: Duration,
+    hurry: &CancellationToken,
+) -> Vec<String> {
+    let finish = supervisor.finish(timeout);
+    let hurry_after = tokio::time::sleep(timeout / 2);
+    tokio::pin!(finish, hurry_after);
+    tokio::select! {
+        faults = &mut finish => faults,
+        () = &mut hurry_after => {
+            hurry.cancel();
+            finish.await
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub use serial::SerialTask;
 pub use system::{Health, SystemTask};
 
 use crate::logic::frame::Loss;
+use crate::logic::mapping::Plan;
 use crate::model::{DeviceId, Ledger, Name, Reading, Reason, State, Write};
 
 /// Arrivals that may wait for the collector.
@@ -57,6 +58,8 @@ pub enum Arrival {
     Counted,
     /// A state of the gateway's own.
     Report(Report),
+    /// From here on the readings of this bus mean this; nothing, when the bus is gone.
+    Plan(Name, Option<Plan>),
     /// A broker session was opened; `resumed` says whether it may deliver again what was not acknowledged.
     Session {
         /// The bus.
@@ -184,6 +187,9 @@ pub enum WriteError {
     /// The device did not say that it did it.
     #[error("{0}")]
     Unconfirmed(String),
+    /// The bus does not know where to.
+    #[error("the bus has no unit {0}")]
+    NoUnit(Name),
     /// The write is for another kind of bus.
     #[error("this is not a write for this kind of bus")]
     WrongKind,

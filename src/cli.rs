@@ -2,11 +2,18 @@
 
 mod check;
 mod commands;
+mod config;
+mod control;
 mod device;
 mod outbox;
+mod progress;
+mod prompt;
+mod provision;
+mod reload;
 mod run;
 mod secrecy;
 mod sensor;
+mod setup;
 mod status;
 
 use std::io::Write as _;
@@ -15,7 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Problems};
+use crate::config::{Config, Problems};
+use crate::control as daemon;
 use crate::logic::verdict::Verdict;
 use crate::losant;
 
@@ -28,7 +36,7 @@ pub const EXIT_USAGE: u8 = 64;
 /// Exit code for all that has none of its own.
 pub const EXIT_FAILURE: u8 = 1;
 
-/// Exit code for a cloud that cannot be reached: `EX_UNAVAILABLE` of sysexits.h.
+/// Exit code for a cloud or a daemon that does not answer: `EX_UNAVAILABLE` of sysexits.h.
 pub const EXIT_UNAVAILABLE: u8 = 69;
 
 /// Exit code for credentials that are not good for what was asked: `EX_NOPERM` of sysexits.h.
@@ -58,8 +66,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Sets the daemon up: asks who the gateway is and where its first sensor, checks it with Losant, writes, starts.
+    Setup(Box<setup::SetupArgs>),
     /// Runs the daemon until SIGTERM or SIGINT.
     Run(ConfigArgs),
+    /// Has the running daemon read its configuration again and apply what has changed, and tells how that went.
+    Reload(ConfigArgs),
     /// Shows what a configuration means, or everything that is wrong with it (exit code 78).
     Check {
         #[command(flatten)]
@@ -68,6 +80,11 @@ enum Command {
         #[arg(long, short)]
         quiet: bool,
     },
+    /// Shows the configuration value by value, or what there is to configure.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Creates the attributes that the configuration reports and Losant does not have yet.
+    Provision(provision::ProvisionArgs),
     /// Asks the running daemon how it is.
     Status {
         #[command(flatten)]
@@ -76,9 +93,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Looks into the outbox of a daemon that is stopped.
+    /// Shows what waits and what was refused; exports, imports, requeues and removes it.
     #[command(subcommand)]
-    Outbox(OutboxCommand),
+    Outbox(outbox::OutboxCommand),
     /// Shows the sensors, and what they make of what they hear.
     #[command(subcommand)]
     Sensor(sensor::SensorCommand),
@@ -96,15 +113,17 @@ enum Command {
 }
 
 #[derive(Debug, Subcommand)]
-enum OutboxCommand {
-    /// Shows what waits, and what became of all readings.
-    Status {
+enum ConfigCommand {
+    /// Shows every value that counts and where it is written: as TOML that means the same, without secrets.
+    Show {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Prints JSON.
+        /// Prints JSON: by key, the value and where it is from.
         #[arg(long)]
         json: bool,
     },
+    /// Prints a JSON Schema of the configuration, for editors.
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,7 +162,7 @@ struct DryRunArgs {
     /// The name of the command.
     command: String,
     /// The payload as JSON.
-    #[arg(default_value = "null")]
+    #[arg(default_value = "null", allow_negative_numbers = true)]
     payload: String,
 }
 
@@ -156,7 +175,7 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> anyhow::Result<Config> {
-        Ok(config::load(&self.config)?)
+        Ok(crate::config::load(&self.config)?)
     }
 }
 
@@ -171,19 +190,26 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Run(args) => args.load().and_then(|config| {
-            secrecy::keep_out_of_core_dumps();
-            run::run(config)
-        }),
+        Command::Setup(args) => setup::setup(&args),
+        Command::Provision(args) => provision::provision(&args),
+        Command::Run(args) => {
+            crate::config::explain(&args.config).map_err(Into::into).and_then(|explained| {
+                secrecy::keep_out_of_core_dumps();
+                run::run(&args.config, explained)
+            })
+        }
+        Command::Reload(args) => args.load().and_then(|config| reload::reload(&config)),
         Command::Check { config: args, quiet } => args
             .load()
             .and_then(|config| if quiet { Ok(()) } else { check::check(&args.config, &config) }),
+        Command::Config(ConfigCommand::Show { config: args, json }) => {
+            config::show(&args.config, json)
+        }
+        Command::Config(ConfigCommand::Schema) => config::schema(),
         Command::Status { config, json } => {
             config.load().and_then(|config| status::status(&config, json))
         }
-        Command::Outbox(OutboxCommand::Status { config, json }) => {
-            config.load().and_then(|config| outbox::status(&config, json))
-        }
+        Command::Outbox(command) => outbox::run(command),
         Command::Sensor(command) => sensor::run(command),
         Command::Commands(command) => commands::run(command),
         Command::Device { target, action } => device::run(&target, *action),
@@ -209,6 +235,16 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() {
         return EXIT_USAGE;
+    }
+    if error.is::<reload::Refused>() {
+        return EXIT_CONFIG;
+    }
+    if let Some(error) = error.downcast_ref::<daemon::Error>() {
+        return match error {
+            daemon::Error::NotRunning { .. } | daemon::Error::TimedOut { .. } => EXIT_UNAVAILABLE,
+            daemon::Error::NoPermission { .. } => EXIT_NO_PERMISSION,
+            daemon::Error::Broken { .. } | daemon::Error::Refused { .. } => EXIT_FAILURE,
+        };
     }
     let Some(error) = error.downcast_ref::<losant::Error>() else { return EXIT_FAILURE };
     match error.verdict() {

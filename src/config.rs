@@ -3,20 +3,36 @@
 //! `load` merges the layers into a `Raw`, `resolve` turns that into a [`Config`]. Both collect every problem before
 //! they give up, so that an operator sees all mistakes at once.
 
+mod annotated;
+mod change;
+mod explain;
 mod field;
+mod likely;
 mod load;
+mod note;
+mod origin;
+mod page;
 mod problem;
 mod raw;
+mod replace;
 mod resolve;
+mod schema;
 mod secret;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod types;
 
 use std::path::Path;
 
+pub use change::Change;
+pub use explain::{Entry, explain};
+pub use origin::Origin;
+pub use page::page;
 pub use problem::{Problem, Problems};
+pub use replace::replace;
 pub use resolve::KEEP_ALIVE_RANGE;
+pub use schema::schema;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
 pub use types::{
     Bus, BusKind, Cloud, Commands, Config, ExecBus, ExecMode, FileBus, FileMode, FlowControl,
@@ -32,12 +48,5 @@ pub const DEFAULTS: &str = include_str!("../config/tidegate.toml");
 /// # Errors
 /// All problems that could be found; the caller shows them and exits with 78 (`EX_CONFIG`).
 pub fn load(file: &Path) -> Result<Config, Problems> {
-    let mut problems = Problems::default();
-    let environment = std::env::vars().collect();
-    let raw = load::load(file, environment, &mut problems);
-    let config = raw.and_then(|raw| resolve::resolve(raw, file, &mut problems));
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(problems),
-    }
+    explain(file).map(|(config, _)| config)
 }

@@ -19,6 +19,7 @@ pub mod modbus;
 pub mod pace;
 pub mod rate;
 pub mod redelivery;
+pub mod repeats;
 pub mod report;
 pub mod reporter;
 pub mod retained;

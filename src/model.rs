@@ -22,4 +22,6 @@ pub use reading::{Origin, Reading};
 pub use state::State;
 pub use time::Timestamp;
 pub use value::{Value, ValueError};
-pub use write::{Execution, GatewayAction, HttpMethod, HttpRequest, Reply, Write};
+pub use write::{
+    Execution, GatewayAction, HttpMethod, HttpRequest, ModbusData, ModbusWrite, Reply, Write,
+};

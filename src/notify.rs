@@ -22,6 +22,14 @@ pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
+/// The configuration is read again; [`ready`] follows.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
 /// The end has begun.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);

@@ -31,7 +31,7 @@ mod sync;
 mod tests;
 mod types;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -213,6 +213,56 @@ impl Outbox {
         self.put_aside(device, sequence, (Reason::TimeRefused, why), time)
     }
 
+    /// Lets rejects wait again, with all that they were; they are no longer counted as rejected. Numbers of none are passed
+    /// over. Tells how many there were.
+    ///
+    /// # Errors
+    /// When the disk is full or broken; nothing is changed then.
+    pub fn requeue(&self, numbers: &[u64]) -> Result<Removed, Error> {
+        self.change(true, |draft, disk| {
+            let rejects = &disk.state.rejects;
+            let numbers: BTreeSet<u64> = numbers.iter().copied().collect();
+            let chosen = numbers.iter().filter_map(|number| rejects.get_key_value(number));
+            let chosen: Vec<_> = chosen.filter_map(read_reject).collect();
+            let readings = chosen.iter().map(|reject| u64::from(reject.readings)).sum();
+            let requeued = Removed { states: chosen.len() as u64, readings };
+            draft.requeue(disk, chosen);
+            Ok(requeued)
+        })
+    }
+
+    /// No longer keeps these rejects; they stay counted as rejected.
+    ///
+    /// # Errors
+    /// When the disk is full or broken; nothing is changed then.
+    pub fn forget(&self, numbers: &[u64]) -> Result<Removed, Error> {
+        self.change(true, |draft, disk| {
+            let rejects = &disk.state.rejects;
+            let numbers: BTreeSet<u64> = numbers.iter().copied().collect();
+            let kept = numbers.into_iter().filter(|number| rejects.contains_key(number));
+            draft.change.rejects_gone = kept.collect();
+            let states = draft.change.rejects_gone.len() as u64;
+            Ok(Removed { states, readings: 0 })
+        })
+    }
+
+    /// Drops the states of a device that wait from `first` through `through`, and counts them with this reason.
+    ///
+    /// # Errors
+    /// When the store fails or the disk is full or broken; nothing is changed then.
+    pub fn purge(
+        &self,
+        device: DeviceId,
+        (first, through): (u64, u64),
+        reason: Reason,
+    ) -> Result<Removed, Error> {
+        self.change(true, |draft, disk| {
+            let fate = Fate::Dropped(reason);
+            let amount = draft.remove(disk, device, (first, through), fate)?;
+            Ok(Removed { states: amount.states, readings: amount.readings })
+        })
+    }
+
     fn put_aside(
         &self,
         device: DeviceId,
@@ -224,8 +274,11 @@ impl Outbox {
             let record = find(disk, device, sequence)?.ok_or(Error::NotWaiting(sequence))?;
             draft.remove(disk, device, (sequence, sequence), Fate::Rejected(reason))?;
             let reject = Reject {
-                device: device.to_string(),
+                number: 0,
+                device,
                 bus: record.bus,
+                moment: record.moment,
+                priority: record.priority,
                 readings: record.readings,
                 reason,
                 why: why.chars().take(WHY_CHARS_MAX).collect(),
@@ -290,8 +343,7 @@ impl Outbox {
     /// None today; a store that keeps them elsewhere may fail.
     pub fn rejects(&self, limit: usize) -> Result<Vec<Reject>, Error> {
         let disk = self.disk();
-        let newest = disk.state.rejects.iter().rev().take(limit);
-        Ok(newest.filter_map(|bytes| serde_json::from_slice(bytes).ok()).collect())
+        Ok(disk.state.rejects.iter().rev().take(limit).filter_map(read_reject).collect())
     }
 
     /// Brings everything to the disk, acknowledgements too.
@@ -333,6 +385,11 @@ impl Outbox {
         let lanes = disk.state.lanes.iter().map(lane).collect();
         *self.counts() = Counts { ledger: disk.state.ledger.clone(), lanes };
     }
+}
+
+fn read_reject((number, bytes): (&u64, &Vec<u8>)) -> Option<Reject> {
+    let reject: Reject = serde_json::from_slice(bytes).ok()?;
+    Some(Reject { number: *number, ..reject })
 }
 
 /// A state that waits.

@@ -1,21 +1,14 @@
-//! How the daemon is: what the tasks tell, and a Unix socket that answers with it.
+//! How the daemon is: what the tasks tell, and what is told of it to those who ask.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::UnixListener;
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
+use crate::control::{Answer, Method, Routes};
 use crate::logic::history::Record;
 use crate::model::{Ledger, Name};
 use crate::outbox::{Amount, Outbox};
-
-/// How long a reader of the socket may take.
-const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How many commands the board shows.
 const RECENT_MAX: usize = 50;
@@ -57,6 +50,19 @@ pub struct CommandStatus {
     pub refused: BTreeMap<&'static str, u64>,
 }
 
+/// Reloads of the configuration since the start.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ReloadStatus {
+    /// How many were asked for, good or not.
+    pub count: u64,
+    /// What was wrong the last time; nothing was changed then.
+    pub problems: Vec<String>,
+    /// Which keys changed the last time.
+    pub changed: Vec<String>,
+    /// Which of all keys that changed since the start wait for the next start.
+    pub next_start: Vec<String>,
+}
+
 /// What the tasks tell of themselves. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Board(Arc<Mutex<Notes>>);
@@ -75,6 +81,8 @@ pub struct Notes {
     /// The last commands, newest first.
     #[serde(rename = "command_history")]
     pub recent: Vec<Record>,
+    /// Reloads.
+    pub reload: ReloadStatus,
 }
 
 impl Board {
@@ -117,66 +125,30 @@ struct Document {
     notes: Notes,
 }
 
-/// The task that answers on the socket with one JSON document a connection.
+/// What a look at the daemon needs.
 #[derive(Debug)]
-pub struct StatusTask {
-    listener: UnixListener,
-    path: PathBuf,
-    board: Board,
-    outbox: Arc<Outbox>,
+pub struct Sources {
+    /// What the tasks tell.
+    pub board: Board,
+    /// What waits.
+    pub outbox: Arc<Outbox>,
 }
 
-impl StatusTask {
-    /// Opens the socket, readable by user and group only. One that a crash left behind is replaced.
-    ///
-    /// # Errors
-    /// When the directory cannot be made or written.
-    pub fn open(path: &Path, board: Board, outbox: Arc<Outbox>) -> std::io::Result<Self> {
-        use std::os::unix::fs::PermissionsExt as _;
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-        Ok(Self { listener, path: path.to_owned(), board, outbox })
+impl Sources {
+    /// Puts what is told at its paths.
+    pub fn register(self, routes: &mut Routes) {
+        let sources = Arc::new(self);
+        routes.put(Method::GET, "/status", move |_| {
+            std::future::ready(Answer::json(&sources.document()))
+        });
     }
 
-    /// Answers until it is stopped.
-    pub async fn run(self, stop: CancellationToken) {
-        while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
-            let answered = match accepted {
-                Ok((mut stream, _)) => {
-                    let document = self.document();
-                    let answer = async {
-                        stream.write_all(&document).await?;
-                        stream.shutdown().await
-                    };
-                    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(Ok(()))
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = answered {
-                warn!(%error, "a status request could not be answered");
-            }
-        }
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            warn!(%error, path = %self.path.display(), "cannot remove the status socket");
-        }
-    }
-
-    fn document(&self) -> Vec<u8> {
-        let document = Document {
+    fn document(&self) -> Document {
+        Document {
             version: env!("CARGO_PKG_VERSION"),
             outbox: OutboxStatus::of(&self.outbox),
             ledger: self.outbox.ledger(),
             notes: self.board.notes().clone(),
-        };
-        let mut json = serde_json::to_vec(&document).unwrap_or_default();
-        json.push(b'\n');
-        json
+        }
     }
 }

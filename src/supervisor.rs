@@ -3,7 +3,7 @@
 //! A task treats trouble that it expects as data and loops. One that ends by itself, fails or panics while the daemon runs
 //! is a fault: the supervisor names it and the daemon stops, so that systemd starts it afresh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
@@ -58,6 +58,20 @@ impl Supervisor {
         }
     }
 
+    /// Waits until tasks have ended that were asked to, which is no fault of theirs.
+    ///
+    /// # Errors
+    /// When one of them panics, or another task ends meanwhile.
+    pub async fn ended(&mut self, names: &BTreeSet<String>) -> Result<(), TaskEnd> {
+        while self.names.values().any(|name| names.contains(name)) {
+            match self.watch().await {
+                TaskEnd::Returned(name) if names.contains(&name) => {}
+                end @ (TaskEnd::Returned(_) | TaskEnd::Panicked(_)) => return Err(end),
+            }
+        }
+        Ok(())
+    }
+
     /// Waits at most `grace` for all tasks to end, then aborts the rest. Returns the names of those that had to be aborted
     /// or had panicked.
     pub async fn finish(mut self, grace: Duration) -> Vec<String> {
@@ -98,6 +112,19 @@ mod tests {
         supervisor.spawn("steady", std::future::pending());
         supervisor.spawn("shaky", async { panic!("as the test wants") });
         assert_eq!(supervisor.watch().await.to_string(), "task shaky panicked");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_was_asked_to_end_is_no_fault_and_another_is() {
+        let mut supervisor = Supervisor::default();
+        let asked = BTreeSet::from(["asked".to_owned()]);
+        supervisor.spawn("asked", async {});
+        supervisor.spawn("steady", std::future::pending());
+        supervisor.ended(&asked).await.unwrap();
+        supervisor.spawn("asked", std::future::pending());
+        supervisor.spawn("shaky", async {});
+        let end = supervisor.ended(&asked).await.unwrap_err();
+        assert_eq!(end.to_string(), "task shaky ended by itself");
     }
 
     #[tokio::test(start_paused = true)]

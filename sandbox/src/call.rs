@@ -196,6 +196,7 @@ fn throttle(cloud: &Cloud, target: &Target<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     counters.throttled += 1;
+    *counters.throttled_calls.entry(target.row.name).or_default() += 1;
     Err(Refusal::throttled("device exceeded its rate limit"))
 }
 

@@ -49,6 +49,8 @@ pub struct Counters {
     pub oversize_refusals: u64,
     /// Calls refused by a throttle.
     pub throttled: u64,
+    /// The same by action, by Losant's name of it.
+    pub throttled_calls: BTreeMap<&'static str, u64>,
     /// Connections dropped without an answer, on purpose.
     pub dropped_calls: u64,
     /// Answers lost after their action was done, on purpose.

@@ -43,7 +43,7 @@ impl Starter<'_> {
                 self.supervisor.spawn(task_name, HttpTask { settings, feed: feed() }.run());
             }
             BusKind::Modbus(settings) => {
-                let task = ModbusTask { settings, feed: feed(), writes };
+                let task = ModbusTask::new(settings, feed(), writes);
                 self.supervisor.spawn(task_name, task.run());
             }
             BusKind::Mqtt(settings) => {

@@ -1,183 +1,328 @@
-//! Wires the way of a command: listeners, dispatcher, actuators.
+//! The way of a command: listeners, dispatcher, actuators; and what a reload changes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::actuate::{Gateway, Hand};
 use crate::bus::{Arrival, Handles};
 use crate::clock::SharedClock;
-use crate::config::{Commands, Config};
+use crate::config::Config;
 use crate::logging::LogControl;
 use crate::logic::actuator::{Actuator, Router, WriteTemplate};
 use crate::logic::gate::Gate;
-use crate::logic::history::{History, TABLE};
+use crate::logic::history::{Heard, History, NewerHistory, TABLE};
 use crate::losant::Client;
 use crate::model::{DeviceId, Name};
 use crate::outbox::Outbox;
 use crate::status::Board;
-use crate::supervisor::Supervisor;
-use crate::task::actuator::{ActuatorTask, Links, ORDERS_MAX};
-use crate::task::dispatcher::{DispatcherTask, INBOUND_MAX};
+use crate::supervisor::{Supervisor, TaskEnd};
+use crate::task::actuator::{ActuatorTask, Finished, Links, ORDERS_MAX, Order};
+use crate::task::dispatcher::{DispatcherTask, INBOUND_MAX, Inbound, Routes};
 use crate::task::listener::ListenerTask;
 
 /// Results that may wait for the dispatcher.
 const FINISHED_MAX: usize = 64;
 
-/// All that commands need, with everything open that can fail to open.
-pub(super) struct CommandWay {
-    gateway: DeviceId,
-    devices: BTreeMap<Name, DeviceId>,
-    actuators: Vec<Arc<Actuator>>,
-    settings: Commands,
-    history: History,
-    http: Hand,
-    log: LogControl,
-    outbox: Arc<Outbox>,
-    client: Arc<Client>,
-    clock: SharedClock,
-    board: Board,
+/// How long a reload waits for an actuator to do what waits for it; what is left then counts as interrupted.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What commands need of the rest of the daemon.
+pub(super) struct CommandParts {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) client: Arc<Client>,
+    pub(super) clock: SharedClock,
+    pub(super) board: Board,
+    pub(super) log: LogControl,
+    pub(super) http: Hand,
+    pub(super) handles: watch::Receiver<Handles>,
+    pub(super) stop: CancellationToken,
 }
 
+/// The way of a command while the daemon runs. Let go of, it ends.
+pub(super) struct CommandWay {
+    parts: CommandParts,
+    inbound: mpsc::Sender<Inbound>,
+    finished: mpsc::Sender<Finished>,
+    /// Held by each actuator until it has ended.
+    alive: mpsc::Sender<()>,
+    links: watch::Sender<Links>,
+    orders: BTreeMap<Name, mpsc::Sender<Order>>,
+    actuators: BTreeMap<Name, CancellationToken>,
+    listeners: BTreeMap<Name, (Listening, CancellationToken)>,
+}
+
+/// What a listener was started with; one that should have other is started afresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Listening {
+    device: DeviceId,
+    has_detour: bool,
+}
+
+/// An actuator that is to be started, with what already waits for it.
+type Queued = (Arc<Actuator>, mpsc::Receiver<Order>);
+
 impl CommandWay {
-    /// Reads the history, and takes the actuators out of the configuration.
-    ///
-    /// # Errors
-    /// When the history cannot be read or is newer than we are, or TLS cannot be set up.
-    pub(super) fn build(
-        config: &mut Config,
-        (outbox, client): (&Arc<Outbox>, &Arc<Client>),
-        (clock, board, log): (&SharedClock, &Board, LogControl),
-    ) -> anyhow::Result<Self> {
-        let actuators: Vec<_> = config.actuators.drain(..).map(Arc::new).collect();
-        let commanded: BTreeSet<_> = actuators.iter().map(|actuator| actuator.device).collect();
-        let table = outbox.notes(TABLE).context("cannot read the history of commands")?;
-        Ok(Self {
-            gateway: config.cloud.device,
-            devices: config.devices.clone(),
-            actuators,
-            settings: config.commands.clone(),
-            history: History::load(&table, commanded.len() + 1, clock.now())?,
-            http: Hand::http()?,
-            log,
-            outbox: Arc::clone(outbox),
-            client: Arc::clone(client),
-            clock: Arc::clone(clock),
-            board: board.clone(),
-        })
-    }
-
-    /// Starts the tasks. When the actuators have ended, `buses_stop` is cancelled: they need the buses for their last writes.
+    /// Starts the tasks. When the actuators have ended after a stop, `buses_stop` is cancelled: they need the buses for
+    /// their last writes.
     pub(super) fn start(
-        self,
-        supervisor: &mut Supervisor,
-        (handles, arrivals): (Handles, mpsc::Sender<Arrival>),
-        (stop, buses_stop, stop_timeout): (&CancellationToken, CancellationToken, Duration),
-    ) {
+        parts: CommandParts,
+        config: &Config,
+        (history, arrivals): (History, mpsc::Sender<Arrival>),
+        (supervisor, buses_stop): (&mut Supervisor, CancellationToken),
+    ) -> Self {
         let (inbound, incoming) = mpsc::channel(INBOUND_MAX);
-        let (links, _) = watch::channel(Links::new());
-        self.start_listeners(supervisor, &inbound, &links, stop);
-        drop(inbound);
-
         let (finished, results) = mpsc::channel(FINISHED_MAX);
         let (alive, mut ended) = mpsc::channel::<()>(1);
-        let mut orders = BTreeMap::new();
-        for actuator in &self.actuators {
-            let (order, queue) = mpsc::channel(ORDERS_MAX);
-            orders.insert(actuator.name.clone(), order);
-            let Some(hand) = self.hand(actuator, &handles) else { continue };
-            let task = ActuatorTask {
-                actuator: Arc::clone(actuator),
-                hand,
-                links: links.subscribe(),
-                finished: finished.clone(),
-                stop: stop.clone(),
-            };
-            let (name, alive) = (format!("actuator {}", actuator.name), alive.clone());
-            supervisor.spawn(name, async move {
-                task.run(queue).await;
-                drop(alive);
-            });
-        }
-        drop((finished, alive));
-        let until = stop.clone();
+        let (until, grace) = (parts.stop.clone(), config.stop_timeout / 4);
         supervisor.spawn("actuators", async move {
             until.cancelled().await;
-            if tokio::time::timeout(stop_timeout / 4, ended.recv()).await.is_err() {
+            if tokio::time::timeout(grace, ended.recv()).await.is_err() {
                 warn!("actuators take too long to end; the buses end before them");
             }
             buses_stop.cancel();
         });
-
-        let router = Router::new(self.actuators);
+        let (links, _) = watch::channel(Links::new());
+        let mut way = Self {
+            parts,
+            inbound,
+            finished,
+            alive,
+            links,
+            orders: BTreeMap::new(),
+            actuators: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+        };
+        let names = config.actuators.iter().map(|actuator| actuator.name.clone()).collect();
+        let queued = way.queue(config, &names);
+        way.start_actuators(queued, supervisor);
+        let heard = |device| history.heard(device);
+        way.start_listeners(config, heard, supervisor);
+        let CommandParts { outbox, clock, board, .. } = &way.parts;
         let dispatcher = DispatcherTask {
-            gate: Gate::new(self.settings.rules, router, self.gateway, self.devices),
-            history: self.history,
-            outbox: self.outbox,
-            orders,
-            rules: self.settings.report,
+            routes: way.routes(config),
+            history,
+            outbox: Arc::clone(outbox),
             arrivals,
-            clock: self.clock,
-            board: self.board,
+            clock: Arc::clone(clock),
+            board: board.clone(),
             explained: BTreeMap::new(),
         };
-        let stop = stop.clone();
-        supervisor.spawn("dispatcher", async move {
-            dispatcher.run(incoming, results).await;
-            // Without an actuator there is nothing to dispatch, which is no fault.
-            stop.cancelled().await;
-        });
+        supervisor.spawn("dispatcher", dispatcher.run(incoming, results));
+        way
     }
 
-    /// One listener for each device that has actuators, and for the gateway if it speaks for others.
-    fn start_listeners(
-        &self,
+    /// Goes by another configuration. The actuators of `changed` do what waits for them, are made safe if they are to be at a
+    /// stop, and start afresh, or are gone; no command is lost meanwhile.
+    ///
+    /// # Errors
+    /// When a task does not end, or another one ends meanwhile.
+    pub(super) async fn reload(
+        &mut self,
+        config: &Config,
+        changed: &BTreeSet<Name>,
         supervisor: &mut Supervisor,
-        inbound: &mpsc::Sender<crate::task::dispatcher::Inbound>,
-        links: &watch::Sender<Links>,
-        stop: &CancellationToken,
-    ) {
-        let has_detour = self.settings.rules.target.is_some() && !self.actuators.is_empty();
-        let is_commanded = |device: DeviceId| {
-            self.actuators.iter().any(|actuator| actuator.device == device)
-                || (has_detour && device == self.gateway)
-        };
-        for (name, device) in &self.devices {
-            if !is_commanded(*device) {
-                continue;
+    ) -> Result<(), TaskEnd> {
+        self.stop_listeners(config, supervisor).await?;
+        let queued = self.queue(config, changed);
+        // Without a dispatcher the supervisor has news of its own.
+        self.inbound.send(Inbound::Routes(Box::new(self.routes(config)))).await.unwrap_or_default();
+        self.end_actuators(changed, supervisor).await?;
+        self.start_actuators(queued, supervisor);
+        match self.heard() {
+            Ok(history) => self.start_listeners(config, |device| history.heard(device), supervisor),
+            Err(error) => {
+                error!(%error, "what was heard of commands cannot be read, so nothing missed is asked for");
+                self.start_listeners(config, |_| None, supervisor);
             }
-            let listener = ListenerTask {
-                name: name.clone(),
-                device: *device,
-                heard: self.history.heard(*device),
-                has_detour,
-                client: Arc::clone(&self.client),
-                commands: inbound.clone(),
-                links: links.clone(),
-                clock: Arc::clone(&self.clock),
-                board: self.board.clone(),
-                stop: stop.clone(),
-            };
-            supervisor.spawn(format!("listener {name}"), listener.run());
+        }
+        Ok(())
+    }
+
+    /// Queues for these actuators, as far as there are such.
+    fn queue(&mut self, config: &Config, names: &BTreeSet<Name>) -> Vec<Queued> {
+        self.orders.retain(|name, _| !names.contains(name));
+        let wanted = config.actuators.iter().filter(|actuator| names.contains(&actuator.name));
+        let queued = |actuator: &Actuator| {
+            let (order, queue) = mpsc::channel(ORDERS_MAX);
+            self.orders.insert(actuator.name.clone(), order);
+            (Arc::new(actuator.clone()), queue)
+        };
+        wanted.map(queued).collect()
+    }
+
+    fn routes(&self, config: &Config) -> Routes {
+        let actuators = config.actuators.iter().cloned().map(Arc::new);
+        let (rules, devices) = (config.commands.rules.clone(), config.devices.clone());
+        Routes {
+            gate: Gate::new(rules, Router::new(actuators), config.cloud.device, devices),
+            orders: self.orders.clone(),
+            report: config.commands.report.clone(),
+            lanes: lanes(config),
         }
     }
 
-    fn hand(&self, actuator: &Actuator, handles: &Handles) -> Option<Hand> {
+    fn start_actuators(&mut self, queued: Vec<Queued>, supervisor: &mut Supervisor) {
+        for (actuator, queue) in queued {
+            let (name, stop) = (actuator.name.clone(), self.parts.stop.child_token());
+            let Some(hand) = self.hand(&actuator) else { continue };
+            let task = ActuatorTask {
+                actuator,
+                hand,
+                links: self.links.subscribe(),
+                finished: self.finished.clone(),
+                stop: stop.clone(),
+            };
+            let alive = self.alive.clone();
+            supervisor.spawn(actuator_task(&name), async move {
+                task.run(queue).await;
+                drop(alive);
+            });
+            self.actuators.insert(name, stop);
+        }
+    }
+
+    async fn end_actuators(
+        &mut self,
+        names: &BTreeSet<Name>,
+        supervisor: &mut Supervisor,
+    ) -> Result<(), TaskEnd> {
+        let ending: BTreeSet<_> = names.iter().map(actuator_task).collect();
+        let stops: Vec<_> = names.iter().filter_map(|name| self.actuators.remove(name)).collect();
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, supervisor.ended(&ending)).await;
+        if let Ok(ended) = drained {
+            return ended;
+        }
+        stops.iter().for_each(CancellationToken::cancel);
+        supervisor.ended(&ending).await
+    }
+
+    async fn stop_listeners(
+        &mut self,
+        config: &Config,
+        supervisor: &mut Supervisor,
+    ) -> Result<(), TaskEnd> {
+        let wanted = listened(config);
+        let mut ending = BTreeSet::new();
+        self.listeners.retain(|name, (listening, stop)| {
+            let stays = wanted.get(name) == Some(listening);
+            if !stays {
+                stop.cancel();
+                ending.insert(listener_task(name));
+            }
+            stays
+        });
+        supervisor.ended(&ending).await?;
+        self.parts.board.notes().streams.retain(|name, _| wanted.contains_key(name));
+        Ok(())
+    }
+
+    /// Starts listeners where there should be one and is none.
+    fn start_listeners(
+        &mut self,
+        config: &Config,
+        heard: impl Fn(DeviceId) -> Option<Heard>,
+        supervisor: &mut Supervisor,
+    ) {
+        for (name, listening) in listened(config) {
+            if self.listeners.contains_key(&name) {
+                continue;
+            }
+            let stop = self.parts.stop.child_token();
+            let listener = ListenerTask {
+                name: name.clone(),
+                device: listening.device,
+                heard: heard(listening.device),
+                has_detour: listening.has_detour,
+                client: Arc::clone(&self.parts.client),
+                commands: self.inbound.clone(),
+                links: self.links.clone(),
+                clock: Arc::clone(&self.parts.clock),
+                board: self.parts.board.clone(),
+                stop: stop.clone(),
+            };
+            supervisor.spawn(listener_task(&name), listener.run());
+            self.listeners.insert(name, (listening, stop));
+        }
+    }
+
+    /// The history as it is on the disk now, for what was heard.
+    fn heard(&self) -> Result<History, HistoryError> {
+        read_history(&self.parts.outbox, 1, &self.parts.clock)
+    }
+
+    fn hand(&self, actuator: &Actuator) -> Option<Hand> {
         Some(match &actuator.write {
-            WriteTemplate::Serial { .. } | WriteTemplate::Mqtt { .. } => {
+            WriteTemplate::Serial { .. }
+            | WriteTemplate::Mqtt { .. }
+            | WriteTemplate::Modbus { .. } => {
                 // The configuration gives these a bus that is there.
-                Hand::Bus(handles.get(actuator.bus.as_ref()?)?.clone())
+                Hand::Bus(actuator.bus.clone()?, self.parts.handles.clone())
             }
             WriteTemplate::Exec { .. } => Hand::Exec,
-            WriteTemplate::Http { .. } => self.http.clone(),
+            WriteTemplate::Http { .. } => self.parts.http.clone(),
             WriteTemplate::LogLevel(_) | WriteTemplate::ReportStatus => {
-                Hand::Gateway(Gateway::new(self.log.clone(), self.board.clone()))
+                Hand::Gateway(Gateway::new(self.parts.log.clone(), self.parts.board.clone()))
             }
         })
     }
+}
+
+/// Why the history of commands cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HistoryError {
+    /// The outbox does not give it.
+    #[error("cannot read the history of commands")]
+    Outbox(#[from] crate::outbox::Error),
+    /// It is newer than we are.
+    #[error(transparent)]
+    Newer(#[from] NewerHistory),
+}
+
+/// The history of commands, whose memory is shared by so many devices.
+pub(super) fn history(
+    outbox: &Outbox,
+    config: &Config,
+    clock: &SharedClock,
+) -> Result<History, HistoryError> {
+    read_history(outbox, lanes(config), clock)
+}
+
+fn read_history(
+    outbox: &Outbox,
+    lanes: usize,
+    clock: &SharedClock,
+) -> Result<History, HistoryError> {
+    Ok(History::load(&outbox.notes(TABLE)?, lanes, clock.now())?)
+}
+
+/// The devices that commands may come for: those with actuators, and the gateway, which may speak for others.
+fn lanes(config: &Config) -> usize {
+    let commanded: BTreeSet<_> = config.actuators.iter().map(|actuator| actuator.device).collect();
+    commanded.len() + 1
+}
+
+/// Which devices are listened to: those with actuators, and the gateway if it speaks for others.
+fn listened(config: &Config) -> BTreeMap<Name, Listening> {
+    let has_detour = config.commands.rules.target.is_some() && !config.actuators.is_empty();
+    let is_commanded = |device: DeviceId| {
+        config.actuators.iter().any(|actuator| actuator.device == device)
+            || (has_detour && device == config.cloud.device)
+    };
+    let devices = config.devices.iter().filter(|(_, device)| is_commanded(**device));
+    devices
+        .map(|(name, device)| (name.clone(), Listening { device: *device, has_detour }))
+        .collect()
+}
+
+fn actuator_task(name: &Name) -> String {
+    format!("actuator {name}")
+}
+
+fn listener_task(device: &Name) -> String {
+    format!("listener {device}")
 }

@@ -60,7 +60,7 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         plan,
         "batches   at most {} states and {}, after at most {}",
         reporter.batch_states_max,
-        bytesize::ByteSize(config.reporter.batch_bytes_max as u64),
+        bytesize::ByteSize(reporter.batch_bytes_max as u64),
         humantime::format_duration(reporter.batch_age),
     )?;
     for (name, bus) in &config.buses {
@@ -184,6 +184,9 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
             let retain = if *retain { ", retained" } else { "" };
             format!("{topic} {payload} (QoS {qos}{retain})")
         }
+        WriteTemplate::Modbus { unit, register, value, .. } => {
+            format!("{value} to {:?} {} of {unit}", register.table, register.address)
+        }
         WriteTemplate::Exec { program, arguments, .. } => {
             let words: Vec<_> =
                 arguments.iter().map(|word| format!(" {:?}", word.to_string())).collect();
@@ -212,7 +215,7 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
     Ok(())
 }
 
-fn device_name(id: model::DeviceId, config: &Config) -> String {
+pub(super) fn device_name(id: model::DeviceId, config: &Config) -> String {
     let found = config.devices.iter().find(|(_, device)| **device == id);
     found.map_or_else(|| id.to_string(), |(name, _)| name.to_string())
 }

@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
-use serde_json::Value;
 
-use super::{CommandsCommand, DryRunArgs, print, status};
+use super::{CommandsCommand, DryRunArgs, control, print};
 use crate::Config;
 use crate::logic::actuator::Router;
 use crate::logic::gate::Gate;
 use crate::logic::history::{History, Record, TABLE};
-use crate::model::{Command, DeviceId, GatewayAction, HttpMethod, Timestamp, Write};
+use crate::model::{Command, DeviceId, GatewayAction, HttpMethod, ModbusData, Timestamp, Write};
 use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
 
 /// Does one of the commands about commands.
@@ -41,9 +40,7 @@ pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
 
 /// The history, newest first: the daemon's last commands, or all of them when it is stopped.
 fn history(config: &Config) -> anyhow::Result<Vec<Record>> {
-    if let Ok(answer) = status::ask(config) {
-        let document: Value =
-            serde_json::from_str(&answer).context("the daemon's answer cannot be read")?;
+    if let Ok(document) = control::document(config, "/status") {
         let records = document.get("command_history").cloned().unwrap_or_default();
         return serde_json::from_value(records).context("the daemon's history cannot be read");
     }
@@ -107,6 +104,15 @@ fn shown(write: &Write) -> String {
             let retain = if *retain { ", retained" } else { "" };
             let payload = String::from_utf8_lossy(payload);
             format!("publishes {payload:?} to {topic:?} (QoS {qos}{retain})")
+        }
+        Write::Modbus(write) => {
+            let (unit, address) = (&write.unit, write.address);
+            match &write.data {
+                ModbusData::Coil(is_on) => format!("sets coil {address} of {unit} to {is_on}"),
+                ModbusData::Words(words) => {
+                    format!("writes {words:04x?} to holding register {address} of {unit}")
+                }
+            }
         }
         Write::Exec(execution) => {
             format!("runs {} {:?}", execution.program.display(), execution.arguments)

@@ -1,17 +1,22 @@
 //! `tidegate run`: the daemon.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::app::Reloads;
+use crate::config::Entry;
 use crate::{App, Config, logging};
 
 /// Threads for the tasks: they wait more than they work, and a Pi has other things to do.
 const WORKER_THREADS: usize = 2;
 
 /// Runs the daemon until a signal asks it to stop.
-pub(super) fn run(config: Config) -> anyhow::Result<()> {
+pub(super) fn run(file: &Path, (config, entries): (Config, Vec<Entry>)) -> anyhow::Result<()> {
     let log = logging::start(&config.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
@@ -23,14 +28,24 @@ pub(super) fn run(config: Config) -> anyhow::Result<()> {
         // The handlers are in place before anything runs, so that an early signal is not the end.
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+        let (ask, asked) = mpsc::channel(1);
+        let reloads = Reloads { file: file.to_owned(), log: log.clone(), asked };
         info!(version = env!("CARGO_PKG_VERSION"), device_id = %config.cloud.device, "tidegate starting");
-        let app = App::build(config, log)?;
-        let running = app.run(stop.clone());
-        tokio::pin!(running);
+        let app = App::build(config, entries, log.clone())?;
+        let running = app.run(stop.clone(), reloads);
+        let forward = async {
+            while hangup.recv().await.is_some() {
+                // One that waits already does for both.
+                ask.try_send(()).unwrap_or_default();
+            }
+        };
+        tokio::pin!(running, forward);
         let asked = async {
             tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
+                () = &mut forward => "an end of signals",
             }
         };
         tokio::select! {

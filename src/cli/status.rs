@@ -1,48 +1,21 @@
 //! `tidegate status`: asks the running daemon over its socket.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
-use anyhow::Context as _;
 use serde_json::Value;
 
-use super::print;
+use super::{control, print};
 use crate::Config;
-
-/// How long the daemon may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The largest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// Prints the daemon's status.
 pub(super) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
-    let answer = ask(config)?;
+    let document = control::document(config, "/status")?;
     if json {
-        return print(&answer);
+        return print(&format!("{document}\n"));
     }
-    let document: Value =
-        serde_json::from_str(&answer).context("the daemon's answer cannot be read")?;
     let mut page = String::new();
     describe(&mut page, &document)?;
     print(&page)
-}
-
-/// Asks the running daemon, and returns its JSON.
-pub(super) fn ask(config: &Config) -> anyhow::Result<String> {
-    let path = &config.status_socket;
-    let socket = UnixStream::connect(path).with_context(|| {
-        format!("no daemon answers at {}; is it running, and may you ask it?", path.display())
-    })?;
-    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    let mut answer = String::new();
-    socket
-        .take(ANSWER_BYTES_MAX)
-        .read_to_string(&mut answer)
-        .context("the daemon did not answer")?;
-    Ok(answer)
 }
 
 fn describe(page: &mut String, document: &Value) -> std::fmt::Result {

@@ -9,8 +9,22 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
+/// How a kind of value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Integer,
+    Number,
+    Flag,
+    Duration,
+    Size,
+    Scalar,
+}
+
 /// A kind of value: how it is read from what TOML can hold.
 pub(super) trait Kind: Sized {
+    const FORM: Form;
+
     /// What is expected, for error messages.
     const EXPECTED: &'static str;
 
@@ -66,6 +80,7 @@ impl<T: Kind> Visitor<'_> for FieldVisitor<T> {
 }
 
 impl Kind for String {
+    const FORM: Form = Form::Text;
     const EXPECTED: &'static str = "a text in quotes";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -74,6 +89,7 @@ impl Kind for String {
 }
 
 impl Kind for i64 {
+    const FORM: Form = Form::Integer;
     const EXPECTED: &'static str = "a whole number";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -86,6 +102,7 @@ impl Kind for i64 {
 }
 
 impl Kind for f64 {
+    const FORM: Form = Form::Number;
     const EXPECTED: &'static str = "a finite number";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -102,6 +119,7 @@ impl Kind for f64 {
 }
 
 impl Kind for bool {
+    const FORM: Form = Form::Flag;
     const EXPECTED: &'static str = "true or false";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -123,6 +141,7 @@ pub(super) enum Scalar {
 }
 
 impl Kind for Scalar {
+    const FORM: Form = Form::Scalar;
     const EXPECTED: &'static str = "a text, a number, true or false";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -143,6 +162,7 @@ impl Kind for Scalar {
 }
 
 impl Kind for Duration {
+    const FORM: Form = Form::Duration;
     const EXPECTED: &'static str = "a duration with a unit, such as \"500 ms\" or \"15 s\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -155,6 +175,7 @@ impl Kind for Duration {
 pub(super) struct Size(pub(super) u64);
 
 impl Kind for Size {
+    const FORM: Form = Form::Size;
     const EXPECTED: &'static str = "a size with a unit, such as \"64 MiB\" or \"200 kB\"";
 
     fn from_text(text: &str) -> Option<Self> {

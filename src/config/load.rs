@@ -6,45 +6,65 @@ use std::path::{Path, PathBuf};
 use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 use serde_path_to_error::{Segment, Track};
 
-use super::raw::{Raw, keys_at};
+use super::likely::did_you_mean;
+use super::origin::{Origins, VARIABLE_PREFIX, VARIABLE_SEPARATOR};
+use super::raw::{Raw, shape_at};
+use super::shape::Shape;
 use super::{DEFAULTS, Problems};
 
 /// The most wrong values that are told at once: each costs a pass over the whole tree.
 const WRONG_VALUES_MAX: usize = 100;
 
-/// How alike an unknown and a known key must be, 0 to 1, for a "did you mean".
-const LIKENESS_MIN: f64 = 0.75;
+/// The largest file that is read, in bytes: a thousand sensors have a third of it.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads the defaults, `file`, the `conf.d` beside it and the `TIDEGATE_` variables of `environment`.
-pub(super) fn load(
+/// Merges the defaults, `file`, the `conf.d` beside it and the `TIDEGATE_` variables of `environment` into one tree, and
+/// writes into `origins` what came from where. Nothing if a layer cannot be read.
+pub(super) fn merge(
     file: &Path,
     environment: BTreeMap<String, String>,
+    origins: &mut Origins,
     problems: &mut Problems,
-) -> Option<Raw> {
-    let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
-    let mut builder = Config::builder().add_source(defaults);
+) -> Option<Value> {
+    let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+    origins.add_defaults(DEFAULTS);
     for path in layers(file, problems) {
-        let source = File::from(path.as_path()).format(FileFormat::Toml);
-        match Config::builder().add_source(source.clone()).build() {
-            Ok(_) => builder = builder.add_source(source),
-            Err(error) => problems.add(path.display().to_string(), error, ""),
+        let Some(text) = read_text(&path, problems) else { continue };
+        match origins.add_file(&path, &text) {
+            Ok(()) => builder = builder.add_source(File::from_str(&text, FileFormat::Toml)),
+            Err((place, error)) => {
+                problems.add_at(Some(place), "", format!("is no TOML: {error}"), "");
+            }
         }
     }
     if !problems.is_empty() {
         // What such a file would have said is not known, so nothing more can be judged.
         return None;
     }
-    let variables = Environment::with_prefix("TIDEGATE")
+    origins.add_variables(environment.keys());
+    let variables = Environment::with_prefix(VARIABLE_PREFIX)
         .prefix_separator("_")
-        .separator("__")
+        .separator(VARIABLE_SEPARATOR)
         .source(Some(environment.into_iter().collect()));
     match builder.add_source(variables).build() {
-        Ok(merged) => read(merged.cache, problems),
+        Ok(merged) => Some(merged.cache),
         Err(error) => {
             problems.add("TIDEGATE_… in the environment", error, "");
             None
         }
     }
+}
+
+fn read_text(path: &Path, problems: &mut Problems) -> Option<String> {
+    let read = std::fs::metadata(path).and_then(|metadata| {
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(std::io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
+        }
+        std::fs::read_to_string(path)
+    });
+    let told =
+        |error| problems.add(path.display().to_string(), format!("cannot read it: {error}"), "");
+    read.map_err(told).ok()
 }
 
 /// The main file, then `conf.d/*.toml` beside it by name.
@@ -79,8 +99,14 @@ fn layers(file: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     files
 }
 
+/// A single text as a tree.
+pub(super) fn parse(text: &str) -> Option<Value> {
+    let source = File::from_str(text, FileFormat::Toml);
+    Some(Config::builder().add_source(source).build().ok()?.cache)
+}
+
 /// Deserializes the tree. A value of the wrong type is told and taken out, until the rest fits.
-fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
+pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
     for _ in 0..WRONG_VALUES_MAX {
         let mut unknown = Vec::new();
         let mut track = Track::new();
@@ -90,21 +116,15 @@ fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
         match result {
             Ok(raw) => {
                 for key in unknown {
-                    tell_unknown(&key, &tree, problems);
+                    tell_unknown(&key, problems);
                 }
                 return Some(raw);
             }
             Err(error) => {
                 let path = track.path();
                 let keys: Vec<String> = path.iter().map(unbracketed).collect();
-                let removed = remove(&mut tree, &keys);
-                let origin = removed.as_ref().and_then(origin);
-                problems.add(
-                    keys.join("."),
-                    format!("{}{}", bare(&error), origin.unwrap_or_default()),
-                    "",
-                );
-                removed?;
+                problems.add(keys.join("."), bare(&error), "");
+                remove(&mut tree, &keys)?;
             }
         }
     }
@@ -124,15 +144,6 @@ fn bare(error: &config::ConfigError) -> String {
         error.to_string()
     };
     text.split(" for key `").next().unwrap_or_default().to_owned()
-}
-
-/// Which file a value came from; tables that were merged came from none.
-fn origin(value: &Value) -> Option<String> {
-    let origin = value.origin()?;
-    // The crate writes paths relative to the working directory, which an operator does not know.
-    let shown = std::fs::canonicalize(origin)
-        .map_or_else(|_| origin.to_owned(), |path| path.display().to_string());
-    Some(format!(" (in {shown})"))
 }
 
 fn remove(tree: &mut Value, keys: &[String]) -> Option<Value> {
@@ -161,32 +172,17 @@ fn child_mut<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     }
 }
 
-fn find<'a>(tree: &'a Value, keys: &[&str]) -> Option<&'a Value> {
-    keys.iter().try_fold(tree, |value, key| {
-        if let ValueKind::Array(items) = &value.kind {
-            return items.get(key.parse::<usize>().ok()?);
-        }
-        if let ValueKind::Table(table) = &value.kind { table.get(*key) } else { None }
-    })
-}
-
-fn tell_unknown(key: &str, tree: &Value, problems: &mut Problems) {
+fn tell_unknown(key: &str, problems: &mut Problems) {
     // serde_ignored writes "?" for the inside of an Option, which has no key.
     let keys: Vec<&str> = key.split('.').filter(|segment| *segment != "?").collect();
     let Some((last, parents)) = keys.split_last() else { return };
-    let origin = find(tree, &keys).and_then(origin).unwrap_or_default();
-    let known = keys_at(parents);
-    let likely = known
-        .iter()
-        .map(|known| (strsim::jaro_winkler(known, last), known))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other));
-    let fix = match likely {
-        Some((_, likely)) => format!("did you mean \"{likely}\"?"),
-        None if known.is_empty() => "remove it".to_owned(),
-        None => format!("the keys here are {}", known.join(", ")),
-    };
-    problems.add(keys.join("."), format!("unknown key{origin}"), fix);
+    let known: Vec<_> =
+        shape_at(parents.iter().copied()).into_iter().flat_map(Shape::options).collect();
+    let fix = did_you_mean(last, known.iter().copied(), || match known.len() {
+        0 => "remove it".to_owned(),
+        _ => format!("the keys here are {}", known.join(", ")),
+    });
+    problems.add(keys.join("."), "unknown key", fix);
 }
 
 #[cfg(test)]
@@ -209,8 +205,10 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        let mut problems = Problems::default();
-        let raw = load(&file, environment, &mut problems);
+        let (mut origins, mut problems) = (Origins::new(&file), Problems::default());
+        let tree = merge(&file, environment, &mut origins, &mut problems);
+        let raw = tree.and_then(|tree| read(tree, &mut problems));
+        problems.locate(&origins);
         (raw, problems.to_string().replace(&*directory.path().to_string_lossy(), "DIR"))
     }
 
@@ -246,28 +244,25 @@ mod tests {
             &[("TIDEGATE_LOG__LEVLE", "debug")],
         );
         let expected = [
-            "reporter.batch_age: invalid type: integer `5`, expected a duration with a unit",
-            "bus.serial.probe.baud_rate: invalid value: string \"fast\", expected a whole number",
-            "bus.serial.probe.path: invalid type: floating point `5.5`, expected a text in quotes",
-            "reporter.batch_state_max: unknown key (in DIR/tidegate.toml); did you mean \"batch_states_max\"?",
-            "nonsense: unknown key; the keys here are losant, device,",
-            "sensor.a.map.0.scael: unknown key (in DIR/tidegate.toml); did you mean \"scale\"?",
-            "log.levle: unknown key (in the environment); did you mean \"level\"?",
+            "DIR/tidegate.toml:3: reporter.batch_age: invalid type: integer `5`, expected a duration with a unit",
+            "DIR/tidegate.toml:7: bus.serial.probe.baud_rate: invalid value: string \"fast\", expected a whole number",
+            "DIR/conf.d/x.toml:2: bus.serial.probe.path: invalid type: floating point `5.5`, expected a text in quotes",
+            "DIR/tidegate.toml:2: reporter.batch_state_max: unknown key; did you mean \"batch_states_max\"?",
+            "DIR/tidegate.toml:4: nonsense: unknown key; the keys here are losant, device,",
+            "DIR/tidegate.toml:9: sensor.a.map.0.scael: unknown key; did you mean \"scale\"?",
+            "TIDEGATE_LOG__LEVLE in the environment: log.levle: unknown key; did you mean \"level\"?",
         ];
         for text in expected {
             assert!(problems.contains(text), "missing: {text}\nin:\n{problems}");
         }
         assert_eq!(problems.lines().count(), expected.len(), "{problems}");
-        assert!(problems.contains("(in DIR/conf.d/x.toml)"), "{problems}");
     }
 
     #[test]
     fn a_syntax_error_names_its_file_and_line() {
         let (_, problems) =
             load_text("[losant]\n", &[("broken.toml", "[reporter]\nbatch_age = \n")], &[]);
-        assert!(
-            problems.contains("DIR/conf.d/broken.toml") && problems.contains("line 2"),
-            "{problems}"
-        );
+        assert!(problems.starts_with("DIR/conf.d/broken.toml:2: is no TOML: "), "{problems}");
+        assert_eq!(problems.lines().count(), 1, "{problems}");
     }
 }

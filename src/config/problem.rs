@@ -2,10 +2,15 @@
 
 use std::fmt;
 
+use super::Origin;
+use super::origin::Origins;
+
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The key, such as `bus.serial.boiler.baud_rate`, or the file.
+    /// The file and line to look at, where there is one.
+    pub place: Option<Origin>,
+    /// The key, such as `bus.serial.boiler.baud_rate`, or the file; empty where the place says it all.
     pub at: String,
     /// What is wrong.
     pub what: String,
@@ -20,10 +25,34 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// Adds a mistake.
     pub fn add(&mut self, at: impl Into<String>, what: impl fmt::Display, fix: impl Into<String>) {
-        let problem = Problem { at: at.into(), what: what.to_string(), fix: fix.into() };
+        self.add_at(None, at, what, fix);
+    }
+
+    /// Adds a mistake whose place is known already.
+    pub(super) fn add_at(
+        &mut self,
+        place: Option<Origin>,
+        at: impl Into<String>,
+        what: impl fmt::Display,
+        fix: impl Into<String>,
+    ) {
+        let problem = Problem { place, at: at.into(), what: what.to_string(), fix: fix.into() };
         if !self.0.contains(&problem) {
             self.0.push(problem);
         }
+    }
+
+    /// Finds the places of the mistakes that tell only their key, and puts all in the order in which they stand there.
+    pub(super) fn locate(&mut self, origins: &Origins) {
+        for problem in self.0.iter_mut().filter(|problem| problem.place.is_none()) {
+            let key = problem.at.split(": ").next().unwrap_or_default();
+            problem.place = origins.nearest(key);
+        }
+        let order = |problem: &Problem| {
+            let place = problem.place.as_ref();
+            (place.is_none(), place.map(|place| origins.order(place)), problem.at.clone())
+        };
+        self.0.sort_by_key(order);
     }
 
     /// Whether there is none.
@@ -31,7 +60,7 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// The mistakes in the order in which they were found.
+    /// The mistakes, from the top of the first file to the bottom of the last.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
@@ -39,7 +68,13 @@ impl Problems {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.at, self.what)?;
+        if let Some(place) = &self.place {
+            write!(formatter, "{place}: ")?;
+        }
+        if !self.at.is_empty() {
+            write!(formatter, "{}: ", self.at)?;
+        }
+        formatter.write_str(&self.what)?;
         if !self.fix.is_empty() {
             write!(formatter, "; {}", self.fix)?;
         }

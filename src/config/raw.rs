@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::field::{Field, Size};
+use super::shape::{Shape, Shaped};
 
 type Text = Option<Field<String>>;
 type Integer = Option<Field<i64>>;
@@ -24,9 +25,12 @@ macro_rules! table {
             $(pub(in crate::config) $field: $type,)*
         }
 
-        impl $name {
-            /// The keys that this table knows, for "did you mean".
-            pub(in crate::config) const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+        impl crate::config::shape::Shaped for $name {
+            fn shape() -> crate::config::shape::Shape {
+                crate::config::shape::Shape::Table(&[
+                    $((stringify!($field), <$type as crate::config::shape::Shaped>::shape)),*
+                ])
+            }
         }
     };
 }
@@ -177,6 +181,15 @@ table!(Actuator {
     payload: Text,
     qos: Integer,
     retain: Flag,
+    unit: Text,
+    table: Text,
+    address: Integer,
+    kind: Text,
+    order: Text,
+    length: Integer,
+    value: Text,
+    as_list: Flag,
+    read_back: Flag,
     output_size_max: Bytes,
     method: Text,
     body: Text,
@@ -201,28 +214,7 @@ table!(Argument {
     optional: Flag,
 });
 
-/// The keys of the table at `path`, with names that the operator chose as `*`; none for an unknown table.
-pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
-    match path {
-        [] => Raw::KEYS,
-        ["losant"] => Losant::KEYS,
-        ["device", _] => Device::KEYS,
-        ["outbox"] => Outbox::KEYS,
-        ["reporter"] => Reporter::KEYS,
-        ["clock"] => Clock::KEYS,
-        ["commands"] => Commands::KEYS,
-        ["commands", "report"] => CommandReport::KEYS,
-        ["daemon"] => Daemon::KEYS,
-        ["log"] => Log::KEYS,
-        ["status"] => Status::KEYS,
-        ["bus", rest @ ..] => bus::keys_at(rest),
-        ["sensor", _] => Sensor::KEYS,
-        ["sensor", _, "fields", _] => BinaryField::KEYS,
-        ["sensor", _, "time"] => Time::KEYS,
-        ["sensor", _, "stale"] => Stale::KEYS,
-        ["sensor", _, "map", _] => Mapping::KEYS,
-        ["actuator", _] => Actuator::KEYS,
-        ["actuator", _, "argument", _] => Argument::KEYS,
-        _ => &[],
-    }
+/// What may be written at `path`.
+pub(super) fn shape_at<'a>(path: impl IntoIterator<Item = &'a str>) -> Option<Shape> {
+    path.into_iter().try_fold(Raw::shape(), Shape::child)
 }

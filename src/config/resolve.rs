@@ -15,6 +15,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::field::{Field, Size};
+use super::likely::did_you_mean;
+use super::note::{Notes, written};
 use super::raw::{self, Raw};
 use super::{Config, OutboxSettings, Problems};
 use crate::logic::clock_trust::TrustMode;
@@ -31,20 +33,19 @@ const BATCH_STATES_RANGE: RangeInclusive<i64> = 1..=500;
 /// Losant documents 256 KiB for an MQTT message and nothing for REST, so a body stays below that.
 const BATCH_BYTES_RANGE: RangeInclusive<u64> = 1_000..=256_000;
 
-/// How alike an unknown and a known word must be, 0 to 1, for a "did you mean".
-const LIKENESS_MIN: f64 = 0.75;
-
 pub use cloud::KEEP_ALIVE_RANGE;
 
-/// Collects problems while values are taken out of the raw configuration.
+/// Collects problems, and notes about what is assumed and allowed, while values are taken out of the raw configuration.
 struct Check<'a> {
     problems: &'a mut Problems,
+    notes: &'a mut Notes,
     directory: &'a Path,
 }
 
 impl Check<'_> {
     fn required<T>(&mut self, key: &str, value: Option<Field<T>>, fix: &str) -> Option<T> {
-        if value.is_none() {
+        // What was of the wrong type has been told as that.
+        if value.is_none() && !self.problems.iter().any(|problem| problem.at == key) {
             self.problems.add(key, "is missing", fix);
         }
         value.map(|field| field.0)
@@ -65,10 +66,13 @@ impl Check<'_> {
     where
         T: PartialOrd + Clone,
     {
+        let (start, end) = (show(range.start()), show(range.end()));
+        let note = self.notes.of(key);
+        note.value = Some(written(show(&value)));
+        note.range = Some((written(start.clone()), written(end.clone())));
         if range.contains(&value) {
             return value;
         }
-        let (start, end) = (show(range.start()), show(range.end()));
         self.problems.add(
             key,
             format!("is {}", show(&value)),
@@ -84,6 +88,7 @@ impl Check<'_> {
         default: i64,
         range: &RangeInclusive<i64>,
     ) -> i64 {
+        self.notes.of(key).default = Some(default.into());
         self.within(key, field.map_or(default, |field| field.0), range, i64::to_string)
     }
 
@@ -105,17 +110,29 @@ impl Check<'_> {
         range: &RangeInclusive<u64>,
     ) -> u64 {
         let show = |bytes: &u64| bytesize::ByteSize(*bytes).to_string();
+        self.notes.of(key).default = Some(show(&default).into());
         self.within(key, field.map_or(default, |field| field.0.0), range, show)
+    }
+
+    /// A text or a flag, or what is assumed where it is not written.
+    fn or_default<T: Clone + Into<serde_json::Value>>(
+        &mut self,
+        key: &str,
+        field: Option<Field<T>>,
+        default: T,
+    ) -> T {
+        let note = self.notes.of(key);
+        note.default = Some(default.clone().into());
+        let value = field.map_or(default, |field| field.0);
+        note.value = Some(value.clone().into());
+        value
     }
 
     /// Tells that `word` is none of the `known` ones, with the likeliest or all of them.
     fn unknown_word(&mut self, key: &str, word: &str, known: &[String]) {
-        let likeness = |one: &String| strsim::jaro_winkler(one, word);
-        let likely = known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-        let fix = match likely.filter(|likely| likeness(likely) >= LIKENESS_MIN) {
-            Some(likely) => format!("did you mean \"{likely}\"?"),
-            None => format!("use one of {}", known.join(", ")),
-        };
+        let fix = did_you_mean(word, known.iter().map(String::as_str), || {
+            format!("use one of {}", known.join(", "))
+        });
         self.problems.add(key, format!("\"{word}\" is not known"), fix);
     }
 
@@ -130,9 +147,14 @@ fn seconds(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
 }
 
 /// Checks everything. `None` only if there is at least one problem.
-pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<Config> {
+pub(super) fn resolve(
+    raw: Raw,
+    file: &Path,
+    problems: &mut Problems,
+    notes: &mut Notes,
+) -> Option<Config> {
     let directory = std::path::absolute(file).ok()?.parent()?.to_owned();
-    let mut check = Check { problems, directory: &directory };
+    let mut check = Check { problems, notes, directory: &directory };
     let needs_commands = !raw.actuator.is_empty();
     let cloud = cloud::cloud(raw.losant, needs_commands, &mut check);
     let gateway = cloud.as_ref().map(|cloud| cloud.device);
@@ -142,13 +164,14 @@ pub(super) fn resolve(raw: Raw, file: &Path, problems: &mut Problems) -> Option<
     let users = users.chain(raw.actuator.values().map(|actuator| &actuator.bus));
     let used = users.flatten().map(|bus| bus.0.clone()).collect();
     idle_buses(&buses, &used, needs_commands, &mut check);
+    idle_units(&buses, &raw.actuator, &mut check);
     for (name, sensor) in raw.sensor {
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
     let timeout = raw.commands.timeout.as_ref().map(|field| field.0);
     let actuators = actuator::actuators(raw.actuator, timeout, (&buses, &devices), &mut check);
     let reporter = reporter(raw.reporter, &mut check);
-    let clock_trust = clock_trust(&raw.clock, &mut check);
+    let clock_trust = clock_trust(raw.clock, &mut check);
     let commands = command::commands(raw.commands, gateway, &mut check);
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
@@ -189,16 +212,9 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
     }
 }
 
-fn clock_trust(raw: &raw::Clock, check: &mut Check<'_>) -> TrustMode {
-    match raw.trust.as_ref().map(|trust| trust.0.as_str()) {
-        Some("always") => TrustMode::Always,
-        Some("auto") | None => TrustMode::Auto,
-        Some(other) => {
-            let what = format!("is \"{other}\"");
-            check.problems.add("clock.trust", what, "use \"auto\" or \"always\"");
-            TrustMode::Auto
-        }
-    }
+fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
+    let words = [("auto", TrustMode::Auto), ("always", TrustMode::Always)];
+    bus::choice("clock.trust", raw.trust, check, &words).unwrap_or(TrustMode::Auto)
 }
 
 fn devices(
@@ -272,9 +288,35 @@ fn idle_buses(
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
     }
-    for name in buses.keys().filter(|name| !used.contains(&***name)) {
+    for (name, bus) in buses.iter().filter(|(name, _)| !used.contains(&***name)) {
         let fix = format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
-        check.problems.add(format!("bus.….{name}"), "nothing uses this bus", fix);
+        let kind = bus.kind.word();
+        check.problems.add(format!("bus.{kind}.{name}"), "nothing uses this bus", fix);
+    }
+}
+
+/// A Modbus unit that is neither asked nor told anything is a slip.
+fn idle_units(
+    buses: &BTreeMap<Name, super::Bus>,
+    actuators: &BTreeMap<String, raw::Actuator>,
+    check: &mut Check<'_>,
+) {
+    let is_told = |bus: &Name, unit: &Name| {
+        let names = |field: &Option<Field<String>>, name: &Name| {
+            field.as_ref().is_some_and(|field| field.0 == **name)
+        };
+        actuators.values().any(|raw| names(&raw.bus, bus) && names(&raw.unit, unit))
+    };
+    for (name, bus) in buses {
+        let super::BusKind::Modbus(line) = &bus.kind else { continue };
+        for unit in line.units.iter().filter(|unit| unit.registers.is_empty()) {
+            let key = format!("bus.modbus.{name}.unit.{}.registers", unit.name);
+            let is_explained = check.problems.iter().any(|problem| problem.at.starts_with(&key));
+            if !is_explained && !is_told(name, &unit.name) {
+                let fix = "say what to read: registers = [{ channel = \"power\", address = 0 }]";
+                check.problems.add(key, "is missing or empty, and no actuator writes to it", fix);
+            }
+        }
     }
 }
 
@@ -310,10 +352,10 @@ fn tell_unknown<'a>(
     check: &mut Check<'_>,
 ) {
     let known: Vec<_> = known.map(|name| &**name).collect();
-    let fix = match known.len() {
+    let fix = did_you_mean(name, known.iter().copied(), || match known.len() {
         0 => format!("there is no {kind} yet; add one"),
         _ => format!("there are {}", known.join(", ")),
-    };
+    });
     check.problems.add(key, format!("there is no {kind} \"{name}\""), fix);
 }
 

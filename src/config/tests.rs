@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::raw::keys_at;
+use super::annotated::{ANY, general, uncommented};
+use super::raw::Raw;
+use super::shape::{Shape, Shaped as _};
 use super::*;
 
 const MINIMAL: &str = r#"
@@ -24,7 +27,8 @@ fn load_text(text: &str) -> Result<Config, String> {
     write_private(&directory.path().join("credentials.toml"), "key = \"k\"\nsecret = \"s\"");
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
-    load(&file).map_err(|problems| problems.to_string())
+    let told = |problems: Problems| problems.to_string();
+    load(&file).map_err(|p| told(p).replace(&format!("{}/", directory.path().display()), ""))
 }
 
 fn write_private(path: &Path, text: &str) {
@@ -36,20 +40,6 @@ fn write_private(path: &Path, text: &str) {
 /// The configuration with each line changed by `change`.
 fn changed(change: impl Fn(&str) -> String) -> Result<Config, String> {
     load_text(&MINIMAL.lines().map(change).collect::<Vec<_>>().join("\n"))
-}
-
-/// The annotated file with its examples taken out of their comments.
-fn uncommented() -> String {
-    let is_option = |line: &str| {
-        let line = line.trim_start();
-        line.starts_with(['[', '{', ']'])
-            || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
-    };
-    let lines = DEFAULTS.lines().map(|line| match line.strip_prefix("# ") {
-        Some(option) if is_option(option) => option,
-        _ => line,
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -65,43 +55,12 @@ fn the_defaults_fill_in_all_that_is_not_written() {
 #[test]
 fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let text = uncommented();
-    let parsed: config::Config = config::Config::builder()
-        .add_source(config::File::from_str(&text, config::FileFormat::Toml))
-        .build()
-        .unwrap();
-    let mut written = BTreeSet::new();
-    collect_keys(&parsed.cache, &mut Vec::new(), &mut written);
-    let tables: [&[&str]; 23] = [
-        &["losant"],
-        &["device", "*"],
-        &["outbox"],
-        &["reporter"],
-        &["commands"],
-        &["daemon"],
-        &["log"],
-        &["status"],
-        &["bus", "exec", "*"],
-        &["bus", "file", "*"],
-        &["bus", "http", "*"],
-        &["bus", "modbus", "*"],
-        &["bus", "modbus", "*", "unit", "*"],
-        &["bus", "mqtt", "*"],
-        &["bus", "serial", "*"],
-        &["bus", "serial", "*", "frame"],
-        &["bus", "system", "*"],
-        &["sensor", "*"],
-        &["sensor", "*", "time"],
-        &["sensor", "*", "stale"],
-        &["actuator", "*"],
-        &["actuator", "*", "argument", "*"],
-        &["commands", "report"],
-    ];
-    for table in tables {
-        for key in keys_at(table) {
-            let path = table.iter().chain([key]).copied().collect::<Vec<_>>().join(".");
-            assert!(written.contains(&path), "config/tidegate.toml does not name {path}");
-        }
-    }
+    let tree: Value = load::parse(&text).unwrap().try_deserialize().unwrap();
+    let (mut options, mut written) = (BTreeSet::new(), BTreeSet::new());
+    collect_options(Raw::shape(), "", &mut options);
+    collect_written(&tree, "", &mut written);
+    let missing: Vec<_> = options.difference(&written).collect();
+    assert!(missing.is_empty(), "config/tidegate.toml does not name {missing:?}");
     let directory = TempDir::new().unwrap();
     write_private(&directory.path().join("credentials.toml"), "token = \"t\"");
     write_private(&directory.path().join("broker.toml"), "user = \"u\"\npassword = \"p\"");
@@ -114,22 +73,36 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!((config.buses.len(), config.actuators.len()), (16, 5));
+    assert_eq!((config.buses.len(), config.actuators.len()), (16, 7));
 }
 
-/// Writes the path of every value, with the names that the operator chose as `*`.
-fn collect_keys(value: &config::Value, path: &mut Vec<String>, keys: &mut BTreeSet<String>) {
-    keys.insert(path.join("."));
-    let config::ValueKind::Table(table) = &value.kind else { return };
-    for (key, value) in table {
-        let is_chosen = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [root] => matches!(root, "device" | "sensor" | "actuator"),
-            ["bus", _] | ["bus", _, _, "unit"] | ["actuator", _, "argument"] => true,
-            _ => false,
-        };
-        path.push(if is_chosen { "*".to_owned() } else { key.clone() });
-        collect_keys(value, path, keys);
-        path.pop();
+/// The general key of every option that there is.
+fn collect_options(shape: Shape, key: &str, options: &mut BTreeSet<String>) {
+    match shape {
+        Shape::Table(inner) => {
+            for (name, shape) in inner {
+                collect_options(shape(), &format!("{key}.{name}"), options);
+            }
+        }
+        Shape::Named(shape) | Shape::List(shape) => {
+            collect_options(shape(), &format!("{key}.{ANY}"), options);
+        }
+        Shape::Value(_) => {
+            options.insert(key.trim_start_matches('.').to_owned());
+        }
+    }
+}
+
+/// The general key of every value in a tree.
+fn collect_written(value: &Value, key: &str, written: &mut BTreeSet<String>) {
+    let inner: Vec<_> = match value {
+        Value::Object(table) => table.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Array(items) => (0..).map(|i: usize| i.to_string()).zip(items).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    };
+    written.insert(general(key.trim_start_matches('.')));
+    for (name, value) in inner {
+        collect_written(value, &format!("{key}.{name}"), written);
     }
 }
 
@@ -144,7 +117,7 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
         (
             "path",
             "path = \"/dev/ttyUSB0\"\nparity = \"evn\"",
-            "bus.serial.probe.parity: \"evn\" is not known; use \"none\"",
+            "bus.serial.probe.parity: \"evn\" is not known; did you mean \"even\"?",
         ),
         ("path", "baud_rate = 9600", "bus.serial.probe.path: is missing"),
         (
@@ -152,7 +125,11 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
             "path = \"/dev/x\"\nbaud_rate = 10",
             "bus.serial.probe.baud_rate: is 10; give a value from 50 to 12000000",
         ),
-        ("bus = ", "bus = \"prob\"", "sensor.probe.bus: there is no bus \"prob\"; there are probe"),
+        (
+            "bus = ",
+            "bus = \"prob\"",
+            "sensor.probe.bus: there is no bus \"prob\"; did you mean \"probe\"?",
+        ),
         (
             "format",
             "format = \"yaml\"",
@@ -264,7 +241,7 @@ fn a_command_of_a_device_has_one_actuator() {
     let told = load_text(&format!("{MINIMAL}{}{}", actuator("a"), actuator("b"))).unwrap_err();
     assert_eq!(
         told,
-        "actuator.b.command: another actuator takes it; give each command of a device one actuator"
+        "tidegate.toml:15: actuator.b.command: another actuator takes it; give each command of a device one actuator"
     );
 }
 

@@ -100,9 +100,8 @@ impl History {
         devices: usize,
         now: Timestamp,
     ) -> Result<Self, NewerHistory> {
-        let (least, most) = LANE_RECORDS;
-        let lane_records_max = (RECORDS_MAX / devices.max(1)).clamp(least, most);
-        let mut history = Self { lane_records_max, ..Self::default() };
+        let mut history = Self::default();
+        history.share(devices);
         let mut is_damaged = false;
         match table.iter().find(|(key, _)| key == b"v") {
             Some((_, version)) if version != VERSION => return Err(NewerHistory),
@@ -124,6 +123,12 @@ impl History {
             history.finish(number, Ending { result, message, duration_ms: None }, now);
         }
         Ok(history)
+    }
+
+    /// Shares the room among so many devices. A lane that has more now gives it up with its next record.
+    pub fn share(&mut self, devices: usize) {
+        let (least, most) = LANE_RECORDS;
+        self.lane_records_max = (RECORDS_MAX / devices.max(1)).clamp(least, most);
     }
 
     /// Whether a command with this time and digest came to a device before.

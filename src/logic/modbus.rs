@@ -1,8 +1,10 @@
-//! Modbus registers: which requests bring them, and what their words mean.
+//! Modbus registers: which requests bring them, what their words mean, and which words stand for a value.
 
+mod encode;
 mod plan;
 mod value;
 
+pub use encode::{EncodeError, encode};
 pub use plan::{Request, plan};
 pub use value::{Answer, read};
 
@@ -81,7 +83,28 @@ impl Table {
     }
 }
 
+impl Order {
+    /// Whether the least word comes first, and whether the least byte of each word does.
+    fn reversals(self) -> (bool, bool) {
+        match self {
+            Self::Abcd => (false, false),
+            Self::Cdab => (true, false),
+            Self::Badc => (false, true),
+            Self::Dcba => (true, true),
+        }
+    }
+}
+
 impl Register {
+    /// Whether it can be written: coils and holding registers can, but not one bit of a word alone.
+    pub fn is_writable(&self) -> bool {
+        match self.table {
+            Table::Coils => true,
+            Table::Holding => !matches!(self.kind, Kind::Bit(_)),
+            Table::Discrete | Table::Input => false,
+        }
+    }
+
     /// How many bits or words it takes.
     pub fn count(&self) -> u16 {
         if self.table.is_bits() {

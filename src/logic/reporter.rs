@@ -7,8 +7,10 @@
 //! the start, or came while nothing could be sent, is the *backlog*. Live batches go first. A backlog gets what is left of
 //! the device's budget, and at least one call in `LIVE_RUN_MAX` + 1. Devices take turns.
 //!
-//! One call of a lane is under way at a time, so that each lane's order is kept without effort; over all devices there are
-//! [`CALLS_UNDER_WAY_MAX`]. A link that has just failed is tried with one call.
+//! One call of a lane is under way at a time, so that each lane's order is kept without effort. Where answers take long, a
+//! backlog may have [`BACKLOG_CALLS_MAX`]: each begins after the states of the one before, and only while all goes well.
+//! Should the first of two fail, its states arrive after the second's. Over all devices there are as many calls under way as
+//! the answers' time asks for, up to [`CALLS_UNDER_WAY_MAX`]. A link that has just failed is tried with one call.
 
 mod device;
 #[cfg(test)]
@@ -37,9 +39,19 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 /// How long a device waits when nothing could be read for it, although something waits.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
 
-/// Calls that may be under way at once. One at a time cannot use the budget of several devices over a slow link: with an
-/// answer after 1 s ten devices would share one call a second, of the 20 that they may make.
-pub const CALLS_UNDER_WAY_MAX: usize = 8;
+/// Calls that may be under way at once over a slow link. One at a time cannot use the budget of several devices: with an
+/// answer after 1 s ten devices would share one call a second, of the 20 that they may make. Each holds a batch in memory.
+pub const CALLS_UNDER_WAY_MAX: usize = 24;
+
+/// The same while answers come fast: enough for the budget of ten devices, and little memory.
+const CALLS_UNDER_WAY_FAST: usize = 8;
+
+/// Calls of one backlog that may be under way at once over a slow link. One at a time uses all 30 calls in 15 s only while
+/// answers take less than half a second.
+pub const BACKLOG_CALLS_MAX: usize = 2;
+
+/// Answers that take longer, as a rule, make a link slow.
+const SLOW_ANSWER: Duration = Duration::from_millis(250);
 
 /// Calls that are kept free for the other lane, where one lane has more to send than the link takes.
 const CALLS_RESERVED: usize = 2;
@@ -98,6 +110,8 @@ pub struct Call {
     pub through: u64,
     /// The most states to send.
     pub states_max: usize,
+    /// Tells it from others.
+    number: u64,
     began: Instant,
 }
 
@@ -149,6 +163,8 @@ pub struct Reporter {
     link_down_since: Option<Instant>,
     /// The last call did not succeed for want of the cloud.
     is_link_suspect: bool,
+    /// How long answers took lately, the last ones counting most.
+    answer_time: Duration,
     online: Option<bool>,
     is_draining: bool,
 }
@@ -165,9 +181,19 @@ impl Reporter {
             link_held_until: None,
             link_down_since: None,
             is_link_suspect: false,
+            answer_time: Duration::ZERO,
             online: None,
             is_draining: false,
         }
+    }
+
+    /// Goes by other limits from now on. What was learned about sizes is kept where it is stricter.
+    pub fn set_limits(&mut self, limits: Limits) {
+        for device in self.devices.values_mut() {
+            device.set_limits(&self.limits, &limits);
+        }
+        self.link = Backoff::new(limits.retry_min, limits.retry_max);
+        self.limits = limits;
     }
 
     /// Tells of a device that was here at the start: what waits for it is backlog, and `pace` knows its last calls.
@@ -220,9 +246,15 @@ impl Reporter {
 
     /// What to do now.
     pub fn poll(&mut self, now: Instant) -> Step {
-        let under_way = |lane| self.devices.values().filter(|d| d.lane(lane).is_under_way).count();
+        let under_way =
+            |lane| self.devices.values().map(|device| device.lane(lane).under_way()).sum::<usize>();
         let (live, backlog) = (under_way(Lane::Live), under_way(Lane::Backlog));
-        let calls_max = if self.is_link_suspect { 1 } else { CALLS_UNDER_WAY_MAX };
+        let is_slow = self.answer_time > SLOW_ANSWER;
+        let calls_max = match (self.is_link_suspect, is_slow) {
+            (true, _) => 1,
+            (false, true) => CALLS_UNDER_WAY_MAX,
+            (false, false) => CALLS_UNDER_WAY_FAST,
+        };
         if live + backlog >= calls_max {
             return Step::Idle;
         }
@@ -231,12 +263,12 @@ impl Reporter {
             return if is_waiting { Step::WaitUntil(until) } else { Step::Idle };
         }
         let is_crowded = |lane| match lane {
-            Lane::Live => live >= CALLS_UNDER_WAY_MAX - CALLS_RESERVED,
-            Lane::Backlog => backlog >= CALLS_UNDER_WAY_MAX - CALLS_RESERVED,
+            Lane::Live => live + CALLS_RESERVED >= calls_max.max(CALLS_UNDER_WAY_FAST),
+            Lane::Backlog => backlog + CALLS_RESERVED >= calls_max.max(CALLS_UNDER_WAY_FAST),
         };
         let (mut next, mut soonest) = (None, None);
         for (id, device) in &self.devices {
-            for (lane, at) in device.ready(now, &self.limits, self.is_draining) {
+            for (lane, at) in device.ready(now, &self.limits, (self.is_draining, is_slow)) {
                 if is_crowded(lane) {
                     continue;
                 }
@@ -261,10 +293,16 @@ impl Reporter {
         let device = self.device(id);
         let (after, through) = match lane {
             Lane::Live => (device.frontier, device.waiting.last),
-            Lane::Backlog => (0, device.frontier),
+            Lane::Backlog => (device.lane(lane).last(), device.frontier),
         };
         let states_max = device.begin(lane, turn, now);
-        Step::Send(Call { device: id, lane, after, through, states_max, began: now })
+        Step::Send(Call { device: id, lane, after, through, states_max, number: turn, began: now })
+    }
+
+    /// Tells what was found to send: so many states, the last of them with this sequence number. The next call of the lane
+    /// goes on from there.
+    pub fn loaded(&mut self, call: &Call, states: usize, last: u64) {
+        self.device(call.device).lane_mut(call.lane).load(call.number, states, last);
     }
 
     /// Takes in how a call ended and says what becomes of its states.
@@ -275,15 +313,19 @@ impl Reporter {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Disposal {
+        if ended.may_count && ended.verdict != Verdict::Offline {
+            let took = now.saturating_duration_since(call.began);
+            self.answer_time = (self.answer_time * 7 + took) / 8;
+        }
         let device = self.device(call.device);
-        device.end(call.lane, ended, now);
+        let is_alone = device.end(call, ended, now);
         if ended.states == 0 {
             device.hold(now + UNREADABLE_WAIT);
             return Disposal::Keep;
         }
         let disposal = match &ended.verdict {
             Verdict::Stored => {
-                device.confirm(call.lane, ended);
+                device.confirm(call.lane, ended, is_alone);
                 Disposal::Delete
             }
             Verdict::TooLarge if ended.states > 1 => {

@@ -210,6 +210,14 @@ impl Client {
         sent.map_err(|_| timed_out(action))?.map_err(|error| Error::no_answer(action, &error))
     }
 
+    /// The application that the credentials belong to; asks the cloud if it is not known yet.
+    ///
+    /// # Errors
+    /// When the cloud cannot be asked or refuses.
+    pub async fn application(&self) -> Result<ApplicationId, Error> {
+        self.granted(None).await.map(|granted| granted.application)
+    }
+
     /// Lets a 2xx through and turns all else into an error with the server's words, if these come in time.
     async fn checked(&self, response: Response, action: &'static str) -> Result<Response, Error> {
         let status = response.status();

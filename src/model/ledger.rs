@@ -71,6 +71,10 @@ pub enum Reason {
     TimeRefused,
     /// The outbox could not read this record back.
     Damaged,
+    /// The operator had it removed from the outbox.
+    Purged,
+    /// The operator took it out of the outbox into a file.
+    Exported,
 }
 
 impl Reason {
@@ -104,6 +108,8 @@ impl Reason {
             Self::RefusedByCloud => "refused_by_cloud",
             Self::TimeRefused => "time_refused",
             Self::Damaged => "damaged",
+            Self::Purged => "purged",
+            Self::Exported => "exported",
         }
     }
 }

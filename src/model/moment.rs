@@ -9,7 +9,8 @@ use super::Timestamp;
 pub struct BootId(pub u128);
 
 /// When a state was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Moment {
     /// The wall clock said so, and was trusted.
     Wall(Timestamp),

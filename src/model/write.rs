@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Name;
+
 /// One write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
@@ -26,6 +28,8 @@ pub enum Write {
         /// Whether the broker keeps it for later subscribers.
         retain: bool,
     },
+    /// A bit or a number for a Modbus unit.
+    Modbus(ModbusWrite),
     /// A program, run without a shell.
     Exec(Execution),
     /// An HTTP request.
@@ -43,6 +47,30 @@ pub struct Reply {
     pub failure: Option<String>,
     /// How long to wait for either.
     pub timeout: Duration,
+}
+
+/// What a Modbus unit is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModbusWrite {
+    /// The unit, by the name that its bus has for it.
+    pub unit: Name,
+    /// The address of the coil or of the first register, from 0.
+    pub address: u16,
+    /// What is written there.
+    pub data: ModbusData,
+    /// Whether it is written as a list even if it is one: some units only know the functions for several.
+    pub as_list: bool,
+    /// Whether it is read again, and counts as done only if it is there.
+    pub read_back: bool,
+}
+
+/// Bits or words for a Modbus unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModbusData {
+    /// A coil.
+    Coil(bool),
+    /// Holding registers that follow each other.
+    Words(Vec<u16>),
 }
 
 /// A program and its arguments.

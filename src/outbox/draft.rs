@@ -6,7 +6,7 @@ use super::disk::Disk;
 use super::group::{GROUP_BYTES_MAX, Group, Record};
 use super::ranges::Ranges;
 use super::state::{Change, Device};
-use super::{Amount, Error, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Removed};
+use super::{Amount, Error, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Reject, Removed};
 use crate::model::{Account, DeviceId, Ledger, Name, Reason, Timestamp};
 
 /// What is to be written.
@@ -25,7 +25,7 @@ pub(super) struct Draft {
 pub(super) enum Fate {
     Stored,
     Rejected(Reason),
-    Dropped,
+    Dropped(Reason),
 }
 
 impl Fate {
@@ -33,7 +33,7 @@ impl Fate {
         let count = match self {
             Self::Stored => &mut account.stored,
             Self::Rejected(reason) => account.rejected.entry(reason).or_default(),
-            Self::Dropped => account.dropped.entry(Reason::OutboxFull).or_default(),
+            Self::Dropped(reason) => account.dropped.entry(reason).or_default(),
         };
         *count += u64::from(record.readings);
     }
@@ -95,7 +95,8 @@ impl Draft {
             if excess == 0 {
                 break;
             }
-            let amount = self.remove(disk, device, (first, spot.last), Fate::Dropped)?;
+            let amount =
+                self.remove(disk, device, (first, spot.last), Fate::Dropped(Reason::OutboxFull))?;
             excess = excess.saturating_sub(amount.bytes);
             evicted.states += amount.states;
             evicted.readings += amount.readings;
@@ -117,7 +118,7 @@ impl Draft {
         let before = self.gone.get(device.as_bytes()).unwrap_or(&lane.gone).clone();
         let mut after = before.clone();
         match fate {
-            Fate::Dropped => after.merge(first, through),
+            Fate::Dropped(_) => after.merge(first, through),
             Fate::Stored | Fate::Rejected(_) if after.insert(first, through) => {}
             Fate::Stored | Fate::Rejected(_) => return Err(Error::Scattered),
         }
@@ -137,6 +138,21 @@ impl Draft {
         let all = self.removed.entry(*device.as_bytes()).or_default();
         *all = all.plus(removed);
         Ok(removed)
+    }
+
+    /// Makes states of rejects again, so that they wait once more, and no longer counts them as rejected.
+    pub(super) fn requeue(&mut self, disk: &Disk, rejects: Vec<Reject>) {
+        let mut devices: BTreeMap<DeviceId, Vec<Pending>> = BTreeMap::new();
+        for reject in rejects {
+            let account = self.account(disk, &reject.bus);
+            let counted = account.rejected.entry(reject.reason).or_default();
+            *counted = counted.saturating_sub(u64::from(reject.readings));
+            self.change.rejects_gone.push(reject.number);
+            devices.entry(reject.device).or_default().push(reject.into());
+        }
+        for (device, states) in devices {
+            self.put(disk, device, &states.iter().collect::<Vec<_>>());
+        }
     }
 
     /// Changes notes of a table.

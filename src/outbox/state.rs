@@ -3,7 +3,7 @@
 //! A change is applied in the same way when it is made and when the journal is read back. The whole state stands at the begin
 //! of each segment.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,10 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) origins: BTreeMap<Name, Vec<u8>>,
     pub(super) notes: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
-    /// Each as JSON, oldest first.
-    pub(super) rejects: VecDeque<Vec<u8>>,
+    /// Each as JSON, by its number, which grows.
+    pub(super) rejects: BTreeMap<u64, Vec<u8>>,
+    /// The last number that a reject was given.
+    pub(super) reject_last: u64,
     /// The full segments of which something waits, and where what counts in them ends.
     pub(super) segments: BTreeMap<u64, u64>,
     /// The generations, and how many groups were put into each.
@@ -60,6 +62,8 @@ pub(super) struct Change {
     pub(super) notes: Vec<(String, Vec<u8>, Option<Vec<u8>>)>,
     /// Each as JSON.
     pub(super) rejects: Vec<Vec<u8>>,
+    /// The numbers of those that are no longer kept.
+    pub(super) rejects_gone: Vec<u64>,
     pub(super) generations: BTreeMap<u64, u64>,
     pub(super) generations_gone: Vec<u64>,
     pub(super) segments_gone: Vec<u64>,
@@ -85,9 +89,16 @@ impl State {
                 None => drop(table.remove(key)),
             }
         }
-        self.rejects.extend(change.rejects.iter().cloned());
-        let surplus = self.rejects.len().saturating_sub(REJECTS_MAX);
-        self.rejects.drain(..surplus);
+        for number in &change.rejects_gone {
+            self.rejects.remove(number);
+        }
+        for reject in &change.rejects {
+            self.reject_last += 1;
+            self.rejects.insert(self.reject_last, reject.clone());
+        }
+        while self.rejects.len() > REJECTS_MAX {
+            self.rejects.pop_first();
+        }
         self.generations.extend(change.generations.clone());
         self.generations.retain(|number, _| !change.generations_gone.contains(number));
         self.segments.retain(|number, _| !change.segments_gone.contains(number));

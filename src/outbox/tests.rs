@@ -311,3 +311,43 @@ fn only_the_newest_rejects_are_kept_with_so_many_words() {
     assert_eq!((rejects[0].state.as_str(), rejects[0].why.chars().count()), ("bad 1000", 1_000));
     assert_eq!(rejects[REJECTS_MAX - 1].state, "bad 1");
 }
+
+#[test]
+fn a_reject_waits_again_as_it_was_and_is_no_longer_counted_as_rejected() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
+    let mut unknown = commit(1, "a", &["four"]);
+    let moment = Moment::Boot { boot: BootId(u128::MAX), uptime_ms: 7 };
+    (unknown.states[0].moment, unknown.states[0].priority) = (moment, Priority::High);
+    outbox.append(&unknown).unwrap();
+    for sequence in [2, 3, 4] {
+        outbox.reject(device(1), sequence, "no", Timestamp::from_millis(0)).unwrap();
+    }
+    let numbers: Vec<u64> = outbox.rejects(9).unwrap().iter().map(|one| one.number).collect();
+    assert_eq!(numbers, [3, 2, 1]);
+    assert_eq!(outbox.forget(&[2, 9]).unwrap().states, 1);
+    assert_eq!(outbox.requeue(&[3, 1, 1, 9]).unwrap(), Removed { states: 2, readings: 2 });
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(texts(&outbox, 1), ["one", "two", "four"]);
+    assert_eq!(outbox.peek(device(1), 5, 1, 99).unwrap()[0].moment, moment);
+    assert_eq!(outbox.rejects(9).unwrap(), []);
+    let rejected = BTreeMap::from([(Reason::RefusedByCloud, 1)]);
+    assert_eq!(outbox.ledger()[&bus("a")].rejected, rejected, "what was forgotten was rejected");
+    outbox.reject(device(1), 1, "no", Timestamp::from_millis(0)).unwrap();
+    assert_eq!(outbox.rejects(9).unwrap()[0].number, 4, "no number is given again");
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn what_is_purged_is_counted_with_its_reason() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
+    let purged = outbox.purge(device(1), (2, u64::MAX), Reason::Purged).unwrap();
+    assert_eq!(purged, Removed { states: 2, readings: 2 });
+    assert_eq!(texts(&outbox, 1), ["one"]);
+    assert_eq!(outbox.ledger()[&bus("a")].dropped, BTreeMap::from([(Reason::Purged, 2)]));
+    assert_ledger_agrees(&outbox);
+}

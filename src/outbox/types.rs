@@ -82,10 +82,17 @@ pub struct Entry {
 /// A state that the cloud refused, or would ignore.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reject {
+    /// Its place among the rejects, which no other ever has.
+    #[serde(default)]
+    pub number: u64,
     /// Whose state it is.
-    pub device: String,
+    pub device: DeviceId,
     /// Where it came from.
     pub bus: Name,
+    /// When it was measured.
+    pub moment: Moment,
+    /// Whether it goes early or late when there is no room.
+    pub priority: Priority,
     /// How many values it has.
     pub readings: u16,
     /// [`Reason::RefusedByCloud`] or [`Reason::TimeRefused`].
@@ -98,8 +105,15 @@ pub struct Reject {
     pub state: String,
 }
 
+impl From<Reject> for Pending {
+    fn from(reject: Reject) -> Self {
+        let Reject { device, bus, moment, priority, readings, state, .. } = reject;
+        Self { device, bus, moment, priority, readings, json: state.into() }
+    }
+}
+
 /// What left the outbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     /// States.
     pub states: u64,

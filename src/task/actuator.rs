@@ -1,7 +1,8 @@
 //! Runs the commands of one actuator, one after the other, and makes it safe when nobody is there to command.
 //!
 //! Each actuator has a queue and a task of its own, so one that hangs delays no other. It ends when the daemon stops: what
-//! is under way then counts as interrupted, what waits too, and the safe write comes last.
+//! is under way then counts as interrupted, what waits too, and the safe write comes last. When a reload takes its queue away
+//! it first does what waits there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,6 +78,7 @@ enum News {
     Order(Order),
     Links,
     Safe(&'static str),
+    Drained,
     Stop,
 }
 
@@ -106,7 +108,7 @@ impl ActuatorTask {
                     // One safe write answers both.
                     due = Due { offline: retry.filter(|_| !was_online), hold: retry };
                 }
-                News::Stop => break,
+                News::Drained | News::Stop => break,
             }
         }
         orders.close();
@@ -114,8 +116,9 @@ impl ActuatorTask {
             let message = "the daemon stopped before it ran".to_owned();
             self.tell(order.number, CommandResult::Interrupted, message, Duration::ZERO).await;
         }
-        if self.actuator.safe.as_ref().is_some_and(|safe| safe.at_stop) {
-            self.make_safe("the daemon stops").await;
+        // What is held must not be held for ever by nobody.
+        if self.actuator.safe.as_ref().is_some_and(|safe| safe.at_stop || due.hold.is_some()) {
+            self.make_safe("it stops").await;
         }
     }
 
@@ -126,12 +129,7 @@ impl ActuatorTask {
             () = sleep_until(due.hold) => News::Safe("it was held long enough"),
             () = sleep_until(due.offline) => News::Safe("there is no command stream"),
             Ok(()) = self.links.changed() => News::Links,
-            Some(order) = orders.recv() => News::Order(order),
-            // Only when both queues are gone, as at a stop.
-            else => {
-                self.stop.cancelled().await;
-                News::Stop
-            }
+            order = orders.recv() => order.map_or(News::Drained, News::Order),
         }
     }
 

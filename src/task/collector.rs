@@ -135,6 +135,7 @@ impl Collector {
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Counted => self.group.wake(),
             Arrival::Report(report) => self.take_report(report),
+            Arrival::Plan(bus, plan) => self.replace_plan(bus, plan),
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
@@ -147,6 +148,15 @@ impl Collector {
                 }
             }
         }
+    }
+
+    /// What the old plan still holds is put first, as at a stop.
+    fn replace_plan(&mut self, bus: Name, plan: Option<Plan>) {
+        if let Some(mut old) = self.plans.remove(&bus) {
+            self.put_all(&bus, old.finish());
+            self.group.wake();
+        }
+        self.plans.extend(plan.map(|plan| (bus, plan)));
     }
 
     fn take(&mut self, reading: &Reading) {

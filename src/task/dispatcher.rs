@@ -50,20 +50,31 @@ pub enum Inbound {
         /// Until when.
         until: Timestamp,
     },
+    /// From here on other rules hold.
+    Routes(Box<Routes>),
+}
+
+/// Where commands go, and by which rules.
+#[derive(Debug)]
+pub struct Routes {
+    /// Judges.
+    pub gate: Gate,
+    /// The queues of the actuators.
+    pub orders: BTreeMap<Name, mpsc::Sender<Order>>,
+    /// What is told to the cloud.
+    pub report: ReportRules,
+    /// How many devices share the history.
+    pub lanes: usize,
 }
 
 /// The dispatcher's task.
 pub struct DispatcherTask {
-    /// Judges.
-    pub gate: Gate,
+    /// Where commands go.
+    pub routes: Routes,
     /// Remembers.
     pub history: History,
     /// Keeps the history.
     pub outbox: Arc<Outbox>,
-    /// The queues of the actuators.
-    pub orders: BTreeMap<Name, mpsc::Sender<Order>>,
-    /// What is told to the cloud.
-    pub rules: ReportRules,
     /// To the collector.
     pub arrivals: mpsc::Sender<Arrival>,
     /// The wall clock.
@@ -124,7 +135,7 @@ impl DispatcherTask {
         self.begin(&teller).await;
         while let Some(news) = queues.next().await {
             match news {
-                News::Inbound(batch) if batch.is_empty() => self.orders.clear(),
+                News::Inbound(batch) if batch.is_empty() => self.routes.orders.clear(),
                 News::Inbound(batch) => self.take(batch, &mut refusals, &teller).await,
                 News::Finished(batch) => self.settle(batch, &teller).await,
                 News::Told(numbers) => numbers.into_iter().for_each(|one| self.history.tell(one)),
@@ -179,6 +190,10 @@ impl DispatcherTask {
         for inbound in batch {
             match inbound {
                 Inbound::Heard { device, until } => self.history.hear(device, until),
+                Inbound::Routes(routes) => {
+                    self.history.share(routes.lanes);
+                    self.routes = *routes;
+                }
                 Inbound::Command(command, source) => {
                     self.judge(&command, source, &mut ready, &mut refused);
                 }
@@ -216,7 +231,7 @@ impl DispatcherTask {
         refused: &mut Vec<u64>,
     ) {
         let now = (Instant::now().into_std(), self.clock.now());
-        let (admission, record) = self.gate.judge(command, source, &self.history, now);
+        let (admission, record) = self.routes.gate.judge(command, source, &self.history, now);
         let refusal = match admission {
             Admission::Duplicate => {
                 // The history is read with some overlap, so this is nothing to tell anybody.
@@ -262,7 +277,7 @@ impl DispatcherTask {
 
     /// A place in the queue of an actuator; `None` if it is full.
     fn permit(&self, actuator: &Name) -> Option<OwnedPermit<Order>> {
-        self.orders.get(actuator)?.clone().try_reserve_owned().ok()
+        self.routes.orders.get(actuator)?.clone().try_reserve_owned().ok()
     }
 
     async fn settle(&mut self, batch: Vec<Finished>, teller: &mpsc::Sender<u64>) {
@@ -317,7 +332,7 @@ impl DispatcherTask {
     /// Sends the result to the outbox, as a state.
     async fn report(&mut self, number: u64, teller: &mpsc::Sender<u64>) {
         let Some(record) = self.history.record(number) else { return };
-        match self.rules.report(record) {
+        match self.routes.report.report(record) {
             Some((device, state)) => {
                 let told = Some((number, teller.clone()));
                 let arrival = Arrival::Report(Report { device, state, told });

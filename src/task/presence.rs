@@ -23,6 +23,10 @@ const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 /// The first and the longest wait before the cloud is asked for the time again.
 const TIME_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// A daemon that does not live so long tells nothing. So one that crashes and is started again without a pause does not tell
+/// more often than Losant allows, 30 times in 15 s (rest-api/overview, "Throttles And Limits").
+const FIRST_WAIT: Duration = Duration::from_millis(550);
+
 /// How long a stop waits for the last word.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -105,6 +109,7 @@ impl PresenceTask {
     }
 
     async fn announce(&self, status: ConnectionStatus) {
+        tokio::time::sleep(FIRST_WAIT).await;
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1);
         let mut told = String::new();

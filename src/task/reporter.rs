@@ -39,8 +39,8 @@ pub struct ReporterTask {
     pub found: Backlog,
     /// Raised with each commit; its end means that no more will come.
     pub committed: watch::Receiver<u64>,
-    /// What the machine is set to.
-    pub limits: Limits,
+    /// What the machine is set to, now and when it changes.
+    pub limits: watch::Receiver<Limits>,
     /// Cancelled when a stop has no more time for a call that is under way.
     pub hurry: CancellationToken,
     /// Where the outbox is; the file of calls is beside it.
@@ -71,10 +71,12 @@ enum Condition {
 
 /// What the task waits for.
 enum News {
+    Loaded(Call, Batch),
     Sent(Box<Sent>),
     Backlog,
     Timer,
     LinkUp,
+    Limits,
     NoMore,
 }
 
@@ -105,15 +107,16 @@ impl ReporterTask {
         let (calls, mut machine) = self.resume().await;
         let mut rng = random::seeded();
         let (mut condition, mut is_last_call) = (Condition::Unknown, false);
-        let mut under_way = FuturesUnordered::new();
+        let (mut loading, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut limits = self.limits.clone();
         loop {
             note_backlog(&mut machine, &self.outbox.backlog());
             let step = machine.poll(now());
             if let Step::Send(call) = step {
-                under_way.push(self.send(call, boots, &calls));
+                loading.push(self.load(call, boots, &calls));
                 continue;
             }
-            if is_last_call && under_way.is_empty() {
+            if is_last_call && loading.is_empty() && under_way.is_empty() {
                 break;
             }
             let timer = async {
@@ -123,14 +126,21 @@ impl ReporterTask {
                 }
             };
             let news = tokio::select! {
+                Some((call, batch)) = loading.next() => News::Loaded(call, batch),
                 Some(sent) = under_way.next() => News::Sent(Box::new(sent)),
                 changed = committed.changed(), if !is_last_call => {
                     if changed.is_ok() { News::Backlog } else { News::NoMore }
                 }
                 () = self.client.recovered() => News::LinkUp,
+                // At a stop the other end is gone, and nothing changes any more.
+                Ok(()) = limits.changed() => News::Limits,
                 () = timer => News::Timer,
             };
             match news {
+                News::Loaded(call, batch) => {
+                    machine.loaded(&call, batch.entries.len(), batch.last());
+                    under_way.push(self.send(call, batch, &calls));
+                }
                 News::Sent(sent) => {
                     if !sent.batch.entries.is_empty() {
                         self.tell_condition(&mut condition, &sent.outcome);
@@ -139,6 +149,7 @@ impl ReporterTask {
                 }
                 News::Backlog | News::Timer => {}
                 News::LinkUp => machine.link_is_up(),
+                News::Limits => machine.set_limits(limits.borrow_and_update().clone()),
                 News::NoMore => {
                     is_last_call = true;
                     machine.drain();
@@ -152,16 +163,16 @@ impl ReporterTask {
         let (path, boot) = (self.path.clone(), self.clock.boot());
         let opened = blocking(move || CallFile::open(&path, boot)).await;
         let (calls, remembered) = opened;
-        let mut machine = Reporter::new(self.limits.clone());
+        let mut machine = Reporter::new(self.limits.borrow().clone());
         for (device, waiting) in waiting(&self.found) {
             machine.resume(device, waiting, remembered.pace(device));
         }
         (Arc::new(Mutex::new(calls)), machine)
     }
 
-    /// Makes a call. It is noted before it begins and after it ended.
-    async fn send(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> Sent {
-        let (device, bytes_max) = (call.device, self.limits.batch_bytes_max);
+    /// Reads the states of a call, and notes that it begins.
+    async fn load(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> (Call, Batch) {
+        let (device, bytes_max) = (call.device, self.limits.borrow().batch_bytes_max);
         let (outbox, clock) = (Arc::clone(&self.outbox), Arc::clone(&self.clock));
         let (boots, noted) = (Arc::clone(boots), Arc::clone(calls));
         let loaded = blocking(move || {
@@ -175,6 +186,12 @@ impl ReporterTask {
             error!(%error, device_id = %device, "cannot read the outbox");
             Batch::default()
         });
+        (call, batch)
+    }
+
+    /// Makes a call, and notes that it ended.
+    async fn send(&self, call: Call, batch: Batch, calls: &Calls) -> Sent {
+        let device = call.device;
         if batch.entries.is_empty() {
             let outcome = Outcome::NotMade { message: "nothing to send was found".to_owned() };
             return Sent { call, batch, outcome };

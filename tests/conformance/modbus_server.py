@@ -4,7 +4,8 @@
 
 Unit 1 has in its input registers, from 0: the float 21.5 (ABCD), -2 as i16, 70000 as u32 with the least word first,
 "PUMP" and the BCD 1234; in holding registers, from 10: 0..149; coil 3 and discrete input 5 are set.
-It prints "ready" when it listens. To other units it does not answer, and each fifth of its answers is damaged on RTU.
+It prints "ready" when it listens. To other units it does not answer, and each fifth of its answers is damaged on RTU. On TCP
+it confirms a write of several registers from 21, and writes 0 instead.
 """
 
 import asyncio
@@ -28,7 +29,9 @@ answers = 0
 
 
 def tcp(is_sending, packet):
-    """Says nothing in the name of another unit."""
+    """Says nothing in the name of another unit, and forgets what is for register 21."""
+    if not is_sending and packet[7:10] == b"\x10\x00\x15":
+        return packet[:13] + bytes(len(packet) - 13)
     return b"" if is_sending and packet[6:7] != b"\x01" else packet
 
 

@@ -63,7 +63,7 @@ async fn all_mistakes_of_a_configuration_are_told_at_once() {
         "did you mean \"baud_rate\"?",
         "bus.serial.probe.parity: invalid type: integer `5`, expected a text in quotes",
         "losant.device_id: \"d0\" is not a Losant id",
-        "sensor.probe.bus: there is no bus \"prob\"; there are probe",
+        "sensor.probe.bus: there is no bus \"prob\"; did you mean \"probe\"?",
         "every user of this machine can read this secret; chmod 600",
     ] {
         assert!(text.contains(words), "{words}\nin: {text}");
@@ -91,13 +91,13 @@ async fn wrong_words_on_the_command_line_are_a_usage_error() {
 #[tokio::test]
 async fn questions_to_a_daemon_or_an_outbox_that_are_not_there_are_answered_with_that() {
     let (_cloud, site) = site_with(|config| config).await;
-    for (words, answer) in [
-        (["status", "--json"], "no daemon answers at "),
-        (["outbox", "status"], "there is no outbox at "),
+    for (words, code, answer) in [
+        (["status", "--json"], 69, "the daemon is not running: nobody answers at "),
+        (["outbox", "status"], 1, "there is no outbox at "),
     ] {
         let output = site.run(&words);
         let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
+        assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{text}");
         assert!(text.contains(answer), "{text}");
     }
 }
@@ -113,10 +113,11 @@ async fn a_running_daemon_answers_in_words_and_in_json() {
     assert!(page.contains("probe: 2 readings received, 2 stored"), "{page}");
     let document: Value = serde_json::from_slice(&site.run(&["status", "--json"]).stdout).unwrap();
     assert_eq!(document["cloud"]["online"], true);
-    let opened = site.run(&["outbox", "status"]);
-    let words = String::from_utf8(opened.stderr).unwrap();
-    assert_eq!(opened.status.code(), Some(1));
+    let second = site.run(&["run"]);
+    let words = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1));
     assert!(words.contains("another tidegate is running on this outbox"), "{words}");
+    assert_eq!(daemon.status()["cloud"]["online"], true, "the first still answers");
     assert!(daemon.terminate().success());
     site.outbox();
 }

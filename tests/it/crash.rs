@@ -46,7 +46,8 @@ async fn kills_in_the_dark_lose_and_repeat_no_message_of_a_publisher_that_goes_o
     assert_eq!(site.outbox()["states"], count);
     cloud.set_dark(false);
     let daemon = site.start();
-    wait_for_numbers(&cloud, count);
+    daemon.wait_until_sent();
+    assert_counts(&cloud, count);
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 0);
     assert_content(&cloud);

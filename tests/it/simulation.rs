@@ -61,21 +61,21 @@ fn drain(devices: u8, answer_time: Duration) -> (f64, Duration) {
 
 #[test]
 fn a_backlog_uses_the_budget_and_new_states_do_not_wait_for_it() {
-    for (devices, answer_ms, use_min) in
-        [(1, 20, 0.97), (1, 100, 0.97), (1, 400, 0.95), (10, 100, 0.97), (10, 300, 0.95)]
-    {
+    // A call takes room until 15.05 s after its end: with answers after 1 s no more than 15 / 16.05 can be used.
+    for (devices, answer_ms, use_min) in [
+        (1, 20, 0.97),
+        (1, 100, 0.97),
+        (1, 400, 0.95),
+        (1, 600, 0.95),
+        (1, 1_000, 0.9),
+        (10, 100, 0.97),
+        (10, 300, 0.95),
+        (10, 600, 0.95),
+        (10, 1_000, 0.9),
+    ] {
         let (used, delay) = drain(devices, Duration::from_millis(answer_ms));
         eprintln!("{devices} devices, answers after {answer_ms} ms: {used:.3}, {delay:?}");
         assert!(used >= use_min, "{devices} devices, {answer_ms} ms: {used:.3}");
         assert!(delay < Duration::from_secs(8), "{devices} devices, {answer_ms} ms: {delay:?}");
     }
-}
-
-#[test]
-fn over_a_slow_link_the_calls_under_way_are_the_bound() {
-    let (used, delay) = drain(10, Duration::from_secs(1));
-    eprintln!("10 devices, answers after 1 s: {used:.3}, {delay:?}");
-    // Six of eight calls are the backlog's: 6 a second, of 20.
-    assert!(used >= 0.28, "{used:.3}");
-    assert!(delay < Duration::from_secs(10), "{delay:?}");
 }

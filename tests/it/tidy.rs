@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Module of `src`, and which of our modules it may name. What is not listed may name all.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("model", &["model"]),
     ("logic", &["logic", "model"]),
     ("clock", &["random", "logic", "model"]),
@@ -15,11 +15,13 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("pulse", &[]),
     ("notify", &["pulse"]),
     ("random", &[]),
-    ("logging", &[]),
+    ("logging", &["logic"]),
     ("config", &["config", "logic", "model"]),
     ("losant", &["losant", "random", "config", "logic", "model"]),
     ("bus", &["bus", "random", "clock", "config", "logic", "model"]),
-    ("status", &["status", "outbox", "logic", "model"]),
+    ("control", &[]),
+    ("manage", &["control", "outbox", "model"]),
+    ("status", &["status", "control", "outbox", "logic", "model"]),
     ("actuate", &["actuate", "bus", "logging", "logic", "model", "status"]),
     (
         "task",

@@ -60,6 +60,10 @@ enum Line<'a> {
 
 impl<'a> Line<'a> {
     fn of(line: &'a str) -> Self {
+        if line.starts_with("#:") {
+            // It is for editors.
+            return Self::Blank;
+        }
         let Some(text) = line.strip_prefix('#').map(|text| text.strip_prefix(' ').unwrap_or(text))
         else {
             return match line {

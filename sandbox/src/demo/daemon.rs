@@ -3,15 +3,13 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::io::AsyncReadExt;
-use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
@@ -19,10 +17,8 @@ use super::status::Status;
 
 /// How long the daemon may take to stop: its own grace is 10 s.
 const STOP_MAX: Duration = Duration::from_secs(12);
-/// How long one answer of the status socket, or one run of the command line, may take.
+/// How long one run of the command line may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Largest status document read, in bytes.
-const STATUS_BYTES_MAX: u64 = 1024 * 1024;
 /// Longest path of a Unix socket on Linux, in bytes (unix(7)), without its final zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -111,10 +107,11 @@ impl Daemon {
         }
     }
 
-    /// What its status socket says; `None` while it does not answer.
+    /// What `tidegate status` says; `None` while it does not answer.
     pub(super) async fn status(&self) -> Option<Status> {
-        let document = timeout(ANSWER_MAX, read_all(&self.setup.socket())).await.ok()?.ok()?;
-        serde_json::from_slice(&document).ok().map(|value| Status::from_socket(&value))
+        let asked = self.setup.command(&["status", "--json"]).output();
+        let output = timeout(ANSWER_MAX, asked).await.ok()?.ok()?;
+        serde_json::from_slice(&output.stdout).ok().map(|value| Status::from_socket(&value))
     }
 
     /// Asks it to stop (SIGTERM) and waits; returns how it ended and how long that took.
@@ -152,10 +149,4 @@ impl Daemon {
         let last = all.iter().skip(all.len().saturating_sub(lines));
         (log, last.map(|line| format!("  | {line}")).collect())
     }
-}
-
-async fn read_all(socket: &Path) -> std::io::Result<Vec<u8>> {
-    let mut document = Vec::new();
-    UnixStream::connect(socket).await?.take(STATUS_BYTES_MAX).read_to_end(&mut document).await?;
-    Ok(document)
 }

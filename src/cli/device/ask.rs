@@ -1,9 +1,7 @@
 //! What cannot be undone is named and asked for.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use super::target::Target;
-use crate::cli::{Usage, secrecy};
+use crate::cli::{prompt, secrecy};
 use crate::losant::query::Period;
 
 /// Something that cannot be undone.
@@ -47,20 +45,5 @@ pub(super) fn agree(target: &Target, deed: &Deed) -> anyhow::Result<()> {
     }
     // A question may stand for long, and the credentials are in memory.
     secrecy::keep_out_of_core_dumps();
-    let Deed { what, parts } = deed;
-    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr().lock());
-    if !stdin.is_terminal() || !stderr.is_terminal() {
-        let colon = if parts.is_empty() { "" } else { ": " };
-        let parts = parts.join(", ");
-        return Err(
-            Usage::new(format!("this {what}{colon}{parts}; give --yes if that is meant")).into()
-        );
-    }
-    let list =
-        if parts.is_empty() { ".".to_owned() } else { format!(":\n  {}", parts.join("\n  ")) };
-    write!(stderr, "This {what}{list}\nType yes to go on: ")?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Usage::new("not done").into()) }
+    prompt::agree(false, &deed.what, &deed.parts)
 }

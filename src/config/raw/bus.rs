@@ -7,12 +7,12 @@ use serde::Deserialize;
 use super::{Bytes, Flag, Integer, Span, Text, Texts};
 
 table!(Buses {
-    exec: BTreeMap<String, Exec>,
-    file: BTreeMap<String, File>,
-    http: BTreeMap<String, Http>,
+    serial: BTreeMap<String, Serial>,
     modbus: BTreeMap<String, Modbus>,
     mqtt: BTreeMap<String, Mqtt>,
-    serial: BTreeMap<String, Serial>,
+    file: BTreeMap<String, File>,
+    exec: BTreeMap<String, Exec>,
+    http: BTreeMap<String, Http>,
     system: BTreeMap<String, System>,
 });
 
@@ -114,21 +114,3 @@ table!(Frame {
 });
 
 table!(System { interval: Span, disks: Texts, gateway: Flag });
-
-/// The keys of the table at `path` below `bus`.
-pub(super) fn keys_at(path: &[&str]) -> &'static [&'static str] {
-    match path {
-        [] => Buses::KEYS,
-        ["exec", _] => Exec::KEYS,
-        ["file", _] => File::KEYS,
-        ["http", _] => Http::KEYS,
-        ["modbus", _] => Modbus::KEYS,
-        ["modbus", _, "unit", _] => ModbusUnit::KEYS,
-        ["modbus", _, "unit", _, "registers", _] => ModbusRegister::KEYS,
-        ["mqtt", _] => Mqtt::KEYS,
-        ["serial", _] => Serial::KEYS,
-        ["serial", _, "frame"] => Frame::KEYS,
-        ["system", _] => System::KEYS,
-        _ => &[],
-    }
-}

@@ -58,8 +58,9 @@ fn actuator(
     let key = format!("actuator.{name}");
     let actuator_name: Option<Name> = check.parsed(&key, name);
     let command = command(&key, raw.command.take(), check);
-    let device_name = raw.device.take().map_or_else(|| GATEWAY.to_owned(), |field| field.0);
-    let device = find_device(&format!("{key}.device"), &device_name, devices, check);
+    let device_key = format!("{key}.device");
+    let device = check.or_default(&device_key, raw.device.take(), GATEWAY.to_owned());
+    let device = find_device(&device_key, &device, devices, check);
     let arguments = argument::arguments(&key, std::mem::take(&mut raw.argument), check);
     let rate_key = format!("{key}.rate_max");
     let runs_max = check.integer(&rate_key, raw.rate_max.take(), RATE_DEFAULT, &RATE_RANGE);

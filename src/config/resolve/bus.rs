@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub(super) use modbus::register;
+
 use super::Check;
 use crate::config::field::Field;
+use crate::config::likely::did_you_mean;
 use crate::config::{Bus, BusKind, raw};
 use crate::model::{DeviceId, Name};
 
@@ -18,8 +21,8 @@ use crate::model::{DeviceId, Name};
 const INTERVAL_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(7 * 86_400);
 
-/// What the ledger calls what comes from no bus.
-const RESERVED: &str = "commands";
+/// What the ledger calls what comes from no bus: results of commands, and states of an imported file.
+const RESERVED: [&str; 2] = ["commands", "import"];
 
 /// Checks all buses. One with a problem is there all the same, so that what hangs on it is not told as a problem, too.
 pub(super) fn buses(
@@ -28,15 +31,9 @@ pub(super) fn buses(
     check: &mut Check<'_>,
 ) -> BTreeMap<Name, Bus> {
     let mut buses = BTreeMap::new();
-    let raw::Buses { exec, file, http, modbus, mqtt, serial, system } = raw;
-    add(&mut buses, "exec", exec, check, |key, _, table, check| {
-        BusKind::Exec(local::exec(key, table, check))
-    });
-    add(&mut buses, "file", file, check, |key, _, table, check| {
-        BusKind::File(local::file(key, table, check))
-    });
-    add(&mut buses, "http", http, check, |key, _, table, check| {
-        BusKind::Http(local::http(key, table, check))
+    let raw::Buses { serial, modbus, mqtt, file, exec, http, system } = raw;
+    add(&mut buses, "serial", serial, check, |key, _, table, check| {
+        BusKind::Serial(serial::serial(key, table, check))
     });
     add(&mut buses, "modbus", modbus, check, |key, _, table, check| {
         BusKind::Modbus(modbus::modbus(key, table, check))
@@ -44,8 +41,14 @@ pub(super) fn buses(
     add(&mut buses, "mqtt", mqtt, check, |key, name, table, check| {
         BusKind::Mqtt(mqtt::mqtt(key, name, table, gateway, check))
     });
-    add(&mut buses, "serial", serial, check, |key, _, table, check| {
-        BusKind::Serial(serial::serial(key, table, check))
+    add(&mut buses, "file", file, check, |key, _, table, check| {
+        BusKind::File(local::file(key, table, check))
+    });
+    add(&mut buses, "exec", exec, check, |key, _, table, check| {
+        BusKind::Exec(local::exec(key, table, check))
+    });
+    add(&mut buses, "http", http, check, |key, _, table, check| {
+        BusKind::Http(local::http(key, table, check))
     });
     add(&mut buses, "system", system, check, |key, _, table, check| {
         BusKind::System(local::system(key, table, check))
@@ -63,17 +66,17 @@ fn add<T>(
 ) {
     for (name, table) in tables {
         let key = format!("bus.{word}.{name}");
-        if name == RESERVED {
-            let what = "is the name under which results of commands are counted";
+        if RESERVED.contains(&&*name) {
+            let what = "is a name under which the gateway counts what comes from no bus";
             check.problems.add(&key, what, "give the bus another name");
         }
         let Some(name) = check.parsed::<Name>(&key, &name) else { continue };
+        let kind = resolve(&key, &name, table, check);
         if let Some(other) = buses.get(&name) {
             let problem = format!("bus.{}.{name} has the same name", other.kind.word());
             check.problems.add(key, problem, "give each bus a name of its own");
             continue;
         }
-        let kind = resolve(&key, &name, table, check);
         buses.insert(name, Bus { kind, sensors: Vec::new() });
     }
 }
@@ -86,6 +89,7 @@ fn span(
     range: &RangeInclusive<Duration>,
     check: &mut Check<'_>,
 ) -> Duration {
+    check.notes.of(key).default = Some(humantime::format_duration(default).to_string().into());
     check.duration(key, Some(field.unwrap_or(Field(default))), range)
 }
 
@@ -96,15 +100,18 @@ pub(super) fn choice<T: Copy>(
     check: &mut Check<'_>,
     choices: &[(&str, T)],
 ) -> Option<T> {
+    let note = check.notes.of(key);
+    note.words = choices.iter().map(|(word, _)| (*word).to_owned()).collect();
+    note.default = note.words.first().cloned().map(Into::into);
+    note.value = field.as_ref().map(|field| field.0.clone().into()).or(note.default.clone());
     let Some(field) = field else { return choices.first().map(|(_, value)| *value) };
     let found = choices.iter().find(|(word, _)| *word == field.0).map(|(_, value)| *value);
     if found.is_none() {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        check.problems.add(
-            key,
-            format!("\"{}\" is not known", field.0),
-            format!("use {}", words.join(", ")),
-        );
+        let fix = did_you_mean(&field.0, choices.iter().map(|(word, _)| *word), || {
+            format!("use {}", words.join(", "))
+        });
+        check.problems.add(key, format!("\"{}\" is not known", field.0), fix);
     }
     found
 }

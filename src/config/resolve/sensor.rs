@@ -43,6 +43,10 @@ pub(super) fn sensor(
     let time = time_source(&format!("{key}.time"), raw.time, check);
     let stale = stale(&format!("{key}.stale"), raw.stale, check);
     let ignore = raw.ignore.and_then(|text| ignore(&format!("{key}.ignore"), &text.0, check));
+    let retained = match topic {
+        Some(_) => check.or_default(&format!("{key}.retained"), raw.retained, false),
+        None => false,
+    };
     if raw.map.is_empty() {
         let fix = "say what it measures: map = [{ channel = \"…\", attribute = \"…\" }]";
         check.problems.add(format!("{key}.map"), "is missing or empty", fix);
@@ -55,7 +59,7 @@ pub(super) fn sensor(
     let Some(bus) = bus.and_then(|name| buses.get_mut(&*name)) else { return };
     check_topic(&topic_key, &bus.kind, topic.is_some(), check);
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
-    let (topic, retained) = (topic.flatten(), raw.retained.is_some_and(|field| field.0));
+    let topic = topic.flatten();
     bus.sensors.push(Sensor {
         name,
         topic,
@@ -91,7 +95,7 @@ fn device_selector(
     check: &mut Check<'_>,
 ) -> Option<DeviceSelector> {
     let key = format!("{key}.device");
-    let text = field.map_or_else(|| GATEWAY.to_owned(), |field| field.0);
+    let text = check.or_default(&key, field, GATEWAY.to_owned());
     let template = template(&key, &text, check)?;
     if template.is_constant() {
         find_device(&key, &text, devices, check).map(DeviceSelector::Fixed)

@@ -7,9 +7,12 @@ use std::path::PathBuf;
 
 use super::Context;
 use crate::logic::excerpt::excerpt;
+use crate::logic::modbus::{EncodeError, Register, encode};
 use crate::logic::template::{Template, TemplateError};
 use crate::logic::topic::{TopicError, check_topic};
-use crate::model::{Command, Execution, GatewayAction, HttpMethod, HttpRequest, Reply, Write};
+use crate::model::{
+    Command, Execution, GatewayAction, HttpMethod, HttpRequest, ModbusWrite, Name, Reply, Write,
+};
 
 /// The longest serial write, in bytes: 4 s at 9600 baud, and small boards buffer far less.
 const SERIAL_BYTES_MAX: usize = 4 * 1024;
@@ -42,6 +45,19 @@ pub enum WriteTemplate {
         qos: u8,
         /// Whether the broker keeps it for later subscribers.
         retain: bool,
+    },
+    /// A value for a register of a Modbus unit.
+    Modbus {
+        /// The unit, by the name that its bus has for it.
+        unit: Name,
+        /// Where it goes, and in which form.
+        register: Register,
+        /// The value.
+        value: Template,
+        /// Whether it is written as a list even if it is one word or bit.
+        as_list: bool,
+        /// Whether it is read again to see that it is there.
+        read_back: bool,
     },
     /// A program.
     Exec {
@@ -87,6 +103,9 @@ pub enum WriteError {
     /// The rendered topic cannot be published to.
     #[error(transparent)]
     Topic(#[from] TopicError),
+    /// The register does not take the rendered value.
+    #[error(transparent)]
+    Register(#[from] EncodeError),
     /// A text of the command would lead to another place in the tree of topics or paths.
     #[error(
         "\"{text}\" has more or fewer levels than its template; texts of a command must not hold a /"
@@ -149,6 +168,16 @@ impl WriteTemplate {
                 let topic = written;
                 let payload = bounded(payload.render(&context)?.into_bytes(), MESSAGE_BYTES_MAX)?;
                 Ok(Write::Mqtt { topic, payload: payload.into(), qos: *qos, retain: *retain })
+            }
+            Self::Modbus { unit, register, value, as_list, read_back } => {
+                check_texts(command)?;
+                Ok(Write::Modbus(ModbusWrite {
+                    unit: unit.clone(),
+                    address: register.address,
+                    data: encode(register, &word(value, &context)?)?,
+                    as_list: *as_list,
+                    read_back: *read_back,
+                }))
             }
             Self::Exec { program, arguments, output_bytes_max } => {
                 check_texts(command)?;

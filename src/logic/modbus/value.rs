@@ -28,12 +28,7 @@ pub fn read(register: &Register, request: &Request, answer: &Answer) -> Option<V
 
 /// The bytes, the most significant first.
 fn bytes(words: &[u16], order: Order) -> Vec<u8> {
-    let (least_word_first, least_byte_first) = match order {
-        Order::Abcd => (false, false),
-        Order::Cdab => (true, false),
-        Order::Badc => (false, true),
-        Order::Dcba => (true, true),
-    };
+    let (least_word_first, least_byte_first) = order.reversals();
     let split = |word: &u16| if least_byte_first { word.to_le_bytes() } else { word.to_be_bytes() };
     if least_word_first {
         words.iter().rev().flat_map(split).collect()

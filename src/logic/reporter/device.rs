@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Ended, LIVE_RUN_MAX, Lane, Limits, Waiting};
+use super::{BACKLOG_CALLS_MAX, Call, Ended, LIVE_RUN_MAX, Lane, Limits, Waiting};
 use crate::logic::backoff::Backoff;
 use crate::logic::pace::Pace;
+use crate::logic::verdict::Verdict;
 
 /// One device.
 #[derive(Debug)]
@@ -29,12 +30,52 @@ pub(super) struct Device {
 /// One of its lanes.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    pub(super) is_under_way: bool,
+    /// Calls under way, in the order in which they began: [`BACKLOG_CALLS_MAX`] at most.
+    calls: Vec<Begun>,
+    /// The last call that began alone was confirmed.
+    is_steady: bool,
     /// When it was served; 0 for never.
     pub(super) turn: u64,
     /// Learned from 400: a search for the one bad state, over once it is found.
     pub(super) search_cap: Option<usize>,
     waiting_since: Option<Instant>,
+}
+
+/// A call under way.
+#[derive(Debug)]
+struct Begun {
+    number: u64,
+    /// No other of its lane was under way.
+    is_alone: bool,
+    /// How many states it carries and the last of them, once that is known.
+    carries: Option<(usize, u64)>,
+}
+
+impl Queue {
+    pub(super) fn under_way(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The last sequence number that is under way; 0 if nothing is.
+    pub(super) fn last(&self) -> u64 {
+        self.calls.last().and_then(|call| call.carries).map_or(0, |(_, last)| last)
+    }
+
+    pub(super) fn load(&mut self, number: u64, states: usize, last: u64) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.number == number) {
+            call.carries = Some((states, last));
+        }
+    }
+
+    /// States that are under way; `None` while that is not known of a call.
+    fn states(&self) -> Option<u64> {
+        self.calls.iter().map(|call| call.carries.map(|(states, _)| states as u64)).sum()
+    }
+
+    /// Whether one more call may begin while others of this lane are under way.
+    fn takes_another(&self) -> bool {
+        self.is_steady && self.search_cap.is_none() && self.calls.len() < BACKLOG_CALLS_MAX
+    }
 }
 
 impl Device {
@@ -53,10 +94,18 @@ impl Device {
         }
     }
 
+    /// Goes by other limits from now on.
+    pub(super) fn set_limits(&mut self, before: &Limits, after: &Limits) {
+        let has_learned = self.states_cap < before.batch_states_max.max(1);
+        let states_max = after.batch_states_max.max(1);
+        self.states_cap = if has_learned { self.states_cap.min(states_max) } else { states_max };
+        self.trouble = Backoff::new(after.retry_min, after.retry_max);
+    }
+
     /// Takes in what waits, and makes backlog of what came while it could not be sent.
     pub(super) fn note(&mut self, waiting: Waiting, live_states_max: u64, now: Instant) {
         self.waiting = waiting;
-        if !self.live.is_under_way {
+        if self.live.calls.is_empty() {
             if self.is_in_order {
                 self.frontier = waiting.last;
             } else if self.live_states() > live_states_max {
@@ -98,24 +147,26 @@ impl Device {
         &self,
         now: Instant,
         limits: &Limits,
-        is_draining: bool,
+        (is_draining, is_slow): (bool, bool),
     ) -> impl Iterator<Item = (Lane, Instant)> {
         let free = self.pace.ready_at(now).max(self.held_until.unwrap_or(now));
-        let since = self.live.waiting_since.filter(|_| !self.live.is_under_way);
+        let since = self.live.waiting_since.filter(|_| self.live.calls.is_empty());
         let live = since.map(|since| {
             let age = if is_draining { Duration::ZERO } else { limits.batch_age };
             let due = if self.is_live_full(limits) { now } else { since + age };
             (Lane::Live, due.max(free))
         });
-        let has_backlog = self.backlog_states() > 0 && !self.backlog.is_under_way;
+        let is_free = self.backlog.calls.is_empty()
+            || is_slow && !self.is_in_order && self.backlog.takes_another();
+        let has_backlog =
+            self.backlog.states().is_some_and(|states| self.backlog_states() > states);
         let spread = if is_draining { now } else { self.pace.spread_ready_at(now) };
-        let backlog = has_backlog.then_some((Lane::Backlog, free.max(spread)));
-        // A backlog that has waited long enough is not overtaken once more.
-        let is_overdue = self.live_run >= LIVE_RUN_MAX && backlog.is_some_and(|(_, at)| at <= now);
-        live.filter(|_| !is_overdue).into_iter().chain(backlog)
+        let backlog = (is_free && has_backlog).then_some((Lane::Backlog, free.max(spread)));
+        live.into_iter().chain(backlog)
     }
 
-    /// How the lane ranks among all devices' lanes: as live, or after those.
+    /// How the lane ranks among all devices' lanes: as live, or after those. A backlog that has waited long enough is not
+    /// overtaken once more.
     pub(super) fn rank(&self, lane: Lane) -> Lane {
         if self.live_run >= LIVE_RUN_MAX { Lane::Live } else { lane }
     }
@@ -137,27 +188,38 @@ impl Device {
             Lane::Live | Lane::Backlog => 0,
         };
         let queue = self.lane_mut(lane);
-        queue.is_under_way = true;
+        let is_alone = queue.calls.is_empty();
+        queue.calls.push(Begun { number: turn, is_alone, carries: None });
         queue.turn = turn;
         self.states_max(lane)
     }
 
-    pub(super) fn end(&mut self, lane: Lane, ended: &Ended, now: Instant) {
+    /// Takes in that a call ended. `true` if it began alone in its lane.
+    pub(super) fn end(&mut self, call: &Call, ended: &Ended, now: Instant) -> bool {
         self.pace.end(now, ended.may_count && ended.states > 0);
-        self.lane_mut(lane).is_under_way = false;
+        let queue = self.lane_mut(call.lane);
+        let this = |begun: &Begun| begun.number == call.number;
+        let is_alone = queue.calls.iter().any(|begun| this(begun) && begun.is_alone);
+        queue.calls.retain(|begun| !this(begun));
+        queue.is_steady = ended.verdict == Verdict::Stored && (is_alone || queue.is_steady);
+        is_alone
     }
 
     pub(super) fn hold(&mut self, until: Instant) {
         self.held_until = Some(until);
     }
 
-    /// The cloud has these states: what was learned for the moment is over.
-    pub(super) fn confirm(&mut self, lane: Lane, ended: &Ended) {
+    /// The cloud has these states: what was learned for the moment is over. A call that began while another was under way
+    /// says nothing of the search for a bad state, which may be in that one.
+    pub(super) fn confirm(&mut self, lane: Lane, ended: &Ended, is_alone: bool) {
         let states_cap = self.states_cap;
         self.trouble.reset();
         self.remove(lane, ended);
         // A search doubles back up once the bad state is behind it.
         let queue = self.lane_mut(lane);
+        if !is_alone {
+            return;
+        }
         queue.search_cap = queue.search_cap.map(|cap| cap * 2).filter(|cap| *cap < states_cap);
     }
 

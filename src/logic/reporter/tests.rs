@@ -70,7 +70,12 @@ impl World {
     fn poll(&mut self) -> Option<Call> {
         self.note();
         match self.reporter.poll(self.now) {
-            Step::Send(call) => Some(call),
+            Step::Send(call) => {
+                let batch = self.batch(&call);
+                let last = batch.last().copied().unwrap_or_default();
+                self.reporter.loaded(&call, batch.len(), last);
+                Some(call)
+            }
             Step::WaitUntil(at) => {
                 assert!(at > self.now, "a wait that is not in the future would spin");
                 None
@@ -252,14 +257,65 @@ fn each_lane_has_one_call_under_way_and_the_backlog_never_takes_live_states() {
     assert!(world.poll().is_some());
 }
 
+/// Answers take long, as a rule.
+fn slow_world(devices: u8, states: u64) -> World {
+    let mut world = world();
+    (1..=devices).for_each(|number| world.backlog(number, states));
+    for _ in 0..8 {
+        let call = world.poll().unwrap();
+        world.pass(1_000);
+        world.end(&call, Verdict::Stored);
+    }
+    world
+}
+
 #[test]
 fn calls_under_way_are_bounded_and_some_are_kept_for_new_states() {
-    let mut world = world();
-    (1..=20).for_each(|number| world.backlog(number, 1_000));
-    let under_way = (0..100).take_while(|_| world.poll().is_some()).count();
-    assert_eq!(under_way, CALLS_UNDER_WAY_MAX - CALLS_RESERVED);
-    world.come(1, 100);
-    assert_eq!(world.poll().map(|call| call.lane), Some(Lane::Live));
+    for (mut world, calls_max) in
+        [(world(), CALLS_UNDER_WAY_FAST), (slow_world(30, 1_000), CALLS_UNDER_WAY_MAX)]
+    {
+        (31..=60).for_each(|number| world.backlog(number, 1_000));
+        let under_way = (0..100).take_while(|_| world.poll().is_some()).count();
+        assert_eq!(under_way, calls_max - CALLS_RESERVED);
+        world.come(1, 100);
+        assert_eq!(world.poll().map(|call| call.lane), Some(Lane::Live));
+    }
+}
+
+#[test]
+fn over_a_slow_link_a_backlog_has_two_calls_under_way_one_after_the_other() {
+    let mut world = slow_world(1, 2_000);
+    let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
+    assert_eq!(world.poll(), None);
+    let (one, next) = (world.batch(&first), world.batch(&second));
+    assert_eq!(one.last().map(|last| last + 1), next.first().copied());
+    world.end(&second, Verdict::Stored);
+    world.end(&first, Verdict::Stored);
+    let third = world.poll().unwrap();
+    assert_eq!(world.batch(&third)[0], next.last().unwrap() + 1);
+}
+
+#[test]
+fn a_slow_backlog_goes_on_with_one_call_until_what_failed_is_stored() {
+    let mut world = slow_world(1, 2_000);
+    let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
+    let batch = world.batch(&first);
+    world.end(&first, Verdict::Malformed);
+    assert_eq!(world.poll(), None, "the second is still under way");
+    world.end(&second, Verdict::Stored);
+    let half = world.poll().unwrap();
+    assert_eq!(world.batch(&half), batch[..50], "the search goes on");
+    assert_eq!(world.poll(), None);
+}
+
+#[test]
+fn two_calls_of_a_backlog_leave_nothing_for_a_third_when_all_is_under_way() {
+    let mut world = slow_world(1, 1_000);
+    let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
+    world.end(&first, Verdict::Stored);
+    assert_eq!(world.poll(), None);
+    world.end(&second, Verdict::Stored);
+    assert_eq!(world.reporter.poll(world.now), Step::Idle);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The daemon of a simulated world: the real machines, wired as the tasks wire them, without a task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -40,8 +40,10 @@ pub(super) struct Daemon {
     floor: Timestamp,
     group: Vec<(DeviceId, Timestamp, u64)>,
     commit_due: Option<Duration>,
-    /// The last sequence number that each lane sent for the first time.
-    sent: BTreeMap<(DeviceId, Lane), u64>,
+    /// What is under way of each device.
+    under_way: BTreeMap<DeviceId, BTreeSet<u64>>,
+    /// The last sequence number that each live lane sent for the first time.
+    sent: BTreeMap<DeviceId, u64>,
 }
 
 fn limits() -> Limits {
@@ -79,6 +81,7 @@ impl Daemon {
             floor: floor.unwrap_or(Timestamp::from_millis(0)),
             group: Vec::new(),
             commit_due: None,
+            under_way: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
     }
@@ -192,16 +195,30 @@ impl Daemon {
         if !batch.is_empty() {
             disk.calls += &call_log::begin(call.device, self.uptime(now));
         }
+        self.machine.loaded(call, batch.len(), batch.last().map_or(0, |sent| sent.sequence));
+        self.check_begin(disk, call, &batch);
         batch
     }
 
-    /// Each lane sends in order: what it sends for the first time is above all that it sent before.
-    pub(super) fn check_order(&mut self, call: &Call, batch: &[Sent], is_stored: bool) {
+    /// Nothing is under way twice, and nothing is left out: what waits in the lane before a call is under way.
+    fn check_begin(&mut self, disk: &Disk, call: &Call, batch: &[Sent]) {
+        let Some(first) = batch.first() else { return };
         assert!(batch.is_sorted_by(|one, next| one.sequence < next.sequence));
         let unsorted = batch.windows(2).find(|pair| pair[0].time >= pair[1].time);
         assert_eq!(unsorted, None, "{call:?}");
-        let sent = self.sent.entry((call.device, call.lane)).or_default();
-        if let (true, Some(first), Some(last)) = (is_stored, batch.first(), batch.last()) {
+        let under_way = self.under_way.entry(call.device).or_default();
+        let start = if call.lane == Lane::Live { call.after } else { 0 };
+        let before = disk.peek(call.device, (start, first.sequence - 1), usize::MAX);
+        let left_out = before.iter().find(|(sequence, _)| !under_way.contains(sequence));
+        assert!(left_out.is_none(), "{call:?} leaves out {left_out:?}");
+        let is_new = batch.iter().all(|sent| under_way.insert(sent.sequence));
+        assert!(is_new, "{call:?} is under way already");
+    }
+
+    /// The live lane sends in order: what it sends for the first time is above all that it sent before.
+    fn check_order(&mut self, call: &Call, batch: &[Sent]) {
+        let sent = self.sent.entry(call.device).or_default();
+        if let (Lane::Live, Some(first), Some(last)) = (call.lane, batch.first(), batch.last()) {
             assert!(first.sequence > *sent, "{call:?}: {} after {sent}", first.sequence);
             *sent = last.sequence;
         }
@@ -214,6 +231,8 @@ impl Daemon {
         now: Duration,
         rng: &mut StdRng,
     ) -> Disposal {
+        let under_way = self.under_way.entry(call.device).or_default();
+        under_way.retain(|sequence| batch.iter().all(|sent| sent.sequence != *sequence));
         if !batch.is_empty() {
             disk.calls += &call_log::end(call.device, self.uptime(now), outcome.may_count());
         }
@@ -229,6 +248,7 @@ impl Daemon {
             Disposal::Reject => Fate::Rejected,
             Disposal::Keep => return disposal,
         };
+        self.check_order(call, batch);
         for sent in batch {
             disk.settle(call.device, sent.sequence, fate);
         }

@@ -461,7 +461,6 @@ impl World {
         }
         let settled = (&flight.call, &*flight.batch, &flight.outcome);
         let disposal = daemon.settle(&mut self.disk, settled, self.now, &mut self.rng);
-        daemon.check_order(&flight.call, &flight.batch, disposal != Disposal::Keep);
         let is_confirmed = matches!(flight.outcome, Outcome::Answer { success: true, .. });
         assert_eq!(disposal == Disposal::Delete, is_confirmed, "only a confirmation deletes");
         if disposal == Disposal::Reject {

@@ -169,6 +169,16 @@ impl Broker {
         Publisher { finish, thread: std::thread::spawn(move || runtime.block_on(publish)) }
     }
 
+    /// Publishes by a pattern with QoS 1, topic after topic, without waiting for each acknowledgement, until it is told to
+    /// finish.
+    pub(crate) fn publish_pattern(&self, pattern: Pattern) -> PatternPublisher {
+        let (client, connection) = AsyncClient::new(self.options("pattern"), AHEAD_MAX);
+        let finish = Arc::new(AtomicBool::new(false));
+        let publish = pattern.publish(client, connection, Arc::clone(&finish));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        PatternPublisher { finish, thread: std::thread::spawn(move || runtime.block_on(publish)) }
+    }
+
     /// Subscribes, and returns when the broker has confirmed it.
     pub(crate) async fn subscribe(&self, filter: &str) -> Subscriber {
         let (client, mut connection) = AsyncClient::new(self.options("subscriber"), 8);
@@ -201,6 +211,62 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Ends it, and tells how many messages the broker has acknowledged.
     pub(crate) fn finish(self) -> u64 {
+        self.finish.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Messages that may be under way to the broker at once.
+const AHEAD_MAX: usize = 100;
+
+/// What is published over and over: message `n` of each topic, then `n` + 1.
+pub(crate) struct Pattern {
+    pub(crate) topics: Vec<String>,
+    pub(crate) payload: fn(u64) -> Vec<u8>,
+    /// Messages in a second, over all topics.
+    pub(crate) per_second: u32,
+}
+
+impl Pattern {
+    /// Returns how many messages of each topic the broker has acknowledged.
+    async fn publish(
+        self,
+        client: AsyncClient,
+        mut connection: EventLoop,
+        finish: Arc<AtomicBool>,
+    ) -> Vec<u64> {
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / self.per_second);
+        let (mut counts, mut turn, mut under_way) = (vec![0; self.topics.len()], 0, 0);
+        loop {
+            let is_finished = finish.load(Ordering::Relaxed);
+            if is_finished && under_way == 0 {
+                return counts;
+            }
+            tokio::select! {
+                _ = pace.tick(), if !is_finished && under_way < AHEAD_MAX => {
+                    let payload = (self.payload)(counts[turn]);
+                    client.try_publish(&self.topics[turn], QoS::AtLeastOnce, false, payload).unwrap();
+                    counts[turn] += 1;
+                    turn = (turn + 1) % self.topics.len();
+                    under_way += 1;
+                }
+                event = connection.poll() => {
+                    under_way -= usize::from(matches!(event.unwrap(), Event::Incoming(Packet::PubAck(_))));
+                }
+            }
+        }
+    }
+}
+
+/// A client that publishes a pattern on a thread of its own.
+pub(crate) struct PatternPublisher {
+    finish: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<u64>>,
+}
+
+impl PatternPublisher {
+    /// Ends it, and tells how many messages of each topic the broker has acknowledged.
+    pub(crate) fn finish(self) -> Vec<u64> {
         self.finish.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }

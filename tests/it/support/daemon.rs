@@ -1,7 +1,7 @@
 //! The daemon as a process.
 
 use std::fs::OpenOptions;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -31,7 +31,13 @@ impl Daemon {
         daemon
     }
 
-    fn spawn(config: &Path, socket: &Path, log: &Path, environment: &[(&str, &str)]) -> Self {
+    /// The same without waiting for it.
+    pub(crate) fn spawn(
+        config: &Path,
+        socket: &Path,
+        log: &Path,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let stderr = OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(PROGRAM)
             .args(["run", "--config"])
@@ -46,9 +52,22 @@ impl Daemon {
     }
 
     fn try_status(&self) -> Option<Value> {
+        let answer = self.http("GET /status HTTP/1.0\r\n\r\n")?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    /// What the socket answers to this, headers and all.
+    pub(crate) fn http(&self, request: &str) -> Option<String> {
         let mut answer = String::new();
-        UnixStream::connect(&self.socket).ok()?.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(&answer).ok()
+        let mut socket = UnixStream::connect(&self.socket).ok()?;
+        socket.write_all(request.as_bytes()).ok()?;
+        socket.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// Whether it is so far that it answers.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.try_status().is_some()
     }
 
     /// The id of the process.
@@ -66,9 +85,14 @@ impl Daemon {
         self.status().pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
     }
 
-    /// Waits until the outbox is empty.
+    /// Waits until the outbox is empty, for as long as it gets emptier.
     pub(crate) fn wait_until_sent(&self) {
-        wait_until("the outbox is empty", || self.status()["outbox"]["states"] == 0);
+        let mut before = u64::MAX;
+        while before > 0 {
+            let states = || self.count("/outbox/states");
+            wait_until("fewer states wait", || states() < before);
+            before = states();
+        }
     }
 
     /// The memory in use, in kB.
@@ -91,6 +115,11 @@ impl Daemon {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// SIGHUP, which asks for a reload.
+    pub(crate) fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
     /// SIGTERM, and the exit status.

@@ -79,6 +79,11 @@ level = "info,tidegate=debug"
         self.start_with(&[])
     }
 
+    /// Starts the daemon and does not wait for it.
+    pub(crate) fn spawn(&self) -> Daemon {
+        Daemon::spawn(&self.config(), &self.path("s"), &self.path("log"), &[])
+    }
+
     /// The same with these variables in its environment.
     pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Daemon {
         Daemon::start(&self.config(), &self.path("s"), &self.path("log"), environment)

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::bus::choice;
-use super::super::{Check, find_bus, template};
+use super::super::bus::{choice, register};
+use super::super::{Check, find_bus, tell_unknown, template};
 use crate::config::field::Field;
-use crate::config::{Bus, BusKind, raw};
+use crate::config::{Bus, BusKind, ModbusBus, raw};
 use crate::logic::actuator::WriteTemplate;
 use crate::model::{HttpMethod, Name, Reply};
 
@@ -27,6 +27,18 @@ const REPLY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 /// The keys of each kind of actuator, beside those that say which kind it is.
 const SERIAL: &[&str] = &["bus", "write", "encoding", "reply", "reply_failure", "reply_timeout"];
 const MQTT: &[&str] = &["bus", "topic", "payload", "qos", "retain"];
+const MODBUS: &[&str] = &[
+    "bus",
+    "unit",
+    "table",
+    "address",
+    "kind",
+    "order",
+    "length",
+    "value",
+    "as_list",
+    "read_back",
+];
 const EXEC: &[&str] = &["exec", "output_size_max"];
 const HTTP: &[&str] = &["url", "method", "body", "content_type"];
 const GATEWAY: &[&str] = &["gateway", "level"];
@@ -56,11 +68,8 @@ pub(super) fn write(
     let write = match kind {
         BusKind::Serial(_) => serial(key, raw, check),
         BusKind::Mqtt(_) => mqtt(key, raw, check),
-        BusKind::Exec(_)
-        | BusKind::File(_)
-        | BusKind::Http(_)
-        | BusKind::Modbus(_)
-        | BusKind::System(_) => {
+        BusKind::Modbus(bus) => modbus(key, raw, bus, check),
+        BusKind::Exec(_) | BusKind::File(_) | BusKind::Http(_) | BusKind::System(_) => {
             let problem = format!("{} buses cannot be written to", kind.word());
             check.problems.add(format!("{key}.bus"), problem, "name another bus");
             None
@@ -81,6 +90,15 @@ fn only(key: &str, raw: &raw::Actuator, known: &[&str], check: &mut Check<'_>) {
         ("payload", raw.payload.is_some()),
         ("qos", raw.qos.is_some()),
         ("retain", raw.retain.is_some()),
+        ("unit", raw.unit.is_some()),
+        ("table", raw.table.is_some()),
+        ("address", raw.address.is_some()),
+        ("kind", raw.kind.is_some()),
+        ("order", raw.order.is_some()),
+        ("length", raw.length.is_some()),
+        ("value", raw.value.is_some()),
+        ("as_list", raw.as_list.is_some()),
+        ("read_back", raw.read_back.is_some()),
         ("output_size_max", raw.output_size_max.is_some()),
         ("method", raw.method.is_some()),
         ("body", raw.body.is_some()),
@@ -122,7 +140,48 @@ fn mqtt(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
         topic: template(&topic_key, &topic?, check)?,
         payload: template(&payload_key, &payload?, check)?,
         qos: u8::try_from(qos).ok()?,
-        retain: raw.retain.is_some_and(|field| field.0),
+        retain: check.or_default(&format!("{key}.retain"), raw.retain, false),
+    })
+}
+
+fn modbus(
+    key: &str,
+    raw: raw::Actuator,
+    bus: &ModbusBus,
+    check: &mut Check<'_>,
+) -> Option<WriteTemplate> {
+    only(key, &raw, MODBUS, check);
+    let unit_key = format!("{key}.unit");
+    let unit = check.required(&unit_key, raw.unit, "name the unit of its bus: unit = \"pump\"");
+    let unit = unit.and_then(|unit| {
+        let names = || bus.units.iter().map(|known| &known.name);
+        let found = names().find(|name| ***name == *unit);
+        if found.is_none() {
+            tell_unknown(&unit_key, "unit", &unit, names(), check);
+        }
+        found.cloned()
+    });
+    let place = raw::ModbusRegister {
+        channel: Some(Field(key.to_owned())),
+        table: raw.table,
+        address: raw.address,
+        kind: raw.kind,
+        order: raw.order,
+        length: raw.length,
+    };
+    let register = register(key, place, check);
+    if register.as_ref().is_some_and(|register| !register.is_writable()) {
+        let fix = "use table = \"holding\" with a whole register, or \"coil\"";
+        check.problems.add(key, "is a register that cannot be written", fix);
+    }
+    let value_key = format!("{key}.value");
+    let value = check.required(&value_key, raw.value, "say what: value = \"{{ payload.level }}\"");
+    Some(WriteTemplate::Modbus {
+        value: template(&value_key, &value?, check)?,
+        as_list: check.or_default(&format!("{key}.as_list"), raw.as_list, false),
+        read_back: check.or_default(&format!("{key}.read_back"), raw.read_back, false),
+        unit: unit?,
+        register: register?,
     })
 }
 
@@ -147,11 +206,13 @@ fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     only(key, &raw, HTTP, check);
     let methods = [("POST", HttpMethod::Post), ("PUT", HttpMethod::Put), ("GET", HttpMethod::Get)];
     let method = choice(&format!("{key}.method"), raw.method, check, &methods);
-    let media_type =
-        raw.content_type.map_or_else(|| "application/json".to_owned(), |field| field.0);
-    let body_key = format!("{key}.body");
     let body = match raw.body {
-        Some(body) => Some((media_type, template(&body_key, &body.0, check)?)),
+        Some(body) => {
+            let type_key = format!("{key}.content_type");
+            let json = "application/json".to_owned();
+            let media_type = check.or_default(&type_key, raw.content_type, json);
+            Some((media_type, template(&format!("{key}.body"), &body.0, check)?))
+        }
         None => None,
     };
     let key = format!("{key}.url");

@@ -112,7 +112,9 @@ pub(super) fn file(key: &str, raw: raw::File, check: &mut Check<'_>) -> FileBus 
 }
 
 pub(super) fn http(key: &str, raw: raw::Http, check: &mut Check<'_>) -> HttpBus {
-    let listen = raw.listen.and_then(|text| check.parsed(&format!("{key}.listen"), &text.0));
+    let listen_key = format!("{key}.listen");
+    let listen = check.or_default(&listen_key, raw.listen, LISTEN_DEFAULT.to_string());
+    let listen = check.parsed(&listen_key, &listen);
     let credentials_key = format!("{key}.credentials_file");
     let fix = "name a file that holds the token that clients must show: credentials_file = \"push-token\"";
     let path = check.required(&credentials_key, raw.credentials_file, fix);
@@ -139,7 +141,7 @@ pub(super) fn system(key: &str, raw: raw::System, check: &mut Check<'_>) -> Syst
             check,
         ),
         disks: disks.iter().map(PathBuf::from).collect(),
-        gateway: raw.gateway.is_none_or(|field| field.0),
+        gateway: check.or_default(&format!("{key}.gateway"), raw.gateway, true),
     }
 }
 

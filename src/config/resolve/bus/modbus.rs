@@ -125,9 +125,9 @@ fn unit(
     let id = id.map(|id| check.within(&id_key, id, &defaults.id_range, i64::to_string));
     let interval = raw.interval.unwrap_or(defaults.interval.clone());
     let timeout = raw.timeout.unwrap_or(defaults.timeout.clone());
-    if raw.registers.is_empty() || raw.registers.len() > ENTRIES_MAX {
-        let fix = "say what to read: registers = [{ channel = \"power\", address = 0 }]";
-        check.problems.add(format!("{key}.registers"), "is missing, empty or too long", fix);
+    if raw.registers.len() > ENTRIES_MAX {
+        let what = format!("there are {}", raw.registers.len());
+        check.problems.add(format!("{key}.registers"), what, format!("give at most {ENTRIES_MAX}"));
     }
     let registers = raw.registers.into_iter().enumerate();
     let registers: Vec<_> = registers
@@ -143,7 +143,12 @@ fn unit(
     })
 }
 
-fn register(key: &str, raw: raw::ModbusRegister, check: &mut Check<'_>) -> Option<Register> {
+/// One register of a unit.
+pub(in crate::config::resolve) fn register(
+    key: &str,
+    raw: raw::ModbusRegister,
+    check: &mut Check<'_>,
+) -> Option<Register> {
     let fix = "name what it holds: channel = \"power\"";
     let channel = check.required(&format!("{key}.channel"), raw.channel, fix);
     let address_key = format!("{key}.address");

@@ -44,12 +44,12 @@ pub(super) fn mqtt(
         check.bytes(&payload_key, raw.payload_size_max, PAYLOAD_BYTES_DEFAULT, &(64..=16 << 20));
     let credentials = raw.credentials_file.map(|path| check.path(&path.0));
     let credentials = credentials.and_then(|path| read_user_password(&path, check.problems));
-    let default_client_id = || gateway.map(|gateway| format!("tidegate-{gateway}-{name}"));
-    let client_id = raw.client_id.map(|field| field.0).or_else(default_client_id);
+    let own_id = gateway.map(|gateway| format!("tidegate-{gateway}-{name}")).unwrap_or_default();
+    let client_id = check.or_default(&format!("{key}.client_id"), raw.client_id, own_id);
     MqttBus {
         host: host.unwrap_or_default(),
         port: u16::try_from(port).unwrap_or_default(),
-        client_id: client_id.unwrap_or_default(),
+        client_id,
         credentials,
         keep_alive,
         qos: u8::try_from(qos).unwrap_or_default(),

@@ -29,6 +29,7 @@ const TEXT_BYTES_MAX: i64 = 1_024;
 pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) -> Option<Format> {
     let format_key = format!("{key}.format");
     let fix = "say how its messages are written: format = \"key-value\", \"json\", …";
+    check.notes.of(&format_key).words = FORMATS.map(|(format, _)| format.to_owned()).to_vec();
     let word = check.required(&format_key, raw.format.take(), fix)?;
     let Some((_, own)) = FORMATS.iter().find(|(format, _)| *format == word) else {
         check.unknown_word(&format_key, &word, &FORMATS.map(|(format, _)| format.to_owned()));
@@ -74,13 +75,14 @@ fn compile(key: &str, pattern: &str, check: &mut Check<'_>) -> Option<regex::Reg
 }
 
 fn csv(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) -> Option<Csv> {
-    let header = raw.header.take().is_some_and(|field| field.0);
+    let header = check.or_default(&format!("{key}.header"), raw.header.take(), false);
     let columns = raw.columns.take();
     if header && columns.is_some() {
         let fix = "remove it, or header = true";
         check.problems.add(format!("{key}.columns"), "the header names the columns", fix);
     }
-    let delimiter = raw.delimiter.take().map_or_else(|| ",".to_owned(), |field| field.0);
+    let delimiter_key = format!("{key}.delimiter");
+    let delimiter = check.or_default(&delimiter_key, raw.delimiter.take(), ",".to_owned());
     let [delimiter] = *delimiter.as_bytes() else {
         let fix = "give one ASCII character, such as \";\" or \"\\t\"";
         check.problems.add(format!("{key}.delimiter"), "is not one character", fix);

@@ -1,0 +1,226 @@
+//! The daemon while it runs: the parts that a reload starts, stops and changes. The outbox is none of them.
+//!
+//! A reload goes with the data. Buses that change stop first, and end when their acknowledgements have left. What they
+//! heard is then in the collector's queue, ahead of the new meaning of their messages, ahead of what the new buses hear.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::commands::CommandWay;
+use super::{Reloads, buses, start_plan};
+use crate::bus::{Arrival, Handles, Health, Outlet, Tally};
+use crate::clock::SharedClock;
+use crate::config::{self, Change, Config, Entry, Problems};
+use crate::logic::reporter::Limits;
+use crate::model::Name;
+use crate::notify;
+use crate::status::{Board, ReloadStatus};
+use crate::supervisor::{Supervisor, TaskEnd};
+
+/// How long a reload may take. An MQTT bus waits at most 5 s for its broker to take the last acknowledgements, and the
+/// collector for a slow disk; a daemon that is not through after that starts afresh.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The copy of the last good configuration, beside the outbox.
+const LAST_GOOD: &str = "last-good.toml";
+
+/// How long the daemon waits for the copy; a disk that is slower writes it all the same.
+const COPY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the copy begins with.
+const LAST_GOOD_HEADER: &str = "\
+# The configuration that tidegate last ran with: one file, without secrets. It is not read by itself, for a start from an
+# old copy would hide the mistake in the new files. To go back: tidegate run --config with this file, or compare and mend.
+";
+
+/// The most keys and the most problems of a reload that are told.
+const TOLD_MAX: usize = 50;
+
+/// What stays while the daemon runs.
+pub(super) struct Parts {
+    pub(super) supervisor: Supervisor,
+    /// Ends all buses; each has a token of its own below it.
+    pub(super) buses_stop: CancellationToken,
+    pub(super) clock: SharedClock,
+    pub(super) health: Health,
+    pub(super) board: Board,
+    pub(super) wires: Wires,
+}
+
+/// The ways to the tasks that stay. When they are let go of, these tasks end.
+pub(super) struct Wires {
+    pub(super) arrivals: mpsc::Sender<Arrival>,
+    pub(super) tally: Tally,
+    pub(super) handles: watch::Sender<Handles>,
+    pub(super) limits: watch::Sender<Limits>,
+    pub(super) commands: CommandWay,
+}
+
+/// The daemon while it runs.
+pub(super) struct Running {
+    parts: Parts,
+    config: Config,
+    /// What it goes by.
+    entries: Vec<Entry>,
+    /// What it was started with.
+    started: Vec<Entry>,
+    buses: BTreeMap<Name, CancellationToken>,
+}
+
+impl Running {
+    pub(super) fn start(parts: Parts, config: Config, entries: Vec<Entry>) -> Self {
+        let mut running =
+            Self { parts, started: entries.clone(), entries, buses: BTreeMap::new(), config };
+        let buses: BTreeSet<_> = running.config.buses.keys().cloned().collect();
+        running.start_buses(&buses);
+        running
+    }
+
+    /// Keeps a copy of the configuration, which is good, for the day when somebody has broken the original.
+    pub(super) async fn keep_copy(&self) {
+        let Some(path) = self.config.outbox.path.parent().map(|path| path.join(LAST_GOOD)) else {
+            return;
+        };
+        let text = format!("{LAST_GOOD_HEADER}{}", config::page(&self.entries));
+        let written = tokio::task::spawn_blocking(move || config::replace(&path, &text, 0o600));
+        match tokio::time::timeout(COPY_TIMEOUT, written).await {
+            Ok(Ok(Err(error))) => warn!(%error, "the last good configuration is not kept"),
+            Ok(Ok(Ok(_)) | Err(_)) => {}
+            Err(_) => warn!("the disk is slow to keep the last good configuration"),
+        }
+    }
+
+    /// Waits until a task ends by itself. Cancel-safe.
+    pub(super) async fn watch(&mut self) -> TaskEnd {
+        self.parts.supervisor.watch().await
+    }
+
+    /// Lets go of all tasks, so that they end, and leaves them to be waited for.
+    pub(super) fn let_go(self) -> Supervisor {
+        self.parts.supervisor
+    }
+
+    /// Reads the configuration again and applies what has changed. What is wrong with it is told, and changes nothing.
+    ///
+    /// # Errors
+    /// When a part does not stop: the daemon must then end, and start with the new configuration.
+    pub(super) async fn reload(&mut self, reloads: &Reloads) -> anyhow::Result<()> {
+        notify::reloading();
+        let file = reloads.file.clone();
+        let read = tokio::task::spawn_blocking(move || config::explain(&file)).await?;
+        let reloaded = match read {
+            Ok((config, entries)) => {
+                let applied = self.apply(config, entries, reloads);
+                match tokio::time::timeout(RELOAD_TIMEOUT, applied).await {
+                    Ok(Ok(())) => {
+                        self.keep_copy().await;
+                        Ok(())
+                    }
+                    Ok(Err(end)) => Err(end.into()),
+                    Err(_) => Err(anyhow::anyhow!("the reload did not end in {RELOAD_TIMEOUT:?}")),
+                }
+            }
+            Err(problems) => {
+                self.refuse(&problems);
+                Ok(())
+            }
+        };
+        notify::ready();
+        reloaded
+    }
+
+    fn refuse(&self, problems: &Problems) {
+        for problem in problems.iter().take(TOLD_MAX) {
+            error!(%problem, "the new configuration is not good; the old one stays");
+        }
+        let mut notes = self.parts.board.notes();
+        notes.reload.count += 1;
+        notes.reload.problems = problems.iter().take(TOLD_MAX).map(ToString::to_string).collect();
+        notes.reload.changed.clear();
+    }
+
+    async fn apply(
+        &mut self,
+        config: Config,
+        entries: Vec<Entry>,
+        reloads: &Reloads,
+    ) -> Result<(), TaskEnd> {
+        let change = Change::between(&self.entries, &entries);
+        if change.log_level
+            && let Err(error) = reloads.log.set(&config.log_level)
+        {
+            error!(%error, "the log stays at its level");
+        }
+        // What only a start applies stays as it was.
+        self.config.log_level = config.log_level;
+        self.config.reporter = config.reporter;
+        self.config.devices = config.devices;
+        self.config.buses = config.buses;
+        self.config.actuators = config.actuators;
+        self.config.commands = config.commands;
+        self.entries = entries;
+        if change.limits {
+            self.parts.wires.limits.send_replace(self.config.reporter.clone());
+        }
+        self.stop_changed(&change).await?;
+        for bus in &change.plans {
+            let plan = self.config.buses.get(bus);
+            let devices = &self.config.devices;
+            let plan = plan.map(|bus| start_plan(bus.sensors.clone(), devices, &self.parts.clock));
+            let arrival = Arrival::Plan(bus.clone(), plan);
+            // Without a collector the supervisor has news of its own.
+            self.parts.wires.arrivals.send(arrival).await.unwrap_or_default();
+        }
+        self.start_buses(&change.buses);
+        if change.commands {
+            let Parts { supervisor, wires, .. } = &mut self.parts;
+            wires.commands.reload(&self.config, &change.actuators, supervisor).await?;
+        }
+        self.tell(&change);
+        Ok(())
+    }
+
+    /// Stops the buses that change or go.
+    async fn stop_changed(&mut self, change: &Change) -> Result<(), TaskEnd> {
+        let mut ending = BTreeSet::new();
+        for name in &change.buses {
+            self.parts.wires.handles.send_modify(|handles| drop(handles.remove(name)));
+            if let Some(stop) = self.buses.remove(name) {
+                stop.cancel();
+                ending.insert(format!("bus {name}"));
+            }
+        }
+        self.parts.supervisor.ended(&ending).await
+    }
+
+    /// Starts those of these buses that the configuration has.
+    fn start_buses(&mut self, names: &BTreeSet<Name>) {
+        let Parts { supervisor, buses_stop, clock, health, wires, .. } = &mut self.parts;
+        for (name, bus) in self.config.buses.iter().filter(|(name, _)| names.contains(*name)) {
+            let stop = buses_stop.child_token();
+            let outlet = Outlet::new(name.clone(), wires.arrivals.clone(), wires.tally.clone());
+            let mut starter = buses::Starter { supervisor, stop: &stop, clock, health };
+            let handle = starter.start(bus, name, outlet);
+            wires.handles.send_modify(|handles| drop(handles.insert(name.clone(), handle)));
+            self.buses.insert(name.clone(), stop);
+        }
+    }
+
+    fn tell(&self, change: &Change) {
+        let since_start = Change::between(&self.started, &self.entries);
+        let next_start: Vec<_> = since_start.for_the_next_start().take(TOLD_MAX).cloned().collect();
+        let changed: Vec<_> = change.keys.iter().take(TOLD_MAX).cloned().collect();
+        info!(
+            changed = changed.join(", "),
+            next_start = next_start.join(", "),
+            "configuration reloaded"
+        );
+        let mut notes = self.parts.board.notes();
+        let count = notes.reload.count + 1;
+        notes.reload = ReloadStatus { count, problems: Vec::new(), changed, next_start };
+    }
+}

@@ -1,0 +1,66 @@
+//! The way to the outbox: through the daemon that has it open, or to the files of one that is stopped.
+
+use anyhow::Context as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::Config;
+use crate::cli::control;
+use crate::control::{Error, Method};
+use crate::manage::{self, Request};
+use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
+
+/// The way.
+pub(super) enum Way<'a> {
+    /// The daemon answers.
+    Daemon(&'a Config),
+    /// There is none.
+    Files(Box<Outbox>),
+}
+
+impl<'a> Way<'a> {
+    /// Finds it. A daemon that may not be asked has the outbox all the same.
+    pub(super) fn to(config: &'a Config) -> anyhow::Result<Self> {
+        match control::document(config, "/status") {
+            Ok(_) => return Ok(Self::Daemon(config)),
+            Err(error) if is_absence(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let settings = &config.outbox;
+        let path = settings.path.display();
+        anyhow::ensure!(
+            settings.path.exists(),
+            "no daemon answers, and there is no outbox at {path} yet"
+        );
+        let options = Options { bytes_max: settings.bytes_max, segment_bytes: SEGMENT_BYTES };
+        let outbox = Outbox::open(&settings.path, options);
+        Ok(Self::Files(Box::new(outbox.with_context(|| format!("outbox {path}"))?)))
+    }
+
+    /// Has a request answered.
+    pub(super) fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
+        let answer = match self {
+            Self::Daemon(config) => {
+                let request = serde_json::to_string(request)?;
+                control::ask(config, Method::POST, manage::PATH, request)?.body
+            }
+            Self::Files(outbox) => manage::perform(outbox, request)?.into(),
+        };
+        serde_json::from_slice(&answer).context("the answer cannot be read")
+    }
+
+    /// What became of all readings.
+    pub(super) fn ledger(&self) -> anyhow::Result<Value> {
+        match self {
+            Self::Daemon(config) => {
+                let document = control::document(config, "/status")?;
+                Ok(document.get("ledger").cloned().unwrap_or_default())
+            }
+            Self::Files(outbox) => Ok(serde_json::to_value(outbox.ledger())?),
+        }
+    }
+}
+
+fn is_absence(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::NotRunning { .. }))
+}

@@ -1,0 +1,112 @@
+//! The annotated defaults as data: the text with its examples taken out of their comments, and what it says about each option.
+
+use std::collections::BTreeMap;
+
+use toml::de::DeTable;
+
+use super::DEFAULTS;
+use super::raw::Raw;
+use super::shape::{Shape, Shaped as _};
+
+/// What stands for a name that the operator chooses, and for the index of a list.
+pub(super) const ANY: &str = "*";
+
+/// The annotated file with its examples taken out of their comments: every option that there is.
+pub(super) fn uncommented() -> String {
+    DEFAULTS.lines().map(bare).collect::<Vec<_>>().join("\n")
+}
+
+/// What the annotated file says about tables and options, by key, with [`ANY`] for chosen names.
+pub(super) fn words() -> BTreeMap<String, String> {
+    let (mut words, mut table) = (BTreeMap::new(), String::new());
+    let (mut above, mut before) = (Vec::new(), None);
+    for line in DEFAULTS.lines() {
+        let bare = bare(line);
+        let header = bare.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        if let Some((name, rest)) = header.filter(|(name, _)| !name.is_empty()) {
+            table = general(name);
+            let note = rest.trim_start().strip_prefix("# ").map(str::to_owned);
+            words.extend(paragraph(&mut above).or(note).map(|text| (table.clone(), text)));
+            before = None;
+        } else if let Some((key, note)) = option(bare) {
+            // Options that stand together share the words above the first.
+            before = paragraph(&mut above).or(before);
+            if let Some(text) = before.clone().or_else(|| note.map(str::to_owned)) {
+                words.entry(general(&format!("{table}.{key}"))).or_insert(text);
+            }
+        } else if let Some(comment) = bare.strip_prefix("# ").filter(|text| !text.starts_with('-'))
+        {
+            above.push(comment);
+        } else {
+            above.clear();
+            before = None;
+        }
+    }
+    words
+}
+
+/// A key with [`ANY`] in place of chosen names and of indexes.
+pub(super) fn general(key: &str) -> String {
+    let mut shape = Some(Raw::shape());
+    let segments = key.split('.').map(|segment| {
+        let is_chosen = matches!(shape, Some(Shape::Named(_) | Shape::List(_)));
+        shape = shape.and_then(|shape| shape.child(segment));
+        if is_chosen { ANY } else { segment }
+    });
+    segments.collect::<Vec<_>>().join(".")
+}
+
+/// A line without the "#" before an example.
+fn bare(line: &str) -> &str {
+    let is_example = |text: &&str| {
+        let text = text.trim_start();
+        text.starts_with(['[', '{', ']'])
+            || text.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+    };
+    line.strip_prefix("# ").filter(is_example).unwrap_or(line)
+}
+
+/// The key of an option, and the comment behind it.
+fn option(line: &str) -> Option<(&str, Option<&str>)> {
+    let (key, _) = line.split_once(" = ").filter(|(key, _)| !key.contains([' ', '#']))?;
+    // The first "#" that does not belong to a text.
+    let mut splits = line.match_indices(" # ").map(|(at, _)| line.split_at(at));
+    let note = splits.find(|(option, _)| DeTable::parse(option).is_ok());
+    Some((key, note.map(|(_, note)| note.trim_start_matches([' ', '#']))))
+}
+
+fn paragraph(lines: &mut Vec<&str>) -> Option<String> {
+    let text = lines.join(" ");
+    lines.clear();
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_about_an_option_stand_above_it_or_behind_it() {
+        let words = words();
+        let starts = |key: &str, text: &str| {
+            assert!(
+                words.get(key).is_some_and(|words| words.starts_with(text)),
+                "{key}: {words:#?}"
+            );
+        };
+        starts("losant.url", "The Device API.");
+        starts("losant.connect_timeout", "How long a connection, and");
+        starts("losant.request_timeout", "How long a connection, and");
+        starts("device.*", "Peripherals: devices that");
+        starts("bus.serial.*.data_bits", "5 to 8");
+        assert!(!words.contains_key("bus.mqtt.*.host"), "it needs none");
+        starts("sensor.*.topic", "an MQTT topic filter;");
+    }
+
+    #[test]
+    fn chosen_names_and_indexes_are_taken_out_of_a_key() {
+        assert_eq!(general("sensor.boiler.map.0.channel"), "sensor.*.map.*.channel");
+        assert_eq!(general("bus.serial.probe"), "bus.serial.*");
+        assert_eq!(general("reporter.batch_age"), "reporter.batch_age");
+    }
+}

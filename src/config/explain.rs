@@ -1,0 +1,189 @@
+//! The configuration as the daemon understands it, value by value, each with its place.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::note::Notes;
+use super::origin::Origins;
+use super::raw::Raw;
+use super::shape::Shaped as _;
+use super::{Config, Origin, Problems, load, resolve};
+
+/// What is shown in place of a secret.
+const MASK: &str = "***";
+
+/// Options that hold secrets, were there one in spite of the rule that secrets have files of their own.
+const SECRET_OPTIONS: [&str; 4] = ["password", "secret", "token", "passphrase"];
+
+/// One value of the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The table, such as `bus.serial.boiler`.
+    pub table: String,
+    /// The option in it.
+    pub option: String,
+    /// Its value as it would be written. Secrets are masked.
+    pub value: Value,
+    /// Where it is written, or that it is a default.
+    pub place: Origin,
+    /// Of the file that it names, so that a password that changes in its file is a change, too; else 0.
+    pub(super) checksum: u32,
+}
+
+impl Entry {
+    /// The whole key, such as `bus.serial.boiler.path`.
+    pub fn key(&self) -> String {
+        format!("{}.{}", self.table, self.option)
+    }
+
+    /// Looks into the file that this names, if it names one whose content counts.
+    fn note_file(&mut self, directory: &Path) {
+        let is_file = self.option.ends_with("_file") || self.option == "client_certificate";
+        if let Some(path) = self.value.as_str().filter(|_| is_file) {
+            // It has just been read and found good.
+            let content = std::fs::read(directory.join(path)).unwrap_or_default();
+            self.checksum = crc32fast::hash(&content);
+        }
+    }
+}
+
+/// Reads and checks the configuration as [`load()`](super::load()) does, and tells where each value came from.
+///
+/// # Errors
+/// All problems that could be found.
+pub fn explain(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
+    let mut problems = Problems::default();
+    let (mut origins, mut notes) = (Origins::new(file), Notes::default());
+    let environment = std::env::vars().collect();
+    let tree = load::merge(file, environment, &mut origins, &mut problems);
+    let raw = tree.clone().and_then(|tree| load::read(tree, &mut problems));
+    let config = raw.and_then(|raw| resolve::resolve(raw, file, &mut problems, &mut notes));
+    problems.locate(&origins);
+    match (config, tree.map(config::Value::try_deserialize)) {
+        (Some(config), Some(Ok(tree))) if problems.is_empty() => {
+            let mut entries = entries(&tree, &notes, &origins);
+            let directory = file.parent().unwrap_or(Path::new(""));
+            for entry in &mut entries {
+                entry.note_file(directory);
+            }
+            Ok((config, entries))
+        }
+        _ => Err(problems),
+    }
+}
+
+fn entries(tree: &Map<String, Value>, notes: &Notes, origins: &Origins) -> Vec<Entry> {
+    let mut values = BTreeMap::new();
+    collect(tree, "", &mut values);
+    for (key, note) in notes.iter() {
+        let Some(value) = &note.value else { continue };
+        let mut parents = key.match_indices('.').filter_map(|(end, _)| key.get(..end));
+        if parents.any(|parent| values.contains_key(parent)) {
+            // It is an item of a list, which is shown as a whole.
+            continue;
+        }
+        match values.get(key) {
+            // What was written in another way, such as a number in the environment, is shown as it is meant.
+            Some(Value::String(_)) if value.is_string() => {}
+            Some(_) | None => drop(values.insert(key.clone(), value.clone())),
+        }
+    }
+    let mut entries: Vec<_> = values
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let (table, option) = key.rsplit_once('.')?;
+            let place = origins.exact(&key).cloned().unwrap_or(Origin::Default);
+            let value = masked(option, value);
+            let (table, option) = (table.to_owned(), option.to_owned());
+            Some(Entry { table, option, value, place, checksum: 0 })
+        })
+        .collect();
+    entries.sort_by_cached_key(|entry| rank(&entry.key()));
+    entries
+}
+
+/// All values of a tree by key; a list is one value.
+fn collect(table: &Map<String, Value>, prefix: &str, values: &mut BTreeMap<String, Value>) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        if let Value::Object(inner) = value {
+            collect(inner, &key, values);
+        } else {
+            let value = sorted(&key, value);
+            values.insert(key, value);
+        }
+    }
+}
+
+/// A value with the tables of a list in the order of the declarations: the `config` crate keeps none, and what is compared
+/// with another reading of the same file must not differ.
+fn sorted(key: &str, value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(|item| sorted(&format!("{key}.0"), item)).collect(),
+        Value::Object(table) => {
+            let mut members: Vec<_> = table.iter().collect();
+            members.sort_by_cached_key(|(name, _)| rank(&format!("{key}.{name}")));
+            members.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+/// Sorts keys as the annotated file does: in the order of the declarations, chosen names by the alphabet.
+fn rank(key: &str) -> Vec<(usize, String)> {
+    let mut shape = Some(Raw::shape());
+    let position = |segment: &str| {
+        let place = shape.and_then(|shape| shape.options().position(|option| option == segment));
+        shape = shape.and_then(|shape| shape.child(segment));
+        (place.unwrap_or(usize::MAX), segment.to_owned())
+    };
+    key.split('.').map(position).collect()
+}
+
+fn masked(option: &str, value: Value) -> Value {
+    if SECRET_OPTIONS.contains(&option) {
+        return MASK.into();
+    }
+    if let Value::String(text) = value { without_password(text).into() } else { value }
+}
+
+/// An address without the user and password that may stand in it.
+fn without_password(text: String) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((user, _)) => {
+            format!("{scheme}://{MASK}{}", rest.get(user.len()..).unwrap_or_default())
+        }
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_wherever_they_were_written_by_mistake() {
+        assert_eq!(masked("password", "hunter2".into()), "***");
+        assert_eq!(masked("url", "https://me:hunter2@host/a@b".into()), "https://***@host/a@b");
+        assert_eq!(masked("url", "https://host/a@b".into()), "https://host/a@b");
+    }
+
+    #[test]
+    fn the_tables_of_a_list_have_an_order() {
+        let one: Value =
+            serde_json::from_str(r#"[{ "scale": 2, "attribute": "a", "channel": "c" }]"#).unwrap();
+        let sorted = sorted("sensor.a.map", &one).to_string();
+        assert_eq!(sorted, r#"[{"channel":"c","attribute":"a","scale":2}]"#);
+    }
+
+    #[test]
+    fn tables_come_in_the_order_of_the_annotated_file() {
+        assert!(rank("losant.url") < rank("device.a.id"));
+        assert!(rank("bus.serial.a.path") < rank("bus.mqtt.a.host"));
+        assert!(rank("sensor.a.map") < rank("sensor.b.bus"));
+    }
+}

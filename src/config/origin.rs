@@ -1,0 +1,230 @@
+//! Where each value of the merged configuration is written: in which layer, and on which line of it.
+//!
+//! The `config` crate merges the layers but knows no lines; this index is made beside it, layer by layer, by the same rules:
+//! tables are merged, everything else is replaced.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::raw::shape_at;
+
+/// How variables of the environment that are configuration begin.
+pub(super) const VARIABLE_PREFIX: &str = "TIDEGATE";
+
+/// What stands between the keys in the name of a variable.
+pub(super) const VARIABLE_SEPARATOR: &str = "__";
+
+/// Where something is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In no file of the operator: a default.
+    Default,
+    /// In a file.
+    File {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// The line from 1 on, if it is about one.
+        line: Option<usize>,
+    },
+    /// In a variable of the environment, with this name.
+    Variable(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("default"),
+            Self::File { path, line: Some(line) } => write!(formatter, "{}:{line}", path.display()),
+            Self::File { path, line: None } => write!(formatter, "{}", path.display()),
+            Self::Variable(name) => write!(formatter, "{name} in the environment"),
+        }
+    }
+}
+
+/// Places by key, such as `sensor.boiler.map.0.channel`.
+#[derive(Debug)]
+pub(super) struct Origins {
+    files: Vec<PathBuf>,
+    places: BTreeMap<String, Origin>,
+}
+
+impl Origins {
+    /// An index that knows nothing yet. What no layer has written belongs into the file `main`.
+    pub(super) fn new(main: &Path) -> Self {
+        Self { files: vec![main.to_owned()], places: BTreeMap::new() }
+    }
+
+    /// Adds a file over what is there.
+    ///
+    /// # Errors
+    /// When it is no TOML: the place and what is wrong there.
+    pub(super) fn add_file(&mut self, path: &Path, text: &str) -> Result<(), (Origin, String)> {
+        let at = |offset: usize| Origin::File {
+            path: path.to_owned(),
+            line: Some(text.get(..offset).unwrap_or(text).matches('\n').count() + 1),
+        };
+        let table = DeTable::parse(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            (at(offset), error.message().to_owned())
+        })?;
+        self.add_table(table.get_ref(), "", &at);
+        self.files.push(path.to_owned());
+        Ok(())
+    }
+
+    /// What a reader comes by first: the files as layers, each from top to bottom, then the environment.
+    pub(super) fn order(&self, place: &Origin) -> (usize, usize) {
+        match place {
+            Origin::Default => (0, 0),
+            Origin::File { path, line } => {
+                let layer = self.files.iter().position(|file| file == path);
+                (layer.unwrap_or(self.files.len()), line.unwrap_or(0))
+            }
+            Origin::Variable(_) => (usize::MAX, 0),
+        }
+    }
+
+    /// Adds the defaults under everything.
+    pub(super) fn add_defaults(&mut self, text: &str) {
+        if let Ok(table) = DeTable::parse(text) {
+            self.add_table(table.get_ref(), "", &|_| Origin::Default);
+        }
+    }
+
+    /// Adds the environment over everything.
+    pub(super) fn add_variables<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
+        for name in names {
+            let Some(rest) = name.strip_prefix(VARIABLE_PREFIX).and_then(|n| n.strip_prefix('_'))
+            else {
+                continue;
+            };
+            let key = rest.to_lowercase().replace(VARIABLE_SEPARATOR, ".");
+            let place = Origin::Variable(name.clone());
+            for (end, _) in key.match_indices('.') {
+                let parent = key.get(..end).unwrap_or_default().to_owned();
+                self.places.entry(parent).or_insert_with(|| place.clone());
+            }
+            self.places.insert(key, place);
+        }
+    }
+
+    /// Where this very key is written.
+    pub(super) fn exact(&self, key: &str) -> Option<&Origin> {
+        self.places.get(key)
+    }
+
+    /// Where to look for a key: where it is written, else where the nearest table around it is, else the main file. Nothing for
+    /// what is no key of the configuration, such as the path of a file of secrets.
+    pub(super) fn nearest(&self, key: &str) -> Option<Origin> {
+        let mut around = key;
+        loop {
+            match self.places.get(around) {
+                Some(Origin::Default) | None => {}
+                Some(place) => return Some(place.clone()),
+            }
+            let Some((parent, _)) = around.rsplit_once('.') else { break };
+            around = parent;
+        }
+        let main = self.files.first().filter(|_| shape_at([around]).is_some())?;
+        Some(Origin::File { path: main.clone(), line: None })
+    }
+
+    fn add_table(&mut self, table: &DeTable<'_>, prefix: &str, at: &impl Fn(usize) -> Origin) {
+        for (name, value) in table {
+            let key = join(prefix, name.get_ref());
+            self.places.insert(key.clone(), at(name.span().start));
+            self.add_value(value, &key, at);
+        }
+    }
+
+    fn add_value(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        key: &str,
+        at: &impl Fn(usize) -> Origin,
+    ) {
+        match value.get_ref() {
+            DeValue::Table(table) => self.add_table(table, key, at),
+            DeValue::Array(items) => {
+                self.forget_below(key);
+                for (index, item) in items.iter().enumerate() {
+                    let key = join(key, &index.to_string());
+                    self.places.insert(key.clone(), at(item.span().start));
+                    self.add_value(item, &key, at);
+                }
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => self.forget_below(key),
+        }
+    }
+
+    fn forget_below(&mut self, key: &str) {
+        let prefix = format!("{key}.");
+        self.places.retain(|key, _| !key.starts_with(&prefix));
+    }
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(layers: &[(&str, &str)], variables: &[&str]) -> Origins {
+        let mut origins = Origins::new(Path::new("main.toml"));
+        origins.add_defaults("[reporter]\nretry_min = \"1 s\"");
+        for (path, text) in layers {
+            origins.add_file(Path::new(path), text).unwrap();
+        }
+        origins.add_variables(
+            variables.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().iter(),
+        );
+        origins
+    }
+
+    fn nearest(origins: &Origins, key: &str) -> String {
+        origins.nearest(key).map_or_else(|| "nowhere".to_owned(), |place| place.to_string())
+    }
+
+    #[test]
+    fn the_last_layer_that_writes_a_value_is_its_place() {
+        let main = "[bus.serial.a]\npath = \"x\"\nbaud_rate = 1\n\n[sensor.b]\nmap = [\n  { channel = \"c\" },\n  5,\n]\n";
+        let fragment = "\n[bus.serial.a]\nbaud_rate = 2";
+        let origins = origins(
+            &[("main.toml", main), ("conf.d/f.toml", fragment)],
+            &["TIDEGATE_BUS__MQTT__HOUSE__PORT", "OTHER"],
+        );
+        for (key, place) in [
+            ("bus.serial.a.path", "main.toml:2"),
+            ("bus.serial.a.baud_rate", "conf.d/f.toml:3"),
+            ("bus.serial.a.parity", "conf.d/f.toml:2"),
+            ("sensor.b.map.0.channel", "main.toml:7"),
+            ("sensor.b.map.1", "main.toml:8"),
+            ("sensor.b.format", "main.toml:5"),
+            ("bus.mqtt.house.port", "TIDEGATE_BUS__MQTT__HOUSE__PORT in the environment"),
+            ("reporter.retry_min", "main.toml"),
+            ("/etc/tidegate/credentials.toml", "nowhere"),
+        ] {
+            assert_eq!(nearest(&origins, key), place, "{key}");
+        }
+        assert_eq!(origins.exact("reporter.retry_min"), Some(&Origin::Default));
+    }
+
+    #[test]
+    fn a_list_that_replaces_another_leaves_nothing_of_it() {
+        let layers =
+            [("a.toml", "[sensor.b]\nmap = [1, 2]"), ("b.toml", "[sensor.b]\nmap = [\n1]")];
+        let origins = origins(&layers, &[]);
+        assert_eq!(nearest(&origins, "sensor.b.map.0"), "b.toml:3");
+        assert_eq!(origins.exact("sensor.b.map.1"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! The door for those on this computer: HTTP/1.1 over a Unix socket that file permissions guard.
+//!
+//! `curl --unix-socket /run/tidegate/tidegate.sock http://tidegate/status`. What is behind a path is no business of this
+//! module: parts of the daemon put theirs into [`Routes`]. [`ask`] is the other end, for the command line.
+
+mod client;
+mod connection;
+mod routes;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::UnixListener;
+use tokio_util::net::Listener;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+pub use client::{Error, Reply, ask};
+pub use hyper::{Method, StatusCode};
+pub use routes::{Answer, Body, Request, Routes};
+
+/// Connections at a time; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 16;
+
+/// After an accept that failed, as when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The socket, open.
+#[derive(Debug)]
+pub struct Door {
+    socket: UnixListener,
+    path: PathBuf,
+}
+
+impl Door {
+    /// Opens the socket, for user and group only. One that a crash left behind is replaced.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let socket = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        Ok(Self { socket, path: path.to_owned() })
+    }
+
+    /// Answers until it is stopped. A connection that is open then is dropped: its client learns that the daemon has gone.
+    pub async fn run(self, routes: Routes, stop: CancellationToken) {
+        stop.run_until_cancelled(serve(self.socket, &routes)).await;
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            warn!(%error, path = %self.path.display(), "cannot remove the status socket");
+        }
+    }
+}
+
+/// One task for all connections, so that what they cost is bounded and seen.
+async fn serve(mut listener: impl Listener<Io: Send + Unpin>, routes: &Routes) {
+    let mut connections = FuturesUnordered::new();
+    loop {
+        let has_room = connections.len() < CONNECTIONS_MAX;
+        tokio::select! {
+            accepted = listener.accept(), if has_room => match accepted {
+                Ok((stream, _)) => connections.push(connection::answer(stream, routes)),
+                Err(error) => {
+                    debug!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(()) = connections.next() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! `tidegate outbox`: what waits and what was refused, in the hands of its operator.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID};
+
+use crate::support::{Daemon, Site, Tty, assert_ledger, cloud, numbers, values, wait_until};
+
+const PROBE: &str = r#"
+[bus.serial.probe]
+path = "tty"
+[sensor.probe]
+bus = "probe"
+format = "key-value"
+map = [{ channel = "s", attribute = "s" }]
+"#;
+
+/// What it printed; it must have succeeded.
+fn printed(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Has the daemon read the numbers below `count`.
+fn read_numbers(daemon: &Daemon, tty: &mut Tty, count: u64) {
+    for number in 0..count {
+        tty.write(format!("s={number}\n"));
+        let written = number + 1;
+        // No more at once than the daemon's queue holds.
+        if written % 500 == 0 || written == count {
+            wait_until("they are read", || daemon.count("/ledger/probe/received") == written);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_waits_at_a_site_without_a_cloud_is_carried_in_a_file_to_one_that_has_it() {
+    let dark = Site::at("http://127.0.0.1:9", PROBE);
+    let mut tty = Tty::plugged(dark.path("tty"));
+    let daemon = dark.start();
+    read_numbers(&daemon, &mut tty, 1_500);
+    assert!(daemon.terminate().success());
+
+    let status = printed(&dark.run(&["outbox", "status"]));
+    assert!(status.contains("outbox    1500 states with 1500 readings wait"), "{status}");
+    assert!(status.contains(&format!("device    gateway ({GATEWAY_ID}): 1500 states")), "{status}");
+    assert!(status.contains("; at least 8s to catch up"), "{status}");
+    let listed = printed(&dark.run(&["outbox", "list", "--limit", "2", "--json"]));
+    let listed: Vec<Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((listed.len(), &listed[1]["state"]["data"]), (2, &json!({"s": 1})));
+
+    let file = dark.path("states.jsonl");
+    let file = file.to_str().unwrap();
+    let exported = printed(&dark.run(&["outbox", "export", "--remove", file]));
+    let expected = format!("1500 states are in {file}, and 1500 of them no longer wait here\n");
+    assert_eq!(exported, expected);
+    let left = dark.outbox();
+    assert_eq!(
+        (&left["states"], &left["ledger"]["probe"]["dropped"]),
+        (&json!(0), &json!({"exported": 1500}))
+    );
+    let again = dark.run(&["outbox", "export", file]);
+    assert!(
+        String::from_utf8_lossy(&again.stderr).contains("cannot create"),
+        "it replaces no file"
+    );
+
+    let cloud = cloud().await;
+    let lit = Site::new(&cloud, PROBE);
+    let daemon = lit.start();
+    assert!(daemon.terminate().success());
+    let imported = printed(&lit.run(&["outbox", "import", file]));
+    assert_eq!(imported, format!("1500 states of {file} wait here\n"));
+    let daemon = lit.start();
+    daemon.wait_until_sent();
+    assert_eq!(values(&cloud, "s"), numbers(1_500));
+    assert!(daemon.terminate().success());
+    assert_eq!(lit.outbox()["ledger"]["import"]["stored"], 1_500);
+}
+
+#[tokio::test]
+async fn lines_that_are_no_states_are_told_and_the_others_are_imported() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    assert!(site.start().terminate().success());
+    let state = json!({"device": GATEWAY_ID, "state": {"time": "2026-05-01T10:00:00.000Z", "data": {"s": 1}}});
+    let no_time = json!({"device": GATEWAY_ID, "state": {"time": "noon", "data": {"s": 1}}});
+    let lines = [
+        "{\"format\":\"tidegate-outbox\",\"version\":1}",
+        &state.to_string(),
+        "{oops",
+        &no_time.to_string(),
+    ];
+    std::fs::write(site.path("states"), lines.join("\n")).unwrap();
+    let file = site.path("states");
+    let imported = site.run(&["outbox", "import", file.to_str().unwrap()]);
+    let said = String::from_utf8(imported.stderr).unwrap();
+    assert_eq!(imported.status.code(), Some(1), "{said}");
+    assert!(said.contains("line 3 is not {\"device\""), "{said}");
+    assert!(said.contains("line 4 the state's time is neither a text"), "{said}");
+    assert!(said.contains("2 lines of"), "{said}");
+    assert_eq!(site.outbox()["states"], 1);
+    std::fs::write(site.path("states"), "{\"format\":\"tidegate-outbox\",\"version\":2}\n")
+        .unwrap();
+    let newer = site.run(&["outbox", "import", file.to_str().unwrap()]);
+    let said = String::from_utf8(newer.stderr).unwrap();
+    assert!(said.contains("is no export of this version"), "{said}");
+}
+
+#[tokio::test]
+async fn what_the_cloud_refused_is_shown_with_its_words_and_sent_again_when_that_is_mended() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    let refusal = r#"{"type":"Validation","message":"s is not known"}"#;
+    cloud.fail_next(Action::SendState, 1, Fault::Status(400, refusal.to_owned()));
+    read_numbers(&daemon, &mut tty, 1);
+    wait_until("it is refused", || {
+        daemon.status()["ledger"]["probe"]["rejected"]["refused_by_cloud"] == 1
+    });
+    assert!(daemon.terminate().success());
+    let listed = printed(&site.run(&["outbox", "list", "--rejects"]));
+    assert!(listed.starts_with("1 ") && listed.contains("refused_by_cloud: "), "{listed}");
+    assert!(listed.contains("s is not known"), "{listed}");
+    let which = site.run(&["outbox", "requeue"]);
+    assert_eq!(which.status.code(), Some(64));
+    let missing = site.run(&["outbox", "requeue", "7"]);
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no reject 7"));
+    assert_eq!(printed(&site.run(&["outbox", "requeue", "1"])), "1 states wait again\n");
+    let daemon = site.start();
+    daemon.wait_until_sent();
+    assert_eq!(values(&cloud, "s"), [json!(0)]);
+    assert!(daemon.terminate().success());
+    let ledger = site.outbox()["ledger"].clone();
+    assert_eq!(
+        (&ledger["probe"]["stored"], &ledger["probe"]["rejected"]["refused_by_cloud"]),
+        (&json!(1), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn a_purge_asks_first_and_counts_what_it_takes() {
+    let site = Site::at("http://127.0.0.1:9", PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    read_numbers(&daemon, &mut tty, 3);
+    assert!(daemon.terminate().success());
+    let asked = site.run(&["outbox", "purge"]);
+    assert_eq!(asked.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("give --yes if that is meant"));
+    assert_eq!(site.outbox()["states"], 3);
+    let other = printed(&site.run(&["outbox", "purge", "--yes", "--device", "greenhouse"]));
+    assert!(other.starts_with("0 states are removed"), "{other}");
+    let purged = printed(&site.run(&["outbox", "purge", "--yes"]));
+    assert!(purged.starts_with("3 states are removed"), "{purged}");
+    let left = site.outbox();
+    assert_eq!(
+        (&left["states"], &left["ledger"]["probe"]["dropped"]),
+        (&json!(0), &json!({"purged": 3}))
+    );
+    assert_ledger(&left);
+}
+
+#[tokio::test]
+async fn beside_a_running_daemon_all_of_it_works_and_what_comes_back_is_sent_at_once() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    cloud.set_dark(true);
+    let daemon = site.start();
+    read_numbers(&daemon, &mut tty, 10);
+    let status = printed(&site.run(&["outbox", "status"]));
+    assert!(status.contains("outbox    10 states with 10 readings wait"), "{status}");
+    let status: Value =
+        serde_json::from_str(&printed(&site.run(&["outbox", "status", "--json"]))).unwrap();
+    assert_ledger(&status);
+    let listed = printed(&site.run(&["outbox", "list", "--limit", "3"]));
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    let file = site.path("states");
+    let file = file.to_str().unwrap();
+    let exported = printed(&site.run(&["outbox", "export", "--remove", file]));
+    assert!(exported.starts_with("10 states are in"), "{exported}");
+    assert_eq!(daemon.count("/outbox/states"), 0);
+    cloud.set_dark(false);
+    tty.write("s=10\n");
+    wait_until("the cloud is back", || values(&cloud, "s") == [json!(10)]);
+    printed(&site.run(&["outbox", "import", file]));
+    wait_until("what was imported arrives", || values(&cloud, "s").len() == 11);
+    assert_eq!(values(&cloud, "s"), numbers(11));
+
+    let refusal = Fault::Status(400, r#"{"type":"Validation","message":"no"}"#.to_owned());
+    cloud.fail_next(Action::SendState, 1, refusal);
+    tty.write("s=11\n");
+    let rejected = || daemon.count("/ledger/probe/rejected/refused_by_cloud");
+    wait_until("it is refused", || rejected() == 1);
+    printed(&site.run(&["outbox", "requeue", "--all"]));
+    wait_until("it arrives", || values(&cloud, "s").len() == 12);
+    assert_eq!(rejected(), 0);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
