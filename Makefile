@@ -31,9 +31,23 @@ check-packaging: ## The unit and the scripts of the packages
 soak-commands: ## 10,000 commands through a bad stream while the daemon is killed 100 times (about 15 min)
 	SOAK_COMMANDS=10000 SOAK_KILLS=100 cargo test --locked --test it command_soak -- --nocapture
 
+.PHONY: audit sbom
+audit: ## Judges the dependencies: licences, doubles, sources, known weaknesses
+	packaging/audit.sh
+
+sbom: ## Writes what the programs are made of: target/assets/sbom
+	packaging/sbom.sh
+
 ARCH ?= amd64
 deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf
 	packaging/build.sh $(ARCH)
+
+.PHONY: deb-sandbox reproduce
+deb-sandbox: ## Builds the package of the sandbox: make deb-sandbox ARCH=…
+	packaging/build.sh $(ARCH) tidegate-sandbox
+
+reproduce: deb ## Builds the package again elsewhere, and compares: make reproduce ARCH=…
+	packaging/reproduce.sh target/debian/tidegate_*_$(ARCH).deb
 
 test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, purge (needs root)
 	cargo build --locked --package tidegate-sandbox

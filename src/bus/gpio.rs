@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{error, info};
 
-use super::troubles::Troubles;
 use super::{Feed, RECONNECT_WAIT, WriteError, WriteRequest, sleep_until};
 use crate::config::{Edges, GpioBus};
 use crate::logic::backoff::Backoff;
@@ -63,12 +62,13 @@ impl GpioTask {
     /// Runs until it is stopped. An absent chip is no fault: it is waited for.
     pub async fn run(mut self) {
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
-        let mut troubles = Troubles::new(self.feed.bus().clone());
+        let mut troubles = self.feed.troubles();
         loop {
             let trouble = match Lines::open(&self.settings) {
                 Ok(lines) => {
                     let chip = self.settings.chip.display();
                     info!(bus = %self.feed.bus(), %chip, "gpio lines open");
+                    self.feed.connected();
                     troubles.end("chip");
                     backoff.reset();
                     match self.serve(lines).await {
@@ -78,7 +78,9 @@ impl GpioTask {
                 }
                 Err(trouble) => trouble,
             };
-            troubles.begin("chip", &trouble.to_string());
+            let trouble = trouble.to_string();
+            self.feed.lost(&trouble);
+            troubles.begin("chip", &trouble);
             let delay = backoff.next_delay(&mut random::seeded());
             if !self.pause(Instant::now() + delay).await {
                 return;

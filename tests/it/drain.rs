@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate::model::{Account, DeviceId, Moment, Name, Timestamp};
-use tidegate::outbox::{Commit, Options, Outbox, Pending, Priority, SEGMENT_BYTES};
+use tidegate::model::{Account, DeviceId, Moment, Name, Priority, Timestamp};
+use tidegate::outbox::{Commit, Options, Outbox, Pending};
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
 
 use crate::delivery::SERIAL;
@@ -30,7 +30,7 @@ fn number(variable: &str, default: u64) -> u64 {
 
 /// Fills the outbox of a site, as buses and a collector would: so many states for each device, a second apart.
 fn fill(site: &Site, states: u64) {
-    let options = Options { bytes_max: 1 << 30, segment_bytes: SEGMENT_BYTES };
+    let options = Options { bytes_max: 1 << 30, ..Options::default() };
     let outbox = Outbox::open(&site.path("outbox"), options).unwrap();
     let bus: Name = "probe".parse().unwrap();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
