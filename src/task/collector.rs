@@ -191,19 +191,21 @@ impl Collector {
         for (reason, readings) in mapped.condensed {
             account.condense(reason, readings);
         }
+        let window = self.limits.borrow().join_window;
         for (device, state) in mapped.states {
-            let readings = self.put(bus, device, state);
+            let readings = self.put(bus, device, state, window);
             self.group.ledger.entry(bus.clone()).or_default().received += readings;
         }
         for (device, state) in mapped.made {
-            let readings = self.put(bus, device, state);
+            let readings = self.put(bus, device, state, window);
             self.group.ledger.entry(bus.clone()).or_default().derived += readings;
         }
     }
 
     fn take_report(&mut self, Report { device, state, told }: Report) {
         if let Ok(bus) = REPORTS.parse() {
-            let readings = self.put(&bus, device, state);
+            // One that is told again after a crash must have the same time.
+            let readings = self.put(&bus, device, state, Duration::ZERO);
             self.group.ledger.entry(bus).or_default().received += readings;
         }
         self.group.told.extend(told);
@@ -227,8 +229,7 @@ impl Collector {
     }
 
     /// Puts a state into the group and returns how many readings are in it.
-    fn put(&mut self, bus: &Name, device: DeviceId, mut state: State) -> u64 {
-        let window = self.limits.borrow().join_window;
+    fn put(&mut self, bus: &Name, device: DeviceId, mut state: State, window: Duration) -> u64 {
         self.stamps.place(device, &mut state, window);
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
         let moment = self.chronicle.moment(state.time);
