@@ -194,12 +194,13 @@ impl Collector {
         for (reason, readings) in mapped.condensed {
             account.condense(reason, readings);
         }
+        let window = self.limits.borrow().join_window;
         for outgoing in mapped.states {
-            let readings = self.put(bus, outgoing);
+            let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().received += readings;
         }
         for outgoing in mapped.made {
-            let readings = self.put(bus, outgoing);
+            let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().derived += readings;
         }
     }
@@ -207,7 +208,9 @@ impl Collector {
     fn take_report(&mut self, Report { device, state, told }: Report) {
         if let Ok(bus) = REPORTS.parse() {
             let priority = Priority::default();
-            let readings = self.put(&bus, Outgoing { device, priority, state });
+            // One that is told again after a crash must have the same time.
+            let outgoing = Outgoing { device, priority, state };
+            let readings = self.put(&bus, outgoing, Duration::ZERO);
             self.group.ledger.entry(bus).or_default().received += readings;
         }
         self.group.told.extend(told);
@@ -231,9 +234,8 @@ impl Collector {
     }
 
     /// Puts a state into the group and returns how many readings are in it.
-    fn put(&mut self, bus: &Name, outgoing: Outgoing) -> u64 {
+    fn put(&mut self, bus: &Name, outgoing: Outgoing, window: Duration) -> u64 {
         let Outgoing { device, priority, mut state } = outgoing;
-        let window = self.limits.borrow().join_window;
         self.stamps.place(device, &mut state, window);
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
         let moment = self.chronicle.moment(state.time);
