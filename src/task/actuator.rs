@@ -16,6 +16,7 @@ use tracing::{error, info};
 use crate::actuate::Hand;
 use crate::logic::actuator::{Actuator, Failsafe};
 use crate::model::{CommandResult, DeviceId, Write};
+use crate::pulse;
 
 /// Commands that may wait for one actuator.
 pub const ORDERS_MAX: usize = 256;
@@ -49,6 +50,9 @@ pub struct Finished {
 
 /// Whether each device has an open command stream.
 pub type Links = BTreeMap<DeviceId, bool>;
+
+/// How much later than its timeout a write may end before the task counts as stuck.
+const LATE_MAX: Duration = Duration::from_secs(60);
 
 /// The task of one actuator.
 pub struct ActuatorTask {
@@ -143,6 +147,7 @@ impl ActuatorTask {
         }
         let timeout = self.actuator.timeout;
         let acting = tokio::time::timeout(timeout, self.hand.act(write));
+        let acting = pulse::within(timeout + LATE_MAX, "a command", acting);
         let (result, message) = match self.stop.run_until_cancelled(acting).await {
             Some(Ok(Ok(message))) => (CommandResult::Executed, message),
             Some(Ok(Err(message))) => (CommandResult::Failed, message),
@@ -163,7 +168,8 @@ impl ActuatorTask {
     async fn make_safe(&self, why: &'static str) -> bool {
         let Some(Failsafe { write, .. }) = &self.actuator.safe else { return true };
         let timeout = self.actuator.timeout;
-        let outcome = match tokio::time::timeout(timeout, self.hand.act(write.clone())).await {
+        let acting = tokio::time::timeout(timeout, self.hand.act(write.clone()));
+        let outcome = match pulse::within(timeout + LATE_MAX, "a safe write", acting).await {
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no outcome within {timeout:?}")),
         };

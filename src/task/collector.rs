@@ -20,6 +20,7 @@ use crate::logic::reporter::Limits;
 use crate::logic::stamp::Stamps;
 use crate::model::{Ledger, Moment, Name, Priority, Reading, Reason};
 use crate::outbox::{Commit, Error, Outbox, Pending};
+use crate::pulse;
 use crate::status::Board;
 pub use chronicle::{Anchors, Chronicle, remembered};
 
@@ -303,7 +304,8 @@ impl Collector {
 
     async fn append(&self, commit: Arc<Commit>) -> Result<(), Error> {
         let outbox = Arc::clone(&self.outbox);
-        let appended = tokio::task::spawn_blocking(move || outbox.append(&commit)).await;
+        let appended = tokio::task::spawn_blocking(move || outbox.append(&commit));
+        let appended = pulse::within(pulse::DISK_MAX, "a commit", appended).await;
         // A panic of the store is a fault of this task, and the supervisor's business.
         let evicted = match appended {
             Ok(result) => result?,

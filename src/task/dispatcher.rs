@@ -21,6 +21,7 @@ use crate::logic::rate::{Rate, Window};
 use crate::logic::report::ReportRules;
 use crate::model::{Command, CommandResult, DeviceId, Name, Source, Timestamp};
 use crate::outbox::Outbox;
+use crate::pulse;
 use crate::status::Board;
 
 /// What may wait for the dispatcher, from all listeners together.
@@ -362,7 +363,7 @@ async fn record(outbox: &Arc<Outbox>, history: &mut History) -> Result<(), crate
         let written = outbox.note(TABLE, &changes);
         (written, changes)
     });
-    match writing.await {
+    match pulse::within(pulse::DISK_MAX, "recording commands", writing).await {
         Ok((written, changes)) => written.inspect_err(|_| history.put_back(changes)),
         // A panic of the store is a fault of this task, and the supervisor's business.
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

@@ -7,6 +7,7 @@ mod calls;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -24,10 +25,14 @@ use crate::logic::verdict::{Asked, Outcome, Verdict};
 use crate::losant::{Client, Success};
 use crate::model::DeviceId;
 use crate::outbox::{Backlog, Error, Outbox};
+use crate::pulse;
 use crate::random;
 use crate::status::Board;
 use batch::Batch;
 use calls::CallFile;
+
+/// How long states may wait without a call under way or a time to wait for, which never should be.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The reporter's task.
 pub struct ReporterTask {
@@ -109,12 +114,20 @@ impl ReporterTask {
         let (mut condition, mut is_last_call) = (Condition::Unknown, false);
         let (mut loading, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut limits = self.limits.clone();
+        let mut idle = None;
         loop {
-            note_backlog(&mut machine, &self.outbox.backlog());
+            let backlog = self.outbox.backlog();
+            note_backlog(&mut machine, &backlog);
             let step = machine.poll(now());
             if let Step::Send(call) = step {
                 loading.push(self.load(call, boots, &calls));
                 continue;
+            }
+            let is_idle = step == Step::Idle && loading.is_empty() && under_way.is_empty();
+            if !is_idle || backlog.total.states == 0 {
+                idle = None;
+            } else if idle.is_none() {
+                idle = Some(pulse::promise(IDLE_MAX, "states wait, and nothing is done about it"));
             }
             if is_last_call && loading.is_empty() && under_way.is_empty() {
                 break;
@@ -196,7 +209,8 @@ impl ReporterTask {
             let outcome = Outcome::NotMade { message: "nothing to send was found".to_owned() };
             return Sent { call, batch, outcome };
         }
-        let outcome = match self.client.send_state(device, &*batch.states).await {
+        let sending = self.client.send_state(device, &*batch.states);
+        let outcome = match pulse::within(pulse::CALL_MAX, "a call with states", sending).await {
             Ok(Success) => Outcome::Answer {
                 status: 200,
                 success: true,
@@ -332,7 +346,8 @@ fn note_backlog(machine: &mut Reporter, backlog: &Backlog) {
 
 /// Does what waits for the disk where that holds up no task.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    let work = tokio::task::spawn_blocking(work);
+    match pulse::within(pulse::DISK_MAX, "waiting for the disk", work).await {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }

@@ -26,8 +26,8 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     (
         "task",
         &[
-            "task", "random", "status", "actuate", "bus", "outbox", "losant", "clock", "config",
-            "logic", "model",
+            "task", "random", "pulse", "status", "actuate", "bus", "outbox", "losant", "clock",
+            "config", "logic", "model",
         ],
     ),
     ("main", &["cli"]),
