@@ -294,6 +294,7 @@ fn routes(
         path: config.outbox.path.clone(),
         pulses,
         started: Instant::now(),
+        looking: Arc::default(),
     };
     sources.register(&mut routes);
     let wake_reporter = move || commits.send_modify(|commits| *commits += 1);

@@ -17,6 +17,9 @@ use tokio::time::Instant;
 /// How long one poll of a task may take. Polls take microseconds; a commit to a slow card is no poll but waited for.
 const POLL_MAX: Duration = Duration::from_secs(20);
 
+/// How much later than its own timeout a piece of work may end.
+pub const LATE_MAX: Duration = Duration::from_secs(60);
+
 /// How long what waits for the disk may take. A card that tidies itself up stalls for seconds, a dying one for a minute.
 pub const DISK_MAX: Duration = Duration::from_secs(10 * 60);
 

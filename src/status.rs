@@ -97,6 +97,11 @@ impl Board {
         notes.names = names;
     }
 
+    /// A bus starts, perhaps as another kind of bus than before.
+    pub fn started(&self, bus: &Name) {
+        self.notes().buses.insert(bus.clone(), BusStatus::default());
+    }
+
     /// The line or the session of a bus is there.
     pub fn connected(&self, bus: &Name) {
         if let Some(status) = self.notes().buses.get_mut(bus) {

@@ -207,6 +207,7 @@ impl Running {
     fn start_buses(&mut self, names: &BTreeSet<Name>) {
         let Parts { supervisor, buses_stop, clock, health, board, wires } = &mut self.parts;
         for (name, bus) in self.config.buses.iter().filter(|(name, _)| names.contains(*name)) {
+            board.started(name);
             let stop = buses_stop.child_token();
             let outlet = Outlet::new(
                 name.clone(),

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::metrics;
@@ -18,6 +21,9 @@ use crate::logic::pace::CALLS_MAX;
 use crate::model::{DeviceId, Ledger, Name, Timestamp};
 use crate::outbox::{Amount, Outbox};
 use crate::pulse::Pulses;
+
+/// How long the disk may take to tell what only it knows: the status is asked for when something is wrong.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// All that is told of the daemon. Keys that end in `_s` are seconds, mostly ages; those in `_ms` times of day.
 #[derive(Debug, Default, Serialize)]
@@ -125,6 +131,8 @@ pub struct Sources {
     pub pulses: Pulses,
     /// When the daemon started.
     pub started: Instant,
+    /// Held by the one look at the disk that may be under way.
+    pub looking: Arc<Mutex<()>>,
 }
 
 impl Sources {
@@ -165,7 +173,7 @@ impl Sources {
         }
     }
 
-    /// Whether systemd was told that all is up, and nothing was told of a stop.
+    /// Whether systemd was told that all is up. At a stop nobody answers.
     fn is_ready(&self) -> Answer {
         if self.board.notes().is_ready {
             Answer::json(&serde_json::json!({ "ready": true }))
@@ -174,14 +182,20 @@ impl Sources {
         }
     }
 
-    /// Looks at everything. A slow disk holds up nobody else.
-    async fn look(self: &Arc<Self>) -> Result<Document, tokio::task::JoinError> {
+    /// Looks at everything. A disk that stalls costs one thread, and what only it knows.
+    async fn look(self: &Arc<Self>) -> Result<Document, JoinError> {
         let mut document = self.document();
         let sources = Arc::clone(self);
-        let on_disk = tokio::task::spawn_blocking(move || (sources.oldest(), sources.free_bytes()));
-        let (oldest, free_bytes) = on_disk.await?;
-        document.outbox.oldest_ms = oldest.map(Timestamp::as_millis);
-        document.disk.free_bytes = free_bytes;
+        let on_disk = async {
+            let looking = Arc::clone(&self.looking).lock_owned().await;
+            let look = move || (looking, sources.oldest(), sources.free_bytes());
+            tokio::task::spawn_blocking(look).await
+        };
+        if let Ok(seen) = tokio::time::timeout(DISK_PATIENCE, on_disk).await {
+            let (_, oldest, free_bytes) = seen?;
+            document.outbox.oldest_ms = oldest.map(Timestamp::as_millis);
+            document.disk.free_bytes = free_bytes;
+        }
         document.health = Health::of(&document);
         Ok(document)
     }

@@ -51,9 +51,6 @@ pub struct Finished {
 /// Whether each device has an open command stream.
 pub type Links = BTreeMap<DeviceId, bool>;
 
-/// How much later than its timeout a write may end before the task counts as stuck.
-const LATE_MAX: Duration = Duration::from_secs(60);
-
 /// The task of one actuator.
 pub struct ActuatorTask {
     /// What it is.
@@ -147,7 +144,7 @@ impl ActuatorTask {
         }
         let timeout = self.actuator.timeout;
         let acting = tokio::time::timeout(timeout, self.hand.act(write));
-        let acting = pulse::within(timeout + LATE_MAX, "a command", acting);
+        let acting = pulse::within(timeout + pulse::LATE_MAX, "a command", acting);
         let (result, message) = match self.stop.run_until_cancelled(acting).await {
             Some(Ok(Ok(message))) => (CommandResult::Executed, message),
             Some(Ok(Err(message))) => (CommandResult::Failed, message),
@@ -169,7 +166,7 @@ impl ActuatorTask {
         let Some(Failsafe { write, .. }) = &self.actuator.safe else { return true };
         let timeout = self.actuator.timeout;
         let acting = tokio::time::timeout(timeout, self.hand.act(write.clone()));
-        let outcome = match pulse::within(timeout + LATE_MAX, "a safe write", acting).await {
+        let outcome = match pulse::within(timeout + pulse::LATE_MAX, "a safe write", acting).await {
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no outcome within {timeout:?}")),
         };

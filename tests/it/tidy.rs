@@ -18,7 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("logging", &["logic"]),
     ("config", &["config", "logic", "model"]),
     ("losant", &["losant", "random", "config", "logic", "model"]),
-    ("bus", &["bus", "random", "status", "clock", "config", "logic", "model"]),
+    ("bus", &["bus", "random", "pulse", "status", "clock", "config", "logic", "model"]),
     ("control", &[]),
     ("manage", &["control", "outbox", "model"]),
     ("status", &["status", "control", "pulse", "outbox", "logic", "model"]),
