@@ -28,6 +28,10 @@ check: ## Formatting and lints
 check-packaging: ## The unit and the scripts of the packages
 	packaging/check.sh
 
+.PHONY: check-monitoring
+check-monitoring: ## The alerts and the dashboard: do they name metrics that exist, and do the alerts fire
+	deploy/prometheus/check.sh
+
 soak-commands: ## 10,000 commands through a bad stream while the daemon is killed 100 times (about 15 min)
 	SOAK_COMMANDS=10000 SOAK_KILLS=100 cargo test --locked --test it command_soak -- --nocapture
 

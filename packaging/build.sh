@@ -63,4 +63,5 @@ cargo deb --locked --no-build --no-strip --package "$package" --target "$triple"
 dpkg-deb --raw-extract "$tree/armel.deb" "$tree/content"
 sed -i 's/^Architecture: .*/Architecture: armhf/; s/libc6 ([^)]*), //; /^Depends: libc6/d' "$tree/content/DEBIAN/control"
 version=$(dpkg-deb --field "$tree/armel.deb" Version)
+mkdir -p "$target_dir/debian"
 dpkg-deb --root-owner-group -Zxz --build "$tree/content" "$target_dir/debian/${package}_${version}_armv6.deb"
