@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rand::rngs::StdRng;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -43,6 +43,8 @@ pub struct ReporterTask {
     pub limits: watch::Receiver<Limits>,
     /// Cancelled when a stop has no more time for a call that is under way.
     pub hurry: CancellationToken,
+    /// Asks to send at once what waits.
+    pub flush: Arc<Notify>,
     /// Where the outbox is; the file of calls is beside it.
     pub path: PathBuf,
     /// The time of day, which decides what Losant takes.
@@ -77,6 +79,7 @@ enum News {
     Timer,
     LinkUp,
     Limits,
+    Flush,
     NoMore,
 }
 
@@ -134,6 +137,7 @@ impl ReporterTask {
                 () = self.client.recovered() => News::LinkUp,
                 // At a stop the other end is gone, and nothing changes any more.
                 Ok(()) = limits.changed() => News::Limits,
+                () = self.flush.notified() => News::Flush,
                 () = timer => News::Timer,
             };
             match news {
@@ -150,6 +154,7 @@ impl ReporterTask {
                 News::Backlog | News::Timer => {}
                 News::LinkUp => machine.link_is_up(),
                 News::Limits => machine.set_limits(limits.borrow_and_update().clone()),
+                News::Flush => machine.flush(),
                 News::NoMore => {
                     is_last_call = true;
                     machine.drain();
