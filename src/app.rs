@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::actuate::Hand;
+use crate::actuate::{Gateway, Hand};
 use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, PULSES, Pulses, Tally};
 use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config, Entry, OutboxSettings};
@@ -116,7 +116,7 @@ impl App {
         let stop_timeout = self.config.stop_timeout;
         let outbox = Arc::clone(&self.outbox);
         let hurry = CancellationToken::new();
-        let mut running = self.start(&stop, &hurry);
+        let mut running = self.start((&stop, &hurry), reloads.ask.clone());
         notify::ready();
         running.is_ready();
         running.keep_copy().await;
@@ -155,10 +155,15 @@ impl App {
         }
     }
 
-    fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
+    fn start(
+        self,
+        (stop, hurry): (&CancellationToken, &CancellationToken),
+        reload: mpsc::Sender<()>,
+    ) -> Running {
         let Self { config, entries, clock: trusted, boots, outbox, client, door, board, .. } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
         let mut supervisor = Supervisor::default();
+        let (flush, buses_stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
         let tally = Tally::new(self.pulses);
@@ -185,6 +190,7 @@ impl App {
             committed,
             limits: reporter_limits,
             hurry: hurry.clone(),
+            flush: Arc::clone(&flush),
             path: config.outbox.path.clone(),
             clock: Arc::clone(&trusted),
             anchors,
@@ -203,7 +209,6 @@ impl App {
         );
         start_caretakers(&mut supervisor, (door, routes), &self.log, stop);
 
-        let buses_stop = CancellationToken::new();
         let (handles, known_handles) = watch::channel(Handles::new());
         let health = buses::health(board.clone(), Arc::clone(&outbox));
         let commands = CommandParts {
@@ -211,14 +216,14 @@ impl App {
             client,
             clock: Arc::clone(&clock),
             board: board.clone(),
-            log: self.log,
+            gateway: Gateway { log: self.log, board: board.clone(), flush, reload },
             http: self.http,
             handles: known_handles,
             stop: stop.clone(),
         };
-        let ways = (self.history, arrivals.clone());
         let until = (&mut supervisor, buses_stop.clone());
-        let commands = CommandWay::start(commands, &config, ways, until);
+        let commands =
+            CommandWay::start(commands, &config, (self.history, arrivals.clone()), until);
         let wires = Wires { arrivals, tally, handles, limits, commands };
         let parts = Parts { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)
@@ -309,6 +314,8 @@ pub struct Reloads {
     pub file: PathBuf,
     /// The level of the log.
     pub log: LogControl,
+    /// The other end of `asked`, for the gateway's own command.
+    pub ask: mpsc::Sender<()>,
     /// Each item asks for a reload; requests that come while one is under way are one.
     pub asked: mpsc::Receiver<()>,
 }

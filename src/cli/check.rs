@@ -207,6 +207,8 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
         WriteTemplate::Http { url, .. } => format!("requests {url}"),
         WriteTemplate::LogLevel(level) => format!("sets the log level to {level}"),
         WriteTemplate::ReportStatus => "reports the status".to_owned(),
+        WriteTemplate::FlushNow => "sends what waits".to_owned(),
+        WriteTemplate::Reload => "reads the configuration again".to_owned(),
     };
     writeln!(
         plan,

@@ -137,5 +137,7 @@ fn shown(write: &Write) -> String {
             format!("sets the log level to {level:?}")
         }
         Write::Gateway(GatewayAction::ReportStatus) => "reports the status".to_owned(),
+        Write::Gateway(GatewayAction::FlushNow) => "sends what waits".to_owned(),
+        Write::Gateway(GatewayAction::Reload) => "reads the configuration again".to_owned(),
     }
 }

@@ -242,6 +242,12 @@ impl Reporter {
         self.devices.entry(device).or_insert_with(|| Device::new(limits))
     }
 
+    /// Sends what waits, without waiting for company or for the next try. What comes later is as ever.
+    pub fn flush(&mut self) {
+        self.link_is_up();
+        self.devices.values_mut().for_each(Device::flush);
+    }
+
     /// The link was seen to work by someone else: there is no reason to wait for it.
     pub fn link_is_up(&mut self) {
         self.link_held_until = None;

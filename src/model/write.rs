@@ -126,4 +126,8 @@ pub enum GatewayAction {
     LogLevel(String),
     /// Answers with the daemon's condition in the message of the result.
     ReportStatus,
+    /// Sends what waits without waiting for company, or for the next try.
+    FlushNow,
+    /// Reads the configuration again.
+    Reload,
 }

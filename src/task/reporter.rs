@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rand::rngs::StdRng;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -48,6 +48,8 @@ pub struct ReporterTask {
     pub limits: watch::Receiver<Limits>,
     /// Cancelled when a stop has no more time for a call that is under way.
     pub hurry: CancellationToken,
+    /// Asks to send at once what waits.
+    pub flush: Arc<Notify>,
     /// Where the outbox is; the file of calls is beside it.
     pub path: PathBuf,
     /// The time of day, which decides what Losant takes.
@@ -82,6 +84,7 @@ enum News {
     Timer,
     LinkUp,
     Limits,
+    Flush,
     NoMore,
 }
 
@@ -147,6 +150,7 @@ impl ReporterTask {
                 () = self.client.recovered() => News::LinkUp,
                 // At a stop the other end is gone, and nothing changes any more.
                 Ok(()) = limits.changed() => News::Limits,
+                () = self.flush.notified() => News::Flush,
                 () = timer => News::Timer,
             };
             match news {
@@ -163,6 +167,7 @@ impl ReporterTask {
                 News::Backlog | News::Timer => {}
                 News::LinkUp => machine.link_is_up(),
                 News::Limits => machine.set_limits(limits.borrow_and_update().clone()),
+                News::Flush => machine.flush(),
                 News::NoMore => {
                     is_last_call = true;
                     machine.drain();

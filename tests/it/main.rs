@@ -16,6 +16,7 @@ mod bus_mqtt;
 mod bus_serial;
 mod clock;
 mod command_attacks;
+mod command_gateway;
 mod command_gpio;
 mod command_modbus;
 mod command_results;

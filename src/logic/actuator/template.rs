@@ -98,6 +98,10 @@ pub enum WriteTemplate {
     LogLevel(Template),
     /// Tells the daemon's condition.
     ReportStatus,
+    /// Sends what waits.
+    FlushNow,
+    /// Reads the configuration again.
+    Reload,
 }
 
 /// Why a command cannot be written.
@@ -173,12 +177,7 @@ impl WriteTemplate {
         match self {
             Self::Serial { text, is_hex, reply } => {
                 check_texts(command)?;
-                let text = text.render(&context)?;
-                let bytes = if *is_hex { from_hex(&text)? } else { text.into_bytes() };
-                let bytes = bounded(bytes, SERIAL_BYTES_MAX)?;
-                if bytes.is_empty() {
-                    return Err(WriteError::Empty);
-                }
+                let bytes = serial_bytes(text.render(&context)?, *is_hex)?;
                 Ok(Write::Serial { bytes: bytes.into(), reply: reply.clone() })
             }
             Self::Mqtt { topic, payload, qos, retain } => {
@@ -232,8 +231,16 @@ impl WriteTemplate {
                 Ok(Write::Gateway(GatewayAction::LogLevel(word(level, &context)?)))
             }
             Self::ReportStatus => Ok(Write::Gateway(GatewayAction::ReportStatus)),
+            Self::FlushNow => Ok(Write::Gateway(GatewayAction::FlushNow)),
+            Self::Reload => Ok(Write::Gateway(GatewayAction::Reload)),
         }
     }
+}
+
+fn serial_bytes(text: String, is_hex: bool) -> Result<Vec<u8>, WriteError> {
+    let bytes = if is_hex { from_hex(&text)? } else { text.into_bytes() };
+    let bytes = bounded(bytes, SERIAL_BYTES_MAX)?;
+    if bytes.is_empty() { Err(WriteError::Empty) } else { Ok(bytes) }
 }
 
 fn pulse_length(text: &str) -> Result<Duration, WriteError> {

@@ -131,6 +131,22 @@ fn a_lone_state_waits_for_company_and_a_full_batch_does_not() {
 }
 
 #[test]
+fn a_flush_sends_what_waits_at_once_and_nothing_that_comes_later() {
+    let mut world = world();
+    world.come(1, 3);
+    assert_eq!(world.send(), None);
+    world.reporter.flush();
+    assert_eq!(world.send(), Some((1, Lane::Live, 1, 3)));
+    world.come(1, 1);
+    assert_eq!(world.send(), None);
+    world.backlog(2, 1);
+    world.fail(Verdict::Offline);
+    assert_eq!(world.send(), None, "the link is held");
+    world.reporter.flush();
+    assert!(world.send().is_some());
+}
+
+#[test]
 fn a_batch_is_full_by_bytes_too() {
     let mut world = world();
     let waiting = Waiting { states: 3, bytes: 150_000, last: 3 };

@@ -275,9 +275,18 @@ fn origin(url: &str) -> Option<String> {
 fn gateway(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
     only(key, &raw, GATEWAY, check);
     let level_key = format!("{key}.level");
-    let actions = [("report-status", false), ("log-level", true)];
-    if !choice(&format!("{key}.gateway"), raw.gateway, check, &actions)? {
-        return Some(WriteTemplate::ReportStatus);
+    let actions = [
+        ("report-status", Some(WriteTemplate::ReportStatus)),
+        ("log-level", None),
+        ("flush-now", Some(WriteTemplate::FlushNow)),
+        ("reload", Some(WriteTemplate::Reload)),
+    ];
+    let action = choice(&format!("{key}.gateway"), raw.gateway, check, &actions)?;
+    if action.is_some() {
+        if raw.level.is_some() {
+            check.problems.add(level_key, "is for gateway = \"log-level\"", "remove it");
+        }
+        return action;
     }
     let fix = "say which: level = \"{{ payload.level }}\"";
     let level = check.required(&level_key, raw.level, fix)?;
