@@ -191,7 +191,7 @@ async fn what_does_not_speak_http_keeps_the_readings() {
     let mail = |mut stream: TcpStream, _| {
         stream.write_all(b"220 mail ready\r\n").ok();
     };
-    assert_survives(mail, "invalid HTTP|connection error|reset|closed").await;
+    assert_survives(mail, "invalid HTTP|unexpected message|connection error|reset|closed").await;
 }
 
 /// A certificate for `name`, `alter`ed, of this authority, as the configuration of a server.
