@@ -57,6 +57,10 @@ test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, p
 	cargo build --locked --package tidegate-sandbox
 	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
 
+.PHONY: test-gpio
+test-gpio: ## GPIO on the real character device of an emulated computer (some minutes)
+	tests/gpio/run.sh
+
 .PHONY: soak-sensors
 soak-sensors: ## Sensors of all kinds for half an hour, while plugs are pulled at random
 	tests/prepare.sh

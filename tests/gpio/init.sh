@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # Runs as the first process of the emulated computer: see run.sh. Each "pulse N" asks the other side for N pulses on line 3.
 /bin/busybox mkdir -p /bin /proc /sys /dev /tmp /run
 /bin/busybox --install -s /bin
@@ -26,6 +27,7 @@ await() { # await WHAT COMMAND...: until it succeeds, at most two minutes
     echo "FAILED: $what"
     failures=$((failures + 1))
     cat /tmp/log /sys/kernel/debug/gpio
+    "$tidegate" device get-state --config "$config" --limit 50
 }
 
 level() { # level WORD: the kernel drives line 5 so
