@@ -28,16 +28,38 @@ check: ## Formatting and lints
 check-packaging: ## The unit and the scripts of the packages
 	packaging/check.sh
 
+.PHONY: check-monitoring
+check-monitoring: ## The alerts and the dashboard: do they name metrics that exist, and do the alerts fire
+	deploy/prometheus/check.sh
+
 soak-commands: ## 10,000 commands through a bad stream while the daemon is killed 100 times (about 15 min)
 	SOAK_COMMANDS=10000 SOAK_KILLS=100 cargo test --locked --test it command_soak -- --nocapture
+
+.PHONY: audit sbom
+audit: ## Judges the dependencies: licences, doubles, sources, known weaknesses
+	packaging/audit.sh
+
+sbom: ## Writes what the programs are made of: target/assets/sbom
+	packaging/sbom.sh
 
 ARCH ?= amd64
 deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf
 	packaging/build.sh $(ARCH)
 
+.PHONY: deb-sandbox reproduce
+deb-sandbox: ## Builds the package of the sandbox: make deb-sandbox ARCH=…
+	packaging/build.sh $(ARCH) tidegate-sandbox
+
+reproduce: deb ## Builds the package again elsewhere, and compares: make reproduce ARCH=…
+	packaging/reproduce.sh target/debian/tidegate_*_$(ARCH).deb
+
 test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, purge (needs root)
 	cargo build --locked --package tidegate-sandbox
 	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
+
+.PHONY: test-gpio
+test-gpio: ## GPIO on the real character device of an emulated computer (some minutes)
+	tests/gpio/run.sh
 
 .PHONY: soak-sensors
 soak-sensors: ## Sensors of all kinds for half an hour, while plugs are pulled at random
@@ -49,6 +71,11 @@ KILLS ?= 200
 
 simulate: ## Runs SEEDS=1000 simulated worlds against the promises of delivery; SEED=n runs one again
 	SEEDS=$(SEEDS) cargo test --locked --release --test it simulation:: -- --nocapture
+
+.PHONY: drain
+STATES ?= 1000000
+drain: ## Sends a backlog of STATES=1000000 over three devices and tells how much of the throttle it used (about 6 min)
+	DRAIN_STATES=$(STATES) cargo test --locked --release --test it drain:: -- --nocapture
 
 soak: ## Kills the daemon KILLS=200 times at every step while thousands of readings a second come (about 15 min)
 	KILLS=$(KILLS) cargo test --locked --test it -- --nocapture crash_rig:: crash::kills

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate::model::{Account, DeviceId, Moment, Name, Timestamp};
-use tidegate::outbox::{Commit, Options, Outbox, Pending, Priority, SEGMENT_BYTES};
+use tidegate::model::{Account, DeviceId, Moment, Name, Priority, Timestamp};
+use tidegate::outbox::{Commit, Options, Outbox, Pending};
 
 /// Long enough to level out the disk's moods.
 const RUN: Duration = Duration::from_secs(3);
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("commit of    states/s    CPU us/state    written/byte    memory");
     for states in [1, 16, 256] {
         let directory = tempfile::tempdir_in(".")?;
-        let options = Options { bytes_max: 1 << 40, segment_bytes: SEGMENT_BYTES };
+        let options = Options { bytes_max: 1 << 40, ..Options::default() };
         let outbox = Outbox::open(directory.path(), options)?;
         let (started, written_before, mut appended) = (Instant::now(), written(), 0_u64);
         let cpu_before = cpu_seconds();
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 )]
 fn backlog(bus: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir_in(".")?;
-    let options = Options { bytes_max: 1 << 40, segment_bytes: SEGMENT_BYTES };
+    let options = Options { bytes_max: 1 << 40, ..Options::default() };
     let (device, started) = (DeviceId::from([1; 12]), Instant::now());
     let outbox = Outbox::open(directory.path(), options)?;
     for done in (0..BACKLOG).step_by(500) {

@@ -1,40 +1,67 @@
 #!/bin/sh
-# Builds the Debian package for one architecture: build.sh [amd64|arm64|armhf]. The package ends up in target/debian.
+# Builds a Debian package: build.sh [amd64|arm64|armhf|armv6] [tidegate|tidegate-sandbox]. It ends up in target/debian.
+#
+# armv6 is for a Pi Zero and a Pi 1. Debian's armhf is ARMv7, and its compilers have no ARMv6 code to link with; Raspberry Pi OS calls
+# itself armhf, too, and is ARMv6. So that program is linked statically, with Debian's C library for older ARMs, which is fit for
+# every ARM kernel, and with a Rust library that is built for it. The package says armhf, and needs no library.
 set -eu
 cd "$(dirname "$0")/.."
 
 arch=${1:-amd64}
+package=${2:-tidegate}
 target_dir=${CARGO_TARGET_DIR:-target}
 case $arch in
     amd64) triple=x86_64-unknown-linux-gnu cross= ;;
     arm64) triple=aarch64-unknown-linux-gnu cross=aarch64-linux-gnu libc=libc6-dev-arm64-cross ;;
     armhf) triple=armv7-unknown-linux-gnueabihf cross=arm-linux-gnueabihf libc=libc6-dev-armhf-cross ;;
+    armv6) triple=arm-unknown-linux-gnueabi cross=arm-linux-gnueabi libc=libc6-dev-armel-cross ;;
     *)
-        echo "$0: $arch is no architecture that is built; use amd64, arm64 or armhf" >&2
+        echo "$0: $arch is no architecture that is built; use amd64, arm64, armhf or armv6" >&2
         exit 64
         ;;
 esac
 
+# The same source makes the same package, wherever and whenever: no path and no time of this build is in it.
+SOURCE_DATE_EPOCH=$(dpkg-parsechangelog --file packaging/debian/changelog --show-field Timestamp)
+home=${CARGO_HOME:-$HOME/.cargo}
+RUSTFLAGS="--remap-path-prefix=$home=/cargo --remap-path-prefix=$PWD=/tidegate"
+CFLAGS="-ffile-prefix-map=$home=/cargo"
+export SOURCE_DATE_EPOCH RUSTFLAGS CFLAGS
+
 command -v cargo-deb >/dev/null || cargo install --locked --version 3.8.0 cargo-deb
-cargo run --locked --quiet --package tidegate-assets -- target/assets
+RUSTFLAGS='' cargo run --locked --quiet --package tidegate-assets -- target/assets
+RUSTFLAGS='' packaging/sbom.sh "$triple"
 
-if [ "$(dpkg --print-architecture)" = "$arch" ]; then
-    cargo build --locked --release --package tidegate
-    exec cargo deb --locked --no-build --package tidegate --output "$target_dir/debian/"
+if [ "$(dpkg --print-architecture)" != "$arch" ]; then
+    if ! command -v "$cross-gcc" >/dev/null || ! [ -d "/usr/$cross/lib" ]; then
+        sudo=
+        [ "$(id -u)" = 0 ] || sudo=sudo
+        $sudo apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq --yes --no-install-recommends "gcc-$cross" "$libc" >/dev/null
+    fi
+    if [ "$arch" = armv6 ]; then
+        RUSTC=$(packaging/debian-rustc.sh source)
+        sources=$(readlink -f "$("$RUSTC" --print sysroot)/lib/rustlib/src/rust")
+        RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$sources=/rustc -C target-cpu=arm1176jzf-s -C target-feature=+crt-static"
+        export RUSTC RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_unwind
+        export CFLAGS_arm_unknown_linux_gnueabi="$CFLAGS -mcpu=arm1176jzf-s -mfloat-abi=softfp"
+    elif ! rustup target add "$triple" 2>/dev/null; then
+        # Without rustup's server: Debian's own cross standard libraries, and the compiler that they belong to.
+        RUSTC=$(packaging/debian-rustc.sh "$arch")
+        export RUSTC
+    fi
+    name=$(echo "$triple" | tr a-z- A-Z_)
+    export "CARGO_TARGET_${name}_LINKER=$cross-gcc" "CC_$(echo "$triple" | tr - _)=$cross-gcc"
 fi
+cargo build --locked --release --package "$package" --target "$triple"
+[ "$arch" = armv6 ] || exec cargo deb --locked --no-build --no-strip --package "$package" --target "$triple" --output "$target_dir/debian/"
 
-if ! command -v "$cross-gcc" >/dev/null || ! [ -d "/usr/$cross/lib" ]; then
-    sudo=
-    [ "$(id -u)" = 0 ] || sudo=sudo
-    $sudo apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq --yes --no-install-recommends "gcc-$cross" "$libc" >/dev/null
-fi
-if ! rustup target add "$triple" 2>/dev/null; then
-    # Without rustup's server: Debian's own cross standard libraries, and the compiler that they belong to.
-    RUSTC=$(packaging/debian-rustc.sh "$arch")
-    export RUSTC
-fi
-name=$(echo "$triple" | tr a-z- A-Z_)
-export "CARGO_TARGET_${name}_LINKER=$cross-gcc" "CC_$(echo "$triple" | tr - _)=$cross-gcc"
-cargo build --locked --release --package tidegate --target "$triple"
-exec cargo deb --locked --no-build --no-strip --package tidegate --target "$triple" --output "$target_dir/debian/"
+# cargo-deb would call it armel.
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+cargo deb --locked --no-build --no-strip --package "$package" --target "$triple" --output "$tree/armel.deb"
+dpkg-deb --raw-extract "$tree/armel.deb" "$tree/content"
+sed -i 's/^Architecture: .*/Architecture: armhf/; s/libc6 ([^)]*), //; /^Depends: libc6/d' "$tree/content/DEBIAN/control"
+version=$(dpkg-deb --field "$tree/armel.deb" Version)
+mkdir -p "$target_dir/debian"
+dpkg-deb --root-owner-group -Zxz --build "$tree/content" "$target_dir/debian/${package}_${version}_armv6.deb"

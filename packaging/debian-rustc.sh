@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes a Rust compiler for arm64 or armhf from Debian's packages, without installing any, and prints its path.
+# Makes a Rust compiler for arm64 or armhf from Debian's packages, without installing any, and prints its path; with "source",
+# one that has the source of the standard library, to build it for another processor.
 #
 # The packages are rustc-web and its standard libraries, which Debian keeps new in bookworm-security; that for armhf is
 # taken from trixie, where the same version of the compiler is. apt runs in a root of its own, so that the machine's
@@ -8,6 +9,10 @@ set -eu
 cd "$(dirname "$0")/.."
 
 arch=$1
+case $arch in
+    source) library=rust-web-src/bookworm-security ;; # of the same build as the compiler
+    *) library=libstd-rust-web-dev:$arch ;;
+esac
 home=$PWD/${CARGO_TARGET_DIR:-target}
 case ${CARGO_TARGET_DIR:-} in /*) home=$CARGO_TARGET_DIR ;; esac
 home=$home/debian-rustc
@@ -42,7 +47,7 @@ SETTINGS
         apt-get update -qq
         cd "$home/debs"
         apt-get download -qq rustc-web:amd64 libstd-rust-web-1.96:amd64 libstd-rust-web-dev:amd64 libllvm22:amd64 \
-            "libstd-rust-web-dev:$arch"
+            "$library"
         for package in *.deb; do
             dpkg -x "$package" "$root"
         done

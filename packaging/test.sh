@@ -103,23 +103,19 @@ echo "took $((($(date +%s%N) - started) / 1000000)) ms"
 [ "$(property Result)" = success ] || fail "an installation without credentials is no failure"
 inside id tidegate
 
-say "configure and start"
+say "set up and start"
 start_cloud
-cat > "$root/etc/tidegate/tidegate.toml" <<CONFIG
-[losant]
-url = "$(from_cloud url)"
-device_id = "$(from_cloud devices.0.deviceId)"
-[bus.serial.probe]
-path = "/dev/ttyUSB0"
-[sensor.probe]
-bus = "probe"
-format = "key-value"
-map = [{ channel = "t", attribute = "tempC" }]
-CONFIG
-(umask 077; printf 'key = "%s"\nsecret = "%s"\n' "$(from_cloud devices.0.key)" "$(from_cloud devices.0.secret)" > "$root/etc/tidegate/credentials.toml")
+set_up() {
+    from_cloud devices.0.secret | inside tidegate setup --url "$(from_cloud url)" --device-id "$(from_cloud devices.0.deviceId)" \
+        --access-key "$(from_cloud devices.0.key)" --bus /dev/ttyUSB0 --format key-value --map t=tempC --yes
+}
 started=$(date +%s%N)
-inside systemctl start tidegate
-echo "ready after $((($(date +%s%N) - started) / 1000000)) ms"
+set_up
+echo "set up, checked by the cloud and ready after $((($(date +%s%N) - started) / 1000000)) ms"
+pid=$(property MainPID)
+set_up | grep -q Wrote && fail "setting up again writes again"
+[ "$(property MainPID)" = "$pid" ] || fail "setting up again starts it again"
+echo '# changed by its owner' >> "$root/etc/tidegate/tidegate.toml"
 inside systemctl status --no-pager tidegate
 is_online() { inside journalctl --unit tidegate --output cat | grep -q 'gateway is connected'; }
 wait_for 20 "the daemon is online" is_online
@@ -129,11 +125,33 @@ say "what the process may do"
 pid=$(property MainPID)
 inside grep -E '^(Uid|Groups|NoNewPrivs|Seccomp|CapEff|CapBnd):' "/proc/$pid/status"
 inside grep -q '^CapEff:.0000000000000000' "/proc/$pid/status" || fail "it has capabilities"
-inside sh -c "ls -ld /var/lib/tidegate /run/tidegate /run/tidegate/* /run/credentials/tidegate.service/*"
+mode() { inside stat --format '%a' "$1"; }
+[ "$(mode /var/lib/tidegate)" = 700 ] || fail "others can look into the outbox"
+[ "$(mode /run/tidegate) $(mode /run/tidegate/tidegate.sock)" = "750 660" ] || fail "others can ask the daemon"
+[ -z "$(inside find /var/lib/tidegate -type f -perm /077)" ] || fail "a file of the outbox is open to others"
+inside setpriv --reuid tidegate --clear-groups cat /etc/tidegate/credentials.toml 2>/dev/null && fail "the service's user reads root's file"
 
 say "the journal has fields"
 inside journalctl --no-pager --unit tidegate --output cat | tail -n 5
-[ -n "$(inside journalctl --no-pager --unit tidegate BUS=probe)" ] || fail "nothing under BUS=probe"
+[ -n "$(inside journalctl --no-pager --unit tidegate BUS=first)" ] || fail "nothing under BUS=first"
+
+say "reload"
+write_attic() { # path
+    printf '[bus.serial.attic]\npath = "%s"\n[sensor.attic]\nbus = "attic"\nformat = "key-value"\nmap = [{ channel = "t", attribute = "tempC" }]\n' "$1"
+}
+write_attic /dev/ttyUSB1 > "$root/etc/tidegate/conf.d/attic.toml"
+inside systemctl reload tidegate
+has_attic() { inside journalctl --no-pager --unit tidegate BUS=attic --output cat | grep -q ttyUSB1; }
+wait_for 10 "the new bus is tried" has_attic
+echo 'nonsense = 1' >> "$root/etc/tidegate/conf.d/attic.toml"
+code=0
+inside tidegate reload || code=$?
+[ "$code" = 78 ] || fail "a bad file is not refused: $code"
+write_attic /dev/ttyUSB2 > "$root/etc/tidegate/conf.d/attic.toml"
+inside tidegate reload
+rm "$root/etc/tidegate/conf.d/attic.toml"
+inside tidegate reload
+[ "$(property MainPID)" = "$pid" ] || fail "a reload started it again"
 
 say "killed, and back"
 inside kill -KILL "$pid"

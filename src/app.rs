@@ -14,15 +14,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::actuate::Hand;
-use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, Tally};
+use crate::actuate::{Gateway, Hand};
+use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, PULSES, Pulses, Tally};
 use crate::clock::{SharedClock, TrustedClock, boot_id};
-use crate::config::{Bus, BusKind, Config, Entry};
+use crate::config::{Bus, BusKind, Config, Entry, OutboxSettings};
 use crate::control::{Door, Routes};
 use crate::logging::LogControl;
 use crate::logic::clock_trust::Boots;
@@ -32,7 +32,8 @@ use crate::losant::Client;
 use crate::manage;
 use crate::model::{DeviceId, Name};
 use crate::notify;
-use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
+use crate::outbox::{Options, Outbox};
+use crate::pulse;
 use crate::status::{Board, Sources};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
@@ -40,6 +41,7 @@ use crate::task::presence::PresenceTask;
 use crate::task::reporter::ReporterTask;
 use crate::task::schema::SchemaTask;
 use crate::task::timekeeper::TimekeeperTask;
+use crate::task::upkeep::UpkeepTask;
 use commands::{CommandParts, CommandWay};
 use running::{Parts, Running, Wires};
 
@@ -54,6 +56,7 @@ pub struct App {
     door: Door,
     board: Board,
     history: History,
+    pulses: Pulses,
     http: Hand,
     log: LogControl,
 }
@@ -64,7 +67,7 @@ impl App {
     /// # Errors
     /// When one of these cannot be opened; the daemon must not start then.
     pub fn build(config: Config, entries: Vec<Entry>, log: LogControl) -> anyhow::Result<Self> {
-        let options = Options { bytes_max: config.outbox.bytes_max, segment_bytes: SEGMENT_BYTES };
+        let options = outbox_options(&config.outbox);
         let path = &config.outbox.path;
         let outbox =
             Outbox::open(path, options).with_context(|| format!("outbox {}", path.display()))?;
@@ -75,15 +78,34 @@ impl App {
         let outbox = Arc::new(outbox);
         let client = Arc::new(Client::new(config.cloud.clone())?);
         let board = Board::default();
+        board.configure(running::names(&config));
         board.notes().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
-        let door = Door::open(socket).with_context(|| {
+        let mut door = Door::open(socket).with_context(|| {
             format!("cannot open the status socket {}; see status.socket", socket.display())
         })?;
+        if let Some(listen) = config.status_listen {
+            door.listen(listen)
+                .with_context(|| format!("cannot listen on {listen}; see status.listen"))?;
+        }
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
+        let pulses = Pulses::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
         let http = Hand::http()?;
-        Ok(Self { config, entries, clock, boots, outbox, client, door, board, history, http, log })
+        Ok(Self {
+            config,
+            entries,
+            clock,
+            boots,
+            outbox,
+            client,
+            door,
+            board,
+            history,
+            pulses,
+            http,
+            log,
+        })
     }
 
     /// Runs until `stop` is cancelled, then ends in order. Each item of `reloads` has the configuration read again.
@@ -94,8 +116,9 @@ impl App {
         let stop_timeout = self.config.stop_timeout;
         let outbox = Arc::clone(&self.outbox);
         let hurry = CancellationToken::new();
-        let mut running = self.start(&stop, &hurry);
+        let mut running = self.start((&stop, &hurry), reloads.ask.clone());
         notify::ready();
+        running.is_ready();
         running.keep_copy().await;
         let fault = loop {
             tokio::select! {
@@ -132,26 +155,34 @@ impl App {
         }
     }
 
-    fn start(self, stop: &CancellationToken, hurry: &CancellationToken) -> Running {
+    fn start(
+        self,
+        (stop, hurry): (&CancellationToken, &CancellationToken),
+        reload: mpsc::Sender<()>,
+    ) -> Running {
         let Self { config, entries, clock: trusted, boots, outbox, client, door, board, .. } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
         let mut supervisor = Supervisor::default();
+        let (flush, buses_stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-        let tally = Tally::default();
+        let tally = Tally::new(self.pulses);
         let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
         let plans: BTreeMap<_, _> =
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         start_schema(&plans, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
-        let routes = routes(&board, &outbox, commits.clone());
-        let collector = Collector::new(plans, store, tally.clone(), interval, commits);
+        let routes =
+            routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
+        let (limits, reporter_limits) = watch::channel(config.reporter.clone());
+        let settings = (interval, reporter_limits.clone());
+        let collector =
+            Collector::new(plans, store, tally.clone(), settings, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
         let is_reported = reported.clone().drop_guard();
-        let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let reporter = ReporterTask {
             client: Arc::clone(&client),
             found: outbox.backlog(),
@@ -159,6 +190,7 @@ impl App {
             committed,
             limits: reporter_limits,
             hurry: hurry.clone(),
+            flush: Arc::clone(&flush),
             path: config.outbox.path.clone(),
             clock: Arc::clone(&trusted),
             anchors,
@@ -168,24 +200,15 @@ impl App {
             reporter.run().await;
             drop(is_reported);
         });
-        let presence = PresenceTask {
-            client: Arc::clone(&client),
-            clock: Arc::clone(&trusted),
-            board: board.clone(),
-            stop: stop.clone(),
+        start_clockwork(
+            &mut supervisor,
+            (&client, &trusted, &outbox),
+            &board,
+            (&config, stop),
             reported,
-        };
-        supervisor.spawn("presence", presence.run());
-        let timekeeper = TimekeeperTask {
-            clock: trusted,
-            client: Arc::clone(&client),
-            board: board.clone(),
-            stop: stop.clone(),
-        };
-        supervisor.spawn("timekeeper", timekeeper.run());
+        );
         start_caretakers(&mut supervisor, (door, routes), &self.log, stop);
 
-        let buses_stop = CancellationToken::new();
         let (handles, known_handles) = watch::channel(Handles::new());
         let health = buses::health(board.clone(), Arc::clone(&outbox));
         let commands = CommandParts {
@@ -193,18 +216,50 @@ impl App {
             client,
             clock: Arc::clone(&clock),
             board: board.clone(),
-            log: self.log,
+            gateway: Gateway { log: self.log, board: board.clone(), flush, reload },
             http: self.http,
             handles: known_handles,
             stop: stop.clone(),
         };
-        let ways = (self.history, arrivals.clone());
         let until = (&mut supervisor, buses_stop.clone());
-        let commands = CommandWay::start(commands, &config, ways, until);
+        let commands =
+            CommandWay::start(commands, &config, (self.history, arrivals.clone()), until);
         let wires = Wires { arrivals, tally, handles, limits, commands };
         let parts = Parts { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)
     }
+}
+
+/// Starts what goes by the clock: the word on whether the gateway is there, the time of day, and what is too old.
+fn start_clockwork(
+    supervisor: &mut Supervisor,
+    (client, clock, outbox): (&Arc<Client>, &Arc<TrustedClock>, &Arc<Outbox>),
+    board: &Board,
+    (config, stop): (&Config, &CancellationToken),
+    reported: CancellationToken,
+) {
+    let presence = PresenceTask {
+        client: Arc::clone(client),
+        clock: Arc::clone(clock),
+        board: board.clone(),
+        stop: stop.clone(),
+        reported,
+    };
+    supervisor.spawn("presence", presence.run());
+    let upkeep = UpkeepTask {
+        outbox: Arc::clone(outbox),
+        clock: Arc::clone(clock),
+        age_max: config.outbox.age_max,
+        stop: stop.clone(),
+    };
+    supervisor.spawn("upkeep", upkeep.run());
+    let timekeeper = TimekeeperTask {
+        clock: Arc::clone(clock),
+        client: Arc::clone(client),
+        board: board.clone(),
+        stop: stop.clone(),
+    };
+    supervisor.spawn("timekeeper", timekeeper.run());
 }
 
 /// Starts what serves neither readings nor commands, but whoever looks after the daemon.
@@ -219,10 +274,34 @@ fn start_caretakers(
     supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
 }
 
+/// What the configuration says of the outbox, as it takes it.
+pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
+    Options {
+        bytes_max: settings.bytes_max,
+        when_full: settings.when_full,
+        free_bytes_min: settings.free_bytes_min,
+        ..Options::default()
+    }
+}
+
 /// What the socket answers to.
-fn routes(board: &Board, outbox: &Arc<Outbox>, commits: watch::Sender<u64>) -> Routes {
+fn routes(
+    config: &Config,
+    (board, outbox): (&Board, &Arc<Outbox>),
+    pulses: pulse::Pulses,
+    commits: watch::Sender<u64>,
+) -> Routes {
     let mut routes = Routes::default();
-    Sources { board: board.clone(), outbox: Arc::clone(outbox) }.register(&mut routes);
+    let sources = Sources {
+        board: board.clone(),
+        outbox: Arc::clone(outbox),
+        bytes_max: config.outbox.bytes_max,
+        path: config.outbox.path.clone(),
+        pulses,
+        started: Instant::now(),
+        looking: Arc::default(),
+    };
+    sources.register(&mut routes);
     let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
     manage::register(Arc::clone(outbox), wake_reporter, &mut routes);
     routes
@@ -235,6 +314,8 @@ pub struct Reloads {
     pub file: PathBuf,
     /// The level of the log.
     pub log: LogControl,
+    /// The other end of `asked`, for the gateway's own command.
+    pub ask: mpsc::Sender<()>,
     /// Each item asks for a reload; requests that come while one is under way are one.
     pub asked: mpsc::Receiver<()>,
 }
@@ -291,13 +372,17 @@ pub(crate) fn listen(
     stop: &CancellationToken,
 ) -> (Supervisor, mpsc::Receiver<Arrival>) {
     let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-    let outlet = Outlet::new(name.clone(), arrivals, Tally::default());
+    let outlet = Outlet::new(name.clone(), arrivals, Tally::default(), Board::default());
     let mut kind = bus.kind.clone();
     if let BusKind::Mqtt(settings) = &mut kind {
         settings.client_id.push_str("-test");
         settings.qos = 0;
         // The daemon's word on whether it is there is not ours to say, nor a share of its messages ours to take.
         (settings.status_topic, settings.share) = (None, None);
+    }
+    if let BusKind::Gpio(settings) = &mut kind {
+        // Listening moves nothing.
+        settings.outputs.clear();
     }
     let bus = Bus { kind, sensors: bus.sensors.clone() };
     let mut supervisor = Supervisor::default();

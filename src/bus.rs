@@ -7,9 +7,11 @@ mod ack;
 mod exec;
 mod feed;
 mod file;
+mod gpio;
 mod http;
 mod modbus;
 mod mqtt;
+mod pulses;
 mod serial;
 mod system;
 mod troubles;
@@ -19,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -26,15 +29,18 @@ pub use ack::Ack;
 pub use exec::ExecTask;
 pub use feed::Feed;
 pub use file::FileTask;
+pub use gpio::GpioTask;
 pub use http::HttpTask;
 pub use modbus::ModbusTask;
 pub use mqtt::{MqttTask, Subscription};
+pub use pulses::{PULSES, Pulses};
 pub use serial::SerialTask;
 pub use system::{Health, SystemTask};
 
 use crate::logic::frame::Loss;
 use crate::logic::mapping::Plan;
 use crate::model::{DeviceId, Ledger, Name, Reading, Reason, State, Write};
+use crate::status::Board;
 
 /// Arrivals that may wait for the collector.
 pub const ARRIVALS_MAX: usize = 1_024;
@@ -83,14 +89,28 @@ pub struct Report {
 /// The name under which the ledger counts reports; no bus can have it.
 pub const REPORTS: &str = "commands";
 
-/// Counts what a bus loses before it reaches the collector, which adds it to the ledger at its next commit.
+/// Counts what a bus loses before it reaches the collector, which adds it to the ledger at its next commit; and the pulses
+/// that a bus counts, which go to the disk with the same commit.
 #[derive(Debug, Clone, Default)]
-pub struct Tally(Arc<Mutex<Ledger>>);
+pub struct Tally {
+    losses: Arc<Mutex<Ledger>>,
+    pulses: Pulses,
+}
 
 impl Tally {
+    /// A tally that goes on from these pulses.
+    pub fn new(pulses: Pulses) -> Self {
+        Self { losses: Arc::default(), pulses }
+    }
+
+    /// The pulses.
+    pub fn pulses(&self) -> &Pulses {
+        &self.pulses
+    }
+
     /// Counts messages that are not fit to be sent.
     pub fn reject(&self, bus: &Name, reason: Reason) {
-        self.0
+        self.losses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .entry(bus.clone())
@@ -100,7 +120,7 @@ impl Tally {
 
     /// Counts messages that were lost.
     pub fn drop(&self, bus: &Name, reason: Reason) {
-        self.0
+        self.losses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .entry(bus.clone())
@@ -110,28 +130,39 @@ impl Tally {
 
     /// Counts a message that was delivered again and is known.
     pub fn duplicate(&self, bus: &Name) {
-        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ledger = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.entry(bus.clone()).or_default().duplicates += 1;
     }
 
     /// Takes what was counted since the last time.
     pub fn take(&self) -> Ledger {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.losses.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// A bus's way to the collector.
+/// A bus's way to the collector, and to the board that tells how the bus is.
 #[derive(Debug, Clone)]
 pub struct Outlet {
     bus: Name,
     arrivals: mpsc::Sender<Arrival>,
     tally: Tally,
+    board: Board,
 }
 
 impl Outlet {
     /// The way of `bus` to the collector.
-    pub fn new(bus: Name, arrivals: mpsc::Sender<Arrival>, tally: Tally) -> Self {
-        Self { bus, arrivals, tally }
+    pub fn new(bus: Name, arrivals: mpsc::Sender<Arrival>, tally: Tally, board: Board) -> Self {
+        Self { bus, arrivals, tally, board }
+    }
+
+    /// The line or the session is there.
+    fn connected(&self) {
+        self.board.connected(&self.bus);
+    }
+
+    /// The line or the session is not there.
+    fn lost(&self, error: &str) {
+        self.board.lost(&self.bus, error);
     }
 
     /// Passes a reading on, or counts it as dropped when the collector is behind.
@@ -188,8 +219,8 @@ pub enum WriteError {
     #[error("{0}")]
     Unconfirmed(String),
     /// The bus does not know where to.
-    #[error("the bus has no unit {0}")]
-    NoUnit(Name),
+    #[error("the bus has nothing called {0}")]
+    Unknown(Name),
     /// The write is for another kind of bus.
     #[error("this is not a write for this kind of bus")]
     WrongKind,
@@ -242,13 +273,21 @@ impl BusHandle {
 /// The handles of all buses.
 pub type Handles = BTreeMap<Name, BusHandle>;
 
+/// Sleeps until then; for ever if there is nothing to wait for.
+async fn sleep_until(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits before the next connection; writes that come meanwhile are refused. `false` when the daemon stops.
 async fn pause(
     delay: Duration,
     writes: &mut mpsc::Receiver<WriteRequest>,
     stop: &CancellationToken,
 ) -> bool {
-    let until = tokio::time::Instant::now() + delay;
+    let until = Instant::now() + delay;
     loop {
         tokio::select! {
             () = stop.cancelled() => return false,

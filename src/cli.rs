@@ -85,14 +85,8 @@ enum Command {
     Config(ConfigCommand),
     /// Creates the attributes that the configuration reports and Losant does not have yet.
     Provision(provision::ProvisionArgs),
-    /// Asks the running daemon how it is.
-    Status {
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// Prints the daemon's JSON as it is.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Asks the running daemon how it is; the exit code says it, too.
+    Status(status::StatusArgs),
     /// Shows what waits and what was refused; exports, imports, requeues and removes it.
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
@@ -206,9 +200,10 @@ pub fn main() -> ExitCode {
             config::show(&args.config, json)
         }
         Command::Config(ConfigCommand::Schema) => config::schema(),
-        Command::Status { config, json } => {
-            config.load().and_then(|config| status::status(&config, json))
-        }
+        Command::Status(args) => match status::status(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Outbox(command) => outbox::run(command),
         Command::Sensor(command) => sensor::run(command),
         Command::Commands(command) => commands::run(command),

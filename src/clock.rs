@@ -14,9 +14,6 @@ use crate::logic::clock_trust::{CloudDate, Sighting, Timeline, Trust, TrustMode}
 use crate::model::{BootId, Timestamp};
 use crate::random;
 
-/// The kernel's flag for a clock that nobody keeps right (`STA_UNSYNC` of `adjtimex(2)`).
-const UNSYNCHRONISED: i32 = 0x0040;
-
 /// What systemd-timesyncd leaves when it has set the clock since the boot (systemd-timesyncd.service(8)).
 const SYNCHRONISED_MARK: &str = "/run/systemd/timesync/synchronized";
 
@@ -133,14 +130,26 @@ pub fn boot_id() -> BootId {
     u128::from_str_radix(&digits, 16).map_or_else(|_| BootId(random::seeded().random()), BootId)
 }
 
-/// Whether the kernel says that its clock is kept right. Where it may not be asked, as under `ProtectClock=` of systemd, a mark
-/// of systemd's own says it.
+/// Whether somebody keeps the system's clock right: the kernel says so, or, where it may not be asked, as under `ProtectClock=` of
+/// systemd, a mark of systemd's own.
 fn is_synchronised() -> bool {
+    kernel_is_synchronised().unwrap_or_else(|| Path::new(SYNCHRONISED_MARK).exists())
+}
+
+/// What the kernel says, if it may be asked.
+#[cfg(target_pointer_width = "64")]
+fn kernel_is_synchronised() -> Option<bool> {
+    /// The flag for a clock that nobody keeps right (`STA_UNSYNC` of `adjtimex(2)`).
+    const UNSYNCHRONISED: i32 = 0x0040;
     let mut told = rtime_clock::adjtime::Timex::new();
-    match rtime_clock::adjtime::adjtimex(&mut told) {
-        Ok(_) => told.0.status & UNSYNCHRONISED == 0,
-        Err(_) => Path::new(SYNCHRONISED_MARK).exists(),
-    }
+    rtime_clock::adjtime::adjtimex(&mut told).ok()?;
+    Some(told.0.status & UNSYNCHRONISED == 0)
+}
+
+/// No crate asks the kernel of a 32-bit system safely. The packaged unit has `ProtectClock=` anyway.
+#[cfg(not(target_pointer_width = "64"))]
+fn kernel_is_synchronised() -> Option<bool> {
+    None
 }
 
 #[cfg(test)]

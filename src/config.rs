@@ -35,10 +35,10 @@ pub use resolve::KEEP_ALIVE_RANGE;
 pub use schema::schema;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
 pub use types::{
-    Bus, BusKind, Cloud, Commands, Config, ExecBus, ExecMode, FileBus, FileMode, FlowControl,
-    HttpBus, ModbusBus, ModbusLine, ModbusUnit, MqttBus, MqttTls, MqttVersion, OutboxSettings,
-    Parity, Place, Port, Proxy, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity,
-    UsbIdentityError,
+    AtStart, AtStop, Bias, Bus, BusKind, Cloud, Commands, Config, Drive, Edges, ExecBus, ExecMode,
+    FileBus, FileMode, FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus,
+    ModbusLine, ModbusUnit, MqttBus, MqttTls, MqttVersion, OutboxSettings, Parity, Place, Port,
+    Proxy, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
 };
 
 /// The defaults, which are also the annotated example: `config/tidegate.toml`.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::control::{Answer, Method, Routes, StatusCode};
-use crate::model::{Account, DeviceId, Moment, Name, Reason, Timestamp};
-use crate::outbox::{self, Commit, Outbox, Pending, Priority, Removed};
+use crate::model::{Account, DeviceId, Moment, Name, Priority, Reason, Timestamp};
+use crate::outbox::{self, Commit, Outbox, Pending, Removed};
 
 /// The bus under which imported states are counted. The configuration has no other of this name.
 pub const IMPORT_BUS: &str = "import";
@@ -298,13 +298,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::outbox::{Options, SEGMENT_BYTES};
+    use crate::outbox::Options;
 
     const DEVICE: &str = "575ecf887ae143cd83dc4aa2";
 
     fn open() -> (TempDir, Outbox) {
         let directory = TempDir::new().unwrap();
-        let options = Options { bytes_max: 1 << 20, segment_bytes: SEGMENT_BYTES };
+        let options = Options { bytes_max: 1 << 20, ..Options::default() };
         let outbox = Outbox::open(directory.path(), options).unwrap();
         (directory, outbox)
     }

@@ -8,6 +8,7 @@ mod ledger;
 mod moment;
 mod name;
 mod reading;
+mod room;
 mod state;
 mod time;
 mod value;
@@ -19,9 +20,11 @@ pub use ledger::{Account, Ledger, Reason};
 pub use moment::{BootId, Moment};
 pub use name::{AttributeName, AttributeNameError, Name, NameError};
 pub use reading::{Origin, Reading};
+pub use room::{Priority, WhenFull};
 pub use state::State;
 pub use time::Timestamp;
 pub use value::{Value, ValueError};
 pub use write::{
-    Execution, GatewayAction, HttpMethod, HttpRequest, ModbusData, ModbusWrite, Reply, Write,
+    Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusData, ModbusWrite, Reply,
+    Write,
 };

@@ -48,18 +48,50 @@ pub async fn watch(pulses: Pulses, stop: CancellationToken) {
     let interval = timeout.map_or(LOOK_INTERVAL, |timeout| timeout / BEATS_PER_TIMEOUT);
     let mut told = None;
     while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
-        let stuck = pulses.stuck(Instant::now());
-        match &stuck {
-            Some(task) if told.as_ref() != Some(task) => error!(task, "a task is stuck"),
-            Some(_) => {}
-            None => tell(&[NotifyState::Watchdog]),
+        if is_well(&pulses, &mut told) {
+            tell(&[NotifyState::Watchdog]);
         }
-        told = stuck;
     }
+}
+
+/// Whether every task makes progress; the first that does not is told, once.
+fn is_well(pulses: &Pulses, told: &mut Option<String>) -> bool {
+    let stuck = pulses.stuck(Instant::now());
+    if let Some(task) = &stuck
+        && told.as_ref() != Some(task)
+    {
+        error!(task, "a task is stuck");
+    }
+    *told = stuck;
+    told.is_none()
 }
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         warn!(%error, "systemd cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pulse;
+    use crate::supervisor::Supervisor;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wedged_reporter_is_a_missed_beat_and_a_task_that_waits_is_none() {
+        let mut supervisor = Supervisor::default();
+        supervisor.spawn("idle", std::future::pending());
+        supervisor.spawn("reporter", async {
+            let never = std::future::pending::<()>();
+            pulse::within(Duration::from_secs(40), "a call", never).await;
+        });
+        let mut told = None;
+        tokio::time::sleep(Duration::from_secs(39)).await;
+        assert!(is_well(supervisor.pulses(), &mut told));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!is_well(supervisor.pulses(), &mut told));
+        assert_eq!(told.as_deref(), Some("task reporter is overdue: a call"));
+        supervisor.finish(Duration::ZERO).await;
     }
 }

@@ -24,6 +24,7 @@ mod group;
 mod index;
 mod ranges;
 mod recover;
+mod room;
 mod segment;
 mod state;
 mod sync;
@@ -40,7 +41,7 @@ use tracing::warn;
 pub use error::{Error, OpenError};
 pub use ranges::INTERVALS_MAX;
 pub use types::{
-    Amount, Backlog, Commit, Entry, Note, NoteChange, Options, Pending, Priority, Reject, Removed,
+    Amount, Backlog, Commit, Entry, Note, NoteChange, Options, Pending, Reject, Removed,
 };
 
 use crate::model::{DeviceId, Ledger, Name, Origin, Reason, Timestamp};
@@ -114,10 +115,9 @@ impl Outbox {
         let is_durable = !commit.states.is_empty() || !commit.notes.is_empty();
         self.change(is_durable, |draft, disk| {
             draft.count(disk, &commit.ledger);
-            let incoming = commit.states.iter().map(|state| state.json.len() as u64).sum();
-            let evicted = draft.make_room(disk, incoming, disk.options.bytes_max)?;
+            let (admitted, dropped) = draft.admit(disk, &commit.states)?;
             draft.change.commit = disk.state.commit + 1;
-            for (device, states) in by_device(&commit.states) {
+            for (device, states) in by_device(admitted) {
                 draft.put(disk, device, &states);
             }
             for (bus, origins) in &commit.origins {
@@ -126,7 +126,7 @@ impl Outbox {
             for (table, changes) in &commit.notes {
                 draft.note(disk, table, changes)?;
             }
-            Ok(evicted)
+            Ok(dropped)
         })
     }
 
@@ -244,6 +244,15 @@ impl Outbox {
             let states = draft.change.rejects_gone.len() as u64;
             Ok(Removed { states, readings: 0 })
         })
+    }
+
+    /// Drops what waits and was measured before `time`, and counts it as too old: some groups of each device at most, so call it
+    /// from time to time. What has no time yet is never too old.
+    ///
+    /// # Errors
+    /// When the store fails or the disk is full or broken; nothing is changed then.
+    pub fn expire(&self, time: Timestamp) -> Result<Removed, Error> {
+        self.change(true, |draft, disk| draft.expire(disk, time))
     }
 
     /// Drops the states of a device that wait from `first` through `through`, and counts them with this reason.
@@ -425,7 +434,9 @@ fn unpack(bytes: &[u8]) -> Vec<Origin> {
     bytes.chunks_exact(6).filter_map(origin).collect()
 }
 
-fn by_device(states: &[Pending]) -> BTreeMap<DeviceId, Vec<&Pending>> {
+fn by_device<'a>(
+    states: impl IntoIterator<Item = &'a Pending>,
+) -> BTreeMap<DeviceId, Vec<&'a Pending>> {
     let mut devices: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for state in states {
         devices.entry(state.device).or_default().push(state);

@@ -1,74 +1,36 @@
-//! How the daemon is: what the tasks tell, and what is told of it to those who ask.
+//! How the daemon is: what the tasks tell of themselves on the [`Board`], and what is told of it to those who ask.
 
-use std::collections::BTreeMap;
+mod document;
+mod health;
+mod metrics;
+mod parts;
+mod totals;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use tokio::time::Instant;
 
-use crate::control::{Answer, Method, Routes};
+pub use document::{Document, Sources, Throttle, Waiting};
+pub use health::{Complaint, Condition, Health, Reason};
+pub use parts::{ActuatorStatus, BusStatus, DiskStatus, SensorStatus, Since};
+pub use totals::{ClockStatus, CloudStatus, CommandStatus, OutboxStatus, ReloadStatus};
+
+use crate::logic::frequency::Frequency;
 use crate::logic::history::Record;
-use crate::model::{Ledger, Name};
-use crate::outbox::{Amount, Outbox};
+use crate::logic::pace::Pace;
+use crate::logic::vitals::Vitals;
+use crate::model::{DeviceId, Name};
 
 /// How many commands the board shows.
 const RECENT_MAX: usize = 50;
-
-/// The link to the cloud.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct CloudStatus {
-    /// Whether the last call reached the cloud; null before the first.
-    pub online: Option<bool>,
-    /// `sendState` calls that the cloud confirmed.
-    pub batches: u64,
-    /// States in them.
-    pub states_stored: u64,
-    /// Readings in these.
-    pub readings_stored: u64,
-}
-
-/// The time of day.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct ClockStatus {
-    /// Why it is taken to be right: `kernel`, `cloud`, `resumed` or `always`; `waiting` while it is not known.
-    pub trust: &'static str,
-}
-
-/// Commands since the start.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct CommandStatus {
-    /// All that came, each once.
-    pub received: u64,
-    /// Came again, as when the history is read after a gap.
-    pub duplicates: u64,
-    /// Written to an actuator.
-    pub executed: u64,
-    /// Meant for an actuator that did not take the write.
-    pub failed: u64,
-    /// Under way when the daemon ended, this one or an earlier one.
-    pub interrupted: u64,
-    /// Not run, by reason.
-    pub refused: BTreeMap<&'static str, u64>,
-}
-
-/// Reloads of the configuration since the start.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct ReloadStatus {
-    /// How many were asked for, good or not.
-    pub count: u64,
-    /// What was wrong the last time; nothing was changed then.
-    pub problems: Vec<String>,
-    /// Which keys changed the last time.
-    pub changed: Vec<String>,
-    /// Which of all keys that changed since the start wait for the next start.
-    pub next_start: Vec<String>,
-}
 
 /// What the tasks tell of themselves. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Board(Arc<Mutex<Notes>>);
 
-/// The board's content.
-#[derive(Debug, Clone, Default, Serialize)]
+/// The board's content. Its size is bounded by the configuration.
+#[derive(Debug, Clone, Default)]
 pub struct Notes {
     /// The link to the cloud.
     pub cloud: CloudStatus,
@@ -79,10 +41,33 @@ pub struct Notes {
     /// Open command streams, by device.
     pub streams: BTreeMap<Name, bool>,
     /// The last commands, newest first.
-    #[serde(rename = "command_history")]
     pub recent: Vec<Record>,
+    /// Whether all is up.
+    pub is_ready: bool,
     /// Reloads.
     pub reload: ReloadStatus,
+    names: Names,
+    buses: BTreeMap<Name, BusStatus>,
+    sensors: BTreeMap<Name, Vec<(Name, Vitals)>>,
+    actuators: BTreeMap<Name, ActuatorStatus>,
+    disk: DiskStatus,
+    /// The calls of the last seconds.
+    calls: BTreeMap<DeviceId, Pace>,
+    /// States that come into the outbox.
+    committed: Frequency,
+    /// States that the cloud took out of it.
+    stored: Frequency,
+}
+
+/// What the configuration has: all that can be told of.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Its devices.
+    pub devices: BTreeMap<DeviceId, Name>,
+    /// Its buses.
+    pub buses: BTreeSet<Name>,
+    /// Its actuators.
+    pub actuators: BTreeSet<Name>,
 }
 
 impl Board {
@@ -95,60 +80,100 @@ impl Board {
     pub fn notes(&self) -> MutexGuard<'_, Notes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// What waits in the outbox.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct OutboxStatus {
-    /// States.
-    pub states: u64,
-    /// Readings in them.
-    pub readings: u64,
-    /// Bytes of their JSON.
-    pub bytes: u64,
-}
-
-impl OutboxStatus {
-    /// Of this outbox now.
-    pub fn of(outbox: &Outbox) -> Self {
-        let Amount { states, readings, bytes } = outbox.backlog().total;
-        Self { states, readings, bytes }
-    }
-}
-
-#[derive(Serialize)]
-struct Document {
-    version: &'static str,
-    outbox: OutboxStatus,
-    ledger: Ledger,
-    #[serde(flatten)]
-    notes: Notes,
-}
-
-/// What a look at the daemon needs.
-#[derive(Debug)]
-pub struct Sources {
-    /// What the tasks tell.
-    pub board: Board,
-    /// What waits.
-    pub outbox: Arc<Outbox>,
-}
-
-impl Sources {
-    /// Puts what is told at its paths.
-    pub fn register(self, routes: &mut Routes) {
-        let sources = Arc::new(self);
-        routes.put(Method::GET, "/status", move |_| {
-            std::future::ready(Answer::json(&sources.document()))
-        });
-    }
-
-    fn document(&self) -> Document {
-        Document {
-            version: env!("CARGO_PKG_VERSION"),
-            outbox: OutboxStatus::of(&self.outbox),
-            ledger: self.outbox.ledger(),
-            notes: self.board.notes().clone(),
+    /// From here on the configuration has these parts; of others nothing is told any more.
+    pub fn configure(&self, names: Names) {
+        let mut notes = self.notes();
+        let Notes { buses, sensors, actuators, .. } = &mut *notes;
+        buses.retain(|name, _| names.buses.contains(name));
+        sensors.retain(|name, _| names.buses.contains(name));
+        actuators.retain(|name, _| names.actuators.contains(name));
+        for name in &names.buses {
+            buses.entry(name.clone()).or_default();
         }
+        for name in &names.actuators {
+            actuators.entry(name.clone()).or_default();
+        }
+        notes.names = names;
+    }
+
+    /// A bus starts, perhaps as another kind of bus than before.
+    pub fn started(&self, bus: &Name) {
+        self.notes().buses.insert(bus.clone(), BusStatus::default());
+    }
+
+    /// The line or the session of a bus is there.
+    pub fn connected(&self, bus: &Name) {
+        if let Some(status) = self.notes().buses.get_mut(bus) {
+            status.connect();
+        }
+    }
+
+    /// The line or the session of a bus is not there.
+    pub fn lost(&self, bus: &Name, error: &str) {
+        if let Some(status) = self.notes().buses.get_mut(bus) {
+            status.lose(error);
+        }
+    }
+
+    /// Something on a bus is in trouble, or is no longer.
+    pub fn trouble(&self, bus: &Name, subject: &str, trouble: Option<&str>) {
+        if let Some(status) = self.notes().buses.get_mut(bus) {
+            status.trouble(subject, trouble);
+        }
+    }
+
+    /// What the sensors of a bus said lately.
+    pub fn heard(&self, bus: &Name, sensors: Vec<(Name, Vitals)>) {
+        let mut notes = self.notes();
+        if notes.names.buses.contains(bus) {
+            notes.sensors.insert(bus.clone(), sensors);
+        }
+    }
+
+    /// A command for an actuator began or ended.
+    pub fn acted(&self, record: &Record) {
+        let mut notes = self.notes();
+        let actuator = record.actuator.as_ref();
+        if let Some(status) = actuator.and_then(|actuator| notes.actuators.get_mut(actuator)) {
+            *status = ActuatorStatus::of(record);
+        }
+    }
+
+    /// Whether the cloud took part in the last call, and what the trouble was.
+    pub fn link(&self, online: Option<bool>, error: &str) {
+        let cloud = &mut self.notes().cloud;
+        if cloud.online != online {
+            (cloud.online, cloud.since) = (online, Some(Since::now()));
+        }
+        cloud.error = if online == Some(false) { error.to_owned() } else { String::new() };
+    }
+
+    /// The calls of a device in the last seconds.
+    pub fn called(&self, device: DeviceId, calls: Pace) {
+        self.notes().calls.insert(device, calls);
+    }
+
+    /// So many states came into the outbox.
+    pub fn committed(&self, states: usize) {
+        let mut notes = self.notes();
+        notes.disk = DiskStatus::default();
+        notes.committed.count(states as u64, Instant::now().into_std());
+    }
+
+    /// The disk does not take what is to come into the outbox.
+    pub fn refused(&self, error: &str) {
+        let disk = &mut self.notes().disk;
+        disk.refusing.get_or_insert_with(Since::now);
+        error.clone_into(&mut disk.error);
+    }
+
+    /// The cloud has a batch of so many states with so many readings.
+    pub fn stored(&self, states: u64, readings: u64) {
+        let mut notes = self.notes();
+        notes.cloud.batches += 1;
+        notes.cloud.states_stored += states;
+        notes.cloud.readings_stored += readings;
+        notes.stored.count(states, Instant::now().into_std());
     }
 }

@@ -8,3 +8,4 @@ pub mod presence;
 pub mod reporter;
 pub mod schema;
 pub mod timekeeper;
+pub mod upkeep;

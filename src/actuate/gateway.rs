@@ -1,5 +1,9 @@
 //! What the gateway itself does when it is told.
 
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc};
+
 use crate::logging::LogControl;
 use crate::model::GatewayAction;
 use crate::status::Board;
@@ -7,16 +11,17 @@ use crate::status::Board;
 /// The gateway as an actuator.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    log: LogControl,
-    board: Board,
+    /// The level of the log.
+    pub log: LogControl,
+    /// What is told of the daemon.
+    pub board: Board,
+    /// Wakes the reporter.
+    pub flush: Arc<Notify>,
+    /// Asks for a reload. One that waits already does for all.
+    pub reload: mpsc::Sender<()>,
 }
 
 impl Gateway {
-    /// One that sets this log and tells of this board.
-    pub fn new(log: LogControl, board: Board) -> Self {
-        Self { log, board }
-    }
-
     /// Does it, and returns what there is to say.
     ///
     /// # Errors
@@ -26,6 +31,15 @@ impl Gateway {
             GatewayAction::LogLevel(level) => {
                 self.log.set(level).map_err(|error| error.to_string())?;
                 Ok(format!("the log level is {level} until the next start"))
+            }
+            GatewayAction::FlushNow => {
+                self.flush.notify_one();
+                Ok("what waits is sent as fast as the cloud takes it".to_owned())
+            }
+            GatewayAction::Reload => {
+                self.reload.try_send(()).unwrap_or_default();
+                Ok("the configuration is read again; the log and the status tell the outcome"
+                    .to_owned())
             }
             GatewayAction::ReportStatus => {
                 let notes = self.board.notes();

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{
-    BusHandle, ExecTask, Feed, FileTask, Health, HttpTask, ModbusTask, MqttTask, Outlet,
+    BusHandle, ExecTask, Feed, FileTask, GpioTask, Health, HttpTask, ModbusTask, MqttTask, Outlet,
     SerialTask, Subscription, SystemTask,
 };
 use crate::clock::SharedClock;
@@ -38,6 +38,10 @@ impl Starter<'_> {
             }
             BusKind::File(settings) => {
                 self.supervisor.spawn(task_name, FileTask { settings, feed: feed() }.run());
+            }
+            BusKind::Gpio(settings) => {
+                let task = GpioTask { settings, feed: feed(), writes };
+                self.supervisor.spawn(task_name, task.run());
             }
             BusKind::Http(settings) => {
                 self.supervisor.spawn(task_name, HttpTask { settings, feed: feed() }.run());

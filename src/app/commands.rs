@@ -12,7 +12,6 @@ use crate::actuate::{Gateway, Hand};
 use crate::bus::{Arrival, Handles};
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::logging::LogControl;
 use crate::logic::actuator::{Actuator, Router, WriteTemplate};
 use crate::logic::gate::Gate;
 use crate::logic::history::{Heard, History, NewerHistory, TABLE};
@@ -37,7 +36,7 @@ pub(super) struct CommandParts {
     pub(super) client: Arc<Client>,
     pub(super) clock: SharedClock,
     pub(super) board: Board,
-    pub(super) log: LogControl,
+    pub(super) gateway: Gateway,
     pub(super) http: Hand,
     pub(super) handles: watch::Receiver<Handles>,
     pub(super) stop: CancellationToken,
@@ -259,15 +258,17 @@ impl CommandWay {
         Some(match &actuator.write {
             WriteTemplate::Serial { .. }
             | WriteTemplate::Mqtt { .. }
-            | WriteTemplate::Modbus { .. } => {
+            | WriteTemplate::Modbus { .. }
+            | WriteTemplate::Gpio { .. } => {
                 // The configuration gives these a bus that is there.
                 Hand::Bus(actuator.bus.clone()?, self.parts.handles.clone())
             }
             WriteTemplate::Exec { .. } => Hand::Exec,
             WriteTemplate::Http { .. } => self.parts.http.clone(),
-            WriteTemplate::LogLevel(_) | WriteTemplate::ReportStatus => {
-                Hand::Gateway(Gateway::new(self.parts.log.clone(), self.parts.board.clone()))
-            }
+            WriteTemplate::LogLevel(_)
+            | WriteTemplate::ReportStatus
+            | WriteTemplate::FlushNow
+            | WriteTemplate::Reload => Hand::Gateway(self.parts.gateway.clone()),
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::config::{self, Change, Config, Entry, Problems};
 use crate::logic::reporter::Limits;
 use crate::model::Name;
 use crate::notify;
-use crate::status::{Board, ReloadStatus};
+use crate::status::{Board, Names, ReloadStatus};
 use crate::supervisor::{Supervisor, TaskEnd};
 
 /// How long a reload may take. An MQTT bus waits at most 5 s for its broker to take the last acknowledgements, and the
@@ -94,6 +94,11 @@ impl Running {
         }
     }
 
+    /// All is up, which the board tells from here on.
+    pub(super) fn is_ready(&self) {
+        self.parts.board.notes().is_ready = true;
+    }
+
     /// Waits until a task ends by itself. Cancel-safe.
     pub(super) async fn watch(&mut self) -> TaskEnd {
         self.parts.supervisor.watch().await
@@ -163,6 +168,7 @@ impl Running {
         self.config.actuators = config.actuators;
         self.config.commands = config.commands;
         self.entries = entries;
+        self.parts.board.configure(names(&self.config));
         if change.limits {
             self.parts.wires.limits.send_replace(self.config.reporter.clone());
         }
@@ -199,10 +205,16 @@ impl Running {
 
     /// Starts those of these buses that the configuration has.
     fn start_buses(&mut self, names: &BTreeSet<Name>) {
-        let Parts { supervisor, buses_stop, clock, health, wires, .. } = &mut self.parts;
+        let Parts { supervisor, buses_stop, clock, health, board, wires } = &mut self.parts;
         for (name, bus) in self.config.buses.iter().filter(|(name, _)| names.contains(*name)) {
+            board.started(name);
             let stop = buses_stop.child_token();
-            let outlet = Outlet::new(name.clone(), wires.arrivals.clone(), wires.tally.clone());
+            let outlet = Outlet::new(
+                name.clone(),
+                wires.arrivals.clone(),
+                wires.tally.clone(),
+                board.clone(),
+            );
             let mut starter = buses::Starter { supervisor, stop: &stop, clock, health };
             let handle = starter.start(bus, name, outlet);
             wires.handles.send_modify(|handles| drop(handles.insert(name.clone(), handle)));
@@ -222,5 +234,15 @@ impl Running {
         let mut notes = self.parts.board.notes();
         let count = notes.reload.count + 1;
         notes.reload = ReloadStatus { count, problems: Vec::new(), changed, next_start };
+    }
+}
+
+/// What can be told of with this configuration.
+pub(super) fn names(config: &Config) -> Names {
+    let devices = config.devices.iter();
+    Names {
+        devices: devices.map(|(name, device)| (*device, name.clone())).collect(),
+        buses: config.buses.keys().cloned().collect(),
+        actuators: config.actuators.iter().map(|actuator| actuator.name.clone()).collect(),
     }
 }

@@ -20,6 +20,7 @@ use crate::logic::backoff::Backoff;
 use crate::logic::excerpt::excerpt;
 use crate::logic::frame::{Frame, Framer, Framing};
 use crate::model::Reason;
+use crate::pulse;
 use crate::random;
 
 /// Where programs that a program calls are looked for: what a login shell of Debian has.
@@ -64,7 +65,7 @@ impl ExecTask {
     /// Runs until it is stopped.
     pub async fn run(self) {
         let Self { settings, feed } = &self;
-        let mut troubles = Troubles::new(feed.bus().clone());
+        let mut troubles = feed.troubles();
         info!(bus = %feed.bus(), program = settings.command.first(), "running a program");
         let running = async {
             match settings.mode {
@@ -87,6 +88,7 @@ impl ExecTask {
         loop {
             ticks.tick().await;
             let run = tokio::time::timeout(timeout, run_once(&self.settings));
+            let run = pulse::within(timeout + pulse::LATE_MAX, "a run of the program", run);
             match run.await.unwrap_or(Err(RunError::TooSlow(timeout))) {
                 Ok(output) => {
                     troubles.end("program");

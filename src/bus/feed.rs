@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use super::troubles::Troubles;
 use super::{Ack, Arrival, Outlet};
 use crate::clock::SharedClock;
 use crate::logic::frame::Loss;
@@ -38,12 +39,37 @@ impl Feed {
         self.outlet.deliver(Arrival::Reading(self.reading(topic, payload), ack)).await;
     }
 
+    /// The line is there.
+    pub(super) fn connected(&self) {
+        self.outlet.connected();
+    }
+
+    /// The line is not there.
+    pub(super) fn lost(&self, error: &str) {
+        self.outlet.lost(error);
+    }
+
+    /// What may be wrong on this bus.
+    pub(super) fn troubles(&self) -> Troubles {
+        Troubles::new(self.bus().clone(), self.outlet.board.clone())
+    }
+
     pub(super) fn reject(&self, reason: Reason) {
         self.outlet.reject(reason);
     }
 
     pub(super) fn lose_frame(&self, loss: Loss) {
         self.outlet.lose_frame(loss);
+    }
+
+    /// How many pulses this input has counted so far, in earlier runs, too.
+    pub(super) fn pulses(&self, input: &Name) -> u64 {
+        self.outlet.tally.pulses().get(self.bus(), input)
+    }
+
+    /// Notes how many pulses this input has counted; on the disk with the next message.
+    pub(super) fn count_pulses(&self, input: &Name, pulses: u64) {
+        self.outlet.tally.pulses().set(self.bus(), input, pulses);
     }
 
     /// Ends when the daemon stops.

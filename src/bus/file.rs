@@ -60,7 +60,7 @@ impl FileTask {
             FileMode::Tail => Reader::Tails(Tails::new(settings.bytes_max)),
         };
         info!(bus = %feed.bus(), files = settings.patterns.join(", "), "reading files");
-        let mut troubles = Troubles::new(feed.bus().clone());
+        let mut troubles = feed.troubles();
         let mut ticks = tokio::time::interval(settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -16,7 +16,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 
-use super::troubles::Troubles;
 use super::{Feed, RECONNECT_WAIT};
 use crate::config::HttpBus;
 use crate::logic::backoff::Backoff;
@@ -42,7 +41,7 @@ impl HttpTask {
         let listen = self.settings.listen;
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
-        let mut troubles = Troubles::new(self.feed.bus().clone());
+        let mut troubles = self.feed.troubles();
         let listener = loop {
             match TcpListener::bind(listen).await {
                 Ok(listener) => break listener,
@@ -54,6 +53,7 @@ impl HttpTask {
                 return;
             }
         };
+        self.feed.connected();
         info!(bus = %self.feed.bus(), %listen, "listening for pushes");
         if !listen.ip().is_loopback() {
             warn!(bus = %self.feed.bus(), %listen, "other computers can push, and see the token on its way");

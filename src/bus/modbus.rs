@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::troubles::Troubles;
-use super::{Feed, RECONNECT_WAIT, WriteError, WriteRequest};
+use super::{Feed, RECONNECT_WAIT, WriteError, WriteRequest, sleep_until};
 use crate::config::{ModbusBus, ModbusUnit};
 use crate::logic::backoff::Backoff;
 use crate::logic::modbus::{Request, plan, read};
@@ -83,7 +83,7 @@ impl ModbusTask {
     pub async fn run(mut self) {
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
-        let mut troubles = Troubles::new(self.feed.bus().clone());
+        let mut troubles = self.feed.troubles();
         let units = self.settings.units.iter().filter(|unit| !unit.registers.is_empty());
         let mut polls: Vec<_> = units.map(Poll::new).collect();
         let mut is_told = false;
@@ -93,6 +93,7 @@ impl ModbusTask {
                     if !std::mem::replace(&mut is_told, true) {
                         info!(bus = %self.feed.bus(), line = %self.settings.line, "modbus line open");
                     }
+                    self.feed.connected();
                     troubles.end("line");
                     let is_stopped = self.poll(&mut line, &mut polls, &mut troubles).await;
                     if is_stopped {
@@ -102,6 +103,7 @@ impl ModbusTask {
                     continue;
                 }
                 Err(trouble) => {
+                    self.feed.lost(&trouble);
                     troubles.begin("line", &trouble);
                     if let Some(unconfirmed) = self.unconfirmed.take() {
                         unconfirmed.give_up(&trouble);
@@ -200,7 +202,7 @@ impl ModbusTask {
         };
         let Some(unit) = self.settings.units.iter().find(|unit| unit.name == order.unit) else {
             let unit = order.unit.clone();
-            request.finish(Err(WriteError::NoUnit(unit)));
+            request.finish(Err(WriteError::Unknown(unit)));
             return None;
         };
         if request.is_given_up() {
@@ -211,14 +213,6 @@ impl ModbusTask {
             return None;
         }
         write(line, unit.clone(), request).await
-    }
-}
-
-/// Sleeps until then; for ever if there is nothing to wait for.
-async fn sleep_until(until: Option<Instant>) {
-    match until {
-        Some(until) => tokio::time::sleep_until(until).await,
-        None => std::future::pending().await,
     }
 }
 

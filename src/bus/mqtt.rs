@@ -70,6 +70,7 @@ impl MqttTask {
         let options = match options::options(&settings) {
             Ok(options) => options,
             Err(error) => {
+                outlet.lost(&error);
                 error!(%bus, error, "this broker cannot be reached before its certificates are replaced");
                 while pause(RECONNECT_WAIT.1, &mut writes, &stop).await {}
                 return;
@@ -99,6 +100,7 @@ impl MqttTask {
                 backoff.reset();
                 told.clear();
             }
+            outlet.lost(&trouble);
             if told != trouble {
                 warn!(%bus, host = settings.host, port = settings.port, error = trouble, "no broker; trying again");
                 told = trouble;

@@ -13,7 +13,7 @@ use tokio_serial::{SerialPort as _, SerialStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Outlet, RECONNECT_WAIT, WriteRequest, pause};
+use super::{Outlet, RECONNECT_WAIT, WriteRequest, pause, sleep_until};
 use crate::clock::SharedClock;
 use crate::config::SerialBus;
 use crate::logic::backoff::Backoff;
@@ -67,6 +67,7 @@ impl SerialTask {
             let trouble = match port::open(&self.settings.port) {
                 Ok(stream) => {
                     info!(bus = %self.bus, path = stream.name(), "serial line open");
+                    self.outlet.connected();
                     backoff.reset();
                     told.clear();
                     match self.pump(stream, &clock).await {
@@ -76,6 +77,7 @@ impl SerialTask {
                 }
                 Err(trouble) => trouble,
             };
+            self.outlet.lost(&trouble);
             if told != trouble {
                 let path = &self.settings.port.place;
                 warn!(bus = %self.bus, %path, error = trouble, "serial line not there; waiting for it");
@@ -165,13 +167,5 @@ impl SerialTask {
             }
             Frame::Lost(loss) => self.outlet.lose_frame(loss),
         }
-    }
-}
-
-/// Sleeps until then; for ever if there is nothing to wait for.
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::model::Name;
+use crate::status::Board;
 
 /// Subjects, such as paths or units, of which troubles are remembered. Those of more are told each time.
 const SUBJECTS_MAX: usize = 1_024;
@@ -18,6 +19,7 @@ const TELL_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Troubles {
     bus: Name,
+    board: Board,
     subjects: BTreeMap<String, Subject>,
 }
 
@@ -32,12 +34,13 @@ struct Subject {
 }
 
 impl Troubles {
-    pub(super) fn new(bus: Name) -> Self {
-        Self { bus, subjects: BTreeMap::new() }
+    pub(super) fn new(bus: Name, board: Board) -> Self {
+        Self { bus, board, subjects: BTreeMap::new() }
     }
 
     /// Something is wrong with the subject. One that is so each minute anew is told once a minute.
     pub(super) fn begin(&mut self, subject: &str, trouble: &str) {
+        self.board.trouble(&self.bus, subject, Some(trouble));
         let now = Instant::now();
         let known = self.subjects.get(subject);
         let (is_told, is_early) = known.map_or((false, false), |known| {
@@ -66,6 +69,7 @@ impl Troubles {
             return;
         };
         known.is_over = true;
+        self.board.trouble(&self.bus, subject, None);
         if known.is_told {
             info!(bus = %self.bus, subject, "reads again");
         }
@@ -82,7 +86,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_loose_contact_is_told_once_a_minute_and_one_that_lasts_is_told() {
-        let mut troubles = Troubles::new("bus".parse().unwrap());
+        let mut troubles = Troubles::new("bus".parse().unwrap(), Board::default());
         troubles.begin("a", "gone");
         assert!(is_told(&troubles));
         for _ in 0..29 {
@@ -98,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut troubles = Troubles::new("bus".parse().unwrap());
+        let mut troubles = Troubles::new("bus".parse().unwrap(), Board::default());
         for subject in 0..2_000 {
             troubles.begin(&subject.to_string(), "gone");
         }

@@ -63,6 +63,10 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         bytesize::ByteSize(reporter.batch_bytes_max as u64),
         humantime::format_duration(reporter.batch_age),
     )?;
+    if !reporter.join_window.is_zero() {
+        let window = humantime::format_duration(reporter.join_window);
+        writeln!(plan, "joined    readings of a device within {window}")?;
+    }
     for (name, bus) in &config.buses {
         describe_bus(plan, name, bus)?;
         for sensor in &bus.sensors {
@@ -95,6 +99,10 @@ fn describe_bus(plan: &mut String, name: &model::Name, bus: &Bus) -> std::fmt::R
         }
         BusKind::File(file) => {
             format!("files {}, {}", file.patterns.join(", "), every(file.interval))
+        }
+        BusKind::Gpio(gpio) => {
+            let (chip, inputs, outputs) = (gpio.chip.display(), &gpio.inputs, &gpio.outputs);
+            format!("GPIO lines of {chip}, {} inputs, {} outputs", inputs.len(), outputs.len())
         }
         BusKind::Http(http) => format!("HTTP pushes to http://{}/push", http.listen),
         BusKind::Modbus(modbus) => {
@@ -187,6 +195,10 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
         WriteTemplate::Modbus { unit, register, value, .. } => {
             format!("{value} to {:?} {} of {unit}", register.table, register.address)
         }
+        WriteTemplate::Gpio { output, value, pulse } => {
+            let pulse = pulse.as_ref().map(|pulse| format!(" for {pulse}")).unwrap_or_default();
+            format!("{value} to {output}{pulse}")
+        }
         WriteTemplate::Exec { program, arguments, .. } => {
             let words: Vec<_> =
                 arguments.iter().map(|word| format!(" {:?}", word.to_string())).collect();
@@ -195,6 +207,8 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
         WriteTemplate::Http { url, .. } => format!("requests {url}"),
         WriteTemplate::LogLevel(level) => format!("sets the log level to {level}"),
         WriteTemplate::ReportStatus => "reports the status".to_owned(),
+        WriteTemplate::FlushNow => "sends what waits".to_owned(),
+        WriteTemplate::Reload => "reads the configuration again".to_owned(),
     };
     writeln!(
         plan,

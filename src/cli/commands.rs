@@ -6,11 +6,12 @@ use anyhow::Context as _;
 
 use super::{CommandsCommand, DryRunArgs, control, print};
 use crate::Config;
+use crate::app::outbox_options;
 use crate::logic::actuator::Router;
 use crate::logic::gate::Gate;
 use crate::logic::history::{History, Record, TABLE};
 use crate::model::{Command, DeviceId, GatewayAction, HttpMethod, ModbusData, Timestamp, Write};
-use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
+use crate::outbox::Outbox;
 
 /// Does one of the commands about commands.
 pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
@@ -50,7 +51,7 @@ fn history(config: &Config) -> anyhow::Result<Vec<Record>> {
         settings.path.exists(),
         "no daemon answers, and there is no outbox at {path} yet"
     );
-    let options = Options { bytes_max: settings.bytes_max, segment_bytes: SEGMENT_BYTES };
+    let options = outbox_options(settings);
     let outbox = Outbox::open(&settings.path, options).with_context(|| format!("outbox {path}"))?;
     let table = outbox.notes(TABLE)?;
     let history = History::load(&table, config.devices.len(), Timestamp::from_millis(0))?;
@@ -114,6 +115,12 @@ fn shown(write: &Write) -> String {
                 }
             }
         }
+        Write::Gpio(write) => {
+            let level = if write.is_active { "on" } else { "off" };
+            let pulse =
+                write.pulse.map(|length| format!(" for {}", humantime::format_duration(length)));
+            format!("turns {} {level}{}", write.output, pulse.unwrap_or_default())
+        }
         Write::Exec(execution) => {
             format!("runs {} {:?}", execution.program.display(), execution.arguments)
         }
@@ -130,5 +137,7 @@ fn shown(write: &Write) -> String {
             format!("sets the log level to {level:?}")
         }
         Write::Gateway(GatewayAction::ReportStatus) => "reports the status".to_owned(),
+        Write::Gateway(GatewayAction::FlushNow) => "sends what waits".to_owned(),
+        Write::Gateway(GatewayAction::Reload) => "reads the configuration again".to_owned(),
     }
 }

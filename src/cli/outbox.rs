@@ -11,9 +11,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::status::describe_ledger;
 use super::{ConfigArgs, Usage, print, prompt};
 use crate::Config;
 use crate::manage::{Lane, Request, STATES_MAX, Waiting};
@@ -294,6 +293,31 @@ fn purge(way: &Way<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<(
         purged += way.ask::<Removed>(&request)?.states;
     }
     print(&format!("{purged} states are removed; the ledger counts their readings as purged\n"))
+}
+
+/// One line for each bus: what came in and what became of it.
+fn describe_ledger(page: &mut String, ledger: &Value) -> std::fmt::Result {
+    for (bus, account) in ledger.as_object().into_iter().flatten() {
+        let number = |key: &str| account.get(key).and_then(Value::as_u64).unwrap_or_default();
+        write!(
+            page,
+            "bus       {bus}: {} readings received, {} stored",
+            number("received"),
+            number("stored")
+        )?;
+        if number("derived") > 0 {
+            write!(page, ", {} derived", number("derived"))?;
+        }
+        for kind in ["rejected", "dropped", "condensed"] {
+            for (reason, readings) in
+                account.get(kind).and_then(Value::as_object).into_iter().flatten()
+            {
+                write!(page, ", {readings} {kind} ({reason})")?;
+            }
+        }
+        writeln!(page)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(super) fn run(file: &Path, (config, entries): (Config, Vec<Entry>)) -> anyho
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
         let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
         let (ask, asked) = mpsc::channel(1);
-        let reloads = Reloads { file: file.to_owned(), log: log.clone(), asked };
+        let reloads = Reloads { file: file.to_owned(), log: log.clone(), ask: ask.clone(), asked };
         info!(version = env!("CARGO_PKG_VERSION"), device_id = %config.cloud.device, "tidegate starting");
         let app = App::build(config, entries, log.clone())?;
         let running = app.run(stop.clone(), reloads);

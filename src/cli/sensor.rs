@@ -17,7 +17,7 @@ use crate::clock::{Clock as _, SharedClock, SystemClock};
 use crate::config::{Bus, BusKind, Config, ExecMode, FileMode};
 use crate::logic::decode::decode;
 use crate::logic::frame::{Frame, Framer, Framing};
-use crate::logic::mapping::{Mapped, Plan, Sensor};
+use crate::logic::mapping::{Mapped, Outgoing, Plan, Sensor};
 use crate::model::{DeviceId, Name, Reading};
 use crate::{app, logging};
 
@@ -187,6 +187,7 @@ impl Bench {
             }
             BusKind::Exec(_)
             | BusKind::File(_)
+            | BusKind::Gpio(_)
             | BusKind::Http(_)
             | BusKind::Modbus(_)
             | BusKind::Mqtt(_)
@@ -238,7 +239,7 @@ impl Bench {
 
     fn describe(&self, page: &mut String, mapped: &Mapped) -> anyhow::Result<()> {
         for (word, states) in [("state", &mapped.states), ("made", &mapped.made)] {
-            for (device, state) in states {
+            for Outgoing { device, state, .. } in states {
                 writeln!(
                     page,
                     "{word:<9} {} {}",

@@ -1,88 +1,82 @@
-//! `tidegate status`: asks the running daemon over its socket.
+//! `tidegate status`: how the running daemon is, on one screen, and in the exit code.
 
-use std::fmt::Write as _;
+mod page;
 
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
 use serde_json::Value;
 
-use super::{control, print};
+use super::{ConfigArgs, control, print};
 use crate::Config;
 
-/// Prints the daemon's status.
-pub(super) fn status(config: &Config, json: bool) -> anyhow::Result<()> {
-    let document = control::document(config, "/status")?;
-    if json {
-        return print(&format!("{document}\n"));
-    }
-    let mut page = String::new();
-    describe(&mut page, &document)?;
-    print(&page)
+/// Between two looks with `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Lines and columns where there is no terminal.
+const SCREEN: (usize, usize) = (usize::MAX, 80);
+
+/// Moves to the upper left and clears what is below (ECMA-48: CUP, ED).
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// What is wrong where the document says so, and the exit code for it: those of a check for Nagios, Icinga and their kin
+/// (Monitoring Plugins Development Guidelines, "Plugin Return Codes").
+const CONDITIONS: [(&str, u8); 3] = [("healthy", 0), ("degraded", 1), ("failing", 2)];
+
+/// How to ask for the status.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 healthy, 1 degraded (a part does not work), 2 failing (readings are lost, or a task is stuck),
+69 no daemon answers, 77 you may not ask it, 78 the configuration cannot be used.")]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Prints the daemon's JSON as it is.
+    #[arg(long)]
+    json: bool,
+    /// Looks every two seconds, until Ctrl-C.
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
 }
 
-fn describe(page: &mut String, document: &Value) -> std::fmt::Result {
-    let number =
-        |pointer: &str| document.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
-    let online = match document.pointer("/cloud/online").and_then(Value::as_bool) {
-        Some(true) => "online",
-        Some(false) => "offline",
-        None => "not tried yet",
-    };
-    writeln!(
-        page,
-        "cloud     {online}, {} batches, {} states stored",
-        number("/cloud/batches"),
-        number("/cloud/states_stored")
-    )?;
-    match document.pointer("/clock/trust").and_then(Value::as_str) {
-        Some("waiting") => {
-            writeln!(page, "clock     waiting for the time of day; readings are kept")?;
-        }
-
-        Some(trust) => writeln!(page, "clock     trusted ({trust})")?,
-        None => {}
+/// Prints the daemon's status; how it is, is the exit code.
+pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.load()?;
+    if args.watch {
+        return watch(&config);
     }
-    writeln!(
-        page,
-        "outbox    {} states wait ({} bytes)",
-        number("/outbox/states"),
-        number("/outbox/bytes")
-    )?;
-    writeln!(
-        page,
-        "commands  {} received, {} executed, {} failed",
-        number("/commands/received"),
-        number("/commands/executed"),
-        number("/commands/failed")
-    )?;
-    for (device, is_open) in
-        document.pointer("/streams").and_then(Value::as_object).into_iter().flatten()
-    {
-        let state = if is_open.as_bool() == Some(true) { "open" } else { "closed" };
-        writeln!(page, "stream    {device} {state}")?;
+    let document = control::document(&config, "/status")?;
+    if args.json {
+        print(&format!("{document}\n"))?;
+    } else {
+        let (lines, columns) = (SCREEN.0, screen().1);
+        print(&page::page(&document, lines, columns)?)?;
     }
-    describe_ledger(page, document.pointer("/ledger").unwrap_or(&Value::Null))
+    let condition = document.pointer("/health/condition").and_then(Value::as_str);
+    let code = CONDITIONS.iter().find(|(word, _)| Some(*word) == condition);
+    Ok(ExitCode::from(code.map_or(0, |(_, code)| *code)))
 }
 
-/// One line for each bus: what came in and what became of it.
-pub(super) fn describe_ledger(page: &mut String, ledger: &Value) -> std::fmt::Result {
-    for (bus, account) in ledger.as_object().into_iter().flatten() {
-        let number = |key: &str| account.get(key).and_then(Value::as_u64).unwrap_or_default();
-        write!(
-            page,
-            "bus       {bus}: {} readings received, {} stored",
-            number("received"),
-            number("stored")
-        )?;
-        if number("derived") > 0 {
-            write!(page, ", {} derived", number("derived"))?;
-        }
-        for kind in ["rejected", "dropped", "condensed"] {
-            for (reason, readings) in
-                account.get(kind).and_then(Value::as_object).into_iter().flatten()
-            {
-                write!(page, ", {readings} {kind} ({reason})")?;
-            }
-        }
-        writeln!(page)?;
+/// Draws the page again and again. A daemon that is away is told and waited for.
+fn watch(config: &Config) -> anyhow::Result<ExitCode> {
+    loop {
+        let (lines, columns) = screen();
+        let page = match control::document(config, "/status") {
+            // The last line is left to the cursor.
+            Ok(document) => page::page(&document, lines.saturating_sub(1), columns)?,
+            Err(error) => format!("{error:#}\n"),
+        };
+        print(&format!("{CLEAR}{page}"))?;
+        std::thread::sleep(WATCH_INTERVAL);
     }
-    Ok(())
+}
+
+/// The lines and columns of the terminal.
+fn screen() -> (usize, usize) {
+    let stdout = std::io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(stdout).ok()).flatten();
+    size.filter(|size| size.ws_row > 1 && size.ws_col > 1)
+        .map_or(SCREEN, |size| (size.ws_row.into(), size.ws_col.into()))
 }

@@ -38,7 +38,8 @@ macro_rules! table {
 mod bus;
 
 pub(super) use bus::{
-    Buses, Exec, File, Frame, Http, Modbus, ModbusRegister, ModbusUnit, Mqtt, Serial, System,
+    Buses, Exec, File, Frame, Gpio, GpioInput, GpioOutput, Http, Modbus, ModbusRegister,
+    ModbusUnit, Mqtt, Serial, System,
 };
 
 table!(Raw {
@@ -73,12 +74,21 @@ table!(Losant {
 
 table!(Device { id: Text });
 
-table!(Outbox { path: Text, size_max: Bytes, commit_interval: Span });
+table!(Outbox {
+    path: Text,
+    size_max: Bytes,
+    when_full: Text,
+    age_max: Span,
+    free_min: Bytes,
+    commit_interval: Span,
+});
 
 table!(Reporter {
     batch_states_max: Integer,
     batch_size_max: Bytes,
     batch_age: Span,
+    join_window: Span,
+    backfill_meta: Flag,
     retry_min: Span,
     retry_max: Span,
 });
@@ -106,7 +116,7 @@ table!(Daemon { stop_timeout: Span });
 
 table!(Log { level: Text });
 
-table!(Status { socket: Text });
+table!(Status { socket: Text, listen: Text, listen_public: Flag });
 
 table!(Sensor {
     bus: Text,
@@ -120,6 +130,7 @@ table!(Sensor {
     pattern: Text,
     fields: Vec<BinaryField>,
     ignore: Text,
+    priority: Text,
     retained: Flag,
     devices: BTreeMap<String, Field<String>>,
     time: Time,
@@ -188,6 +199,8 @@ table!(Actuator {
     order: Text,
     length: Integer,
     value: Text,
+    output: Text,
+    pulse: Text,
     as_list: Flag,
     read_back: Flag,
     output_size_max: Bytes,

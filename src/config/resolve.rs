@@ -9,6 +9,7 @@ mod sensor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -22,7 +23,7 @@ use super::{Config, OutboxSettings, Problems};
 use crate::logic::clock_trust::TrustMode;
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
-use crate::model::{DeviceId, Name};
+use crate::model::{DeviceId, Name, WhenFull};
 
 /// The name by which sensors and actuators call the gateway device.
 const GATEWAY: &str = "gateway";
@@ -176,6 +177,7 @@ pub(super) fn resolve(
     let stop_timeout =
         check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
     let log_level = log_level(raw.log, &mut check);
+    let status_listen = status_listen(&raw.status, &mut check);
     let status_socket = raw.status.socket.map(|socket| check.path(&socket.0));
     let outbox = outbox(raw.outbox, &mut check);
     Some(Config {
@@ -190,6 +192,7 @@ pub(super) fn resolve(
         stop_timeout,
         log_level,
         status_socket: status_socket?,
+        status_listen,
     })
 }
 
@@ -203,6 +206,8 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
         batch_states_max: usize::try_from(states_max).unwrap_or(1),
         batch_bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
         batch_age: check.duration("reporter.batch_age", raw.batch_age, &seconds(0..=3_600)),
+        join_window: check.duration("reporter.join_window", raw.join_window, &seconds(0..=60)),
+        backfill_meta: raw.backfill_meta.is_some_and(|flag| flag.0),
         retry_min: check.duration("reporter.retry_min", raw.retry_min, &retry_min_range),
         retry_max: check.duration(
             "reporter.retry_max",
@@ -215,6 +220,17 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
 fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
     let words = [("auto", TrustMode::Auto), ("always", TrustMode::Always)];
     bus::choice("clock.trust", raw.trust, check, &words).unwrap_or(TrustMode::Auto)
+}
+
+/// An address that others can reach is meant only if that is said, too: whoever asks there is told.
+fn status_listen(raw: &raw::Status, check: &mut Check<'_>) -> Option<SocketAddr> {
+    const KEY: &str = "status.listen";
+    let listen: SocketAddr = check.parsed(KEY, &raw.listen.as_ref()?.0)?;
+    if !listen.ip().is_loopback() && !raw.listen_public.as_ref().is_some_and(|public| public.0) {
+        let fix = "use 127.0.0.1 or [::1], or say that this is meant: listen_public = true";
+        check.problems.add(KEY, format!("{listen} can be reached by other computers"), fix);
+    }
+    Some(listen)
 }
 
 fn devices(
@@ -257,9 +273,16 @@ fn devices(
 fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
     let path = check.path(&raw.path?.0);
     let commit_range = Duration::from_millis(10)..=Duration::from_secs(60);
+    let policies = [("drop-oldest", WhenFull::DropOldest), ("drop-newest", WhenFull::DropNewest)];
+    // Losant silently ignores what is older than 30 days (rest-api/device, "Send State").
+    let age_range = Duration::from_secs(3_600)..=Duration::from_secs(30 * 86_400);
     Some(OutboxSettings {
         path,
         bytes_max: check.bytes("outbox.size_max", raw.size_max, 0, &(1 << 20..=1 << 40)),
+        when_full: bus::choice("outbox.when_full", raw.when_full, check, &policies)
+            .unwrap_or_default(),
+        age_max: check.duration("outbox.age_max", raw.age_max, &age_range),
+        free_bytes_min: check.bytes("outbox.free_min", raw.free_min, 0, &(0..=1 << 40)),
         commit_interval: check.duration(
             "outbox.commit_interval",
             raw.commit_interval,

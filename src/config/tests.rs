@@ -73,7 +73,7 @@ fn the_annotated_file_names_every_option_and_its_examples_are_good() {
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!((config.buses.len(), config.actuators.len()), (16, 7));
+    assert_eq!((config.buses.len(), config.actuators.len()), (17, 8));
 }
 
 /// The general key of every option that there is.

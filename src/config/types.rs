@@ -1,15 +1,17 @@
 //! The configuration after it has been checked: nothing here needs to be looked at twice.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 mod bus;
 
 pub use bus::{
-    Bus, BusKind, ExecBus, ExecMode, FileBus, FileMode, FlowControl, HttpBus, ModbusBus,
-    ModbusLine, ModbusUnit, MqttBus, MqttTls, MqttVersion, Parity, Place, Port, SerialBus,
-    SerialPoll, StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
+    AtStart, AtStop, Bias, Bus, BusKind, Drive, Edges, ExecBus, ExecMode, FileBus, FileMode,
+    FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus, ModbusLine,
+    ModbusUnit, MqttBus, MqttTls, MqttVersion, Parity, Place, Port, SerialBus, SerialPoll,
+    StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
 };
 
 use super::{CloudCredentials, Secret};
@@ -18,7 +20,7 @@ use crate::logic::clock_trust::TrustMode;
 use crate::logic::gate::Rules;
 use crate::logic::report::ReportRules;
 use crate::logic::reporter::Limits;
-use crate::model::{ApplicationId, DeviceId, Name};
+use crate::model::{ApplicationId, DeviceId, Name, WhenFull};
 
 /// All that the daemon is told.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Config {
     pub log_level: String,
     /// Where the status socket is.
     pub status_socket: PathBuf,
+    /// Where metrics and health are told over TCP.
+    pub status_listen: Option<SocketAddr>,
 }
 
 /// The way to Losant.
@@ -114,6 +118,12 @@ pub struct OutboxSettings {
     pub path: PathBuf,
     /// The most bytes of states in it.
     pub bytes_max: u64,
+    /// What goes when it is full.
+    pub when_full: WhenFull,
+    /// The longest that a state waits.
+    pub age_max: Duration,
+    /// The bytes that its file system keeps free, if it can.
+    pub free_bytes_min: u64,
     /// The longest that a reading waits for the disk.
     pub commit_interval: Duration,
 }

@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
-use super::routes::{Answer, Body, Request, Routes, Stray};
+use super::routes::{Answer, Audience, Body, Request, Routes, Stray};
 
 /// How long a connection may take from its first byte to its last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,9 +30,14 @@ const BUFFER_BYTES_MAX: usize = 16 << 10;
 const BODY_BYTES_MAX: usize = 512 << 10;
 
 /// Answers one connection.
-pub(super) async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, routes: &Routes) {
+pub(super) async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    routes: &Routes,
+    audience: Audience,
+) {
     let service = service_fn(async |request| {
-        let answer = route(request, routes).await.unwrap_or_else(|refusal| refuse(&refusal));
+        let answer =
+            route(request, routes, audience).await.unwrap_or_else(|refusal| refuse(&refusal));
         Ok::<_, Infallible>(answer)
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -52,7 +57,7 @@ pub(super) async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, routes: 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("there is nothing here; try /status")]
+    #[error("there is nothing here; try /metrics or, on the socket, /status")]
     NotFound,
     #[error("use {0}")]
     WrongMethod(String),
@@ -65,9 +70,10 @@ enum Refusal {
 async fn route(
     request: hyper::Request<Incoming>,
     routes: &Routes,
+    audience: Audience,
 ) -> Result<Response<Body>, Refusal> {
     let (head, body) = request.into_parts();
-    let found = routes.find(&head.method, head.uri.path());
+    let found = routes.find(audience, &head.method, head.uri.path());
     let handler = found.map_err(|stray| match stray {
         Stray::NotFound => Refusal::NotFound,
         Stray::WrongMethod(methods) => Refusal::WrongMethod(methods),

@@ -1,6 +1,6 @@
 //! Which path is whose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
@@ -106,7 +106,20 @@ pub(super) type Handler = Box<dyn Fn(Request) -> Answering + Send + Sync>;
 
 /// Paths with what is behind them.
 #[derive(Default)]
-pub struct Routes(BTreeMap<&'static str, Vec<(Method, Handler)>>);
+pub struct Routes {
+    paths: BTreeMap<&'static str, Vec<(Method, Handler)>>,
+    /// What anybody may look at.
+    open: BTreeSet<&'static str>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// One whom the socket's permissions let in.
+    Trusted,
+    /// Anybody who can reach the port.
+    Anyone,
+}
 
 /// Why a request has no route.
 #[derive(Debug, PartialEq, Eq)]
@@ -128,12 +141,23 @@ impl Routes {
         F: Future<Output = Answer> + Send + 'static,
     {
         let handler: Handler = Box::new(move |request| Box::pin(handler(request)));
-        self.0.entry(path).or_default().push((method, handler));
+        self.paths.entry(path).or_default().push((method, handler));
     }
 
-    /// What is at this path. Who may GET may ask for the HEAD of it.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Result<&Handler, Stray> {
-        let routes = self.0.get(path).ok_or(Stray::NotFound)?;
+    /// Lets anybody who can reach the port look at a path. Without this only the socket has it.
+    pub fn open_to_all(&mut self, path: &'static str) {
+        self.open.insert(path);
+    }
+
+    /// What is at this path for this audience: what one may not ask is not there. Who may GET may ask for the HEAD of it.
+    pub(super) fn find(
+        &self,
+        audience: Audience,
+        method: &Method,
+        path: &str,
+    ) -> Result<&Handler, Stray> {
+        let is_open = audience == Audience::Trusted || self.open.contains(path);
+        let routes = self.paths.get(path).filter(|_| is_open).ok_or(Stray::NotFound)?;
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let found = routes.iter().find(|(meant, _)| meant == method);
         found.map(|(_, handler)| handler).ok_or_else(|| {
@@ -145,7 +169,7 @@ impl Routes {
 
 impl fmt::Debug for Routes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.0.keys()).finish()
+        formatter.debug_set().entries(self.paths.keys()).finish()
     }
 }
 
@@ -160,7 +184,7 @@ mod tests {
         routes.put(Method::GET, "/outbox", ok);
         routes.put(Method::DELETE, "/outbox", ok);
         routes.put(Method::POST, "/reload", ok);
-        let found = |method, path| routes.find(&method, path).map(drop);
+        let found = |method, path| routes.find(Audience::Trusted, &method, path).map(drop);
         assert_eq!(found(Method::HEAD, "/outbox"), Ok(()));
         assert_eq!(found(Method::DELETE, "/outbox"), Ok(()));
         let wrong = |methods: &str| Err(Stray::WrongMethod(methods.to_owned()));
@@ -168,6 +192,18 @@ mod tests {
         assert_eq!(found(Method::GET, "/reload"), wrong("POST"));
         assert_eq!(found(Method::GET, "/"), Err(Stray::NotFound));
         assert_eq!(found(Method::GET, "/outbox/"), Err(Stray::NotFound));
+    }
+
+    #[test]
+    fn the_port_has_only_what_is_open_to_all() {
+        let mut routes = Routes::default();
+        let ok = |_| async { Answer::json(&"ok") };
+        routes.put(Method::GET, "/status", ok);
+        routes.put(Method::GET, "/metrics", ok);
+        routes.open_to_all("/metrics");
+        let found = |path| routes.find(Audience::Anyone, &Method::GET, path).map(drop);
+        assert_eq!(found("/metrics"), Ok(()));
+        assert_eq!(found("/status"), Err(Stray::NotFound));
     }
 
     #[test]

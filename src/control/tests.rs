@@ -81,7 +81,10 @@ async fn a_stream_arrives_whole() {
 async fn what_is_not_there_and_what_is_asked_wrongly_is_told_in_json() {
     let open = open();
     let told = open.get("/stauts").await.unwrap_err().to_string();
-    assert_eq!(told, "the daemon refused (404 Not Found): there is nothing here; try /status");
+    assert_eq!(
+        told,
+        "the daemon refused (404 Not Found): there is nothing here; try /metrics or, on the socket, /status"
+    );
     let answer = open.tell("DELETE /status HTTP/1.1\r\nHost: tidegate\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     assert!(answer.contains("\r\nallow: GET\r\n"), "{answer}");

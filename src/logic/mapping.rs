@@ -18,7 +18,7 @@ use std::time::Instant;
 use minijinja::value::merge_maps;
 
 pub use conversion::Conversion;
-pub use draft::Mapped;
+pub use draft::{Mapped, Outgoing};
 pub use gauge::{Deadband, Flow};
 pub use mismatch::{AttributeType, Mismatch, Produced, mismatches};
 pub use moment::{TimeNotation, TimeSource};
@@ -31,6 +31,7 @@ use self::gauge::{Gauge, Outcome};
 use self::stale::Silence;
 use super::decode::{Decoded, decode};
 use super::excerpt::excerpt;
+use super::vitals::Vitals;
 use crate::model::{AttributeName, DeviceId, Name, Reading, Reason, Timestamp, Value, ValueError};
 
 /// The attributes whose past is remembered. Templates can name any number; those beyond are sent as they come.
@@ -46,6 +47,7 @@ pub struct Plan {
     devices: BTreeMap<Name, DeviceId>,
     gauges: BTreeMap<GaugeKey, Gauge>,
     silences: Vec<Silence>,
+    vitals: Vec<Vitals>,
 }
 
 /// One attribute: sensor and mapping by their index, device and name.
@@ -69,12 +71,22 @@ impl Plan {
     /// A plan for the bus with these sensors; where two give the same attribute of a device, the later one wins.
     pub fn new(sensors: Vec<Sensor>, devices: BTreeMap<Name, DeviceId>) -> Self {
         let silences = sensors.iter().map(|_| Silence::default()).collect();
-        Self { sensors, devices, gauges: BTreeMap::new(), silences }
+        let vitals = vec![Vitals::default(); sensors.len()];
+        Self { sensors, devices, gauges: BTreeMap::new(), silences, vitals }
     }
 
     /// Its sensors.
     pub fn sensors(&self) -> &[Sensor] {
         &self.sensors
+    }
+
+    /// What each of its sensors said lately.
+    pub fn vitals(&self) -> impl Iterator<Item = (&Name, Vitals)> {
+        let silences = self.sensors.iter().zip(&self.silences);
+        silences.zip(&self.vitals).map(|((sensor, silence), vitals)| {
+            let is_stale = sensor.stale.as_ref().map(|_| silence.is_stale());
+            (&sensor.name, Vitals { is_stale, ..vitals.clone() })
+        })
     }
 
     /// Begins to wait for the sensors whose silence is to be told.
@@ -109,12 +121,13 @@ impl Plan {
                 Ok(messages) => {
                     for (number, decoded) in messages.into_iter().enumerate() {
                         draft.begin(number);
+                        draft.rank(sensor.priority);
                         if !self.take(reading, (index, sensor, &decoded), now, &mut draft) {
-                            unmapped.push((sensor, decoded));
+                            unmapped.push((index, sensor, decoded));
                         }
                     }
                 }
-                Err(error) => undecoded.push(format!("sensor {}: {error}", sensor.name)),
+                Err(error) => undecoded.push((index, error.to_string())),
             }
         }
         if !draft.is_empty() {
@@ -122,10 +135,21 @@ impl Plan {
         }
         // The whole message counts as one, and what the sensors made of it explains why.
         if !unmapped.is_empty() {
-            let misses = unmapped.iter().map(|(sensor, message)| sensor.describe_miss(message));
+            let mut misses = Vec::new();
+            for (index, sensor, message) in unmapped {
+                let miss = sensor.describe_miss(&message);
+                self.fail(index, &miss, now);
+                misses.push(miss);
+            }
             draft.reject(Reason::NoChannel, misses);
         } else if !undecoded.is_empty() {
-            draft.reject(Reason::Malformed, undecoded);
+            for (index, error) in &undecoded {
+                self.fail(*index, error, now);
+            }
+            let details = undecoded.into_iter().filter_map(|(index, error)| {
+                Some(format!("sensor {}: {error}", sensors.get(index)?.name))
+            });
+            draft.reject(Reason::Malformed, details);
         } else if is_read {
             draft.reject(Reason::Ignored, []);
         } else {
@@ -147,6 +171,7 @@ impl Plan {
         let time = match sensor.measured_at(decoded, reading.time) {
             Ok(time) => time,
             Err((reason, why)) => {
+                self.fail(sensor_index, &why, now);
                 draft.reject(reason, [format!("sensor {}: {why}", sensor.name)]);
                 return true;
             }
@@ -159,6 +184,7 @@ impl Plan {
                 found = true;
                 let value = (channel.as_str(), value);
                 if let Err((reason, why)) = self.place(&message, (index, mapping), value, draft) {
+                    self.fail(sensor_index, &why, now);
                     let channel = excerpt(channel.as_bytes());
                     draft.reject(
                         reason,
@@ -167,7 +193,16 @@ impl Plan {
                 }
             }
         }
+        if found && let Some(vitals) = self.vitals.get_mut(sensor_index) {
+            vitals.hear(now);
+        }
         found
+    }
+
+    fn fail(&mut self, sensor_index: usize, why: &str, now: Instant) {
+        if let Some(vitals) = self.vitals.get_mut(sensor_index) {
+            vitals.fail(why, now);
+        }
     }
 
     /// Puts one value into the draft, or counts what became of it.
@@ -187,6 +222,9 @@ impl Plan {
         };
         let device = sensor.device.resolve(&context, &sensor.aliases, &self.devices)?;
         let attribute = mapping.attribute.resolve(&context)?;
+        if let Some(vitals) = self.vitals.get_mut(message.sensor_index) {
+            vitals.note(&attribute, &value);
+        }
         if let Some(stale) = &sensor.stale
             && let Some(silence) = self.silences.get_mut(message.sensor_index)
             && silence.hear(device, now, time)
@@ -232,6 +270,7 @@ impl Plan {
         self.make(&mut draft, |gauge, flow| gauge.handle_timeout(flow, now));
         for (sensor, silence) in self.sensors.iter().zip(&mut self.silences) {
             let Some(stale) = &sensor.stale else { continue };
+            draft.rank(sensor.priority);
             for (device, state) in silence.handle_timeout(stale, now) {
                 draft.make(device, state);
             }
@@ -252,8 +291,9 @@ impl Plan {
         mut due: impl FnMut(&mut Gauge, &Flow) -> Option<(Timestamp, Value)>,
     ) {
         for ((sensor, mapping, device, attribute), gauge) in &mut self.gauges {
-            let mapping = self.sensors.get(*sensor).and_then(|sensor| sensor.map.get(*mapping));
-            let Some(mapping) = mapping else { continue };
+            let Some(sensor) = self.sensors.get(*sensor) else { continue };
+            let Some(mapping) = sensor.map.get(*mapping) else { continue };
+            draft.rank(sensor.priority);
             if let Some((time, value)) = due(gauge, &mapping.flow) {
                 draft.make_value(*device, time, attribute.clone(), value);
             }

@@ -4,7 +4,7 @@ mod encode;
 mod plan;
 mod value;
 
-pub use encode::{EncodeError, encode};
+pub use encode::{EncodeError, encode, truth};
 pub use plan::{Request, plan};
 pub use value::{Answer, read};
 

@@ -61,6 +61,12 @@ impl Pace {
         self.ended.get(before).map_or(now + WINDOW, |end| now.max(*end + WINDOW))
     }
 
+    /// How many calls Losant may count in a window that ends at `now`.
+    pub fn in_window(&self, now: Instant) -> usize {
+        let ended = self.ended.iter().filter(|end| **end + WINDOW > now);
+        self.under_way + ended.count()
+    }
+
     /// When the last calls ended, oldest first.
     pub fn ended(&self) -> impl Iterator<Item = Instant> {
         self.ended.iter().copied()

@@ -1,7 +1,7 @@
 //! Which of many equal lines are said: the first few, and from then on how many more there were.
 //!
 //! A condition that comes back again and again must not fill a log, and must not vanish from it. After [`SAID_MAX`] lines the
-//! rest is counted and told at the end of a window. The windows of one kind of line double up to [`WINDOW_MAX`], so a week of
+//! rest is counted and told at the end of a window. The windows of one kind of line double up to the second of [`WINDOW`], so a week of
 //! it costs some 40 lines, however often it comes.
 
 use std::collections::BTreeMap;

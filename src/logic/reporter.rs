@@ -62,8 +62,8 @@ const LIVE_RUN_MAX: u8 = 4;
 /// A device whose live lane holds more than so many batches cannot keep up: the older ones become backlog.
 const LIVE_BATCHES_MAX: u64 = 3;
 
-/// What the machine is set to.
-#[derive(Debug, Clone)]
+/// What the reporter is set to.
+#[derive(Debug, Clone, Default)]
 pub struct Limits {
     /// The most states in one call, 1 or more.
     pub batch_states_max: usize,
@@ -71,6 +71,10 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// How long the oldest new state may wait for company.
     pub batch_age: Duration,
+    /// Readings of a device that come within this time after the first become one state; 0 for those of one millisecond.
+    pub join_window: Duration,
+    /// Whether states that had to wait carry a mark.
+    pub backfill_meta: bool,
     /// The shortest wait for the link.
     pub retry_min: Duration,
     /// The longest wait for the link.
@@ -209,6 +213,11 @@ impl Reporter {
         self.online
     }
 
+    /// The calls of a device in the last seconds.
+    pub fn pace(&self, device: DeviceId) -> Option<&Pace> {
+        self.devices.get(&device).map(|device| &device.pace)
+    }
+
     /// Tells what waits for a device in the outbox.
     pub fn note_backlog(&mut self, device: DeviceId, waiting: Waiting, now: Instant) {
         let live_states_max = LIVE_BATCHES_MAX * self.limits.batch_states_max.max(1) as u64;
@@ -231,6 +240,12 @@ impl Reporter {
     fn device(&mut self, device: DeviceId) -> &mut Device {
         let limits = &self.limits;
         self.devices.entry(device).or_insert_with(|| Device::new(limits))
+    }
+
+    /// Sends what waits, without waiting for company or for the next try. What comes later is as ever.
+    pub fn flush(&mut self) {
+        self.link_is_up();
+        self.devices.values_mut().for_each(Device::flush);
     }
 
     /// The link was seen to work by someone else: there is no reason to wait for it.

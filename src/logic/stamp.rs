@@ -2,6 +2,9 @@
 //!
 //! Losant keeps one value for a device, attribute and millisecond: a second one would replace the first (devices/state,
 //! "time"). So the later one moves on by a millisecond.
+//!
+//! Losant counts a payload for each state (organizations/resource-limits). So readings of one device that come within a window
+//! after another may get its time: states of one time are sent as one, see [`super::joined`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +23,8 @@ pub struct Stamps {
     /// The last time since this boot that a daemon before gave to a reading without a time of day.
     before_since_boot: Option<Timestamp>,
     last: BTreeMap<(DeviceId, AttributeName), Timestamp>,
+    /// When the window of each device began.
+    windows: BTreeMap<DeviceId, Timestamp>,
     anchor_ms: Option<i64>,
 }
 
@@ -34,20 +39,31 @@ impl Stamps {
     /// The time of day at uptime 0 is known: from now on all uptimes become times of day.
     pub fn anchor(&mut self, anchor_ms: i64) {
         self.anchor_ms = Some(anchor_ms);
+        self.windows.clear();
         for time in self.last.values_mut().chain(&mut self.before_since_boot) {
             *time = anchored(*time, Some(anchor_ms));
         }
     }
 
-    /// Moves a state's time on, if an attribute of it has a value at that time or a later one already.
-    pub fn place(&mut self, device: DeviceId, state: &mut State) {
+    /// Gives a state the time of the device's window, if it falls into it and its attributes have no value there yet. If not,
+    /// it begins a window, and its time is moved on, if an attribute of it has a value at that time or a later one already.
+    pub fn place(&mut self, device: DeviceId, state: &mut State, window: Duration) {
         state.time = anchored(state.time, self.anchor_ms);
         let last = |name: &AttributeName| self.last.get(&(device, name.clone()));
+        let begun = self.windows.get(&device).filter(|begun| {
+            let is_inside = **begun <= state.time && state.time.since(**begun) < window;
+            is_inside && state.data.keys().filter_map(last).all(|last| last < *begun)
+        });
         let before = self.before.get(&device).into_iter().chain(&self.before_since_boot);
         let taken = state.data.keys().filter_map(last).chain(before);
         let latest = taken.filter(|taken| taken.since(state.time) < AHEAD_MAX).max();
-        if let Some(latest) = latest.filter(|latest| **latest >= state.time) {
+        if let Some(begun) = begun {
+            state.time = *begun;
+        } else if let Some(latest) = latest.filter(|latest| **latest >= state.time) {
             state.time = latest.plus(Duration::from_millis(1));
+        }
+        if !window.is_zero() && begun.is_none() {
+            self.windows.insert(device, state.time);
         }
         for name in state.data.keys() {
             self.last.insert((device, name.clone()), state.time);
@@ -69,9 +85,13 @@ mod tests {
     use crate::model::Value;
 
     fn place(stamps: &mut Stamps, name: &str, millis: i64) -> i64 {
+        place_within(stamps, name, millis, Duration::ZERO)
+    }
+
+    fn place_within(stamps: &mut Stamps, name: &str, millis: i64, window: Duration) -> i64 {
         let data = BTreeMap::from([(name.parse().unwrap(), Value::Integer(1))]);
         let mut state = State { time: Timestamp::from_millis(millis), data };
-        stamps.place(DeviceId::from([1; 12]), &mut state);
+        stamps.place(DeviceId::from([1; 12]), &mut state, window);
         state.time.as_millis()
     }
 
@@ -114,6 +134,20 @@ mod tests {
         assert_eq!(place(&mut stamps, "a", 100), DAY + 103, "it was on its way");
         assert_eq!(place(&mut stamps, "a", DAY + 101), DAY + 104);
         assert_eq!(place(&mut stamps, "b", DAY + 98), DAY + 100, "a daemon before gave 99");
+    }
+
+    #[test]
+    fn readings_of_a_device_within_a_window_get_its_time_and_no_attribute_twice() {
+        let mut stamps = Stamps::default();
+        let mut place = |name: &str, millis| {
+            place_within(&mut stamps, name, millis, Duration::from_millis(500))
+        };
+        assert_eq!([place("a", 1_000), place("b", 1_200), place("c", 1_499)], [1_000; 3]);
+        assert_eq!(place("b", 1_499), 1_499, "a second value begins another state");
+        assert_eq!([place("a", 1_600), place("c", 1_998)], [1_499; 2]);
+        assert_eq!(place("d", 1_999), 1_999, "the window is over");
+        assert_eq!([place("d", 1_998), place("d", 1_998)], [2_000, 2_001]);
+        assert_eq!(place("a", 1_000), 1_500, "a time before the window's is not of it");
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub enum Reason {
     TimeRefused,
     /// The outbox could not read this record back.
     Damaged,
+    /// It waited for longer than the outbox keeps anything.
+    TooOld,
     /// The operator had it removed from the outbox.
     Purged,
     /// The operator took it out of the outbox into a file.
@@ -108,6 +110,7 @@ impl Reason {
             Self::RefusedByCloud => "refused_by_cloud",
             Self::TimeRefused => "time_refused",
             Self::Damaged => "damaged",
+            Self::TooOld => "too_old",
             Self::Purged => "purged",
             Self::Exported => "exported",
         }

@@ -30,6 +30,8 @@ pub enum Write {
     },
     /// A bit or a number for a Modbus unit.
     Modbus(ModbusWrite),
+    /// A level for a GPIO line.
+    Gpio(GpioWrite),
     /// A program, run without a shell.
     Exec(Execution),
     /// An HTTP request.
@@ -73,6 +75,17 @@ pub enum ModbusData {
     Words(Vec<u16>),
 }
 
+/// What a GPIO output is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpioWrite {
+    /// The output, by the name that its bus has for it.
+    pub output: Name,
+    /// Whether it becomes active.
+    pub is_active: bool,
+    /// For how long, after which it becomes the opposite; for good if there is none.
+    pub pulse: Option<Duration>,
+}
+
 /// A program and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Execution {
@@ -113,4 +126,8 @@ pub enum GatewayAction {
     LogLevel(String),
     /// Answers with the daemon's condition in the message of the result.
     ReportStatus,
+    /// Sends what waits without waiting for company, or for the next try.
+    FlushNow,
+    /// Reads the configuration again.
+    Reload,
 }

@@ -21,8 +21,8 @@ use super::index::{Home, Index, Key, Spot};
 use super::segment::{Segment, file_of, release};
 use super::state::{Change, Device, State};
 use super::sync;
-use super::{Error, Options, Priority};
-use crate::model::DeviceId;
+use super::{Error, Options};
+use crate::model::{DeviceId, Priority};
 
 /// Room in a new segment for more than the state and the frame that it was made for.
 const ROOM_BYTES: usize = 4 << 10;
@@ -33,7 +33,7 @@ pub(super) struct Disk {
     pub(super) directory: PathBuf,
     pub(super) options: Options,
     /// Held for as long as this is open.
-    pub(super) _lock: File,
+    pub(super) lock: File,
     /// None after a failure, until another can be made.
     pub(super) active: Option<Segment>,
     /// The full segments, open to be read.

@@ -6,7 +6,7 @@ use super::disk::Disk;
 use super::group::{GROUP_BYTES_MAX, Group, Record};
 use super::ranges::Ranges;
 use super::state::{Change, Device};
-use super::{Amount, Error, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Reject, Removed};
+use super::{Amount, Error, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Reject};
 use crate::model::{Account, DeviceId, Ledger, Name, Reason, Timestamp};
 
 /// What is to be written.
@@ -48,7 +48,7 @@ impl Draft {
     }
 
     /// The account of a bus as it will be.
-    fn account(&mut self, disk: &Disk, bus: &Name) -> &mut Account {
+    pub(super) fn account(&mut self, disk: &Disk, bus: &Name) -> &mut Account {
         let now = || disk.state.ledger.get(bus).cloned().unwrap_or_default();
         self.change.ledger.entry(bus.clone()).or_insert_with(now)
     }
@@ -60,7 +60,9 @@ impl Draft {
         let (mut records, mut bytes) = (Vec::new(), 0);
         let commit = self.change.commit;
         for state in states {
-            if bytes + state.json.len() > GROUP_BYTES_MAX && !records.is_empty() {
+            let is_other = |last: &Record| last.priority != state.priority;
+            let is_full = bytes + state.json.len() > GROUP_BYTES_MAX && !records.is_empty();
+            if is_full || records.last().is_some_and(is_other) {
                 let records = std::mem::take(&mut records);
                 let first = last + 1 - records.len() as u64;
                 self.groups.push(Group { commit, device, first, records });
@@ -74,34 +76,6 @@ impl Draft {
         let first = last + 1 - records.len() as u64;
         self.groups.push(Group { commit, device, first, records });
         self.change.put.insert(*device.as_bytes(), (last, latest_ms));
-    }
-
-    /// Drops groups, low priority first and the oldest first among equals, until `incoming` bytes fit. A commit that is larger
-    /// than the outbox drives out everything, and is stored.
-    pub(super) fn make_room(
-        &mut self,
-        disk: &mut Disk,
-        incoming: u64,
-        bytes_max: u64,
-    ) -> Result<Removed, Error> {
-        let (mut evicted, mut excess) =
-            (Removed::default(), (disk.state.bytes() + incoming).saturating_sub(bytes_max));
-        if excess == 0 {
-            return Ok(evicted);
-        }
-        // So many groups hold more than what must go, for each of them has a byte that waits.
-        let victims: Vec<_> = disk.index.oldest().take(saturating(excess)).collect();
-        for ((device, first), spot) in victims {
-            if excess == 0 {
-                break;
-            }
-            let amount =
-                self.remove(disk, device, (first, spot.last), Fate::Dropped(Reason::OutboxFull))?;
-            excess = excess.saturating_sub(amount.bytes);
-            evicted.states += amount.states;
-            evicted.readings += amount.readings;
-        }
-        Ok(evicted)
     }
 
     /// Lets the states of a device from `first` through `through` go, and counts those that waited.
@@ -190,8 +164,4 @@ impl Record {
             json: state.json.clone(),
         }
     }
-}
-
-fn saturating(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

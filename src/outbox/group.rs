@@ -16,8 +16,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::types::Priority;
-use crate::model::{BootId, DeviceId, Moment, Name, Timestamp};
+use crate::model::{BootId, DeviceId, Moment, Name, Priority, Timestamp};
 
 pub(super) const MAGIC: &[u8; 4] = b"TGOB";
 

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Priority;
-use crate::model::DeviceId;
+use crate::model::{DeviceId, Priority};
 
 /// A device and the first sequence number of a group.
 pub(super) type Key = (DeviceId, u64);

@@ -50,7 +50,7 @@ pub(super) fn recover(directory: &Path, options: Options) -> Result<Disk, OpenEr
     let disk = Disk {
         directory: directory.to_owned(),
         options,
-        _lock: lock,
+        lock,
         active: None,
         full: BTreeMap::new(),
         generations,

@@ -12,9 +12,14 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{Account, BootId, Moment, Reason};
+use crate::model::{Account, BootId, Moment, Priority, Reason, WhenFull};
 
-const OPTIONS: Options = Options { bytes_max: 1 << 20, segment_bytes: 64 << 10 };
+const OPTIONS: Options = Options {
+    bytes_max: 1 << 20,
+    segment_bytes: 64 << 10,
+    when_full: WhenFull::DropOldest,
+    free_bytes_min: 0,
+};
 
 fn device(number: u8) -> DeviceId {
     DeviceId::from([number; 12])
@@ -349,5 +354,88 @@ fn what_is_purged_is_counted_with_its_reason() {
     assert_eq!(purged, Removed { states: 2, readings: 2 });
     assert_eq!(texts(&outbox, 1), ["one"]);
     assert_eq!(outbox.ledger()[&bus("a")].dropped, BTreeMap::from([(Reason::Purged, 2)]));
+    assert_ledger_agrees(&outbox);
+}
+
+/// A commit of states with these texts and this priority.
+fn ranked(priority: Priority, texts: &[&str]) -> Commit {
+    let mut commit = commit(1, "a", texts);
+    commit.states.iter_mut().for_each(|state| state.priority = priority);
+    commit
+}
+
+#[test]
+fn what_is_worth_less_goes_first_and_is_no_burden_to_its_neighbours() {
+    let directory = TempDir::new().unwrap();
+    let outbox = Outbox::open(directory.path(), Options { bytes_max: 12, ..OPTIONS }).unwrap();
+    outbox.append(&ranked(Priority::High, &["hi1"])).unwrap();
+    let mut mixed = ranked(Priority::Low, &["lo1"]);
+    mixed.states.extend(ranked(Priority::Normal, &["no1"]).states);
+    outbox.append(&Commit { ledger: commit(1, "a", &["", ""]).ledger, ..mixed }).unwrap();
+    outbox.append(&ranked(Priority::Low, &["lo2"])).unwrap();
+    assert_eq!(texts(&outbox, 1), ["hi1", "lo1", "no1", "lo2"]);
+    let evicted = outbox.append(&ranked(Priority::Low, &["lo3"])).unwrap();
+    assert_eq!(evicted.states, 1, "one state of a commit may go without the other");
+    assert_eq!(texts(&outbox, 1), ["hi1", "no1", "lo2", "lo3"]);
+    outbox.append(&ranked(Priority::Normal, &["no2", "no3"])).unwrap();
+    assert_eq!(texts(&outbox, 1), ["hi1", "no1", "no2", "no3"]);
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn a_full_outbox_may_keep_what_it_has_unless_what_comes_is_worth_more() {
+    let directory = TempDir::new().unwrap();
+    let options = Options { bytes_max: 9, when_full: WhenFull::DropNewest, ..OPTIONS };
+    let outbox = Outbox::open(directory.path(), options).unwrap();
+    outbox.append(&ranked(Priority::Normal, &["no1", "no2"])).unwrap();
+    let dropped = outbox.append(&ranked(Priority::Normal, &["no3", "no4"])).unwrap();
+    assert_eq!(dropped, Removed { states: 1, readings: 1 });
+    assert_eq!(texts(&outbox, 1), ["no1", "no2", "no3"], "what fits is taken");
+    assert_eq!(outbox.append(&ranked(Priority::Low, &["lo1"])).unwrap().states, 1);
+    outbox.append(&ranked(Priority::High, &["hi1"])).unwrap();
+    assert_eq!(texts(&outbox, 1), ["no3", "hi1"], "the group of the first two made room");
+    outbox.append(&ranked(Priority::High, &["hi2", "hi3", "hi4"])).unwrap();
+    assert_eq!(texts(&outbox, 1), ["hi1", "hi2", "hi3"]);
+    assert_ledger_agrees(&outbox);
+    let account = &outbox.ledger()[&bus("a")];
+    assert_eq!((account.received, account.dropped[&Reason::OutboxFull]), (9, 6));
+}
+
+#[test]
+fn a_nearly_full_file_system_stops_the_growth() {
+    let directory = TempDir::new().unwrap();
+    let options = Options { segment_bytes: 6, free_bytes_min: u64::MAX, ..OPTIONS };
+    let outbox = Outbox::open(directory.path(), options).unwrap();
+    for text in ["one", "two", "six"] {
+        outbox.append(&commit(1, "a", &[text])).unwrap();
+    }
+    assert_eq!(texts(&outbox, 1), ["two", "six"]);
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn what_waited_for_too_long_is_dropped_and_what_has_no_time_is_not() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let at = |device, second, text| {
+        let mut commit = commit(device, "a", &[text]);
+        commit.states[0].moment = second;
+        outbox.append(&commit).unwrap();
+    };
+    let wall = |second: i64| Moment::Wall(Timestamp::from_millis(second * 1_000));
+    at(1, wall(1), "old");
+    at(1, wall(9), "new");
+    at(1, wall(2), "late");
+    at(2, Moment::Boot { boot: BootId(1), uptime_ms: 5 }, "timeless");
+    at(3, wall(3), "old");
+    let dropped = outbox.expire(Timestamp::from_millis(5_000)).unwrap();
+    assert_eq!(dropped, Removed { states: 2, readings: 2 });
+    assert_eq!(
+        texts(&outbox, 1),
+        ["new", "late"],
+        "what stands behind something new waits for its turn"
+    );
+    assert_eq!((texts(&outbox, 2).len(), texts(&outbox, 3).len()), (1, 0));
+    assert_eq!(outbox.ledger()[&bus("a")].dropped, BTreeMap::from([(Reason::TooOld, 2)]));
     assert_ledger_agrees(&outbox);
 }

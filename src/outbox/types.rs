@@ -6,15 +6,30 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::group::Record;
-use crate::model::{DeviceId, Ledger, Moment, Name, Origin, Reason};
+use crate::model::{DeviceId, Ledger, Moment, Name, Origin, Priority, Reason, WhenFull};
 
 /// What an outbox is set to.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// The most bytes of states; when an append would go over it, the oldest groups are dropped and counted.
+    /// The most bytes of states.
     pub bytes_max: u64,
+    /// What goes when an append would go over it; it is counted.
+    pub when_full: WhenFull,
+    /// While the file system has less free space than so many bytes, what is there is the most that is kept.
+    pub free_bytes_min: u64,
     /// The usual size of a segment of the journal, in bytes: [`super::SEGMENT_BYTES`], except in tests.
     pub segment_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bytes_max: u64::MAX,
+            when_full: WhenFull::default(),
+            free_bytes_min: 0,
+            segment_bytes: super::SEGMENT_BYTES,
+        }
+    }
 }
 
 /// What one commit brings.
@@ -35,19 +50,6 @@ pub type NoteChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// The key of a note, and what it is.
 pub type Note = (Vec<u8>, Vec<u8>);
-
-/// Who goes first when there is no room: low before normal, high last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Priority {
-    /// Goes first.
-    Low,
-    /// As most.
-    #[default]
-    Normal,
-    /// Goes when nothing else is left.
-    High,
-}
 
 /// A state that is to be stored.
 #[derive(Debug, Clone)]
@@ -119,6 +121,13 @@ pub struct Removed {
     pub states: u64,
     /// Readings in them.
     pub readings: u64,
+}
+
+impl Removed {
+    pub(super) fn add(&mut self, other: Self) {
+        self.states += other.states;
+        self.readings += other.readings;
+    }
 }
 
 /// How much waits.

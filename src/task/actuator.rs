@@ -16,6 +16,7 @@ use tracing::{error, info};
 use crate::actuate::Hand;
 use crate::logic::actuator::{Actuator, Failsafe};
 use crate::model::{CommandResult, DeviceId, Write};
+use crate::pulse;
 
 /// Commands that may wait for one actuator.
 pub const ORDERS_MAX: usize = 256;
@@ -143,6 +144,7 @@ impl ActuatorTask {
         }
         let timeout = self.actuator.timeout;
         let acting = tokio::time::timeout(timeout, self.hand.act(write));
+        let acting = pulse::within(timeout + pulse::LATE_MAX, "a command", acting);
         let (result, message) = match self.stop.run_until_cancelled(acting).await {
             Some(Ok(Ok(message))) => (CommandResult::Executed, message),
             Some(Ok(Err(message))) => (CommandResult::Failed, message),
@@ -163,7 +165,8 @@ impl ActuatorTask {
     async fn make_safe(&self, why: &'static str) -> bool {
         let Some(Failsafe { write, .. }) = &self.actuator.safe else { return true };
         let timeout = self.actuator.timeout;
-        let outcome = match tokio::time::timeout(timeout, self.hand.act(write.clone())).await {
+        let acting = tokio::time::timeout(timeout, self.hand.act(write.clone()));
+        let outcome = match pulse::within(timeout + pulse::LATE_MAX, "a safe write", acting).await {
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no outcome within {timeout:?}")),
         };

@@ -13,12 +13,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::bus::{Ack, Arrival, REPORTS, Report, Tally};
-use crate::logic::mapping::{Mapped, Plan};
+use crate::bus::{Ack, Arrival, PULSES, REPORTS, Report, Tally};
+use crate::logic::mapping::{Mapped, Outgoing, Plan};
 use crate::logic::redelivery::Redelivery;
+use crate::logic::reporter::Limits;
 use crate::logic::stamp::Stamps;
-use crate::model::{DeviceId, Ledger, Moment, Name, Reading, Reason, State};
-use crate::outbox::{Commit, Error, Outbox, Pending, Priority};
+use crate::model::{Ledger, Moment, Name, Priority, Reading, Reason};
+use crate::outbox::{Commit, Error, Outbox, Pending};
+use crate::pulse;
+use crate::status::Board;
 pub use chronicle::{Anchors, Chronicle, remembered};
 
 /// A commit is made early when so many states wait for it.
@@ -40,7 +43,10 @@ pub struct Collector {
     outbox: Arc<Outbox>,
     tally: Tally,
     commit_interval: Duration,
+    /// For the window within which readings are joined.
+    limits: watch::Receiver<Limits>,
     committed: watch::Sender<u64>,
+    board: Board,
     sessions: BTreeMap<Name, Redelivery>,
     stamps: Stamps,
     chronicle: Chronicle,
@@ -60,13 +66,13 @@ struct Group {
 }
 
 impl Collector {
-    /// A collector for these buses. Each commit raises the number in `committed`.
+    /// A collector for these buses. Each commit raises the number in `committed` and is told to the board.
     pub fn new(
         plans: BTreeMap<Name, Plan>,
         (outbox, chronicle): (Arc<Outbox>, Chronicle),
         tally: Tally,
-        commit_interval: Duration,
-        committed: watch::Sender<u64>,
+        (commit_interval, limits): (Duration, watch::Receiver<Limits>),
+        (committed, board): (watch::Sender<u64>, Board),
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
@@ -77,7 +83,9 @@ impl Collector {
             outbox,
             tally,
             commit_interval,
+            limits,
             committed,
+            board,
             sessions,
             stamps,
             chronicle,
@@ -187,19 +195,23 @@ impl Collector {
         for (reason, readings) in mapped.condensed {
             account.condense(reason, readings);
         }
-        for (device, state) in mapped.states {
-            let readings = self.put(bus, device, state);
+        let window = self.limits.borrow().join_window;
+        for outgoing in mapped.states {
+            let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().received += readings;
         }
-        for (device, state) in mapped.made {
-            let readings = self.put(bus, device, state);
+        for outgoing in mapped.made {
+            let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().derived += readings;
         }
     }
 
     fn take_report(&mut self, Report { device, state, told }: Report) {
         if let Ok(bus) = REPORTS.parse() {
-            let readings = self.put(&bus, device, state);
+            let priority = Priority::default();
+            // One that is told again after a crash must have the same time.
+            let outgoing = Outgoing { device, priority, state };
+            let readings = self.put(&bus, outgoing, Duration::ZERO);
             self.group.ledger.entry(bus).or_default().received += readings;
         }
         self.group.told.extend(told);
@@ -223,8 +235,9 @@ impl Collector {
     }
 
     /// Puts a state into the group and returns how many readings are in it.
-    fn put(&mut self, bus: &Name, device: DeviceId, mut state: State) -> u64 {
-        self.stamps.place(device, &mut state);
+    fn put(&mut self, bus: &Name, outgoing: Outgoing, window: Duration) -> u64 {
+        let Outgoing { device, priority, mut state } = outgoing;
+        self.stamps.place(device, &mut state, window);
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
         let moment = self.chronicle.moment(state.time);
         let written = match moment {
@@ -241,13 +254,14 @@ impl Collector {
         };
         let account = self.group.ledger.entry(bus.clone()).or_default();
         account.outbox_in += u64::from(readings);
-        let (bus, priority) = (bus.clone(), Priority::default());
+        let bus = bus.clone();
         self.group.states.push(Pending { device, bus, moment, priority, readings, json });
         u64::from(readings)
     }
 
     /// Writes the group, for as long as it takes, and then acknowledges.
     async fn commit(&mut self) {
+        self.show();
         let mut ledger = std::mem::take(&mut self.group.ledger);
         for (bus, account) in self.tally.take() {
             ledger.entry(bus).or_default().add(&account);
@@ -255,10 +269,12 @@ impl Collector {
         let origins =
             self.sessions.iter().map(|(bus, session)| (bus.clone(), session.stored())).collect();
         let states = std::mem::take(&mut self.group.states);
-        let notes = [(chronicle::TABLE, self.chronicle.changes())].into();
+        let pulses = (PULSES, self.tally.pulses().take_changes());
+        let notes = [(chronicle::TABLE, self.chronicle.changes()), pulses].into();
         let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {
+            self.board.refused(&error.to_string());
             if !std::mem::replace(&mut is_told, true) {
                 error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
             }
@@ -267,6 +283,7 @@ impl Collector {
         if is_told {
             info!("the outbox takes readings again");
         }
+        self.board.committed(commit.states.len());
         self.group.since = None;
         self.chronicle.committed();
         self.group.acks.drain(..).for_each(Ack::send);
@@ -277,9 +294,18 @@ impl Collector {
         self.committed.send_modify(|commits| *commits += 1);
     }
 
+    /// Shows on the board what the sensors said.
+    fn show(&self) {
+        for (bus, plan) in &self.plans {
+            let sensors = plan.vitals().map(|(sensor, vitals)| (sensor.clone(), vitals));
+            self.board.heard(bus, sensors.collect());
+        }
+    }
+
     async fn append(&self, commit: Arc<Commit>) -> Result<(), Error> {
         let outbox = Arc::clone(&self.outbox);
-        let appended = tokio::task::spawn_blocking(move || outbox.append(&commit)).await;
+        let appended = tokio::task::spawn_blocking(move || outbox.append(&commit));
+        let appended = pulse::within(pulse::DISK_MAX, "a commit", appended).await;
         // A panic of the store is a fault of this task, and the supervisor's business.
         let evicted = match appended {
             Ok(result) => result?,

@@ -21,6 +21,7 @@ use crate::logic::rate::{Rate, Window};
 use crate::logic::report::ReportRules;
 use crate::model::{Command, CommandResult, DeviceId, Name, Source, Timestamp};
 use crate::outbox::Outbox;
+use crate::pulse;
 use crate::status::Board;
 
 /// What may wait for the dispatcher, from all listeners together.
@@ -160,6 +161,7 @@ impl DispatcherTask {
 
     /// Tells what an earlier run did not get to tell.
     async fn begin(&mut self, teller: &mpsc::Sender<u64>) {
+        self.history.records().for_each(|record| self.board.acted(record));
         let is_untold =
             |number: &u64| self.history.record(*number).is_some_and(|record| !record.is_told);
         let numbers: Vec<u64> = self.history.records().map(|record| record.number).collect();
@@ -310,6 +312,7 @@ impl DispatcherTask {
         self.history.finish(number, ending, self.clock.now());
         let Ending { result, message, duration_ms } = ending;
         let Some(record) = self.history.record(number) else { return };
+        self.board.acted(record);
         let (command, actuator) = (&record.name, record.actuator.as_deref());
         match result {
             CommandResult::Executed => {
@@ -360,7 +363,7 @@ async fn record(outbox: &Arc<Outbox>, history: &mut History) -> Result<(), crate
         let written = outbox.note(TABLE, &changes);
         (written, changes)
     });
-    match writing.await {
+    match pulse::within(pulse::DISK_MAX, "recording commands", writing).await {
         Ok((written, changes)) => written.inspect_err(|_| history.put_back(changes)),
         // A panic of the store is a fault of this task, and the supervisor's business.
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

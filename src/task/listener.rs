@@ -25,6 +25,7 @@ use crate::logic::verdict::Verdict;
 use crate::losant::query::{History, SortDirection};
 use crate::losant::{COMMANDS_MAX, Client, Error, EventStream, StreamEnd};
 use crate::model::{Command, DeviceId, Name, Source, Timestamp};
+use crate::pulse;
 use crate::random;
 use crate::status::Board;
 
@@ -93,7 +94,8 @@ impl ListenerTask {
         tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await;
         loop {
             let opened = Instant::now();
-            let wait = match self.client.command_stream(self.device).open(self.clock.now()).await {
+            let opening = self.client.command_stream(self.device).open(self.clock.now());
+            let wait = match pulse::within(pulse::CALL_MAX, "opening a stream", opening).await {
                 Ok(mut stream) => {
                     info!(device = %self.name, device_id = %self.device, "command stream open");
                     told.clear();
@@ -190,7 +192,8 @@ impl ListenerTask {
                 end: Some(end),
                 ..History::default()
             };
-            let page = match self.client.get_command(self.device, &history).await {
+            let asking = self.client.get_command(self.device, &history);
+            let page = match pulse::within(pulse::CALL_MAX, "asking for commands", asking).await {
                 Ok(page) => page,
                 Err(error) => {
                     warn!(device = %self.name, %error, "cannot ask for the commands that were missed; trying again");

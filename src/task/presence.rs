@@ -60,7 +60,9 @@ impl PresenceTask {
         {
             return;
         }
-        self.board.notes().cloud.online.get_or_insert(true);
+        if self.board.notes().cloud.online.is_none() {
+            self.board.link(Some(true), "");
+        }
         info!(device_id = %gateway, "told Losant that the gateway is connected");
         self.check_class().await;
         self.stop.cancelled().await;

@@ -7,11 +7,12 @@ mod calls;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rand::rngs::StdRng;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -24,10 +25,14 @@ use crate::logic::verdict::{Asked, Outcome, Verdict};
 use crate::losant::{Client, Success};
 use crate::model::DeviceId;
 use crate::outbox::{Backlog, Error, Outbox};
+use crate::pulse;
 use crate::random;
 use crate::status::Board;
 use batch::Batch;
 use calls::CallFile;
+
+/// How long states may wait without a call under way or a time to wait for, which never should be.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The reporter's task.
 pub struct ReporterTask {
@@ -43,6 +48,8 @@ pub struct ReporterTask {
     pub limits: watch::Receiver<Limits>,
     /// Cancelled when a stop has no more time for a call that is under way.
     pub hurry: CancellationToken,
+    /// Asks to send at once what waits.
+    pub flush: Arc<Notify>,
     /// Where the outbox is; the file of calls is beside it.
     pub path: PathBuf,
     /// The time of day, which decides what Losant takes.
@@ -77,6 +84,7 @@ enum News {
     Timer,
     LinkUp,
     Limits,
+    Flush,
     NoMore,
 }
 
@@ -109,12 +117,20 @@ impl ReporterTask {
         let (mut condition, mut is_last_call) = (Condition::Unknown, false);
         let (mut loading, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut limits = self.limits.clone();
+        let mut idle = None;
         loop {
-            note_backlog(&mut machine, &self.outbox.backlog());
+            let backlog = self.outbox.backlog();
+            note_backlog(&mut machine, &backlog);
             let step = machine.poll(now());
             if let Step::Send(call) = step {
                 loading.push(self.load(call, boots, &calls));
                 continue;
+            }
+            let is_idle = step == Step::Idle && loading.is_empty() && under_way.is_empty();
+            if !is_idle || backlog.total.states == 0 {
+                idle = None;
+            } else if idle.is_none() {
+                idle = Some(pulse::promise(IDLE_MAX, "states wait, and nothing is done about it"));
             }
             if is_last_call && loading.is_empty() && under_way.is_empty() {
                 break;
@@ -134,6 +150,7 @@ impl ReporterTask {
                 () = self.client.recovered() => News::LinkUp,
                 // At a stop the other end is gone, and nothing changes any more.
                 Ok(()) = limits.changed() => News::Limits,
+                () = self.flush.notified() => News::Flush,
                 () = timer => News::Timer,
             };
             match news {
@@ -150,6 +167,7 @@ impl ReporterTask {
                 News::Backlog | News::Timer => {}
                 News::LinkUp => machine.link_is_up(),
                 News::Limits => machine.set_limits(limits.borrow_and_update().clone()),
+                News::Flush => machine.flush(),
                 News::NoMore => {
                     is_last_call = true;
                     machine.drain();
@@ -172,11 +190,11 @@ impl ReporterTask {
 
     /// Reads the states of a call, and notes that it begins.
     async fn load(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> (Call, Batch) {
-        let (device, bytes_max) = (call.device, self.limits.borrow().batch_bytes_max);
+        let (device, limits) = (call.device, self.limits.borrow().clone());
         let (outbox, clock) = (Arc::clone(&self.outbox), Arc::clone(&self.clock));
         let (boots, noted) = (Arc::clone(boots), Arc::clone(calls));
         let loaded = blocking(move || {
-            let batch = Batch::load(&outbox, &call, bytes_max, (&boots, &*clock))?;
+            let batch = Batch::load(&outbox, &call, &limits, (&boots, &*clock))?;
             if !batch.entries.is_empty() {
                 noted.lock().unwrap_or_else(PoisonError::into_inner).begin(device);
             }
@@ -196,7 +214,8 @@ impl ReporterTask {
             let outcome = Outcome::NotMade { message: "nothing to send was found".to_owned() };
             return Sent { call, batch, outcome };
         }
-        let outcome = match self.client.send_state(device, &*batch.states).await {
+        let sending = self.client.send_state(device, &*batch.states);
+        let outcome = match pulse::within(pulse::CALL_MAX, "a call with states", sending).await {
             Ok(Success) => Outcome::Answer {
                 status: 200,
                 success: true,
@@ -244,15 +263,13 @@ impl ReporterTask {
                 error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
             }
         }
-        self.board.notes().cloud.online = machine.online();
+        self.board.link(machine.online(), sent.outcome.words());
+        self.board.called(device, machine.pace(device).cloned().unwrap_or_default());
     }
 
     fn note_stored(&self, batch: &Batch) {
-        let mut notes = self.board.notes();
-        notes.cloud.batches += 1;
-        notes.cloud.states_stored += batch.entries.len() as u64;
-        notes.cloud.readings_stored +=
-            batch.entries.iter().map(|entry| u64::from(entry.readings)).sum::<u64>();
+        let readings = batch.entries.iter().map(|entry| u64::from(entry.readings)).sum();
+        self.board.stored(batch.entries.len() as u64, readings);
     }
 
     /// Tells what becomes of a device or a batch.
@@ -334,7 +351,8 @@ fn note_backlog(machine: &mut Reporter, backlog: &Backlog) {
 
 /// Does what waits for the disk where that holds up no task.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    let work = tokio::task::spawn_blocking(work);
+    match pulse::within(pulse::DISK_MAX, "waiting for the disk", work).await {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }

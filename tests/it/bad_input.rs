@@ -110,7 +110,9 @@ async fn a_running_daemon_answers_in_words_and_in_json() {
     tty.write("t=1\nt=2\n");
     wait_until("both are stored", || daemon.count("/ledger/probe/stored") == 2);
     let page = String::from_utf8(site.run(&["status"]).stdout).unwrap();
-    assert!(page.contains("probe: 2 readings received, 2 stored"), "{page}");
+    let line = page.lines().find(|line| line.starts_with("probe  ")).unwrap();
+    assert!(line.contains(" up "), "{page}");
+    assert!(line.split_whitespace().rev().take(4).eq(["0", "0", "2", "2"]), "{page}");
     let document: Value = serde_json::from_slice(&site.run(&["status", "--json"]).stdout).unwrap();
     assert_eq!(document["cloud"]["online"], true);
     let second = site.run(&["run"]);
@@ -235,7 +237,7 @@ map = [{{ channel = "value", attribute = "n" }}]
     );
     let site = Site::new(&cloud, &instruments);
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     let payloads = [b"1".to_vec(), vec![b'9'; 5 << 20], b"2".to_vec()];
     broker.publish(payloads.map(|payload| ("n".to_owned(), payload))).await;
     wait_until("its neighbours arrive", || values(&cloud, "n") == [json!(1), json!(2)]);

@@ -1,5 +1,6 @@
 //! A computer without a clock battery: readings wait for the time of day, and get the right one.
 
+use serde_json::Value;
 use tidegate_sandbox::{GATEWAY_ID, Sandbox};
 
 use crate::delivery::{SERIAL, wait_for_numbers};
@@ -49,6 +50,33 @@ async fn readings_from_before_the_time_is_known_arrive_with_the_right_one() {
     assert_times(&cloud);
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 0);
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn a_time_that_a_message_carries_is_kept_while_the_time_of_day_is_not_known() {
+    let cloud = cloud().await;
+    cloud.set_dark(true);
+    let site = site(&cloud);
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let time = "time = { channel = \"at\", format = \"ms\" }\nmap = [";
+    site.write_config(&config.replace("map = [", time));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    let now_ms = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let (past_ms, ancient_ms) = (now_ms - 3_600_000, now_ms - 40 * 86_400_000);
+    tty.write(format!("n=0 at={past_ms}\nn=1 at={ancient_ms}\n"));
+    let rejected = || {
+        let account = daemon.status()["ledger"]["probe"]["rejected"].clone();
+        account.as_object().map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum())
+    };
+    wait_until("both are in", || daemon.count("/ledger/probe/received") == 2);
+    cloud.set_dark(false);
+    wait_for_numbers(&cloud, 1);
+    wait_until("the other is refused now that the time is known", || rejected() == 1_u64);
+    assert_eq!(cloud.states(GATEWAY_ID)[0].time_ms, past_ms);
+    assert!(daemon.terminate().success());
+    site.outbox();
     assert_content(&cloud);
 }
 

@@ -23,7 +23,7 @@ const MESSAGES_BETWEEN: u64 = 47;
 /// Returns how many messages the broker had acknowledged to the publisher.
 fn publish_through(end: fn(Daemon), site: &Site, broker: &Broker) -> u64 {
     let mut daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     let publisher = broker.publish_numbers("n/a", Duration::from_millis(4));
     for number in 1..=ends() {
         let enough = number * MESSAGES_BETWEEN;
@@ -85,7 +85,7 @@ async fn a_line_to_the_broker_that_is_cut_loses_and_repeats_no_message() {
     let relay = Relay::to(broker.port());
     let site = Site::new(&cloud, &mqtt(relay.port()));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     // After an outage mosquitto 2.0.11 delivers the backlog at once, not only 20 messages. So few come in that no outage
     // makes a backlog of more messages than the daemon remembers.
     let publisher = broker.publish_numbers("n/a", Duration::from_millis(20));

@@ -113,7 +113,7 @@ map = [{{ channel = "/now/value", attribute = "{{{{ topic[2] }}}}_now" }}]
     );
     let site = Site::new(&cloud, &instruments);
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     let message = |topic: &str, value: u64| {
         (topic.to_owned(), json!({"now": {"value": value}}).to_string().into_bytes())
     };
@@ -137,7 +137,7 @@ async fn what_comes_while_the_cloud_is_dark_arrives_later_in_order() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     broker.publish(messages(0..50)).await;
     wait_for_numbers(&cloud, 50);
     cloud.set_dark(true);
@@ -154,7 +154,7 @@ async fn what_comes_while_the_cloud_is_dark_arrives_later_in_order() {
 async fn every_message_that_the_broker_took_survives_kills_in_the_dark_once_and_in_order() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
-    site.start().wait_for_log("broker connected");
+    site.start().wait_for_subscription();
     cloud.set_dark(true);
     let total = 400;
     let mut daemon = site.start();
@@ -192,7 +192,7 @@ async fn a_backlog_drains_without_ever_being_throttled() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     cloud.set_dark(true);
     broker.publish(messages(0..3_600)).await;
     wait_until("all are in the outbox", || daemon.count("/outbox/states") == 3_600);
@@ -313,7 +313,7 @@ async fn a_broker_may_come_late_and_go_and_come_back() {
     let daemon = site.start();
     daemon.wait_for_log("is the broker running");
     broker.restart();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     broker.publish(messages(0..5)).await;
     wait_for_numbers(&cloud, 5);
     broker.stop();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate::config::{self, BusKind, Config};
 use tidegate::logic::frame::{Frame, Framer};
-use tidegate::logic::mapping::Plan;
+use tidegate::logic::mapping::{Outgoing, Plan};
 use tidegate::model::{Ledger, Reading, Timestamp};
 
 use crate::support::write_private;
@@ -41,6 +41,7 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
         }
         BusKind::Exec(_)
         | BusKind::File(_)
+        | BusKind::Gpio(_)
         | BusKind::Http(_)
         | BusKind::Modbus(_)
         | BusKind::Mqtt(_)
@@ -50,8 +51,8 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
     let (mut lines, mut ledger) = (Vec::new(), Ledger::new());
     let account = ledger.entry(bus.clone()).or_default();
     let time = Timestamp::parse("2026-05-01T10:00:05Z").unwrap();
-    let mut note = |states: Vec<_>| {
-        for (device, state) in states {
+    let mut note = |states: Vec<Outgoing>| {
+        for Outgoing { device, state, .. } in states {
             let (name, _) = devices.iter().find(|(_, id)| *id == device).unwrap();
             lines.push(format!("{name} {}", serde_json::to_string(&state).unwrap()));
         }

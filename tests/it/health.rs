@@ -1,8 +1,13 @@
 //! How the daemon is, as those see it who ask.
 
-use std::process::Command;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
-use crate::support::{Site, cloud};
+use serde_json::{Value, json};
+use tidegate_sandbox::GATEWAY_ID;
+
+use crate::support::{Daemon, Site, Tty, cloud, judge, wait_until};
 
 const PROBE: &str = r#"
 [bus.serial.probe]
@@ -28,7 +33,10 @@ async fn the_socket_speaks_http() {
     let answer = curl("/status");
     assert!(answer.starts_with("{\"version\":") && answer.ends_with("\n200"), "{answer}");
     let answer = curl("/");
-    assert_eq!(answer, "{\"error\":\"there is nothing here; try /status\"}\n404");
+    assert_eq!(
+        answer,
+        "{\"error\":\"there is nothing here; try /metrics or, on the socket, /status\"}\n404"
+    );
 }
 
 #[tokio::test]
@@ -39,4 +47,174 @@ async fn a_daemon_that_is_not_running_is_told_and_has_its_own_exit_code() {
     assert_eq!(output.status.code(), Some(69));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.starts_with("tidegate: the daemon is not running: nobody answers at "), "{told}");
+}
+
+/// Which reasons the daemon gives for not being healthy.
+fn reasons(daemon: &Daemon) -> Vec<Value> {
+    let status = daemon.status();
+    let complaints = status["health"]["complaints"].as_array().unwrap().iter();
+    complaints.map(|complaint| complaint["reason"].clone()).collect()
+}
+
+#[tokio::test]
+async fn each_part_is_told_of() {
+    let cloud = cloud().await;
+    let fan =
+        "[actuator.fan]\ncommand = \"fan\"\nbus = \"probe\"\nwrite = \"FAN {{ payload }}\\n\"\n";
+    let stale = "[sensor.probe.stale]\nafter = \"1 h\"\nattribute = \"online\"\n";
+    let site = Site::new(&cloud, &format!("{PROBE}{stale}{fan}"));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);
+    tty.write("n=21.5\nnonsense\n");
+    cloud.send_command(GATEWAY_ID, "fan", json!(80));
+    assert_eq!(tty.read_line(), "FAN 80");
+    wait_until("a call is counted", || daemon.count("/throttle/gateway/calls") >= 1);
+    daemon.wait_until_sent();
+    wait_until("the command is executed", || daemon.count("/commands/executed") == 1);
+    wait_until("the value is there", || daemon.count("/sensors/probe/messages") == 1);
+    wait_until("the error is there", || daemon.count("/sensors/probe/errors") == 1);
+    let status = daemon.status();
+    let sensor = &status["sensors"]["probe"];
+    assert_eq!((&sensor["attribute"], &sensor["value"]), (&json!("n"), &json!(21.5)));
+    assert_eq!((&sensor["bus"], &sensor["stale"]), (&json!("probe"), &json!(false)));
+    assert!(sensor["per_minute"].as_f64().unwrap() > 0.5, "{sensor}");
+    assert!(sensor["age_s"].as_u64().unwrap() < 30, "{sensor}");
+    assert!(sensor["error"].is_string(), "{sensor}");
+    let bus = &status["buses"]["probe"];
+    assert_eq!((&bus["connected"], &bus["error"]), (&json!(true), &json!("")));
+    let actuator = &status["actuators"]["fan"];
+    assert_eq!((&actuator["command"], &actuator["result"]), (&json!("fan"), &json!("executed")));
+    assert_eq!(status["cloud"]["online"], true);
+    assert!(status["cloud"]["since_s"].is_u64());
+    assert_eq!(status["throttle"]["gateway"]["calls_max"], 30);
+    assert_eq!(
+        (&status["outbox"]["states"], &status["outbox"]["catch_up_s"]),
+        (&json!(0), &json!(0))
+    );
+    assert!(status["disk"]["free_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(status["disk"]["refusing_s"], json!(null));
+    assert_eq!(status["health"], json!({"condition": "healthy", "complaints": []}));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_by_name_and_is_over_when_it_is() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("n=1\n");
+    wait_until("it is healthy", || {
+        daemon.status()["cloud"]["online"] == true && reasons(&daemon).is_empty()
+    });
+    tty.unplug();
+    wait_until("the line is missed", || reasons(&daemon) == ["bus_down"]);
+    tty.plug();
+    wait_until("the line is back", || reasons(&daemon).is_empty());
+    assert_eq!(daemon.count("/buses/probe/losses"), 1);
+    cloud.set_dark(true);
+    tty.write("n=2\n");
+    wait_until("the cloud is missed", || reasons(&daemon).contains(&json!("cloud_offline")));
+    let status = daemon.status();
+    assert!(status["outbox"]["oldest_ms"].as_i64().unwrap() > 1_600_000_000_000, "{status}");
+    assert_ne!(status["cloud"]["error"], "");
+    cloud.set_dark(false);
+    wait_until("the cloud is back", || reasons(&daemon).is_empty());
+}
+
+#[tokio::test]
+async fn the_exit_code_says_how_it_is() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("n=1\n");
+    wait_until("it is healthy", || {
+        daemon.status()["cloud"]["online"] == true && reasons(&daemon).is_empty()
+    });
+    wait_until("the page says so", || {
+        let output = site.run(&["status"]);
+        let page = String::from_utf8(output.stdout).unwrap();
+        output.status.code() == Some(0) && page.lines().next().unwrap().ends_with(": healthy")
+    });
+    tty.unplug();
+    wait_until("the line is missed", || site.run(&["status", "--json"]).status.code() == Some(1));
+    let page = String::from_utf8(site.run(&["status"]).stdout).unwrap();
+    assert!(page.contains("! bus down: probe: "), "{page}");
+}
+
+/// What the port that the log names answers: the status line, and the body.
+fn ask_port(daemon: &Daemon, path: &str) -> (String, String) {
+    let log = daemon.log();
+    let (_, rest) = log.split_once("telling metrics and health listen=").unwrap();
+    let mut stream = TcpStream::connect(rest.lines().next().unwrap().trim()).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn the_port_tells_metrics_that_prometheus_reads_and_health_and_no_more() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let listen = "[status]\nlisten = \"127.0.0.1:0\"\n";
+    site.write_config(&config.replace("[status]\n", listen));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    tty.write("n=1\nnonsense\n");
+    wait_until("it is stored", || daemon.count("/ledger/probe/stored") == 1);
+    wait_until("the error is counted", || daemon.count("/sensors/probe/errors") == 1);
+    let (status, text) = ask_port(&daemon, "/metrics");
+    assert!(status.ends_with(" 200 OK"), "{status}");
+    let mut reader = Command::new(judge())
+        .arg("tests/conformance/metrics.py")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    reader.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = reader.wait_with_output().unwrap();
+    assert!(output.status.success(), "{text}");
+    let samples: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bus = json!({"bus": "probe"});
+    assert_eq!(samples["tidegate_readings_received_total"], json!([[bus, 2]]));
+    assert_eq!(samples["tidegate_readings_stored_total"], json!([[bus, 1]]));
+    let rejected = json!([[{"bus": "probe", "reason": "malformed"}, 1]]);
+    assert_eq!(samples["tidegate_readings_rejected_total"], rejected);
+    assert_eq!(samples["tidegate_bus_connected"], json!([[bus, 1]]));
+    assert_eq!(samples["tidegate_cloud_online"], json!([[{}, 1]]));
+    let complaints = samples["tidegate_complaints"].as_array().unwrap();
+    assert_eq!(complaints.len(), 12, "one for each reason, wrong or not");
+    assert_eq!(ask_port(&daemon, "/healthz"), ok("{\"alive\":true}\n"));
+    assert_eq!(ask_port(&daemon, "/readyz"), ok("{\"ready\":true}\n"));
+    for path in ["/status", "/outbox", "/"] {
+        let (status, _) = ask_port(&daemon, path);
+        assert!(status.ends_with(" 404 Not Found"), "{path}: {status}");
+    }
+}
+
+fn ok(body: &str) -> (String, String) {
+    ("HTTP/1.0 200 OK".to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn a_port_that_others_can_reach_has_to_be_meant() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let listen = "[status]\nlisten = \"0.0.0.0:9469\"\n";
+    site.write_config(&config.replace("[status]\n", listen));
+    let output = site.run(&["check"]);
+    assert_eq!(output.status.code(), Some(78));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("status.listen: 0.0.0.0:9469 can be reached by other computers"),
+        "{told}"
+    );
+    let public = format!("{listen}listen_public = true\n");
+    site.write_config(&config.replace("[status]\n", &public));
+    assert!(site.run(&["check"]).status.success());
 }

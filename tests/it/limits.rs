@@ -53,7 +53,7 @@ async fn huge_messages_leave_the_memory_as_it_was() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     let huge = |_| ("n/a".to_owned(), vec![b'9'; 5 << 20]);
     let rejected = |count| {
         let rejected = || daemon.count("/ledger/house/rejected/too_long");

@@ -25,7 +25,7 @@ map = [{ channel = "value", attribute = "{{ topic[1] }}_power", scale = 0.001, o
 "#;
     let site = Site::new(&cloud, &bus(broker.port(), sensors));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     broker
         .publish([message("meters/oven/power", " 2500\n"), message("meters/pv/power", "-500")])
         .await;
@@ -61,7 +61,7 @@ map = [{ channel = "value", attribute = "one" }]
 "##;
     let site = Site::new(&cloud, &bus(broker.port(), sensors));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     broker.publish([message("n/a", "1"), message("n/b", "2"), message("last", "3")]).await;
     let all = || values_of(&cloud, tidegate_sandbox::GREENHOUSE_ID, "all");
     wait_until("the last one arrives", || all().contains(&json!(3)));
@@ -85,7 +85,7 @@ map = [{ channel = "/t", attribute = "t" }]
 "#;
     let site = Site::new(&cloud, &bus(broker.port(), sensors));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     let payloads: [&[u8]; 7] =
         [b"{\"t\": 1}", b"", b"{", b"\xff\xfe", b"{\"t\": [1]}", b"{\"h\": 1}", b"{\"t\": 2}"];
     broker.publish(payloads.map(|payload| message("climate", payload))).await;
@@ -108,7 +108,7 @@ async fn equal_messages_after_a_kill_are_new_ones() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     broker.publish([message("n/a", "7"), message("n/a", "7")]).await;
     wait_until("both arrive", || values(&cloud, "n").len() == 2);
     daemon.kill();
@@ -127,7 +127,7 @@ async fn what_came_while_the_daemon_was_stopped_is_kept_by_the_broker() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     assert!(daemon.terminate().success());
     broker.publish([message("n/a", "1"), message("n/a", "2")]).await;
     let daemon = site.start();

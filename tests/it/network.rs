@@ -47,6 +47,7 @@ fn assert_keeps(site: &Site, words: &str) -> Daemon {
     let mut tty = Tty::plugged(site.path("tty"));
     let began = Instant::now();
     let daemon = site.start();
+    daemon.wait_for_log("serial line open");
     tty.write("n=0\n");
     wait_until("it waits", || daemon.count("/outbox/states") == 1);
     wait_until("it was tried", || told(&daemon, "nothing can be sent now") >= TRIES);
@@ -133,6 +134,7 @@ async fn a_peer_that_vanishes_without_a_word_is_given_up_and_dialled_again() {
     let site = site(&line.url(), "");
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
+    daemon.wait_for_log("serial line open");
     tty.write("n=0\n");
     wait_for_numbers(&cloud, 1);
     daemon.wait_until_sent();
@@ -189,7 +191,7 @@ async fn what_does_not_speak_http_keeps_the_readings() {
     let mail = |mut stream: TcpStream, _| {
         stream.write_all(b"220 mail ready\r\n").ok();
     };
-    assert_survives(mail, "invalid HTTP|connection error|reset|closed").await;
+    assert_survives(mail, "invalid HTTP|unexpected message|connection error|reset|closed").await;
 }
 
 /// A certificate for `name`, `alter`ed, of this authority, as the configuration of a server.
@@ -278,6 +280,7 @@ async fn answers_of_one_byte_at_a_time_delay_and_lose_nothing() {
     let slow = Fault::Slow { bytes: 1, pause: Duration::from_millis(20) };
     cloud.fail_next(Action::SendState, 2, slow);
     let daemon = site.start();
+    daemon.wait_for_log("serial line open");
     tty.write("n=0\n");
     wait_for_numbers(&cloud, 1);
     wait_until("it is confirmed", || daemon.count("/cloud/readings_stored") == 1);

@@ -99,7 +99,7 @@ async fn each_preset_takes_what_its_product_publishes() {
     ];
     let site = site(&cloud, broker.port(), &presets);
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     broker.publish(SAMPLES.map(|(topic, payload, _)| (topic.to_owned(), payload.into()))).await;
     for (attribute, value) in SAMPLES.iter().flat_map(|(_, _, expected)| *expected) {
         let value: Value = serde_json::from_str(value).unwrap();
@@ -116,7 +116,7 @@ async fn a_device_with_the_mqtt_client_of_losant_works_through_the_local_broker(
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = site(&cloud, broker.port(), &["losant.toml"]);
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     wait_until("the stream is open", || cloud.streams_open(GREENHOUSE_ID) == 1);
     let device = Command::new(judge())
         .args(["tests/conformance/losant_device.py", &broker.port().to_string(), GREENHOUSE_ID])

@@ -77,7 +77,7 @@ async fn a_hundred_reloads_under_load_lose_nothing() {
     let broker = Broker::start();
     write_fragment(&site, &house(broker.port(), 0));
     let daemon = site.start();
-    daemon.wait_for_log("broker connected");
+    daemon.wait_for_subscription();
     let publisher = broker.publish_numbers("n", Duration::from_millis(5));
     let mut lines = 0;
     for version in 1..=RELOADS {

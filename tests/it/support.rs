@@ -77,7 +77,7 @@ pub(crate) fn assert_counts(cloud: &Sandbox, count: u64) {
     let wrong = values.iter().zip(&numbers).position(|(value, number)| value != number);
     let neighbours = wrong.map(|at| &values[at.saturating_sub(3)..values.len().min(at + 20)]);
     assert_eq!(neighbours, None, "of {} values, {count} expected", values.len());
-    assert_eq!(values.len(), numbers.len());
+    assert_eq!(values.len(), numbers.len(), "{:?}", cloud.states(GATEWAY_ID));
 }
 
 /// The sandbox found nothing wrong with what it was sent, and was not called too often.

@@ -18,16 +18,16 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("logging", &["logic"]),
     ("config", &["config", "logic", "model"]),
     ("losant", &["losant", "random", "config", "logic", "model"]),
-    ("bus", &["bus", "random", "clock", "config", "logic", "model"]),
+    ("bus", &["bus", "random", "pulse", "status", "clock", "config", "logic", "model"]),
     ("control", &[]),
     ("manage", &["control", "outbox", "model"]),
-    ("status", &["status", "control", "outbox", "logic", "model"]),
+    ("status", &["status", "control", "pulse", "outbox", "logic", "model"]),
     ("actuate", &["actuate", "bus", "logging", "logic", "model", "status"]),
     (
         "task",
         &[
-            "task", "random", "status", "actuate", "bus", "outbox", "losant", "clock", "config",
-            "logic", "model",
+            "task", "random", "pulse", "status", "actuate", "bus", "outbox", "losant", "clock",
+            "config", "logic", "model",
         ],
     ),
     ("main", &["cli"]),
@@ -210,8 +210,36 @@ fn the_table_of_the_actions_names_tests_that_there_are() {
     report(&offences);
 }
 
+/// What stands between backticks and is the name of a test: a sentence of four words or more.
+fn tests_named(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |word: &&str| {
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        word.chars().all(is_word) && word.matches('_').count() >= 3
+    };
+    text.split('`').skip(1).step_by(2).filter(is_name)
+}
+
+#[test]
+fn the_guarantees_name_tests_that_there_are() {
+    let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
+    let program: String =
+        files_of(&["src", "tests"]).into_iter().map(|(_, text)| text + "\n").collect();
+    let is_there = |name: &&str| program.contains(&format!("fn {name}("));
+    let missing = tests_named(&document).filter(|name| !is_there(name));
+    let mut offences: Vec<_> = missing.map(|name| format!("there is no test {name}")).collect();
+    let rows = document.lines().skip_while(|line| !line.starts_with("## Delivery"));
+    let rows =
+        rows.take_while(|line| !line.starts_with("### ")).filter(|line| line.starts_with("| "));
+    for row in rows.skip(2).filter(|row| tests_named(row).next().is_none()) {
+        offences.push(format!("no test is named for: {row}"));
+    }
+    report(&offences);
+}
+
 #[test]
 fn a_rule_that_is_broken_is_found() {
+    let promises = "| `outbox` | `ab_c` | `a_test_of_four_words`, `make soak` |";
+    assert_eq!(tests_named(promises).collect::<Vec<_>>(), ["a_test_of_four_words"]);
     let found: Vec<_> = named("use crate::outbox::Outbox; crate::model::Name").collect();
     assert_eq!(found, ["outbox", "model"]);
     assert_eq!(module_of("src/logic/pace.rs"), "logic");

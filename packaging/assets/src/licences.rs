@@ -20,24 +20,30 @@ struct Linked {
     directory: PathBuf,
 }
 
-/// Writes `copyright` and `third-party.txt`.
+/// What is packaged.
+const PACKAGES: [&str; 2] = ["tidegate", "tidegate-sandbox"];
+
+/// Writes `copyright` and `third-party.txt` into a directory for each package.
 pub(crate) fn write(directory: &Path) -> anyhow::Result<()> {
-    let linked = linked()?;
-    std::fs::write(directory.join("copyright"), copyright(&linked)?)?;
-    std::fs::write(directory.join("third-party.txt"), texts(&linked)?)?;
+    for package in PACKAGES {
+        let directory = directory.join(package);
+        std::fs::create_dir_all(&directory)?;
+        let linked = linked(package)?;
+        std::fs::write(directory.join("copyright"), copyright(package, &linked)?)?;
+        std::fs::write(directory.join("third-party.txt"), texts(&linked)?)?;
+    }
     Ok(())
 }
 
-/// Everything that the program `tidegate` is built from on Linux, itself not.
-fn linked() -> anyhow::Result<Vec<Linked>> {
+/// Everything that a program is built from on Linux, itself not.
+fn linked(program: &str) -> anyhow::Result<Vec<Linked>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let cargo = |arguments: &[&str]| -> anyhow::Result<String> {
         let output = Command::new("cargo").args(arguments).current_dir(&root).output()?;
         anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     };
-    let tree =
-        ["tree", "--locked", "--package", "tidegate", "--edges", "normal", "--prefix", "none"];
+    let tree = ["tree", "--locked", "--package", program, "--edges", "normal", "--prefix", "none"];
     let tree = cargo(&[&tree[..], &["--format", "{p}"]].concat())?;
     let metadata: Value =
         serde_json::from_str(&cargo(&["metadata", "--locked", "--format-version", "1"])?)?;
@@ -49,7 +55,7 @@ fn linked() -> anyhow::Result<Vec<Linked>> {
     let mut linked: Vec<_> = packages
         .iter()
         .map(Linked::of)
-        .filter(|package| package.name != "tidegate" && is_linked(&package.name, &package.version))
+        .filter(|package| package.name != program && is_linked(&package.name, &package.version))
         .collect();
     linked.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
     Ok(linked)
@@ -87,8 +93,8 @@ impl Linked {
 }
 
 /// The machine-readable copyright file of Debian policy 12.5.
-fn copyright(linked: &[Linked]) -> Result<String, std::fmt::Error> {
-    let mut page = String::from(
+fn copyright(program: &str, linked: &[Linked]) -> Result<String, std::fmt::Error> {
+    let mut page = format!(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
          Upstream-Name: tidegate\n\n\
          Files: *\n\
@@ -96,7 +102,7 @@ fn copyright(linked: &[Linked]) -> Result<String, std::fmt::Error> {
          License: MIT or Apache-2.0\n\
          Comment:\n \
          The program is linked with the crates below. Their licence texts are in\n \
-         /usr/share/doc/tidegate/third-party.txt.gz.\n",
+         /usr/share/doc/{program}/third-party.txt.\n",
     );
     for Linked { name, version, licence, authors, .. } in linked {
         let authors = if authors.is_empty() { "its authors" } else { authors };

@@ -14,6 +14,7 @@ use crate::bus::serial::port;
 use crate::config::{ModbusBus, ModbusLine, ModbusUnit};
 use crate::logic::modbus::{Answer, Request, Table};
 use crate::model::{ModbusData, ModbusWrite};
+use crate::pulse;
 
 /// How long a TCP connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,7 +104,7 @@ impl Line {
                 }
             })
         });
-        let answer = answer.await;
+        let answer = pulse::within(unit.timeout + pulse::LATE_MAX, "an answer", answer).await;
         self.heard(unit, answer)
     }
 
@@ -129,7 +130,7 @@ impl Line {
                 },
             })
         });
-        let answer = answer.await;
+        let answer = pulse::within(unit.timeout + pulse::LATE_MAX, "an answer", answer).await;
         self.heard(unit, answer)
     }
 

@@ -165,6 +165,7 @@ impl<'a> Session<'a> {
                 let MqttBus { host, port, .. } = self.settings;
                 info!(bus = %self.bus, host, port, resumed, "broker connected");
                 self.is_connected = true;
+                wiring.outlet.connected();
                 wiring.outlet.deliver(Arrival::Session { bus: self.bus.clone(), resumed }).await;
                 self.subscribe();
                 if self.tell_status(ONLINE) {
@@ -203,6 +204,7 @@ impl<'a> Session<'a> {
     }
 
     fn check_subscriptions(&self, refusals: &[Option<String>]) {
+        debug!(bus = %self.bus, filters = refusals.len(), "subscribed");
         for (refusal, subscription) in refusals.iter().zip(self.subscriptions) {
             if let Some(reason) = refusal {
                 let filter = &subscription.filter;

@@ -10,6 +10,7 @@ use crate::bus::{WriteError, WriteRequest};
 use crate::logic::excerpt::line;
 use crate::logic::frame::Frame;
 use crate::model::{Reply, Write};
+use crate::pulse;
 
 /// How long a write may take before the line counts as broken, as when flow control holds it for ever.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,7 +54,7 @@ pub(super) async fn write_bytes(stream: &mut SerialStream, bytes: &[u8]) -> Resu
         stream.write_all(bytes).await?;
         stream.flush().await
     });
-    match written.await {
+    match pulse::within(WRITE_TIMEOUT + pulse::LATE_MAX, "a write", written).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("a write took more than {} s", WRITE_TIMEOUT.as_secs())),

@@ -5,10 +5,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Config;
+use crate::app::outbox_options;
 use crate::cli::control;
 use crate::control::{Error, Method};
 use crate::manage::{self, Request};
-use crate::outbox::{Options, Outbox, SEGMENT_BYTES};
+use crate::outbox::Outbox;
 
 /// The way.
 pub(super) enum Way<'a> {
@@ -32,7 +33,7 @@ impl<'a> Way<'a> {
             settings.path.exists(),
             "no daemon answers, and there is no outbox at {path} yet"
         );
-        let options = Options { bytes_max: settings.bytes_max, segment_bytes: SEGMENT_BYTES };
+        let options = outbox_options(settings);
         let outbox = Outbox::open(&settings.path, options);
         Ok(Self::Files(Box::new(outbox.with_context(|| format!("outbox {path}"))?)))
     }

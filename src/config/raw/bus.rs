@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Bytes, Flag, Integer, Span, Text, Texts};
+use super::{Bytes, Flag, Integer, Span, Text, Texts, Word};
 
 table!(Buses {
     serial: BTreeMap<String, Serial>,
@@ -13,6 +13,7 @@ table!(Buses {
     file: BTreeMap<String, File>,
     exec: BTreeMap<String, Exec>,
     http: BTreeMap<String, Http>,
+    gpio: BTreeMap<String, Gpio>,
     system: BTreeMap<String, System>,
 });
 
@@ -26,6 +27,29 @@ table!(Exec {
 });
 
 table!(File { paths: Texts, mode: Text, interval: Span, size_max: Bytes });
+
+table!(Gpio {
+    chip: Text,
+    interval: Span,
+    input: BTreeMap<String, GpioInput>,
+    output: BTreeMap<String, GpioOutput>,
+});
+
+table!(GpioInput {
+    line: Option<Word>,
+    active_low: Flag,
+    bias: Text,
+    edges: Text,
+    debounce: Span,
+});
+
+table!(GpioOutput {
+    line: Option<Word>,
+    active_low: Flag,
+    drive: Text,
+    at_start: Text,
+    at_stop: Text,
+});
 
 table!(Http { listen: Text, credentials_file: Text, size_max: Bytes, connections_max: Integer });
 

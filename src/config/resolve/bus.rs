@@ -1,5 +1,6 @@
 //! Buses: the tables `[bus.KIND.NAME]`.
 
+mod gpio;
 mod local;
 mod modbus;
 mod mqtt;
@@ -31,7 +32,7 @@ pub(super) fn buses(
     check: &mut Check<'_>,
 ) -> BTreeMap<Name, Bus> {
     let mut buses = BTreeMap::new();
-    let raw::Buses { serial, modbus, mqtt, file, exec, http, system } = raw;
+    let raw::Buses { serial, modbus, mqtt, file, exec, http, gpio, system } = raw;
     add(&mut buses, "serial", serial, check, |key, _, table, check| {
         BusKind::Serial(serial::serial(key, table, check))
     });
@@ -49,6 +50,9 @@ pub(super) fn buses(
     });
     add(&mut buses, "http", http, check, |key, _, table, check| {
         BusKind::Http(local::http(key, table, check))
+    });
+    add(&mut buses, "gpio", gpio, check, |key, _, table, check| {
+        BusKind::Gpio(gpio::gpio(key, table, check))
     });
     add(&mut buses, "system", system, check, |key, _, table, check| {
         BusKind::System(local::system(key, table, check))
@@ -94,7 +98,7 @@ fn span(
 }
 
 /// One of a few words; the first is the default.
-pub(super) fn choice<T: Copy>(
+pub(super) fn choice<T: Clone>(
     key: &str,
     field: Option<Field<String>>,
     check: &mut Check<'_>,
@@ -104,8 +108,8 @@ pub(super) fn choice<T: Copy>(
     note.words = choices.iter().map(|(word, _)| (*word).to_owned()).collect();
     note.default = note.words.first().cloned().map(Into::into);
     note.value = field.as_ref().map(|field| field.0.clone().into()).or(note.default.clone());
-    let Some(field) = field else { return choices.first().map(|(_, value)| *value) };
-    let found = choices.iter().find(|(word, _)| *word == field.0).map(|(_, value)| *value);
+    let Some(field) = field else { return choices.first().map(|(_, value)| value.clone()) };
+    let found = choices.iter().find(|(word, _)| *word == field.0).map(|(_, value)| value.clone());
     if found.is_none() {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let fix = did_you_mean(&field.0, choices.iter().map(|(word, _)| *word), || {

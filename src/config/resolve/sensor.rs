@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::bus::choice;
 use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::config::field::Field;
 use crate::config::{Bus, BusKind, Topics, raw};
@@ -15,7 +16,7 @@ use crate::logic::mapping::{
     AttributeSelector, DeviceSelector, Sensor, StaleSettings, TimeNotation, TimeSource,
 };
 use crate::logic::topic::TopicFilter;
-use crate::model::{DeviceId, Name};
+use crate::model::{DeviceId, Name, Priority};
 
 type Devices = BTreeMap<Name, DeviceId>;
 
@@ -43,6 +44,9 @@ pub(super) fn sensor(
     let time = time_source(&format!("{key}.time"), raw.time, check);
     let stale = stale(&format!("{key}.stale"), raw.stale, check);
     let ignore = raw.ignore.and_then(|text| ignore(&format!("{key}.ignore"), &text.0, check));
+    let ranks = [("normal", Priority::Normal), ("low", Priority::Low), ("high", Priority::High)];
+    let priority = choice(&format!("{key}.priority"), raw.priority, check, &ranks);
+    let priority = priority.unwrap_or_default();
     let retained = match topic {
         Some(_) => check.or_default(&format!("{key}.retained"), raw.retained, false),
         None => false,
@@ -67,6 +71,7 @@ pub(super) fn sensor(
         ignore,
         device,
         aliases,
+        priority,
         retained,
         time,
         stale,

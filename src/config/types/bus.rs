@@ -1,6 +1,9 @@
 //! Buses after they have been checked.
 
+mod gpio;
 mod port;
+
+pub use gpio::{AtStart, AtStop, Bias, Drive, Edges, GpioBus, GpioInput, GpioLine, GpioOutput};
 
 pub use port::{FlowControl, Parity, Place, Port, StopBits, UsbIdentity, UsbIdentityError};
 
@@ -33,6 +36,8 @@ pub enum BusKind {
     Exec(ExecBus),
     /// Files.
     File(FileBus),
+    /// Lines of a GPIO chip.
+    Gpio(GpioBus),
     /// An HTTP endpoint that others push to.
     Http(HttpBus),
     /// Units that speak Modbus.
@@ -62,6 +67,7 @@ impl BusKind {
         match self {
             Self::Exec(_) => "exec",
             Self::File(_) => "file",
+            Self::Gpio(_) => "gpio",
             Self::Http(_) => "http",
             Self::Modbus(_) => "modbus",
             Self::Mqtt(_) => "mqtt",
@@ -74,7 +80,7 @@ impl BusKind {
     pub fn topics(&self) -> Topics {
         match self {
             Self::Exec(_) | Self::Serial(_) | Self::System(_) => Topics::None,
-            Self::File(_) | Self::Http(_) | Self::Modbus(_) => Topics::Optional,
+            Self::File(_) | Self::Gpio(_) | Self::Http(_) | Self::Modbus(_) => Topics::Optional,
             Self::Mqtt(_) => Topics::Required,
         }
     }

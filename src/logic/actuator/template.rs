@@ -4,14 +4,16 @@
 //! reaches a wire, a program or a host.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Context;
 use crate::logic::excerpt::excerpt;
-use crate::logic::modbus::{EncodeError, Register, encode};
+use crate::logic::modbus::{EncodeError, Register, encode, truth};
 use crate::logic::template::{Template, TemplateError};
 use crate::logic::topic::{TopicError, check_topic};
 use crate::model::{
-    Command, Execution, GatewayAction, HttpMethod, HttpRequest, ModbusWrite, Name, Reply, Write,
+    Command, Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusWrite, Name,
+    Reply, Write,
 };
 
 /// The longest serial write, in bytes: 4 s at 9600 baud, and small boards buffer far less.
@@ -22,6 +24,10 @@ const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// The longest argument of a program and the longest URL, in bytes.
 const WORD_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a pulse may be: shorter is not for a daemon to time, longer is no pulse.
+const PULSE_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(86_400);
 
 /// A [`Write`] with holes. Templates see `payload`, `name`, `time` (a text, or none) and `device` (its id).
 #[derive(Debug, Clone)]
@@ -59,6 +65,15 @@ pub enum WriteTemplate {
         /// Whether it is read again to see that it is there.
         read_back: bool,
     },
+    /// A level for a GPIO output.
+    Gpio {
+        /// The output, by the name that its bus has for it.
+        output: Name,
+        /// Whether it becomes active: `true`, `false`, `1` or `0`.
+        value: Template,
+        /// For how long, as `500 ms`; for good if there is none.
+        pulse: Option<Template>,
+    },
     /// A program.
     Exec {
         /// Its absolute path, which has no holes.
@@ -83,6 +98,10 @@ pub enum WriteTemplate {
     LogLevel(Template),
     /// Tells the daemon's condition.
     ReportStatus,
+    /// Sends what waits.
+    FlushNow,
+    /// Reads the configuration again.
+    Reload,
 }
 
 /// Why a command cannot be written.
@@ -103,9 +122,14 @@ pub enum WriteError {
     /// The rendered topic cannot be published to.
     #[error(transparent)]
     Topic(#[from] TopicError),
-    /// The register does not take the rendered value.
+    /// The length of a pulse.
+    #[error(
+        "\"{0}\" is no length of a pulse; give one with a unit, such as \"500 ms\", of at most a day"
+    )]
+    NotPulse(String),
+    /// The register or output does not take the rendered value.
     #[error(transparent)]
-    Register(#[from] EncodeError),
+    Value(#[from] EncodeError),
     /// A text of the command would lead to another place in the tree of topics or paths.
     #[error(
         "\"{text}\" has more or fewer levels than its template; texts of a command must not hold a /"
@@ -153,12 +177,7 @@ impl WriteTemplate {
         match self {
             Self::Serial { text, is_hex, reply } => {
                 check_texts(command)?;
-                let text = text.render(&context)?;
-                let bytes = if *is_hex { from_hex(&text)? } else { text.into_bytes() };
-                let bytes = bounded(bytes, SERIAL_BYTES_MAX)?;
-                if bytes.is_empty() {
-                    return Err(WriteError::Empty);
-                }
+                let bytes = serial_bytes(text.render(&context)?, *is_hex)?;
                 Ok(Write::Serial { bytes: bytes.into(), reply: reply.clone() })
             }
             Self::Mqtt { topic, payload, qos, retain } => {
@@ -177,6 +196,14 @@ impl WriteTemplate {
                     data: encode(register, &word(value, &context)?)?,
                     as_list: *as_list,
                     read_back: *read_back,
+                }))
+            }
+            Self::Gpio { output, value, pulse } => {
+                let pulse = pulse.as_ref().map(|pulse| pulse_length(&word(pulse, &context)?));
+                Ok(Write::Gpio(GpioWrite {
+                    output: output.clone(),
+                    is_active: truth(&word(value, &context)?)?,
+                    pulse: pulse.transpose()?,
                 }))
             }
             Self::Exec { program, arguments, output_bytes_max } => {
@@ -204,8 +231,21 @@ impl WriteTemplate {
                 Ok(Write::Gateway(GatewayAction::LogLevel(word(level, &context)?)))
             }
             Self::ReportStatus => Ok(Write::Gateway(GatewayAction::ReportStatus)),
+            Self::FlushNow => Ok(Write::Gateway(GatewayAction::FlushNow)),
+            Self::Reload => Ok(Write::Gateway(GatewayAction::Reload)),
         }
     }
+}
+
+fn serial_bytes(text: String, is_hex: bool) -> Result<Vec<u8>, WriteError> {
+    let bytes = if is_hex { from_hex(&text)? } else { text.into_bytes() };
+    let bytes = bounded(bytes, SERIAL_BYTES_MAX)?;
+    if bytes.is_empty() { Err(WriteError::Empty) } else { Ok(bytes) }
+}
+
+fn pulse_length(text: &str) -> Result<Duration, WriteError> {
+    let length = humantime::parse_duration(text).ok().filter(|length| PULSE_RANGE.contains(length));
+    length.ok_or_else(|| WriteError::NotPulse(excerpt(text.as_bytes())))
 }
 
 fn bounded(bytes: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, WriteError> {

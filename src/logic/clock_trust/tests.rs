@@ -145,6 +145,21 @@ fn a_boot_is_not_placed_before_what_was_stored_if_there_is_room() {
 }
 
 #[test]
+fn a_state_from_the_future_moves_no_boot_there() {
+    let mut boots = Boots::default();
+    let future = at(86_400);
+    for boot in 1..=3 {
+        boots.note(BootId(boot), s(5), future);
+        boots.note(BootId(boot), s(600), future);
+    }
+    boots.pin(BootId(3), DAY + 3_000_000);
+    let time = |boot, uptime_s: u64| boots.time(BootId(boot), uptime_s * 1_000).unwrap();
+    let times: Vec<_> = (1..=3).flat_map(|boot| [time(boot, 5), time(boot, 600)]).collect();
+    assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
+    assert_eq!(time(3, 600), at(3_600));
+}
+
+#[test]
 fn the_boots_that_are_remembered_are_bounded() {
     let mut boots = Boots::default();
     let gone = (0..1_000).filter(|boot| boots.note(BootId(*boot), s(1), at(0)).1.is_some());

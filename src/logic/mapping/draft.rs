@@ -2,18 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{AttributeName, DeviceId, Reason, State, Timestamp, Value};
+use crate::model::{AttributeName, DeviceId, Priority, Reason, State, Timestamp, Value};
 
 /// How many rejections of one reading are explained.
 const DETAILS_MAX: usize = 8;
 
+/// A state on its way to the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    /// Whose.
+    pub device: DeviceId,
+    /// That of the sensor.
+    pub priority: Priority,
+    /// The state.
+    pub state: State,
+}
+
 /// What became of one reading, or of what was due.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Mapped {
-    /// Values of the reading: one state for each device and time.
-    pub states: Vec<(DeviceId, State)>,
+    /// Values of the reading: one state for each device, time and priority.
+    pub states: Vec<Outgoing>,
     /// Values that the gateway made, such as means; they count as derived.
-    pub made: Vec<(DeviceId, State)>,
+    pub made: Vec<Outgoing>,
     /// What could not be sent, by the reason.
     pub rejected: BTreeMap<Reason, u64>,
     /// What is not sent because the configuration asks for less, by the reason.
@@ -26,8 +37,9 @@ pub struct Mapped {
 #[derive(Default)]
 pub(super) struct Draft {
     /// By the message of the payload, too: two messages of one time are two states.
-    data: BTreeMap<(usize, DeviceId, Timestamp), BTreeMap<AttributeName, Value>>,
+    data: BTreeMap<(usize, DeviceId, Timestamp, Priority), BTreeMap<AttributeName, Value>>,
     message: usize,
+    priority: Priority,
     mapped: Mapped,
 }
 
@@ -41,6 +53,11 @@ impl Draft {
         self.message = message;
     }
 
+    /// What comes now is of a sensor with this priority.
+    pub(super) fn rank(&mut self, priority: Priority) {
+        self.priority = priority;
+    }
+
     pub(super) fn put(
         &mut self,
         device: DeviceId,
@@ -48,11 +65,12 @@ impl Draft {
         attribute: AttributeName,
         value: Value,
     ) {
-        self.data.entry((self.message, device, time)).or_default().insert(attribute, value);
+        let key = (self.message, device, time, self.priority);
+        self.data.entry(key).or_default().insert(attribute, value);
     }
 
     pub(super) fn make(&mut self, device: DeviceId, state: State) {
-        self.mapped.made.push((device, state));
+        self.mapped.made.push(Outgoing { device, priority: self.priority, state });
     }
 
     pub(super) fn make_value(
@@ -77,7 +95,11 @@ impl Draft {
     }
 
     pub(super) fn finish(mut self) -> Mapped {
-        let state = |((_, device, time), data)| (device, State { time, data });
+        let state = |((_, device, time, priority), data)| Outgoing {
+            device,
+            priority,
+            state: State { time, data },
+        };
         self.mapped.states = self.data.into_iter().map(state).collect();
         self.mapped
     }

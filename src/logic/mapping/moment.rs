@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::Rejection;
 use super::conversion::{number, text};
+use crate::logic::clock_trust::uptime_of;
 use crate::logic::excerpt::excerpt;
 use crate::model::{Reason, Timestamp, Value};
 
@@ -44,14 +45,19 @@ pub enum TimeNotation {
 }
 
 impl TimeSource {
-    /// The time in `value`, of a message that came at `arrival`.
+    /// The time in `value`, of a message that came at `arrival`. While the time of day is not known, any time of day is taken:
+    /// it is judged when the state is sent, by when it is known.
     pub(super) fn read(&self, value: &Value, arrival: Timestamp) -> Result<Timestamp, Rejection> {
         let time = self.notation.parse(value).ok_or_else(|| {
             let text = text(value);
             let text = excerpt(text.as_bytes());
             (Reason::BadTime, format!("\"{text}\" is no time as the sensor's time.format says"))
         })?;
-        if arrival.since(time) > AGE_MAX || time.since(arrival) > AHEAD_MAX {
+        let is_kept = match uptime_of(arrival) {
+            Some(_) => uptime_of(time).is_none(),
+            None => arrival.since(time) <= AGE_MAX && time.since(arrival) <= AHEAD_MAX,
+        };
+        if !is_kept {
             let why = format!("the message's time {time} is more than 30 days old or a day ahead");
             return Err((Reason::BadTime, why));
         }
@@ -125,6 +131,17 @@ mod tests {
         ] {
             assert_eq!(read(notation.clone(), &value), ten, "{notation:?}");
         }
+    }
+
+    #[test]
+    fn before_the_time_of_day_is_known_a_time_of_day_is_taken_and_nothing_else() {
+        let source = TimeSource { channel: "at".to_owned(), notation: TimeNotation::UnixSeconds };
+        let since_boot = Timestamp::from_millis(61_500);
+        let read = |seconds| source.read(&Value::Integer(seconds), since_boot);
+        assert_eq!(read(1_777_629_600), Ok(Timestamp::from_millis(1_777_629_600_000)));
+        // A clock that nobody set shows 1970, which would pass for a time since boot.
+        assert_eq!(read(3_000_000).map_err(|(reason, _)| reason), Err(Reason::BadTime));
+        assert_eq!(read(30).map_err(|(reason, _)| reason), Err(Reason::BadTime));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::logic::excerpt::excerpt;
 use crate::logic::expression::Expression;
 use crate::logic::template::Template;
 use crate::logic::topic::TopicFilter;
-use crate::model::{AttributeName, DeviceId, Name, Reason, Timestamp};
+use crate::model::{AttributeName, DeviceId, Name, Priority, Reason, Timestamp};
 
 /// How many channels of a message are listed where none of them is mapped.
 const NAMES_MAX: usize = 8;
@@ -31,6 +31,8 @@ pub struct Sensor {
     pub device: DeviceSelector,
     /// What a template yields, such as a serial number, and the name of the device that it means.
     pub aliases: BTreeMap<String, Name>,
+    /// Whether its states go early or late when the outbox is full.
+    pub priority: Priority,
     /// Whether retained messages are taken; the bus decides that, not this module.
     pub retained: bool,
     /// Where its messages say when they were measured; if nowhere, when they came.

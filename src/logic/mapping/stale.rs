@@ -39,6 +39,11 @@ impl Silence {
         self.devices.insert(device, heard).is_none_or(|before| before.is_online != Some(true))
     }
 
+    /// Whether any of the devices has been silent for too long.
+    pub(super) fn is_stale(&self) -> bool {
+        self.devices.values().any(|heard| heard.is_online == Some(false))
+    }
+
     pub(super) fn poll_timeout(&self, settings: &StaleSettings) -> Option<Instant> {
         let online = self.devices.values().filter(|heard| heard.is_online != Some(false));
         online.map(|heard| heard.at + settings.after).min()

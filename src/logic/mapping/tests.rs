@@ -8,7 +8,7 @@ use super::*;
 use crate::logic::decode::Format;
 use crate::logic::expression::Expression;
 use crate::logic::template::Template;
-use crate::model::State;
+use crate::model::{Priority, State};
 
 #[test]
 fn a_reading_becomes_one_state_of_its_time() {
@@ -154,7 +154,7 @@ fn each_message_of_a_payload_is_a_state_of_its_own_time() {
     let mut plan = plan(vec![sensor]);
     let payload = r#"[{"t": 1, "at": 1777629590}, {"t": 2}, {"t": 3}, {"t": 4, "at": "x"}]"#;
     let mapped = plan.map(&reading("a", payload), now());
-    let times: Vec<_> = mapped.states.iter().map(|(_, state)| state.time.as_millis()).collect();
+    let times: Vec<_> = mapped.states.iter().map(|one| one.state.time.as_millis()).collect();
     assert_eq!(times, [1_777_629_590_000, 1_777_629_600_000, 1_777_629_600_000]);
     assert_eq!(mapped.rejected, [(Reason::BadTime, 1)].into());
 }
@@ -215,6 +215,7 @@ fn sensor(topic: &str, map: Vec<Mapping>) -> Sensor {
         device: DeviceSelector::Fixed(device(1)),
         ignore: None,
         aliases: BTreeMap::new(),
+        priority: Priority::Normal,
         retained: false,
         time: None,
         stale: None,
@@ -246,10 +247,11 @@ fn reading(topic: &str, payload: &str) -> Reading {
     }
 }
 
-fn state(number: u8, data: &[(&str, Value)]) -> (DeviceId, State) {
+fn state(number: u8, data: &[(&str, Value)]) -> Outgoing {
     let data = data.iter().map(|(name, value)| (name.parse().unwrap(), value.clone()));
     let time = Timestamp::from_millis(1_777_629_600_000);
-    (device(number), State { time, data: data.collect() })
+    let state = State { time, data: data.collect() };
+    Outgoing { device: device(number), priority: Priority::Normal, state }
 }
 
 fn now() -> Instant {

@@ -10,7 +10,7 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 /// Why a text cannot be written to a register.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// It is for a coil.
+    /// It is for a coil, or another output of two states.
     #[error("\"{0}\" is neither true, false, 1 nor 0")]
     NotBoolean(String),
     /// It is for a number.
@@ -36,11 +36,7 @@ pub fn encode(register: &Register, text: &str) -> Result<ModbusData, EncodeError
         return Err(EncodeError::NotWritable);
     }
     if register.table.is_bits() {
-        return match text.trim() {
-            "true" | "1" => Ok(ModbusData::Coil(true)),
-            "false" | "0" => Ok(ModbusData::Coil(false)),
-            _ => Err(EncodeError::NotBoolean(excerpt(text.as_bytes()))),
-        };
+        return truth(text).map(ModbusData::Coil);
     }
     let number = text.trim();
     let bytes = match register.kind {
@@ -53,6 +49,18 @@ pub fn encode(register: &Register, text: &str) -> Result<ModbusData, EncodeError
         Kind::Bit(_) => return Err(EncodeError::NotWritable),
     };
     Ok(ModbusData::Words(words(&bytes, register.order)))
+}
+
+/// What a text means to an output of two states.
+///
+/// # Errors
+/// When it is none of the four words.
+pub fn truth(text: &str) -> Result<bool, EncodeError> {
+    match text.trim() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(EncodeError::NotBoolean(excerpt(text.as_bytes()))),
+    }
 }
 
 /// The words of bytes of which the most significant comes first.

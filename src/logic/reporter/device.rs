@@ -25,6 +25,8 @@ pub(super) struct Device {
     backlog: Queue,
     /// Live calls since the last of the backlog.
     live_run: u8,
+    /// What waits up to this sequence number is to be sent at once.
+    flush_through: u64,
 }
 
 /// One of its lanes.
@@ -91,6 +93,7 @@ impl Device {
             live: Queue::default(),
             backlog: Queue::default(),
             live_run: 0,
+            flush_through: 0,
         }
     }
 
@@ -114,6 +117,16 @@ impl Device {
         }
         let is_waiting = self.live_states() > 0;
         self.live.waiting_since = is_waiting.then(|| self.live.waiting_since.unwrap_or(now));
+    }
+
+    /// What waits is to be sent at once.
+    pub(super) fn flush(&mut self) {
+        self.flush_through = self.waiting.last;
+    }
+
+    /// Whether the oldest that waits was there when it was asked to be sent.
+    fn is_flushing(&self) -> bool {
+        self.waiting.last.saturating_sub(self.waiting.states) < self.flush_through
     }
 
     fn live_states(&self) -> u64 {
@@ -149,10 +162,11 @@ impl Device {
         limits: &Limits,
         (is_draining, is_slow): (bool, bool),
     ) -> impl Iterator<Item = (Lane, Instant)> {
+        let is_urgent = is_draining || self.is_flushing();
         let free = self.pace.ready_at(now).max(self.held_until.unwrap_or(now));
         let since = self.live.waiting_since.filter(|_| self.live.calls.is_empty());
         let live = since.map(|since| {
-            let age = if is_draining { Duration::ZERO } else { limits.batch_age };
+            let age = if is_urgent { Duration::ZERO } else { limits.batch_age };
             let due = if self.is_live_full(limits) { now } else { since + age };
             (Lane::Live, due.max(free))
         });
@@ -160,7 +174,7 @@ impl Device {
             || is_slow && !self.is_in_order && self.backlog.takes_another();
         let has_backlog =
             self.backlog.states().is_some_and(|states| self.backlog_states() > states);
-        let spread = if is_draining { now } else { self.pace.spread_ready_at(now) };
+        let spread = if is_urgent { now } else { self.pace.spread_ready_at(now) };
         let backlog = (is_free && has_backlog).then_some((Lane::Backlog, free.max(spread)));
         live.into_iter().chain(backlog)
     }

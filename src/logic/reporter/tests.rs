@@ -26,6 +26,7 @@ fn world() -> World {
         batch_age: Duration::from_secs(2),
         retry_min: Duration::from_secs(1),
         retry_max: Duration::from_secs(300),
+        ..Limits::default()
     };
     World {
         reporter: Reporter::new(limits),
@@ -127,6 +128,22 @@ fn a_lone_state_waits_for_company_and_a_full_batch_does_not() {
     assert_eq!(world.send(), Some((1, Lane::Live, 1, 1)));
     world.come(2, 100);
     assert_eq!(world.send(), Some((2, Lane::Live, 1, 100)));
+}
+
+#[test]
+fn a_flush_sends_what_waits_at_once_and_nothing_that_comes_later() {
+    let mut world = world();
+    world.come(1, 3);
+    assert_eq!(world.send(), None);
+    world.reporter.flush();
+    assert_eq!(world.send(), Some((1, Lane::Live, 1, 3)));
+    world.come(1, 1);
+    assert_eq!(world.send(), None);
+    world.backlog(2, 1);
+    world.fail(Verdict::Offline);
+    assert_eq!(world.send(), None, "the link is held");
+    world.reporter.flush();
+    assert!(world.send().is_some());
 }
 
 #[test]

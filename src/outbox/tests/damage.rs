@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::*;
 
 /// Small segments, so that some are packed.
-const SMALL: Options = Options { bytes_max: 1 << 20, segment_bytes: 8 << 10 };
+const SMALL: Options = Options { segment_bytes: 8 << 10, ..OPTIONS };
 
 /// An outbox with a generation or more, and something in the journal: 40 commits of 10 states.
 fn filled() -> (TempDir, Vec<String>) {

@@ -7,14 +7,15 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{bus, copy_of, device};
+use crate::model::Priority;
 use crate::model::{DeviceId, Ledger, Moment, Reason, Timestamp};
-use crate::outbox::{Amount, Commit, Options, Outbox, Pending, Priority};
+use crate::outbox::{Amount, Commit, Options, Outbox, Pending};
 
 /// Small, so that some appends evict.
-const CROWDED: Options = Options { bytes_max: 300, segment_bytes: 64 << 10 };
+const CROWDED: Options = Options { bytes_max: 300, segment_bytes: 64 << 10, ..super::OPTIONS };
 
 /// Small segments, so that much is packed; what is packed is dropped in larger parts, so here nothing is.
-const PACKED: Options = Options { bytes_max: 1 << 20, segment_bytes: 1 };
+const PACKED: Options = Options { bytes_max: 1 << 20, segment_bytes: 1, ..super::OPTIONS };
 
 /// The outbox in the simplest way: what waits, in the order in which it goes when there is no room.
 #[derive(Debug, Clone, Default, PartialEq)]

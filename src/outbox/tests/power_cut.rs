@@ -21,7 +21,7 @@ use super::{assert_ledger_agrees, commit, device};
 use crate::outbox::{Options, Outbox};
 
 /// Small segments, so that there are many of them.
-const OPTIONS: Options = Options { bytes_max: 1 << 20, segment_bytes: 8 << 10 };
+const OPTIONS: Options = Options { segment_bytes: 8 << 10, ..super::OPTIONS };
 
 /// A page of the kernel's cache: what reaches the disk or not.
 const PAGE: usize = 4096;

@@ -5,7 +5,8 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::logic::clock_trust::{Boots, is_taken};
-use crate::logic::reporter::Call;
+use crate::logic::joined;
+use crate::logic::reporter::{Call, Lane, Limits};
 use crate::model::{Moment, Timestamp};
 use crate::outbox::{Entry, Error, Outbox};
 
@@ -16,7 +17,7 @@ const REFUSED_MAX: usize = 100;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) entries: Vec<Entry>,
-    /// Their JSON, as it is sent.
+    /// The elements of the body.
     pub(super) states: Vec<Bytes>,
 }
 
@@ -26,27 +27,30 @@ impl Batch {
     pub(super) fn load(
         outbox: &Outbox,
         call: &Call,
-        bytes_max: usize,
+        limits: &Limits,
         (boots, clock): (&Boots, &dyn Clock),
     ) -> Result<Self, Error> {
         let now = clock.now();
-        let mut batch = Self::default();
+        let (mut batch, mut states) = (Self::default(), Vec::new());
         for _ in 0..REFUSED_MAX {
             let mut refused = None;
-            let found = outbox.peek(call.device, call.after, call.states_max, bytes_max)?;
+            let found =
+                outbox.peek(call.device, call.after, call.states_max, limits.batch_bytes_max)?;
             for entry in found.into_iter().filter(|entry| entry.sequence <= call.through) {
                 let time = time(&entry, boots);
                 let Some(time) = time.filter(|time| is_taken(*time, now)) else {
                     refused = Some((entry.sequence, why(time, now)));
                     break;
                 };
-                batch.states.push(json(&entry, time));
+                states.push((time, json(&entry, time)));
                 batch.entries.push(entry);
             }
             let Some((sequence, why)) = refused.filter(|_| batch.entries.is_empty()) else { break };
             warn!(device_id = %call.device, why, "a state would be ignored; it is among the rejects");
             outbox.quarantine(call.device, sequence, &why, now)?;
         }
+        let is_backfill = limits.backfill_meta && call.lane == Lane::Backlog;
+        batch.states = joined::elements(&states, is_backfill);
         Ok(batch)
     }
 
@@ -87,9 +91,10 @@ mod tests {
 
     use super::*;
     use crate::logic::pace::Pace;
-    use crate::logic::reporter::{Limits, Reporter, Step, Waiting};
+    use crate::logic::reporter::{Reporter, Step, Waiting};
+    use crate::model::Priority;
     use crate::model::{BootId, DeviceId, Reason};
-    use crate::outbox::{Commit, Options, Pending, Priority};
+    use crate::outbox::{Commit, Options, Pending};
 
     const NOW_MS: i64 = 1_777_629_600_000;
 
@@ -106,7 +111,7 @@ mod tests {
     }
 
     fn outbox(directory: &std::path::Path, moments: &[Moment]) -> Outbox {
-        let options = Options { bytes_max: 1 << 20, segment_bytes: 1 << 20 };
+        let options = Options { bytes_max: 1 << 20, ..Options::default() };
         let outbox = Outbox::open(directory, options).unwrap();
         let pending = |moment: &Moment| Pending {
             device: device(),
@@ -121,16 +126,20 @@ mod tests {
         outbox
     }
 
-    /// A call of the backlog.
-    fn call(outbox: &Outbox) -> Call {
-        let limits = Limits {
+    fn limits() -> Limits {
+        Limits {
             batch_states_max: 100,
             batch_bytes_max: 100_000,
             batch_age: Duration::ZERO,
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(1),
-        };
-        let mut machine = Reporter::new(limits);
+            ..Limits::default()
+        }
+    }
+
+    /// A call of the backlog.
+    fn call(outbox: &Outbox) -> Call {
+        let mut machine = Reporter::new(limits());
         let waiting = Waiting { states: 9, bytes: 9, last: outbox.backlog().last[&device()] };
         machine.resume(device(), waiting, Pace::default());
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
@@ -147,7 +156,7 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let outbox = outbox(directory.path(), &[wall(-31), wall(2), wall(-1), wall(0), wall(-40)]);
         let (call, boots) = (call(&outbox), Boots::default());
-        let load = || Batch::load(&outbox, &call, 100_000, (&boots, &Fixed)).unwrap();
+        let load = || Batch::load(&outbox, &call, &limits(), (&boots, &Fixed)).unwrap();
         let batch = load();
         let sequences: Vec<_> = batch.entries.iter().map(|entry| entry.sequence).collect();
         assert_eq!(sequences, [3, 4]);
@@ -167,7 +176,7 @@ mod tests {
         let mut boots = Boots::default();
         boots.note(boot, uptime, Timestamp::from_millis(0));
         boots.pin(boot, NOW_MS - 3_600_000);
-        let load = || Batch::load(&outbox, &call(&outbox), 100_000, (&boots, &Fixed)).unwrap();
+        let load = || Batch::load(&outbox, &call(&outbox), &limits(), (&boots, &Fixed)).unwrap();
         let expected = br#"{"time":"2026-05-01T09:01:01.500Z","data":{"n":1}}"#;
         assert_eq!(load().states, [Bytes::from_static(expected)]);
         assert_eq!(load().states, load().states);

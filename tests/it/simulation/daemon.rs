@@ -53,6 +53,7 @@ fn limits() -> Limits {
         batch_age: Duration::from_secs(2),
         retry_min: Duration::from_secs(1),
         retry_max: Duration::from_secs(300),
+        ..Limits::default()
     }
 }
 
@@ -107,7 +108,7 @@ impl Daemon {
         let time = self.timeline.now(self.uptime(now));
         let number = Value::Integer(i64::try_from(value).unwrap());
         let mut state = State { time, data: [("n".parse().unwrap(), number)].into() };
-        self.stamps.place(device, &mut state);
+        self.stamps.place(device, &mut state, Duration::ZERO);
         self.group.push((device, state.time, value));
         self.commit_due.get_or_insert(now + COMMIT_INTERVAL);
     }

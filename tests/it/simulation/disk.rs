@@ -47,7 +47,7 @@ impl Disk {
     pub(super) fn append(&mut self, device: DeviceId, moment: Moment, value: u64) {
         let queue = self.queues.entry(device).or_default();
         if let Moment::Wall(time) = moment {
-            queue.latest = Some(time);
+            queue.latest = queue.latest.max(Some(time));
         }
         queue.waits += 1;
         queue.states.push(Stored { moment, value, fate: Fate::Waits });

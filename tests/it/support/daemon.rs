@@ -111,6 +111,11 @@ impl Daemon {
         wait_until(&format!("the log says \"{text}\""), || self.log().contains(text));
     }
 
+    /// Waits until a broker has agreed to send what is asked for: what was published before is nobody's.
+    pub(crate) fn wait_for_subscription(&self) {
+        self.wait_for_log("subscribed bus=");
+    }
+
     /// SIGKILL, as a crash or a power cut would end it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

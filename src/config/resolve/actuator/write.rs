@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::bus::{choice, register};
 use super::super::{Check, find_bus, tell_unknown, template};
 use crate::config::field::Field;
-use crate::config::{Bus, BusKind, ModbusBus, raw};
+use crate::config::{Bus, BusKind, GpioBus, ModbusBus, raw};
 use crate::logic::actuator::WriteTemplate;
 use crate::model::{HttpMethod, Name, Reply};
 
@@ -39,6 +39,7 @@ const MODBUS: &[&str] = &[
     "as_list",
     "read_back",
 ];
+const GPIO: &[&str] = &["bus", "output", "value", "pulse"];
 const EXEC: &[&str] = &["exec", "output_size_max"];
 const HTTP: &[&str] = &["url", "method", "body", "content_type"];
 const GATEWAY: &[&str] = &["gateway", "level"];
@@ -68,6 +69,7 @@ pub(super) fn write(
     let write = match kind {
         BusKind::Serial(_) => serial(key, raw, check),
         BusKind::Mqtt(_) => mqtt(key, raw, check),
+        BusKind::Gpio(bus) => gpio(key, raw, bus, check),
         BusKind::Modbus(bus) => modbus(key, raw, bus, check),
         BusKind::Exec(_) | BusKind::File(_) | BusKind::Http(_) | BusKind::System(_) => {
             let problem = format!("{} buses cannot be written to", kind.word());
@@ -97,6 +99,8 @@ fn only(key: &str, raw: &raw::Actuator, known: &[&str], check: &mut Check<'_>) {
         ("order", raw.order.is_some()),
         ("length", raw.length.is_some()),
         ("value", raw.value.is_some()),
+        ("output", raw.output.is_some()),
+        ("pulse", raw.pulse.is_some()),
         ("as_list", raw.as_list.is_some()),
         ("read_back", raw.read_back.is_some()),
         ("output_size_max", raw.output_size_max.is_some()),
@@ -153,14 +157,8 @@ fn modbus(
     only(key, &raw, MODBUS, check);
     let unit_key = format!("{key}.unit");
     let unit = check.required(&unit_key, raw.unit, "name the unit of its bus: unit = \"pump\"");
-    let unit = unit.and_then(|unit| {
-        let names = || bus.units.iter().map(|known| &known.name);
-        let found = names().find(|name| ***name == *unit);
-        if found.is_none() {
-            tell_unknown(&unit_key, "unit", &unit, names(), check);
-        }
-        found.cloned()
-    });
+    let units: Vec<_> = bus.units.iter().map(|known| &known.name).collect();
+    let unit = unit.and_then(|unit| known(&unit_key, "unit", &unit, &units, check));
     let place = raw::ModbusRegister {
         channel: Some(Field(key.to_owned())),
         table: raw.table,
@@ -183,6 +181,46 @@ fn modbus(
         unit: unit?,
         register: register?,
     })
+}
+
+fn gpio(
+    key: &str,
+    raw: raw::Actuator,
+    bus: &GpioBus,
+    check: &mut Check<'_>,
+) -> Option<WriteTemplate> {
+    only(key, &raw, GPIO, check);
+    let output_key = format!("{key}.output");
+    let fix = "name the output of its bus: output = \"relay\"";
+    let output = check.required(&output_key, raw.output, fix);
+    let outputs: Vec<_> = bus.outputs.iter().map(|known| &known.name).collect();
+    let output = output.and_then(|output| known(&output_key, "output", &output, &outputs, check));
+    let value_key = format!("{key}.value");
+    let value = check.required(&value_key, raw.value, "say what: value = \"{{ payload.on }}\"");
+    let pulse = match raw.pulse {
+        Some(pulse) => Some(template(&format!("{key}.pulse"), &pulse.0, check)?),
+        None => None,
+    };
+    Some(WriteTemplate::Gpio {
+        value: template(&value_key, &value?, check)?,
+        output: output?,
+        pulse,
+    })
+}
+
+/// The one of `names` that is meant.
+fn known(
+    key: &str,
+    kind: &str,
+    name: &str,
+    names: &[&Name],
+    check: &mut Check<'_>,
+) -> Option<Name> {
+    let found = names.iter().copied().find(|known| &***known == name);
+    if found.is_none() {
+        tell_unknown(key, kind, name, names.iter().copied(), check);
+    }
+    found.cloned()
 }
 
 fn exec(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
@@ -237,9 +275,18 @@ fn origin(url: &str) -> Option<String> {
 fn gateway(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
     only(key, &raw, GATEWAY, check);
     let level_key = format!("{key}.level");
-    let actions = [("report-status", false), ("log-level", true)];
-    if !choice(&format!("{key}.gateway"), raw.gateway, check, &actions)? {
-        return Some(WriteTemplate::ReportStatus);
+    let actions = [
+        ("report-status", Some(WriteTemplate::ReportStatus)),
+        ("log-level", None),
+        ("flush-now", Some(WriteTemplate::FlushNow)),
+        ("reload", Some(WriteTemplate::Reload)),
+    ];
+    let action = choice(&format!("{key}.gateway"), raw.gateway, check, &actions)?;
+    if action.is_some() {
+        if raw.level.is_some() {
+            check.problems.add(level_key, "is for gateway = \"log-level\"", "remove it");
+        }
+        return action;
     }
     let fix = "say which: level = \"{{ payload.level }}\"";
     let level = check.required(&level_key, raw.level, fix)?;

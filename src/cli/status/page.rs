@@ -1,0 +1,350 @@
+//! The status document as a page of text. What the document does not have is left out, so that an older daemon can be read.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde_json::{Map, Value};
+
+use crate::model::Timestamp;
+
+/// Before what is wrong, and before more of it.
+const MARK: &str = "  ! ";
+const INDENT: &str = "    ";
+
+/// The page, no longer and no wider than this.
+pub(super) fn page(
+    document: &Value,
+    lines_max: usize,
+    columns_max: usize,
+) -> Result<String, fmt::Error> {
+    let mut page = String::new();
+    let look = Look(document);
+    health(&mut page, look, columns_max)?;
+    link(&mut page, look)?;
+    store(&mut page, look)?;
+    buses(&mut page, look)?;
+    sensors(&mut page, look)?;
+    actuators(&mut page, look)?;
+    Ok(cut(&page, lines_max, columns_max))
+}
+
+/// A way into the document.
+#[derive(Clone, Copy)]
+struct Look<'a>(&'a Value);
+
+impl<'a> Look<'a> {
+    fn at(self, pointer: &str) -> Look<'a> {
+        Look(self.0.pointer(pointer).unwrap_or(&Value::Null))
+    }
+
+    fn number(self, pointer: &str) -> Option<u64> {
+        self.at(pointer).0.as_u64()
+    }
+
+    fn count(self, pointer: &str) -> u64 {
+        self.number(pointer).unwrap_or_default()
+    }
+
+    /// A text from outside, harmless for a terminal.
+    fn text(self, pointer: &str) -> Option<String> {
+        let text = self.at(pointer).0.as_str()?;
+        Some(text.chars().filter(|letter| !letter.is_control()).collect())
+    }
+
+    fn is(self, pointer: &str) -> Option<bool> {
+        self.at(pointer).0.as_bool()
+    }
+
+    /// The member of this name.
+    fn get(self, name: &str) -> Look<'a> {
+        Look(self.0.get(name).unwrap_or(&Value::Null))
+    }
+
+    /// A time of `pointer`, in seconds.
+    fn span(self, pointer: &str) -> Option<String> {
+        self.number(pointer).map(span)
+    }
+
+    fn parts(self, pointer: &str) -> impl Iterator<Item = (&'a str, Look<'a>)> {
+        let parts = self.at(pointer).0.as_object().into_iter().flat_map(Map::iter);
+        parts.map(|(name, part)| (name.as_str(), Look(part)))
+    }
+
+    /// The sum of an account's entries.
+    fn sum(self, pointer: &str) -> u64 {
+        self.parts(pointer).filter_map(|(_, part)| part.0.as_u64()).sum()
+    }
+}
+
+fn health(page: &mut String, look: Look<'_>, columns_max: usize) -> fmt::Result {
+    let version = look.text("/version").unwrap_or_default();
+    write!(page, "tidegate {version}")?;
+    if let Some(uptime) = look.span("/uptime_s") {
+        write!(page, ", up for {uptime}")?;
+    }
+    if let Some(condition) = look.text("/health/condition") {
+        write!(page, ": {condition}")?;
+    }
+    writeln!(page)?;
+    for complaint in look.at("/health/complaints").0.as_array().into_iter().flatten() {
+        let complaint = Look(complaint);
+        let text = |pointer| complaint.text(pointer).unwrap_or_default();
+        let words = [text("/reason").replace('_', " "), text("/subject"), text("/detail")];
+        let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        let lines = wrapped(&words.join(": "), columns_max.saturating_sub(MARK.len()));
+        for (mark, line) in std::iter::once(MARK).chain(std::iter::repeat(INDENT)).zip(lines) {
+            writeln!(page, "{mark}{line}")?;
+        }
+    }
+    writeln!(page)
+}
+
+fn link(page: &mut String, look: Look<'_>) -> fmt::Result {
+    let online = match look.is("/cloud/online") {
+        Some(true) => "online",
+        Some(false) => "offline",
+        None => "not tried yet",
+    };
+    let since = look.span("/cloud/since_s").map(|span| format!(" for {span}")).unwrap_or_default();
+    let (states, batches) = (look.count("/cloud/states_stored"), look.count("/cloud/batches"));
+    writeln!(page, "cloud     {online}{since}; {states} states in {batches} batches stored")?;
+    let calls = look.parts("/throttle").map(|(device, throttle)| {
+        format!("{device} {} of {}", throttle.count("/calls"), throttle.count("/calls_max"))
+    });
+    let calls: Vec<_> = calls.collect();
+    if !calls.is_empty() {
+        writeln!(page, "calls     {} in 15 s", calls.join(", "))?;
+    }
+    let streams = look.parts("/streams").map(|(device, is_open)| {
+        let state = if is_open.0.as_bool() == Some(true) { "open" } else { "closed" };
+        format!("{device} {state}")
+    });
+    let streams: Vec<_> = streams.collect();
+    if !streams.is_empty() {
+        writeln!(page, "streams   {}", streams.join(", "))?;
+    }
+    writeln!(
+        page,
+        "commands  {} received: {} executed, {} failed, {} refused, {} interrupted",
+        look.count("/commands/received"),
+        look.count("/commands/executed"),
+        look.count("/commands/failed"),
+        look.sum("/commands/refused"),
+        look.count("/commands/interrupted"),
+    )
+}
+
+fn store(page: &mut String, look: Look<'_>) -> fmt::Result {
+    let (states, bytes) = (look.count("/outbox/states"), ByteSize(look.count("/outbox/bytes")));
+    let bytes_max = ByteSize(look.count("/outbox/bytes_max"));
+    write!(page, "outbox    {states} states wait, {bytes} of {bytes_max}")?;
+    if let Some(oldest) = look.at("/outbox/oldest_ms").0.as_i64() {
+        write!(page, "; oldest {}", Timestamp::from_millis(oldest))?;
+    }
+    writeln!(page)?;
+    if states > 0 {
+        let rate = |pointer| look.at(pointer).0.as_f64().unwrap_or_default();
+        write!(page, "          {} states/s come", rate("/outbox/in_per_s"))?;
+        write!(page, ", {} states/s go", rate("/outbox/out_per_s"))?;
+        match look.span("/outbox/catch_up_s") {
+            Some(span) => writeln!(page, "; empty in about {span}")?,
+            None => writeln!(page, "; it does not get emptier")?,
+        }
+    }
+    write!(page, "disk      ")?;
+    match look.span("/disk/refusing_s") {
+        Some(span) => write!(page, "refuses what is to be kept for {span}")?,
+        None => write!(page, "takes what is to be kept")?,
+    }
+    match look.number("/disk/free_bytes") {
+        Some(free) => writeln!(page, "; {} free", ByteSize(free))?,
+        None => writeln!(page)?,
+    }
+    match look.text("/clock/trust").as_deref() {
+        Some("waiting") => {
+            writeln!(page, "clock     waiting for the time of day; readings are kept")
+        }
+        Some(trust) => writeln!(page, "clock     trusted ({trust})"),
+        None => Ok(()),
+    }
+}
+
+fn buses(page: &mut String, look: Look<'_>) -> fmt::Result {
+    // What was counted of a bus that is no more counts all the same.
+    let names = look.parts("/buses").chain(look.parts("/ledger")).map(|(name, _)| name);
+    let names: std::collections::BTreeSet<_> = names.collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        page,
+        "\n{:<16}{:<18}{:>10}{:>10}{:>9}{:>9}",
+        "BUS", "LINK", "RECEIVED", "STORED", "REJECTED", "DROPPED"
+    )?;
+    for name in names {
+        let (bus, account) = (look.at("/buses").get(name), look.at("/ledger").get(name));
+        let state = match bus.is("/connected") {
+            Some(true) => "up",
+            Some(false) => "down",
+            None => "-",
+        };
+        let since = bus.span("/since_s").map(|span| format!(" {span}")).unwrap_or_default();
+        writeln!(
+            page,
+            "{:<16}{:<18}{:>10}{:>10}{:>9}{:>9}",
+            shortened(name, 15),
+            format!("{state}{since}"),
+            account.count("/received"),
+            account.count("/stored"),
+            account.sum("/rejected"),
+            account.sum("/dropped"),
+        )?;
+    }
+    Ok(())
+}
+
+fn sensors(page: &mut String, look: Look<'_>) -> fmt::Result {
+    let mut is_first = true;
+    for (name, sensor) in look.parts("/sensors") {
+        if std::mem::take(&mut is_first) {
+            writeln!(
+                page,
+                "\n{:<16}{:<26}{:>12}{:>10}{:>8}",
+                "SENSOR", "LAST VALUE", "AGE", "A MINUTE", "ERRORS"
+            )?;
+        }
+        let value = match (sensor.text("/attribute"), sensor.at("/value").0) {
+            (None, _) | (_, Value::Null) => "-".to_owned(),
+            (Some(attribute), value) => format!("{attribute} {value}"),
+        };
+        let stale = if sensor.is("/stale") == Some(true) { "  stale" } else { "" };
+        writeln!(
+            page,
+            "{:<16}{:<26}{:>12}{:>10}{:>8}{stale}",
+            shortened(name, 15),
+            shortened(&value, 25),
+            sensor.span("/age_s").unwrap_or_else(|| "never".to_owned()),
+            sensor.at("/per_minute").0.as_f64().unwrap_or_default(),
+            sensor.count("/errors"),
+        )?;
+    }
+    Ok(())
+}
+
+fn actuators(page: &mut String, look: Look<'_>) -> fmt::Result {
+    let mut is_first = true;
+    for (name, actuator) in look.parts("/actuators") {
+        if std::mem::take(&mut is_first) {
+            writeln!(page, "\n{:<16}{:<22}{:<13}RECEIVED", "ACTUATOR", "LAST COMMAND", "RESULT")?;
+        }
+        let text = |pointer| actuator.text(pointer).unwrap_or_else(|| "-".to_owned());
+        let received = actuator.at("/received_ms").0.as_i64().map(Timestamp::from_millis);
+        writeln!(
+            page,
+            "{:<16}{:<22}{:<13}{}",
+            shortened(name, 15),
+            shortened(&text("/command"), 21),
+            text("/result"),
+            received.map_or_else(|| "-".to_owned(), |time| time.to_string()),
+        )?;
+    }
+    Ok(())
+}
+
+/// The two largest units of a time: more would be noise.
+fn span(seconds: u64) -> String {
+    let whole = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    let units: Vec<_> = whole.split(' ').take(2).collect();
+    units.join(" ")
+}
+
+/// At most so many characters of a text.
+fn shortened(text: &str, characters_max: usize) -> String {
+    if text.chars().count() <= characters_max {
+        return text.to_owned();
+    }
+    text.chars().take(characters_max.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A text in lines that fit; words that do not fit are cut.
+fn wrapped(text: &str, columns_max: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns_max => {
+                line.extend([" ", word]);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Cuts a page to a screen, and says how much is left out.
+fn cut(page: &str, lines_max: usize, columns_max: usize) -> String {
+    let count = page.lines().count();
+    let shown = if count > lines_max { lines_max.saturating_sub(1) } else { count };
+    let lines = page.lines().take(shown).map(|line| shortened(line.trim_end(), columns_max));
+    let rest = (shown < count).then(|| format!("({} more lines)", count - shown));
+    lines.chain(rest).flat_map(|line| [line, "\n".to_owned()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn document() -> Value {
+        json!({
+            "version": "0.1.0", "uptime_s": 273_845,
+            "health": { "condition": "degraded", "complaints": [
+                { "reason": "bus_down", "subject": "boiler", "detail": "cannot open /dev/ttyUSB0: no such file or directory; waiting" },
+            ] },
+            "cloud": { "online": true, "since_s": 7_265, "states_stored": 123_456, "batches": 2_345 },
+            "throttle": { "gateway": { "calls": 3, "calls_max": 30 } },
+            "clock": { "trust": "kernel" },
+            "outbox": { "states": 1_200, "bytes": 123_456, "bytes_max": 268_435_456, "oldest_ms": 1_790_000_000_000_i64,
+                "in_per_s": 1.5, "out_per_s": 40.25, "catch_up_s": 31 },
+            "disk": { "refusing_s": null, "free_bytes": 12_345_678_901_u64 },
+            "buses": { "boiler": { "connected": false, "since_s": 185 }, "a-bus-with-a-name-that-is-too-long": {} },
+            "sensors": { "boiler": { "attribute": "flowTemperature", "value": 21.5, "age_s": 4, "per_minute": 59.98, "errors": 2, "stale": true },
+                "sign": { "attribute": "text", "value": "\u{1b}[2J", "per_minute": 0.0 } },
+            "actuators": { "fan": { "command": "fan", "result": "executed", "received_ms": 1_790_000_000_000_i64 } },
+            "commands": { "received": 7, "executed": 5, "failed": 1, "refused": { "stale": 1 } },
+            "streams": { "gateway": true },
+            "ledger": { "boiler": { "received": 123_460, "stored": 123_456, "rejected": { "malformed": 3 } } },
+        })
+    }
+
+    #[test]
+    fn a_page_fits_eighty_columns_and_a_small_screen() {
+        let whole = page(&document(), usize::MAX, 80).unwrap();
+        assert!(whole.lines().all(|line| line.chars().count() <= 80), "{whole}");
+        assert!(whole.contains("! bus down: boiler: cannot open /dev/ttyUSB0"), "{whole}");
+        assert!(
+            whole.contains(
+                "boiler          flowTemperature 21.5                4s     59.98       2  stale"
+            ),
+            "{whole}"
+        );
+        assert!(!whole.contains('\u{1b}'), "a value must not speak to the terminal");
+        let small = page(&document(), 10, 40).unwrap();
+        assert_eq!(small.lines().count(), 10);
+        assert!(small.ends_with(" more lines)\n"), "{small}");
+        assert!(small.lines().all(|line| line.chars().count() <= 40), "{small}");
+    }
+
+    #[test]
+    fn an_empty_document_makes_a_page_all_the_same() {
+        let page = page(&json!({}), usize::MAX, 80).unwrap();
+        assert!(page.contains("cloud     not tried yet"), "{page}");
+    }
+
+    #[test]
+    fn a_time_is_told_in_its_two_largest_units() {
+        assert_eq!([span(0), span(59), span(3_725)], ["0s", "59s", "1h 2m"]);
+    }
+}

@@ -1,0 +1,231 @@
+//! The status document as metrics in the text format of `OpenMetrics`, which Prometheus reads.
+//!
+//! Labels are names from the configuration and reasons from the code, so that their number is bounded. What sensors
+//! measure is no metric of the gateway, and goes to the cloud.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::health::{Condition, Reason};
+use super::{BusStatus, Document, SensorStatus};
+use crate::model::{self, Account, Name};
+
+/// What the text is, for `Content-Type` (`OpenMetrics` 1.0, "Overall Structure").
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The text of all metrics.
+pub(super) fn text(document: Document) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("tidegate");
+    registry.register_collector(Box::new(document));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+impl Collector for Document {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        self.encode_health(&mut page)?;
+        self.encode_cloud(&mut page)?;
+        self.encode_outbox(&mut page)?;
+        self.encode_buses(&mut page)?;
+        self.encode_ledger(&mut page)?;
+        self.encode_sensors(&mut page)?;
+        self.encode_commands(&mut page)
+    }
+}
+
+impl Document {
+    fn encode_health(&self, page: &mut Page<'_>) -> fmt::Result {
+        let build = [([("version", self.version)], 1_u64)];
+        page.gauges("build", "The version that runs, as a label", build)?;
+        page.gauge("uptime_seconds", "Time since the start", self.uptime_s)?;
+        let is_healthy = u64::from(self.health.condition == Condition::Healthy);
+        page.gauge("healthy", "Whether all is well", is_healthy)?;
+        let complaints = |reason: Reason| {
+            self.health.complaints.iter().filter(|complaint| complaint.reason == reason).count()
+        };
+        page.gauges(
+            "complaints",
+            "Things that are wrong, by reason",
+            Reason::ALL.map(|reason| ([("reason", reason.as_str())], complaints(reason) as u64)),
+        )?;
+        page.counter("reloads", "Reloads of the configuration", self.reload.count)?;
+        let is_trusted = u64::from(self.clock.trust != "waiting");
+        page.gauge("clock_trusted", "Whether the time of day is known", is_trusted)
+    }
+
+    fn encode_cloud(&self, page: &mut Page<'_>) -> fmt::Result {
+        let is_online = u64::from(self.cloud.online == Some(true));
+        page.gauge("cloud_online", "Whether the last call reached the cloud", is_online)?;
+        page.counter("cloud_batches", "Calls with states that the cloud took", self.cloud.batches)?;
+        page.counter("cloud_states_stored", "States in these", self.cloud.states_stored)?;
+        let calls = self
+            .throttle
+            .iter()
+            .map(|(device, throttle)| ([("device", device.as_str())], throttle.calls as u64));
+        page.gauges(
+            "cloud_calls_in_window",
+            "Calls that count for the throttle of 30 in 15 s",
+            calls,
+        )?;
+        let streams = self
+            .streams
+            .iter()
+            .map(|(device, is_open)| ([("device", &**device)], u64::from(*is_open)));
+        page.gauges("stream_open", "Whether the stream of a device's commands is open", streams)
+    }
+
+    fn encode_outbox(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.gauge("outbox_states", "States that wait", self.outbox.states)?;
+        page.gauge("outbox_readings", "Readings that wait", self.outbox.readings)?;
+        page.gauge("outbox_bytes", "Bytes of what waits", self.outbox.bytes)?;
+        page.gauge("outbox_limit_bytes", "The most bytes that may wait", self.outbox.bytes_max)?;
+        #[expect(clippy::cast_precision_loss, reason = "times of day have 41 bits")]
+        let oldest = self.outbox.oldest_ms.map(|oldest| (NO_LABELS, oldest as f64 / 1_000.0));
+        page.gauges("outbox_oldest_timestamp_seconds", "When the oldest was measured", oldest)?;
+        let is_refusing = u64::from(self.disk.refusing.is_some());
+        page.gauge("disk_refusing", "Whether the disk refuses what is to be kept", is_refusing)?;
+        let free = self.disk.free_bytes.map(|free| (NO_LABELS, free));
+        page.gauges("disk_free_bytes", "Room where the outbox is", free)
+    }
+
+    fn encode_buses(&self, page: &mut Page<'_>) -> fmt::Result {
+        let buses = |value: fn(&BusStatus) -> Option<u64>| {
+            let buses = self.buses.iter();
+            buses.filter_map(move |(name, bus)| Some(([("bus", &**name)], value(bus)?)))
+        };
+        let connected = buses(|bus| bus.connected.map(u64::from));
+        page.gauges("bus_connected", "Whether the line or session is there", connected)?;
+        let troubles = buses(|bus| Some(bus.troubles.len() as u64));
+        page.gauges("bus_troubles", "Units, files or programs that cannot be read", troubles)?;
+        let losses = buses(|bus| Some(bus.losses));
+        page.counters("bus_losses", "How often the line or session was lost", losses)
+    }
+
+    fn encode_ledger(&self, page: &mut Page<'_>) -> fmt::Result {
+        let accounts = |value: fn(&Account) -> u64| {
+            self.ledger.iter().map(move |(bus, account)| ([("bus", &**bus)], value(account)))
+        };
+        let received = accounts(|account| account.received);
+        page.counters("readings_received", "Readings that came in", received)?;
+        let derived = accounts(|account| account.derived);
+        page.counters("readings_derived", "Readings that the gateway made", derived)?;
+        let duplicates = accounts(|account| account.duplicates);
+        page.counters("messages_duplicate", "Messages that were delivered again", duplicates)?;
+        let stored = accounts(|account| account.stored);
+        page.counters("readings_stored", "Readings that the cloud has", stored)?;
+        let rejected = self.by_reason(|account| &account.rejected);
+        page.counters("readings_rejected", "Readings that could not be sent", rejected)?;
+        let dropped = self.by_reason(|account| &account.dropped);
+        page.counters("readings_dropped", "Readings that were given up", dropped)?;
+        let condensed = self.by_reason(|account| &account.condensed);
+        page.counters("readings_condensed", "Readings that are not sent by intention", condensed)
+    }
+
+    fn by_reason(
+        &self,
+        counts: fn(&Account) -> &std::collections::BTreeMap<model::Reason, u64>,
+    ) -> impl Iterator<Item = ([(&'static str, String); 2], u64)> {
+        self.ledger.iter().flat_map(move |(bus, account)| {
+            counts(account).iter().map(|(reason, readings)| {
+                ([("bus", bus.to_string()), ("reason", reason.to_string())], *readings)
+            })
+        })
+    }
+
+    fn encode_sensors(&self, page: &mut Page<'_>) -> fmt::Result {
+        let sensors = |value: fn(&SensorStatus) -> Option<u64>| {
+            let labelled =
+                |name: &Name, bus: &Name| [("sensor", name.to_string()), ("bus", bus.to_string())];
+            self.sensors.iter().filter_map(move |(name, sensor)| {
+                Some((labelled(name, &sensor.bus), value(sensor)?))
+            })
+        };
+        let messages = sensors(|sensor| Some(sensor.messages));
+        page.counters("sensor_messages", "Messages that were of use", messages)?;
+        let errors = sensors(|sensor| Some(sensor.errors));
+        page.counters("sensor_errors", "Messages and values that were not", errors)?;
+        let age = sensors(|sensor| sensor.age.map(|age| age.elapsed().as_secs()));
+        page.gauges("sensor_age_seconds", "Time since the last message", age)?;
+        let stale = sensors(|sensor| sensor.stale.map(u64::from));
+        page.gauges("sensor_stale", "Whether it has been silent for too long", stale)
+    }
+
+    fn encode_commands(&self, page: &mut Page<'_>) -> fmt::Result {
+        let commands = &self.commands;
+        page.counter("commands_received", "Commands that came, each once", commands.received)?;
+        page.counter("commands_duplicate", "Commands that came again", commands.duplicates)?;
+        let ended = [
+            ([("result", "executed")], commands.executed),
+            ([("result", "failed")], commands.failed),
+            ([("result", "interrupted")], commands.interrupted),
+        ];
+        page.counters("commands_ended", "What became of commands that were run", ended)?;
+        let refused =
+            commands.refused.iter().map(|(reason, count)| ([("reason", *reason)], *count));
+        page.counters("commands_refused", "Commands that were not run", refused)
+    }
+}
+
+/// Of a family with one member.
+const NO_LABELS: [(&str, &str); 0] = [];
+
+/// The metrics in the making.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+        self.gauges(name, help, [(NO_LABELS, value)])
+    }
+
+    fn gauges<const N: usize, L: AsRef<str>, V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        members: impl IntoIterator<Item = ([(&'static str, L); N], V)>,
+    ) -> fmt::Result {
+        let members = members.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
+        self.family((name, help), MetricType::Gauge, members)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.counters(name, help, [(NO_LABELS, value)])
+    }
+
+    fn counters<const N: usize, L: AsRef<str>, V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        members: impl IntoIterator<Item = ([(&'static str, L); N], V)>,
+    ) -> fmt::Result {
+        let members = members.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
+        self.family((name, help), MetricType::Counter, members)
+    }
+
+    fn family<const N: usize, L: AsRef<str>>(
+        &mut self,
+        (name, help): (&str, &str),
+        kind: MetricType,
+        members: impl Iterator<Item = ([(&'static str, L); N], impl EncodeMetric)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in members {
+            let labels = labels.each_ref().map(|(label, value)| (*label, value.as_ref()));
+            if labels.is_empty() {
+                value.encode(family.encode_family(&[("", ""); 0])?)?;
+            } else {
+                value.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}

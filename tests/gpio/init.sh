@@ -1,0 +1,83 @@
+#!/bin/busybox sh
+# shellcheck shell=dash
+# Runs as the first process of the emulated computer: see run.sh. Each "pulse N" asks the other side for N pulses on line 3.
+/bin/busybox mkdir -p /bin /proc /sys /dev /tmp /run
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc p /proc
+mount -t sysfs s /sys
+mount -t devtmpfs d /dev
+mount -t debugfs g /sys/kernel/debug
+ifconfig lo 127.0.0.1 up
+
+tidegate=/bin/tidegate
+config=/etc/tidegate.toml
+failures=0
+
+await() { # await WHAT COMMAND...: until it succeeds, at most two minutes
+    what=$1
+    shift
+    for _ in $(seq 120); do
+        if "$@" >/dev/null 2>&1; then
+            echo "ok: $what"
+            return
+        fi
+        sleep 1
+    done
+    echo "FAILED: $what"
+    failures=$((failures + 1))
+    cat /tmp/log /sys/kernel/debug/gpio
+    "$tidegate" device get-state --config "$config" --limit 50
+}
+
+level() { # level WORD: the kernel drives line 5 so
+    grep -q "tidegate.* out $1" /sys/kernel/debug/gpio
+}
+
+state() { # state TEXT: it is in the gateway's last states
+    "$tidegate" device get-state --config "$config" --limit 50 | grep -q "$1"
+}
+
+start() {
+    "$tidegate" run --config "$config" 2>>/tmp/log &
+    daemon=$!
+    await "the daemon runs" "$tidegate" status --config "$config"
+    await "the stream is open" sh -c "$tidegate status --config $config --json | grep -q '\"gateway\": *true'"
+}
+
+command() { # command NAME PAYLOAD
+    "$tidegate" device send-command --config "$config" --name "$1" --payload "$2"
+}
+
+tidegate-sandbox serve --listen 127.0.0.1:8080 --accept-undeclared >/tmp/cloud 2>&1 &
+await "the sandbox runs" grep -q url /tmp/cloud
+start
+await "an output is off at the start" level lo
+command relay 'true'
+await "a command turns it on" level hi
+command bell '{"on": true, "length": "4 s"}'
+await "a pulse ends" level lo
+echo "pulse 5"
+await "five pulses are counted" state '"pulses": *5\b'
+kill -9 "$daemon"
+wait "$daemon"
+start
+echo "pulse 2"
+await "the count goes on after a kill" state '"pulses": *7\b'
+command relay 'true'
+await "it is on before the stop" level hi
+kill -TERM "$daemon"
+wait "$daemon"
+start
+await "and off at the start" level lo
+command relay 'true'
+await "and on again" level hi
+sed -i 's/edges = "count-rising"/edges = "tell"/' "$config"
+kill -HUP "$daemon"
+await "a reload leaves it off" level lo
+echo "pulse 1"
+await "the level is told" state '"key": *true'
+await "both ways" state '"key": *false'
+echo "memory of the daemon: $(grep VmRSS "/proc/$daemon/status")"
+if [ "$failures" = 0 ]; then echo "all is well"; else echo "$failures failures"; fi
+poweroff -f

@@ -1,0 +1,90 @@
+//! What the gateway itself can be told.
+
+use serde_json::json;
+use tidegate_sandbox::GATEWAY_ID;
+
+use crate::support::{Site, Tty, cloud, values, wait_until};
+
+const GATEWAY: &str = r#"
+[bus.serial.probe]
+path = "tty"
+[sensor.probe]
+bus = "probe"
+format = "key-value"
+map = [{ channel = "n", attribute = "n" }]
+[actuator.flush]
+command = "flush"
+gateway = "flush-now"
+[actuator.reload]
+command = "reload"
+gateway = "reload"
+[actuator.status]
+command = "status"
+gateway = "report-status"
+[actuator.level]
+command = "level"
+gateway = "log-level"
+level = "{{ payload }}"
+"#;
+
+#[tokio::test]
+async fn a_flush_sends_what_would_have_waited_for_an_hour() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, GATEWAY);
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    site.write_config(&config.replace("batch_age = \"100 ms\"", "batch_age = \"1 h\""));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);
+    tty.write("n=1\n");
+    wait_until("it is stored", || daemon.status()["outbox"]["states"] == 1);
+    assert!(values(&cloud, "n").is_empty());
+    cloud.send_command(GATEWAY_ID, "flush", json!(null));
+    wait_until("it is sent", || values(&cloud, "n") == [json!(1)]);
+    wait_until("it is told", || daemon.count("/commands/executed") == 1);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+#[tokio::test]
+async fn a_reload_by_command_brings_a_new_actuator_and_a_bad_file_changes_nothing() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, GATEWAY);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let fan = "[actuator.fan]\ncommand = \"fan\"\nbus = \"probe\"\nwrite = \"FAN\\n\"\n";
+    site.write_config(&format!("{config}{fan}"));
+    cloud.send_command(GATEWAY_ID, "reload", json!(null));
+    daemon.wait_for_log("configuration reloaded");
+    cloud.send_command(GATEWAY_ID, "fan", json!(null));
+    assert_eq!(tty.read_line(), "FAN");
+    site.write_config(&format!("{config}[actuator.fan]\n"));
+    cloud.send_command(GATEWAY_ID, "reload", json!(null));
+    daemon.wait_for_log("the new configuration is not good");
+    cloud.send_command(GATEWAY_ID, "fan", json!(null));
+    assert_eq!(tty.read_line(), "FAN");
+    site.write_config(&config);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+#[tokio::test]
+async fn the_log_level_is_set_and_the_status_told() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, GATEWAY);
+    let _tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);
+    cloud.send_command(GATEWAY_ID, "level", json!("tidegate=loud"));
+    wait_until("what is no level fails", || daemon.count("/commands/failed") == 1);
+    cloud.send_command(GATEWAY_ID, "level", json!("info,tidegate=trace"));
+    wait_until("it is set", || daemon.count("/commands/executed") == 1);
+    cloud.send_command(GATEWAY_ID, "status", json!(null));
+    wait_until("it is told", || daemon.count("/commands/executed") == 2);
+    let message = daemon.status()["command_history"][0]["message"].clone();
+    assert!(message.as_str().unwrap().contains("1 of 1 streams open"), "{message}");
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
