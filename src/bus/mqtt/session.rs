@@ -17,9 +17,13 @@ use crate::config::MqttBus;
 use crate::logic::retained::Retained;
 use crate::logic::topic::TopicFilter;
 use crate::model::{Name, Origin, Reading, Reason, Write};
+use crate::pulse;
 
 /// How long a stop waits for the last acknowledgements to leave.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a connection may take until the broker takes us or not: the client gives up after 5 s, with TLS, too.
+const CONNECT_MAX: Duration = pulse::LATE_MAX;
 
 /// What a session shares with its task for as long as it runs.
 pub(super) struct Wiring<'a> {
@@ -91,6 +95,7 @@ impl<'a> Session<'a> {
         link: &mut Connection,
         wiring: &mut Wiring<'_>,
     ) -> Option<String> {
+        let mut connecting = Some(pulse::promise(CONNECT_MAX, "a connection to the broker"));
         loop {
             let event = {
                 // The poll is never dropped half-way, except at a stop: dropping it could tear a packet.
@@ -111,7 +116,11 @@ impl<'a> Session<'a> {
                 }
             };
             match event {
-                Ok(event) => self.handle(event, wiring).await,
+                Ok(event) => {
+                    // What follows may wait for the collector, which has a promise of its own.
+                    drop(connecting.take());
+                    self.handle(event, wiring).await;
+                }
                 Err(trouble) => {
                     self.fail_writes(&trouble);
                     return Some(trouble);
