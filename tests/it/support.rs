@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(crate) use broker::{Broker, Pattern};
-pub(crate) use daemon::Daemon;
+pub(crate) use daemon::{Daemon, Memory};
 pub(crate) use line::Line;
 pub(crate) use relay::Relay;
 pub(crate) use shell::{End, PROBE, Shell};
