@@ -61,6 +61,16 @@ pub(super) struct Session<'a> {
     unacknowledged: BTreeMap<u16, WriteRequest>,
     /// Acknowledgements that found the request queue full.
     delayed: VecDeque<Due>,
+    heard: Heard,
+}
+
+/// Which acknowledgements the broker has heard: it answers a ping after all that was sent before it.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The packet id that was acknowledged last.
+    sent: Option<u16>,
+    /// What that was when the ping was sent.
+    pinged: Option<u16>,
 }
 
 impl<'a> Session<'a> {
@@ -82,6 +92,7 @@ impl<'a> Session<'a> {
             queued: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
             delayed: VecDeque::new(),
+            heard: Heard::default(),
         };
         (session, event_loop)
     }
@@ -192,6 +203,15 @@ impl<'a> Session<'a> {
                 }
             }
             Event::Outgoing(Outgoing::Publish(packet_id)) => self.sent(packet_id),
+            Event::Outgoing(Outgoing::PubAck(packet_id)) => self.heard.sent = Some(packet_id),
+            Event::Outgoing(Outgoing::PingReq) => self.heard.pinged = self.heard.sent,
+            Event::Incoming(Packet::PingResp) => {
+                if let Some(packet_id) = self.heard.pinged.take() {
+                    let bus = self.bus.clone();
+                    debug!(%bus, packet_id, "acknowledgements were heard");
+                    wiring.outlet.deliver(Arrival::Acknowledged { bus, packet_id }).await;
+                }
+            }
             Event::Incoming(_) | Event::Outgoing(_) => {}
         }
     }
@@ -232,6 +252,9 @@ impl<'a> Session<'a> {
 
     async fn receive(&mut self, publish: Publish, wiring: &mut Wiring<'_>) {
         let must_ack = publish.qos != QoS::AtMostOnce;
+        if must_ack {
+            self.heard.given_again(publish.pkid);
+        }
         let due = Due { connection: self.connection, packet_id: publish.pkid };
         let ack = must_ack.then(|| Ack::broker(wiring.ack_sender.clone(), due));
         if let Some(reason) = self.unfit(&publish) {
@@ -279,22 +302,30 @@ impl<'a> Session<'a> {
     }
 
     fn acknowledge(&mut self, due: Due) {
-        // One from an earlier connection is void: the broker delivers that message again, and it will be known then.
-        if due.connection != self.connection {
-            return;
-        }
-        let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
-        publish.pkid = due.packet_id;
         // Acknowledgements are in the order of the messages (MQTT 3.1.1, 4.6), so one that is delayed delays the others.
-        if !self.delayed.is_empty() || self.client.try_ack(&publish).is_err() {
+        if !self.delayed.is_empty() || !self.try_acknowledge(due) {
             self.delayed.push_back(due);
         }
     }
 
     fn retry_delayed(&mut self) {
-        for due in std::mem::take(&mut self.delayed) {
-            self.acknowledge(due);
+        while let Some(due) = self.delayed.front() {
+            if !self.try_acknowledge(*due) {
+                break;
+            }
+            self.delayed.pop_front();
         }
+    }
+
+    /// `false` where the request queue is full.
+    fn try_acknowledge(&self, due: Due) -> bool {
+        // One from an earlier connection is void: the broker delivers that message again, and it will be known then.
+        if due.connection != self.connection {
+            return true;
+        }
+        let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
+        publish.pkid = due.packet_id;
+        self.client.try_ack(&publish).is_ok()
     }
 
     fn publish(&mut self, request: WriteRequest) {
@@ -325,6 +356,14 @@ impl<'a> Session<'a> {
         for request in unacknowledged.chain(self.queued.drain(..).flatten()) {
             request.finish(Err(WriteError::Broken(why.to_owned())));
         }
+    }
+}
+
+impl Heard {
+    /// The broker gives a packet id to another message, of which it has heard nothing yet.
+    fn given_again(&mut self, packet_id: u16) {
+        self.sent.take_if(|sent| *sent == packet_id);
+        self.pinged.take_if(|pinged| *pinged == packet_id);
     }
 }
 
