@@ -140,6 +140,9 @@ impl Collector {
                 self.sessions.entry(bus).or_default().connected(resumed);
             }
             Arrival::Disconnected(bus) => self.sessions.entry(bus).or_default().disconnected(),
+            Arrival::Acknowledged { bus, packet_id } => {
+                self.sessions.entry(bus).or_default().acknowledged(packet_id);
+            }
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Counted => self.group.wake(),
             Arrival::Report(report) => self.take_report(report),
@@ -269,8 +272,11 @@ impl Collector {
         for (bus, account) in self.tally.take() {
             ledger.entry(bus).or_default().add(&account);
         }
-        let origins =
-            self.sessions.iter().map(|(bus, session)| (bus.clone(), session.stored())).collect();
+        let sessions = self.sessions.iter_mut();
+        let origins = sessions
+            .map(|(bus, session)| (bus.clone(), session.take_change()))
+            .filter(|(_, change)| !change.is_empty())
+            .collect();
         let states = std::mem::take(&mut self.group.states);
         let pulses = (PULSES, self.tally.pulses().take_changes());
         let notes = [(chronicle::TABLE, self.chronicle.changes()), pulses].into();

@@ -37,6 +37,7 @@ mod joined;
 mod journal;
 mod lifecycle;
 mod limits;
+mod memory;
 mod mqtt;
 mod network;
 mod outbox_cli;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use bad_disk::{Refusals, SmallDisk, is_privileged};
 pub(crate) use broker::{Broker, Pattern};
-pub(crate) use daemon::Daemon;
+pub(crate) use daemon::{Daemon, Memory};
 pub(crate) use line::Line;
 pub(crate) use relay::Relay;
 pub(crate) use shell::{End, PROBE, Shell};
