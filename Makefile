@@ -80,7 +80,7 @@ drain: ## Sends a backlog of STATES=1000000 over three devices and tells how muc
 .PHONY: memory
 memory: ## Holds the release build to 24 MB of memory while STATES=1000000 come in, wait and are sent (about 4 min and the build)
 	cargo build --locked --release --package tidegate
-	DAEMON_PROGRAM=$${CARGO_TARGET_DIR:-target}/release/tidegate MEMORY_STATES=$(STATES) MEMORY_GATE_KB=24000 \
+	DAEMON_PROGRAM=$${CARGO_TARGET_DIR:-target}/release/tidegate MEMORY_STATES=$(STATES) \
 		cargo test --locked --test it memory:: -- --nocapture
 
 soak: ## Kills the daemon KILLS=200 times at every step while thousands of readings a second come (about 15 min)
