@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{AttributeName, DeviceId, Priority, Reason, State, Timestamp, Value};
+use crate::model::{AttributeName, DeviceId, Priority, Reason, State, Timestamp, Value, Write};
 
 /// How many rejections of one reading are explained.
 const DETAILS_MAX: usize = 8;
@@ -31,6 +31,8 @@ pub struct Mapped {
     pub condensed: BTreeMap<Reason, u64>,
     /// One line for a log for each rejection: sensor, channel, why. The first eight of a reading.
     pub details: Vec<String>,
+    /// What is to be written to the bus: the question to a node of Sparkplug B for its births.
+    pub request: Option<Write>,
 }
 
 /// A [`Mapped`] in the making.
@@ -92,6 +94,10 @@ impl Draft {
         *self.mapped.rejected.entry(reason).or_default() += 1;
         let room = DETAILS_MAX.saturating_sub(self.mapped.details.len());
         self.mapped.details.extend(details.into_iter().take(room));
+    }
+
+    pub(super) fn request(&mut self, request: Option<Write>) {
+        self.mapped.request = request;
     }
 
     pub(super) fn finish(mut self) -> Mapped {
