@@ -106,6 +106,7 @@ impl Plan {
     /// The connection was lost, and with it perhaps a message: births that were heard may not be the last ones.
     pub fn disconnected(&mut self) {
         self.births.clear();
+        self.asked = Asked::default();
     }
 
     /// Maps one reading, which came at `now`.

@@ -48,5 +48,6 @@ mod sensors;
 mod setup;
 mod simulation;
 mod soak_sensors;
+mod sparkplug;
 mod support;
 mod tidy;

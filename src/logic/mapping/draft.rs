@@ -42,6 +42,7 @@ pub(super) struct Draft {
     data: BTreeMap<(usize, DeviceId, Timestamp, Priority), BTreeMap<AttributeName, Value>>,
     message: usize,
     priority: Priority,
+    request: Option<Write>,
     mapped: Mapped,
 }
 
@@ -96,8 +97,9 @@ impl Draft {
         self.mapped.details.extend(details.into_iter().take(room));
     }
 
+    /// Asks for something beside what becomes of the reading.
     pub(super) fn request(&mut self, request: Option<Write>) {
-        self.mapped.request = request;
+        self.request = self.request.take().or(request);
     }
 
     pub(super) fn finish(mut self) -> Mapped {
@@ -107,6 +109,7 @@ impl Draft {
             state: State { time, data },
         };
         self.mapped.states = self.data.into_iter().map(state).collect();
+        self.mapped.request = self.request;
         self.mapped
     }
 }
