@@ -176,7 +176,8 @@ impl App {
         let routes =
             routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
-        let settings = (interval, reporter_limits.clone());
+        let (handles, known_handles) = watch::channel(Handles::new());
+        let settings = (interval, reporter_limits.clone(), known_handles.clone());
         let collector =
             Collector::new(plans, store, tally.clone(), settings, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));
@@ -209,7 +210,6 @@ impl App {
         );
         start_caretakers(&mut supervisor, (door, routes), &self.log, stop);
 
-        let (handles, known_handles) = watch::channel(Handles::new());
         let health = buses::health(board.clone(), Arc::clone(&outbox));
         let commands = CommandParts {
             outbox,

@@ -265,6 +265,12 @@ impl BusHandle {
         (Self { writes }, requests)
     }
 
+    /// Writes what nobody waits for; it may be lost.
+    pub fn offer(&self, write: Write) {
+        let (done, _) = oneshot::channel();
+        self.writes.try_send(WriteRequest { write, done }).unwrap_or_default();
+    }
+
     /// Writes, and waits for the outcome: the bytes are with the operating system, the broker has acknowledged, or the device
     /// has answered, in its words.
     pub async fn write(&self, write: Write) -> Result<String, WriteError> {

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::bus::{Ack, Arrival, PULSES, REPORTS, Report, Tally};
+use crate::bus::{Ack, Arrival, Handles, PULSES, REPORTS, Report, Tally};
 use crate::logic::mapping::{Mapped, Outgoing, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::reporter::Limits;
@@ -51,8 +51,13 @@ pub struct Collector {
     stamps: Stamps,
     chronicle: Chronicle,
     told: BTreeMap<(Name, Reason), Instant>,
+    /// To ask nodes of Sparkplug B for their births.
+    handles: watch::Receiver<Handles>,
     group: Group,
 }
+
+/// How long a reading waits for the disk, the window within which readings are joined, and the ways to the buses.
+type Settings = (Duration, watch::Receiver<Limits>, watch::Receiver<Handles>);
 
 /// What waits for the next commit.
 #[derive(Default)]
@@ -71,7 +76,7 @@ impl Collector {
         plans: BTreeMap<Name, Plan>,
         (outbox, chronicle): (Arc<Outbox>, Chronicle),
         tally: Tally,
-        (commit_interval, limits): (Duration, watch::Receiver<Limits>),
+        (commit_interval, limits, handles): Settings,
         (committed, board): (watch::Sender<u64>, Board),
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
@@ -90,6 +95,7 @@ impl Collector {
             stamps,
             chronicle,
             told,
+            handles,
             group,
         }
     }
@@ -139,7 +145,12 @@ impl Collector {
             Arrival::Session { bus, resumed } => {
                 self.sessions.entry(bus).or_default().connected(resumed);
             }
-            Arrival::Disconnected(bus) => self.sessions.entry(bus).or_default().disconnected(),
+            Arrival::Disconnected(bus) => {
+                if let Some(plan) = self.plans.get_mut(&bus) {
+                    plan.disconnected();
+                }
+                self.sessions.entry(bus).or_default().disconnected();
+            }
             Arrival::Acknowledged { bus, packet_id } => {
                 self.sessions.entry(bus).or_default().acknowledged(packet_id);
             }
@@ -172,7 +183,13 @@ impl Collector {
 
     fn take(&mut self, reading: &Reading) {
         let Some(plan) = self.plans.get_mut(&reading.bus) else { return };
-        let mapped = plan.map(reading, Instant::now().into_std());
+        let mut mapped = plan.map(reading, Instant::now().into_std());
+        if let (Some(request), Some(bus)) =
+            (mapped.request.take(), self.handles.borrow().get(&reading.bus))
+        {
+            debug!(bus = %reading.bus, topic = reading.topic, "asking the node for its births");
+            bus.offer(request);
+        }
         self.tell(reading, &mapped.rejected, &mapped.details);
         self.put_all(&reading.bus, mapped);
         self.group.wake();

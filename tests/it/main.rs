@@ -49,6 +49,7 @@ mod sensors;
 mod setup;
 mod simulation;
 mod soak_sensors;
+mod sparkplug;
 mod storage;
 mod support;
 mod tidy;

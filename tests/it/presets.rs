@@ -96,6 +96,8 @@ async fn each_preset_takes_what_its_product_publishes() {
         "esphome.toml",
         "ruuvi.toml",
         "openmqttgateway.toml",
+        // What it makes of messages is in the module sparkplug.
+        "sparkplug.toml",
     ];
     let site = site(&cloud, broker.port(), &presets);
     let daemon = site.start();
