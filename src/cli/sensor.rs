@@ -60,7 +60,7 @@ pub(super) struct TestArgs {
 /// Does what was asked.
 pub(super) fn run(command: SensorCommand) -> anyhow::Result<()> {
     match command {
-        SensorCommand::List(args) => list(&args.load()?),
+        SensorCommand::List(args) => list(&args.look()?),
         SensorCommand::Test(args) => test(&args),
     }
 }
@@ -77,7 +77,7 @@ fn list(config: &Config) -> anyhow::Result<()> {
 }
 
 fn test(args: &TestArgs) -> anyhow::Result<()> {
-    let mut config = args.config.load()?;
+    let mut config = args.config.look()?;
     let mut bench = Bench::new(&args.name, &mut config)?;
     match &args.input {
         Some(path) => bench.replay(&read(path)?, &args.topic, args.count),
