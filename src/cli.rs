@@ -202,7 +202,10 @@ pub fn main() -> ExitCode {
                 run::run(&args.config, explained)
             })
         }
-        Command::Reload(args) => args.socket().and_then(|socket| reload::reload(&socket)),
+        // A mistake is told here; the daemon is not troubled with it.
+        Command::Reload(args) => {
+            args.look().and_then(|config| reload::reload(&config.status_socket))
+        }
         Command::Check { config: args, quiet } => args
             .load()
             .and_then(|config| if quiet { Ok(()) } else { check::check(&args.config, &config) }),
