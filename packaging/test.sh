@@ -189,7 +189,7 @@ printf '[Unit]\nConditionPathExists=\nConditionPathExists=/etc/tidegate/losant.c
 mv "$root/etc/tidegate/credentials.toml" "$share/credentials.toml"
 inside systemctl daemon-reload
 inside systemctl restart tidegate
-is_linked() { inside tidegate status --json | grep -q '"online": *true'; }
+is_linked() { { inside tidegate status --json || true; } | grep '"online": *true'; } # degraded for want of an adapter
 wait_for 20 "online with the encrypted key" is_linked
 inside setpriv --reuid nobody --regid tidegate --clear-groups tidegate status >/dev/null || [ $? = 1 ] || fail "the group may not ask"
 inside tidegate outbox status >/dev/null || fail "the outbox cannot be looked at without the access key"
