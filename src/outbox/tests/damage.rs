@@ -10,11 +10,15 @@ const SMALL: Options = Options { segment_bytes: 8 << 10, ..OPTIONS };
 
 /// An outbox with a generation or more, and something in the journal: 40 commits of 10 states.
 fn filled() -> (TempDir, Vec<String>) {
+    filled_with(|number, count| format!("{number} {count} {}", "x".repeat(usize::from(number))))
+}
+
+/// The same with texts of one's own.
+fn filled_with(text: impl Fn(u8, u64) -> String) -> (TempDir, Vec<String>) {
     let directory = TempDir::new().unwrap();
     let outbox = Outbox::open(directory.path(), SMALL).unwrap();
     for number in 0..40_u8 {
-        let text = |count| format!("{number} {count} {}", "x".repeat(usize::from(number)));
-        let texts: Vec<_> = (0..10).map(text).collect();
+        let texts: Vec<_> = (0..10).map(|count| text(number, count)).collect();
         let all: Vec<_> = texts.iter().map(String::as_str).collect();
         outbox.append(&commit(1 + number % 2, "a", &all)).unwrap();
     }
@@ -134,24 +138,110 @@ fn damage_while_running_does_not_hold_up_what_stands_behind_it() {
     for text in ["first of all", "to be damaged", "last of all"] {
         outbox.append(&commit(1, "a", &[text])).unwrap();
     }
-    let journal = directory.path().join("journal-0000000001");
-    let mut bytes = fs::read(&journal).unwrap();
-    let at = bytes.windows(13).position(|window| window == b"to be damaged").unwrap();
-    bytes[at] ^= 1;
-    fs::write(journal, bytes).unwrap();
+    flip(&directory.path().join("journal-0000000001"), b"to be damaged");
     let peek = |after| {
         let entries = outbox.peek(device(1), after, 10, 1_000).unwrap();
         entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>()
     };
-    assert_eq!(peek(0), [1], "nothing is acknowledged across the damage");
+    assert_eq!(peek(0), [1, 3]);
+    assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 1)]));
+    assert_ledger_agrees(&outbox);
     assert_eq!(peek(1), [3]);
     outbox.ack(device(1), 1, 1).unwrap();
     outbox.ack(device(1), 3, 3).unwrap();
     assert_eq!(peek(0), [0; 0]);
+    assert_eq!(fs::read_dir(directory.path().join("damaged")).unwrap().count(), 1);
     drop(outbox);
     let outbox = open(directory.path());
     assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 1)]));
     assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn damage_in_a_full_segment_does_not_keep_it_from_being_packed() {
+    let directory = TempDir::new().unwrap();
+    let outbox = Outbox::open(directory.path(), SMALL).unwrap();
+    outbox.append(&commit(1, "a", &["to be damaged"])).unwrap();
+    flip(&directory.path().join("journal-0000000001"), b"to be damaged");
+    for number in 0..400 {
+        outbox.append(&commit(1, "a", &[&format!("number {number}")])).unwrap();
+    }
+    let segments = segment::numbers(directory.path()).unwrap();
+    assert!(segments.len() <= 2, "{segments:?} could not be packed");
+    assert_eq!(texts(&outbox, 1).len(), 400);
+    assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 1)]));
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn damage_does_not_keep_a_full_outbox_from_making_room() {
+    let directory = TempDir::new().unwrap();
+    let outbox = Outbox::open(directory.path(), Options { bytes_max: 30, ..OPTIONS }).unwrap();
+    outbox.append(&commit(1, "a", &["to be damaged", "with this"])).unwrap();
+    flip(&directory.path().join("journal-0000000001"), b"to be damaged");
+    let dropped = outbox.append(&commit(1, "b", &["new", "and newer"])).unwrap();
+    assert_eq!(dropped, Removed::default(), "there was room without what was damaged");
+    assert_eq!(texts(&outbox, 1), ["new", "and newer"]);
+    assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 2)]));
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn damage_in_a_generation_that_is_in_use_costs_what_it_touches() {
+    // Texts that cannot be packed, so that there are several generations and sled has one of them open.
+    let digits = |seed: u64| (1..20).map(move |n: u64| (seed * 977 + n).pow(3) % 65_521);
+    let (directory, all) = filled_with(|number, count| {
+        digits(u64::from(number) * 10 + count).map(|one| one.to_string()).collect()
+    });
+    let (mut mended, mut rescued) = (0, 0);
+    for path in files(&directory.path().join("generations")) {
+        let whole = fs::read(&path).unwrap();
+        let groups = whole.windows(4).enumerate().filter(|(_, window)| window == group::MAGIC);
+        // What stands in front of a group is sled's.
+        for at in groups.flat_map(|(at, _)| [at.saturating_sub(30), at + 30]) {
+            let copy = copy_of(directory.path());
+            let outbox = Outbox::open(copy.path(), SMALL).unwrap();
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(copy.path().join(path.strip_prefix(directory.path()).unwrap()), bytes)
+                .unwrap();
+            let left = [read_through(&outbox, 1), read_through(&outbox, 2)].concat();
+            assert!(left.iter().all(|text| all.contains(text)));
+            let lost = all.len() - left.len();
+            let dropped = outbox.ledger()["a"].dropped.get(&Reason::Damaged).copied();
+            assert_eq!(dropped.unwrap_or(0), lost as u64, "at {at}");
+            assert_ledger_agrees(&outbox);
+            drop(outbox);
+            // What sled still had in memory is found by the next start.
+            if copy.path().join("damaged").exists() {
+                assert!(lost <= 100, "{lost} lost at {at}");
+                mended += 1;
+                rescued += u32::from(lost == 0);
+                assert_eq!(assert_salvaged(copy.path(), &all), lost, "at {at}");
+            }
+        }
+    }
+    eprintln!("{mended} times damage was found, {rescued} times without a loss");
+    assert!(mended > rescued && rescued > 0);
+}
+
+/// Everything of a device: each peek ends before the next damage.
+fn read_through(outbox: &Outbox, number: u8) -> Vec<String> {
+    let (mut after, mut texts) = (0, Vec::new());
+    loop {
+        let entries = outbox.peek(device(number), after, 1_000, 1 << 20).unwrap();
+        let Some(last) = entries.last() else { return texts };
+        after = last.sequence;
+        texts.extend(entries.iter().map(|one| String::from_utf8_lossy(&one.json).into_owned()));
+    }
+}
+
+/// Flips a bit of these bytes in a file.
+fn flip(path: &Path, victim: &[u8]) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = bytes.windows(victim.len()).position(|window| window == victim).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
 }
 
 #[test]
