@@ -32,6 +32,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Generations {
     directory: PathBuf,
     open: Option<(u64, sled::Db)>,
+    /// The bytes of a damaged one as they were before sled looked at it.
+    uncut: Option<(u64, Vec<Vec<u8>>)>,
 }
 
 impl Generations {
@@ -39,7 +41,7 @@ impl Generations {
     pub(super) fn new(outbox: &Path) -> io::Result<Self> {
         let directory = outbox.join("generations");
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory, open: None })
+        Ok(Self { directory, open: None, uncut: None })
     }
 
     /// The numbers of those that are there; what a build left half-way is removed.
@@ -66,9 +68,14 @@ impl Generations {
         Ok(Builder { database, draft, path: self.path(number), unflushed: 0 })
     }
 
-    /// A group.
-    pub(super) fn get(&mut self, number: u64, key: &[u8]) -> Result<Option<sled::IVec>, Error> {
-        let database = self.opened(number)?;
+    /// A group of a generation that has so many `groups`.
+    pub(super) fn get(
+        &mut self,
+        number: u64,
+        groups: u64,
+        key: &[u8],
+    ) -> Result<Option<sled::IVec>, Error> {
+        let database = self.checked(number, groups)?;
         guarded(|| database.get(key))
     }
 
@@ -88,6 +95,9 @@ impl Generations {
 
     /// All bytes of its files, for a search for groups where sled cannot read it.
     pub(super) fn raw(&mut self, number: u64) -> io::Result<Vec<Vec<u8>>> {
+        if let Some((_, files)) = self.uncut.take_if(|(uncut, _)| *uncut == number) {
+            return Ok(files);
+        }
         self.open = None;
         let mut files = Vec::new();
         for path in [self.path(number), self.path(number).join("blobs")] {
@@ -103,7 +113,7 @@ impl Generations {
 
     /// Removes one.
     pub(super) fn remove(&mut self, number: u64) -> io::Result<()> {
-        self.close(number);
+        self.open.take_if(|(open, _)| *open == number);
         match fs::remove_dir_all(self.path(number)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -114,8 +124,32 @@ impl Generations {
         self.directory.join(format!("{number:010}"))
     }
 
-    pub(super) fn close(&mut self, number: u64) {
-        self.open.take_if(|(open, _)| *open == number);
+    /// Closes the one that is open.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Keeps the bytes of a damaged one for the next try.
+    pub(super) fn keep(&mut self, number: u64, files: Vec<Vec<u8>>) {
+        self.uncut = Some((number, files));
+    }
+
+    /// Opens one and sees whether sled finds everything in it.
+    fn checked(&mut self, number: u64, groups: u64) -> Result<sled::Db, Error> {
+        if let Some((_, database)) = self.open.as_ref().filter(|(open, _)| *open == number) {
+            return Ok(database.clone());
+        }
+        // sled cuts off what it cannot read, so this is taken before it looks.
+        let raw = self.raw(number)?;
+        let mut found = 0;
+        let checked = self.read_all(number, |_| found += 1).and_then(|()| {
+            if found < groups { Err(Error::Unreadable) } else { self.opened(number) }
+        });
+        if checked.as_ref().is_err_and(Error::is_damage) {
+            self.close();
+            self.keep(number, raw);
+        }
+        checked
     }
 
     fn opened(&mut self, number: u64) -> Result<sled::Db, Error> {
