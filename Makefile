@@ -43,7 +43,7 @@ sbom: ## Writes what the programs are made of: target/assets/sbom
 	packaging/sbom.sh
 
 ARCH ?= amd64
-deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf
+deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf | armv6
 	packaging/build.sh $(ARCH)
 
 .PHONY: deb-sandbox reproduce
@@ -56,6 +56,10 @@ reproduce: deb ## Builds the package again elsewhere, and compares: make reprodu
 test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, purge (needs root)
 	cargo build --locked --package tidegate-sandbox
 	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
+
+.PHONY: emulate
+emulate: deb ## Runs the demo with the package's daemon in an emulated computer: make emulate ARCH=arm64 | armhf
+	packaging/emulate.sh $(ARCH)
 
 .PHONY: test-gpio
 test-gpio: ## GPIO on the real character device of an emulated computer (some minutes)
@@ -76,6 +80,12 @@ simulate: ## Runs SEEDS=1000 simulated worlds against the promises of delivery; 
 STATES ?= 1000000
 drain: ## Sends a backlog of STATES=1000000 over three devices and tells how much of the throttle it used (about 6 min)
 	DRAIN_STATES=$(STATES) cargo test --locked --release --test it drain:: -- --nocapture
+
+.PHONY: memory
+memory: ## Holds the release build to 24 MB of memory while STATES=1000000 come in, wait and are sent (about 4 min and the build)
+	cargo build --locked --release --package tidegate
+	DAEMON_PROGRAM=$${CARGO_TARGET_DIR:-target}/release/tidegate MEMORY_STATES=$(STATES) \
+		cargo test --locked --test it memory:: -- --nocapture
 
 soak: ## Kills the daemon KILLS=200 times at every step while thousands of readings a second come (about 15 min)
 	KILLS=$(KILLS) cargo test --locked --test it -- --nocapture crash_rig:: crash::kills

@@ -64,6 +64,13 @@ pub enum Arrival {
     Empty(Ack),
     /// The broker session of this bus was lost.
     Disconnected(Name),
+    /// The broker has heard the acknowledgement of the message that had this packet id last, and those before it.
+    Acknowledged {
+        /// The bus.
+        bus: Name,
+        /// The packet id.
+        packet_id: u16,
+    },
     /// Something was counted in the [`Tally`].
     Counted,
     /// A state of the gateway's own.

@@ -19,7 +19,7 @@ pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};
 pub use moment::{BootId, Moment};
 pub use name::{AttributeName, AttributeNameError, Name, NameError};
-pub use reading::{Origin, Reading};
+pub use reading::{Origin, OriginsChange, Reading};
 pub use room::{Priority, WhenFull};
 pub use state::State;
 pub use time::Timestamp;

@@ -22,6 +22,7 @@ mod frame;
 mod generation;
 mod group;
 mod index;
+mod origins;
 mod ranges;
 mod recover;
 mod room;
@@ -120,8 +121,8 @@ impl Outbox {
             for (device, states) in by_device(admitted) {
                 draft.put(disk, device, &states);
             }
-            for (bus, origins) in &commit.origins {
-                draft.change.origins.insert(bus.clone(), pack(origins));
+            for (bus, change) in &commit.origins {
+                draft.change.origins.insert(bus.clone(), origins::pack(change));
             }
             for (table, changes) in &commit.notes {
                 draft.note(disk, table, changes)?;
@@ -341,9 +342,9 @@ impl Outbox {
         self.counts().ledger.clone()
     }
 
-    /// The origins that the last commit left for a bus, oldest first.
+    /// The origins that are remembered of a bus, oldest first.
     pub fn origins(&self, bus: &Name) -> Vec<Origin> {
-        self.disk().state.origins.get(bus).map(|bytes| unpack(bytes)).unwrap_or_default()
+        self.disk().state.origins.get(bus).map(|stored| origins::unpack(stored)).unwrap_or_default()
     }
 
     /// The states that the cloud refused, newest first.
@@ -412,26 +413,6 @@ fn find(disk: &mut Disk, device: DeviceId, sequence: u64) -> Result<Option<Recor
     let group = disk.group(key, spot)?;
     let mut records = (group.first..).zip(group.records);
     Ok(records.find(|(number, _)| *number == sequence).map(|(_, record)| record))
-}
-
-/// Six bytes an origin.
-fn pack(origins: &[Origin]) -> Vec<u8> {
-    origins
-        .iter()
-        .flat_map(|one| [&one.packet_id.to_be_bytes()[..], &one.digest.to_be_bytes()].concat())
-        .collect()
-}
-
-fn unpack(bytes: &[u8]) -> Vec<Origin> {
-    let origin = |bytes: &[u8]| {
-        let (packet_id, digest) = bytes.split_first_chunk()?;
-        let digest = digest.first_chunk()?;
-        Some(Origin {
-            packet_id: u16::from_be_bytes(*packet_id),
-            digest: u32::from_be_bytes(*digest),
-        })
-    };
-    bytes.chunks_exact(6).filter_map(origin).collect()
 }
 
 fn by_device<'a>(

@@ -5,23 +5,29 @@
 //! content of one that was stored, and then of those that followed it, are repeats, up to the first that does not: from
 //! there on all is new.
 //!
-//! A broker with few packet ids (rumqttd has 100) may give an old id to a new message of equal content. That cannot be told
-//! from a repeat, but the order ends it: no more are taken for repeats than could be unacknowledged.
+//! What is remembered are the messages of which nobody knows that the broker heard their acknowledgement. It has heard one
+//! when it gives the packet id again, and when it answers a ping that was sent after it. So little is remembered however much
+//! comes in, and a new message can hardly have packet id and content of one that is remembered.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use crate::model::Origin;
+use crate::model::{Origin, OriginsChange};
 
-/// How many stored messages are remembered for each session: more than the usual brokers leave unacknowledged
-/// (mosquitto 20, rumqttd 100).
-pub const ORIGINS_MAX: usize = 128;
+/// How many stored messages are remembered for each session, the newest: half the packet ids that there are (MQTT 3.1.1, 2.3.1).
+/// A broker that gives them in turn thus never gives a new message one that is remembered, and mosquitto, which sends all that
+/// it has when a session resumes, must have more than these under way before one is forgotten.
+pub const ORIGINS_MAX: usize = 1 << 15;
 
 /// What is known of one broker session.
 #[derive(Debug, Default)]
 pub struct Redelivery {
+    /// In the order in which they came; no two have one packet id.
     stored: VecDeque<Origin>,
+    /// Their packet ids: most that come are not among them, which must not take a search.
+    ids: BTreeSet<u16>,
     is_connected: bool,
     resumption: Resumption,
+    change: OriginsChange,
 }
 
 /// How far a broker may be in delivering again.
@@ -39,7 +45,8 @@ enum Resumption {
 impl Redelivery {
     /// A session of which `stored` is known from before a restart, oldest first.
     pub fn new(stored: Vec<Origin>) -> Self {
-        Self { stored: stored.into(), ..Self::default() }
+        let ids = stored.iter().map(|origin| origin.packet_id).collect();
+        Self { stored: stored.into(), ids, ..Self::default() }
     }
 
     /// A connection was made; `resumed` says whether the broker kept the session.
@@ -47,7 +54,7 @@ impl Redelivery {
         self.is_connected = true;
         self.resumption = if resumed { Resumption::Begins } else { Resumption::Over };
         if !resumed {
-            self.stored.clear();
+            self.forget(self.stored.len());
         }
     }
 
@@ -63,39 +70,58 @@ impl Redelivery {
             return true;
         }
         self.resumption = Resumption::Over;
-        self.remember(origin);
+        // A packet id is given again only after its acknowledgement, which came after those of all before it.
+        self.acknowledged(origin.packet_id);
+        if self.stored.len() >= ORIGINS_MAX {
+            self.forget(1);
+        }
+        self.stored.push_back(origin);
+        self.ids.insert(origin.packet_id);
+        self.change.added.push(origin);
         false
     }
 
     fn find_repeat(&self, origin: Origin) -> Option<usize> {
-        match self.resumption {
-            Resumption::Over => None,
-            Resumption::Begins => self.stored.iter().position(|stored| *stored == origin),
-            Resumption::GoesOn(next) => (self.stored.get(next) == Some(&origin)).then_some(next),
+        let at = match self.resumption {
+            Resumption::Over => return None,
+            Resumption::Begins => self.position(origin.packet_id)?,
+            Resumption::GoesOn(next) => next,
+        };
+        (self.stored.get(at) == Some(&origin)).then_some(at)
+    }
+
+    /// The broker has heard the acknowledgement of the message that had this packet id last, and those before it.
+    pub fn acknowledged(&mut self, packet_id: u16) {
+        if let Some(at) = self.position(packet_id) {
+            self.forget(at + 1);
         }
     }
 
-    fn remember(&mut self, origin: Origin) {
-        // A packet id is given again only after its acknowledgement, which came after those of all before it.
-        let same_id = |stored: &Origin| stored.packet_id == origin.packet_id;
-        if let Some(acknowledged) = self.stored.iter().position(same_id) {
-            self.stored.drain(..=acknowledged);
-        }
-        if self.stored.len() >= ORIGINS_MAX {
-            self.stored.pop_front();
-        }
-        self.stored.push_back(origin);
+    fn position(&self, packet_id: u16) -> Option<usize> {
+        let is_it = |stored: &Origin| stored.packet_id == packet_id;
+        self.ids.contains(&packet_id).then(|| self.stored.iter().position(is_it)).flatten()
     }
 
-    /// What must be remembered over a restart, oldest first.
-    pub fn stored(&self) -> Vec<Origin> {
-        self.stored.iter().copied().collect()
+    /// Forgets so many of the oldest.
+    fn forget(&mut self, count: usize) {
+        for origin in self.stored.drain(..count) {
+            self.ids.remove(&origin.packet_id);
+        }
+        self.change.forgotten += count;
+        if let Resumption::GoesOn(next) = &mut self.resumption {
+            *next = next.saturating_sub(count);
+        }
+    }
+
+    /// What has changed since the last time, and must be remembered over a restart.
+    pub fn take_change(&mut self) -> OriginsChange {
+        std::mem::take(&mut self.change)
     }
 
     /// The daemon ends in good order: on a connection that stands all is acknowledged, and nothing needs to be known again.
     pub fn settle(&mut self) {
         if self.is_connected {
-            self.stored.clear();
+            self.forget(self.stored.len());
         }
     }
 }
@@ -113,7 +139,7 @@ mod tests {
         let mut session = Redelivery::default();
         session.connected(false);
         assert!((1..=3).all(|id| !session.is_repeat(origin(id, 7))));
-        let mut session = Redelivery::new(session.stored());
+        let mut session = after_restart(&mut session);
         session.connected(true);
         assert!(session.is_repeat(origin(2, 7)));
         assert!(session.is_repeat(origin(3, 7)));
@@ -145,10 +171,10 @@ mod tests {
         session.is_repeat(origin(1, 7));
         session.disconnected();
         session.settle();
-        assert_eq!(session.stored(), [origin(1, 7)]);
+        assert_eq!(session.take_change(), change(0, &[origin(1, 7)]));
         session.connected(true);
         session.settle();
-        assert_eq!(session.stored(), []);
+        assert_eq!(session.take_change(), change(1, &[]));
     }
 
     #[test]
@@ -177,9 +203,46 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut session = Redelivery::default();
-        for id in 0..1_000 {
+        for id in 0..=u16::MAX {
             session.is_repeat(origin(id, 7));
         }
-        assert_eq!(session.stored().len(), ORIGINS_MAX);
+        assert_eq!(session.stored.len(), ORIGINS_MAX);
+        assert_eq!(session.ids.len(), ORIGINS_MAX);
+        let change = session.take_change();
+        assert_eq!(change.added.len() - change.forgotten, ORIGINS_MAX);
+    }
+
+    #[test]
+    fn a_burst_of_thousands_is_known_again() {
+        let mut session = Redelivery::default();
+        session.connected(false);
+        assert!((1..=30_000).all(|id| !session.is_repeat(origin(id, 7))));
+        let mut session = after_restart(&mut session);
+        session.connected(true);
+        assert!((1..=30_000).all(|id| session.is_repeat(origin(id, 7))));
+        assert!(!session.is_repeat(origin(30_001, 7)));
+    }
+
+    #[test]
+    fn what_the_broker_knows_to_be_acknowledged_is_forgotten_and_repeats_go_on() {
+        let mut session = Redelivery::new((1..=4).map(|id| origin(id, 7)).collect());
+        session.connected(true);
+        assert!(session.is_repeat(origin(1, 7)));
+        assert!(session.is_repeat(origin(2, 7)));
+        session.acknowledged(2);
+        session.acknowledged(99);
+        assert!(session.is_repeat(origin(3, 7)));
+        assert!(!session.is_repeat(origin(5, 7)));
+        assert_eq!(session.take_change(), change(2, &[origin(5, 7)]));
+    }
+
+    /// What a daemon knows that is started after this one was killed.
+    fn after_restart(session: &mut Redelivery) -> Redelivery {
+        let OriginsChange { added, forgotten } = session.take_change();
+        Redelivery::new(added.into_iter().skip(forgotten).collect())
+    }
+
+    fn change(forgotten: usize, added: &[Origin]) -> OriginsChange {
+        OriginsChange { forgotten, added: added.to_vec() }
     }
 }

@@ -27,3 +27,19 @@ pub struct Origin {
     /// CRC-32 of topic and payload, which tells a redelivery from another message that reuses the packet id.
     pub digest: u32,
 }
+
+/// What changes of the origins that are remembered of a broker session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OriginsChange {
+    /// These come after those that are known, oldest first.
+    pub added: Vec<Origin>,
+    /// So many of the oldest of all are then forgotten.
+    pub forgotten: usize,
+}
+
+impl OriginsChange {
+    /// Nothing changes.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::origins;
 use super::ranges::Ranges;
 use super::{Amount, REJECTS_MAX};
 use crate::model::{Ledger, Name};
@@ -58,6 +59,7 @@ pub(super) struct Change {
     /// The accounts that changed, as they are then.
     #[serde(with = "json")]
     pub(super) ledger: Ledger,
+    /// In the form of [`origins`].
     pub(super) origins: BTreeMap<Name, Vec<u8>>,
     pub(super) notes: Vec<(String, Vec<u8>, Option<Vec<u8>>)>,
     /// Each as JSON.
@@ -81,7 +83,9 @@ impl State {
             self.lanes.entry(*device).or_default().gone.merge(*first, *last);
         }
         self.ledger.extend(change.ledger.clone());
-        self.origins.extend(change.origins.clone());
+        for (bus, change) in &change.origins {
+            origins::apply(self.origins.entry(bus.clone()).or_default(), change);
+        }
         for (table, key, value) in &change.notes {
             let table = self.notes.entry(table.clone()).or_default();
             match value {

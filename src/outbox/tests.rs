@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{Account, BootId, Moment, Priority, Reason, WhenFull};
+use crate::model::{Account, BootId, Moment, OriginsChange, Priority, Reason, WhenFull};
 
 const OPTIONS: Options = Options {
     bytes_max: 1 << 20,
@@ -202,12 +202,19 @@ fn origins_stay_with_the_commit_that_brought_them() {
     let origins: Vec<_> =
         (0..5).map(|id| Origin { packet_id: id, digest: u32::MAX - u32::from(id) }).collect();
     let outbox = open(directory.path());
-    let commit =
-        Commit { origins: BTreeMap::from([(bus("a"), origins.clone())]), ..commit(1, "a", &["x"]) };
-    outbox.append(&commit).unwrap();
+    let append = |outbox: &Outbox, added: &[Origin], forgotten| {
+        let change = OriginsChange { added: added.to_vec(), forgotten };
+        let origins = BTreeMap::from([(bus("a"), change)]);
+        outbox.append(&Commit { origins, ..commit(1, "a", &["x"]) }).unwrap();
+    };
+    append(&outbox, &origins[..3], 0);
+    append(&outbox, &origins[3..], 1);
+    assert_eq!(outbox.origins(&bus("a")), origins[1..]);
     drop(outbox);
     let outbox = open(directory.path());
-    assert_eq!(outbox.origins(&bus("a")), origins);
+    assert_eq!(outbox.origins(&bus("a")), origins[1..]);
+    append(&outbox, &[], 4);
+    assert_eq!(outbox.origins(&bus("a")), []);
     assert_eq!(outbox.origins(&bus("b")), []);
 }
 

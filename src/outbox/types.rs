@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::group::Record;
-use crate::model::{DeviceId, Ledger, Moment, Name, Origin, Priority, Reason, WhenFull};
+use crate::model::{DeviceId, Ledger, Moment, Name, OriginsChange, Priority, Reason, WhenFull};
 
 /// What an outbox is set to.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +39,8 @@ pub struct Commit {
     pub states: Vec<Pending>,
     /// What to add to the ledger.
     pub ledger: Ledger,
-    /// The origins of each bus, which replace the earlier ones.
-    pub origins: BTreeMap<Name, Vec<Origin>>,
+    /// What changes of the origins of each bus.
+    pub origins: BTreeMap<Name, OriginsChange>,
     /// Notes to change, by their table.
     pub notes: BTreeMap<&'static str, Vec<NoteChange>>,
 }

@@ -153,6 +153,9 @@ impl Collector {
                 }
                 self.sessions.entry(bus).or_default().disconnected();
             }
+            Arrival::Acknowledged { bus, packet_id } => {
+                self.sessions.entry(bus).or_default().acknowledged(packet_id);
+            }
             Arrival::Empty(ack) => self.group.acknowledge_later(ack),
             Arrival::Counted => self.group.wake(),
             Arrival::Report(report) => self.take_report(report),
@@ -236,7 +239,7 @@ impl Collector {
         if let Ok(bus) = REPORTS.parse() {
             let priority = Priority::default();
             // One that is told again after a crash must have the same time.
-            let outgoing = Outgoing { device, priority, state };
+            let outgoing = Outgoing { device, sensor: None, priority, state };
             let readings = self.put(&bus, outgoing, Duration::ZERO);
             self.group.ledger.entry(bus).or_default().received += readings;
         }
@@ -262,8 +265,11 @@ impl Collector {
 
     /// Puts a state into the group and returns how many readings are in it.
     fn put(&mut self, bus: &Name, outgoing: Outgoing, window: Duration) -> u64 {
-        let Outgoing { device, priority, mut state } = outgoing;
-        self.stamps.place(device, &mut state, window);
+        let Outgoing { device, sensor, priority, mut state } = outgoing;
+        let is_own = self.stamps.place(device, &mut state, window);
+        if let (true, Some(sensor), Some(plan)) = (is_own, sensor, self.plans.get_mut(bus)) {
+            plan.count_payload(sensor);
+        }
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
         let moment = self.chronicle.moment(state.time);
         let written = match moment {
@@ -292,8 +298,11 @@ impl Collector {
         for (bus, account) in self.tally.take() {
             ledger.entry(bus).or_default().add(&account);
         }
-        let origins =
-            self.sessions.iter().map(|(bus, session)| (bus.clone(), session.stored())).collect();
+        let sessions = self.sessions.iter_mut();
+        let origins = sessions
+            .map(|(bus, session)| (bus.clone(), session.take_change()))
+            .filter(|(_, change)| !change.is_empty())
+            .collect();
         let states = std::mem::take(&mut self.group.states);
         let pulses = (PULSES, self.tally.pulses().take_changes());
         let marks = (MARKS, std::mem::take(&mut self.group.marks).into_iter().collect());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidegate::outbox::{Options, Outbox};
 use tidegate_sandbox::{Action, Fault};
 
 use crate::delivery::{SERIAL, mqtt, wait_for_numbers};
@@ -17,6 +18,9 @@ fn ends() -> u64 {
 
 /// Messages between two ends. It is no multiple of a commit's, so that the ends fall everywhere in a commit.
 const MESSAGES_BETWEEN: u64 = 47;
+
+/// Messages that a broker has when a session resumes.
+const BURST: u64 = 8_000;
 
 /// Ends the daemon again and again while a publisher goes on, and finally both.
 ///
@@ -86,11 +90,9 @@ async fn a_line_to_the_broker_that_is_cut_loses_and_repeats_no_message() {
     let site = Site::new(&cloud, &mqtt(relay.port()));
     let daemon = site.start();
     daemon.wait_for_subscription();
-    // After an outage mosquitto 2.0.11 delivers the backlog at once, not only 20 messages. So few come in that no outage
-    // makes a backlog of more messages than the daemon remembers.
-    let publisher = broker.publish_numbers("n/a", Duration::from_millis(20));
+    let publisher = broker.publish_numbers("n/a", Duration::from_millis(4));
     for number in 1..=ends() {
-        let enough = number * MESSAGES_BETWEEN / 2;
+        let enough = number * MESSAGES_BETWEEN;
         wait_until("messages come in", || daemon.count("/ledger/house/received") >= enough);
         relay.cut();
     }
@@ -102,6 +104,48 @@ async fn a_line_to_the_broker_that_is_cut_loses_and_repeats_no_message() {
     assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn kills_in_a_burst_of_thousands_lose_and_repeat_no_message() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    assert!(daemon.terminate().success());
+    // When a session resumes mosquitto 2.0.11 delivers all that it has at once, not only 20 messages.
+    let messages = (0..BURST).map(|number| ("n/a".to_owned(), number.to_string().into_bytes()));
+    broker.publish(messages).await;
+    for number in 1..=ends() {
+        let daemon = site.start();
+        let enough = number * BURST / (ends() + 1);
+        wait_until("messages come in", || daemon.count("/ledger/house/received") >= enough);
+        daemon.kill();
+    }
+    let daemon = site.start();
+    wait_until("all came in", || daemon.count("/ledger/house/received") >= BURST);
+    eprintln!("{} messages were delivered again", daemon.count("/ledger/house/duplicates"));
+    assert!(daemon.terminate().success());
+    assert_eq!(site.outbox()["states"], BURST);
+}
+
+#[tokio::test]
+async fn what_the_broker_knows_to_be_acknowledged_is_not_remembered() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let instruments = mqtt(broker.port()).replace("[sensor.", "keep_alive = \"5 s\"\n[sensor.");
+    let site = Site::new(&cloud, &instruments);
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    let message = |number: u64| ("n/a".to_owned(), number.to_string().into_bytes());
+    broker.publish((0..300).map(message)).await;
+    daemon.wait_for_log("acknowledgements were heard bus=house packet_id=300");
+    broker.publish([message(300)]).await;
+    wait_until("all came in", || daemon.count("/ledger/house/received") == 301);
+    daemon.kill();
+    let outbox = Outbox::open(&site.path("outbox"), Options::default()).unwrap();
+    let remembered = outbox.origins(&"house".parse().unwrap());
+    assert_eq!(remembered.iter().map(|one| one.packet_id).collect::<Vec<_>>(), [301]);
 }
 
 #[tokio::test]

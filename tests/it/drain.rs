@@ -11,7 +11,7 @@ use tidegate::outbox::{Commit, Options, Outbox, Pending};
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
 
 use crate::delivery::SERIAL;
-use crate::support::{Daemon, Site, assert_content, cloud, wait_until};
+use crate::support::{Daemon, Memory, Site, assert_content, cloud, wait_until};
 
 const DEVICES: [&str; 3] = [GATEWAY_ID, GREENHOUSE_ID, WORKSHOP_ID];
 
@@ -66,7 +66,7 @@ struct Seen {
     /// Calls and time since the first burst.
     calls: u64,
     over: Duration,
-    memory_kb_max: u64,
+    memory_max: Memory,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a real daemon is watched in real time")]
@@ -77,7 +77,7 @@ fn watch(daemon: &Daemon, cloud: &Sandbox) -> Seen {
     let batches = 3 * 500;
     loop {
         let waiting = daemon.count("/outbox/states");
-        seen.memory_kb_max = seen.memory_kb_max.max(daemon.memory_kb());
+        seen.memory_max = seen.memory_max.max(daemon.memory());
         if began.elapsed() < BURST {
             burst = calls();
         } else if waiting > batches {

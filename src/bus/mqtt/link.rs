@@ -35,6 +35,12 @@ pub(super) enum Event {
     },
     /// A publish left; QoS 0 has packet id 0.
     Sent(u16),
+    /// An acknowledgement left.
+    Acknowledged(u16),
+    /// A ping left.
+    Pinged,
+    /// The broker answered it, and so has read all that left before.
+    PingAnswered,
     /// Nothing that a session must know.
     Other,
 }
@@ -152,8 +158,9 @@ fn event(event: rumqttc::Event) -> Event {
         rumqttc::Event::Incoming(Packet::PubAck(answer)) => {
             Event::Answered { packet_id: answer.pkid, answer: Ok(()) }
         }
-        rumqttc::Event::Outgoing(Outgoing::Publish(packet_id)) => Event::Sent(packet_id),
-        rumqttc::Event::Incoming(_) | rumqttc::Event::Outgoing(_) => Event::Other,
+        rumqttc::Event::Incoming(Packet::PingResp) => Event::PingAnswered,
+        rumqttc::Event::Incoming(_) => Event::Other,
+        rumqttc::Event::Outgoing(outgoing) => left(&outgoing),
     }
 }
 
@@ -184,8 +191,26 @@ fn event5(event: v5::Event) -> Event {
             let answer = if is_taken { Ok(()) } else { Err(refused()) };
             Event::Answered { packet_id: pkid, answer }
         }
-        v5::Event::Outgoing(Outgoing::Publish(packet_id)) => Event::Sent(packet_id),
-        v5::Event::Incoming(_) | v5::Event::Outgoing(_) => Event::Other,
+        v5::Event::Incoming(packet5::Packet::PingResp(_)) => Event::PingAnswered,
+        v5::Event::Incoming(_) => Event::Other,
+        v5::Event::Outgoing(outgoing) => left(&outgoing),
+    }
+}
+
+/// What left.
+fn left(outgoing: &Outgoing) -> Event {
+    match outgoing {
+        Outgoing::Publish(packet_id) => Event::Sent(*packet_id),
+        Outgoing::PubAck(packet_id) => Event::Acknowledged(*packet_id),
+        Outgoing::PingReq => Event::Pinged,
+        Outgoing::Subscribe(_)
+        | Outgoing::Unsubscribe(_)
+        | Outgoing::PubRec(_)
+        | Outgoing::PubRel(_)
+        | Outgoing::PubComp(_)
+        | Outgoing::PingResp
+        | Outgoing::Disconnect
+        | Outgoing::AwaitAck(_) => Event::Other,
     }
 }
 

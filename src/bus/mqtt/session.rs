@@ -17,9 +17,13 @@ use crate::config::MqttBus;
 use crate::logic::retained::Retained;
 use crate::logic::topic::TopicFilter;
 use crate::model::{Name, Origin, Reading, Reason, Write};
+use crate::pulse;
 
 /// How long a stop waits for the last acknowledgements to leave.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a connection may take until the broker takes us or not: the client gives up after 5 s, with TLS, too.
+const CONNECT_MAX: Duration = pulse::LATE_MAX;
 
 /// What a session shares with its task for as long as it runs.
 pub(super) struct Wiring<'a> {
@@ -55,6 +59,16 @@ pub(super) struct Session<'a> {
     unacknowledged: BTreeMap<u16, WriteRequest>,
     /// Acknowledgements that found the request queue full.
     delayed: VecDeque<Due>,
+    heard: Heard,
+}
+
+/// Which acknowledgements the broker has heard: it answers a ping after all that was sent before it.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The packet id that was acknowledged last.
+    sent: Option<u16>,
+    /// What that was when the ping was sent.
+    pinged: Option<u16>,
 }
 
 impl<'a> Session<'a> {
@@ -76,6 +90,7 @@ impl<'a> Session<'a> {
             queued: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
             delayed: VecDeque::new(),
+            heard: Heard::default(),
         };
         (session, link)
     }
@@ -91,6 +106,7 @@ impl<'a> Session<'a> {
         link: &mut Connection,
         wiring: &mut Wiring<'_>,
     ) -> Option<String> {
+        let mut connecting = Some(pulse::promise(CONNECT_MAX, "a connection to the broker"));
         loop {
             let event = {
                 // The poll is never dropped half-way, except at a stop: dropping it could tear a packet.
@@ -111,7 +127,11 @@ impl<'a> Session<'a> {
                 }
             };
             match event {
-                Ok(event) => self.handle(event, wiring).await,
+                Ok(event) => {
+                    // What follows may wait for the collector, which has a promise of its own.
+                    drop(connecting.take());
+                    self.handle(event, wiring).await;
+                }
                 Err(trouble) => {
                     self.fail_writes(&trouble);
                     return Some(trouble);
@@ -180,6 +200,15 @@ impl<'a> Session<'a> {
                 }
             }
             Event::Sent(packet_id) => self.sent(packet_id),
+            Event::Acknowledged(packet_id) => self.heard.sent = Some(packet_id),
+            Event::Pinged => self.heard.pinged = self.heard.sent,
+            Event::PingAnswered => {
+                if let Some(packet_id) = self.heard.pinged.take() {
+                    let bus = self.bus.clone();
+                    debug!(%bus, packet_id, "acknowledgements were heard");
+                    wiring.outlet.deliver(Arrival::Acknowledged { bus, packet_id }).await;
+                }
+            }
             Event::Other => {}
         }
     }
@@ -215,6 +244,9 @@ impl<'a> Session<'a> {
 
     async fn receive(&mut self, message: Message, wiring: &mut Wiring<'_>) {
         let connection = self.connection;
+        if let Some(packet_id) = message.packet_id {
+            self.heard.given_again(packet_id);
+        }
         let due = message.packet_id.map(|packet_id| Due { connection, packet_id });
         let ack = due.map(|due| Ack::broker(wiring.ack_sender.clone(), due));
         if let Some(reason) = self.unfit(&message) {
@@ -262,20 +294,28 @@ impl<'a> Session<'a> {
     }
 
     fn acknowledge(&mut self, due: Due) {
-        // One from an earlier connection is void: the broker delivers that message again, and it will be known then.
-        if due.connection != self.connection {
-            return;
-        }
         // Acknowledgements are in the order of the messages (MQTT 3.1.1, 4.6), so one that is delayed delays the others.
-        if !self.delayed.is_empty() || !self.client.acknowledge(due.packet_id) {
+        if !self.delayed.is_empty() || !self.try_acknowledge(due) {
             self.delayed.push_back(due);
         }
     }
 
     fn retry_delayed(&mut self) {
-        for due in std::mem::take(&mut self.delayed) {
-            self.acknowledge(due);
+        while let Some(due) = self.delayed.front() {
+            if !self.try_acknowledge(*due) {
+                break;
+            }
+            self.delayed.pop_front();
         }
+    }
+
+    /// `false` where the request queue is full.
+    fn try_acknowledge(&self, due: Due) -> bool {
+        // One from an earlier connection is void: the broker delivers that message again, and it will be known then.
+        if due.connection != self.connection {
+            return true;
+        }
+        self.client.acknowledge(due.packet_id)
     }
 
     fn publish(&mut self, request: WriteRequest) {
@@ -307,6 +347,14 @@ impl<'a> Session<'a> {
         for request in unacknowledged.chain(self.queued.drain(..).flatten()) {
             request.finish(Err(WriteError::Broken(why.to_owned())));
         }
+    }
+}
+
+impl Heard {
+    /// The broker gives a packet id to another message, of which it has heard nothing yet.
+    fn given_again(&mut self, packet_id: u16) {
+        self.sent.take_if(|sent| *sent == packet_id);
+        self.pinged.take_if(|pinged| *pinged == packet_id);
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::site::PROGRAM;
+use super::site::program;
 use super::wait_until;
 
 /// A running daemon, killed when dropped.
@@ -17,6 +17,34 @@ pub(crate) struct Daemon {
     child: Child,
     socket: PathBuf,
     log: PathBuf,
+}
+
+/// Memory of a process, or the most of each that was seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Memory {
+    /// All that is resident, the pages of the program's file included.
+    pub(crate) resident_kb: u64,
+    /// What the process made itself: heap and stacks.
+    pub(crate) anonymous_kb: u64,
+}
+
+impl Memory {
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            resident_kb: self.resident_kb.max(other.resident_kb),
+            anonymous_kb: self.anonymous_kb.max(other.anonymous_kb),
+        }
+    }
+}
+
+impl std::fmt::Display for Memory {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "{} kB resident, {} kB of it anonymous",
+            self.resident_kb, self.anonymous_kb
+        )
+    }
 }
 
 impl Daemon {
@@ -39,7 +67,7 @@ impl Daemon {
         environment: &[(&str, &str)],
     ) -> Self {
         let stderr = OpenOptions::new().create(true).append(true).open(log).unwrap();
-        let child = Command::new(PROGRAM)
+        let child = Command::new(program())
             .args(["run", "--config"])
             .arg(config)
             .env_remove("JOURNAL_STREAM")
@@ -95,11 +123,19 @@ impl Daemon {
         }
     }
 
-    /// The memory in use, in kB.
+    /// The memory that is resident, in kB.
     pub(crate) fn memory_kb(&self) -> u64 {
+        self.memory().resident_kb
+    }
+
+    /// The memory in use.
+    pub(crate) fn memory(&self) -> Memory {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        Memory { resident_kb: field("VmRSS:"), anonymous_kb: field("RssAnon:") }
     }
 
     pub(crate) fn log(&self) -> String {

@@ -1,5 +1,6 @@
 //! A directory with a configuration, as an operator would lay it out.
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,6 +13,11 @@ use super::{Daemon, assert_ledger};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+
+/// The program of a daemon: the one that `DAEMON_PROGRAM` names, such as a release build, or the one under test.
+pub(super) fn program() -> OsString {
+    std::env::var_os("DAEMON_PROGRAM").unwrap_or_else(|| PROGRAM.into())
+}
 
 /// A configuration and all that belongs to it.
 pub(crate) struct Site {
@@ -91,7 +97,7 @@ level = "info,tidegate=debug"
 
     /// Runs the program with these words and the configuration.
     pub(crate) fn run(&self, words: &[&str]) -> Output {
-        Command::new(PROGRAM).args(words).arg("--config").arg(self.config()).output().unwrap()
+        Command::new(program()).args(words).arg("--config").arg(self.config()).output().unwrap()
     }
 
     /// The outbox of a daemon that has ended; its ledger must add up.
