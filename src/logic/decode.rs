@@ -9,7 +9,6 @@ mod error;
 mod nmea;
 mod number;
 mod obis;
-mod registers;
 mod sparkplug;
 mod text;
 
@@ -22,7 +21,6 @@ use serde::{Serialize, Serializer};
 pub use binary::Field;
 pub use error::DecodeError;
 pub use number::{Kind, NumberError};
-pub use registers::{WordOrder, read_registers, registers_of};
 pub use sparkplug::{Births, rebirth_request};
 
 use super::excerpt::excerpt;
@@ -177,11 +175,6 @@ fn decode_json(text: &str, each: Option<&str>) -> Result<Vec<Decoded>, DecodeErr
 }
 
 impl Decoded {
-    /// A message of values that were read otherwise, as from registers.
-    pub fn from_values(values: impl IntoIterator<Item = (String, Value)>) -> Self {
-        Self(Channels::Flat(values.into_iter().map(|(name, value)| (name, Ok(value))).collect()))
-    }
-
     /// What the message says about a channel; `None` if it says nothing.
     ///
     /// # Errors
