@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::actuate::{Gateway, Hand};
-use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, PULSES, Pulses, Tally};
+use crate::bus::{
+    ARRIVALS_MAX, Arrival, Handles, Health, MARKS, Marks, Outlet, PULSES, Pulses, Tally,
+};
 use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config, Entry, OutboxSettings};
 use crate::control::{Door, Routes};
@@ -56,7 +58,7 @@ pub struct App {
     door: Door,
     board: Board,
     history: History,
-    pulses: Pulses,
+    tally: Tally,
     http: Hand,
     log: LogControl,
 }
@@ -90,6 +92,7 @@ impl App {
         }
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
         let pulses = Pulses::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
+        let marks = Marks::load(outbox.notes(MARKS).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
         let http = Hand::http()?;
         Ok(Self {
@@ -102,7 +105,7 @@ impl App {
             door,
             board,
             history,
-            pulses,
+            tally: Tally::new(pulses, marks),
             http,
             log,
         })
@@ -166,7 +169,7 @@ impl App {
         let (flush, buses_stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-        let tally = Tally::new(self.pulses);
+        let tally = self.tally;
         let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
         let plans: BTreeMap<_, _> =
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();

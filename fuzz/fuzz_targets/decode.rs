@@ -8,7 +8,7 @@ use tidegate::logic::frame::Endian;
 fn format(choice: u8) -> Format {
     let csv = |header| Format::Csv(Csv { columns: Vec::new(), header, delimiter: b';' });
     let field = |kind| Field { name: "a".to_owned(), offset: 2, kind, endian: Endian::Little };
-    match choice % 10 {
+    match choice % 12 {
         0 => Format::KeyValue,
         1 => csv(false),
         2 => csv(true),
@@ -18,6 +18,8 @@ fn format(choice: u8) -> Format {
         6 => Format::Binary([Kind::Float32, Kind::Bcd(8), Kind::Text(9), Kind::Signed(3)].map(field).to_vec()),
         7 => Format::Nmea,
         8 => Format::Obis,
+        9 => Format::Ruuvi,
+        10 => Format::OneWire,
         _ => Format::Sparkplug { rebirth: true },
     }
 }

@@ -155,7 +155,7 @@ impl Bench {
                 let due = self.plan.poll_timeout(Instant::now().into_std()).map(Instant::from_std);
                 tokio::select! {
                     arrival = arrivals.recv() => match arrival {
-                        Some(Arrival::Reading(reading, _)) => {
+                        Some(Arrival::Reading(reading, _) | Arrival::Line(Some(reading), _)) => {
                             heard += 1;
                             self.show(reading.topic, reading.payload)?;
                         }

@@ -1,5 +1,5 @@
 //! A frame or payload as named values: pairs, CSV, JSON, patterns, binary layouts, NMEA 0183, smart meters,
-//! Sparkplug B, plain text.
+//! Sparkplug B, Ruuvi advertisements, 1-Wire thermometers, plain text.
 //!
 //! A message is decoded whole or refused whole: a line that a loose cable cut short must not yield half a value. What
 //! cannot be detected (`t=21.5` cut to `t=2`) is a case for a checksum in the sensor.
@@ -9,7 +9,8 @@ mod error;
 mod nmea;
 mod number;
 mod obis;
-mod registers;
+mod one_wire;
+mod ruuvi;
 mod sparkplug;
 mod text;
 
@@ -22,7 +23,6 @@ use serde::{Serialize, Serializer};
 pub use binary::Field;
 pub use error::DecodeError;
 pub use number::{Kind, NumberError};
-pub use registers::{WordOrder, read_registers, registers_of};
 pub use sparkplug::{Births, rebirth_request};
 
 use super::excerpt::excerpt;
@@ -61,6 +61,10 @@ pub enum Format {
         /// Whether a node is asked for its births when one is missing.
         rebirth: bool,
     },
+    /// An advertisement of a Ruuvi sensor in hexadecimal digits, alone or as a Ruuvi Gateway publishes it.
+    Ruuvi,
+    /// The kernel's `w1_slave` of a thermometer; the channel is `temperature`, in °C.
+    OneWire,
     /// The whole payload, without blanks around it, is the channel `value`.
     Text,
 }
@@ -88,6 +92,8 @@ impl fmt::Display for Format {
             Self::Nmea => "nmea",
             Self::Obis => "obis",
             Self::Sparkplug { .. } => "sparkplug",
+            Self::Ruuvi => "ruuvi",
+            Self::OneWire => "w1_slave",
             Self::Text => "text",
         })
     }
@@ -151,6 +157,8 @@ pub fn decode_on(
         Format::Nmea => nmea::decode(utf8(payload)?)?,
         Format::Obis => obis::decode(utf8(payload)?)?,
         Format::Sparkplug { .. } => return sparkplug::decode(topic, payload, births),
+        Format::Ruuvi => ruuvi::decode(utf8(payload)?)?,
+        Format::OneWire => one_wire::decode(utf8(payload)?)?,
         Format::Text => text::decode_text(utf8(payload)?),
     };
     Ok(vec![Decoded(Channels::Flat(flat))])
@@ -177,11 +185,6 @@ fn decode_json(text: &str, each: Option<&str>) -> Result<Vec<Decoded>, DecodeErr
 }
 
 impl Decoded {
-    /// A message of values that were read otherwise, as from registers.
-    pub fn from_values(values: impl IntoIterator<Item = (String, Value)>) -> Self {
-        Self(Channels::Flat(values.into_iter().map(|(name, value)| (name, Ok(value))).collect()))
-    }
-
     /// What the message says about a channel; `None` if it says nothing.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::bus::{Ack, Arrival, Handles, PULSES, REPORTS, Report, Tally};
+use crate::bus::{Ack, Arrival, Handles, MARKS, PULSES, REPORTS, Report, Tally};
 use crate::logic::mapping::{Mapped, Outgoing, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::reporter::Limits;
@@ -65,6 +65,8 @@ struct Group {
     states: Vec<Pending>,
     ledger: Ledger,
     acks: Vec<Ack>,
+    /// Up to where logs were read.
+    marks: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Who is told of this commit.
     told: Vec<(u64, mpsc::Sender<u64>)>,
     since: Option<Instant>,
@@ -158,6 +160,13 @@ impl Collector {
             Arrival::Counted => self.group.wake(),
             Arrival::Report(report) => self.take_report(report),
             Arrival::Plan(bus, plan) => self.replace_plan(bus, plan),
+            Arrival::Line(reading, (key, mark)) => {
+                if let Some(reading) = reading {
+                    self.take(&reading);
+                }
+                self.group.marks.insert(key, mark);
+                self.group.wake();
+            }
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
@@ -296,7 +305,8 @@ impl Collector {
             .collect();
         let states = std::mem::take(&mut self.group.states);
         let pulses = (PULSES, self.tally.pulses().take_changes());
-        let notes = [(chronicle::TABLE, self.chronicle.changes()), pulses].into();
+        let marks = (MARKS, std::mem::take(&mut self.group.marks).into_iter().collect());
+        let notes = [(chronicle::TABLE, self.chronicle.changes()), pulses, marks].into();
         let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {

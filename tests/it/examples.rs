@@ -178,3 +178,11 @@ fn a_smart_meter() {
         ]
     );
 }
+
+#[test]
+fn a_one_wire_thermometer() {
+    assert_eq!(
+        run("w1", "w1.txt", "sys/bus/w1/devices/28-0316a2795f81/w1_slave"),
+        [state("gateway", r#"{"t_28-0316a2795f81":23.125}"#)]
+    );
+}

@@ -14,6 +14,7 @@ mod bus_local;
 mod bus_modbus;
 mod bus_mqtt;
 mod bus_serial;
+mod bus_tail;
 mod clock;
 mod command_attacks;
 mod command_gateway;

@@ -108,6 +108,24 @@ pub enum DecodeError {
         /// The line that is wrong.
         excerpt: String,
     },
+    /// No advertisement of a Ruuvi sensor.
+    #[error(
+        "no advertisement of a Ruuvi sensor in data format 3, 5, 6 or E1, in \"{excerpt}\"; is it of another maker?"
+    )]
+    NotRuuvi {
+        /// How the payload begins.
+        excerpt: String,
+    },
+    /// No measurement of a 1-Wire thermometer.
+    #[error("no temperature: {problem}, in \"{excerpt}\"")]
+    BadThermometer {
+        /// What is wrong, and what to do.
+        problem: &'static str,
+        /// What that counts as.
+        reason: Reason,
+        /// How the file begins.
+        excerpt: String,
+    },
     /// What the messages are to be taken from is no array.
     #[error(
         "there is no array at \"{pointer}\"; it is found by a JSON pointer such as \"/readings\""
@@ -157,6 +175,7 @@ impl DecodeError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::NoBirth { .. } => Reason::NoBirth,
+            Self::BadThermometer { reason, .. } => *reason,
             Self::NotUtf8 { .. }
             | Self::NotPair { .. }
             | Self::RepeatedKey { .. }
@@ -167,6 +186,7 @@ impl DecodeError {
             | Self::BadField { .. }
             | Self::NotNmea { .. }
             | Self::NotTelegram { .. }
+            | Self::NotRuuvi { .. }
             | Self::NoArray { .. }
             | Self::TooMany { .. }
             | Self::NotSparkplug { .. }

@@ -1,4 +1,4 @@
-//! Numbers, bits and texts at a place in bytes: for binary messages and for Modbus registers.
+//! Numbers, bits and texts at a place in bytes: of binary messages.
 
 use crate::logic::frame::Endian;
 use crate::model::{Value, ValueError};

@@ -8,7 +8,7 @@ use crate::logic::decode::{self, Csv, Format, Kind};
 use crate::logic::frame::Endian;
 
 /// The formats, and which keys are theirs alone.
-const FORMATS: [(&str, &[&str]); 9] = [
+const FORMATS: [(&str, &[&str]); 11] = [
     ("key-value", &[]),
     ("csv", &["columns", "header", "delimiter"]),
     ("json", &["each"]),
@@ -17,6 +17,8 @@ const FORMATS: [(&str, &[&str]); 9] = [
     ("nmea", &[]),
     ("obis", &[]),
     ("sparkplug", &["rebirth"]),
+    ("ruuvi", &[]),
+    ("w1_slave", &[]),
     ("text", &[]),
 ];
 
@@ -70,6 +72,8 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
             let rebirth = check.or_default(&format!("{key}.rebirth"), raw.rebirth.take(), false);
             Some(Format::Sparkplug { rebirth })
         }
+        "ruuvi" => Some(Format::Ruuvi),
+        "w1_slave" => Some(Format::OneWire),
         "text" => Some(Format::Text),
         _ => Some(Format::KeyValue),
     }
