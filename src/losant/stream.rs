@@ -116,7 +116,8 @@ impl<T: Item> EventStream<T> {
         self.opened
     }
 
-    /// When the last sign of life was heard, by the cloud's clock: what was sent later may have been missed.
+    /// Until when all was heard that came, by the cloud's clock: what was sent later may have been missed, and so may an event of
+    /// which only the beginning has come.
     pub fn heard_until(&self) -> Timestamp {
         self.opened.plus(self.heard_at - self.opened_at)
     }
@@ -138,7 +139,9 @@ impl<T: Item> EventStream<T> {
             let chunk = tokio::time::timeout(self.silence_max, self.response.chunk()).await;
             let chunk = chunk.map_err(|_| StreamEnd::Silent(self.silence_max))??;
             self.parser.push(&chunk.ok_or(StreamEnd::Closed)?, &mut self.events);
-            self.heard_at = Instant::now();
+            if self.parser.is_between_blocks() {
+                self.heard_at = Instant::now();
+            }
             for event in self.events.drain(..) {
                 if let Event::Retry(wait) = event {
                     self.retry = Some(wait);
