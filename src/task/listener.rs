@@ -84,10 +84,12 @@ impl ListenerTask {
         let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
         let mut told = String::new();
         let mut watch = Watch::new(self.heard);
+        let mut last_id = None;
         tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await;
         loop {
             let opened = Instant::now();
-            let opening = self.client.command_stream(self.device).open(self.clock.now());
+            let call = self.client.command_stream(self.device).after(last_id.clone());
+            let opening = call.open(self.clock.now());
             let wait = match pulse::within(pulse::CALL_MAX, "opening a stream", opening).await {
                 Ok(mut stream) => {
                     info!(device = %self.name, device_id = %self.device, "command stream open");
@@ -95,6 +97,7 @@ impl ListenerTask {
                     self.note(true);
                     let end = self.follow(&mut stream, &mut watch, &mut rng).await;
                     self.note(false);
+                    last_id = stream.last_id().map(str::to_owned).or(last_id);
                     info!(device = %self.name, %end, "command stream ended; opening it again");
                     stream.retry().unwrap_or_default().min(RETRY_MAX)
                 }
@@ -229,5 +232,31 @@ fn least_wait(error: &Error) -> Duration {
         Verdict::Throttled(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
         Verdict::Troubled(wait) => wait.unwrap_or_default().min(PARK),
         Verdict::Stored | Verdict::Unauthorized | Verdict::Offline => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, retry_after: Option<u64>) -> Error {
+        let retry_after = retry_after.map(Duration::from_secs);
+        Error::Refused { action: "commandStream", status, message: String::new(), retry_after }
+    }
+
+    #[test]
+    fn a_stream_that_is_refused_is_asked_for_later_and_one_that_is_not_served_soon() {
+        for status in [400, 403, 404, 413] {
+            assert_eq!(least_wait(&refused(status, None)), PARK, "{status}");
+        }
+        assert_eq!(least_wait(&refused(429, None)), THROTTLE_WAIT);
+        assert_eq!(least_wait(&refused(429, Some(1))), THROTTLE_WAIT);
+        assert_eq!(least_wait(&refused(429, Some(60))), Duration::from_secs(60));
+        assert_eq!(least_wait(&refused(429, Some(1_000_000))), PARK);
+        for status in [401, 408, 500, 502, 503, 504] {
+            assert_eq!(least_wait(&refused(status, None)), Duration::ZERO, "{status}");
+        }
+        assert_eq!(least_wait(&refused(503, Some(20))), Duration::from_secs(20));
+        assert_eq!(least_wait(&refused(503, Some(1_000_000))), PARK);
     }
 }

@@ -22,6 +22,7 @@ mod command_gpio;
 mod command_modbus;
 mod command_results;
 mod command_soak;
+mod command_streams;
 mod commands;
 mod config;
 mod crash;
