@@ -90,7 +90,7 @@ async fn ids_and_waits_that_a_stream_gives_are_honoured() {
     cloud.fail_next(Action::CommandStream, 1, Fault::Script(script));
     let daemon = site.start();
     daemon.wait_for_log("command stream ended");
-    let ended = std::time::Instant::now();
+    let ended = tokio::time::Instant::now();
     wait_for_stream(&cloud, GATEWAY_ID);
     let waited = ended.elapsed();
     assert!(waited.as_millis() >= 1_500, "it waited only {waited:?}");
