@@ -282,6 +282,7 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
     Options {
         bytes_max: settings.bytes_max,
         when_full: settings.when_full,
+        thin_bucket: settings.thin_bucket,
         free_bytes_min: settings.free_bytes_min,
         ..Options::default()
     }

@@ -31,6 +31,7 @@ pub mod retained;
 pub mod sse;
 pub mod stamp;
 pub mod template;
+pub mod thin;
 pub mod topic;
 pub mod unit;
 pub mod verdict;

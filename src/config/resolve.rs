@@ -275,7 +275,12 @@ fn devices(
 fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
     let path = check.path(&raw.path?.0);
     let commit_range = Duration::from_millis(10)..=Duration::from_secs(60);
-    let policies = [("drop-oldest", WhenFull::DropOldest), ("drop-newest", WhenFull::DropNewest)];
+    let policies = [
+        ("drop-oldest", WhenFull::DropOldest),
+        ("drop-newest", WhenFull::DropNewest),
+        ("thin", WhenFull::Thin),
+    ];
+    let bucket_range = Duration::from_secs(1)..=Duration::from_secs(86_400);
     // Losant silently ignores what is older than 30 days (rest-api/device, "Send State").
     let age_range = Duration::from_secs(3_600)..=Duration::from_secs(30 * 86_400);
     Some(OutboxSettings {
@@ -283,6 +288,7 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
         bytes_max: check.bytes("outbox.size_max", raw.size_max, 0, &(1 << 20..=1 << 40)),
         when_full: bus::choice("outbox.when_full", raw.when_full, check, &policies)
             .unwrap_or_default(),
+        thin_bucket: check.duration("outbox.thin_bucket", raw.thin_bucket, &bucket_range),
         age_max: check.duration("outbox.age_max", raw.age_max, &age_range),
         free_bytes_min: check.bytes("outbox.free_min", raw.free_min, 0, &(0..=1 << 40)),
         commit_interval: check.duration(

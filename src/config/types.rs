@@ -120,6 +120,8 @@ pub struct OutboxSettings {
     pub bytes_max: u64,
     /// What goes when it is full.
     pub when_full: WhenFull,
+    /// The stretch of time of which one state is left by thinning.
+    pub thin_bucket: Duration,
     /// The longest that a state waits.
     pub age_max: Duration,
     /// The bytes that its file system keeps free, if it can.

@@ -21,6 +21,7 @@ use super::index::{Home, Index, Key, Spot};
 use super::segment::{Segment, file_of, release};
 use super::state::{Change, Device, State};
 use super::sync;
+use super::thin::Thinning;
 use super::{Entry, Error, Options};
 use crate::model::{DeviceId, Priority};
 
@@ -41,6 +42,7 @@ pub(super) struct Disk {
     pub(super) generations: Generations,
     /// Something could not be read because it is damaged.
     pub(super) is_suspect: bool,
+    pub(super) thinning: Thinning,
     pub(super) index: Index,
     pub(super) state: State,
     pub(super) next_segment: u64,
