@@ -175,12 +175,13 @@ impl App {
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         let produced = start_schema(&config, &client, &mut supervisor, stop);
-        let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
+        let store = (Arc::clone(&outbox), chronicle);
+        let intervals = (config.outbox.commit_interval, config.outbox.spare_flash);
         let routes =
             routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
-        let settings = (interval, reporter_limits.clone(), known_handles.clone());
+        let settings = (intervals, reporter_limits.clone(), known_handles.clone());
         let collector =
             Collector::new(plans, store, tally.clone(), settings, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));

@@ -115,7 +115,31 @@ impl Outbox {
     /// # Errors
     /// When the disk is full or broken. Nothing was stored then; try again, for as long as it takes.
     pub fn append(&self, commit: &Commit) -> Result<Removed, Error> {
-        let is_durable = !commit.states.is_empty() || !commit.notes.is_empty();
+        self.bring(commit, !commit.states.is_empty() || !commit.notes.is_empty())
+    }
+
+    /// As [`Outbox::append`], but a power cut may take it until [`Outbox::settle`] says otherwise. A crash of the daemon does not.
+    ///
+    /// # Errors
+    /// As [`Outbox::append`].
+    pub fn append_unsynced(&self, commit: &Commit) -> Result<Removed, Error> {
+        self.bring(commit, false)
+    }
+
+    /// Whether all that was appended is safe: synced, or gone from here because the cloud has it. What is neither is synced now if
+    /// it `must` be.
+    ///
+    /// # Errors
+    /// When the disk is full or broken; what was not synced is still here, and still not safe.
+    pub fn settle(&self, must: bool) -> Result<bool, Error> {
+        let mut disk = self.disk();
+        if must && !disk.is_settled() {
+            disk.sync()?;
+        }
+        Ok(disk.is_settled())
+    }
+
+    fn bring(&self, commit: &Commit, is_durable: bool) -> Result<Removed, Error> {
         self.change(is_durable, |draft, disk| {
             draft.count(disk, &commit.ledger);
             draft.change.commit = disk.state.commit + 1;

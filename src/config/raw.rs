@@ -82,6 +82,7 @@ table!(Outbox {
     age_max: Span,
     free_min: Bytes,
     commit_interval: Span,
+    spare_flash: Span,
 });
 
 table!(Reporter {

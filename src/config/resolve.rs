@@ -280,6 +280,7 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
         ("drop-newest", WhenFull::DropNewest),
         ("thin", WhenFull::Thin),
     ];
+    let spare_range = Duration::ZERO..=Duration::from_secs(60);
     let bucket_range = Duration::from_secs(1)..=Duration::from_secs(86_400);
     // Losant silently ignores what is older than 30 days (rest-api/device, "Send State").
     let age_range = Duration::from_secs(3_600)..=Duration::from_secs(30 * 86_400);
@@ -296,6 +297,8 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
             raw.commit_interval,
             &commit_range,
         ),
+        spare_flash: Some(check.duration("outbox.spare_flash", raw.spare_flash, &spare_range))
+            .filter(|window| !window.is_zero()),
     })
 }
 

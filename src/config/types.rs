@@ -128,6 +128,8 @@ pub struct OutboxSettings {
     pub free_bytes_min: u64,
     /// The longest that a reading waits for the disk.
     pub commit_interval: Duration,
+    /// The same while the cloud answers, where that is longer.
+    pub spare_flash: Option<Duration>,
 }
 
 /// Commands.

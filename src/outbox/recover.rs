@@ -55,6 +55,7 @@ pub(super) fn recover(directory: &Path, options: Options) -> Result<Disk, OpenEr
         generations,
         is_suspect: false,
         thinning: Thinning::default(),
+        unsynced: Vec::new(),
         index: Index::default(),
         state: State::default(),
         next_segment: 1,

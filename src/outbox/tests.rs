@@ -3,6 +3,7 @@
 mod damage;
 mod model;
 pub(super) mod power_cut;
+mod spared;
 mod thin;
 
 use std::collections::BTreeMap;

@@ -52,6 +52,7 @@ mod sensors;
 mod setup;
 mod simulation;
 mod soak_sensors;
+mod spared;
 mod sparkplug;
 mod storage;
 mod support;
