@@ -18,6 +18,7 @@ pub mod gate;
 pub mod gpio;
 pub mod history;
 pub mod joined;
+pub mod learn;
 pub mod mapping;
 pub mod modbus;
 pub mod pace;

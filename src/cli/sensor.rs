@@ -1,5 +1,7 @@
 //! `tidegate sensor`: what the sensors make of what they hear, without touching the outbox or the cloud.
 
+mod learn;
+
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,11 @@ pub(super) enum SensorCommand {
     /// Nothing is stored or sent. Without --input it listens to the bus itself; a serial line must then be free, so stop
     /// the daemon first.
     Test(TestArgs),
+    /// Listens to an MQTT broker, tells what its topics hold, and prints the tables that would report it.
+    ///
+    /// Nothing is stored or sent, and the daemon's session with the broker is not disturbed. The tables go to standard output, for
+    /// a file in conf.d; what was heard is told on standard error.
+    Learn(learn::LearnArgs),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +69,7 @@ pub(super) fn run(command: SensorCommand) -> anyhow::Result<()> {
     match command {
         SensorCommand::List(args) => list(&args.look()?),
         SensorCommand::Test(args) => test(&args),
+        SensorCommand::Learn(args) => learn::learn(&args),
     }
 }
 
@@ -149,12 +157,12 @@ impl Bench {
         runtime.block_on(async {
             let stop = CancellationToken::new();
             let clock: SharedClock = Arc::new(SystemClock);
-            let (_supervisor, mut arrivals) = app::listen(&self.bus_name, &self.bus, &clock, &stop);
+            let mut listening = app::listen(&self.bus_name, &self.bus, &clock, &stop);
             let mut heard = 0;
             while count.is_none_or(|count| heard < count) {
                 let due = self.plan.poll_timeout(Instant::now().into_std()).map(Instant::from_std);
                 tokio::select! {
-                    arrival = arrivals.recv() => match arrival {
+                    arrival = listening.arrivals.recv() => match arrival {
                         Some(Arrival::Reading(reading, _) | Arrival::Line(Some(reading), _)) => {
                             heard += 1;
                             self.show(reading.topic, reading.payload)?;

@@ -36,6 +36,7 @@ mod http;
 mod javascript;
 mod joined;
 mod journal;
+mod learn;
 mod lifecycle;
 mod limits;
 mod memory;
