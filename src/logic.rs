@@ -16,6 +16,7 @@ pub mod frame;
 pub mod frequency;
 pub mod gate;
 pub mod gpio;
+pub mod guess;
 pub mod history;
 pub mod joined;
 pub mod learn;

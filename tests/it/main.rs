@@ -44,6 +44,7 @@ mod mqtt;
 mod network;
 mod outbox_cli;
 mod presets;
+mod probe;
 mod python;
 mod reload;
 mod secrecy;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use clap::Args;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::{absolute, listening_time, tell};
 use crate::bus::Arrival;
 use crate::cli::{ConfigArgs, Unavailable, Usage, print};
 use crate::clock::{SharedClock, SystemClock};
@@ -25,9 +26,6 @@ const BROKER: &str = "broker";
 
 /// How often it is looked whether the broker is there.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-
-/// The longest that is listened: a day, in which the slowest sensor speaks.
-const LISTEN_MAX: Duration = Duration::from_secs(86_400);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LearnArgs {
@@ -198,11 +196,6 @@ fn bus_tables(args: &LearnArgs, host: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn absolute(path: &Path) -> anyhow::Result<String> {
-    let path = std::path::absolute(path).with_context(|| format!("no path: {}", path.display()))?;
-    path.to_str().map(str::to_owned).context("the path is no UTF-8")
-}
-
 /// A line for each topic.
 fn heard(learner: &Learner) -> String {
     let mut page = format!("\n{} messages\n", learner.messages());
@@ -235,20 +228,4 @@ fn heard(learner: &Learner) -> String {
     }
     page.push('\n');
     page
-}
-
-/// Tells a person, beside what goes to a file.
-fn tell(text: &str) {
-    use std::io::Write as _;
-    // With standard error gone nobody is there to read it.
-    std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
-}
-
-fn listening_time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if (Duration::from_secs(1)..=LISTEN_MAX).contains(&time) {
-        Ok(time)
-    } else {
-        Err("give a time from 1s to 1day".to_owned())
-    }
 }

@@ -90,11 +90,20 @@ fn write_sensor(
         if uses.get(&attribute).is_some_and(|uses| *uses > 1) && !is_losant {
             attribute = format!("{}_{attribute}", name.replace('-', "_"));
         }
-        let (of, to) = (quoted(&channel.name), quoted(&attribute));
-        let (kind, example) = (channel.kind.word(), &channel.example);
-        writeln!(page, "  {{ channel = {of}, attribute = {to} }},  # {kind}, such as {example}")?;
+        page.push_str(&entry(channel, &attribute));
     }
     writeln!(page, "]")
+}
+
+/// An entry of a sensor's map that reports a channel under its own name.
+pub(in crate::logic) fn map_entry(channel: &Channel) -> String {
+    entry(channel, &slug(&channel.name))
+}
+
+fn entry(channel: &Channel, attribute: &str) -> String {
+    let (of, to) = (quoted(&channel.name), quoted(attribute));
+    let (kind, example) = (channel.kind.word(), &channel.example);
+    format!("  {{ channel = {of}, attribute = {to} }},  # {kind}, such as {example}\n")
 }
 
 /// The channels that are reported: all but the time.
@@ -176,7 +185,7 @@ fn sensor_name(family: &Family, taken: &mut BTreeSet<String>) -> String {
 }
 
 /// A text with only what a name of an attribute may hold (schema `deviceState`).
-pub(in crate::logic) fn slug(text: &str) -> String {
+fn slug(text: &str) -> String {
     let letters = text.chars().map(|letter| if is_allowed(letter) { letter } else { '_' });
     let slug: String = letters.take(NAME_CHARACTERS_MAX).collect();
     let slug = slug.trim_matches('_');

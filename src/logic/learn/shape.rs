@@ -37,6 +37,8 @@ pub enum Dialect {
     },
     /// A sentence of NMEA 0183.
     Nmea,
+    /// A telegram of a smart meter.
+    Obis,
     /// An advertisement of a Ruuvi sensor.
     Ruuvi,
     /// Sparkplug B.
@@ -94,6 +96,7 @@ impl Dialect {
                 format!("format = \"csv\"\ndelimiter = {delimiter}\n")
             }
             Self::Nmea => "format = \"nmea\"\n".to_owned(),
+            Self::Obis => "format = \"obis\"\n".to_owned(),
             Self::Ruuvi => "format = \"ruuvi\"\n".to_owned(),
             Self::Sparkplug => "format = \"sparkplug\"\n".to_owned(),
             Self::Text => "format = \"text\"\n".to_owned(),
@@ -109,6 +112,7 @@ impl Dialect {
             Self::KeyValue => "key=value",
             Self::Csv { .. } => "CSV",
             Self::Nmea => "NMEA 0183",
+            Self::Obis => "OBIS codes",
             Self::Ruuvi => "Ruuvi advertisement",
             Self::Sparkplug => "Sparkplug B",
             Self::Text => "text",
@@ -124,6 +128,7 @@ impl Dialect {
                 Format::Csv(Csv { columns: Vec::new(), header: false, delimiter })
             }
             Self::Nmea => Format::Nmea,
+            Self::Obis => Format::Obis,
             Self::Ruuvi => Format::Ruuvi,
             Self::Sparkplug => Format::Sparkplug { rebirth: false },
             Self::Text => Format::Text,
@@ -237,6 +242,22 @@ impl Channels {
                 self.0.push(channel.clone());
             }
         }
+    }
+
+    /// The same channels, which were called by their index, by these names.
+    #[must_use]
+    pub fn renamed(&self, names: &[String]) -> Self {
+        let name = |one: &Channel| names.get(one.name.parse::<usize>().ok()?).cloned();
+        let renamed = |one: &Channel| {
+            let name = name(one).unwrap_or_else(|| one.name.clone());
+            Channel { name, ..one.clone() }
+        };
+        Self(self.iter().map(renamed).collect())
+    }
+
+    /// Adds a number.
+    pub fn add_number(&mut self, name: &str, number: i64) {
+        self.note(name, &Value::Integer(number));
     }
 
     /// Whether nothing was heard.
