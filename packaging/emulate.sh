@@ -44,7 +44,7 @@ foreign() {
 }
 parts=$work/parts
 if ! [ -d "$parts" ]; then
-    foreign apt-get -qq update
+    foreign apt-get -qq update || true # one index that is out of order is no reason to give up
     kernel=$(foreign apt-cache depends "$kernel" | sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -n 1)
     (cd "$work/debs" && foreign apt-get -qq download "$kernel" busybox-static libc6 libgcc-s1)
     for package in "$work"/debs/*.deb; do dpkg-deb --extract "$package" "$parts.new"; done

@@ -3,13 +3,18 @@
 //! It is built in one go, synced file by file, and not written again; it goes as a whole when nothing in it waits any more. So
 //! what sled lacks is not missed: its flush is no fsync, its file never shrinks, and a full disk ends its handle for good.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::Error;
+use super::group::{Group, find_all};
 use super::sync;
 use crate::model::DeviceId;
 
@@ -28,10 +33,18 @@ const LOCK_TRIES_MAX: u32 = 25;
 /// Between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// A generation that is open.
+#[derive(Clone)]
+enum Open {
+    Sled(sled::Db),
+    /// sled writes when it opens a database, and a full disk does not let it: then its groups are read out of its bytes.
+    Bytes(Arc<BTreeMap<Vec<u8>, Vec<u8>>>),
+}
+
 /// The generations; one is open at a time.
 pub(super) struct Generations {
     directory: PathBuf,
-    open: Option<(u64, sled::Db)>,
+    open: Option<(u64, Open)>,
     /// The bytes of a damaged one as they were before sled looked at it.
     uncut: Option<(u64, Vec<Vec<u8>>)>,
 }
@@ -75,8 +88,10 @@ impl Generations {
         groups: u64,
         key: &[u8],
     ) -> Result<Option<sled::IVec>, Error> {
-        let database = self.checked(number, groups)?;
-        guarded(|| database.get(key))
+        match self.checked(number, groups)? {
+            Open::Sled(database) => guarded(|| database.get(key)),
+            Open::Bytes(groups) => Ok(groups.get(key).map(|group| group.as_slice().into())),
+        }
     }
 
     /// Hands all groups to `each`, up to the first that sled cannot read.
@@ -85,10 +100,14 @@ impl Generations {
         number: u64,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
-        let database = self.opened(number)?;
-        let mut items = database.iter();
-        while let Some((_, value)) = guarded(|| items.next().transpose())? {
-            each(&value);
+        match self.opened(number)? {
+            Open::Sled(database) => {
+                let mut items = database.iter();
+                while let Some((_, value)) = guarded(|| items.next().transpose())? {
+                    each(&value);
+                }
+            }
+            Open::Bytes(groups) => groups.values().for_each(|group| each(group)),
         }
         Ok(())
     }
@@ -135,9 +154,9 @@ impl Generations {
     }
 
     /// Opens one and sees whether sled finds everything in it.
-    fn checked(&mut self, number: u64, groups: u64) -> Result<sled::Db, Error> {
-        if let Some((_, database)) = self.open.as_ref().filter(|(open, _)| *open == number) {
-            return Ok(database.clone());
+    fn checked(&mut self, number: u64, groups: u64) -> Result<Open, Error> {
+        if let Some((_, open)) = self.open.as_ref().filter(|(open, _)| *open == number) {
+            return Ok(open.clone());
         }
         // sled cuts off what it cannot read, so this is taken before it looks.
         let raw = self.raw(number)?;
@@ -152,19 +171,30 @@ impl Generations {
         checked
     }
 
-    fn opened(&mut self, number: u64) -> Result<sled::Db, Error> {
-        if let Some((_, database)) = self.open.as_ref().filter(|(open, _)| *open == number) {
-            return Ok(database.clone());
+    fn opened(&mut self, number: u64) -> Result<Open, Error> {
+        if let Some((_, open)) = self.open.as_ref().filter(|(open, _)| *open == number) {
+            return Ok(open.clone());
         }
-        self.open = None;
         let path = self.path(number);
         // sled would make a new one.
         if !path.join("db").exists() {
             return Err(io::Error::from(io::ErrorKind::NotFound).into());
         }
-        let database = open(&path)?;
-        self.open = Some((number, database.clone()));
-        Ok(database)
+        // Whatever a failed try of sled leaves.
+        let raw = self.raw(number)?;
+        let opened = match open(&path) {
+            Ok(database) => Open::Sled(database),
+            Err(error) if error.is_damage() => {
+                self.keep(number, raw);
+                return Err(error);
+            }
+            Err(error) => {
+                warn!(generation = number, %error, "the disk does not let sled open a part of the outbox; it is read without");
+                Open::Bytes(Arc::new(groups_in(&raw)))
+            }
+        };
+        self.open = Some((number, opened.clone()));
+        Ok(opened)
     }
 }
 
@@ -208,6 +238,13 @@ impl std::fmt::Debug for Generations {
             .field("directory", &self.directory)
             .finish_non_exhaustive()
     }
+}
+
+/// The groups that are whole in the bytes of a generation, by their keys.
+pub(super) fn groups_in(raw: &[Vec<u8>]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let found = raw.iter().flat_map(|file| find_all(file));
+    let whole = found.filter_map(|bytes| Some((Group::decode(bytes).ok()?, bytes)));
+    whole.map(|(group, bytes)| (key(group.device, group.first), bytes.to_vec())).collect()
 }
 
 /// The key of a group.

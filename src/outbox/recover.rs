@@ -13,8 +13,8 @@ use tracing::{error, warn};
 
 use super::disk::Disk;
 use super::frame::{self, Scan};
-use super::generation::{Generations, key};
-use super::group::{Group, find_all};
+use super::generation::{Generations, groups_in, key};
+use super::group::Group;
 use super::index::{Home, Index};
 use super::mend::balance;
 use super::segment::{self, Segment, file_of};
@@ -236,12 +236,7 @@ impl Recovery {
 
     /// Builds a generation anew from the groups that are whole, and sets the damaged one aside.
     fn salvage(&mut self, number: u64, raw: &[Vec<u8>]) {
-        let mut groups = BTreeMap::new();
-        for bytes in raw.iter().flat_map(|file| find_all(file)) {
-            if let Ok(group) = Group::decode(bytes) {
-                groups.insert(key(group.device, group.first), bytes.to_vec());
-            }
-        }
+        let groups = groups_in(raw);
         self.disk.state.generations.remove(&number);
         let fresh = self.disk.next_generation;
         self.disk.next_generation += 1;

@@ -16,7 +16,8 @@ use crate::bus::Arrival;
 use crate::cli::{ConfigArgs, Unavailable, Usage, print};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Bus, BusKind};
-use crate::logic::excerpt::excerpt;
+use crate::logic::excerpt::line;
+use crate::logic::learn::shape::Channel;
 use crate::logic::learn::{Learner, TOPICS_MAX, quoted, sensors};
 use crate::model::Name;
 use crate::{app, logging};
@@ -88,6 +89,9 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
         );
         return Ok(());
     }
+    let known = format!("[bus.mqtt.{name}]\nhost = \"{BROKER}\"\n\n");
+    // What is printed is looked at as a configuration first, so that nobody is given one that is none.
+    config::trial(&format!("{}{sensors}", tables.as_ref().unwrap_or(&known)))?;
     print(&format!("{}{sensors}", tables.unwrap_or_default()))
 }
 
@@ -110,7 +114,7 @@ async fn listen(
                 Some(Arrival::Reading(reading, _)) => {
                     let now = Instant::now().into_std();
                     if learner.hear(&reading.topic, &reading.payload, now) {
-                        tell(&format!("hears {}\n", excerpt(reading.topic.as_bytes())));
+                        tell(&format!("hears {}\n", line(reading.topic.as_bytes())));
                     }
                     ControlFlow::Continue(())
                 }
@@ -200,23 +204,19 @@ fn bus_tables(args: &LearnArgs, host: &str) -> anyhow::Result<String> {
 fn heard(learner: &Learner) -> String {
     let mut page = format!("\n{} messages\n", learner.messages());
     for (name, topic) in learner.topics() {
-        let name = excerpt(name.as_bytes());
+        let name = line(name.as_bytes());
         let period = topic.period_s().map_or(String::new(), |s| format!(", one each {s:.1} s"));
-        let channels: Vec<_> = topic
-            .channels
-            .iter()
-            .map(|one| {
-                format!("{} ({} {})", excerpt(one.name.as_bytes()), one.kind.word(), one.example)
-            })
-            .collect();
         let kind = match (topic.is_chatter, topic.preset) {
             (true, _) => "a product's own talk, left out".to_owned(),
             (false, Some(preset)) => format!("{}, {}", preset.product, topic.dialect.word()),
             (false, None) => topic.dialect.word().to_owned(),
         };
         // Writing to a String cannot fail.
-        writeln!(page, "{name}: {}{period}; {kind}: {}", topic.messages, channels.join(", "))
-            .unwrap_or_default();
+        writeln!(page, "{name}: {}{period}; {kind}", topic.messages).unwrap_or_default();
+        for Channel { name, kind, example } in topic.channels.iter() {
+            let name = line(name.as_bytes());
+            writeln!(page, "    {name}: {}, such as {example}", kind.word()).unwrap_or_default();
+        }
     }
     if learner.missed() > 0 {
         writeln!(

@@ -80,9 +80,15 @@ fn write_sensor(
     if family.preset.is_some_and(|preset| preset.retained) {
         writeln!(page, "retained = true")?;
     }
-    if let Some((channel, format)) = time(family) {
-        let channel = quoted(&channel.name);
-        writeln!(page, "time = {{ channel = {channel}, format = \"{format}\" }}")?;
+    match time(family) {
+        Some((channel, Some(format))) => {
+            let channel = quoted(&channel.name);
+            writeln!(page, "time = {{ channel = {channel}, format = \"{format}\" }}")?;
+        }
+        Some((channel, None)) => {
+            writeln!(page, "# its time, {}, has no zone: see time and zone", channel.example)?;
+        }
+        None => {}
     }
     writeln!(page, "map = [")?;
     for channel in reported(family) {
@@ -112,16 +118,19 @@ fn reported(family: &Family) -> impl Iterator<Item = &Channel> {
     family.channels.iter().filter(move |channel| Some(channel.name.as_str()) != time)
 }
 
-/// The channel that holds the time of measurement, and how it is written.
-fn time(family: &Family) -> Option<(&Channel, &'static str)> {
+/// The channel that holds the time of measurement, and how it is written, if that tells which time it is.
+fn time(family: &Family) -> Option<(&Channel, Option<&'static str>)> {
     let mut named = family.channels.iter().filter(|one| TIME_NAMES.contains(&one.name.as_str()));
-    named.find_map(|channel| Some((channel, time_notation(channel)?)))
+    named.find_map(|channel| {
+        let notation = time_notation(channel);
+        let is_date = channel.example.parse::<jiff::civil::DateTime>().is_ok();
+        (notation.is_some() || is_date).then_some((channel, notation))
+    })
 }
 
 fn time_notation(channel: &Channel) -> Option<&'static str> {
     if channel.kind == ValueKind::Text {
-        let text: String = serde_json::from_str(&channel.example).ok()?;
-        return text.parse::<jiff::Timestamp>().is_ok().then_some("rfc3339");
+        return channel.example.parse::<jiff::Timestamp>().is_ok().then_some("rfc3339");
     }
     let number: f64 = channel.example.parse().ok()?;
     match number {
@@ -143,6 +152,11 @@ fn attribute(family: &Family, channel: &str) -> String {
             if last != "+" && !(family.preset.is_some() && last == "state") =>
         {
             words.push(slug(last));
+        }
+        // house/kitchen/+ is of the kitchen.
+        (Dialect::Text, _) if family.preset.is_none() => {
+            let literal = family.levels.iter().rev().find(|level| *level != "+");
+            words.splice(0..0, literal.map(|level| slug(level)));
         }
         (Dialect::Text, _) => {}
         (_, _) => words.push(slug(channel)),

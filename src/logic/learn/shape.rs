@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::logic::decode::{Births, Csv, Format, decode_on};
-use crate::logic::excerpt::excerpt;
+use crate::logic::excerpt::line;
 use crate::model::Value;
 
 /// The most channels that are kept of one topic or line: more than any instrument has.
@@ -11,6 +11,9 @@ const CHANNELS_MAX: usize = 64;
 
 /// The longest name of a channel that is kept, in bytes.
 const NAME_BYTES_MAX: usize = 200;
+
+/// How much is kept of a text for people to see, in characters.
+const EXAMPLE_CHARACTERS_MAX: usize = 40;
 
 /// How deep objects are looked into.
 const DEPTH_MAX: usize = 5;
@@ -178,7 +181,7 @@ pub struct Channel {
     pub name: String,
     /// What all its values were; a text where they differed.
     pub kind: ValueKind,
-    /// The last one, excerpted.
+    /// The last one; of a text how its first line begins.
     pub example: String,
 }
 
@@ -295,7 +298,13 @@ impl Channels {
 
     fn note(&mut self, name: &str, value: &Value) {
         let kind = ValueKind::of(value);
-        let example = excerpt(serde_json::to_string(value).unwrap_or_default().as_bytes());
+        let example = match value {
+            Value::Text(text) => line(text.as_bytes()),
+            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => {
+                serde_json::to_string(value).unwrap_or_default()
+            }
+        };
+        let example: String = example.chars().take(EXAMPLE_CHARACTERS_MAX).collect();
         if let Some(known) = self.0.iter_mut().find(|channel| channel.name == name) {
             known.see(kind);
             known.example = example;

@@ -65,14 +65,18 @@ fn products_are_recognised_and_their_talk_is_left_out() {
         ("zigbee2mqtt/bridge/state", r#"{"state":"online"}"#),
         ("tele/plug/SENSOR", r#"{"Time":"2019-01-05T22:45:12","ENERGY":{"Power":4.7}}"#),
         ("tele/plug/LWT", "Online"),
+        ("garden/soil/1", "12"),
+        ("garden/soil/2", "13"),
         ("homeassistant/sensor/x/config", r#"{"name":"x"}"#),
     ]);
-    assert_eq!(filters(&learner), ["tele/+/SENSOR", "zigbee2mqtt/+"]);
+    assert_eq!(filters(&learner), ["tele/+/SENSOR", "zigbee2mqtt/+", "garden/soil/+"]);
     let page = page(&learner);
     for expected in [
         "# Zigbee2MQTT: the examples have a page for it, presets/zigbee2mqtt.toml.\n[sensor.zigbee2mqtt]",
         "{ channel = \"occupancy\", attribute = \"{{ topic[1] }}_occupancy\" },  # boolean, such as true",
         "{ channel = \"/ENERGY/Power\", attribute = \"{{ topic[1] }}_ENERGY_Power\" },  # number, such as 4.7",
+        "# its time, 2019-01-05T22:45:12, has no zone: see time and zone\n",
+        "attribute = \"soil_{{ topic[2] }}\" },  # number, such as 12",
     ] {
         assert!(page.contains(expected), "missing: {expected}\nin:\n{page}");
     }

@@ -277,3 +277,22 @@ fn an_outbox_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
     assert!(error.to_string().contains("newer"), "{error}");
     assert_eq!(fs::read(&journal).unwrap(), bytes);
 }
+
+/// As on a full disk, where sled cannot write what it writes when it opens a database.
+#[test]
+fn a_generation_that_sled_cannot_open_now_is_read_without_it_and_costs_nothing() {
+    let (directory, all) = filled();
+    let generations = fs::read_dir(directory.path().join("generations")).unwrap();
+    let held: Vec<_> = generations
+        .map(|entry| {
+            let config = sled::Config::new().path(entry.unwrap().path());
+            let config = config.segment_size(64 << 10).mode(sled::Mode::LowSpace);
+            config.flush_every_ms(None).open().unwrap()
+        })
+        .collect();
+    assert!(held.len() >= 3, "{} generations", held.len());
+    let outbox = Outbox::open(directory.path(), SMALL).unwrap();
+    assert_eq!([texts(&outbox, 1), texts(&outbox, 2)].concat(), all);
+    assert_ledger_agrees(&outbox);
+    assert!(!directory.path().join("damaged").exists());
+}
