@@ -21,6 +21,9 @@ pub const BYTES_MAX: usize = 64 * 1024;
 /// The longest frame that is looked for, in bytes: a telegram of a smart meter may have 2 KiB.
 const FRAME_BYTES_MAX: usize = 4 * 1024;
 
+/// From here on no other setting could explain more: at a wrong one nothing has a form.
+const GOOD_SCORE: f64 = 0.7;
+
 /// From here on a guess is as good as certain, if enough frames bear it out.
 const CERTAIN_SCORE: f64 = 0.85;
 
@@ -84,13 +87,14 @@ impl Guess {
         self.score >= CERTAIN_SCORE && self.frames >= CERTAIN_FRAMES
     }
 
+    /// Whether other settings need not be tried.
+    pub fn is_good(&self) -> bool {
+        self.score >= GOOD_SCORE
+    }
+
     /// The entries of the sensor's map, a line each.
     pub fn map(&self) -> String {
-        self.channels
-            .iter()
-            .filter(|channel| channel.name.strip_suffix(".unit").is_none())
-            .map(map_entry)
-            .collect()
+        self.channels.iter().map(map_entry).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{PROGRAM, Site, Tty, wait_until};
+use crate::support::{PROBE, PROGRAM, Site, Tty, cloud, wait_until};
 
 fn spawn(line: &Path, words: &[&str]) -> Child {
     let mut command = Command::new(PROGRAM);
@@ -104,6 +104,22 @@ fn ctrl_c_prints_what_was_learnt_so_far() {
     wait_until("the probe ends", || child.try_wait().unwrap().is_some());
     let output = child.wait_with_output().unwrap();
     assert!(text(&output.stdout).contains("format = \"key-value\""), "{}", text(&output.stdout));
+}
+
+#[tokio::test]
+async fn a_line_that_the_daemon_has_is_left_to_it() {
+    let site = Site::new(&cloud().await, PROBE);
+    let _tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    daemon.wait_for_log("serial line open");
+    let output = spawn(&site.path("tty"), &["--for", "1s"]).wait_with_output().unwrap();
+    let told = text(&output.stderr);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(69), &b""[..]), "{told}");
+    // Who may not look at the daemon's files is refused by the kernel.
+    assert!(
+        told.contains("is in use by tidegate") || told.contains("another program uses it"),
+        "{told}"
+    );
 }
 
 #[test]

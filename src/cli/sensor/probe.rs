@@ -1,7 +1,8 @@
 //! `tidegate sensor probe`: what speaks on a serial line, as tables of the configuration.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -49,6 +50,9 @@ const THINK_INTERVAL: Duration = Duration::from_millis(500);
 /// A guess below this is told, but nobody should write it down.
 const SCORE_MIN: f64 = 0.3;
 
+/// The devices that are no hardware, such as /dev/null (the kernel's admin-guide/devices.txt).
+const MEMORY_MAJOR: u32 = 1;
+
 /// What the tables are called.
 const NAME: &str = "probed";
 
@@ -77,6 +81,10 @@ struct Tried {
 /// Listens, then tells.
 pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
     let path = absolute(&args.path)?;
+    if let Some(user) = find_user(&args.path) {
+        let cure = "two that listen would each hear a part; stop it first";
+        return Err(Unavailable(format!("{path} is in use by {user}; {cure}")).into());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let tried = runtime.context("cannot start the runtime")?.block_on(listen(args))?;
     let heard = tried.iter().filter(|one| one.bytes > 0).count();
@@ -103,6 +111,26 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
     }
 }
 
+/// Who has the line, where that can be seen: root may open a line in spite of the claim of another to have it alone.
+fn find_user(path: &Path) -> Option<String> {
+    let line = std::fs::canonicalize(path).ok()?;
+    let metadata = std::fs::metadata(&line).ok()?;
+    if !metadata.file_type().is_char_device() || rustix::fs::major(metadata.rdev()) == MEMORY_MAJOR
+    {
+        // No line; opening it says so.
+        return None;
+    }
+    let own = std::process::id().to_string();
+    std::fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|process| {
+        let number = process.file_name().into_string().ok().filter(|name| *name != own)?;
+        let files = std::fs::read_dir(process.path().join("fd")).ok()?;
+        let is_line = |file: &Path| std::fs::read_link(file).is_ok_and(|target| target == line);
+        files.filter_map(Result::ok).find(|file| is_line(&file.path()))?;
+        let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        Some(format!("{} (process {number})", name.trim()))
+    })
+}
+
 /// Tries one setting after the other until one is certain.
 async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
     let wanted = |one: &&(u32, u8, Parity)| args.baud_rate.is_none_or(|baud| one.0 == baud);
@@ -126,8 +154,7 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
         match listen_at(port, args.time).await {
             Ok(one) => {
                 tell(&format!("{}\n", one.summary()));
-                let is_done =
-                    one.is_interrupted || one.guess.as_ref().is_some_and(Guess::is_certain);
+                let is_done = one.is_interrupted || one.guess.as_ref().is_some_and(Guess::is_good);
                 tried.push(one);
                 if is_done {
                     break;

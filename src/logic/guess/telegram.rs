@@ -27,6 +27,7 @@ pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
     for telegram in &telegrams {
         channels.hear("", Dialect::Obis, telegram, &mut Births::default());
     }
+    channels.forget_details();
     (!channels.is_empty()).then(|| Guess {
         what: "telegrams of a smart meter".to_owned(),
         frames: telegrams.len(),

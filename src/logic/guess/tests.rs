@@ -55,6 +55,9 @@ fn a_smart_meter_is_recognised_with_its_checksum() {
     assert_eq!(guess.what, "telegrams of a smart meter");
     assert!(guess.bus_keys.contains("crc-16-arc"), "{guess:?}");
     assert!(names(&guess).contains(&"1-0:1.8.1"));
+    for detail in ["1-0:1.8.1.unit", "0-1:24.2.1.0"] {
+        assert!(!names(&guess).contains(&detail), "{detail}");
+    }
 }
 
 #[test]

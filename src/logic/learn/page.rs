@@ -109,6 +109,7 @@ pub(in crate::logic) fn map_entry(channel: &Channel) -> String {
 fn entry(channel: &Channel, attribute: &str) -> String {
     let (of, to) = (quoted(&channel.name), quoted(attribute));
     let (kind, example) = (channel.kind.word(), &channel.example);
+    let example = if example.is_empty() { "an empty one" } else { example };
     format!("  {{ channel = {of}, attribute = {to} }},  # {kind}, such as {example}\n")
 }
 

@@ -1,5 +1,7 @@
 //! What messages are made of: the format that reads them all, and their channels with what their values are.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 
 use crate::logic::decode::{Births, Csv, Format, decode_on};
@@ -256,6 +258,14 @@ impl Channels {
             Channel { name, ..one.clone() }
         };
         Self(self.iter().map(renamed).collect())
+    }
+
+    /// Forgets the channels that only tell more of another, such as `CODE.unit` and `CODE.0` of `CODE`.
+    pub fn forget_details(&mut self) {
+        let names: BTreeSet<_> = self.iter().map(|one| one.name.clone()).collect();
+        let is_detail =
+            |name: &str| name.rsplit_once('.').is_some_and(|(whole, _)| names.contains(whole));
+        self.0.retain(|one| !is_detail(&one.name));
     }
 
     /// Adds a number.
