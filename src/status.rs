@@ -105,6 +105,11 @@ impl Board {
         self.notes().buses.insert(bus.clone(), BusStatus::default());
     }
 
+    /// How a bus is.
+    pub fn bus(&self, bus: &Name) -> BusStatus {
+        self.notes().buses.get(bus).cloned().unwrap_or_default()
+    }
+
     /// The line or the session of a bus is there.
     pub fn connected(&self, bus: &Name) {
         if let Some(status) = self.notes().buses.get_mut(bus) {

@@ -322,6 +322,9 @@ fn idle_buses(
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
     }
+    if check.reader == Reader::Learner {
+        return;
+    }
     for (name, bus) in buses.iter().filter(|(name, _)| !used.contains(&***name)) {
         let fix = format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
         let kind = bus.kind.word();
