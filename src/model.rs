@@ -14,7 +14,7 @@ mod time;
 mod value;
 mod write;
 
-pub use command::{Command, CommandResult, Source};
+pub use command::{Command, CommandResult, PAYLOAD_BYTES_MAX, Source, Unread};
 pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};
 pub use moment::{BootId, Moment};

@@ -87,7 +87,7 @@ fn rehearse(args: &DryRunArgs) -> anyhow::Result<()> {
     let device = device.with_context(|| format!("there is no device \"{}\"", args.device))?;
     let payload = serde_json::from_str(&args.payload)
         .with_context(|| format!("the payload is no JSON: {}", args.payload))?;
-    let command = Command { device, name: args.command.clone(), time: None, payload };
+    let command = Command { device, name: args.command.clone(), time: None, payload, unread: None };
     let actuators = config.actuators.into_iter().map(std::sync::Arc::new);
     let gateway = config.cloud.device;
     let gate = Gate::new(config.commands.rules, Router::new(actuators), gateway, config.devices);

@@ -12,10 +12,7 @@ use super::clock_trust::uptime_of;
 use super::excerpt::excerpt;
 use super::history::{History, Known, Record, digest};
 use super::rate::Window;
-use crate::model::{Command, DeviceId, Name, Source, Timestamp, Write};
-
-/// The largest payload of a command as JSON, in bytes. Losant takes 256 KiB; what an actuator writes is far less.
-const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+use crate::model::{Command, DeviceId, Name, PAYLOAD_BYTES_MAX, Source, Timestamp, Unread, Write};
 
 /// What the gate is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +66,9 @@ pub enum Refusal {
     /// Its payload is too large.
     #[error("its payload has more than {PAYLOAD_BYTES_MAX} bytes")]
     TooLarge,
+    /// Its payload is no JSON that can be read.
+    #[error("its payload is nested too deeply, or has a text or a number that cannot be held")]
+    Malformed,
     /// Its arguments are not those of the actuator.
     #[error(transparent)]
     Arguments(#[from] ArgumentError),
@@ -93,6 +93,7 @@ impl Refusal {
             Self::NoTime => "no_time",
             Self::Forgotten => "forgotten",
             Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
             Self::Arguments(_) => "arguments",
             Self::Unwritable(_) => "unwritable",
             Self::TooOften => "too_often",
@@ -176,8 +177,10 @@ impl Gate {
         record: &mut Record,
         (now, wall): (Instant, Timestamp),
     ) -> Result<(Arc<Actuator>, Write), Refusal> {
-        if command.payload.to_string().len() > PAYLOAD_BYTES_MAX {
-            return Err(Refusal::TooLarge);
+        match command.unread {
+            Some(Unread::TooLarge) => return Err(Refusal::TooLarge),
+            Some(Unread::Malformed) => return Err(Refusal::Malformed),
+            None => {}
         }
         record.target = self.target(command)?;
         if let Some(actuator) = self.router.find(record.target, &command.name) {

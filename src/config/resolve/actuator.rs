@@ -142,7 +142,7 @@ impl Safety {
             check.problems.add(&safe_key, error, fix);
         });
         let (device, name) = (actuator.device, actuator.command.clone());
-        let command = Command { device, name, time: None, payload: payload.ok()? };
+        let command = Command { device, name, time: None, payload: payload.ok()?, unread: None };
         if let Err(error) = actuator.arguments.check(&command.payload, &[]) {
             check.problems.add(&safe_key, error, "give it the arguments of the command");
         }

@@ -182,7 +182,7 @@ fn template(text: &str) -> Template {
 
 fn command(payload: serde_json::Value) -> Command {
     let time = Some(Timestamp::from_millis(0));
-    Command { device: device(1), name: "setSpeed".to_owned(), time, payload }
+    Command { device: device(1), name: "setSpeed".to_owned(), time, payload, unread: None }
 }
 
 fn device(number: u8) -> DeviceId {

@@ -19,7 +19,7 @@ fn device(number: u8) -> DeviceId {
 
 fn command(time_ms: i64, payload: Value) -> Command {
     let time = Some(Timestamp::from_millis(time_ms));
-    Command { device: device(1), name: "valve".to_owned(), time, payload }
+    Command { device: device(1), name: "valve".to_owned(), time, payload, unread: None }
 }
 
 fn valve(device: DeviceId) -> Arc<Actuator> {
@@ -139,10 +139,12 @@ fn what_is_not_allowed_is_refused_with_its_reason() {
     assert_eq!(bench.live(&other("valve", device(3))), "unknown");
     assert_eq!(bench.live(&command(NOW, json!({"open": 101}))), "arguments");
     assert_eq!(bench.live(&command(NOW, json!({"open": 1, "also": 1}))), "arguments");
-    let large = "x".repeat(PAYLOAD_BYTES_MAX);
-    assert_eq!(bench.live(&command(NOW, json!({ "open": large }))), "too_large");
+    let unread = |why| Command { unread: Some(why), ..command(NOW, json!(null)) };
+    assert_eq!(bench.live(&unread(Unread::TooLarge)), "too_large");
+    let another = Command { time: None, ..unread(Unread::Malformed) };
+    assert_eq!(bench.live(&another), "malformed");
     let records: Vec<_> = bench.history.records().map(|record| record.result).collect();
-    assert_eq!(records, [CommandResult::Started; 5]);
+    assert_eq!(records, [CommandResult::Started; 6]);
 }
 
 #[test]

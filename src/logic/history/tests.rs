@@ -14,7 +14,7 @@ fn device(number: u8) -> DeviceId {
 
 fn command(time_ms: i64, payload: serde_json::Value) -> Command {
     let time = Some(Timestamp::from_millis(time_ms));
-    Command { device: device(7), name: "valve".to_owned(), time, payload }
+    Command { device: device(7), name: "valve".to_owned(), time, payload, unread: None }
 }
 
 fn record(command: &Command) -> Record {

@@ -149,7 +149,8 @@ impl World {
             let time = Some(Timestamp::from_millis(self.now_ms + nth / 4));
             let payload = json!({"n": self.next, "id": format!("id-{}", self.next)});
             let target = device(self.rng.random_range(1..=2));
-            let command = Command { device: target, name: "valve".to_owned(), time, payload };
+            let command =
+                Command { device: target, name: "valve".to_owned(), time, payload, unread: None };
             self.cloud.send(command, &mut self.rng);
             self.truth.figures.sent += 1;
         }

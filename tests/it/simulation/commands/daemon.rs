@@ -16,7 +16,7 @@ use tidegate::logic::rate::Rate;
 use tidegate::logic::template::Template;
 use tidegate::model::{Command, CommandResult, DeviceId, Source, Timestamp};
 
-use super::streams::{Cloud, PAGE};
+use super::streams::Cloud;
 use super::{START_MS, Truth, chance, device};
 
 /// What may wait for an actuator.
@@ -215,11 +215,14 @@ impl Daemon {
             };
             // The listener reads the history before it looks at what the stream has delivered meanwhile; the gate must not mind.
             while let Some(gap) = watch.gap().filter(|_| is_time_to_try) {
-                let Some(page) = cloud.page(*device, gap, rng) else { break };
+                let Some(page) = cloud.page(*device, gap, rng) else {
+                    watch.ask_for_less();
+                    break;
+                };
                 let latest = page.iter().filter_map(|command| command.time).max();
-                let is_full = page.len() >= PAGE;
+                let count = page.len();
                 commands.extend(page.into_iter().map(|command| (command, Source::CaughtUp)));
-                watch.read(latest, is_full);
+                watch.read(latest, count);
             }
             commands.extend(delivered.into_iter().map(|command| (command, Source::Live)));
             let until = watch.hear(cloud.heard(*device).unwrap());
