@@ -28,7 +28,7 @@ pub struct Command {
 pub enum Unread {
     /// It has more than [`PAYLOAD_BYTES_MAX`] bytes.
     TooLarge,
-    /// It is nested more than 127 times (serde_json), or has a text or a number that nobody can hold.
+    /// It is nested more than 127 times (the bound of `serde_json`), or has a text or a number that nobody can hold.
     Malformed,
 }
 

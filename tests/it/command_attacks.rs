@@ -166,7 +166,7 @@ async fn a_flood_runs_as_often_as_the_actuator_may_and_is_refused_beyond() {
     );
     daemon.wait_until_sent();
     let told = cloud.states(GATEWAY_ID).len();
-    assert!((100..=150).contains(&told), "{told} states told");
+    assert!((150..=250).contains(&told), "of those that ran, all, and a hundred a minute: {told}");
     assert!(daemon.terminate().success());
     site.outbox();
 }

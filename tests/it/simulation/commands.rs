@@ -15,7 +15,7 @@ use serde_json::json;
 use tidegate::model::{Command, CommandResult, DeviceId, Timestamp};
 
 use super::{SEEDS, number};
-use daemon::{Around, Daemon, Disk};
+use daemon::{Around, Daemon, Disk, Habits};
 use streams::Cloud;
 
 /// When every world begins.
@@ -45,7 +45,8 @@ struct Figures {
 #[derive(Debug, Default)]
 struct Truth {
     acted: BTreeMap<u64, u32>,
-    results: BTreeMap<u64, CommandResult>,
+    /// With the number of the record.
+    results: BTreeMap<u64, (u64, CommandResult)>,
     figures: Figures,
 }
 
@@ -54,9 +55,12 @@ impl Truth {
         *self.acted.entry(command).or_default() += 1;
     }
 
-    /// What is on the disk about a command. What an actuator may have done is never taken back.
-    fn record(&mut self, command: u64, result: CommandResult) {
-        self.results.insert(command, result);
+    /// What is on the disk about a command. One whose record was given up may come again: then it is refused, and has two.
+    fn record(&mut self, command: u64, number: u64, result: CommandResult) {
+        let entry = self.results.entry(command).or_insert((number, result));
+        if entry.0 == number {
+            entry.1 = result;
+        }
     }
 }
 
@@ -70,7 +74,7 @@ struct World {
     skew_ms: i64,
     truth: Truth,
     next: u64,
-    has_ids: bool,
+    habits: Habits,
 }
 
 fn device(number: u8) -> DeviceId {
@@ -85,6 +89,8 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let has_ids = chance(&mut rng, 0.5);
+        // Room for a thousand commands of a device, or for 64.
+        let lanes = if chance(&mut rng, 0.5) { 2 } else { 1_000 };
         Self {
             now_ms: START_MS,
             cloud: Cloud::default(),
@@ -94,7 +100,7 @@ impl World {
             skew_ms: 0,
             truth: Truth::default(),
             next: 0,
-            has_ids,
+            habits: Habits { has_ids, lanes },
             rng,
         }
     }
@@ -161,7 +167,7 @@ impl World {
         self.now_ms += TICK_MS;
         let wall = Timestamp::from_millis(self.now_ms + self.skew_ms);
         if self.daemon.is_none() && self.now_ms >= self.restart_ms {
-            self.daemon = Some(Daemon::start(&mut self.disk, &mut self.truth, wall, self.has_ids));
+            self.daemon = Some(Daemon::start(&mut self.disk, &mut self.truth, wall, self.habits));
         }
         let Some(daemon) = &mut self.daemon else { return };
         let mut around = Around {
@@ -191,7 +197,7 @@ impl World {
             let number = daemon::number_of(command);
             let time = command.time.unwrap();
             let acted = self.truth.acted.contains_key(&number);
-            let result = self.truth.results.get(&number);
+            let result = self.truth.results.get(&number).map(|(_, result)| result);
             let is_expected =
                 self.disk.listening_since(command.device).is_some_and(|at| time >= at);
             if is_expected {
