@@ -10,7 +10,7 @@ use super::actuator::{Actuator, Router, WriteError};
 use super::arguments::ArgumentError;
 use super::clock_trust::uptime_of;
 use super::excerpt::excerpt;
-use super::history::{History, Known, Record, digest};
+use super::history::{AHEAD_MAX, History, Known, Record, digest};
 use super::rate::Window;
 use crate::model::{Command, DeviceId, Name, PAYLOAD_BYTES_MAX, Source, Timestamp, Unread, Write};
 
@@ -57,6 +57,9 @@ pub enum Refusal {
     /// It is older than allowed: nobody wants yesterday's "open valve".
     #[error("it is {} s old", .0.as_secs())]
     Stale(Duration),
+    /// It says that it was sent later than now, and not by a little.
+    #[error("it is dated {} s ahead of the clock here", .0.as_secs())]
+    Ahead(Duration),
     /// It says when it was sent, and the gateway does not know the time of day yet.
     #[error("the time of day is not known yet, so neither is its age")]
     NoTime,
@@ -90,6 +93,7 @@ impl Refusal {
             Self::Unknown => "unknown",
             Self::UnknownDevice(_) => "unknown_device",
             Self::Stale(_) => "stale",
+            Self::Ahead(_) => "ahead",
             Self::NoTime => "no_time",
             Self::Forgotten => "forgotten",
             Self::TooLarge => "too_large",
@@ -192,6 +196,10 @@ impl Gate {
         let age = age(command, wall);
         if age > self.age_max(source) && record.actuator.is_some() {
             return Err(Refusal::Stale(age));
+        }
+        let ahead = command.time.map(|time| time.since(wall)).unwrap_or_default();
+        if ahead > AHEAD_MAX && record.actuator.is_some() {
+            return Err(Refusal::Ahead(ahead));
         }
         let (actuator, write) = self.rehearse(command)?;
         let window = self.windows.entry(actuator.name.clone()).or_default();

@@ -14,7 +14,7 @@ mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use record::{Digest, Record, digest};
+pub use record::{AHEAD_MAX, Digest, Record, digest};
 
 use crate::model::{CommandResult, DeviceId, Timestamp};
 use record::MESSAGE_CHARS_MAX;

@@ -134,7 +134,7 @@ async fn a_flood_runs_as_often_as_the_actuator_may_and_is_refused_beyond() {
     let say = SITE.replace("write = \"SAY", "rate_max = 50\nwrite = \"SAY");
     let site = Site::new(&cloud, &format!("{report}{say}"));
     let _tty = Tty::plugged(site.path("tty"));
-    let fresh = Timestamp::now() + SignedDuration::from_hours(1);
+    let fresh = Timestamp::now() + SignedDuration::from_mins(4);
     let events = (0..FLOOD).map(|n| {
         let time = fresh + SignedDuration::from_millis(n.cast_signed());
         let event = json!({"name": "say", "time": time.to_string(), "payload": {"text": n}});

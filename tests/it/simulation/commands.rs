@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
+use tidegate::logic::history::Record;
 use tidegate::model::{Command, CommandResult, DeviceId, Timestamp};
 
 use super::{SEEDS, number};
@@ -45,8 +46,7 @@ struct Figures {
 #[derive(Debug, Default)]
 struct Truth {
     acted: BTreeMap<u64, u32>,
-    /// With the number of the record.
-    results: BTreeMap<u64, (u64, CommandResult)>,
+    records: BTreeMap<u64, Record>,
     figures: Figures,
 }
 
@@ -55,11 +55,13 @@ impl Truth {
         *self.acted.entry(command).or_default() += 1;
     }
 
-    /// What is on the disk about a command. One whose record was given up may come again: then it is refused, and has two.
-    fn record(&mut self, command: u64, number: u64, result: CommandResult) {
-        let entry = self.results.entry(command).or_insert((number, result));
-        if entry.0 == number {
-            entry.1 = result;
+    /// What is on the disk about a command. One whose record was given up may come again: then it is refused, unless it was
+    /// refused before because the clock was wrong.
+    fn record(&mut self, command: u64, record: Record) {
+        let before = self.records.get(&command);
+        let is_for_now = |before: &Record| matches!(&*before.message, "ahead" | "no_time");
+        if before.is_none_or(|before| before.number == record.number || is_for_now(before)) {
+            self.records.insert(command, record);
         }
     }
 }
@@ -197,7 +199,7 @@ impl World {
             let number = daemon::number_of(command);
             let time = command.time.unwrap();
             let acted = self.truth.acted.contains_key(&number);
-            let result = self.truth.results.get(&number).map(|(_, result)| result);
+            let result = self.truth.records.get(&number).map(|record| record.result);
             let is_expected =
                 self.disk.listening_since(command.device).is_some_and(|at| time >= at);
             if is_expected {

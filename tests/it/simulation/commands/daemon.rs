@@ -257,7 +257,10 @@ impl Daemon {
                 let until_ms = now_ms + i64::try_from(fresh_for.as_millis()).unwrap();
                 ready.push((hand, Order { number, command: number_of(command), until_ms }));
             }
-            Admission::Refused(_) => self.finish(number, CommandResult::Refused, wall),
+            Admission::Refused(refusal) => {
+                let (result, message) = (CommandResult::Refused, refusal.as_str());
+                self.history.finish(number, Ending { result, message, duration_ms: None }, wall);
+            }
             Admission::Duplicate => {}
         }
     }
@@ -299,7 +302,7 @@ impl Daemon {
         for record in records.filter_map(|(_, value)| value.as_ref()) {
             let record: Record = serde_json::from_slice(record).unwrap();
             let payload: serde_json::Value = serde_json::from_str(&record.payload).unwrap();
-            truth.record(payload["n"].as_u64().unwrap(), record.number, record.result);
+            truth.record(payload["n"].as_u64().unwrap(), record);
         }
         for id in [1, 2].map(device) {
             if let Some(heard) = self.history.heard(id) {
