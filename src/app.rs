@@ -174,7 +174,7 @@ impl App {
         let plans: BTreeMap<_, _> =
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
-        start_schema(&plans, &client, &mut supervisor, stop);
+        let produced = start_schema(&config, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
         let routes =
             routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
@@ -227,7 +227,7 @@ impl App {
         let until = (&mut supervisor, buses_stop.clone());
         let commands =
             CommandWay::start(commands, &config, (self.history, arrivals.clone()), until);
-        let wires = Wires { arrivals, tally, handles, limits, commands };
+        let wires = Wires { arrivals, tally, handles, limits, produced, commands };
         let parts = Parts { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)
     }
@@ -352,19 +352,17 @@ fn start_plan(
     plan
 }
 
-/// Compares once what the devices declare with what the plans give them.
+/// Compares what the devices declare with what the configuration gives them, from now on.
 fn start_schema(
-    plans: &BTreeMap<Name, Plan>,
+    config: &Config,
     client: &Arc<Client>,
     supervisor: &mut Supervisor,
     stop: &CancellationToken,
-) {
-    let mut produced: BTreeMap<DeviceId, Produced> = BTreeMap::new();
-    for (device, more) in plans.values().flat_map(Plan::produced) {
-        produced.entry(device).or_default().extend(more);
-    }
+) -> watch::Sender<BTreeMap<DeviceId, Produced>> {
+    let (sender, produced) = watch::channel(running::produced(config));
     let task = SchemaTask { client: Arc::clone(client), produced, stop: stop.clone() };
     supervisor.spawn("schema", task.run());
+    sender
 }
 
 /// Starts one bus alone, to look at what it hears. It holds no broker session of the daemon's, and acknowledges nothing.

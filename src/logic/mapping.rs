@@ -21,7 +21,7 @@ use minijinja::value::merge_maps;
 pub use conversion::Conversion;
 pub use draft::{Mapped, Outgoing};
 pub use gauge::{Deadband, Flow};
-pub use mismatch::{AttributeType, Mismatch, Produced, mismatches};
+pub use mismatch::{AttributeType, Mismatch, Produced, mismatches, produced};
 pub use moment::{TimeNotation, TimeSource};
 pub use settings::{AttributeSelector, DeviceSelector, Mapping, Sensor, Source};
 pub use stale::StaleSettings;

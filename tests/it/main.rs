@@ -46,6 +46,7 @@ mod outbox_cli;
 mod presets;
 mod python;
 mod reload;
+mod schema;
 mod secrecy;
 mod sensors;
 mod setup;
