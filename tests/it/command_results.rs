@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
-use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox};
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox};
 
 use crate::support::{Site, Tty, cloud, values_of, wait_until};
 
@@ -236,6 +236,100 @@ async fn a_command_that_waits_too_long_for_its_actuator_does_not_run() {
     let stale = "stale: it waited too long for the actuator";
     wait_for_results(&cloud, &[("sleep", "executed", "slept"), ("sleep", "refused", stale)]);
     assert_eq!(std::fs::read_to_string(site.path("slept")).unwrap(), "2\n");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn a_command_that_takes_too_long_fails_and_its_program_is_ended() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, "");
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let late = site.path("late");
+    let sleeper = format!(
+        r#"
+[actuator.sleep]
+command = "sleep"
+exec = ["/bin/sh", "-c", "sleep 3; echo late >> {}"]
+timeout = "1 s"
+"#,
+        late.display()
+    );
+    site.write_config(&format!("{config}{REPORT}{sleeper}"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    for sent in 1..=4 {
+        cloud.send_command(GATEWAY_ID, "sleep", json!({"n": sent}));
+    }
+    wait_until("all have a result", || results(&cloud, GATEWAY_ID).len() == 4);
+    for (_, result, message) in results(&cloud, GATEWAY_ID) {
+        assert_eq!((result, message), (json!("failed"), json!("no outcome within 1s")));
+    }
+    // Four of them took longer than the first would have slept.
+    assert!(!late.exists(), "no program went on");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn the_commands_of_an_actuator_run_in_the_order_in_which_they_came() {
+    let cloud = cloud().await;
+    let fan = FAN.replace("reply", "# reply");
+    let site = Site::new(&cloud, &fan);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    for speed in 0..100 {
+        cloud.send_command(GATEWAY_ID, "fan", json!({"speed": speed}));
+    }
+    for speed in 0..100 {
+        assert_eq!(tty.read_line(), format!("FAN {speed}"));
+    }
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn a_result_survives_an_outage_and_a_restart() {
+    let cloud = cloud().await;
+    let fan = FAN.replace("reply", "# reply");
+    let site = Site::new(&cloud, &format!("{REPORT}{fan}"));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    cloud.fail_next(Action::SendState, 1_000, Fault::Drop);
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 6, "requestId": "six"}));
+    assert_eq!(tty.read_line(), "FAN 6");
+    wait_until("it is executed", || daemon.count("/commands/executed") == 1);
+    cloud.set_dark(true);
+    assert!(daemon.terminate().success());
+    let daemon = site.start();
+    cloud.clear_faults();
+    cloud.set_dark(false);
+    wait_for_results(&cloud, &[("fan", "executed", "")]);
+    assert_eq!(values_of(&cloud, GATEWAY_ID, "lastId"), [json!("six")]);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+/// What makes it safe is tried until it succeeds.
+#[tokio::test]
+async fn an_actuator_that_is_not_there_is_made_safe_when_it_is() {
+    let cloud = cloud().await;
+    let fan = FAN.replace("reply", "# reply").replace(
+        "[actuator.fan.argument",
+        "safe = '{\"speed\": 0}'\nsafe_when_offline = \"500 ms\"\n[actuator.fan.argument",
+    );
+    let site = Site::new(&cloud, &fan);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    tty.unplug();
+    daemon.wait_for_log("serial line not there");
+    cloud.set_dark(true);
+    daemon.wait_for_log("actuator could not be made safe");
+    tty.plug();
+    assert_eq!(tty.read_line(), "FAN 0");
     assert!(daemon.terminate().success());
 }
 
