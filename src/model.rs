@@ -26,5 +26,5 @@ pub use time::Timestamp;
 pub use value::{Value, ValueError};
 pub use write::{
     Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusData, ModbusWrite, Reply,
-    Write,
+    TopicReply, Write,
 };

@@ -101,7 +101,7 @@ fn rehearse(args: &DryRunArgs) -> anyhow::Result<()> {
 fn shown(write: &Write) -> String {
     match write {
         Write::Serial { bytes, .. } => format!("writes \"{}\"", bytes.escape_ascii()),
-        Write::Mqtt { topic, payload, qos, retain } => {
+        Write::Mqtt { topic, payload, qos, retain, .. } => {
             let retain = if *retain { ", retained" } else { "" };
             let payload = String::from_utf8_lossy(payload);
             format!("publishes {payload:?} to {topic:?} (QoS {qos}{retain})")

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox};
 
-use crate::support::{Site, Tty, cloud, values_of, wait_until};
+use crate::support::{Broker, Site, Tty, cloud, values_of, wait_until};
 
 /// All that is told of a command.
 const REPORT: &str = r#"
@@ -103,6 +103,55 @@ async fn a_result_is_what_the_device_answered() {
     let expected = expected.map(|(result, message)| (json!(result), json!(message)));
     assert_eq!(told, expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
     assert_eq!(values_of(&cloud, GATEWAY_ID, "lastId"), [json!("1"), json!("2"), json!("3")]);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+/// A lamp that answers on a topic of its own, which is no sensor's.
+#[tokio::test]
+async fn a_result_is_what_the_device_answered_on_its_topic() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let lamp = format!(
+        r#"{REPORT}
+[bus.mqtt.house]
+host = "127.0.0.1"
+port = {}
+[actuator.lamp]
+command = "lamp"
+bus = "house"
+topic = "lamp/set"
+payload = "{{{{ payload.n }}}}"
+reply_topic = "lamp/answer"
+reply = "done"
+reply_failure = "error"
+reply_timeout = "1 s"
+"#,
+        broker.port()
+    );
+    let site = Site::new(&cloud, &lamp);
+    let answer = |text: &str| {
+        let message = ("lamp/answer".to_owned(), text.as_bytes().to_vec());
+        broker.publish([message])
+    };
+    let mut lamps = broker.subscribe("lamp/set").await;
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("subscribed");
+    let lines = [
+        (1, Some("done 1"), "executed", "done 1"),
+        (2, Some("error 2"), "failed", "the device answered \"error 2\""),
+        (3, None, "failed", "the device did not answer within 1s"),
+    ];
+    for (n, said, _, _) in lines {
+        cloud.send_command(GATEWAY_ID, "lamp", json!({"n": n}));
+        assert_eq!(lamps.next().await.payload, n.to_string());
+        if let Some(said) = said {
+            answer("about something else").await;
+            answer(said).await;
+        }
+    }
+    wait_for_results(&cloud, &lines.map(|(_, _, result, message)| ("lamp", result, message)));
+    assert_eq!(daemon.status()["ledger"]["house"], Value::Null, "answers are no readings");
     assert!(daemon.terminate().success());
     site.outbox();
 }

@@ -261,6 +261,8 @@ pub struct MqttBus {
     pub share: Option<String>,
     /// Where the broker tells others whether we are there.
     pub status_topic: Option<String>,
+    /// The topics on which devices answer to actuators.
+    pub replies: Vec<String>,
 }
 
 /// Which MQTT a broker is spoken to in.

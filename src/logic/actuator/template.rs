@@ -13,7 +13,7 @@ use crate::logic::template::{Template, TemplateError};
 use crate::logic::topic::{TopicError, check_topic};
 use crate::model::{
     Command, Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusWrite, Name,
-    Reply, Write,
+    Reply, TopicReply, Write,
 };
 
 /// The longest serial write, in bytes: 4 s at 9600 baud, and small boards buffer far less.
@@ -51,6 +51,8 @@ pub enum WriteTemplate {
         qos: u8,
         /// Whether the broker keeps it for later subscribers.
         retain: bool,
+        /// The message that says whether it was done.
+        reply: Option<TopicReply>,
     },
     /// A value for a register of a Modbus unit.
     Modbus {
@@ -180,13 +182,14 @@ impl WriteTemplate {
                 let bytes = serial_bytes(text.render(&context)?, *is_hex)?;
                 Ok(Write::Serial { bytes: bytes.into(), reply: reply.clone() })
             }
-            Self::Mqtt { topic, payload, qos, retain } => {
+            Self::Mqtt { topic, payload, qos, retain, reply } => {
                 let written = topic.render(&context)?;
                 check_topic(&written)?;
                 check_levels(topic, &written)?;
                 let topic = written;
                 let payload = bounded(payload.render(&context)?.into_bytes(), MESSAGE_BYTES_MAX)?;
-                Ok(Write::Mqtt { topic, payload: payload.into(), qos: *qos, retain: *retain })
+                let (payload, reply) = (payload.into(), reply.clone());
+                Ok(Write::Mqtt { topic, payload, qos: *qos, retain: *retain, reply })
             }
             Self::Modbus { unit, register, value, as_list, read_back } => {
                 check_texts(command)?;

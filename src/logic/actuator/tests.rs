@@ -31,6 +31,7 @@ fn a_command_becomes_a_message() {
             payload: r#"{"on": true}"#.into(),
             qos: 1,
             retain: false,
+            reply: None,
         })
     );
 }
@@ -157,7 +158,7 @@ fn serial(text: &str) -> Actuator {
 
 fn mqtt(topic: &str, payload: &str) -> Actuator {
     let (topic, payload) = (template(topic), template(payload));
-    actuator(WriteTemplate::Mqtt { topic, payload, qos: 1, retain: false })
+    actuator(WriteTemplate::Mqtt { topic, payload, qos: 1, retain: false, reply: None })
 }
 
 fn actuator(write: WriteTemplate) -> Actuator {

@@ -65,6 +65,7 @@ pub(super) fn mqtt(
         tls,
         share,
         status_topic,
+        replies: Vec::new(),
     }
 }
 
