@@ -132,6 +132,12 @@ pub enum WriteError {
     /// The register or output does not take the rendered value.
     #[error(transparent)]
     Value(#[from] EncodeError),
+    /// A text of the command would lead up in the tree of files.
+    #[error("\"{text}\" climbs up from the place that its template names")]
+    Climbs {
+        /// How that path begins.
+        text: String,
+    },
     /// A text of the command would lead to another place in the tree of topics or paths.
     #[error(
         "\"{text}\" has more or fewer levels than its template; texts of a command must not hold a /"
@@ -211,8 +217,12 @@ impl WriteTemplate {
             }
             Self::Exec { program, arguments, output_bytes_max } => {
                 check_texts(command)?;
-                let rendered = arguments.iter().map(|argument| word(argument, &context));
-                let arguments = rendered.collect::<Result<_, _>>()?;
+                let rendered = arguments.iter().map(|argument| {
+                    let written = word(argument, &context)?;
+                    check_path(argument, &written)?;
+                    Ok(written)
+                });
+                let arguments = rendered.collect::<Result<_, WriteError>>()?;
                 let (program, output_bytes_max) = (program.clone(), *output_bytes_max);
                 Ok(Write::Exec(Execution { program, arguments, output_bytes_max }))
             }
@@ -297,6 +307,20 @@ fn check_levels(template: &Template, written: &str) -> Result<(), WriteError> {
     } else {
         Err(WriteError::Levels { text: excerpt(written.as_bytes()) })
     }
+}
+
+/// Refuses an argument that is a path, as its owner wrote it, and that leads to another place than the owner chose. One that
+/// is all the command's own is data.
+fn check_path(template: &Template, written: &str) -> Result<(), WriteError> {
+    let own = template.to_string();
+    if !own.contains('/') || own == written {
+        return Ok(());
+    }
+    check_levels(template, written)?;
+    if written.split('/').any(|level| level == "..") {
+        return Err(WriteError::Climbs { text: excerpt(written.as_bytes()) });
+    }
+    Ok(())
 }
 
 /// Refuses a URL that leaves the host, climbs up, or whose end would be read as something else.

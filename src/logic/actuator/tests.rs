@@ -132,6 +132,27 @@ fn a_program_gets_its_words_as_they_are() {
 }
 
 #[test]
+fn a_command_cannot_lead_a_program_to_another_file() {
+    let play = |argument: &str, payload| {
+        let (program, arguments) = ("/usr/bin/aplay".into(), vec![template(argument)]);
+        let write = WriteTemplate::Exec { program, arguments, output_bytes_max: 10 };
+        actuator(write).write_for(&command(payload)).map(drop)
+    };
+    let sound = "/srv/sounds/{{ payload.sound }}.wav";
+    assert_eq!(play(sound, json!({"sound": "bell"})), Ok(()));
+    assert_eq!(play(sound, json!({"sound": "..bell.."})), Ok(()));
+    for climber in ["../../etc/shadow", "a/../../b", "/etc/shadow", "sub/bell"] {
+        let refused = play(sound, json!({"sound": climber}));
+        assert!(matches!(refused, Err(WriteError::Levels { .. })), "{climber}: {refused:?}");
+    }
+    let list = "/srv/{{ payload.room }}/list";
+    let refused = play(list, json!({"room": ".."}));
+    assert!(matches!(refused, Err(WriteError::Climbs { .. })), "{refused:?}");
+    assert_eq!(play("{{ payload.path }}", json!({"path": "../a"})), Ok(()), "all its own: data");
+    assert_eq!(play("echo a >> ../b/c", json!({})), Ok(()), "all the owner's");
+}
+
+#[test]
 fn a_command_cannot_lead_a_request_elsewhere() {
     let relay = |url: &str| {
         actuator(WriteTemplate::Http {
