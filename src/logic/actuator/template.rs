@@ -217,12 +217,8 @@ impl WriteTemplate {
             }
             Self::Exec { program, arguments, output_bytes_max } => {
                 check_texts(command)?;
-                let rendered = arguments.iter().map(|argument| {
-                    let written = word(argument, &context)?;
-                    check_path(argument, &written)?;
-                    Ok(written)
-                });
-                let arguments = rendered.collect::<Result<_, WriteError>>()?;
+                let rendered = arguments.iter().map(|argument| argument_word(argument, &context));
+                let arguments = rendered.collect::<Result<_, _>>()?;
                 let (program, output_bytes_max) = (program.clone(), *output_bytes_max);
                 Ok(Write::Exec(Execution { program, arguments, output_bytes_max }))
             }
@@ -309,18 +305,18 @@ fn check_levels(template: &Template, written: &str) -> Result<(), WriteError> {
     }
 }
 
-/// Refuses an argument that is a path, as its owner wrote it, and that leads to another place than the owner chose. One that
-/// is all the command's own is data.
-fn check_path(template: &Template, written: &str) -> Result<(), WriteError> {
-    let own = template.to_string();
+/// One word for a program. One that is a path, as its owner wrote it, must not lead to another place than the owner chose; one
+/// that is all the command's own is data.
+fn argument_word(template: &Template, context: &Context<'_>) -> Result<String, WriteError> {
+    let (own, written) = (template.to_string(), word(template, context)?);
     if !own.contains('/') || own == written {
-        return Ok(());
+        return Ok(written);
     }
-    check_levels(template, written)?;
+    check_levels(template, &written)?;
     if written.split('/').any(|level| level == "..") {
         return Err(WriteError::Climbs { text: excerpt(written.as_bytes()) });
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Refuses a URL that leaves the host, climbs up, or whose end would be read as something else.
