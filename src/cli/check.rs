@@ -193,7 +193,7 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
     let device = device_name(actuator.device, config);
     let write = match &actuator.write {
         WriteTemplate::Serial { text, .. } => format!("{:?}", text.to_string()),
-        WriteTemplate::Mqtt { topic, payload, qos, retain } => {
+        WriteTemplate::Mqtt { topic, payload, qos, retain, .. } => {
             let retain = if *retain { ", retained" } else { "" };
             format!("{topic} {payload} (QoS {qos}{retain})")
         }

@@ -191,6 +191,7 @@ table!(Actuator {
     reply: Text,
     reply_failure: Text,
     reply_timeout: Span,
+    reply_topic: Text,
     topic: Text,
     payload: Text,
     qos: Integer,

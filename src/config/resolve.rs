@@ -173,6 +173,7 @@ pub(super) fn resolve(
     }
     let timeout = raw.commands.timeout.as_ref().map(|field| field.0);
     let actuators = actuator::actuators(raw.actuator, timeout, (&buses, &devices), &mut check);
+    actuator::subscribe_to_replies(&actuators, &mut buses);
     let reporter = reporter(raw.reporter, &mut check);
     let clock_trust = clock_trust(raw.clock, &mut check);
     let commands = command::commands(raw.commands, gateway, &mut check);

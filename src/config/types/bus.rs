@@ -263,6 +263,8 @@ pub struct MqttBus {
     pub status_topic: Option<String>,
     /// Whether the session outlives its connections; that of one who only looks does not.
     pub is_lasting: bool,
+    /// The topics on which devices answer to actuators.
+    pub replies: Vec<String>,
 }
 
 /// Which MQTT a broker is spoken to in.

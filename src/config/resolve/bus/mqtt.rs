@@ -66,6 +66,7 @@ pub(super) fn mqtt(
         share,
         status_topic,
         is_lasting: true,
+        replies: Vec::new(),
     }
 }
 
