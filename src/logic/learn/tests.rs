@@ -1,5 +1,7 @@
 //! From messages to families and tables.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// Two messages of each, ten seconds apart.
@@ -24,7 +26,7 @@ fn filters(learner: &Learner) -> Vec<String> {
 }
 
 fn page(learner: &Learner) -> String {
-    sensors(&"house".parse().unwrap(), &learner.families())
+    sensors(&"house".parse().unwrap(), &learner.families(), BTreeSet::new())
 }
 
 #[test]
@@ -118,6 +120,16 @@ fn attributes_of_two_sensors_have_different_names() {
         "[sensor.attic-air_1-state]",
     ];
     for expected in expected {
+        assert!(page.contains(expected), "missing: {expected}\nin:\n{page}");
+    }
+}
+
+#[test]
+fn names_that_are_taken_are_not_given_again() {
+    let learner = learnt(&[("attic/climate", r#"{"a b": 1, "a_b": 2}"#)]);
+    let taken = BTreeSet::from(["attic-climate".to_owned()]);
+    let page = sensors(&"house".parse().unwrap(), &learner.families(), taken);
+    for expected in ["[sensor.attic-climate-2]", "attribute = \"a_b\"", "attribute = \"a_b-2\""] {
         assert!(page.contains(expected), "missing: {expected}\nin:\n{page}");
     }
 }
