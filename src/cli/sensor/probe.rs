@@ -226,8 +226,10 @@ impl Tried {
         let percent = self.text_share * 100.0;
         let start = format!("{} bytes, {percent:.0} % text", self.bytes);
         match &self.guess {
-            Some(guess) => format!("{start}; {}, score {:.2}", guess.what, guess.score),
-            None => format!("{start}; no sense in it, such as {}", excerpt(&self.first)),
+            Some(guess) if guess.score >= SCORE_MIN => {
+                format!("{start}; {}, score {:.2}", guess.what, guess.score)
+            }
+            Some(_) | None => format!("{start}; no sense in it, such as {}", excerpt(&self.first)),
         }
     }
 }
