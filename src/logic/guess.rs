@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::frame::{Frame, Framer, Framing};
 use super::learn::shape::Channels;
-use super::learn::{map_entry, quoted};
+use super::learn::{map_entries, quoted};
 
 /// The most bytes that are kept of one setting: seconds at the fastest of the usual ones.
 pub const BYTES_MAX: usize = 64 * 1024;
@@ -72,7 +72,9 @@ pub fn guess(chunks: &[Chunk]) -> Option<Guess> {
         lines::guess_pauses(chunks),
         binary::guess(&bytes, now),
     ];
-    found.into_iter().flatten().reduce(|best, one| if one.score > best.score { one } else { best })
+    let useful = |guess: &Guess| guess.is_modbus || !guess.channels.is_empty();
+    let found = found.into_iter().flatten().filter(useful);
+    found.reduce(|best, one| if one.score > best.score { one } else { best })
 }
 
 /// How much of it is text, 0 to 1.
@@ -94,7 +96,7 @@ impl Guess {
 
     /// The entries of the sensor's map, a line each.
     pub fn map(&self) -> String {
-        self.channels.iter().map(map_entry).collect()
+        map_entries(&self.channels)
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub use family::Family;
-pub(in crate::logic) use page::map_entry;
+pub(in crate::logic) use page::map_entries;
 pub use page::{quoted, sensors};
 
 use super::decode::Births;

@@ -1,5 +1,6 @@
 //! `tidegate sensor learn`: what a broker's topics hold, as tables of the configuration.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +63,7 @@ pub(in crate::cli) struct LearnArgs {
 /// Listens, then tells.
 pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
     let tables = args.host.as_ref().map(|host| bus_tables(args, host)).transpose()?;
-    let (name, bus) = find_bus(args, tables.as_deref())?;
+    let Found { name, bus, sensors: taken } = find_bus(args, tables.as_deref())?;
     let BusKind::Mqtt(settings) = &bus.kind else {
         return Err(Usage::new(format!(
             "bus {name} is {}; sensor learn listens to a broker, and sensor probe to a serial line",
@@ -82,7 +84,7 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     runtime.block_on(listen(&name, &bus, &broker, args.time, &mut learner))?;
     tell(&heard(&learner));
-    let sensors = sensors(&name, &learner.families());
+    let sensors = sensors(&name, &learner.families(), taken);
     if sensors.is_empty() {
         tell(
             "Nothing was heard that could be reported. Does a sensor publish meanwhile, and may this user read its topics?\n",
@@ -105,6 +107,7 @@ async fn listen(
     let stop = CancellationToken::new();
     let clock: SharedClock = Arc::new(SystemClock);
     let mut listening = app::listen(name, bus, &clock, &stop);
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let end = Instant::now() + time;
     let mut look = tokio::time::interval(LOOK_INTERVAL);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -131,9 +134,7 @@ async fn listen(
                 }
             }
             () = tokio::time::sleep_until(end) => ControlFlow::Break(Ok(())),
-            interrupted = tokio::signal::ctrl_c() => {
-                ControlFlow::Break(interrupted.map_err(|error| Unavailable(error.to_string())))
-            }
+            _ = interrupt.recv() => ControlFlow::Break(Ok(())),
         };
         if let ControlFlow::Break(done) = step {
             break done;
@@ -144,7 +145,14 @@ async fn listen(
 }
 
 /// The bus with one sensor, which reads all that is asked for.
-fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<(Name, Bus)> {
+struct Found {
+    name: Name,
+    bus: Bus,
+    /// The names of the sensors that are in the configuration.
+    sensors: BTreeSet<String>,
+}
+
+fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
     let wanted = args.bus.as_deref().unwrap_or(BROKER);
     let filter = quoted(&args.filter);
     let all = |bus: &str| {
@@ -160,6 +168,8 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<(Name, Bus
     let Some(tables) = tables else {
         let sensors = trial("[bus.mqtt.broker]\nhost = \"localhost\"")?.1.sensors;
         let config = config::look_at_buses(&args.config.config)?;
+        let named = config.buses.values().flat_map(|bus| &bus.sensors);
+        let taken = named.map(|sensor| sensor.name.to_string()).collect();
         let names: Vec<_> = config.buses.keys().map(ToString::to_string).collect();
         let found = config.buses.into_iter().find(|(name, _)| **name == *wanted);
         let Some((name, bus)) = found else {
@@ -168,14 +178,14 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<(Name, Bus
                 Usage::new(format!("there is no bus \"{wanted}\"; there is {known}")).into()
             );
         };
-        return Ok((name, named(Bus { sensors, ..bus })));
+        return Ok(Found { name, bus: as_learner(Bus { sensors, ..bus }), sensors: taken });
     };
     let (name, bus) = trial(tables)?;
-    Ok((name, named(bus)))
+    Ok(Found { name, bus: as_learner(bus), sensors: BTreeSet::new() })
 }
 
 /// With a client id of its own, so that two may learn at once.
-fn named(mut bus: Bus) -> Bus {
+fn as_learner(mut bus: Bus) -> Bus {
     if let BusKind::Mqtt(settings) = &mut bus.kind {
         settings.client_id = format!("tidegate-learn-{}", std::process::id());
     }

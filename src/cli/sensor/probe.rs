@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_serial::{ClearBuffer, SerialPort as _};
 
@@ -91,6 +92,13 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
     let best = tried.iter().filter_map(|one| Some((&one.port, one.guess.as_ref()?)));
     let best = best.reduce(|best, one| if one.1.score > best.1.score { one } else { best });
     match best.filter(|(_, guess)| guess.score >= SCORE_MIN) {
+        Some((port, guess)) if guess.is_modbus && guess.bus_keys.is_empty() => Err(Unavailable(format!(
+            "{}, {}: {}. Its [bus.modbus.…] is yours to write, after the data sheet",
+            notation(port),
+            guess.what,
+            guess.evidence.join("; ")
+        ))
+        .into()),
         Some((port, guess)) => {
             let page = page(&path, port, guess)?;
             // What is printed is looked at as a configuration first, so that nobody is given one that is none.
@@ -140,6 +148,7 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
         settings
             .extend(odd.map(|(bits, parity)| (args.baud_rate.unwrap_or_default(), bits, parity)));
     }
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut tried = Vec::new();
     for (baud_rate, data_bits, parity) in settings {
         let port = Port {
@@ -151,7 +160,7 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
             flow_control: FlowControl::None,
         };
         let notation = notation(&port);
-        match listen_at(port, args.time).await {
+        match listen_at(port, args.time, &mut interrupt).await {
             Ok(one) => {
                 tell(&format!("{}\n", one.summary()));
                 let is_done = one.is_interrupted || one.guess.as_ref().is_some_and(Guess::is_good);
@@ -167,7 +176,7 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
     Ok(tried)
 }
 
-async fn listen_at(port: Port, time: Duration) -> Result<Tried, String> {
+async fn listen_at(port: Port, time: Duration, interrupt: &mut Signal) -> Result<Tried, String> {
     let mut stream = open_line(&port)?;
     // What came at the setting before.
     stream.clear(ClearBuffer::Input).map_err(|error| error.to_string())?;
@@ -198,7 +207,7 @@ async fn listen_at(port: Port, time: Duration) -> Result<Tried, String> {
                 }
             }
             () = tokio::time::sleep_until(end) => break false,
-            _ = tokio::signal::ctrl_c() => break true,
+            _ = interrupt.recv() => break true,
         }
         if bytes >= BYTES_MAX || chunks.len() >= CHUNKS_MAX {
             break false;
@@ -217,8 +226,10 @@ impl Tried {
         let percent = self.text_share * 100.0;
         let start = format!("{} bytes, {percent:.0} % text", self.bytes);
         match &self.guess {
-            Some(guess) => format!("{start}; {}, score {:.2}", guess.what, guess.score),
-            None => format!("{start}; no sense in it, such as {}", excerpt(&self.first)),
+            Some(guess) if guess.score >= SCORE_MIN => {
+                format!("{start}; {}, score {:.2}", guess.what, guess.score)
+            }
+            Some(_) | None => format!("{start}; no sense in it, such as {}", excerpt(&self.first)),
         }
     }
 }

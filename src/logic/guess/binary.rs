@@ -1,7 +1,6 @@
 //! Frames of bytes that are always as long, from the same start.
 
 use std::collections::{BTreeMap, BTreeSet};
-
 use std::time::Instant;
 
 use super::{Guess, frames, hex, share};
@@ -43,12 +42,13 @@ const STARTS_MAX: usize = 16;
 const TEXT_SHARE_MAX: f64 = 0.95;
 
 pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
+    let bytes = bytes.get(..BYTES_LOOKED_AT).unwrap_or(bytes);
     let is_text = |byte: &&u8| super::is_text(**byte);
     if share(bytes.iter().filter(is_text).count(), bytes.len()) > TEXT_SHARE_MAX {
         return None;
     }
-    let found = periods(bytes.get(..BYTES_LOOKED_AT).unwrap_or(bytes));
-    let tried: Vec<_> = found.into_iter().map(|period| Try::new(period, bytes, now)).collect();
+    let tried: Vec<_> =
+        periods(bytes).into_iter().map(|period| Try::new(period, bytes, now)).collect();
     // A checksum tells where a frame begins, if the line was first met in the middle of one.
     let proven = tried.iter().find(|one| one.checksum.is_some());
     proven.or(tried.first())?.guess(bytes)

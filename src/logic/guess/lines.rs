@@ -146,7 +146,7 @@ fn read(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Guess> {
     ));
     let mut explained = guess.frames;
     match dialect {
-        Dialect::Nmea => explained += note_sentences(&mut guess, messages, &mut others),
+        Dialect::Nmea => explained += note_sentences(&mut guess, messages, &others),
         Dialect::Csv { .. } => explained += note_header(&mut guess, dialect, messages, &others),
         Dialect::Json { .. }
         | Dialect::KeyValue
@@ -173,7 +173,7 @@ fn trust(dialect: Dialect, channels: &Channels) -> f64 {
 }
 
 /// Leaves sentences out that hold no measurement. Returns how many lines that explains.
-fn note_sentences(guess: &mut Guess, messages: &[Vec<u8>], others: &mut [&[u8]]) -> usize {
+fn note_sentences(guess: &mut Guess, messages: &[Vec<u8>], others: &[&[u8]]) -> usize {
     let mut ignored = BTreeSet::new();
     let is_empty = |message: &[u8]| {
         let mut channels = Channels::default();
@@ -204,7 +204,8 @@ fn note_header(
         let line = std::str::from_utf8(line).ok()?;
         let words: Vec<_> =
             line.split(char::from(delimiter)).map(|word| word.trim().to_owned()).collect();
-        (words.len() == columns && words.iter().all(|word| !word.is_empty())).then_some(words)
+        let names: BTreeSet<_> = words.iter().filter(|word| !word.is_empty()).collect();
+        (words.len() == columns && names.len() == columns).then_some(words)
     };
     let Some((line, names)) = others.iter().find_map(|line| Some((*line, words(line)?))) else {
         return 0;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::family::Family;
-use super::shape::{Channel, Dialect, ValueKind};
+use super::shape::{Channel, Channels, Dialect, ValueKind};
 use crate::model::{DeviceId, Name};
 
 /// The product whose topics name the device and hold the attributes as Losant knows them.
@@ -29,16 +29,18 @@ const SAME_NAMES_MAX: usize = 10_000;
 /// The most characters of a level that are replaced.
 const ODD_LETTERS_MAX: usize = 4;
 
-/// Tables `[sensor.…]`, and `[device.…]` where topics name devices, for a bus of this name.
-pub fn sensors(bus: &Name, families: &[Family]) -> String {
+/// Tables `[sensor.…]`, and `[device.…]` where topics name devices, for a bus of this name. No sensor has a name that is
+/// `taken`.
+pub fn sensors(bus: &Name, families: &[Family], mut taken: BTreeSet<String>) -> String {
     let mut page = String::new();
-    let mut names = BTreeSet::new();
     let named: Vec<_> =
-        families.iter().map(|family| (sensor_name(family, &mut names), family)).collect();
+        families.iter().map(|family| (sensor_name(family, &mut taken), family)).collect();
     let mut uses: BTreeMap<String, usize> = BTreeMap::new();
     for (_, family) in &named {
-        for channel in reported(family) {
-            *uses.entry(attribute(family, &channel.name)).or_default() += 1;
+        let own: BTreeSet<_> =
+            reported(family).map(|channel| attribute(family, &channel.name)).collect();
+        for attribute in own {
+            *uses.entry(attribute).or_default() += 1;
         }
     }
     for (name, family) in named {
@@ -91,19 +93,22 @@ fn write_sensor(
         None => {}
     }
     writeln!(page, "map = [")?;
+    let mut known = BTreeSet::new();
     for channel in reported(family) {
         let mut attribute = attribute(family, &channel.name);
         if uses.get(&attribute).is_some_and(|uses| *uses > 1) && !is_losant {
             attribute = format!("{}_{attribute}", name.replace('-', "_"));
         }
-        page.push_str(&entry(channel, &attribute));
+        page.push_str(&entry(channel, &unlike(attribute, &mut known)));
     }
     writeln!(page, "]")
 }
 
-/// An entry of a sensor's map that reports a channel under its own name.
-pub(in crate::logic) fn map_entry(channel: &Channel) -> String {
-    entry(channel, &slug(&channel.name))
+/// The entries of a sensor's map that report channels under their own names, a line each.
+pub(in crate::logic) fn map_entries(channels: &Channels) -> String {
+    let mut known = BTreeSet::new();
+    let attribute = |channel: &Channel| slug(&channel.name);
+    channels.iter().map(|one| entry(one, &unlike(attribute(one), &mut known))).collect()
 }
 
 fn entry(channel: &Channel, attribute: &str) -> String {
@@ -192,6 +197,11 @@ fn sensor_name(family: &Family, taken: &mut BTreeSet<String>) -> String {
     };
     let name: String = family.preset.map_or_else(own, |preset| preset.sensor.to_owned());
     let name = if name.is_empty() { "sensor".to_owned() } else { name };
+    unlike(name, taken)
+}
+
+/// The name, with a number behind it if it is taken.
+fn unlike(name: String, taken: &mut BTreeSet<String>) -> String {
     let others = (2..SAME_NAMES_MAX).map(|number| format!("{name}-{number}"));
     let free = [name.clone()].into_iter().chain(others).find(|name| !taken.contains(name));
     let free = free.unwrap_or(name);

@@ -1,5 +1,7 @@
 //! From messages to families and tables.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// Two messages of each, ten seconds apart.
@@ -24,7 +26,7 @@ fn filters(learner: &Learner) -> Vec<String> {
 }
 
 fn page(learner: &Learner) -> String {
-    sensors(&"house".parse().unwrap(), &learner.families())
+    sensors(&"house".parse().unwrap(), &learner.families(), BTreeSet::new())
 }
 
 #[test]
@@ -83,6 +85,36 @@ fn products_are_recognised_and_their_talk_is_left_out() {
 }
 
 #[test]
+fn what_the_products_publish_is_theirs() {
+    // The sources of the samples stand in tests/it/presets.rs.
+    let cases = [
+        (
+            "ruuvi/C8:25:2D:8E:9C:2C/F4:1F:0C:28:CB:D6",
+            r#"{"gw_mac":"C8:25:2D:8E:9C:2C","rssi":-26,"aoa":[],"gwts":"1653668027","ts":"1653668027","data":"0201061BFF99040515AE4C6DC6D7000CFFF803F4ADB6AD697FF41F0C28CBD6","coords":""}"#,
+            ("ruuvi-gateway", "temperature"),
+        ),
+        (
+            "ruuvi_measurements/CB:B8:33:4C:88:4F",
+            r#"{"name":"Sauna","temperature":24.3}"#,
+            ("ruuvi", "temperature"),
+        ),
+        (
+            "home/OpenMQTTGateway/BTtoMQTT/A4C1386E4AE8",
+            r#"{"id":"A4:C1:38:6E:4A:E8","tempc":14.2}"#,
+            ("openmqttgateway", "tempc"),
+        ),
+        ("shellies/shellyht-3A5F/sensor/temperature", "21.62", ("shelly-first", "value")),
+        ("livingroom/binary_sensor/door/state", "ON", ("esphome-binary", "value")),
+    ];
+    for (topic, payload, (sensor, channel)) in cases {
+        let families = learnt(&[(topic, payload)]).families();
+        let [family] = &families[..] else { panic!("{topic}: {families:?}") };
+        assert_eq!(family.preset.map(|preset| preset.sensor), Some(sensor), "{topic}");
+        assert!(family.channels.get(channel).is_some(), "{family:?}");
+    }
+}
+
+#[test]
 fn a_device_of_losant_is_a_peripheral_with_its_own_attributes() {
     let topic = "losant/5f0000000000000000000001/state";
     let learner = learnt(&[(topic, r#"{"time":1700000000000,"data":{"temperature":21.5}}"#)]);
@@ -118,6 +150,16 @@ fn attributes_of_two_sensors_have_different_names() {
         "[sensor.attic-air_1-state]",
     ];
     for expected in expected {
+        assert!(page.contains(expected), "missing: {expected}\nin:\n{page}");
+    }
+}
+
+#[test]
+fn names_that_are_taken_are_not_given_again() {
+    let learner = learnt(&[("attic/climate", r#"{"a b": 1, "a_b": 2}"#)]);
+    let taken = BTreeSet::from(["attic-climate".to_owned()]);
+    let page = sensors(&"house".parse().unwrap(), &learner.families(), taken);
+    for expected in ["[sensor.attic-climate-2]", "attribute = \"a_b\"", "attribute = \"a_b-2\""] {
         assert!(page.contains(expected), "missing: {expected}\nin:\n{page}");
     }
 }
