@@ -44,7 +44,8 @@ pub(super) struct ErrorBody {
 /// A command, its parts not read yet (schema `deviceCommand`).
 #[derive(Deserialize)]
 struct CommandParts<'a> {
-    name: String,
+    #[serde(borrow)]
+    name: &'a RawValue,
     #[serde(borrow)]
     time: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -54,6 +55,7 @@ struct CommandParts<'a> {
 /// Reads a command (schema `deviceCommand`). `None` if it has no name.
 pub(super) fn command(device: DeviceId, text: &str) -> Option<Command> {
     let CommandParts { name, time, payload } = serde_json::from_str(text).ok()?;
+    let name = self::name(name.get())?;
     let time = time.and_then(|raw| self::time(&serde_json::from_str(raw.get()).ok()?));
     let read = payload.map_or(Ok(serde_json::Value::Null), |raw| self::payload(raw.get()));
     let unread = read.as_ref().err().copied();
@@ -65,6 +67,12 @@ pub(super) fn command(device: DeviceId, text: &str) -> Option<Command> {
 pub(super) fn commands(device: DeviceId, body: &[u8]) -> Option<Vec<Command>> {
     let items: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
     Some(items.into_iter().filter_map(|item| command(device, item.get())).collect())
+}
+
+/// A name; as it is written, where it is a text that nobody can hold. `None` if it is no text.
+fn name(text: &str) -> Option<String> {
+    let written = || text.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
+    serde_json::from_str(text).ok().or_else(written)
 }
 
 fn payload(text: &str) -> Result<serde_json::Value, Unread> {
@@ -132,6 +140,12 @@ mod tests {
     fn a_command_without_a_name_is_none_and_a_strange_time_is_no_time() {
         assert!(read(&json!({"payload": 1})).is_none());
         assert!(read(&json!([1])).is_none());
+        assert!(read(&json!({"name": 1})).is_none());
+        let half = command(DeviceId::from([1; 12]), r#"{"name": "\ud800"}"#).unwrap();
+        assert_eq!(
+            half.name, r"\ud800",
+            "it would be missing in its page, and hide that there are more"
+        );
         assert_eq!(read(&json!({"name": "a", "time": "soon"})).unwrap().time, None);
     }
 

@@ -254,20 +254,24 @@ impl DispatcherTask {
             }
             Admission::Refused(refusal) => refusal,
         };
-        let number = self.history.begin(record);
         let reason = refusal.as_str();
+        // What is told of one that may have run long ago would stand over what was told then.
+        let number = (refusal != Refusal::Forgotten).then(|| self.history.begin(record));
         self.explain(number, command, &refusal);
+        {
+            let mut notes = self.board.notes();
+            notes.commands.received += 1;
+            *notes.commands.refused.entry(reason).or_default() += 1;
+        }
+        let Some(number) = number else { return };
         let message = format!("{reason}: {refusal}");
         let result = CommandResult::Refused;
         self.finish(number, Ending { result, message: &message, duration_ms: None });
-        let mut notes = self.board.notes();
-        notes.commands.received += 1;
-        *notes.commands.refused.entry(reason).or_default() += 1;
         refused.push(number);
     }
 
     /// Explains a refusal: one a minute for each reason to the operator, all of them at debug level and in the history.
-    fn explain(&mut self, number: u64, command: &Command, refusal: &Refusal) {
+    fn explain(&mut self, number: Option<u64>, command: &Command, refusal: &Refusal) {
         let (name, device_id, reason) = (&command.name, command.device, refusal.as_str());
         let now = Instant::now();
         let explained = self.explained.get(reason).copied();

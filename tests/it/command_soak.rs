@@ -127,7 +127,7 @@ async fn no_command_runs_twice_and_of_each_it_is_told_what_became_of_it() {
         let (result, _) = told;
         match result.as_str() {
             "executed" => assert!(ran.contains(id), "{id} is told as executed and did not run"),
-            "refused" => assert!(!ran.contains(id), "{id} is told as refused and ran"),
+            "refused" => assert!(!ran.contains(id), "{id} is told as {told:?} and ran"),
             "interrupted" | "failed" => {}
             other => panic!("{other}"),
         }

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use tidegate::logic::actuator::{Actuator, Router, WriteTemplate};
 use tidegate::logic::arguments::Arguments;
 use tidegate::logic::catch_up::Watch;
-use tidegate::logic::gate::{Admission, Gate, Rules};
+use tidegate::logic::gate::{Admission, Gate, Refusal, Rules};
 use tidegate::logic::history::{Change, Ending, History, Record};
 use tidegate::logic::rate::Rate;
 use tidegate::logic::template::Template;
@@ -243,6 +243,11 @@ impl Daemon {
         let (admission, record) = self.gate.judge(command, source, &self.history, now);
         if matches!(admission, Admission::Duplicate) {
             around.truth.figures.duplicates += 1;
+            return;
+        }
+        if matches!(admission, Admission::Refused(Refusal::Forgotten)) {
+            // Counted and logged, but neither recorded nor told.
+            around.truth.forgotten.insert(number_of(command));
             return;
         }
         let number = self.history.begin(record);
