@@ -10,7 +10,7 @@ mod bus;
 pub use bus::{
     AtStart, AtStop, Bias, Bus, BusKind, Drive, Edges, ExecBus, ExecMode, FileBus, FileMode,
     FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus, ModbusLine,
-    ModbusUnit, MqttBus, MqttTls, MqttVersion, Parity, Place, Port, SerialBus, SerialPoll,
+    ModbusUnit, MqttBus, MqttTls, MqttVersion, Parity, Place, Port, Rs485, SerialBus, SerialPoll,
     StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
 };
 

@@ -74,3 +74,19 @@ map = [{ channel = "t", attribute = "t" }]
     site.outbox();
     assert_content(&cloud);
 }
+
+/// A pty has no transceiver, as most USB adapters have none that the kernel could switch.
+#[tokio::test]
+async fn a_driver_that_cannot_switch_a_transceiver_is_told() {
+    let cloud = cloud().await;
+    let bus = "[bus.serial.probe]\npath = \"tty\"\nrs485 = \"rts\"\nrs485_delay = \"1 ms\"\n[sensor.probe]\nbus = \"probe\"\nformat = \"key-value\"\nmap = [{ channel = \"n\", attribute = \"n\" }]\n";
+    let site = Site::new(&cloud, bus);
+    let _tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    daemon.wait_for_log("its driver switches no transceiver; remove rs485 if the adapter does it by itself");
+    assert!(daemon.terminate().success());
+    site.write_config(&std::fs::read_to_string(site.config()).unwrap().replace("\"rts\"", "\"off\""));
+    let refused = site.run(&["check"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("bus.serial.probe.rs485_delay: is for rs485 = \"rts\""), "{told}");
+}

@@ -1,12 +1,19 @@
 //! Opens a tty: found by its path or by the USB adapter that it belongs to, set up, and for ourselves alone.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use serial2::SerialPort;
+use serial2::rs4xx::Rs485Config;
 
 use tokio_serial::{ErrorKind, SerialPortBuilderExt as _, SerialStream};
 
 use super::usb;
-use crate::config::{FlowControl, Parity, Place, Port, StopBits};
+use crate::config::{FlowControl, Parity, Place, Port, Rs485, StopBits};
 
 /// Opens the tty and sets it up. No other program can open it then, except root's. The error says what to do.
 pub(in crate::bus) fn open(settings: &Port) -> Result<SerialStream, String> {
@@ -32,9 +39,32 @@ pub(in crate::bus) fn open(settings: &Port) -> Result<SerialStream, String> {
             FlowControl::Software => tokio_serial::FlowControl::Software,
             FlowControl::Hardware => tokio_serial::FlowControl::Hardware,
         });
+    // It is open until the line is: the mode could be gone with its last user.
+    let _switched = settings.rs485.map(|rs485| switch(&path, rs485)).transpose()?;
     builder
         .open_native_async()
         .map_err(|error| format!("{}: {error}{}", path.display(), cure(&error)))
+}
+
+/// Has the kernel switch the transceiver.
+fn switch(path: &Path, rs485: Rs485) -> Result<SerialPort, String> {
+    let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
+    let opening = File::options().read(true).write(true).custom_flags(flags).open(path);
+    let file = opening.map_err(|error| {
+        let error = tokio_serial::Error::from(error);
+        format!("{}: {error}{}", path.display(), cure(&error))
+    })?;
+    let port = SerialPort::from(OwnedFd::from(file));
+    let mut mode = Rs485Config::new();
+    mode.set_invert_rts(rs485.is_inverted);
+    mode.set_delay_before_send(rs485.delay);
+    mode.set_delay_after_send(rs485.delay);
+    port.set_rs4xx_mode(mode).map_err(|error| {
+        let cure =
+            "its driver switches no transceiver; remove rs485 if the adapter does it by itself";
+        format!("{}: {error}; {cure}", path.display())
+    })?;
+    Ok(port)
 }
 
 /// The device file.

@@ -152,6 +152,7 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
     let mut tried = Vec::new();
     for (baud_rate, data_bits, parity) in settings {
         let port = Port {
+            rs485: None,
             place: Place::Path(args.path.clone()),
             baud_rate,
             data_bits,

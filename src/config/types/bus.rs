@@ -5,7 +5,7 @@ mod port;
 
 pub use gpio::{AtStart, AtStop, Bias, Drive, Edges, GpioBus, GpioInput, GpioLine, GpioOutput};
 
-pub use port::{FlowControl, Parity, Place, Port, StopBits, UsbIdentity, UsbIdentityError};
+pub use port::{FlowControl, Parity, Place, Port, Rs485, StopBits, UsbIdentity, UsbIdentityError};
 
 use std::fmt;
 use std::net::SocketAddr;

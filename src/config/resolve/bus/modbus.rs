@@ -78,6 +78,8 @@ fn line(key: &str, raw: &mut raw::Modbus, check: &mut Check<'_>) -> ModbusLine {
             parity: raw.parity.take(),
             stop_bits: raw.stop_bits.take(),
             flow_control: None,
+            rs485: raw.rs485.take(),
+            rs485_delay: raw.rs485_delay.take(),
         };
         return ModbusLine::Rtu(port(key, options, check));
     };
@@ -89,6 +91,8 @@ fn line(key: &str, raw: &mut raw::Modbus, check: &mut Check<'_>) -> ModbusLine {
         ("data_bits", raw.data_bits.is_some()),
         ("parity", raw.parity.is_some()),
         ("stop_bits", raw.stop_bits.is_some()),
+        ("rs485", raw.rs485.is_some()),
+        ("rs485_delay", raw.rs485_delay.is_some()),
     ];
     for (option, _) in for_serial.iter().filter(|(_, is_set)| *is_set) {
         let at = format!("{key}.{option}");

@@ -10,7 +10,7 @@ use crate::config::field::Field;
 use crate::config::resolve::Check;
 use crate::config::resolve::frame::framing;
 use crate::config::{
-    FlowControl, Parity, Place, Port, SerialBus, SerialPoll, StopBits, UsbIdentity, raw,
+    FlowControl, Parity, Place, Port, Rs485, SerialBus, SerialPoll, StopBits, UsbIdentity, raw,
 };
 use crate::logic::frame::Framing;
 
@@ -23,6 +23,9 @@ const TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Dura
 
 /// Silence before the next question.
 const GAP_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
+
+/// How long RTS is held around what is sent: the kernel takes at most 100 ms (drivers/tty/serial/serial_core.c).
+const RS485_DELAY_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(100);
 
 /// Questions in one round.
 const QUESTIONS_MAX: usize = 32;
@@ -37,6 +40,8 @@ pub(super) struct PortOptions {
     pub(super) parity: Option<Field<String>>,
     pub(super) stop_bits: Option<Field<i64>>,
     pub(super) flow_control: Option<Field<String>>,
+    pub(super) rs485: Option<Field<String>>,
+    pub(super) rs485_delay: Option<Field<Duration>>,
 }
 
 pub(super) fn serial(key: &str, raw: raw::Serial, check: &mut Check<'_>) -> SerialBus {
@@ -51,6 +56,8 @@ pub(super) fn serial(key: &str, raw: raw::Serial, check: &mut Check<'_>) -> Seri
         parity: raw.parity,
         stop_bits: raw.stop_bits,
         flow_control: raw.flow_control,
+        rs485: raw.rs485,
+        rs485_delay: raw.rs485_delay,
     };
     SerialBus {
         port: port(key, options, check),
@@ -71,6 +78,7 @@ pub(super) fn port(key: &str, raw: PortOptions, check: &mut Check<'_>) -> Port {
     ];
     let flow_key = format!("{key}.flow_control");
     let flow_control = choice(&flow_key, raw.flow_control, check, &flow_controls);
+    let rs485 = rs485(key, raw.rs485, raw.rs485_delay, check);
     let baud_rate =
         check.integer(&format!("{key}.baud_rate"), raw.baud_rate, 9_600, &BAUD_RATE_RANGE);
     let data_bits = check.integer(&format!("{key}.data_bits"), raw.data_bits, 8, &(5..=8));
@@ -82,7 +90,24 @@ pub(super) fn port(key: &str, raw: PortOptions, check: &mut Check<'_>) -> Port {
         parity: parity.unwrap_or(Parity::None),
         stop_bits: if stop_bits == 2 { StopBits::Two } else { StopBits::One },
         flow_control: flow_control.unwrap_or(FlowControl::None),
+        rs485,
     }
+}
+
+fn rs485(
+    key: &str,
+    mode: Option<Field<String>>,
+    delay: Option<Field<Duration>>,
+    check: &mut Check<'_>,
+) -> Option<Rs485> {
+    let modes = [("off", None), ("rts", Some(false)), ("rts-inverted", Some(true))];
+    let mode = choice(&format!("{key}.rs485"), mode, check, &modes).flatten();
+    let delay_key = format!("{key}.rs485_delay");
+    let delay = delay.map(|delay| check.duration(&delay_key, Some(delay), &RS485_DELAY_RANGE));
+    if mode.is_none() && delay.is_some() {
+        check.problems.add(delay_key, "is for rs485 = \"rts\"", "set that, or remove this");
+    }
+    mode.map(|is_inverted| Rs485 { is_inverted, delay: delay.unwrap_or_default() })
 }
 
 fn place(

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A tty and how it is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,17 @@ pub struct Port {
     pub stop_bits: StopBits,
     /// How a receiver says "wait".
     pub flow_control: FlowControl,
+    /// Whether the kernel switches a transceiver to sending with RTS.
+    pub rs485: Option<Rs485>,
+}
+
+/// How a transceiver is switched (Linux, Documentation/driver-api/serial/serial-rs485.rst).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rs485 {
+    /// RTS is low while we send, not high.
+    pub is_inverted: bool,
+    /// How long RTS is held before the first bit and after the last one, in whole milliseconds.
+    pub delay: Duration,
 }
 
 /// Where a tty is.
