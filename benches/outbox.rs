@@ -1,8 +1,8 @@
 //! How fast the outbox takes states, and what the disk pays for it.
 //!
 //! Each line is one run into a new outbox: states a second, processor time for each, bytes handed to the disk for each byte
-//! of state, and the memory of the process afterwards. Then a backlog of a million is made, opened again and drained. The
-//! outbox is made in the current directory: what counts is a real disk. Run it with `make bench`.
+//! of state, and the memory of the process afterwards. Then a backlog of a million is made, opened again and drained, and steady
+//! rates with the default commit interval are counted through. The outbox is made in the current directory: what counts is a real disk. Run it with `make bench`.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,6 +21,12 @@ const STATE_BYTES: f64 = 78.0;
 
 /// The backlog that is opened and drained.
 const BACKLOG: u64 = 1_000_000;
+
+/// `outbox.commit_interval` is 500 ms.
+const COMMITS_PER_SECOND: usize = 2;
+
+/// `reporter.batch_age` is 2 s: so often the cloud confirms while it answers.
+const COMMITS_PER_BATCH: u64 = 4;
 
 #[expect(
     clippy::print_stdout,
@@ -49,7 +55,48 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             memory()
         );
     }
-    backlog(&bus)
+    backlog(&bus)?;
+    println!("\nreadings/s    cloud    written/byte    MB a day");
+    for (readings, commits) in [(1_000, 1_000), (10, 4_000)] {
+        paced(&bus, readings, commits, false)?;
+        paced(&bus, readings, commits, true)?;
+    }
+    Ok(())
+}
+
+/// What a steady rate of readings, a state each, costs the disk with the default commit interval: only commits write, so there is
+/// no need to wait between them.
+#[expect(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark divides counts and prints"
+)]
+fn paced(
+    bus: &Name,
+    readings_per_second: usize,
+    commits: u64,
+    is_online: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir_in(".")?;
+    let options = Options { bytes_max: 1 << 40, ..Options::default() };
+    let outbox = Outbox::open(directory.path(), options)?;
+    let (device, states) = (DeviceId::from([1; 12]), readings_per_second / COMMITS_PER_SECOND);
+    let (before, mut appended) = (written(), 0);
+    for number in 1..=commits {
+        outbox.append(&commit(bus, states, appended))?;
+        appended += states as u64;
+        if is_online && number % COMMITS_PER_BATCH == 0 {
+            outbox.ack(device, 1, appended)?;
+        }
+    }
+    let cost = (written() - before) as f64;
+    println!(
+        "{readings_per_second:>10}    {:>5}    {:>12.2}    {:>8.1}",
+        if is_online { "on" } else { "dark" },
+        cost / (appended as f64 * STATE_BYTES),
+        cost / commits as f64 * COMMITS_PER_SECOND as f64 * 86_400.0 / 1e6
+    );
+    Ok(())
 }
 
 #[expect(

@@ -50,10 +50,15 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
     let outbox = &config.outbox;
     writeln!(
         plan,
-        "outbox    {}, at most {}, on the disk within {}",
+        "outbox    {}, at most {}, on the disk within {}{}",
         shown(&outbox.path),
         bytesize::ByteSize(outbox.bytes_max),
         humantime::format_duration(outbox.commit_interval),
+        match outbox.spare_flash {
+            Some(window) =>
+                format!(", or {} while the cloud answers", humantime::format_duration(window)),
+            None => String::new(),
+        },
     )?;
     let reporter = &config.reporter;
     writeln!(

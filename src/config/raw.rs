@@ -78,9 +78,11 @@ table!(Outbox {
     path: Text,
     size_max: Bytes,
     when_full: Text,
+    thin_bucket: Span,
     age_max: Span,
     free_min: Bytes,
     commit_interval: Span,
+    spare_flash: Span,
 });
 
 table!(Reporter {

@@ -65,9 +65,10 @@ impl Segment {
     }
 }
 
-/// Fills up to `length` with zeros.
+/// Fills up to `length` with zeros, a page at a time: a kernel that keeps what is written at once as one piece would take each frame
+/// for a change of that piece.
 fn fill(file: &File, length: u64) -> io::Result<()> {
-    let zeros = [0; 16 << 10];
+    let zeros = [0; 4 << 10];
     let mut at = file.metadata()?.len();
     while at < length {
         let count = usize::try_from(length - at).unwrap_or(zeros.len()).min(zeros.len());

@@ -65,6 +65,7 @@ pub(super) fn mqtt(
         tls,
         share,
         status_topic,
+        is_lasting: true,
         replies: Vec::new(),
     }
 }
