@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use tracing::{error, warn};
 
@@ -22,6 +23,12 @@ use super::state::State;
 use super::thin::Thinning;
 use super::{OpenError, Options};
 use crate::model::Name;
+
+/// So often the lock is tried, [`LOCK_PAUSE`] apart.
+const LOCK_TRIES_MAX: u32 = 20;
+
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is being put together.
 struct Recovery {
@@ -81,7 +88,18 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     fs::create_dir_all(directory).map_err(failed)?;
     let options = File::options().create(true).truncate(false).write(true).clone();
     let lock = options.open(directory.join("lock")).map_err(failed)?;
-    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    let mut tries = 1;
+    let locked = loop {
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            // A program that a killed daemon was about to start holds it for a moment longer.
+            Err(rustix::io::Errno::WOULDBLOCK) if tries < LOCK_TRIES_MAX => {
+                std::thread::sleep(LOCK_PAUSE);
+                tries += 1;
+            }
+            locked => break locked,
+        }
+    };
+    match locked {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked),
         Err(error) => Err(failed(error.into())),

@@ -83,9 +83,13 @@ async fn a_driver_that_cannot_switch_a_transceiver_is_told() {
     let site = Site::new(&cloud, bus);
     let _tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
-    daemon.wait_for_log("its driver switches no transceiver; remove rs485 if the adapter does it by itself");
+    daemon.wait_for_log(
+        "its driver switches no transceiver; remove rs485 if the adapter does it by itself",
+    );
     assert!(daemon.terminate().success());
-    site.write_config(&std::fs::read_to_string(site.config()).unwrap().replace("\"rts\"", "\"off\""));
+    site.write_config(
+        &std::fs::read_to_string(site.config()).unwrap().replace("\"rts\"", "\"off\""),
+    );
     let refused = site.run(&["check"]);
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(told.contains("bus.serial.probe.rs485_delay: is for rs485 = \"rts\""), "{told}");

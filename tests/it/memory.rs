@@ -36,7 +36,7 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 /// The environment that the unit gives to the daemon.
-fn environment() -> Vec<(&'static str, &'static str)> {
+pub(crate) fn environment() -> Vec<(&'static str, &'static str)> {
     let unit = include_str!("../../packaging/tidegate.service");
     let lines = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
     lines.flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('=')).collect()

@@ -12,6 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tidegate_sandbox::Sandbox;
 
 use crate::bus_modbus::Server;
+use crate::memory::environment;
 use crate::support::{Broker, Daemon, Site, Tty, assert_content, cloud, values};
 
 /// Of each kind that is there several times.
@@ -211,7 +212,7 @@ async fn sensors_of_all_kinds_survive_pulled_plugs() {
     eprintln!("SOAK_SEED={seed} SOAK_SECONDS={seconds}");
     let (cloud, mut rng) = (cloud().await, StdRng::seed_from_u64(seed));
     let mut world = World::new(&cloud);
-    let daemon = world.site.start();
+    let daemon = world.site.start_with(&environment());
     assert_all_tell(&mut world, &cloud).await;
     let before_kb = daemon.memory_kb();
     let end = now() + Duration::from_secs(seconds);

@@ -24,7 +24,7 @@ const TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Dura
 /// Silence before the next question.
 const GAP_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
 
-/// How long RTS is held around what is sent: the kernel takes at most 100 ms (drivers/tty/serial/serial_core.c).
+/// How long RTS is held around what is sent: the kernel takes at most 100 ms (`drivers/tty/serial/serial_core.c`).
 const RS485_DELAY_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(100);
 
 /// Questions in one round.
