@@ -43,7 +43,7 @@ sbom: ## Writes what the programs are made of: target/assets/sbom
 	packaging/sbom.sh
 
 ARCH ?= amd64
-deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf
+deb: ## Builds the Debian package: make deb ARCH=amd64 | arm64 | armhf | armv6
 	packaging/build.sh $(ARCH)
 
 .PHONY: deb-sandbox reproduce
@@ -56,6 +56,10 @@ reproduce: deb ## Builds the package again elsewhere, and compares: make reprodu
 test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, purge (needs root)
 	cargo build --locked --package tidegate-sandbox
 	packaging/test.sh target/debian/tidegate_*_$(ARCH).deb target/debug/tidegate-sandbox
+
+.PHONY: emulate
+emulate: deb ## Runs the demo with the package's daemon in an emulated computer: make emulate ARCH=arm64 | armhf
+	packaging/emulate.sh $(ARCH)
 
 .PHONY: test-gpio
 test-gpio: ## GPIO on the real character device of an emulated computer (some minutes)

@@ -10,16 +10,7 @@ cd "$(dirname "$0")/.."
 arch=${1:-amd64}
 package=${2:-tidegate}
 target_dir=${CARGO_TARGET_DIR:-target}
-case $arch in
-    amd64) triple=x86_64-unknown-linux-gnu cross= ;;
-    arm64) triple=aarch64-unknown-linux-gnu cross=aarch64-linux-gnu libc=libc6-dev-arm64-cross ;;
-    armhf) triple=armv7-unknown-linux-gnueabihf cross=arm-linux-gnueabihf libc=libc6-dev-armhf-cross ;;
-    armv6) triple=arm-unknown-linux-gnueabi cross=arm-linux-gnueabi libc=libc6-dev-armel-cross ;;
-    *)
-        echo "$0: $arch is no architecture that is built; use amd64, arm64, armhf or armv6" >&2
-        exit 64
-        ;;
-esac
+. packaging/cross.sh
 
 # The same source makes the same package, wherever and whenever: no path and no time of this build is in it.
 SOURCE_DATE_EPOCH=$(dpkg-parsechangelog --file packaging/debian/changelog --show-field Timestamp)
@@ -32,27 +23,7 @@ command -v cargo-deb >/dev/null || cargo install --locked --version 3.8.0 cargo-
 RUSTFLAGS='' cargo run --locked --quiet --package tidegate-assets -- target/assets
 RUSTFLAGS='' packaging/sbom.sh "$triple"
 
-if [ "$(dpkg --print-architecture)" != "$arch" ]; then
-    if ! command -v "$cross-gcc" >/dev/null || ! [ -d "/usr/$cross/lib" ]; then
-        sudo=
-        [ "$(id -u)" = 0 ] || sudo=sudo
-        $sudo apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq --yes --no-install-recommends "gcc-$cross" "$libc" >/dev/null
-    fi
-    if [ "$arch" = armv6 ]; then
-        RUSTC=$(packaging/debian-rustc.sh source)
-        sources=$(readlink -f "$("$RUSTC" --print sysroot)/lib/rustlib/src/rust")
-        RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$sources=/rustc -C target-cpu=arm1176jzf-s -C target-feature=+crt-static"
-        export RUSTC RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_unwind
-        export CFLAGS_arm_unknown_linux_gnueabi="$CFLAGS -mcpu=arm1176jzf-s -mfloat-abi=softfp"
-    elif ! rustup target add "$triple" 2>/dev/null; then
-        # Without rustup's server: Debian's own cross standard libraries, and the compiler that they belong to.
-        RUSTC=$(packaging/debian-rustc.sh "$arch")
-        export RUSTC
-    fi
-    name=$(echo "$triple" | tr a-z- A-Z_)
-    export "CARGO_TARGET_${name}_LINKER=$cross-gcc" "CC_$(echo "$triple" | tr - _)=$cross-gcc"
-fi
+use_cross_compiler
 cargo build --locked --release --package "$package" --target "$triple"
 [ "$arch" = armv6 ] || exec cargo deb --locked --no-build --no-strip --package "$package" --target "$triple" --output "$target_dir/debian/"
 

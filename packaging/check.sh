@@ -18,7 +18,7 @@ if [ -n "$missing" ]; then
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq --yes --no-install-recommends $missing >/dev/null
 fi
 
-shellcheck .ci/run tests/prepare.sh packaging/*.sh packaging/debian/post* deploy/*/*.sh
+shellcheck --external-sources .ci/run tests/prepare.sh packaging/*.sh packaging/debian/post* deploy/*/*.sh
 
 # "verify" wants the program to be there, and only prints what it does not know.
 unit=$(mktemp -d)

@@ -101,7 +101,8 @@ inside dpkg --install /share/tidegate.deb
 echo "took $((($(date +%s%N) - started) / 1000000)) ms"
 [ "$(inside systemctl is-enabled tidegate)" = enabled ] || fail "not enabled"
 [ "$(property Result)" = success ] || fail "an installation without credentials is no failure"
-inside id tidegate
+inside id tidegate | grep dialout | grep gpio || fail "its user may not open serial lines and pins"
+inside udevadm test /sys/devices/virtual/mem/null 2>&1 | grep 'tidegate.rules:' && fail "udev does not understand the rules"
 
 say "set up and start"
 start_cloud
@@ -178,6 +179,21 @@ inside journalctl --no-pager --unit tidegate --output cat | grep nonsense
 cp "$share/good.toml" "$root/etc/tidegate/tidegate.toml"
 inside systemctl reset-failed tidegate
 inside systemctl start tidegate
+
+say "an access key that is encrypted on the disk"
+inside systemd-creds encrypt --name=losant /etc/tidegate/credentials.toml /etc/tidegate/losant.cred
+mkdir -p "$root/etc/systemd/system/tidegate.service.d"
+printf '[Unit]\nConditionPathExists=\nConditionPathExists=/etc/tidegate/losant.cred\n[Service]\nLoadCredential=\nLoadCredentialEncrypted=losant:/etc/tidegate/losant.cred\n' \
+    > "$root/etc/systemd/system/tidegate.service.d/encrypted.conf"
+mv "$root/etc/tidegate/credentials.toml" "$share/credentials.toml"
+inside systemctl daemon-reload
+inside systemctl restart tidegate
+is_healthy() { inside tidegate status --json | grep -q '"online": *true'; }
+wait_for 20 "online with the encrypted key" is_healthy
+mv "$share/credentials.toml" "$root/etc/tidegate/credentials.toml"
+rm -r "$root/etc/systemd/system/tidegate.service.d" "$root/etc/tidegate/losant.cred"
+inside systemctl daemon-reload
+inside systemctl restart tidegate
 
 say "stop"
 started=$(date +%s%N)

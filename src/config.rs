@@ -37,8 +37,8 @@ pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_
 pub use types::{
     AtStart, AtStop, Bias, Bus, BusKind, Cloud, Commands, Config, Drive, Edges, ExecBus, ExecMode,
     FileBus, FileMode, FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus,
-    ModbusLine, ModbusUnit, MqttBus, MqttTls, OutboxSettings, Parity, Place, Port, Proxy,
-    SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
+    ModbusLine, ModbusUnit, MqttBus, MqttTls, MqttVersion, OutboxSettings, Parity, Place, Port,
+    Proxy, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
 };
 
 /// The defaults, which are also the annotated example: `config/tidegate.toml`.

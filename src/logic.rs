@@ -11,6 +11,7 @@ pub mod clock_trust;
 pub mod decode;
 pub mod excerpt;
 pub mod expression;
+pub mod forecast;
 pub mod frame;
 pub mod frequency;
 pub mod gate;

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Installs what the tests need and this machine lacks: a real MQTT broker, and Losant's own clients as judges.
+# Installs what the tests need and this machine lacks: a real MQTT broker, strace to fail calls, and Losant's own
+# clients as judges.
 set -eu
 cd "$(dirname "$0")/.."
 
 missing=
 command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || missing="$missing mosquitto"
+command -v strace >/dev/null || missing="$missing strace"
 command -v python3 >/dev/null || missing="$missing python3"
 python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 command -v node >/dev/null || missing="$missing nodejs"

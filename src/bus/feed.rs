@@ -11,6 +11,12 @@ use crate::clock::SharedClock;
 use crate::logic::frame::Loss;
 use crate::model::{Name, Reading, Reason};
 
+/// After this a look that has not ended is a trouble. A 1-Wire sensor takes most of a second, and there may be many.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+
+/// What that trouble is about.
+const SLOW: &str = "disk";
+
 /// The way to the collector, the clock, and the sign to stop.
 #[derive(Clone)]
 pub struct Feed {
@@ -85,8 +91,69 @@ impl Feed {
         }
     }
 
+    /// Waits for a look at what the kernel shows, and tells meanwhile when that takes too long: a network share or a sensor
+    /// may never answer, and no restart would make it. `None` when the daemon stops.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> T + Send + 'static,
+        troubles: &mut Troubles,
+    ) -> Option<T> {
+        let mut look = tokio::task::spawn_blocking(look);
+        let waited = tokio::select! {
+            () = self.stopped() => return None,
+            waited = tokio::time::timeout(LOOK_MAX, &mut look) => waited,
+        };
+        let looked = if let Ok(looked) = waited {
+            looked
+        } else {
+            troubles.begin(SLOW, &format!("reading has not ended after {LOOK_MAX:?}"));
+            tokio::select! {
+                () = self.stopped() => return None,
+                looked = &mut look => looked,
+            }
+        };
+        troubles.end(SLOW);
+        match looked {
+            Ok(found) => Some(found),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
     fn reading(&self, topic: &str, payload: Bytes) -> Reading {
         let (bus, time) = (self.bus().clone(), self.clock.now());
         Reading { bus, time, topic: topic.to_owned(), payload, origin: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use super::*;
+    use crate::bus::Tally;
+    use crate::clock::SystemClock;
+    use crate::status::{Board, Names};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_does_not_answer_is_a_trouble_until_it_does() {
+        let (arrivals, _collector) = tokio::sync::mpsc::channel(1);
+        let (board, bus) = (Board::default(), "probes".parse::<Name>().unwrap());
+        board.configure(Names { buses: [bus.clone()].into(), ..Names::default() });
+        board.started(&bus);
+        let outlet = Outlet::new(bus, arrivals, Tally::default(), board.clone());
+        let feed = Feed::new(outlet, Arc::new(SystemClock), CancellationToken::new());
+        let mut troubles = feed.troubles();
+        let (answer, answered) = mpsc::channel();
+        let told = || format!("{:?}", *board.notes());
+        {
+            let mut look = Box::pin(feed.look(move || answered.recv().unwrap(), &mut troubles));
+            assert!(futures_util::poll!(&mut look).is_pending());
+            tokio::time::advance(LOOK_MAX).await;
+            assert!(futures_util::poll!(&mut look).is_pending());
+            assert!(told().contains("has not ended after 60s"), "{}", told());
+            answer.send(7).unwrap();
+            assert_eq!(look.await, Some(7));
+        }
+        assert!(!told().contains("has not ended"), "{}", told());
     }
 }

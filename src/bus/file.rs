@@ -68,21 +68,15 @@ impl FileTask {
                 () = feed.stopped() => return,
                 _ = ticks.tick() => {}
             }
-            // A 1-Wire sensor takes most of a second to be read, and a dead disk for ever.
             let patterns = settings.patterns.clone();
-            let round = tokio::task::spawn_blocking(move || {
+            let round = move || {
                 let mut finds = Vec::new();
                 reader.round(&expand(&patterns, &mut finds), &mut finds);
                 (reader, finds)
-            });
+            };
+            let Some(read) = feed.look(round, &mut troubles).await else { return };
             let finds;
-            tokio::select! {
-                () = feed.stopped() => return,
-                joined = round => match joined {
-                    Ok(read) => (reader, finds) = read,
-                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-                },
-            }
+            (reader, finds) = read;
             for find in finds {
                 tokio::select! {
                     () = feed.stopped() => return,

@@ -1,9 +1,10 @@
-//! A session with an MQTT broker: subscriptions in, publishes out, acknowledgements only after the reading is on the disk.
+//! A session with an MQTT broker, 3.1.1 or 5: subscriptions in, publishes out, acknowledgements only after the reading is on the disk.
 //!
 //! The session is persistent, so the broker keeps QoS 1 messages while we are away and delivers again what we have not
 //! acknowledged. A lost connection is answered with a new client: what was under way is told as failed, and no publish of
 //! an actuator is repeated behind its back.
 
+mod link;
 mod options;
 mod session;
 
@@ -76,7 +77,7 @@ impl MqttTask {
             }
         };
         for connection in 1.. {
-            let (mut session, mut event_loop) =
+            let (mut session, mut link) =
                 Session::new(&bus, &settings, &subscriptions, options.clone(), connection);
             let mut wiring = Wiring {
                 outlet: &outlet,
@@ -87,10 +88,10 @@ impl MqttTask {
                 stop: &stop,
                 retained: &mut retained,
             };
-            let Some(trouble) = session.run(&mut event_loop, &mut wiring).await else {
+            let Some(trouble) = session.run(&mut link, &mut wiring).await else {
                 // With these the collector's queue can end, and then nobody can ask for an acknowledgement any more.
                 drop((outlet, ack_sender));
-                session.finish(event_loop, &mut acks).await;
+                session.finish(link, &mut acks).await;
                 info!(%bus, "broker session left");
                 return;
             };

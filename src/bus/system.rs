@@ -31,6 +31,7 @@ impl SystemTask {
     pub async fn run(self) {
         let Self { settings, feed, health } = self;
         info!(bus = %feed.bus(), "looking at this computer");
+        let mut troubles = feed.troubles();
         let mut ticks = tokio::time::interval(settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -40,21 +41,15 @@ impl SystemTask {
             }
             let (disks, health) =
                 (settings.disks.clone(), settings.gateway.then(|| Arc::clone(&health)));
-            // A disk that does not answer must not hold up the other tasks.
-            let look = tokio::task::spawn_blocking(move || {
+            let look = move || {
                 let mut channels = probe::probe(Path::new("/"), &disks);
                 if let (Some(health), Some(channels)) = (health, channels.as_object_mut()) {
                     channels.insert("gateway".to_owned(), health());
                 }
                 channels
-            });
-            tokio::select! {
-                () = feed.stopped() => return,
-                joined = look => match joined {
-                    Ok(channels) => feed.offer("", channels.to_string().into()),
-                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-                },
-            }
+            };
+            let Some(channels) = feed.look(look, &mut troubles).await else { return };
+            feed.offer("", channels.to_string().into());
         }
     }
 }

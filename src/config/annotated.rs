@@ -22,11 +22,13 @@ pub(super) fn words() -> BTreeMap<String, String> {
     let (mut above, mut before) = (Vec::new(), None);
     for line in DEFAULTS.lines() {
         let bare = bare(line);
-        let header = bare.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-        if let Some((name, rest)) = header.filter(|(name, _)| !name.is_empty()) {
-            table = general(name);
-            let note = rest.trim_start().strip_prefix("# ").map(str::to_owned);
-            words.extend(paragraph(&mut above).or(note).map(|text| (table.clone(), text)));
+        if let Some((name, note)) = header(bare) {
+            let key = general(name);
+            let text = paragraph(&mut above).or_else(|| note.map(str::to_owned));
+            if let Some(text) = text {
+                words.entry(key.clone()).or_insert(text);
+            }
+            table = if bare.starts_with("[[") { format!("{name}.0") } else { name.to_owned() };
             before = None;
         } else if let Some((key, note)) = option(bare) {
             // Options that stand together share the words above the first.
@@ -54,6 +56,13 @@ pub(super) fn general(key: &str) -> String {
         if is_chosen { ANY } else { segment }
     });
     segments.collect::<Vec<_>>().join(".")
+}
+
+/// The key of a table, or of a list of tables, and the comment behind its header.
+fn header(line: &str) -> Option<(&str, Option<&str>)> {
+    let inner = line.strip_prefix("[[").or_else(|| line.strip_prefix('['))?;
+    let (name, rest) = inner.split_once(']').filter(|(name, _)| !name.is_empty())?;
+    Some((name, rest.trim_start_matches([']', ' ']).strip_prefix("# ")))
 }
 
 /// A line without the "#" before an example.
@@ -99,7 +108,7 @@ mod tests {
         starts("losant.request_timeout", "How long a connection, and");
         starts("device.*", "Peripherals: devices that");
         starts("bus.serial.*.data_bits", "5 to 8");
-        assert!(!words.contains_key("bus.mqtt.*.host"), "it needs none");
+        starts("sensor.*.map.*.reject_below", "numbers outside");
         starts("sensor.*.topic", "an MQTT topic filter;");
     }
 

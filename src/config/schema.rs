@@ -20,7 +20,7 @@ const DURATION_PATTERN: &str = r"^\s*([0-9]+\s*[a-zA-Zµ]+\s*)+$";
 const SIZE_PATTERN: &str = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]i?)?[bB]\s*$";
 
 /// The tables of tables whose names are such names; others have what a message or a topic holds.
-const NAMED: [&str; 10] = [
+const NAMED: [&str; 11] = [
     "device",
     "sensor",
     "actuator",
@@ -30,6 +30,7 @@ const NAMED: [&str; 10] = [
     "bus.file",
     "bus.exec",
     "bus.http",
+    "bus.gpio",
     "bus.system",
 ];
 
@@ -170,6 +171,28 @@ mod tests {
         }
         let published = std::fs::read_to_string(PUBLISHED).unwrap_or_default();
         assert!(published == schema, "run: tidegate config schema > config/tidegate.schema.json");
+    }
+
+    #[test]
+    fn every_option_is_described() {
+        fn collect(schema: &Value, key: &str, silent: &mut Vec<String>) {
+            let options = schema["properties"].as_object().into_iter().flatten();
+            let below = ["additionalProperties", "items"].map(|any| (ANY, &schema[any]));
+            for (name, schema) in options
+                .map(|(name, schema)| (name.as_str(), schema))
+                .chain(below)
+                .filter(|(_, schema)| schema.is_object())
+            {
+                let key = format!("{key}.{name}");
+                if schema["type"].is_string() && schema["type"] != "object" && name != ANY {
+                    silent.extend(schema["description"].is_null().then(|| key.clone()));
+                }
+                collect(schema, &key, silent);
+            }
+        }
+        let mut silent = Vec::new();
+        collect(&schema(), "", &mut silent);
+        assert_eq!(silent, [""; 0]);
     }
 
     #[test]

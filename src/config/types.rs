@@ -10,8 +10,8 @@ mod bus;
 pub use bus::{
     AtStart, AtStop, Bias, Bus, BusKind, Drive, Edges, ExecBus, ExecMode, FileBus, FileMode,
     FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus, ModbusLine,
-    ModbusUnit, MqttBus, MqttTls, Parity, Place, Port, SerialBus, SerialPoll, StopBits, SystemBus,
-    Topics, UsbIdentity, UsbIdentityError,
+    ModbusUnit, MqttBus, MqttTls, MqttVersion, Parity, Place, Port, SerialBus, SerialPoll,
+    StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
 };
 
 use super::{CloudCredentials, Secret};

@@ -89,6 +89,13 @@ impl Plan {
         })
     }
 
+    /// A state that this sensor began will be a payload of its own.
+    pub fn count_payload(&mut self, sensor: usize) {
+        if let Some(vitals) = self.vitals.get_mut(sensor) {
+            vitals.payloads += 1;
+        }
+    }
+
     /// Begins to wait for the sensors whose silence is to be told.
     pub fn start(&mut self, time: Timestamp, now: Instant) {
         for (sensor, silence) in self.sensors.iter().zip(&mut self.silences) {
@@ -121,7 +128,7 @@ impl Plan {
                 Ok(messages) => {
                     for (number, decoded) in messages.into_iter().enumerate() {
                         draft.begin(number);
-                        draft.rank(sensor.priority);
+                        draft.speak_for(index, sensor.priority);
                         if !self.take(reading, (index, sensor, &decoded), now, &mut draft) {
                             unmapped.push((index, sensor, decoded));
                         }
@@ -268,9 +275,9 @@ impl Plan {
     pub fn handle_timeout(&mut self, now: Instant) -> Mapped {
         let mut draft = Draft::default();
         self.make(&mut draft, |gauge, flow| gauge.handle_timeout(flow, now));
-        for (sensor, silence) in self.sensors.iter().zip(&mut self.silences) {
+        for (index, (sensor, silence)) in self.sensors.iter().zip(&mut self.silences).enumerate() {
             let Some(stale) = &sensor.stale else { continue };
-            draft.rank(sensor.priority);
+            draft.speak_for(index, sensor.priority);
             for (device, state) in silence.handle_timeout(stale, now) {
                 draft.make(device, state);
             }
@@ -290,10 +297,10 @@ impl Plan {
         draft: &mut Draft,
         mut due: impl FnMut(&mut Gauge, &Flow) -> Option<(Timestamp, Value)>,
     ) {
-        for ((sensor, mapping, device, attribute), gauge) in &mut self.gauges {
-            let Some(sensor) = self.sensors.get(*sensor) else { continue };
+        for ((index, mapping, device, attribute), gauge) in &mut self.gauges {
+            let Some(sensor) = self.sensors.get(*index) else { continue };
             let Some(mapping) = sensor.map.get(*mapping) else { continue };
-            draft.rank(sensor.priority);
+            draft.speak_for(*index, sensor.priority);
             if let Some((time, value)) = due(gauge, &mapping.flow) {
                 draft.make_value(*device, time, attribute.clone(), value);
             }

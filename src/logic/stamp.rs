@@ -47,7 +47,8 @@ impl Stamps {
 
     /// Gives a state the time of the device's window, if it falls into it and its attributes have no value there yet. If not,
     /// it begins a window, and its time is moved on, if an attribute of it has a value at that time or a later one already.
-    pub fn place(&mut self, device: DeviceId, state: &mut State, window: Duration) {
+    /// Says whether it is a state of its own.
+    pub fn place(&mut self, device: DeviceId, state: &mut State, window: Duration) -> bool {
         state.time = anchored(state.time, self.anchor_ms);
         let last = |name: &AttributeName| self.last.get(&(device, name.clone()));
         let begun = self.windows.get(&device).filter(|begun| {
@@ -57,17 +58,19 @@ impl Stamps {
         let before = self.before.get(&device).into_iter().chain(&self.before_since_boot);
         let taken = state.data.keys().filter_map(last).chain(before);
         let latest = taken.filter(|taken| taken.since(state.time) < AHEAD_MAX).max();
+        let is_own = begun.is_none();
         if let Some(begun) = begun {
             state.time = *begun;
         } else if let Some(latest) = latest.filter(|latest| **latest >= state.time) {
             state.time = latest.plus(Duration::from_millis(1));
         }
-        if !window.is_zero() && begun.is_none() {
+        if !window.is_zero() && is_own {
             self.windows.insert(device, state.time);
         }
         for name in state.data.keys() {
             self.last.insert((device, name.clone()), state.time);
         }
+        is_own
     }
 }
 

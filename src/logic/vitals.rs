@@ -22,6 +22,10 @@ pub struct Vitals {
     pub frequency: Frequency,
     /// When the last came.
     pub heard: Option<Instant>,
+    /// When the first came.
+    pub began: Option<Instant>,
+    /// States that it began, each a payload that Losant counts; less what happens to have the millisecond of another.
+    pub payloads: u64,
     /// The last value, as it is before any averaging, and whose it is. A text is cut at 64 bytes.
     pub value: Option<(AttributeName, Value)>,
     /// The last error, cut at 200 bytes.
@@ -36,6 +40,7 @@ impl Vitals {
         self.messages += 1;
         self.frequency.count(1, now);
         self.heard = Some(now);
+        self.began.get_or_insert(now);
     }
 
     /// A value was in it.

@@ -152,6 +152,8 @@ impl Document {
         };
         let messages = sensors(|sensor| Some(sensor.messages));
         page.counters("sensor_messages", "Messages that were of use", messages)?;
+        let payloads = sensors(|sensor| Some(sensor.payloads));
+        page.counters("sensor_payloads", "States that Losant counts", payloads)?;
         let errors = sensors(|sensor| Some(sensor.errors));
         page.counters("sensor_errors", "Messages and values that were not", errors)?;
         let age = sensors(|sensor| sensor.age.map(|age| age.elapsed().as_secs()));

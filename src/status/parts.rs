@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
+use crate::logic::forecast::payloads_a_month;
 use crate::logic::history::Record;
 use crate::logic::vitals::Vitals;
 use crate::model::{CommandResult, Name, Value};
@@ -97,6 +98,10 @@ pub struct SensorStatus {
     pub age: Option<Since>,
     /// Messages a minute, averaged over the last minutes.
     pub per_minute: f64,
+    /// States that it began, each a payload that Losant counts, since the start or since a reload changed the bus.
+    pub payloads: u64,
+    /// Those of 30 days, if all goes on as it did; null in the first minute.
+    pub payloads_a_month: Option<u64>,
     /// Messages that were of use, since the start or since a reload changed the bus.
     pub messages: u64,
     /// Messages and values that were not.
@@ -121,6 +126,10 @@ impl SensorStatus {
             value,
             age: vitals.heard.map(Since::from),
             per_minute: (per_minute * 100.0).round() / 100.0,
+            payloads: vitals.payloads,
+            payloads_a_month: vitals
+                .began
+                .and_then(|began| payloads_a_month(vitals.payloads, Since::from(began).elapsed())),
             messages: vitals.messages,
             errors: vitals.errors,
             error,

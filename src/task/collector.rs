@@ -213,7 +213,7 @@ impl Collector {
         if let Ok(bus) = REPORTS.parse() {
             let priority = Priority::default();
             // One that is told again after a crash must have the same time.
-            let outgoing = Outgoing { device, priority, state };
+            let outgoing = Outgoing { device, sensor: None, priority, state };
             let readings = self.put(&bus, outgoing, Duration::ZERO);
             self.group.ledger.entry(bus).or_default().received += readings;
         }
@@ -239,8 +239,11 @@ impl Collector {
 
     /// Puts a state into the group and returns how many readings are in it.
     fn put(&mut self, bus: &Name, outgoing: Outgoing, window: Duration) -> u64 {
-        let Outgoing { device, priority, mut state } = outgoing;
-        self.stamps.place(device, &mut state, window);
+        let Outgoing { device, sensor, priority, mut state } = outgoing;
+        let is_own = self.stamps.place(device, &mut state, window);
+        if let (true, Some(sensor), Some(plan)) = (is_own, sensor, self.plans.get_mut(bus)) {
+            plan.count_payload(sensor);
+        }
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
         let moment = self.chronicle.moment(state.time);
         let written = match moment {

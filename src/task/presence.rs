@@ -14,6 +14,7 @@ use crate::logic::backoff::Backoff;
 use crate::losant::body::ConnectionStatus;
 use crate::losant::query::Shape;
 use crate::losant::{Client, Success};
+use crate::pulse;
 use crate::random;
 use crate::status::Board;
 
@@ -91,7 +92,8 @@ impl PresenceTask {
         let (mut rng, mut is_told) = (random::seeded(), false);
         let shape = Shape { exclude_connection_info: true, ..Shape::default() };
         while learned.borrow().is_none() {
-            let asked = self.client.get(self.client.gateway(), shape).into_future();
+            let asked = self.client.get(self.client.gateway(), shape);
+            let asked = pulse::within(pulse::CALL_MAX, "asking for the time", asked);
             let asked = tokio::select! {
                 asked = asked => asked,
                 _ = learned.wait_for(Option::is_some) => return,
@@ -116,7 +118,11 @@ impl PresenceTask {
         let mut backoff = Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1);
         let mut told = String::new();
         let gateway = self.client.gateway();
-        while let Err(error) = self.client.set_connection_status(gateway, &status).await {
+        let tell = || {
+            let telling = self.client.set_connection_status(gateway, &status);
+            pulse::within(pulse::CALL_MAX, "telling the connection status", telling)
+        };
+        while let Err(error) = tell().await {
             let words = error.to_string();
             if words == told {
                 debug!(%error, "still cannot tell Losant that the gateway is connected");

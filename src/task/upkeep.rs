@@ -9,6 +9,7 @@ use tracing::{error, warn};
 use crate::clock::{Clock as _, TrustedClock};
 use crate::logic::clock_trust::Trust;
 use crate::outbox::Outbox;
+use crate::pulse;
 
 /// Between two looks. What is kept longer than that by an hour's fraction harms nobody.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -34,7 +35,8 @@ impl UpkeepTask {
             }
             let before = self.clock.now().minus(self.age_max);
             let outbox = Arc::clone(&self.outbox);
-            match tokio::task::spawn_blocking(move || outbox.expire(before)).await {
+            let expiring = tokio::task::spawn_blocking(move || outbox.expire(before));
+            match pulse::within(pulse::DISK_MAX, "letting go of what is too old", expiring).await {
                 Ok(Ok(dropped)) if dropped.states > 0 => warn!(
                     states = dropped.states,
                     readings = dropped.readings,

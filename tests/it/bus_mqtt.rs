@@ -1,7 +1,9 @@
-//! What a real broker and several gateways make of retained messages, last wills, shared subscriptions and TLS.
+//! What a real broker and several gateways make of retained messages, last wills, shared subscriptions and TLS, in MQTT 3.1.1
+//! and in MQTT 5.
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -9,6 +11,9 @@ use tempfile::TempDir;
 use crate::support::{
     Broker, Relay, Site, assert_content, cloud, values, wait_until, write_private,
 };
+
+/// Each as an option of a bus.
+const VERSIONS: [&str; 2] = ["version = 3", "version = 5"];
 
 fn bus(port: u16, options: &str) -> String {
     format!(
@@ -35,7 +40,7 @@ fn message(topic: &str, payload: &str) -> (String, Vec<u8>) {
 async fn a_retained_value_is_stored_once_and_not_again_with_each_connection() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let relay = Relay::to(broker.port());
-    let site = Site::new(&cloud, &bus(relay.port(), ""));
+    let site = Site::new(&cloud, &bus(relay.port(), "version = 5"));
     broker.publish_as([message("n/a", "1")], true).await;
     let daemon = site.start();
     wait_until("it arrives", || values(&cloud, "n") == [json!(1)]);
@@ -55,25 +60,68 @@ async fn a_retained_value_is_stored_once_and_not_again_with_each_connection() {
 
 #[tokio::test]
 async fn others_see_whether_the_gateway_is_there() {
+    for version in VERSIONS {
+        let (cloud, broker) = (cloud().await, Broker::start());
+        let options = format!("{version}\nstatus_topic = \"tidegate/status\"");
+        let site = Site::new(&cloud, &bus(broker.port(), &options));
+        let mut watcher = broker.subscribe("tidegate/status").await;
+        let daemon = site.start();
+        assert_eq!(watcher.next().await.payload, "online");
+        daemon.kill();
+        assert_eq!(watcher.next().await.payload, "offline", "the last will");
+        let daemon = site.start();
+        assert_eq!(watcher.next().await.payload, "online");
+        assert!(daemon.terminate().success());
+        assert_eq!(watcher.next().await.payload, "offline", "a stop in good order");
+        site.outbox();
+    }
+}
+
+#[tokio::test]
+async fn what_was_published_while_the_gateway_was_away_comes_once() {
+    for version in VERSIONS {
+        let (cloud, broker) = (cloud().await, Broker::start());
+        let site = Site::new(&cloud, &bus(broker.port(), version));
+        let daemon = site.start();
+        daemon.wait_for_subscription();
+        assert!(daemon.terminate().success());
+        broker.publish((1..=9).map(|n| message("n/a", &n.to_string()))).await;
+        let daemon = site.start();
+        wait_until("they arrive", || values(&cloud, "n").last() == Some(&json!(9)));
+        daemon.kill();
+        broker.publish([message("n/a", "10")]).await;
+        let daemon = site.start();
+        wait_until("the last arrives", || values(&cloud, "n").last() == Some(&json!(10)));
+        assert!(daemon.terminate().success());
+        let expected: Vec<_> = (1..=10).map(|n| json!(n)).collect();
+        assert_eq!(values(&cloud, "n"), expected, "{version}");
+        site.outbox();
+    }
+}
+
+#[tokio::test]
+async fn mqtt_5_keeps_a_message_no_longer_than_its_sender_wants() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    let site = Site::new(&cloud, &bus(broker.port(), "status_topic = \"tidegate/status\""));
-    let mut watcher = broker.subscribe("tidegate/status").await;
+    let site = Site::new(&cloud, &bus(broker.port(), "version = 5"));
     let daemon = site.start();
-    assert_eq!(watcher.next().await.payload, "online");
-    daemon.kill();
-    assert_eq!(watcher.next().await.payload, "offline", "the last will");
-    let daemon = site.start();
-    assert_eq!(watcher.next().await.payload, "online");
+    daemon.wait_for_subscription();
     assert!(daemon.terminate().success());
-    assert_eq!(watcher.next().await.payload, "offline", "a stop in good order");
+    broker.publish_expiring("n/a", "2", 1).await;
+    broker.publish([message("n/a", "3")]).await;
+    // The broker counts whole seconds of its own clock, which nothing but time moves.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let daemon = site.start();
+    wait_until("the other arrives", || values(&cloud, "n").last() == Some(&json!(3)));
+    assert!(!values(&cloud, "n").contains(&json!(2)));
+    assert!(daemon.terminate().success());
     site.outbox();
 }
 
 #[tokio::test]
 async fn two_gateways_divide_the_messages_of_a_shared_subscription() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    let sites = ["one", "other"].map(|id| {
-        let options = format!("share = \"gateways\"\nclient_id = \"{id}\"");
+    let sites = [("one", VERSIONS[0]), ("other", VERSIONS[1])].map(|(id, version)| {
+        let options = format!("{version}\nshare = \"gateways\"\nclient_id = \"{id}\"");
         Site::new(&cloud, &bus(broker.port(), &options))
     });
     let daemons = sites.each_ref().map(Site::start);
@@ -150,13 +198,16 @@ async fn a_broker_behind_tls_is_trusted_by_its_authority_and_trusts_our_certific
         assert!(!daemon.log().contains("broker connected"), "{}", daemon.log());
         assert!(daemon.terminate().success());
     }
-    let site = Site::new(&cloud, &bus(port, &format!("{}\n{certificate}", ca(at))));
-    let daemon = site.start();
-    daemon.wait_for_subscription();
-    broker.publish_as([message("n/a", "7")], true).await;
-    wait_until("it arrives", || values(&cloud, "n") == [json!(7)]);
-    assert!(!daemon.log().contains("PRIVATE KEY"));
-    assert!(daemon.terminate().success());
-    site.outbox();
+    for (n, version) in VERSIONS.into_iter().enumerate() {
+        let options = format!("{version}\n{}\n{certificate}", ca(at));
+        let site = Site::new(&cloud, &bus(port, &options));
+        let daemon = site.start();
+        daemon.wait_for_subscription();
+        broker.publish_as([message("n/a", &n.to_string())], true).await;
+        wait_until("it arrives", || values(&cloud, "n").last() == Some(&json!(n)));
+        assert!(!daemon.log().contains("PRIVATE KEY"));
+        assert!(daemon.terminate().success());
+        site.outbox();
+    }
     assert_content(&cloud);
 }

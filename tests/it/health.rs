@@ -78,6 +78,8 @@ async fn each_part_is_told_of() {
     let sensor = &status["sensors"]["probe"];
     assert_eq!((&sensor["attribute"], &sensor["value"]), (&json!("n"), &json!(21.5)));
     assert_eq!((&sensor["bus"], &sensor["stale"]), (&json!("probe"), &json!(false)));
+    assert_eq!(sensor["payloads"], 2, "its value, and that it is online");
+    assert_eq!(sensor["payloads_a_month"], json!(null), "it is too early to tell");
     assert!(sensor["per_minute"].as_f64().unwrap() > 0.5, "{sensor}");
     assert!(sensor["age_s"].as_u64().unwrap() < 30, "{sensor}");
     assert!(sensor["error"].is_string(), "{sensor}");

@@ -49,5 +49,6 @@ mod sensors;
 mod setup;
 mod simulation;
 mod soak_sensors;
+mod storage;
 mod support;
 mod tidy;

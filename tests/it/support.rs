@@ -1,5 +1,6 @@
 //! What every test stands on: a site with a daemon, a broker, a tty, and patience.
 
+mod bad_disk;
 mod broker;
 mod daemon;
 mod line;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub(crate) use bad_disk::{Refusals, SmallDisk, is_privileged};
 pub(crate) use broker::{Broker, Pattern};
 pub(crate) use daemon::{Daemon, Memory};
 pub(crate) use line::Line;

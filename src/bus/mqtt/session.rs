@@ -4,15 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
 
-use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, PubAck, Publish,
-    QoS, SubAck, SubscribeFilter, SubscribeReasonCode,
-};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::options::{OFFLINE, ONLINE};
+use super::link::{self, Client, Connection, Event, Message};
+use super::options::{OFFLINE, ONLINE, Options};
 use super::{Due, Subscription};
 use crate::bus::{Ack, Arrival, Outlet, WriteError, WriteRequest};
 use crate::clock::SharedClock;
@@ -20,12 +17,13 @@ use crate::config::MqttBus;
 use crate::logic::retained::Retained;
 use crate::logic::topic::TopicFilter;
 use crate::model::{Name, Origin, Reading, Reason, Write};
-
-/// Requests that may wait for the connection: acknowledgements, publishes and one subscription.
-const REQUESTS_MAX: usize = 256;
+use crate::pulse;
 
 /// How long a stop waits for the last acknowledgements to leave.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a connection may take until the broker takes us or not: the client gives up after 5 s, with TLS, too.
+const CONNECT_MAX: Duration = pulse::LATE_MAX;
 
 /// What a session shares with its task for as long as it runs.
 pub(super) struct Wiring<'a> {
@@ -41,7 +39,7 @@ pub(super) struct Wiring<'a> {
 
 /// What the connection waits for.
 enum News {
-    Event(Result<Event, ConnectionError>),
+    Event(Result<Event, String>),
     Due(Due),
     Write(WriteRequest),
     Stop,
@@ -53,7 +51,7 @@ pub(super) struct Session<'a> {
     settings: &'a MqttBus,
     subscriptions: &'a [Subscription],
     connection: u64,
-    client: AsyncClient,
+    client: Client,
     is_connected: bool,
     /// Publishes that the connection has not taken yet, in order; `None` is one of our own.
     queued: VecDeque<Option<WriteRequest>>,
@@ -78,10 +76,10 @@ impl<'a> Session<'a> {
         bus: &'a Name,
         settings: &'a MqttBus,
         subscriptions: &'a [Subscription],
-        options: MqttOptions,
+        options: Options,
         connection: u64,
-    ) -> (Self, EventLoop) {
-        let (client, event_loop) = AsyncClient::new(options, REQUESTS_MAX);
+    ) -> (Self, Connection) {
+        let (client, link) = link::open(options);
         let session = Self {
             bus,
             settings,
@@ -94,7 +92,7 @@ impl<'a> Session<'a> {
             delayed: VecDeque::new(),
             heard: Heard::default(),
         };
-        (session, event_loop)
+        (session, link)
     }
 
     /// Whether the broker ever accepted this connection.
@@ -105,13 +103,14 @@ impl<'a> Session<'a> {
     /// Runs until the connection is lost (the trouble in words) or the daemon stops (`None`).
     pub(super) async fn run(
         &mut self,
-        event_loop: &mut EventLoop,
+        link: &mut Connection,
         wiring: &mut Wiring<'_>,
     ) -> Option<String> {
+        let mut connecting = Some(pulse::promise(CONNECT_MAX, "a connection to the broker"));
         loop {
             let event = {
                 // The poll is never dropped half-way, except at a stop: dropping it could tear a packet.
-                let mut poll = pin!(event_loop.poll());
+                let mut poll = pin!(link.poll());
                 loop {
                     let news = tokio::select! {
                         event = &mut poll => News::Event(event),
@@ -128,9 +127,12 @@ impl<'a> Session<'a> {
                 }
             };
             match event {
-                Ok(event) => self.handle(event, wiring).await,
-                Err(error) => {
-                    let trouble = advice(&error);
+                Ok(event) => {
+                    // What follows may wait for the collector, which has a promise of its own.
+                    drop(connecting.take());
+                    self.handle(event, wiring).await;
+                }
+                Err(trouble) => {
                     self.fail_writes(&trouble);
                     return Some(trouble);
                 }
@@ -143,11 +145,7 @@ impl<'a> Session<'a> {
     ///
     /// The broker ends the connection: were it closed here while messages still come in, TCP would reset it, and a broker
     /// that cannot write any more does not read the acknowledgements either.
-    pub(super) async fn finish(
-        mut self,
-        mut event_loop: EventLoop,
-        acks: &mut mpsc::Receiver<Due>,
-    ) {
+    pub(super) async fn finish(mut self, mut link: Connection, acks: &mut mpsc::Receiver<Due>) {
         self.fail_writes("the daemon stops");
         if !self.is_connected {
             return;
@@ -156,7 +154,7 @@ impl<'a> Session<'a> {
             let mut is_leaving = false;
             loop {
                 let event = {
-                    let mut poll = pin!(event_loop.poll());
+                    let mut poll = pin!(link.poll());
                     loop {
                         tokio::select! {
                             event = &mut poll => break event,
@@ -165,7 +163,7 @@ impl<'a> Session<'a> {
                             } else {
                                 // After a disconnection in good order the broker throws our last will away.
                                 self.tell_status(OFFLINE);
-                                is_leaving = self.client.try_disconnect().is_ok();
+                                is_leaving = self.client.disconnect();
                             },
                         }
                     }
@@ -183,8 +181,7 @@ impl<'a> Session<'a> {
 
     async fn handle(&mut self, event: Event, wiring: &mut Wiring<'_>) {
         match event {
-            Event::Incoming(Packet::ConnAck(answer)) => {
-                let resumed = answer.session_present;
+            Event::Connected { resumed } => {
                 let MqttBus { host, port, .. } = self.settings;
                 info!(bus = %self.bus, host, port, resumed, "broker connected");
                 self.is_connected = true;
@@ -195,79 +192,74 @@ impl<'a> Session<'a> {
                     self.queued.push_back(None);
                 }
             }
-            Event::Incoming(Packet::SubAck(answer)) => self.check_subscriptions(&answer),
-            Event::Incoming(Packet::Publish(publish)) => self.receive(publish, wiring).await,
-            Event::Incoming(Packet::PubAck(PubAck { pkid })) => {
-                if let Some(request) = self.unacknowledged.remove(&pkid) {
-                    request.finish(Ok(String::new()));
+            Event::Subscribed(refusals) => self.check_subscriptions(&refusals),
+            Event::Message(message) => self.receive(message, wiring).await,
+            Event::Answered { packet_id, answer } => {
+                if let Some(request) = self.unacknowledged.remove(&packet_id) {
+                    request.finish(answer.map(|()| String::new()).map_err(WriteError::Broken));
                 }
             }
-            Event::Outgoing(Outgoing::Publish(packet_id)) => self.sent(packet_id),
-            Event::Outgoing(Outgoing::PubAck(packet_id)) => self.heard.sent = Some(packet_id),
-            Event::Outgoing(Outgoing::PingReq) => self.heard.pinged = self.heard.sent,
-            Event::Incoming(Packet::PingResp) => {
+            Event::Sent(packet_id) => self.sent(packet_id),
+            Event::Acknowledged(packet_id) => self.heard.sent = Some(packet_id),
+            Event::Pinged => self.heard.pinged = self.heard.sent,
+            Event::PingAnswered => {
                 if let Some(packet_id) = self.heard.pinged.take() {
                     let bus = self.bus.clone();
                     debug!(%bus, packet_id, "acknowledgements were heard");
                     wiring.outlet.deliver(Arrival::Acknowledged { bus, packet_id }).await;
                 }
             }
-            Event::Incoming(_) | Event::Outgoing(_) => {}
+            Event::Other => {}
         }
     }
 
     /// Subscribes at each connection: a broker may have lost the session although it says otherwise.
     fn subscribe(&self) {
-        let qos = quality(self.settings.qos);
         let filters = self.subscriptions.iter();
         let shared = |filter: &TopicFilter| match &self.settings.share {
             Some(group) => format!("$share/{group}/{filter}"),
             None => filter.to_string(),
         };
-        let filters: Vec<_> =
-            filters.map(|one| SubscribeFilter::new(shared(&one.filter), qos)).collect();
-        if !filters.is_empty()
-            && let Err(error) = self.client.try_subscribe_many(filters)
-        {
-            error!(bus = %self.bus, %error, "cannot subscribe");
+        let filters: Vec<_> = filters.map(|one| shared(&one.filter)).collect();
+        if !filters.is_empty() && !self.client.subscribe(filters, self.settings.qos) {
+            error!(bus = %self.bus, "cannot subscribe");
         }
     }
 
     /// Says at the status topic whether we are there. `false` if there is none, or nothing could be said.
     fn tell_status(&self, status: &str) -> bool {
-        self.settings.status_topic.as_ref().is_some_and(|topic| {
-            self.client.try_publish(topic, QoS::AtLeastOnce, true, status).is_ok()
-        })
+        let topic = self.settings.status_topic.as_ref();
+        topic.is_some_and(|topic| self.client.publish(topic, 1, true, status.into()))
     }
 
-    fn check_subscriptions(&self, answer: &SubAck) {
-        debug!(bus = %self.bus, filters = answer.return_codes.len(), "subscribed");
-        for (code, subscription) in answer.return_codes.iter().zip(self.subscriptions) {
-            if *code == SubscribeReasonCode::Failure {
+    fn check_subscriptions(&self, refusals: &[Option<String>]) {
+        debug!(bus = %self.bus, filters = refusals.len(), "subscribed");
+        for (refusal, subscription) in refusals.iter().zip(self.subscriptions) {
+            if let Some(reason) = refusal {
                 let filter = &subscription.filter;
-                error!(bus = %self.bus, %filter, "the broker refuses this subscription; may this user read it?");
+                error!(bus = %self.bus, %filter, reason, "the broker refuses this subscription; may this user read it?");
             }
         }
     }
 
-    async fn receive(&mut self, publish: Publish, wiring: &mut Wiring<'_>) {
-        let must_ack = publish.qos != QoS::AtMostOnce;
-        if must_ack {
-            self.heard.given_again(publish.pkid);
+    async fn receive(&mut self, message: Message, wiring: &mut Wiring<'_>) {
+        let connection = self.connection;
+        if let Some(packet_id) = message.packet_id {
+            self.heard.given_again(packet_id);
         }
-        let due = Due { connection: self.connection, packet_id: publish.pkid };
-        let ack = must_ack.then(|| Ack::broker(wiring.ack_sender.clone(), due));
-        if let Some(reason) = self.unfit(&publish) {
-            debug!(bus = %self.bus, topic = publish.topic, %reason, "a message was rejected");
+        let due = message.packet_id.map(|packet_id| Due { connection, packet_id });
+        let ack = due.map(|due| Ack::broker(wiring.ack_sender.clone(), due));
+        if let Some(reason) = self.unfit(&message) {
+            debug!(bus = %self.bus, topic = message.topic, %reason, "a message was rejected");
             wiring.outlet.reject(reason);
             if let Some(ack) = ack {
                 wiring.outlet.deliver(Arrival::Empty(ack)).await;
             }
             return;
         }
-        let digest = digest(&publish);
-        if self.wants_retained(&publish)
-            && wiring.retained.is_repeat(&publish.topic, digest, publish.retain)
+        let digest = digest(&message);
+        if self.wants_retained(&message)
+            && wiring.retained.is_repeat(&message.topic, digest, message.is_retained)
         {
             wiring.outlet.duplicate();
             if let Some(ack) = ack {
@@ -275,11 +267,11 @@ impl<'a> Session<'a> {
             }
             return;
         }
-        let origin = must_ack.then_some(Origin { packet_id: publish.pkid, digest });
-        let Publish { topic, payload, .. } = publish;
+        let Message { topic, payload, packet_id, .. } = message;
+        let origin = packet_id.map(|packet_id| Origin { packet_id, digest });
         let reading =
             Reading { bus: self.bus.clone(), time: wiring.clock.now(), topic, payload, origin };
-        if must_ack {
+        if packet_id.is_some() {
             // The broker keeps the rest while we wait for the collector.
             wiring.outlet.deliver(Arrival::Reading(reading, ack)).await;
         } else {
@@ -287,17 +279,17 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn unfit(&self, publish: &Publish) -> Option<Reason> {
-        if publish.payload.len() > self.settings.payload_bytes_max {
-            let (bytes, bytes_max) = (publish.payload.len(), self.settings.payload_bytes_max);
-            warn!(bus = %self.bus, topic = publish.topic, bytes, bytes_max, "a payload that is too large was rejected");
+    fn unfit(&self, message: &Message) -> Option<Reason> {
+        if message.payload.len() > self.settings.payload_bytes_max {
+            let (bytes, bytes_max) = (message.payload.len(), self.settings.payload_bytes_max);
+            warn!(bus = %self.bus, topic = message.topic, bytes, bytes_max, "a payload that is too large was rejected");
             return Some(Reason::TooLong);
         }
-        (publish.retain && !self.wants_retained(publish)).then_some(Reason::Retained)
+        (message.is_retained && !self.wants_retained(message)).then_some(Reason::Retained)
     }
 
-    fn wants_retained(&self, publish: &Publish) -> bool {
-        let wants = |one: &Subscription| one.retained && one.filter.matches(&publish.topic);
+    fn wants_retained(&self, message: &Message) -> bool {
+        let wants = |one: &Subscription| one.retained && one.filter.matches(&message.topic);
         self.subscriptions.iter().any(wants)
     }
 
@@ -323,9 +315,7 @@ impl<'a> Session<'a> {
         if due.connection != self.connection {
             return true;
         }
-        let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
-        publish.pkid = due.packet_id;
-        self.client.try_ack(&publish).is_ok()
+        self.client.acknowledge(due.packet_id)
     }
 
     fn publish(&mut self, request: WriteRequest) {
@@ -335,9 +325,10 @@ impl<'a> Session<'a> {
         if !self.is_connected {
             return request.finish(Err(WriteError::NotConnected));
         }
-        match self.client.try_publish(topic, quality(*qos), *retain, payload.to_vec()) {
-            Ok(()) => self.queued.push_back(Some(request)),
-            Err(_) => request.finish(Err(WriteError::Busy)),
+        if self.client.publish(topic, *qos, *retain, payload.to_vec()) {
+            self.queued.push_back(Some(request));
+        } else {
+            request.finish(Err(WriteError::Busy));
         }
     }
 
@@ -367,27 +358,10 @@ impl Heard {
     }
 }
 
-fn quality(qos: u8) -> QoS {
-    if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce }
-}
-
-fn digest(publish: &Publish) -> u32 {
+fn digest(message: &Message) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(publish.topic.as_bytes());
+    hasher.update(message.topic.as_bytes());
     hasher.update(&[0]);
-    hasher.update(&publish.payload);
+    hasher.update(&message.payload);
     hasher.finalize()
-}
-
-/// The error in words that say what to do.
-fn advice(error: &ConnectionError) -> String {
-    use rumqttc::ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
-    if let ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) = error {
-        return "the broker refuses user and password; check the bus's credentials_file".to_owned();
-    }
-    if matches!(error, ConnectionError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
-    {
-        return "connection refused; is the broker running on this host and port?".to_owned();
-    }
-    error.to_string()
 }

@@ -135,6 +135,19 @@ fn link(page: &mut String, look: Look<'_>) -> fmt::Result {
     )
 }
 
+/// What Losant will count, and which sensor makes most of it.
+fn forecast(page: &mut String, look: Look<'_>) -> fmt::Result {
+    let of = |sensor: Look<'_>| sensor.number("/payloads_a_month").unwrap_or_default();
+    let sensors: Vec<_> = look.parts("/sensors").map(|(name, one)| (of(one), name)).collect();
+    let total: u64 = sensors.iter().map(|(payloads, _)| payloads).sum();
+    match sensors.iter().max() {
+        Some((most, sensor)) if total > 0 => {
+            writeln!(page, "payloads  {total} in 30 days at this rate, {most} of them by {sensor}")
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn store(page: &mut String, look: Look<'_>) -> fmt::Result {
     let (states, bytes) = (look.count("/outbox/states"), ByteSize(look.count("/outbox/bytes")));
     let bytes_max = ByteSize(look.count("/outbox/bytes_max"));
@@ -152,6 +165,7 @@ fn store(page: &mut String, look: Look<'_>) -> fmt::Result {
             None => writeln!(page, "; it does not get emptier")?,
         }
     }
+    forecast(page, look)?;
     write!(page, "disk      ")?;
     match look.span("/disk/refusing_s") {
         Some(span) => write!(page, "refuses what is to be kept for {span}")?,
@@ -310,7 +324,7 @@ mod tests {
                 "in_per_s": 1.5, "out_per_s": 40.25, "catch_up_s": 31 },
             "disk": { "refusing_s": null, "free_bytes": 12_345_678_901_u64 },
             "buses": { "boiler": { "connected": false, "since_s": 185 }, "a-bus-with-a-name-that-is-too-long": {} },
-            "sensors": { "boiler": { "attribute": "flowTemperature", "value": 21.5, "age_s": 4, "per_minute": 59.98, "errors": 2, "stale": true },
+            "sensors": { "boiler": { "attribute": "flowTemperature", "value": 21.5, "age_s": 4, "payloads_a_month": 2_590_000, "per_minute": 59.98, "errors": 2, "stale": true },
                 "sign": { "attribute": "text", "value": "\u{1b}[2J", "per_minute": 0.0 } },
             "actuators": { "fan": { "command": "fan", "result": "executed", "received_ms": 1_790_000_000_000_i64 } },
             "commands": { "received": 7, "executed": 5, "failed": 1, "refused": { "stale": 1 } },
@@ -330,6 +344,8 @@ mod tests {
             ),
             "{whole}"
         );
+        let forecast = "payloads  2590000 in 30 days at this rate, 2590000 of them by boiler";
+        assert!(whole.contains(forecast), "{whole}");
         assert!(!whole.contains('\u{1b}'), "a value must not speak to the terminal");
         let small = page(&document(), 10, 40).unwrap();
         assert_eq!(small.lines().count(), 10);

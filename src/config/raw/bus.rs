@@ -89,6 +89,8 @@ table!(Mqtt {
     host: Text,
     port: Integer,
     client_id: Text,
+    version: Integer,
+    session_expiry: Span,
     credentials_file: Text,
     keep_alive: Span,
     qos: Integer,

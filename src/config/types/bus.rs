@@ -249,6 +249,8 @@ pub struct MqttBus {
     pub credentials: Option<UserPassword>,
     /// The keep-alive of the MQTT connection.
     pub keep_alive: Duration,
+    /// Which MQTT it speaks.
+    pub version: MqttVersion,
     /// 0 or 1.
     pub qos: u8,
     /// The largest message in bytes.
@@ -259,6 +261,18 @@ pub struct MqttBus {
     pub share: Option<String>,
     /// Where the broker tells others whether we are there.
     pub status_topic: Option<String>,
+}
+
+/// Which MQTT a broker is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// 3.1.1: the broker decides how long it keeps what we miss.
+    V3,
+    /// 5.
+    V5 {
+        /// How long the broker keeps the session, and what we miss, after the connection ended; whole seconds.
+        session_expiry: Duration,
+    },
 }
 
 /// How a connection to a broker is secured.

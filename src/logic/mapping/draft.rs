@@ -12,6 +12,8 @@ const DETAILS_MAX: usize = 8;
 pub struct Outgoing {
     /// Whose.
     pub device: DeviceId,
+    /// The sensor that began it, by its place in its plan; `None` for what no sensor said.
+    pub sensor: Option<usize>,
     /// That of the sensor.
     pub priority: Priority,
     /// The state.
@@ -33,12 +35,16 @@ pub struct Mapped {
     pub details: Vec<String>,
 }
 
+/// The values of a state.
+type Data = BTreeMap<AttributeName, Value>;
+
 /// A [`Mapped`] in the making.
 #[derive(Default)]
 pub(super) struct Draft {
-    /// By the message of the payload, too: two messages of one time are two states.
-    data: BTreeMap<(usize, DeviceId, Timestamp, Priority), BTreeMap<AttributeName, Value>>,
+    /// By the message of the payload, too: two messages of one time are two states. Each with the sensor that began it.
+    data: BTreeMap<(usize, DeviceId, Timestamp, Priority), (usize, Data)>,
     message: usize,
+    sensor: usize,
     priority: Priority,
     mapped: Mapped,
 }
@@ -53,9 +59,9 @@ impl Draft {
         self.message = message;
     }
 
-    /// What comes now is of a sensor with this priority.
-    pub(super) fn rank(&mut self, priority: Priority) {
-        self.priority = priority;
+    /// What comes now is of this sensor, by its place in its plan.
+    pub(super) fn speak_for(&mut self, sensor: usize, priority: Priority) {
+        (self.sensor, self.priority) = (sensor, priority);
     }
 
     pub(super) fn put(
@@ -66,11 +72,13 @@ impl Draft {
         value: Value,
     ) {
         let key = (self.message, device, time, self.priority);
-        self.data.entry(key).or_default().insert(attribute, value);
+        let begun = || (self.sensor, Data::new());
+        self.data.entry(key).or_insert_with(begun).1.insert(attribute, value);
     }
 
     pub(super) fn make(&mut self, device: DeviceId, state: State) {
-        self.mapped.made.push(Outgoing { device, priority: self.priority, state });
+        let (sensor, priority) = (Some(self.sensor), self.priority);
+        self.mapped.made.push(Outgoing { device, sensor, priority, state });
     }
 
     pub(super) fn make_value(
@@ -95,8 +103,9 @@ impl Draft {
     }
 
     pub(super) fn finish(mut self) -> Mapped {
-        let state = |((_, device, time, priority), data)| Outgoing {
+        let state = |((_, device, time, priority), (sensor, data))| Outgoing {
             device,
+            sensor: Some(sensor),
             priority,
             state: State { time, data },
         };

@@ -251,7 +251,7 @@ fn state(number: u8, data: &[(&str, Value)]) -> Outgoing {
     let data = data.iter().map(|(name, value)| (name.parse().unwrap(), value.clone()));
     let time = Timestamp::from_millis(1_777_629_600_000);
     let state = State { time, data: data.collect() };
-    Outgoing { device: device(number), priority: Priority::Normal, state }
+    Outgoing { device: device(number), sensor: Some(0), priority: Priority::Normal, state }
 }
 
 fn now() -> Instant {

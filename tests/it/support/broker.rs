@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS};
+use rumqttc::v5::mqttbytes::v5::PublishProperties;
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS, v5};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -147,6 +148,18 @@ impl Broker {
             client.try_publish(topic, QoS::AtLeastOnce, retain, payload).unwrap();
             acknowledged(&mut connection).await;
         }
+    }
+
+    /// Publishes with MQTT 5 and QoS 1 what the broker is to forget after `expiry_s` seconds.
+    pub(crate) async fn publish_expiring(&self, topic: &str, payload: &str, expiry_s: u32) {
+        let options = v5::MqttOptions::new("expiring", "127.0.0.1", self.port);
+        let (client, mut connection) = v5::AsyncClient::new(options, 8);
+        let message_expiry_interval = Some(expiry_s);
+        let properties = PublishProperties { message_expiry_interval, ..Default::default() };
+        let (qos, payload) = (v5::mqttbytes::QoS::AtLeastOnce, payload.to_owned());
+        client.try_publish_with_properties(topic, qos, false, payload, properties).unwrap();
+        let is_answer = |event| matches!(event, v5::Event::Incoming(v5::Incoming::PubAck(_)));
+        while !is_answer(connection.poll().await.unwrap()) {}
     }
 
     /// Publishes the numbers from 0 on with QoS 1, one in each `interval`, until it is told to finish.

@@ -6,12 +6,18 @@ use crate::config::field::Field;
 use crate::config::resolve::cloud::{client_certificate, private_ca};
 use crate::config::resolve::{Check, seconds};
 use crate::config::secret::read_user_password;
-use crate::config::{MqttBus, MqttTls, raw};
+use crate::config::{MqttBus, MqttTls, MqttVersion, raw};
 use crate::logic::topic::check_topic;
 use crate::model::{DeviceId, Name};
 
 /// The largest MQTT message: Losant takes no more than 256 KiB either (references/message-throttling).
 const PAYLOAD_BYTES_DEFAULT: u64 = 256 * 1024;
+
+/// How long a broker keeps what a gateway misses: a repair takes days. Mosquitto keeps it for ever with MQTT 3.1.1.
+const SESSION_EXPIRY_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
+
+/// A year; MQTT 5 has room for 136.
+const SESSION_EXPIRY_SECONDS_MAX: u64 = 365 * 86_400;
 
 pub(super) fn mqtt(
     key: &str,
@@ -34,6 +40,7 @@ pub(super) fn mqtt(
     if let Some(Err(error)) = status_topic.as_deref().map(check_topic) {
         check.problems.add(format!("{key}.status_topic"), error, "");
     }
+    let version = version(key, raw.version, raw.session_expiry, check);
     let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
     let keep_alive = raw.keep_alive.map_or(Duration::from_secs(30), |field| field.0);
     let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
@@ -52,12 +59,38 @@ pub(super) fn mqtt(
         client_id,
         credentials,
         keep_alive,
+        version,
         qos: u8::try_from(qos).unwrap_or_default(),
         payload_bytes_max: usize::try_from(payload).unwrap_or_default(),
         tls,
         share,
         status_topic,
     }
+}
+
+fn version(
+    key: &str,
+    version: Option<Field<i64>>,
+    session_expiry: Option<Field<Duration>>,
+    check: &mut Check<'_>,
+) -> MqttVersion {
+    let version_key = format!("{key}.version");
+    let version = check.integer(&version_key, version, 3, &(3..=5));
+    if version == 4 {
+        check.problems.add(version_key, "is 4, which no MQTT is", "3 is MQTT 3.1.1, 5 is MQTT 5");
+    }
+    let expiry_key = format!("{key}.session_expiry");
+    if version != 5 {
+        if session_expiry.is_some() {
+            let problem = "is of MQTT 5; before, the broker decides";
+            check.problems.add(&expiry_key, problem, "take it away, or say version = 5");
+        }
+        return MqttVersion::V3;
+    }
+    let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
+    let session_expiry = session_expiry.map_or(SESSION_EXPIRY_DEFAULT, |field| field.0);
+    let range = seconds(60..=SESSION_EXPIRY_SECONDS_MAX);
+    MqttVersion::V5 { session_expiry: check.within(&expiry_key, session_expiry, &range, show) }
 }
 
 /// TLS is on if `tls` says so, or where a certificate is named and it does not say no.

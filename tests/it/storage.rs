@@ -1,0 +1,239 @@
+//! Bad storage under the real daemon: a disk that is full, read-only or broken, an outbox that is in use or too new.
+
+use tidegate_sandbox::Sandbox;
+
+use crate::delivery::wait_for_numbers;
+use crate::support::{
+    Broker, Daemon, Refusals, Site, SmallDisk, assert_content, assert_counts, assert_ledger, cloud,
+    is_privileged, wait_until,
+};
+
+/// Bytes of a large message.
+const LARGE_BYTES: usize = 8 << 10;
+
+/// So many large messages are more than a segment of the journal, 2 MiB, and its spare one hold.
+const LARGE_COUNT: u64 = 700;
+
+/// A sensor of numbers and texts, with an outbox that fills its disk to the brim.
+fn site(cloud: &Sandbox, broker: &Broker) -> Site {
+    let instruments = format!(
+        r#"
+[bus.mqtt.house]
+host = "127.0.0.1"
+port = {}
+[sensor.number]
+bus = "house"
+topic = "n/#"
+format = "json"
+map = [{{ channel = "n", attribute = "n" }}, {{ channel = "text", attribute = "text" }}]
+"#,
+        broker.port()
+    );
+    let site = Site::new(cloud, &instruments);
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    site.write_config(&config.replace("[outbox]", "[outbox]\nfree_min = \"0 B\""));
+    site
+}
+
+/// Messages with the numbers of a range, and a text that cannot be packed.
+fn large(range: std::ops::Range<u64>) -> impl Iterator<Item = (String, Vec<u8>)> {
+    range.map(|number| {
+        let mut seed = number;
+        let mut next = || {
+            // Knuth's linear congruential generator, MMIX.
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'!' + u8::try_from((seed >> 33) % 90).unwrap())
+        };
+        let text: String = std::iter::repeat_with(&mut next).take(LARGE_BYTES).collect();
+        let message = serde_json::json!({ "n": number, "text": text });
+        ("n/a".to_owned(), message.to_string().into_bytes())
+    })
+}
+
+/// Waits until the status tells that the disk refuses, and why.
+fn wait_for_refusal(daemon: &Daemon, site: &Site, why: &str) {
+    wait_until("the disk refuses", || !daemon.status()["disk"]["refusing_s"].is_null());
+    let status = daemon.status();
+    assert!(status["disk"]["error"].as_str().unwrap().contains(why), "{:#}", status["disk"]);
+    assert_eq!(status["health"]["condition"], "failing");
+    assert_eq!(status["health"]["complaints"][0]["reason"], "disk_refuses");
+    assert_ledger_of(&status);
+    let told = site.run(&["status"]);
+    let page = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(told.status.code(), Some(2));
+    assert!(page.contains("refuses what is to be kept for"), "{page}");
+}
+
+/// The ledger of a running daemon adds up.
+fn assert_ledger_of(status: &serde_json::Value) {
+    let readings = status["outbox"]["readings"].clone();
+    assert_ledger(&serde_json::json!({ "ledger": status["ledger"], "readings": readings }));
+}
+
+/// Everything arrives once, the outbox is empty, and nothing was dropped.
+fn assert_all_arrive(cloud: &Sandbox, (site, daemon): (&Site, Daemon), count: u64) {
+    wait_until("the disk takes it", || daemon.status()["disk"]["refusing_s"].is_null());
+    wait_until("all came in", || daemon.count("/ledger/house/received") >= 2 * count);
+    cloud.set_dark(false);
+    daemon.wait_until_sent();
+    wait_for_numbers(cloud, count);
+    assert_counts(cloud, count);
+    assert!(daemon.terminate().success());
+    let outbox = site.outbox();
+    assert_eq!(
+        (&outbox["states"], &outbox["ledger"]["house"]["stored"]),
+        (&0.into(), &(2 * count).into())
+    );
+    assert_content(cloud);
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_loses_nothing_and_heals_when_space_returns() {
+    if !is_privileged("storage::a_disk_that_fills_up_loses_nothing_and_heals_when_space_returns") {
+        return;
+    }
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let site = site(&cloud, &broker);
+    let disk = SmallDisk::mount(site.path("outbox"), 24);
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    broker.publish(large(0..10)).await;
+    wait_until("they are stored", || daemon.count("/outbox/states") == 10);
+    disk.fill();
+    broker.publish(large(10..LARGE_COUNT)).await;
+    wait_for_refusal(&daemon, &site, "No space left on device");
+    disk.free();
+    assert_all_arrive(&cloud, (&site, daemon), LARGE_COUNT);
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_goes_on_and_heals_when_space_returns() {
+    if !is_privileged("storage::a_start_on_a_full_disk_goes_on_and_heals_when_space_returns") {
+        return;
+    }
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let site = site(&cloud, &broker);
+    let disk = SmallDisk::mount(site.path("outbox"), 24);
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    broker.publish(large(0..10)).await;
+    wait_until("they are stored", || daemon.count("/outbox/states") == 10);
+    disk.fill();
+    daemon.kill();
+    let daemon = site.start();
+    assert_eq!(daemon.count("/outbox/states"), 10);
+    broker.publish(large(10..LARGE_COUNT)).await;
+    wait_for_refusal(&daemon, &site, "No space left on device");
+    daemon.kill();
+    let daemon = site.start();
+    wait_for_refusal(&daemon, &site, "No space left on device");
+    disk.free();
+    assert_all_arrive(&cloud, (&site, daemon), LARGE_COUNT);
+}
+
+#[tokio::test]
+async fn a_first_start_on_a_full_disk_waits_for_space() {
+    if !is_privileged("storage::a_first_start_on_a_full_disk_waits_for_space") {
+        return;
+    }
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let site = site(&cloud, &broker);
+    let disk = SmallDisk::mount(site.path("outbox"), 24);
+    disk.fill();
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    broker.publish(large(0..10)).await;
+    wait_for_refusal(&daemon, &site, "No space left on device");
+    disk.free();
+    assert_all_arrive(&cloud, (&site, daemon), 10);
+}
+
+/// The kernel fails these calls of a daemon while messages come in, and then no longer.
+async fn refuse(calls: &str, error: &str, why: &str) {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let site = site(&cloud, &broker);
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    broker.publish(large(0..10)).await;
+    wait_until("they are stored", || daemon.count("/outbox/states") == 10);
+    let refusals = Refusals::of(daemon.id(), calls, error, &site.path("strace"));
+    broker.publish(large(10..30)).await;
+    wait_for_refusal(&daemon, &site, why);
+    assert_eq!(daemon.count("/outbox/states"), 10, "what was not synced does not count");
+    drop(refusals);
+    assert_all_arrive(&cloud, (&site, daemon), 30);
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_loses_nothing_and_heals() {
+    if is_privileged("storage::a_sync_that_fails_loses_nothing_and_heals") {
+        refuse("fdatasync,fsync", "EIO", "Input/output error").await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_system_that_turns_read_only_loses_nothing_and_heals() {
+    if is_privileged("storage::a_file_system_that_turns_read_only_loses_nothing_and_heals") {
+        refuse("pwrite64,fdatasync,fsync", "EROFS", "Read-only file system").await;
+    }
+}
+
+#[tokio::test]
+async fn a_start_on_a_read_only_disk_is_refused_in_words() {
+    if !is_privileged("storage::a_start_on_a_read_only_disk_is_refused_in_words") {
+        return;
+    }
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let site = site(&cloud, &broker);
+    let disk = SmallDisk::mount(site.path("outbox"), 8);
+    assert!(site.start().terminate().success());
+    disk.make_read_only();
+    let refused = site.run(&["run"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("Read-only file system"), "{told}");
+    assert!(told.contains(&*site.path("outbox").to_string_lossy()), "{told}");
+}
+
+#[tokio::test]
+async fn a_second_daemon_is_refused_in_words_and_does_not_disturb_the_first() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let site = site(&cloud, &broker);
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    let refused = site.run(&["run"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("another tidegate is running on this outbox"), "{told}");
+    broker.publish(large(0..3)).await;
+    assert_all_arrive(&cloud, (&site, daemon), 3);
+}
+
+#[tokio::test]
+async fn an_outbox_of_a_newer_version_keeps_the_daemon_from_starting_and_stays_as_it_is() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let site = site(&cloud, &broker);
+    assert!(site.start().terminate().success());
+    let journal = site.path("outbox/journal-0000000001");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    // Both copies of the first frame: magic, version, segment, number, length, content, CRC-32 of all before.
+    let length = 25 + u32::from_be_bytes(*bytes[21..].first_chunk().unwrap()) as usize;
+    for begin in [0, (length + 4).next_multiple_of(16)] {
+        assert_eq!(bytes[begin..begin + 4], *b"TGJF");
+        bytes[begin + 4] += 1;
+        let checksum = crc32fast::hash(&bytes[begin..begin + length]);
+        bytes[begin + length..begin + length + 4].copy_from_slice(&checksum.to_be_bytes());
+    }
+    std::fs::write(&journal, &bytes).unwrap();
+    let refused = site.run(&["run"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("newer than this tidegate knows"), "{told}");
+    assert_eq!(std::fs::read(&journal).unwrap(), bytes);
+}
