@@ -176,6 +176,7 @@ cp "$root/etc/tidegate/tidegate.toml" "$share/good.toml"
 echo 'nonsense = 1' >> "$root/etc/tidegate/tidegate.toml"
 inside systemctl restart tidegate && fail "it started with a bad configuration"
 inside journalctl --no-pager --unit tidegate --output cat | grep nonsense
+[ "$(property ActiveState)" = failed ] || fail "it is tried again: $(property ActiveState)"
 cp "$share/good.toml" "$root/etc/tidegate/tidegate.toml"
 inside systemctl reset-failed tidegate
 inside systemctl start tidegate
@@ -188,8 +189,10 @@ printf '[Unit]\nConditionPathExists=\nConditionPathExists=/etc/tidegate/losant.c
 mv "$root/etc/tidegate/credentials.toml" "$share/credentials.toml"
 inside systemctl daemon-reload
 inside systemctl restart tidegate
-is_healthy() { inside tidegate status --json | grep -q '"online": *true'; }
-wait_for 20 "online with the encrypted key" is_healthy
+is_linked() { { inside tidegate status --json || true; } | grep '"online": *true'; } # degraded for want of an adapter
+wait_for 20 "online with the encrypted key" is_linked
+inside setpriv --reuid nobody --regid tidegate --clear-groups tidegate status >/dev/null || [ $? = 1 ] || fail "the group may not ask"
+inside tidegate outbox status >/dev/null || fail "the outbox cannot be looked at without the access key"
 mv "$share/credentials.toml" "$root/etc/tidegate/credentials.toml"
 rm -r "$root/etc/systemd/system/tidegate.service.d" "$root/etc/tidegate/losant.cred"
 inside systemctl daemon-reload

@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::actuate::{Gateway, Hand};
-use crate::bus::{ARRIVALS_MAX, Arrival, Handles, Health, Outlet, PULSES, Pulses, Tally};
+use crate::bus::{
+    ARRIVALS_MAX, Arrival, Handles, Health, MARKS, Marks, Outlet, PULSES, Pulses, Tally,
+};
 use crate::clock::{SharedClock, TrustedClock, boot_id};
 use crate::config::{Bus, BusKind, Config, Entry, OutboxSettings};
 use crate::control::{Door, Routes};
@@ -56,7 +58,7 @@ pub struct App {
     door: Door,
     board: Board,
     history: History,
-    pulses: Pulses,
+    tally: Tally,
     http: Hand,
     log: LogControl,
 }
@@ -90,6 +92,7 @@ impl App {
         }
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
         let pulses = Pulses::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
+        let marks = Marks::load(outbox.notes(MARKS).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
         let http = Hand::http()?;
         Ok(Self {
@@ -102,7 +105,7 @@ impl App {
             door,
             board,
             history,
-            pulses,
+            tally: Tally::new(pulses, marks),
             http,
             log,
         })
@@ -166,17 +169,18 @@ impl App {
         let (flush, buses_stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-        let tally = Tally::new(self.pulses);
+        let tally = self.tally;
         let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
         let plans: BTreeMap<_, _> =
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
-        start_schema(&plans, &client, &mut supervisor, stop);
+        let produced = start_schema(&config, &client, &mut supervisor, stop);
         let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
         let routes =
             routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
-        let settings = (interval, reporter_limits.clone());
+        let (handles, known_handles) = watch::channel(Handles::new());
+        let settings = (interval, reporter_limits.clone(), known_handles.clone());
         let collector =
             Collector::new(plans, store, tally.clone(), settings, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));
@@ -209,7 +213,6 @@ impl App {
         );
         start_caretakers(&mut supervisor, (door, routes), &self.log, stop);
 
-        let (handles, known_handles) = watch::channel(Handles::new());
         let health = buses::health(board.clone(), Arc::clone(&outbox));
         let commands = CommandParts {
             outbox,
@@ -224,7 +227,7 @@ impl App {
         let until = (&mut supervisor, buses_stop.clone());
         let commands =
             CommandWay::start(commands, &config, (self.history, arrivals.clone()), until);
-        let wires = Wires { arrivals, tally, handles, limits, commands };
+        let wires = Wires { arrivals, tally, handles, limits, produced, commands };
         let parts = Parts { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)
     }
@@ -349,19 +352,17 @@ fn start_plan(
     plan
 }
 
-/// Compares once what the devices declare with what the plans give them.
+/// Compares what the devices declare with what the configuration gives them, from now on.
 fn start_schema(
-    plans: &BTreeMap<Name, Plan>,
+    config: &Config,
     client: &Arc<Client>,
     supervisor: &mut Supervisor,
     stop: &CancellationToken,
-) {
-    let mut produced: BTreeMap<DeviceId, Produced> = BTreeMap::new();
-    for (device, more) in plans.values().flat_map(Plan::produced) {
-        produced.entry(device).or_default().extend(more);
-    }
+) -> watch::Sender<BTreeMap<DeviceId, Produced>> {
+    let (sender, produced) = watch::channel(running::produced(config));
     let task = SchemaTask { client: Arc::clone(client), produced, stop: stop.clone() };
     supervisor.spawn("schema", task.run());
+    sender
 }
 
 /// Starts one bus alone, to look at what it hears. It holds no broker session of the daemon's, and acknowledges nothing.

@@ -9,6 +9,7 @@ mod feed;
 mod file;
 mod gpio;
 mod http;
+mod marks;
 mod modbus;
 mod mqtt;
 mod pulses;
@@ -31,6 +32,7 @@ pub use feed::Feed;
 pub use file::FileTask;
 pub use gpio::GpioTask;
 pub use http::HttpTask;
+pub use marks::{MARKS, MarkChange, Marks};
 pub use modbus::ModbusTask;
 pub use mqtt::{MqttTask, Subscription};
 pub use pulses::{PULSES, Pulses};
@@ -56,6 +58,8 @@ const RECONNECT_WAIT: (Duration, Duration) = (Duration::from_millis(500), Durati
 pub enum Arrival {
     /// A message of a sensor, with its acknowledgement if the sender waits for one.
     Reading(Reading, Option<Ack>),
+    /// A line of a log, if it is not only the place, and where it is read on behind it: committed together.
+    Line(Option<Reading>, MarkChange),
     /// A message with nothing to keep that must be acknowledged in its turn.
     Empty(Ack),
     /// The broker session of this bus was lost.
@@ -97,17 +101,18 @@ pub struct Report {
 pub const REPORTS: &str = "commands";
 
 /// Counts what a bus loses before it reaches the collector, which adds it to the ledger at its next commit; and the pulses
-/// that a bus counts, which go to the disk with the same commit.
+/// that a bus counts, which go to the disk with the same commit. It also knows up to where logs were read.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     losses: Arc<Mutex<Ledger>>,
     pulses: Pulses,
+    marks: Marks,
 }
 
 impl Tally {
-    /// A tally that goes on from these pulses.
-    pub fn new(pulses: Pulses) -> Self {
-        Self { losses: Arc::default(), pulses }
+    /// A tally that goes on from these pulses and these marks.
+    pub fn new(pulses: Pulses, marks: Marks) -> Self {
+        Self { losses: Arc::default(), pulses, marks }
     }
 
     /// The pulses.
@@ -263,6 +268,12 @@ impl BusHandle {
     pub fn new() -> (Self, mpsc::Receiver<WriteRequest>) {
         let (writes, requests) = mpsc::channel(WRITES_MAX);
         (Self { writes }, requests)
+    }
+
+    /// Writes what nobody waits for; it may be lost.
+    pub fn offer(&self, write: Write) {
+        let (done, _) = oneshot::channel();
+        self.writes.try_send(WriteRequest { write, done }).unwrap_or_default();
     }
 
     /// Writes, and waits for the outcome: the bytes are with the operating system, the broker has acknowledged, or the device

@@ -171,6 +171,16 @@ impl ConfigArgs {
     fn load(&self) -> anyhow::Result<Config> {
         Ok(crate::config::load(&self.config)?)
     }
+
+    /// Without the access key, for what does not talk to Losant.
+    fn look(&self) -> anyhow::Result<Config> {
+        Ok(crate::config::look(&self.config)?)
+    }
+
+    /// Where the daemon is asked.
+    fn socket(&self) -> anyhow::Result<PathBuf> {
+        Ok(crate::config::status_socket(&self.config)?)
+    }
 }
 
 /// Does what the command line says and turns its outcome into an exit code.
@@ -192,7 +202,10 @@ pub fn main() -> ExitCode {
                 run::run(&args.config, explained)
             })
         }
-        Command::Reload(args) => args.load().and_then(|config| reload::reload(&config)),
+        // A mistake is told here; the daemon is not troubled with it.
+        Command::Reload(args) => {
+            args.look().and_then(|config| reload::reload(&config.status_socket))
+        }
         Command::Check { config: args, quiet } => args
             .load()
             .and_then(|config| if quiet { Ok(()) } else { check::check(&args.config, &config) }),

@@ -27,6 +27,7 @@ use std::path::Path;
 
 pub use change::Change;
 pub use explain::{Entry, explain};
+pub use load::status_socket;
 pub use origin::Origin;
 pub use page::page;
 pub use problem::{Problem, Problems};
@@ -50,4 +51,22 @@ pub const DEFAULTS: &str = include_str!("../config/tidegate.toml");
 /// All problems that could be found; the caller shows them and exits with 78 (`EX_CONFIG`).
 pub fn load(file: &Path) -> Result<Config, Problems> {
     explain(file).map(|(config, _)| config)
+}
+
+/// The same for those who only look, and do not talk to Losant: whoever may read the configuration need not be allowed to read
+/// the access key, which may be encrypted, too. It holds none.
+///
+/// # Errors
+/// As [`load()`].
+pub fn look(file: &Path) -> Result<Config, Problems> {
+    explain::explain_to(Reader::Looker, file).map(|(config, _)| config)
+}
+
+/// Who reads a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// The daemon, and what acts in its place.
+    Daemon,
+    /// A person who looks at it, without the access key.
+    Looker,
 }

@@ -7,6 +7,7 @@ pub mod arguments;
 pub mod asker;
 pub mod backoff;
 pub mod call_log;
+pub mod catch_up;
 pub mod clock_trust;
 pub mod decode;
 pub mod excerpt;

@@ -22,6 +22,7 @@ mod frame;
 mod generation;
 mod group;
 mod index;
+mod mend;
 mod origins;
 mod ranges;
 mod recover;
@@ -37,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tracing::warn;
+use tracing::error;
 
 pub use error::{Error, OpenError};
 pub use ranges::INTERVALS_MAX;
@@ -134,7 +135,7 @@ impl Outbox {
     /// The oldest states of a device with sequence numbers above `after`, 0 for all: at most `states_max`, and at most `bytes_max` bytes counting one more for each; but at
     /// least one, if there is any.
     ///
-    /// States that cannot be read are passed over; they count as waiting until the next start salvages them. What is returned
+    /// What is damaged is let go first, and counted. Where the disk does not take that, it is passed over, and what is returned
     /// has no such states in between.
     pub fn peek(
         &self,
@@ -144,34 +145,10 @@ impl Outbox {
         bytes_max: usize,
     ) -> Result<Vec<Entry>, Error> {
         let mut disk = self.disk();
-        let lane = disk.state.lanes.get(device.as_bytes()).cloned().unwrap_or_default();
-        let after = after.max(lane.gone.cursor());
-        let (mut entries, mut bytes, mut next) = (Vec::new(), 0, after + 1);
-        while let Some((key, spot)) = disk.index.at(device, next) {
-            next = spot.last + 1;
-            let group = match disk.group(key, spot) {
-                // What is acknowledged together must not reach across what was not sent.
-                Err(Error::Unreadable) if !entries.is_empty() => break,
-                Err(Error::Unreadable) => {
-                    warn!(%device, first = key.1, last = spot.last, "damaged states are passed over");
-                    continue;
-                }
-                group => group?,
-            };
-            for (sequence, record) in (group.first..).zip(group.records) {
-                if sequence <= after || lane.gone.covers(sequence, sequence) {
-                    continue;
-                }
-                bytes += record.json.len() + 1;
-                let is_full = entries.len() >= states_max || bytes > bytes_max;
-                if is_full && !entries.is_empty() {
-                    return Ok(entries);
-                }
-                let (moment, readings) = (record.moment, record.readings);
-                entries.push(Entry { sequence, moment, readings, json: record.json });
-            }
-        }
-        Ok(entries)
+        let entries = disk.peek(device, after, states_max, bytes_max);
+        // What was passed over may be whole elsewhere.
+        let is_mended = disk.is_suspect && self.mend(&mut disk);
+        if is_mended { disk.peek(device, after, states_max, bytes_max) } else { entries }
     }
 
     /// Removes the states of a device from `first` through `through`, both included: the cloud has them. They need not be the
@@ -377,14 +354,36 @@ impl Outbox {
     fn change<T>(
         &self,
         is_durable: bool,
-        make: impl FnOnce(&mut Draft, &mut Disk) -> Result<T, Error>,
+        make: impl Fn(&mut Draft, &mut Disk) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut disk = self.disk();
-        let mut draft = Draft::default();
-        let made = make(&mut draft, &mut disk)?;
-        disk.write(&draft, is_durable)?;
+        let draft = |disk: &mut Disk| {
+            let mut draft = Draft::default();
+            make(&mut draft, disk).map(|made| (draft, made))
+        };
+        let mut drafted = draft(&mut disk);
+        if drafted.is_err() && disk.is_suspect && self.mend(&mut disk) {
+            drafted = draft(&mut disk);
+        }
+        let (draft, made) = drafted?;
+        let written = disk.write(&draft, is_durable);
         self.publish(&disk);
-        Ok(made)
+        if disk.is_suspect {
+            // Packing came upon damage.
+            self.mend(&mut disk);
+        }
+        written.map(|()| made)
+    }
+
+    /// Lets go of what is damaged. What cannot be done now is tried when the damage is found again.
+    fn mend(&self, disk: &mut Disk) -> bool {
+        let mended = disk.mend();
+        disk.is_suspect = false;
+        if let Err(error) = &mended {
+            error!(%error, "a part of the outbox is damaged and cannot be let go now; it is passed over");
+        }
+        self.publish(disk);
+        mended.is_ok()
     }
 
     fn publish(&self, disk: &Disk) {

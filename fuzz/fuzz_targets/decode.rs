@@ -2,13 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::logic::decode::{Csv, Field, Format, Kind, compile_pattern, decode};
+use tidegate::logic::decode::{Births, Csv, Field, Format, Kind, compile_pattern, decode_on};
 use tidegate::logic::frame::Endian;
 
 fn format(choice: u8) -> Format {
     let csv = |header| Format::Csv(Csv { columns: Vec::new(), header, delimiter: b';' });
     let field = |kind| Field { name: "a".to_owned(), offset: 2, kind, endian: Endian::Little };
-    match choice % 9 {
+    match choice % 12 {
         0 => Format::KeyValue,
         1 => csv(false),
         2 => csv(true),
@@ -17,13 +17,22 @@ fn format(choice: u8) -> Format {
         5 => Format::Regex(compile_pattern(r"(?<a>\w+)[=: ]+(?<b>[-\d.]+)").unwrap()),
         6 => Format::Binary([Kind::Float32, Kind::Bcd(8), Kind::Text(9), Kind::Signed(3)].map(field).to_vec()),
         7 => Format::Nmea,
-        _ => Format::Obis,
+        8 => Format::Obis,
+        9 => Format::Ruuvi,
+        10 => Format::OneWire,
+        _ => Format::Sparkplug { rebirth: true },
     }
 }
 
 fuzz_target!(|input: &[u8]| {
     let [choice, payload @ ..] = input else { return };
-    match decode(&format(*choice), payload) {
+    // A birth is read as such, and data with what it told.
+    let mut births = Births::default();
+    let (birth, data) = payload.split_at(payload.len() / 2);
+    let topic = |kind| format!("spBv1.0/a/{kind}/b");
+    decode_on(&topic("NBIRTH"), &Format::Sparkplug { rebirth: true }, birth, &mut births).ok();
+    decode_on(&topic("NDATA"), &Format::Sparkplug { rebirth: true }, data, &mut births).ok();
+    match decode_on(&topic("NBIRTH"), &format(*choice), payload, &mut births) {
         Ok(messages) => {
             for message in &messages {
                 for name in message.names() {

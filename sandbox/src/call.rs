@@ -123,6 +123,9 @@ async fn answer_api(cloud: &Arc<Cloud>, parts: &Parts, body: Body) -> Option<Res
     };
     let row = route.row();
     *cloud.store().counters.calls.entry(row.name).or_default() += 1;
+    if let Some(id) = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()) {
+        cloud.store().counters.last_event_id = Some(id.to_owned());
+    }
     let fault = cloud.faults.take(row.action);
     let done = || perform(cloud, parts, &route, body).unwrap_or_else(IntoResponse::into_response);
     let response = match fault {

@@ -61,6 +61,8 @@ pub struct Counters {
     pub callbacks_failed: u64,
     /// What became of the latest of those.
     pub callback_error: Option<String>,
+    /// The newest `Last-Event-ID` that a call came with.
+    pub last_event_id: Option<String>,
     /// Stream readers cut off because they did not keep up.
     pub slow_readers: u64,
 }

@@ -15,8 +15,9 @@ use super::{Reloads, buses, start_plan};
 use crate::bus::{Arrival, Handles, Health, Outlet, Tally};
 use crate::clock::SharedClock;
 use crate::config::{self, Change, Config, Entry, Problems};
+use crate::logic::mapping::{self, Produced};
 use crate::logic::reporter::Limits;
-use crate::model::Name;
+use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::status::{Board, Names, ReloadStatus};
 use crate::supervisor::{Supervisor, TaskEnd};
@@ -57,6 +58,7 @@ pub(super) struct Wires {
     pub(super) tally: Tally,
     pub(super) handles: watch::Sender<Handles>,
     pub(super) limits: watch::Sender<Limits>,
+    pub(super) produced: watch::Sender<BTreeMap<DeviceId, Produced>>,
     pub(super) commands: CommandWay,
 }
 
@@ -172,6 +174,8 @@ impl Running {
         if change.limits {
             self.parts.wires.limits.send_replace(self.config.reporter.clone());
         }
+        // Also when nothing changed here: the devices may declare more by now, and whoever reloads wants to know.
+        self.parts.wires.produced.send_replace(produced(&self.config));
         self.stop_changed(&change).await?;
         for bus in &change.plans {
             let plan = self.config.buses.get(bus);
@@ -235,6 +239,11 @@ impl Running {
         let count = notes.reload.count + 1;
         notes.reload = ReloadStatus { count, problems: Vec::new(), changed, next_start };
     }
+}
+
+/// What the configuration gives to each device.
+pub(super) fn produced(config: &Config) -> BTreeMap<DeviceId, Produced> {
+    mapping::produced(config.buses.values().flat_map(|bus| &bus.sensors))
 }
 
 /// What can be told of with this configuration.

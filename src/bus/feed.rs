@@ -1,10 +1,13 @@
 //! What a bus that only reads needs of the rest of the daemon.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use super::marks::Mark;
 use super::troubles::Troubles;
 use super::{Ack, Arrival, Outlet};
 use crate::clock::SharedClock;
@@ -76,6 +79,28 @@ impl Feed {
     /// Notes how many pulses this input has counted; on the disk with the next message.
     pub(super) fn count_pulses(&self, input: &Name, pulses: u64) {
         self.outlet.tally.pulses().set(self.bus(), input, pulses);
+    }
+
+    /// Up to where this bus read its logs, in earlier runs, too.
+    pub(super) fn marks(&self) -> BTreeMap<PathBuf, Mark> {
+        self.outlet.tally.marks.of(self.bus())
+    }
+
+    /// Waits until the collector takes a line of a log with the mark behind it, or a mark alone.
+    pub(super) async fn deliver_line(
+        &self,
+        path: &Path,
+        line: Option<(&str, Bytes)>,
+        mark: Option<Mark>,
+    ) {
+        let reading = line.map(|(topic, line)| self.reading(topic, line));
+        // Noted when the collector has it: what is not delivered is read again.
+        let Ok(place) = self.outlet.arrivals.reserve().await else { return };
+        match (reading, self.outlet.tally.marks.set(self.bus(), path, mark)) {
+            (reading, Some(change)) => place.send(Arrival::Line(reading, change)),
+            (Some(reading), None) => place.send(Arrival::Reading(reading, None)),
+            (None, None) => {}
+        }
     }
 
     /// Ends when the daemon stops.

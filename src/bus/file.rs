@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, info};
 
 use super::Feed;
+use super::marks::Mark;
 use super::troubles::Troubles;
 use crate::config::{FileBus, FileMode};
 use crate::logic::frame::Loss;
@@ -42,6 +43,10 @@ enum Reader {
 enum Find {
     /// A message of this file.
     Message(PathBuf, Bytes),
+    /// A line of this log, and the place behind it.
+    Line(PathBuf, Bytes, Mark),
+    /// Where this log is read on, or that it is read no more.
+    Place(PathBuf, Option<Mark>),
     /// A file or a line over the bound, or a line without its end.
     Lost(PathBuf, Loss),
     /// It cannot be read.
@@ -57,7 +62,7 @@ impl FileTask {
         let mut reader = match settings.mode {
             FileMode::Whole => Reader::Whole(Whole::new(settings.bytes_max, false)),
             FileMode::Change => Reader::Whole(Whole::new(settings.bytes_max, true)),
-            FileMode::Tail => Reader::Tails(Tails::new(settings.bytes_max)),
+            FileMode::Tail => Reader::Tails(Tails::new(settings.bytes_max, feed.marks())),
         };
         info!(bus = %feed.bus(), files = settings.patterns.join(", "), "reading files");
         let mut troubles = feed.troubles();
@@ -99,6 +104,14 @@ impl Reader {
 async fn pass_on(find: Find, feed: &Feed, troubles: &mut Troubles) {
     match find {
         Find::Message(path, payload) => feed.deliver(&topic(&path), payload, None).await,
+        Find::Line(path, line, mark) => {
+            feed.deliver_line(&path, Some((&topic(&path), line)), Some(mark)).await;
+        }
+        Find::Place(path, mark) => {
+            let offset = mark.map(|mark| mark.offset);
+            debug!(bus = %feed.bus(), path = %path.display(), offset, "reading the log from here");
+            feed.deliver_line(&path, None, mark).await;
+        }
         Find::Lost(path, loss) => {
             debug!(bus = %feed.bus(), path = %path.display(), ?loss, "a part of a file was rejected");
             feed.lose_frame(loss);

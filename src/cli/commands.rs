@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 
-use super::{CommandsCommand, DryRunArgs, control, print};
-use crate::Config;
+use super::{CommandsCommand, ConfigArgs, DryRunArgs, control, print};
 use crate::app::outbox_options;
 use crate::logic::actuator::Router;
 use crate::logic::gate::Gate;
@@ -17,7 +16,7 @@ use crate::outbox::Outbox;
 pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
     match command {
         CommandsCommand::List { config, json, limit } => {
-            let mut records = history(&config.load()?)?;
+            let mut records = history(&config)?;
             records.truncate(limit);
             if json {
                 return print(&format!("{}\n", serde_json::to_string(&records)?));
@@ -29,7 +28,7 @@ pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
             print(&page)
         }
         CommandsCommand::Show { config, number } => {
-            let records = history(&config.load()?)?;
+            let records = history(&config)?;
             let record = records.iter().find(|record| record.number == number);
             let record =
                 record.with_context(|| format!("there is no command {number} in the history"))?;
@@ -40,11 +39,12 @@ pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
 }
 
 /// The history, newest first: the daemon's last commands, or all of them when it is stopped.
-fn history(config: &Config) -> anyhow::Result<Vec<Record>> {
-    if let Ok(document) = control::document(config, "/status") {
+fn history(args: &ConfigArgs) -> anyhow::Result<Vec<Record>> {
+    if let Ok(document) = control::document(&args.socket()?, "/status") {
         let records = document.get("command_history").cloned().unwrap_or_default();
         return serde_json::from_value(records).context("the daemon's history cannot be read");
     }
+    let config = args.look()?;
     let settings = &config.outbox;
     let path = settings.path.display();
     anyhow::ensure!(
@@ -81,7 +81,7 @@ fn rehearse(args: &DryRunArgs) -> anyhow::Result<()> {
             "a command is run by sending it in Losant; here it can only be tried: add --dry-run"
         )
     );
-    let config = args.config.load()?;
+    let config = args.config.look()?;
     let known = config.devices.get(args.device.as_str()).copied();
     let device: Option<DeviceId> = known.or_else(|| args.device.parse().ok());
     let device = device.with_context(|| format!("there is no device \"{}\"", args.device))?;

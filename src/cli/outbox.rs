@@ -106,11 +106,11 @@ pub(super) struct DeviceChoice {
 pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
     match command {
         OutboxCommand::Status { config, json } => {
-            let config = config.load()?;
+            let config = config.look()?;
             status(&config, &Way::to(&config)?, json)
         }
         OutboxCommand::List { config, choice, rejects, limit, json } => {
-            let config = config.load()?;
+            let config = config.look()?;
             let (chosen, way) = (choice.id(&config)?, Way::to(&config)?);
             let names = names(&config);
             if rejects {
@@ -120,12 +120,12 @@ pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
             }
         }
         OutboxCommand::Export { config, choice, remove, file } => {
-            let config = config.load()?;
+            let config = config.look()?;
             export::export(&Way::to(&config)?, choice.id(&config)?, remove, &file)
         }
-        OutboxCommand::Import { config, file } => import::import(&Way::to(&config.load()?)?, &file),
+        OutboxCommand::Import { config, file } => import::import(&Way::to(&config.look()?)?, &file),
         OutboxCommand::Requeue { config, choice, all, numbers } => {
-            let config = config.load()?;
+            let config = config.look()?;
             if !all && numbers.is_empty() && choice.device.is_none() {
                 return Err(Usage::new("say which: numbers, --device or --all").into());
             }
@@ -135,7 +135,7 @@ pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
             print(&format!("{} states wait again\n", requeued.states))
         }
         OutboxCommand::Purge { config, choice, rejects, yes } => {
-            let config = config.load()?;
+            let config = config.look()?;
             let (chosen, way) = (choice.id(&config)?, Way::to(&config)?);
             if rejects { forget(&way, chosen, yes) } else { purge(&way, chosen, yes) }
         }

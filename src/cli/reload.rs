@@ -1,6 +1,7 @@
 //! `tidegate reload`: SIGHUP for the daemon behind the status socket, and what came of it.
 
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,7 +10,6 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use super::{control, print};
-use crate::Config;
 
 /// How long the daemon may take: its own limit, and some.
 const WAIT: Duration = Duration::from_secs(40);
@@ -23,15 +23,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Refused(String);
 
 /// Asks for a reload and waits for its outcome.
-pub(super) fn reload(config: &Config) -> anyhow::Result<()> {
-    let before = count(&control::document(config, "/status")?);
-    let daemon = socket_peercred(UnixStream::connect(&config.status_socket)?)
-        .context("cannot find the daemon")?
-        .pid;
+pub(super) fn reload(socket: &Path) -> anyhow::Result<()> {
+    let before = count(&control::document(socket, "/status")?);
+    let daemon =
+        socket_peercred(UnixStream::connect(socket)?).context("cannot find the daemon")?.pid;
     kill_process(daemon, Signal::HUP).context("cannot signal the daemon; does it take sudo?")?;
     for _ in 0..WAIT.as_millis() / LOOK_INTERVAL.as_millis() {
         std::thread::sleep(LOOK_INTERVAL);
-        let document = control::document(config, "/status")?;
+        let document = control::document(socket, "/status")?;
         if count(&document) > before {
             return tell(&document);
         }

@@ -15,7 +15,7 @@ use super::{ConfigArgs, Usage, check, print};
 use crate::bus::Arrival;
 use crate::clock::{Clock as _, SharedClock, SystemClock};
 use crate::config::{Bus, BusKind, Config, ExecMode, FileMode};
-use crate::logic::decode::decode;
+use crate::logic::decode::{Births, decode_on};
 use crate::logic::frame::{Frame, Framer, Framing};
 use crate::logic::mapping::{Mapped, Outgoing, Plan, Sensor};
 use crate::model::{DeviceId, Name, Reading};
@@ -60,7 +60,7 @@ pub(super) struct TestArgs {
 /// Does what was asked.
 pub(super) fn run(command: SensorCommand) -> anyhow::Result<()> {
     match command {
-        SensorCommand::List(args) => list(&args.load()?),
+        SensorCommand::List(args) => list(&args.look()?),
         SensorCommand::Test(args) => test(&args),
     }
 }
@@ -77,7 +77,7 @@ fn list(config: &Config) -> anyhow::Result<()> {
 }
 
 fn test(args: &TestArgs) -> anyhow::Result<()> {
-    let mut config = args.config.load()?;
+    let mut config = args.config.look()?;
     let mut bench = Bench::new(&args.name, &mut config)?;
     match &args.input {
         Some(path) => bench.replay(&read(path)?, &args.topic, args.count),
@@ -91,6 +91,7 @@ struct Bench {
     bus: Bus,
     sensor: Sensor,
     plan: Plan,
+    births: Births,
     devices: Vec<(Name, DeviceId)>,
 }
 
@@ -109,7 +110,7 @@ impl Bench {
         let sensor = bus.sensors.first().cloned().context("the bus lost its sensor")?;
         let plan = Plan::new(bus.sensors.clone(), config.devices.clone());
         let devices = config.devices.clone().into_iter().collect();
-        Ok(Self { bus_name, bus, sensor, plan, devices })
+        Ok(Self { bus_name, bus, sensor, plan, births: Births::default(), devices })
     }
 
     /// What is recorded goes through the framer of the bus, if it has one.
@@ -154,7 +155,7 @@ impl Bench {
                 let due = self.plan.poll_timeout(Instant::now().into_std()).map(Instant::from_std);
                 tokio::select! {
                     arrival = arrivals.recv() => match arrival {
-                        Some(Arrival::Reading(reading, _)) => {
+                        Some(Arrival::Reading(reading, _) | Arrival::Line(Some(reading), _)) => {
                             heard += 1;
                             self.show(reading.topic, reading.payload)?;
                         }
@@ -205,7 +206,7 @@ impl Bench {
         let more = if payload.len() > BYTES_SHOWN_MAX { " …" } else { "" };
         writeln!(page, "bytes     {}{more}", digits.collect::<Vec<_>>().join(" "))?;
         writeln!(page, "message   \"{}\"", payload.escape_ascii())?;
-        match decode(&self.sensor.format, &payload) {
+        match decode_on(&topic, &self.sensor.format, &payload, &mut self.births) {
             Err(error) => writeln!(page, "{:<9} {error}", self.sensor.format.to_string())?,
             Ok(messages) => {
                 for message in &messages {

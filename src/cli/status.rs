@@ -3,6 +3,7 @@
 mod page;
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{ConfigArgs, control, print};
-use crate::Config;
 
 /// Between two looks with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -29,7 +29,7 @@ const CONDITIONS: [(&str, u8); 3] = [("healthy", 0), ("degraded", 1), ("failing"
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 healthy, 1 degraded (a part does not work), 2 failing (readings are lost, or a task is stuck),
-69 no daemon answers, 77 you may not ask it, 78 the configuration cannot be used.")]
+69 no daemon answers, 77 you may not ask it, 78 the configuration cannot be read.")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -43,11 +43,11 @@ pub(super) struct StatusArgs {
 
 /// Prints the daemon's status; how it is, is the exit code.
 pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let config = args.config.load()?;
+    let socket = args.config.socket()?;
     if args.watch {
-        return watch(&config);
+        return watch(&socket);
     }
-    let document = control::document(&config, "/status")?;
+    let document = control::document(&socket, "/status")?;
     if args.json {
         print(&format!("{document}\n"))?;
     } else {
@@ -60,10 +60,10 @@ pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Draws the page again and again. A daemon that is away is told and waited for.
-fn watch(config: &Config) -> anyhow::Result<ExitCode> {
+fn watch(socket: &Path) -> anyhow::Result<ExitCode> {
     loop {
         let (lines, columns) = screen();
-        let page = match control::document(config, "/status") {
+        let page = match control::document(socket, "/status") {
             // The last line is left to the cursor.
             Ok(document) => page::page(&document, lines.saturating_sub(1), columns)?,
             Err(error) => format!("{error:#}\n"),

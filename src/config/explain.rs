@@ -9,7 +9,7 @@ use super::note::Notes;
 use super::origin::Origins;
 use super::raw::Raw;
 use super::shape::Shaped as _;
-use super::{Config, Origin, Problems, load, resolve};
+use super::{Config, Origin, Problems, Reader, load, resolve};
 
 /// What is shown in place of a secret.
 const MASK: &str = "***";
@@ -54,12 +54,16 @@ impl Entry {
 /// # Errors
 /// All problems that could be found.
 pub fn explain(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
+    explain_to(Reader::Daemon, file)
+}
+
+pub(super) fn explain_to(reader: Reader, file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
     let mut problems = Problems::default();
     let (mut origins, mut notes) = (Origins::new(file), Notes::default());
     let environment = std::env::vars().collect();
     let tree = load::merge(file, environment, &mut origins, &mut problems);
     let raw = tree.clone().and_then(|tree| load::read(tree, &mut problems));
-    let config = raw.and_then(|raw| resolve::resolve(raw, file, &mut problems, &mut notes));
+    let config = raw.and_then(|raw| resolve::resolve(raw, file, reader, &mut problems, &mut notes));
     problems.locate(&origins);
     match (config, tree.map(config::Value::try_deserialize)) {
         (Some(config), Some(Ok(tree))) if problems.is_empty() => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 use serde_path_to_error::{Segment, Track};
+use toml::de::DeTable;
 
 use super::likely::did_you_mean;
 use super::origin::{Origins, VARIABLE_PREFIX, VARIABLE_SEPARATOR};
@@ -97,6 +98,29 @@ fn layers(file: &Path, problems: &mut Problems) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// Where the daemon with this configuration can be asked, whatever else is wrong with it: who asks may be allowed less than the
+/// daemon, and a mistake in the files is no reason not to show how it is.
+///
+/// # Errors
+/// When the main file cannot be read.
+pub fn status_socket(file: &Path) -> Result<PathBuf, Problems> {
+    let mut problems = Problems::default();
+    let main = read_text(file, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)?;
+    let mut ignored = Problems::default();
+    let others = layers(file, &mut ignored).into_iter().skip(1);
+    let texts = others.filter_map(|path| read_text(&path, &mut Problems::default()));
+    let texts: Vec<_> = [DEFAULTS.to_owned(), main].into_iter().chain(texts).collect();
+    let named = texts.iter().rev().find_map(|text| {
+        let (tree, _) = DeTable::parse_recoverable(text);
+        let socket = tree.get_ref().get("status")?.get_ref().get("socket")?.get_ref();
+        Some(socket.as_str()?.to_owned())
+    });
+    let variable = format!("{VARIABLE_PREFIX}_STATUS{VARIABLE_SEPARATOR}SOCKET");
+    let socket = std::env::var(variable).ok().or(named).unwrap_or_default();
+    let directory = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    Ok(directory.with_file_name(socket))
 }
 
 /// A single text as a tree.

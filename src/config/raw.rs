@@ -129,6 +129,7 @@ table!(Sensor {
     each: Text,
     pattern: Text,
     fields: Vec<BinaryField>,
+    rebirth: Flag,
     ignore: Text,
     priority: Text,
     retained: Flag,

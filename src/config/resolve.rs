@@ -19,7 +19,7 @@ use super::field::{Field, Size};
 use super::likely::did_you_mean;
 use super::note::{Notes, written};
 use super::raw::{self, Raw};
-use super::{Config, OutboxSettings, Problems};
+use super::{Config, OutboxSettings, Problems, Reader};
 use crate::logic::clock_trust::TrustMode;
 use crate::logic::reporter::Limits;
 use crate::logic::template::Template;
@@ -40,6 +40,7 @@ pub use cloud::KEEP_ALIVE_RANGE;
 struct Check<'a> {
     problems: &'a mut Problems,
     notes: &'a mut Notes,
+    reader: Reader,
     directory: &'a Path,
 }
 
@@ -151,11 +152,12 @@ fn seconds(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
 pub(super) fn resolve(
     raw: Raw,
     file: &Path,
+    reader: Reader,
     problems: &mut Problems,
     notes: &mut Notes,
 ) -> Option<Config> {
     let directory = std::path::absolute(file).ok()?.parent()?.to_owned();
-    let mut check = Check { problems, notes, directory: &directory };
+    let mut check = Check { problems, notes, reader, directory: &directory };
     let needs_commands = !raw.actuator.is_empty();
     let cloud = cloud::cloud(raw.losant, needs_commands, &mut check);
     let gateway = cloud.as_ref().map(|cloud| cloud.device);

@@ -1,4 +1,5 @@
-//! A frame or payload as named values: pairs, CSV, JSON, patterns, binary layouts, NMEA 0183, smart meters, plain text.
+//! A frame or payload as named values: pairs, CSV, JSON, patterns, binary layouts, NMEA 0183, smart meters,
+//! Sparkplug B, Ruuvi advertisements, 1-Wire thermometers, plain text.
 //!
 //! A message is decoded whole or refused whole: a line that a loose cable cut short must not yield half a value. What
 //! cannot be detected (`t=21.5` cut to `t=2`) is a case for a checksum in the sensor.
@@ -8,7 +9,9 @@ mod error;
 mod nmea;
 mod number;
 mod obis;
-mod registers;
+mod one_wire;
+mod ruuvi;
+mod sparkplug;
 mod text;
 
 use std::collections::BTreeMap;
@@ -20,7 +23,7 @@ use serde::{Serialize, Serializer};
 pub use binary::Field;
 pub use error::DecodeError;
 pub use number::{Kind, NumberError};
-pub use registers::{WordOrder, read_registers, registers_of};
+pub use sparkplug::{Births, rebirth_request};
 
 use super::excerpt::excerpt;
 use crate::model::{Value, ValueError};
@@ -53,6 +56,15 @@ pub enum Format {
     Nmea,
     /// One telegram of a smart meter (DSMR P1, IEC 62056-21); the channels are the OBIS codes.
     Obis,
+    /// A message of Sparkplug B; the channels are the names of its metrics, and `timestamp`.
+    Sparkplug {
+        /// Whether a node is asked for its births when one is missing.
+        rebirth: bool,
+    },
+    /// An advertisement of a Ruuvi sensor in hexadecimal digits, alone or as a Ruuvi Gateway publishes it.
+    Ruuvi,
+    /// The kernel's `w1_slave` of a thermometer; the channel is `temperature`, in °C.
+    OneWire,
     /// The whole payload, without blanks around it, is the channel `value`.
     Text,
 }
@@ -79,6 +91,9 @@ impl fmt::Display for Format {
             Self::Binary(_) => "binary",
             Self::Nmea => "nmea",
             Self::Obis => "obis",
+            Self::Sparkplug { .. } => "sparkplug",
+            Self::Ruuvi => "ruuvi",
+            Self::OneWire => "w1_slave",
             Self::Text => "text",
         })
     }
@@ -112,11 +127,24 @@ enum Channels {
 
 type Flat = BTreeMap<String, Result<Value, ValueError>>;
 
-/// Reads the messages of one payload: one, but for JSON arrays and CSV with a header.
+/// Reads the messages of one payload that needs nothing beside it: one, but for JSON arrays and CSV with a header.
+///
+/// # Errors
+/// As [`decode_on`].
+pub fn decode(format: &Format, payload: &[u8]) -> Result<Vec<Decoded>, DecodeError> {
+    decode_on("", format, payload, &mut Births::default())
+}
+
+/// Reads the messages of one payload that came on this topic. Sparkplug B needs the topic and the births that came before.
 ///
 /// # Errors
 /// When the payload is not in this format; the message is then to be counted and dropped.
-pub fn decode(format: &Format, payload: &[u8]) -> Result<Vec<Decoded>, DecodeError> {
+pub fn decode_on(
+    topic: &str,
+    format: &Format,
+    payload: &[u8],
+    births: &mut Births,
+) -> Result<Vec<Decoded>, DecodeError> {
     let flat = match format {
         Format::Binary(fields) => binary::decode(payload, fields)?,
         Format::KeyValue => text::decode_pairs(utf8(payload)?)?,
@@ -128,6 +156,9 @@ pub fn decode(format: &Format, payload: &[u8]) -> Result<Vec<Decoded>, DecodeErr
         Format::Regex(pattern) => text::decode_pattern(utf8(payload)?, pattern)?,
         Format::Nmea => nmea::decode(utf8(payload)?)?,
         Format::Obis => obis::decode(utf8(payload)?)?,
+        Format::Sparkplug { .. } => return sparkplug::decode(topic, payload, births),
+        Format::Ruuvi => ruuvi::decode(utf8(payload)?)?,
+        Format::OneWire => one_wire::decode(utf8(payload)?)?,
         Format::Text => text::decode_text(utf8(payload)?),
     };
     Ok(vec![Decoded(Channels::Flat(flat))])
@@ -154,11 +185,6 @@ fn decode_json(text: &str, each: Option<&str>) -> Result<Vec<Decoded>, DecodeErr
 }
 
 impl Decoded {
-    /// A message of values that were read otherwise, as from registers.
-    pub fn from_values(values: impl IntoIterator<Item = (String, Value)>) -> Self {
-        Self(Channels::Flat(values.into_iter().map(|(name, value)| (name, Ok(value))).collect()))
-    }
-
     /// What the message says about a channel; `None` if it says nothing.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod draft;
 mod gauge;
 mod mismatch;
 mod moment;
+mod rebirth;
 mod settings;
 mod stale;
 mod window;
@@ -20,7 +21,7 @@ use minijinja::value::merge_maps;
 pub use conversion::Conversion;
 pub use draft::{Mapped, Outgoing};
 pub use gauge::{Deadband, Flow};
-pub use mismatch::{AttributeType, Mismatch, Produced, mismatches};
+pub use mismatch::{AttributeType, Mismatch, Produced, mismatches, produced};
 pub use moment::{TimeNotation, TimeSource};
 pub use settings::{AttributeSelector, DeviceSelector, Mapping, Sensor, Source};
 pub use stale::StaleSettings;
@@ -28,8 +29,9 @@ pub use window::{Aggregate, WindowSettings};
 
 use self::draft::Draft;
 use self::gauge::{Gauge, Outcome};
+use self::rebirth::Asked;
 use self::stale::Silence;
-use super::decode::{Decoded, decode};
+use super::decode::{Births, DecodeError, Decoded, Format, decode_on};
 use super::excerpt::excerpt;
 use super::vitals::Vitals;
 use crate::model::{AttributeName, DeviceId, Name, Reading, Reason, Timestamp, Value, ValueError};
@@ -48,6 +50,8 @@ pub struct Plan {
     gauges: BTreeMap<GaugeKey, Gauge>,
     silences: Vec<Silence>,
     vitals: Vec<Vitals>,
+    births: Births,
+    asked: Asked,
 }
 
 /// One attribute: sensor and mapping by their index, device and name.
@@ -72,7 +76,8 @@ impl Plan {
     pub fn new(sensors: Vec<Sensor>, devices: BTreeMap<Name, DeviceId>) -> Self {
         let silences = sensors.iter().map(|_| Silence::default()).collect();
         let vitals = vec![Vitals::default(); sensors.len()];
-        Self { sensors, devices, gauges: BTreeMap::new(), silences, vitals }
+        let (gauges, births, asked) = (BTreeMap::new(), Births::default(), Asked::default());
+        Self { sensors, devices, gauges, silences, vitals, births, asked }
     }
 
     /// Its sensors.
@@ -105,6 +110,12 @@ impl Plan {
         }
     }
 
+    /// The connection was lost, and with it perhaps a message: births that were heard may not be the last ones.
+    pub fn disconnected(&mut self) {
+        self.births.clear();
+        self.asked = Asked::default();
+    }
+
     /// Maps one reading, which came at `now`.
     pub fn map(&mut self, reading: &Reading, now: Instant) -> Mapped {
         // The sensors are taken out while what they remember changes.
@@ -124,7 +135,7 @@ impl Plan {
             if sensor.ignores(&reading.payload) {
                 continue;
             }
-            match decode(&sensor.format, &reading.payload) {
+            match decode_on(&reading.topic, &sensor.format, &reading.payload, &mut self.births) {
                 Ok(messages) => {
                     for (number, decoded) in messages.into_iter().enumerate() {
                         draft.begin(number);
@@ -134,7 +145,14 @@ impl Plan {
                         }
                     }
                 }
-                Err(error) => undecoded.push((index, error.to_string())),
+                Err(error) => {
+                    if let (Format::Sparkplug { rebirth: true }, DecodeError::NoBirth { .. }) =
+                        (&sensor.format, &error)
+                    {
+                        draft.request(self.asked.ask(&reading.topic, reading.time, now));
+                    }
+                    undecoded.push((index, error));
+                }
             }
         }
         if !draft.is_empty() {
@@ -149,14 +167,15 @@ impl Plan {
                 misses.push(miss);
             }
             draft.reject(Reason::NoChannel, misses);
-        } else if !undecoded.is_empty() {
+        } else if let Some((_, error)) = undecoded.first() {
+            let reason = error.reason();
             for (index, error) in &undecoded {
-                self.fail(*index, error, now);
+                self.fail(*index, &error.to_string(), now);
             }
-            let details = undecoded.into_iter().filter_map(|(index, error)| {
-                Some(format!("sensor {}: {error}", sensors.get(index)?.name))
+            let details = undecoded.iter().filter_map(|(index, error)| {
+                Some(format!("sensor {}: {error}", sensors.get(*index)?.name))
             });
-            draft.reject(Reason::Malformed, details);
+            draft.reject(reason, details);
         } else if is_read {
             draft.reject(Reason::Ignored, []);
         } else {

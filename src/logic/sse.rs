@@ -71,6 +71,12 @@ impl Parser {
         }
     }
 
+    /// Whether all that came has been passed on: no block has begun.
+    pub fn is_between_blocks(&self) -> bool {
+        let is_empty = self.line.is_empty() && self.event.is_empty() && self.data.is_empty();
+        is_empty && !self.is_discarding
+    }
+
     /// How many bytes the parser holds.
     fn held(&self) -> usize {
         self.line.len() + self.event.len() + self.data.len() + self.id.len()

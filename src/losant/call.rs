@@ -94,6 +94,11 @@ impl<'a, T: Item> StreamCall<'a, T> {
         StreamCall::new(self.client, self.request, self.event)
     }
 
+    /// Says which event was the last, for a server that goes on from there. Losant does not say that it gives its events ids.
+    pub fn after(self, event_id: Option<String>) -> Self {
+        Self { request: self.request.last_event_id(event_id), ..self }
+    }
+
     /// Opens the stream. `now` stands in for the cloud's clock where its answer has no date.
     pub async fn open(self, now: Timestamp) -> Result<EventStream<T>, Error> {
         EventStream::open(self.client, &self.request, self.event, now).await

@@ -14,11 +14,12 @@ pub struct Request {
     device: DeviceId,
     query: Vec<(&'static str, String)>,
     body: Option<Bytes>,
+    last_event_id: Option<String>,
 }
 
 impl Request {
     pub(super) fn new(action: Action, device: DeviceId) -> Self {
-        Self { action, device, query: Vec::new(), body: None }
+        Self { action, device, query: Vec::new(), body: None, last_event_id: None }
     }
 
     pub(super) fn query(self, query: Vec<(&'static str, String)>) -> Self {
@@ -27,6 +28,11 @@ impl Request {
 
     pub(super) fn body(self, body: impl Into<Bytes>) -> Self {
         Self { body: Some(body.into()), ..self }
+    }
+
+    /// The last event that an earlier stream gave, for a server that goes on from there.
+    pub(super) fn last_event_id(self, id: Option<String>) -> Self {
+        Self { last_event_id: id, ..self }
     }
 
     /// `body` is one of the types of `body`, which are all made of what JSON can write.
@@ -57,6 +63,11 @@ impl Request {
     /// The body, which is JSON.
     pub fn content(&self) -> Option<&Bytes> {
         self.body.as_ref()
+    }
+
+    /// The header `Last-Event-ID`, where it has one.
+    pub fn event_id(&self) -> Option<&str> {
+        self.last_event_id.as_deref()
     }
 
     /// The whole address; `base` has no slash at its end, and `application` is an id or stands for one.

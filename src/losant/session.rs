@@ -25,6 +25,9 @@ use crate::logic::verdict::{Asked, Verdict};
 use crate::model::{ApplicationId, DeviceId, Timestamp};
 use crate::random;
 
+/// Of server-sent events (WHATWG HTML, section 9.2.4).
+const LAST_EVENT_ID: &str = "last-event-id";
+
 /// The largest answer that is read, in bytes: a page of 1,000 commands of a usual size.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
@@ -198,6 +201,9 @@ impl Client {
         let url = request.url(&self.cloud.url, &granted.application.to_string());
         let mut sending = self.http.request(request.method(), url).header(ACCEPT, accept);
         sending = sending.bearer_auth(granted.token.expose());
+        if let Some(id) = request.event_id() {
+            sending = sending.header(LAST_EVENT_ID, id);
+        }
         if let Some(body) = request.content() {
             sending = sending.header(CONTENT_TYPE, "application/json").body(body.clone());
         }

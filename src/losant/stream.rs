@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use reqwest::Response;
+use reqwest::header::HeaderValue;
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
@@ -17,6 +18,9 @@ use crate::model::{Command, DeviceId, Timestamp};
 
 /// The largest event in bytes: Losant takes no message over 256 KiB, and JSON may write a character as six.
 const EVENT_BYTES_MAX: usize = 512 * 1024;
+
+/// The longest id of an event that is told to the server again, in bytes.
+const EVENT_ID_BYTES_MAX: usize = 256;
 
 /// A stream that is silent for so many keep-alive intervals is dead.
 const SILENT_INTERVALS: u32 = 3;
@@ -68,6 +72,7 @@ pub struct EventStream<T> {
     ready: VecDeque<T>,
     silence_max: Duration,
     retry: Option<Duration>,
+    last_id: Option<String>,
     opened: Timestamp,
     opened_at: Instant,
     heard_at: Instant,
@@ -105,6 +110,7 @@ impl<T: Item> EventStream<T> {
             ready: VecDeque::new(),
             silence_max: (client.keep_alive_interval() * SILENT_INTERVALS).max(SILENCE_MIN),
             retry: None,
+            last_id: None,
             opened,
             opened_at,
             heard_at: opened_at,
@@ -116,7 +122,8 @@ impl<T: Item> EventStream<T> {
         self.opened
     }
 
-    /// When the last sign of life was heard, by the cloud's clock: what was sent later may have been missed.
+    /// Until when all was heard that came, by the cloud's clock: what was sent later may have been missed, and so may an event of
+    /// which only the beginning has come.
     pub fn heard_until(&self) -> Timestamp {
         self.opened.plus(self.heard_at - self.opened_at)
     }
@@ -124,6 +131,11 @@ impl<T: Item> EventStream<T> {
     /// How long the server wants clients to wait before they open a stream again, if it said so.
     pub fn retry(&self) -> Option<Duration> {
         self.retry
+    }
+
+    /// The id of the last event that came, if it had one that a header can carry.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
     }
 
     /// The next item. Any byte counts as a sign of life. Cancel-safe.
@@ -138,15 +150,25 @@ impl<T: Item> EventStream<T> {
             let chunk = tokio::time::timeout(self.silence_max, self.response.chunk()).await;
             let chunk = chunk.map_err(|_| StreamEnd::Silent(self.silence_max))??;
             self.parser.push(&chunk.ok_or(StreamEnd::Closed)?, &mut self.events);
-            self.heard_at = Instant::now();
+            if self.parser.is_between_blocks() {
+                self.heard_at = Instant::now();
+            }
             for event in self.events.drain(..) {
-                if let Event::Retry(wait) = event {
-                    self.retry = Some(wait);
+                match &event {
+                    Event::Retry(wait) => self.retry = Some(*wait),
+                    Event::Message { id, .. } => {
+                        self.last_id = id.clone().filter(|id| is_fit_for_a_header(id));
+                    }
+                    Event::Oversize => self.last_id = None,
                 }
                 self.ready.extend(item_of(self.device, self.event, event));
             }
         }
     }
+}
+
+fn is_fit_for_a_header(id: &str) -> bool {
+    id.len() <= EVENT_ID_BYTES_MAX && HeaderValue::from_str(id).is_ok()
 }
 
 fn item_of<T: Item>(device: DeviceId, wanted: &str, event: Event) -> Option<T> {

@@ -18,6 +18,8 @@ use super::Name;
 pub enum Reason {
     /// No sensor of this bus could decode the message.
     Malformed,
+    /// A Sparkplug B message that only a birth explains, and none was heard.
+    NoBirth,
     /// A frame or payload over the bus's limit, or a text over Losant's.
     TooLong,
     /// The checksum of a frame is wrong.
@@ -84,6 +86,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::NoBirth => "no_birth",
             Self::TooLong => "too_long",
             Self::BadChecksum => "bad_checksum",
             Self::Incomplete => "incomplete",

@@ -21,7 +21,7 @@ use super::index::{Home, Index, Key, Spot};
 use super::segment::{Segment, file_of, release};
 use super::state::{Change, Device, State};
 use super::sync;
-use super::{Error, Options};
+use super::{Entry, Error, Options};
 use crate::model::{DeviceId, Priority};
 
 /// Room in a new segment for more than the state and the frame that it was made for.
@@ -39,6 +39,8 @@ pub(super) struct Disk {
     /// The full segments, open to be read.
     pub(super) full: BTreeMap<u64, File>,
     pub(super) generations: Generations,
+    /// Something could not be read because it is damaged.
+    pub(super) is_suspect: bool,
     pub(super) index: Index,
     pub(super) state: State,
     pub(super) next_segment: u64,
@@ -46,11 +48,19 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// A group.
-    pub(super) fn group(&mut self, (device, first): Key, spot: Spot) -> Result<Group, Error> {
+    /// A group. Where damage keeps it from being read, that is remembered.
+    pub(super) fn group(&mut self, key: Key, spot: Spot) -> Result<Group, Error> {
+        let group = self.read(key, spot);
+        self.is_suspect |= group.as_ref().is_err_and(Error::is_damage);
+        group
+    }
+
+    fn read(&mut self, (device, first): Key, spot: Spot) -> Result<Group, Error> {
         let bytes = match spot.home {
             Home::Generation(number) => {
-                self.generations.get(number, &key(device, first))?.map(|bytes| bytes.to_vec())
+                let groups = self.state.generations.get(&number).copied().unwrap_or_default();
+                let bytes = self.generations.get(number, groups, &key(device, first))?;
+                bytes.ok_or(Error::Unreadable)?.to_vec()
             }
             Home::Segment { number, offset, length } => {
                 let active = self.active.as_ref().filter(|active| active.number == number);
@@ -58,14 +68,47 @@ impl Disk {
                 let file = file.ok_or(Error::Unreadable)?;
                 let mut bytes = vec![0; length];
                 file.read_exact_at(&mut bytes, offset)?;
-                Some(bytes)
+                bytes
             }
         };
-        let group =
-            Group::decode(&bytes.ok_or(Error::Unreadable)?).map_err(|_| Error::Unreadable)?;
-        Some(group)
-            .filter(|group| (group.device, group.first) == (device, first))
-            .ok_or(Error::Unreadable)
+        let group = Group::decode(&bytes).map_err(|_| Error::Unreadable)?;
+        let is_it = (group.device, group.first) == (device, first);
+        if is_it { Ok(group) } else { Err(Error::Unreadable) }
+    }
+
+    /// The oldest states of a device above `after`, within the bounds of [`super::Outbox::peek`].
+    pub(super) fn peek(
+        &mut self,
+        device: DeviceId,
+        after: u64,
+        states_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let lane = self.state.lanes.get(device.as_bytes()).cloned().unwrap_or_default();
+        let after = after.max(lane.gone.cursor());
+        let (mut entries, mut bytes, mut next) = (Vec::new(), 0, after + 1);
+        while let Some((key, spot)) = self.index.at(device, next) {
+            next = spot.last + 1;
+            let group = match self.group(key, spot) {
+                // What is acknowledged together must not reach across what was not sent.
+                Err(error) if error.is_damage() && !entries.is_empty() => break,
+                Err(error) if error.is_damage() => continue,
+                group => group?,
+            };
+            for (sequence, record) in (group.first..).zip(group.records) {
+                if sequence <= after || lane.gone.covers(sequence, sequence) {
+                    continue;
+                }
+                bytes += record.json.len() + 1;
+                let is_full = entries.len() >= states_max || bytes > bytes_max;
+                if is_full && !entries.is_empty() {
+                    return Ok(entries);
+                }
+                let (moment, readings) = (record.moment, record.readings);
+                entries.push(Entry { sequence, moment, readings, json: record.json });
+            }
+        }
+        Ok(entries)
     }
 
     /// Writes a draft, and syncs it if it `is_durable`. After an error nothing has changed.

@@ -1,5 +1,6 @@
 //! What can go wrong with the outbox.
 
+use std::io;
 use std::path::PathBuf;
 
 /// The outbox cannot be opened.
@@ -16,7 +17,7 @@ pub enum OpenError {
         /// What could not be used.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A newer tidegate wrote it.
     #[error(
@@ -36,9 +37,9 @@ pub enum Error {
     Store(#[from] sled::Error),
     /// The disk is full or broken.
     #[error("cannot bring the outbox to the disk: {0}")]
-    Disk(#[from] std::io::Error),
+    Disk(#[from] io::Error),
     /// A group does not read back.
-    #[error("a part of the outbox is damaged; a restart of tidegate salvages what is whole")]
+    #[error("a part of the outbox is damaged")]
     Unreadable,
     /// A change cannot be put into bytes.
     #[error("cannot write a change of the outbox: {0}")]
@@ -58,4 +59,32 @@ pub enum Error {
     /// A table of notes is full.
     #[error("the notes of table {0} would take more than {max} bytes", max = super::NOTES_BYTES_MAX)]
     NotesFull(&'static str),
+}
+
+impl Error {
+    /// Whether what was to be read is damaged, and will not be there another time.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Disk(error) | Self::Store(sled::Error::Io(error)) => is_damage(error),
+            Self::Unreadable
+            | Self::Store(
+                sled::Error::Corruption { .. }
+                | sled::Error::CollectionNotFound(_)
+                | sled::Error::ReportableBug(_)
+                | sled::Error::Unsupported(_),
+            ) => true,
+            Self::Encode(_)
+            | Self::NotWaiting(_)
+            | Self::Scattered
+            | Self::NoteTooLarge(_)
+            | Self::NotesFull(_) => false,
+        }
+    }
+}
+
+/// A medium that does not give back what it had, in contrast to a lack of memory, of room or of files that may be open.
+fn is_damage(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData];
+    let is_broken = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+    is_broken || kinds.contains(&error.kind())
 }

@@ -3,13 +3,18 @@
 //! It is built in one go, synced file by file, and not written again; it goes as a whole when nothing in it waits any more. So
 //! what sled lacks is not missed: its flush is no fsync, its file never shrinks, and a full disk ends its handle for good.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::Error;
+use super::group::{Group, find_all};
 use super::sync;
 use crate::model::DeviceId;
 
@@ -28,10 +33,20 @@ const LOCK_TRIES_MAX: u32 = 25;
 /// Between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// A generation that is open.
+#[derive(Clone)]
+enum Open {
+    Sled(sled::Db),
+    /// sled writes when it opens a database, and a full disk does not let it: then its groups are read out of its bytes.
+    Bytes(Arc<BTreeMap<Vec<u8>, Vec<u8>>>),
+}
+
 /// The generations; one is open at a time.
 pub(super) struct Generations {
     directory: PathBuf,
-    open: Option<(u64, sled::Db)>,
+    open: Option<(u64, Open)>,
+    /// The bytes of a damaged one as they were before sled looked at it.
+    uncut: Option<(u64, Vec<Vec<u8>>)>,
 }
 
 impl Generations {
@@ -39,7 +54,7 @@ impl Generations {
     pub(super) fn new(outbox: &Path) -> io::Result<Self> {
         let directory = outbox.join("generations");
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory, open: None })
+        Ok(Self { directory, open: None, uncut: None })
     }
 
     /// The numbers of those that are there; what a build left half-way is removed.
@@ -66,10 +81,17 @@ impl Generations {
         Ok(Builder { database, draft, path: self.path(number), unflushed: 0 })
     }
 
-    /// A group.
-    pub(super) fn get(&mut self, number: u64, key: &[u8]) -> Result<Option<sled::IVec>, Error> {
-        let database = self.opened(number)?;
-        guarded(|| database.get(key))
+    /// A group of a generation that has so many `groups`.
+    pub(super) fn get(
+        &mut self,
+        number: u64,
+        groups: u64,
+        key: &[u8],
+    ) -> Result<Option<sled::IVec>, Error> {
+        match self.checked(number, groups)? {
+            Open::Sled(database) => guarded(|| database.get(key)),
+            Open::Bytes(groups) => Ok(groups.get(key).map(|group| group.as_slice().into())),
+        }
     }
 
     /// Hands all groups to `each`, up to the first that sled cannot read.
@@ -78,16 +100,23 @@ impl Generations {
         number: u64,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
-        let database = self.opened(number)?;
-        let mut items = database.iter();
-        while let Some((_, value)) = guarded(|| items.next().transpose())? {
-            each(&value);
+        match self.opened(number)? {
+            Open::Sled(database) => {
+                let mut items = database.iter();
+                while let Some((_, value)) = guarded(|| items.next().transpose())? {
+                    each(&value);
+                }
+            }
+            Open::Bytes(groups) => groups.values().for_each(|group| each(group)),
         }
         Ok(())
     }
 
     /// All bytes of its files, for a search for groups where sled cannot read it.
     pub(super) fn raw(&mut self, number: u64) -> io::Result<Vec<Vec<u8>>> {
+        if let Some((_, files)) = self.uncut.take_if(|(uncut, _)| *uncut == number) {
+            return Ok(files);
+        }
         self.open = None;
         let mut files = Vec::new();
         for path in [self.path(number), self.path(number).join("blobs")] {
@@ -103,7 +132,7 @@ impl Generations {
 
     /// Removes one.
     pub(super) fn remove(&mut self, number: u64) -> io::Result<()> {
-        self.close(number);
+        self.open.take_if(|(open, _)| *open == number);
         match fs::remove_dir_all(self.path(number)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -114,23 +143,58 @@ impl Generations {
         self.directory.join(format!("{number:010}"))
     }
 
-    pub(super) fn close(&mut self, number: u64) {
-        self.open.take_if(|(open, _)| *open == number);
+    /// Closes the one that is open.
+    pub(super) fn close(&mut self) {
+        self.open = None;
     }
 
-    fn opened(&mut self, number: u64) -> Result<sled::Db, Error> {
-        if let Some((_, database)) = self.open.as_ref().filter(|(open, _)| *open == number) {
-            return Ok(database.clone());
+    /// Keeps the bytes of a damaged one for the next try.
+    pub(super) fn keep(&mut self, number: u64, files: Vec<Vec<u8>>) {
+        self.uncut = Some((number, files));
+    }
+
+    /// Opens one and sees whether sled finds everything in it.
+    fn checked(&mut self, number: u64, groups: u64) -> Result<Open, Error> {
+        if let Some((_, open)) = self.open.as_ref().filter(|(open, _)| *open == number) {
+            return Ok(open.clone());
         }
-        self.open = None;
+        // sled cuts off what it cannot read, so this is taken before it looks.
+        let raw = self.raw(number)?;
+        let mut found = 0;
+        let checked = self.read_all(number, |_| found += 1).and_then(|()| {
+            if found < groups { Err(Error::Unreadable) } else { self.opened(number) }
+        });
+        if checked.as_ref().is_err_and(Error::is_damage) {
+            self.close();
+            self.keep(number, raw);
+        }
+        checked
+    }
+
+    fn opened(&mut self, number: u64) -> Result<Open, Error> {
+        if let Some((_, open)) = self.open.as_ref().filter(|(open, _)| *open == number) {
+            return Ok(open.clone());
+        }
         let path = self.path(number);
         // sled would make a new one.
         if !path.join("db").exists() {
             return Err(io::Error::from(io::ErrorKind::NotFound).into());
         }
-        let database = open(&path)?;
-        self.open = Some((number, database.clone()));
-        Ok(database)
+        // Whatever a failed try of sled leaves.
+        let raw = self.raw(number)?;
+        let opened = match open(&path) {
+            Ok(database) => Open::Sled(database),
+            Err(error) if error.is_damage() => {
+                self.keep(number, raw);
+                return Err(error);
+            }
+            Err(error) => {
+                warn!(generation = number, %error, "the disk does not let sled open a part of the outbox; it is read without");
+                Open::Bytes(Arc::new(groups_in(&raw)))
+            }
+        };
+        self.open = Some((number, opened.clone()));
+        Ok(opened)
     }
 }
 
@@ -174,6 +238,13 @@ impl std::fmt::Debug for Generations {
             .field("directory", &self.directory)
             .finish_non_exhaustive()
     }
+}
+
+/// The groups that are whole in the bytes of a generation, by their keys.
+pub(super) fn groups_in(raw: &[Vec<u8>]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let found = raw.iter().flat_map(|file| find_all(file));
+    let whole = found.filter_map(|bytes| Some((Group::decode(bytes).ok()?, bytes)));
+    whole.map(|(group, bytes)| (key(group.device, group.first), bytes.to_vec())).collect()
 }
 
 /// The key of a group.

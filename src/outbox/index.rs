@@ -67,6 +67,11 @@ impl Index {
         self.spots.range((device, start)..=(device, u64::MAX)).map(|(key, spot)| (*key, *spot))
     }
 
+    /// All groups, device by device in order.
+    pub(super) fn all(&self) -> Vec<(Key, Spot)> {
+        self.spots.iter().map(|(key, spot)| (*key, *spot)).collect()
+    }
+
     /// The group that holds this state, or the next that there is.
     pub(super) fn at(&self, device: DeviceId, sequence: u64) -> Option<(Key, Spot)> {
         self.from(device, sequence).next()

@@ -13,16 +13,14 @@ use tracing::{error, warn};
 
 use super::disk::Disk;
 use super::frame::{self, Scan};
-use super::generation::{Generations, key};
-use super::group::{Group, find_all};
+use super::generation::{Generations, groups_in, key};
+use super::group::Group;
 use super::index::{Home, Index};
+use super::mend::balance;
 use super::segment::{self, Segment, file_of};
 use super::state::State;
 use super::{OpenError, Options};
-use crate::model::{Name, Reason};
-
-/// How many damaged files and generations are set aside; more are removed.
-const DAMAGED_MAX: usize = 8;
+use crate::model::Name;
 
 /// What is being put together.
 struct Recovery {
@@ -54,6 +52,7 @@ pub(super) fn recover(directory: &Path, options: Options) -> Result<Disk, OpenEr
         active: None,
         full: BTreeMap::new(),
         generations,
+        is_suspect: false,
         index: Index::default(),
         state: State::default(),
         next_segment: 1,
@@ -64,8 +63,8 @@ pub(super) fn recover(directory: &Path, options: Options) -> Result<Disk, OpenEr
         Failure::Newer(version) => OpenError::Newer(u64::from(version)),
         Failure::Io(source) => failed(source),
     })?;
-    recovery.balance();
-    let mut disk = recovery.disk;
+    let Recovery { mut disk, waiting, .. } = recovery;
+    balance(&mut disk.state.ledger, &waiting);
     if disk.active.is_none()
         && let Err(error) = disk.rotate(0)
     {
@@ -142,7 +141,7 @@ impl Recovery {
             }
             if scan.has_gap {
                 self.is_damaged = true;
-                self.set_aside(&file_of(directory, *number));
+                self.disk.set_aside(&file_of(directory, *number));
             }
             if self.is_damaged {
                 self.disk.state.segments.insert(*number, end);
@@ -223,7 +222,8 @@ impl Recovery {
             }
             self.disk.state.generations.insert(*number, groups.len() as u64);
             for (device, first, _) in groups {
-                if let Ok(Some(bytes)) = self.disk.generations.get(*number, &key(device, first)) {
+                if let Ok(Some(bytes)) = self.disk.generations.get(*number, 0, &key(device, first))
+                {
                     self.take(&bytes, |_| Home::Generation(*number));
                 }
             }
@@ -236,12 +236,7 @@ impl Recovery {
 
     /// Builds a generation anew from the groups that are whole, and sets the damaged one aside.
     fn salvage(&mut self, number: u64, raw: &[Vec<u8>]) {
-        let mut groups = BTreeMap::new();
-        for bytes in raw.iter().flat_map(|file| find_all(file)) {
-            if let Ok(group) = Group::decode(bytes) {
-                groups.insert(key(group.device, group.first), bytes.to_vec());
-            }
-        }
+        let groups = groups_in(raw);
         self.disk.state.generations.remove(&number);
         let fresh = self.disk.next_generation;
         self.disk.next_generation += 1;
@@ -261,7 +256,7 @@ impl Recovery {
         }
         self.is_damaged = true;
         let path = self.disk.generations.path(number);
-        self.set_aside(&path);
+        self.disk.set_aside(&path);
         if let Err(error) = self.disk.generations.remove(number) {
             warn!(%error, "a damaged generation cannot be removed");
         }
@@ -292,7 +287,7 @@ impl Recovery {
             };
             let scan = frame::scan(&bytes, number);
             if scan.has_gap {
-                self.set_aside(&path);
+                self.disk.set_aside(&path);
             }
             self.disk.full.insert(number, File::open(&path)?);
             for one in groups_of(&scan, number, end) {
@@ -336,44 +331,6 @@ impl Recovery {
             self.disk.generations.remove(*number)?;
         }
         Ok(())
-    }
-
-    /// Keeps a copy of something damaged, for those who want to look into it.
-    fn set_aside(&mut self, path: &Path) {
-        let damaged = self.disk.directory.join("damaged");
-        let copy = || {
-            fs::create_dir_all(&damaged)?;
-            let count = fs::read_dir(&damaged)?.count();
-            if count >= DAMAGED_MAX {
-                return Ok(());
-            }
-            let Some(name) = path.file_name() else { return Ok(()) };
-            let to = damaged.join(format!("{count}-{}", name.to_string_lossy()));
-            if path.is_dir() { fs::rename(path, to) } else { fs::copy(path, to).map(drop) }
-        };
-        if let Err(error) = copy() {
-            warn!(%error, "a damaged part of the outbox cannot be kept");
-        }
-    }
-
-    /// Makes the ledger agree with what waits: readings that it expects here and that are not here were damaged; readings that
-    /// it does not know were received, and their entry was lost.
-    fn balance(&mut self) {
-        let ledger = &mut self.disk.state.ledger;
-        for bus in self.waiting.keys() {
-            ledger.entry(bus.clone()).or_default();
-        }
-        for (bus, account) in ledger {
-            let (here, expected) = (self.waiting.get(bus).copied().unwrap_or(0), account.waiting());
-            if here < expected {
-                let lost = expected - here;
-                error!(%bus, readings = lost, "readings in the outbox were damaged and are lost");
-                *account.dropped.entry(Reason::Damaged).or_default() += lost;
-            } else {
-                account.received += here - expected;
-                account.outbox_in += here - expected;
-            }
-        }
     }
 }
 

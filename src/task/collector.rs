@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::bus::{Ack, Arrival, PULSES, REPORTS, Report, Tally};
+use crate::bus::{Ack, Arrival, Handles, MARKS, PULSES, REPORTS, Report, Tally};
 use crate::logic::mapping::{Mapped, Outgoing, Plan};
 use crate::logic::redelivery::Redelivery;
 use crate::logic::reporter::Limits;
@@ -51,8 +51,13 @@ pub struct Collector {
     stamps: Stamps,
     chronicle: Chronicle,
     told: BTreeMap<(Name, Reason), Instant>,
+    /// To ask nodes of Sparkplug B for their births.
+    handles: watch::Receiver<Handles>,
     group: Group,
 }
+
+/// How long a reading waits for the disk, the window within which readings are joined, and the ways to the buses.
+type Settings = (Duration, watch::Receiver<Limits>, watch::Receiver<Handles>);
 
 /// What waits for the next commit.
 #[derive(Default)]
@@ -60,6 +65,8 @@ struct Group {
     states: Vec<Pending>,
     ledger: Ledger,
     acks: Vec<Ack>,
+    /// Up to where logs were read.
+    marks: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Who is told of this commit.
     told: Vec<(u64, mpsc::Sender<u64>)>,
     since: Option<Instant>,
@@ -71,7 +78,7 @@ impl Collector {
         plans: BTreeMap<Name, Plan>,
         (outbox, chronicle): (Arc<Outbox>, Chronicle),
         tally: Tally,
-        (commit_interval, limits): (Duration, watch::Receiver<Limits>),
+        (commit_interval, limits, handles): Settings,
         (committed, board): (watch::Sender<u64>, Board),
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
@@ -90,6 +97,7 @@ impl Collector {
             stamps,
             chronicle,
             told,
+            handles,
             group,
         }
     }
@@ -139,7 +147,12 @@ impl Collector {
             Arrival::Session { bus, resumed } => {
                 self.sessions.entry(bus).or_default().connected(resumed);
             }
-            Arrival::Disconnected(bus) => self.sessions.entry(bus).or_default().disconnected(),
+            Arrival::Disconnected(bus) => {
+                if let Some(plan) = self.plans.get_mut(&bus) {
+                    plan.disconnected();
+                }
+                self.sessions.entry(bus).or_default().disconnected();
+            }
             Arrival::Acknowledged { bus, packet_id } => {
                 self.sessions.entry(bus).or_default().acknowledged(packet_id);
             }
@@ -147,6 +160,13 @@ impl Collector {
             Arrival::Counted => self.group.wake(),
             Arrival::Report(report) => self.take_report(report),
             Arrival::Plan(bus, plan) => self.replace_plan(bus, plan),
+            Arrival::Line(reading, (key, mark)) => {
+                if let Some(reading) = reading {
+                    self.take(&reading);
+                }
+                self.group.marks.insert(key, mark);
+                self.group.wake();
+            }
             Arrival::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
@@ -172,7 +192,13 @@ impl Collector {
 
     fn take(&mut self, reading: &Reading) {
         let Some(plan) = self.plans.get_mut(&reading.bus) else { return };
-        let mapped = plan.map(reading, Instant::now().into_std());
+        let mut mapped = plan.map(reading, Instant::now().into_std());
+        if let (Some(request), Some(bus)) =
+            (mapped.request.take(), self.handles.borrow().get(&reading.bus))
+        {
+            debug!(bus = %reading.bus, topic = reading.topic, "asking the node for its births");
+            bus.offer(request);
+        }
         self.tell(reading, &mapped.rejected, &mapped.details);
         self.put_all(&reading.bus, mapped);
         self.group.wake();
@@ -279,7 +305,8 @@ impl Collector {
             .collect();
         let states = std::mem::take(&mut self.group.states);
         let pulses = (PULSES, self.tally.pulses().take_changes());
-        let notes = [(chronicle::TABLE, self.chronicle.changes()), pulses].into();
+        let marks = (MARKS, std::mem::take(&mut self.group.marks).into_iter().collect());
+        let notes = [(chronicle::TABLE, self.chronicle.changes()), pulses, marks].into();
         let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit)).await {

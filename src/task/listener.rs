@@ -1,8 +1,6 @@
 //! Holds the command stream of one device, opens it again whenever it ends, and asks for what was missed in between.
 //!
-//! The platform keeps no queue: a stream gives only what is sent while it is open. So after each gap the history is read from
-//! a little before the gap, and the gate sorts out what came before. A gap may span a restart: the dispatcher keeps until
-//! when nothing was missed. What was sent before the first stream ever is never asked for: a first start runs nothing old.
+//! What is to be asked for, [`Watch`] knows. A gap may span a restart: the dispatcher keeps until when nothing was missed.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -19,12 +17,13 @@ use super::actuator::Links;
 use super::dispatcher::Inbound;
 use crate::clock::SharedClock;
 use crate::logic::backoff::Backoff;
+use crate::logic::catch_up::Watch;
 use crate::logic::history::Heard;
 use crate::logic::reporter::{PARK, THROTTLE_WAIT};
 use crate::logic::verdict::Verdict;
 use crate::losant::query::{History, SortDirection};
 use crate::losant::{COMMANDS_MAX, Client, Error, EventStream, StreamEnd};
-use crate::model::{Command, DeviceId, Name, Source, Timestamp};
+use crate::model::{Command, DeviceId, Name, Source};
 use crate::pulse;
 use crate::random;
 use crate::status::Board;
@@ -37,12 +36,6 @@ const SPREAD: Duration = Duration::from_millis(500);
 
 /// Only a stream that lived so long counts as healthy and resets the waits.
 const HEALTHY: Duration = Duration::from_secs(60);
-
-/// How far before a gap the history is read: the cloud's dates are whole seconds.
-const OVERLAP: Duration = Duration::from_secs(5);
-
-/// The most pages of history that one gap is worth: 10,000 commands.
-const PAGES_MAX: usize = 100;
 
 /// How often the dispatcher is told that nothing was missed: each costs a write to the disk, and what it saves is reading a
 /// little more history after a crash.
@@ -90,18 +83,21 @@ impl ListenerTask {
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
         let mut told = String::new();
-        let mut gap = self.heard;
+        let mut watch = Watch::new(self.heard);
+        let mut last_id = None;
         tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await;
         loop {
             let opened = Instant::now();
-            let opening = self.client.command_stream(self.device).open(self.clock.now());
+            let call = self.client.command_stream(self.device).after(last_id.clone());
+            let opening = call.open(self.clock.now());
             let wait = match pulse::within(pulse::CALL_MAX, "opening a stream", opening).await {
                 Ok(mut stream) => {
                     info!(device = %self.name, device_id = %self.device, "command stream open");
                     told.clear();
                     self.note(true);
-                    let end = self.follow(&mut stream, &mut gap, &mut rng).await;
+                    let end = self.follow(&mut stream, &mut watch, &mut rng).await;
                     self.note(false);
+                    last_id = stream.last_id().map(str::to_owned).or(last_id);
                     info!(device = %self.name, %end, "command stream ended; opening it again");
                     stream.retry().unwrap_or_default().min(RETRY_MAX)
                 }
@@ -145,74 +141,59 @@ impl ListenerTask {
         tokio::time::sleep_until(started + wait).await;
     }
 
-    /// Closes the gap before this stream, and passes commands on until the stream ends. `gap` then says until when nothing
+    /// Closes the gap before this stream, and passes commands on until the stream ends. `watch` then knows until when nothing
     /// was missed.
     async fn follow(
         &self,
         stream: &mut EventStream<Command>,
-        gap: &mut Option<Heard>,
+        watch: &mut Watch,
         rng: &mut StdRng,
     ) -> StreamEnd {
-        let opened = stream.opened();
-        let first = gap.map_or(opened, |gap| gap.first);
+        watch.open(stream.opened());
         let mut backoff = Backoff::new(CATCH_UP_WAIT.0, CATCH_UP_WAIT.1);
-        // What the stream delivers meanwhile waits in it.
-        let mut missing = match gap {
-            Some(gap) => self.catch_up(*gap, opened).await,
-            None => None,
-        };
         loop {
-            let until = missing.unwrap_or_else(|| stream.heard_until());
-            *gap = Some(Heard { first, until });
+            // What the stream delivers meanwhile waits in it.
+            self.catch_up(watch).await;
+            let until = watch.hear(stream.heard_until());
             self.pass_on(Inbound::Heard { device: self.device, until }).await;
-            let patience = match missing {
+            let patience = match watch.gap() {
                 Some(_) => backoff.next_delay(rng),
                 None => HEARD_INTERVAL,
             };
             if let Some(end) = self.forward(stream, patience).await {
-                *gap =
-                    Some(Heard { first, until: missing.unwrap_or_else(|| stream.heard_until()) });
+                watch.hear(stream.heard_until());
                 return end;
-            }
-            if let Some(until) = missing {
-                missing = self.catch_up(Heard { first, until }, opened).await;
             }
         }
     }
 
-    /// Reads the history of a gap that ends at `opened`. Where it could not be read, returns from when on it is still missing.
-    async fn catch_up(&self, gap: Heard, opened: Timestamp) -> Option<Timestamp> {
-        let mut start = gap.until.minus(OVERLAP).max(gap.first);
-        let end = opened.plus(OVERLAP);
-        for _ in 0..PAGES_MAX {
+    /// Reads the history of a gap, as far as the cloud lets us.
+    async fn catch_up(&self, watch: &mut Watch) {
+        while let Some(gap) = watch.gap() {
             let history = History {
                 limit: NonZeroU32::new(COMMANDS_MAX),
                 sort_direction: Some(SortDirection::Asc),
-                start: Some(start),
-                end: Some(end),
+                start: Some(gap.start),
+                end: Some(gap.end),
                 ..History::default()
             };
             let asking = self.client.get_command(self.device, &history);
             let page = match pulse::within(pulse::CALL_MAX, "asking for commands", asking).await {
                 Ok(page) => page,
                 Err(error) => {
-                    warn!(device = %self.name, %error, "cannot ask for the commands that were missed; trying again");
-                    return Some(start.plus(OVERLAP));
+                    return warn!(device = %self.name, %error, "cannot ask for the commands that were missed; trying again");
                 }
             };
-            let is_last = page.len() < COMMANDS_MAX as usize;
-            let latest = page.iter().filter_map(|command| command.time).max();
             debug!(device = %self.name, commands = page.len(), "commands around the gap");
+            let latest = page.iter().filter_map(|command| command.time).max();
+            let is_full = page.len() >= COMMANDS_MAX as usize;
             for command in page {
                 self.pass_on(Inbound::Command(command, Source::CaughtUp)).await;
             }
-            match latest {
-                Some(latest) if !is_last && latest > start => start = latest,
-                _ => return None,
+            if !watch.read(latest, is_full) {
+                warn!(device = %self.name, "more commands were missed than are asked for");
             }
         }
-        warn!(device = %self.name, "more commands were missed than are asked for");
-        None
     }
 
     /// Passes commands on for so long, or until the stream ends.
@@ -251,5 +232,31 @@ fn least_wait(error: &Error) -> Duration {
         Verdict::Throttled(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
         Verdict::Troubled(wait) => wait.unwrap_or_default().min(PARK),
         Verdict::Stored | Verdict::Unauthorized | Verdict::Offline => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, retry_after: Option<u64>) -> Error {
+        let retry_after = retry_after.map(Duration::from_secs);
+        Error::Refused { action: "commandStream", status, message: String::new(), retry_after }
+    }
+
+    #[test]
+    fn a_stream_that_is_refused_is_asked_for_later_and_one_that_is_not_served_soon() {
+        for status in [400, 403, 404, 413] {
+            assert_eq!(least_wait(&refused(status, None)), PARK, "{status}");
+        }
+        assert_eq!(least_wait(&refused(429, None)), THROTTLE_WAIT);
+        assert_eq!(least_wait(&refused(429, Some(1))), THROTTLE_WAIT);
+        assert_eq!(least_wait(&refused(429, Some(60))), Duration::from_secs(60));
+        assert_eq!(least_wait(&refused(429, Some(1_000_000))), PARK);
+        for status in [401, 408, 500, 502, 503, 504] {
+            assert_eq!(least_wait(&refused(status, None)), Duration::ZERO, "{status}");
+        }
+        assert_eq!(least_wait(&refused(503, Some(20))), Duration::from_secs(20));
+        assert_eq!(least_wait(&refused(503, Some(1_000_000))), PARK);
     }
 }

@@ -19,6 +19,7 @@ fn load(example: &str) -> Config {
     let file = directory.path().join("tidegate.toml");
     std::fs::copy(root.join("config/examples/sensors").join(example), &file).unwrap();
     write_private(&directory.path().join("credentials.toml"), "key = \"k\"\nsecret = \"s\"");
+    write_private(&directory.path().join("push-token"), "token-of-the-scripts");
     config::load(&file).map_err(|problems| panic!("{example}: {problems}")).unwrap()
 }
 
@@ -177,4 +178,75 @@ fn a_smart_meter() {
             "1 aggregated".to_owned(),
         ]
     );
+}
+
+#[test]
+fn a_one_wire_thermometer() {
+    assert_eq!(
+        run("w1", "w1.txt", "sys/bus/w1/devices/28-0316a2795f81/w1_slave"),
+        [state("gateway", r#"{"t_28-0316a2795f81":23.125}"#)]
+    );
+}
+
+#[test]
+fn an_electricity_meter() {
+    assert_eq!(
+        run("modbus", "modbus.txt", "meter"),
+        [
+            state("gateway", r#"{"energy":1834.27,"voltage":230.4}"#),
+            state("gateway", r#"{"meterOnline":true}"#),
+            state("gateway", r#"{"power":241.0}"#),
+            "1 aggregated".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_rain_gauge() {
+    assert_eq!(run("gpio", "gpio.txt", "rain"), [state("gateway", r#"{"rainTotal":337.2}"#)]);
+}
+
+#[test]
+fn what_a_program_says_of_a_disk() {
+    let data = r#"{"diskHours":23147,"diskTemperature":34}"#;
+    assert_eq!(run("exec", "exec.txt", ""), [state("gateway", data)]);
+}
+
+#[test]
+fn a_push_of_a_script() {
+    let data = r#"{"attic_humidity":100.0,"attic_temperature":21.5}"#;
+    assert_eq!(run("http", "http.txt", "attic"), [state("gateway", data)]);
+}
+
+#[test]
+fn a_line_of_a_log_with_its_own_time() {
+    assert_eq!(
+        run("log", "log.txt", "var/log/backup.log"),
+        [r#"gateway {"time":"2026-05-01T09:58:12.000Z","data":{"backupSeconds":71.5}}"#]
+    );
+}
+
+#[test]
+fn a_chip_that_the_kernel_measures() {
+    assert_eq!(
+        run("hwmon", "hwmon.txt", "sys/class/hwmon/hwmon1/temp1_input"),
+        [state("gateway", r#"{"temperature_hwmon1":47.8}"#)]
+    );
+}
+
+#[test]
+fn the_computer_itself() {
+    let data = r#"{"cpuTemperature":47.8,"diskUsed":37.0,"memoryUsed":21.0,"statesWaiting":12,"underVoltage":false}"#;
+    assert_eq!(run("system", "system.txt", ""), [state("gateway", data)]);
+}
+
+/// An example that nothing runs may be wrong.
+#[test]
+fn every_example_is_run() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = include_str!("examples.rs");
+    for entry in std::fs::read_dir(root.join("config/examples/sensors")).unwrap() {
+        let name = entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(tests.contains(&format!("run(\"{name}\"")), "no test runs {name}.toml");
+    }
 }

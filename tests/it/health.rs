@@ -145,6 +145,27 @@ async fn the_exit_code_says_how_it_is() {
     assert!(page.contains("! bus down: probe: "), "{page}");
 }
 
+#[tokio::test]
+async fn who_may_not_read_the_key_can_ask_and_so_can_who_made_a_mistake_since() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, PROBE);
+    let _tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    std::fs::remove_file(site.path("credentials.toml")).unwrap();
+    daemon.wait_for_log("serial line open");
+    let words: [&[&str]; 3] = [&["outbox", "status"], &["commands", "list"], &["sensor", "list"]];
+    for words in words {
+        let output = site.run(words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    }
+    assert_eq!(site.run(&["check"]).status.code(), Some(78), "the daemon needs it");
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    site.write_config(&format!("{config}\nnonsense = [\n"));
+    let output = site.run(&["status"]);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+    assert!(daemon.terminate().success());
+}
+
 /// What the port that the log names answers: the status line, and the body.
 fn ask_port(daemon: &Daemon, path: &str) -> (String, String) {
     let log = daemon.log();

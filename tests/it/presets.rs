@@ -86,6 +86,17 @@ const SAMPLES: [Sample; 10] = [
     ),
 ];
 
+/// docs.ruuvi.com, "MQTT: Time-stamped data from Bluetooth-sensors". Its preset sends means of a minute, which a stop ends.
+const RUUVI: Sample = (
+    "ruuvi/C8:25:2D:8E:9C:2C/F4:1F:0C:28:CB:D6",
+    r#"{"gw_mac":"C8:25:2D:8E:9C:2C","rssi":-26,"aoa":[],"gwts":"1653668027","ts":"1653668027","data":"0201061BFF99040515AE4C6DC6D7000CFFF803F4ADB6AD697FF41F0C28CBD6","coords":""}"#,
+    &[
+        ("F41F0C28CBD6_temperature", "27.75"),
+        ("F41F0C28CBD6_humidity", "48.9"),
+        ("F41F0C28CBD6_pressure", "100903.0"),
+    ],
+);
+
 #[tokio::test]
 async fn each_preset_takes_what_its_product_publishes() {
     let (cloud, broker) = (cloud().await, Broker::start());
@@ -95,17 +106,25 @@ async fn each_preset_takes_what_its_product_publishes() {
         "shelly.toml",
         "esphome.toml",
         "ruuvi.toml",
+        "ruuvi-gateway.toml",
         "openmqttgateway.toml",
+        // What it makes of messages is in the module sparkplug.
+        "sparkplug.toml",
     ];
     let site = site(&cloud, broker.port(), &presets);
     let daemon = site.start();
     daemon.wait_for_subscription();
-    broker.publish(SAMPLES.map(|(topic, payload, _)| (topic.to_owned(), payload.into()))).await;
+    let samples = [RUUVI].into_iter().chain(SAMPLES);
+    broker.publish(samples.map(|(topic, payload, _)| (topic.to_owned(), payload.into()))).await;
     for (attribute, value) in SAMPLES.iter().flat_map(|(_, _, expected)| *expected) {
         let value: Value = serde_json::from_str(value).unwrap();
         wait_until(attribute, || values(&cloud, attribute) == [value.clone()]);
     }
     assert!(daemon.terminate().success());
+    for (attribute, value) in RUUVI.2 {
+        let value: Value = serde_json::from_str(value).unwrap();
+        assert_eq!(values(&cloud, attribute), [value], "{attribute}");
+    }
     let account = site.outbox()["ledger"]["house"].clone();
     assert_eq!((&account["rejected"], &account["dropped"]), (&json!({}), &json!({})));
     assert_content(&cloud);

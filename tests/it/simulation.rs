@@ -5,6 +5,7 @@
 //! all is calm again. `SEEDS=10000` runs more worlds, `SEED=17` runs one.
 
 mod cloud;
+mod commands;
 mod daemon;
 mod disk;
 mod weather;

@@ -153,6 +153,25 @@ async fn a_first_start_on_a_full_disk_waits_for_space() {
     assert_all_arrive(&cloud, (&site, daemon), 10);
 }
 
+#[tokio::test]
+async fn a_backlog_leaves_a_full_disk() {
+    if !is_privileged("storage::a_backlog_leaves_a_full_disk") {
+        return;
+    }
+    let (cloud, broker) = (cloud().await, Broker::start());
+    cloud.set_dark(true);
+    let site = site(&cloud, &broker);
+    let disk = SmallDisk::mount(site.path("outbox"), 24);
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    broker.publish(large(0..LARGE_COUNT)).await;
+    wait_until("they are stored", || daemon.count("/outbox/states") == LARGE_COUNT);
+    daemon.kill();
+    disk.fill();
+    let daemon = site.start();
+    assert_all_arrive(&cloud, (&site, daemon), LARGE_COUNT);
+}
+
 /// The kernel fails these calls of a daemon while messages come in, and then no longer.
 async fn refuse(calls: &str, error: &str, why: &str) {
     let (cloud, broker) = (cloud().await, Broker::start());

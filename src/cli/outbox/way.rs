@@ -22,7 +22,7 @@ pub(super) enum Way<'a> {
 impl<'a> Way<'a> {
     /// Finds it. A daemon that may not be asked has the outbox all the same.
     pub(super) fn to(config: &'a Config) -> anyhow::Result<Self> {
-        match control::document(config, "/status") {
+        match control::document(&config.status_socket, "/status") {
             Ok(_) => return Ok(Self::Daemon(config)),
             Err(error) if is_absence(&error) => {}
             Err(error) => return Err(error),
@@ -43,7 +43,7 @@ impl<'a> Way<'a> {
         let answer = match self {
             Self::Daemon(config) => {
                 let request = serde_json::to_string(request)?;
-                control::ask(config, Method::POST, manage::PATH, request)?.body
+                control::ask(&config.status_socket, Method::POST, manage::PATH, request)?.body
             }
             Self::Files(outbox) => manage::perform(outbox, request)?.into(),
         };
@@ -54,7 +54,7 @@ impl<'a> Way<'a> {
     pub(super) fn ledger(&self) -> anyhow::Result<Value> {
         match self {
             Self::Daemon(config) => {
-                let document = control::document(config, "/status")?;
+                let document = control::document(&config.status_socket, "/status")?;
                 Ok(document.get("ledger").cloned().unwrap_or_default())
             }
             Self::Files(outbox) => Ok(serde_json::to_value(outbox.ledger())?),

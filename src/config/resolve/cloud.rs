@@ -10,7 +10,7 @@ use crate::config::field::Field;
 use crate::config::secret::{
     cloud_credentials_path, read_client_certificate, read_cloud_credentials,
 };
-use crate::config::{Cloud, CloudCredentials, Proxy, Secret};
+use crate::config::{Cloud, CloudCredentials, Proxy, Reader, Secret};
 
 /// The intervals between signs of life on a stream that the cloud is known to serve.
 pub const KEEP_ALIVE_RANGE: RangeInclusive<Duration> =
@@ -71,7 +71,10 @@ pub(super) fn cloud(
     }
     let configured = raw.credentials_file.map(|path| check.path(&path.0));
     let path = cloud_credentials_path(configured, check.directory);
-    let credentials = read_cloud_credentials(&path, check.problems);
+    let credentials = match check.reader {
+        Reader::Daemon => read_cloud_credentials(&path, check.problems),
+        Reader::Looker => Some(CloudCredentials::unread()),
+    };
     if matches!(credentials, Some(CloudCredentials::Token(_))) && application.is_none() {
         let fix = "copy the Application ID from Losant; only an access key tells it by itself";
         check.problems.add("losant.application_id", "is missing, and a token needs it", fix);

@@ -12,6 +12,7 @@ use super::bus::choice;
 use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::config::field::Field;
 use crate::config::{Bus, BusKind, Topics, raw};
+use crate::logic::decode::Format;
 use crate::logic::mapping::{
     AttributeSelector, DeviceSelector, Sensor, StaleSettings, TimeNotation, TimeSource,
 };
@@ -62,6 +63,9 @@ pub(super) fn sensor(
     let bus = bus_name.filter(|name| find_bus(&key, name, buses, check).is_some());
     let Some(bus) = bus.and_then(|name| buses.get_mut(&*name)) else { return };
     check_topic(&topic_key, &bus.kind, topic.is_some(), check);
+    if let Some(Format::Sparkplug { .. }) = format {
+        check_births(&key, &bus.kind, topic.as_ref().and_then(Option::as_ref), check);
+    }
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
     let topic = topic.flatten();
     bus.sensors.push(Sensor {
@@ -90,6 +94,23 @@ fn check_topic(key: &str, bus: &BusKind, is_there: bool, check: &mut Check<'_>) 
             check.problems.add(key, "is missing", fix);
         }
         (Topics::None, false) | (Topics::Optional, _) | (Topics::Required, true) => {}
+    }
+}
+
+/// A sensor that reads Sparkplug B must hear births, too.
+fn check_births(key: &str, bus: &BusKind, topic: Option<&TopicFilter>, check: &mut Check<'_>) {
+    let BusKind::Mqtt(settings) = bus else {
+        let problem = format!("{} buses have no Sparkplug B", bus.word());
+        return check.problems.add(format!("{key}.format"), problem, "take one of kind mqtt");
+    };
+    if settings.share.is_some() {
+        let fix = "read it on a bus without share";
+        check.problems.add(format!("{key}.format"), "a share has not all births", fix);
+    }
+    let kind = topic.and_then(|topic| topic.as_str().split('/').nth(2));
+    if kind.is_some_and(|kind| kind != "+" && kind != "#") {
+        let fix = "let births in: topic = \"spBv1.0/GROUP/+/NODE/#\"";
+        check.problems.add(format!("{key}.topic"), "births are on another topic", fix);
     }
 }
 

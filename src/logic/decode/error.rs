@@ -1,6 +1,7 @@
 //! Why a message could not be read.
 
 use super::number::NumberError;
+use crate::model::Reason;
 
 /// Why a message could not be read. `at` counts bytes from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,6 +108,24 @@ pub enum DecodeError {
         /// The line that is wrong.
         excerpt: String,
     },
+    /// No advertisement of a Ruuvi sensor.
+    #[error(
+        "no advertisement of a Ruuvi sensor in data format 3, 5, 6 or E1, in \"{excerpt}\"; is it of another maker?"
+    )]
+    NotRuuvi {
+        /// How the payload begins.
+        excerpt: String,
+    },
+    /// No measurement of a 1-Wire thermometer.
+    #[error("no temperature: {problem}, in \"{excerpt}\"")]
+    BadThermometer {
+        /// What is wrong, and what to do.
+        problem: &'static str,
+        /// What that counts as.
+        reason: Reason,
+        /// How the file begins.
+        excerpt: String,
+    },
     /// What the messages are to be taken from is no array.
     #[error(
         "there is no array at \"{pointer}\"; it is found by a JSON pointer such as \"/readings\""
@@ -123,4 +142,55 @@ pub enum DecodeError {
         /// How many are taken.
         max: usize,
     },
+    /// No payload of Sparkplug B, or not on a topic of it.
+    #[error("no Sparkplug B message: {problem}; check that the topic is below spBv1.0/")]
+    NotSparkplug {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A metric without a name or a type, of which no birth was heard.
+    #[error(
+        "no birth of {node} told what {metric} is; restart the node, or let rebirth = true ask it"
+    )]
+    NoBirth {
+        /// Its alias or its name.
+        metric: String,
+        /// Group, node, and device if it is of one.
+        node: String,
+    },
+    /// A birth that the memory is not meant for.
+    #[error(
+        "the births of {node} take more than {bytes_max} bytes; divide the node, or shorten its names"
+    )]
+    BirthTooLarge {
+        /// Group, node, and device if it is of one.
+        node: String,
+        /// What they may take.
+        bytes_max: usize,
+    },
+}
+
+impl DecodeError {
+    /// The reason that the message is counted with.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NoBirth { .. } => Reason::NoBirth,
+            Self::BadThermometer { reason, .. } => *reason,
+            Self::NotUtf8 { .. }
+            | Self::NotPair { .. }
+            | Self::RepeatedKey { .. }
+            | Self::ColumnCount { .. }
+            | Self::NotRecord { .. }
+            | Self::NotJson { .. }
+            | Self::NoMatch { .. }
+            | Self::BadField { .. }
+            | Self::NotNmea { .. }
+            | Self::NotTelegram { .. }
+            | Self::NotRuuvi { .. }
+            | Self::NoArray { .. }
+            | Self::TooMany { .. }
+            | Self::NotSparkplug { .. }
+            | Self::BirthTooLarge { .. } => Reason::Malformed,
+        }
+    }
 }

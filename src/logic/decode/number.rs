@@ -1,4 +1,4 @@
-//! Numbers, bits and texts at a place in bytes: for binary messages and for Modbus registers.
+//! Numbers, bits and texts at a place in bytes: of binary messages.
 
 use crate::logic::frame::Endian;
 use crate::model::{Value, ValueError};
@@ -122,12 +122,12 @@ fn unsigned(bytes: &[u8], endian: Endian) -> u64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "JSON has no larger whole numbers")]
-fn unsigned_value(number: u64) -> Value {
+pub(super) fn unsigned_value(number: u64) -> Value {
     i64::try_from(number).map_or(Value::Float(number as f64), Value::Integer)
 }
 
 /// The number that a person would write for it: 21.4, not 21.399999618530273.
-fn shortest(number: f32) -> f64 {
+pub(super) fn shortest(number: f32) -> f64 {
     number.to_string().parse().unwrap_or_else(|_| number.into())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{AttributeName, DeviceId, Priority, Reason, State, Timestamp, Value};
+use crate::model::{AttributeName, DeviceId, Priority, Reason, State, Timestamp, Value, Write};
 
 /// How many rejections of one reading are explained.
 const DETAILS_MAX: usize = 8;
@@ -33,6 +33,8 @@ pub struct Mapped {
     pub condensed: BTreeMap<Reason, u64>,
     /// One line for a log for each rejection: sensor, channel, why. The first eight of a reading.
     pub details: Vec<String>,
+    /// What is to be written to the bus: the question to a node of Sparkplug B for its births.
+    pub request: Option<Write>,
 }
 
 /// The values of a state.
@@ -46,6 +48,7 @@ pub(super) struct Draft {
     message: usize,
     sensor: usize,
     priority: Priority,
+    request: Option<Write>,
     mapped: Mapped,
 }
 
@@ -102,6 +105,11 @@ impl Draft {
         self.mapped.details.extend(details.into_iter().take(room));
     }
 
+    /// Asks for something beside what becomes of the reading.
+    pub(super) fn request(&mut self, request: Option<Write>) {
+        self.request = self.request.take().or(request);
+    }
+
     pub(super) fn finish(mut self) -> Mapped {
         let state = |((_, device, time, priority), (sensor, data))| Outgoing {
             device,
@@ -110,6 +118,7 @@ impl Draft {
             state: State { time, data },
         };
         self.mapped.states = self.data.into_iter().map(state).collect();
+        self.mapped.request = self.request;
         self.mapped
     }
 }

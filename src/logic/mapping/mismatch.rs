@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::gauge::Flow;
 use super::window::Aggregate;
-use super::{AttributeSelector, DeviceSelector, Mapping, Plan};
+use super::{AttributeSelector, DeviceSelector, Mapping, Sensor};
 use crate::model::{AttributeName, DeviceId, Value};
 
 /// The type of an attribute, as Losant declares it (schema `device`, "dataType").
@@ -61,24 +61,22 @@ pub fn mismatches(
     produced.iter().filter_map(compare).collect()
 }
 
-impl Plan {
-    /// What its sensors give to each device that is always the same, under names that are always the same.
-    pub fn produced(&self) -> BTreeMap<DeviceId, Produced> {
-        let mut devices: BTreeMap<DeviceId, Produced> = BTreeMap::new();
-        for sensor in self.sensors() {
-            let DeviceSelector::Fixed(device) = &sensor.device else { continue };
-            let produced = devices.entry(*device).or_default();
-            for mapping in &sensor.map {
-                if let AttributeSelector::Fixed(attribute) = &mapping.attribute {
-                    produced.insert(attribute.clone(), mapping.produces());
-                }
-            }
-            if let Some(stale) = &sensor.stale {
-                produced.insert(stale.attribute.clone(), Some(AttributeType::Boolean));
+/// What sensors give to each device that is always the same, under names that are always the same.
+pub fn produced<'a>(sensors: impl IntoIterator<Item = &'a Sensor>) -> BTreeMap<DeviceId, Produced> {
+    let mut devices: BTreeMap<DeviceId, Produced> = BTreeMap::new();
+    for sensor in sensors {
+        let DeviceSelector::Fixed(device) = &sensor.device else { continue };
+        let produced = devices.entry(*device).or_default();
+        for mapping in &sensor.map {
+            if let AttributeSelector::Fixed(attribute) = &mapping.attribute {
+                produced.insert(attribute.clone(), mapping.produces());
             }
         }
-        devices
+        if let Some(stale) = &sensor.stale {
+            produced.insert(stale.attribute.clone(), Some(AttributeType::Boolean));
+        }
     }
+    devices
 }
 
 impl Mapping {

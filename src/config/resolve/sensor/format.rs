@@ -8,7 +8,7 @@ use crate::logic::decode::{self, Csv, Format, Kind};
 use crate::logic::frame::Endian;
 
 /// The formats, and which keys are theirs alone.
-const FORMATS: [(&str, &[&str]); 8] = [
+const FORMATS: [(&str, &[&str]); 11] = [
     ("key-value", &[]),
     ("csv", &["columns", "header", "delimiter"]),
     ("json", &["each"]),
@@ -16,6 +16,9 @@ const FORMATS: [(&str, &[&str]); 8] = [
     ("binary", &["fields"]),
     ("nmea", &[]),
     ("obis", &[]),
+    ("sparkplug", &["rebirth"]),
+    ("ruuvi", &[]),
+    ("w1_slave", &[]),
     ("text", &[]),
 ];
 
@@ -41,6 +44,7 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
         ("delimiter", raw.delimiter.is_some()),
         ("each", raw.each.is_some()),
         ("pattern", raw.pattern.is_some()),
+        ("rebirth", raw.rebirth.is_some()),
         ("fields", !raw.fields.is_empty()),
     ];
     for (option, _) in given.into_iter().filter(|(option, given)| *given && !own.contains(option)) {
@@ -64,6 +68,12 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
         "binary" => fields(key, std::mem::take(&mut raw.fields), check).map(Format::Binary),
         "nmea" => Some(Format::Nmea),
         "obis" => Some(Format::Obis),
+        "sparkplug" => {
+            let rebirth = check.or_default(&format!("{key}.rebirth"), raw.rebirth.take(), false);
+            Some(Format::Sparkplug { rebirth })
+        }
+        "ruuvi" => Some(Format::Ruuvi),
+        "w1_slave" => Some(Format::OneWire),
         "text" => Some(Format::Text),
         _ => Some(Format::KeyValue),
     }

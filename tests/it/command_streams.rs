@@ -1,0 +1,123 @@
+//! Command streams that the cloud refuses, breaks or does not serve: each is told, and opened again.
+
+use serde_json::json;
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, Step, Undeclared};
+
+use crate::support::{Site, Tty, cloud, wait_until};
+
+const FAN: &str = r#"
+[bus.serial.probe]
+path = "tty"
+[actuator.fan]
+command = "fan"
+bus = "probe"
+write = "FAN {{ payload.speed }}\n"
+"#;
+
+fn wait_for_stream(cloud: &Sandbox, device: &str) {
+    wait_until("the stream is open", || cloud.streams_open(device) == 1);
+}
+
+/// The first stream is answered with `fault`; this is told in these words, and the next stream is followed.
+async fn is_told_and_opened_again(fault: Fault, words: &str) {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, FAN);
+    let mut tty = Tty::plugged(site.path("tty"));
+    cloud.fail_next(Action::CommandStream, 1, fault);
+    let daemon = site.start();
+    daemon.wait_for_log(words);
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 7}));
+    assert_eq!(tty.read_line(), "FAN 7");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn an_answer_without_content_is_no_stream() {
+    let fault = Fault::Status(204, String::new());
+    is_told_and_opened_again(fault, "204").await;
+}
+
+#[tokio::test]
+async fn a_page_to_sign_in_on_is_no_stream() {
+    is_told_and_opened_again(Fault::CaptivePortal, "expected an event stream, not \"text/html")
+        .await;
+}
+
+#[tokio::test]
+async fn another_media_type_is_no_stream() {
+    let fault = Fault::ContentType("application/json".to_owned());
+    is_told_and_opened_again(fault, "expected an event stream, not \"application/json\"").await;
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_asked_again() {
+    let fault = Fault::Status(503, r#"{"type": "Unavailable", "message": "later"}"#.to_owned());
+    is_told_and_opened_again(fault, "503").await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dropped_is_made_again() {
+    is_told_and_opened_again(Fault::Drop, "no command stream; trying again").await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_no_longer_taken_is_renewed_for_a_stream() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, FAN);
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    cloud.expire_tokens();
+    cloud.end_streams();
+    wait_until("it was refused", || cloud.counters().answers.contains_key(&401));
+    wait_for_stream(&cloud, GATEWAY_ID);
+    assert_eq!(cloud.counters().answers.get(&401), Some(&1));
+    assert!(daemon.terminate().success());
+}
+
+/// The daemon goes on where the last event was, should the server know how, and waits as long as it is asked to.
+#[tokio::test]
+async fn ids_and_waits_that_a_stream_gives_are_honoured() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, FAN);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let event = format!(
+        "retry: 3000\nid: event-41\nevent: deviceCommand\ndata: {}\n\n",
+        json!({"name": "fan", "time": jiff::Timestamp::now().to_string(), "payload": {"speed": 3}})
+    );
+    let script = vec![Step::Send(event.into_bytes()), Step::Cut];
+    cloud.fail_next(Action::CommandStream, 1, Fault::Script(script));
+    let daemon = site.start();
+    daemon.wait_for_log("command stream ended");
+    let ended = tokio::time::Instant::now();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    let waited = ended.elapsed();
+    assert!(waited.as_millis() >= 1_500, "it waited only {waited:?}");
+    assert_eq!(cloud.counters().last_event_id.as_deref(), Some("event-41"));
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 4}));
+    wait_until("it ran", || daemon.count("/commands/executed") > 0);
+    assert!(tty.read_line().starts_with("FAN "));
+    assert!(daemon.terminate().success());
+}
+
+/// A gateway's token may report for its peripherals, but need not be allowed to read them.
+#[tokio::test]
+async fn a_peripheral_that_may_not_be_read_is_told_once_and_commanded_through_the_gateway() {
+    let sandbox = Sandbox::builder().undeclared(Undeclared::Accept).peripherals_covered(false);
+    let cloud = sandbox.start().await.unwrap();
+    let fan = FAN.replace("[actuator.fan]", "[actuator.fan]\ndevice = \"greenhouse\"");
+    let site = Site::new(&cloud, &format!("{fan}\n[commands]\ntarget = \"device\"\n"));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    let words = "no command stream of this device";
+    daemon.wait_for_log(words);
+    daemon.wait_for_log("send its commands to the gateway and name it in the payload");
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 9, "device": "greenhouse"}));
+    assert_eq!(tty.read_line(), "FAN 9");
+    assert_eq!(cloud.streams_open(GREENHOUSE_ID), 0);
+    assert_eq!(daemon.log().matches(words).count(), 1, "{}", daemon.log());
+    assert!(daemon.terminate().success());
+}
