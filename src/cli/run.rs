@@ -15,9 +15,17 @@ use crate::{App, Config, logging};
 /// Threads for the tasks: they wait more than they work, and a Pi has other things to do.
 const WORKER_THREADS: usize = 2;
 
+/// Memory comes in pages of the usual size, also where the kernel would give 2 MB to whoever touches a byte: of the tables
+/// that sled lays out, 34 MB, hardly any page is used.
+fn keep_pages_small() {
+    // A kernel without huge pages refuses, and needs nothing.
+    rustix::thread::disable_transparent_huge_pages(true).unwrap_or_default();
+}
+
 /// Runs the daemon until a signal asks it to stop.
 pub(super) fn run(file: &Path, (config, entries): (Config, Vec<Entry>)) -> anyhow::Result<()> {
     let log = logging::start(&config.log_level)?;
+    keep_pages_small();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()

@@ -30,6 +30,9 @@ const FLUSH_BYTES: usize = 256 << 10;
 /// sled's threads hold the lock of a database for a moment after it was closed: so often it is tried, [`LOCK_PAUSE`] apart.
 const LOCK_TRIES_MAX: u32 = 25;
 
+/// So often sled's garbage is collected when a database was closed: each time some of it goes.
+const COLLECTIONS: usize = 64;
+
 /// Between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -45,7 +48,9 @@ enum Open {
 pub(super) struct Generations {
     directory: PathBuf,
     open: Option<(u64, Open)>,
-    /// The bytes of a damaged one as they were before sled looked at it.
+    /// The bytes of the open one as they were before sled looked at it, until all of it was read.
+    unread: Vec<Vec<u8>>,
+    /// The same of a damaged one, for its rescue.
     uncut: Option<(u64, Vec<Vec<u8>>)>,
 }
 
@@ -54,7 +59,7 @@ impl Generations {
     pub(super) fn new(outbox: &Path) -> io::Result<Self> {
         let directory = outbox.join("generations");
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory, open: None, uncut: None })
+        Ok(Self { directory, open: None, unread: Vec::new(), uncut: None })
     }
 
     /// The numbers of those that are there; what a build left half-way is removed.
@@ -117,7 +122,14 @@ impl Generations {
         if let Some((_, files)) = self.uncut.take_if(|(uncut, _)| *uncut == number) {
             return Ok(files);
         }
-        self.open = None;
+        let unread = std::mem::take(&mut self.unread);
+        if let Some((open, database)) = self.open.take() {
+            drop(database);
+            collect_garbage();
+            if open == number && !unread.is_empty() {
+                return Ok(unread);
+            }
+        }
         let mut files = Vec::new();
         for path in [self.path(number), self.path(number).join("blobs")] {
             for entry in fs::read_dir(path).into_iter().flatten() {
@@ -145,7 +157,8 @@ impl Generations {
 
     /// Closes the one that is open.
     pub(super) fn close(&mut self) {
-        self.open = None;
+        (self.open, self.unread) = (None, Vec::new());
+        collect_garbage();
     }
 
     /// Keeps the bytes of a damaged one for the next try.
@@ -158,16 +171,15 @@ impl Generations {
         if let Some((_, open)) = self.open.as_ref().filter(|(open, _)| *open == number) {
             return Ok(open.clone());
         }
-        // sled cuts off what it cannot read, so this is taken before it looks.
-        let raw = self.raw(number)?;
         let mut found = 0;
         let checked = self.read_all(number, |_| found += 1).and_then(|()| {
             if found < groups { Err(Error::Unreadable) } else { self.opened(number) }
         });
         if checked.as_ref().is_err_and(Error::is_damage) {
-            self.close();
+            let raw = self.raw(number)?;
             self.keep(number, raw);
         }
+        self.unread.clear();
         checked
     }
 
@@ -180,10 +192,13 @@ impl Generations {
         if !path.join("db").exists() {
             return Err(io::Error::from(io::ErrorKind::NotFound).into());
         }
-        // Whatever a failed try of sled leaves.
+        // sled cuts off what it cannot read, so this is taken before it looks.
         let raw = self.raw(number)?;
         let opened = match open(&path) {
-            Ok(database) => Open::Sled(database),
+            Ok(database) => {
+                self.unread = raw;
+                Open::Sled(database)
+            }
             Err(error) if error.is_damage() => {
                 self.keep(number, raw);
                 return Err(error);
@@ -224,6 +239,7 @@ impl Builder {
         let Self { database, draft, path, .. } = self;
         guarded(|| database.flush())?;
         drop(database);
+        collect_garbage();
         sync_all(&draft)?;
         fs::rename(&draft, &path)?;
         Ok(sync::directory(path.parent().unwrap_or(&path))?)
@@ -268,6 +284,13 @@ fn open(path: &Path) -> Result<sled::Db, Error> {
             }
             opened => return opened,
         }
+    }
+}
+
+/// sled leaves what it replaced to be freed by threads that come by later, and here hardly one does.
+fn collect_garbage() {
+    for _ in 0..COLLECTIONS {
+        crossbeam_epoch::pin().flush();
     }
 }
 

@@ -201,8 +201,6 @@ impl Recovery {
         // Those that are not listed were not finished; where the list is old, they were.
         let is_list_old = self.is_damaged;
         for number in built.iter().filter(|one| is_list_old || listed.contains_key(one)) {
-            // sled cuts off what it cannot read, so this is taken before it looks.
-            let raw = self.disk.generations.raw(*number).unwrap_or_default();
             let (mut groups, mut bad) = (Vec::new(), 0_u64);
             let read =
                 self.disk.generations.read_all(*number, |bytes| match Group::decode(bytes) {
@@ -217,6 +215,7 @@ impl Recovery {
                     generation = number,
                     error, "a part of the outbox is damaged; salvaging what is whole"
                 );
+                let raw = self.disk.generations.raw(*number).unwrap_or_default();
                 self.salvage(*number, &raw);
                 continue;
             }
@@ -228,6 +227,7 @@ impl Recovery {
                 }
             }
         }
+        self.disk.generations.close();
         for number in listed.keys().filter(|number| !built.contains(number)) {
             warn!(generation = number, "a part of the outbox is missing");
             self.disk.state.generations.remove(number);

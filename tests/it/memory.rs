@@ -101,6 +101,8 @@ async fn memory_does_not_grow_with_the_backlog() {
     );
     let daemon = site.start_with(&environment);
     daemon.wait_for_subscription();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    assert!(!status.contains("THP_enabled:\t1"), "huge pages:\n{status}");
     let idle = watch(&daemon, "idle", |_, elapsed| elapsed > Duration::from_secs(2));
     let publish = |per_second| {
         broker.publish_pattern(Pattern { topics: vec!["r".to_owned()], payload, per_second })
