@@ -7,7 +7,8 @@
 //! real disk. Run it with `make bench`.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ const STATE_READINGS: u16 = 2;
 /// The backlog that is opened and drained.
 const BACKLOG: u64 = 1_000_000;
 
-/// At least so many states a second in commits of 256.
+/// At least so many states a second in commits of 256, or half of what the disk's syncs allow.
 const RATE_MIN: f64 = 200_000.0;
 
 /// At most so many bytes to the disk for each byte of state, at 1,000 readings a second.
@@ -67,6 +68,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     reason = "a benchmark reads the clock, divides counts and prints"
 )]
 fn fastest(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Error>> {
+    let syncs = syncs_per_second(&tempfile::tempfile_in(".")?)?;
+    println!("the disk alone: {syncs:.0} syncs/s of 4 KiB\n");
     println!("commit of    states/s    CPU us/state    written/byte    memory");
     for states in [1, 16, 256] {
         let (mut best, mut line) = (0.0, String::new());
@@ -90,8 +93,9 @@ fn fastest(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Er
             }
         }
         println!("{states:>9}    {line}");
-        if states == 256 && best < RATE_MIN {
-            missed.push(format!("{best:.0} states/s in commits of 256; at least {RATE_MIN}"));
+        let least = RATE_MIN.min(256.0 * syncs / 2.0);
+        if states == 256 && best < least {
+            missed.push(format!("{best:.0} states/s in commits of 256; at least {least:.0}"));
         }
     }
     Ok(())
@@ -195,6 +199,18 @@ fn backlog(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Er
         missed.push(format!("{left} bytes are left after the drain; at most {DRAINED_MAX}"));
     }
     Ok(())
+}
+
+/// How often the disk syncs a page that is overwritten.
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn syncs_per_second(file: &File) -> std::io::Result<f64> {
+    let (started, mut syncs) = (Instant::now(), 0_u32);
+    while started.elapsed() < RUN {
+        file.write_all_at(&[1; 4 << 10], 0)?;
+        file.sync_data()?;
+        syncs += 1;
+    }
+    Ok(f64::from(syncs) / started.elapsed().as_secs_f64())
 }
 
 fn open(directory: &Path) -> Result<Outbox, tidegate::outbox::OpenError> {

@@ -65,9 +65,10 @@ impl Segment {
     }
 }
 
-/// Fills up to `length` with zeros.
+/// Fills up to `length` with zeros, page by page: Linux keeps what is written at once together, and a kernel with large folios
+/// then takes all of it for changed with each commit.
 fn fill(file: &File, length: u64) -> io::Result<()> {
-    let zeros = [0; 16 << 10];
+    let zeros = [0; 4 << 10];
     let mut at = file.metadata()?.len();
     while at < length {
         let count = usize::try_from(length - at).unwrap_or(zeros.len()).min(zeros.len());
