@@ -68,7 +68,7 @@ test-gpio: ## GPIO on the real character device of an emulated computer (some mi
 .PHONY: soak-sensors
 soak-sensors: ## Sensors of all kinds for half an hour, while plugs are pulled at random
 	tests/prepare.sh
-	TIDEGATE_SOAK_SECONDS=$${TIDEGATE_SOAK_SECONDS:-1800} cargo test --locked --test it -- --nocapture soak_sensors::
+	SOAK_SECONDS=$${SOAK_SECONDS:-1800} cargo test --locked --test it -- --nocapture soak_sensors::
 
 SEEDS ?= 1000
 KILLS ?= 200

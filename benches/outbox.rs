@@ -108,7 +108,7 @@ fn fastest(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Er
 )]
 fn paced(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Error>> {
     println!("\nreadings/s    cloud      written/byte      MB/day");
-    for (readings, seconds) in [(1_000, 600), (10, 1_200)] {
+    for (readings, seconds) in [(1_000, 500), (10, 2_000)] {
         for cloud in ["answers", "dark"] {
             let directory = tempfile::tempdir_in(".")?;
             let outbox = open(directory.path())?;
@@ -129,7 +129,7 @@ fn paced(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Erro
     Ok(())
 }
 
-/// What so many seconds bring at so many readings a second; returns the states. Sent is what waits, if the cloud answers.
+/// What so many seconds bring at so many readings a second, a state each; returns the states. Sent is what waits, if the cloud answers.
 fn pace(
     outbox: &Outbox,
     bus: &Name,
@@ -137,11 +137,10 @@ fn pace(
     is_sent: bool,
 ) -> Result<u64, Box<dyn std::error::Error>> {
     let device = DeviceId::from([1; 12]);
-    let in_a_second = readings / u64::from(STATE_READINGS);
     let commits = Duration::from_secs(seconds).as_millis() / COMMIT_INTERVAL.as_millis();
     let mut done = 0;
     for number in 1..=u64::try_from(commits)? {
-        let through = number * in_a_second * seconds / u64::try_from(commits)?;
+        let through = number * readings * seconds / u64::try_from(commits)?;
         outbox.append(&commit(bus, usize::try_from(through - done)?, done))?;
         done = through;
         if is_sent && number.is_multiple_of(CALL_COMMITS) {

@@ -36,7 +36,7 @@ use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox};
 use crate::pulse;
-use crate::status::{Board, Sources};
+use crate::status::{Board, BusStatus, Sources};
 use crate::supervisor::Supervisor;
 use crate::task::collector::{Chronicle, Collector, remembered};
 use crate::task::presence::PresenceTask;
@@ -175,12 +175,13 @@ impl App {
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
         let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
         let produced = start_schema(&config, &client, &mut supervisor, stop);
-        let (store, interval) = ((Arc::clone(&outbox), chronicle), config.outbox.commit_interval);
+        let store = (Arc::clone(&outbox), chronicle);
+        let intervals = (config.outbox.commit_interval, config.outbox.spare_flash);
         let routes =
             routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
-        let settings = (interval, reporter_limits.clone(), known_handles.clone());
+        let settings = (intervals, reporter_limits.clone(), known_handles.clone());
         let collector =
             Collector::new(plans, store, tally.clone(), settings, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));
@@ -282,6 +283,7 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
     Options {
         bytes_max: settings.bytes_max,
         when_full: settings.when_full,
+        thin_bucket: settings.thin_bucket,
         free_bytes_min: settings.free_bytes_min,
         ..Options::default()
     }
@@ -365,19 +367,37 @@ fn start_schema(
     sender
 }
 
+/// One bus alone, to look at what it hears.
+pub(crate) struct Listening {
+    /// What it hears.
+    pub(crate) arrivals: mpsc::Receiver<Arrival>,
+    board: Board,
+    name: Name,
+    _supervisor: Supervisor,
+}
+
+impl Listening {
+    /// How the bus is.
+    pub(crate) fn status(&self) -> BusStatus {
+        self.board.bus(&self.name)
+    }
+}
+
 /// Starts one bus alone, to look at what it hears. It holds no broker session of the daemon's, and acknowledges nothing.
 pub(crate) fn listen(
     name: &Name,
     bus: &Bus,
     clock: &SharedClock,
     stop: &CancellationToken,
-) -> (Supervisor, mpsc::Receiver<Arrival>) {
-    let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-    let outlet = Outlet::new(name.clone(), arrivals, Tally::default(), Board::default());
+) -> Listening {
+    let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
+    let board = Board::default();
+    board.started(name);
+    let outlet = Outlet::new(name.clone(), sender, Tally::default(), board.clone());
     let mut kind = bus.kind.clone();
     if let BusKind::Mqtt(settings) = &mut kind {
         settings.client_id.push_str("-test");
-        settings.qos = 0;
+        (settings.qos, settings.is_lasting) = (0, false);
         // The daemon's word on whether it is there is not ours to say, nor a share of its messages ours to take.
         (settings.status_topic, settings.share) = (None, None);
     }
@@ -391,5 +411,5 @@ pub(crate) fn listen(
     let health: Health = Arc::new(|| Value::Null);
     let starter = &mut buses::Starter { supervisor: &mut supervisor, stop, clock, health: &health };
     starter.start(&bus, name, outlet);
-    (supervisor, queue)
+    Listening { arrivals, board, name: name.clone(), _supervisor: supervisor }
 }

@@ -36,7 +36,7 @@ pub use marks::{MARKS, MarkChange, Marks};
 pub use modbus::ModbusTask;
 pub use mqtt::{MqttTask, Subscription};
 pub use pulses::{PULSES, Pulses};
-pub use serial::SerialTask;
+pub use serial::{SerialTask, open_line};
 pub use system::{Health, SystemTask};
 
 use crate::logic::frame::Loss;

@@ -56,6 +56,11 @@ impl Usage {
     }
 }
 
+/// What was asked is not there: a broker, a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unavailable(String);
+
 /// Edge gateway between local sensors and the Losant Device API.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, disable_help_subcommand = true)]
@@ -243,6 +248,9 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() {
         return EXIT_USAGE;
+    }
+    if error.is::<Unavailable>() {
+        return EXIT_UNAVAILABLE;
     }
     if error.is::<reload::Refused>() {
         return EXIT_CONFIG;

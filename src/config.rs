@@ -21,6 +21,7 @@ mod secret;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod types;
 
 use std::path::Path;
@@ -35,6 +36,7 @@ pub use replace::replace;
 pub use resolve::KEEP_ALIVE_RANGE;
 pub use schema::schema;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
+pub use trial::trial;
 pub use types::{
     AtStart, AtStop, Bias, Bus, BusKind, Cloud, Commands, Config, Drive, Edges, ExecBus, ExecMode,
     FileBus, FileMode, FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus,
@@ -62,6 +64,14 @@ pub fn look(file: &Path) -> Result<Config, Problems> {
     explain::explain_to(Reader::Looker, file).map(|(config, _)| config)
 }
 
+/// The same for those who find out what a bus is good for: one that nothing uses yet is no mistake then.
+///
+/// # Errors
+/// As [`load()`].
+pub fn look_at_buses(file: &Path) -> Result<Config, Problems> {
+    explain::explain_to(Reader::Learner, file).map(|(config, _)| config)
+}
+
 /// Who reads a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reader {
@@ -69,4 +79,6 @@ enum Reader {
     Daemon,
     /// A person who looks at it, without the access key.
     Looker,
+    /// The same, while it is being written.
+    Learner,
 }

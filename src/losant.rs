@@ -14,7 +14,6 @@ mod wire;
 
 pub use action::{Action, Credential};
 pub use call::{Accepted, Answer, Call, Device, StreamCall, Success};
-pub use device::COMMANDS_MAX;
 pub use error::{Error, SetupError};
 pub use request::Request;
 pub use session::{Client, Heard};

@@ -14,7 +14,7 @@ mod time;
 mod value;
 mod write;
 
-pub use command::{Command, CommandResult, Source};
+pub use command::{Command, CommandResult, PAYLOAD_BYTES_MAX, Source, Unread};
 pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};
 pub use moment::{BootId, Moment};
@@ -26,5 +26,5 @@ pub use time::Timestamp;
 pub use value::{Value, ValueError};
 pub use write::{
     Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusData, ModbusWrite, Reply,
-    Write,
+    TopicReply, Write,
 };

@@ -32,6 +32,7 @@ mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,11 +115,35 @@ impl Outbox {
     /// # Errors
     /// When the disk is full or broken. Nothing was stored then; try again, for as long as it takes.
     pub fn append(&self, commit: &Commit) -> Result<Removed, Error> {
-        let is_durable = !commit.states.is_empty() || !commit.notes.is_empty();
+        self.bring(commit, !commit.states.is_empty() || !commit.notes.is_empty())
+    }
+
+    /// As [`Outbox::append`], but a power cut may take it until [`Outbox::settle`] says otherwise. A crash of the daemon does not.
+    ///
+    /// # Errors
+    /// As [`Outbox::append`].
+    pub fn append_unsynced(&self, commit: &Commit) -> Result<Removed, Error> {
+        self.bring(commit, false)
+    }
+
+    /// Whether all that was appended is safe: synced, or gone from here because the cloud has it. What is neither is synced now if
+    /// it `must` be.
+    ///
+    /// # Errors
+    /// When the disk is full or broken; what was not synced is still here, and still not safe.
+    pub fn settle(&self, must: bool) -> Result<bool, Error> {
+        let mut disk = self.disk();
+        if must && !disk.is_settled() {
+            disk.sync()?;
+        }
+        Ok(disk.is_settled())
+    }
+
+    fn bring(&self, commit: &Commit, is_durable: bool) -> Result<Removed, Error> {
         self.change(is_durable, |draft, disk| {
             draft.count(disk, &commit.ledger);
-            let (admitted, dropped) = draft.admit(disk, &commit.states)?;
             draft.change.commit = disk.state.commit + 1;
+            let (admitted, dropped) = draft.admit(disk, &commit.states)?;
             for (device, states) in by_device(admitted) {
                 draft.put(disk, device, &states);
             }
@@ -145,10 +170,16 @@ impl Outbox {
         bytes_max: usize,
     ) -> Result<Vec<Entry>, Error> {
         let mut disk = self.disk();
-        let entries = disk.peek(device, after, states_max, bytes_max);
+        let mut entries = disk.peek(device, after, states_max, bytes_max);
         // What was passed over may be whole elsewhere.
-        let is_mended = disk.is_suspect && self.mend(&mut disk);
-        if is_mended { disk.peek(device, after, states_max, bytes_max) } else { entries }
+        if disk.is_suspect && self.mend(&mut disk) {
+            entries = disk.peek(device, after, states_max, bytes_max);
+        }
+        let given = entries.as_ref().ok().and_then(|given| Some((given.first()?, given.last()?)));
+        if let Some((first, last)) = given {
+            disk.thinning.lend(device, (first.sequence, last.sequence));
+        }
+        entries
     }
 
     /// Removes the states of a device from `first` through `through`, both included: the cloud has them. They need not be the

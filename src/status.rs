@@ -8,6 +8,7 @@ mod totals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -51,6 +52,8 @@ pub struct Notes {
     sensors: BTreeMap<Name, Vec<(Name, Vitals)>>,
     actuators: BTreeMap<Name, ActuatorStatus>,
     disk: DiskStatus,
+    /// The longest that a reading waits until it is safe.
+    promise: Duration,
     /// The calls of the last seconds.
     calls: BTreeMap<DeviceId, Pace>,
     /// States that come into the outbox.
@@ -102,6 +105,11 @@ impl Board {
         self.notes().buses.insert(bus.clone(), BusStatus::default());
     }
 
+    /// How a bus is.
+    pub fn bus(&self, bus: &Name) -> BusStatus {
+        self.notes().buses.get(bus).cloned().unwrap_or_default()
+    }
+
     /// The line or the session of a bus is there.
     pub fn connected(&self, bus: &Name) {
         if let Some(status) = self.notes().buses.get_mut(bus) {
@@ -147,6 +155,16 @@ impl Board {
             (cloud.online, cloud.since) = (online, Some(Since::now()));
         }
         cloud.error = if online == Some(false) { error.to_owned() } else { String::new() };
+    }
+
+    /// Whether the last call reached the cloud.
+    pub fn is_online(&self) -> bool {
+        self.notes().cloud.online == Some(true)
+    }
+
+    /// The longest that a reading waits until no power cut can take it.
+    pub fn promise(&self, window: Duration) {
+        self.notes().promise = window;
     }
 
     /// The calls of a device in the last seconds.

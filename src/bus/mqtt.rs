@@ -6,6 +6,7 @@
 
 mod link;
 mod options;
+mod reply;
 mod session;
 
 use tokio::sync::mpsc;

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::{Outlet, RECONNECT_WAIT, WriteRequest, pause, sleep_until};
 use crate::clock::SharedClock;
-use crate::config::SerialBus;
+use crate::config::{Port, SerialBus};
 use crate::logic::backoff::Backoff;
 use crate::logic::frame::{Frame, Framer};
 use crate::model::{Name, Reading};
@@ -39,6 +39,14 @@ pub struct SerialTask {
     pub writes: mpsc::Receiver<WriteRequest>,
     /// Ends the task.
     pub stop: CancellationToken,
+}
+
+/// Opens a tty alone, to find out what speaks there.
+///
+/// # Errors
+/// When it cannot be opened so; in words that say what to do.
+pub fn open_line(settings: &Port) -> Result<SerialStream, String> {
+    port::open(settings)
 }
 
 /// Why the line was left.

@@ -50,10 +50,15 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
     let outbox = &config.outbox;
     writeln!(
         plan,
-        "outbox    {}, at most {}, on the disk within {}",
+        "outbox    {}, at most {}, on the disk within {}{}",
         shown(&outbox.path),
         bytesize::ByteSize(outbox.bytes_max),
         humantime::format_duration(outbox.commit_interval),
+        match outbox.spare_flash {
+            Some(window) =>
+                format!(", or {} while the cloud answers", humantime::format_duration(window)),
+            None => String::new(),
+        },
     )?;
     let reporter = &config.reporter;
     writeln!(
@@ -188,7 +193,7 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
     let device = device_name(actuator.device, config);
     let write = match &actuator.write {
         WriteTemplate::Serial { text, .. } => format!("{:?}", text.to_string()),
-        WriteTemplate::Mqtt { topic, payload, qos, retain } => {
+        WriteTemplate::Mqtt { topic, payload, qos, retain, .. } => {
             let retain = if *retain { ", retained" } else { "" };
             format!("{topic} {payload} (QoS {qos}{retain})")
         }

@@ -87,7 +87,7 @@ fn rehearse(args: &DryRunArgs) -> anyhow::Result<()> {
     let device = device.with_context(|| format!("there is no device \"{}\"", args.device))?;
     let payload = serde_json::from_str(&args.payload)
         .with_context(|| format!("the payload is no JSON: {}", args.payload))?;
-    let command = Command { device, name: args.command.clone(), time: None, payload };
+    let command = Command { device, name: args.command.clone(), time: None, payload, unread: None };
     let actuators = config.actuators.into_iter().map(std::sync::Arc::new);
     let gateway = config.cloud.device;
     let gate = Gate::new(config.commands.rules, Router::new(actuators), gateway, config.devices);
@@ -101,7 +101,7 @@ fn rehearse(args: &DryRunArgs) -> anyhow::Result<()> {
 fn shown(write: &Write) -> String {
     match write {
         Write::Serial { bytes, .. } => format!("writes \"{}\"", bytes.escape_ascii()),
-        Write::Mqtt { topic, payload, qos, retain } => {
+        Write::Mqtt { topic, payload, qos, retain, .. } => {
             let retain = if *retain { ", retained" } else { "" };
             let payload = String::from_utf8_lossy(payload);
             format!("publishes {payload:?} to {topic:?} (QoS {qos}{retain})")

@@ -1,9 +1,13 @@
 //! `tidegate sensor`: what the sensors make of what they hear, without touching the outbox or the cloud.
 
+mod learn;
+mod probe;
+
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -24,6 +28,9 @@ use crate::{app, logging};
 /// The most that is read from a file or standard input: more than any recording of a sensor needs.
 const INPUT_BYTES_MAX: u64 = 64 << 20;
 
+/// The longest that is listened: a day, in which the slowest sensor speaks.
+const LISTEN_MAX: Duration = Duration::from_secs(86_400);
+
 /// How many bytes of a message are shown in hexadecimal digits.
 const BYTES_SHOWN_MAX: usize = 64;
 
@@ -37,6 +44,16 @@ pub(super) enum SensorCommand {
     /// Nothing is stored or sent. Without --input it listens to the bus itself; a serial line must then be free, so stop
     /// the daemon first.
     Test(TestArgs),
+    /// Listens to a serial line at the usual settings, and prints the tables that would report what speaks there.
+    ///
+    /// Nothing is written to the line, stored or sent. Stop the daemon first if it has that line. The tables go to standard output,
+    /// for a file in conf.d; what was heard is told on standard error.
+    Probe(probe::ProbeArgs),
+    /// Listens to an MQTT broker, tells what its topics hold, and prints the tables that would report it.
+    ///
+    /// Nothing is stored or sent, and the daemon's session with the broker is not disturbed. The tables go to standard output, for
+    /// a file in conf.d; what was heard is told on standard error.
+    Learn(learn::LearnArgs),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +79,8 @@ pub(super) fn run(command: SensorCommand) -> anyhow::Result<()> {
     match command {
         SensorCommand::List(args) => list(&args.look()?),
         SensorCommand::Test(args) => test(&args),
+        SensorCommand::Probe(args) => probe::probe(&args),
+        SensorCommand::Learn(args) => learn::learn(&args),
     }
 }
 
@@ -149,12 +168,12 @@ impl Bench {
         runtime.block_on(async {
             let stop = CancellationToken::new();
             let clock: SharedClock = Arc::new(SystemClock);
-            let (_supervisor, mut arrivals) = app::listen(&self.bus_name, &self.bus, &clock, &stop);
+            let mut listening = app::listen(&self.bus_name, &self.bus, &clock, &stop);
             let mut heard = 0;
             while count.is_none_or(|count| heard < count) {
                 let due = self.plan.poll_timeout(Instant::now().into_std()).map(Instant::from_std);
                 tokio::select! {
-                    arrival = arrivals.recv() => match arrival {
+                    arrival = listening.arrivals.recv() => match arrival {
                         Some(Arrival::Reading(reading, _) | Arrival::Line(Some(reading), _)) => {
                             heard += 1;
                             self.show(reading.topic, reading.payload)?;
@@ -264,6 +283,28 @@ impl Bench {
         let found = self.devices.iter().find(|(_, one)| *one == id);
         found.map_or_else(|| id.to_string(), |(name, _)| name.to_string())
     }
+}
+
+/// Tells a person, beside what goes to a file.
+fn tell(text: &str) {
+    // With standard error gone nobody is there to read it.
+    std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
+}
+
+/// How long to listen, as it is given with --for.
+fn listening_time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(1)..=LISTEN_MAX).contains(&time) {
+        Ok(time)
+    } else {
+        Err("give a time from 1s to 1day".to_owned())
+    }
+}
+
+/// A path from the root on, as a configuration needs it that will stand elsewhere.
+fn absolute(path: &Path) -> anyhow::Result<String> {
+    let path = std::path::absolute(path).with_context(|| format!("no path: {}", path.display()))?;
+    path.to_str().map(str::to_owned).context("the path is no UTF-8")
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -123,6 +123,16 @@ pub fn status_socket(file: &Path) -> Result<PathBuf, Problems> {
     Ok(directory.with_file_name(socket))
 }
 
+/// The defaults with these texts over them as a tree. Nothing if one is no TOML.
+pub(super) fn overlay(texts: &[&str], problems: &mut Problems) -> Option<Value> {
+    let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+    for text in texts {
+        builder = builder.add_source(File::from_str(text, FileFormat::Toml));
+    }
+    let merged = builder.build();
+    merged.map(|merged| merged.cache).map_err(|error| problems.add("", error, "")).ok()
+}
+
 /// A single text as a tree.
 pub(super) fn parse(text: &str) -> Option<Value> {
     let source = File::from_str(text, FileFormat::Toml);

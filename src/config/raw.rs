@@ -78,9 +78,11 @@ table!(Outbox {
     path: Text,
     size_max: Bytes,
     when_full: Text,
+    thin_bucket: Span,
     age_max: Span,
     free_min: Bytes,
     commit_interval: Span,
+    spare_flash: Span,
 });
 
 table!(Reporter {
@@ -189,6 +191,7 @@ table!(Actuator {
     reply: Text,
     reply_failure: Text,
     reply_timeout: Span,
+    reply_topic: Text,
     topic: Text,
     payload: Text,
     qos: Integer,

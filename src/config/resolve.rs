@@ -173,6 +173,7 @@ pub(super) fn resolve(
     }
     let timeout = raw.commands.timeout.as_ref().map(|field| field.0);
     let actuators = actuator::actuators(raw.actuator, timeout, (&buses, &devices), &mut check);
+    actuator::subscribe_to_replies(&actuators, &mut buses);
     let reporter = reporter(raw.reporter, &mut check);
     let clock_trust = clock_trust(raw.clock, &mut check);
     let commands = command::commands(raw.commands, gateway, &mut check);
@@ -275,7 +276,13 @@ fn devices(
 fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
     let path = check.path(&raw.path?.0);
     let commit_range = Duration::from_millis(10)..=Duration::from_secs(60);
-    let policies = [("drop-oldest", WhenFull::DropOldest), ("drop-newest", WhenFull::DropNewest)];
+    let policies = [
+        ("drop-oldest", WhenFull::DropOldest),
+        ("drop-newest", WhenFull::DropNewest),
+        ("thin", WhenFull::Thin),
+    ];
+    let spare_range = Duration::ZERO..=Duration::from_secs(60);
+    let bucket_range = Duration::from_secs(1)..=Duration::from_secs(86_400);
     // Losant silently ignores what is older than 30 days (rest-api/device, "Send State").
     let age_range = Duration::from_secs(3_600)..=Duration::from_secs(30 * 86_400);
     Some(OutboxSettings {
@@ -283,6 +290,7 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
         bytes_max: check.bytes("outbox.size_max", raw.size_max, 0, &(1 << 20..=1 << 40)),
         when_full: bus::choice("outbox.when_full", raw.when_full, check, &policies)
             .unwrap_or_default(),
+        thin_bucket: check.duration("outbox.thin_bucket", raw.thin_bucket, &bucket_range),
         age_max: check.duration("outbox.age_max", raw.age_max, &age_range),
         free_bytes_min: check.bytes("outbox.free_min", raw.free_min, 0, &(0..=1 << 40)),
         commit_interval: check.duration(
@@ -290,6 +298,8 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
             raw.commit_interval,
             &commit_range,
         ),
+        spare_flash: Some(check.duration("outbox.spare_flash", raw.spare_flash, &spare_range))
+            .filter(|window| !window.is_zero()),
     })
 }
 
@@ -312,6 +322,9 @@ fn idle_buses(
     if buses.is_empty() && !has_actuators {
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
+    }
+    if check.reader == Reader::Learner {
+        return;
     }
     for (name, bus) in buses.iter().filter(|(name, _)| !used.contains(&***name)) {
         let fix = format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");

@@ -120,12 +120,16 @@ pub struct OutboxSettings {
     pub bytes_max: u64,
     /// What goes when it is full.
     pub when_full: WhenFull,
+    /// The stretch of time of which one state is left by thinning.
+    pub thin_bucket: Duration,
     /// The longest that a state waits.
     pub age_max: Duration,
     /// The bytes that its file system keeps free, if it can.
     pub free_bytes_min: u64,
     /// The longest that a reading waits for the disk.
     pub commit_interval: Duration,
+    /// The same while the cloud answers, where that is longer.
+    pub spare_flash: Option<Duration>,
 }
 
 /// Commands.

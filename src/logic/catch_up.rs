@@ -13,8 +13,14 @@ use crate::model::Timestamp;
 /// under way for a while before a stream delivers it.
 pub const OVERLAP: Duration = Duration::from_secs(30);
 
-/// The most pages of history that one gap is worth: 10,000 commands.
-const PAGES_MAX: u32 = 100;
+/// The most commands of history that one gap is worth.
+const COMMANDS_MAX: u32 = 10_000;
+
+/// The most commands that one page is asked for; Losant names no largest limit.
+const PAGE: u32 = 100;
+
+/// The fewest, where larger pages are more than is read or than a link carries in time: with 256 KiB each, Losant's most, 2 MiB.
+const PAGE_MIN: u32 = 8;
 
 /// What is left to read starts so little before the last that was read, whether the cloud counts the start in or not
 /// (rest-api/device, "Get Command", does not say).
@@ -34,7 +40,10 @@ pub struct Gap {
     pub start: Timestamp,
     /// Until when.
     pub end: Timestamp,
-    pages: u32,
+    /// How many commands a page is to have.
+    pub limit: u32,
+    /// How many more commands are asked for.
+    left: u32,
 }
 
 impl Watch {
@@ -48,7 +57,8 @@ impl Watch {
         match self.heard {
             Some(Heard { first, until }) => {
                 let start = until.minus(OVERLAP).max(first);
-                self.gap = Some(Gap { start, end: time.plus(OVERLAP), pages: 0 });
+                self.gap =
+                    Some(Gap { start, end: time.plus(OVERLAP), limit: PAGE, left: COMMANDS_MAX });
             }
             None => self.heard = Some(Heard { first: time, until: time }),
         }
@@ -59,13 +69,20 @@ impl Watch {
         self.gap
     }
 
-    /// A page of the gap was read, oldest first: the time of its latest command, and whether there may be more. False if there
-    /// is more than is ever asked for.
-    pub fn read(&mut self, latest: Option<Timestamp>, is_full: bool) -> bool {
+    /// A page could not be read: the next try is for fewer commands.
+    pub fn ask_for_less(&mut self) {
+        if let Some(gap) = &mut self.gap {
+            gap.limit = (gap.limit / 2).max(PAGE_MIN);
+        }
+    }
+
+    /// A page of so many commands was read, oldest first: the time of the latest. False if there is more than is ever asked for.
+    pub fn read(&mut self, latest: Option<Timestamp>, commands: usize) -> bool {
         let (Some(gap), Some(heard)) = (&mut self.gap, &mut self.heard) else { return true };
-        gap.pages += 1;
+        let is_full = commands >= gap.limit as usize;
+        gap.left = gap.left.saturating_sub(gap.limit);
         match latest.filter(|_| is_full) {
-            Some(latest) if gap.pages < PAGES_MAX => {
+            Some(latest) if gap.left > 0 => {
                 gap.start = latest.minus(STEP).max(gap.start.plus(STEP));
                 heard.until = heard.until.max(latest);
                 true
@@ -121,7 +138,7 @@ mod tests {
         let gap = watch.gap().unwrap();
         assert_eq!((gap.start, gap.end), (at(70), at(230)));
         assert_eq!(watch.hear(at(210)), at(100), "the gap is not read yet");
-        assert!(watch.read(Some(at(150)), false));
+        assert!(watch.read(Some(at(150)), 99));
         assert_eq!(watch.gap(), None);
         assert_eq!(watch.hear(at(210)), at(210));
     }
@@ -129,7 +146,7 @@ mod tests {
     #[test]
     fn a_long_gap_is_read_in_pages_and_from_there_when_the_stream_ends_in_between() {
         let mut watch = reopened();
-        assert!(watch.read(Some(at(150)), true));
+        assert!(watch.read(Some(at(150)), 100));
         assert_eq!(watch.gap().unwrap().start, at(150).minus(STEP));
         assert_eq!(watch.hear(at(205)), at(150));
         watch.open(at(300));
@@ -140,9 +157,9 @@ mod tests {
     #[test]
     fn a_page_of_one_moment_does_not_end_the_reading() {
         let mut watch = reopened();
-        assert!(watch.read(Some(at(70)), true));
+        assert!(watch.read(Some(at(70)), 100));
         assert!(watch.gap().unwrap().start > at(70));
-        assert!(watch.read(Some(at(70)), true));
+        assert!(watch.read(Some(at(70)), 100));
         assert!(watch.gap().unwrap().start > at(70).plus(STEP));
     }
 
@@ -150,9 +167,22 @@ mod tests {
     fn no_gap_is_worth_more_than_its_pages() {
         let mut watch = reopened();
         let pages: Vec<bool> =
-            (0..).map(|page| watch.read(Some(at(100 + page)), true)).take(100).collect();
+            (0..).map(|page| watch.read(Some(at(100 + page)), 100)).take(100).collect();
         assert_eq!(pages.iter().filter(|is_good| !**is_good).count(), 1);
         assert!(!pages[99]);
         assert_eq!(watch.gap(), None);
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_read_is_asked_for_in_smaller_ones() {
+        let mut watch = reopened();
+        let mut limits = Vec::new();
+        for _ in 0..6 {
+            limits.push(watch.gap().unwrap().limit);
+            watch.ask_for_less();
+        }
+        assert_eq!(limits, [100, 50, 25, 12, 8, 8]);
+        assert!(watch.read(Some(at(150)), 8));
+        assert_eq!(watch.gap().unwrap().limit, 8, "a page of eight is a full one now");
     }
 }

@@ -10,12 +10,9 @@ use super::actuator::{Actuator, Router, WriteError};
 use super::arguments::ArgumentError;
 use super::clock_trust::uptime_of;
 use super::excerpt::excerpt;
-use super::history::{History, Known, Record, digest};
+use super::history::{AHEAD_MAX, History, Known, Record, digest};
 use super::rate::Window;
-use crate::model::{Command, DeviceId, Name, Source, Timestamp, Write};
-
-/// The largest payload of a command as JSON, in bytes. Losant takes 256 KiB; what an actuator writes is far less.
-const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+use crate::model::{Command, DeviceId, Name, PAYLOAD_BYTES_MAX, Source, Timestamp, Unread, Write};
 
 /// What the gate is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +57,9 @@ pub enum Refusal {
     /// It is older than allowed: nobody wants yesterday's "open valve".
     #[error("it is {} s old", .0.as_secs())]
     Stale(Duration),
+    /// It says that it was sent later than now, and not by a little.
+    #[error("it is dated {} s ahead of the clock here", .0.as_secs())]
+    Ahead(Duration),
     /// It says when it was sent, and the gateway does not know the time of day yet.
     #[error("the time of day is not known yet, so neither is its age")]
     NoTime,
@@ -69,6 +69,9 @@ pub enum Refusal {
     /// Its payload is too large.
     #[error("its payload has more than {PAYLOAD_BYTES_MAX} bytes")]
     TooLarge,
+    /// Its payload is no JSON that can be read.
+    #[error("its payload is nested too deeply, or has a text or a number that cannot be held")]
+    Malformed,
     /// Its arguments are not those of the actuator.
     #[error(transparent)]
     Arguments(#[from] ArgumentError),
@@ -90,9 +93,11 @@ impl Refusal {
             Self::Unknown => "unknown",
             Self::UnknownDevice(_) => "unknown_device",
             Self::Stale(_) => "stale",
+            Self::Ahead(_) => "ahead",
             Self::NoTime => "no_time",
             Self::Forgotten => "forgotten",
             Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
             Self::Arguments(_) => "arguments",
             Self::Unwritable(_) => "unwritable",
             Self::TooOften => "too_often",
@@ -176,8 +181,10 @@ impl Gate {
         record: &mut Record,
         (now, wall): (Instant, Timestamp),
     ) -> Result<(Arc<Actuator>, Write), Refusal> {
-        if command.payload.to_string().len() > PAYLOAD_BYTES_MAX {
-            return Err(Refusal::TooLarge);
+        match command.unread {
+            Some(Unread::TooLarge) => return Err(Refusal::TooLarge),
+            Some(Unread::Malformed) => return Err(Refusal::Malformed),
+            None => {}
         }
         record.target = self.target(command)?;
         if let Some(actuator) = self.router.find(record.target, &command.name) {
@@ -189,6 +196,10 @@ impl Gate {
         let age = age(command, wall);
         if age > self.age_max(source) && record.actuator.is_some() {
             return Err(Refusal::Stale(age));
+        }
+        let ahead = command.time.map(|time| time.since(wall)).unwrap_or_default();
+        if ahead > AHEAD_MAX && record.actuator.is_some() {
+            return Err(Refusal::Ahead(ahead));
         }
         let (actuator, write) = self.rehearse(command)?;
         let window = self.windows.entry(actuator.name.clone()).or_default();

@@ -6,14 +6,15 @@
 //! Invariants:
 //! - a command that was recorded is known for ever: either by its record, or because it is not newer than the *floor*, the
 //!   time of the newest record that was given up. So forgetting can refuse a command, but never repeat one;
-//! - there is a bounded number of records for each device;
+//! - a record that has no result yet is not given up, so what became of a command is always told;
+//! - there is a bounded number of records for each device, if whoever begins one asks first whether there is room;
 //! - a record that was started and has no result, when the table is read, was interrupted.
 
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use record::{Digest, Record, digest};
+pub use record::{AHEAD_MAX, Digest, Record, digest};
 
 use crate::model::{CommandResult, DeviceId, Timestamp};
 use record::MESSAGE_CHARS_MAX;
@@ -81,8 +82,10 @@ pub struct History {
 
 #[derive(Debug, Default)]
 struct Lane {
-    /// Time and number of each record, oldest first.
+    /// Time and number of each record that has a result, oldest first.
     order: BTreeSet<(i64, u64)>,
+    /// How many have none yet.
+    open: usize,
     digests: BTreeSet<Digest>,
     floor: Option<i64>,
     heard: Option<Heard>,
@@ -111,9 +114,6 @@ impl History {
         for (key, value) in table.iter().filter(|(key, _)| key != b"v") {
             is_damaged |= history.read(key, value).is_none();
         }
-        if is_damaged {
-            history.raise_floors();
-        }
         let is_open = |record: &&Record| record.result == CommandResult::Started;
         let open: Vec<u64> =
             history.records.values().filter(is_open).map(|record| record.number).collect();
@@ -121,6 +121,9 @@ impl History {
             let message = "tidegate ended before it knew the outcome";
             let result = CommandResult::Interrupted;
             history.finish(number, Ending { result, message, duration_ms: None }, now);
+        }
+        if is_damaged {
+            history.raise_floors();
         }
         Ok(history)
     }
@@ -149,14 +152,21 @@ impl History {
         }
     }
 
-    /// Records a command and gives it a number. The oldest record of the device makes room, if there are too many.
+    /// Whether one more command of a device may begin that is not given its result at once.
+    pub fn has_room(&self, device: DeviceId) -> bool {
+        self.lanes.get(&device).is_none_or(|lane| lane.open < self.lane_records_max)
+    }
+
+    /// Records a command and gives it a number. The oldest record of the device that has a result makes room, if there are too
+    /// many.
     pub fn begin(&mut self, mut record: Record) -> u64 {
         self.last += 1;
         record.number = self.last;
         let device = record.device;
         self.write(&record);
         self.insert(record);
-        while self.lanes.get(&device).is_some_and(|lane| lane.order.len() > self.lane_records_max) {
+        let records_max = self.lane_records_max;
+        while self.lanes.get(&device).is_some_and(|lane| lane.is_over(records_max)) {
             self.forget_oldest(device);
         }
         self.last
@@ -165,6 +175,11 @@ impl History {
     /// Notes what became of a command. Nothing, if its record has been given up meanwhile.
     pub fn finish(&mut self, number: u64, ending: Ending<'_>, now: Timestamp) {
         let Some(record) = self.records.get_mut(&number) else { return };
+        let lane = self.lanes.entry(record.device).or_default();
+        if record.result == CommandResult::Started {
+            lane.open = lane.open.saturating_sub(1);
+            lane.order.insert((record.order_ms(), number));
+        }
         record.result = ending.result;
         record.message = ending.message.chars().take(MESSAGE_CHARS_MAX).collect();
         record.duration_ms = ending.duration_ms;
@@ -220,13 +235,17 @@ impl History {
 
     fn insert(&mut self, record: Record) {
         let lane = self.lanes.entry(record.device).or_default();
-        lane.order.insert((record.order_ms(), record.number));
+        if record.result == CommandResult::Started {
+            lane.open += 1;
+        } else {
+            lane.order.insert((record.order_ms(), record.number));
+        }
         lane.digests.extend(record.digest);
         self.last = self.last.max(record.number);
         self.records.insert(record.number, record);
     }
 
-    /// Gives up the record with the oldest time, and raises the floor to that.
+    /// Gives up the record that has a result and the oldest time, and raises the floor to that.
     fn forget_oldest(&mut self, device: DeviceId) {
         let Some(lane) = self.lanes.get_mut(&device) else { return };
         let Some((time_ms, number)) = lane.order.pop_first() else { return };
@@ -278,6 +297,11 @@ impl History {
 }
 
 impl Lane {
+    /// Whether it has more records than it may have, and one that can be given up.
+    fn is_over(&self, records_max: usize) -> bool {
+        self.order.len() + self.open > records_max && !self.order.is_empty()
+    }
+
     fn raise_floor(&mut self, time_ms: i64) {
         self.floor = Some(self.floor.map_or(time_ms, |floor| floor.max(time_ms)));
     }

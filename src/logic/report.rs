@@ -58,8 +58,13 @@ mod tests {
     fn only_what_is_configured_is_told() {
         let device = DeviceId::from([1; 12]);
         let time = Timestamp::from_millis(1_777_629_600_000);
-        let command =
-            Command { device, name: "fan".to_owned(), time: Some(time), payload: json!({}) };
+        let command = Command {
+            device,
+            name: "fan".to_owned(),
+            time: Some(time),
+            payload: json!({}),
+            unread: None,
+        };
         let mut record = Record::of(&command, Source::Live, None, time);
         let name = |name: &str| name.parse().ok();
         let mut rules =

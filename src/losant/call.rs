@@ -4,11 +4,12 @@ use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::request::Request;
-use super::session::Client;
+use super::session::{Client, shorten};
 use super::stream::{EventStream, Item};
 use super::wire;
 use crate::model::{Command, DeviceId, Timestamp};
@@ -28,7 +29,7 @@ pub trait Answer: Sized {
     const EXPECTED: &'static str;
 
     /// Takes the answer for `device` apart.
-    fn of(device: DeviceId, json: &Value) -> Option<Self>;
+    fn of(device: DeviceId, body: &[u8]) -> Option<Self>;
 }
 
 impl<'a, T: Answer> Call<'a, T> {
@@ -43,20 +44,23 @@ impl<'a, T: Answer> Call<'a, T> {
 
     /// Makes the call and returns its answer as Losant wrote it, if it is what the action answers.
     pub async fn json(self) -> Result<Value, Error> {
-        self.make().await.map(|(json, _)| json)
+        self.make(|device, body| {
+            T::of(device, body)?;
+            serde_json::from_slice(body).ok()
+        })
+        .await
     }
 
-    async fn make(self) -> Result<(Value, T), Error> {
-        let (status, json) = self.client.call(&self.request).await?;
+    async fn make<A>(self, read: impl FnOnce(DeviceId, &[u8]) -> Option<A>) -> Result<A, Error> {
+        let (status, body) = self.client.call(&self.request).await?;
         let action = self.request.action().name();
-        match T::of(self.request.device(), &json) {
-            Some(answer) => Ok((json, answer)),
-            None => Err(Error::NotLosant {
-                action,
-                status,
-                message: format!("expected {}", T::EXPECTED),
-            }),
-        }
+        read(self.request.device(), &body).ok_or_else(|| {
+            let message = match serde_json::from_slice::<&RawValue>(&body) {
+                Ok(_) => format!("expected {}", T::EXPECTED),
+                Err(_) => shorten(&String::from_utf8_lossy(&body)),
+            };
+            Error::NotLosant { action, status, message }
+        })
     }
 }
 
@@ -65,7 +69,7 @@ impl<'a, T: Answer + Send + 'a> IntoFuture for Call<'a, T> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async { self.make().await.map(|(_, answer)| answer) })
+        Box::pin(self.make(T::of))
     }
 }
 
@@ -112,7 +116,8 @@ pub struct Success;
 impl Answer for Success {
     const EXPECTED: &'static str = "\"success\": true";
 
-    fn of(_: DeviceId, json: &Value) -> Option<Self> {
+    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+        let json: Value = serde_json::from_slice(body).ok()?;
         (json.get("success") == Some(&Value::Bool(true))).then_some(Self)
     }
 }
@@ -127,7 +132,8 @@ pub struct Accepted {
 impl Answer for Accepted {
     const EXPECTED: &'static str = "\"success\": true or \"jobQueued\": true";
 
-    fn of(_: DeviceId, json: &Value) -> Option<Self> {
+    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+        let json: Value = serde_json::from_slice(body).ok()?;
         let is_true = |key| json.get(key) == Some(&Value::Bool(true));
         let job_id = json.get("jobId").and_then(Value::as_str).map(str::to_owned);
         (is_true("success") || is_true("jobQueued")).then_some(Self { job_id })
@@ -148,8 +154,8 @@ pub struct Device {
 impl Answer for Device {
     const EXPECTED: &'static str = "a device";
 
-    fn of(_: DeviceId, json: &Value) -> Option<Self> {
-        let device = json.as_object()?;
+    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+        let device: Map<String, Value> = serde_json::from_slice(body).ok()?;
         let text = |key| device.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let attributes = device.get("attributes").and_then(Value::as_array);
         let attribute = |attribute: &Value| {
@@ -164,24 +170,23 @@ impl Answer for Device {
 impl Answer for Vec<Command> {
     const EXPECTED: &'static str = "a list of commands";
 
-    fn of(device: DeviceId, json: &Value) -> Option<Self> {
-        let items = json.as_array()?;
-        Some(items.iter().filter_map(|item| wire::command(device, item)).collect())
+    fn of(device: DeviceId, body: &[u8]) -> Option<Self> {
+        wire::commands(device, body)
     }
 }
 
 impl Answer for Vec<Value> {
     const EXPECTED: &'static str = "a list";
 
-    fn of(_: DeviceId, json: &Value) -> Option<Self> {
-        json.as_array().cloned()
+    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
     }
 }
 
 impl Answer for Map<String, Value> {
     const EXPECTED: &'static str = "an object";
 
-    fn of(_: DeviceId, json: &Value) -> Option<Self> {
-        json.as_object().cloned()
+    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
     }
 }

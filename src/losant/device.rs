@@ -33,9 +33,6 @@ use super::request::Request;
 use super::session::Client;
 use crate::model::{Command, DeviceId};
 
-/// The most commands that one `getCommand` of ours asks for; Losant names no largest limit.
-pub const COMMANDS_MAX: u32 = 100;
-
 impl Client {
     /// A stream of the commands that are sent to a device from now on.
     pub fn command_stream(&self, device: DeviceId) -> StreamCall<'_, Command> {

@@ -143,19 +143,14 @@ impl Client {
         self.cloud.keep_alive_interval
     }
 
-    /// Makes a call and reads its answer, which is JSON, with its status. A token that is no longer good is renewed once.
-    pub(super) async fn call(&self, request: &Request) -> Result<(u16, serde_json::Value), Error> {
+    /// Makes a call and gives its successful answer with its status. A token that is no longer good is renewed once.
+    pub(super) async fn call(&self, request: &Request) -> Result<(u16, Bytes), Error> {
         let action = request.action().name();
         let response = self.open(request, "application/json").await?;
         let status = response.status().as_u16();
         let read = tokio::time::timeout(self.cloud.request_timeout, read_body(response, action));
         let body = read.await.map_err(|_| timed_out(action))??;
-        let json = serde_json::from_slice(&body).map_err(|_| Error::NotLosant {
-            action,
-            status,
-            message: shorten(&String::from_utf8_lossy(&body)),
-        })?;
-        Ok((status, json))
+        Ok((status, body))
     }
 
     /// Makes a call up to the head of its successful answer.
@@ -408,7 +403,7 @@ async fn read_body(mut response: Response, action: &'static str) -> Result<Bytes
 }
 
 /// The first words of a text, on one line, without control characters.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect()
 }
 

@@ -45,18 +45,18 @@ pub enum StreamEnd {
 /// What a stream yields.
 pub trait Item: Sized {
     /// Takes the JSON of one event on `device` apart; `None` if it is not what Losant sends.
-    fn of(device: DeviceId, json: Value) -> Option<Self>;
+    fn of(device: DeviceId, text: &str) -> Option<Self>;
 }
 
 impl Item for Command {
-    fn of(device: DeviceId, json: Value) -> Option<Self> {
-        wire::command(device, &json)
+    fn of(device: DeviceId, text: &str) -> Option<Self> {
+        wire::command(device, text)
     }
 }
 
 impl Item for Value {
-    fn of(_: DeviceId, json: Value) -> Option<Self> {
-        Some(json)
+    fn of(_: DeviceId, text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
     }
 }
 
@@ -174,7 +174,7 @@ fn is_fit_for_a_header(id: &str) -> bool {
 fn item_of<T: Item>(device: DeviceId, wanted: &str, event: Event) -> Option<T> {
     match event {
         Event::Message { event, data, .. } if event == wanted => {
-            let item = serde_json::from_str(&data).ok().and_then(|json| T::of(device, json));
+            let item = T::of(device, &data);
             if item.is_none() {
                 warn!(device_id = %device, event, "an event that is not Losant's JSON was ignored");
             }

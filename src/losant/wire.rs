@@ -1,8 +1,9 @@
 //! JSON as Losant writes it, taken apart with care: unknown keys are ignored, no key is trusted to be there.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::model::{Command, DeviceId, Timestamp};
+use crate::model::{Command, DeviceId, PAYLOAD_BYTES_MAX, Timestamp, Unread};
 
 /// Above this a number is milliseconds since the epoch, below it seconds: 1 January 2001 in milliseconds.
 const MILLIS_MIN: f64 = 978_307_200_000.0;
@@ -40,14 +41,37 @@ pub(super) struct ErrorBody {
     pub(super) message: String,
 }
 
+/// A command, its parts not read yet (schema `deviceCommand`).
+#[derive(Deserialize)]
+struct CommandParts<'a> {
+    name: String,
+    #[serde(borrow)]
+    time: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+}
+
 /// Reads a command (schema `deviceCommand`). `None` if it has no name.
-pub(super) fn command(device: DeviceId, json: &serde_json::Value) -> Option<Command> {
-    Some(Command {
-        device,
-        name: json.get("name")?.as_str()?.to_owned(),
-        time: json.get("time").and_then(time),
-        payload: json.get("payload").cloned().unwrap_or_default(),
-    })
+pub(super) fn command(device: DeviceId, text: &str) -> Option<Command> {
+    let CommandParts { name, time, payload } = serde_json::from_str(text).ok()?;
+    let time = time.and_then(|raw| self::time(&serde_json::from_str(raw.get()).ok()?));
+    let read = payload.map_or(Ok(serde_json::Value::Null), |raw| self::payload(raw.get()));
+    let unread = read.as_ref().err().copied();
+    Some(Command { device, name, time, payload: read.unwrap_or_default(), unread })
+}
+
+/// Reads a list of commands, one by one: a payload that cannot be read does not hide its neighbours. What has no name is left
+/// out. `None` if it is no list.
+pub(super) fn commands(device: DeviceId, body: &[u8]) -> Option<Vec<Command>> {
+    let items: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
+    Some(items.into_iter().filter_map(|item| command(device, item.get())).collect())
+}
+
+fn payload(text: &str) -> Result<serde_json::Value, Unread> {
+    if text.len() > PAYLOAD_BYTES_MAX {
+        return Err(Unread::TooLarge);
+    }
+    serde_json::from_str(text).map_err(|_| Unread::Malformed)
 }
 
 /// The header `Date`, such as `Fri, 01 May 2026 10:00:00 GMT`; whole seconds.
@@ -83,7 +107,6 @@ mod tests {
 
     #[test]
     fn a_command_is_read_in_every_form_of_its_time() {
-        let device = DeviceId::from([1; 12]);
         let expected = Some(Timestamp::from_millis(1_777_629_600_000));
         for time in [
             json!("2026-05-01T10:00:00.000Z"),
@@ -92,8 +115,7 @@ mod tests {
             json!(1_777_629_600_000_i64),
             json!(1_777_629_600),
         ] {
-            let command =
-                command(device, &json!({"name": "open", "time": time, "_type": "x"})).unwrap();
+            let command = read(&json!({"name": "open", "time": time, "_type": "x"})).unwrap();
             assert_eq!(command.time, expected, "{time}");
             assert_eq!(command.payload, json!(null));
         }
@@ -108,9 +130,26 @@ mod tests {
 
     #[test]
     fn a_command_without_a_name_is_none_and_a_strange_time_is_no_time() {
-        let device = DeviceId::from([1; 12]);
-        assert!(command(device, &json!({"payload": 1})).is_none());
-        assert!(command(device, &json!([1])).is_none());
-        assert_eq!(command(device, &json!({"name": "a", "time": "soon"})).unwrap().time, None);
+        assert!(read(&json!({"payload": 1})).is_none());
+        assert!(read(&json!([1])).is_none());
+        assert_eq!(read(&json!({"name": "a", "time": "soon"})).unwrap().time, None);
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_read_does_not_hide_the_commands_around_it() {
+        let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
+        let large = format!("\"{}\"", "x".repeat(PAYLOAD_BYTES_MAX));
+        let payloads = [deep.as_str(), r#""\ud800""#, "1e999", large.as_str(), "1"];
+        let items = payloads.map(|payload| format!(r#"{{"name": "a", "payload": {payload}}}"#));
+        let page = format!("[{}]", items.join(","));
+        let commands = commands(DeviceId::from([1; 12]), page.as_bytes()).unwrap();
+        let unread: Vec<_> = commands.iter().map(|command| command.unread).collect();
+        let malformed = Some(Unread::Malformed);
+        assert_eq!(unread, [malformed, malformed, malformed, Some(Unread::TooLarge), None]);
+        assert_eq!(commands[4].payload, json!(1));
+    }
+
+    fn read(json: &serde_json::Value) -> Option<Command> {
+        command(DeviceId::from([1; 12]), &json.to_string())
     }
 }

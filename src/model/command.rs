@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{DeviceId, Timestamp};
 
+/// The largest payload of a command that is read, as JSON, in bytes. Losant takes 256 KiB; what an actuator writes is far less, and
+/// what JSON becomes in memory far more.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
 /// A command as the cloud sent it (schema `deviceCommand`). Losant gives it no id, sender or expiry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
@@ -13,8 +17,19 @@ pub struct Command {
     pub name: String,
     /// When the cloud took it; `None` where the message carries no time that can be read.
     pub time: Option<Timestamp>,
-    /// Any JSON; null where the message has none.
+    /// Any JSON; null where the message has none, and where it was not read.
     pub payload: serde_json::Value,
+    /// Why the payload was not read.
+    pub unread: Option<Unread>,
+}
+
+/// Why a payload was not read. Such a command cannot run, but is recorded and told as any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// It has more than [`PAYLOAD_BYTES_MAX`] bytes.
+    TooLarge,
+    /// It is nested more than 127 times (the bound of `serde_json`), or has a text or a number that nobody can hold.
+    Malformed,
 }
 
 /// How a command came.

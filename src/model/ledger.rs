@@ -79,6 +79,8 @@ pub enum Reason {
     Purged,
     /// The operator took it out of the outbox into a file.
     Exported,
+    /// The outbox was full, and its values went into a mean.
+    Thinned,
 }
 
 impl Reason {
@@ -116,6 +118,7 @@ impl Reason {
             Self::TooOld => "too_old",
             Self::Purged => "purged",
             Self::Exported => "exported",
+            Self::Thinned => "thinned",
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum WhenFull {
     /// The oldest states, for what is new.
     #[default]
     DropOldest,
+    /// Old states of numbers become one for each stretch of time; where that is not enough, the oldest states.
+    Thin,
     /// New states, unless they are worth more than something that waits.
     DropNewest,
 }

@@ -27,6 +27,8 @@ pub enum Write {
         qos: u8,
         /// Whether the broker keeps it for later subscribers.
         retain: bool,
+        /// The message that says whether it was done, if the device answers.
+        reply: Option<TopicReply>,
     },
     /// A bit or a number for a Modbus unit.
     Modbus(ModbusWrite),
@@ -40,15 +42,24 @@ pub enum Write {
     Gateway(GatewayAction),
 }
 
-/// How a device says on its line that it did what it was told.
+/// How a device says that it did what it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// How the line begins that means success.
+    /// How the line or message begins that means success.
     pub success: String,
-    /// How the line begins that means failure, if there is one.
+    /// How the one begins that means failure, if there is one.
     pub failure: Option<String>,
     /// How long to wait for either.
     pub timeout: Duration,
+}
+
+/// How a device says on a topic that it did what it was told. Retained messages say nothing about that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicReply {
+    /// The topic, without wildcards.
+    pub topic: String,
+    /// How its messages begin.
+    pub words: Reply,
 }
 
 /// What a Modbus unit is to hold.

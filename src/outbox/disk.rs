@@ -21,6 +21,7 @@ use super::index::{Home, Index, Key, Spot};
 use super::segment::{Segment, file_of, release};
 use super::state::{Change, Device, State};
 use super::sync;
+use super::thin::Thinning;
 use super::{Entry, Error, Options};
 use crate::model::{DeviceId, Priority};
 
@@ -41,6 +42,9 @@ pub(super) struct Disk {
     pub(super) generations: Generations,
     /// Something could not be read because it is damaged.
     pub(super) is_suspect: bool,
+    pub(super) thinning: Thinning,
+    /// Groups that were written and not synced since.
+    pub(super) unsynced: Vec<Key>,
     pub(super) index: Index,
     pub(super) state: State,
     pub(super) next_segment: u64,
@@ -126,6 +130,10 @@ impl Disk {
             group.records.iter().for_each(|record| lane.amount.add(record));
             let home = Home::Segment { number, offset, length };
             self.index.insert((group.device, group.first), group.spot(home));
+            self.unsynced.push((group.device, group.first));
+        }
+        if is_durable {
+            self.synced();
         }
         for (device, removed) in &draft.removed {
             let lane = self.state.lanes.entry(*device).or_default();
@@ -159,7 +167,24 @@ impl Disk {
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         let Some(active) = &self.active else { return self.rotate(0) };
         let end = active.end;
-        Ok(sync::data(&active.file).inspect_err(|_| self.abandon(end))?)
+        sync::data(&active.file).inspect_err(|_| self.abandon(end))?;
+        self.synced();
+        Ok(())
+    }
+
+    /// The active segment is synced: what stands in another that was given up is not, until it is packed.
+    fn synced(&mut self) {
+        let Self { unsynced, index, full, .. } = self;
+        let is_given_up = |spot: Spot| match spot.home {
+            Home::Segment { number, .. } => full.contains_key(&number),
+            Home::Generation(_) => false,
+        };
+        unsynced.retain(|key| index.get(*key).is_some_and(is_given_up));
+    }
+
+    /// Whether nothing waits that a power cut could take.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsynced.iter().all(|key| self.index.get(*key).is_none())
     }
 
     /// Writes a frame; where each group came to stand: segment, offset, length.
@@ -196,7 +221,12 @@ impl Disk {
 
     /// Begins another segment, with room for a frame of so many bytes, and packs what waits in the full ones.
     pub(super) fn rotate(&mut self, bytes: usize) -> Result<(), Error> {
-        if let Some(end) = self.active.as_ref().map(|active| active.end) {
+        if let Some(active) = &self.active {
+            let end = active.end;
+            if !self.is_settled() {
+                sync::data(&active.file).inspect_err(|_| self.abandon(end))?;
+                self.synced();
+            }
             self.abandon(end);
         }
         let number = self.next_segment;

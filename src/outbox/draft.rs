@@ -53,10 +53,17 @@ impl Draft {
         self.change.ledger.entry(bus.clone()).or_insert_with(now)
     }
 
+    /// Whether a state goes with this draft, or is gone.
+    pub(super) fn is_gone(&self, device: DeviceId, sequence: u64) -> bool {
+        self.gone.get(device.as_bytes()).is_some_and(|gone| gone.covers(sequence, sequence))
+    }
+
     /// Adds the states of one device, as one group or more.
     pub(super) fn put(&mut self, disk: &Disk, device: DeviceId, states: &[&Pending]) {
         let lane = disk.state.lanes.get(device.as_bytes());
-        let (mut last, mut latest_ms) = lane.map_or((0, 0), |lane| (lane.last, lane.latest_ms));
+        let before = || lane.map_or((0, 0), |lane| (lane.last, lane.latest_ms));
+        let put = self.change.put.get(device.as_bytes()).copied();
+        let (mut last, mut latest_ms) = put.unwrap_or_else(before);
         let (mut records, mut bytes) = (Vec::new(), 0);
         let commit = self.change.commit;
         for state in states {
@@ -155,6 +162,12 @@ impl Draft {
 }
 
 impl Record {
+    /// The state that it was made of.
+    pub(super) fn pending(self, device: DeviceId) -> Pending {
+        let Self { bus, readings, priority, moment, json } = self;
+        Pending { device, bus, moment, priority, readings, json }
+    }
+
     fn of(state: &Pending) -> Self {
         Self {
             bus: state.bus.clone(),

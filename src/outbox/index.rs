@@ -67,6 +67,16 @@ impl Index {
         self.spots.range((device, start)..=(device, u64::MAX)).map(|(key, spot)| (*key, *spot))
     }
 
+    /// Where a group stands.
+    pub(super) fn get(&self, key: Key) -> Option<Spot> {
+        self.spots.get(&key).copied()
+    }
+
+    /// How many groups there are.
+    pub(super) fn len(&self) -> usize {
+        self.spots.len()
+    }
+
     /// All groups, device by device in order.
     pub(super) fn all(&self) -> Vec<(Key, Spot)> {
         self.spots.iter().map(|(key, spot)| (*key, *spot)).collect()

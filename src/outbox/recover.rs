@@ -19,6 +19,7 @@ use super::index::{Home, Index};
 use super::mend::balance;
 use super::segment::{self, Segment, file_of};
 use super::state::State;
+use super::thin::Thinning;
 use super::{OpenError, Options};
 use crate::model::Name;
 
@@ -53,6 +54,8 @@ pub(super) fn recover(directory: &Path, options: Options) -> Result<Disk, OpenEr
         full: BTreeMap::new(),
         generations,
         is_suspect: false,
+        thinning: Thinning::default(),
+        unsynced: Vec::new(),
         index: Index::default(),
         state: State::default(),
         next_segment: 1,

@@ -43,6 +43,10 @@ impl Draft {
                 let dropped = self.make_room(disk, incoming, room, None)?;
                 Ok((states.iter().collect(), dropped))
             }
+            WhenFull::Thin => {
+                let gone = self.thin(disk, incoming, room)?;
+                Ok((states.iter().collect(), gone))
+            }
             WhenFull::DropNewest => self.admit_some(disk, states, room),
         }
     }
@@ -85,14 +89,14 @@ impl Draft {
     }
 
     /// The bytes that wait when this draft is written.
-    fn bytes_left(&self, disk: &Disk) -> u64 {
+    pub(super) fn bytes_left(&self, disk: &Disk) -> u64 {
         let removed: u64 = self.removed.values().map(|amount| amount.bytes).sum();
         disk.state.bytes().saturating_sub(removed)
     }
 
     /// Drops groups, low priority first and the oldest first among equals, until `incoming` bytes fit into `room`; only such
     /// as are worth less than `below`, if that is said. A commit that is larger than the outbox drives out everything.
-    fn make_room(
+    pub(super) fn make_room(
         &mut self,
         disk: &mut Disk,
         incoming: u64,
@@ -142,6 +146,6 @@ impl Draft {
     }
 }
 
-fn bytes_of(state: &Pending) -> u64 {
+pub(super) fn bytes_of(state: &Pending) -> u64 {
     state.json.len() as u64
 }

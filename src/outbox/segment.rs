@@ -65,8 +65,8 @@ impl Segment {
     }
 }
 
-/// Fills up to `length` with zeros, page by page: Linux keeps what is written at once together, and a kernel with large folios
-/// then takes all of it for changed with each commit.
+/// Fills up to `length` with zeros, a page at a time: a kernel that keeps what is written at once as one piece would take each frame
+/// for a change of that piece.
 fn fill(file: &File, length: u64) -> io::Result<()> {
     let zeros = [0; 4 << 10];
     let mut at = file.metadata()?.len();

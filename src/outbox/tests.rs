@@ -3,10 +3,13 @@
 mod damage;
 mod model;
 pub(super) mod power_cut;
+mod spared;
+mod thin;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -18,6 +21,7 @@ const OPTIONS: Options = Options {
     bytes_max: 1 << 20,
     segment_bytes: 64 << 10,
     when_full: WhenFull::DropOldest,
+    thin_bucket: Duration::from_secs(600),
     free_bytes_min: 0,
 };
 

@@ -1,6 +1,7 @@
 //! What goes into the outbox, and what comes out.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ pub struct Options {
     pub bytes_max: u64,
     /// What goes when an append would go over it; it is counted.
     pub when_full: WhenFull,
+    /// The stretch of time of which [`WhenFull::Thin`] leaves one state.
+    pub thin_bucket: Duration,
     /// While the file system has less free space than so many bytes, what is there is the most that is kept.
     pub free_bytes_min: u64,
     /// The usual size of a segment of the journal, in bytes: [`super::SEGMENT_BYTES`], except in tests.
@@ -26,6 +29,7 @@ impl Default for Options {
         Self {
             bytes_max: u64::MAX,
             when_full: WhenFull::default(),
+            thin_bucket: Duration::from_secs(600),
             free_bytes_min: 0,
             segment_bytes: super::SEGMENT_BYTES,
         }

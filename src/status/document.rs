@@ -84,6 +84,8 @@ pub struct Waiting {
     pub bytes: u64,
     /// The most bytes that it may hold.
     pub bytes_max: u64,
+    /// The longest that a reading may wait until no power cut can take it, in milliseconds; MQTT messages are acknowledged later.
+    pub promise_ms: u64,
     /// When the oldest was measured, in milliseconds since the Unix epoch; null if none waits or its time is not known yet.
     pub oldest_ms: Option<i64>,
     /// States that come in each second, averaged over the last minutes.
@@ -108,6 +110,7 @@ impl Waiting {
             readings,
             bytes,
             bytes_max,
+            promise_ms: u64::try_from(notes.promise.as_millis()).unwrap_or(u64::MAX),
             oldest_ms: None,
             in_per_s: rounded(came),
             out_per_s: rounded(went),

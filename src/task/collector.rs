@@ -3,6 +3,7 @@
 //! It ends when all buses have let go of its queue, after a last commit.
 
 mod chronicle;
+mod held;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::outbox::{Commit, Error, Outbox, Pending};
 use crate::pulse;
 use crate::status::Board;
 pub use chronicle::{Anchors, Chronicle, remembered};
+use held::Held;
 
 /// A commit is made early when so many states wait for it.
 const GROUP_STATES_MAX: usize = 1_024;
@@ -43,6 +45,8 @@ pub struct Collector {
     outbox: Arc<Outbox>,
     tally: Tally,
     commit_interval: Duration,
+    /// How long what the cloud may confirm soon waits for its sync; `None` at the end, and where that is not wanted.
+    spare_flash: Option<Duration>,
     /// For the window within which readings are joined.
     limits: watch::Receiver<Limits>,
     committed: watch::Sender<u64>,
@@ -54,10 +58,14 @@ pub struct Collector {
     /// To ask nodes of Sparkplug B for their births.
     handles: watch::Receiver<Handles>,
     group: Group,
+    held: Held,
+    /// When to look whether what is held is safe.
+    look: Option<Instant>,
 }
 
-/// How long a reading waits for the disk, the window within which readings are joined, and the ways to the buses.
-type Settings = (Duration, watch::Receiver<Limits>, watch::Receiver<Handles>);
+/// How long a reading waits for the disk, always and while the cloud answers; the window within which readings are joined, and the
+/// ways to the buses.
+type Settings = ((Duration, Option<Duration>), watch::Receiver<Limits>, watch::Receiver<Handles>);
 
 /// What waits for the next commit.
 #[derive(Default)]
@@ -78,18 +86,20 @@ impl Collector {
         plans: BTreeMap<Name, Plan>,
         (outbox, chronicle): (Arc<Outbox>, Chronicle),
         tally: Tally,
-        (commit_interval, limits, handles): Settings,
+        ((commit_interval, spare_flash), limits, handles): Settings,
         (committed, board): (watch::Sender<u64>, Board),
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
         let (stamps, told) = (chronicle.stamps(&outbox), BTreeMap::new());
         let group = Group::default();
+        board.promise(spare_flash.unwrap_or_default().max(commit_interval));
         Self {
             plans,
             outbox,
             tally,
             commit_interval,
+            spare_flash,
             limits,
             committed,
             board,
@@ -99,6 +109,8 @@ impl Collector {
             told,
             handles,
             group,
+            held: Held::default(),
+            look: None,
         }
     }
 
@@ -120,6 +132,10 @@ impl Collector {
                     self.commit().await;
                     continue;
                 }
+                () = sleep_until(self.look) => {
+                    self.settle().await;
+                    continue;
+                }
                 Ok(()) = learned.changed() => {
                     if let Some(anchor_ms) = *learned.borrow_and_update() {
                         self.stamps.anchor(anchor_ms);
@@ -135,6 +151,7 @@ impl Collector {
             }
         }
         self.make(Plan::finish);
+        self.spare_flash = None;
         self.commit().await;
         // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
         self.sessions.values_mut().for_each(Redelivery::settle);
@@ -306,10 +323,12 @@ impl Collector {
         let states = std::mem::take(&mut self.group.states);
         let pulses = (PULSES, self.tally.pulses().take_changes());
         let marks = (MARKS, std::mem::take(&mut self.group.marks).into_iter().collect());
-        let notes = [(chronicle::TABLE, self.chronicle.changes()), pulses, marks].into();
+        let anchors = self.chronicle.changes();
+        let window = self.spare_flash.filter(|_| anchors.is_empty() && self.board.is_online());
+        let notes = [(chronicle::TABLE, anchors), pulses, marks].into();
         let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
-        while let Err(error) = self.append(Arc::clone(&commit)).await {
+        while let Err(error) = self.append(Arc::clone(&commit), window.is_some()).await {
             self.board.refused(&error.to_string());
             if !std::mem::replace(&mut is_told, true) {
                 error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
@@ -322,12 +341,38 @@ impl Collector {
         self.board.committed(commit.states.len());
         self.group.since = None;
         self.chronicle.committed();
-        self.group.acks.drain(..).for_each(Ack::send);
-        for (number, told) in self.group.told.drain(..) {
-            // Whoever does not hear it reports again, with the same time.
-            told.try_send(number).unwrap_or_default();
-        }
+        self.held.hold(&mut self.group.acks, &mut self.group.told);
         self.committed.send_modify(|commits| *commits += 1);
+        match window {
+            Some(window) if !self.held.is_due(window) => {
+                self.look = self.look.or_else(|| self.held.look_at(self.commit_interval));
+            }
+            // Nothing is held from before, and this commit was synced.
+            None if self.look.is_none() => self.held.release(),
+            Some(_) | None => self.settle().await,
+        }
+    }
+
+    /// Acknowledges what is held, if the cloud or the disk has it. Syncs it at the end of the window, and when the cloud is gone.
+    async fn settle(&mut self) {
+        let window = self.spare_flash.filter(|_| self.board.is_online());
+        let is_due = window.is_none_or(|window| self.held.is_due(window));
+        let outbox = Arc::clone(&self.outbox);
+        let settling = tokio::task::spawn_blocking(move || outbox.settle(is_due));
+        let settled = match pulse::within(pulse::DISK_MAX, "a sync", settling).await {
+            Ok(settled) => settled,
+            // A panic of the store is a fault of this task, and the supervisor's business.
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        match settled {
+            Ok(true) => self.held.release(),
+            Ok(false) => {}
+            Err(error) => {
+                self.board.refused(&error.to_string());
+                error!(%error, "the disk does not take what waits for its sync; trying again");
+            }
+        }
+        self.look = self.held.look_at(self.commit_interval);
     }
 
     /// Shows on the board what the sensors said.
@@ -338,9 +383,10 @@ impl Collector {
         }
     }
 
-    async fn append(&self, commit: Arc<Commit>) -> Result<(), Error> {
+    async fn append(&self, commit: Arc<Commit>, is_spared: bool) -> Result<(), Error> {
         let outbox = Arc::clone(&self.outbox);
-        let appended = tokio::task::spawn_blocking(move || outbox.append(&commit));
+        let append = if is_spared { Outbox::append_unsynced } else { Outbox::append };
+        let appended = tokio::task::spawn_blocking(move || append(&outbox, &commit));
         let appended = pulse::within(pulse::DISK_MAX, "a commit", appended).await;
         // A panic of the store is a fault of this task, and the supervisor's business.
         let evicted = match appended {

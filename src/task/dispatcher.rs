@@ -241,15 +241,17 @@ impl DispatcherTask {
                 self.board.notes().commands.duplicates += 1;
                 return;
             }
-            Admission::Run { actuator, write, fresh_for } => match self.permit(&actuator.name) {
-                Some(permit) => {
-                    self.board.notes().commands.received += 1;
-                    let number = self.history.begin(record);
-                    let until = Instant::now() + fresh_for;
-                    return ready.push((permit, Order { number, write, until }));
+            Admission::Run { actuator, write, fresh_for } => {
+                match self.permit(&actuator.name, command.device) {
+                    Some(permit) => {
+                        self.board.notes().commands.received += 1;
+                        let number = self.history.begin(record);
+                        let until = Instant::now() + fresh_for;
+                        return ready.push((permit, Order { number, write, until }));
+                    }
+                    None => Refusal::Busy,
                 }
-                None => Refusal::Busy,
-            },
+            }
             Admission::Refused(refusal) => refusal,
         };
         let number = self.history.begin(record);
@@ -277,9 +279,10 @@ impl DispatcherTask {
         }
     }
 
-    /// A place in the queue of an actuator; `None` if it is full.
-    fn permit(&self, actuator: &Name) -> Option<OwnedPermit<Order>> {
-        self.routes.orders.get(actuator)?.clone().try_reserve_owned().ok()
+    /// A place in the queue of an actuator; `None` if it is full, or if too many commands of the device wait in all queues.
+    fn permit(&self, actuator: &Name, device: DeviceId) -> Option<OwnedPermit<Order>> {
+        let queue = self.routes.orders.get(actuator).filter(|_| self.history.has_room(device))?;
+        queue.clone().try_reserve_owned().ok()
     }
 
     async fn settle(&mut self, batch: Vec<Finished>, teller: &mpsc::Sender<u64>) {

@@ -22,7 +22,7 @@ use crate::logic::history::Heard;
 use crate::logic::reporter::{PARK, THROTTLE_WAIT};
 use crate::logic::verdict::Verdict;
 use crate::losant::query::{History, SortDirection};
-use crate::losant::{COMMANDS_MAX, Client, Error, EventStream, StreamEnd};
+use crate::losant::{Client, Error, EventStream, StreamEnd};
 use crate::model::{Command, DeviceId, Name, Source};
 use crate::pulse;
 use crate::random;
@@ -171,7 +171,7 @@ impl ListenerTask {
     async fn catch_up(&self, watch: &mut Watch) {
         while let Some(gap) = watch.gap() {
             let history = History {
-                limit: NonZeroU32::new(COMMANDS_MAX),
+                limit: NonZeroU32::new(gap.limit),
                 sort_direction: Some(SortDirection::Asc),
                 start: Some(gap.start),
                 end: Some(gap.end),
@@ -181,16 +181,21 @@ impl ListenerTask {
             let page = match pulse::within(pulse::CALL_MAX, "asking for commands", asking).await {
                 Ok(page) => page,
                 Err(error) => {
-                    return warn!(device = %self.name, %error, "cannot ask for the commands that were missed; trying again");
+                    warn!(device = %self.name, %error, "cannot ask for the commands that were missed; trying again");
+                    // It may have been too much to read, or to be carried in time.
+                    if !matches!(error, Error::Refused { .. }) {
+                        watch.ask_for_less();
+                    }
+                    return;
                 }
             };
             debug!(device = %self.name, commands = page.len(), "commands around the gap");
             let latest = page.iter().filter_map(|command| command.time).max();
-            let is_full = page.len() >= COMMANDS_MAX as usize;
+            let commands = page.len();
             for command in page {
                 self.pass_on(Inbound::Command(command, Source::CaughtUp)).await;
             }
-            if !watch.read(latest, is_full) {
+            if !watch.read(latest, commands) {
                 warn!(device = %self.name, "more commands were missed than are asked for");
             }
         }

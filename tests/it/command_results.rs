@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
-use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox};
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox};
 
-use crate::support::{Site, Tty, cloud, values_of, wait_until};
+use crate::support::{Broker, Site, Tty, cloud, values_of, wait_until};
 
 /// All that is told of a command.
 const REPORT: &str = r#"
@@ -103,6 +103,55 @@ async fn a_result_is_what_the_device_answered() {
     let expected = expected.map(|(result, message)| (json!(result), json!(message)));
     assert_eq!(told, expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
     assert_eq!(values_of(&cloud, GATEWAY_ID, "lastId"), [json!("1"), json!("2"), json!("3")]);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+/// A lamp that answers on a topic of its own, which is no sensor's.
+#[tokio::test]
+async fn a_result_is_what_the_device_answered_on_its_topic() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    let lamp = format!(
+        r#"{REPORT}
+[bus.mqtt.house]
+host = "127.0.0.1"
+port = {}
+[actuator.lamp]
+command = "lamp"
+bus = "house"
+topic = "lamp/set"
+payload = "{{{{ payload.n }}}}"
+reply_topic = "lamp/answer"
+reply = "done"
+reply_failure = "error"
+reply_timeout = "1 s"
+"#,
+        broker.port()
+    );
+    let site = Site::new(&cloud, &lamp);
+    let answer = |text: &str| {
+        let message = ("lamp/answer".to_owned(), text.as_bytes().to_vec());
+        broker.publish([message])
+    };
+    let mut lamps = broker.subscribe("lamp/set").await;
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("subscribed");
+    let lines = [
+        (1, Some("done 1"), "executed", "done 1"),
+        (2, Some("error 2"), "failed", "the device answered \"error 2\""),
+        (3, None, "failed", "the device did not answer within 1s"),
+    ];
+    for (n, said, _, _) in lines {
+        cloud.send_command(GATEWAY_ID, "lamp", json!({"n": n}));
+        assert_eq!(lamps.next().await.payload, n.to_string());
+        if let Some(said) = said {
+            answer("about something else").await;
+            answer(said).await;
+        }
+    }
+    wait_for_results(&cloud, &lines.map(|(_, _, result, message)| ("lamp", result, message)));
+    assert_eq!(daemon.status()["ledger"]["house"], Value::Null, "answers are no readings");
     assert!(daemon.terminate().success());
     site.outbox();
 }
@@ -236,6 +285,100 @@ async fn a_command_that_waits_too_long_for_its_actuator_does_not_run() {
     let stale = "stale: it waited too long for the actuator";
     wait_for_results(&cloud, &[("sleep", "executed", "slept"), ("sleep", "refused", stale)]);
     assert_eq!(std::fs::read_to_string(site.path("slept")).unwrap(), "2\n");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn a_command_that_takes_too_long_fails_and_its_program_is_ended() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, "");
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let late = site.path("late");
+    let sleeper = format!(
+        r#"
+[actuator.sleep]
+command = "sleep"
+exec = ["/bin/sh", "-c", "sleep 3; echo late >> {}"]
+timeout = "1 s"
+"#,
+        late.display()
+    );
+    site.write_config(&format!("{config}{REPORT}{sleeper}"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    for sent in 1..=4 {
+        cloud.send_command(GATEWAY_ID, "sleep", json!({"n": sent}));
+    }
+    wait_until("all have a result", || results(&cloud, GATEWAY_ID).len() == 4);
+    for (_, result, message) in results(&cloud, GATEWAY_ID) {
+        assert_eq!((result, message), (json!("failed"), json!("no outcome within 1s")));
+    }
+    // Four of them took longer than the first would have slept.
+    assert!(!late.exists(), "no program went on");
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn the_commands_of_an_actuator_run_in_the_order_in_which_they_came() {
+    let cloud = cloud().await;
+    let fan = FAN.replace("reply", "# reply");
+    let site = Site::new(&cloud, &fan);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    for speed in 0..100 {
+        cloud.send_command(GATEWAY_ID, "fan", json!({"speed": speed}));
+    }
+    for speed in 0..100 {
+        assert_eq!(tty.read_line(), format!("FAN {speed}"));
+    }
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn a_result_survives_an_outage_and_a_restart() {
+    let cloud = cloud().await;
+    let fan = FAN.replace("reply", "# reply");
+    let site = Site::new(&cloud, &format!("{REPORT}{fan}"));
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    cloud.fail_next(Action::SendState, 1_000, Fault::Drop);
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 6, "requestId": "six"}));
+    assert_eq!(tty.read_line(), "FAN 6");
+    wait_until("it is executed", || daemon.count("/commands/executed") == 1);
+    cloud.set_dark(true);
+    assert!(daemon.terminate().success());
+    let daemon = site.start();
+    cloud.clear_faults();
+    cloud.set_dark(false);
+    wait_for_results(&cloud, &[("fan", "executed", "")]);
+    assert_eq!(values_of(&cloud, GATEWAY_ID, "lastId"), [json!("six")]);
+    assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+/// What makes it safe is tried until it succeeds.
+#[tokio::test]
+async fn an_actuator_that_is_not_there_is_made_safe_when_it_is() {
+    let cloud = cloud().await;
+    let fan = FAN.replace("reply", "# reply").replace(
+        "[actuator.fan.argument",
+        "safe = '{\"speed\": 0}'\nsafe_when_offline = \"500 ms\"\n[actuator.fan.argument",
+    );
+    let site = Site::new(&cloud, &fan);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    tty.unplug();
+    daemon.wait_for_log("serial line not there");
+    cloud.set_dark(true);
+    daemon.wait_for_log("actuator could not be made safe");
+    tty.plug();
+    assert_eq!(tty.read_line(), "FAN 0");
     assert!(daemon.terminate().success());
 }
 

@@ -62,6 +62,22 @@ async fn a_connection_that_is_dropped_is_made_again() {
     is_told_and_opened_again(Fault::Drop, "no command stream; trying again").await;
 }
 
+/// A line that is cut without a word looks idle for ever, but for the signs of life that are missing.
+#[tokio::test]
+async fn a_stream_that_falls_silent_is_opened_again_and_what_was_missed_is_caught_up() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, FAN);
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    wait_for_stream(&cloud, GATEWAY_ID);
+    daemon.wait_for_log("serial line open");
+    cloud.silence_streams();
+    cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 8}));
+    daemon.wait_for_log("nothing was heard for 10 s");
+    assert_eq!(tty.read_line(), "FAN 8");
+    assert!(daemon.terminate().success());
+}
+
 #[tokio::test]
 async fn a_token_that_is_no_longer_taken_is_renewed_for_a_stream() {
     let cloud = cloud().await;

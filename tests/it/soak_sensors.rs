@@ -1,7 +1,7 @@
 //! Twenty sensors of all kinds while plugs are pulled at random: nothing leaks, nothing sticks, the ledger adds up.
 //!
-//! Some seconds in the tests; `make soak-sensors` for half an hour. `TIDEGATE_SOAK_SECONDS` sets the time and
-//! `TIDEGATE_SOAK_SEED` what happens in it.
+//! Some seconds in the tests; `make soak-sensors` for half an hour. `SOAK_SECONDS` sets the time and
+//! `SOAK_SEED` what happens in it.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -206,9 +206,9 @@ fn now() -> Instant {
 
 #[tokio::test]
 async fn sensors_of_all_kinds_survive_pulled_plugs() {
-    let seed = number("TIDEGATE_SOAK_SEED", 5);
-    let seconds = number("TIDEGATE_SOAK_SECONDS", 8);
-    eprintln!("TIDEGATE_SOAK_SEED={seed} TIDEGATE_SOAK_SECONDS={seconds}");
+    let seed = number("SOAK_SEED", 5);
+    let seconds = number("SOAK_SECONDS", 8);
+    eprintln!("SOAK_SEED={seed} SOAK_SECONDS={seconds}");
     let (cloud, mut rng) = (cloud().await, StdRng::seed_from_u64(seed));
     let mut world = World::new(&cloud);
     let daemon = world.site.start();

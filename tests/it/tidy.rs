@@ -10,7 +10,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("model", &["model"]),
     ("logic", &["logic", "model"]),
     ("clock", &["random", "logic", "model"]),
-    ("outbox", &["outbox", "model"]),
+    ("outbox", &["outbox", "logic", "model"]),
     ("supervisor", &["pulse"]),
     ("pulse", &[]),
     ("notify", &["pulse"]),

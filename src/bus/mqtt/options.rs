@@ -1,6 +1,7 @@
 //! What a connection to a broker is made of: who we are, how it is secured, and our last will.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS as QoS5;
 use rumqttc::v5::mqttbytes::v5::LastWill as LastWill5;
@@ -22,7 +23,7 @@ const PUBLISHES_MAX: u16 = 100;
 pub(super) const ONLINE: &str = "online";
 pub(super) const OFFLINE: &str = "offline";
 
-/// The options of a session that outlives its connections.
+/// The options of a session.
 #[derive(Clone)]
 pub(super) enum Options {
     V3(Box<MqttOptions>),
@@ -44,7 +45,8 @@ pub(super) fn options(settings: &MqttBus) -> Result<Options, String> {
     Ok(match settings.version {
         MqttVersion::V3 => Options::V3(Box::new(options3(settings, transport))),
         MqttVersion::V5 { session_expiry } => {
-            let seconds = u32::try_from(session_expiry.as_secs()).unwrap_or(u32::MAX);
+            let expiry = if settings.is_lasting { session_expiry } else { Duration::ZERO };
+            let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
             Options::V5(Box::new(options5(settings, transport, seconds)))
         }
     })
@@ -55,7 +57,7 @@ fn options3(settings: &MqttBus, transport: Transport) -> MqttOptions {
     let bytes_max = usize::try_from(PACKET_BYTES_MAX).unwrap_or(usize::MAX);
     options
         .set_keep_alive(settings.keep_alive)
-        .set_clean_session(false)
+        .set_clean_session(!settings.is_lasting)
         .set_manual_acks(true)
         .set_inflight(PUBLISHES_MAX)
         .set_max_packet_size(bytes_max, bytes_max)
@@ -74,7 +76,7 @@ fn options5(settings: &MqttBus, transport: Transport, session_expiry_s: u32) -> 
     let mut options = v5::MqttOptions::new(&settings.client_id, &settings.host, settings.port);
     options
         .set_keep_alive(settings.keep_alive)
-        .set_clean_start(false)
+        .set_clean_start(!settings.is_lasting)
         .set_session_expiry_interval(Some(session_expiry_s))
         .set_manual_acks(true)
         .set_outgoing_inflight_upper_limit(PUBLISHES_MAX)

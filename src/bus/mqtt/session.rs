@@ -10,8 +10,9 @@ use tracing::{debug, error, info, warn};
 
 use super::link::{self, Client, Connection, Event, Message};
 use super::options::{OFFLINE, ONLINE, Options};
+use super::reply::Replies;
 use super::{Due, Subscription};
-use crate::bus::{Ack, Arrival, Outlet, WriteError, WriteRequest};
+use crate::bus::{Ack, Arrival, Outlet, WriteError, WriteRequest, sleep_until};
 use crate::clock::SharedClock;
 use crate::config::MqttBus;
 use crate::logic::retained::Retained;
@@ -42,6 +43,7 @@ enum News {
     Event(Result<Event, String>),
     Due(Due),
     Write(WriteRequest),
+    Overdue,
     Stop,
 }
 
@@ -53,10 +55,12 @@ pub(super) struct Session<'a> {
     connection: u64,
     client: Client,
     is_connected: bool,
-    /// Publishes that the connection has not taken yet, in order; `None` is one of our own.
+    /// Publishes that the connection has not taken yet, in order; `None` where nobody waits for that.
     queued: VecDeque<Option<WriteRequest>>,
     /// Publishes that the broker has not acknowledged yet, by packet id.
     unacknowledged: BTreeMap<u16, WriteRequest>,
+    /// Publishes that a device answers.
+    replies: Replies,
     /// Acknowledgements that found the request queue full.
     delayed: VecDeque<Due>,
     heard: Heard,
@@ -89,6 +93,7 @@ impl<'a> Session<'a> {
             is_connected: false,
             queued: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
+            replies: Replies::default(),
             delayed: VecDeque::new(),
             heard: Heard::default(),
         };
@@ -116,12 +121,14 @@ impl<'a> Session<'a> {
                         event = &mut poll => News::Event(event),
                         Some(due) = wiring.acks.recv() => News::Due(due),
                         Some(request) = wiring.writes.recv() => News::Write(request),
+                        () = sleep_until(self.replies.due()) => News::Overdue,
                         () = wiring.stop.cancelled() => News::Stop,
                     };
                     match news {
                         News::Event(event) => break event,
                         News::Due(due) => self.acknowledge(due),
                         News::Write(request) => self.publish(request),
+                        News::Overdue => self.replies.expire(),
                         News::Stop => return None,
                     }
                 }
@@ -220,10 +227,22 @@ impl<'a> Session<'a> {
             Some(group) => format!("$share/{group}/{filter}"),
             None => filter.to_string(),
         };
-        let filters: Vec<_> = filters.map(|one| shared(&one.filter)).collect();
+        let replies = self.reply_topics().map(str::to_owned);
+        let filters: Vec<_> = filters.map(|one| shared(&one.filter)).chain(replies).collect();
         if !filters.is_empty() && !self.client.subscribe(filters, self.settings.qos) {
             error!(bus = %self.bus, "cannot subscribe");
         }
+    }
+
+    /// The topics of answers that no sensor subscribes to. An answer is for the gateway that asked, so they are not shared.
+    fn reply_topics(&self) -> impl Iterator<Item = &str> {
+        let MqttBus { replies, share, .. } = self.settings;
+        let is_own = |topic: &&str| share.is_some() || !self.is_for_a_sensor(topic);
+        replies.iter().map(String::as_str).filter(is_own)
+    }
+
+    fn is_for_a_sensor(&self, topic: &str) -> bool {
+        self.subscriptions.iter().any(|one| one.filter.matches(topic))
     }
 
     /// Says at the status topic whether we are there. `false` if there is none, or nothing could be said.
@@ -234,10 +253,10 @@ impl<'a> Session<'a> {
 
     fn check_subscriptions(&self, refusals: &[Option<String>]) {
         debug!(bus = %self.bus, filters = refusals.len(), "subscribed");
-        for (refusal, subscription) in refusals.iter().zip(self.subscriptions) {
+        let filters = self.subscriptions.iter().map(|one| one.filter.as_str());
+        for (refusal, filter) in refusals.iter().zip(filters.chain(self.reply_topics())) {
             if let Some(reason) = refusal {
-                let filter = &subscription.filter;
-                error!(bus = %self.bus, %filter, reason, "the broker refuses this subscription; may this user read it?");
+                error!(bus = %self.bus, filter, reason, "the broker refuses this subscription; may this user read it?");
             }
         }
     }
@@ -249,6 +268,15 @@ impl<'a> Session<'a> {
         }
         let due = message.packet_id.map(|packet_id| Due { connection, packet_id });
         let ack = due.map(|due| Ack::broker(wiring.ack_sender.clone(), due));
+        if !message.is_retained {
+            self.replies.hear(&message.topic, &message.payload);
+        }
+        if self.is_only_a_reply(&message.topic) {
+            if let Some(ack) = ack {
+                wiring.outlet.deliver(Arrival::Empty(ack)).await;
+            }
+            return;
+        }
         if let Some(reason) = self.unfit(&message) {
             debug!(bus = %self.bus, topic = message.topic, %reason, "a message was rejected");
             wiring.outlet.reject(reason);
@@ -277,6 +305,10 @@ impl<'a> Session<'a> {
         } else {
             wiring.outlet.offer(reading, None);
         }
+    }
+
+    fn is_only_a_reply(&self, topic: &str) -> bool {
+        self.settings.replies.iter().any(|reply| reply == topic) && !self.is_for_a_sensor(topic)
     }
 
     fn unfit(&self, message: &Message) -> Option<Reason> {
@@ -319,14 +351,15 @@ impl<'a> Session<'a> {
     }
 
     fn publish(&mut self, request: WriteRequest) {
-        let Write::Mqtt { topic, payload, qos, retain } = &request.write else {
+        let Write::Mqtt { topic, payload, qos, retain, .. } = &request.write else {
             return request.finish(Err(WriteError::WrongKind));
         };
         if !self.is_connected {
             return request.finish(Err(WriteError::NotConnected));
         }
         if self.client.publish(topic, *qos, *retain, payload.to_vec()) {
-            self.queued.push_back(Some(request));
+            let unanswered = self.replies.expect(request);
+            self.queued.push_back(unanswered);
         } else {
             request.finish(Err(WriteError::Busy));
         }
@@ -343,6 +376,7 @@ impl<'a> Session<'a> {
     }
 
     fn fail_writes(&mut self, why: &str) {
+        self.replies.fail(why);
         let unacknowledged = std::mem::take(&mut self.unacknowledged).into_values();
         for request in unacknowledged.chain(self.queued.drain(..).flatten()) {
             request.finish(Err(WriteError::Broken(why.to_owned())));

@@ -171,8 +171,14 @@ fn store(page: &mut String, look: Look<'_>) -> fmt::Result {
         Some(span) => write!(page, "refuses what is to be kept for {span}")?,
         None => write!(page, "takes what is to be kept")?,
     }
-    match look.number("/disk/free_bytes") {
-        Some(free) => writeln!(page, "; {} free", ByteSize(free))?,
+    if let Some(free) = look.number("/disk/free_bytes") {
+        write!(page, "; {} free", ByteSize(free))?;
+    }
+    match look.number("/outbox/promise_ms") {
+        Some(ms) => {
+            let window = humantime::format_duration(Duration::from_millis(ms));
+            writeln!(page, "; a power cut takes at most {window}")?;
+        }
         None => writeln!(page)?,
     }
     match look.text("/clock/trust").as_deref() {

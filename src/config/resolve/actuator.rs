@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{Check, GATEWAY, find_device, seconds};
 use crate::config::field::Field;
-use crate::config::{Bus, raw};
-use crate::logic::actuator::{Actuator, Failsafe};
+use crate::config::{Bus, BusKind, raw};
+use crate::logic::actuator::{Actuator, Failsafe, WriteTemplate};
 use crate::logic::rate::Rate;
 use crate::model::{Command, DeviceId, Name};
 
@@ -46,6 +46,18 @@ pub(super) fn actuators(
         actuators.push(actuator);
     }
     actuators
+}
+
+/// Tells each broker session on which topics actuators are answered.
+pub(super) fn subscribe_to_replies(actuators: &[Actuator], buses: &mut BTreeMap<Name, Bus>) {
+    for Actuator { bus, write, .. } in actuators {
+        let bus = bus.as_ref().and_then(|name| buses.get_mut(name));
+        let WriteTemplate::Mqtt { reply: Some(reply), .. } = write else { continue };
+        let Some(Bus { kind: BusKind::Mqtt(session), .. }) = bus else { continue };
+        if !session.replies.contains(&reply.topic) {
+            session.replies.push(reply.topic.clone());
+        }
+    }
 }
 
 fn actuator(
@@ -142,7 +154,7 @@ impl Safety {
             check.problems.add(&safe_key, error, fix);
         });
         let (device, name) = (actuator.device, actuator.command.clone());
-        let command = Command { device, name, time: None, payload: payload.ok()? };
+        let command = Command { device, name, time: None, payload: payload.ok()?, unread: None };
         if let Err(error) = actuator.arguments.check(&command.payload, &[]) {
             check.problems.add(&safe_key, error, "give it the arguments of the command");
         }

@@ -73,7 +73,7 @@ pub(super) fn cloud(
     let path = cloud_credentials_path(configured, check.directory);
     let credentials = match check.reader {
         Reader::Daemon => read_cloud_credentials(&path, check.problems),
-        Reader::Looker => Some(CloudCredentials::unread()),
+        Reader::Looker | Reader::Learner => Some(CloudCredentials::unread()),
     };
     if matches!(credentials, Some(CloudCredentials::Token(_))) && application.is_none() {
         let fix = "copy the Application ID from Losant; only an access key tells it by itself";

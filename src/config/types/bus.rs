@@ -261,6 +261,10 @@ pub struct MqttBus {
     pub share: Option<String>,
     /// Where the broker tells others whether we are there.
     pub status_topic: Option<String>,
+    /// Whether the session outlives its connections; that of one who only looks does not.
+    pub is_lasting: bool,
+    /// The topics on which devices answer to actuators.
+    pub replies: Vec<String>,
 }
 
 /// Which MQTT a broker is spoken to in.

@@ -13,7 +13,7 @@ use crate::logic::template::{Template, TemplateError};
 use crate::logic::topic::{TopicError, check_topic};
 use crate::model::{
     Command, Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusWrite, Name,
-    Reply, Write,
+    Reply, TopicReply, Write,
 };
 
 /// The longest serial write, in bytes: 4 s at 9600 baud, and small boards buffer far less.
@@ -51,6 +51,8 @@ pub enum WriteTemplate {
         qos: u8,
         /// Whether the broker keeps it for later subscribers.
         retain: bool,
+        /// The message that says whether it was done.
+        reply: Option<TopicReply>,
     },
     /// A value for a register of a Modbus unit.
     Modbus {
@@ -130,6 +132,12 @@ pub enum WriteError {
     /// The register or output does not take the rendered value.
     #[error(transparent)]
     Value(#[from] EncodeError),
+    /// A text of the command would lead up in the tree of files.
+    #[error("\"{text}\" climbs up from the place that its template names")]
+    Climbs {
+        /// How that path begins.
+        text: String,
+    },
     /// A text of the command would lead to another place in the tree of topics or paths.
     #[error(
         "\"{text}\" has more or fewer levels than its template; texts of a command must not hold a /"
@@ -180,13 +188,14 @@ impl WriteTemplate {
                 let bytes = serial_bytes(text.render(&context)?, *is_hex)?;
                 Ok(Write::Serial { bytes: bytes.into(), reply: reply.clone() })
             }
-            Self::Mqtt { topic, payload, qos, retain } => {
+            Self::Mqtt { topic, payload, qos, retain, reply } => {
                 let written = topic.render(&context)?;
                 check_topic(&written)?;
                 check_levels(topic, &written)?;
                 let topic = written;
                 let payload = bounded(payload.render(&context)?.into_bytes(), MESSAGE_BYTES_MAX)?;
-                Ok(Write::Mqtt { topic, payload: payload.into(), qos: *qos, retain: *retain })
+                let (payload, reply) = (payload.into(), reply.clone());
+                Ok(Write::Mqtt { topic, payload, qos: *qos, retain: *retain, reply })
             }
             Self::Modbus { unit, register, value, as_list, read_back } => {
                 check_texts(command)?;
@@ -208,7 +217,7 @@ impl WriteTemplate {
             }
             Self::Exec { program, arguments, output_bytes_max } => {
                 check_texts(command)?;
-                let rendered = arguments.iter().map(|argument| word(argument, &context));
+                let rendered = arguments.iter().map(|argument| argument_word(argument, &context));
                 let arguments = rendered.collect::<Result<_, _>>()?;
                 let (program, output_bytes_max) = (program.clone(), *output_bytes_max);
                 Ok(Write::Exec(Execution { program, arguments, output_bytes_max }))
@@ -294,6 +303,20 @@ fn check_levels(template: &Template, written: &str) -> Result<(), WriteError> {
     } else {
         Err(WriteError::Levels { text: excerpt(written.as_bytes()) })
     }
+}
+
+/// One word for a program. One that is a path, as its owner wrote it, must not lead to another place than the owner chose; one
+/// that is all the command's own is data.
+fn argument_word(template: &Template, context: &Context<'_>) -> Result<String, WriteError> {
+    let (own, written) = (template.to_string(), word(template, context)?);
+    if !own.contains('/') || own == written {
+        return Ok(written);
+    }
+    check_levels(template, &written)?;
+    if written.split('/').any(|level| level == "..") {
+        return Err(WriteError::Climbs { text: excerpt(written.as_bytes()) });
+    }
+    Ok(written)
 }
 
 /// Refuses a URL that leaves the host, climbs up, or whose end would be read as something else.

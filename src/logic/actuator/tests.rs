@@ -31,6 +31,7 @@ fn a_command_becomes_a_message() {
             payload: r#"{"on": true}"#.into(),
             qos: 1,
             retain: false,
+            reply: None,
         })
     );
 }
@@ -131,6 +132,27 @@ fn a_program_gets_its_words_as_they_are() {
 }
 
 #[test]
+fn a_command_cannot_lead_a_program_to_another_file() {
+    let play = |argument: &str, payload| {
+        let (program, arguments) = ("/usr/bin/aplay".into(), vec![template(argument)]);
+        let write = WriteTemplate::Exec { program, arguments, output_bytes_max: 10 };
+        actuator(write).write_for(&command(payload)).map(drop)
+    };
+    let sound = "/srv/sounds/{{ payload.sound }}.wav";
+    assert_eq!(play(sound, json!({"sound": "bell"})), Ok(()));
+    assert_eq!(play(sound, json!({"sound": "..bell.."})), Ok(()));
+    for climber in ["../../etc/shadow", "a/../../b", "/etc/shadow", "sub/bell"] {
+        let refused = play(sound, json!({"sound": climber}));
+        assert!(matches!(refused, Err(WriteError::Levels { .. })), "{climber}: {refused:?}");
+    }
+    let list = "/srv/{{ payload.room }}/list";
+    let refused = play(list, json!({"room": ".."}));
+    assert!(matches!(refused, Err(WriteError::Climbs { .. })), "{refused:?}");
+    assert_eq!(play("{{ payload.path }}", json!({"path": "../a"})), Ok(()), "all its own: data");
+    assert_eq!(play("echo a >> ../b/c", json!({})), Ok(()), "all the owner's");
+}
+
+#[test]
 fn a_command_cannot_lead_a_request_elsewhere() {
     let relay = |url: &str| {
         actuator(WriteTemplate::Http {
@@ -157,7 +179,7 @@ fn serial(text: &str) -> Actuator {
 
 fn mqtt(topic: &str, payload: &str) -> Actuator {
     let (topic, payload) = (template(topic), template(payload));
-    actuator(WriteTemplate::Mqtt { topic, payload, qos: 1, retain: false })
+    actuator(WriteTemplate::Mqtt { topic, payload, qos: 1, retain: false, reply: None })
 }
 
 fn actuator(write: WriteTemplate) -> Actuator {
@@ -182,7 +204,7 @@ fn template(text: &str) -> Template {
 
 fn command(payload: serde_json::Value) -> Command {
     let time = Some(Timestamp::from_millis(0));
-    Command { device: device(1), name: "setSpeed".to_owned(), time, payload }
+    Command { device: device(1), name: "setSpeed".to_owned(), time, payload, unread: None }
 }
 
 fn device(number: u8) -> DeviceId {

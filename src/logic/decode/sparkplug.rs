@@ -77,6 +77,7 @@ pub fn rebirth_request(topic: &str, time: Timestamp) -> Option<Write> {
         payload: wire::rebirth(time_ms).into(),
         qos: 0,
         retain: false,
+        reply: None,
     })
 }
 

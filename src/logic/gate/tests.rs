@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::logic::actuator::WriteTemplate;
 use crate::logic::arguments::{Argument, ArgumentKind, Arguments};
+use crate::logic::history::Ending;
 use crate::logic::rate::Rate;
 use crate::logic::template::Template;
 use crate::model::CommandResult;
@@ -19,7 +20,7 @@ fn device(number: u8) -> DeviceId {
 
 fn command(time_ms: i64, payload: Value) -> Command {
     let time = Some(Timestamp::from_millis(time_ms));
-    Command { device: device(1), name: "valve".to_owned(), time, payload }
+    Command { device: device(1), name: "valve".to_owned(), time, payload, unread: None }
 }
 
 fn valve(device: DeviceId) -> Arc<Actuator> {
@@ -44,6 +45,7 @@ struct Bench {
     gate: Gate,
     history: History,
     now: Instant,
+    wall: Timestamp,
 }
 
 #[expect(clippy::disallowed_methods, reason = "any moment will do")]
@@ -59,15 +61,22 @@ fn bench() -> Bench {
         [("gateway", 1), ("attic", 2)].map(|(name, id)| (name.parse().unwrap(), device(id)));
     let gate = Gate::new(rules, router, device(1), devices.into());
     let history = History::load(&[], 2, Timestamp::from_millis(NOW)).unwrap();
-    Bench { gate, history, now: Instant::now() }
+    Bench { gate, history, now: Instant::now(), wall: Timestamp::from_millis(NOW) }
 }
 
 impl Bench {
     fn judge(&mut self, source: Source, command: &Command) -> Admission {
-        let wall = Timestamp::from_millis(NOW);
-        let (admission, record) = self.gate.judge(command, source, &self.history, (self.now, wall));
-        if !matches!(admission, Admission::Duplicate) {
-            self.history.begin(record);
+        let now = (self.now, self.wall);
+        let (admission, record) = self.gate.judge(command, source, &self.history, now);
+        match &admission {
+            Admission::Duplicate => {}
+            Admission::Run { .. } => drop(self.history.begin(record)),
+            Admission::Refused(_) => {
+                let number = self.history.begin(record);
+                let (result, message) = (CommandResult::Refused, "");
+                let ending = Ending { result, message, duration_ms: None };
+                self.history.finish(number, ending, self.wall);
+            }
         }
         admission
     }
@@ -127,6 +136,21 @@ fn without_a_time_of_day_no_command_is_taken_for_fresh() {
     assert_eq!(refusal, Refusal::NoTime);
 }
 
+/// A sender may choose the time. None that is far ahead is taken for the last word.
+#[test]
+fn commands_that_are_dated_ahead_do_not_keep_later_ones_from_running() {
+    let mut bench = bench();
+    bench.history.share(1_000);
+    for year in 1..200 {
+        let ahead = command(NOW + year * 31_536_000_000, json!({"open": 1}));
+        assert_eq!(bench.live(&ahead), "ahead");
+    }
+    bench.wall = bench.wall.plus(AHEAD_MAX + Duration::from_secs(1));
+    let later = command(bench.wall.as_millis(), json!({"open": 1}));
+    assert_eq!(bench.live(&later), "V1");
+    assert_eq!(bench.live(&later), "duplicate");
+}
+
 #[test]
 fn what_is_not_allowed_is_refused_with_its_reason() {
     let mut bench = bench();
@@ -139,10 +163,12 @@ fn what_is_not_allowed_is_refused_with_its_reason() {
     assert_eq!(bench.live(&other("valve", device(3))), "unknown");
     assert_eq!(bench.live(&command(NOW, json!({"open": 101}))), "arguments");
     assert_eq!(bench.live(&command(NOW, json!({"open": 1, "also": 1}))), "arguments");
-    let large = "x".repeat(PAYLOAD_BYTES_MAX);
-    assert_eq!(bench.live(&command(NOW, json!({ "open": large }))), "too_large");
+    let unread = |why| Command { unread: Some(why), ..command(NOW, json!(null)) };
+    assert_eq!(bench.live(&unread(Unread::TooLarge)), "too_large");
+    let another = Command { time: None, ..unread(Unread::Malformed) };
+    assert_eq!(bench.live(&another), "malformed");
     let records: Vec<_> = bench.history.records().map(|record| record.result).collect();
-    assert_eq!(records, [CommandResult::Started; 5]);
+    assert_eq!(records, [CommandResult::Refused; 6]);
 }
 
 #[test]

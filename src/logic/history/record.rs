@@ -1,6 +1,7 @@
 //! One command in the history, and what makes two commands the same.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,10 @@ const PAYLOAD_CHARS_MAX: usize = 200;
 
 /// The longest name that is kept, in characters, as Losant has it (schema `deviceCommand`).
 const NAME_CHARS_MAX: usize = 255;
+
+/// How far ahead of the clock here a command may be dated. One that is further ahead does not run, so that nobody can have all that
+/// is sent before its time taken for forgotten.
+pub const AHEAD_MAX: Duration = Duration::from_secs(300);
 
 /// What makes two commands the same: half a SHA-256. Written as a text, because few readers of JSON know so large a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,9 +100,10 @@ impl Record {
         }
     }
 
-    /// Its place in time.
+    /// Its place in time; not further ahead than a command that runs.
     pub(super) fn order_ms(&self) -> i64 {
-        self.time_ms.unwrap_or(self.received_ms)
+        let latest = Timestamp::from_millis(self.received_ms).plus(AHEAD_MAX).as_millis();
+        self.time_ms.map_or(self.received_ms, |time_ms| time_ms.min(latest))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

@@ -14,7 +14,7 @@ fn device(number: u8) -> DeviceId {
 
 fn command(time_ms: i64, payload: serde_json::Value) -> Command {
     let time = Some(Timestamp::from_millis(time_ms));
-    Command { device: device(7), name: "valve".to_owned(), time, payload }
+    Command { device: device(7), name: "valve".to_owned(), time, payload, unread: None }
 }
 
 fn record(command: &Command) -> Record {
@@ -116,21 +116,25 @@ proptest! {
     /// Commands come in any order, again and again; the process dies at any time, with or without its last changes.
     #[test]
     fn nothing_runs_twice(
-        events in prop::collection::vec((0_i64..300, any::<bool>(), 0_u8..20), 1..800),
+        events in prop::collection::vec((0_i64..300, any::<bool>(), any::<bool>(), 0_u8..20), 1..800),
     ) {
         let (mut disk, mut history) = (Disk::default(), Disk::default().load());
         let mut runs = BTreeMap::new();
-        for (time, is_written, crash) in events {
+        let (result, at) = (CommandResult::Refused, Timestamp::from_millis(NOW));
+        for (time, is_written, is_refused, crash) in events {
             let command = command(NOW + time, json!(time));
             if crash == 0 {
                 history = disk.load();
             }
-            if knows(&history, &command) != Known::No {
+            if knows(&history, &command) != Known::No || !history.has_room(command.device) {
                 continue;
             }
-            history.begin(record(&command));
+            let number = history.begin(record(&command));
             prop_assert!(history.records.len() <= history.lane_records_max);
-            if is_written {
+            prop_assert!(history.record(number).is_some(), "what has no result is kept");
+            if is_refused {
+                history.finish(number, Ending { result, message: "", duration_ms: None }, at);
+            } else if is_written {
                 disk.write(history.take_changes());
                 *runs.entry(time).or_insert(0) += 1;
                 prop_assert_eq!(runs[&time], 1, "{} ran twice", time);

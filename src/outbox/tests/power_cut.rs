@@ -178,6 +178,8 @@ fn run(seed: u64, images: usize) -> usize {
     WATCHER.set(Some(watcher));
     let outbox = Outbox::open(directory.path(), OPTIONS).unwrap();
     let mut last = BTreeMap::<u8, u64>::new();
+    // What was appended without a sync, and is not promised yet.
+    let mut unsynced = BTreeMap::new();
     for step in 0.. {
         if WATCHER.with_borrow(|watcher| watcher.as_ref().unwrap().images_left == 0) {
             break;
@@ -187,19 +189,27 @@ fn run(seed: u64, images: usize) -> usize {
             let text = |count| format!("step {step}, {count}, {}", "x".repeat(step % 200));
             let texts: Vec<_> = (0..rng.random_range(1..12)).map(text).collect();
             let all: Vec<_> = texts.iter().map(String::as_str).collect();
-            outbox.append(&commit(number, "a", &all)).unwrap();
+            let commit = commit(number, "a", &all);
+            if rng.random_bool(0.4) {
+                outbox.append_unsynced(&commit).unwrap();
+            } else {
+                outbox.append(&commit).unwrap();
+            }
             for text in texts {
                 let last = last.entry(number).or_default();
                 *last += 1;
-                with_watcher(|watcher| drop(watcher.promised.insert((number, *last), text)));
+                unsynced.insert((number, *last), text);
+            }
+            if outbox.settle(rng.random_bool(0.1)).unwrap() {
+                with_watcher(|watcher| watcher.promised.append(&mut unsynced));
             }
         } else {
             let waiting = outbox.peek(device(number), 0, rng.random_range(1..60), 1 << 20).unwrap();
             let Some((first, end)) = waiting.first().zip(waiting.last()) else { continue };
             let range = first.sequence..=end.sequence;
-            with_watcher(|watcher| {
-                watcher.promised.retain(|(device, at), _| *device != number || !range.contains(at));
-            });
+            let stays = |(device, at): &(u8, u64)| *device != number || !range.contains(at);
+            unsynced.retain(|key, _| stays(key));
+            with_watcher(|watcher| watcher.promised.retain(|key, _| stays(key)));
             outbox.ack(device(number), first.sequence, end.sequence).unwrap();
         }
     }

@@ -13,10 +13,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
+use tidegate::logic::history::Record;
 use tidegate::model::{Command, CommandResult, DeviceId, Timestamp};
 
 use super::{SEEDS, number};
-use daemon::{Around, Daemon, Disk};
+use daemon::{Around, Daemon, Disk, Habits};
 use streams::Cloud;
 
 /// When every world begins.
@@ -46,7 +47,7 @@ struct Figures {
 #[derive(Debug, Default)]
 struct Truth {
     acted: BTreeMap<u64, u32>,
-    results: BTreeMap<u64, CommandResult>,
+    records: BTreeMap<u64, Record>,
     figures: Figures,
 }
 
@@ -55,9 +56,14 @@ impl Truth {
         *self.acted.entry(command).or_default() += 1;
     }
 
-    /// What is on the disk about a command. What an actuator may have done is never taken back.
-    fn record(&mut self, command: u64, result: CommandResult) {
-        self.results.insert(command, result);
+    /// What is on the disk about a command. One whose record was given up may come again: then it is refused, unless it was
+    /// refused before because the clock was wrong.
+    fn record(&mut self, command: u64, record: Record) {
+        let before = self.records.get(&command);
+        let is_for_now = |before: &Record| matches!(&*before.message, "ahead" | "no_time");
+        if before.is_none_or(|before| before.number == record.number || is_for_now(before)) {
+            self.records.insert(command, record);
+        }
     }
 }
 
@@ -71,7 +77,7 @@ struct World {
     skew_ms: i64,
     truth: Truth,
     next: u64,
-    has_ids: bool,
+    habits: Habits,
 }
 
 fn device(number: u8) -> DeviceId {
@@ -86,6 +92,8 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let has_ids = chance(&mut rng, 0.5);
+        // Room for a thousand commands of a device, or for 64.
+        let lanes = if chance(&mut rng, 0.5) { 2 } else { 1_000 };
         Self {
             now_ms: START_MS,
             cloud: Cloud::default(),
@@ -95,7 +103,7 @@ impl World {
             skew_ms: 0,
             truth: Truth::default(),
             next: 0,
-            has_ids,
+            habits: Habits { has_ids, lanes },
             rng,
         }
     }
@@ -150,7 +158,8 @@ impl World {
             let time = Some(Timestamp::from_millis(self.now_ms + nth / 4));
             let payload = json!({"n": self.next, "id": format!("id-{}", self.next)});
             let target = device(self.rng.random_range(1..=2));
-            let command = Command { device: target, name: "valve".to_owned(), time, payload };
+            let command =
+                Command { device: target, name: "valve".to_owned(), time, payload, unread: None };
             self.cloud.send(command, &mut self.rng);
             self.truth.figures.sent += 1;
         }
@@ -161,7 +170,7 @@ impl World {
         self.now_ms += TICK_MS;
         let wall = Timestamp::from_millis(self.now_ms + self.skew_ms);
         if self.daemon.is_none() && self.now_ms >= self.restart_ms {
-            self.daemon = Some(Daemon::start(&mut self.disk, &mut self.truth, wall, self.has_ids));
+            self.daemon = Some(Daemon::start(&mut self.disk, &mut self.truth, wall, self.habits));
         }
         let Some(daemon) = &mut self.daemon else { return };
         let mut around = Around {
@@ -191,7 +200,7 @@ impl World {
             let number = daemon::number_of(command);
             let time = command.time.unwrap();
             let acted = self.truth.acted.contains_key(&number);
-            let result = self.truth.results.get(&number);
+            let result = self.truth.records.get(&number).map(|record| record.result);
             // The cloud's dates are whole seconds, so what was sent in the second of the first stream may have come before it.
             let since = self.disk.listening_since(command.device);
             let is_expected = since.is_some_and(|since| time >= since.plus(Duration::from_secs(1)));

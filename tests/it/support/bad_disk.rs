@@ -98,9 +98,20 @@ pub(crate) struct Refusals {
 impl Refusals {
     /// Fails these calls, parted by commas, with this error.
     pub(crate) fn of(process: u32, calls: &str, error: &str, log: &Path) -> Self {
+        let inject = ["-e".to_owned(), format!("inject={calls}:error={error}")];
+        Self::attach(process, calls, (Path::new("/dev/null"), log), &inject)
+    }
+
+    /// Fails nothing, and writes a line into `calls_log` for each of these calls.
+    pub(crate) fn none(process: u32, calls: &str, (calls_log, log): (&Path, &Path)) -> Self {
+        Self::attach(process, calls, (calls_log, log), &[])
+    }
+
+    fn attach(process: u32, calls: &str, (out, log): (&Path, &Path), more: &[String]) -> Self {
         let strace = Command::new("strace")
-            .args(["-f", "-p", &process.to_string(), "-o", "/dev/null"])
-            .args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:error={error}")])
+            .args(["-f", "-p", &process.to_string(), "-e", &format!("trace={calls}"), "-o"])
+            .arg(out)
+            .args(more)
             .stderr(File::create(log).unwrap())
             .stdout(Stdio::null())
             .spawn()

@@ -51,6 +51,13 @@ impl Tty {
         });
     }
 
+    /// Puts of these bytes on the line what it takes at once, as an instrument does that nobody listens to.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.master.as_mut().unwrap().write_all(bytes) {
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+        }
+    }
+
     /// The next line that the daemon wrote.
     pub(crate) fn read_line(&mut self) -> String {
         wait_until("the daemon writes a line", || {

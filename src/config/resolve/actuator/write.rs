@@ -9,7 +9,8 @@ use super::super::{Check, find_bus, tell_unknown, template};
 use crate::config::field::Field;
 use crate::config::{Bus, BusKind, GpioBus, ModbusBus, raw};
 use crate::logic::actuator::WriteTemplate;
-use crate::model::{HttpMethod, Name, Reply};
+use crate::logic::topic::check_topic;
+use crate::model::{HttpMethod, Name, Reply, TopicReply};
 
 /// How much a program may print, in bytes.
 const OUTPUT_RANGE: std::ops::RangeInclusive<u64> = 64..=1 << 20;
@@ -26,7 +27,17 @@ const REPLY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 
 /// The keys of each kind of actuator, beside those that say which kind it is.
 const SERIAL: &[&str] = &["bus", "write", "encoding", "reply", "reply_failure", "reply_timeout"];
-const MQTT: &[&str] = &["bus", "topic", "payload", "qos", "retain"];
+const MQTT: &[&str] = &[
+    "bus",
+    "topic",
+    "payload",
+    "qos",
+    "retain",
+    "reply",
+    "reply_failure",
+    "reply_timeout",
+    "reply_topic",
+];
 const MODBUS: &[&str] = &[
     "bus",
     "unit",
@@ -88,6 +99,7 @@ fn only(key: &str, raw: &raw::Actuator, known: &[&str], check: &mut Check<'_>) {
         ("reply", raw.reply.is_some()),
         ("reply_failure", raw.reply_failure.is_some()),
         ("reply_timeout", raw.reply_timeout.is_some()),
+        ("reply_topic", raw.reply_topic.is_some()),
         ("topic", raw.topic.is_some()),
         ("payload", raw.payload.is_some()),
         ("qos", raw.qos.is_some()),
@@ -119,18 +131,56 @@ fn serial(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteT
     only(key, &raw, SERIAL, check);
     let encodings = [("text", false), ("hex", true)];
     let is_hex = choice(&format!("{key}.encoding"), raw.encoding, check, &encodings);
-    let timeout = raw.reply_timeout.or(Some(Field(REPLY_TIMEOUT_DEFAULT)));
-    let timeout = check.duration(&format!("{key}.reply_timeout"), timeout, &REPLY_TIMEOUT_RANGE);
-    let failure = raw.reply_failure.map(|field| field.0);
-    if failure.is_some() && raw.reply.is_none() {
-        let fix = "say how the line begins that means success: reply = \"OK\"";
-        check.problems.add(format!("{key}.reply"), "is missing", fix);
-    }
-    let reply = raw.reply.map(|field| Reply { success: field.0, failure, timeout });
+    let reply = reply(key, (raw.reply, raw.reply_failure, raw.reply_timeout), check);
     let fix = "say what goes on the wire: write = \"FAN {{ payload.speed }}\\n\"";
     let key = format!("{key}.write");
     let text = check.required(&key, raw.write, fix)?;
     Some(WriteTemplate::Serial { text: template(&key, &text, check)?, is_hex: is_hex?, reply })
+}
+
+/// What success, failure and the time to wait are, as they are written.
+type Words = (Option<Field<String>>, Option<Field<String>>, Option<Field<Duration>>);
+
+/// How a device answers, if it does.
+fn reply(key: &str, words: Words, check: &mut Check<'_>) -> Option<Reply> {
+    let (success, failure, timeout) = words;
+    let timeout = timeout.or(Some(Field(REPLY_TIMEOUT_DEFAULT)));
+    let timeout = check.duration(&format!("{key}.reply_timeout"), timeout, &REPLY_TIMEOUT_RANGE);
+    let failure = failure.map(|field| field.0);
+    if failure.is_some() && success.is_none() {
+        let fix = "say how the line or message begins that means success: reply = \"OK\"";
+        check.problems.add(format!("{key}.reply"), "is missing", fix);
+    }
+    success.map(|field| Reply { success: field.0, failure, timeout })
+}
+
+/// The same of one that answers on a topic.
+fn topic_reply(
+    key: &str,
+    topic: Option<Field<String>>,
+    words: Words,
+    check: &mut Check<'_>,
+) -> Option<TopicReply> {
+    match (topic, reply(key, words, check)) {
+        (Some(Field(topic)), Some(words)) => {
+            if let Err(error) = check_topic(&topic) {
+                let fix = "name the one topic on which the device answers";
+                check.problems.add(format!("{key}.reply_topic"), error, fix);
+            }
+            Some(TopicReply { topic, words })
+        }
+        (Some(_), None) => {
+            let fix = "say how the message begins that means success; \"\" is any message";
+            check.problems.add(format!("{key}.reply"), "is missing", fix);
+            None
+        }
+        (None, Some(_)) => {
+            let fix = "name the topic on which the device answers: reply_topic = \"…\"";
+            check.problems.add(format!("{key}.reply_topic"), "is missing", fix);
+            None
+        }
+        (None, None) => None,
+    }
 }
 
 fn mqtt(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
@@ -140,11 +190,14 @@ fn mqtt(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     let payload_key = format!("{key}.payload");
     let payload = check.required(&payload_key, raw.payload, "say what: payload = \"…\"");
     let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
+    let words = (raw.reply, raw.reply_failure, raw.reply_timeout);
+    let reply = topic_reply(key, raw.reply_topic, words, check);
     Some(WriteTemplate::Mqtt {
         topic: template(&topic_key, &topic?, check)?,
         payload: template(&payload_key, &payload?, check)?,
         qos: u8::try_from(qos).ok()?,
         retain: check.or_default(&format!("{key}.retain"), raw.retain, false),
+        reply,
     })
 }
 

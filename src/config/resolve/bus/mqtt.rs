@@ -65,6 +65,8 @@ pub(super) fn mqtt(
         tls,
         share,
         status_topic,
+        is_lasting: true,
+        replies: Vec::new(),
     }
 }
 

@@ -11,12 +11,12 @@ use tidegate::logic::actuator::{Actuator, Router, WriteTemplate};
 use tidegate::logic::arguments::Arguments;
 use tidegate::logic::catch_up::Watch;
 use tidegate::logic::gate::{Admission, Gate, Rules};
-use tidegate::logic::history::{Change, Ending, History};
+use tidegate::logic::history::{Change, Ending, History, Record};
 use tidegate::logic::rate::Rate;
 use tidegate::logic::template::Template;
 use tidegate::model::{Command, CommandResult, DeviceId, Source, Timestamp};
 
-use super::streams::{Cloud, PAGE};
+use super::streams::Cloud;
 use super::{START_MS, Truth, chance, device};
 
 /// What may wait for an actuator.
@@ -65,6 +65,15 @@ impl Around<'_> {
     }
 }
 
+/// How a daemon is set up.
+#[derive(Clone, Copy)]
+pub(super) struct Habits {
+    /// Commands have ids.
+    pub(super) has_ids: bool,
+    /// Among so many devices the history is shared.
+    pub(super) lanes: usize,
+}
+
 /// A command, and how it came.
 type Arrived = (Command, Source);
 
@@ -92,7 +101,6 @@ pub(super) struct Daemon {
     history: History,
     watches: BTreeMap<DeviceId, Watch>,
     hands: BTreeMap<String, Hand>,
-    numbers: BTreeMap<u64, u64>,
     next_try_ms: i64,
 }
 
@@ -127,12 +135,12 @@ impl Daemon {
         disk: &mut Disk,
         truth: &mut Truth,
         wall: Timestamp,
-        has_ids: bool,
+        habits: Habits,
     ) -> Self {
         let rules = Rules {
             age_max: Duration::from_secs(60),
             catch_up_age_max: Duration::from_secs(600),
-            id: has_ids.then(|| "id".to_owned()),
+            id: habits.has_ids.then(|| "id".to_owned()),
             target: None,
         };
         let devices =
@@ -140,20 +148,10 @@ impl Daemon {
         let router = Router::new([valve(device(1)), valve(device(2))]);
         let gate = Gate::new(rules, router, device(1), devices.into());
         let table: Vec<_> = disk.table.clone().into_iter().collect();
-        let history = History::load(&table, 2, wall).unwrap();
+        let history = History::load(&table, habits.lanes, wall).unwrap();
         let watches = [1, 2].map(|id| (device(id), Watch::new(history.heard(device(id)))));
-        let mut daemon = Self {
-            gate,
-            history,
-            watches: watches.into(),
-            hands: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-            next_try_ms: 0,
-        };
-        for record in daemon.history.records() {
-            let payload: serde_json::Value = serde_json::from_str(&record.payload).unwrap();
-            daemon.numbers.insert(record.number, payload["n"].as_u64().unwrap());
-        }
+        let mut daemon =
+            Self { gate, history, watches: watches.into(), hands: BTreeMap::new(), next_try_ms: 0 };
         daemon.record(disk, truth);
         daemon
     }
@@ -215,11 +213,14 @@ impl Daemon {
             };
             // The listener reads the history before it looks at what the stream has delivered meanwhile; the gate must not mind.
             while let Some(gap) = watch.gap().filter(|_| is_time_to_try) {
-                let Some(page) = cloud.page(*device, gap, rng) else { break };
+                let Some(page) = cloud.page(*device, gap, rng) else {
+                    watch.ask_for_less();
+                    break;
+                };
                 let latest = page.iter().filter_map(|command| command.time).max();
-                let is_full = page.len() >= PAGE;
+                let count = page.len();
                 commands.extend(page.into_iter().map(|command| (command, Source::CaughtUp)));
-                watch.read(latest, is_full);
+                watch.read(latest, count);
             }
             commands.extend(delivered.into_iter().map(|command| (command, Source::Live)));
             let until = watch.hear(cloud.heard(*device).unwrap());
@@ -245,19 +246,21 @@ impl Daemon {
             return;
         }
         let number = self.history.begin(record);
-        self.numbers.insert(number, number_of(command));
         match admission {
             Admission::Run { actuator, fresh_for, .. } => {
                 let hand = actuator.name.to_string();
                 let waiting = self.hands.get(&hand).map_or(0, |hand| hand.queue.len());
                 let promised = ready.iter().filter(|(name, _)| *name == hand).count();
-                if waiting + promised >= QUEUE_MAX {
+                if waiting + promised >= QUEUE_MAX || !self.history.has_room(command.device) {
                     return self.finish(number, CommandResult::Refused, wall);
                 }
                 let until_ms = now_ms + i64::try_from(fresh_for.as_millis()).unwrap();
                 ready.push((hand, Order { number, command: number_of(command), until_ms }));
             }
-            Admission::Refused(_) => self.finish(number, CommandResult::Refused, wall),
+            Admission::Refused(refusal) => {
+                let (result, message) = (CommandResult::Refused, refusal.as_str());
+                self.history.finish(number, Ending { result, message, duration_ms: None }, wall);
+            }
             Admission::Duplicate => {}
         }
     }
@@ -295,13 +298,11 @@ impl Daemon {
             self.history.put_back(changes);
             return false;
         }
-        let numbers = changes.iter().filter_map(|(key, _)| key.strip_prefix(b"r"));
-        for number in numbers.map(|key| u64::from_be_bytes(key.try_into().unwrap())) {
-            // Its number in the world is in the payload, but a record may have been given up meanwhile.
-            let (record, command) = (self.history.record(number), self.numbers.get(&number));
-            if let (Some(record), Some(command)) = (record, command) {
-                truth.record(*command, record.result);
-            }
+        let records = changes.iter().filter(|(key, _)| key.starts_with(b"r"));
+        for record in records.filter_map(|(_, value)| value.as_ref()) {
+            let record: Record = serde_json::from_slice(record).unwrap();
+            let payload: serde_json::Value = serde_json::from_str(&record.payload).unwrap();
+            truth.record(payload["n"].as_u64().unwrap(), record);
         }
         for id in [1, 2].map(device) {
             if let Some(heard) = self.history.heard(id) {

@@ -9,8 +9,8 @@ use tidegate::model::{Command, DeviceId, Timestamp};
 
 use super::chance;
 
-/// A page of the history: small, so that gaps take several.
-pub(super) const PAGE: usize = 10;
+/// A longer page of the history is not carried: so that gaps take several.
+const PAGE_MAX: usize = 10;
 
 /// The longest that a command is under way on a stream. The daemon reads 30 s around a gap.
 const DELAY_MAX_MS: i64 = 20_000;
@@ -109,7 +109,9 @@ impl Cloud {
         let is_asked = |command: &&Command| {
             command.device == device && command.time >= start && command.time <= end
         };
-        Some(self.sent.iter().filter(is_asked).take(PAGE).cloned().collect())
+        let page: Vec<_> =
+            self.sent.iter().filter(is_asked).take(gap.limit as usize).cloned().collect();
+        (page.len() <= PAGE_MAX).then_some(page)
     }
 
     /// A stream breaks, and what was under way on it is lost.

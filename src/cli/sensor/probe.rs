@@ -1,0 +1,264 @@
+//! `tidegate sensor probe`: what speaks on a serial line, as tables of the configuration.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::Instant;
+use tokio_serial::{ClearBuffer, SerialPort as _};
+
+use super::{absolute, listening_time, tell};
+use crate::bus::open_line;
+use crate::cli::{Unavailable, print};
+use crate::config::{self, FlowControl, Parity, Place, Port, StopBits};
+use crate::logic::excerpt::excerpt;
+use crate::logic::guess::{BYTES_MAX, Chunk, Guess, guess, text_share};
+use crate::logic::learn::quoted;
+
+/// The settings that are tried, the likeliest first: terminals and most instruments, NMEA 0183 (4800 and 38400), Modbus
+/// (19200 8E1 by its standard, then what meters are delivered with), smart meters (9600 7E1 for DSMR 2; 115200 later).
+const SETTINGS: [(u32, u8, Parity); 14] = [
+    (9_600, 8, Parity::None),
+    (115_200, 8, Parity::None),
+    (19_200, 8, Parity::None),
+    (4_800, 8, Parity::None),
+    (38_400, 8, Parity::None),
+    (57_600, 8, Parity::None),
+    (9_600, 7, Parity::Even),
+    (19_200, 8, Parity::Even),
+    (9_600, 8, Parity::Even),
+    (2_400, 8, Parity::None),
+    (2_400, 7, Parity::Even),
+    (2_400, 8, Parity::Even),
+    (1_200, 8, Parity::None),
+    (230_400, 8, Parity::None),
+];
+
+/// Read at once, in bytes: a tty's own buffer holds 4 KiB.
+const READ_BYTES: usize = 4_096;
+
+/// The most chunks of one setting, so that bytes that come one by one take no more memory than the others.
+const CHUNKS_MAX: usize = 16 * 1024;
+
+/// Between two thoughts about what was heard.
+const THINK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A guess below this is told, but nobody should write it down.
+const SCORE_MIN: f64 = 0.3;
+
+/// The devices that are no hardware, such as /dev/null (the kernel's admin-guide/devices.txt).
+const MEMORY_MAJOR: u32 = 1;
+
+/// What the tables are called.
+const NAME: &str = "probed";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ProbeArgs {
+    /// The line, such as /dev/ttyUSB0.
+    path: PathBuf,
+    /// How long to listen at each setting: longer than the instrument is silent. Ctrl-C ends it all earlier.
+    #[arg(long = "for", value_name = "TIME", default_value = "4s", value_parser = listening_time)]
+    time: Duration,
+    /// Only at this speed.
+    #[arg(long, value_name = "BAUD")]
+    baud_rate: Option<u32>,
+}
+
+/// What was heard at one setting.
+struct Tried {
+    port: Port,
+    bytes: usize,
+    text_share: f64,
+    first: Vec<u8>,
+    guess: Option<Guess>,
+    is_interrupted: bool,
+}
+
+/// Listens, then tells.
+pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
+    let path = absolute(&args.path)?;
+    if let Some(user) = find_user(&args.path) {
+        let cure = "two that listen would each hear a part; stop it first";
+        return Err(Unavailable(format!("{path} is in use by {user}; {cure}")).into());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let tried = runtime.context("cannot start the runtime")?.block_on(listen(args))?;
+    let heard = tried.iter().filter(|one| one.bytes > 0).count();
+    let best = tried.iter().filter_map(|one| Some((&one.port, one.guess.as_ref()?)));
+    let best = best.reduce(|best, one| if one.1.score > best.1.score { one } else { best });
+    match best.filter(|(_, guess)| guess.score >= SCORE_MIN) {
+        Some((port, guess)) => {
+            let page = page(&path, port, guess)?;
+            // What is printed is looked at as a configuration first, so that nobody is given one that is none.
+            config::trial(&page)?;
+            print(&page)
+        }
+        None if heard == 0 => Err(Unavailable(format!(
+            "nothing was heard on {path}. Is the instrument on, and its transmitter wired to our receiver, with a common ground? \
+             Does it speak less often than each {} s (--for)? Does it speak only when it is asked (poll = [\"…\"] in the bus's table)?",
+            args.time.as_secs()
+        ))
+        .into()),
+        None => Err(Unavailable(format!(
+            "bytes were heard on {path}, but at no setting do they make sense. Is the speed an unusual one (--baud-rate)? Is it RS-485 or \
+             RS-232 on a TTL adapter, or are its wires swapped?"
+        ))
+        .into()),
+    }
+}
+
+/// Who has the line, where that can be seen: root may open a line in spite of the claim of another to have it alone.
+fn find_user(path: &Path) -> Option<String> {
+    let line = std::fs::canonicalize(path).ok()?;
+    let metadata = std::fs::metadata(&line).ok()?;
+    if !metadata.file_type().is_char_device() || rustix::fs::major(metadata.rdev()) == MEMORY_MAJOR
+    {
+        // No line; opening it says so.
+        return None;
+    }
+    let own = std::process::id().to_string();
+    std::fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|process| {
+        let number = process.file_name().into_string().ok().filter(|name| *name != own)?;
+        let files = std::fs::read_dir(process.path().join("fd")).ok()?;
+        let is_line = |file: &Path| std::fs::read_link(file).is_ok_and(|target| target == line);
+        files.filter_map(Result::ok).find(|file| is_line(&file.path()))?;
+        let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        Some(format!("{} (process {number})", name.trim()))
+    })
+}
+
+/// Tries one setting after the other until one is certain.
+async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
+    let wanted = |one: &&(u32, u8, Parity)| args.baud_rate.is_none_or(|baud| one.0 == baud);
+    let mut settings: Vec<_> = SETTINGS.iter().filter(wanted).copied().collect();
+    if settings.is_empty() {
+        let odd = [(8, Parity::None), (8, Parity::Even), (7, Parity::Even)];
+        settings
+            .extend(odd.map(|(bits, parity)| (args.baud_rate.unwrap_or_default(), bits, parity)));
+    }
+    let mut tried = Vec::new();
+    for (baud_rate, data_bits, parity) in settings {
+        let port = Port {
+            place: Place::Path(args.path.clone()),
+            baud_rate,
+            data_bits,
+            parity,
+            stop_bits: StopBits::One,
+            flow_control: FlowControl::None,
+        };
+        let notation = notation(&port);
+        match listen_at(port, args.time).await {
+            Ok(one) => {
+                tell(&format!("{}\n", one.summary()));
+                let is_done = one.is_interrupted || one.guess.as_ref().is_some_and(Guess::is_good);
+                tried.push(one);
+                if is_done {
+                    break;
+                }
+            }
+            Err(trouble) if tried.is_empty() => return Err(Unavailable(trouble).into()),
+            Err(trouble) => tell(&format!("{notation}: {trouble}\n")),
+        }
+    }
+    Ok(tried)
+}
+
+async fn listen_at(port: Port, time: Duration) -> Result<Tried, String> {
+    let mut stream = open_line(&port)?;
+    // What came at the setting before.
+    stream.clear(ClearBuffer::Input).map_err(|error| error.to_string())?;
+    tell(&format!("{}: ", notation(&port)));
+    let end = Instant::now() + time;
+    let mut think_at = Instant::now() + THINK_INTERVAL;
+    let (mut chunks, mut bytes) = (Vec::new(), 0);
+    let mut buffer = [0; READ_BYTES];
+    let is_interrupted = loop {
+        // Reading is cancel-safe: what was not read yet stays in the tty.
+        tokio::select! {
+            read = stream.read(&mut buffer) => {
+                let length = read.map_err(|error| error.to_string())?;
+                if length == 0 {
+                    return Err("the line was unplugged".to_owned());
+                }
+                if bytes == 0 {
+                    tell("something speaks, ");
+                }
+                bytes += length;
+                let heard = buffer.get(..length).unwrap_or_default().to_vec();
+                chunks.push(Chunk { at: Instant::now().into_std(), bytes: heard });
+            }
+            () = tokio::time::sleep_until(think_at) => {
+                think_at = Instant::now() + THINK_INTERVAL;
+                if guess(&chunks).is_some_and(|guess| guess.is_certain()) {
+                    break false;
+                }
+            }
+            () = tokio::time::sleep_until(end) => break false,
+            _ = tokio::signal::ctrl_c() => break true,
+        }
+        if bytes >= BYTES_MAX || chunks.len() >= CHUNKS_MAX {
+            break false;
+        }
+    };
+    let first = chunks.first().map(|chunk: &Chunk| chunk.bytes.clone()).unwrap_or_default();
+    let (text_share, guess) = (text_share(&chunks), guess(&chunks));
+    Ok(Tried { port, bytes, text_share, first, guess, is_interrupted })
+}
+
+impl Tried {
+    fn summary(&self) -> String {
+        if self.bytes == 0 {
+            return "nothing".to_owned();
+        }
+        let percent = self.text_share * 100.0;
+        let start = format!("{} bytes, {percent:.0} % text", self.bytes);
+        match &self.guess {
+            Some(guess) => format!("{start}; {}, score {:.2}", guess.what, guess.score),
+            None => format!("{start}; no sense in it, such as {}", excerpt(&self.first)),
+        }
+    }
+}
+
+/// As people write it: `9600 8N1`.
+fn notation(port: &Port) -> String {
+    let parity = match port.parity {
+        Parity::None => 'N',
+        Parity::Even => 'E',
+        Parity::Odd => 'O',
+    };
+    format!("{} {}{parity}1", port.baud_rate, port.data_bits)
+}
+
+/// The tables, with what speaks for them.
+fn page(path: &str, port: &Port, guess: &Guess) -> Result<String, std::fmt::Error> {
+    let mut page = String::new();
+    writeln!(page, "# {}, {}, score {:.2} of 1:", notation(port), guess.what, guess.score)?;
+    for sentence in &guess.evidence {
+        writeln!(page, "# - {sentence}")?;
+    }
+    let kind = if guess.is_modbus { "modbus" } else { "serial" };
+    writeln!(page, "[bus.{kind}.{NAME}]\npath = {}", quoted(path))?;
+    writeln!(page, "baud_rate = {}", port.baud_rate)?;
+    if port.data_bits != 8 {
+        writeln!(page, "data_bits = {}", port.data_bits)?;
+    }
+    if port.parity == Parity::Even {
+        writeln!(page, "parity = \"even\"")?;
+    }
+    page.push_str(&guess.bus_keys.replace("NAME", NAME));
+    writeln!(page, "\n[sensor.{NAME}]\nbus = \"{NAME}\"")?;
+    page.push_str(&guess.sensor_keys);
+    if guess.is_modbus {
+        writeln!(
+            page,
+            "map = [{{ channel = \"*\", attribute = \"{{{{ topic[0] }}}}_{{{{ channel }}}}\" }}]"
+        )?;
+    } else {
+        writeln!(page, "map = [\n{}]", guess.map())?;
+    }
+    Ok(page)
+}

@@ -1,0 +1,143 @@
+//! From messages to families and tables.
+
+use super::*;
+
+/// Two messages of each, ten seconds apart.
+fn learnt(messages: &[(&str, &str)]) -> Learner {
+    let mut learner = Learner::default();
+    let start = now();
+    for round in 0..2 {
+        for (topic, payload) in messages {
+            learner.hear(topic, payload.as_bytes(), start + Duration::from_secs(10 * round));
+        }
+    }
+    learner
+}
+
+#[expect(clippy::disallowed_methods, reason = "any time will do to begin with")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn filters(learner: &Learner) -> Vec<String> {
+    learner.families().iter().map(Family::filter).collect()
+}
+
+fn page(learner: &Learner) -> String {
+    sensors(&"house".parse().unwrap(), &learner.families())
+}
+
+#[test]
+fn topics_that_differ_in_a_level_are_one_family() {
+    let learner = learnt(&[
+        ("house/kitchen/temperature", "21.5"),
+        ("house/bath/temperature", "23"),
+        ("house/kitchen/humidity", "40"),
+        ("house/bath/humidity", "60"),
+        ("house/bath/door", "open"),
+        ("meter/1/values", r#"{"u": 230, "i": 1.5}"#),
+        ("meter/2/values", r#"{"u": 231, "i": 0.5, "cos": 1}"#),
+        ("meter/2/name", r#"{"name": "pump"}"#),
+    ]);
+    let expected = [
+        "house/+/humidity",
+        "house/+/temperature",
+        "house/bath/door",
+        "meter/+/values",
+        "meter/2/name",
+    ];
+    assert_eq!(filters(&learner), expected);
+}
+
+#[test]
+fn a_wildcard_lets_nothing_in_that_is_written_otherwise() {
+    let learner = learnt(&[("a/1/v", "1"), ("a/2/v", "2"), ("a/3/v", r#"{"v": 3}"#)]);
+    assert_eq!(filters(&learner), ["a/1/v", "a/2/v", "a/3/v"]);
+    let learner = learnt(&[("pump", "1"), ("fan", "2"), ("lamp", "3")]);
+    assert_eq!(filters(&learner), ["fan", "lamp", "pump"], "the filter + would let all in");
+}
+
+#[test]
+fn products_are_recognised_and_their_talk_is_left_out() {
+    let learner = learnt(&[
+        ("zigbee2mqtt/kitchen", r#"{"temperature":27.34,"humidity":44.72}"#),
+        ("zigbee2mqtt/hall", r#"{"occupancy":true}"#),
+        ("zigbee2mqtt/bridge/state", r#"{"state":"online"}"#),
+        ("tele/plug/SENSOR", r#"{"Time":"2019-01-05T22:45:12","ENERGY":{"Power":4.7}}"#),
+        ("tele/plug/LWT", "Online"),
+        ("garden/soil/1", "12"),
+        ("garden/soil/2", "13"),
+        ("homeassistant/sensor/x/config", r#"{"name":"x"}"#),
+    ]);
+    assert_eq!(filters(&learner), ["tele/+/SENSOR", "zigbee2mqtt/+", "garden/soil/+"]);
+    let page = page(&learner);
+    for expected in [
+        "# Zigbee2MQTT: the examples have a page for it, presets/zigbee2mqtt.toml.\n[sensor.zigbee2mqtt]",
+        "{ channel = \"occupancy\", attribute = \"{{ topic[1] }}_occupancy\" },  # boolean, such as true",
+        "{ channel = \"/ENERGY/Power\", attribute = \"{{ topic[1] }}_ENERGY_Power\" },  # number, such as 4.7",
+        "# its time, 2019-01-05T22:45:12, has no zone: see time and zone\n",
+        "attribute = \"soil_{{ topic[2] }}\" },  # number, such as 12",
+    ] {
+        assert!(page.contains(expected), "missing: {expected}\nin:\n{page}");
+    }
+}
+
+#[test]
+fn a_device_of_losant_is_a_peripheral_with_its_own_attributes() {
+    let topic = "losant/5f0000000000000000000001/state";
+    let learner = learnt(&[(topic, r#"{"time":1700000000000,"data":{"temperature":21.5}}"#)]);
+    let expected = r#"# Losant's devices: the examples have a page for it, presets/losant.toml.
+[device.5f0000000000000000000001]
+id = "5f0000000000000000000001"
+
+[sensor.losant]
+bus = "house"
+topic = "losant/+/state"
+format = "json"
+device = "{{ topic[1] }}"
+time = { channel = "time", format = "ms" }
+map = [
+  { channel = "/data/temperature", attribute = "temperature" },  # number, such as 21.5
+]
+"#;
+    assert_eq!(page(&learner), expected);
+}
+
+#[test]
+fn attributes_of_two_sensors_have_different_names() {
+    let learner = learnt(&[
+        ("attic/air:1/state", r#"{"t": 1, "x": 1}"#),
+        ("cellar/floor/now", r#"{"t": 2, "y": 1}"#),
+        ("attic/air:1/label", r#"{"x y": "a"}"#),
+    ]);
+    let page = page(&learner);
+    let expected = [
+        "\"attic_air_1_state_t\"",
+        "\"cellar_floor_now_t\"",
+        "\"x_y\"",
+        "[sensor.attic-air_1-state]",
+    ];
+    for expected in expected {
+        assert!(page.contains(expected), "missing: {expected}\nin:\n{page}");
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_what_was_left_out_is_told() {
+    let mut learner = Learner::default();
+    for number in 0..TOPICS_MAX + 5 {
+        learner.hear(&format!("t/{number}/{number}"), b"{\"a\": 1}", now());
+    }
+    learner.hear(&"t".repeat(TOPIC_BYTES_MAX + 1), b"1", now());
+    assert_eq!((learner.topics().count(), learner.missed()), (TOPICS_MAX, 6));
+}
+
+#[test]
+fn what_changes_its_form_is_read_as_text_and_bytes_are_left_out() {
+    let mut learner = learnt(&[("a", "21.5"), ("b", "x=1")]);
+    learner.hear("a", b"off", now());
+    learner.hear("b", b"off", now());
+    learner.hear("c", b"\x00\x01", now());
+    assert_eq!(filters(&learner), ["a", "b"]);
+    assert!(learner.families().iter().all(|family| family.dialect == Dialect::Text));
+}

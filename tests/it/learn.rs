@@ -1,0 +1,138 @@
+//! `tidegate sensor learn`: from the topics of a real broker to a configuration that reports them.
+
+use std::process::{Command, Output, Stdio};
+
+use crate::support::{Broker, PROGRAM, Site, cloud, values, wait_until};
+
+/// What a house with a few products publishes.
+const MESSAGES: [(&str, &str); 8] = [
+    ("zigbee2mqtt/kitchen", r#"{"temperature":27.34,"humidity":44.72}"#),
+    ("zigbee2mqtt/bridge/state", r#"{"state":"online"}"#),
+    ("tele/plug/SENSOR", r#"{"Time":"2019-01-05T22:45:12","ENERGY":{"Power":4.7}}"#),
+    ("losant/5f0000000000000000000001/state", r#"{"data":{"level":3}}"#),
+    ("house/bath:1/climate", "t=21.5 h=40"),
+    ("house/attic/climate", "t=15 h=50"),
+    ("meters/water", "12.5;0.3;ok"),
+    ("raw", "\u{1}\u{2}"),
+];
+
+fn learn(words: &[&str]) -> Output {
+    Command::new(PROGRAM).args(["sensor", "learn"]).args(words).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn retained() -> impl Iterator<Item = (String, Vec<u8>)> {
+    MESSAGES.into_iter().map(|(topic, payload)| (topic.to_owned(), payload.into()))
+}
+
+#[tokio::test]
+async fn the_printed_tables_are_a_configuration_that_reports_what_was_heard() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    broker.publish_as(retained(), true).await;
+    let port = broker.port().to_string();
+    let output = learn(&["--host", "127.0.0.1", "--port", &port, "--for", "1s"]);
+    let (page, told) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("zigbee2mqtt/bridge/state: 1; a product's own talk, left out"), "{told}");
+    assert!(told.contains("raw: 1; bytes"), "{told}");
+    let site = Site::new(&cloud, "");
+    std::fs::create_dir(site.path("conf.d")).unwrap();
+    std::fs::write(site.path("conf.d/learnt.toml"), &page).unwrap();
+    let check = site.run(&["check"]);
+    assert!(check.status.success(), "{}\nin:\n{page}", text(&check.stderr));
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    broker.publish(retained()).await;
+    for (attribute, value) in [
+        ("kitchen_temperature", serde_json::json!(27.34)),
+        ("plug_ENERGY_Power", serde_json::json!(4.7)),
+        ("bath1_t", serde_json::json!(21.5)),
+        ("attic_h", serde_json::json!(50)),
+        ("2", serde_json::json!("ok")),
+    ] {
+        wait_until(attribute, || values(&cloud, attribute).contains(&value));
+    }
+}
+
+#[tokio::test]
+async fn a_bus_of_the_configuration_is_learnt_and_ctrl_c_tells_what_was_heard_so_far() {
+    let (cloud, broker) = (cloud().await, Broker::start());
+    broker.publish_as(retained(), true).await;
+    let port = broker.port();
+    let bus = format!("[bus.mqtt.house]\nhost = \"127.0.0.1\"\nport = {port}\n");
+    let site = Site::new(&cloud, &bus);
+    let mut child = Command::new(PROGRAM)
+        .args(["sensor", "learn", "--bus", "house", "--filter", "house/#", "--config"])
+        .arg(site.config())
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(site.path("told")).unwrap())
+        .spawn()
+        .unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    wait_until("it tells that it hears two topics", || {
+        let told = std::fs::read_to_string(site.path("told")).unwrap();
+        told.contains("hears house/attic/climate\n")
+            && told.contains("hears house/bath:1/climate\n")
+    });
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    wait_until("it ends", || child.try_wait().unwrap().is_some());
+    let output = child.wait_with_output().unwrap();
+    let page = text(&output.stdout);
+    assert!(output.status.success(), "{page}");
+    assert!(
+        page.starts_with("[sensor.house-climate]\nbus = \"house\"\ntopic = \"house/+/climate\"\n"),
+        "{page}"
+    );
+}
+
+#[test]
+fn what_is_not_there_is_told_at_once() {
+    let absent = Broker::absent().port().to_string();
+    let cases: [(&[&str], i32, &str); 5] = [
+        (
+            &["--host", "127.0.0.1", "--port", &absent],
+            69,
+            "is the broker running on this host and port?",
+        ),
+        (&["--host", "127.0.0.1", "--credentials-file", "/none"], 78, "/none"),
+        (&["--host", "127.0.0.1", "--filter", "a/#/b"], 78, "+ must be alone in its level"),
+        (&["--host", "127.0.0.1", "--for", "0s"], 64, "give a time from 1s to 1day"),
+        (&[], 64, "--bus"),
+    ];
+    for (words, code, expected) in cases {
+        let output = learn(words);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {told}");
+        assert!(told.contains(expected), "{words:?}: {told}");
+        assert_eq!(output.stdout, b"", "{words:?}");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_told() {
+    let site = tempfile::tempdir().unwrap();
+    let users = site.path().join("users");
+    crate::support::write_private(&users, "");
+    let broker = Broker::start_with(format!(
+        "user root\nallow_anonymous false\npassword_file {}\n",
+        users.display()
+    ));
+    let file = site.path().join("credentials.toml");
+    crate::support::write_private(&file, "user = \"me\"\npassword = \"guess\"\n");
+    let port = broker.port().to_string();
+    let output = learn(&[
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--credentials-file",
+        file.to_str().unwrap(),
+    ]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{told}");
+    assert!(told.contains("the broker refuses user and password"), "{told}");
+    assert!(!told.contains("guess"), "{told}");
+}

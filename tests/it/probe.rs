@@ -1,0 +1,137 @@
+//! `tidegate sensor probe`: from bytes on a real pseudo-terminal to a configuration that reads them.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::support::{PROBE, PROGRAM, Site, Tty, cloud, wait_until};
+
+fn spawn(line: &Path, words: &[&str]) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command.args(["sensor", "probe"]).arg(line).args(words);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn recording(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+}
+
+/// An instrument that sends these bytes over and over until the probe has heard enough.
+fn probe(site: &Site, bytes: &[u8]) -> Output {
+    let mut tty = Tty::plugged(site.path("tty"));
+    let mut child = spawn(&site.path("tty"), &["--for", "2s"]);
+    wait_until("the probe ends", || {
+        tty.try_write(bytes);
+        child.try_wait().unwrap().is_some()
+    });
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn what_is_printed_passes_the_check_and_reads_the_same_recording() {
+    let frames: Vec<u8> = (0..9_u8)
+        .flat_map(|n| [0xff, 0x86, 2, 3 * n, 0x47, 0, 0, 0, 0x31_u8.wrapping_sub(3 * n)])
+        .collect();
+    let cases = [
+        ("key-value.txt", recording("key-value.txt"), "channel   flow = "),
+        ("nmea.txt", recording("nmea.txt"), "channel   position = \"53."),
+        ("obis.txt", recording("obis.txt"), "channel   1-0:1.8.1 = 576.239"),
+        ("csv", b"t;h\n21.5;40\n21.6;41\n21.7;42\n".to_vec(), "\"t\":21.6"),
+        ("json", b"{\"t\": 21.5}\r\n".to_vec(), "\"t\":21.5"),
+        ("number", b"21.5\r\n21.7\r\n".to_vec(), "\"value\":21.7"),
+        ("binary", frames, "channel   byte-3 = 24"),
+    ];
+    for (name, bytes, expected) in cases {
+        let site = Site::at("http://127.0.0.1:1", "");
+        let output = probe(&site, &bytes);
+        let (page, told) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{name}: {told}");
+        std::fs::create_dir(site.path("conf.d")).unwrap();
+        std::fs::write(site.path("conf.d/probed.toml"), &page).unwrap();
+        let check = site.run(&["check"]);
+        assert!(check.status.success(), "{name}: {}\nin:\n{page}", text(&check.stderr));
+        let record = site.path("record");
+        std::fs::write(&record, &bytes).unwrap();
+        let test = site.run(&["sensor", "test", "probed", "--input", record.to_str().unwrap()]);
+        let shown = String::from_utf8_lossy(&test.stdout).into_owned();
+        assert!(shown.contains(expected), "{name}: {expected}\nin:\n{shown}\nby:\n{page}");
+    }
+}
+
+#[test]
+fn a_silent_line_and_noise_give_advice_and_no_configuration() {
+    let site = Site::at("http://127.0.0.1:1", "");
+    let silent = Tty::plugged(site.path("silent"));
+    let words = ["--for", "1s", "--baud-rate", "9600"];
+    let output = spawn(&site.path("silent"), &words).wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(69), &b""[..]));
+    assert!(text(&output.stderr).contains("nothing was heard on"), "{}", text(&output.stderr));
+    drop(silent);
+    let mut noisy = Tty::plugged(site.path("noisy"));
+    let mut child = spawn(&site.path("noisy"), &words);
+    let mut state = 1_u32;
+    wait_until("the probe ends", || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        noisy.try_write(&[state.to_be_bytes()[0] | 0x80, state.to_be_bytes()[1]]);
+        child.try_wait().unwrap().is_some()
+    });
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("at no setting do they make sense"));
+}
+
+#[test]
+fn ctrl_c_prints_what_was_learnt_so_far() {
+    let site = Site::at("http://127.0.0.1:1", "");
+    let mut tty = Tty::plugged(site.path("tty"));
+    let mut child = Command::new(PROGRAM)
+        .args(["sensor", "probe", "--for", "1h"])
+        .arg(site.path("tty"))
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(site.path("told")).unwrap())
+        .spawn()
+        .unwrap();
+    // It forgets what came before it listened.
+    wait_until("the probe has heard something", || {
+        tty.try_write(b"t=21.5\r\nt=21.6\r\n");
+        std::fs::read_to_string(site.path("told")).unwrap().contains("something speaks")
+    });
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    wait_until("the probe ends", || child.try_wait().unwrap().is_some());
+    let output = child.wait_with_output().unwrap();
+    assert!(text(&output.stdout).contains("format = \"key-value\""), "{}", text(&output.stdout));
+}
+
+#[tokio::test]
+async fn a_line_that_the_daemon_has_is_left_to_it() {
+    let site = Site::new(&cloud().await, PROBE);
+    let _tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    daemon.wait_for_log("serial line open");
+    let output = spawn(&site.path("tty"), &["--for", "1s"]).wait_with_output().unwrap();
+    let told = text(&output.stderr);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(69), &b""[..]), "{told}");
+    // Who may not look at the daemon's files is refused by the kernel.
+    assert!(
+        told.contains("is in use by tidegate") || told.contains("another program uses it"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_is_no_line_is_told() {
+    let site = Site::at("http://127.0.0.1:1", "");
+    std::fs::write(site.path("file"), "").unwrap();
+    let cases =
+        [("none", "is the adapter plugged in?"), ("file", "file: "), (".", "is it a serial port")];
+    for (name, expected) in cases {
+        let output = spawn(&site.path(name), &["--for", "1s"]).wait_with_output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!((output.status.code(), &*output.stdout), (Some(69), &b""[..]), "{name}: {told}");
+        assert!(told.contains(expected), "{name}: {told}");
+    }
+}
