@@ -78,7 +78,8 @@ impl GpioTask {
                 }
                 Err(trouble) => trouble,
             };
-            let trouble = trouble.to_string();
+            let chip = self.settings.chip.display();
+            let trouble = format!("{chip}: {trouble}{}", trouble.cure());
             self.feed.lost(&trouble);
             troubles.begin("chip", &trouble);
             let delay = backoff.next_delay(&mut random::seeded());

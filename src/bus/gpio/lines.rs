@@ -39,6 +39,19 @@ pub(super) enum LinesError {
     Watch(#[from] std::io::Error),
 }
 
+impl LinesError {
+    /// What to do about it.
+    pub(super) fn cure(&self) -> &'static str {
+        match self {
+            Self::NoLine(_) => "; `gpioinfo` lists its lines",
+            Self::InUse { .. } => "; end that program, or take another line",
+            Self::Kernel(_) | Self::Watch(_) => {
+                "; is it a GPIO chip (`gpiodetect` lists them), and is the service's user in the group gpio?"
+            }
+        }
+    }
+}
+
 /// Inputs that are watched.
 pub(super) struct Inputs {
     request: AsyncFd<Request>,

@@ -56,9 +56,13 @@ impl Line {
             ModbusLine::Tcp { host, port } => {
                 let connecting = TcpStream::connect((host.as_str(), *port));
                 let connected = timeout(CONNECT_TIMEOUT, connecting).await;
+                let late = || format!("no connection within {CONNECT_TIMEOUT:?}");
                 let stream = connected
-                    .map_err(|_| format!("no connection within {CONNECT_TIMEOUT:?}"))
-                    .and_then(|stream| stream.map_err(|error| error.to_string()))?;
+                    .map_err(|_| late())
+                    .and_then(|stream| stream.map_err(|error| error.to_string()))
+                    .map_err(|why| {
+                        format!("{host}:{port}: {why}; is this where the unit listens?")
+                    })?;
                 // A request is one small packet, and waits for nothing.
                 stream.set_nodelay(true).map_err(|error| error.to_string())?;
                 tcp::attach(stream)
