@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use serial2::SerialPort;
-use serial2::rs4xx::Rs485Config;
+use serial2::rs4xx::{Rs485Config, TransceiverMode};
 
 use tokio_serial::{ErrorKind, SerialPortBuilderExt as _, SerialStream};
 
@@ -59,12 +59,13 @@ fn switch(path: &Path, rs485: Rs485) -> Result<SerialPort, String> {
     mode.set_invert_rts(rs485.is_inverted);
     mode.set_delay_before_send(rs485.delay);
     mode.set_delay_after_send(rs485.delay);
-    port.set_rs4xx_mode(mode).map_err(|error| {
-        let cure =
-            "its driver switches no transceiver; remove rs485 if the adapter does it by itself";
-        format!("{}: {error}; {cure}", path.display())
-    })?;
-    Ok(port)
+    let cure = "its driver switches no transceiver; remove rs485 if the adapter does it by itself";
+    match port.set_rs4xx_mode(mode).and_then(|()| port.get_rs4xx_mode()) {
+        Ok(TransceiverMode::Rs485(_)) => Ok(port),
+        // A driver sets what it can.
+        Ok(_) => Err(format!("{}: {cure}", path.display())),
+        Err(error) => Err(format!("{}: {error}; {cure}", path.display())),
+    }
 }
 
 /// The device file.

@@ -79,6 +79,10 @@ pub(super) fn port(key: &str, raw: PortOptions, check: &mut Check<'_>) -> Port {
     let flow_key = format!("{key}.flow_control");
     let flow_control = choice(&flow_key, raw.flow_control, check, &flow_controls);
     let rs485 = rs485(key, raw.rs485, raw.rs485_delay, check);
+    if rs485.is_some() && flow_control == Some(FlowControl::Hardware) {
+        let fix = "remove one of them";
+        check.problems.add(format!("{key}.rs485"), "flow_control wants RTS, too", fix);
+    }
     let baud_rate =
         check.integer(&format!("{key}.baud_rate"), raw.baud_rate, 9_600, &BAUD_RATE_RANGE);
     let data_bits = check.integer(&format!("{key}.data_bits"), raw.data_bits, 8, &(5..=8));
