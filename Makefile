@@ -61,9 +61,9 @@ test-deb: deb ## Tries the package in a booted Debian: install, kill, upgrade, p
 emulate: deb ## Runs the demo with the package's daemon in an emulated computer: make emulate ARCH=arm64 | armhf
 	packaging/emulate.sh $(ARCH)
 
-.PHONY: test-gpio
-test-gpio: ## GPIO on the real character device of an emulated computer (some minutes)
-	tests/gpio/run.sh
+.PHONY: test-hardware
+test-hardware: ## GPIO on a real character device and real USB adapters that change places, in an emulated computer (some minutes)
+	tests/hardware/run.sh
 
 .PHONY: soak-sensors
 soak-sensors: ## Sensors of all kinds for half an hour, while plugs are pulled at random

@@ -1,4 +1,4 @@
-//! GPIO lines as far as a computer without any can tell; `make test-gpio` has a real chip.
+//! GPIO lines as far as a computer without any can tell; `make test-hardware` has a real chip.
 
 use serde_json::json;
 use tidegate_sandbox::GATEWAY_ID;

@@ -60,17 +60,24 @@ impl Tty {
 
     /// The next line that the daemon wrote.
     pub(crate) fn read_line(&mut self) -> String {
+        let mut line = None;
         wait_until("the daemon writes a line", || {
-            let mut buffer = [0; 1_024];
-            if let Ok(length) = self.master.as_mut().unwrap().read(&mut buffer) {
-                self.heard.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
-            }
-            self.heard.contains('\n')
+            line = self.try_read_line();
+            line.is_some()
         });
-        let (line, rest) = self.heard.split_once('\n').unwrap();
+        line.unwrap()
+    }
+
+    /// The next line that the daemon wrote, if it has.
+    pub(crate) fn try_read_line(&mut self) -> Option<String> {
+        let mut buffer = [0; 1_024];
+        if let Ok(length) = self.master.as_mut().unwrap().read(&mut buffer) {
+            self.heard.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+        let (line, rest) = self.heard.split_once('\n')?;
         let (line, rest) = (line.to_owned(), rest.to_owned());
         self.heard = rest;
-        line
+        Some(line)
     }
 }
 

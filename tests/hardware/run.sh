@@ -1,12 +1,12 @@
 #!/bin/sh
-# GPIO on a real character device: boots an emulated arm64 computer whose chip (PL061) has its line 3 on the power button, and
-# runs tests/gpio/init.sh in it. Needs apt, dpkg-deb, cpio, a cross compiler for arm64 and its Rust target. Takes some minutes.
+# GPIO on a real character device, and serial lines on USB adapters that are pulled: boots an emulated arm64 computer whose chip
+# (PL061) has its line 3 on the power button, with the drivers of an FTDI adapter, and runs tests/hardware/init.sh in it. Needs apt, dpkg-deb, cpio, a cross compiler for arm64 and its Rust target. Takes some minutes.
 set -eu
 cd "$(dirname "$0")/../.."
 
 triple=aarch64-unknown-linux-gnu
 target_dir=${CARGO_TARGET_DIR:-target}
-work=$target_dir/gpio
+work=$target_dir/hardware
 cross=/usr/aarch64-linux-gnu/lib
 missing=
 command -v qemu-system-aarch64 >/dev/null || missing="$missing qemu-system-arm"
@@ -51,10 +51,14 @@ aarch64-linux-gnu-strip "$root/bin/tidegate" "$root/bin/tidegate-sandbox"
 for library in ld-linux-aarch64.so.1 libc.so.6 libgcc_s.so.1 libm.so.6; do cp -L "$cross/$library" "$root/lib/"; done
 mkdir -p "$root/etc/ssl/certs"
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-cp tests/gpio/tidegate.toml "$root/etc/"
+mkdir "$root/lib/drivers"
+for driver in common/usb-common core/usbcore host/xhci-hcd host/xhci-pci serial/usbserial serial/ftdi_sio; do
+    cp "$work"/packages/lib/modules/*/kernel/drivers/usb/"$driver.ko" "$root/lib/drivers/"
+done
+cp tests/hardware/tidegate.toml "$root/etc/"
 printf 'key = "gateway-key"\nsecret = "gateway-secret"\n' >"$root/etc/credentials.toml"
 chmod 600 "$root/etc/credentials.toml"
-cp tests/gpio/init.sh "$root/init"
+cp tests/hardware/init.sh "$root/init"
 chmod 755 "$root/init"
 (cd "$root" && find . | cpio --quiet --create --format=newc | gzip -1) >"$work/initrd.gz"
-exec python3 tests/gpio/machine.py "$work"/packages/boot/vmlinuz-* "$work/initrd.gz"
+exec python3 tests/hardware/machine.py "$work"/packages/boot/vmlinuz-* "$work/initrd.gz"

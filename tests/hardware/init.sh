@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
-# Runs as the first process of the emulated computer: see run.sh. Each "pulse N" asks the other side for N pulses on line 3.
+# Runs as the first process of the emulated computer: see run.sh. What it prints as "pulse", "plug" and "unplug" asks the other
+# side, machine.py, to do so.
 /bin/busybox mkdir -p /bin /proc /sys /dev /tmp /run
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -9,6 +10,7 @@ mount -t sysfs s /sys
 mount -t devtmpfs d /dev
 mount -t debugfs g /sys/kernel/debug
 ifconfig lo 127.0.0.1 up
+for driver in usb-common usbcore xhci-hcd xhci-pci usbserial ftdi_sio; do insmod "/lib/drivers/$driver.ko"; done
 
 tidegate=/bin/tidegate
 config=/etc/tidegate.toml
@@ -36,6 +38,28 @@ level() { # level WORD: the kernel drives line 5 so
 
 state() { # state TEXT: it is in the gateway's last states
     "$tidegate" device get-state --config "$config" --limit 50 | grep -q "$1"
+}
+
+logged() { # logged TIMES TEXT: the daemon has said it so often
+    [ "$(grep -c "$2" /tmp/log)" = "$1" ]
+}
+
+missed() { # missed COUNT: so many buses are down
+    [ "$("$tidegate" status --config "$config" --json | grep -c '"bus_down"')" = "$1" ]
+}
+
+is_tty() { # is_tty NAME NUMBER: the adapter with this serial number is called ttyUSBNUMBER
+    [ "$(cat "/sys/class/tty/ttyUSB$2/device/../../serial")" = "$1" ]
+}
+
+plug() { # plug NAME NUMBER
+    echo "plug $1"
+    await "the adapter $1 is ttyUSB$2" is_tty "$1" "$2"
+}
+
+unplug() { # unplug NAME NUMBER
+    echo "unplug $1"
+    await "the adapter $1 is gone" [ ! -e "/dev/ttyUSB$2" ]
 }
 
 start() {
@@ -78,6 +102,22 @@ await "a reload leaves it off" level lo
 echo "pulse 1"
 await "the level is told" state '"key": *true'
 await "both ways" state '"key": *false'
+
+plug ATTIC 0
+plug CELLAR 1
+await "a line is found by its adapter's serial number" state '"attic": *10'
+await "and the other" state '"cellar": *20'
+command lamp '"on"'
+await "a command goes out and its answer comes in" state '"lamp": *"on"'
+unplug ATTIC 0
+unplug CELLAR 1
+await "that they are missed is told" missed 2
+plug CELLAR 0
+plug ATTIC 1
+await "both are found under each other's name" logged 4 "serial line open"
+command lamp '"off"'
+await "a command finds its line" state '"lamp": *"off"'
+await "nothing is taken for the other's" [ "$(state '"attic": *2[0-9]\{3\}' || state '"cellar": *1[0-9]\{3\}' || echo none)" = none ]
 echo "memory of the daemon: $(grep VmRSS "/proc/$daemon/status")"
 if [ "$failures" = 0 ]; then echo "all is well"; else echo "$failures failures"; fi
 poweroff -f
