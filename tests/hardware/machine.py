@@ -4,7 +4,7 @@
 
 "pulse N" presses the button, which is on line 3 of the chip, N times for a tenth of a second of the computer's time. "plug NAME"
 and "unplug NAME" do so with a USB adapter of that serial number. Each adapter leads to an instrument, which goes on to count: one
-says n=1000, n=1001 and so on, the other n=2000; and what it is told in a line beginning with "echo " it says, too.
+says n=10000, n=10001 and so on, the other n=20000; and what it is told in a line beginning with "echo " it says, too.
 """
 
 import os
@@ -16,7 +16,7 @@ import threading
 import time
 
 TIMEOUT_S = 900
-FIRST = {"ATTIC": 1000, "CELLAR": 2000}
+FIRST = {"ATTIC": 10_000, "CELLAR": 20_000}
 
 
 def main():
