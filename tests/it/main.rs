@@ -32,6 +32,7 @@ mod device_api;
 mod device_ask;
 mod drain;
 mod examples;
+mod gpsd;
 mod health;
 mod http;
 mod javascript;

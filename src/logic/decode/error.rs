@@ -93,8 +93,8 @@ pub enum DecodeError {
     /// No sentence of NMEA 0183, or a damaged one.
     #[error("no NMEA 0183 sentence: {problem}, in \"{excerpt}\"; check baud rate and wiring")]
     NotNmea {
-        /// What the parser says.
-        problem: String,
+        /// What is wrong.
+        problem: &'static str,
         /// How the payload begins.
         excerpt: String,
     },

@@ -191,7 +191,7 @@ fn a_position_is_written_as_losant_reads_it() {
         b"$GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76\r\n",
     )
     .unwrap();
-    assert_eq!(message.channel("position"), Some(Ok(text("53.361337,-6.505620"))));
+    assert_eq!(message.channel("position"), Some(Ok(text("53.3613367,-6.5056200"))));
     assert_eq!(message.channel("altitude"), Some(Ok(Value::Float(61.7))));
     assert_eq!(message.channel("satellites"), Some(Ok(Value::Float(8.0))));
     assert_eq!(message.channel("sentence"), Some(Ok(text("GGA"))));
@@ -199,11 +199,70 @@ fn a_position_is_written_as_losant_reads_it() {
         one(&Format::Nmea, b"$GPGSV,3,1,11,03,03,111,00,04,15,270,00,06,01,010,00,13,06,292,00*74")
             .unwrap();
     assert_eq!(message.names(), ["sentence"]);
-    let damaged = one(
-        &Format::Nmea,
-        b"$GPGGA,092750.000,5321.6803,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76",
-    );
-    assert!(damaged.unwrap_err().to_string().starts_with("no NMEA 0183 sentence: "));
+    for (sentence, problem) in [
+        (
+            "$GPGGA,092750.000,5321.6803,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76",
+            "its checksum is wrong",
+        ),
+        (
+            "GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76",
+            "it does not begin with $",
+        ),
+        ("$PGRME,9.1,M", "it has no checksum"),
+        ("$hello", "it has no checksum"),
+        ("$GGA,1", "it does not begin with a talker and a type"),
+        (
+            "$GPRMC,092750.000,A,5321.68x2,N,00630.3372,W,0.02,31.66,280511,,,A",
+            "its fields are not those of its type",
+        ),
+    ] {
+        let error = one(&Format::Nmea, sentence.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("no NMEA 0183 sentence: {problem}")), "{error}");
+    }
+}
+
+/// The names of the channels of a sentence.
+fn channels(sentence: &str) -> Vec<String> {
+    let message = one(&Format::Nmea, sentence.as_bytes()).unwrap();
+    message.names().into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_a_receiver_calls_void_gives_no_position() {
+    for sentence in [
+        "$GPRMC,212406.000,V,0000.0000,N,00000.0000,E,0.0,0.0,280316,,,N",
+        "$GPRMC,212607.891,V,,,,,,,181207,0,N",
+        "$GPGLL,3728.0549,N,12213.8639,W,014413.076,V",
+        "$GPGLL,3728.0549,N,12213.8639,W,014413.076,A,N",
+        "$GPVTG,0.0,T,,M,0.0,N,0.0,K,N",
+        "$WIMWV,041.1,R,01.0,N,V",
+        "$GPTXT,any",
+        "!AIVDM,1,1,,B,13aGhtw0R<OJf=6LgQ?Ad1FF05`L,0*24",
+        "$PGRME,9.1,M,15.0,M,12.0,M*21",
+    ] {
+        assert_eq!(channels(sentence), ["sentence"], "{sentence}");
+    }
+    let void = "$GPGGA,212406.000,0000.0000,N,00000.0000,E,0,00,0.0,0.0,M,0.0,M,,0000";
+    assert_eq!(channels(void), ["quality", "satellites", "sentence"]);
+    assert_eq!(channels("$GNGNS,074150.799,,,,,NNNN,00,,,0.0,,0000"), ["satellites", "sentence"]);
+}
+
+#[test]
+fn boats_tell_wind_depth_and_heading_in_one_unit_each() {
+    for (sentence, name, value) in [
+        ("$WIMWV,041.1,R,18.52,K,A", "windSpeed", 10.0),
+        ("$WIMWV,041.1,T,10.0,N,A", "trueWindSpeed", 10.0),
+        ("$WIMWV,041.1,T,10.0,N,A", "trueWindAngle", 41.1),
+        ("$SDDBT,7.8,f,2.4,M,1.3,F", "depth", 2.4),
+        ("$HCHDG,98.3,0.0,E,12.6,W", "magneticHeading", 98.3),
+        ("$GPGLL,4527.458,S,16709.165,E", "latitude", -(45.0 + 27.458 / 60.0)),
+    ] {
+        let message = one(&Format::Nmea, sentence.as_bytes()).unwrap();
+        let Some(Ok(Value::Float(read))) = message.channel(name) else {
+            panic!("{sentence}: {message:?}")
+        };
+        assert!((read - value).abs() < 1e-9, "{sentence}: {read}");
+    }
 }
 
 #[test]
