@@ -159,8 +159,8 @@ fn a_position() {
     assert_eq!(
         run("nmea", "nmea.txt", ""),
         [
-            state("gateway", r#"{"altitude":61.7,"location":"53.361337,-6.505620"}"#),
-            state("gateway", r#"{"location":"53.361337,-6.505620","speed":0.04}"#),
+            state("gateway", r#"{"altitude":61.7,"location":"53.3613367,-6.5056200"}"#),
+            state("gateway", r#"{"location":"53.3613367,-6.5056200","speed":0.04}"#),
             "1 ignored".to_owned(),
         ]
     );
