@@ -224,6 +224,71 @@ fn the_codes_of_a_telegram_are_its_channels() {
     }
 }
 
+#[test]
+fn a_broken_line_of_an_old_telegram_belongs_to_its_code() {
+    let telegram = b"/KMP5 KA6U001585575011\r\n\r\n0-0:96.1.1(204B413655303031353835)\r\n\
+        1-0:1.8.1(00185.000*kWh)\r\n0-1:24.1.0(3)\r\n\
+        0-1:24.3.0(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)\r\n(00001.001)\r\n0-1:24.4.0(1)\r\n\
+        0-2:24.3.0(090212160000)(00)(60)(1)(0-2:24.2.1)(m3)\r\n(00007.500)\r\n!\r\n";
+    let message = one(&Format::Obis, telegram).unwrap();
+    assert_eq!(message.channel("0-1:24.3.0"), Some(Ok(Value::Float(1.001))));
+    assert_eq!(message.channel("0-1:24.3.0.unit"), Some(Ok(text("m3"))));
+    assert_eq!(message.channel("0-1:24.3.0.0"), Some(Ok(text("090212160000"))));
+    assert_eq!(message.channel("0-2:24.3.0"), Some(Ok(Value::Float(7.5))));
+    assert_eq!(message.channel("0-1:24.4.0"), Some(Ok(Value::Integer(1))));
+    assert_eq!(message.channel(""), None);
+    let telegram = b"/ISk5MT174-0001\r\n\x020.0.0(12345678)\r\n1.8.0(0001234.567*kWh)\r\n!\r\n";
+    let message = one(&Format::Obis, telegram).unwrap();
+    assert_eq!(message.channel("0.0.0"), Some(Ok(Value::Integer(12_345_678))));
+}
+
+#[test]
+fn what_a_receiver_itself_calls_void_is_no_value() {
+    let sentence = |text: &str| {
+        let sum = text.bytes().fold(0, |sum, byte| sum ^ byte);
+        one(&Format::Nmea, format!("${text}*{sum:02X}\r\n").as_bytes()).unwrap()
+    };
+    for void in [
+        "GNRMC,120000.00,V,5321.6802,N,00630.3372,W,0.5,12.0,010526,,,N",
+        "GPGGA,120000.00,5321.6802,N,00630.3372,W,0,0,99.9,9.0,M,,M,,",
+        "GNGLL,5321.6802,N,00630.3372,W,120000.00,V,N",
+        "GNGNS,112257.00,3844.24011,N,00908.43828,W,NN,03,10.5,,,,,V",
+        "WIMWV,041.1,R,01.0,M,V",
+    ] {
+        let message = sentence(void);
+        let is_told = |name: &&str| !["sentence", "satellites", "hdop"].contains(name);
+        assert_eq!(message.names().iter().find(|name| is_told(name)), None, "{void}");
+    }
+    let message = sentence("GNRMC,120000.00,A,5321.6802,N,00630.3372,W,0.5,12.0,010526,,,A,V");
+    assert_eq!(message.channel("position"), Some(Ok(text("53.361337,-6.505620"))));
+    assert_eq!(message.channel("time"), Some(Ok(text("2026-05-01T12:00:00.000Z"))));
+    let message = sentence("GNGNS,112257.00,3844.24011,N,00908.43828,W,NA,03,10.5,,,,,V");
+    assert_eq!(message.channel("position"), Some(Ok(text("38.737335,-9.140638"))));
+}
+
+#[test]
+fn the_wind_is_in_knots_and_the_true_one_apart() {
+    let wind = |text: &str| one(&Format::Nmea, text.as_bytes()).unwrap();
+    let knots = wind("$WIMWV,041.1,R,01.0,N,A*16");
+    assert_eq!(knots.channel("windSpeed"), Some(Ok(Value::Float(1.0))));
+    let kilometres = wind("$WIMWV,041.1,R,18.52,K,A*2C");
+    assert_eq!(kilometres.channel("windSpeed"), Some(Ok(Value::Float(10.0))));
+    let real = wind("$WIMWV,041.1,T,01.0,N,A*10");
+    assert_eq!(real.names(), ["sentence", "trueWindAngle", "trueWindSpeed"]);
+}
+
+#[test]
+fn a_sentence_of_one_maker_has_its_type_and_no_values() {
+    let message = one(
+        &Format::Nmea,
+        b"$PUBX,00,081350.00,4717.113210,N,00833.915187,E,546.589,G3,2.1,2.0,0.007,77.52,0.007,,0.92,1.19,0.77,9,0,0*5F",
+    );
+    assert_eq!(message.unwrap().channel("sentence"), Some(Ok(text("PUBX"))));
+    let message = one(&Format::Nmea, b"$PGRME,15.0,M,45.0,M,25.0,M*1C").unwrap();
+    assert_eq!(message.channel("sentence"), Some(Ok(text("PGRME"))));
+    assert!(one(&Format::Nmea, b"$PGRME,15.0,M,45.0,M,25.1,M*1C").is_err());
+}
+
 proptest! {
     #[test]
     fn no_payload_panics(payload: Vec<u8>, line in "[a-c0-9=:,; \"]{0,20}", delimiter: u8) {
