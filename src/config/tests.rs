@@ -195,8 +195,13 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         ),
         (
             "format",
-            "format = \"json\"\ntime = { channel = \"at\", format = \"%H\", zone = \"Europe/Belrin\" }",
+            "format = \"json\"\ntime = { channel = \"at\", format = \"%F %T\", zone = \"Europe/Belrin\" }",
             "sensor.probe.time.zone: there is no time zone \"Europe/Belrin\"; take one",
+        ),
+        (
+            "format",
+            "format = \"json\"\ntime = { channel = \"at\", format = \"%d.%m. %H:%M\", zone = \"UTC\" }",
+            "sensor.probe.time.format: a time cannot be read with it: ",
         ),
         (
             "map",

@@ -117,7 +117,10 @@ pub fn compile_pattern(pattern: &str) -> Result<Regex, String> {
 
 /// A message as its channels.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Decoded(Channels);
+pub struct Decoded {
+    channels: Channels,
+    words: Words,
+}
 
 #[derive(Debug, Clone, PartialEq)]
 enum Channels {
@@ -126,6 +129,9 @@ enum Channels {
 }
 
 type Flat = BTreeMap<String, Result<Value, ValueError>>;
+
+/// What stood there where the value does not show it: `0012` of the number 12.
+type Words = BTreeMap<String, String>;
 
 /// Reads the messages of one payload that needs nothing beside it: one, but for JSON arrays and CSV with a header.
 ///
@@ -147,21 +153,23 @@ pub fn decode_on(
 ) -> Result<Vec<Decoded>, DecodeError> {
     let flat = match format {
         Format::Binary(fields) => binary::decode(payload, fields)?,
-        Format::KeyValue => text::decode_pairs(utf8(payload)?)?,
+        Format::KeyValue => return Ok(vec![text::decode_pairs(utf8(payload)?)?.into()]),
         Format::Csv(csv) => {
             let records = text::decode_csv(utf8(payload)?, csv)?;
-            return Ok(records.into_iter().map(|flat| Decoded(Channels::Flat(flat))).collect());
+            return Ok(records.into_iter().map(Decoded::from).collect());
         }
         Format::Json { each } => return decode_json(utf8(payload)?, each.as_deref()),
-        Format::Regex(pattern) => text::decode_pattern(utf8(payload)?, pattern)?,
+        Format::Regex(pattern) => {
+            return Ok(vec![text::decode_pattern(utf8(payload)?, pattern)?.into()]);
+        }
         Format::Nmea => nmea::decode(utf8(payload)?)?,
         Format::Obis => obis::decode(utf8(payload)?)?,
         Format::Sparkplug { .. } => return sparkplug::decode(topic, payload, births),
         Format::Ruuvi => ruuvi::decode(utf8(payload)?)?,
         Format::OneWire => one_wire::decode(utf8(payload)?)?,
-        Format::Text => text::decode_text(utf8(payload)?),
+        Format::Text => return Ok(vec![text::decode_text(utf8(payload)?).into()]),
     };
-    Ok(vec![Decoded(Channels::Flat(flat))])
+    Ok(vec![flat.into()])
 }
 
 fn utf8(payload: &[u8]) -> Result<&str, DecodeError> {
@@ -173,7 +181,7 @@ fn utf8(payload: &[u8]) -> Result<&str, DecodeError> {
 
 fn decode_json(text: &str, each: Option<&str>) -> Result<Vec<Decoded>, DecodeError> {
     let mut document = text::decode_json(text)?;
-    let Some(pointer) = each else { return Ok(vec![Decoded(Channels::Json(document))]) };
+    let Some(pointer) = each else { return Ok(vec![Decoded::json(document)]) };
     let Some(serde_json::Value::Array(items)) = document.pointer_mut(pointer) else {
         return Err(DecodeError::NoArray { pointer: pointer.to_owned() });
     };
@@ -181,16 +189,32 @@ fn decode_json(text: &str, each: Option<&str>) -> Result<Vec<Decoded>, DecodeErr
     if found > max {
         return Err(DecodeError::TooMany { found, max });
     }
-    Ok(std::mem::take(items).into_iter().map(|item| Decoded(Channels::Json(item))).collect())
+    Ok(std::mem::take(items).into_iter().map(Decoded::json).collect())
+}
+
+/// A message whose words say no more than its values.
+impl From<Flat> for Decoded {
+    fn from(channels: Flat) -> Self {
+        Self { channels: Channels::Flat(channels), words: Words::new() }
+    }
 }
 
 impl Decoded {
+    fn json(document: serde_json::Value) -> Self {
+        Self { channels: Channels::Json(document), words: Words::new() }
+    }
+
+    /// What stood there, for the channels whose value does not show it: `0012` of the number 12, `nan` of no number.
+    pub fn words(&self) -> &BTreeMap<String, String> {
+        &self.words
+    }
+
     /// What the message says about a channel; `None` if it says nothing.
     ///
     /// # Errors
     /// When what it says is no [`Value`]: a NaN, a JSON list, an endless text.
     pub fn channel(&self, name: &str) -> Option<Result<Value, ValueError>> {
-        match &self.0 {
+        match &self.channels {
             Channels::Flat(channels) => channels.get(name).cloned(),
             Channels::Json(document) => {
                 let is_pointer = name.is_empty() || name.starts_with('/');
@@ -202,7 +226,7 @@ impl Decoded {
 
     /// The channels that the message has; of JSON, the keys at its top level.
     pub fn names(&self) -> Vec<&str> {
-        match &self.0 {
+        match &self.channels {
             Channels::Flat(channels) => channels.keys().map(String::as_str).collect(),
             Channels::Json(document) => document
                 .as_object()
@@ -215,7 +239,7 @@ impl Decoded {
 /// As templates and expressions see it: the channels that have a value.
 impl Serialize for Decoded {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0 {
+        match &self.channels {
             Channels::Json(document) => document.serialize(serializer),
             Channels::Flat(channels) => {
                 let good =

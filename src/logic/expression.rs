@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn evaluate(text: &str) -> Result<Option<Value>, ExpressionError> {
-        let context = serde_json::json!({"u": 230.5, "i": 2, "list": [1, {"t": 4}], "name": "a"});
+        let context = serde_json::json!({"u": 230.5, "i": 2, "list": [1, {"t": 4}], "name": "a", "comma": "21,5", "unit": "-3.5C", "sign": "-", "raw": 4095});
         Expression::compile("power", text)
             .unwrap()
             .evaluate(&minijinja::Value::from(minijinja::value::Serde(context)))
@@ -101,6 +101,10 @@ mod tests {
         assert_eq!(evaluate("u * i"), Ok(Some(Value::Float(461.0))));
         assert_eq!(evaluate("list[1].t - 1"), Ok(Some(Value::Integer(3))));
         assert_eq!(evaluate("'on' if i > 1 else 'off'"), Ok(Some(Value::Text("on".to_owned()))));
+        assert_eq!(evaluate("comma | replace(',', '.') | float"), Ok(Some(Value::Float(21.5))));
+        assert_eq!(evaluate("unit | replace('C', '') | float"), Ok(Some(Value::Float(-3.5))));
+        assert_eq!(evaluate("-u if sign == '-' else u"), Ok(Some(Value::Float(-230.5))));
+        assert_eq!(evaluate("raw - 4096 if raw > 2047 else raw"), Ok(Some(Value::Integer(-1))));
         assert_eq!(evaluate("i > 1 and name == 'a'"), Ok(Some(Value::Boolean(true))));
     }
 

@@ -30,6 +30,7 @@ pub use window::{Aggregate, WindowSettings};
 use self::draft::Draft;
 use self::gauge::{Gauge, Outcome};
 use self::rebirth::Asked;
+use self::settings::Contexts;
 use self::stale::Silence;
 use super::decode::{Births, DecodeError, Decoded, Format, decode_on};
 use super::excerpt::excerpt;
@@ -65,8 +66,7 @@ struct Message<'a> {
     sensor_index: usize,
     sensor: &'a Sensor,
     decoded: &'a Decoded,
-    /// What templates and expressions see.
-    context: minijinja::Value,
+    contexts: Contexts,
     time: Timestamp,
     now: Instant,
 }
@@ -202,8 +202,8 @@ impl Plan {
                 return true;
             }
         };
-        let context = sensor.context(&reading.topic, decoded);
-        let message = Message { sensor_index, sensor, decoded, context, time, now };
+        let contexts = sensor.contexts(&reading.topic, decoded);
+        let message = Message { sensor_index, sensor, decoded, contexts, time, now };
         let mut found = false;
         for (index, mapping) in sensor.map.iter().enumerate() {
             for (channel, value) in message.values(mapping) {
@@ -240,11 +240,15 @@ impl Plan {
         draft: &mut Draft,
     ) -> Result<(), Rejection> {
         let Message { sensor, time, now, .. } = *message;
-        let value = mapping.conversion.apply(value?)?;
+        let word = match mapping.source {
+            Source::Channel(_) => message.decoded.words().get(channel).map(String::as_str),
+            Source::Expression(_) => None,
+        };
+        let value = mapping.conversion.apply(value, word)?;
         let context = if mapping.attribute.is_fixed() && sensor.device.is_fixed() {
             minijinja::Value::UNDEFINED
         } else {
-            merge_maps([minijinja::context! { channel }, message.context.clone()])
+            merge_maps([message.contexts.named.clone(), minijinja::context! { channel }])
         };
         let device = sensor.device.resolve(&context, &sensor.aliases, &self.devices)?;
         let attribute = mapping.attribute.resolve(&context)?;
@@ -341,7 +345,7 @@ impl Message<'_> {
             }
             Source::Channel(name) => channel(name).into_iter().collect(),
             Source::Expression(expression) => {
-                let value = expression.evaluate(&self.context).transpose();
+                let value = expression.evaluate(&self.contexts.computed).transpose();
                 let reject = |error: super::expression::ExpressionError| {
                     (Reason::BadExpression, error.to_string())
                 };

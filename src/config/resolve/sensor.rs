@@ -171,21 +171,26 @@ fn time_source(key: &str, raw: raw::Time, check: &mut Check<'_>) -> Option<TimeS
     let fix = "say which channel holds it: channel = \"…\"";
     let channel = check.required(&format!("{key}.channel"), raw.channel, fix);
     let format_key = format!("{key}.format");
-    let fix = "use \"s\", \"ms\", \"rfc3339\", or a pattern such as \"%Y-%m-%d %H:%M:%S\"";
+    let fix =
+        "use \"s\", \"ms\", \"rfc3339\", \"dsmr\", or a pattern such as \"%Y-%m-%d %H:%M:%S\"";
     let format = check.required(&format_key, raw.format, fix)?;
     let is_pattern = format.contains('%');
-    if raw.zone.is_some() && !is_pattern {
+    if raw.zone.is_some() && !is_pattern && format != "dsmr" {
         check.problems.add(format!("{key}.zone"), "is for a pattern", "remove it");
     }
     let notation = match format.as_str() {
         "s" => TimeNotation::UnixSeconds,
         "ms" => TimeNotation::UnixMillis,
         "rfc3339" => TimeNotation::Rfc3339,
+        "dsmr" => TimeNotation::Dsmr { zone: required_zone(key, raw.zone, check)? },
         _ if is_pattern => {
-            let zone_key = format!("{key}.zone");
-            let fix = "say where its clock stands: zone = \"Europe/Berlin\", \"UTC\" or \"+02:00\"";
-            let zone = check.required(&zone_key, raw.zone, fix)?;
-            TimeNotation::Pattern { pattern: format, zone: time_zone(&zone_key, &zone, check)? }
+            let zone = required_zone(key, raw.zone, check);
+            if let Err(why) = TimeNotation::check_pattern(&format) {
+                let fix = "write one that tells the day and the time: \"%Y-%m-%d %H:%M:%S\"";
+                check.problems.add(format_key, why, fix);
+                return None;
+            }
+            TimeNotation::Pattern { pattern: format, zone: zone? }
         }
         _ => {
             check.problems.add(format_key, format!("\"{format}\" is not known"), fix);
@@ -193,6 +198,17 @@ fn time_source(key: &str, raw: raw::Time, check: &mut Check<'_>) -> Option<TimeS
         }
     };
     Some(TimeSource { channel: channel?, notation })
+}
+
+fn required_zone(
+    key: &str,
+    zone: Option<Field<String>>,
+    check: &mut Check<'_>,
+) -> Option<TimeZone> {
+    let key = format!("{key}.zone");
+    let fix = "say where its clock stands: zone = \"Europe/Berlin\", \"UTC\" or \"+02:00\"";
+    let zone = check.required(&key, zone, fix)?;
+    time_zone(&key, &zone, check)
 }
 
 /// A zone of the system's database, which is read here and nowhere else, or an offset such as `+02:00`.

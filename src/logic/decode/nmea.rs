@@ -9,11 +9,8 @@ use nmea::sentences::mwv::{MwvReference, MwvWindSpeedUnits};
 
 use super::{DecodeError, Flat};
 use crate::logic::excerpt::excerpt;
+use crate::logic::unit::{Conversion, Unit};
 use crate::model::Value;
-
-/// Kilometres in a nautical mile, and in a statute mile (SI brochure, 8th edition; the international yard of 1959).
-const NAUTICAL_MILE_KM: f64 = 1.852;
-const MILE_KM: f64 = 1.609_344;
 
 /// Reads one sentence. Its type is the channel `sentence`; a receiver that has no fix sends sentences without a `position`.
 pub(super) fn decode(text: &str) -> Result<Flat, DecodeError> {
@@ -174,7 +171,7 @@ fn measure(parsed: &ParseResult, channels: &mut Flat) {
         }
         ParseResult::MWV(mwv) => {
             let knots = single(mwv.wind_speed).zip(mwv.wind_speed_units);
-            let knots = knots.map(|(speed, unit)| to_knots(speed, unit));
+            let knots = knots.and_then(|(speed, unit)| to_knots(speed, unit));
             let is_true = mwv.reference == Some(MwvReference::Theoretical);
             put(if is_true { "trueWindAngle" } else { "windAngle" }, single(mwv.wind_direction));
             put(if is_true { "trueWindSpeed" } else { "windSpeed" }, knots);
@@ -194,11 +191,13 @@ fn measure(parsed: &ParseResult, channels: &mut Flat) {
     }
 }
 
-fn to_knots(speed: f64, unit: MwvWindSpeedUnits) -> f64 {
-    match unit {
-        MwvWindSpeedUnits::Knots => speed,
-        MwvWindSpeedUnits::KilometersPerHour => speed / NAUTICAL_MILE_KM,
-        MwvWindSpeedUnits::MetersPerSecond => speed * 3.6 / NAUTICAL_MILE_KM,
-        MwvWindSpeedUnits::MilesPerHour => speed * MILE_KM / NAUTICAL_MILE_KM,
-    }
+fn to_knots(speed: f64, unit: MwvWindSpeedUnits) -> Option<f64> {
+    let unit = match unit {
+        MwvWindSpeedUnits::Knots => return Some(speed),
+        MwvWindSpeedUnits::KilometersPerHour => "km/h",
+        MwvWindSpeedUnits::MetersPerSecond => "m/s",
+        MwvWindSpeedUnits::MilesPerHour => "mph",
+    };
+    let conversion = Conversion::between(Unit::named(unit)?, Unit::named("kn")?)?;
+    Some(conversion.apply(speed))
 }

@@ -23,28 +23,47 @@ pub(super) fn decode(text: &str) -> Result<Flat, DecodeError> {
         return Err(not_telegram("it does not begin with /", text));
     };
     channels.insert("meter".to_owned(), Value::text(identity.trim()));
-    for (index, line) in lines.map(str::trim).enumerate() {
+    // IEC 62056-21 puts an STX before the first line.
+    let lines = lines.map(|line| line.trim().trim_start_matches('\u{2}'));
+    let mut open: Option<(&str, Vec<&str>)> = None;
+    for (index, line) in lines.enumerate() {
         if line.starts_with('!') {
+            put(open.take(), &mut channels);
             return Ok(channels);
         }
         if index > LINES_MAX {
             return Err(not_telegram("it has too many lines", line));
         }
-        if !line.is_empty() && read_line(line, &mut channels).is_none() {
+        if line.is_empty() {
+            continue;
+        }
+        let Some((code, values)) = split_line(line) else {
             return Err(not_telegram("no code with values in brackets", line));
+        };
+        match &mut open {
+            // DSMR 2 and 3 break the line of a gas meter before its last value.
+            Some((_, before)) if code.is_empty() => before.extend(values),
+            Some(_) | None => put(open.replace((code, values)), &mut channels),
         }
     }
     Err(not_telegram("it does not end with !", text))
 }
 
-/// Reads `1-0:1.8.1(000576.239*kWh)`.
-fn read_line(line: &str, channels: &mut Flat) -> Option<()> {
+/// `1-0:1.8.1(000576.239*kWh)` as its code and its values.
+fn split_line(line: &str) -> Option<(&str, Vec<&str>)> {
     let (code, values) = line.split_once('(')?;
-    // Some meters break a line before its last value, which then has no code.
-    let values: Vec<&str> = values.strip_suffix(')')?.split(")(").collect();
-    let last = values.last()?;
-    let (value, unit) =
+    Some((code, values.strip_suffix(')')?.split(")(").collect()))
+}
+
+fn put(line: Option<(&str, Vec<&str>)>, channels: &mut Flat) {
+    let Some((code, values)) = line else { return };
+    let Some((last, before)) = values.split_last() else { return };
+    let (value, mut unit) =
         last.split_once('*').map_or((*last, None), |(value, unit)| (value, Some(unit)));
+    // `(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)` and `(00001.001)`: the unit stands before its value.
+    if let (None, [_, _, _, _, _, before]) = (unit, before) {
+        unit = Some(before).copied().filter(|unit| unit.starts_with(char::is_alphabetic));
+    }
     if let Some(unit) = unit {
         channels.insert(format!("{code}.unit"), Value::text(unit));
     }
@@ -57,5 +76,4 @@ fn read_line(line: &str, channels: &mut Flat) -> Option<()> {
     let is_number = unit.is_some() || value.contains('.') || value.len() < 16;
     let value = if is_number { Value::parse_word(value) } else { Value::text(value) };
     channels.insert(code.to_owned(), value);
-    Some(())
 }

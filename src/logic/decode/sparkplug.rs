@@ -16,7 +16,7 @@ pub use births::Births;
 use self::births::{Birth, Source};
 use self::wire::{Content, Metric, Payload, datatype};
 use super::number::{shortest, unsigned_value};
-use super::{Channels, DecodeError, Decoded, Flat, MESSAGES_MAX};
+use super::{DecodeError, Decoded, Flat, MESSAGES_MAX};
 use crate::model::{Timestamp, Value, ValueError, Write};
 
 /// The first level of every topic of Sparkplug B.
@@ -192,7 +192,7 @@ impl Messages {
                 if let Some(time) = time {
                     flat.insert(TIMESTAMP.to_owned(), Ok(Value::Integer(time)));
                 }
-                Decoded(Channels::Flat(flat))
+                Decoded::from(flat)
             })
         });
         messages.collect()

@@ -256,6 +256,11 @@ fn boats_tell_wind_depth_and_heading_in_one_unit_each() {
         ("$SDDBT,7.8,f,2.4,M,1.3,F", "depth", 2.4),
         ("$HCHDG,98.3,0.0,E,12.6,W", "magneticHeading", 98.3),
         ("$GPGLL,4527.458,S,16709.165,E", "latitude", -(45.0 + 27.458 / 60.0)),
+        (
+            "$GNGNS,112257.00,3844.24,N,00908.43828,W,NNNA,03,10.5,,,,,V",
+            "latitude",
+            38.0 + 44.24 / 60.0,
+        ),
     ] {
         let message = one(&Format::Nmea, sentence.as_bytes()).unwrap();
         let Some(Ok(Value::Float(read))) = message.channel(name) else {
@@ -281,6 +286,24 @@ fn the_codes_of_a_telegram_are_its_channels() {
     for cut in [&telegram[1..], &telegram[..telegram.len() - 7], b"/a\r\nx\r\n!", b""] {
         assert!(one(&Format::Obis, cut).is_err());
     }
+}
+
+#[test]
+fn a_broken_line_of_an_old_telegram_belongs_to_its_code() {
+    let telegram = b"/KMP5 KA6U001585575011\r\n\r\n0-0:96.1.1(204B413655303031353835)\r\n\
+        1-0:1.8.1(00185.000*kWh)\r\n0-1:24.1.0(3)\r\n\
+        0-1:24.3.0(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)\r\n(00001.001)\r\n0-1:24.4.0(1)\r\n\
+        0-2:24.3.0(090212160000)(00)(60)(1)(0-2:24.2.1)(m3)\r\n(00007.500)\r\n!\r\n";
+    let message = one(&Format::Obis, telegram).unwrap();
+    assert_eq!(message.channel("0-1:24.3.0"), Some(Ok(Value::Float(1.001))));
+    assert_eq!(message.channel("0-1:24.3.0.unit"), Some(Ok(text("m3"))));
+    assert_eq!(message.channel("0-1:24.3.0.0"), Some(Ok(text("090212160000"))));
+    assert_eq!(message.channel("0-2:24.3.0"), Some(Ok(Value::Float(7.5))));
+    assert_eq!(message.channel("0-1:24.4.0"), Some(Ok(Value::Integer(1))));
+    assert_eq!(message.channel(""), None);
+    let telegram = b"/ISk5MT174-0001\r\n\x020.0.0(12345678)\r\n1.8.0(0001234.567*kWh)\r\n!\r\n";
+    let message = one(&Format::Obis, telegram).unwrap();
+    assert_eq!(message.channel("0.0.0"), Some(Ok(Value::Integer(12_345_678))));
 }
 
 proptest! {

@@ -2,33 +2,69 @@
 
 use regex::Regex;
 
-use super::{Csv, DecodeError, Flat, MESSAGES_MAX};
+use super::{Channels, Csv, DecodeError, Decoded, Flat, MESSAGES_MAX, Words};
 use crate::logic::excerpt::excerpt;
 use crate::model::{Value, ValueError};
 
 /// What the CSV reader takes from the text at once.
 const CSV_BUFFER_BYTES: usize = 64 * 1024;
 
-pub(super) fn decode_pairs(text: &str) -> Result<Flat, DecodeError> {
-    let mut channels = Flat::new();
+/// Channels in the making, out of words.
+#[derive(Default)]
+pub(super) struct Draft {
+    channels: Flat,
+    words: Words,
+}
+
+/// A value of a text, and how it is written if it is a word that was read.
+type Read<'a> = (Result<Value, ValueError>, Option<&'a str>);
+
+fn read_word(word: &str) -> Read<'_> {
+    (Value::parse_word(word), Some(word))
+}
+
+impl Draft {
+    /// Adds a channel; false if it was there already.
+    fn insert(&mut self, name: &str, (value, word): Read<'_>) -> bool {
+        let shows = |word: &str| match &value {
+            Ok(Value::Integer(integer)) => integer.to_string() == word,
+            Ok(Value::Float(number)) => number.to_string() == word,
+            Ok(Value::Boolean(_) | Value::Text(_)) | Err(ValueError::TextTooLong) => true,
+            Err(ValueError::NotFinite | ValueError::NotScalar) => false,
+        };
+        if let Some(word) = word.filter(|word| !shows(word)) {
+            self.words.insert(name.to_owned(), word.to_owned());
+        }
+        self.channels.insert(name.to_owned(), value).is_none()
+    }
+}
+
+impl From<Draft> for Decoded {
+    fn from(Draft { channels, words }: Draft) -> Self {
+        Self { channels: Channels::Flat(channels), words }
+    }
+}
+
+pub(super) fn decode_pairs(text: &str) -> Result<Draft, DecodeError> {
+    let mut draft = Draft::default();
     let mut rest = text.trim_start_matches(is_separator);
     loop {
         let (at, excerpt) = (text.len() - rest.len(), || excerpt(rest.as_bytes()));
         let Some((key, value, after)) = split_pair(rest) else {
             return Err(DecodeError::NotPair { at, excerpt: excerpt() });
         };
-        if channels.insert(key.to_owned(), value).is_some() {
+        if !draft.insert(key, value) {
             return Err(DecodeError::RepeatedKey { at, excerpt: excerpt() });
         }
         rest = after.trim_start_matches(is_separator);
         if rest.is_empty() {
-            return Ok(channels);
+            return Ok(draft);
         }
     }
 }
 
 /// Splits `key=value` or `key="value"` off the front of `text`; returns key, value and what follows.
-fn split_pair(text: &str) -> Option<(&str, Result<Value, ValueError>, &str)> {
+fn split_pair(text: &str) -> Option<(&str, Read<'_>, &str)> {
     let (key, after_key) = text.split_at(text.find(['=', ':'])?);
     if key.is_empty() || key.contains('"') || key.contains(is_separator) {
         return None;
@@ -37,12 +73,12 @@ fn split_pair(text: &str) -> Option<(&str, Result<Value, ValueError>, &str)> {
     if let Some(quoted) = value.strip_prefix('"') {
         let (text, after) = quoted.split_once('"')?;
         let ends = after.is_empty() || after.starts_with(is_separator);
-        return ends.then(|| (key, Value::text(text), after));
+        return ends.then(|| (key, (Value::text(text), None), after));
     }
     let (word, after) = value.split_at(value.find(is_separator).unwrap_or(value.len()));
     // A second `=` is the mark of two lines that ran together; a `:` may be a time of day.
     let is_word = !word.is_empty() && !word.contains(['=', '"']);
-    is_word.then(|| (key, Value::parse_word(word), after))
+    is_word.then(|| (key, read_word(word), after))
 }
 
 fn is_separator(character: char) -> bool {
@@ -50,7 +86,7 @@ fn is_separator(character: char) -> bool {
 }
 
 /// Reads records: one, or with `header` any number behind the record that names the columns.
-pub(super) fn decode_csv(text: &str, csv: &Csv) -> Result<Vec<Flat>, DecodeError> {
+pub(super) fn decode_csv(text: &str, csv: &Csv) -> Result<Vec<Draft>, DecodeError> {
     let not_record =
         |problem| DecodeError::NotRecord { problem, excerpt: excerpt(text.as_bytes()) };
     // The reader takes the end of the text for a closing quote.
@@ -84,7 +120,7 @@ fn name_fields(
     record: &csv::StringRecord,
     columns: &[String],
     text: &str,
-) -> Result<Flat, DecodeError> {
+) -> Result<Draft, DecodeError> {
     if !columns.is_empty() && columns.len() != record.len() {
         let (expected, found) = (columns.len(), record.len());
         return Err(DecodeError::ColumnCount {
@@ -94,8 +130,11 @@ fn name_fields(
         });
     }
     let name = |index: usize| columns.get(index).cloned().unwrap_or_else(|| index.to_string());
-    let fields = record.iter().enumerate().filter(|(_, field)| !field.is_empty());
-    Ok(fields.map(|(index, field)| (name(index), Value::parse_word(field))).collect())
+    let mut draft = Draft::default();
+    for (index, field) in record.iter().enumerate().filter(|(_, field)| !field.is_empty()) {
+        draft.insert(&name(index), read_word(field));
+    }
+    Ok(draft)
 }
 
 pub(super) fn decode_json(text: &str) -> Result<serde_json::Value, DecodeError> {
@@ -105,20 +144,26 @@ pub(super) fn decode_json(text: &str) -> Result<serde_json::Value, DecodeError> 
     })
 }
 
-pub(super) fn decode_text(text: &str) -> Flat {
+pub(super) fn decode_text(text: &str) -> Draft {
+    let mut draft = Draft::default();
     let word = text.trim();
-    let value = (!word.is_empty()).then(|| ("value".to_owned(), Value::parse_word(word)));
-    value.into_iter().collect()
+    if !word.is_empty() {
+        draft.insert("value", read_word(word));
+    }
+    draft
 }
 
 /// The named groups that took part in the match.
-pub(super) fn decode_pattern(text: &str, pattern: &Regex) -> Result<Flat, DecodeError> {
+pub(super) fn decode_pattern(text: &str, pattern: &Regex) -> Result<Draft, DecodeError> {
     let Some(found) = pattern.captures(text) else {
         return Err(DecodeError::NoMatch { excerpt: excerpt(text.as_bytes()) });
     };
-    let group = |name: &str| {
-        let text = found.name(name)?.as_str().trim();
-        (!text.is_empty()).then(|| (name.to_owned(), Value::parse_word(text)))
-    };
-    Ok(pattern.capture_names().flatten().filter_map(group).collect())
+    let mut draft = Draft::default();
+    for name in pattern.capture_names().flatten() {
+        let word = found.name(name).map_or("", |group| group.as_str().trim());
+        if !word.is_empty() {
+            draft.insert(name, read_word(word));
+        }
+    }
+    Ok(draft)
 }

@@ -39,9 +39,13 @@ impl Default for Conversion {
 }
 
 impl Conversion {
-    /// Converts one value.
-    pub(super) fn apply(&self, value: Value) -> Result<Value, Rejection> {
-        let value = self.name(value)?;
+    /// Converts one value, which was written as `word` if it does not show that itself.
+    pub(super) fn apply(
+        &self,
+        value: Result<Value, Rejection>,
+        word: Option<&str>,
+    ) -> Result<Value, Rejection> {
+        let value = self.name(value, word)?;
         if !self.wants_number() {
             return Ok(value);
         }
@@ -77,13 +81,22 @@ impl Conversion {
         self.unit.is_some() || !self.is_unscaled() || limits.iter().any(Option::is_some)
     }
 
-    fn name(&self, value: Value) -> Result<Value, Rejection> {
+    /// The name of a value: by the word that stood there, `01`, and else by what it means, `1`.
+    fn name(
+        &self,
+        value: Result<Value, Rejection>,
+        word: Option<&str>,
+    ) -> Result<Value, Rejection> {
+        if let Some(named) = word.and_then(|word| self.values.get(word)) {
+            return Ok(named.clone());
+        }
+        let value = value?;
         if self.values.is_empty() {
             return Ok(value);
         }
         let text = text(&value);
         self.values.get(&text).cloned().ok_or_else(|| {
-            let text = excerpt(text.as_bytes());
+            let text = excerpt(word.unwrap_or(&text).as_bytes());
             (
                 Reason::UnknownValue,
                 format!("\"{text}\" is none of the values that the mapping names"),
@@ -133,14 +146,14 @@ mod tests {
     use crate::logic::unit::Unit;
 
     fn reason(conversion: &Conversion, value: Value) -> Reason {
-        conversion.apply(value).unwrap_err().0
+        conversion.apply(Ok(value), None).unwrap_err().0
     }
 
     #[test]
     fn only_scaled_numbers_change() {
         let scaled = |scale, offset, value| {
             Conversion { scale, offset, ..Conversion::default() }
-                .apply(value)
+                .apply(Ok(value), None)
                 .map_err(|(reason, _)| reason)
         };
         let exact = Value::Integer(9_007_199_254_740_993);
@@ -157,8 +170,11 @@ mod tests {
         let values = [("1", Value::Text("open".to_owned())), ("false", Value::Integer(0))];
         let values = values.map(|(text, value)| (text.to_owned(), value)).into();
         let conversion = Conversion { values, ..Conversion::default() };
-        assert_eq!(conversion.apply(Value::Integer(1)), Ok(Value::Text("open".to_owned())));
-        assert_eq!(conversion.apply(Value::Boolean(false)), Ok(Value::Integer(0)));
+        assert_eq!(
+            conversion.apply(Ok(Value::Integer(1)), None),
+            Ok(Value::Text("open".to_owned()))
+        );
+        assert_eq!(conversion.apply(Ok(Value::Boolean(false)), None), Ok(Value::Integer(0)));
         assert_eq!(reason(&conversion, Value::Integer(2)), Reason::UnknownValue);
     }
 
@@ -172,9 +188,9 @@ mod tests {
             clamp: (Some(10.0), Some(150.0)),
             ..Conversion::default()
         };
-        assert_eq!(conversion.apply(Value::Integer(122)), Ok(Value::Float(100.0)));
-        assert_eq!(conversion.apply(Value::Integer(212)), Ok(Value::Float(150.0)));
-        assert_eq!(conversion.apply(Value::Integer(32)), Ok(Value::Float(10.0)));
+        assert_eq!(conversion.apply(Ok(Value::Integer(122)), None), Ok(Value::Float(100.0)));
+        assert_eq!(conversion.apply(Ok(Value::Integer(212)), None), Ok(Value::Float(150.0)));
+        assert_eq!(conversion.apply(Ok(Value::Integer(32)), None), Ok(Value::Float(10.0)));
         assert_eq!(reason(&conversion, Value::Integer(31)), Reason::OutOfRange);
         assert_eq!(reason(&conversion, Value::Integer(213)), Reason::OutOfRange);
         assert_eq!(reason(&conversion, Value::Text("x".to_owned())), Reason::Malformed);
@@ -183,6 +199,6 @@ mod tests {
     #[test]
     fn a_limit_leaves_an_exact_number_exact() {
         let conversion = Conversion { accepted: (Some(0.0), None), ..Conversion::default() };
-        assert_eq!(conversion.apply(Value::Integer(7)), Ok(Value::Integer(7)));
+        assert_eq!(conversion.apply(Ok(Value::Integer(7)), None), Ok(Value::Integer(7)));
     }
 }

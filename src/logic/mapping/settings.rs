@@ -43,6 +43,14 @@ pub struct Sensor {
     pub map: Vec<Mapping>,
 }
 
+/// What a message is to expressions and to templates.
+pub(super) struct Contexts {
+    /// To expressions.
+    pub(super) computed: minijinja::Value,
+    /// To templates of devices and attributes.
+    pub(super) named: minijinja::Value,
+}
+
 /// Whose values a sensor's are.
 #[derive(Debug, Clone)]
 pub enum DeviceSelector {
@@ -106,27 +114,48 @@ impl Sensor {
     ) -> Result<Timestamp, Rejection> {
         let Some(source) = &self.time else { return Ok(arrival) };
         match message.channel(&source.channel) {
-            Some(value) => source.read(&value.map_err(reject_value)?, arrival),
+            Some(value) => {
+                let word = message.words().get(&source.channel).map(String::as_str);
+                source.read(&value.map_err(reject_value)?, word, arrival)
+            }
             None => Ok(arrival),
         }
     }
 
-    /// What templates and expressions see: `payload` and `topic`, and the channels under their own names.
-    pub(super) fn context(&self, topic: &str, message: &Decoded) -> minijinja::Value {
+    /// What expressions and templates see: `payload` and `topic`, the channels under their own names, and `written`, where
+    /// words are as they stood there. To a template, whose result is a name, a word such as `0012` or `12E4` is no number.
+    pub(super) fn contexts(&self, topic: &str, message: &Decoded) -> Contexts {
         let computes = |mapping: &Mapping| {
             matches!(mapping.source, Source::Expression(_)) || !mapping.attribute.is_fixed()
         };
         if self.device.is_fixed() && !self.map.iter().any(computes) {
-            return minijinja::Value::UNDEFINED;
+            let undefined = minijinja::Value::UNDEFINED;
+            return Contexts { computed: undefined.clone(), named: undefined };
         }
         let levels: Vec<String> = topic.split('/').map(str::to_owned).collect();
         let payload = minijinja::Value::from(Serde(message));
-        let own = minijinja::context! { topic => levels, payload => payload.clone() };
-        if payload.kind() == minijinja::value::ValueKind::Map {
-            merge_maps([own, payload])
+        let is_map = payload.kind() == minijinja::value::ValueKind::Map;
+        let words = |takes: &dyn Fn(&str) -> bool| {
+            let words = message.words().iter().filter(|(_, word)| takes(word));
+            let words = words.map(|(name, word)| (name.clone(), word.clone().into()));
+            minijinja::Value::from(words.collect::<BTreeMap<String, minijinja::Value>>())
+        };
+        let written =
+            if is_map { merge_maps([payload.clone(), words(&|_| true)]) } else { payload.clone() };
+        let context = |payload: minijinja::Value| {
+            let own = minijinja::context! {
+                topic => levels.clone(), payload => payload.clone(), written => written.clone()
+            };
+            // The last one counts: no message may say what its topic is.
+            if is_map { merge_maps([payload, own]) } else { own }
+        };
+        let computed = context(payload.clone());
+        let named = if is_map && !message.words().is_empty() {
+            context(merge_maps([payload, words(&|word| !word.contains('.'))]))
         } else {
-            own
-        }
+            computed.clone()
+        };
+        Contexts { computed, named }
     }
 
     pub(super) fn describe_miss(&self, message: &Decoded) -> String {

@@ -202,6 +202,44 @@ fn a_silent_sensor_is_told_and_so_is_its_return() {
     assert_eq!(plan.map(&reading("a", "t=1"), start + after).made, []);
 }
 
+#[test]
+fn no_message_says_what_its_topic_or_its_channel_is() {
+    let mut sensor = sensor("+/+", vec![map("t", "unused")]);
+    sensor.format = Format::Json { each: None };
+    sensor.device = DeviceSelector::ByTemplate(template("{{ topic[1] }}"));
+    sensor.map[0].attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
+    let payload = r#"{"t": 1, "topic": ["s", "yard"], "channel": "x", "payload": 7}"#;
+    let mapped = plan(vec![sensor]).map(&reading("s/hall", payload), now());
+    assert_eq!(mapped.states, [state(1, &[("t", Value::Integer(1))])]);
+}
+
+#[test]
+fn a_word_is_not_a_number_where_it_is_a_name() {
+    let mut sensor = sensor("#", vec![map("t", "t"), map("state", "state")]);
+    sensor.device = DeviceSelector::ByTemplate(template("{{ payload.id }}"));
+    let ids = ["0012", "12E4", "28E1234567890123", "18446744073709551615", "+7"];
+    sensor.aliases = ids.map(|id| (id.to_owned(), "yard".parse().unwrap())).into();
+    let values = [("01", 1), ("1", 2), ("nan", 3)];
+    let values = values.map(|(word, value)| (word.to_owned(), Value::Integer(value)));
+    sensor.map[1].conversion.values = values.into();
+    let expression = Expression::compile("id", "written.id ~ '!'").unwrap();
+    sensor.map.push(Mapping { source: Source::Expression(expression), ..map("", "id") });
+    let mut plan = plan(vec![sensor]);
+    for id in ids {
+        for (word, named) in [("01", 1), ("1", 2), ("nan", 3)] {
+            let data = [
+                ("t", Value::Float(1.5)),
+                ("state", Value::Integer(named)),
+                ("id", Value::Text(format!("{id}!"))),
+            ];
+            let mapped = plan.map(&reading("a", &format!("id={id} t=1.50 state={word}")), now());
+            assert_eq!(mapped.states, [state(2, &data)], "{id} {word}: {:?}", mapped.details);
+        }
+    }
+    let mapped = plan.map(&reading("a", "id=0012 t=1 state=02"), now());
+    assert!(mapped.details[0].contains("\"02\" is none of the values"), "{:?}", mapped.details);
+}
+
 fn plan(sensors: Vec<Sensor>) -> Plan {
     let devices = [("hall", device(1)), ("yard", device(2))];
     Plan::new(sensors, devices.map(|(name, id)| (name.parse().unwrap(), id)).into())

@@ -68,8 +68,10 @@ fn float(number: f32) -> Value {
 
 fn decimal(bytes: &[u8]) -> Value {
     let mut digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    let sum =
-        digits.try_fold(0_u64, |sum, digit| (digit <= 9).then(|| sum * 10 + u64::from(digit)));
+    let sum = digits.try_fold(0_u64, |sum: u64, digit| {
+        let tens = sum.checked_mul(10).filter(|_| digit <= 9)?;
+        tens.checked_add(digit.into())
+    });
     sum.map_or(Value::Null, Value::from)
 }
 
@@ -119,6 +121,8 @@ mod tests {
         assert_eq!(abcd(Kind::Float, &[0x7fc0, 0]), Value::Null);
         assert_eq!(abcd(Kind::Decimal(2), &[0x1234, 0x5678]), json!(12_345_678));
         assert_eq!(abcd(Kind::Decimal(1), &[0x12a4]), Value::Null);
+        // More digits than the number of 64 bits has, found by fuzzing.
+        assert_eq!(abcd(Kind::Decimal(8), &[0x9999; 8]), Value::Null);
         assert_eq!(abcd(Kind::Text(3), &[0x4142, 0x4300, 0x4545]), json!("ABC"));
         assert_eq!(abcd(Kind::Bit(3), &[0b1000]), json!(true));
         assert_eq!(abcd(Kind::Bit(0), &[0b1000]), json!(false));
@@ -127,7 +131,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_makes_reading_panic(
-            words in prop::collection::vec(any::<u16>(), 0..10), count in 0..5_u16, address: u16,
+            words in prop::collection::vec(any::<u16>(), 0..20), count in 0..12_u16, address: u16,
         ) {
             let kinds = [Kind::Unsigned(count), Kind::Signed(count), Kind::Float, Kind::Double,
                 Kind::Decimal(count), Kind::Text(count), Kind::Bit(200)];
