@@ -175,8 +175,13 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         ),
         (
             "path",
-            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, end = \"!\" }",
-            "frame.end: is not for kind = \"fixed\"; remove it, or write kind = \"enclosed\"",
+            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, start = \"0xaac0\", end = \"abc\" }",
+            "frame.size: is 4, and start, checksum and end take more; count all bytes",
+        ),
+        (
+            "path",
+            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, gap = \"1 s\" }",
+            "frame.gap: is not for kind = \"fixed\"; remove it, or write kind = \"gap\"",
         ),
         (
             "path",

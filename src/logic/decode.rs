@@ -38,7 +38,7 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub enum Format {
     /// `t=21.5 h=40`: pairs with `=` or `:`, between blanks, commas or semicolons. A value may stand in `"…"`, and is
-    /// then a text. The channels are the keys.
+    /// then a text. Or lines of a key, a tab and a value. The channels are the keys.
     KeyValue,
     /// Comma-separated values. An empty field is an absent channel.
     Csv(Csv),

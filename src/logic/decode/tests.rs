@@ -20,6 +20,23 @@ fn pairs_may_be_written_as_sensors_write_them() {
 }
 
 #[test]
+fn a_line_may_be_a_key_a_tab_and_a_value() {
+    let block = "PID\t0xA053\r\nSER#\tHQ2026ABCDE\r\nV\t12800\r\nI\t-15\r\nLOAD\tON\r\nBMV\t712 Smart\r\nH2\t\r\n";
+    let message = one(&Format::KeyValue, block.as_bytes()).unwrap();
+    assert_eq!(message.channel("PID"), Some(Ok(text("0xA053"))));
+    assert_eq!(message.channel("V"), Some(Ok(Value::Integer(12_800))));
+    assert_eq!(message.channel("I"), Some(Ok(Value::Integer(-15))));
+    assert_eq!(message.channel("BMV"), Some(Ok(text("712 Smart"))));
+    assert_eq!(message.channel("H2"), None);
+    for line in ["V\t1\nV\t2", "V\t1\nI", "V\t1\t2", "V\t1 h=2", "V", "\t1", "V 1\t2"] {
+        assert!(one(&Format::KeyValue, line.as_bytes()).is_err(), "{line} was taken");
+    }
+    // Pairs that a tab separates stay what they are.
+    let message = one(&Format::KeyValue, b"t=1\th=2").unwrap();
+    assert_eq!(message.names(), ["h", "t"]);
+}
+
+#[test]
 fn a_quoted_value_is_a_text_and_may_hold_separators() {
     let message = one(&Format::KeyValue, br#"serial="0012" place="hall, upstairs" at=12:30"#);
     let message = message.unwrap();
