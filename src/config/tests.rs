@@ -209,6 +209,21 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
             "sensor.probe.time.format: a time cannot be read with it: ",
         ),
         (
+            "format",
+            "format = \"csv\"\ncolumns = [\"temp\", \"hum\"]",
+            "sensor.probe.map.0.channel: \"t\" is not known; did you mean \"temp\"?",
+        ),
+        (
+            "format",
+            "format = \"csv\"\ncolumns = [\"t\", \"\", \"\", \"t\"]",
+            "sensor.probe.columns: \"t\" is there twice; give each its own name",
+        ),
+        (
+            "format",
+            "format = \"binary\"\nfields = [{ name = \"t\", offset = 0, kind = \"u8\" }, { name = \"t\", offset = 1, kind = \"u8\" }]",
+            "sensor.probe.fields: \"t\" is there twice; give each its own name",
+        ),
+        (
             "map",
             "map = [{ channel = \"t\", attribute = \"a\", from_unit = \"°C\", to_unit = \"bar\" }]",
             "map.0.to_unit: is a unit of pressure, and from_unit is one of temperature; take two",
