@@ -80,6 +80,29 @@ pub struct Csv {
     pub delimiter: u8,
 }
 
+impl Format {
+    /// The channels that it can have; `None` where only a message tells.
+    pub fn channels(&self) -> Option<Vec<String>> {
+        let owned = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        match self {
+            Self::Csv(csv) if !csv.columns.is_empty() => Some(csv.columns.clone()),
+            Self::Regex(pattern) => {
+                Some(pattern.capture_names().flatten().map(str::to_owned).collect())
+            }
+            Self::Binary(fields) => Some(fields.iter().map(|field| field.name.clone()).collect()),
+            Self::Nmea => owned(&nmea::CHANNELS),
+            Self::OneWire => owned(&["temperature"]),
+            Self::Text => owned(&["value"]),
+            Self::KeyValue
+            | Self::Csv(_)
+            | Self::Json { .. }
+            | Self::Obis
+            | Self::Sparkplug { .. }
+            | Self::Ruuvi => None,
+        }
+    }
+}
+
 /// The word by which the configuration calls it.
 impl fmt::Display for Format {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,27 @@ use crate::logic::frame::{Checksum, Notation, Sum};
 use crate::logic::unit::{Conversion, Unit};
 use crate::model::{Timestamp, Value};
 
+/// All channels that a sentence can have.
+pub(super) const CHANNELS: [&str; 17] = [
+    "sentence",
+    "position",
+    "latitude",
+    "longitude",
+    "altitude",
+    "speed",
+    "course",
+    "time",
+    "hdop",
+    "satellites",
+    "depth",
+    "heading",
+    "waterTemperature",
+    "windAngle",
+    "windSpeed",
+    "trueWindAngle",
+    "trueWindSpeed",
+];
+
 /// Reads one sentence with its checksum. Its type is the channel `sentence`; a receiver that has no fix yet sends
 /// sentences without a `position`.
 pub(super) fn decode(text: &str) -> Result<Flat, DecodeError> {

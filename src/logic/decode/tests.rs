@@ -276,6 +276,18 @@ fn what_a_receiver_itself_calls_void_is_no_value() {
         let is_told = |name: &&str| !["sentence", "satellites", "hdop"].contains(name);
         assert_eq!(message.names().iter().find(|name| is_told(name)), None, "{void}");
     }
+    let known = Format::Nmea.channels().unwrap();
+    for sentence in [
+        sentence("GNRMC,120000.00,A,5321.6802,N,00630.3372,W,0.5,12.0,010526,,,A,V"),
+        sentence("GPGGA,120000,5321.6802,S,00630.3372,E,2,12,0.9,-61.7,M,55.2,M,3.2,0120"),
+        sentence("SDDPT,3.6,0.0"),
+        sentence("IIMTW,17.9,C"),
+        sentence("GPHDT,274.07,T"),
+        sentence("WIMWV,041.1,R,01.0,N,A"),
+        sentence("WIMWV,041.1,T,01.0,N,A"),
+    ] {
+        assert!(sentence.names().iter().all(|name| known.iter().any(|one| one == name)));
+    }
     let message = sentence("GNRMC,120000.00,A,5321.6802,N,00630.3372,W,0.5,12.0,010526,,,A,V");
     assert_eq!(message.channel("position"), Some(Ok(text("53.361337,-6.505620"))));
     assert_eq!(message.channel("time"), Some(Ok(text("2026-05-01T12:00:00.000Z"))));
