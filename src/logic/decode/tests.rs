@@ -28,7 +28,7 @@ fn a_line_may_be_a_key_a_tab_and_a_value() {
     assert_eq!(message.channel("I"), Some(Ok(Value::Integer(-15))));
     assert_eq!(message.channel("BMV"), Some(Ok(text("712 Smart"))));
     assert_eq!(message.channel("H2"), None);
-    for line in ["V\t1\nV\t2", "V\t1\nI", "V\t1\t2", "V\t1 h=2", "V", "\t1", "V 1\t2"] {
+    for line in ["V\t1\nV\t2", "V\t1\nI", "V\t1\t2", "V\t1 h=2", "V", "\t1", "V 1\t2", "21.5\t40"] {
         assert!(one(&Format::KeyValue, line.as_bytes()).is_err(), "{line} was taken");
     }
     // Pairs that a tab separates stay what they are.

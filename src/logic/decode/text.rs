@@ -70,8 +70,10 @@ pub(super) fn decode_pairs(text: &str) -> Result<Draft, DecodeError> {
 fn decode_tabs(text: &str) -> Option<Result<Draft, DecodeError>> {
     let split = |line| {
         let (key, value) = str::split_once(line, '\t')?;
-        let is_key =
-            !key.is_empty() && !key.contains(is_separator) && !key.contains(['=', ':', '"']);
+        // A number before a tab is a field of a table.
+        let is_key = key.starts_with(char::is_alphabetic)
+            && !key.contains(is_separator)
+            && !key.contains(['=', ':', '"']);
         (is_key && !value.contains(['\t', '='])).then(|| (key, value.trim()))
     };
     let lines = || text.lines().filter(|line| !line.trim().is_empty());
