@@ -15,7 +15,7 @@ fn shape(choice: u8) -> Shape {
     match choice % 7 {
         0 => Shape::Line,
         1 => Shape::Delimited(b"\r\n".to_vec()),
-        2 => Shape::Fixed { start: b"\xaa".to_vec(), bytes: 8 },
+        2 => Shape::Fixed { start: b"\xaa".to_vec(), bytes: 8, end: b"\xab".to_vec() },
         3 => Shape::Prefixed { start: b"\xaa".to_vec(), length },
         4 | 5 => Shape::Enclosed {
             start: b"/".to_vec(),

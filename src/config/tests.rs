@@ -175,8 +175,13 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         ),
         (
             "path",
-            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, end = \"!\" }",
-            "frame.end: is not for kind = \"fixed\"; remove it, or write kind = \"enclosed\"",
+            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, start = \"0xaac0\", end = \"abc\" }",
+            "frame.size: is 4, and start, checksum and end take more; count all bytes",
+        ),
+        (
+            "path",
+            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, gap = \"1 s\" }",
+            "frame.gap: is not for kind = \"fixed\"; remove it, or write kind = \"gap\"",
         ),
         (
             "path",
@@ -202,6 +207,21 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
             "format",
             "format = \"json\"\ntime = { channel = \"at\", format = \"%d.%m. %H:%M\", zone = \"UTC\" }",
             "sensor.probe.time.format: a time cannot be read with it: ",
+        ),
+        (
+            "format",
+            "format = \"csv\"\ncolumns = [\"temp\", \"hum\"]",
+            "sensor.probe.map.0.channel: \"t\" is not known; did you mean \"temp\"?",
+        ),
+        (
+            "format",
+            "format = \"csv\"\ncolumns = [\"t\", \"\", \"\", \"t\"]",
+            "sensor.probe.columns: \"t\" is there twice; give each its own name",
+        ),
+        (
+            "format",
+            "format = \"binary\"\nfields = [{ name = \"t\", offset = 0, kind = \"u8\" }, { name = \"t\", offset = 1, kind = \"u8\" }]",
+            "sensor.probe.fields: \"t\" is there twice; give each its own name",
         ),
         (
             "map",

@@ -38,7 +38,7 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub enum Format {
     /// `t=21.5 h=40`: pairs with `=` or `:`, between blanks, commas or semicolons. A value may stand in `"…"`, and is
-    /// then a text. The channels are the keys.
+    /// then a text. Or lines of a key, a tab and a value. The channels are the keys.
     KeyValue,
     /// Comma-separated values. An empty field is an absent channel.
     Csv(Csv),
@@ -78,6 +78,29 @@ pub struct Csv {
     pub header: bool,
     /// An ASCII character such as `,` or `;`.
     pub delimiter: u8,
+}
+
+impl Format {
+    /// The channels that it can have; `None` where only a message tells.
+    pub fn channels(&self) -> Option<Vec<String>> {
+        let owned = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        match self {
+            Self::Csv(csv) if !csv.columns.is_empty() => Some(csv.columns.clone()),
+            Self::Regex(pattern) => {
+                Some(pattern.capture_names().flatten().map(str::to_owned).collect())
+            }
+            Self::Binary(fields) => Some(fields.iter().map(|field| field.name.clone()).collect()),
+            Self::Nmea => owned(&nmea::CHANNELS),
+            Self::OneWire => owned(&["temperature"]),
+            Self::Text => owned(&["value"]),
+            Self::KeyValue
+            | Self::Csv(_)
+            | Self::Json { .. }
+            | Self::Obis
+            | Self::Sparkplug { .. }
+            | Self::Ruuvi => None,
+        }
+    }
 }
 
 /// The word by which the configuration calls it.

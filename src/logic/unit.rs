@@ -212,6 +212,14 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_has_every_name() {
+        let manual = include_str!("../../docs/sensors.md");
+        for name in Unit::names() {
+            assert!(manual.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn different_quantities_do_not_convert() {
         let (celsius, bar) = (Unit::named("°C").unwrap(), Unit::named("bar").unwrap());
         assert_eq!(Conversion::between(celsius, bar), None);

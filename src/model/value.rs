@@ -64,9 +64,26 @@ impl Value {
         }
         match word.parse() {
             Ok(number) => Self::float(number),
-            Err(_) => Self::text(word),
+            // What an Arduino prints for a number that its `print` cannot write.
+            Err(_) if word == "ovf" => Err(ValueError::NotFinite),
+            Err(_) => match signed(word) {
+                Some(number) => Self::float(number),
+                None => Self::text(word),
+            },
         }
     }
+}
+
+/// A number whose sign stands apart from it, as scales print it: `-   12.34`.
+fn signed(word: &str) -> Option<f64> {
+    let (sign, number) = word.split_at_checked(1)?;
+    let digits = number.trim_start_matches(' ');
+    let is_apart = matches!(sign, "+" | "-") && digits.len() < number.len();
+    let number = digits
+        .parse()
+        .ok()
+        .filter(|_| is_apart && digits.starts_with(|one: char| one.is_ascii_digit()));
+    number.map(|number: f64| if sign == "-" { -number } else { number })
 }
 
 impl TryFrom<&serde_json::Value> for Value {
@@ -112,8 +129,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sign_may_stand_apart_from_its_number() {
+        for (word, number) in [("-   12.34", -12.34), ("+  12", 12.0), ("- 0", 0.0)] {
+            assert_eq!(Value::parse_word(word), Ok(Value::Float(number)), "{word}");
+        }
+        for text in ["- -1", "-", "- ", "+ kg", "- 1 2", "1 - 2", "-\t1", "- inf", "ä 1"] {
+            assert_eq!(Value::parse_word(text), Ok(Value::Text(text.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
     fn a_number_that_json_cannot_write_is_refused() {
-        for word in ["nan", "NaN", "-nan", "inf", "-Infinity", "1e999"] {
+        for word in ["nan", "NaN", "-nan", "inf", "-Infinity", "1e999", "ovf"] {
             assert_eq!(Value::parse_word(word), Err(ValueError::NotFinite), "{word}");
         }
     }

@@ -19,7 +19,7 @@ const MARK_BYTES_MAX: usize = 16;
 const KINDS: [(&str, &[&str]); 6] = [
     ("line", &[]),
     ("delimiter", &["delimiter"]),
-    ("fixed", &["start", "size"]),
+    ("fixed", &["start", "size", "end"]),
     (
         "length",
         &[
@@ -59,7 +59,8 @@ pub(super) fn framing(key: &str, raw: raw::Frame, check: &mut Check<'_>) -> Opti
         &(TENTH_SECOND..=*seconds(0..=3_600).end()),
     );
     let checksum = checksum(key, &word, &raw, check);
-    let shape = shape(key, &word, bytes_max, raw, check)?;
+    let checksum_bytes = checksum.as_ref().map_or(0, Checksum::bytes);
+    let shape = shape(key, &word, (bytes_max, checksum_bytes), raw, check)?;
     Some(Framing { shape, checksum, bytes_max, pause_max })
 }
 
@@ -101,7 +102,7 @@ fn refuse_foreign_keys(
 fn shape(
     key: &str,
     kind: &str,
-    bytes_max: usize,
+    (bytes_max, checksum_bytes): (usize, usize),
     raw: raw::Frame,
     check: &mut Check<'_>,
 ) -> Option<Shape> {
@@ -111,9 +112,8 @@ fn shape(
         bytes(&key, &text, check)
     };
     let start = "give the bytes that it begins with: start = \"\\u0002\" or \"0x02\"";
-    let optional_start = |field: Option<Field<String>>, check: &mut Check<'_>| match field {
-        Some(field) => mark("start", Some(field), "", check),
-        None => Some(Vec::new()),
+    let optional_mark = |name: &str, field: Option<Field<String>>, check: &mut Check<'_>| {
+        if field.is_some() { mark(name, field, "", check) } else { Some(Vec::new()) }
     };
     Some(match kind {
         "delimiter" => {
@@ -127,10 +127,17 @@ fn shape(
             let bytes_max = i64::try_from(bytes_max).unwrap_or(i64::MAX);
             let size = check.integer(&size_key, Some(Field(size)), 1, &(1..=bytes_max));
             let bytes = usize::try_from(size).unwrap_or(1);
-            Shape::Fixed { start: optional_start(raw.start, check)?, bytes }
+            let start = optional_mark("start", raw.start, check)?;
+            let end = optional_mark("end", raw.end, check)?;
+            if start.len() + end.len() + checksum_bytes > bytes {
+                let what = format!("is {bytes}, and start, checksum and end take more");
+                check.problems.add(size_key, what, "count all bytes of a frame");
+                return None;
+            }
+            Shape::Fixed { start, bytes, end }
         }
         "length" => {
-            let start = optional_start(raw.start.clone(), check)?;
+            let start = optional_mark("start", raw.start.clone(), check)?;
             Shape::Prefixed { length: length(key, start.len(), &raw, check)?, start }
         }
         "enclosed" => Shape::Enclosed {

@@ -13,8 +13,9 @@ use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::config::field::Field;
 use crate::config::{Bus, BusKind, Topics, raw};
 use crate::logic::decode::Format;
+use crate::logic::frame::Sum;
 use crate::logic::mapping::{
-    AttributeSelector, DeviceSelector, Sensor, StaleSettings, TimeNotation, TimeSource,
+    AttributeSelector, DeviceSelector, Sensor, Source, StaleSettings, TimeNotation, TimeSource,
 };
 use crate::logic::topic::TopicFilter;
 use crate::model::{DeviceId, Name, Priority};
@@ -57,12 +58,34 @@ pub(super) fn sensor(
         check.problems.add(format!("{key}.map"), "is missing or empty", fix);
     }
     let map = raw.map.into_iter().enumerate();
-    let map =
-        map.filter_map(|(index, raw)| mapping::mapping(&format!("{key}.map.{index}"), &raw, check));
+    let channels = format.as_ref().and_then(Format::channels);
+    if let (Some(channels), Some(time)) = (&channels, &time) {
+        check_channel(&format!("{key}.time.channel"), &time.channel, channels, check);
+    }
+    let map = map.filter_map(|(index, raw)| {
+        let key = format!("{key}.map.{index}");
+        let mapping = mapping::mapping(&key, &raw, check)?;
+        if let (Some(channels), Source::Channel(name)) = (&channels, &mapping.source)
+            && !mapping.source.is_every_channel()
+        {
+            check_channel(&format!("{key}.channel"), name, channels, check);
+        }
+        Some(mapping)
+    });
     let map: Vec<_> = map.collect();
     let bus = bus_name.filter(|name| find_bus(&key, name, buses, check).is_some());
     let Some(bus) = bus.and_then(|name| buses.get_mut(&*name)) else { return };
     check_topic(&topic_key, &bus.kind, topic.is_some(), check);
+    if let (Some(Format::Nmea), BusKind::Serial(serial)) = (&format, &bus.kind)
+        && serial
+            .framing
+            .checksum
+            .as_ref()
+            .is_some_and(|checksum| matches!(checksum.sum, Sum::Nmea))
+    {
+        let fix = "remove checksum from the bus's frame: the format looks at it";
+        check.problems.add(format!("{key}.format"), "the frame takes the checksum off", fix);
+    }
     if let Some(Format::Sparkplug { .. }) = format {
         check_births(&key, &bus.kind, topic.as_ref().and_then(Option::as_ref), check);
     }
@@ -81,6 +104,13 @@ pub(super) fn sensor(
         stale,
         map,
     });
+}
+
+/// One that no message can have would never be sent, and nobody would be told.
+fn check_channel(key: &str, name: &str, channels: &[String], check: &mut Check<'_>) {
+    if !channels.iter().any(|channel| channel == name) {
+        check.unknown_word(key, name, channels);
+    }
 }
 
 fn check_topic(key: &str, bus: &BusKind, is_there: bool, check: &mut Check<'_>) {

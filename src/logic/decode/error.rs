@@ -20,7 +20,7 @@ pub enum DecodeError {
     /// Something in a line of pairs is no pair.
     #[error(
         "no key=value at byte {at}, from \"{excerpt}\"; separate pairs with blanks, commas or \
-         semicolons, and quote a value that holds one"
+         semicolons, quote a value that holds one, or take format = \"regex\""
     )]
     NotPair {
         /// Where the token begins.

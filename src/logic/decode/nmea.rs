@@ -12,6 +12,35 @@ use crate::logic::excerpt::excerpt;
 use crate::logic::unit::{Conversion, Unit};
 use crate::model::Value;
 
+/// All channels that a sentence can have.
+pub(super) const CHANNELS: [&str; 25] = [
+    "airTemperature",
+    "altitude",
+    "course",
+    "depth",
+    "dewPoint",
+    "hdop",
+    "heading",
+    "humidity",
+    "latitude",
+    "longitude",
+    "magneticHeading",
+    "position",
+    "pressure",
+    "quality",
+    "satellites",
+    "sentence",
+    "speed",
+    "time",
+    "trueWindAngle",
+    "trueWindSpeed",
+    "waterSpeed",
+    "waterTemperature",
+    "windAngle",
+    "windDirection",
+    "windSpeed",
+];
+
 /// Reads one sentence. Its type is the channel `sentence`; a receiver that has no fix sends sentences without a `position`.
 pub(super) fn decode(text: &str) -> Result<Flat, DecodeError> {
     read(text.trim())

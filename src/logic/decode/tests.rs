@@ -20,6 +20,23 @@ fn pairs_may_be_written_as_sensors_write_them() {
 }
 
 #[test]
+fn a_line_may_be_a_key_a_tab_and_a_value() {
+    let block = "PID\t0xA053\r\nSER#\tHQ2026ABCDE\r\nV\t12800\r\nI\t-15\r\nLOAD\tON\r\nBMV\t712 Smart\r\nH2\t\r\n";
+    let message = one(&Format::KeyValue, block.as_bytes()).unwrap();
+    assert_eq!(message.channel("PID"), Some(Ok(text("0xA053"))));
+    assert_eq!(message.channel("V"), Some(Ok(Value::Integer(12_800))));
+    assert_eq!(message.channel("I"), Some(Ok(Value::Integer(-15))));
+    assert_eq!(message.channel("BMV"), Some(Ok(text("712 Smart"))));
+    assert_eq!(message.channel("H2"), None);
+    for line in ["V\t1\nV\t2", "V\t1\nI", "V\t1\t2", "V\t1 h=2", "V", "\t1", "V 1\t2", "21.5\t40"] {
+        assert!(one(&Format::KeyValue, line.as_bytes()).is_err(), "{line} was taken");
+    }
+    // Pairs that a tab separates stay what they are.
+    let message = one(&Format::KeyValue, b"t=1\th=2").unwrap();
+    assert_eq!(message.names(), ["h", "t"]);
+}
+
+#[test]
 fn a_quoted_value_is_a_text_and_may_hold_separators() {
     let message = one(&Format::KeyValue, br#"serial="0012" place="hall, upstairs" at=12:30"#);
     let message = message.unwrap();
@@ -249,12 +266,26 @@ fn what_a_receiver_calls_void_gives_no_position() {
 
 #[test]
 fn boats_tell_wind_depth_and_heading_in_one_unit_each() {
+    let known = Format::Nmea.channels().unwrap();
     for (sentence, name, value) in [
         ("$WIMWV,041.1,R,18.52,K,A", "windSpeed", 10.0),
+        ("$WIMWV,041.1,R,18.52,K,A", "windAngle", 41.1),
         ("$WIMWV,041.1,T,10.0,N,A", "trueWindSpeed", 10.0),
         ("$WIMWV,041.1,T,10.0,N,A", "trueWindAngle", 41.1),
+        (
+            "$WIMDA,29.7544,I,1.0076,B,35.5,C,17.5,C,42.1,,20.6,C,116.4,T,107.7,M,1.2,N,0.6,M",
+            "pressure",
+            1.0076,
+        ),
+        ("$SDDPT,3.6,0.0", "depth", 3.6),
         ("$SDDBT,7.8,f,2.4,M,1.3,F", "depth", 2.4),
         ("$HCHDG,98.3,0.0,E,12.6,W", "magneticHeading", 98.3),
+        ("$HEHDT,274.07,T", "heading", 274.07),
+        ("$VWVHW,100.5,T,105.5,M,10.5,N,19.4,K", "waterSpeed", 10.5),
+        ("$IIMTW,17.9,C", "waterTemperature", 17.9),
+        ("$GPVTG,77.5,T,93.3,M,5.2,N,9.7,K,A", "speed", 5.2),
+        ("$GPRMC,092750.000,A,5321.6802,N,00630.3372,W,0.02,31.66,280511,,,A", "course", 31.66),
+        ("$GPGGA,092750.000,5321.6802,N,00630.3372,W,4,8,1.03,61.7,M,55.2,M,,", "quality", 4.0),
         ("$GPGLL,4527.458,S,16709.165,E", "latitude", -(45.0 + 27.458 / 60.0)),
         (
             "$GNGNS,112257.00,3844.24,N,00908.43828,W,NNNA,03,10.5,,,,,V",
@@ -266,7 +297,11 @@ fn boats_tell_wind_depth_and_heading_in_one_unit_each() {
         let Some(Ok(Value::Float(read))) = message.channel(name) else {
             panic!("{sentence}: {message:?}")
         };
-        assert!((read - value).abs() < 1e-9, "{sentence}: {read}");
+        assert!((read - value).abs() < 1e-6, "{sentence}: {read}");
+        assert!(
+            message.names().iter().all(|name| known.iter().any(|one| one == name)),
+            "{message:?}"
+        );
     }
 }
 

@@ -46,6 +46,9 @@ impl From<Draft> for Decoded {
 }
 
 pub(super) fn decode_pairs(text: &str) -> Result<Draft, DecodeError> {
+    if let Some(read) = decode_tabs(text) {
+        return read;
+    }
     let mut draft = Draft::default();
     let mut rest = text.trim_start_matches(is_separator);
     loop {
@@ -61,6 +64,31 @@ pub(super) fn decode_pairs(text: &str) -> Result<Draft, DecodeError> {
             return Ok(draft);
         }
     }
+}
+
+/// Lines of a key, a tab and a value, as VE.Direct has them; `None` if they are something else.
+fn decode_tabs(text: &str) -> Option<Result<Draft, DecodeError>> {
+    let split = |line| {
+        let (key, value) = str::split_once(line, '\t')?;
+        // A number before a tab is a field of a table.
+        let is_key = key.starts_with(char::is_alphabetic)
+            && !key.contains(is_separator)
+            && !key.contains(['=', ':', '"']);
+        (is_key && !value.contains(['\t', '='])).then(|| (key, value.trim()))
+    };
+    let lines = || text.lines().filter(|line| !line.trim().is_empty());
+    if lines().next().is_none() || lines().any(|line| split(line).is_none()) {
+        return None;
+    }
+    let mut draft = Draft::default();
+    for (key, value) in lines().filter_map(split).filter(|(_, value)| !value.is_empty()) {
+        if !draft.insert(key, read_word(value)) {
+            let at = text.rfind(&format!("{key}\t")).unwrap_or(0);
+            let excerpt = excerpt(text.get(at..).unwrap_or_default().as_bytes());
+            return Some(Err(DecodeError::RepeatedKey { at, excerpt }));
+        }
+    }
+    Some(Ok(draft))
 }
 
 /// Splits `key=value` or `key="value"` off the front of `text`; returns key, value and what follows.

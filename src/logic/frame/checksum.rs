@@ -21,6 +21,8 @@ pub enum Sum {
     Xor,
     /// All bytes added, modulo 256.
     Add,
+    /// All bytes added, modulo 65,536.
+    Add16,
     /// The two's complement of [`Sum::Add`], so that all bytes with the checksum add up to 0 modulo 256.
     AddNegated,
     /// As in NMEA 0183: `*` and two hexadecimal digits, the exclusive or of what stands between `$` and `*`.
@@ -48,13 +50,14 @@ pub enum Notation {
 const NMEA_TAIL: usize = 3;
 
 impl Sum {
-    /// The checksum of this name: `xor`, `sum`, `sum-negated`, `nmea`, `modbus` (CRC-16/MODBUS), or a name of the
+    /// The checksum of this name: `xor`, `sum`, `sum-16`, `sum-negated`, `nmea`, `modbus` (CRC-16/MODBUS), or a name of the
     /// catalogue of parametrised CRC algorithms such as `crc-16-xmodem` or `CRC-32/ISO-HDLC`.
     pub fn named(name: &str) -> Option<Self> {
         let name = name.to_ascii_uppercase().replace(['-', '/', ' '], "_");
         match name.as_str() {
             "XOR" => Some(Self::Xor),
             "SUM" => Some(Self::Add),
+            "SUM_16" => Some(Self::Add16),
             "SUM_NEGATED" => Some(Self::AddNegated),
             "NMEA" => Some(Self::Nmea),
             "MODBUS" => Some(Self::Crc16(&crc::CRC_16_MODBUS)),
@@ -64,7 +67,7 @@ impl Sum {
 
     /// All names, as the configuration writes them.
     pub fn names() -> impl Iterator<Item = String> {
-        let own = ["xor", "sum", "sum-negated", "nmea", "modbus"].map(str::to_owned);
+        let own = ["xor", "sum", "sum-16", "sum-negated", "nmea", "modbus"].map(str::to_owned);
         own.into_iter().chain(CRC_NAMES.iter().map(|name| name.to_lowercase().replace('_', "-")))
     }
 
@@ -77,6 +80,7 @@ impl Sum {
             Self::Nmea => Notation::Hexadecimal,
             Self::Xor
             | Self::Add
+            | Self::Add16
             | Self::AddNegated
             | Self::Crc8(_)
             | Self::Crc16(_)
@@ -87,7 +91,7 @@ impl Sum {
     fn width_bytes(&self) -> usize {
         match self {
             Self::Xor | Self::Add | Self::AddNegated | Self::Nmea | Self::Crc8(_) => 1,
-            Self::Crc16(_) => 2,
+            Self::Add16 | Self::Crc16(_) => 2,
             Self::Crc32(_) => 4,
         }
     }
@@ -97,6 +101,9 @@ impl Sum {
         match self {
             Self::Xor | Self::Nmea => bytes.iter().fold(0, |sum, byte| sum ^ byte).into(),
             Self::Add => add().into(),
+            Self::Add16 => {
+                bytes.iter().fold(0_u16, |sum, byte| sum.wrapping_add((*byte).into())).into()
+            }
             Self::AddNegated => add().wrapping_neg().into(),
             Self::Crc8(algorithm) => Crc::<u8, NoTable>::new(algorithm).checksum(bytes).into(),
             Self::Crc16(algorithm) => Crc::<u16, NoTable>::new(algorithm).checksum(bytes).into(),
@@ -193,6 +200,7 @@ mod tests {
                 Sum::Crc32(algorithm) => algorithm.check,
                 Sum::Xor | Sum::Nmea => 0x31,
                 Sum::Add => 0xdd,
+                Sum::Add16 => 0x1dd,
                 Sum::AddNegated => 0x23,
             };
             assert_eq!(sum.compute(b"123456789"), check, "{name}");

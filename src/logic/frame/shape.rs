@@ -18,8 +18,10 @@ pub enum Shape {
     Fixed {
         /// What it begins with; may be empty.
         start: Vec<u8>,
-        /// All its bytes, `start` and checksum included.
+        /// All its bytes, `start`, checksum and `end` included.
         bytes: usize,
+        /// What it ends with, behind its checksum; may be empty. It is taken off with the checksum.
+        end: Vec<u8>,
     },
     /// Says in its header how long it is. Passed on from its first byte.
     Prefixed {
@@ -92,8 +94,8 @@ impl Shape {
                 let ends = |at| buffer.get(at..).is_some_and(|rest| rest.starts_with(delimiter));
                 find_delimited(buffer, scanned, delimiter.len(), ends)
             }
-            Self::Fixed { start, bytes } => {
-                (find_start(buffer, start).unwrap_or_else(|| whole(buffer, *bytes)), 0)
+            Self::Fixed { start, bytes, end } => {
+                (find_start(buffer, start).unwrap_or_else(|| fixed(buffer, *bytes, end)), 0)
             }
             Self::Prefixed { start, length } => {
                 let find = || length.find(buffer, bounds);
@@ -211,6 +213,18 @@ impl Marks<'_> {
         };
         let judged = if self.keep && bounds.checksum_bytes == 0 { 0..taken } else { 0..judged_end };
         Finding::Frame { taken, judged, content }
+    }
+}
+
+/// A frame of `bytes` bytes that ends with `end`, if they are there.
+fn fixed(buffer: &[u8], bytes: usize, end: &[u8]) -> Finding {
+    let Some(frame) = buffer.get(..bytes) else { return Finding::Open };
+    match frame.strip_suffix(end) {
+        Some(judged) => {
+            let judged = 0..judged.len();
+            Finding::Frame { taken: bytes, content: judged.clone(), judged }
+        }
+        None => Finding::Failed { loss: Loss::Incomplete, taken: bytes },
     }
 }
 

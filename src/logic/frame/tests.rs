@@ -80,7 +80,7 @@ fn a_delimiter_may_have_several_bytes_and_be_cut() {
 
 #[test]
 fn a_fixed_length_is_found_again_by_its_start_and_checksum() {
-    let shape = Shape::Fixed { start: b"\xaa".to_vec(), bytes: 4 };
+    let shape = Shape::Fixed { start: b"\xaa".to_vec(), bytes: 4, end: Vec::new() };
     let frames = cut(
         framing(shape, Some(xor())),
         // The second frame lost a byte, the third is whole.
@@ -88,6 +88,33 @@ fn a_fixed_length_is_found_again_by_its_start_and_checksum() {
     );
     let (one, three) = (whole_bytes(b"\xaa\x01\x02"), whole_bytes(b"\xaa\xaa\x05"));
     assert_eq!(frames, [one, Frame::Lost(Loss::Checksum), three]);
+}
+
+#[test]
+fn an_end_behind_the_checksum_may_also_stand_in_the_frame() {
+    // The particle sensor SDS011: the checksum covers the six bytes of data, and ab may be one of them.
+    let shape = Shape::Fixed { start: b"\xaa\xc0".to_vec(), bytes: 10, end: b"\xab".to_vec() };
+    let sum = Checksum { sum: Sum::Add, notation: Notation::BigEndian, from: 2 };
+    let framing = Framing { bytes_max: 10, ..framing(shape, Some(sum)) };
+    let (one, two) =
+        (b"\xaa\xc0\xd4\x04\x3a\x0a\xa1\x60\x1d\xab", b"\xaa\xc0\xab\0\xab\0\0\0\x56\xab");
+    let frames = cut(framing, &[one, &two[..5], b"", &two[5..], &one[..7], two, one]);
+    let (first, second) = (whole_bytes(&one[..8]), whole_bytes(&two[..8]));
+    // What is left of the third one ends with the ab of the next by chance.
+    let lost = Frame::Lost(Loss::Checksum);
+    assert_eq!(frames, [first.clone(), second.clone(), lost, second, first]);
+}
+
+#[test]
+fn a_sum_may_have_16_bits() {
+    // The particle sensor PMS5003.
+    let length = length(2, 2, Endian::Big, Counted::Rest, 0);
+    let shape = Shape::Prefixed { start: b"BM".to_vec(), length };
+    let sum = Sum::named("sum-16").unwrap();
+    let sum = Checksum { notation: sum.usual_notation(), sum, from: 0 };
+    let framing = Framing { bytes_max: 32, ..framing(shape, Some(sum)) };
+    let frame = b"BM\0\x1c\0\x05\0\x08\0\x09\0\x05\0\x08\0\x09\x03\x8a\x01\x06\0\x2d\0\x06\0\x02\0\0\x97\0\x02\x37";
+    assert_eq!(cut(framing, &[frame]), [whole_bytes(&frame[..30])]);
 }
 
 #[test]
@@ -174,7 +201,7 @@ proptest! {
     fn damage_ends_and_the_frames_behind_it_are_found(
         noise in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        let shape = Shape::Fixed { start: b"\xaa".to_vec(), bytes: 4 };
+        let shape = Shape::Fixed { start: b"\xaa".to_vec(), bytes: 4, end: Vec::new() };
         let good: Vec<u8> = b"\xaa\x01\x02\xa9".repeat(8);
         let frames = cut(framing(shape, Some(xor())), &[&noise, &good]);
         let found = frames.iter().filter(|frame| **frame == whole_bytes(b"\xaa\x01\x02"));
@@ -193,8 +220,8 @@ fn any_framing() -> impl Strategy<Value = Framing> {
         Just(Shape::Line),
         Just(Shape::Delimited(b"--".to_vec())),
         Just(Shape::Idle(Duration::from_millis(1))),
-        Just(Shape::Fixed { start: Vec::new(), bytes: 3 }),
-        Just(Shape::Fixed { start: b"<-".to_vec(), bytes: 4 }),
+        Just(Shape::Fixed { start: Vec::new(), bytes: 3, end: Vec::new() }),
+        Just(Shape::Fixed { start: b"<-".to_vec(), bytes: 4, end: b">".to_vec() }),
         Just(enclosed("<", ">", false)),
         Just(enclosed("<<", ">-", true)),
         Just(enclosed("--", "--", true)),

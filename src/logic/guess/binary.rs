@@ -72,7 +72,7 @@ struct Proof {
 
 impl Try {
     fn new((start, size): ([u8; 2], usize), bytes: &[u8], now: Instant) -> Self {
-        let shape = Shape::Fixed { start: start.to_vec(), bytes: size };
+        let shape = Shape::Fixed { start: start.to_vec(), bytes: size, end: Vec::new() };
         let frames = frames(Framing { shape, ..Framing::lines(FRAME_BYTES_MAX) }, bytes, now);
         let checksum = CHECKSUMS.into_iter().find_map(|name| {
             [0, 1, start.len()].into_iter().find_map(|from| prove(name, from, &frames))

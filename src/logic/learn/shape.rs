@@ -333,8 +333,11 @@ fn is_read(format: &Format, payload: &[u8]) -> bool {
     decode_on("", format, payload, &mut Births::default()).is_ok()
 }
 
-/// Names begin with a letter, so that `12:30:15` is none with a value.
+/// Names begin with a letter, so that `12:30:15` is none with a value. A tab between two words may as well be a header's.
 fn pairs_have_names(text: &str) -> bool {
+    if !text.contains(['=', ':']) && csv(text).is_none() {
+        return false;
+    }
     let pairs = text.split([' ', '\t', ',', ';']).filter(|pair| !pair.is_empty());
     pairs
         .filter(|pair| pair.contains(['=', ':']))
@@ -377,7 +380,7 @@ mod tests {
     #[test]
     fn a_message_tells_how_it_is_written() {
         let json = Dialect::Json { is_list: false };
-        let cases: [(&[u8], Dialect); 14] = [
+        let cases: [(&[u8], Dialect); 17] = [
             (b"21.5", Dialect::Text),
             (b" ON\r\n", Dialect::Text),
             (b"null", Dialect::Text),
@@ -387,6 +390,9 @@ mod tests {
             (b"t=21.5 h=40", Dialect::KeyValue),
             (b"t:21.5,h:40", Dialect::KeyValue),
             (b"12:30:15", Dialect::Text),
+            (b"V\t12800", Dialect::KeyValue),
+            (b"21.5\t40", Dialect::Csv { delimiter: b'\t', columns: 2 }),
+            (b"time\ttemp", Dialect::Text),
             (b"21.5;40;on", Dialect::Csv { delimiter: b';', columns: 3 }),
             (b"hello, world", Dialect::Text),
             (b"52.52,13.40", Dialect::Text),

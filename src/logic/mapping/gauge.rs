@@ -41,7 +41,7 @@ pub enum Deadband {
 /// The state of one attribute.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
-    accepted: Option<(Timestamp, f64)>,
+    accepted: Option<(Timestamp, Instant, f64)>,
     window: Option<Window>,
     candidate: Option<Waiting>,
     sent: Option<(Instant, Value)>,
@@ -79,7 +79,8 @@ impl Flow {
         match (value, self.decimals) {
             (Value::Float(number), Some(decimals)) => {
                 let digits = usize::from(decimals);
-                Value::Float(format!("{number:.digits$}").parse().unwrap_or(number))
+                // No -0.0, which -0.04 would be.
+                Value::Float(format!("{number:.digits$}").parse().unwrap_or(number) + 0.0)
             }
             (value, _) => value,
         }
@@ -95,7 +96,7 @@ impl Gauge {
         time: Timestamp,
         now: Instant,
     ) -> Result<Outcome, Rejection> {
-        self.check_rate(flow, &value, time)?;
+        self.check_rate(flow, &value, time, now)?;
         let Some(settings) = flow.window else {
             let value = flow.round(value);
             return Ok(self.hold(flow, value, time, now));
@@ -154,10 +155,17 @@ impl Gauge {
         window.map(|(time, value)| (time, flow.round(value))).or_else(|| self.late.take())
     }
 
-    fn check_rate(&mut self, flow: &Flow, value: &Value, time: Timestamp) -> Result<(), Rejection> {
+    fn check_rate(
+        &mut self,
+        flow: &Flow,
+        value: &Value,
+        time: Timestamp,
+        now: Instant,
+    ) -> Result<(), Rejection> {
         let Some((rate_max, number)) = flow.rate_max.zip(number(value)) else { return Ok(()) };
-        if let Some((before, accepted)) = self.accepted {
-            let seconds = time.since(before).as_secs_f64();
+        if let Some((before, at, accepted)) = self.accepted {
+            // A sensor's clock that was put back must not stop all change until it is where it was.
+            let seconds = time.since(before).max(now.saturating_duration_since(at)).as_secs_f64();
             let change = (number - accepted).abs();
             if change > rate_max * seconds {
                 let why =
@@ -165,7 +173,7 @@ impl Gauge {
                 return Err((Reason::TooFast, why));
             }
         }
-        self.accepted = Some((time, number));
+        self.accepted = Some((time, now, number));
         Ok(())
     }
 

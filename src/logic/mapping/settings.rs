@@ -100,11 +100,14 @@ impl Sensor {
         self.ignore.as_ref().is_some_and(|pattern| pattern.is_match(payload))
     }
 
-    /// Whether a mapping names this channel.
+    /// Whether a mapping names this channel, be it by its JSON pointer.
     pub(super) fn maps(&self, channel: &str) -> bool {
+        let pointer = format!("/{}", channel.replace('~', "~0").replace('/', "~1"));
+        let is_json = matches!(self.format, Format::Json { .. });
+        let names = |name: &str| name == channel || is_json && name == pointer;
         self.map
             .iter()
-            .any(|mapping| matches!(&mapping.source, Source::Channel(name) if name == channel))
+            .any(|mapping| matches!(&mapping.source, Source::Channel(name) if names(name)))
     }
 
     pub(super) fn measured_at(

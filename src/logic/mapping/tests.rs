@@ -203,6 +203,16 @@ fn a_silent_sensor_is_told_and_so_is_its_return() {
 }
 
 #[test]
+fn every_other_channel_is_none_that_a_pointer_takes() {
+    let mut sensor = sensor("#", vec![map("/t", "temp"), map("*", "unused")]);
+    sensor.format = Format::Json { each: None };
+    sensor.map[1].attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
+    let mapped = plan(vec![sensor]).map(&reading("a", r#"{"t": 1, "h": 2}"#), now());
+    let data = [("temp", Value::Integer(1)), ("h", Value::Integer(2))];
+    assert_eq!(mapped.states, [state(1, &data)]);
+}
+
+#[test]
 fn no_message_says_what_its_topic_or_its_channel_is() {
     let mut sensor = sensor("+/+", vec![map("t", "unused")]);
     sensor.format = Format::Json { each: None };

@@ -1,5 +1,7 @@
 //! How a sensor writes its messages: `format` and the keys that belong to it.
 
+use std::collections::BTreeSet;
+
 use super::super::Check;
 use super::super::bus::choice;
 use crate::config::field::Field;
@@ -98,7 +100,8 @@ fn csv(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) -> Option<Csv> {
         check.problems.add(format!("{key}.delimiter"), "is not one character", fix);
         return None;
     };
-    let columns = columns.unwrap_or_default().into_iter().map(|field| field.0).collect();
+    let columns: Vec<_> = columns.unwrap_or_default().into_iter().map(|field| field.0).collect();
+    check_names(&format!("{key}.columns"), columns.iter().filter(|name| !name.is_empty()), check);
     Some(Csv { columns, header, delimiter })
 }
 
@@ -114,7 +117,17 @@ fn fields(
     }
     let fields = raw.into_iter().enumerate();
     let fields = fields.map(|(index, raw)| field(&format!("{key}.fields.{index}"), raw, check));
-    fields.collect::<Vec<_>>().into_iter().collect()
+    let fields: Option<Vec<_>> = fields.collect::<Vec<_>>().into_iter().collect();
+    check_names(&format!("{key}.fields"), fields.iter().flatten().map(|field| &field.name), check);
+    fields
+}
+
+/// Of two channels of one name, one would be lost.
+fn check_names<'a>(key: &str, names: impl Iterator<Item = &'a String>, check: &mut Check<'_>) {
+    let mut seen = BTreeSet::new();
+    for name in names.filter(|name| !seen.insert(*name)) {
+        check.problems.add(key, format!("\"{name}\" is there twice"), "give each its own name");
+    }
 }
 
 fn field(key: &str, raw: raw::BinaryField, check: &mut Check<'_>) -> Option<decode::Field> {

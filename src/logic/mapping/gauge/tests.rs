@@ -112,3 +112,25 @@ fn what_is_open_at_a_stop_is_made_then() {
     assert_eq!(gauge.finish(&flow), Some((time, Value::Float(3.5))));
     assert_eq!(gauge.finish(&flow), None);
 }
+
+#[test]
+fn a_clock_that_is_put_back_does_not_stop_all_change() {
+    let flow = Flow { rate_max: Some(1.0), ..Flow::default() };
+    let (mut gauge, start) = (Gauge::default(), tokio::time::Instant::now().into_std());
+    let mut take = |number, time, passed| {
+        let time = Timestamp::from_millis(time);
+        gauge.take(&flow, Value::Float(number), time, start + seconds(passed)).is_ok()
+    };
+    assert!(take(20.0, 3_600_000, 0));
+    assert!(!take(29.0, 0, 5));
+    assert!(take(29.0, 5_000, 10));
+    // Values that were kept at the sensor come at once, with the times at which they were measured.
+    assert!(take(89.0, 65_000, 10));
+}
+
+#[test]
+fn what_rounds_to_nothing_has_no_sign() {
+    let flow = Flow { decimals: Some(1), ..Flow::default() };
+    let Value::Float(rounded) = flow.round(Value::Float(-0.04)) else { panic!("a float") };
+    assert_eq!(rounded.to_string(), "0");
+}
