@@ -4,6 +4,7 @@
 //! never waits for a collector that is behind, except where the other side then holds the data for us (MQTT QoS 1).
 
 mod ack;
+mod attempts;
 mod exec;
 mod feed;
 mod file;
@@ -36,7 +37,7 @@ pub use marks::{MARKS, MarkChange, Marks};
 pub use modbus::ModbusTask;
 pub use mqtt::{MqttTask, Subscription};
 pub use pulses::{PULSES, Pulses};
-pub use serial::{SerialTask, open_line};
+pub use serial::{SerialTask, Tty, open_line};
 pub use system::{Health, SystemTask};
 
 use crate::logic::frame::Loss;

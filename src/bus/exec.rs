@@ -1,20 +1,22 @@
 //! Programs that print readings: run on an interval, or kept running and read by lines.
 //!
 //! A program gets an argument vector and no shell, an environment with nothing of ours in it, no standard input, and a
-//! process group of its own, which is killed as a whole when the run is over, takes too long or prints too much.
+//! process group of its own, which is killed as a whole when the run is over, takes too long or prints too much. A run is over
+//! when the program itself has ended. One that is read by lines waits for a collector that is behind.
 
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::MissedTickBehavior;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::info;
 
 use super::troubles::Troubles;
-use super::{Feed, RECONNECT_WAIT};
+use super::{Feed, RECONNECT_WAIT, sleep_until};
 use crate::config::{ExecBus, ExecMode};
 use crate::logic::backoff::Backoff;
 use crate::logic::excerpt::excerpt;
@@ -34,6 +36,10 @@ const READ_BYTES: usize = 4_096;
 
 /// The longest wait before a program that ended is started again: it may be broken for good.
 const RESTART_WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// How long a program may go on after it closed its output, and how long its output may after the program's end: somebody
+/// whom it left behind may hold it open for ever.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 /// A program that ran so long was well.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
@@ -57,6 +63,8 @@ enum RunError {
     TooLong(usize),
     #[error("it took longer than {0:?}; see timeout")]
     TooSlow(Duration),
+    #[error("it closed its output, but goes on{complaint}")]
+    Closed { complaint: String },
     #[error("it ended with {status}{complaint}")]
     Failed { status: ExitStatus, complaint: String },
 }
@@ -108,7 +116,7 @@ impl ExecTask {
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RESTART_WAIT_MAX);
         loop {
-            let started = tokio::time::Instant::now();
+            let started = Instant::now();
             if let Err(error) = self.read_lines(troubles).await {
                 troubles.begin("program", &error.to_string());
             }
@@ -122,31 +130,48 @@ impl ExecTask {
     /// Passes lines on until the program ends, which it never should.
     async fn read_lines(&self, troubles: &mut Troubles) -> Result<(), RunError> {
         let mut program = Program::start(&self.settings)?;
-        let lines = async {
-            let mut framer = Framer::new(Framing::lines(self.settings.output_bytes_max));
-            // A program may pause within a line for as long as it likes: for the framer no time passes.
-            let started = tokio::time::Instant::now().into_std();
-            let (mut buffer, mut frames) = ([0; READ_BYTES], Vec::new());
-            while let Some(stdout) = &mut program.stdout {
-                let length = stdout.read(&mut buffer).await?;
-                if length == 0 {
-                    break;
-                }
-                framer.push(buffer.get(..length).unwrap_or_default(), started, &mut frames);
-                for frame in frames.drain(..) {
-                    troubles.end("program");
-                    match frame {
-                        Frame::Whole(line) => self.feed.offer("", line),
-                        Frame::Lost(loss) => self.feed.lose_frame(loss),
-                    }
-                }
+        let mut framer = Framer::new(Framing::lines(self.settings.output_bytes_max));
+        let stdout = program.child.stdout.take();
+        let lines = self.pass_on(stdout, &mut framer, troubles);
+        let ended = watch(&mut program.child, lines, Some(END_WAIT)).await;
+        // A line without its end, when there is no more to come.
+        let mut frames = Vec::new();
+        framer.reset(&mut frames);
+        for frame in frames {
+            self.take(frame).await;
+        }
+        match ended? {
+            (Some(status), complaint) => Err(RunError::Failed { status, complaint }),
+            (None, complaint) => Err(RunError::Closed { complaint }),
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        stdout: Option<ChildStdout>,
+        framer: &mut Framer,
+        troubles: &mut Troubles,
+    ) -> Result<(), RunError> {
+        let Some(mut stdout) = stdout else { return Ok(()) };
+        // A program may pause within a line for as long as it likes: for the framer no time passes.
+        let started = Instant::now().into_std();
+        let (mut buffer, mut frames) = ([0; READ_BYTES], Vec::new());
+        while let length @ 1.. = stdout.read(&mut buffer).await? {
+            framer.push(buffer.get(..length).unwrap_or_default(), started, &mut frames);
+            for frame in frames.drain(..) {
+                troubles.end("program");
+                self.take(frame).await;
             }
-            Ok::<_, std::io::Error>(())
-        };
-        let (read, complaint) = tokio::join!(lines, complaint(program.child.stderr.take()));
-        read?;
-        let status = program.child.wait().await?;
-        Err(RunError::Failed { status, complaint })
+        }
+        Ok(())
+    }
+
+    /// The pipe holds what comes while the collector is behind.
+    async fn take(&self, frame: Frame) {
+        match frame {
+            Frame::Whole(line) => self.feed.deliver("", line, None).await,
+            Frame::Lost(loss) => self.feed.lose_frame(loss),
+        }
     }
 }
 
@@ -154,39 +179,69 @@ impl ExecTask {
 async fn run_once(settings: &ExecBus) -> Result<Bytes, RunError> {
     let mut program = Program::start(settings)?;
     let bytes_max = settings.output_bytes_max;
+    let (stdout, mut printed) = (program.child.stdout.take(), Vec::new());
     let output = async {
-        let mut output = Vec::new();
-        if let Some(stdout) = program.stdout.take() {
-            // One more byte than the bound shows that there is more.
-            stdout.take(bytes_max as u64 + 1).read_to_end(&mut output).await?;
+        let Some(mut stdout) = stdout else { return Ok(()) };
+        while stdout.read_buf(&mut printed).await? > 0 {
+            if printed.len() > bytes_max {
+                return Err(RunError::TooLong(bytes_max));
+            }
         }
-        Ok::<_, std::io::Error>(output)
+        Ok(())
     };
-    let stderr = program.child.stderr.take();
-    let (output, complaint) = tokio::join!(output, complaint(stderr));
-    let output = output?;
-    if output.len() > bytes_max {
-        return Err(RunError::TooLong(bytes_max));
+    match watch(&mut program.child, output, None).await? {
+        (Some(status), _) if status.success() => Ok(printed.into()),
+        (Some(status), complaint) => Err(RunError::Failed { status, complaint }),
+        (None, complaint) => Err(RunError::Closed { complaint }),
     }
-    let status = program.child.wait().await?;
-    if status.success() { Ok(output.into()) } else { Err(RunError::Failed { status, complaint }) }
 }
 
-/// Reads all that a program complains about, and returns how that begins.
-async fn complaint(stderr: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stderr) = stderr else { return String::new() };
-    let (mut buffer, mut begin) = ([0; READ_BYTES], Vec::new());
-    while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
-        let room = COMPLAINT_BYTES_MAX.saturating_sub(begin.len());
-        begin.extend_from_slice(buffer.get(..length.min(room)).unwrap_or_default());
+/// Waits until the program and its output have ended, and returns how it ended and what it complained about. There is no
+/// status if it goes on for longer than this without output.
+async fn watch(
+    child: &mut Child,
+    output: impl Future<Output = Result<(), RunError>>,
+    silent_max: Option<Duration>,
+) -> Result<(Option<ExitStatus>, String), RunError> {
+    let (stderr, mut words) = (child.stderr.take(), Vec::new());
+    let mut status = None;
+    {
+        let (mut output, mut complaint) = (pin!(output), pin!(complain(stderr, &mut words)));
+        let (mut is_silent, mut is_content, mut until) = (false, false, None);
+        while !(is_silent && is_content && status.is_some()) {
+            tokio::select! {
+                read = &mut output, if !is_silent => {
+                    read?;
+                    is_silent = true;
+                    until = until.or(silent_max.map(|wait| Instant::now() + wait));
+                }
+                () = &mut complaint, if !is_content => is_content = true,
+                ended = child.wait(), if status.is_none() => {
+                    status = Some(ended?);
+                    until = Some(Instant::now() + END_WAIT);
+                }
+                () = sleep_until(until) => break,
+            }
+        }
     }
-    if begin.is_empty() { String::new() } else { format!(": {}", excerpt(begin.trim_ascii())) }
+    let words = words.trim_ascii();
+    let complaint = if words.is_empty() { String::new() } else { format!(": {}", excerpt(words)) };
+    Ok((status, complaint))
+}
+
+/// Reads all that a program complains about, and keeps how that begins.
+async fn complain(stderr: Option<ChildStderr>, words: &mut Vec<u8>) {
+    let Some(mut stderr) = stderr else { return };
+    let mut buffer = [0; READ_BYTES];
+    while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
+        let room = COMPLAINT_BYTES_MAX.saturating_sub(words.len());
+        words.extend_from_slice(buffer.get(..length.min(room)).unwrap_or_default());
+    }
 }
 
 /// A running program, whose whole group is killed when this is dropped.
 struct Program {
     child: Child,
-    stdout: Option<ChildStdout>,
     group: Option<Pid>,
 }
 
@@ -194,7 +249,7 @@ impl Program {
     fn start(settings: &ExecBus) -> Result<Self, RunError> {
         let (program, arguments) = settings.command.split_first().unzip();
         let program = program.map_or_else(String::new, Clone::clone);
-        let mut child = Command::new(&program)
+        let child = Command::new(&program)
             .args(arguments.unwrap_or_default())
             .env_clear()
             .env("PATH", SEARCH_PATH)
@@ -208,8 +263,7 @@ impl Program {
             .spawn()
             .map_err(|error| RunError::Start { program, error })?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let stdout = child.stdout.take();
-        Ok(Self { child, stdout, group })
+        Ok(Self { child, group })
     }
 }
 

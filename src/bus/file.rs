@@ -66,6 +66,7 @@ impl FileTask {
         };
         info!(bus = %feed.bus(), files = settings.patterns.join(", "), "reading files");
         let mut troubles = feed.troubles();
+        let mut troubled = BTreeSet::new();
         let mut ticks = tokio::time::interval(settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -80,8 +81,9 @@ impl FileTask {
                 (reader, finds)
             };
             let Some(read) = feed.look(round, &mut troubles).await else { return };
-            let finds;
+            let mut finds;
             (reader, finds) = read;
+            relieve(&mut troubled, &mut finds);
             for find in finds {
                 tokio::select! {
                     () = feed.stopped() => return,
@@ -90,6 +92,19 @@ impl FileTask {
             }
         }
     }
+}
+
+/// Adds that all is well with what was in trouble and is not there any more, such as a sensor that was pulled.
+fn relieve(troubled: &mut BTreeSet<PathBuf>, finds: &mut Vec<Find>) {
+    let begins = |find: &Find| match find {
+        Find::Trouble(path, _) => Some(path.clone()),
+        Find::Message(..) | Find::Line(..) | Find::Place(..) | Find::Lost(..) | Find::Well(_) => {
+            None
+        }
+    };
+    let still: BTreeSet<_> = finds.iter().filter_map(begins).collect();
+    let over = std::mem::replace(troubled, still);
+    finds.extend(over.into_iter().filter(|path| !troubled.contains(path)).map(Find::Well));
 }
 
 impl Reader {
@@ -129,11 +144,21 @@ fn topic(path: &Path) -> String {
 fn expand(patterns: &[String], finds: &mut Vec<Find>) -> Vec<PathBuf> {
     let mut files = BTreeSet::new();
     for pattern in patterns {
-        let mut matches = glob::glob(pattern).into_iter().flatten().filter_map(Result::ok);
+        let mut unreadable = None;
+        let mut matches = glob::glob(pattern)
+            .into_iter()
+            .flatten()
+            .filter_map(|found| found.map_err(|error| unreadable = Some(error)).ok());
         let room = FILES_MAX.saturating_sub(files.len());
         let found: Vec<_> = matches.by_ref().take(room).collect();
-        if matches.next().is_some() {
+        let has_more = matches.next().is_some();
+        drop(matches);
+        if has_more {
             let trouble = format!("there are more than {FILES_MAX} files; the rest is not read");
+            finds.push(Find::Trouble(pattern.into(), trouble));
+        } else if let (true, Some(error)) = (found.is_empty(), unreadable) {
+            let (directory, error) = (error.path().display(), error.error());
+            let trouble = format!("cannot look into {directory}: {error}");
             finds.push(Find::Trouble(pattern.into(), trouble));
         } else if found.is_empty() {
             finds.push(Find::Trouble(pattern.into(), "there is no such file".to_owned()));
@@ -143,4 +168,22 @@ fn expand(patterns: &[String], finds: &mut Vec<Find>) -> Vec<PathBuf> {
         files.extend(found);
     }
     files.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_in_trouble_and_is_gone_is_in_trouble_no_longer() {
+        let (pulled, broken) = (PathBuf::from("28-0a"), PathBuf::from("28-0b"));
+        let trouble = |path: &PathBuf| Find::Trouble(path.clone(), "I/O error".to_owned());
+        let mut troubled = BTreeSet::new();
+        let mut finds = vec![trouble(&pulled), trouble(&broken)];
+        relieve(&mut troubled, &mut finds);
+        assert_eq!(finds.len(), 2);
+        let mut finds = vec![trouble(&broken)];
+        relieve(&mut troubled, &mut finds);
+        assert_eq!(finds, [trouble(&broken), Find::Well(pulled)]);
+    }
 }

@@ -104,8 +104,9 @@ impl GpioTask {
                 () = self.feed.stopped() => News::Stop,
                 Some(request) = self.writes.recv() => News::Write(request),
                 () = sleep_until(due) => News::Due,
-                edges = lines.edges() => edges.map_or_else(News::Lost, News::Edges),
+                // Before the edges: a line that flutters has always some.
                 _ = ticks.tick() => News::Tick,
+                edges = lines.edges() => edges.map_or_else(News::Lost, News::Edges),
             };
             let done = match news {
                 News::Edges(edges) => {
@@ -151,12 +152,13 @@ impl GpioTask {
     }
 
     fn hear(&self, watch: &mut Watch, edges: &[(Name, Edge)]) {
+        let now = Instant::now().into_std();
         for (name, edge) in edges {
             if let Some(level) = watch.levels.get_mut(name) {
                 level.hear(edge);
             }
             if let Some(counter) = watch.counters.get_mut(name) {
-                counter.hear(edge);
+                counter.hear(edge, now);
                 self.feed.count_pulses(name, counter.count());
             }
         }
@@ -172,8 +174,9 @@ impl GpioTask {
     }
 
     fn tell_counts(&self, watch: &Watch) {
+        let now = Instant::now().into_std();
         for (name, counter) in &watch.counters {
-            self.tell(name, &counter.message());
+            self.tell(name, &counter.message(now));
         }
     }
 

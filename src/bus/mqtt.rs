@@ -11,16 +11,15 @@ mod session;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use super::attempts::Attempts;
 use super::{Arrival, Outlet, RECONNECT_WAIT, WriteRequest, pause};
 use crate::clock::SharedClock;
 use crate::config::MqttBus;
-use crate::logic::backoff::Backoff;
 use crate::logic::retained::Retained;
 use crate::logic::topic::TopicFilter;
 use crate::model::Name;
-use crate::random;
 use session::{Session, Wiring};
 
 /// Acknowledgements that may wait: MQTT has 65,535 packet ids, so a broker can never wait for more.
@@ -63,10 +62,8 @@ impl MqttTask {
     /// Runs until it is stopped and all that came in is acknowledged. An absent broker is no fault: it is waited for.
     pub async fn run(self, clock: SharedClock) {
         let Self { bus, settings, subscriptions, outlet, mut writes, stop } = self;
-        let mut rng = random::seeded();
-        let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
+        let mut attempts = Attempts::new();
         let (ack_sender, mut acks) = mpsc::channel(ACKS_MAX);
-        let mut told = String::new();
         let mut retained = Retained::default();
         let options = match options::options(&settings) {
             Ok(options) => options,
@@ -88,6 +85,7 @@ impl MqttTask {
                 writes: &mut writes,
                 stop: &stop,
                 retained: &mut retained,
+                attempts: &mut attempts,
             };
             let Some(trouble) = session.run(&mut link, &mut wiring).await else {
                 // With these the collector's queue can end, and then nobody can ask for an acknowledgement any more.
@@ -98,15 +96,15 @@ impl MqttTask {
             };
             if session.is_connected() {
                 outlet.deliver(Arrival::Disconnected(bus.clone())).await;
-                backoff.reset();
-                told.clear();
             }
             outlet.lost(&trouble);
-            if told != trouble {
-                warn!(%bus, host = settings.host, port = settings.port, error = trouble, "no broker; trying again");
-                told = trouble;
+            let MqttBus { host, port, .. } = &settings;
+            if attempts.lost(&trouble) {
+                warn!(%bus, host, port, error = trouble, "no broker; trying again");
+            } else {
+                debug!(%bus, host, port, error = trouble, "no broker; trying again");
             }
-            if !pause(backoff.next_delay(&mut rng), &mut writes, &stop).await {
+            if !pause(attempts.next_delay(), &mut writes, &stop).await {
                 return;
             }
         }

@@ -3,24 +3,24 @@
 
 pub(super) mod port;
 mod question;
+mod tty;
 mod usb;
 mod write;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_serial::{SerialPort as _, SerialStream};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::{Outlet, RECONNECT_WAIT, WriteRequest, pause, sleep_until};
+use super::attempts::Attempts;
+use super::{Outlet, WriteRequest, pause, sleep_until};
 use crate::clock::SharedClock;
 use crate::config::{Port, SerialBus};
-use crate::logic::backoff::Backoff;
 use crate::logic::frame::{Frame, Framer};
 use crate::model::{Name, Reading};
-use crate::random;
 use question::Questions;
+pub use tty::Tty;
 use write::Awaited;
 
 /// Read at once, in bytes: a tty's own buffer holds 4 KiB.
@@ -45,8 +45,8 @@ pub struct SerialTask {
 ///
 /// # Errors
 /// When it cannot be opened so; in words that say what to do.
-pub fn open_line(settings: &Port) -> Result<SerialStream, String> {
-    port::open(settings)
+pub async fn open_line(settings: &Port) -> Result<Tty, String> {
+    port::open(settings).await
 }
 
 /// Why the line was left.
@@ -68,17 +68,18 @@ enum News {
 impl SerialTask {
     /// Runs until it is stopped. An absent tty is no fault: it is waited for.
     pub async fn run(mut self, clock: SharedClock) {
-        let mut rng = random::seeded();
-        let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
-        let mut told = String::new();
+        let mut attempts = Attempts::new();
         loop {
-            let trouble = match port::open(&self.settings.port) {
-                Ok(stream) => {
-                    info!(bus = %self.bus, path = stream.name(), "serial line open");
+            let opened = tokio::select! {
+                () = self.stop.cancelled() => return,
+                opened = port::open(&self.settings.port) => opened,
+            };
+            let trouble = match opened {
+                Ok(tty) => {
+                    info!(bus = %self.bus, path = tty.name(), "serial line open");
                     self.outlet.connected();
-                    backoff.reset();
-                    told.clear();
-                    match self.pump(stream, &clock).await {
+                    attempts.opened();
+                    match self.pump(tty, &clock).await {
                         End::Stopped => return,
                         End::Lost(trouble) => trouble,
                     }
@@ -86,20 +87,20 @@ impl SerialTask {
                 Err(trouble) => trouble,
             };
             self.outlet.lost(&trouble);
-            if told != trouble {
-                let path = &self.settings.port.place;
+            let path = &self.settings.port.place;
+            if attempts.lost(&trouble) {
                 warn!(bus = %self.bus, %path, error = trouble, "serial line not there; waiting for it");
-                told = trouble;
+            } else {
+                debug!(bus = %self.bus, %path, error = trouble, "serial line not there; waiting for it");
             }
-            let delay = backoff.next_delay(&mut rng);
-            if !pause(delay, &mut self.writes, &self.stop).await {
+            if !pause(attempts.next_delay(), &mut self.writes, &self.stop).await {
                 return;
             }
         }
     }
 
     /// Reads and writes until the line is lost.
-    async fn pump(&mut self, mut stream: SerialStream, clock: &SharedClock) -> End {
+    async fn pump(&mut self, mut tty: Tty, clock: &SharedClock) -> End {
         let mut framer = Framer::new(self.settings.framing.clone());
         let mut questions = Questions::new(self.bus.clone(), self.settings.poll.as_ref());
         let mut buffer = [0; READ_BYTES];
@@ -116,19 +117,19 @@ impl SerialTask {
                 Some(request) = self.writes.recv(), if is_unasked => News::Write(request),
                 () = sleep_until(questions.due()), if is_free => News::Question,
                 () = Awaited::expiry(awaited.as_ref()) => News::NoReply,
-                read = stream.read(&mut buffer) => News::Read(read),
+                read = tty.read(&mut buffer) => News::Read(read),
                 () = sleep_until(pause_end) => News::Pause,
             };
             let done = match news {
                 News::Stop => break End::Stopped,
-                News::Write(request) => match write::write(&mut stream, request).await {
+                News::Write(request) => match write::write(&mut tty, request).await {
                     Ok(waits) => {
                         awaited = waits;
                         Ok(())
                     }
                     Err(trouble) => Err(trouble),
                 },
-                News::Question => questions.proceed(&mut stream).await,
+                News::Question => questions.proceed(&mut tty).await,
                 News::NoReply => {
                     awaited.take().into_iter().for_each(Awaited::expire);
                     Ok(())

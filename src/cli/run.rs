@@ -1,6 +1,7 @@
 //! `tidegate run`: the daemon.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +15,9 @@ use crate::{App, Config, logging};
 
 /// Threads for the tasks: they wait more than they work, and a Pi has other things to do.
 const WORKER_THREADS: usize = 2;
+
+/// How long threads that wait for a device may still take when all tasks have ended.
+const HUNG_THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Memory comes in pages of the usual size, also where the kernel would give 2 MB to whoever touches a byte: of the tables
 /// that sled lays out, 34 MB, hardly any page is used.
@@ -31,7 +35,7 @@ pub(super) fn run(file: &Path, (config, entries): (Config, Vec<Entry>)) -> anyho
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         // The handlers are in place before anything runs, so that an early signal is not the end.
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
@@ -64,5 +68,8 @@ pub(super) fn run(file: &Path, (config, entries): (Config, Vec<Entry>)) -> anyho
                 running.await
             }
         }
-    })
+    });
+    // A file or a tty that never answers holds its thread for ever, and must not hold us.
+    runtime.shutdown_timeout(HUNG_THREADS_TIMEOUT);
+    ended
 }

@@ -87,16 +87,24 @@ pub struct Counter {
     numbers: Numbers,
     last_ns: Option<u64>,
     interval_ns: Option<u64>,
+    heard_at: Option<Instant>,
 }
 
 impl Counter {
     /// A line that has just been requested, and what was counted before.
     pub fn new(count: u64) -> Self {
-        Self { count, numbers: Numbers::default(), last_ns: None, interval_ns: None }
+        Self {
+            count,
+            numbers: Numbers::default(),
+            last_ns: None,
+            interval_ns: None,
+            heard_at: None,
+        }
     }
 
     /// Takes an edge, and those before it that were not heard.
-    pub fn hear(&mut self, edge: &Edge) {
+    pub fn hear(&mut self, edge: &Edge, now: Instant) {
+        self.heard_at = Some(now);
         let edges = self.numbers.advance(edge);
         self.count = self.count.saturating_add(edges);
         let elapsed = self.last_ns.and_then(|last| edge.timestamp_ns.checked_sub(last));
@@ -110,16 +118,22 @@ impl Counter {
     }
 
     /// The message: the count and, after two pulses, the time between the last two in milliseconds, of which an energy or
-    /// water meter's power or flow is made.
-    pub fn message(&self) -> Value {
-        match self.interval_ns {
-            Some(interval_ns) => {
-                let interval = Duration::from_micros(interval_ns / 1_000);
-                json!({"count": self.count, "interval_ms": interval.as_secs_f64() * 1_000.0})
-            }
-            None => json!({"count": self.count}),
-        }
+    /// water meter's power or flow is made. When no pulse has come for longer than that, it is the time since the last one:
+    /// a flow that has stopped fades away.
+    pub fn message(&self, now: Instant) -> Value {
+        let (Some(interval_ns), Some(heard_at)) = (self.interval_ns, self.heard_at) else {
+            return json!({"count": self.count});
+        };
+        let interval = Duration::from_micros(interval_ns / 1_000);
+        let silence = now.saturating_duration_since(heard_at);
+        let interval = if silence > interval { whole_ms(silence) } else { interval };
+        json!({"count": self.count, "interval_ms": interval.as_secs_f64() * 1_000.0})
     }
+}
+
+/// What is not measured by the kernel is no more exact than this.
+fn whole_ms(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -183,13 +197,24 @@ mod tests {
 
     #[test]
     fn pulses_are_counted_with_those_that_the_kernel_dropped_and_on_from_before() {
+        let now = tokio::time::Instant::now().into_std();
         let mut counter = Counter::new(1_000);
-        assert_eq!(counter.message(), json!({"count": 1_000}));
-        recorded().for_each(|edge| counter.hear(&edge));
-        assert_eq!(counter.message(), json!({"count": 1_008, "interval_ms": 142.574}));
+        assert_eq!(counter.message(now), json!({"count": 1_000}));
+        recorded().for_each(|edge| counter.hear(&edge, now));
+        assert_eq!(counter.message(now), json!({"count": 1_008, "interval_ms": 142.574}));
         let mut again = Counter::new(counter.count());
-        again.hear(&Edge { is_rising: true, timestamp_ns: 5, number: 1 });
-        assert_eq!(again.message(), json!({"count": 1_009}));
+        again.hear(&Edge { is_rising: true, timestamp_ns: 5, number: 1 }, now);
+        assert_eq!(again.message(now), json!({"count": 1_009}));
+    }
+
+    #[test]
+    fn a_meter_that_has_stopped_is_not_told_to_run_on() {
+        let now = tokio::time::Instant::now().into_std();
+        let mut counter = Counter::new(0);
+        recorded().for_each(|edge| counter.hear(&edge, now));
+        let interval = |after: u64| counter.message(now + Duration::from_millis(after));
+        assert_eq!(interval(142), json!({"count": 8, "interval_ms": 142.574}));
+        assert_eq!(interval(60_000), json!({"count": 8, "interval_ms": 60_000.0}));
     }
 
     #[test]
@@ -204,19 +229,21 @@ mod tests {
         fn any_edges_in_any_order_make_no_panic_and_no_less(
             edges in prop::collection::vec((any::<bool>(), any::<u64>(), any::<u32>()), 0..50), count: u64,
         ) {
+            let now = tokio::time::Instant::now().into_std();
             let mut counter = Counter::new(count);
             let mut level = Level::new(false);
             for (is_rising, timestamp_ns, number) in edges {
                 let edge = Edge { is_rising, timestamp_ns, number };
                 level.hear(&edge);
-                counter.hear(&edge);
+                counter.hear(&edge, now);
                 prop_assert!(counter.count() >= count);
-                let _message = counter.message();
+                let _message = counter.message(now);
             }
         }
 
         #[test]
         fn however_many_edges_the_kernel_drops_the_sum_is_right(kept in prop::collection::vec(any::<bool>(), 1..200)) {
+            let now = tokio::time::Instant::now().into_std();
             let mut counter = Counter::new(0);
             let mut level = Level::new(false);
             let last = kept.len();
@@ -224,7 +251,7 @@ mod tests {
             for (number, is_kept) in numbered {
                 if *is_kept || usize::try_from(number).unwrap() == last {
                     let edge = Edge { is_rising: number % 2 == 1, timestamp_ns: u64::from(number), number };
-                    counter.hear(&edge);
+                    counter.hear(&edge, now);
                     level.hear(&edge);
                 }
             }

@@ -182,7 +182,9 @@ async fn a_program_that_prints_lines_is_started_again_when_it_ends() {
     daemon.wait_for_log("it ended with exit status: 3: broken");
     assert!(daemon.terminate().success());
     let account = site.outbox()["ledger"]["probe"].clone();
-    assert_eq!((&account["rejected"], &account["dropped"]), (&json!({}), &json!({})));
+    // Each run breaks off within a line.
+    assert!(account["rejected"]["incomplete"].as_u64().unwrap() >= 2, "{account}");
+    assert_eq!(&account["dropped"], &json!({}));
     assert_counts(&cloud, account["stored"].as_u64().unwrap());
 }
 

@@ -3,7 +3,11 @@
 //! What a file holds when it is first seen is old; only what comes after counts. A file that appears later is read from its
 //! beginning. A line is passed on when its end is there, with the place behind it, from which a restart reads on. A line that a
 //! rotation cut short is counted as incomplete.
+//!
+//! A log that is cut to nothing may be as long as before when it is looked at again, so its beginning is compared, too. Where its
+//! program does not append but writes on at its old place, there is a hole before what it writes, which is skipped.
 
+mod absent;
 mod resume;
 
 use std::collections::BTreeMap;
@@ -17,6 +21,7 @@ use super::Find;
 use super::whole::open;
 use crate::bus::marks::Mark;
 use crate::logic::frame::{Frame, Framer, Framing};
+use absent::{Absent, Place};
 
 /// Read of one file in one round, in bytes: a log that is written faster is read over several rounds.
 const ROUND_BYTES_MAX: u64 = 64 * 1024;
@@ -30,6 +35,7 @@ pub(super) struct Tails {
     logs: BTreeMap<PathBuf, Tail>,
     /// Where earlier runs came to; taken in the first round, after which files that appear are new.
     marks: Option<BTreeMap<PathBuf, Mark>>,
+    absent: Absent,
 }
 
 /// One log that is open.
@@ -47,7 +53,12 @@ struct Tail {
 impl Tails {
     /// Follows logs from these places.
     pub(super) fn new(line_bytes_max: usize, marks: BTreeMap<PathBuf, Mark>) -> Self {
-        Self { line_bytes_max, logs: BTreeMap::new(), marks: Some(marks) }
+        Self {
+            line_bytes_max,
+            logs: BTreeMap::new(),
+            marks: Some(marks),
+            absent: Absent::default(),
+        }
     }
 
     /// Reads what was added to each log.
@@ -61,11 +72,14 @@ impl Tails {
             // Between its removal and its return a log may have got its last lines.
             let Some(tail) = self.logs.get_mut(&path) else { continue };
             if tail.read(&path, finds).unwrap_or(true) {
+                let mark = tail.mark(tail.offset);
                 tail.cut(&path, finds);
                 self.logs.remove(&path);
-                finds.push(Find::Place(path, None));
+                self.miss(path, Place::Here(mark), finds);
             }
         }
+        let forgotten = self.absent.forget();
+        finds.extend(forgotten.into_iter().map(|path| Find::Place(path, None)));
         for path in paths {
             match self.follow(path, finds) {
                 Ok(()) => finds.push(Find::Well(path.clone())),
@@ -82,42 +96,59 @@ impl Tails {
         finds: &mut Vec<Find>,
     ) {
         for path in paths {
-            let opened = match marks.remove(path) {
+            let mark = marks.remove(path);
+            let opened = match mark {
                 Some(mark) => resume::open_at(path, mark, self.line_bytes_max),
                 None => Tail::open(path, self.line_bytes_max)
                     .and_then(|mut tail| tail.skip_to_end().map(|()| tail)),
             };
-            // What cannot be opened is told by the round, and is new when it can.
+            // What cannot be opened is told by the round.
             if let Ok(tail) = opened {
                 finds.push(Find::Place(path.clone(), Some(tail.mark(tail.offset))));
                 self.logs.insert(path.clone(), tail);
+            } else {
+                self.miss(path.clone(), mark.map_or(Place::End, Place::Before), finds);
             }
         }
         for (path, mark) in marks {
             match resume::find_moved(&path, mark, self.line_bytes_max) {
                 Some(tail) => drop(self.logs.insert(path, tail)),
-                None => finds.push(Find::Place(path, None)),
+                None => self.miss(path, Place::Before(mark), finds),
             }
+        }
+    }
+
+    /// A log is not there.
+    fn miss(&mut self, path: PathBuf, place: Place, finds: &mut Vec<Find>) {
+        if let Some(forgotten) = self.absent.remember(path, place) {
+            finds.push(Find::Place(forgotten, None));
         }
     }
 
     fn follow(&mut self, path: &Path, finds: &mut Vec<Find>) -> std::io::Result<()> {
         let Some(tail) = self.logs.get_mut(path) else {
-            let mut tail = Tail::open(path, self.line_bytes_max)?;
+            let mut tail = self.absent.open(path, self.line_bytes_max)?;
+            finds.push(Find::Place(path.to_owned(), Some(tail.mark(tail.offset))));
             tail.read(path, finds)?;
             self.logs.insert(path.to_owned(), tail);
             return Ok(());
         };
-        let is_at_end = tail.read(path, finds)?;
-        let metadata = std::fs::metadata(path)?;
-        if is_at_end && identity(&metadata) != tail.identity {
+        // Before the old one is read: what comes after that may stand in it, too.
+        let is_another = identity(&std::fs::metadata(path)?) != tail.identity;
+        if tail.was_cut() {
+            tail.seek(0)?;
+            tail.cut(path, finds);
+        }
+        match tail.read(path, finds) {
+            // Of a disk that was pulled, or removed on its server: it will never be read again.
+            Err(error) if !is_another => return Err(error),
+            Ok(false) => return Ok(()),
+            Ok(true) | Err(_) => {}
+        }
+        if is_another {
             let next = Tail::open(path, self.line_bytes_max)?;
             tail.cut(path, finds);
             *tail = next;
-            tail.read(path, finds)?;
-        } else if metadata.len() < tail.offset && identity(&metadata) == tail.identity {
-            tail.seek(0)?;
-            tail.cut(path, finds);
             tail.read(path, finds)?;
         }
         Ok(())
@@ -152,10 +183,42 @@ impl Tail {
         Mark { inode: self.identity.1, offset, head }
     }
 
+    /// Whether it was cut to nothing since it was read, even if it is as long as before.
+    fn was_cut(&self) -> bool {
+        let mut head = vec![0; self.head.len()];
+        let is_short = self.file.metadata().is_ok_and(|file| file.len() < self.offset);
+        // What cannot be read is told when it is read on.
+        is_short || self.file.read_exact_at(&mut head, 0).is_ok_and(|()| head != self.head)
+    }
+
+    /// Goes on behind a hole. `true` if there is one.
+    fn skip_hole(&mut self, path: &Path, finds: &mut Vec<Find>) -> std::io::Result<bool> {
+        // At the end there is no data, and some file systems know no holes.
+        let data = rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(self.offset));
+        let data = data.unwrap_or(self.offset).max(self.offset);
+        let is_hole = data > self.offset;
+        if is_hole {
+            self.cut(path, finds);
+        }
+        self.file.seek(SeekFrom::Start(data))?;
+        if is_hole {
+            self.seek(data)?;
+        }
+        Ok(is_hole)
+    }
+
     /// Reads on. `true` if that was all that there is.
     fn read(&mut self, path: &Path, finds: &mut Vec<Find>) -> std::io::Result<bool> {
+        let is_behind_hole = self.skip_hole(path, finds)?;
         let mut added = Vec::new();
         (&self.file).take(ROUND_BYTES_MAX).read_to_end(&mut added)?;
+        let is_at_end = (added.len() as u64) < ROUND_BYTES_MAX;
+        if is_behind_hole {
+            // Data begins with a block, of which the first bytes may belong to the hole.
+            let rest = added.iter().take_while(|byte| **byte == 0).count();
+            added.drain(..rest);
+            self.offset += rest as u64;
+        }
         let room = HEAD_BYTES.saturating_sub(self.head.len());
         self.head.extend(added.iter().take(room));
         // Line by line, to know the place behind each.
@@ -168,7 +231,7 @@ impl Tail {
                 Frame::Lost(loss) => Find::Lost(path.into(), loss),
             }));
         }
-        Ok((added.len() as u64) < ROUND_BYTES_MAX)
+        Ok(is_at_end)
     }
 
     /// Gives up a line whose end will not come.
@@ -294,10 +357,91 @@ mod tests {
         std::fs::write(bench.path(), "b\nc\n").unwrap();
         bench.restart();
         assert_eq!(bench.lines(), ["b", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_is_away_for_a_while_is_read_on_where_it_was_left() {
+        let mut bench = Bench::new("old\n");
+        let elsewhere = bench.directory.path().join("unmounted");
+        bench.lines();
+        bench.append("a\n");
+        assert_eq!(bench.lines(), ["a"]);
+        for is_restarted in [false, true] {
+            // A move out of the directory and back, as a disk that is pulled and comes back.
+            std::fs::create_dir(&elsewhere).unwrap();
+            std::fs::rename(bench.path(), elsewhere.join("log")).unwrap();
+            if is_restarted {
+                bench.restart();
+            }
+            assert_eq!(bench.lines(), [""; 0]);
+            assert!(bench.mark.is_some(), "it is remembered");
+            std::fs::rename(elsewhere.join("log"), bench.path()).unwrap();
+            std::fs::remove_dir(&elsewhere).unwrap();
+            bench.append("b\n");
+            assert_eq!(bench.lines(), ["b"], "{is_restarted}");
+        }
         std::fs::remove_file(bench.path()).unwrap();
-        bench.restart();
-        assert_eq!(bench.lines(), [""; 0]);
+        bench.lines();
+        tokio::time::advance(absent::FORGET_AFTER).await;
+        bench.lines();
         assert_eq!(bench.mark, None, "it is forgotten");
+    }
+
+    #[test]
+    fn what_could_not_be_opened_at_the_start_is_old() {
+        let mut bench = Bench::new("");
+        std::fs::remove_file(bench.path()).unwrap();
+        std::fs::create_dir(bench.path()).unwrap();
+        assert_eq!(bench.lines(), [""; 0]);
+        std::fs::remove_dir(bench.path()).unwrap();
+        bench.append("old\n");
+        assert_eq!(bench.lines(), [""; 0]);
+        bench.append("a\n");
+        assert_eq!(bench.lines(), ["a"]);
+    }
+
+    #[test]
+    fn a_log_that_was_cut_and_has_grown_past_its_old_length_is_read_from_its_beginning() {
+        let mut bench = Bench::new("old\n");
+        bench.lines();
+        bench.append("a\npart");
+        assert_eq!(bench.lines(), ["a"]);
+        std::fs::write(bench.path(), "b\nc\nd\ne\nf\ng\n").unwrap();
+        assert_eq!(bench.lines(), ["Incomplete", "b", "c", "d", "e", "f", "g"]);
+    }
+
+    #[test]
+    fn a_hole_that_a_writer_leaves_in_a_log_that_was_cut_is_skipped() {
+        let mut bench = Bench::new("");
+        bench.lines();
+        let mut writer = File::options().write(true).open(bench.path()).unwrap();
+        writer.write_all("0123456789\n".repeat(9_000).as_bytes()).unwrap();
+        let mut lines = 0;
+        while lines < 9_000 {
+            lines += bench.lines().len();
+        }
+        for is_seen in [true, false] {
+            File::options().write(true).open(bench.path()).unwrap().set_len(0).unwrap();
+            if is_seen {
+                assert_eq!(bench.lines(), [""; 0]);
+            }
+            writer.write_all(b"a\nb\n").unwrap();
+            assert_eq!(bench.lines(), ["a", "b"], "{is_seen}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_can_be_read_no_more_gives_way_to_the_next() {
+        let mut bench = Bench::new("old\n");
+        bench.lines();
+        let path = bench.path();
+        // A file that nobody may read, as one of a disk that was pulled.
+        bench.tails.logs.get_mut(&path).unwrap().file =
+            File::options().write(true).open(&path).unwrap();
+        assert_eq!(bench.lines(), [""; 0]);
+        std::fs::rename(&path, bench.directory.path().join("log.1")).unwrap();
+        bench.append("a\n");
+        assert_eq!(bench.lines(), ["a"]);
     }
 
     #[test]

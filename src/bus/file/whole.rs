@@ -37,13 +37,16 @@ impl Whole {
                     continue;
                 }
             };
-            if self.only_changes && self.is_known(path, &content) {
-                continue;
-            }
+            let is_known = self.only_changes && self.is_known(path, &content);
             if content.len() > self.bytes_max {
                 let trouble = format!("it has more than {} bytes; see size_max", self.bytes_max);
                 finds.push(Find::Trouble(path.clone(), trouble));
-                finds.push(Find::Lost(path.clone(), Loss::TooLong));
+                if !is_known {
+                    finds.push(Find::Lost(path.clone(), Loss::TooLong));
+                }
+                continue;
+            }
+            if is_known {
                 continue;
             }
             finds.push(Find::Well(path.clone()));

@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout};
 use tokio_modbus::client::{Context, Reader as _, Writer as _, rtu, tcp};
 use tokio_modbus::slave::{Slave, SlaveContext as _};
 use tokio_modbus::{Error, ExceptionCode};
-use tokio_serial::{ClearBuffer, SerialPort as _};
 
 use crate::bus::serial::port;
 use crate::config::{ModbusBus, ModbusLine, ModbusUnit};
@@ -48,9 +47,9 @@ impl Line {
     pub(super) async fn open(settings: &ModbusBus) -> Result<Self, String> {
         let context = match &settings.line {
             ModbusLine::Rtu(port) => {
-                let port = port::open(port)?;
+                let port = port::open(port).await?;
                 // What came before we asked is no answer.
-                port.clear(ClearBuffer::Input).map_err(|error| error.to_string())?;
+                port.forget_input()?;
                 rtu::attach(port)
             }
             ModbusLine::Tcp { host, port } => {

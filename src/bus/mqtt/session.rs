@@ -12,6 +12,7 @@ use super::link::{self, Client, Connection, Event, Message};
 use super::options::{OFFLINE, ONLINE, Options};
 use super::reply::Replies;
 use super::{Due, Subscription};
+use crate::bus::attempts::Attempts;
 use crate::bus::{Ack, Arrival, Outlet, WriteError, WriteRequest, sleep_until};
 use crate::clock::SharedClock;
 use crate::config::MqttBus;
@@ -36,6 +37,7 @@ pub(super) struct Wiring<'a> {
     pub(super) stop: &'a CancellationToken,
     /// What was taken of topics that a sensor wants retained messages of.
     pub(super) retained: &'a mut Retained,
+    pub(super) attempts: &'a mut Attempts,
 }
 
 /// What the connection waits for.
@@ -193,6 +195,7 @@ impl<'a> Session<'a> {
                 info!(bus = %self.bus, host, port, resumed, "broker connected");
                 self.is_connected = true;
                 wiring.outlet.connected();
+                wiring.attempts.opened();
                 wiring.outlet.deliver(Arrival::Session { bus: self.bus.clone(), resumed }).await;
                 self.subscribe();
                 if self.tell_status(ONLINE) {

@@ -10,13 +10,24 @@ use rustix::fs::OFlags;
 use serial2::SerialPort;
 use serial2::rs4xx::{Rs485Config, TransceiverMode};
 
-use tokio_serial::{ErrorKind, SerialPortBuilderExt as _, SerialStream};
+use tokio_serial::{ErrorKind, SerialPortBuilderExt as _};
 
+use super::tty::Tty;
 use super::usb;
 use crate::config::{FlowControl, Parity, Place, Port, Rs485, StopBits};
 
 /// Opens the tty and sets it up. No other program can open it then, except root's. The error says what to do.
-pub(in crate::bus) fn open(settings: &Port) -> Result<SerialStream, String> {
+///
+/// An adapter that does not answer its driver holds up whoever opens it for seconds, so that is done on a thread of its own.
+pub(in crate::bus) async fn open(settings: &Port) -> Result<Tty, String> {
+    let settings = settings.clone();
+    match tokio::task::spawn_blocking(move || open_here(&settings)).await {
+        Ok(opened) => opened,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn open_here(settings: &Port) -> Result<Tty, String> {
     let path = find(&settings.place)?;
     let builder = tokio_serial::new(path.to_string_lossy(), settings.baud_rate)
         .data_bits(match settings.data_bits {
@@ -43,6 +54,7 @@ pub(in crate::bus) fn open(settings: &Port) -> Result<SerialStream, String> {
     let _switched = settings.rs485.map(|rs485| switch(&path, rs485)).transpose()?;
     builder
         .open_native_async()
+        .map(|stream| Tty::new(stream, settings.baud_rate))
         .map_err(|error| format!("{}: {error}{}", path.display(), cure(&error)))
 }
 

@@ -1,10 +1,9 @@
 //! What an instrument on a serial line is asked.
 
 use tokio::time::Instant;
-use tokio_serial::SerialStream;
 use tracing::{info, warn};
 
-use super::write::write_bytes;
+use super::tty::Tty;
 use crate::config::SerialPoll;
 use crate::logic::asker::{Asker, Turn};
 use crate::model::Name;
@@ -37,11 +36,11 @@ impl<'a> Questions<'a> {
     }
 
     /// Asks what is due, or tells that an answer is overdue. `Err` when the line is broken.
-    pub(super) async fn proceed(&mut self, stream: &mut SerialStream) -> Result<(), String> {
+    pub(super) async fn proceed(&mut self, tty: &mut Tty) -> Result<(), String> {
         match self.asker.handle_timeout(now()) {
             Some(Turn::Ask(index)) => {
                 let question = self.poll.and_then(|poll| poll.questions.get(index));
-                write_bytes(stream, question.map_or(&[][..], |question| question)).await
+                tty.send(question.map_or(&[][..], |question| question)).await
             }
             Some(Turn::Missed(index)) => {
                 if !std::mem::replace(&mut self.is_silent, true) {

@@ -1,19 +1,12 @@
 //! A write to a serial line, and the line that answers it.
 
-use std::time::Duration;
-
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
-use tokio_serial::SerialStream;
 
+use super::tty::Tty;
 use crate::bus::{WriteError, WriteRequest};
 use crate::logic::excerpt::line;
 use crate::logic::frame::Frame;
 use crate::model::{Reply, Write};
-use crate::pulse;
-
-/// How long a write may take before the line counts as broken, as when flow control holds it for ever.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A write whose answer is waited for. Other writes wait with it, so that no answer is taken for another's.
 #[derive(Debug)]
@@ -24,10 +17,7 @@ pub(super) struct Awaited {
 }
 
 /// Writes one request. Returns it where the device is to answer. `Err` when the line is broken.
-pub(super) async fn write(
-    stream: &mut SerialStream,
-    request: WriteRequest,
-) -> Result<Option<Awaited>, String> {
+pub(super) async fn write(tty: &mut Tty, request: WriteRequest) -> Result<Option<Awaited>, String> {
     let Write::Serial { bytes, reply } = &request.write else {
         request.finish(Err(WriteError::WrongKind));
         return Ok(None);
@@ -36,7 +26,7 @@ pub(super) async fn write(
         // Nobody waits for it any more: it would come too late.
         return Ok(None);
     }
-    if let Err(trouble) = write_bytes(stream, bytes).await {
+    if let Err(trouble) = tty.send(bytes).await {
         request.finish(Err(WriteError::Broken(trouble.clone())));
         return Err(trouble);
     }
@@ -46,19 +36,6 @@ pub(super) async fn write(
     };
     let until = Instant::now() + reply.timeout;
     Ok(Some(Awaited { request, reply, until }))
-}
-
-/// Writes all of it. `Err` when the line is broken.
-pub(super) async fn write_bytes(stream: &mut SerialStream, bytes: &[u8]) -> Result<(), String> {
-    let written = tokio::time::timeout(WRITE_TIMEOUT, async {
-        stream.write_all(bytes).await?;
-        stream.flush().await
-    });
-    match pulse::within(WRITE_TIMEOUT + pulse::LATE_MAX, "a write", written).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("a write took more than {} s", WRITE_TIMEOUT.as_secs())),
-    }
 }
 
 impl Awaited {

@@ -8,8 +8,12 @@ use procfs_core::{FromRead, LoadAverage, Meminfo, Uptime};
 use rustix::fs::statvfs;
 use serde_json::{Map, Value, json};
 
-/// Where a Raspberry Pi's firmware tells what it suffers from (kernel driver `raspberrypi`, since Linux 4.19).
-const THROTTLED: &str = "sys/devices/platform/soc/soc:firmware/get_throttled";
+/// Where the platform devices are. Below, a Raspberry Pi's firmware tells what it suffers from, as `SOC/SOC:firmware` (kernel
+/// driver `raspberrypi`, since Linux 4.19). The node SOC is `soc`, or has its address in its name, as on a Pi 5.
+const PLATFORM: &str = "sys/devices/platform";
+
+/// The monitor of the same driver for kernels without that file: its alarm is about the voltage alone.
+const VOLTAGE_MONITOR: &str = "rpi_volt";
 
 /// The flags of it: name, bit now, bit since the boot (Raspberry Pi documentation, `vcgencmd get_throttled`).
 const FLAGS: [(&str, u32, u32); 4] = [
@@ -88,20 +92,34 @@ fn memory(root: &Path, channels: &mut Map<String, Value>) {
 
 /// Under-voltage and its kin, now and since the boot.
 fn power(root: &Path, channels: &mut Map<String, Value>) {
-    let text = word(&root.join(THROTTLED));
-    let flags = text.and_then(|text| u32::from_str_radix(text.trim_start_matches("0x"), 16).ok());
-    let Some(flags) = flags else { return };
+    let firmware = entries(&root.join(PLATFORM), "soc").into_iter().find_map(|soc| {
+        let name = format!("{}:firmware", soc.file_name()?.to_string_lossy());
+        word(&soc.join(name).join("get_throttled"))
+    });
+    let flags =
+        firmware.and_then(|text| u32::from_str_radix(text.trim_start_matches("0x"), 16).ok());
+    let Some(flags) = flags else {
+        let monitors = entries(&root.join("sys/class/hwmon"), "hwmon").into_iter();
+        let is_ours = |path: &PathBuf| word(&path.join("name")).as_deref() == Some(VOLTAGE_MONITOR);
+        let alarm = monitors.filter(is_ours).find_map(|path| word(&path.join("in0_lcrit_alarm")));
+        if let Some(alarm) = alarm {
+            channels.insert("under_voltage".to_owned(), (alarm != "0").into());
+        }
+        return;
+    };
     for (name, now, since_boot) in FLAGS {
         channels.insert(name.to_owned(), (flags >> now & 1 == 1).into());
         channels.insert(format!("{name}_since_boot"), (flags >> since_boot & 1 == 1).into());
     }
 }
 
-/// `wifi_signal_dbm` of the first wireless device (`/proc/net/wireless`: two head lines, then name, status, link, level).
+/// `wifi_signal_dbm` of the first wireless device that is connected (`/proc/net/wireless`: two head lines, then name, status,
+/// link, level). One that is not has the level 0 or, with some drivers, -256; some tell a quality above 0 in place of dBm.
 fn wifi(root: &Path, channels: &mut Map<String, Value>) {
     let Ok(text) = read_to_string(root.join("proc/net/wireless")) else { return };
-    let level = text.lines().nth(2).and_then(|line| line.split_whitespace().nth(3));
-    if let Some(level) = level.and_then(|level| level.trim_end_matches('.').parse::<i64>().ok()) {
+    let level = |line: &str| line.split_whitespace().nth(3)?.trim_end_matches('.').parse().ok();
+    let mut levels = text.lines().skip(2).take(ENTRIES_MAX).filter_map(level);
+    if let Some(level) = levels.find(|level: &i64| (-255..0).contains(level)) {
         channels.insert("wifi_signal_dbm".to_owned(), level.into());
     }
 }
@@ -122,10 +140,11 @@ fn wear(root: &Path, channels: &mut Map<String, Value>) {
 
 fn space(path: &Path) -> Option<Value> {
     let space = statvfs(path).ok()?;
-    let (total, free) = (space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize);
+    let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+    let (total, free) = (bytes(space.f_blocks), bytes(space.f_bavail));
     let used = space.f_blocks.saturating_sub(space.f_bfree);
     // As df does it: of what an ordinary user could have.
-    let used_percent = percent(used, used + space.f_bavail);
+    let used_percent = percent(used, used.saturating_add(space.f_bavail));
     Some(json!({"total_bytes": total, "free_bytes": free, "used_percent": used_percent}))
 }
 
@@ -174,7 +193,7 @@ mod tests {
     const PI: [(&str, &str); 9] = [
         ("sys/class/thermal/thermal_zone0/temp", "48312\n"),
         ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
-        (THROTTLED, "50005\n"),
+        ("sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n"),
         ("proc/loadavg", "0.52 0.58 0.59 1/467 12345\n"),
         ("proc/uptime", "350735.47 234388.90\n"),
         (
@@ -199,13 +218,7 @@ mod tests {
 
     #[test]
     fn a_raspberry_pi_tells_all_its_channels() {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in PI {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let channels = probe(root.path(), &[]);
+        let channels = with(&PI);
         let expected = json!({
             "temperature": 48.312, "temperatures": {"cpu-thermal": 48.312},
             "load": 0.52_f32, "load_5min": 0.58_f32, "load_15min": 0.59_f32, "uptime_s": 350_735.47,
@@ -217,6 +230,43 @@ mod tests {
             "wifi_signal_dbm": -53, "card_life_used_percent": 30, "disks": {},
         });
         assert_eq!(channels, expected);
+    }
+
+    fn with(files: &[(&str, &str)]) -> Value {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        probe(root.path(), &[])
+    }
+
+    #[test]
+    fn the_power_supply_is_told_wherever_the_kernel_shows_it() {
+        let five = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled";
+        assert_eq!(with(&[(five, "4\n")])["throttled"], true);
+        let monitor = [
+            ("sys/class/hwmon/hwmon0/name", "cpu_thermal\n"),
+            ("sys/class/hwmon/hwmon1/name", "rpi_volt\n"),
+            ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n"),
+        ];
+        assert_eq!(with(&monitor), json!({"disks": {}, "under_voltage": true}));
+    }
+
+    #[test]
+    fn a_wireless_device_that_is_not_connected_has_no_signal() {
+        let head = "Inter-| sta-|   Quality        |\n face | tus | link level noise |\n";
+        let signal = |lines: &str| {
+            let channels = with(&[("proc/net/wireless", &format!("{head}{lines}"))]);
+            channels.get("wifi_signal_dbm").cloned()
+        };
+        let down = " wlan0: 0000    0     0     0        0      0      0      0      0        0\n";
+        let up = " wlan1: 0000   57.  -53.  -256        0      0      0      0      0        0\n";
+        assert_eq!(signal(down), None);
+        assert_eq!(signal(&down.replace("0     0 ", "0.  -256. ")), None);
+        assert_eq!(signal(&format!("{down}{up}")), Some(json!(-53)));
+        assert_eq!(signal(""), None);
     }
 
     #[test]

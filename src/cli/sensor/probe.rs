@@ -10,7 +10,6 @@ use clap::Args;
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
-use tokio_serial::{ClearBuffer, SerialPort as _};
 
 use super::{absolute, listening_time, tell};
 use crate::bus::open_line;
@@ -178,9 +177,9 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
 }
 
 async fn listen_at(port: Port, time: Duration, interrupt: &mut Signal) -> Result<Tried, String> {
-    let mut stream = open_line(&port)?;
+    let mut stream = open_line(&port).await?;
     // What came at the setting before.
-    stream.clear(ClearBuffer::Input).map_err(|error| error.to_string())?;
+    stream.forget_input()?;
     tell(&format!("{}: ", notation(&port)));
     let end = Instant::now() + time;
     let mut think_at = Instant::now() + THINK_INTERVAL;

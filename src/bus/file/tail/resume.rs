@@ -38,7 +38,7 @@ pub(super) fn find_moved(path: &Path, mark: Mark, line_bytes_max: usize) -> Opti
 }
 
 /// The file of a mark, if it is that.
-fn open_marked(path: &Path, mark: Mark, line_bytes_max: usize) -> std::io::Result<Tail> {
+pub(super) fn open_marked(path: &Path, mark: Mark, line_bytes_max: usize) -> std::io::Result<Tail> {
     let mut tail = Tail::open(path, line_bytes_max)?;
     tail.seek(mark.offset)?;
     if tail.mark(mark.offset) == mark && tail.file.metadata()?.len() >= mark.offset {
