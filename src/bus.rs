@@ -178,6 +178,11 @@ impl Outlet {
         self.board.lost(&self.bus, error);
     }
 
+    /// Something on the bus is in trouble, or is no longer.
+    fn trouble(&self, subject: &str, trouble: Option<&str>) {
+        self.board.trouble(&self.bus, subject, trouble);
+    }
+
     /// Passes a reading on, or counts it as dropped when the collector is behind.
     fn offer(&self, reading: Reading, ack: Option<Ack>) {
         if self.arrivals.try_send(Arrival::Reading(reading, ack)).is_err() {

@@ -2,7 +2,8 @@
 //!
 //! Each unit has its own interval, and its registers make one message, a JSON object, with its name as topic. A unit that does
 //! not answer is asked less and less often, so that it does not slow the others. After a silence or a damaged answer the line
-//! is opened again: only then does no late answer of one unit pass for another's. Writes go between two requests, ahead of what
+//! is opened again: only then does no late answer of one unit pass for another's. A unit that answers when it is asked again may
+//! answer twice, so the line is left alone then for twice its timeout. Writes go between two requests, ahead of what
 //! is due to be asked, but never two in a row while something is due.
 
 mod line;
@@ -86,9 +87,9 @@ impl ModbusTask {
         let mut troubles = self.feed.troubles();
         let units = self.settings.units.iter().filter(|unit| !unit.registers.is_empty());
         let mut polls: Vec<_> = units.map(Poll::new).collect();
-        let mut is_told = false;
+        let (mut is_told, mut unanswered) = (false, None);
         loop {
-            match Line::open(&self.settings).await {
+            match Line::open(&self.settings, unanswered).await {
                 Ok(mut line) => {
                     if !std::mem::replace(&mut is_told, true) {
                         info!(bus = %self.feed.bus(), line = %self.settings.line, "modbus line open");
@@ -99,6 +100,7 @@ impl ModbusTask {
                     if is_stopped {
                         return;
                     }
+                    unanswered = line.unanswered();
                     backoff.reset();
                     continue;
                 }

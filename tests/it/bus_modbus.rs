@@ -1,8 +1,9 @@
 //! Modbus against a server of another project, pymodbus, over TCP and over a serial line.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -138,6 +139,72 @@ async fn a_silent_unit_and_damaged_answers_on_a_serial_line_do_not_stop_the_good
     assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);
+}
+
+/// The checksum of a frame on a serial line.
+fn crc(frame: &[u8]) -> [u8; 2] {
+    let crc = frame.iter().fold(0xffff_u16, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| crc >> 1 ^ (crc & 1) * 0xa001)
+    });
+    crc.to_le_bytes()
+}
+
+/// A unit that answers each request after so long, in their order: the register's own address.
+fn slow_unit(path: std::path::PathBuf, latency: impl Fn(usize) -> Duration + Send + 'static) {
+    let mut asked = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut answering = asked.try_clone().unwrap();
+    let (answer, due) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
+    std::thread::spawn(move || {
+        for (at, bytes) in due {
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            answering.write_all(&bytes).unwrap();
+        }
+    });
+    std::thread::spawn(move || {
+        let mut request = [0; 8];
+        for number in 0.. {
+            if asked.read_exact(&mut request).is_err() {
+                return;
+            }
+            let mut frame = vec![request[0], request[1], 2, request[2], request[3]];
+            frame.extend(crc(&frame));
+            answer.send((Instant::now() + latency(number), frame)).unwrap();
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_late_answer_of_a_slow_unit_is_not_taken_for_another_register() {
+    let cloud = cloud().await;
+    let site = Site::new(
+        &cloud,
+        r#"
+[bus.modbus.line]
+path = "tty"
+interval = "100 ms"
+timeout = "300 ms"
+[bus.modbus.line.unit.pump]
+id = 1
+registers = [{ channel = "a", address = 100 }, { channel = "b", address = 200 }]
+[sensor.pump]
+bus = "line"
+format = "json"
+map = [{ channel = "a", attribute = "a" }, { channel = "b", attribute = "b" }]
+"#,
+    );
+    join_ttys(&site.path("tty"), &site.path("unit"));
+    // It is busy now and then.
+    slow_unit(site.path("unit"), |number| {
+        Duration::from_millis(if number % 8 < 3 { 400 } else { 5 })
+    });
+    let daemon = site.start();
+    wait_until("it is read many times", || values(&cloud, "b").len() >= 20);
+    assert!(daemon.terminate().success());
+    for (name, value) in [("a", json!(100)), ("b", json!(200))] {
+        let values = values(&cloud, name);
+        assert!(values.iter().all(|arrived| *arrived == value), "{name}: {values:?}");
+    }
+    site.outbox();
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! What a real broker and several gateways make of retained messages, last wills, shared subscriptions and TLS, in MQTT 3.1.1
 //! and in MQTT 5.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -56,6 +59,74 @@ async fn a_retained_value_is_stored_once_and_not_again_with_each_connection() {
     assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn however_many_values_a_broker_retains_all_arrive() {
+    for version in VERSIONS {
+        let (cloud, broker) = (cloud().await, Broker::start());
+        let site = Site::new(&cloud, &bus(broker.port(), &format!("{version}\nqos = 0")));
+        broker.publish_as((0..10_000).map(|n| message(&format!("n/{n}"), "1")), true).await;
+        let daemon = site.start();
+        wait_until("all arrive", || {
+            let dropped = daemon.count("/ledger/house/dropped/queue_full");
+            assert_eq!(dropped, 0, "dropped");
+            daemon.count("/ledger/house/received") == 10_000
+        });
+        assert!(daemon.terminate().success());
+        site.outbox();
+    }
+}
+
+/// A broker that does this with each connection after it has taken it.
+fn fake_broker(then: impl Fn(&mut TcpStream) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1_024];
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let connect = stream.read(&mut buffer).unwrap();
+            assert!(connect > 0);
+            stream.write_all(&[0x20, 2, 0, 0]).unwrap();
+            then(&mut stream);
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_refused_is_told_for_as_long_as_it_is() {
+    let cloud = cloud().await;
+    let port = fake_broker(|stream| {
+        let mut request = [0; 64];
+        assert!(stream.read(&mut request).unwrap() > 4);
+        stream.write_all(&[0x90, 3, request[2], request[3], 0x80]).unwrap();
+        while stream.read(&mut request).unwrap_or(0) > 0 {}
+    });
+    let site = Site::new(&cloud, &bus(port, ""));
+    let daemon = site.start();
+    daemon.wait_for_log("the broker refuses this subscription");
+    wait_until("the status has it", || {
+        daemon.status().to_string().contains("the broker refuses this subscription")
+    });
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
+async fn a_broker_that_ends_each_session_is_tried_less_and_less_often_and_told_once() {
+    let cloud = cloud().await;
+    let connections = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&connections);
+    let port = fake_broker(move |stream| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        stream.read(&mut [0; 64]).unwrap();
+    });
+    let site = Site::new(&cloud, &bus(port, ""));
+    let daemon = site.start();
+    wait_until("it has tried often", || connections.load(Ordering::Relaxed) >= 5);
+    assert_eq!(daemon.log().matches("WARN no broker; trying again").count(), 1, "{}", daemon.log());
+    assert!(daemon.terminate().success());
 }
 
 #[tokio::test]

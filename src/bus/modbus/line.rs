@@ -1,7 +1,11 @@
 //! One connection to Modbus units.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{self, Poll};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
@@ -9,6 +13,7 @@ use tokio_modbus::client::{Context, Reader as _, Writer as _, rtu, tcp};
 use tokio_modbus::slave::{Slave, SlaveContext as _};
 use tokio_modbus::{Error, ExceptionCode};
 
+use crate::bus::Tty;
 use crate::bus::serial::port;
 use crate::config::{ModbusBus, ModbusLine, ModbusUnit};
 use crate::logic::modbus::{Answer, Request, Table};
@@ -22,12 +27,20 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// into a dropped one fails.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
+/// After an answer that may be a late one to the question before, the line is left alone for at most so long.
+const LATE_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// An open line.
 pub(super) struct Line {
     context: Context,
     /// How long it must be silent between two frames.
     gap: Duration,
     silent_since: Instant,
+    is_serial: bool,
+    /// The unit whose answer did not come the last time that it was asked.
+    unanswered: Option<u8>,
+    /// Until then a second answer may come to a question that was asked twice.
+    late_until: Option<Instant>,
     /// Whether it must be opened again.
     is_lost: bool,
 }
@@ -44,14 +57,10 @@ pub(super) enum LineError {
 }
 
 impl Line {
-    pub(super) async fn open(settings: &ModbusBus) -> Result<Self, String> {
+    /// Opens the line. Who did not answer on the line before may still do so on this one.
+    pub(super) async fn open(settings: &ModbusBus, unanswered: Option<u8>) -> Result<Self, String> {
         let context = match &settings.line {
-            ModbusLine::Rtu(port) => {
-                let port = port::open(port).await?;
-                // What came before we asked is no answer.
-                port.forget_input()?;
-                rtu::attach(port)
-            }
+            ModbusLine::Rtu(port) => rtu::attach(Asking(port::open(port).await?)),
             ModbusLine::Tcp { host, port } => {
                 let connecting = TcpStream::connect((host.as_str(), *port));
                 let connected = timeout(CONNECT_TIMEOUT, connecting).await;
@@ -67,7 +76,21 @@ impl Line {
                 tcp::attach(stream)
             }
         };
-        Ok(Self { context, gap: settings.gap, silent_since: Instant::now(), is_lost: false })
+        let is_serial = matches!(settings.line, ModbusLine::Rtu(_));
+        Ok(Self {
+            context,
+            gap: settings.gap,
+            silent_since: Instant::now(),
+            is_serial,
+            unanswered: unanswered.filter(|_| is_serial),
+            late_until: None,
+            is_lost: false,
+        })
+    }
+
+    /// The unit whose answer did not come.
+    pub(super) fn unanswered(&self) -> Option<u8> {
+        self.unanswered
     }
 
     /// Whether it must be opened again.
@@ -77,10 +100,9 @@ impl Line {
 
     /// Opens an idle connection again. `Err`, with the line lost, when that fails.
     pub(super) async fn refresh(&mut self, settings: &ModbusBus) -> Result<(), String> {
-        let is_tcp = matches!(settings.line, ModbusLine::Tcp { .. });
-        if is_tcp && self.silent_since.elapsed() > IDLE_MAX {
+        if !self.is_serial && self.silent_since.elapsed() > IDLE_MAX {
             self.is_lost = true;
-            *self = Self::open(settings).await?;
+            *self = Self::open(settings, None).await?;
         }
         Ok(())
     }
@@ -138,7 +160,9 @@ impl Line {
     }
 
     async fn turn_to(&mut self, unit: &ModbusUnit) {
-        tokio::time::sleep_until(self.silent_since + self.gap).await;
+        let free_at = self.silent_since + self.gap;
+        let late_until = self.late_until.take().unwrap_or(free_at);
+        tokio::time::sleep_until(free_at.max(late_until)).await;
         self.context.set_slave(Slave(unit.id));
     }
 
@@ -150,6 +174,54 @@ impl Line {
         let answer = answer.unwrap_or(Err(LineError::Silent(unit.timeout)));
         self.silent_since = Instant::now();
         self.is_lost = answer.is_err();
+        match &answer {
+            Ok(_) if self.unanswered.take() == Some(unit.id) => {
+                // Nothing in an answer tells whether it is for this question or for the one before, so the other may follow.
+                let wait = (2 * unit.timeout).min(LATE_WAIT_MAX);
+                self.late_until = Some(self.silent_since + wait);
+            }
+            Err(LineError::Silent(_)) if self.is_serial => self.unanswered = Some(unit.id),
+            Ok(_) | Err(_) => {}
+        }
         answer
+    }
+}
+
+/// A tty on which whatever came before a question is no answer to it.
+#[derive(Debug)]
+struct Asking(Tty);
+
+impl AsyncRead for Asking {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Asking {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.forget_input().map_err(io::Error::other)?;
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }

@@ -202,7 +202,7 @@ impl<'a> Session<'a> {
                     self.queued.push_back(None);
                 }
             }
-            Event::Subscribed(refusals) => self.check_subscriptions(&refusals),
+            Event::Subscribed(refusals) => self.check_subscriptions(&refusals, wiring.outlet),
             Event::Message(message) => self.receive(message, wiring).await,
             Event::Answered { packet_id, answer } => {
                 if let Some(request) = self.unacknowledged.remove(&packet_id) {
@@ -254,10 +254,14 @@ impl<'a> Session<'a> {
         topic.is_some_and(|topic| self.client.publish(topic, 1, true, status.into()))
     }
 
-    fn check_subscriptions(&self, refusals: &[Option<String>]) {
+    fn check_subscriptions(&self, refusals: &[Option<String>], outlet: &Outlet) {
         debug!(bus = %self.bus, filters = refusals.len(), "subscribed");
         let filters = self.subscriptions.iter().map(|one| one.filter.as_str());
         for (refusal, filter) in refusals.iter().zip(filters.chain(self.reply_topics())) {
+            let trouble = refusal.as_ref().map(|reason| {
+                format!("the broker refuses this subscription: {reason}; may this user read it?")
+            });
+            outlet.trouble(filter, trouble.as_deref());
             if let Some(reason) = refusal {
                 error!(bus = %self.bus, filter, reason, "the broker refuses this subscription; may this user read it?");
             }
@@ -298,12 +302,12 @@ impl<'a> Session<'a> {
             }
             return;
         }
-        let Message { topic, payload, packet_id, .. } = message;
+        let Message { topic, payload, packet_id, is_retained } = message;
         let origin = packet_id.map(|packet_id| Origin { packet_id, digest });
         let reading =
             Reading { bus: self.bus.clone(), time: wiring.clock.now(), topic, payload, origin };
-        if packet_id.is_some() {
-            // The broker keeps the rest while we wait for the collector.
+        if packet_id.is_some() || is_retained {
+            // The broker keeps the rest while we wait for the collector. What it retains comes all at once, and not again.
             wiring.outlet.deliver(Arrival::Reading(reading, ack)).await;
         } else {
             wiring.outlet.offer(reading, None);
