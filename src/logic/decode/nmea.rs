@@ -43,7 +43,8 @@ pub(super) fn decode(text: &str) -> Result<Flat, DecodeError> {
         channels.insert("sentence".to_owned(), Value::text(kind));
         return Ok(channels);
     }
-    match nmea::parse_str(sentence) {
+    let shortened = with_two_modes(sentence);
+    match nmea::parse_str(shortened.as_deref().unwrap_or(sentence)) {
         Ok(parsed) => read(&parsed, &mut channels),
         Err(nmea::Error::DisabledSentence) => {}
         Err(error) => {
@@ -55,12 +56,28 @@ pub(super) fn decode(text: &str) -> Result<Flat, DecodeError> {
     Ok(channels)
 }
 
+/// GNS with one mode for all satellites where it has more than the two that the crate reads: NMEA 4.1 has one for each
+/// system, `AANN`.
+fn with_two_modes(sentence: &str) -> Option<String> {
+    let content = content(sentence).filter(|content| content.get(2..6) == Some("GNS,"))?;
+    let mut fields: Vec<_> = content.split(',').collect();
+    let modes = fields.get_mut(6).filter(|modes| modes.len() > 2)?;
+    let valid = modes.split(|mode| mode == 'N').find(|valid| !valid.is_empty());
+    *modes = valid.and_then(|valid| valid.get(..1)).unwrap_or("N");
+    let content = fields.join(",");
+    let sum = content.bytes().fold(0, |sum, byte| sum ^ byte);
+    Some(format!("${content}*{sum:02X}"))
+}
+
+/// What stands between `$` and a good checksum.
+fn content(sentence: &str) -> Option<&str> {
+    let checksum = Checksum { sum: Sum::Nmea, notation: Notation::Hexadecimal, from: 0 };
+    std::str::from_utf8(checksum.strip(sentence.as_bytes())?).ok()
+}
+
 /// Whole and begun by `$P`: a sentence that only its maker explains.
 fn proprietary_type(sentence: &str) -> Option<&str> {
-    let checksum = Checksum { sum: Sum::Nmea, notation: Notation::Hexadecimal, from: 0 };
-    let content = checksum.strip(sentence.as_bytes())?;
-    let content = std::str::from_utf8(content).ok().filter(|content| content.starts_with('P'))?;
-    content.split(',').next()
+    content(sentence).filter(|content| content.starts_with('P'))?.split(',').next()
 }
 
 #[expect(

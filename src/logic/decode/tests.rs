@@ -291,6 +291,10 @@ fn what_a_receiver_itself_calls_void_is_no_value() {
     let message = sentence("GNRMC,120000.00,A,5321.6802,N,00630.3372,W,0.5,12.0,010526,,,A,V");
     assert_eq!(message.channel("position"), Some(Ok(text("53.361337,-6.505620"))));
     assert_eq!(message.channel("time"), Some(Ok(text("2026-05-01T12:00:00.000Z"))));
+    let message = sentence("GNGNS,112257.00,3844.24011,N,00908.43828,W,NAAN,03,10.5,1.0,2.0,,,V");
+    assert_eq!(message.channel("position"), Some(Ok(text("38.737335,-9.140638"))));
+    let message = sentence("GNGNS,112257.00,3844.24011,N,00908.43828,W,NNNN,03,10.5,,,,,V");
+    assert_eq!(message.channel("position"), None);
     let message = sentence("GNGNS,112257.00,3844.24011,N,00908.43828,W,NA,03,10.5,,,,,V");
     assert_eq!(message.channel("position"), Some(Ok(text("38.737335,-9.140638"))));
 }
