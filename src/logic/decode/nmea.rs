@@ -62,7 +62,7 @@ fn with_two_modes(sentence: &str) -> Option<String> {
     let content = content(sentence).filter(|content| content.get(2..6) == Some("GNS,"))?;
     let mut fields: Vec<_> = content.split(',').collect();
     let modes = fields.get_mut(6).filter(|modes| modes.len() > 2)?;
-    let valid = modes.split(|mode| mode == 'N').find(|valid| !valid.is_empty());
+    let valid = modes.split('N').find(|valid| !valid.is_empty());
     *modes = valid.and_then(|valid| valid.get(..1)).unwrap_or("N");
     let content = fields.join(",");
     let sum = content.bytes().fold(0, |sum, byte| sum ^ byte);

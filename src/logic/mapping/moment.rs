@@ -138,7 +138,7 @@ fn nearest(zone: &TimeZone, clock: DateTime, arrival: Timestamp) -> Option<Times
     if !matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. }) || uptime_of(arrival).is_some() {
         return ambiguous.compatible().ok().map(from_jiff);
     }
-    let both = [ambiguous.clone().earlier(), ambiguous.later()].map(|one| one.ok().map(from_jiff));
+    let both = [ambiguous.earlier(), ambiguous.later()].map(|one| one.ok().map(from_jiff));
     both.into_iter().flatten().min_by_key(|one| one.since(arrival).max(arrival.since(*one)))
 }
 
