@@ -27,6 +27,7 @@ pub use settings::{AttributeSelector, DeviceSelector, Mapping, Sensor, Source};
 pub use stale::StaleSettings;
 pub use window::{Aggregate, WindowSettings};
 
+use self::conversion::numeric;
 use self::draft::Draft;
 use self::gauge::{Gauge, Outcome};
 use self::rebirth::Asked;
@@ -249,6 +250,7 @@ impl Plan {
             Source::Expression(_) => None,
         };
         let value = mapping.conversion.apply(value, word)?;
+        let value = if mapping.flow.wants_number() { numeric(value) } else { value };
         let context = if mapping.attribute.is_fixed() && sensor.device.is_fixed() {
             minijinja::Value::UNDEFINED
         } else {

@@ -242,6 +242,16 @@ fn an_expression_reaches_a_channel_of_any_name() {
 }
 
 #[test]
+fn a_number_between_quotes_is_rounded_and_otherwise_a_text() {
+    let mut sensor = sensor("#", vec![map("t", "t"), map("t", "word")]);
+    sensor.format = Format::Json { each: None };
+    sensor.map[0].flow.decimals = Some(1);
+    let mapped = plan(vec![sensor]).map(&reading("a", r#"{"t": "21.4567"}"#), now());
+    let data = [("t", Value::Float(21.5)), ("word", Value::Text("21.4567".to_owned()))];
+    assert_eq!(mapped.states, [state(1, &data)]);
+}
+
+#[test]
 fn every_other_channel_is_none_that_a_pointer_takes() {
     let mut sensor = sensor("#", vec![map("/t", "temp"), map("*", "unused")]);
     sensor.format = Format::Json { each: None };
