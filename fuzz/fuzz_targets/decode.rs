@@ -8,7 +8,7 @@ use tidegate::logic::frame::Endian;
 fn format(choice: u8) -> Format {
     let csv = |header| Format::Csv(Csv { columns: Vec::new(), header, delimiter: b';' });
     let field = |kind| Field { name: "a".to_owned(), offset: 2, kind, endian: Endian::Little };
-    match choice % 12 {
+    match choice % 13 {
         0 => Format::KeyValue,
         1 => csv(false),
         2 => csv(true),
@@ -20,6 +20,7 @@ fn format(choice: u8) -> Format {
         8 => Format::Obis,
         9 => Format::Ruuvi,
         10 => Format::OneWire,
+        11 => Format::Text,
         _ => Format::Sparkplug { rebirth: true },
     }
 }
@@ -35,8 +36,11 @@ fuzz_target!(|input: &[u8]| {
     match decode_on(&topic("NBIRTH"), &format(*choice), payload, &mut births) {
         Ok(messages) => {
             for message in &messages {
-                for name in message.names() {
+                let names = message.names();
+                assert!(message.words().keys().all(|name| names.contains(&name.as_str())));
+                for name in names {
                     message.channel(name);
+                    message.is_null(name);
                 }
             }
         }

@@ -209,21 +209,6 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
             "sensor.probe.time.format: a time cannot be read with it: ",
         ),
         (
-            "format",
-            "format = \"csv\"\ncolumns = [\"temp\", \"hum\"]",
-            "sensor.probe.map.0.channel: \"t\" is not known; did you mean \"temp\"?",
-        ),
-        (
-            "format",
-            "format = \"csv\"\ncolumns = [\"t\", \"\", \"\", \"t\"]",
-            "sensor.probe.columns: \"t\" is there twice; give each its own name",
-        ),
-        (
-            "format",
-            "format = \"binary\"\nfields = [{ name = \"t\", offset = 0, kind = \"u8\" }, { name = \"t\", offset = 1, kind = \"u8\" }]",
-            "sensor.probe.fields: \"t\" is there twice; give each its own name",
-        ),
-        (
             "map",
             "map = [{ channel = \"t\", attribute = \"a\", from_unit = \"°C\", to_unit = \"bar\" }]",
             "map.0.to_unit: is a unit of pressure, and from_unit is one of temperature; take two",
@@ -240,6 +225,43 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         ),
     ];
     assert_told(&cases);
+}
+
+#[test]
+fn a_channel_that_no_message_can_have_is_told() {
+    let cases = [
+        (
+            "format",
+            "format = \"csv\"\ncolumns = [\"temp\", \"hum\"]",
+            "sensor.probe.map.0.channel: \"t\" is not known; did you mean \"temp\"?",
+        ),
+        (
+            "format",
+            "format = \"csv\"\ncolumns = [\"t\", \"\", \"\", \"t\"]",
+            "sensor.probe.columns: \"t\" is there twice; give each its own name",
+        ),
+        (
+            "format",
+            "format = \"binary\"\nfields = [{ name = \"t\", offset = 0, kind = \"u8\" }, { name = \"t\", offset = 1, kind = \"u8\" }]",
+            "sensor.probe.fields: \"t\" is there twice; give each its own name",
+        ),
+    ];
+    assert_told(&cases);
+    let told = changed(|line| match line.split(' ').next() {
+        Some("path") => "path = \"/dev/x\"\nframe.checksum = \"nmea\"".to_owned(),
+        Some("format") => "format = \"nmea\"".to_owned(),
+        Some("map") => "map = [{ channel = \"windSped\", attribute = \"a\" }]".to_owned(),
+        Some(_) | None => line.to_owned(),
+    });
+    let told = told.unwrap_err();
+    assert!(
+        told.contains("sensor.probe.format: the frame takes the checksum off; remove"),
+        "{told}"
+    );
+    assert!(
+        told.contains("map.0.channel: \"windSped\" is not known; did you mean \"windSpeed\"?"),
+        "{told}"
+    );
 }
 
 /// Replaces the line that begins with the first text by the second, and expects to be told the third and nothing else.

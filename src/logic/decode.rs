@@ -239,10 +239,16 @@ impl Decoded {
     pub fn channel(&self, name: &str) -> Option<Result<Value, ValueError>> {
         match &self.channels {
             Channels::Flat(channels) => channels.get(name).cloned(),
+            Channels::Json(document) => find(document, name).map(Value::try_from),
+        }
+    }
+
+    /// Whether the message names a channel and says that it has no value: null in JSON.
+    pub fn is_null(&self, name: &str) -> bool {
+        match &self.channels {
+            Channels::Flat(_) => false,
             Channels::Json(document) => {
-                let is_pointer = name.is_empty() || name.starts_with('/');
-                let json = if is_pointer { document.pointer(name) } else { document.get(name) };
-                json.map(Value::try_from)
+                find(document, name).is_some_and(serde_json::Value::is_null)
             }
         }
     }
@@ -257,6 +263,11 @@ impl Decoded {
                 .unwrap_or_default(),
         }
     }
+}
+
+fn find<'a>(document: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
+    let is_pointer = name.is_empty() || name.starts_with('/');
+    if is_pointer { document.pointer(name) } else { document.get(name) }
 }
 
 /// As templates and expressions see it: the channels that have a value.

@@ -27,6 +27,7 @@ pub use settings::{AttributeSelector, DeviceSelector, Mapping, Sensor, Source};
 pub use stale::StaleSettings;
 pub use window::{Aggregate, WindowSettings};
 
+use self::conversion::numeric;
 use self::draft::Draft;
 use self::gauge::{Gauge, Outcome};
 use self::rebirth::Asked;
@@ -67,7 +68,10 @@ struct Message<'a> {
     sensor: &'a Sensor,
     decoded: &'a Decoded,
     contexts: Contexts,
+    /// When it was measured.
     time: Timestamp,
+    /// When it came.
+    arrival: Timestamp,
     now: Instant,
 }
 
@@ -203,7 +207,8 @@ impl Plan {
             }
         };
         let contexts = sensor.contexts(&reading.topic, decoded);
-        let message = Message { sensor_index, sensor, decoded, contexts, time, now };
+        let arrival = reading.time;
+        let message = Message { sensor_index, sensor, decoded, contexts, time, arrival, now };
         let mut found = false;
         for (index, mapping) in sensor.map.iter().enumerate() {
             for (channel, value) in message.values(mapping) {
@@ -239,12 +244,13 @@ impl Plan {
         (channel, value): (&str, Result<Value, Rejection>),
         draft: &mut Draft,
     ) -> Result<(), Rejection> {
-        let Message { sensor, time, now, .. } = *message;
+        let Message { sensor, time, arrival, now, .. } = *message;
         let word = match mapping.source {
             Source::Channel(_) => message.decoded.words().get(channel).map(String::as_str),
             Source::Expression(_) => None,
         };
         let value = mapping.conversion.apply(value, word)?;
+        let value = if mapping.flow.wants_number() { numeric(value) } else { value };
         let context = if mapping.attribute.is_fixed() && sensor.device.is_fixed() {
             minijinja::Value::UNDEFINED
         } else {
@@ -257,9 +263,10 @@ impl Plan {
         }
         if let Some(stale) = &sensor.stale
             && let Some(silence) = self.silences.get_mut(message.sensor_index)
-            && silence.hear(device, now, time)
+            && silence.hear(device, now, arrival)
         {
-            draft.make(device, stale.state(time, true));
+            // What it measured before it fell silent may come only now, and would not show that it is back.
+            draft.make(device, stale.state(arrival, true));
         }
         if mapping.flow.is_plain() {
             draft.put(device, time, attribute, mapping.flow.round(value));

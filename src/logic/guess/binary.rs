@@ -20,13 +20,14 @@ const FRAMES_MIN: usize = 4;
 const BYTES_LOOKED_AT: usize = 4_096;
 
 /// The checksums that are tried, by their names in the configuration; the likeliest first.
-const CHECKSUMS: [&str; 9] = [
+const CHECKSUMS: [&str; 10] = [
     "modbus",
     "crc-16-xmodem",
     "crc-16-ibm-3740",
     "crc-16-kermit",
     "crc-8-maxim-dow",
     "crc-8-smbus",
+    "sum-16",
     "sum-negated",
     "sum",
     "xor",
@@ -60,6 +61,8 @@ struct Try {
     size: usize,
     frames: Vec<Vec<u8>>,
     checksum: Option<Proof>,
+    /// What follows the checksum.
+    end: Option<u8>,
 }
 
 /// A checksum that is good.
@@ -74,14 +77,24 @@ impl Try {
     fn new((start, size): ([u8; 2], usize), bytes: &[u8], now: Instant) -> Self {
         let shape = Shape::Fixed { start: start.to_vec(), bytes: size, end: Vec::new() };
         let frames = frames(Framing { shape, ..Framing::lines(FRAME_BYTES_MAX) }, bytes, now);
-        let checksum = CHECKSUMS.into_iter().find_map(|name| {
-            [0, 1, start.len()].into_iter().find_map(|from| prove(name, from, &frames))
-        });
-        Self { start, size, frames, checksum }
+        let proved = |frames: &[Vec<u8>]| {
+            CHECKSUMS.into_iter().find_map(|name| {
+                [0, 1, start.len()].into_iter().find_map(|from| prove(name, from, frames))
+            })
+        };
+        let (mut checksum, mut end) = (proved(&frames), None);
+        let last = |frame: &Vec<u8>| frame.last().copied();
+        let usual = frames.first().and_then(last);
+        if checksum.is_none() && frames.iter().all(|frame| last(frame) == usual) {
+            let judged = |frame: &Vec<u8>| frame.split_last().map(|(_, rest)| rest.to_vec());
+            checksum = proved(&frames.iter().filter_map(judged).collect::<Vec<_>>());
+            end = usual.filter(|_| checksum.is_some());
+        }
+        Self { start, size, frames, checksum, end }
     }
 
     fn guess(&self, bytes: &[u8]) -> Option<Guess> {
-        let Self { start, size, frames, checksum } = self;
+        let Self { start, size, frames, checksum, end } = self;
         let (count, last) = (frames.len(), frames.last()?);
         let start_digits = hex(start).replace(' ', "");
         let mut keys =
@@ -93,6 +106,10 @@ impl Try {
             keys = format!("{keys}, checksum = \"{name}\", checksum_from = {from}");
             evidence.push(format!("{good} of them have a good checksum ({name})"));
             (trust, content) = (0.97, size - bytes);
+            if let Some(end) = end {
+                keys = format!("{keys}, end = \"0x{end:02x}\"");
+                content -= 1;
+            }
         } else {
             evidence.push("no usual checksum fits".to_owned());
         }

@@ -85,6 +85,22 @@ fn frames_of_bytes_are_found_by_their_start_and_proved_by_their_checksum() {
 }
 
 #[test]
+fn an_end_behind_the_checksum_is_found() {
+    // The particle sensor SDS011.
+    let frames: Vec<u8> = (0..12_u8)
+        .flat_map(|number| {
+            let content = [0xd4 + 3 * number, 4, 0x3a, 10 + number, 0xa1, 0x60];
+            let sum = content.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+            [vec![0xaa, 0xc0], content.to_vec(), vec![sum, 0xab]].concat()
+        })
+        .collect();
+    let guess = guessed(&frames[4..], 1);
+    let expected = "frame = { kind = \"fixed\", size = 10, start = \"0xaac0\", checksum = \"sum\", checksum_from = 2, end = \"0xab\" }\n";
+    assert_eq!(guess.bus_keys, expected, "{guess:?}");
+    assert_eq!(names(&guess).len(), 6);
+}
+
+#[test]
 fn modbus_between_others_gives_the_registers_that_are_asked_for() {
     // Modbus Application Protocol 1.1b3, 6.3: registers 108 to 110 of unit 17, and the answer; checksums computed.
     let question = [0x11, 0x03, 0x00, 0x6b, 0x00, 0x03, 0x76, 0x87];

@@ -49,6 +49,7 @@ impl Conversion {
         if !self.wants_number() {
             return Ok(value);
         }
+        let value = numeric(value);
         let mut number = number(&value).ok_or_else(|| {
             let why = "only a number can be converted or limited; map a number, or name its values";
             (Reason::Malformed, why.to_owned())
@@ -130,6 +131,15 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     }
 }
 
+/// The number that a text is: JSON often has numbers between quotes. Any other value is what it was.
+pub(super) fn numeric(value: Value) -> Value {
+    let Value::Text(text) = &value else { return value };
+    match Value::parse_word(text.trim()) {
+        Ok(number @ (Value::Integer(_) | Value::Float(_))) => number,
+        Ok(Value::Boolean(_) | Value::Text(_)) | Err(_) => value,
+    }
+}
+
 /// The value as a person would write it.
 pub(super) fn text(value: &Value) -> String {
     match value {
@@ -194,6 +204,19 @@ mod tests {
         assert_eq!(reason(&conversion, Value::Integer(31)), Reason::OutOfRange);
         assert_eq!(reason(&conversion, Value::Integer(213)), Reason::OutOfRange);
         assert_eq!(reason(&conversion, Value::Text("x".to_owned())), Reason::Malformed);
+    }
+
+    #[test]
+    fn a_number_between_quotes_is_converted_too() {
+        let text = |text: &str| Ok(Value::Text(text.to_owned()));
+        let conversion = Conversion { scale: 0.1, ..Conversion::default() };
+        assert_eq!(conversion.apply(text(" 215 "), None), Ok(Value::Float(21.5)));
+        let conversion = Conversion { accepted: (Some(0.0), None), ..Conversion::default() };
+        assert_eq!(conversion.apply(text("7"), None), Ok(Value::Integer(7)));
+        for word in ["", "nan", "7 kg", "true"] {
+            assert_eq!(conversion.apply(text(word), None).unwrap_err().0, Reason::Malformed);
+        }
+        assert_eq!(Conversion::default().apply(text("7"), None), text("7"));
     }
 
     #[test]

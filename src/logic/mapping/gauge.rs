@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Rejection;
 use super::conversion::number;
-use super::window::{Window, WindowSettings};
+use super::window::{Aggregate, Window, WindowSettings};
 use crate::model::{Reason, Timestamp, Value};
 
 /// What of the values of an attribute is worth sending. The default is all of them.
@@ -73,6 +73,14 @@ impl Flow {
             && self.hold_off.is_none()
             && self.deadband.is_none()
             && self.interval_min.is_none()
+    }
+
+    /// Whether it does something that only a number can have done to it.
+    pub(super) fn wants_number(&self) -> bool {
+        let aggregate = self.window.map(|window| window.aggregate);
+        let is_computed =
+            aggregate.is_some_and(|one| !matches!(one, Aggregate::Last | Aggregate::Count));
+        is_computed || self.rate_max.is_some() || self.decimals.is_some()
     }
 
     pub(super) fn round(&self, value: Value) -> Value {

@@ -116,7 +116,7 @@ impl Sensor {
         arrival: Timestamp,
     ) -> Result<Timestamp, Rejection> {
         let Some(source) = &self.time else { return Ok(arrival) };
-        match message.channel(&source.channel) {
+        match message.channel(&source.channel).filter(|_| !message.is_null(&source.channel)) {
             Some(value) => {
                 let word = message.words().get(&source.channel).map(String::as_str);
                 source.read(&value.map_err(reject_value)?, word, arrival)

@@ -203,6 +203,55 @@ fn a_silent_sensor_is_told_and_so_is_its_return() {
 }
 
 #[test]
+fn a_message_whose_time_is_null_was_measured_when_it_came() {
+    let mut sensor = sensor("#", vec![map("t", "t")]);
+    sensor.format = Format::Json { each: None };
+    let notation = TimeNotation::UnixSeconds;
+    sensor.time = Some(TimeSource { channel: "at".to_owned(), notation });
+    let mut plan = plan(vec![sensor]);
+    let data = [("t", Value::Integer(1))];
+    assert_eq!(plan.map(&reading("a", r#"{"t": 1, "at": null}"#), now()).states, [state(1, &data)]);
+    let rejected = plan.map(&reading("a", r#"{"t": 1, "at": {}}"#), now()).rejected;
+    assert_eq!(rejected, [(Reason::NotScalar, 1)].into());
+}
+
+#[test]
+fn a_sensor_is_back_when_it_is_heard_whatever_it_tells_of_the_past() {
+    let after = Duration::from_secs(300);
+    let mut sensor = sensor("#", vec![map("t", "t")]);
+    sensor.stale = Some(StaleSettings { after, attribute: "online".parse().unwrap() });
+    let notation = TimeNotation::UnixSeconds;
+    sensor.time = Some(TimeSource { channel: "at".to_owned(), notation });
+    let (mut plan, start) = (plan(vec![sensor]), now());
+    plan.start(Timestamp::from_millis(1_777_629_300_000), start);
+    let gone = plan.handle_timeout(start + after).made.remove(0);
+    let back = plan.map(&reading("a", "t=1 at=1777620000"), start + after).made.remove(0);
+    assert!(back.state.time >= gone.state.time, "{back:?}");
+}
+
+#[test]
+fn an_expression_reaches_a_channel_of_any_name() {
+    let mut sensor = sensor("#", vec![]);
+    sensor.format = Format::Json { each: None };
+    let expression = "(payload['1-0:1.7.0'] - payload['1-0:2.7.0']) * 1000";
+    let expression = Expression::compile("power", expression).unwrap();
+    sensor.map.push(Mapping { source: Source::Expression(expression), ..map("", "power") });
+    let payload = r#"{"1-0:1.7.0": 0, "1-0:2.7.0": 1.5}"#;
+    let mapped = plan(vec![sensor]).map(&reading("a", payload), now());
+    assert_eq!(mapped.states, [state(1, &[("power", Value::Float(-1500.0))])]);
+}
+
+#[test]
+fn a_number_between_quotes_is_rounded_and_otherwise_a_text() {
+    let mut sensor = sensor("#", vec![map("t", "t"), map("t", "word")]);
+    sensor.format = Format::Json { each: None };
+    sensor.map[0].flow.decimals = Some(1);
+    let mapped = plan(vec![sensor]).map(&reading("a", r#"{"t": "21.4567"}"#), now());
+    let data = [("t", Value::Float(21.5)), ("word", Value::Text("21.4567".to_owned()))];
+    assert_eq!(mapped.states, [state(1, &data)]);
+}
+
+#[test]
 fn every_other_channel_is_none_that_a_pointer_takes() {
     let mut sensor = sensor("#", vec![map("/t", "temp"), map("*", "unused")]);
     sensor.format = Format::Json { each: None };
