@@ -28,11 +28,13 @@ const BITS_MAX: u64 = 12;
 pub struct Tty {
     stream: SerialStream,
     baud_rate: u32,
+    /// Whether a write has begun that is not known to be sent.
+    is_unsent: bool,
 }
 
 impl Tty {
     pub(super) fn new(stream: SerialStream, baud_rate: u32) -> Self {
-        Self { stream, baud_rate }
+        Self { stream, baud_rate, is_unsent: false }
     }
 
     /// Its path.
@@ -51,6 +53,7 @@ impl Tty {
     /// Writes all of it, and waits until the driver has sent it. `Err` when the line is broken.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         let limit = WRITE_TIMEOUT + self.time_on_the_wire(bytes.len());
+        self.is_unsent = true;
         let sent = timeout(limit, async {
             self.stream.write_all(bytes).await.map_err(|error| error.to_string())?;
             while self.stream.bytes_to_write().map_err(|error| error.to_string())? > 0 {
@@ -59,7 +62,9 @@ impl Tty {
             Ok(())
         });
         let sent = pulse::within(limit + pulse::LATE_MAX, "a write", sent).await;
-        sent.unwrap_or_else(|_| Err(format!("a write took more than {limit:.0?}")))
+        sent.unwrap_or_else(|_| Err(format!("a write took more than {limit:.0?}")))?;
+        self.is_unsent = false;
+        Ok(())
     }
 
     fn time_on_the_wire(&self, bytes: usize) -> Duration {
@@ -70,8 +75,11 @@ impl Tty {
 
 impl Drop for Tty {
     fn drop(&mut self) {
-        // What is still unsent would be waited for. A line that is gone has nothing to clear.
-        self.stream.clear(ClearBuffer::Output).unwrap_or_default();
+        // What is still unsent would be waited for. What is sent must not be cleared: on a pseudo-terminal it may lie unread at
+        // the other end. A line that is gone has nothing to clear.
+        if self.is_unsent {
+            self.stream.clear(ClearBuffer::Output).unwrap_or_default();
+        }
     }
 }
 
@@ -91,6 +99,7 @@ impl AsyncWrite for Tty {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_unsent = true;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
