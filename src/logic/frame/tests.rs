@@ -137,7 +137,7 @@ fn a_stream_of_starts_without_an_end_is_looked_at_once() {
     let checksum = Some(xor());
     let framing = Framing { bytes_max: 16_384, ..framing(enclosed("/", "!", true), checksum) };
     let (mut framer, mut frames) = (Framer::new(framing), Vec::new());
-    framer.push(&[b'/'; 20_000], start(), &mut frames);
+    framer.push(&b"/".repeat(20_000), start(), &mut frames);
     assert_eq!(frames, [Frame::Lost(Loss::TooLong)]);
     assert!(framer.scanned > 16_000, "{}", framer.scanned);
 }
