@@ -234,7 +234,10 @@ impl Framer {
             self.damaged = taken;
         }
         if self.framing.shape.begins_anywhere() {
+            // No end stands in what was looked at, so that a stream of starts is not looked at again for each of them.
+            let scanned = if loss == Loss::TooLong { self.scanned.saturating_sub(1) } else { 0 };
             self.remove(1);
+            self.scanned = scanned;
         } else if loss == Loss::TooLong {
             self.discarding = true;
             self.forget();

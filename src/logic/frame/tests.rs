@@ -133,6 +133,16 @@ fn a_length_is_read_where_and_how_the_header_has_it() {
 }
 
 #[test]
+fn a_stream_of_starts_without_an_end_is_looked_at_once() {
+    let checksum = Some(xor());
+    let framing = Framing { bytes_max: 16_384, ..framing(enclosed("/", "!", true), checksum) };
+    let (mut framer, mut frames) = (Framer::new(framing), Vec::new());
+    framer.push(&b"/".repeat(20_000), start(), &mut frames);
+    assert_eq!(frames, [Frame::Lost(Loss::TooLong)]);
+    assert!(framer.scanned > 16_000, "{}", framer.scanned);
+}
+
+#[test]
 fn a_length_that_cannot_be_is_not_waited_for() {
     let length = length(1, 1, Endian::Big, Counted::Rest, 0);
     let shape = Shape::Prefixed { start: b"$".to_vec(), length };
