@@ -32,7 +32,7 @@ use crate::logic::history::History;
 use crate::logic::mapping::{Plan, Produced, Sensor};
 use crate::losant::Client;
 use crate::manage;
-use crate::model::{DeviceId, Name};
+use crate::model::{Account, DeviceId, Name};
 use crate::notify;
 use crate::outbox::{Options, Outbox};
 use crate::pulse;
@@ -371,12 +371,18 @@ fn start_schema(
 pub(crate) struct Listening {
     /// What it hears.
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
+    tally: Tally,
     board: Board,
     name: Name,
     _supervisor: Supervisor,
 }
 
 impl Listening {
+    /// What it lost since the last time.
+    pub(crate) fn losses(&self) -> Account {
+        self.tally.take().remove(&self.name).unwrap_or_default()
+    }
+
     /// How the bus is.
     pub(crate) fn status(&self) -> BusStatus {
         self.board.bus(&self.name)
@@ -393,7 +399,8 @@ pub(crate) fn listen(
     let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
     let board = Board::default();
     board.started(name);
-    let outlet = Outlet::new(name.clone(), sender, Tally::default(), board.clone());
+    let tally = Tally::default();
+    let outlet = Outlet::new(name.clone(), sender, tally.clone(), board.clone());
     let mut kind = bus.kind.clone();
     if let BusKind::Mqtt(settings) = &mut kind {
         settings.client_id.push_str("-test");
@@ -411,5 +418,5 @@ pub(crate) fn listen(
     let health: Health = Arc::new(|| Value::Null);
     let starter = &mut buses::Starter { supervisor: &mut supervisor, stop, clock, health: &health };
     starter.start(&bus, name, outlet);
-    Listening { arrivals, board, name: name.clone(), _supervisor: supervisor }
+    Listening { arrivals, tally, board, name: name.clone(), _supervisor: supervisor }
 }

@@ -24,6 +24,9 @@ use crate::random;
 /// How long one connection, with its one request, may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the head of its request may take: one that says nothing must not keep others out for longer.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// After an accept that failed, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -87,6 +90,7 @@ impl HttpTask {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .keep_alive(false)
+            .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), answer);
         match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
             Ok(Ok(())) => {}

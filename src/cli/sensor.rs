@@ -22,7 +22,7 @@ use crate::config::{Bus, BusKind, Config, ExecMode, FileMode};
 use crate::logic::decode::{Births, decode_on};
 use crate::logic::frame::{Frame, Framer, Framing};
 use crate::logic::mapping::{Mapped, Outgoing, Plan, Sensor};
-use crate::model::{DeviceId, Name, Reading};
+use crate::model::{Account, DeviceId, Name, Reading};
 use crate::{app, logging};
 
 /// The most that is read from a file or standard input: more than any recording of a sensor needs.
@@ -178,7 +178,7 @@ impl Bench {
                             heard += 1;
                             self.show(reading.topic, reading.payload)?;
                         }
-                        Some(_) => {}
+                        Some(_) => show_losses(&listening.losses())?,
                         None => break,
                     },
                     () = async { match due {
@@ -283,6 +283,13 @@ impl Bench {
         let found = self.devices.iter().find(|(_, one)| *one == id);
         found.map_or_else(|| id.to_string(), |(name, _)| name.to_string())
     }
+}
+
+/// What a bus could make no message of, as at a wrong speed of its line.
+fn show_losses(losses: &Account) -> anyhow::Result<()> {
+    let counts = losses.rejected.iter().chain(&losses.dropped);
+    let lines = counts.map(|(reason, count)| format!("lost      {count} ({reason})\n"));
+    print(&lines.collect::<String>())
 }
 
 /// Tells a person, beside what goes to a file.

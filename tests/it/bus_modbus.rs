@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -204,6 +206,52 @@ map = [{ channel = "a", attribute = "a" }, { channel = "b", attribute = "b" }]
         let values = values(&cloud, name);
         assert!(values.iter().all(|arrived| *arrived == value), "{name}: {values:?}");
     }
+    site.outbox();
+}
+
+#[tokio::test]
+async fn a_line_that_babbles_is_told_and_read_when_it_has_stopped() {
+    let cloud = cloud().await;
+    let site = Site::new(
+        &cloud,
+        r#"
+[bus.modbus.line]
+path = "tty"
+interval = "100 ms"
+timeout = "300 ms"
+[bus.modbus.line.unit.pump]
+id = 1
+registers = [{ channel = "a", address = 100 }]
+[sensor.pump]
+bus = "line"
+format = "json"
+map = [{ channel = "a", attribute = "a" }]
+"#,
+    );
+    join_ttys(&site.path("tty"), &site.path("unit"));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (mut babble, is_quiet) =
+        (std::fs::File::options().write(true).open(site.path("unit")).unwrap(), is_over.clone());
+    let babbling = std::thread::spawn(move || {
+        // A beginning of good answers without an end, and what no frame begins with.
+        let bytes = [1, 3, 2, 0, 7, 1, 3, 250, 0xff, 0xff, 0].repeat(90);
+        while !is_quiet.load(Ordering::Relaxed) {
+            babble.write_all(&bytes).unwrap();
+        }
+    });
+    let daemon = site.start();
+    daemon.wait_for_log("cannot read; trying again");
+    for _ in 0..3 {
+        // It answers others meanwhile.
+        assert_eq!(daemon.count("/ledger/line/received"), 0);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    babbling.join().unwrap();
+    slow_unit(site.path("unit"), |_| Duration::from_millis(5));
+    wait_until("it is read", || values(&cloud, "a").len() >= 3);
+    assert!(values(&cloud, "a").iter().all(|value| *value == json!(100)));
+    assert!(daemon.terminate().success());
     site.outbox();
 }
 

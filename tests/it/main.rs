@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod bus_exec;
+mod bus_http;
 mod bus_local;
 mod bus_modbus;
 mod bus_mqtt;

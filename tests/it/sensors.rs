@@ -56,12 +56,14 @@ async fn a_live_bus_is_shown_until_enough_was_heard() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let line = format!("{}\nt=215\n", "x".repeat(5_000));
     wait_until("the sensor was heard", || {
-        tty.write("t=215\n");
+        tty.write(&line);
         child.try_wait().unwrap().is_some()
     });
     let text = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     assert!(text.contains("\"data\":{\"temperature\":21.5}}"), "{text}");
+    assert!(text.contains("(too_long)\n"), "{text}");
 }
 
 #[tokio::test]

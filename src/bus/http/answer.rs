@@ -19,6 +19,9 @@ use crate::model::Reason;
 /// Where pushes go to.
 const PATH: &str = "/push";
 
+/// What stands before the token.
+const SCHEME: &[u8] = b"Bearer ";
+
 /// Readings in one push: less than may wait for the collector, so that one client cannot fill its queue.
 const READINGS_MAX: usize = 256;
 
@@ -34,7 +37,7 @@ enum Refusal {
     NotPost,
     #[error("show the token: Authorization: Bearer …")]
     NotAuthorized,
-    #[error("the path holds a wildcard or a control character")]
+    #[error("the path holds a wildcard, a control character, or a % that stands for none")]
     BadTopic,
     #[error("the body is too large")]
     TooLarge,
@@ -76,7 +79,7 @@ async fn take(
     feed: &Feed,
 ) -> Result<usize, Refusal> {
     authorize(&request, settings)?;
-    let topic = topic(request.uri().path())?.to_owned();
+    let topic = topic(request.uri().path())?;
     if request.method() != Method::POST {
         return Err(Refusal::NotPost);
     }
@@ -123,21 +126,40 @@ async fn deliver(
 
 fn authorize(request: &Request<Incoming>, settings: &HttpBus) -> Result<(), Refusal> {
     let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let shown = header.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
+    let shown = header.and_then(|value| {
+        let (scheme, shown) = value.split_at_checked(SCHEME.len())?;
+        // Its case does not matter (RFC 9110, section 11.1).
+        scheme.eq_ignore_ascii_case(SCHEME).then_some(shown)
+    });
+    let shown = shown.unwrap_or_default();
     let wanted = settings.token.expose().as_bytes();
     if bool::from(shown.ct_eq(wanted)) { Ok(()) } else { Err(Refusal::NotAuthorized) }
 }
 
 /// The topic that a path names; empty for the bare one.
-fn topic(path: &str) -> Result<&str, Refusal> {
+fn topic(path: &str) -> Result<String, Refusal> {
     let rest = path.strip_prefix(PATH).ok_or(Refusal::NotFound)?;
     match rest.strip_prefix('/') {
-        Some(topic) if check_topic(topic).is_ok() => Ok(topic),
-        Some("") => Ok(""),
-        Some(_) => Err(Refusal::BadTopic),
-        None if rest.is_empty() => Ok(""),
+        Some("") => Ok(String::new()),
+        Some(topic) => {
+            decoded(topic).filter(|topic| check_topic(topic).is_ok()).ok_or(Refusal::BadTopic)
+        }
+        None if rest.is_empty() => Ok(String::new()),
         None => Err(Refusal::NotFound),
     }
+}
+
+/// A part of a URL with its `%20` and the like as what they stand for.
+fn decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// The objects of a body, each as it was written.
@@ -191,7 +213,12 @@ mod tests {
         assert_eq!(topic("/push").unwrap(), "");
         assert_eq!(topic("/push/").unwrap(), "");
         assert_eq!(topic("/push/door/front").unwrap(), "door/front");
-        assert!(matches!(topic("/push/+"), Err(Refusal::BadTopic)));
+        assert_eq!(topic("/push/gr%C3%B6%c3%9fe/living%20room").unwrap(), "größe/living room");
+        for path in
+            ["/push/+", "/push/%2B", "/push/%", "/push/%2", "/push/%+1", "/push/%ff", "/push/%ö"]
+        {
+            assert!(matches!(topic(path), Err(Refusal::BadTopic)), "{path} was taken");
+        }
         for path in ["/", "/pushy", "/other"] {
             assert!(matches!(topic(path), Err(Refusal::NotFound)), "{path} was found");
         }
