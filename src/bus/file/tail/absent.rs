@@ -41,10 +41,11 @@ impl Absent {
     /// Forgets the logs that have been absent for long, and names them.
     pub(super) fn forget(&mut self) -> Vec<PathBuf> {
         let now = now();
-        let is_old = |_: &PathBuf, (_, since): &mut (Place, Instant)| {
-            now.saturating_duration_since(*since) >= FORGET_AFTER
-        };
-        self.0.extract_if(.., is_old).map(|(path, _)| path).collect()
+        let is_old = |since: Instant| now.saturating_duration_since(since) >= FORGET_AFTER;
+        let (old, kept) =
+            std::mem::take(&mut self.0).into_iter().partition(|(_, (_, since))| is_old(*since));
+        self.0 = kept;
+        BTreeMap::into_keys(old).collect()
     }
 
     /// Opens a log that is there again, or is new. One that cannot be opened yet stays remembered.
