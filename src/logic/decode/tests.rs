@@ -7,9 +7,14 @@ use crate::logic::frame::Endian;
 
 #[test]
 fn pairs_may_be_written_as_sensors_write_them() {
-    for line in
-        ["t=21.5 h=40 door=open", "t:21.5,h:40,door:open", " t=21.5;\th=40 ; door=\"open\"\r\n"]
-    {
+    for line in [
+        "t=21.5 h=40 door=open",
+        "t:21.5,h:40,door:open",
+        " t=21.5;\th=40 ; door=\"open\"\r\n",
+        "t: 21.5, h: 40, door: open",
+        "t = 21.5 h = 40 door = \"open\"",
+        "t :21.5\th\t: 40\tdoor =open",
+    ] {
         let message = one(&Format::KeyValue, line.as_bytes()).unwrap();
         assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))), "{line}");
         assert_eq!(message.channel("h"), Some(Ok(Value::Integer(40))), "{line}");
@@ -59,6 +64,10 @@ fn a_cut_or_merged_line_of_pairs_yields_nothing() {
         "a=\"b",
         "a=\"b\"c",
         "a=\"b\"c=1",
+        "t: h:40",
+        "t= h=40",
+        "t : ",
+        "room t: 21.5",
     ] {
         assert!(one(&Format::KeyValue, line.as_bytes()).is_err(), "{line} was taken");
     }

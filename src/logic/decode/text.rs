@@ -91,22 +91,31 @@ fn decode_tabs(text: &str) -> Option<Result<Draft, DecodeError>> {
     Some(Ok(draft))
 }
 
-/// Splits `key=value` or `key="value"` off the front of `text`; returns key, value and what follows.
+/// Splits `key=value` or `key="value"` off the front of `text`; returns key, value and what follows. Blanks may stand around the
+/// sign, as in `key: value`.
 fn split_pair(text: &str) -> Option<(&str, Read<'_>, &str)> {
     let (key, after_key) = text.split_at(text.find(['=', ':'])?);
+    let key = key.trim_end_matches(is_blank);
     if key.is_empty() || key.contains('"') || key.contains(is_separator) {
         return None;
     }
-    let value = after_key.get(1..)?;
+    let behind_sign = after_key.get(1..)?;
+    let value = behind_sign.trim_start_matches(is_blank);
     if let Some(quoted) = value.strip_prefix('"') {
         let (text, after) = quoted.split_once('"')?;
         let ends = after.is_empty() || after.starts_with(is_separator);
         return ends.then(|| (key, (Value::text(text), None), after));
     }
     let (word, after) = value.split_at(value.find(is_separator).unwrap_or(value.len()));
-    // A second `=` is the mark of two lines that ran together; a `:` may be a time of day.
-    let is_word = !word.is_empty() && !word.contains(['=', '"']);
+    // A second `=` is the mark of two lines that ran together; a `:` may be a time of day, or behind a blank the next pair.
+    let is_text = !word.starts_with(|begin: char| begin.is_ascii_digit());
+    let is_next_pair = value.len() < behind_sign.len() && word.contains(':') && is_text;
+    let is_word = !word.is_empty() && !word.contains(['=', '"']) && !is_next_pair;
     is_word.then(|| (key, read_word(word), after))
+}
+
+fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t')
 }
 
 fn is_separator(character: char) -> bool {

@@ -24,6 +24,9 @@ pub struct Conversion {
     pub clamp: (Option<f64>, Option<f64>),
 }
 
+/// The longest unit that may stand behind a number, in bytes: more is a sentence.
+const UNIT_BYTES_MAX: usize = 8;
+
 /// Leaves every value as it is.
 impl Default for Conversion {
     fn default() -> Self {
@@ -131,13 +134,22 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// The number that a text is: JSON often has numbers between quotes. Any other value is what it was.
+/// The number that a text is: JSON often has numbers between quotes, and instruments print units behind theirs, as in `24.0°C`
+/// and `55 %`. Any other value is what it was.
 pub(super) fn numeric(value: Value) -> Value {
-    let Value::Text(text) = &value else { return value };
-    match Value::parse_word(text.trim()) {
-        Ok(number @ (Value::Integer(_) | Value::Float(_))) => number,
-        Ok(Value::Boolean(_) | Value::Text(_)) | Err(_) => value,
-    }
+    let number = if let Value::Text(text) = &value { leading_number(text.trim()) } else { None };
+    number.unwrap_or(value)
+}
+
+fn leading_number(text: &str) -> Option<Value> {
+    let is_of_number = |letter: char| letter.is_ascii_digit() || matches!(letter, '.' | '-' | '+');
+    let unit_at = text.find(|letter| !is_of_number(letter)).unwrap_or(text.len());
+    let (before, unit) = text.split_at(unit_at);
+    let is_digit = |letter: char| letter.is_ascii_digit();
+    let is_unit = unit.len() <= UNIT_BYTES_MAX && !unit.contains(is_digit);
+    let words = [Some(text), is_unit.then_some(before)].into_iter().flatten();
+    let mut values = words.filter_map(|word| Value::parse_word(word).ok());
+    values.find(|value| matches!(value, Value::Integer(_) | Value::Float(_)))
 }
 
 /// The value as a person would write it.
@@ -213,7 +225,13 @@ mod tests {
         assert_eq!(conversion.apply(text(" 215 "), None), Ok(Value::Float(21.5)));
         let conversion = Conversion { accepted: (Some(0.0), None), ..Conversion::default() };
         assert_eq!(conversion.apply(text("7"), None), Ok(Value::Integer(7)));
-        for word in ["", "nan", "7 kg", "true"] {
+        for number in ["7 kg", "7%", "7.0°C", "+7 m³/h"] {
+            let read = conversion.apply(text(number), None).unwrap();
+            assert_eq!(super::number(&read), Some(7.0), "{number}");
+        }
+        for word in
+            ["", "nan", "true", "kg", "7:30", "2026-05-01", "1.2.3", "7,5 kg", "7 kilograms", "- V"]
+        {
             assert_eq!(conversion.apply(text(word), None).unwrap_err().0, Reason::Malformed);
         }
         assert_eq!(Conversion::default().apply(text("7"), None), text("7"));
