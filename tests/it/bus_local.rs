@@ -288,6 +288,17 @@ listen = "everywhere"
 [bus.system.d]
 interval = "1 ms"
 [bus.file.d]
+[bus.serial.e]
+path = "tty"
+[bus.modbus.f]
+path = "tty"
+unit.g = { id = 1, registers = [{ channel = "x", address = 1 }, { channel = "x", address = 2 }] }
+[bus.mqtt.h]
+host = "broker"
+client_id = "we"
+[bus.mqtt.i]
+host = "broker"
+client_id = "we"
 [sensor.b]
 bus = "b"
 topic = "x"
@@ -310,6 +321,9 @@ write = "x"
         "bus.http.c.listen: invalid socket address",
         "bus.http.c.credentials_file: is missing",
         "bus.system.d: bus.file.d has the same name",
+        "bus.modbus.f.path: bus.serial.e has ",
+        "bus.modbus.f.unit.g.registers.1.channel: \"x\" is that of another register",
+        "bus.mqtt.i.client_id: bus.mqtt.h has \"we\" at broker:1883, too",
         "sensor.b.topic: exec buses have no topics; remove it",
         "actuator.a.bus: file buses cannot be written to",
     ] {

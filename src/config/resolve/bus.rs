@@ -4,6 +4,7 @@ mod gpio;
 mod local;
 mod modbus;
 mod mqtt;
+mod owner;
 mod serial;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,7 @@ pub(super) fn buses(
     add(&mut buses, "system", system, check, |key, _, table, check| {
         BusKind::System(local::system(key, table, check))
     });
+    owner::one_owner_each(&buses, check);
     buses
 }
 

@@ -1,5 +1,6 @@
 //! Modbus lines: the tables `[bus.modbus.…]`.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -133,10 +134,16 @@ fn unit(
         let what = format!("there are {}", raw.registers.len());
         check.problems.add(format!("{key}.registers"), what, format!("give at most {ENTRIES_MAX}"));
     }
-    let registers = raw.registers.into_iter().enumerate();
-    let registers: Vec<_> = registers
-        .filter_map(|(index, raw)| register(&format!("{key}.registers.{index}"), raw, check))
-        .collect();
+    let (mut registers, mut channels) = (Vec::new(), BTreeSet::new());
+    for (index, raw) in raw.registers.into_iter().enumerate() {
+        let at = format!("{key}.registers.{index}");
+        let Some(register) = register(&at, raw, check) else { continue };
+        if !channels.insert(register.channel.clone()) {
+            let what = format!("\"{}\" is that of another register", register.channel);
+            check.problems.add(format!("{at}.channel"), what, "give each its own name");
+        }
+        registers.push(register);
+    }
     Some(ModbusUnit {
         name: name?,
         id: u8::try_from(id?).ok()?,
