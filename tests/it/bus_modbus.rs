@@ -5,9 +5,10 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::{Site, assert_content, cloud, join_ttys, judge, values, wait_until};
 
@@ -146,7 +147,7 @@ async fn a_silent_unit_and_damaged_answers_on_a_serial_line_do_not_stop_the_good
 /// The checksum of a frame on a serial line.
 fn crc(frame: &[u8]) -> [u8; 2] {
     let crc = frame.iter().fold(0xffff_u16, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| crc >> 1 ^ (crc & 1) * 0xa001)
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| (crc >> 1) ^ ((crc & 1) * 0xa001))
     });
     crc.to_le_bytes()
 }
