@@ -4,10 +4,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::{Site, assert_content, cloud, join_ttys, judge, values, wait_until};
 
@@ -146,7 +147,7 @@ async fn a_silent_unit_and_damaged_answers_on_a_serial_line_do_not_stop_the_good
 /// The checksum of a frame on a serial line.
 fn crc(frame: &[u8]) -> [u8; 2] {
     let crc = frame.iter().fold(0xffff_u16, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| crc >> 1 ^ (crc & 1) * 0xa001)
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| (crc >> 1) ^ ((crc & 1) * 0xa001))
     });
     crc.to_le_bytes()
 }
@@ -252,6 +253,88 @@ map = [{ channel = "a", attribute = "a" }]
     wait_until("it is read", || values(&cloud, "a").len() >= 3);
     assert!(values(&cloud, "a").iter().all(|value| *value == json!(100)));
     assert!(daemon.terminate().success());
+    site.outbox();
+}
+
+/// What a server says to the first request on each of its connections, or to none; later requests are answered well.
+fn wrong_answers(request: [u8; 12]) -> Vec<Vec<u8>> {
+    let [a, b, _, _, _, _, unit, function, ..] = request;
+    let header = |id: [u8; 2], length: u8, unit: u8| vec![id[0], id[1], 0, 0, 0, length, unit];
+    let good = |id, unit, body: &[u8]| [&header(id, 5, unit)[..], body].concat();
+    let body = [function, 2, 0, 7];
+    vec![
+        // Silence.
+        Vec::new(),
+        // Of the transaction before, of another unit, of another function, and of another length.
+        good([a, b.wrapping_sub(1)], unit, &body),
+        good([a, b], unit + 1, &body),
+        good([a, b], unit, &[4, 2, 0, 7]),
+        [&header([a, b], 7, unit)[..], &[function, 4, 0, 7, 0, 7]].concat(),
+        // Less and more than it says, an odd length, another protocol, and what never ends.
+        [&header([a, b], 5, unit)[..], &body[..3]].concat(),
+        [&header([a, b], 4, unit)[..], &body].concat(),
+        [&header([a, b], 4, unit)[..], &[function, 1, 7]].concat(),
+        [&[a, b, 9, 9, 0, 5, unit][..], &body].concat(),
+        [&[a, b, 0, 0, 0xff, 0xff, unit][..], &[function; 60_000]].concat(),
+        // A refusal.
+        [&header([a, b], 3, unit)[..], &[function | 0x80, 6]].concat(),
+    ]
+}
+
+#[tokio::test]
+async fn a_server_that_answers_in_every_wrong_way_gives_no_wrong_value() {
+    let cloud = cloud().await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (turn, wrongs) = (Arc::new(AtomicUsize::new(0)), wrong_answers([0; 12]).len());
+    let counted = Arc::clone(&turn);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, counted) = (stream.unwrap(), Arc::clone(&counted));
+            std::thread::spawn(move || {
+                let mut request = [0; 12];
+                while stream.read_exact(&mut request).is_ok() {
+                    // Each second request, so that the unit does not count as silent for long.
+                    let turn = counted.fetch_add(1, Ordering::Relaxed);
+                    let wrong = wrong_answers(request).into_iter().nth(turn / 2);
+                    let answer = wrong.filter(|_| turn % 2 == 1).unwrap_or_else(|| {
+                        let [a, b, .., unit, function, high, low, _, _] = request;
+                        vec![a, b, 0, 0, 0, 5, unit, function, 2, high, low]
+                    });
+                    if stream.write_all(&answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let site = Site::new(
+        &cloud,
+        &format!(
+            r#"
+[bus.modbus.plant]
+tcp = "127.0.0.1:{port}"
+interval = "50 ms"
+timeout = "200 ms"
+[bus.modbus.plant.unit.press]
+id = 1
+registers = [{{ channel = "a", address = 100 }}, {{ channel = "b", address = 200 }}]
+[sensor.press]
+bus = "plant"
+format = "json"
+map = [{{ channel = "a", attribute = "a" }}, {{ channel = "b", attribute = "b" }}]
+"#
+        ),
+    );
+    let daemon = site.start();
+    wait_until("it has answered wrong", || turn.load(Ordering::Relaxed) > 2 * wrongs);
+    let before = values(&cloud, "b").len();
+    wait_until("it is read again", || values(&cloud, "b").len() > before + 2);
+    assert!(daemon.terminate().success());
+    for (name, value) in [("a", json!(100)), ("b", json!(200))] {
+        let values = values(&cloud, name);
+        assert!(values.iter().all(|arrived| *arrived == value), "{name}: {values:?}");
+    }
     site.outbox();
 }
 

@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
-use tokio_modbus::client::{Context, Reader as _, Writer as _, rtu, tcp};
+use tokio_modbus::client::{Client as _, Context, rtu, tcp};
 use tokio_modbus::slave::{Slave, SlaveContext as _};
-use tokio_modbus::{Error, ExceptionCode};
+use tokio_modbus::{Error, ExceptionCode, Request as Question, Response};
 
 use crate::bus::Tty;
 use crate::bus::serial::port;
@@ -51,6 +51,9 @@ pub(super) enum LineError {
     /// No answer, or one with a wrong checksum, which tokio-modbus waits on for ever.
     #[error("no good answer within {0:?}")]
     Silent(Duration),
+    /// The answer has other registers than those that were asked for.
+    #[error("the answer is not one to the question")]
+    Astray,
     /// The line broke, or the answer is not one to the question.
     #[error(transparent)]
     Broken(#[from] Error),
@@ -113,24 +116,14 @@ impl Line {
         unit: &ModbusUnit,
         request: &Request,
     ) -> Result<Result<Answer, ExceptionCode>, LineError> {
-        self.turn_to(unit).await;
-        let (context, address, count) = (&mut self.context, request.address, request.count);
-        let answer = timeout(unit.timeout, async {
-            Ok(match request.table {
-                Table::Coils => context.read_coils(address, count).await?.map(Answer::Bits),
-                Table::Discrete => {
-                    context.read_discrete_inputs(address, count).await?.map(Answer::Bits)
-                }
-                Table::Holding => {
-                    context.read_holding_registers(address, count).await?.map(Answer::Words)
-                }
-                Table::Input => {
-                    context.read_input_registers(address, count).await?.map(Answer::Words)
-                }
-            })
-        });
-        let answer = pulse::within(unit.timeout + pulse::LATE_MAX, "an answer", answer).await;
-        self.heard(unit, answer)
+        let (address, count) = (request.address, request.count);
+        let question = match request.table {
+            Table::Coils => Question::ReadCoils(address, count),
+            Table::Discrete => Question::ReadDiscreteInputs(address, count),
+            Table::Holding => Question::ReadHoldingRegisters(address, count),
+            Table::Input => Question::ReadInputRegisters(address, count),
+        };
+        self.call(unit, question, |response| answer(response, count)).await
     }
 
     /// Writes, and waits for the unit to confirm. The inner error is its refusal.
@@ -139,21 +132,47 @@ impl Line {
         unit: &ModbusUnit,
         write: &ModbusWrite,
     ) -> Result<Result<(), ExceptionCode>, LineError> {
+        let address = write.address;
+        let (question, confirmation) = match &write.data {
+            ModbusData::Coil(is_on) if write.as_list => (
+                Question::WriteMultipleCoils(address, vec![*is_on].into()),
+                Response::WriteMultipleCoils(address, 1),
+            ),
+            ModbusData::Coil(is_on) => (
+                Question::WriteSingleCoil(address, *is_on),
+                Response::WriteSingleCoil(address, *is_on),
+            ),
+            ModbusData::Words(words) => match words.as_slice() {
+                [word] if !write.as_list => (
+                    Question::WriteSingleRegister(address, *word),
+                    Response::WriteSingleRegister(address, *word),
+                ),
+                words => (
+                    Question::WriteMultipleRegisters(address, words.into()),
+                    Response::WriteMultipleRegisters(
+                        address,
+                        u16::try_from(words.len()).unwrap_or(u16::MAX),
+                    ),
+                ),
+            },
+        };
+        self.call(unit, question, |response| (response == confirmation).then_some(())).await
+    }
+
+    /// Asks, and takes the answer as `read` reads it; `None` if it is none to this question.
+    async fn call<T>(
+        &mut self,
+        unit: &ModbusUnit,
+        question: Question<'_>,
+        read: impl FnOnce(Response) -> Option<T>,
+    ) -> Result<Result<T, ExceptionCode>, LineError> {
         self.turn_to(unit).await;
-        let (context, address) = (&mut self.context, write.address);
+        // The context's own methods take an answer with other registers than those that were asked for.
         let answer = timeout(unit.timeout, async {
-            Ok(match &write.data {
-                ModbusData::Coil(is_on) if write.as_list => {
-                    context.write_multiple_coils(address, &[*is_on]).await?
-                }
-                ModbusData::Coil(is_on) => context.write_single_coil(address, *is_on).await?,
-                ModbusData::Words(words) => match words.as_slice() {
-                    [word] if !write.as_list => {
-                        context.write_single_register(address, *word).await?
-                    }
-                    words => context.write_multiple_registers(address, words).await?,
-                },
-            })
+            match self.context.call(question).await? {
+                Ok(response) => read(response).map(Ok).ok_or(LineError::Astray),
+                Err(exception) => Ok(Err(exception)),
+            }
         });
         let answer = pulse::within(unit.timeout + pulse::LATE_MAX, "an answer", answer).await;
         self.heard(unit, answer)
@@ -184,6 +203,30 @@ impl Line {
             Ok(_) | Err(_) => {}
         }
         answer
+    }
+}
+
+/// The bits or words of a response, if it has those that were asked for. Bits come in whole bytes.
+fn answer(response: Response, count: u16) -> Option<Answer> {
+    let count = usize::from(count);
+    match response {
+        Response::ReadCoils(mut bits) | Response::ReadDiscreteInputs(mut bits) => {
+            let is_whole = bits.len() == count.next_multiple_of(8);
+            bits.truncate(count);
+            is_whole.then_some(Answer::Bits(bits))
+        }
+        Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words) => {
+            (words.len() == count).then_some(Answer::Words(words))
+        }
+        Response::WriteSingleCoil(..)
+        | Response::WriteMultipleCoils(..)
+        | Response::WriteSingleRegister(..)
+        | Response::WriteMultipleRegisters(..)
+        | Response::ReportServerId(..)
+        | Response::MaskWriteRegister(..)
+        | Response::ReadWriteMultipleRegisters(_)
+        | Response::ReadDeviceIdentification(_)
+        | Response::Custom(..) => None,
     }
 }
 

@@ -41,11 +41,12 @@ impl Absent {
     /// Forgets the logs that have been absent for long, and names them.
     pub(super) fn forget(&mut self) -> Vec<PathBuf> {
         let now = now();
-        let is_old = |since: Instant| now.saturating_duration_since(since) >= FORGET_AFTER;
-        let (old, kept) =
-            std::mem::take(&mut self.0).into_iter().partition(|(_, (_, since))| is_old(*since));
-        self.0 = kept;
-        BTreeMap::into_keys(old).collect()
+        let is_old =
+            |(_, since): &(Place, Instant)| now.saturating_duration_since(*since) >= FORGET_AFTER;
+        let old = self.0.iter().filter(|(_, absent)| is_old(absent));
+        let old: Vec<_> = old.map(|(path, _)| path.clone()).collect();
+        self.0.retain(|path, _| !old.contains(path));
+        old
     }
 
     /// Opens a log that is there again, or is new. One that cannot be opened yet stays remembered.
