@@ -34,7 +34,7 @@ const COMPLAINT_BYTES_MAX: usize = 512;
 /// Read at once of what a program prints, in bytes.
 const READ_BYTES: usize = 4_096;
 
-/// The longest wait before a program that ended is started again: it may be broken for good.
+/// The longest wait before a program that ended without a line is started again: it may be broken for good.
 const RESTART_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// How long a program may go on after it closed its output, and how long its output may after the program's end: somebody
@@ -116,23 +116,28 @@ impl ExecTask {
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RESTART_WAIT_MAX);
         loop {
-            let started = Instant::now();
-            if let Err(error) = self.read_lines(troubles).await {
+            let (started, mut has_spoken) = (Instant::now(), false);
+            if let Err(error) = self.read_lines(troubles, &mut has_spoken).await {
                 troubles.begin("program", &error.to_string());
             }
             if started.elapsed() > HEALTHY_AFTER {
                 backoff.reset();
             }
-            tokio::time::sleep(backoff.next_delay(&mut rng)).await;
+            let wait_max = if has_spoken { RECONNECT_WAIT.1 } else { RESTART_WAIT_MAX };
+            tokio::time::sleep(backoff.next_delay(&mut rng).min(wait_max)).await;
         }
     }
 
     /// Passes lines on until the program ends, which it never should.
-    async fn read_lines(&self, troubles: &mut Troubles) -> Result<(), RunError> {
+    async fn read_lines(
+        &self,
+        troubles: &mut Troubles,
+        has_spoken: &mut bool,
+    ) -> Result<(), RunError> {
         let mut program = Program::start(&self.settings)?;
         let mut framer = Framer::new(Framing::lines(self.settings.output_bytes_max));
         let stdout = program.child.stdout.take();
-        let lines = self.pass_on(stdout, &mut framer, troubles);
+        let lines = self.pass_on(stdout, &mut framer, (troubles, has_spoken));
         let ended = watch(&mut program.child, lines, Some(END_WAIT)).await;
         // A line without its end, when there is no more to come.
         let mut frames = Vec::new();
@@ -150,7 +155,7 @@ impl ExecTask {
         &self,
         stdout: Option<ChildStdout>,
         framer: &mut Framer,
-        troubles: &mut Troubles,
+        (troubles, has_spoken): (&mut Troubles, &mut bool),
     ) -> Result<(), RunError> {
         let Some(mut stdout) = stdout else { return Ok(()) };
         // A program may pause within a line for as long as it likes: for the framer no time passes.
@@ -160,6 +165,7 @@ impl ExecTask {
             framer.push(buffer.get(..length).unwrap_or_default(), started, &mut frames);
             for frame in frames.drain(..) {
                 troubles.end("program");
+                *has_spoken = true;
                 self.take(frame).await;
             }
         }
