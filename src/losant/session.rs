@@ -4,6 +4,7 @@
 //! storm of it: one caller asks while the others wait, and they share what it got, be it an error; and credentials that the
 //! cloud refuses are not tried again for a minute or more, nor is a token renewed that it does not take although it is new.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -83,6 +84,21 @@ pub(super) struct Granted {
     application: ApplicationId,
     /// When most of its life is over.
     renew_at: Option<Instant>,
+    /// Whether it was given in place of one that was not taken.
+    is_renewed: bool,
+    /// Whether the cloud has taken it.
+    is_taken: Arc<AtomicBool>,
+}
+
+impl Granted {
+    fn new(token: Secret, application: ApplicationId, renew_at: Option<Instant>) -> Self {
+        Self { token, application, renew_at, is_renewed: false, is_taken: Arc::default() }
+    }
+
+    /// Given in place of one that was not taken, and not taken yet either.
+    fn is_in_vain(&self) -> bool {
+        self.is_renewed && !self.is_taken.load(Ordering::Relaxed)
+    }
 }
 
 impl Client {
@@ -94,7 +110,7 @@ impl Client {
         let http = http(&cloud)?;
         let granted = match (&cloud.credentials, cloud.application) {
             (CloudCredentials::Token(token), Some(application)) => {
-                Some(Granted { token: token.clone(), application, renew_at: None })
+                Some(Granted::new(token.clone(), application, None))
             }
             (CloudCredentials::Token(_) | CloudCredentials::AccessKey { .. }, _) => None,
         };
@@ -168,22 +184,9 @@ impl Client {
         let renewed = self.granted(Some(&granted)).await?;
         let response = self.send(request, accept, &renewed).await?;
         if response.status().as_u16() == 401 {
-            self.give_up_renewing(action).await;
+            give_up_renewing(&mut *self.session.lock().await);
         }
         self.checked(response, action).await
-    }
-
-    /// A token was given and is not taken: another would not be either, so none is asked for in the next minute or more.
-    async fn give_up_renewing(&self, action: &'static str) {
-        let mut session = self.session.lock().await;
-        let Session { refused, backoff, rng, .. } = &mut *session;
-        let now = Instant::now();
-        if refused.as_ref().is_none_or(|(_, until)| *until <= now) {
-            let wait = backoff.next_delay(rng);
-            let message = format!("{action}: 401, also with a new token");
-            warn!(action, retry_s = wait.as_secs(), "Losant does not take the token that it gave");
-            *refused = Some((message, now + wait));
-        }
     }
 
     async fn send(
@@ -207,6 +210,8 @@ impl Client {
         if let Ok(Ok(response)) = &sent {
             self.note_date(response, began);
         }
+        let is_taken = matches!(&sent, Ok(Ok(response)) if response.status().as_u16() != 401);
+        granted.is_taken.fetch_or(is_taken, Ordering::Relaxed);
         self.note_reachable(matches!(sent, Ok(Ok(_))));
         sent.map_err(|_| timed_out(action))?.map_err(|error| Error::no_answer(action, &error))
     }
@@ -252,9 +257,17 @@ impl Client {
         if let Some(granted) = held.as_ref().filter(|granted| !is_due(granted)) {
             return Ok(granted.clone());
         }
+        // Another call is about to find the same: the token was renewed, and the new one is not taken either.
+        if spent.is_some_and(Granted::is_in_vain) && held.is_none() && session.refused.is_none() {
+            give_up_renewing(&mut session);
+        }
         let asked = self.ask(&mut session).await;
         match (asked, held) {
-            (Ok(granted), _) => Ok(granted),
+            (Ok(granted), _) => {
+                let granted = Granted { is_renewed: spent.is_some(), ..granted };
+                session.granted = Some(granted.clone());
+                Ok(granted)
+            }
             // It is still good for a while; when it no longer is, a 401 will tell.
             (Err(_), Some(held)) => {
                 let held = Granted { renew_at: None, ..held };
@@ -349,7 +362,18 @@ impl Client {
         }
         info!(application_id = %application, device_class = authed.device_class, "authenticated");
         let renew_at = self.cloud.token_ttl.map(|ttl| asked_at + ttl.mul_f64(LIFE_TO_USE));
-        Ok(Granted { token: Secret::from(authed.token), application, renew_at })
+        Ok(Granted::new(Secret::from(authed.token), application, renew_at))
+    }
+}
+
+/// A token was given and is not taken: another would not be either, so none is asked for in the next minute or more.
+fn give_up_renewing(session: &mut Session) {
+    let Session { refused, backoff, rng, .. } = session;
+    let now = Instant::now();
+    if refused.as_ref().is_none_or(|(_, until)| *until <= now) {
+        let wait = backoff.next_delay(rng);
+        warn!(retry_s = wait.as_secs(), "Losant does not take the token that it gave");
+        *refused = Some(("401, also with a new token".to_owned(), now + wait));
     }
 }
 
