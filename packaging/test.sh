@@ -41,8 +41,9 @@ install_tools() {
 
 make_base() {
     [ -e "$base/etc/debian_version" ] && return
-    mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null | grep -v security | head -n 1)
+    # One of the two ways to write them is there.
+    mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } |
+        sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' | grep -v security | sed -n 1p)
     debootstrap --variant=minbase \
         --include=systemd,systemd-sysv,dbus,udev,libnss-systemd,procps,init-system-helpers,ca-certificates \
         bookworm "$base" "$mirror" >/dev/null
