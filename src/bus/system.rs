@@ -39,16 +39,23 @@ impl SystemTask {
                 () = feed.stopped() => return,
                 _ = ticks.tick() => {}
             }
-            let (disks, health) =
+            let (paths, health) =
                 (settings.disks.clone(), settings.gateway.then(|| Arc::clone(&health)));
             let look = move || {
+                let disks = probe::disks(&paths);
                 let mut channels = probe::probe(Path::new("/"), &disks);
                 if let (Some(health), Some(channels)) = (health, channels.as_object_mut()) {
                     channels.insert("gateway".to_owned(), health());
                 }
-                channels
+                (channels, disks)
             };
-            let Some(channels) = feed.look(look, &mut troubles).await else { return };
+            let Some((channels, disks)) = feed.look(look, &mut troubles).await else { return };
+            for (path, space) in disks {
+                match space {
+                    Ok(_) => troubles.end(&path),
+                    Err(error) => troubles.begin(&path, &format!("{error}; see disks")),
+                }
+            }
             feed.offer("", channels.to_string().into());
         }
     }

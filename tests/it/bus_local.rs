@@ -249,6 +249,7 @@ async fn the_computer_and_the_gateway_tell_how_they_are() {
         r#"
 [bus.system.pi]
 interval = "100 ms"
+disks = ["/", "/no/such/disk"]
 [sensor.pi]
 bus = "pi"
 format = "json"
@@ -265,6 +266,7 @@ map = [
     assert!(values(&cloud, "uptime")[0].as_f64().unwrap() > 0.0);
     assert!(values(&cloud, "free")[0].as_u64().unwrap() > 0);
     assert!(values(&cloud, "waiting")[0].as_u64().is_some());
+    daemon.wait_for_log("No such file or directory (os error 2); see disks");
     assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);

@@ -26,8 +26,16 @@ const FLAGS: [(&str, u32, u32); 4] = [
 /// Thermal zones, cards and network devices that are looked at; a Pi has a handful.
 const ENTRIES_MAX: usize = 32;
 
-/// All channels, with `root` for `/` and these paths for the disks.
-pub(super) fn probe(root: &Path, disks: &[PathBuf]) -> Value {
+/// A disk, by a path on it, and its space or why that cannot be told.
+pub(super) type Disk = (String, std::io::Result<Value>);
+
+/// The disks of these paths.
+pub(super) fn disks(paths: &[PathBuf]) -> Vec<Disk> {
+    paths.iter().map(|path| (path.display().to_string(), space(path))).collect()
+}
+
+/// All channels, with `root` for `/`.
+pub(super) fn probe(root: &Path, disks: &[Disk]) -> Value {
     let mut channels = Map::new();
     temperatures(root, &mut channels);
     load(root, &mut channels);
@@ -35,11 +43,12 @@ pub(super) fn probe(root: &Path, disks: &[PathBuf]) -> Value {
     power(root, &mut channels);
     wifi(root, &mut channels);
     wear(root, &mut channels);
-    let spaces = disks.iter().filter_map(|path| Some((path.display().to_string(), space(path)?)));
+    let spaces =
+        disks.iter().filter_map(|(path, space)| Some((path.clone(), space.as_ref().ok()?.clone())));
     channels.insert("disks".to_owned(), Value::Object(spaces.collect()));
     // Most have one disk, which needs no pointer with slashes in it.
-    if let Some(disk) = disks.first().and_then(|path| space(path)) {
-        channels.insert("disk".to_owned(), disk);
+    if let Some((_, Ok(space))) = disks.first() {
+        channels.insert("disk".to_owned(), space.clone());
     }
     Value::Object(channels)
 }
@@ -138,14 +147,14 @@ fn wear(root: &Path, channels: &mut Map<String, Value>) {
     }
 }
 
-fn space(path: &Path) -> Option<Value> {
-    let space = statvfs(path).ok()?;
+fn space(path: &Path) -> std::io::Result<Value> {
+    let space = statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
     let (total, free) = (bytes(space.f_blocks), bytes(space.f_bavail));
     let used = space.f_blocks.saturating_sub(space.f_bfree);
     // As df does it: of what an ordinary user could have.
     let used_percent = percent(used, used.saturating_add(space.f_bavail));
-    Some(json!({"total_bytes": total, "free_bytes": free, "used_percent": used_percent}))
+    Ok(json!({"total_bytes": total, "free_bytes": free, "used_percent": used_percent}))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a tenth of a percent is what is wanted")]
@@ -272,14 +281,16 @@ mod tests {
     #[test]
     fn what_a_computer_does_not_have_is_left_out() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(probe(root.path(), &["/no/such/disk".into()]), json!({"disks": {}}));
-        let channels = probe(root.path(), &[root.path().to_owned()]);
+        let absent = disks(&["/no/such/disk".into()]);
+        assert!(absent[0].1.is_err());
+        assert_eq!(probe(root.path(), &absent), json!({"disks": {}}));
+        let channels = probe(root.path(), &disks(&[root.path().to_owned()]));
         assert!(channels["disk"]["free_bytes"].as_u64().unwrap() > 0, "{channels}");
     }
 
     #[test]
     fn this_computer_can_be_looked_at() {
-        let channels = probe(Path::new("/"), &["/".into()]);
+        let channels = probe(Path::new("/"), &disks(&["/".into()]));
         assert!(channels["uptime_s"].as_f64().unwrap() > 0.0, "{channels}");
         assert!(channels["own_memory_bytes"].as_u64().unwrap() > 0, "{channels}");
     }
