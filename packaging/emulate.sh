@@ -30,7 +30,7 @@ export RUSTFLAGS CFLAGS
 use_cross_compiler
 # Emulation is slow enough.
 export CARGO_PROFILE_DEV_OPT_LEVEL=1
-cargo build --locked --target "$triple" --package tidegate-sandbox --features tidegate-sandbox/demo
+cargo build --locked --target "$triple" --package tidegate-demo
 
 # Debian's parts for that architecture, without telling this computer's apt of it.
 work=$target_dir/emulated/$arch
@@ -60,7 +60,7 @@ rm -rf "$root/lib/modules"
 dpkg-deb --extract "$target_dir"/debian/tidegate_*_"$arch".deb "$root/package"
 mv "$root/package/usr/bin/tidegate" "$root/bin/"
 rm -r "$root/package"
-"$cross-strip" -o "$root/bin/tidegate-sandbox" "$target_dir/$triple/debug/tidegate-sandbox"
+"$cross-strip" -o "$root/bin/tidegate-demo" "$target_dir/$triple/debug/tidegate-demo"
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 cat >"$root/init" <<INIT
 #!/bin/busybox sh
@@ -76,7 +76,7 @@ ifconfig lo 127.0.0.1 up
 date -s @$(date +%s) >/dev/null
 uname -a
 # No terminal: lines, not a picture.
-(tidegate-sandbox demo --tidegate /bin/tidegate; echo "the demo ended with \$?") 2>&1 | cat
+(tidegate-demo --tidegate /bin/tidegate; echo "the demo ended with \$?") 2>&1 | cat
 poweroff -f
 INIT
 chmod 755 "$root/init"

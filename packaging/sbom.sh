@@ -8,7 +8,7 @@ directory=target/assets/sbom
 
 command -v cargo-cyclonedx >/dev/null || cargo install --locked --version 0.5.9 cargo-cyclonedx
 # It writes beside each manifest of the workspace, and names the directory of this build.
-trap 'rm -f sbom.cdx.json sandbox/sbom.cdx.json packaging/assets/sbom.cdx.json' EXIT
+trap 'rm -f sbom.cdx.json sandbox/sbom.cdx.json demo/sbom.cdx.json packaging/assets/sbom.cdx.json' EXIT
 cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$triple" --override-filename sbom.cdx
 mkdir -p "$directory"
 sed "s#path+file://$PWD#path+file:///tidegate#g" sbom.cdx.json > "$directory/tidegate.cdx.json"

@@ -1,6 +1,6 @@
 //! A Losant-compatible Device API on loopback, for development and tests without the cloud.
 //!
-//! The sandbox shares no code with tidegate: it checks bodies against Losant's published schemas
+//! The sandbox shares no code with its clients: it checks bodies against Losant's published schemas
 //! (`schemas/`) and applies the documented rules by itself, so that it can disagree with its
 //! client. Where Losant documents nothing, the module that chooses says so.
 //!

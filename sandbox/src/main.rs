@@ -1,7 +1,5 @@
 //! The command line of the sandbox.
 
-#[cfg(feature = "demo")]
-mod demo;
 mod serve;
 
 use std::process::ExitCode;
@@ -20,16 +18,11 @@ struct Arguments {
 enum Command {
     /// Serve the API until SIGINT or SIGTERM.
     Serve(serve::Arguments),
-    /// Show tidegate's main job on simulated instruments, in less than a minute.
-    #[cfg(feature = "demo")]
-    Demo(demo::Options),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments).await.map(|()| ExitCode::SUCCESS),
-        #[cfg(feature = "demo")]
-        Command::Demo(options) => demo::run(options).await,
     }
 }

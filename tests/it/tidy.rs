@@ -151,7 +151,9 @@ fn the_sandbox_knows_nothing_of_the_daemon() {
 #[test]
 fn every_file_says_what_it_is_and_is_short_enough() {
     let mut offences = Vec::new();
-    for (path, text) in files_of(&["src", "sandbox/src", "sandbox/tests", "tests", "benches"]) {
+    for (path, text) in
+        files_of(&["src", "sandbox/src", "sandbox/tests", "demo/src", "tests", "benches"])
+    {
         if !text.starts_with("//! ") {
             offences.push(format!("{path}:1: the first line does not say what the file is for"));
         }
@@ -167,7 +169,7 @@ fn every_file_says_what_it_is_and_is_short_enough() {
 fn no_file_names_a_place_that_only_its_author_has() {
     let homes = ["home", "Users", "root", "work"].map(|name| format!("\"/{name}/"));
     let mut offences = Vec::new();
-    for (path, text) in files_of(&["src", "sandbox", "tests", "benches"]) {
+    for (path, text) in files_of(&["src", "sandbox", "demo", "tests", "benches"]) {
         for (number, line) in (1..).zip(text.lines()) {
             for home in homes.iter().filter(|home| line.contains(*home)) {
                 offences.push(format!("{path}:{number}: names {home}"));

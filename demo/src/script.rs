@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::Instant;
 
-use super::figures::Figures;
-use super::order::Order;
-use super::stage::Stage;
-use super::tally::Tally;
+use crate::figures::Figures;
+use crate::order::Order;
+use crate::stage::Stage;
+use crate::tally::Tally;
 
 /// Longest wait for one thing to happen: a start, a reconnection, a drained outbox.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const IN_FLIGHT_STATES: u64 = 25;
 
 /// Plays all acts; returns the final count.
-pub(super) async fn play(stage: &mut Stage, keep: bool) -> Result<Tally> {
+pub(crate) async fn play(stage: &mut Stage, keep: bool) -> Result<Tally> {
     curtain(stage).await?;
     calm(stage).await?;
     darkness(stage).await?;

@@ -1,4 +1,4 @@
-//! `tidegate-sandbox demo`: the daemon's main job on real parts, in less than a minute.
+//! `tidegate-demo`: shows the daemon's main job on real parts, in less than a minute.
 //!
 //! A cloud, an MQTT broker and simulated instruments run in this process; the daemon is the real
 //! program. The cloud goes dark and comes back, a serial line is unplugged and plugged in again,
@@ -23,10 +23,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::Parser;
 
-use self::display::Display;
-use self::stage::{Interrupted, Stage};
-use self::work::WorkDir;
+use crate::display::Display;
+use crate::stage::{Interrupted, Stage};
+use crate::work::WorkDir;
 
 /// What a run takes on an idle machine; the display's bar ends here.
 const LENGTH: Duration = Duration::from_secs(36);
@@ -36,9 +37,10 @@ const LOG_LINES: usize = 20;
 /// What a shell answers for a program that Ctrl-C ended: 128 and the number of SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Options of `tidegate-sandbox demo`.
-#[derive(clap::Args, Debug)]
-pub(crate) struct Options {
+/// Show tidegate's main job on simulated instruments, in less than a minute.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
     /// The daemon's program [default: `tidegate` beside this program]
     #[arg(long, value_name = "FILE")]
     tidegate: Option<PathBuf>,
@@ -51,7 +53,9 @@ pub(crate) struct Options {
 }
 
 /// Runs the demo; succeeds only if all the numbers add up.
-pub(crate) async fn run(options: Options) -> Result<ExitCode> {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<ExitCode> {
+    let options = Arguments::parse();
     let program = program(options.tidegate)?;
     let work = WorkDir::open(options.work_dir)?;
     let display = Display::new(LENGTH);

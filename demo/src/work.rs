@@ -9,16 +9,16 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 /// The daemon's configuration: an example of the project, used as it is.
-const CONFIG: &str = include_str!("../../../config/examples/demo.toml");
+const CONFIG: &str = include_str!("../../config/examples/demo.toml");
 /// Where the daemon has its configuration, its outbox and its log.
-pub(super) struct WorkDir {
+pub(crate) struct WorkDir {
     path: PathBuf,
     temporary: Option<TempDir>,
 }
 
 impl WorkDir {
     /// Takes the directory given, which must be empty, or makes a temporary one.
-    pub(super) fn open(given: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn open(given: Option<PathBuf>) -> Result<Self> {
         let Some(path) = given else {
             let temporary = TempDir::with_prefix("tidegate-demo-")?;
             return Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) });
@@ -32,12 +32,12 @@ impl WorkDir {
     }
 
     /// Its path, absolute.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Puts the configuration in place, and beside it the gateway's credentials, private.
-    pub(super) fn configure(&self, key: &str, secret: &str) -> Result<()> {
+    pub(crate) fn configure(&self, key: &str, secret: &str) -> Result<()> {
         fs::write(self.path.join("demo.toml"), CONFIG)?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
@@ -46,13 +46,13 @@ impl WorkDir {
     }
 
     /// Removes the directory, if it is a temporary one.
-    pub(super) fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         let closed = self.temporary.map(TempDir::close).transpose();
         closed.map(drop).context("cannot remove the work directory")
     }
 
     /// Leaves the directory for study.
-    pub(super) fn keep(self) {
+    pub(crate) fn keep(self) {
         drop(self.temporary.map(TempDir::keep));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// An order to an actuator, given as a Losant command.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// The fan's speed in per cent.
     Fan(u8),
     /// The lamp, on or off.
@@ -15,7 +15,7 @@ pub(super) enum Order {
 
 impl Order {
     /// The device that the command is addressed to.
-    pub(super) fn device(self) -> &'static str {
+    pub(crate) fn device(self) -> &'static str {
         match self {
             Self::Fan(_) => "gateway",
             Self::Lamp(_) => "greenhouse",
@@ -23,7 +23,7 @@ impl Order {
     }
 
     /// The command's name.
-    pub(super) fn command(self) -> &'static str {
+    pub(crate) fn command(self) -> &'static str {
         match self {
             Self::Fan(_) => "fan",
             Self::Lamp(_) => "lamp",
@@ -31,7 +31,7 @@ impl Order {
     }
 
     /// The command's payload.
-    pub(super) fn payload(self) -> Value {
+    pub(crate) fn payload(self) -> Value {
         match self {
             Self::Fan(speed) => json!({ "speed": speed }),
             Self::Lamp(on) => json!({ "on": on }),
@@ -39,7 +39,7 @@ impl Order {
     }
 
     /// What reaches the actuator: a line on the tty, or a payload on the lamp's topic.
-    pub(super) fn on_the_wire(self) -> String {
+    pub(crate) fn on_the_wire(self) -> String {
         match self {
             Self::Fan(speed) => format!("FAN {speed}"),
             Self::Lamp(on) => format!(r#"{{"on": {on}}}"#),

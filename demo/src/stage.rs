@@ -11,21 +11,21 @@ use tidegate_sandbox::{Device, Sandbox};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-use super::daemon::{Daemon, Setup};
-use super::display::Display;
-use super::figures::Figures;
-use super::mqtt::{Instrument, Lamp, Spec};
-use super::order::Order;
-use super::status::Status;
-use super::tally::{Bus, Orders, Tally};
-use super::thermometer::Thermometer;
-use super::work::WorkDir;
-use super::{broker, weather};
+use crate::daemon::{Daemon, Setup};
+use crate::display::Display;
+use crate::figures::Figures;
+use crate::mqtt::{Instrument, Lamp, Spec};
+use crate::order::Order;
+use crate::status::Status;
+use crate::tally::{Bus, Orders, Tally};
+use crate::thermometer::Thermometer;
+use crate::work::WorkDir;
+use crate::{broker, weather};
 
 /// The serial bus of the example configuration.
-pub(super) const PROBE: &str = "probe";
+pub(crate) const PROBE: &str = "probe";
 /// The MQTT bus of the example configuration.
-pub(super) const HOUSE: &str = "house";
+pub(crate) const HOUSE: &str = "house";
 /// The attributes that the example configuration maps, by device and bus. Others are not counted:
 /// the daemon may report on itself.
 const MAPPED: [(&str, &str, &[&str]); 3] = [
@@ -55,11 +55,11 @@ const REST_MAX: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The cast. Dropping it ends everything, the daemon by force.
-pub(super) struct Stage {
-    pub(super) cloud: Sandbox,
-    pub(super) thermometer: Thermometer,
-    pub(super) daemon: Daemon,
-    pub(super) display: Display,
+pub(crate) struct Stage {
+    pub(crate) cloud: Sandbox,
+    pub(crate) thermometer: Thermometer,
+    pub(crate) daemon: Daemon,
+    pub(crate) display: Display,
     climate: Instrument,
     power: Instrument,
     lamp: Lamp,
@@ -74,7 +74,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Starts everything; the instruments are plugged in, but silent.
-    pub(super) async fn set(program: PathBuf, work: &WorkDir, display: Display) -> Result<Self> {
+    pub(crate) async fn set(program: PathBuf, work: &WorkDir, display: Display) -> Result<Self> {
         let cloud = Sandbox::start().await.context("cannot start the sandbox")?;
         let mqtt = broker::start().await?;
         let mut thermometer = Thermometer::new(work.path().join("probe.tty"));
@@ -106,20 +106,20 @@ impl Stage {
     }
 
     /// Lets all instruments send their readings, or silences them.
-    pub(super) fn talk(&self, on: bool) {
+    pub(crate) fn talk(&self, on: bool) {
         self.thermometer.talk(on);
         self.climate.talk(on);
         self.power.talk(on);
     }
 
     /// Cuts the cloud off, or brings it back.
-    pub(super) fn go_dark(&mut self, dark: bool) {
+    pub(crate) fn go_dark(&mut self, dark: bool) {
         self.cloud.set_dark(dark);
         self.dark = dark;
     }
 
     /// Sends an order through the cloud and notes what the actuator should see of it.
-    pub(super) fn order(&mut self, order: Order) -> Result<()> {
+    pub(crate) fn order(&mut self, order: Order) -> Result<()> {
         let sent = match order {
             Order::Fan(_) => &mut self.fan_orders,
             Order::Lamp(_) => &mut self.lamp_orders,
@@ -131,7 +131,7 @@ impl Stage {
     }
 
     /// Watches until `done` holds; fails with `what` after `limit`.
-    pub(super) async fn until(
+    pub(crate) async fn until(
         &mut self,
         what: &str,
         limit: Duration,
@@ -144,12 +144,12 @@ impl Stage {
     }
 
     /// Watches for `time`; returns what is seen at its end.
-    pub(super) async fn pause(&mut self, time: Duration) -> Result<Figures> {
+    pub(crate) async fn pause(&mut self, time: Duration) -> Result<Figures> {
         Ok(self.watch(time, |_| false).await?.0)
     }
 
     /// Watches until `done` holds (then `true`) or `limit` is over.
-    pub(super) async fn watch(
+    pub(crate) async fn watch(
         &mut self,
         limit: Duration,
         done: impl Fn(&Figures) -> bool,
@@ -169,7 +169,7 @@ impl Stage {
     }
 
     /// Watches until the person has had enough.
-    pub(super) async fn linger(&mut self) -> Result<()> {
+    pub(crate) async fn linger(&mut self) -> Result<()> {
         loop {
             match self.look().await {
                 Ok(_) => {}
@@ -220,7 +220,7 @@ impl Stage {
     }
 
     /// Counts everything, after the daemon has stopped and left `remains`.
-    pub(super) async fn tally(&self, remains: &Status) -> Tally {
+    pub(crate) async fn tally(&self, remains: &Status) -> Tally {
         let figures = self.figures().await;
         let bus = |bus: &str, label: &str, produced, lines_cut| {
             let of_bus = MAPPED.iter().filter(|(_, its_bus, _)| *its_bus == bus);
@@ -269,7 +269,7 @@ impl Stage {
     }
 
     /// What a person needs to play along.
-    pub(super) fn addresses(&self) -> String {
+    pub(crate) fn addresses(&self) -> String {
         let mut text = format!(
             "  cloud        {}\n  application  {}\n  API token    {}\n  MQTT broker  mqtt://{}\n",
             self.cloud.url(),
@@ -287,7 +287,7 @@ impl Stage {
 /// The person pressed Ctrl-C, or asked for the end in another way.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
-pub(super) struct Interrupted;
+pub(crate) struct Interrupted;
 
 fn find<'a>(cloud: &'a Sandbox, name: &str) -> Result<&'a Device> {
     let device = cloud.devices().iter().find(|device| device.name == name);

@@ -9,42 +9,42 @@ use serde_json::Value;
 
 /// What the daemon says of itself; what it does not say is zero.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Status {
+pub(crate) struct Status {
     /// Whether it reaches the cloud.
-    pub(super) online: bool,
+    pub(crate) online: bool,
     /// Batches that the cloud has accepted.
-    pub(super) batches: u64,
+    pub(crate) batches: u64,
     /// What waits to be sent.
-    pub(super) outbox: Backlog,
+    pub(crate) outbox: Backlog,
     /// What became of the readings, by bus.
-    pub(super) ledger: BTreeMap<String, Ledger>,
+    pub(crate) ledger: BTreeMap<String, Ledger>,
 }
 
 /// How much an outbox holds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Backlog {
+pub(crate) struct Backlog {
     /// States.
-    pub(super) states: u64,
+    pub(crate) states: u64,
     /// Readings (attribute values) in these states.
-    pub(super) readings: u64,
+    pub(crate) readings: u64,
     /// Bytes in use.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What became of the readings of one bus.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// Readings that came in.
-    pub(super) received: u64,
+    pub(crate) received: u64,
     /// Readings that the cloud refused, by reason.
-    pub(super) rejected: BTreeMap<String, u64>,
+    pub(crate) rejected: BTreeMap<String, u64>,
     /// Readings given up, by reason.
-    pub(super) dropped: BTreeMap<String, u64>,
+    pub(crate) dropped: BTreeMap<String, u64>,
 }
 
 impl Status {
     /// Reads the document of the status socket.
-    pub(super) fn from_socket(value: &Value) -> Self {
+    pub(crate) fn from_socket(value: &Value) -> Self {
         Self {
             online: value.pointer("/cloud/online").and_then(Value::as_bool).unwrap_or_default(),
             batches: number(value, "/cloud/batches"),
@@ -54,13 +54,13 @@ impl Status {
     }
 
     /// Reads the document of `outbox status --json`.
-    pub(super) fn from_outbox(value: &Value) -> Self {
+    pub(crate) fn from_outbox(value: &Value) -> Self {
         let (outbox, ledger) = (Backlog::from_json(value), ledger(value.get("ledger")));
         Self { outbox, ledger, ..Self::default() }
     }
 
     /// Readings that came in on `bus`.
-    pub(super) fn received(&self, bus: &str) -> u64 {
+    pub(crate) fn received(&self, bus: &str) -> u64 {
         self.ledger.get(bus).map_or(0, |ledger| ledger.received)
     }
 }

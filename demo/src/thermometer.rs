@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::weather::wave;
+use crate::weather::wave;
 
 /// Pause between two lines: five a second.
 const LINE_EVERY: Duration = Duration::from_millis(200);
@@ -36,26 +36,26 @@ const HEARD_BYTES_MAX: usize = 256;
 
 /// What the instrument did so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Whether somebody has the tty open.
-    pub(super) attached: bool,
+    pub(crate) attached: bool,
     /// Whole lines written while the tty was open.
-    pub(super) lines: u64,
+    pub(crate) lines: u64,
     /// Lines of which only the first half left the instrument.
-    pub(super) lines_cut: u64,
+    pub(crate) lines_cut: u64,
     /// Lines heard, without their line feed.
-    pub(super) heard: Vec<String>,
+    pub(crate) heard: Vec<String>,
 }
 
 impl Record {
     /// Values put on the wire in whole lines.
-    pub(super) fn readings(&self) -> u64 {
+    pub(crate) fn readings(&self) -> u64 {
         self.lines * READINGS_PER_LINE
     }
 }
 
 /// The instrument. Dropping it pulls its plug.
-pub(super) struct Thermometer {
+pub(crate) struct Thermometer {
     link: PathBuf,
     record: Arc<watch::Sender<Record>>,
     talking: watch::Sender<bool>,
@@ -65,7 +65,7 @@ pub(super) struct Thermometer {
 
 impl Thermometer {
     /// Makes an instrument that will appear as `link`; it is not plugged in yet, and silent.
-    pub(super) fn new(link: PathBuf) -> Self {
+    pub(crate) fn new(link: PathBuf) -> Self {
         Self {
             link,
             record: Arc::new(watch::Sender::new(Record::default())),
@@ -76,7 +76,7 @@ impl Thermometer {
     }
 
     /// Plugs it in: a new pseudo-terminal, and the link points at it.
-    pub(super) fn plug(&mut self) -> Result<()> {
+    pub(crate) fn plug(&mut self) -> Result<()> {
         let (master, tty) = open_pty().context("cannot open a pseudo-terminal")?;
         let master = Arc::new(master);
         point(&self.link, &tty)
@@ -88,7 +88,7 @@ impl Thermometer {
     }
 
     /// Pulls the plug in the middle of a line, as people do: the tty hangs up, its link is gone.
-    pub(super) async fn unplug(&mut self) -> Result<()> {
+    pub(crate) async fn unplug(&mut self) -> Result<()> {
         self.tasks.shutdown().await;
         if let Some(master) = self.master.take() {
             rustix::io::write(&master, b"temperature=2").context("cannot write half a line")?;
@@ -102,17 +102,17 @@ impl Thermometer {
     }
 
     /// Lets it send its readings, or silences it; it listens all the time.
-    pub(super) fn talk(&self, on: bool) {
+    pub(crate) fn talk(&self, on: bool) {
         self.talking.send_replace(on);
     }
 
     /// What it did so far.
-    pub(super) fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> Record {
         self.record.borrow().clone()
     }
 
     /// Fails when the instrument broke down.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         match self.tasks.try_join_next() {
             None => Ok(()),
             Some(outcome) => match outcome? {

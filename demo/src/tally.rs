@@ -5,21 +5,21 @@ use std::fmt;
 
 /// The readings of one bus, from the instrument to the cloud.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Bus {
+pub(crate) struct Bus {
     /// What the reader knows it by.
-    pub(super) label: String,
+    pub(crate) label: String,
     /// Put on the wire whole, or acknowledged by the broker.
-    pub(super) produced: u64,
+    pub(crate) produced: u64,
     /// Lines that an unplugging cut; they hold no whole reading.
-    pub(super) lines_cut: u64,
+    pub(crate) lines_cut: u64,
     /// Counted by the daemon as they came in.
-    pub(super) received: u64,
+    pub(crate) received: u64,
     /// Distinct device, time and attribute in the cloud.
-    pub(super) stored: u64,
+    pub(crate) stored: u64,
     /// Refused by the cloud, by reason.
-    pub(super) rejected: BTreeMap<String, u64>,
+    pub(crate) rejected: BTreeMap<String, u64>,
     /// Given up by the daemon, by reason.
-    pub(super) dropped: BTreeMap<String, u64>,
+    pub(crate) dropped: BTreeMap<String, u64>,
 }
 
 impl Bus {
@@ -33,29 +33,29 @@ impl Bus {
 
 /// The orders of one actuator.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Orders {
+pub(crate) struct Orders {
     /// What the reader knows it by.
-    pub(super) label: String,
+    pub(crate) label: String,
     /// What should have reached it, in order.
-    pub(super) expected: Vec<String>,
+    pub(crate) expected: Vec<String>,
     /// What reached it, in order.
-    pub(super) seen: Vec<String>,
+    pub(crate) seen: Vec<String>,
 }
 
 /// Everything that is counted at the end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// One entry a bus.
-    pub(super) buses: Vec<Bus>,
+    pub(crate) buses: Vec<Bus>,
     /// Readings left in the outbox.
-    pub(super) outbox: u64,
+    pub(crate) outbox: u64,
     /// One entry an actuator.
-    pub(super) orders: Vec<Orders>,
+    pub(crate) orders: Vec<Orders>,
 }
 
 impl Tally {
     /// What does not add up, as sentences; empty when everything does.
-    pub(super) fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for bus in &self.buses {
             if !bus.is_received_whole() {
@@ -85,7 +85,7 @@ impl Tally {
     }
 
     /// The readings of all buses that are stored in the cloud.
-    pub(super) fn stored(&self) -> u64 {
+    pub(crate) fn stored(&self) -> u64 {
         self.sum(|bus| bus.stored)
     }
 

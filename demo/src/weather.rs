@@ -4,12 +4,12 @@ use std::f64::consts::TAU;
 
 /// A sine of `period` steps and of height `amplitude`, at step `step`.
 #[expect(clippy::cast_precision_loss, reason = "a step count of a demo is far below 2^52")]
-pub(super) fn wave(step: u64, period: u64, amplitude: f64) -> f64 {
+pub(crate) fn wave(step: u64, period: u64, amplitude: f64) -> f64 {
     amplitude * (TAU * (step % period) as f64 / period as f64).sin()
 }
 
 /// Air in the greenhouse at step `step`, as the JSON that its sensor publishes: three readings.
-pub(super) fn climate(step: u64) -> String {
+pub(crate) fn climate(step: u64) -> String {
     let temperature = 19.3 + wave(step, 40, 2.0);
     let humidity = 61.0 + wave(step, 55, 6.0);
     let battery = 97_u64.saturating_sub(step / 100);
@@ -19,7 +19,7 @@ pub(super) fn climate(step: u64) -> String {
 }
 
 /// Electric power drawn by the workshop at step `step`, in watts: one reading.
-pub(super) fn power(step: u64) -> String {
+pub(crate) fn power(step: u64) -> String {
     format!("{:.1}", 1450.0 + wave(step, 30, 900.0))
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
-use super::status::Status;
+use crate::status::Status;
 
 /// How long the daemon may take to stop: its own grace is 10 s.
 const STOP_MAX: Duration = Duration::from_secs(12);
@@ -24,25 +24,25 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Everything that the daemon's process needs to know.
 #[derive(Debug)]
-pub(super) struct Setup {
+pub(crate) struct Setup {
     /// The daemon's program.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// The directory with its configuration, and for everything it writes.
-    pub(super) directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// Where it finds the cloud.
-    pub(super) cloud_url: String,
+    pub(crate) cloud_url: String,
     /// Where it finds the MQTT broker, on loopback.
-    pub(super) mqtt_port: u16,
+    pub(crate) mqtt_port: u16,
 }
 
 impl Setup {
     /// The configuration file.
-    pub(super) fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.directory.join("demo.toml")
     }
 
     /// The file that takes what the daemon says.
-    pub(super) fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.directory.join("tidegate.log")
     }
 
@@ -74,14 +74,14 @@ fn is_setting(name: &OsString) -> bool {
 }
 
 /// The running daemon. Dropping it kills it.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     setup: Setup,
     child: Child,
 }
 
 impl Daemon {
     /// Starts `tidegate run`.
-    pub(super) fn start(setup: Setup) -> Result<Self> {
+    pub(crate) fn start(setup: Setup) -> Result<Self> {
         let socket = setup.socket();
         if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             bail!("{} is too long for a Unix socket; use a shorter --work-dir", socket.display());
@@ -100,7 +100,7 @@ impl Daemon {
     }
 
     /// Fails when the process has ended, which it never should by itself.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("the daemon ended by itself: {status}"),
@@ -108,14 +108,14 @@ impl Daemon {
     }
 
     /// What `tidegate status` says; `None` while it does not answer.
-    pub(super) async fn status(&self) -> Option<Status> {
+    pub(crate) async fn status(&self) -> Option<Status> {
         let asked = self.setup.command(&["status", "--json"]).output();
         let output = timeout(ANSWER_MAX, asked).await.ok()?.ok()?;
         serde_json::from_slice(&output.stdout).ok().map(|value| Status::from_socket(&value))
     }
 
     /// Asks it to stop (SIGTERM) and waits; returns how it ended and how long that took.
-    pub(super) async fn stop(&mut self) -> Result<(ExitStatus, Duration)> {
+    pub(crate) async fn stop(&mut self) -> Result<(ExitStatus, Duration)> {
         let started = Instant::now();
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let Some(id) = id else { bail!("the daemon had already ended") };
@@ -128,7 +128,7 @@ impl Daemon {
     }
 
     /// What is left in its outbox and its ledger, once it has stopped.
-    pub(super) async fn outbox(&self) -> Result<Status> {
+    pub(crate) async fn outbox(&self) -> Result<Status> {
         let run = self.setup.command(&["outbox", "status", "--json"]).output();
         let output = timeout(ANSWER_MAX, run).await.context("`outbox status` takes too long")??;
         if !output.status.success() {
@@ -141,7 +141,7 @@ impl Daemon {
     }
 
     /// The path of its log, and the last `lines` lines of it.
-    pub(super) fn log_tail(&self, lines: usize) -> (PathBuf, Vec<String>) {
+    pub(crate) fn log_tail(&self, lines: usize) -> (PathBuf, Vec<String>) {
         let log = self.setup.log();
         let text = fs::read(&log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 const START_MAX: Duration = Duration::from_secs(5);
 
 /// Starts the broker and returns its address once it accepts connections.
-pub(super) async fn start() -> Result<SocketAddr> {
+pub(crate) async fn start() -> Result<SocketAddr> {
     let address = free_port().context("no free loopback port for the MQTT broker")?;
     let mut broker = rumqttd::Broker::new(config(address));
     thread::Builder::new()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use super::figures::Figures;
+use crate::figures::Figures;
 
 /// Widths of the bars, in columns.
 const BAR: &str = "24";
@@ -14,7 +14,7 @@ const BAR: &str = "24";
 const BACKLOG_SCALE: u64 = 150;
 
 /// The demo's voice. Events are lines that stay; figures are lines that change.
-pub(super) struct Display {
+pub(crate) struct Display {
     started: Instant,
     length: Duration,
     live: Option<Live>,
@@ -31,19 +31,19 @@ struct Live {
 
 impl Display {
     /// A display for a demo of about `length`.
-    pub(super) fn new(length: Duration) -> Self {
+    pub(crate) fn new(length: Duration) -> Self {
         let live = std::io::stdout().is_terminal().then(|| Live::new(length));
         Self { started: Instant::now(), length, live }
     }
 
     /// Tells an event, with the time since the start.
-    pub(super) fn event(&self, text: &str) {
+    pub(crate) fn event(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         self.print(&format!("{seconds:6.1} s  {text}"));
     }
 
     /// Prints text above the live lines.
-    pub(super) fn print(&self, text: &str) {
+    pub(crate) fn print(&self, text: &str) {
         match &self.live {
             Some(live) => live.lines.suspend(|| print(text)),
             None => print(text),
@@ -51,7 +51,7 @@ impl Display {
     }
 
     /// Brings the live lines up to date.
-    pub(super) fn show(&self, figures: &Figures) {
+    pub(crate) fn show(&self, figures: &Figures) {
         let Some(live) = &self.live else { return };
         let status = figures.status.clone().unwrap_or_default();
         let link = match (&figures.status, figures.dark, status.online) {
@@ -97,7 +97,7 @@ impl Display {
     }
 
     /// Takes the live lines away, before the last words.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Some(live) = self.live.take() {
             // A terminal that has gone away has nothing to clear.
             live.lines.clear().ok();

@@ -19,17 +19,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// What an instrument measures, and how it says so.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Spec {
+pub(crate) struct Spec {
     /// Its name at the broker.
-    pub(super) client_id: &'static str,
+    pub(crate) client_id: &'static str,
     /// Where it publishes.
-    pub(super) topic: &'static str,
+    pub(crate) topic: &'static str,
     /// Pause between two messages.
-    pub(super) every: Duration,
+    pub(crate) every: Duration,
     /// Values in one message.
-    pub(super) readings: u64,
+    pub(crate) readings: u64,
     /// The message with a given number.
-    pub(super) payload: fn(u64) -> String,
+    pub(crate) payload: fn(u64) -> String,
 }
 
 /// What an instrument did so far.
@@ -40,7 +40,7 @@ struct Published {
 }
 
 /// A sensor that publishes with acknowledgement (`QoS` 1). Dropping it disconnects it.
-pub(super) struct Instrument {
+pub(crate) struct Instrument {
     spec: Spec,
     published: Arc<watch::Sender<Published>>,
     talking: watch::Sender<bool>,
@@ -49,7 +49,7 @@ pub(super) struct Instrument {
 
 impl Instrument {
     /// Connects to the broker at `broker`; it is silent until told to talk.
-    pub(super) fn connect(broker: SocketAddr, spec: Spec) -> Self {
+    pub(crate) fn connect(broker: SocketAddr, spec: Spec) -> Self {
         let (client, events) = client(broker, spec.client_id);
         let published = Arc::new(watch::Sender::new(Published::default()));
         let talking = watch::Sender::new(false);
@@ -60,29 +60,29 @@ impl Instrument {
     }
 
     /// Lets it publish, or silences it.
-    pub(super) fn talk(&self, on: bool) {
+    pub(crate) fn talk(&self, on: bool) {
         self.talking.send_replace(on);
     }
 
     /// Values in the messages that the broker has acknowledged.
-    pub(super) fn readings(&self) -> u64 {
+    pub(crate) fn readings(&self) -> u64 {
         self.published.borrow().acknowledged * self.spec.readings
     }
 
     /// Whether the broker has acknowledged every message.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         let published = *self.published.borrow();
         published.acknowledged == published.handed_over
     }
 
     /// Fails when the instrument broke down.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         check(&mut self.tasks, self.spec.client_id)
     }
 }
 
 /// A lamp that takes its orders from one topic and records them. Dropping it disconnects it.
-pub(super) struct Lamp {
+pub(crate) struct Lamp {
     heard: watch::Receiver<Vec<String>>,
     subscribed: watch::Receiver<bool>,
     tasks: JoinSet<Result<()>>,
@@ -90,7 +90,7 @@ pub(super) struct Lamp {
 
 impl Lamp {
     /// Connects to the broker at `broker` and subscribes to `topic`.
-    pub(super) fn connect(broker: SocketAddr, topic: &'static str) -> Self {
+    pub(crate) fn connect(broker: SocketAddr, topic: &'static str) -> Self {
         let (client, events) = client(broker, "lamp");
         let (heard_sender, heard) = watch::channel(Vec::new());
         let (subscribed_sender, subscribed) = watch::channel(false);
@@ -100,17 +100,17 @@ impl Lamp {
     }
 
     /// Whether the broker has confirmed the subscription.
-    pub(super) fn is_subscribed(&self) -> bool {
+    pub(crate) fn is_subscribed(&self) -> bool {
         *self.subscribed.borrow()
     }
 
     /// The payloads received, in order.
-    pub(super) fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.borrow().clone()
     }
 
     /// Fails when the lamp broke down.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         check(&mut self.tasks, "lamp")
     }
 }
@@ -196,7 +196,7 @@ mod tests {
             readings: 3,
             payload: |number| format!("message {number}"),
         };
-        let broker = super::super::broker::start().await.unwrap();
+        let broker = crate::broker::start().await.unwrap();
         let mut lamp = Lamp::connect(broker, SPEC.topic);
         timeout(PATIENCE, lamp.subscribed.wait_for(|yes| *yes)).await.unwrap().unwrap();
         let mut instrument = Instrument::connect(broker, SPEC);
