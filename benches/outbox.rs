@@ -13,8 +13,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate::model::{Account, DeviceId, Moment, Name, Priority, Timestamp};
-use tidegate::outbox::{Commit, Options, Outbox, Pending};
+use tidegate_model::{Account, DeviceId, Moment, Name, Priority, Timestamp};
+use tidegate_outbox::{Commit, Options, Outbox, Pending};
 
 /// Long enough to level out the disk's moods.
 const RUN: Duration = Duration::from_secs(3);
@@ -47,7 +47,7 @@ const WRITTEN_MAX: f64 = 2.0;
 const REOPEN_MAX: Duration = Duration::from_secs(2);
 
 /// At most so many bytes on the disk after the drain: three segments.
-const DRAINED_MAX: u64 = 3 * tidegate::outbox::SEGMENT_BYTES;
+const DRAINED_MAX: u64 = 3 * tidegate_outbox::SEGMENT_BYTES;
 
 /// What is said when a gate is missed.
 type Missed = Vec<String>;
@@ -212,7 +212,7 @@ fn syncs_per_second(file: &File) -> std::io::Result<f64> {
     Ok(f64::from(syncs) / started.elapsed().as_secs_f64())
 }
 
-fn open(directory: &Path) -> Result<Outbox, tidegate::outbox::OpenError> {
+fn open(directory: &Path) -> Result<Outbox, tidegate_outbox::OpenError> {
     Outbox::open(directory, Options { bytes_max: 1 << 40, ..Options::default() })
 }
 

@@ -19,33 +19,33 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::actuate::{Gateway, Hand};
-use crate::bus::{
-    ARRIVALS_MAX, Arrival, Handles, Health, MARKS, Marks, Outlet, PULSES, Pulses, Tally,
-};
-use crate::clock::{SharedClock, TrustedClock, boot_id};
-use crate::config::{Bus, BusKind, Config, Entry, OutboxSettings};
+use crate::actuators::{Gateway, Hand};
 use crate::control::{Door, Routes};
 use crate::logging::LogControl;
-use crate::logic::clock_trust::Boots;
-use crate::logic::history::History;
-use crate::logic::mapping::{Plan, Produced, Sensor};
-use crate::losant::Client;
-use crate::manage;
-use crate::model::{Account, DeviceId, Name};
 use crate::notify;
-use crate::outbox::{Options, Outbox};
-use crate::pulse;
+use crate::outbox_admin;
 use crate::status::{Board, BusStatus, Sources};
-use crate::supervisor::Supervisor;
-use crate::task::collector::{Chronicle, Collector, remembered};
-use crate::task::presence::PresenceTask;
-use crate::task::reporter::ReporterTask;
-use crate::task::schema::SchemaTask;
-use crate::task::timekeeper::TimekeeperTask;
-use crate::task::upkeep::UpkeepTask;
+use crate::tasks::collector::{Chronicle, Collector, remembered};
+use crate::tasks::presence::PresenceTask;
+use crate::tasks::reporter::ReporterTask;
+use crate::tasks::schema::SchemaTask;
+use crate::tasks::timekeeper::TimekeeperTask;
+use crate::tasks::upkeep::UpkeepTask;
 use commands::{CommandParts, CommandWay};
 use running::{Parts, Running, Wires};
+use tidegate_bus::{
+    ARRIVALS_MAX, Arrival, Handles, Health, MARKS, Marks, Outlet, PULSES, Pulses, Tally,
+};
+use tidegate_commands::history::History;
+use tidegate_config::{Bus, BusKind, Config, Entry, OutboxSettings};
+use tidegate_ingest::mapping::{Plan, Produced, Sensor};
+use tidegate_losant::Client;
+use tidegate_model::{Account, DeviceId, Name};
+use tidegate_outbox::{Options, Outbox};
+use tidegate_runtime::clock::{SharedClock, TrustedClock, boot_id};
+use tidegate_runtime::liveness;
+use tidegate_runtime::supervisor::Supervisor;
+use tidegate_timing::clock_trust::Boots;
 
 /// The daemon, with everything open that can fail to open.
 pub struct App {
@@ -293,7 +293,7 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
 fn routes(
     config: &Config,
     (board, outbox): (&Board, &Arc<Outbox>),
-    pulses: pulse::Pulses,
+    pulses: liveness::Liveness,
     commits: watch::Sender<u64>,
 ) -> Routes {
     let mut routes = Routes::default();
@@ -308,7 +308,7 @@ fn routes(
     };
     sources.register(&mut routes);
     let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
-    manage::register(Arc::clone(outbox), wake_reporter, &mut routes);
+    outbox_admin::register(Arc::clone(outbox), wake_reporter, &mut routes);
     routes
 }
 
@@ -400,7 +400,7 @@ pub(crate) fn listen(
     let board = Board::default();
     board.started(name);
     let tally = Tally::default();
-    let outlet = Outlet::new(name.clone(), sender, tally.clone(), board.clone());
+    let outlet = Outlet::new(name.clone(), sender, tally.clone(), Arc::new(board.clone()));
     let mut kind = bus.kind.clone();
     if let BusKind::Mqtt(settings) = &mut kind {
         settings.client_id.push_str("-test");

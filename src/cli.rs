@@ -22,10 +22,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Problems};
 use crate::control as daemon;
-use crate::logic::verdict::Verdict;
-use crate::losant;
+use tidegate_config::{Config, Problems};
+use tidegate_delivery::response::Verdict;
 
 /// Exit code for a configuration that cannot be used: `EX_CONFIG` of sysexits.h, which the unit does not restart on.
 pub const EXIT_CONFIG: u8 = 78;
@@ -174,17 +173,17 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> anyhow::Result<Config> {
-        Ok(crate::config::load(&self.config)?)
+        Ok(tidegate_config::load(&self.config)?)
     }
 
     /// Without the access key, for what does not talk to Losant.
     fn look(&self) -> anyhow::Result<Config> {
-        Ok(crate::config::look(&self.config)?)
+        Ok(tidegate_config::look(&self.config)?)
     }
 
     /// Where the daemon is asked.
     fn socket(&self) -> anyhow::Result<PathBuf> {
-        Ok(crate::config::status_socket(&self.config)?)
+        Ok(tidegate_config::status_socket(&self.config)?)
     }
 }
 
@@ -202,7 +201,7 @@ pub fn main() -> ExitCode {
         Command::Setup(args) => setup::setup(&args),
         Command::Provision(args) => provision::provision(&args),
         Command::Run(args) => {
-            crate::config::explain(&args.config).map_err(Into::into).and_then(|explained| {
+            tidegate_config::explain(&args.config).map_err(Into::into).and_then(|explained| {
                 secrecy::keep_out_of_core_dumps();
                 run::run(&args.config, explained)
             })
@@ -262,7 +261,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             daemon::Error::Broken { .. } | daemon::Error::Refused { .. } => EXIT_FAILURE,
         };
     }
-    let Some(error) = error.downcast_ref::<losant::Error>() else { return EXIT_FAILURE };
+    let Some(error) = error.downcast_ref::<tidegate_losant::Error>() else { return EXIT_FAILURE };
     match error.verdict() {
         Verdict::Offline | Verdict::Troubled(_) => EXIT_UNAVAILABLE,
         Verdict::Unauthorized => EXIT_NO_PERMISSION,

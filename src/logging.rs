@@ -2,6 +2,7 @@
 
 mod fold;
 mod journal;
+mod repeats;
 
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt as _;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::pulse::Pulses;
+use tidegate_runtime::liveness::Liveness;
 
 /// How many beats fit into the time after which systemd acts.
 const BEATS_PER_TIMEOUT: u32 = 4;
@@ -43,7 +43,7 @@ pub fn status(words: &str) {
 /// Feeds systemd's watchdog while every task makes progress, until `stop`.
 ///
 /// A beat that is not sent is what makes systemd end the daemon and start it afresh.
-pub async fn watch(pulses: Pulses, stop: CancellationToken) {
+pub async fn watch(pulses: Liveness, stop: CancellationToken) {
     let timeout = sd_notify::watchdog_enabled();
     let interval = timeout.map_or(LOOK_INTERVAL, |timeout| timeout / BEATS_PER_TIMEOUT);
     let mut told = None;
@@ -55,7 +55,7 @@ pub async fn watch(pulses: Pulses, stop: CancellationToken) {
 }
 
 /// Whether every task makes progress; the first that does not is told, once.
-fn is_well(pulses: &Pulses, told: &mut Option<String>) -> bool {
+fn is_well(pulses: &Liveness, told: &mut Option<String>) -> bool {
     let stuck = pulses.stuck(Instant::now());
     if let Some(task) = &stuck
         && told.as_ref() != Some(task)
@@ -75,8 +75,8 @@ fn tell(state: &[NotifyState<'_>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pulse;
-    use crate::supervisor::Supervisor;
+    use tidegate_runtime::liveness;
+    use tidegate_runtime::supervisor::Supervisor;
 
     #[tokio::test(start_paused = true)]
     async fn a_wedged_reporter_is_a_missed_beat_and_a_task_that_waits_is_none() {
@@ -84,7 +84,7 @@ mod tests {
         supervisor.spawn("idle", std::future::pending());
         supervisor.spawn("reporter", async {
             let never = std::future::pending::<()>();
-            pulse::within(Duration::from_secs(40), "a call", never).await;
+            liveness::with_deadline(Duration::from_secs(40), "a call", never).await;
         });
         let mut told = None;
         tokio::time::sleep(Duration::from_secs(39)).await;

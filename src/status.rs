@@ -17,11 +17,12 @@ pub use health::{Complaint, Condition, Health, Reason};
 pub use parts::{ActuatorStatus, BusStatus, DiskStatus, SensorStatus, Since};
 pub use totals::{ClockStatus, CloudStatus, CommandStatus, OutboxStatus, ReloadStatus};
 
-use crate::logic::frequency::Frequency;
-use crate::logic::history::Record;
-use crate::logic::pace::Pace;
-use crate::logic::vitals::Vitals;
-use crate::model::{DeviceId, Name};
+use tidegate_bus::Monitor;
+use tidegate_commands::history::Record;
+use tidegate_delivery::throttle::Pace;
+use tidegate_ingest::sensor_stats::Vitals;
+use tidegate_model::{DeviceId, Name};
+use tidegate_timing::rate_meter::Frequency;
 
 /// How many commands the board shows.
 const RECENT_MAX: usize = 50;
@@ -110,27 +111,6 @@ impl Board {
         self.notes().buses.get(bus).cloned().unwrap_or_default()
     }
 
-    /// The line or the session of a bus is there.
-    pub fn connected(&self, bus: &Name) {
-        if let Some(status) = self.notes().buses.get_mut(bus) {
-            status.connect();
-        }
-    }
-
-    /// The line or the session of a bus is not there.
-    pub fn lost(&self, bus: &Name, error: &str) {
-        if let Some(status) = self.notes().buses.get_mut(bus) {
-            status.lose(error);
-        }
-    }
-
-    /// Something on a bus is in trouble, or is no longer.
-    pub fn trouble(&self, bus: &Name, subject: &str, trouble: Option<&str>) {
-        if let Some(status) = self.notes().buses.get_mut(bus) {
-            status.trouble(subject, trouble);
-        }
-    }
-
     /// What the sensors of a bus said lately.
     pub fn heard(&self, bus: &Name, sensors: Vec<(Name, Vitals)>) {
         let mut notes = self.notes();
@@ -193,5 +173,25 @@ impl Board {
         notes.cloud.states_stored += states;
         notes.cloud.readings_stored += readings;
         notes.stored.count(states, Instant::now().into_std());
+    }
+}
+
+impl Monitor for Board {
+    fn connected(&self, bus: &Name) {
+        if let Some(status) = self.notes().buses.get_mut(bus) {
+            status.connect();
+        }
+    }
+
+    fn disconnected(&self, bus: &Name, error: &str) {
+        if let Some(status) = self.notes().buses.get_mut(bus) {
+            status.lose(error);
+        }
+    }
+
+    fn problem(&self, bus: &Name, subject: &str, problem: Option<&str>) {
+        if let Some(status) = self.notes().buses.get_mut(bus) {
+            status.trouble(subject, problem);
+        }
     }
 }

@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::logic::actuator::{Actuator, Router, WriteTemplate};
-use tidegate::logic::arguments::{Argument, ArgumentKind, Arguments};
-use tidegate::logic::gate::{Admission, Gate, Rules};
-use tidegate::logic::history::History;
-use tidegate::logic::rate::Rate;
-use tidegate::logic::template::Template;
-use tidegate::model::{Command, DeviceId, Source, Timestamp, Write};
+use tidegate_commands::actuator::{Actuator, Router, WriteTemplate};
+use tidegate_commands::arguments::{Argument, ArgumentKind, Arguments};
+use tidegate_commands::admission::{Admission, Gate, Rules};
+use tidegate_commands::history::History;
+use tidegate_timing::rate_limit::Rate;
+use tidegate_template::template::Template;
+use tidegate_model::{Command, DeviceId, Source, Timestamp, Write};
 
 fn template(text: &str) -> Template {
     Template::compile("t", text).unwrap()

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::logic::decode::{Births, Csv, Field, Format, Kind, compile_pattern, decode_on};
-use tidegate::logic::frame::Endian;
+use tidegate_ingest::decode::{Births, Csv, Field, Format, Kind, compile_pattern, decode_on};
+use tidegate_ingest::frame::Endian;
 
 fn format(choice: u8) -> Format {
     let csv = |header| Format::Csv(Csv { columns: Vec::new(), header, delimiter: b';' });

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::logic::frame::{
+use tidegate_ingest::frame::{
     Checksum, Counted, Endian, Frame, Framer, Framing, Length, Notation, Shape, Sum,
 };
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::logic::modbus::{Answer, Kind, Order, Register, Request, Table, read};
+use tidegate_modbus::{Answer, Kind, Order, Register, Request, Table, read};
 
 fuzz_target!(|input: (u8, u16, u16, Vec<u16>)| {
     let (choice, size, address, words) = input;

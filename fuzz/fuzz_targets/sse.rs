@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::logic::sse::Parser;
+use tidegate_losant::sse::Parser;
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (chunk, bytes) = input;

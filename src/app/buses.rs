@@ -5,17 +5,17 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{
+use crate::status::{Board, OutboxStatus};
+use tidegate_bus::{
     BusHandle, ExecTask, Feed, FileTask, GpioTask, Health, HttpTask, ModbusTask, MqttTask, Outlet,
     SerialTask, Subscription, SystemTask,
 };
-use crate::clock::SharedClock;
-use crate::config::{Bus, BusKind};
-use crate::logic::mapping::Sensor;
-use crate::model::Name;
-use crate::outbox::Outbox;
-use crate::status::{Board, OutboxStatus};
-use crate::supervisor::Supervisor;
+use tidegate_config::{Bus, BusKind};
+use tidegate_ingest::mapping::Sensor;
+use tidegate_model::Name;
+use tidegate_outbox::Outbox;
+use tidegate_runtime::clock::SharedClock;
+use tidegate_runtime::supervisor::Supervisor;
 
 /// What every bus is given.
 pub(super) struct Starter<'a> {

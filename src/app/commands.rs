@@ -8,21 +8,21 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::actuate::{Gateway, Hand};
-use crate::bus::{Arrival, Handles};
-use crate::clock::SharedClock;
-use crate::config::Config;
-use crate::logic::actuator::{Actuator, Router, WriteTemplate};
-use crate::logic::gate::Gate;
-use crate::logic::history::{Heard, History, NewerHistory, TABLE};
-use crate::losant::Client;
-use crate::model::{DeviceId, Name};
-use crate::outbox::Outbox;
+use crate::actuators::{Gateway, Hand};
 use crate::status::Board;
-use crate::supervisor::{Supervisor, TaskEnd};
-use crate::task::actuator::{ActuatorTask, Finished, Links, ORDERS_MAX, Order};
-use crate::task::dispatcher::{DispatcherTask, INBOUND_MAX, Inbound, Routes};
-use crate::task::listener::ListenerTask;
+use crate::tasks::actuator::{ActuatorTask, Finished, Links, ORDERS_MAX, Order};
+use crate::tasks::dispatcher::{DispatcherTask, INBOUND_MAX, Inbound, Routes};
+use crate::tasks::listener::ListenerTask;
+use tidegate_bus::{Arrival, Handles};
+use tidegate_commands::actuator::{Actuator, Router, WriteTemplate};
+use tidegate_commands::admission::Gate;
+use tidegate_commands::history::{Heard, History, NewerHistory, TABLE};
+use tidegate_config::Config;
+use tidegate_losant::Client;
+use tidegate_model::{DeviceId, Name};
+use tidegate_outbox::Outbox;
+use tidegate_runtime::clock::SharedClock;
+use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
 
 /// Results that may wait for the dispatcher.
 const FINISHED_MAX: usize = 64;
@@ -278,7 +278,7 @@ impl CommandWay {
 pub(super) enum HistoryError {
     /// The outbox does not give it.
     #[error("cannot read the history of commands")]
-    Outbox(#[from] crate::outbox::Error),
+    Outbox(#[from] tidegate_outbox::Error),
     /// It is newer than we are.
     #[error(transparent)]
     Newer(#[from] NewerHistory),

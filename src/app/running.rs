@@ -4,6 +4,7 @@
 //! heard is then in the collector's queue, ahead of the new meaning of their messages, ahead of what the new buses hear.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -12,15 +13,15 @@ use tracing::{error, info, warn};
 
 use super::commands::CommandWay;
 use super::{Reloads, buses, start_plan};
-use crate::bus::{Arrival, Handles, Health, Outlet, Tally};
-use crate::clock::SharedClock;
-use crate::config::{self, Change, Config, Entry, Problems};
-use crate::logic::mapping::{self, Produced};
-use crate::logic::reporter::Limits;
-use crate::model::{DeviceId, Name};
 use crate::notify;
 use crate::status::{Board, Names, ReloadStatus};
-use crate::supervisor::{Supervisor, TaskEnd};
+use tidegate_bus::{Arrival, Handles, Health, Outlet, Tally};
+use tidegate_config::{Change, Config, Entry, Problems};
+use tidegate_delivery::reporter::Limits;
+use tidegate_ingest::mapping::{self, Produced};
+use tidegate_model::{DeviceId, Name};
+use tidegate_runtime::clock::SharedClock;
+use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
 
 /// How long a reload may take. An MQTT bus waits at most 5 s for its broker to take the last acknowledgements, and the
 /// collector for a slow disk; a daemon that is not through after that starts afresh.
@@ -87,8 +88,9 @@ impl Running {
         let Some(path) = self.config.outbox.path.parent().map(|path| path.join(LAST_GOOD)) else {
             return;
         };
-        let text = format!("{LAST_GOOD_HEADER}{}", config::page(&self.entries));
-        let written = tokio::task::spawn_blocking(move || config::replace(&path, &text, 0o600));
+        let text = format!("{LAST_GOOD_HEADER}{}", tidegate_config::page(&self.entries));
+        let written =
+            tokio::task::spawn_blocking(move || tidegate_config::replace(&path, &text, 0o600));
         match tokio::time::timeout(COPY_TIMEOUT, written).await {
             Ok(Ok(Err(error))) => warn!(%error, "the last good configuration is not kept"),
             Ok(Ok(Ok(_)) | Err(_)) => {}
@@ -118,7 +120,7 @@ impl Running {
     pub(super) async fn reload(&mut self, reloads: &Reloads) -> anyhow::Result<()> {
         notify::reloading();
         let file = reloads.file.clone();
-        let read = tokio::task::spawn_blocking(move || config::explain(&file)).await?;
+        let read = tokio::task::spawn_blocking(move || tidegate_config::explain(&file)).await?;
         let reloaded = match read {
             Ok((config, entries)) => {
                 let applied = self.apply(config, entries, reloads);
@@ -217,7 +219,7 @@ impl Running {
                 name.clone(),
                 wires.arrivals.clone(),
                 wires.tally.clone(),
-                board.clone(),
+                Arc::new(board.clone()),
             );
             let mut starter = buses::Starter { supervisor, stop: &stop, clock, health };
             let handle = starter.start(bus, name, outlet);

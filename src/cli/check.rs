@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{print, shown};
-use crate::config::{Bus, BusKind, CloudCredentials, ExecMode, ModbusUnit, Proxy};
-use crate::logic::actuator::{Actuator, WriteTemplate};
-use crate::logic::mapping::{
+use tidegate_commands::actuator::{Actuator, WriteTemplate};
+use tidegate_config::Config;
+use tidegate_config::{Bus, BusKind, CloudCredentials, ExecMode, ModbusUnit, Proxy};
+use tidegate_ingest::mapping::{
     Aggregate, AttributeSelector, Conversion, Deadband, DeviceSelector, Flow, Sensor,
 };
-use crate::{Config, model};
 
 /// Prints what the configuration means.
 pub(super) fn check(file: &Path, config: &Config) -> anyhow::Result<()> {
@@ -92,7 +92,7 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
     Ok(())
 }
 
-fn describe_bus(plan: &mut String, name: &model::Name, bus: &Bus) -> std::fmt::Result {
+fn describe_bus(plan: &mut String, name: &tidegate_model::Name, bus: &Bus) -> std::fmt::Result {
     let every = |interval| format!("every {}", humantime::format_duration(interval));
     let description = match &bus.kind {
         BusKind::Exec(exec) => {
@@ -234,7 +234,7 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
     Ok(())
 }
 
-pub(super) fn device_name(id: model::DeviceId, config: &Config) -> String {
+pub(super) fn device_name(id: tidegate_model::DeviceId, config: &Config) -> String {
     let found = config.devices.iter().find(|(_, device)| **device == id);
     found.map_or_else(|| id.to_string(), |(name, _)| name.to_string())
 }

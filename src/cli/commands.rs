@@ -6,11 +6,11 @@ use anyhow::Context as _;
 
 use super::{CommandsCommand, ConfigArgs, DryRunArgs, control, print};
 use crate::app::outbox_options;
-use crate::logic::actuator::Router;
-use crate::logic::gate::Gate;
-use crate::logic::history::{History, Record, TABLE};
-use crate::model::{Command, DeviceId, GatewayAction, HttpMethod, ModbusData, Timestamp, Write};
-use crate::outbox::Outbox;
+use tidegate_commands::actuator::Router;
+use tidegate_commands::admission::Gate;
+use tidegate_commands::history::{History, Record, TABLE};
+use tidegate_model::{Command, DeviceId, GatewayAction, HttpMethod, ModbusData, Timestamp, Write};
+use tidegate_outbox::Outbox;
 
 /// Does one of the commands about commands.
 pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {

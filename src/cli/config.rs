@@ -5,11 +5,11 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{print, shown};
-use crate::config::{self, CloudCredentials, Entry, Origin};
+use tidegate_config::{CloudCredentials, Entry, Origin};
 
 /// Prints every value with its place, as TOML that means the same, or as JSON.
 pub(super) fn show(file: &Path, json: bool) -> anyhow::Result<()> {
-    let (config, entries) = config::explain(file)?;
+    let (config, entries) = tidegate_config::explain(file)?;
     if json {
         return print(&format!("{:#}\n", document(&entries)));
     }
@@ -18,12 +18,12 @@ pub(super) fn show(file: &Path, json: bool) -> anyhow::Result<()> {
         CloudCredentials::Token(_) => "token ***".to_owned(),
     };
     let header = format!("# {} as tidegate understands it, with {credentials}\n", shown(file));
-    print(&format!("{header}{}", config::page(&entries)))
+    print(&format!("{header}{}", tidegate_config::page(&entries)))
 }
 
 /// Prints a JSON Schema.
 pub(super) fn schema() -> anyhow::Result<()> {
-    print(&format!("{:#}\n", config::schema()))
+    print(&format!("{:#}\n", tidegate_config::schema()))
 }
 
 fn document(entries: &[Entry]) -> Value {

@@ -1,6 +1,6 @@
 //! `tidegate outbox`: what waits, what was refused, and what an operator can do about it.
 //!
-//! All of it goes through [`crate::manage`]: beside a running daemon over its socket, else on the outbox itself.
+//! All of it goes through [`crate::outbox_admin`]: beside a running daemon over its socket, else on the outbox itself.
 
 mod export;
 mod import;
@@ -14,10 +14,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{ConfigArgs, Usage, print, prompt};
-use crate::Config;
-use crate::manage::{Lane, Request, STATES_MAX, Waiting};
-use crate::model::{DeviceId, Name};
-use crate::outbox::{Reject, Removed};
+use crate::outbox_admin::{Lane, Request, STATES_MAX, Waiting};
+use tidegate_config::Config;
+use tidegate_model::{DeviceId, Name};
+use tidegate_outbox::{Reject, Removed};
 use way::Way;
 
 /// How long a device may not be called again after a call, on average: 30 calls in 15 s (rest-api/overview).

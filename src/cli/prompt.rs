@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Usage;
-use crate::config::Secret;
+use tidegate_config::Secret;
 
 /// Whether there is a person to ask.
 pub(super) fn is_possible() -> bool {

@@ -14,12 +14,12 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{ConfigArgs, Usage, print, prompt, secrecy};
-use crate::config::{self, CloudCredentials, Config, Secret};
-use crate::logic::mapping::{AttributeSelector, DeviceSelector};
-use crate::losant::Client;
-use crate::losant::body::{Attribute, DataType, DevicePatch};
-use crate::losant::query::Shape;
-use crate::model::{AttributeName, DeviceId};
+use tidegate_config::{CloudCredentials, Config, Secret};
+use tidegate_ingest::mapping::{AttributeSelector, DeviceSelector};
+use tidegate_losant::Client;
+use tidegate_losant::body::{Attribute, DataType, DevicePatch};
+use tidegate_losant::query::Shape;
+use tidegate_model::{AttributeName, DeviceId};
 
 /// What to create, and how.
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ pub(super) fn provision(args: &ProvisionArgs) -> anyhow::Result<()> {
             return Ok(());
         }
         let token = match &args.token_file {
-            Some(file) if file.as_os_str() != "-" => config::read_token(file)?,
+            Some(file) if file.as_os_str() != "-" => tidegate_config::read_token(file)?,
             None if !prompt::is_possible() => {
                 return Err(Usage::new("give --token-file FILE with an application token").into());
             }

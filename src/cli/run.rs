@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::app::Reloads;
-use crate::config::Entry;
-use crate::{App, Config, logging};
+use crate::{App, logging};
+use tidegate_config::Config;
+use tidegate_config::Entry;
 
 /// Threads for the tasks: they wait more than they work, and a Pi has other things to do.
 const WORKER_THREADS: usize = 2;

@@ -16,14 +16,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Usage, check, print};
-use crate::bus::Arrival;
-use crate::clock::{Clock as _, SharedClock, SystemClock};
-use crate::config::{Bus, BusKind, Config, ExecMode, FileMode};
-use crate::logic::decode::{Births, decode_on};
-use crate::logic::frame::{Frame, Framer, Framing};
-use crate::logic::mapping::{Mapped, Outgoing, Plan, Sensor};
-use crate::model::{Account, DeviceId, Name, Reading};
 use crate::{app, logging};
+use tidegate_bus::Arrival;
+use tidegate_config::{Bus, BusKind, Config, ExecMode, FileMode};
+use tidegate_ingest::decode::{Births, decode_on};
+use tidegate_ingest::frame::{Frame, Framer, Framing};
+use tidegate_ingest::mapping::{Mapped, Outgoing, Plan, Sensor};
+use tidegate_model::{Account, DeviceId, Name, Reading};
+use tidegate_runtime::clock::{Clock as _, SharedClock, SystemClock};
 
 /// The most that is read from a file or standard input: more than any recording of a sensor needs.
 const INPUT_BYTES_MAX: u64 = 64 << 20;

@@ -15,11 +15,11 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{DEFAULT_CONFIG, print, prompt, provision, secrecy};
-use crate::config::{self, Cloud, CloudCredentials, Config};
-use crate::losant::Client;
-use crate::losant::query::Shape;
-use crate::model::DeviceId;
 use answers::Answers;
+use tidegate_config::{Cloud, CloudCredentials, Config};
+use tidegate_losant::Client;
+use tidegate_losant::query::Shape;
+use tidegate_model::DeviceId;
 
 /// How often a person may try.
 const TRIES_MAX: usize = 3;
@@ -66,7 +66,7 @@ pub(super) fn setup(args: &SetupArgs) -> anyhow::Result<()> {
         answers.sensor(&args.sensor, &args.config)?;
         let mut is_changed = files::write_credentials(&directory, &credentials)?;
         is_changed |= files::write_configuration(&args.config, &directory, &answers)?;
-        let config = config::load(&args.config)?;
+        let config = tidegate_config::load(&args.config)?;
         print("The configuration is good; tidegate check shows what it means.\n")?;
         offer_attributes(args, &config).await?;
         start(args, is_changed)
@@ -120,7 +120,7 @@ async fn offer_attributes(args: &SetupArgs, config: &Config) -> anyhow::Result<(
         return Ok(());
     }
     let token = match &args.token_file {
-        Some(file) => config::read_token(file)?,
+        Some(file) => tidegate_config::read_token(file)?,
         None if prompt::is_possible() => {
             if !prompt::offer(
                 false,

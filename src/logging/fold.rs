@@ -1,4 +1,4 @@
-//! Keeps equal lines from filling the log: see [`crate::logic::repeats`].
+//! Keeps equal lines from filling the log: see [`crate::logging::repeats`].
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,7 +12,7 @@ use tracing::{Event, Level, Subscriber, error, info, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use crate::logic::repeats::{Count, Repeats};
+use crate::logging::repeats::{Count, Repeats};
 
 /// How often is looked for counts to tell.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);

@@ -16,11 +16,11 @@ use super::{
     Notes, ReloadStatus, SensorStatus,
 };
 use crate::control::{Answer, Method, Routes, StatusCode};
-use crate::logic::history::Record;
-use crate::logic::pace::CALLS_MAX;
-use crate::model::{DeviceId, Ledger, Name, Timestamp};
-use crate::outbox::{Amount, Outbox};
-use crate::pulse::Pulses;
+use tidegate_commands::history::Record;
+use tidegate_delivery::throttle::CALLS_MAX;
+use tidegate_model::{DeviceId, Ledger, Name, Timestamp};
+use tidegate_outbox::{Amount, Outbox};
+use tidegate_runtime::liveness::Liveness;
 
 /// How long the disk may take to tell what only it knows: the status is asked for when something is wrong.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
@@ -131,7 +131,7 @@ pub struct Sources {
     /// Where it is.
     pub path: PathBuf,
     /// Which task makes progress.
-    pub pulses: Pulses,
+    pub pulses: Liveness,
     /// When the daemon started.
     pub started: Instant,
     /// Held by the one look at the disk that may be under way.

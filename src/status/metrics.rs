@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::health::{Condition, Reason};
 use super::{BusStatus, Document, SensorStatus};
-use crate::model::{self, Account, Name};
+use tidegate_model::{Account, Name};
 
 /// What the text is, for `Content-Type` (`OpenMetrics` 1.0, "Overall Structure").
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -133,7 +133,7 @@ impl Document {
 
     fn by_reason(
         &self,
-        counts: fn(&Account) -> &std::collections::BTreeMap<model::Reason, u64>,
+        counts: fn(&Account) -> &std::collections::BTreeMap<tidegate_model::Reason, u64>,
     ) -> impl Iterator<Item = ([(&'static str, String); 2], u64)> {
         self.ledger.iter().flat_map(move |(bus, account)| {
             counts(account).iter().map(|(reason, readings)| {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
-use crate::logic::forecast::payloads_a_month;
-use crate::logic::history::Record;
-use crate::logic::vitals::Vitals;
-use crate::model::{CommandResult, Name, Value};
+use tidegate_commands::history::Record;
+use tidegate_ingest::sensor_stats::Vitals;
+use tidegate_model::{CommandResult, Name, Value};
+use tidegate_timing::forecast::payloads_a_month;
 
 /// The troubles of one bus that are told; the log has all.
 const TROUBLES_MAX: usize = 16;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Since;
-use crate::outbox::{Amount, Outbox};
+use tidegate_outbox::{Amount, Outbox};
 
 /// The link to the cloud.
 #[derive(Debug, Clone, Default, Serialize)]

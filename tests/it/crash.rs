@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate::outbox::{Options, Outbox};
+use tidegate_outbox::{Options, Outbox};
 use tidegate_sandbox::{Action, Fault};
 
 use crate::delivery::{SERIAL, mqtt, wait_for_numbers};

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate::model::{Account, DeviceId, Moment, Name, Priority, Timestamp};
-use tidegate::outbox::{Commit, Options, Outbox, Pending};
+use tidegate_model::{Account, DeviceId, Moment, Name, Priority, Timestamp};
+use tidegate_outbox::{Commit, Options, Outbox, Pending};
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
 
 use crate::delivery::SERIAL;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate::config::{self, BusKind, Config};
-use tidegate::logic::frame::{Frame, Framer};
-use tidegate::logic::mapping::{Outgoing, Plan};
-use tidegate::model::{Ledger, Reading, Timestamp};
+use tidegate_config::{BusKind, Config};
+use tidegate_ingest::frame::{Frame, Framer};
+use tidegate_ingest::mapping::{Outgoing, Plan};
+use tidegate_model::{Ledger, Reading, Timestamp};
 
 use crate::support::write_private;
 
@@ -20,7 +20,7 @@ fn load(example: &str) -> Config {
     std::fs::copy(root.join("config/examples/sensors").join(example), &file).unwrap();
     write_private(&directory.path().join("credentials.toml"), "key = \"k\"\nsecret = \"s\"");
     write_private(&directory.path().join("push-token"), "token-of-the-scripts");
-    config::load(&file).map_err(|problems| panic!("{example}: {problems}")).unwrap()
+    tidegate_config::load(&file).map_err(|problems| panic!("{example}: {problems}")).unwrap()
 }
 
 /// What an example makes of its recording, a line for each state and count; what a window holds comes at the end.
@@ -60,7 +60,7 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
     };
     for frame in frames {
         let Frame::Whole(payload) = frame else {
-            *account.dropped.entry(tidegate::model::Reason::BadChecksum).or_default() += 1;
+            *account.dropped.entry(tidegate_model::Reason::BadChecksum).or_default() += 1;
             continue;
         };
         let (bus, topic) = (bus.clone(), topic.to_owned());

@@ -72,7 +72,7 @@ fn a_log_line_is_a_journal_entry_with_fields() {
         ("PATH", &site.path("tty").to_string_lossy()),
         ("SYSLOG_IDENTIFIER", "tidegate"),
         ("PRIORITY", "4"),
-        ("TARGET", "tidegate::bus::serial"),
+        ("TARGET", "tidegate_bus::serial"),
     ] {
         assert_eq!(absent[name], value, "{name} of {absent:#?}");
     }

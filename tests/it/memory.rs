@@ -92,7 +92,7 @@ async fn memory_does_not_grow_with_the_backlog() {
     let config = std::fs::read_to_string(site.config()).unwrap();
     site.write_config(
         &config
-            .replace("info,tidegate=debug", "info,tidegate::bus::mqtt=debug")
+            .replace("info,tidegate=debug", "info,tidegate_bus::mqtt=debug")
             .replace("commit_interval = \"50 ms\"", "size_max = \"1 GiB\"")
             .replace(
                 "[reporter]\n",

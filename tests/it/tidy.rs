@@ -5,45 +5,21 @@ use std::path::{Path, PathBuf};
 /// The longest file, in lines.
 const LINES_MAX: usize = 500;
 
-/// Module of `src`, and which of our modules it may name. What is not listed may name all.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
-    ("model", &["model"]),
-    ("logic", &["logic", "model"]),
-    ("clock", &["random", "logic", "model"]),
-    ("outbox", &["outbox", "logic", "model"]),
-    ("supervisor", &["pulse"]),
-    ("pulse", &[]),
-    ("notify", &["pulse"]),
-    ("random", &[]),
-    ("logging", &["logic"]),
-    ("config", &["config", "logic", "model"]),
-    ("losant", &["losant", "random", "config", "logic", "model"]),
-    ("bus", &["bus", "random", "pulse", "status", "clock", "config", "logic", "model"]),
-    ("control", &[]),
-    ("manage", &["control", "outbox", "model"]),
-    ("status", &["status", "control", "pulse", "outbox", "logic", "model"]),
-    ("actuate", &["actuate", "bus", "logging", "logic", "model", "status"]),
-    (
-        "task",
-        &[
-            "task", "random", "pulse", "status", "actuate", "bus", "outbox", "losant", "clock",
-            "config", "logic", "model",
-        ],
-    ),
-    ("main", &["cli"]),
-];
+/// The crates that do no IO and read no clock.
+const PURE: [&str; 8] =
+    ["model", "template", "modbus", "timing", "ingest", "delivery", "commands", "discover"];
 
-/// What the pure modules may not name, because it is IO or a clock.
+/// Crates that do IO, read a clock or hold a store. A pure crate depends on none of them.
 const IMPURE: [&str; 9] = [
     "tokio",
+    "tokio-util",
+    "tokio-serial",
+    "tokio-modbus",
     "reqwest",
     "rumqttc",
     "sled",
-    "std::fs",
-    "std::net",
-    "std::process",
-    "Instant::now",
-    "SystemTime::now",
+    "rustix",
+    "tidegate-runtime",
 ];
 
 fn root() -> &'static Path {
@@ -75,43 +51,27 @@ fn files_of(directories: &[&str]) -> Vec<(String, String)> {
     files.into_iter().map(read).collect()
 }
 
-/// The module of `src` that a file belongs to.
-fn module_of(path: &str) -> &str {
-    let path = path.strip_prefix("src/").unwrap();
-    path.split('/').next().unwrap().trim_end_matches(".rs")
-}
-
-/// The lines of a file that are program: before its tests, without comments; with their numbers.
-fn program(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines =
-        text.lines().take_while(|line| *line != "#[cfg(test)]" || !text.contains("mod tests {"));
-    (1..).zip(lines).filter(|(_, line)| !line.trim_start().starts_with("//"))
-}
-
-/// Which of our modules a line names.
-fn named(line: &str) -> impl Iterator<Item = &str> {
-    line.match_indices("crate::").map(|(at, prefix)| {
-        let rest = &line[at + prefix.len()..];
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-        &rest[..end]
-    })
-}
-
 fn report(offences: &[String]) {
     assert!(offences.is_empty(), "\n{}", offences.join("\n"));
 }
 
+/// The names in the tables of a manifest whose names end with `dependencies`.
+fn dependencies(manifest: &str, table: &str) -> Vec<String> {
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let table = manifest.get(table).and_then(toml::Value::as_table).cloned();
+    table.unwrap_or_default().keys().cloned().collect()
+}
+
 #[test]
-fn modules_name_only_what_is_below_them() {
+fn pure_crates_depend_on_no_io() {
     let mut offences = Vec::new();
-    for (path, text) in files_of(&["src"]) {
-        let module = module_of(&path);
-        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
-            continue;
-        };
-        for (number, line) in program(&text) {
-            for name in named(line).filter(|name| !name.is_empty() && !allowed.contains(name)) {
-                offences.push(format!("{path}:{number}: {module} may not name {name}"));
+    for name in PURE {
+        let path = format!("crates/{name}/Cargo.toml");
+        let manifest = std::fs::read_to_string(root().join(&path)).unwrap();
+        for dependency in dependencies(&manifest, "dependencies") {
+            let pure = dependency.strip_prefix("tidegate-").is_none_or(|ours| PURE.contains(&ours));
+            if !pure || IMPURE.contains(&dependency.as_str()) {
+                offences.push(format!("{path}: depends on {dependency}"));
             }
         }
     }
@@ -119,41 +79,17 @@ fn modules_name_only_what_is_below_them() {
 }
 
 #[test]
-fn model_and_logic_do_no_io_and_read_no_clock() {
-    let mut offences = Vec::new();
-    for (path, text) in files_of(&["src"]) {
-        // Tests need an instant to begin at, in a file of their own as at the foot of one.
-        if !matches!(module_of(&path), "model" | "logic") || path.ends_with("/tests.rs") {
-            continue;
-        }
-        for (number, line) in program(&text) {
-            for word in IMPURE.iter().filter(|word| line.contains(*word)) {
-                offences.push(format!("{path}:{number}: {} may not name {word}", module_of(&path)));
-            }
-        }
-    }
-    report(&offences);
-}
-
-#[test]
-fn the_sandbox_knows_nothing_of_the_daemon() {
+fn the_sandbox_depends_on_no_crate_of_the_daemon() {
     let manifest = std::fs::read_to_string(root().join("sandbox/Cargo.toml")).unwrap();
-    assert!(!manifest.contains("path = \""), "the sandbox depends on a crate of ours");
-    let files = files_of(&["sandbox/src", "sandbox/tests"]);
-    let offences: Vec<_> = files
-        .iter()
-        .filter(|(_, text)| text.contains("tidegate::"))
-        .map(|(path, _)| path.clone())
-        .collect();
-    report(&offences);
+    let all = ["dependencies", "dev-dependencies"];
+    let names = all.iter().flat_map(|table| dependencies(&manifest, table));
+    report(&names.filter(|name| name.starts_with("tidegate")).collect::<Vec<_>>());
 }
 
 #[test]
 fn every_file_says_what_it_is_and_is_short_enough() {
     let mut offences = Vec::new();
-    for (path, text) in
-        files_of(&["src", "sandbox/src", "sandbox/tests", "demo/src", "tests", "benches"])
-    {
+    for (path, text) in files_of(&["src", "crates", "sandbox", "demo", "tests", "benches"]) {
         if !text.starts_with("//! ") {
             offences.push(format!("{path}:1: the first line does not say what the file is for"));
         }
@@ -169,7 +105,7 @@ fn every_file_says_what_it_is_and_is_short_enough() {
 fn no_file_names_a_place_that_only_its_author_has() {
     let homes = ["home", "Users", "root", "work"].map(|name| format!("\"/{name}/"));
     let mut offences = Vec::new();
-    for (path, text) in files_of(&["src", "sandbox", "demo", "tests", "benches"]) {
+    for (path, text) in files_of(&["src", "crates", "sandbox", "demo", "tests", "benches"]) {
         for (number, line) in (1..).zip(text.lines()) {
             for home in homes.iter().filter(|home| line.contains(*home)) {
                 offences.push(format!("{path}:{number}: names {home}"));
@@ -225,7 +161,7 @@ fn tests_named(text: &str) -> impl Iterator<Item = &str> {
 fn the_guarantees_name_tests_that_there_are() {
     let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
     let program: String =
-        files_of(&["src", "tests"]).into_iter().map(|(_, text)| text + "\n").collect();
+        files_of(&["src", "crates", "tests"]).into_iter().map(|(_, text)| text + "\n").collect();
     let is_there = |name: &&str| program.contains(&format!("fn {name}("));
     let missing = tests_named(&document).filter(|name| !is_there(name));
     let mut offences: Vec<_> = missing.map(|name| format!("there is no test {name}")).collect();
@@ -245,10 +181,6 @@ fn the_guarantees_name_tests_that_there_are() {
 fn a_rule_that_is_broken_is_found() {
     let promises = "| `outbox` | `ab_c` | `a_test_of_four_words`, `make soak` |";
     assert_eq!(tests_named(promises).collect::<Vec<_>>(), ["a_test_of_four_words"]);
-    let found: Vec<_> = named("use crate::outbox::Outbox; crate::model::Name").collect();
-    assert_eq!(found, ["outbox", "model"]);
-    assert_eq!(module_of("src/logic/pace.rs"), "logic");
-    assert_eq!(module_of("src/logic.rs"), "logic");
-    let text = "use a;\n// use b\n#[cfg(test)]\nmod tests {\n";
-    assert_eq!(program(text).collect::<Vec<_>>(), [(1, "use a;")]);
+    let manifest = "[dependencies]\ntokio = \"1\"\n[dev-dependencies]\nrand = \"1\"";
+    assert_eq!(dependencies(manifest, "dependencies"), ["tokio"]);
 }

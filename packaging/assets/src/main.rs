@@ -40,7 +40,7 @@ fn man_pages(directory: &Path) -> anyhow::Result<()> {
         let name = format!("tidegate-{}", subcommand.get_name());
         man_page(directory, &name, subcommand.clone())?;
     }
-    fs::write(directory.join("tidegate.toml.5"), options::page(tidegate::config::DEFAULTS))?;
+    fs::write(directory.join("tidegate.toml.5"), options::page(tidegate_config::DEFAULTS))?;
     Ok(())
 }
 

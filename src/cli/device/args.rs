@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::input::JsonInput;
-use crate::config::KEEP_ALIVE_RANGE;
-use crate::losant::When;
-use crate::losant::body::{CallbackUrl, DeviceClass, Email};
-use crate::losant::query::{Composite, History, Period, Resolution, Shape, SortDirection};
-use crate::model::{AttributeName, DeviceId, Timestamp};
+use tidegate_config::KEEP_ALIVE_RANGE;
+use tidegate_losant::When;
+use tidegate_losant::body::{CallbackUrl, DeviceClass, Email};
+use tidegate_losant::query::{Composite, History, Period, Resolution, Shape, SortDirection};
+use tidegate_model::{AttributeName, DeviceId, Timestamp};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StreamArgs {

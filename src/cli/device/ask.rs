@@ -2,7 +2,7 @@
 
 use super::target::Target;
 use crate::cli::{prompt, secrecy};
-use crate::losant::query::Period;
+use tidegate_losant::query::Period;
 
 /// Something that cannot be undone.
 pub(super) struct Deed {

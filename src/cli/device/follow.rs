@@ -6,12 +6,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::print;
-use crate::clock::{Clock as _, SystemClock};
-use crate::logic::backoff::Backoff;
-use crate::logic::reporter::{PARK, THROTTLE_WAIT};
-use crate::logic::verdict::Verdict;
-use crate::losant::{Error, EventStream, StreamCall};
-use crate::random;
+use tidegate_delivery::reporter::{PARK, THROTTLE_WAIT};
+use tidegate_delivery::response::Verdict;
+use tidegate_losant::{Error, EventStream, StreamCall};
+use tidegate_runtime::clock::{Clock as _, SystemClock};
+use tidegate_runtime::random;
+use tidegate_timing::backoff::Backoff;
 
 /// The first and the longest wait before a stream is opened again.
 const REOPEN_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

@@ -11,10 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::args::{CommandArgs, ConnectionArgs, ExportArgs, PatchArgs, StateArgs, Status};
 use crate::cli::Usage;
-use crate::losant::When;
-use crate::losant::body::{self, ConnectionStatus, DataExport, DeviceCommand, DevicePatch, States};
-use crate::losant::query::Export;
-use crate::model::{self, Timestamp};
+use tidegate_losant::When;
+use tidegate_losant::body::{
+    self, ConnectionStatus, DataExport, DeviceCommand, DevicePatch, States,
+};
+use tidegate_losant::query::Export;
+use tidegate_model::Timestamp;
 
 /// The largest body that is read, in bytes: far above what Losant takes.
 const BODY_BYTES_MAX: u64 = 16 << 20;
@@ -105,7 +107,8 @@ fn value(word: &str) -> Result<Value, Usage> {
         return serde_json::from_str(word)
             .map_err(|error| Usage::new(format!("{word} is no text in quotes: {error}")));
     }
-    let value = model::Value::parse_word(word).map_err(|error| Usage::new(error.to_string()))?;
+    let value =
+        tidegate_model::Value::parse_word(word).map_err(|error| Usage::new(error.to_string()))?;
     serde_json::to_value(value).map_err(|error| Usage::new(error.to_string()))
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::losant::body::{Attribute, DevicePatch, Tag};
+use tidegate_losant::body::{Attribute, DevicePatch, Tag};
 
 /// What an attribute may have besides its type (schema `deviceAttribute`).
 const DETAILS: [&str; 4] = ["contentType", "description", "attributeTags", "system"];
@@ -54,7 +54,7 @@ fn is_something(json: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::losant::body::parse;
+    use tidegate_losant::body::parse;
 
     fn lost(patch: &str) -> Vec<String> {
         let device = json!({

@@ -8,9 +8,9 @@ use super::ask::Deed;
 use super::target::Target;
 use super::{DeviceCommand, TargetArgs, ask, follow, input, loss, print};
 use crate::cli::secrecy;
-use crate::clock::{Clock as _, SystemClock};
-use crate::losant::query::Shape;
-use crate::losant::{Action, Answer, Call, Client, StreamCall};
+use tidegate_losant::query::Shape;
+use tidegate_losant::{Action, Answer, Call, Client, StreamCall};
+use tidegate_runtime::clock::{Clock as _, SystemClock};
 
 pub(super) fn perform(args: &TargetArgs, command: DeviceCommand) -> anyhow::Result<()> {
     let keep_alive_interval =

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::target::Target;
 use crate::cli::print;
-use crate::losant::Request;
+use tidegate_losant::Request;
 
 /// Prints an answer: indented on a terminal, else on one line, or of a list one element a line.
 pub(super) fn answer(json: &Value) -> anyhow::Result<()> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{DEFAULT_CONFIG, Usage};
-use crate::config::{self, Cloud, CloudCredentials, Config, Secret};
-use crate::losant::{Action, Client, Credential};
-use crate::model::{ApplicationId, DeviceId, IdError, Name};
+use tidegate_config::{Cloud, CloudCredentials, Config, Secret};
+use tidegate_losant::{Action, Client, Credential};
+use tidegate_model::{ApplicationId, DeviceId, IdError, Name};
 
 /// Losant's own instance.
 const DEFAULT_URL: &str = "https://api.losant.com";
@@ -94,7 +94,7 @@ impl TargetArgs {
 
     fn configured(&self, action: Action) -> anyhow::Result<(Cloud, DeviceId, String)> {
         let file = self.config.clone().unwrap_or_else(|| DEFAULT_CONFIG.into());
-        let config = config::load(&file)?;
+        let config = tidegate_config::load(&file)?;
         let (device, shown) = self.configured_device(&config)?;
         let mut cloud = config.cloud;
         if let Some(token) = self.token(action)? {
@@ -126,7 +126,7 @@ impl TargetArgs {
             text.parse().map_err(|error: IdError| Usage::new(error.to_string()))?;
         let credentials = match (self.token(action)?, &self.credentials_file) {
             (Some(token), _) => CloudCredentials::Token(token),
-            (None, Some(file)) => config::read_credentials(file)?,
+            (None, Some(file)) => tidegate_config::read_credentials(file)?,
             (None, None) if self.dry_run => CloudCredentials::Token(Secret::from(String::new())),
             (None, None) => {
                 return Err(Usage::new("give --credentials-file FILE, or --config FILE").into());
@@ -151,7 +151,7 @@ impl TargetArgs {
                 Credential::Application | Credential::Device => Ok(None),
             };
         };
-        Ok(Some(config::read_token(file)?))
+        Ok(Some(tidegate_config::read_token(file)?))
     }
 }
 

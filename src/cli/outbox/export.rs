@@ -12,9 +12,9 @@ use super::waiting_devices;
 use super::way::Way;
 use crate::cli::progress::Progress;
 use crate::cli::{Usage, print};
-use crate::manage::{Exported, FILE_FORMAT, Lane, Request, STATES_MAX, Waiting};
-use crate::model::DeviceId;
-use crate::outbox::Removed;
+use crate::outbox_admin::{Exported, FILE_FORMAT, Lane, Request, STATES_MAX, Waiting};
+use tidegate_model::DeviceId;
+use tidegate_outbox::Removed;
 
 /// Sequence numbers of a device that are in the file, without one between them that is not.
 type Run = (DeviceId, u64, u64);

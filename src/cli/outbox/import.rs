@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use super::way::Way;
 use crate::cli::print;
 use crate::cli::progress::Progress;
-use crate::manage::{BYTES_MAX, Exported, FILE_FORMAT, Request, STATES_MAX};
-use crate::outbox::Removed;
+use crate::outbox_admin::{BYTES_MAX, Exported, FILE_FORMAT, Request, STATES_MAX};
+use tidegate_outbox::Removed;
 
 /// The longest line that is read, in bytes: a state with its device.
 const LINE_BYTES_MAX: u64 = BYTES_MAX as u64 + 1_024;

@@ -4,12 +4,12 @@ use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::Config;
 use crate::app::outbox_options;
 use crate::cli::control;
 use crate::control::{Error, Method};
-use crate::manage::{self, Request};
-use crate::outbox::Outbox;
+use crate::outbox_admin::{self, Request};
+use tidegate_config::Config;
+use tidegate_outbox::Outbox;
 
 /// The way.
 pub(super) enum Way<'a> {
@@ -43,9 +43,9 @@ impl<'a> Way<'a> {
         let answer = match self {
             Self::Daemon(config) => {
                 let request = serde_json::to_string(request)?;
-                control::ask(&config.status_socket, Method::POST, manage::PATH, request)?.body
+                control::ask(&config.status_socket, Method::POST, outbox_admin::PATH, request)?.body
             }
-            Self::Files(outbox) => manage::perform(outbox, request)?.into(),
+            Self::Files(outbox) => outbox_admin::perform(outbox, request)?.into(),
         };
         serde_json::from_slice(&answer).context("the answer cannot be read")
     }

@@ -14,15 +14,15 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{absolute, listening_time, tell};
-use crate::bus::Arrival;
 use crate::cli::{ConfigArgs, Unavailable, Usage, print};
-use crate::clock::{SharedClock, SystemClock};
-use crate::config::{self, Bus, BusKind};
-use crate::logic::excerpt::line;
-use crate::logic::learn::shape::Channel;
-use crate::logic::learn::{Learner, TOPICS_MAX, quoted, sensors};
-use crate::model::Name;
 use crate::{app, logging};
+use tidegate_bus::Arrival;
+use tidegate_config::{Bus, BusKind};
+use tidegate_discover::mqtt::shape::Channel;
+use tidegate_discover::mqtt::{Learner, TOPICS_MAX, quoted, sensors};
+use tidegate_model::Name;
+use tidegate_model::excerpt::line;
+use tidegate_runtime::clock::{SharedClock, SystemClock};
 
 /// What a broker that is given by its host is called.
 const BROKER: &str = "broker";
@@ -93,7 +93,7 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
     }
     let known = format!("[bus.mqtt.{name}]\nhost = \"{BROKER}\"\n\n");
     // What is printed is looked at as a configuration first, so that nobody is given one that is none.
-    config::trial(&format!("{}{sensors}", tables.as_ref().unwrap_or(&known)))?;
+    tidegate_config::trial(&format!("{}{sensors}", tables.as_ref().unwrap_or(&known)))?;
     print(&format!("{}{sensors}", tables.unwrap_or_default()))
 }
 
@@ -162,12 +162,12 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
         )
     };
     let trial = |bus: &str| -> anyhow::Result<(Name, Bus)> {
-        let found = config::trial(&all(bus))?.buses.into_iter().next();
+        let found = tidegate_config::trial(&all(bus))?.buses.into_iter().next();
         found.context("the broker is not there")
     };
     let Some(tables) = tables else {
         let sensors = trial("[bus.mqtt.broker]\nhost = \"localhost\"")?.1.sensors;
-        let config = config::look_at_buses(&args.config.config)?;
+        let config = tidegate_config::look_at_buses(&args.config.config)?;
         let named = config.buses.values().flat_map(|bus| &bus.sensors);
         let taken = named.map(|sensor| sensor.name.to_string()).collect();
         let names: Vec<_> = config.buses.keys().map(ToString::to_string).collect();

@@ -12,12 +12,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::{absolute, listening_time, tell};
-use crate::bus::open_line;
 use crate::cli::{Unavailable, print};
-use crate::config::{self, FlowControl, Parity, Place, Port, StopBits};
-use crate::logic::excerpt::excerpt;
-use crate::logic::guess::{BYTES_MAX, Chunk, Guess, guess, text_share};
-use crate::logic::learn::quoted;
+use tidegate_bus::open_line;
+use tidegate_config::{FlowControl, Parity, Place, Port, StopBits};
+use tidegate_discover::mqtt::quoted;
+use tidegate_discover::serial::{BYTES_MAX, Chunk, Guess, guess, text_share};
+use tidegate_model::excerpt::excerpt;
 
 /// The settings that are tried, the likeliest first: terminals and most instruments, NMEA 0183 (4800 and 38400), Modbus
 /// (19200 8E1 by its standard, then what meters are delivered with), smart meters (9600 7E1 for DSMR 2; 115200 later).
@@ -101,7 +101,7 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
         Some((port, guess)) => {
             let page = page(&path, port, guess)?;
             // What is printed is looked at as a configuration first, so that nobody is given one that is none.
-            config::trial(&page)?;
+            tidegate_config::trial(&page)?;
             print(&page)
         }
         None if heard == 0 => Err(Unavailable(format!(

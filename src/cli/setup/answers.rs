@@ -8,8 +8,7 @@ use toml::{Table, Value};
 
 use super::{SetupArgs, found};
 use crate::cli::{Usage, print, prompt};
-use crate::config;
-use crate::model::{DeviceId, IdError};
+use tidegate_model::{DeviceId, IdError};
 
 /// Losant's own instance.
 const DEFAULT_URL: &str = "https://api.losant.com";
@@ -89,7 +88,7 @@ impl Answers {
     /// Asks for the first sensor, unless there is one or none is wanted.
     pub(super) fn sensor(&mut self, args: &SensorArgs, main: &Path) -> anyhow::Result<()> {
         let has_one = self.0.contains_key("sensor")
-            || config::load(main).is_ok_and(|config| !config.buses.is_empty());
+            || tidegate_config::load(main).is_ok_and(|config| !config.buses.is_empty());
         if args.bus.is_none() && (args.no_sensor || has_one || !prompt::is_possible()) {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::answers::Answers;
 use crate::cli::print;
-use crate::config::{self, CloudCredentials};
+use tidegate_config::CloudCredentials;
 
 /// The file of setup's own, beside the configuration.
 pub(super) const FRAGMENT: &str = "conf.d/setup.toml";
@@ -23,7 +23,7 @@ const HEADER: &str = "# Written by `tidegate setup`, which keeps what is here wh
 
 /// The credentials that are there already.
 pub(super) fn kept_credentials(directory: &Path) -> Option<CloudCredentials> {
-    config::read_credentials(&directory.join(CREDENTIALS)).ok()
+    tidegate_config::read_credentials(&directory.join(CREDENTIALS)).ok()
 }
 
 /// Writes the credentials, for nobody else to read. True if they changed.
@@ -63,7 +63,7 @@ pub(super) fn write_configuration(
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<bool> {
-    let replaced = config::replace(path, text, mode);
+    let replaced = tidegate_config::replace(path, text, mode);
     let is_new =
         replaced.with_context(|| format!("cannot write {}; does it take sudo?", path.display()))?;
     if is_new {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Map, Value};
 
-use crate::model::Timestamp;
+use tidegate_model::Timestamp;
 
 /// Before what is wrong, and before more of it.
 const MARK: &str = "  ! ";

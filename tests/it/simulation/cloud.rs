@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _};
-use tidegate::logic::verdict::Outcome;
-use tidegate::model::{DeviceId, Timestamp};
+use tidegate_delivery::response::Outcome;
+use tidegate_model::{DeviceId, Timestamp};
 
 /// Losant's throttle, exactly.
 const CALLS_MAX: usize = 30;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use tidegate::logic::history::Record;
-use tidegate::model::{Command, CommandResult, DeviceId, Timestamp};
+use tidegate_commands::history::Record;
+use tidegate_model::{Command, CommandResult, DeviceId, Timestamp};
 
 use super::{SEEDS, number};
 use daemon::{Around, Daemon, Disk, Habits};

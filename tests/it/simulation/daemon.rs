@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
-use tidegate::logic::call_log;
-use tidegate::logic::clock_trust::{CloudDate, Sighting, Timeline, is_taken, uptime_of};
-use tidegate::logic::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter, Step};
-use tidegate::logic::stamp::Stamps;
-use tidegate::logic::verdict::{Asked, Outcome, Verdict};
-use tidegate::model::{BootId, DeviceId, Moment, State, Timestamp, Value};
+use tidegate_delivery::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter, Step};
+use tidegate_delivery::response::{Asked, Outcome, Verdict};
+use tidegate_delivery::throttle_log;
+use tidegate_model::{BootId, DeviceId, Moment, State, Timestamp, Value};
+use tidegate_timing::clock_trust::{CloudDate, Sighting, Timeline, is_taken, uptime_of};
+use tidegate_timing::unique_timestamps::Stamps;
 
 use super::cloud::Sent;
 use super::disk::{Disk, Fate};
@@ -60,8 +60,8 @@ fn limits() -> Limits {
 impl Daemon {
     pub(super) fn start(place: Place, disk: &mut Disk, now: Duration) -> Self {
         let (instant, uptime) = (place.origin + now, now.saturating_sub(place.boot_at));
-        let remembered = call_log::read(&disk.calls, place.boot, uptime, instant);
-        disk.calls = call_log::whole(place.boot, remembered.devices(), uptime, instant);
+        let remembered = throttle_log::read(&disk.calls, place.boot, uptime, instant);
+        disk.calls = throttle_log::whole(place.boot, remembered.devices(), uptime, instant);
         let mut machine = Reporter::new(limits());
         for (device, waiting) in disk.waiting() {
             machine.resume(device, waiting, remembered.pace(device));
@@ -194,7 +194,7 @@ impl Daemon {
             }
         }
         if !batch.is_empty() {
-            disk.calls += &call_log::begin(call.device, self.uptime(now));
+            disk.calls += &throttle_log::begin(call.device, self.uptime(now));
         }
         self.machine.loaded(call, batch.len(), batch.last().map_or(0, |sent| sent.sequence));
         self.check_begin(disk, call, &batch);
@@ -235,7 +235,7 @@ impl Daemon {
         let under_way = self.under_way.entry(call.device).or_default();
         under_way.retain(|sequence| batch.iter().all(|sent| sent.sequence != *sequence));
         if !batch.is_empty() {
-            disk.calls += &call_log::end(call.device, self.uptime(now), outcome.may_count());
+            disk.calls += &throttle_log::end(call.device, self.uptime(now), outcome.may_count());
         }
         let ended = Ended {
             states: batch.len(),

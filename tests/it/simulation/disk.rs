@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tidegate::logic::clock_trust::Boots;
-use tidegate::logic::reporter::Waiting;
-use tidegate::model::{DeviceId, Moment, Timestamp};
+use tidegate_delivery::reporter::Waiting;
+use tidegate_model::{DeviceId, Moment, Timestamp};
+use tidegate_timing::clock_trust::Boots;
 
 /// A state that is stored.
 #[derive(Debug, Clone, Copy)]

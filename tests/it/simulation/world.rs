@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tidegate::logic::reporter::{Call, Disposal, Step};
-use tidegate::logic::verdict::Outcome;
-use tidegate::model::{BootId, DeviceId, Moment, Timestamp};
+use tidegate_delivery::reporter::{Call, Disposal, Step};
+use tidegate_delivery::response::Outcome;
+use tidegate_model::{BootId, DeviceId, Moment, Timestamp};
 
 use super::cloud::{Cloud, Sent, is_bad};
 use super::daemon::{Daemon, Place};

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use tidegate::logic::actuator::{Actuator, Router, WriteTemplate};
-use tidegate::logic::arguments::Arguments;
-use tidegate::logic::catch_up::Watch;
-use tidegate::logic::gate::{Admission, Gate, Refusal, Rules};
-use tidegate::logic::history::{Change, Ending, History, Record};
-use tidegate::logic::rate::Rate;
-use tidegate::logic::template::Template;
-use tidegate::model::{Command, CommandResult, DeviceId, Source, Timestamp};
+use tidegate_commands::actuator::{Actuator, Router, WriteTemplate};
+use tidegate_commands::admission::{Admission, Gate, Refusal, Rules};
+use tidegate_commands::arguments::Arguments;
+use tidegate_commands::gap_tracker::Watch;
+use tidegate_commands::history::{Change, Ending, History, Record};
+use tidegate_model::{Command, CommandResult, DeviceId, Source, Timestamp};
+use tidegate_template::Template;
+use tidegate_timing::rate_limit::Rate;
 
 use super::streams::Cloud;
 use super::{START_MS, Truth, chance, device};

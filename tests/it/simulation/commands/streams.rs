@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use tidegate::logic::catch_up::Gap;
-use tidegate::model::{Command, DeviceId, Timestamp};
+use tidegate_commands::gap_tracker::Gap;
+use tidegate_model::{Command, DeviceId, Timestamp};
 
 use super::chance;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidegate::model::{DeviceId, Timestamp};
+use tidegate_model::{DeviceId, Timestamp};
 
 use super::super::disk::Fate;
 use super::{EPOCH_MS, World};

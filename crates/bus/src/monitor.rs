@@ -1,0 +1,49 @@
+//! How a bus reports its condition to the program that runs it.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use tidegate_model::Name;
+
+/// Receives the condition of buses. The status registry of the program implements it.
+pub trait Monitor: Debug + Send + Sync {
+    /// Records that the line or the session of a bus is open.
+    fn connected(&self, bus: &Name);
+
+    /// Records that the line or the session of a bus is closed, and why.
+    fn disconnected(&self, bus: &Name, error: &str);
+
+    /// Records a problem with one subject of a bus, such as a unit or a file; `None` when it is over.
+    fn problem(&self, bus: &Name, subject: &str, problem: Option<&str>);
+}
+
+/// A monitor that tasks share.
+pub type SharedMonitor = Arc<dyn Monitor>;
+
+/// A monitor that keeps the last problem of each subject, for tests.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Recorder(std::sync::Mutex<std::collections::BTreeMap<String, String>>);
+
+#[cfg(test)]
+impl Recorder {
+    /// Returns the problem of a subject.
+    pub(crate) fn problem_of(&self, subject: &str) -> Option<String> {
+        self.0.lock().unwrap().get(subject).cloned()
+    }
+}
+
+#[cfg(test)]
+impl Monitor for Recorder {
+    fn connected(&self, _: &Name) {}
+
+    fn disconnected(&self, _: &Name, _: &str) {}
+
+    fn problem(&self, _: &Name, subject: &str, problem: Option<&str>) {
+        let mut problems = self.0.lock().unwrap();
+        match problem {
+            Some(problem) => drop(problems.insert(subject.to_owned(), problem.to_owned())),
+            None => drop(problems.remove(subject)),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What is told of a command to the cloud: a state of the device that it was for.
+
+use std::collections::BTreeMap;
+
+use crate::history::Record;
+use tidegate_model::{AttributeName, CommandResult, DeviceId, State, Timestamp, Value};
+
+/// Which attributes tell of a command. Losant knows them only if they are declared there, so none is told by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReportRules {
+    /// Whether the gateway tells, and not the device that the command was for.
+    pub by_gateway: Option<DeviceId>,
+    /// Its name, a text.
+    pub command: Option<AttributeName>,
+    /// The id in its payload, a text; not told of a command that has none.
+    pub id: Option<AttributeName>,
+    /// What became of it, a text: executed, failed, refused or interrupted.
+    pub result: Option<AttributeName>,
+    /// The reason, or what the actuator said; a text, empty where there is nothing to say.
+    pub message: Option<AttributeName>,
+    /// How long the actuator took, in milliseconds; not told of a command that did not run.
+    pub duration_ms: Option<AttributeName>,
+}
+
+impl ReportRules {
+    /// The state that tells of a command that has a result; `None` if nothing is to be told.
+    pub fn report(&self, record: &Record) -> Option<(DeviceId, State)> {
+        if record.result == CommandResult::Started {
+            return None;
+        }
+        let text = |text: &str| Value::text(text).ok();
+        let duration = record.duration_ms.and_then(|ms| i64::try_from(ms).ok());
+        let values = [
+            (&self.command, text(&record.name)),
+            (&self.id, record.id.as_deref().and_then(text)),
+            (&self.result, text(record.result.as_str())),
+            (&self.message, text(&record.message)),
+            (&self.duration_ms, duration.map(Value::Integer)),
+        ];
+        let data: BTreeMap<_, _> = values
+            .into_iter()
+            .filter_map(|(attribute, value)| Some((attribute.clone()?, value?)))
+            .collect();
+        let time = Timestamp::from_millis(record.finished_ms?);
+        let device = self.by_gateway.unwrap_or(record.target);
+        (!data.is_empty()).then_some((device, State { time, data }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use tidegate_model::{Command, Source};
+
+    #[test]
+    fn only_what_is_configured_is_told() {
+        let device = DeviceId::from([1; 12]);
+        let time = Timestamp::from_millis(1_777_629_600_000);
+        let command = Command {
+            device,
+            name: "fan".to_owned(),
+            time: Some(time),
+            payload: json!({}),
+            unread: None,
+        };
+        let mut record = Record::of(&command, Source::Live, None, time);
+        let name = |name: &str| name.parse().ok();
+        let mut rules =
+            ReportRules { command: name("last"), id: name("lastId"), ..ReportRules::default() };
+        assert_eq!(rules.report(&record), None, "it has no result yet");
+        record.result = CommandResult::Executed;
+        record.finished_ms = Some(1_777_629_600_005);
+        record.duration_ms = Some(5);
+        let told = |rules: &ReportRules| {
+            let (device, state) = rules.report(&record)?;
+            Some(format!("{device} {}", serde_json::to_string(&state).unwrap()))
+        };
+        assert_eq!(
+            told(&rules).unwrap(),
+            r#"010101010101010101010101 {"time":"2026-05-01T10:00:00.005Z","data":{"last":"fan"}}"#
+        );
+        rules.result = name("result");
+        rules.message = name("message");
+        rules.duration_ms = name("took");
+        rules.by_gateway = Some(DeviceId::from([2; 12]));
+        assert_eq!(
+            told(&rules).unwrap(),
+            r#"020202020202020202020202 {"time":"2026-05-01T10:00:00.005Z","data":{"last":"fan","message":"","result":"executed","took":5}}"#
+        );
+        assert_eq!(told(&ReportRules::default()), None);
+    }
+}

@@ -1,0 +1,402 @@
+//! Turns what is written into what is meant, and finds everything that cannot be meant.
+
+mod actuator;
+mod bus;
+mod cloud;
+mod command;
+mod frame;
+mod sensor;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::field::{Field, Size};
+use super::likely::did_you_mean;
+use super::note::{Notes, written};
+use super::raw::{self, Raw};
+use super::{Config, OutboxSettings, Problems, Reader};
+use tidegate_delivery::reporter::Limits;
+use tidegate_model::{DeviceId, Name, WhenFull};
+use tidegate_template::Template;
+use tidegate_timing::clock_trust::TrustMode;
+
+/// The name by which sensors and actuators call the gateway device.
+const GATEWAY: &str = "gateway";
+
+/// The most states in one call: Losant names no limit, so far above this would be a guess (schema `deviceStates`).
+const BATCH_STATES_RANGE: RangeInclusive<i64> = 1..=500;
+
+/// Losant documents 256 KiB for an MQTT message and nothing for REST, so a body stays below that.
+const BATCH_BYTES_RANGE: RangeInclusive<u64> = 1_000..=256_000;
+
+pub use cloud::KEEP_ALIVE_RANGE;
+
+/// Collects problems, and notes about what is assumed and allowed, while values are taken out of the raw configuration.
+struct Check<'a> {
+    problems: &'a mut Problems,
+    notes: &'a mut Notes,
+    reader: Reader,
+    directory: &'a Path,
+}
+
+impl Check<'_> {
+    fn required<T>(&mut self, key: &str, value: Option<Field<T>>, fix: &str) -> Option<T> {
+        // What was of the wrong type has been told as that.
+        if value.is_none() && !self.problems.iter().any(|problem| problem.at == key) {
+            self.problems.add(key, "is missing", fix);
+        }
+        value.map(|field| field.0)
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, key: &str, text: &str) -> Option<T> {
+        text.parse().map_err(|error| self.problems.add(key, error, "")).ok()
+    }
+
+    /// A value within its range; one outside is told and replaced by the nearest inside, so that checking can go on.
+    fn within<T>(
+        &mut self,
+        key: &str,
+        value: T,
+        range: &RangeInclusive<T>,
+        show: fn(&T) -> String,
+    ) -> T
+    where
+        T: PartialOrd + Clone,
+    {
+        let (start, end) = (show(range.start()), show(range.end()));
+        let note = self.notes.of(key);
+        note.value = Some(written(show(&value)));
+        note.range = Some((written(start.clone()), written(end.clone())));
+        if range.contains(&value) {
+            return value;
+        }
+        self.problems.add(
+            key,
+            format!("is {}", show(&value)),
+            format!("give a value from {start} to {end}"),
+        );
+        if value < *range.start() { range.start().clone() } else { range.end().clone() }
+    }
+
+    fn integer(
+        &mut self,
+        key: &str,
+        field: Option<Field<i64>>,
+        default: i64,
+        range: &RangeInclusive<i64>,
+    ) -> i64 {
+        self.notes.of(key).default = Some(default.into());
+        self.within(key, field.map_or(default, |field| field.0), range, i64::to_string)
+    }
+
+    fn duration(
+        &mut self,
+        key: &str,
+        field: Option<Field<Duration>>,
+        range: &RangeInclusive<Duration>,
+    ) -> Duration {
+        let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
+        self.within(key, field.map_or(*range.start(), |field| field.0), range, show)
+    }
+
+    fn bytes(
+        &mut self,
+        key: &str,
+        field: Option<Field<Size>>,
+        default: u64,
+        range: &RangeInclusive<u64>,
+    ) -> u64 {
+        let show = |bytes: &u64| bytesize::ByteSize(*bytes).to_string();
+        self.notes.of(key).default = Some(show(&default).into());
+        self.within(key, field.map_or(default, |field| field.0.0), range, show)
+    }
+
+    /// A text or a flag, or what is assumed where it is not written.
+    fn or_default<T: Clone + Into<serde_json::Value>>(
+        &mut self,
+        key: &str,
+        field: Option<Field<T>>,
+        default: T,
+    ) -> T {
+        let note = self.notes.of(key);
+        note.default = Some(default.clone().into());
+        let value = field.map_or(default, |field| field.0);
+        note.value = Some(value.clone().into());
+        value
+    }
+
+    /// Tells that `word` is none of the `known` ones, with the likeliest or all of them.
+    fn unknown_word(&mut self, key: &str, word: &str, known: &[String]) {
+        let fix = did_you_mean(word, known.iter().map(String::as_str), || {
+            format!("use one of {}", known.join(", "))
+        });
+        self.problems.add(key, format!("\"{word}\" is not known"), fix);
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.join(path)
+    }
+}
+
+/// Seconds as a duration range.
+fn seconds(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
+    Duration::from_secs(*range.start())..=Duration::from_secs(*range.end())
+}
+
+/// Checks everything. `None` only if there is at least one problem.
+pub(super) fn resolve(
+    raw: Raw,
+    file: &Path,
+    reader: Reader,
+    problems: &mut Problems,
+    notes: &mut Notes,
+) -> Option<Config> {
+    let directory = std::path::absolute(file).ok()?.parent()?.to_owned();
+    let mut check = Check { problems, notes, reader, directory: &directory };
+    let needs_commands = !raw.actuator.is_empty();
+    let cloud = cloud::cloud(raw.losant, needs_commands, &mut check);
+    let gateway = cloud.as_ref().map(|cloud| cloud.device);
+    let devices = devices(gateway, raw.device, &mut check);
+    let mut buses = bus::buses(raw.bus, gateway, &mut check);
+    let users = raw.sensor.values().map(|sensor| &sensor.bus);
+    let users = users.chain(raw.actuator.values().map(|actuator| &actuator.bus));
+    let used = users.flatten().map(|bus| bus.0.clone()).collect();
+    idle_buses(&buses, &used, needs_commands, &mut check);
+    idle_units(&buses, &raw.actuator, &mut check);
+    for (name, sensor) in raw.sensor {
+        sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
+    }
+    let timeout = raw.commands.timeout.as_ref().map(|field| field.0);
+    let actuators = actuator::actuators(raw.actuator, timeout, (&buses, &devices), &mut check);
+    actuator::subscribe_to_replies(&actuators, &mut buses);
+    let reporter = reporter(raw.reporter, &mut check);
+    let clock_trust = clock_trust(raw.clock, &mut check);
+    let commands = command::commands(raw.commands, gateway, &mut check);
+    let stop_timeout =
+        check.duration("daemon.stop_timeout", raw.daemon.stop_timeout, &seconds(1..=600));
+    let log_level = log_level(raw.log, &mut check);
+    let status_listen = status_listen(&raw.status, &mut check);
+    let status_socket = raw.status.socket.map(|socket| check.path(&socket.0));
+    let outbox = outbox(raw.outbox, &mut check);
+    Some(Config {
+        cloud: cloud?,
+        devices,
+        outbox: outbox?,
+        reporter,
+        clock_trust,
+        commands,
+        buses,
+        actuators,
+        stop_timeout,
+        log_level,
+        status_socket: status_socket?,
+        status_listen,
+    })
+}
+
+fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
+    let states_max =
+        check.integer("reporter.batch_states_max", raw.batch_states_max, 100, &BATCH_STATES_RANGE);
+    let bytes_max =
+        check.bytes("reporter.batch_size_max", raw.batch_size_max, 200_000, &BATCH_BYTES_RANGE);
+    let retry_min_range = Duration::from_millis(10)..=Duration::from_secs(60);
+    Limits {
+        batch_states_max: usize::try_from(states_max).unwrap_or(1),
+        batch_bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
+        batch_age: check.duration("reporter.batch_age", raw.batch_age, &seconds(0..=3_600)),
+        join_window: check.duration("reporter.join_window", raw.join_window, &seconds(0..=60)),
+        backfill_meta: raw.backfill_meta.is_some_and(|flag| flag.0),
+        retry_min: check.duration("reporter.retry_min", raw.retry_min, &retry_min_range),
+        retry_max: check.duration(
+            "reporter.retry_max",
+            raw.retry_max,
+            &(Duration::from_millis(10)..=Duration::from_secs(3_600)),
+        ),
+    }
+}
+
+fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
+    let words = [("auto", TrustMode::Auto), ("always", TrustMode::Always)];
+    bus::choice("clock.trust", raw.trust, check, &words).unwrap_or(TrustMode::Auto)
+}
+
+/// An address that others can reach is meant only if that is said, too: whoever asks there is told.
+fn status_listen(raw: &raw::Status, check: &mut Check<'_>) -> Option<SocketAddr> {
+    const KEY: &str = "status.listen";
+    let listen: SocketAddr = check.parsed(KEY, &raw.listen.as_ref()?.0)?;
+    if !listen.ip().is_loopback() && !raw.listen_public.as_ref().is_some_and(|public| public.0) {
+        let fix = "use 127.0.0.1 or [::1], or say that this is meant: listen_public = true";
+        check.problems.add(KEY, format!("{listen} can be reached by other computers"), fix);
+    }
+    Some(listen)
+}
+
+fn devices(
+    gateway: Option<DeviceId>,
+    raw: BTreeMap<String, raw::Device>,
+    check: &mut Check<'_>,
+) -> BTreeMap<Name, DeviceId> {
+    let mut devices = BTreeMap::new();
+    if let Ok(name) = GATEWAY.parse::<Name>() {
+        // Without a good id the configuration is refused anyway; sensors need not complain, too.
+        devices.insert(name, gateway.unwrap_or_else(|| DeviceId::from([0; 12])));
+    }
+    for (name, device) in raw {
+        let key = format!("device.{name}");
+        if name == GATEWAY {
+            check.problems.add(
+                key,
+                "the gateway is set by losant.device_id",
+                "remove this table, or name it otherwise",
+            );
+            continue;
+        }
+        let name: Option<Name> = check.parsed(&key, &name);
+        let key = format!("{key}.id");
+        let id = check.required(&key, device.id, "copy the peripheral's Device ID from Losant");
+        let id: Option<DeviceId> = id.and_then(|text| check.parsed(&key, &text));
+        let (Some(name), Some(id)) = (name, id) else { continue };
+        if let Some((other, _)) = devices.iter().find(|(_, other)| **other == id) {
+            check.problems.add(
+                key,
+                format!("is also the id of {other}"),
+                "give each device one name",
+            );
+        }
+        devices.insert(name, id);
+    }
+    devices
+}
+
+fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
+    let path = check.path(&raw.path?.0);
+    let commit_range = Duration::from_millis(10)..=Duration::from_secs(60);
+    let policies = [
+        ("drop-oldest", WhenFull::DropOldest),
+        ("drop-newest", WhenFull::DropNewest),
+        ("thin", WhenFull::Thin),
+    ];
+    let spare_range = Duration::ZERO..=Duration::from_secs(60);
+    let bucket_range = Duration::from_secs(1)..=Duration::from_secs(86_400);
+    // Losant silently ignores what is older than 30 days (rest-api/device, "Send State").
+    let age_range = Duration::from_secs(3_600)..=Duration::from_secs(30 * 86_400);
+    Some(OutboxSettings {
+        path,
+        bytes_max: check.bytes("outbox.size_max", raw.size_max, 0, &(1 << 20..=1 << 40)),
+        when_full: bus::choice("outbox.when_full", raw.when_full, check, &policies)
+            .unwrap_or_default(),
+        thin_bucket: check.duration("outbox.thin_bucket", raw.thin_bucket, &bucket_range),
+        age_max: check.duration("outbox.age_max", raw.age_max, &age_range),
+        free_bytes_min: check.bytes("outbox.free_min", raw.free_min, 0, &(0..=1 << 40)),
+        commit_interval: check.duration(
+            "outbox.commit_interval",
+            raw.commit_interval,
+            &commit_range,
+        ),
+        spare_flash: Some(check.duration("outbox.spare_flash", raw.spare_flash, &spare_range))
+            .filter(|window| !window.is_zero()),
+    })
+}
+
+fn log_level(raw: raw::Log, check: &mut Check<'_>) -> String {
+    let level = raw.level.map_or_else(|| "info".to_owned(), |level| level.0);
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&level) {
+        let fix = "use error, warn, info, debug or trace, or directives such as \"info,tidegate::bus=debug\"";
+        check.problems.add("log.level", error, fix);
+    }
+    level
+}
+
+/// A bus that nothing uses is more often a slip than a wish, and without a bus there is nothing to do.
+fn idle_buses(
+    buses: &BTreeMap<Name, super::Bus>,
+    used: &BTreeSet<String>,
+    has_actuators: bool,
+    check: &mut Check<'_>,
+) {
+    if buses.is_empty() && !has_actuators {
+        let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
+        check.problems.add("bus", "there is no bus", fix);
+    }
+    if check.reader == Reader::Learner {
+        return;
+    }
+    for (name, bus) in buses.iter().filter(|(name, _)| !used.contains(&***name)) {
+        let fix = format!("add a sensor or an actuator with bus = \"{name}\", or remove the bus");
+        let kind = bus.kind.word();
+        check.problems.add(format!("bus.{kind}.{name}"), "nothing uses this bus", fix);
+    }
+}
+
+/// A Modbus unit that is neither asked nor told anything is a slip.
+fn idle_units(
+    buses: &BTreeMap<Name, super::Bus>,
+    actuators: &BTreeMap<String, raw::Actuator>,
+    check: &mut Check<'_>,
+) {
+    let is_told = |bus: &Name, unit: &Name| {
+        let names = |field: &Option<Field<String>>, name: &Name| {
+            field.as_ref().is_some_and(|field| field.0 == **name)
+        };
+        actuators.values().any(|raw| names(&raw.bus, bus) && names(&raw.unit, unit))
+    };
+    for (name, bus) in buses {
+        let super::BusKind::Modbus(line) = &bus.kind else { continue };
+        for unit in line.units.iter().filter(|unit| unit.registers.is_empty()) {
+            let key = format!("bus.modbus.{name}.unit.{}.registers", unit.name);
+            let is_explained = check.problems.iter().any(|problem| problem.at.starts_with(&key));
+            if !is_explained && !is_told(name, &unit.name) {
+                let fix = "say what to read: registers = [{ channel = \"power\", address = 0 }]";
+                check.problems.add(key, "is missing or empty, and no actuator writes to it", fix);
+            }
+        }
+    }
+}
+
+fn find_bus<'a>(
+    key: &str,
+    name: &str,
+    buses: &'a BTreeMap<Name, super::Bus>,
+    check: &mut Check<'_>,
+) -> Option<&'a super::Bus> {
+    if !buses.contains_key(name) {
+        tell_unknown(&format!("{key}.bus"), "bus", name, buses.keys(), check);
+    }
+    buses.get(name)
+}
+
+fn find_device(
+    key: &str,
+    name: &str,
+    devices: &BTreeMap<Name, DeviceId>,
+    check: &mut Check<'_>,
+) -> Option<DeviceId> {
+    if !devices.contains_key(name) {
+        tell_unknown(key, "device", name, devices.keys(), check);
+    }
+    devices.get(name).copied()
+}
+
+fn tell_unknown<'a>(
+    key: &str,
+    kind: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a Name>,
+    check: &mut Check<'_>,
+) {
+    let known: Vec<_> = known.map(|name| &**name).collect();
+    let fix = did_you_mean(name, known.iter().copied(), || match known.len() {
+        0 => format!("there is no {kind} yet; add one"),
+        _ => format!("there are {}", known.join(", ")),
+    });
+    check.problems.add(key, format!("there is no {kind} \"{name}\""), fix);
+}
+
+fn template(key: &str, text: &str, check: &mut Check<'_>) -> Option<Template> {
+    Template::compile(key, text).map_err(|error| check.problems.add(key, error, "")).ok()
+}

@@ -1,0 +1,169 @@
+//! Actuators: the tables `[actuator.…]`.
+
+mod argument;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Check, GATEWAY, find_device, seconds};
+use crate::field::Field;
+use crate::{Bus, BusKind, raw};
+use tidegate_commands::actuator::{Actuator, Failsafe, WriteTemplate};
+use tidegate_model::{Command, DeviceId, Name};
+use tidegate_timing::rate_limit::Rate;
+
+/// Losant's limit for the name of a command, in characters (schema `deviceCommand`).
+const COMMAND_LENGTH_MAX: usize = 255;
+
+/// How often an actuator may run in a window: the times of the runs are kept in memory.
+const RATE_RANGE: std::ops::RangeInclusive<i64> = 1..=100_000;
+
+/// How often an actuator runs in a minute at most, if nothing is said.
+const RATE_DEFAULT: i64 = 120;
+
+type Devices = BTreeMap<Name, DeviceId>;
+
+/// What an actuator can refer to.
+type World<'a> = (&'a BTreeMap<Name, Bus>, &'a Devices);
+
+/// Checks all actuators. One command of one device can have only one.
+pub(super) fn actuators(
+    raw: BTreeMap<String, raw::Actuator>,
+    timeout: Option<Duration>,
+    world: World<'_>,
+    check: &mut Check<'_>,
+) -> Vec<Actuator> {
+    let mut taken = BTreeSet::new();
+    let mut actuators = Vec::new();
+    for (name, raw) in raw {
+        let key = format!("actuator.{name}");
+        let Some(actuator) = actuator(&name, raw, timeout, world, check) else { continue };
+        if !taken.insert((actuator.device, actuator.command.clone())) {
+            let fix = "give each command of a device one actuator";
+            check.problems.add(format!("{key}.command"), "another actuator takes it", fix);
+        }
+        actuators.push(actuator);
+    }
+    actuators
+}
+
+/// Tells each broker session on which topics actuators are answered.
+pub(super) fn subscribe_to_replies(actuators: &[Actuator], buses: &mut BTreeMap<Name, Bus>) {
+    for Actuator { bus, write, .. } in actuators {
+        let bus = bus.as_ref().and_then(|name| buses.get_mut(name));
+        let WriteTemplate::Mqtt { reply: Some(reply), .. } = write else { continue };
+        let Some(Bus { kind: BusKind::Mqtt(session), .. }) = bus else { continue };
+        if !session.replies.contains(&reply.topic) {
+            session.replies.push(reply.topic.clone());
+        }
+    }
+}
+
+fn actuator(
+    name: &str,
+    mut raw: raw::Actuator,
+    timeout: Option<Duration>,
+    (buses, devices): World<'_>,
+    check: &mut Check<'_>,
+) -> Option<Actuator> {
+    let key = format!("actuator.{name}");
+    let actuator_name: Option<Name> = check.parsed(&key, name);
+    let command = command(&key, raw.command.take(), check);
+    let device_key = format!("{key}.device");
+    let device = check.or_default(&device_key, raw.device.take(), GATEWAY.to_owned());
+    let device = find_device(&device_key, &device, devices, check);
+    let arguments = argument::arguments(&key, std::mem::take(&mut raw.argument), check);
+    let rate_key = format!("{key}.rate_max");
+    let runs_max = check.integer(&rate_key, raw.rate_max.take(), RATE_DEFAULT, &RATE_RANGE);
+    let window = raw.rate_window.take().or(Some(Field(Duration::from_secs(60))));
+    let window = check.duration(&format!("{key}.rate_window"), window, &seconds(1..=86_400));
+    let rate = Rate { runs_max: usize::try_from(runs_max).unwrap_or(1), window };
+    let timeout = raw.timeout.take().or(timeout.map(Field));
+    let timeout = check.duration(&format!("{key}.timeout"), timeout, &seconds(1..=300));
+    let safety = Safety {
+        payload: raw.safe.take().map(|field| field.0),
+        offline: raw.safe_when_offline.take().map(|field| field.0),
+        at_stop: raw.safe_at_stop.take().is_some_and(|field| field.0),
+        hold_max: raw.hold_max.take().map(|field| field.0),
+    };
+    let (bus, write) = write::write(&key, raw, buses, check)?;
+    let mut actuator = Actuator {
+        name: actuator_name?,
+        device: device?,
+        command: command?,
+        bus,
+        write,
+        arguments,
+        rate,
+        timeout,
+        safe: None,
+    };
+    actuator.safe = safety.resolve(&key, &actuator, check);
+    Some(actuator)
+}
+
+fn command(key: &str, field: Option<Field<String>>, check: &mut Check<'_>) -> Option<String> {
+    let command = field.map(|field| field.0);
+    let length = command.as_ref().map_or(0, |command| command.chars().count());
+    if !(1..=COMMAND_LENGTH_MAX).contains(&length) {
+        let fix = "name the Losant command, 1 to 255 characters: command = \"…\"";
+        check.problems.add(format!("{key}.command"), "is missing, empty or too long", fix);
+    }
+    command
+}
+
+/// The safe write of an actuator as it is written: a payload, and when.
+struct Safety {
+    payload: Option<String>,
+    offline: Option<Duration>,
+    at_stop: bool,
+    hold_max: Option<Duration>,
+}
+
+impl Safety {
+    /// Renders the safe write: what a command with this payload would write.
+    fn resolve(self, key: &str, actuator: &Actuator, check: &mut Check<'_>) -> Option<Failsafe> {
+        let Self { payload, offline, at_stop, hold_max } = self;
+        let is_used = offline.is_some() || at_stop || hold_max.is_some();
+        let safe_key = format!("{key}.safe");
+        let text = match (payload, is_used) {
+            (Some(text), true) => text,
+            (None, false) => return None,
+            (Some(_), false) => {
+                let fix = "add safe_when_offline, safe_at_stop or hold_max";
+                check.problems.add(safe_key, "is never used", fix);
+                return None;
+            }
+            (None, true) => {
+                let fix = "give the payload of a command that is safe: safe = '{\"on\": false}'";
+                check.problems.add(safe_key, "is missing", fix);
+                return None;
+            }
+        };
+        let range = Duration::from_millis(100)..=Duration::from_secs(604_800);
+        for (name, duration) in [("safe_when_offline", offline), ("hold_max", hold_max)] {
+            check.duration(
+                &format!("{key}.{name}"),
+                duration.or(Some(*range.end())).map(Field),
+                &range,
+            );
+        }
+        let payload = serde_json::from_str(&text).map_err(|error| {
+            let fix = "write it as JSON: safe = '{\"on\": false}'";
+            check.problems.add(&safe_key, error, fix);
+        });
+        let (device, name) = (actuator.device, actuator.command.clone());
+        let command = Command { device, name, time: None, payload: payload.ok()?, unread: None };
+        if let Err(error) = actuator.arguments.check(&command.payload, &[]) {
+            check.problems.add(&safe_key, error, "give it the arguments of the command");
+        }
+        match actuator.write_for(&command) {
+            Ok(write) => Some(Failsafe { write, offline, at_stop, hold_max }),
+            Err(error) => {
+                check.problems.add(safe_key, error, "give what the templates name");
+                None
+            }
+        }
+    }
+}

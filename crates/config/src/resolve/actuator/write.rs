@@ -1,0 +1,347 @@
+//! What an actuator writes: one kind for each bus, and programs, requests and the gateway itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::bus::{choice, register};
+use super::super::{Check, find_bus, tell_unknown, template};
+use crate::field::Field;
+use crate::{Bus, BusKind, GpioBus, ModbusBus, raw};
+use tidegate_commands::actuator::WriteTemplate;
+use tidegate_model::topic::check_topic;
+use tidegate_model::{HttpMethod, Name, Reply, TopicReply};
+
+/// How much a program may print, in bytes.
+const OUTPUT_RANGE: std::ops::RangeInclusive<u64> = 64..=1 << 20;
+
+/// The same, if nothing is said.
+const OUTPUT_DEFAULT: u64 = 64 * 1024;
+
+/// How long a device may take to answer on its line.
+const REPLY_TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60);
+
+/// The same, if nothing is said.
+const REPLY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+
+/// The keys of each kind of actuator, beside those that say which kind it is.
+const SERIAL: &[&str] = &["bus", "write", "encoding", "reply", "reply_failure", "reply_timeout"];
+const MQTT: &[&str] = &[
+    "bus",
+    "topic",
+    "payload",
+    "qos",
+    "retain",
+    "reply",
+    "reply_failure",
+    "reply_timeout",
+    "reply_topic",
+];
+const MODBUS: &[&str] = &[
+    "bus",
+    "unit",
+    "table",
+    "address",
+    "kind",
+    "order",
+    "length",
+    "value",
+    "as_list",
+    "read_back",
+];
+const GPIO: &[&str] = &["bus", "output", "value", "pulse"];
+const EXEC: &[&str] = &["exec", "output_size_max"];
+const HTTP: &[&str] = &["url", "method", "body", "content_type"];
+const GATEWAY: &[&str] = &["gateway", "level"];
+
+/// The bus, if it needs one, and the write.
+pub(super) fn write(
+    key: &str,
+    raw: raw::Actuator,
+    buses: &BTreeMap<Name, Bus>,
+    check: &mut Check<'_>,
+) -> Option<(Option<Name>, WriteTemplate)> {
+    let ways = [raw.bus.is_some(), raw.exec.is_some(), raw.url.is_some(), raw.gateway.is_some()];
+    if ways.iter().filter(|is_given| **is_given).count() != 1 {
+        let what = "needs exactly one of bus, exec, url and gateway";
+        check.problems.add(key, what, "say what it moves: bus = \"…\"");
+        return None;
+    }
+    let Some(bus) = raw.bus.clone() else {
+        let write = match (&raw.exec, &raw.url) {
+            (Some(_), _) => exec(key, raw, check),
+            (None, Some(_)) => http(key, raw, check),
+            (None, None) => gateway(key, raw, check),
+        };
+        return Some((None, write?));
+    };
+    let kind = &find_bus(key, &bus.0, buses, check)?.kind;
+    let write = match kind {
+        BusKind::Serial(_) => serial(key, raw, check),
+        BusKind::Mqtt(_) => mqtt(key, raw, check),
+        BusKind::Gpio(bus) => gpio(key, raw, bus, check),
+        BusKind::Modbus(bus) => modbus(key, raw, bus, check),
+        BusKind::Exec(_) | BusKind::File(_) | BusKind::Http(_) | BusKind::System(_) => {
+            let problem = format!("{} buses cannot be written to", kind.word());
+            check.problems.add(format!("{key}.bus"), problem, "name another bus");
+            None
+        }
+    };
+    Some((Some(bus.0.parse().ok()?), write?))
+}
+
+/// Tells each option that is for another kind of actuator.
+fn only(key: &str, raw: &raw::Actuator, known: &[&str], check: &mut Check<'_>) {
+    let given = [
+        ("write", raw.write.is_some()),
+        ("encoding", raw.encoding.is_some()),
+        ("reply", raw.reply.is_some()),
+        ("reply_failure", raw.reply_failure.is_some()),
+        ("reply_timeout", raw.reply_timeout.is_some()),
+        ("reply_topic", raw.reply_topic.is_some()),
+        ("topic", raw.topic.is_some()),
+        ("payload", raw.payload.is_some()),
+        ("qos", raw.qos.is_some()),
+        ("retain", raw.retain.is_some()),
+        ("unit", raw.unit.is_some()),
+        ("table", raw.table.is_some()),
+        ("address", raw.address.is_some()),
+        ("kind", raw.kind.is_some()),
+        ("order", raw.order.is_some()),
+        ("length", raw.length.is_some()),
+        ("value", raw.value.is_some()),
+        ("output", raw.output.is_some()),
+        ("pulse", raw.pulse.is_some()),
+        ("as_list", raw.as_list.is_some()),
+        ("read_back", raw.read_back.is_some()),
+        ("output_size_max", raw.output_size_max.is_some()),
+        ("method", raw.method.is_some()),
+        ("body", raw.body.is_some()),
+        ("content_type", raw.content_type.is_some()),
+        ("level", raw.level.is_some()),
+    ];
+    for (option, _) in given.iter().filter(|(name, is_given)| *is_given && !known.contains(name)) {
+        let fix = format!("remove it; this kind takes {}", known.join(", "));
+        check.problems.add(format!("{key}.{option}"), "is for another kind of actuator", fix);
+    }
+}
+
+fn serial(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, SERIAL, check);
+    let encodings = [("text", false), ("hex", true)];
+    let is_hex = choice(&format!("{key}.encoding"), raw.encoding, check, &encodings);
+    let reply = reply(key, (raw.reply, raw.reply_failure, raw.reply_timeout), check);
+    let fix = "say what goes on the wire: write = \"FAN {{ payload.speed }}\\n\"";
+    let key = format!("{key}.write");
+    let text = check.required(&key, raw.write, fix)?;
+    Some(WriteTemplate::Serial { text: template(&key, &text, check)?, is_hex: is_hex?, reply })
+}
+
+/// What success, failure and the time to wait are, as they are written.
+type Words = (Option<Field<String>>, Option<Field<String>>, Option<Field<Duration>>);
+
+/// How a device answers, if it does.
+fn reply(key: &str, words: Words, check: &mut Check<'_>) -> Option<Reply> {
+    let (success, failure, timeout) = words;
+    let timeout = timeout.or(Some(Field(REPLY_TIMEOUT_DEFAULT)));
+    let timeout = check.duration(&format!("{key}.reply_timeout"), timeout, &REPLY_TIMEOUT_RANGE);
+    let failure = failure.map(|field| field.0);
+    if failure.is_some() && success.is_none() {
+        let fix = "say how the line or message begins that means success: reply = \"OK\"";
+        check.problems.add(format!("{key}.reply"), "is missing", fix);
+    }
+    success.map(|field| Reply { success: field.0, failure, timeout })
+}
+
+/// The same of one that answers on a topic.
+fn topic_reply(
+    key: &str,
+    topic: Option<Field<String>>,
+    words: Words,
+    check: &mut Check<'_>,
+) -> Option<TopicReply> {
+    match (topic, reply(key, words, check)) {
+        (Some(Field(topic)), Some(words)) => {
+            if let Err(error) = check_topic(&topic) {
+                let fix = "name the one topic on which the device answers";
+                check.problems.add(format!("{key}.reply_topic"), error, fix);
+            }
+            Some(TopicReply { topic, words })
+        }
+        (Some(_), None) => {
+            let fix = "say how the message begins that means success; \"\" is any message";
+            check.problems.add(format!("{key}.reply"), "is missing", fix);
+            None
+        }
+        (None, Some(_)) => {
+            let fix = "name the topic on which the device answers: reply_topic = \"…\"";
+            check.problems.add(format!("{key}.reply_topic"), "is missing", fix);
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+fn mqtt(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, MQTT, check);
+    let topic_key = format!("{key}.topic");
+    let topic = check.required(&topic_key, raw.topic, "say where to publish: topic = \"…\"");
+    let payload_key = format!("{key}.payload");
+    let payload = check.required(&payload_key, raw.payload, "say what: payload = \"…\"");
+    let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
+    let words = (raw.reply, raw.reply_failure, raw.reply_timeout);
+    let reply = topic_reply(key, raw.reply_topic, words, check);
+    Some(WriteTemplate::Mqtt {
+        topic: template(&topic_key, &topic?, check)?,
+        payload: template(&payload_key, &payload?, check)?,
+        qos: u8::try_from(qos).ok()?,
+        retain: check.or_default(&format!("{key}.retain"), raw.retain, false),
+        reply,
+    })
+}
+
+fn modbus(
+    key: &str,
+    raw: raw::Actuator,
+    bus: &ModbusBus,
+    check: &mut Check<'_>,
+) -> Option<WriteTemplate> {
+    only(key, &raw, MODBUS, check);
+    let unit_key = format!("{key}.unit");
+    let unit = check.required(&unit_key, raw.unit, "name the unit of its bus: unit = \"pump\"");
+    let units: Vec<_> = bus.units.iter().map(|known| &known.name).collect();
+    let unit = unit.and_then(|unit| known(&unit_key, "unit", &unit, &units, check));
+    let place = raw::ModbusRegister {
+        channel: Some(Field(key.to_owned())),
+        table: raw.table,
+        address: raw.address,
+        kind: raw.kind,
+        order: raw.order,
+        length: raw.length,
+    };
+    let register = register(key, place, check);
+    if register.as_ref().is_some_and(|register| !register.is_writable()) {
+        let fix = "use table = \"holding\" with a whole register, or \"coil\"";
+        check.problems.add(key, "is a register that cannot be written", fix);
+    }
+    let value_key = format!("{key}.value");
+    let value = check.required(&value_key, raw.value, "say what: value = \"{{ payload.level }}\"");
+    Some(WriteTemplate::Modbus {
+        value: template(&value_key, &value?, check)?,
+        as_list: check.or_default(&format!("{key}.as_list"), raw.as_list, false),
+        read_back: check.or_default(&format!("{key}.read_back"), raw.read_back, false),
+        unit: unit?,
+        register: register?,
+    })
+}
+
+fn gpio(
+    key: &str,
+    raw: raw::Actuator,
+    bus: &GpioBus,
+    check: &mut Check<'_>,
+) -> Option<WriteTemplate> {
+    only(key, &raw, GPIO, check);
+    let output_key = format!("{key}.output");
+    let fix = "name the output of its bus: output = \"relay\"";
+    let output = check.required(&output_key, raw.output, fix);
+    let outputs: Vec<_> = bus.outputs.iter().map(|known| &known.name).collect();
+    let output = output.and_then(|output| known(&output_key, "output", &output, &outputs, check));
+    let value_key = format!("{key}.value");
+    let value = check.required(&value_key, raw.value, "say what: value = \"{{ payload.on }}\"");
+    let pulse = match raw.pulse {
+        Some(pulse) => Some(template(&format!("{key}.pulse"), &pulse.0, check)?),
+        None => None,
+    };
+    Some(WriteTemplate::Gpio {
+        value: template(&value_key, &value?, check)?,
+        output: output?,
+        pulse,
+    })
+}
+
+/// The one of `names` that is meant.
+fn known(
+    key: &str,
+    kind: &str,
+    name: &str,
+    names: &[&Name],
+    check: &mut Check<'_>,
+) -> Option<Name> {
+    let found = names.iter().copied().find(|known| &***known == name);
+    if found.is_none() {
+        tell_unknown(key, kind, name, names.iter().copied(), check);
+    }
+    found.cloned()
+}
+
+fn exec(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, EXEC, check);
+    let output_key = format!("{key}.output_size_max");
+    let output = check.bytes(&output_key, raw.output_size_max, OUTPUT_DEFAULT, &OUTPUT_RANGE);
+    let key = format!("{key}.exec");
+    let mut words = raw.exec.unwrap_or_default().into_iter().map(|field| field.0);
+    let program = PathBuf::from(words.next().unwrap_or_default());
+    if !program.is_absolute() || program.to_string_lossy().contains("{{") {
+        let fix = "give its absolute path, without a template: exec = [\"/usr/bin/…\", \"{{ payload.level }}\"]";
+        check.problems.add(&key, "does not begin with a program", fix);
+        return None;
+    }
+    let arguments = words.map(|word| template(&key, &word, check)).collect::<Option<_>>()?;
+    let output_bytes_max = usize::try_from(output).unwrap_or_default();
+    Some(WriteTemplate::Exec { program, arguments, output_bytes_max })
+}
+
+fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, HTTP, check);
+    let methods = [("POST", HttpMethod::Post), ("PUT", HttpMethod::Put), ("GET", HttpMethod::Get)];
+    let method = choice(&format!("{key}.method"), raw.method, check, &methods);
+    let body = match raw.body {
+        Some(body) => {
+            let type_key = format!("{key}.content_type");
+            let json = "application/json".to_owned();
+            let media_type = check.or_default(&type_key, raw.content_type, json);
+            Some((media_type, template(&format!("{key}.body"), &body.0, check)?))
+        }
+        None => None,
+    };
+    let key = format!("{key}.url");
+    let url = raw.url?.0;
+    let Some(origin) = origin(&url) else {
+        let fix = "name scheme and host without a template: url = \"http://10.0.0.5/relay/{{ payload.n }}\"";
+        check.problems.add(key, "is no URL with a fixed host", fix);
+        return None;
+    };
+    Some(WriteTemplate::Http { method: method?, origin, url: template(&key, &url, check)?, body })
+}
+
+/// Scheme, host and port of a URL; `None` if a template begins among them, or they hold a password.
+fn origin(url: &str) -> Option<String> {
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| url.starts_with(scheme))?;
+    let rest = url.get(scheme.len()..)?;
+    let host = rest.get(..rest.find(['/', '?']).unwrap_or(rest.len()))?;
+    let is_host = !host.is_empty() && !host.contains(['{', '}', '@', ' ', '#', '\\']);
+    is_host.then(|| format!("{scheme}{host}"))
+}
+
+fn gateway(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
+    only(key, &raw, GATEWAY, check);
+    let level_key = format!("{key}.level");
+    let actions = [
+        ("report-status", Some(WriteTemplate::ReportStatus)),
+        ("log-level", None),
+        ("flush-now", Some(WriteTemplate::FlushNow)),
+        ("reload", Some(WriteTemplate::Reload)),
+    ];
+    let action = choice(&format!("{key}.gateway"), raw.gateway, check, &actions)?;
+    if action.is_some() {
+        if raw.level.is_some() {
+            check.problems.add(level_key, "is for gateway = \"log-level\"", "remove it");
+        }
+        return action;
+    }
+    let fix = "say which: level = \"{{ payload.level }}\"";
+    let level = check.required(&level_key, raw.level, fix)?;
+    Some(WriteTemplate::LogLevel(template(&level_key, &level, check)?))
+}

@@ -1,0 +1,161 @@
+//! GPIO lines: the tables `[bus.gpio.…]`.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{INTERVAL_RANGE, choice, span};
+use crate::field::{Field, Scalar};
+use crate::resolve::Check;
+use crate::{AtStart, AtStop, Bias, Drive, Edges, GpioBus, GpioInput, GpioLine, GpioOutput, raw};
+use tidegate_model::Name;
+
+/// The chip with the pins of the header on all Pis, on kernels since 6.6 also on a Pi 5.
+const CHIP: &str = "/dev/gpiochip0";
+
+/// Numbers of lines: far above any chip's.
+const OFFSET_RANGE: RangeInclusive<i64> = 0..=1_023;
+
+/// What the kernel takes in microseconds; longer than a second is no bounce.
+const DEBOUNCE_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
+
+/// How long a contact bounces, for most.
+const DEBOUNCE_DEFAULT: Duration = Duration::from_millis(5);
+
+/// The most lines that one request may have (`GPIO_V2_LINES_MAX`, include/uapi/linux/gpio.h).
+const LINES_MAX: usize = 64;
+
+pub(super) fn gpio(key: &str, raw: raw::Gpio, check: &mut Check<'_>) -> GpioBus {
+    let chip = check.or_default(&format!("{key}.chip"), raw.chip, CHIP.to_owned());
+    if raw.input.is_empty() && raw.output.is_empty() {
+        let fix = format!("add one: [{key}.input.door] with line = 17");
+        check.problems.add(key, "there is no line", fix);
+    }
+    for (word, count) in [("input", raw.input.len()), ("output", raw.output.len())] {
+        if count > LINES_MAX {
+            let fix = format!("give at most {LINES_MAX}");
+            check.problems.add(format!("{key}.{word}"), format!("there are {count}"), fix);
+        }
+    }
+    let mut taken = BTreeMap::new();
+    let inputs = raw.input.into_iter();
+    let inputs: Vec<_> = inputs
+        .filter_map(|(name, raw)| {
+            input(&format!("{key}.input.{name}"), &name, raw, &mut taken, check)
+        })
+        .collect();
+    let outputs = raw.output.into_iter();
+    let outputs: Vec<_> = outputs
+        .filter_map(|(name, raw)| {
+            output(&format!("{key}.output.{name}"), &name, raw, &mut taken, check)
+        })
+        .collect();
+    let interval = Duration::from_secs(60);
+    GpioBus {
+        chip: check.path(&chip),
+        interval: span(&format!("{key}.interval"), raw.interval, interval, &INTERVAL_RANGE, check),
+        inputs,
+        outputs,
+    }
+}
+
+/// Which line was given to whom.
+type Taken = BTreeMap<GpioLine, String>;
+
+fn input(
+    key: &str,
+    name: &str,
+    raw: raw::GpioInput,
+    taken: &mut Taken,
+    check: &mut Check<'_>,
+) -> Option<GpioInput> {
+    let name: Option<Name> = check.parsed(key, name);
+    let line = line(key, raw.line, taken, check);
+    let biases = [
+        ("as-is", Bias::AsIs),
+        ("pull-up", Bias::PullUp),
+        ("pull-down", Bias::PullDown),
+        ("disabled", Bias::Disabled),
+    ];
+    let bias = choice(&format!("{key}.bias"), raw.bias, check, &biases);
+    let words = [
+        ("tell", Edges::Told),
+        ("ignore", Edges::Ignored),
+        ("count-rising", Edges::CountedRising),
+        ("count-falling", Edges::CountedFalling),
+        ("count-both", Edges::CountedBoth),
+    ];
+    let edges = choice(&format!("{key}.edges"), raw.edges, check, &words);
+    let debounce_key = format!("{key}.debounce");
+    if edges == Some(Edges::Ignored) && raw.debounce.is_some() {
+        check.problems.add(&debounce_key, "is for edges, and these are ignored", "remove it");
+    }
+    let default = if edges == Some(Edges::Ignored) { Duration::ZERO } else { DEBOUNCE_DEFAULT };
+    Some(GpioInput {
+        debounce: span(&debounce_key, raw.debounce, default, &DEBOUNCE_RANGE, check),
+        is_active_low: check.or_default(&format!("{key}.active_low"), raw.active_low, false),
+        name: name?,
+        line: line?,
+        bias: bias?,
+        edges: edges?,
+    })
+}
+
+fn output(
+    key: &str,
+    name: &str,
+    raw: raw::GpioOutput,
+    taken: &mut Taken,
+    check: &mut Check<'_>,
+) -> Option<GpioOutput> {
+    let name: Option<Name> = check.parsed(key, name);
+    let line = line(key, raw.line, taken, check);
+    let drives = [
+        ("push-pull", Drive::PushPull),
+        ("open-drain", Drive::OpenDrain),
+        ("open-source", Drive::OpenSource),
+    ];
+    let drive = choice(&format!("{key}.drive"), raw.drive, check, &drives);
+    let starts = [("off", AtStart::Off), ("on", AtStart::On), ("keep", AtStart::Keep)];
+    let at_start = choice(&format!("{key}.at_start"), raw.at_start, check, &starts);
+    let stops = [
+        ("off", AtStop::Off),
+        ("on", AtStop::On),
+        ("keep", AtStop::Keep),
+        ("restore", AtStop::Restore),
+    ];
+    let at_stop = choice(&format!("{key}.at_stop"), raw.at_stop, check, &stops);
+    Some(GpioOutput {
+        is_active_low: check.or_default(&format!("{key}.active_low"), raw.active_low, false),
+        name: name?,
+        line: line?,
+        drive: drive?,
+        at_start: at_start?,
+        at_stop: at_stop?,
+    })
+}
+
+fn line(
+    key: &str,
+    field: Option<Field<Scalar>>,
+    taken: &mut Taken,
+    check: &mut Check<'_>,
+) -> Option<GpioLine> {
+    let line_key = format!("{key}.line");
+    let fix = "give its number on the chip, or its name: line = 17";
+    let line = match check.required(&line_key, field, fix)? {
+        Scalar::Integer(offset) => {
+            let offset = check.within(&line_key, offset, &OFFSET_RANGE, i64::to_string);
+            GpioLine::Offset(u32::try_from(offset).ok()?)
+        }
+        Scalar::Text(name) if !name.is_empty() => GpioLine::Named(name),
+        Scalar::Text(_) | Scalar::Float(_) | Scalar::Boolean(_) => {
+            check.problems.add(line_key, "is neither a number nor a name", fix);
+            return None;
+        }
+    };
+    if let Some(other) = taken.insert(line.clone(), key.to_owned()) {
+        check.problems.add(line_key, format!("{other} has the same line"), "give each its own");
+    }
+    Some(line)
+}

@@ -1,0 +1,195 @@
+//! The table `[losant]`: who we are, and the way to the cloud.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Check, raw, seconds};
+use crate::field::Field;
+use crate::secret::{cloud_credentials_path, read_client_certificate, read_cloud_credentials};
+use crate::{Cloud, CloudCredentials, Proxy, Reader, Secret};
+
+/// The intervals between signs of life on a stream that the cloud is known to serve.
+pub const KEEP_ALIVE_RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(2)..=Duration::from_secs(60);
+
+/// The largest file of certificates that is read, in bytes; a bundle of all public ones has a quarter of it.
+const CA_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What a device may ask for (schema `deviceCredentials`).
+const SCOPES: [&str; 19] = [
+    "all.Device",
+    "all.Device.read",
+    "data.export",
+    "data.timeSeriesQuery",
+    "data.lastValueQuery",
+    "device.commandStream",
+    "device.get",
+    "device.getCompositeState",
+    "device.getState",
+    "device.stateStream",
+    "device.getLogEntries",
+    "device.getCommand",
+    "device.debug",
+    "device.sendState",
+    "device.sendCommand",
+    "device.setConnectionStatus",
+    "devices.get",
+    "devices.getCompositeState",
+    "devices.sendCommand",
+];
+
+/// What the daemon cannot do without; `all.Device` has it all.
+const SCOPES_NEEDED: [&str; 2] = ["device.sendState", "device.setConnectionStatus"];
+
+/// What it cannot do without if there are actuators; `all.Device.read` has them, too.
+const SCOPES_FOR_COMMANDS: [&str; 2] = ["device.commandStream", "device.getCommand"];
+
+pub(super) fn cloud(
+    raw: raw::Losant,
+    needs_commands: bool,
+    check: &mut Check<'_>,
+) -> Option<Cloud> {
+    let fix = "copy the gateway's Device ID from Losant: device_id = \"575ecf887ae143cd83dc4aa2\"";
+    let device = check.required("losant.device_id", raw.device_id, fix);
+    let device = device.and_then(|text| check.parsed("losant.device_id", &text));
+    let application =
+        raw.application_id.and_then(|text| check.parsed("losant.application_id", &text.0));
+    let url = check.required("losant.url", raw.url, "")?;
+    if url.contains('@') {
+        let fix = "put the access key into credentials_file, and only the address here";
+        check.problems.add("losant.url", "a password does not belong into this file", fix);
+    } else if !is_url(&url, &["http", "https"]) {
+        check.problems.add(
+            "losant.url",
+            format!("\"{url}\" is no web address"),
+            "write url = \"https://api.losant.com\"",
+        );
+    }
+    let configured = raw.credentials_file.map(|path| check.path(&path.0));
+    let path = cloud_credentials_path(configured, check.directory);
+    let credentials = match check.reader {
+        Reader::Daemon => read_cloud_credentials(&path, check.problems),
+        Reader::Looker | Reader::Learner => Some(CloudCredentials::unread()),
+    };
+    if matches!(credentials, Some(CloudCredentials::Token(_))) && application.is_none() {
+        let fix = "copy the Application ID from Losant; only an access key tells it by itself";
+        check.problems.add("losant.application_id", "is missing, and a token needs it", fix);
+    }
+    let token_ttl = raw.token_ttl.is_some().then(|| {
+        check.duration("losant.token_ttl", raw.token_ttl, &seconds(60..=366 * 24 * 3_600))
+    });
+    Some(Cloud {
+        application,
+        requested_scopes: scopes(raw.requested_scopes, needs_commands, check),
+        token_ttl,
+        keep_alive_interval: check.duration(
+            "losant.keep_alive_interval",
+            raw.keep_alive_interval,
+            &KEEP_ALIVE_RANGE,
+        ),
+        connect_timeout: check.duration(
+            "losant.connect_timeout",
+            raw.connect_timeout,
+            &seconds(1..=120),
+        ),
+        request_timeout: check.duration(
+            "losant.request_timeout",
+            raw.request_timeout,
+            &seconds(1..=300),
+        ),
+        private_ca: raw
+            .ca_file
+            .and_then(|path| private_ca("losant.ca_file", &check.path(&path.0), check)),
+        client_certificate: raw.client_certificate.and_then(|path| {
+            let path = check.path(&path.0);
+            client_certificate(&path, check)
+        }),
+        proxy: proxy(raw.proxy, check),
+        ..Cloud::new(&url, device?, credentials?)
+    })
+}
+
+fn scopes(
+    raw: Option<Vec<Field<String>>>,
+    needs_commands: bool,
+    check: &mut Check<'_>,
+) -> Vec<String> {
+    const KEY: &str = "losant.requested_scopes";
+    let scopes: BTreeSet<_> = raw.into_iter().flatten().map(|scope| scope.0).collect();
+    for scope in scopes.iter().filter(|scope| !SCOPES.contains(&scope.as_str())) {
+        let what = format!("a device cannot ask for \"{scope}\"");
+        check.problems.add(KEY, what, format!("choose from {}", SCOPES.join(", ")));
+    }
+    let is_missing = |scope: &&&str| !scopes.contains(**scope) && !scopes.contains("all.Device");
+    let mut missing: Vec<_> = SCOPES_NEEDED.iter().filter(is_missing).copied().collect();
+    if needs_commands && !scopes.contains("all.Device.read") {
+        missing.extend(SCOPES_FOR_COMMANDS.iter().filter(is_missing));
+    }
+    if !scopes.is_empty() && !missing.is_empty() {
+        let fix = format!("add {}", missing.join(", "));
+        check.problems.add(KEY, "does not allow what tidegate does", fix);
+    }
+    scopes.into_iter().collect()
+}
+
+/// Certificates in PEM that are trusted; `key` is where the configuration names their file.
+pub(super) fn private_ca(key: &str, path: &Path, check: &mut Check<'_>) -> Option<Vec<u8>> {
+    let at = format!("{key}: {}", path.display());
+    let read = std::fs::metadata(path).and_then(|metadata| {
+        if metadata.len() > CA_FILE_BYTES_MAX {
+            return Err(std::io::Error::other(format!(
+                "it has more than {CA_FILE_BYTES_MAX} bytes"
+            )));
+        }
+        std::fs::read(path)
+    });
+    let pem =
+        read.map_err(|error| check.problems.add(&*at, format!("cannot read it: {error}"), ""));
+    let pem = pem.ok()?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem);
+    if certificates.as_ref().is_ok_and(|certificates| !certificates.is_empty()) {
+        return Some(pem);
+    }
+    check.problems.add(
+        at,
+        "holds no certificate",
+        "give certificates in PEM: -----BEGIN CERTIFICATE-----",
+    );
+    None
+}
+
+/// A certificate of ours with its chain and key.
+pub(super) fn client_certificate(path: &Path, check: &mut Check<'_>) -> Option<Secret> {
+    let pem = read_client_certificate(path, check.problems)?;
+    if reqwest::Identity::from_pem(pem.expose().as_bytes()).is_ok() {
+        return Some(pem);
+    }
+    let fix = "give the certificate, its chain and its private key in PEM in this one file";
+    check.problems.add(path.display().to_string(), "is no certificate with a private key", fix);
+    None
+}
+
+fn proxy(raw: Option<Field<String>>, check: &mut Check<'_>) -> Proxy {
+    const KEY: &str = "losant.proxy";
+    let url = match raw.map(|url| url.0) {
+        None => return Proxy::Environment,
+        Some(url) if url == "environment" => return Proxy::Environment,
+        Some(url) if url == "none" => return Proxy::None,
+        Some(url) => url,
+    };
+    if !is_url(&url, &["http", "https"]) {
+        let fix =
+            "write \"environment\", \"none\" or an address such as \"http://proxy.example:3128\"";
+        check.problems.add(KEY, "is no proxy", fix);
+    } else if url.contains('@') {
+        let fix = "set HTTPS_PROXY in the environment, from a file that only the service can read";
+        check.problems.add(KEY, "a password does not belong into this file", fix);
+    }
+    Proxy::At(url)
+}
+
+fn is_url(url: &str, schemes: &[&str]) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
+}

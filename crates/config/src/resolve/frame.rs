@@ -1,0 +1,255 @@
+//! How a stream of bytes is cut: the table `frame` of any bus that reads a stream.
+
+use super::bus::choice;
+use super::{Check, seconds};
+use crate::field::Field;
+use crate::raw;
+use tidegate_ingest::frame::{Checksum, Counted, Endian, Framing, Length, Notation, Shape, Sum};
+
+/// The longest frame: a line of a lost newline must not take a Pi's memory, a smart meter's telegram has 2 KiB.
+const FRAME_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1..=1 << 20;
+
+/// The longest frame if nothing else is said.
+const FRAME_BYTES_DEFAULT: u64 = 4_096;
+
+/// The longest mark: a start, an end or a delimiter.
+const MARK_BYTES_MAX: usize = 16;
+
+/// The kinds, and which keys beside `kind`, `size_max`, `pause_max` and the checksum's are theirs.
+const KINDS: [(&str, &[&str]); 6] = [
+    ("line", &[]),
+    ("delimiter", &["delimiter"]),
+    ("fixed", &["start", "size", "end"]),
+    (
+        "length",
+        &[
+            "start",
+            "length_offset",
+            "length_size",
+            "length_endian",
+            "length_counts",
+            "length_extra",
+        ],
+    ),
+    ("enclosed", &["start", "end", "keep_marks", "checksum_after_end"]),
+    ("gap", &["gap"]),
+];
+
+/// Checks the table at `key`; without it, a stream is lines.
+pub(super) fn framing(key: &str, raw: raw::Frame, check: &mut Check<'_>) -> Option<Framing> {
+    let word = raw.kind.as_ref().map_or("line", |field| &field.0);
+    let Some((_, keys)) = KINDS.iter().find(|(kind, _)| *kind == word) else {
+        let kinds = KINDS.map(|(kind, _)| kind.to_owned());
+        check.unknown_word(&format!("{key}.kind"), word, &kinds);
+        return None;
+    };
+    refuse_foreign_keys(key, word, keys, &raw, check);
+    let word = word.to_owned();
+    let bytes_max = check.bytes(
+        &format!("{key}.size_max"),
+        raw.size_max.clone(),
+        FRAME_BYTES_DEFAULT,
+        &FRAME_BYTES_RANGE,
+    );
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let pause_max = raw.pause_max.clone().unwrap_or(Field(Framing::PAUSE_MAX));
+    let pause_max = check.duration(
+        &format!("{key}.pause_max"),
+        Some(pause_max),
+        &(TENTH_SECOND..=*seconds(0..=3_600).end()),
+    );
+    let checksum = checksum(key, &word, &raw, check);
+    let checksum_bytes = checksum.as_ref().map_or(0, Checksum::bytes);
+    let shape = shape(key, &word, (bytes_max, checksum_bytes), raw, check)?;
+    Some(Framing { shape, checksum, bytes_max, pause_max })
+}
+
+const TENTH_SECOND: std::time::Duration = std::time::Duration::from_millis(100);
+
+fn refuse_foreign_keys(
+    key: &str,
+    kind: &str,
+    own: &[&str],
+    raw: &raw::Frame,
+    check: &mut Check<'_>,
+) {
+    let given = [
+        ("delimiter", raw.delimiter.is_some()),
+        ("start", raw.start.is_some()),
+        ("end", raw.end.is_some()),
+        ("keep_marks", raw.keep_marks.is_some()),
+        ("checksum_after_end", raw.checksum_after_end.is_some()),
+        ("size", raw.size.is_some()),
+        ("length_offset", raw.length_offset.is_some()),
+        ("length_size", raw.length_size.is_some()),
+        ("length_endian", raw.length_endian.is_some()),
+        ("length_counts", raw.length_counts.is_some()),
+        ("length_extra", raw.length_extra.is_some()),
+        ("gap", raw.gap.is_some()),
+    ];
+    for (option, _) in given.into_iter().filter(|(option, given)| *given && !own.contains(option)) {
+        let owner =
+            KINDS.iter().find(|(_, keys)| keys.contains(&option)).map_or("", |(kind, _)| kind);
+        let what = format!("is not for kind = \"{kind}\"");
+        check.problems.add(
+            format!("{key}.{option}"),
+            what,
+            format!("remove it, or write kind = \"{owner}\""),
+        );
+    }
+}
+
+fn shape(
+    key: &str,
+    kind: &str,
+    (bytes_max, checksum_bytes): (usize, usize),
+    raw: raw::Frame,
+    check: &mut Check<'_>,
+) -> Option<Shape> {
+    let mark = |name: &str, field: Option<Field<String>>, fix: &str, check: &mut Check<'_>| {
+        let key = format!("{key}.{name}");
+        let text = check.required(&key, field, fix)?;
+        bytes(&key, &text, check)
+    };
+    let start = "give the bytes that it begins with: start = \"\\u0002\" or \"0x02\"";
+    let optional_mark = |name: &str, field: Option<Field<String>>, check: &mut Check<'_>| {
+        if field.is_some() { mark(name, field, "", check) } else { Some(Vec::new()) }
+    };
+    Some(match kind {
+        "delimiter" => {
+            let fix = "give the bytes that end a message: delimiter = \";\" or \"0x0d0a\"";
+            Shape::Delimited(mark("delimiter", raw.delimiter, fix, check)?)
+        }
+        "fixed" => {
+            let size_key = format!("{key}.size");
+            let size =
+                check.required(&size_key, raw.size, "give the bytes of a frame: size = 12")?;
+            let bytes_max = i64::try_from(bytes_max).unwrap_or(i64::MAX);
+            let size = check.integer(&size_key, Some(Field(size)), 1, &(1..=bytes_max));
+            let bytes = usize::try_from(size).unwrap_or(1);
+            let start = optional_mark("start", raw.start, check)?;
+            let end = optional_mark("end", raw.end, check)?;
+            if start.len() + end.len() + checksum_bytes > bytes {
+                let what = format!("is {bytes}, and start, checksum and end take more");
+                check.problems.add(size_key, what, "count all bytes of a frame");
+                return None;
+            }
+            Shape::Fixed { start, bytes, end }
+        }
+        "length" => {
+            let start = optional_mark("start", raw.start.clone(), check)?;
+            Shape::Prefixed { length: length(key, start.len(), &raw, check)?, start }
+        }
+        "enclosed" => Shape::Enclosed {
+            start: mark("start", raw.start, start, check)?,
+            end: mark("end", raw.end, "give the bytes that it ends with: end = \"0x03\"", check)?,
+            checksum_after_end: raw.checksum_after_end.is_some_and(|field| field.0),
+            keep_marks: raw.keep_marks.is_some_and(|field| field.0),
+        },
+        "gap" => {
+            let gap_key = format!("{key}.gap");
+            let fix = "give the silence between two messages: gap = \"20 ms\"";
+            let gap = check.required(&gap_key, raw.gap, fix)?;
+            let range = std::time::Duration::from_millis(1)..=std::time::Duration::from_secs(60);
+            Shape::Idle(check.duration(&gap_key, Some(Field(gap)), &range))
+        }
+        _ => Shape::Line,
+    })
+}
+
+fn length(
+    key: &str,
+    start_bytes: usize,
+    raw: &raw::Frame,
+    check: &mut Check<'_>,
+) -> Option<Length> {
+    let mut integer = |name: &str, field: &Option<Field<i64>>, default: usize, range| {
+        let default = i64::try_from(default).unwrap_or(0);
+        let value = check.integer(&format!("{key}.{name}"), field.clone(), default, &range);
+        usize::try_from(value).unwrap_or(0)
+    };
+    let offset = integer("length_offset", &raw.length_offset, start_bytes, 0..=64);
+    let size = integer("length_size", &raw.length_size, 1, 1..=4);
+    let extra = integer("length_extra", &raw.length_extra, 0, 0..=1_024);
+    let endians = [("big", Endian::Big), ("little", Endian::Little)];
+    let counted = [("rest", Counted::Rest), ("all", Counted::All)];
+    Some(Length {
+        offset,
+        size,
+        endian: choice(
+            &format!("{key}.length_endian"),
+            raw.length_endian.clone(),
+            check,
+            &endians,
+        )?,
+        counts: choice(
+            &format!("{key}.length_counts"),
+            raw.length_counts.clone(),
+            check,
+            &counted,
+        )?,
+        extra,
+    })
+}
+
+fn checksum(key: &str, kind: &str, raw: &raw::Frame, check: &mut Check<'_>) -> Option<Checksum> {
+    let Some(name) = &raw.checksum else {
+        let foreign = [
+            ("checksum_notation", raw.checksum_notation.is_some()),
+            ("checksum_from", raw.checksum_from.is_some()),
+            ("checksum_after_end", raw.checksum_after_end.is_some()),
+        ];
+        for (option, _) in foreign.into_iter().filter(|(_, given)| *given) {
+            let fix = "name the checksum: checksum = \"crc-16-modbus\"";
+            check.problems.add(format!("{key}.{option}"), "there is no checksum", fix);
+        }
+        return None;
+    };
+    let checksum_key = format!("{key}.checksum");
+    let Some(sum) = Sum::named(&name.0) else {
+        check.unknown_word(&checksum_key, &name.0, &Sum::names().collect::<Vec<_>>());
+        return None;
+    };
+    if matches!(sum, Sum::Nmea) && !matches!(kind, "line" | "delimiter") {
+        check.problems.add(checksum_key, "is for lines", "remove kind, or take checksum = \"xor\"");
+        return None;
+    }
+    let notations = [
+        ("big-endian", Notation::BigEndian),
+        ("little-endian", Notation::LittleEndian),
+        ("hex", Notation::Hexadecimal),
+    ];
+    let notation_key = format!("{key}.checksum_notation");
+    let notation = match raw.checksum_notation.clone() {
+        Some(word) => choice(&notation_key, Some(word), check, &notations)?,
+        None => sum.usual_notation(),
+    };
+    let from =
+        check.integer(&format!("{key}.checksum_from"), raw.checksum_from.clone(), 0, &(0..=64));
+    Some(Checksum { sum, notation, from: usize::try_from(from).unwrap_or(0) })
+}
+
+/// Bytes as the configuration writes them: a text, or `0x` and hexadecimal digits.
+pub(super) fn bytes(key: &str, text: &str, check: &mut Check<'_>) -> Option<Vec<u8>> {
+    let bytes = match text.strip_prefix("0x") {
+        Some(digits) => from_hex(digits),
+        None => Some(text.as_bytes().to_vec()),
+    };
+    let bytes = bytes.filter(|bytes| (1..=MARK_BYTES_MAX).contains(&bytes.len()));
+    if bytes.is_none() {
+        let fix = "write a text such as \"\\r\\n\", or bytes such as \"0xaa55\"; 16 at most";
+        check.problems.add(key, format!("\"{text}\" is no sequence of 1 to 16 bytes"), fix);
+    }
+    bytes
+}
+
+fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if !is_hex || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let bytes = digits.as_bytes().chunks(2).map(|pair| {
+        std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
+    });
+    bytes.collect()
+}

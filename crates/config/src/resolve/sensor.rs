@@ -1,0 +1,282 @@
+//! Sensors: the tables `[sensor.…]`.
+
+pub(super) mod format;
+mod mapping;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::bus::choice;
+use super::{Check, GATEWAY, find_bus, find_device, template};
+use crate::field::Field;
+use crate::{Bus, BusKind, Topics, raw};
+use tidegate_ingest::decode::Format;
+use tidegate_ingest::frame::Sum;
+use tidegate_ingest::mapping::{
+    AttributeSelector, DeviceSelector, Sensor, Source, StaleSettings, TimeNotation, TimeSource,
+};
+use tidegate_model::topic::TopicFilter;
+use tidegate_model::{DeviceId, Name, Priority};
+
+type Devices = BTreeMap<Name, DeviceId>;
+
+/// How long a sensor may be silent before that is told.
+const STALE_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(30 * 86_400);
+
+/// Checks one sensor and hangs it on its bus.
+pub(super) fn sensor(
+    name: &str,
+    mut raw: raw::Sensor,
+    buses: &mut BTreeMap<Name, Bus>,
+    devices: &Devices,
+    check: &mut Check<'_>,
+) {
+    let key = format!("sensor.{name}");
+    let sensor_name: Option<Name> = check.parsed(&key, name);
+    let fix = "say which bus it reads from: bus = \"…\"";
+    let bus_name = check.required(&format!("{key}.bus"), raw.bus.take(), fix);
+    let format = format::format(&key, &mut raw, check);
+    let device = device_selector(&key, raw.device, devices, check);
+    let aliases = aliases(&key, raw.devices, device.as_ref(), devices, check);
+    let topic_key = format!("{key}.topic");
+    let topic = raw.topic.map(|text| check.parsed::<TopicFilter>(&topic_key, &text.0));
+    let time = time_source(&format!("{key}.time"), raw.time, check);
+    let stale = stale(&format!("{key}.stale"), raw.stale, check);
+    let ignore = raw.ignore.and_then(|text| ignore(&format!("{key}.ignore"), &text.0, check));
+    let ranks = [("normal", Priority::Normal), ("low", Priority::Low), ("high", Priority::High)];
+    let priority = choice(&format!("{key}.priority"), raw.priority, check, &ranks);
+    let priority = priority.unwrap_or_default();
+    let retained = match topic {
+        Some(_) => check.or_default(&format!("{key}.retained"), raw.retained, false),
+        None => false,
+    };
+    if raw.map.is_empty() {
+        let fix = "say what it measures: map = [{ channel = \"…\", attribute = \"…\" }]";
+        check.problems.add(format!("{key}.map"), "is missing or empty", fix);
+    }
+    let map = raw.map.into_iter().enumerate();
+    let channels = format.as_ref().and_then(Format::channels);
+    if let (Some(channels), Some(time)) = (&channels, &time) {
+        check_channel(&format!("{key}.time.channel"), &time.channel, channels, check);
+    }
+    let map = map.filter_map(|(index, raw)| {
+        let key = format!("{key}.map.{index}");
+        let mapping = mapping::mapping(&key, &raw, check)?;
+        if let (Some(channels), Source::Channel(name)) = (&channels, &mapping.source)
+            && !mapping.source.is_every_channel()
+        {
+            check_channel(&format!("{key}.channel"), name, channels, check);
+        }
+        Some(mapping)
+    });
+    let map: Vec<_> = map.collect();
+    let bus = bus_name.filter(|name| find_bus(&key, name, buses, check).is_some());
+    let Some(bus) = bus.and_then(|name| buses.get_mut(&*name)) else { return };
+    check_topic(&topic_key, &bus.kind, topic.is_some(), check);
+    if let (Some(Format::Nmea), BusKind::Serial(serial)) = (&format, &bus.kind)
+        && serial
+            .framing
+            .checksum
+            .as_ref()
+            .is_some_and(|checksum| matches!(checksum.sum, Sum::Nmea))
+    {
+        let fix = "remove checksum from the bus's frame: the format looks at it";
+        check.problems.add(format!("{key}.format"), "the frame takes the checksum off", fix);
+    }
+    if let Some(Format::Sparkplug { .. }) = format {
+        check_births(&key, &bus.kind, topic.as_ref().and_then(Option::as_ref), check);
+    }
+    let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
+    let topic = topic.flatten();
+    bus.sensors.push(Sensor {
+        name,
+        topic,
+        format,
+        ignore,
+        device,
+        aliases,
+        priority,
+        retained,
+        time,
+        stale,
+        map,
+    });
+}
+
+/// One that no message can have would never be sent, and nobody would be told.
+fn check_channel(key: &str, name: &str, channels: &[String], check: &mut Check<'_>) {
+    if !channels.iter().any(|channel| channel == name) {
+        check.unknown_word(key, name, channels);
+    }
+}
+
+fn check_topic(key: &str, bus: &BusKind, is_there: bool, check: &mut Check<'_>) {
+    match (bus.topics(), is_there) {
+        (Topics::None, true) => {
+            let problem = format!("{} buses have no topics", bus.word());
+            check.problems.add(key, problem, "remove it");
+        }
+        (Topics::Required, false) => {
+            let fix = "say what to subscribe to: topic = \"sensors/+/climate\"";
+            check.problems.add(key, "is missing", fix);
+        }
+        (Topics::None, false) | (Topics::Optional, _) | (Topics::Required, true) => {}
+    }
+}
+
+/// A sensor that reads Sparkplug B must hear births, too.
+fn check_births(key: &str, bus: &BusKind, topic: Option<&TopicFilter>, check: &mut Check<'_>) {
+    let BusKind::Mqtt(settings) = bus else {
+        let problem = format!("{} buses have no Sparkplug B", bus.word());
+        return check.problems.add(format!("{key}.format"), problem, "take one of kind mqtt");
+    };
+    if settings.share.is_some() {
+        let fix = "read it on a bus without share";
+        check.problems.add(format!("{key}.format"), "a share has not all births", fix);
+    }
+    let kind = topic.and_then(|topic| topic.as_str().split('/').nth(2));
+    if kind.is_some_and(|kind| kind != "+" && kind != "#") {
+        let fix = "let births in: topic = \"spBv1.0/GROUP/+/NODE/#\"";
+        check.problems.add(format!("{key}.topic"), "births are on another topic", fix);
+    }
+}
+
+fn device_selector(
+    key: &str,
+    field: Option<Field<String>>,
+    devices: &Devices,
+    check: &mut Check<'_>,
+) -> Option<DeviceSelector> {
+    let key = format!("{key}.device");
+    let text = check.or_default(&key, field, GATEWAY.to_owned());
+    let template = template(&key, &text, check)?;
+    if template.is_constant() {
+        find_device(&key, &text, devices, check).map(DeviceSelector::Fixed)
+    } else {
+        Some(DeviceSelector::ByTemplate(template))
+    }
+}
+
+fn aliases(
+    key: &str,
+    table: BTreeMap<String, Field<String>>,
+    device: Option<&DeviceSelector>,
+    devices: &Devices,
+    check: &mut Check<'_>,
+) -> BTreeMap<String, Name> {
+    if let (Some(DeviceSelector::Fixed(_)), false) = (device, table.is_empty()) {
+        let fix = "say where the message names its device: device = \"{{ payload.mac }}\"";
+        check.problems.add(format!("{key}.devices"), "the device is always the same", fix);
+    }
+    let mut aliases = BTreeMap::new();
+    for (alias, name) in table {
+        let key = format!("{key}.devices.{alias}");
+        if find_device(&key, &name.0, devices, check).is_some()
+            && let Some(name) = check.parsed(&key, &name.0)
+        {
+            aliases.insert(alias, name);
+        }
+    }
+    aliases
+}
+
+fn ignore(key: &str, pattern: &str, check: &mut Check<'_>) -> Option<regex::bytes::Regex> {
+    let compiled = regex::bytes::RegexBuilder::new(pattern).size_limit(1 << 20).build();
+    let fix = "write a regular expression: ignore = '^#'";
+    compiled.map_err(|error| check.problems.add(key, last_line(&error.to_string()), fix)).ok()
+}
+
+/// What a parser says after it has drawn where.
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or_default().trim().to_owned()
+}
+
+fn time_source(key: &str, raw: raw::Time, check: &mut Check<'_>) -> Option<TimeSource> {
+    if raw.channel.is_none() && raw.format.is_none() && raw.zone.is_none() {
+        return None;
+    }
+    let fix = "say which channel holds it: channel = \"…\"";
+    let channel = check.required(&format!("{key}.channel"), raw.channel, fix);
+    let format_key = format!("{key}.format");
+    let fix =
+        "use \"s\", \"ms\", \"rfc3339\", \"dsmr\", or a pattern such as \"%Y-%m-%d %H:%M:%S\"";
+    let format = check.required(&format_key, raw.format, fix)?;
+    let is_pattern = format.contains('%');
+    if raw.zone.is_some() && !is_pattern && format != "dsmr" {
+        check.problems.add(format!("{key}.zone"), "is for a pattern", "remove it");
+    }
+    let notation = match format.as_str() {
+        "s" => TimeNotation::UnixSeconds,
+        "ms" => TimeNotation::UnixMillis,
+        "rfc3339" => TimeNotation::Rfc3339,
+        "dsmr" => TimeNotation::Dsmr { zone: required_zone(key, raw.zone, check)? },
+        _ if is_pattern => {
+            let zone = required_zone(key, raw.zone, check);
+            if let Err(why) = TimeNotation::check_pattern(&format) {
+                let fix = "write one that tells the day and the time: \"%Y-%m-%d %H:%M:%S\"";
+                check.problems.add(format_key, why, fix);
+                return None;
+            }
+            TimeNotation::Pattern { pattern: format, zone: zone? }
+        }
+        _ => {
+            check.problems.add(format_key, format!("\"{format}\" is not known"), fix);
+            return None;
+        }
+    };
+    Some(TimeSource { channel: channel?, notation })
+}
+
+fn required_zone(
+    key: &str,
+    zone: Option<Field<String>>,
+    check: &mut Check<'_>,
+) -> Option<TimeZone> {
+    let key = format!("{key}.zone");
+    let fix = "say where its clock stands: zone = \"Europe/Berlin\", \"UTC\" or \"+02:00\"";
+    let zone = check.required(&key, zone, fix)?;
+    time_zone(&key, &zone, check)
+}
+
+/// A zone of the system's database, which is read here and nowhere else, or an offset such as `+02:00`.
+fn time_zone(key: &str, name: &str, check: &mut Check<'_>) -> Option<TimeZone> {
+    let offset = || {
+        let text = format!("1970-01-01T00:00:00{name}");
+        let pieces = jiff::fmt::temporal::Pieces::parse(&text).ok()?;
+        pieces.to_numeric_offset().map(TimeZone::fixed)
+    };
+    let zone = match name {
+        "UTC" => Some(TimeZone::UTC),
+        _ if name.starts_with(['+', '-']) => offset(),
+        _ => TimeZone::get(name).ok(),
+    };
+    if zone.is_none() {
+        let fix =
+            "take one from /usr/share/zoneinfo, such as \"Europe/Berlin\", \"UTC\", or \"+02:00\"";
+        check.problems.add(key, format!("there is no time zone \"{name}\""), fix);
+    }
+    zone
+}
+
+fn stale(key: &str, raw: raw::Stale, check: &mut Check<'_>) -> Option<StaleSettings> {
+    if raw.after.is_none() && raw.attribute.is_none() {
+        return None;
+    }
+    let after_key = format!("{key}.after");
+    let fix = "say how long it may be silent: after = \"5 min\"";
+    let after = check.required(&after_key, raw.after, fix);
+    let after = after.map(|after| check.duration(&after_key, Some(Field(after)), &STALE_RANGE));
+    let attribute_key = format!("{key}.attribute");
+    let fix = "name the boolean attribute that tells it: attribute = \"online\"";
+    let attribute = check.required(&attribute_key, raw.attribute, fix)?;
+    match mapping::attribute_selector(&attribute_key, &attribute, check)? {
+        AttributeSelector::Fixed(attribute) => Some(StaleSettings { after: after?, attribute }),
+        AttributeSelector::ByTemplate(_) => {
+            check.problems.add(attribute_key, "is a template", "name one attribute");
+            None
+        }
+    }
+}

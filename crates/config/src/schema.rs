@@ -1,0 +1,244 @@
+//! A JSON Schema of the configuration for editors, made from what the daemon itself goes by: the types that read it, the
+//! ranges and words that the checks know, and the words of the annotated file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::annotated::{ANY, general, uncommented, words};
+use super::field::Form;
+use super::note::{Note, Notes};
+use super::raw::Raw;
+use super::shape::{Shape, ShapeOf, Shaped as _};
+use super::{DEFAULTS, Problems, Reader, load, resolve};
+
+/// One or more numbers, each with a unit, as humantime reads them.
+const DURATION_PATTERN: &str = r"^\s*([0-9]+\s*[a-zA-Zµ]+\s*)+$";
+
+/// A number with a unit of bytes.
+const SIZE_PATTERN: &str = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]i?)?[bB]\s*$";
+
+/// The tables of tables whose names are such names; others have what a message or a topic holds.
+const NAMED: [&str; 11] = [
+    "device",
+    "sensor",
+    "actuator",
+    "bus.serial",
+    "bus.modbus",
+    "bus.mqtt",
+    "bus.file",
+    "bus.exec",
+    "bus.http",
+    "bus.gpio",
+    "bus.system",
+];
+
+/// Names that the operator chooses; see `model::Name`.
+const NAME_PATTERN: &str = "^[a-z0-9_-]+$";
+
+/// The schema of `tidegate.toml` and of the files in `conf.d`.
+///
+/// It requires nothing, because each file may write any part of the whole; `tidegate check` knows what is missing.
+pub fn schema() -> Value {
+    let sources = Sources::new();
+    let mut schema = sources.schema(Raw::shape(), "");
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("$schema".to_owned(), "http://json-schema.org/draft-07/schema#".into());
+        schema.insert("title".to_owned(), "tidegate.toml".into());
+    }
+    schema
+}
+
+/// What is known about the options, by general key.
+struct Sources {
+    words: BTreeMap<String, String>,
+    notes: BTreeMap<String, Note>,
+    defaults: Map<String, Value>,
+}
+
+impl Sources {
+    fn new() -> Self {
+        let defaults = load::parse(DEFAULTS).and_then(|tree| tree.try_deserialize().ok());
+        Self { words: words(), notes: notes(), defaults: defaults.unwrap_or_default() }
+    }
+
+    fn schema(&self, shape: Shape, key: &str) -> Value {
+        let below =
+            |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+        let mut schema = match shape {
+            Shape::Table(options) => {
+                let option = |(name, shape): &ShapeOf| {
+                    ((*name).to_owned(), self.schema(shape(), &below(name)))
+                };
+                let properties: Map<_, _> = options.iter().map(option).collect();
+                json!({ "type": "object", "properties": properties, "additionalProperties": false })
+            }
+            Shape::Named(shape) if NAMED.contains(&key) => json!({
+                "type": "object",
+                "propertyNames": { "pattern": NAME_PATTERN },
+                "additionalProperties": self.schema(shape(), &below(ANY)),
+            }),
+            Shape::Named(shape) => json!({
+                "type": "object", "additionalProperties": self.schema(shape(), &below(ANY)),
+            }),
+            Shape::List(shape) => {
+                json!({ "type": "array", "items": self.schema(shape(), &below(ANY)) })
+            }
+            Shape::Value(form) => self.value(form, key),
+        };
+        if let (Some(words), Some(schema)) = (self.words.get(key), schema.as_object_mut()) {
+            schema.entry("description").or_insert_with(|| words.clone().into());
+        }
+        schema
+    }
+
+    fn value(&self, form: Form, key: &str) -> Value {
+        let note = self.notes.get(key);
+        let mut schema = match form {
+            Form::Text => json!({ "type": "string" }),
+            Form::Integer => json!({ "type": "integer" }),
+            Form::Number => json!({ "type": "number" }),
+            Form::Flag => json!({ "type": "boolean" }),
+            Form::Scalar => json!({ "type": ["string", "number", "boolean"] }),
+            Form::Duration => json!({ "type": "string", "pattern": DURATION_PATTERN }),
+            Form::Size => json!({ "type": "string", "pattern": SIZE_PATTERN }),
+        };
+        let Some(members) = schema.as_object_mut() else { return schema };
+        if let Some((least, most)) = note.and_then(|note| note.range.as_ref()) {
+            match form {
+                Form::Integer | Form::Number => {
+                    members.insert("minimum".to_owned(), least.clone());
+                    members.insert("maximum".to_owned(), most.clone());
+                }
+                Form::Duration | Form::Size => {
+                    let words =
+                        self.words.get(key).map(|words| format!("{words} ")).unwrap_or_default();
+                    let range = format!("{words}From {} to {}.", bare(least), bare(most));
+                    members.insert("description".to_owned(), range.into());
+                }
+                Form::Text | Form::Flag | Form::Scalar => {}
+            }
+        }
+        if let Some(note) = note.filter(|note| !note.words.is_empty()) {
+            members.insert("enum".to_owned(), note.words.clone().into());
+        }
+        let default = key.split('.').try_fold(None, |at: Option<&Value>, segment| {
+            let table = at.map_or(Some(&self.defaults), Value::as_object)?;
+            table.get(segment).map(Some)
+        });
+        let default = default.flatten().or_else(|| note.and_then(|note| note.default.as_ref()));
+        members.extend(default.map(|default| ("default".to_owned(), default.clone())));
+        schema
+    }
+}
+
+/// What the checks say about each option when they see the annotated file with all its examples.
+fn notes() -> BTreeMap<String, Note> {
+    // Files of secrets that the examples name are not there, which is no matter: only the notes are wanted.
+    let (nowhere, mut problems) = (Path::new("/nonexistent/tidegate.toml"), Problems::default());
+    let mut notes = Notes::default();
+    let raw = load::parse(&uncommented()).and_then(|tree| load::read(tree, &mut problems));
+    raw.and_then(|raw| resolve::resolve(raw, nowhere, Reader::Daemon, &mut problems, &mut notes));
+    notes.into_iter().map(|(key, note)| (general(&key), note)).collect()
+}
+
+fn bare(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The published schema, beside the annotated file.
+    const PUBLISHED: &str =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/tidegate.schema.json");
+
+    fn errors(toml: &str) -> Vec<String> {
+        let document: Value = load::parse(toml).unwrap().try_deserialize().unwrap();
+        let validator = jsonschema::validator_for(&schema()).unwrap();
+        validator
+            .iter_errors(&document)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect()
+    }
+
+    #[test]
+    fn the_published_schema_is_up_to_date() {
+        let schema = format!("{:#}\n", schema());
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(PUBLISHED, &schema).unwrap();
+        }
+        let published = std::fs::read_to_string(PUBLISHED).unwrap_or_default();
+        assert!(published == schema, "run: tidegate config schema > config/tidegate.schema.json");
+    }
+
+    #[test]
+    fn every_option_is_described() {
+        fn collect(schema: &Value, key: &str, silent: &mut Vec<String>) {
+            let options = schema["properties"].as_object().into_iter().flatten();
+            let below = ["additionalProperties", "items"].map(|any| (ANY, &schema[any]));
+            for (name, schema) in options
+                .map(|(name, schema)| (name.as_str(), schema))
+                .chain(below)
+                .filter(|(_, schema)| schema.is_object())
+            {
+                let key = format!("{key}.{name}");
+                if schema["type"].is_string() && schema["type"] != "object" && name != ANY {
+                    silent.extend(schema["description"].is_null().then(|| key.clone()));
+                }
+                collect(schema, &key, silent);
+            }
+        }
+        let mut silent = Vec::new();
+        collect(&schema(), "", &mut silent);
+        assert_eq!(silent, [""; 0]);
+    }
+
+    #[test]
+    fn the_annotated_file_and_every_example_fit_the_schema() {
+        assert_eq!(errors(DEFAULTS), [""; 0]);
+        assert_eq!(errors(&uncommented()), [""; 0]);
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/examples");
+        for example in std::fs::read_dir(examples).unwrap() {
+            let path = example.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert_eq!(errors(&text), [""; 0], "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn an_editor_sees_what_the_daemon_would_refuse() {
+        for wrong in [
+            "nonsense = 1",
+            "[reporter]\nbatch_states_max = 501",
+            "[reporter]\nbatch_age = \"5\"",
+            "[outbox]\nsize_max = 5",
+            "[bus.serial.probe]\nparity = \"evn\"",
+            "[bus.serial.probe]\nbaud_rate = \"9600\"",
+            "[bus.serial.Probe]\npath = \"x\"",
+            "[sensor.probe]\nmap = [{ chanel = \"x\" }]",
+        ] {
+            assert_eq!(errors(wrong).len(), 1, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_schema_has_the_words_the_range_and_the_default_of_an_option() {
+        let schema = schema();
+        let states = &schema["properties"]["reporter"]["properties"]["batch_states_max"];
+        assert_eq!(
+            (&states["minimum"], &states["maximum"], &states["default"]),
+            (&json!(1), &json!(500), &json!(100))
+        );
+        let serial = &schema["properties"]["bus"]["properties"]["serial"]["additionalProperties"];
+        assert_eq!(serial["properties"]["baud_rate"]["default"], 9_600);
+        assert_eq!(serial["properties"]["parity"]["enum"], json!(["none", "odd", "even"]));
+        let age =
+            schema["properties"]["reporter"]["properties"]["batch_age"]["description"].as_str();
+        assert!(age.is_some_and(|text| text.ends_with("From 0s to 1h.")), "{age:?}");
+    }
+}

@@ -1,0 +1,249 @@
+//! What the reporter's machine knows of one device: its two lanes, its budget, and what it learned about it.
+
+use std::time::{Duration, Instant};
+
+use super::{BACKLOG_CALLS_MAX, Call, Ended, LIVE_RUN_MAX, Lane, Limits, Waiting};
+use crate::response::Verdict;
+use crate::throttle::Pace;
+use tidegate_timing::backoff::Backoff;
+
+/// One device.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) waiting: Waiting,
+    /// Above this sequence number states are live; what waits at or below it is backlog.
+    pub(super) frontier: u64,
+    /// Nothing is live until the backlog is sent.
+    pub(super) is_in_order: bool,
+    pub(super) pace: Pace,
+    /// Learned from 413: stays.
+    pub(super) states_cap: usize,
+    /// How long the device waits when the server has trouble with it.
+    pub(super) trouble: Backoff,
+    held_until: Option<Instant>,
+    live: Queue,
+    backlog: Queue,
+    /// Live calls since the last of the backlog.
+    live_run: u8,
+    /// What waits up to this sequence number is to be sent at once.
+    flush_through: u64,
+}
+
+/// One of its lanes.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Calls under way, in the order in which they began: [`BACKLOG_CALLS_MAX`] at most.
+    calls: Vec<Begun>,
+    /// The last call that began alone was confirmed.
+    is_steady: bool,
+    /// When it was served; 0 for never.
+    pub(super) turn: u64,
+    /// Learned from 400: a search for the one bad state, over once it is found.
+    pub(super) search_cap: Option<usize>,
+    waiting_since: Option<Instant>,
+}
+
+/// A call under way.
+#[derive(Debug)]
+struct Begun {
+    number: u64,
+    /// No other of its lane was under way.
+    is_alone: bool,
+    /// How many states it carries and the last of them, once that is known.
+    carries: Option<(usize, u64)>,
+}
+
+impl Queue {
+    pub(super) fn under_way(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The last sequence number that is under way; 0 if nothing is.
+    pub(super) fn last(&self) -> u64 {
+        self.calls.last().and_then(|call| call.carries).map_or(0, |(_, last)| last)
+    }
+
+    pub(super) fn load(&mut self, number: u64, states: usize, last: u64) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.number == number) {
+            call.carries = Some((states, last));
+        }
+    }
+
+    /// States that are under way; `None` while that is not known of a call.
+    fn states(&self) -> Option<u64> {
+        self.calls.iter().map(|call| call.carries.map(|(states, _)| states as u64)).sum()
+    }
+
+    /// Whether one more call may begin while others of this lane are under way.
+    fn takes_another(&self) -> bool {
+        self.is_steady && self.search_cap.is_none() && self.calls.len() < BACKLOG_CALLS_MAX
+    }
+}
+
+impl Device {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            waiting: Waiting::default(),
+            frontier: 0,
+            is_in_order: false,
+            pace: Pace::default(),
+            states_cap: limits.batch_states_max.max(1),
+            trouble: Backoff::new(limits.retry_min, limits.retry_max),
+            held_until: None,
+            live: Queue::default(),
+            backlog: Queue::default(),
+            live_run: 0,
+            flush_through: 0,
+        }
+    }
+
+    /// Goes by other limits from now on.
+    pub(super) fn set_limits(&mut self, before: &Limits, after: &Limits) {
+        let has_learned = self.states_cap < before.batch_states_max.max(1);
+        let states_max = after.batch_states_max.max(1);
+        self.states_cap = if has_learned { self.states_cap.min(states_max) } else { states_max };
+        self.trouble = Backoff::new(after.retry_min, after.retry_max);
+    }
+
+    /// Takes in what waits, and makes backlog of what came while it could not be sent.
+    pub(super) fn note(&mut self, waiting: Waiting, live_states_max: u64, now: Instant) {
+        self.waiting = waiting;
+        if self.live.calls.is_empty() {
+            if self.is_in_order {
+                self.frontier = waiting.last;
+            } else if self.live_states() > live_states_max {
+                self.frontier = waiting.last.saturating_sub(self.states_cap as u64);
+            }
+        }
+        let is_waiting = self.live_states() > 0;
+        self.live.waiting_since = is_waiting.then(|| self.live.waiting_since.unwrap_or(now));
+    }
+
+    /// What waits is to be sent at once.
+    pub(super) fn flush(&mut self) {
+        self.flush_through = self.waiting.last;
+    }
+
+    /// Whether the oldest that waits was there when it was asked to be sent.
+    fn is_flushing(&self) -> bool {
+        self.waiting.last.saturating_sub(self.waiting.states) < self.flush_through
+    }
+
+    fn live_states(&self) -> u64 {
+        self.waiting.last.saturating_sub(self.frontier).min(self.waiting.states)
+    }
+
+    fn backlog_states(&self) -> u64 {
+        self.waiting.states - self.live_states()
+    }
+
+    pub(super) fn lane(&self, lane: Lane) -> &Queue {
+        match lane {
+            Lane::Live => &self.live,
+            Lane::Backlog => &self.backlog,
+        }
+    }
+
+    pub(super) fn lane_mut(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Live => &mut self.live,
+            Lane::Backlog => &mut self.backlog,
+        }
+    }
+
+    fn states_max(&self, lane: Lane) -> usize {
+        self.lane(lane).search_cap.unwrap_or(self.states_cap).min(self.states_cap)
+    }
+
+    /// The lanes that have something to send, and from when on they may: now or later.
+    pub(super) fn ready(
+        &self,
+        now: Instant,
+        limits: &Limits,
+        (is_draining, is_slow): (bool, bool),
+    ) -> impl Iterator<Item = (Lane, Instant)> {
+        let is_urgent = is_draining || self.is_flushing();
+        let free = self.pace.ready_at(now).max(self.held_until.unwrap_or(now));
+        let since = self.live.waiting_since.filter(|_| self.live.calls.is_empty());
+        let live = since.map(|since| {
+            let age = if is_urgent { Duration::ZERO } else { limits.batch_age };
+            let due = if self.is_live_full(limits) { now } else { since + age };
+            (Lane::Live, due.max(free))
+        });
+        let is_free = self.backlog.calls.is_empty()
+            || is_slow && !self.is_in_order && self.backlog.takes_another();
+        let has_backlog =
+            self.backlog.states().is_some_and(|states| self.backlog_states() > states);
+        let spread = if is_urgent { now } else { self.pace.spread_ready_at(now) };
+        let backlog = (is_free && has_backlog).then_some((Lane::Backlog, free.max(spread)));
+        live.into_iter().chain(backlog)
+    }
+
+    /// How the lane ranks among all devices' lanes: as live, or after those. A backlog that has waited long enough is not
+    /// overtaken once more.
+    pub(super) fn rank(&self, lane: Lane) -> Lane {
+        if self.live_run >= LIVE_RUN_MAX { Lane::Live } else { lane }
+    }
+
+    /// Whether there is no use in waiting for company.
+    fn is_live_full(&self, limits: &Limits) -> bool {
+        let states = self.live_states();
+        let state_bytes = self.waiting.bytes / self.waiting.states.max(1);
+        self.live.search_cap.is_some()
+            || states >= self.states_cap as u64
+            || states * state_bytes >= limits.batch_bytes_max as u64
+    }
+
+    /// Counts a call and says how many states it may carry.
+    pub(super) fn begin(&mut self, lane: Lane, turn: u64, now: Instant) -> usize {
+        self.pace.begin(now);
+        self.live_run = match lane {
+            Lane::Live if self.backlog_states() > 0 => self.live_run.saturating_add(1),
+            Lane::Live | Lane::Backlog => 0,
+        };
+        let queue = self.lane_mut(lane);
+        let is_alone = queue.calls.is_empty();
+        queue.calls.push(Begun { number: turn, is_alone, carries: None });
+        queue.turn = turn;
+        self.states_max(lane)
+    }
+
+    /// Takes in that a call ended. `true` if it began alone in its lane.
+    pub(super) fn end(&mut self, call: &Call, ended: &Ended, now: Instant) -> bool {
+        self.pace.end(now, ended.may_count && ended.states > 0);
+        let queue = self.lane_mut(call.lane);
+        let this = |begun: &Begun| begun.number == call.number;
+        let is_alone = queue.calls.iter().any(|begun| this(begun) && begun.is_alone);
+        queue.calls.retain(|begun| !this(begun));
+        queue.is_steady = ended.verdict == Verdict::Stored && (is_alone || queue.is_steady);
+        is_alone
+    }
+
+    pub(super) fn hold(&mut self, until: Instant) {
+        self.held_until = Some(until);
+    }
+
+    /// The cloud has these states: what was learned for the moment is over. A call that began while another was under way
+    /// says nothing of the search for a bad state, which may be in that one.
+    pub(super) fn confirm(&mut self, lane: Lane, ended: &Ended, is_alone: bool) {
+        let states_cap = self.states_cap;
+        self.trouble.reset();
+        self.remove(lane, ended);
+        // A search doubles back up once the bad state is behind it.
+        let queue = self.lane_mut(lane);
+        if !is_alone {
+            return;
+        }
+        queue.search_cap = queue.search_cap.map(|cap| cap * 2).filter(|cap| *cap < states_cap);
+    }
+
+    /// These states wait no longer.
+    pub(super) fn remove(&mut self, lane: Lane, ended: &Ended) {
+        self.waiting.states = self.waiting.states.saturating_sub(ended.states as u64);
+        self.is_in_order &= self.waiting.states > 0;
+        if lane == Lane::Live {
+            self.frontier = self.frontier.max(ended.last);
+            self.live.waiting_since = None;
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! The machine, told by hand what waits and how calls end.
+#![expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::throttle::CALLS_MAX;
+
+struct World {
+    reporter: Reporter,
+    now: Instant,
+    rng: StdRng,
+    /// For each device: what was acknowledged, and the last number.
+    lanes: BTreeMap<u8, (Vec<u64>, u64)>,
+}
+
+fn device(number: u8) -> DeviceId {
+    DeviceId::from([number; 12])
+}
+
+fn world() -> World {
+    let limits = Limits {
+        batch_states_max: 100,
+        batch_bytes_max: 100_000,
+        batch_age: Duration::from_secs(2),
+        retry_min: Duration::from_secs(1),
+        retry_max: Duration::from_secs(300),
+        ..Limits::default()
+    };
+    World {
+        reporter: Reporter::new(limits),
+        now: Instant::now(),
+        rng: StdRng::seed_from_u64(7),
+        lanes: BTreeMap::new(),
+    }
+}
+
+impl World {
+    /// So many states were there when the daemon started.
+    fn backlog(&mut self, number: u8, states: u64) {
+        self.lanes.insert(number, ((1..=states).collect(), states));
+        let waiting = self.waiting(number);
+        self.reporter.resume(device(number), waiting, Pace::default());
+    }
+
+    /// So many new states come.
+    fn come(&mut self, number: u8, states: u64) {
+        let (waiting, last) = self.lanes.entry(number).or_default();
+        waiting.extend(*last + 1..=*last + states);
+        *last += states;
+        self.note();
+    }
+
+    fn waiting(&self, number: u8) -> Waiting {
+        let (waiting, last) = &self.lanes[&number];
+        let states = waiting.len() as u64;
+        Waiting { states, bytes: states * 100, last: *last }
+    }
+
+    fn note(&mut self) {
+        for number in self.lanes.keys() {
+            self.reporter.note_backlog(device(*number), self.waiting(*number), self.now);
+        }
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.now += Duration::from_millis(milliseconds);
+    }
+
+    fn poll(&mut self) -> Option<Call> {
+        self.note();
+        match self.reporter.poll(self.now) {
+            Step::Send(call) => {
+                let batch = self.batch(&call);
+                let last = batch.last().copied().unwrap_or_default();
+                self.reporter.loaded(&call, batch.len(), last);
+                Some(call)
+            }
+            Step::WaitUntil(at) => {
+                assert!(at > self.now, "a wait that is not in the future would spin");
+                None
+            }
+            Step::Idle => None,
+        }
+    }
+
+    /// What a call carries.
+    fn batch(&self, call: &Call) -> Vec<u64> {
+        let (waiting, _) = &self.lanes[&call.device.as_bytes()[0]];
+        let meant = |number: &&u64| **number > call.after && **number <= call.through;
+        waiting.iter().filter(meant).take(call.states_max).copied().collect()
+    }
+
+    fn end(&mut self, call: &Call, verdict: Verdict) -> Disposal {
+        let batch = self.batch(call);
+        let (states, last) = (batch.len(), batch.last().copied().unwrap_or_default());
+        let may_count = verdict != Verdict::Offline;
+        let ended = Ended { states, last, verdict, may_count };
+        let disposal = self.reporter.settle(call, &ended, self.now, &mut self.rng);
+        if disposal != Disposal::Keep {
+            let (waiting, _) = self.lanes.get_mut(&call.device.as_bytes()[0]).unwrap();
+            waiting.retain(|number| !batch.contains(number));
+        }
+        disposal
+    }
+
+    /// The next call, made and confirmed at once: whose, of which lane, from where to where.
+    fn send(&mut self) -> Option<(u8, Lane, u64, u64)> {
+        let call = self.poll()?;
+        let batch = self.batch(&call);
+        self.end(&call, Verdict::Stored);
+        Some((call.device.as_bytes()[0], call.lane, *batch.first()?, *batch.last()?))
+    }
+
+    fn fail(&mut self, verdict: Verdict) -> Disposal {
+        let call = self.poll().unwrap();
+        self.end(&call, verdict)
+    }
+}
+
+#[test]
+fn a_lone_state_waits_for_company_and_a_full_batch_does_not() {
+    let mut world = world();
+    world.come(1, 1);
+    assert_eq!(world.send(), None);
+    world.pass(2_000);
+    assert_eq!(world.send(), Some((1, Lane::Live, 1, 1)));
+    world.come(2, 100);
+    assert_eq!(world.send(), Some((2, Lane::Live, 1, 100)));
+}
+
+#[test]
+fn a_flush_sends_what_waits_at_once_and_nothing_that_comes_later() {
+    let mut world = world();
+    world.come(1, 3);
+    assert_eq!(world.send(), None);
+    world.reporter.flush();
+    assert_eq!(world.send(), Some((1, Lane::Live, 1, 3)));
+    world.come(1, 1);
+    assert_eq!(world.send(), None);
+    world.backlog(2, 1);
+    world.fail(Verdict::Offline);
+    assert_eq!(world.send(), None, "the link is held");
+    world.reporter.flush();
+    assert!(world.send().is_some());
+}
+
+#[test]
+fn a_batch_is_full_by_bytes_too() {
+    let mut world = world();
+    let waiting = Waiting { states: 3, bytes: 150_000, last: 3 };
+    world.reporter.note_backlog(device(1), waiting, world.now);
+    assert!(matches!(world.reporter.poll(world.now), Step::Send(_)));
+}
+
+#[test]
+fn devices_take_turns() {
+    let mut world = world();
+    (1..=3).for_each(|number| world.backlog(number, 1_000));
+    let turns: Vec<_> = (0..6).map(|_| world.send().unwrap().0).collect();
+    assert_eq!(turns, [1, 2, 3, 1, 2, 3]);
+}
+
+#[test]
+fn a_throttled_refused_or_troubled_device_does_not_delay_the_others() {
+    let mut world = world();
+    (1..=4).for_each(|number| world.backlog(number, 1_000));
+    for verdict in [Verdict::Throttled(None), Verdict::Parked, Verdict::Troubled(None)] {
+        assert_eq!(world.fail(verdict), Disposal::Keep);
+    }
+    let turns: Vec<_> = (0..3).map(|_| world.send().unwrap().0).collect();
+    assert_eq!(turns, [4, 4, 4]);
+    world.pass(16_000);
+    let turns: Vec<_> = (0..2).map(|_| world.send().unwrap().0).collect();
+    assert_eq!(turns, [1, 3]);
+}
+
+#[test]
+fn a_retry_after_is_obeyed_up_to_a_bound() {
+    for (asked_s, waits_s) in [(1, 16), (60, 60), (86_400, 15 * 60)] {
+        let mut world = world();
+        world.backlog(1, 1);
+        world.fail(Verdict::Throttled(Some(Duration::from_secs(asked_s))));
+        let until = world.now + Duration::from_secs(waits_s);
+        assert_eq!(world.reporter.poll(world.now), Step::WaitUntil(until), "{asked_s} s");
+    }
+}
+
+#[test]
+fn new_states_go_before_a_backlog_and_both_are_sent_in_order() {
+    let mut world = world();
+    world.backlog(1, 1_000);
+    assert_eq!(world.send(), Some((1, Lane::Backlog, 1, 100)));
+    world.come(1, 3);
+    assert_eq!(world.send(), Some((1, Lane::Backlog, 101, 200)), "it may wait for company");
+    world.pass(2_000);
+    assert_eq!(world.send(), Some((1, Lane::Live, 1_001, 1_003)));
+    assert_eq!(world.send(), Some((1, Lane::Backlog, 201, 300)));
+}
+
+#[test]
+fn a_backlog_is_not_starved_by_new_states() {
+    let mut world = world();
+    world.backlog(1, 100_000);
+    let mut lanes = Vec::new();
+    for _ in 0..20 {
+        world.come(1, 100);
+        lanes.push(world.send().unwrap().1);
+    }
+    let backlog = lanes.iter().filter(|lane| **lane == Lane::Backlog).count();
+    assert_eq!(backlog, 4, "{lanes:?}");
+}
+
+#[test]
+fn a_burst_of_the_backlog_leaves_room_for_new_states() {
+    let mut world = world();
+    world.backlog(1, 1_000_000);
+    let mut burst = 0;
+    while world.send().is_some() {
+        burst += 1;
+    }
+    assert!((15..CALLS_MAX - 5).contains(&burst), "{burst}");
+    for _ in 0..5 {
+        world.come(1, 1);
+        world.pass(2_000);
+        assert_eq!(world.send().map(|(_, lane, ..)| lane), Some(Lane::Live));
+    }
+}
+
+#[test]
+fn a_device_never_makes_more_calls_than_losant_allows() {
+    let mut world = world();
+    world.come(1, 1);
+    let mut calls = 0;
+    for _ in 0..100 {
+        world.come(1, 100);
+        calls += usize::from(world.send().is_some());
+    }
+    assert_eq!(calls, CALLS_MAX);
+    world.pass(15_000);
+    assert_eq!(world.send(), None);
+    world.pass(100);
+    assert!(world.send().is_some());
+}
+
+#[test]
+fn what_came_while_nothing_could_be_sent_becomes_backlog() {
+    let mut world = world();
+    world.come(1, 1);
+    world.pass(2_000);
+    world.fail(Verdict::Offline);
+    world.come(1, 5_000);
+    world.pass(300_000);
+    assert_eq!(world.send(), Some((1, Lane::Live, 4_902, 5_001)));
+    assert_eq!(world.send(), Some((1, Lane::Backlog, 1, 100)));
+}
+
+#[test]
+fn each_lane_has_one_call_under_way_and_the_backlog_never_takes_live_states() {
+    let mut world = world();
+    world.backlog(1, 50);
+    world.come(1, 150);
+    let live = world.poll().unwrap();
+    let backlog = world.poll().unwrap();
+    assert_eq!((live.lane, backlog.lane), (Lane::Live, Lane::Backlog));
+    assert_eq!(world.poll(), None);
+    world.come(1, 5_000);
+    assert_eq!(world.poll(), None, "the live call is still under way");
+    assert_eq!(world.batch(&live), (51..=150).collect::<Vec<_>>());
+    assert_eq!(world.batch(&backlog), (1..=50).collect::<Vec<_>>());
+    world.end(&backlog, Verdict::Stored);
+    world.end(&live, Verdict::Stored);
+    assert!(world.poll().is_some());
+}
+
+/// Answers take long, as a rule.
+fn slow_world(devices: u8, states: u64) -> World {
+    let mut world = world();
+    (1..=devices).for_each(|number| world.backlog(number, states));
+    for _ in 0..8 {
+        let call = world.poll().unwrap();
+        world.pass(1_000);
+        world.end(&call, Verdict::Stored);
+    }
+    world
+}
+
+#[test]
+fn calls_under_way_are_bounded_and_some_are_kept_for_new_states() {
+    for (mut world, calls_max) in
+        [(world(), CALLS_UNDER_WAY_FAST), (slow_world(30, 1_000), CALLS_UNDER_WAY_MAX)]
+    {
+        (31..=60).for_each(|number| world.backlog(number, 1_000));
+        let under_way = (0..100).take_while(|_| world.poll().is_some()).count();
+        assert_eq!(under_way, calls_max - CALLS_RESERVED);
+        world.come(1, 100);
+        assert_eq!(world.poll().map(|call| call.lane), Some(Lane::Live));
+    }
+}
+
+#[test]
+fn over_a_slow_link_a_backlog_has_two_calls_under_way_one_after_the_other() {
+    let mut world = slow_world(1, 2_000);
+    let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
+    assert_eq!(world.poll(), None);
+    let (one, next) = (world.batch(&first), world.batch(&second));
+    assert_eq!(one.last().map(|last| last + 1), next.first().copied());
+    world.end(&second, Verdict::Stored);
+    world.end(&first, Verdict::Stored);
+    let third = world.poll().unwrap();
+    assert_eq!(world.batch(&third)[0], next.last().unwrap() + 1);
+}
+
+#[test]
+fn a_slow_backlog_goes_on_with_one_call_until_what_failed_is_stored() {
+    let mut world = slow_world(1, 2_000);
+    let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
+    let batch = world.batch(&first);
+    world.end(&first, Verdict::Malformed);
+    assert_eq!(world.poll(), None, "the second is still under way");
+    world.end(&second, Verdict::Stored);
+    let half = world.poll().unwrap();
+    assert_eq!(world.batch(&half), batch[..50], "the search goes on");
+    assert_eq!(world.poll(), None);
+}
+
+#[test]
+fn two_calls_of_a_backlog_leave_nothing_for_a_third_when_all_is_under_way() {
+    let mut world = slow_world(1, 1_000);
+    let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
+    world.end(&first, Verdict::Stored);
+    assert_eq!(world.poll(), None);
+    world.end(&second, Verdict::Stored);
+    assert_eq!(world.reporter.poll(world.now), Step::Idle);
+}
+
+#[test]
+fn without_a_link_nothing_is_sent_and_the_wait_grows_to_its_bound() {
+    let mut world = world();
+    world.backlog(1, 1_000);
+    let mut longest = Duration::ZERO;
+    for _ in 0..30 {
+        assert_eq!(world.fail(Verdict::Offline), Disposal::Keep);
+        let Step::WaitUntil(at) = world.reporter.poll(world.now) else { panic!("no wait") };
+        longest = longest.max(at - world.now);
+        world.now = at;
+    }
+    let expected = Duration::from_secs(60)..=Duration::from_secs(300);
+    assert!(expected.contains(&longest), "{longest:?}");
+    assert_eq!(world.reporter.online(), Some(false));
+}
+
+#[test]
+fn calls_that_fail_together_are_one_failure_and_one_call_tries_the_link() {
+    let mut world = world();
+    (1..=6).for_each(|number| world.backlog(number, 1_000));
+    let calls: Vec<_> = (0..6).map(|_| world.poll().unwrap()).collect();
+    world.pass(100);
+    for call in &calls {
+        world.end(call, Verdict::Offline);
+    }
+    world.pass(2_000);
+    let probe = world.poll().expect("the first wait is 2 s at most");
+    assert_eq!(world.poll(), None, "one call is enough to try it");
+    world.end(&probe, Verdict::Stored);
+    assert!(world.poll().is_some() && world.poll().is_some());
+}
+
+#[test]
+fn a_bad_state_is_isolated_by_halving_and_its_neighbours_go_on() {
+    for lane in [Lane::Live, Lane::Backlog] {
+        let (mut world, bad) = (world(), 64);
+        match lane {
+            Lane::Live => world.come(1, 100),
+            Lane::Backlog => world.backlog(1, 100),
+        }
+        let (mut stored, mut rejected, mut calls) = (Vec::new(), Vec::new(), 0);
+        while !world.lanes[&1].0.is_empty() {
+            world.pass(2_000);
+            let Some(call) = world.poll() else { continue };
+            calls += 1;
+            let batch = world.batch(&call);
+            let verdict = if batch.contains(&bad) { Verdict::Malformed } else { Verdict::Stored };
+            match world.end(&call, verdict) {
+                Disposal::Delete => stored.extend(batch),
+                Disposal::Reject => rejected.extend(batch),
+                Disposal::Keep => {}
+            }
+        }
+        assert_eq!(rejected, [bad]);
+        assert_eq!(stored.len(), 99);
+        assert!(stored.is_sorted());
+        assert!(calls <= 25, "{calls} calls to find one bad state in 100");
+    }
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_halved_and_the_size_is_remembered() {
+    let mut world = world();
+    world.backlog(1, 151);
+    assert_eq!(world.fail(Verdict::TooLarge), Disposal::Keep);
+    for through in [50, 100, 150] {
+        assert_eq!(world.send(), Some((1, Lane::Backlog, through - 49, through)));
+    }
+    assert_eq!(world.fail(Verdict::TooLarge), Disposal::Reject);
+}
+
+#[test]
+fn a_device_with_too_many_gaps_is_reported_in_order() {
+    let mut world = world();
+    world.backlog(1, 150);
+    world.come(1, 100);
+    world.reporter.report_in_order(device(1));
+    for (first, last) in [(1, 100), (101, 200), (201, 250)] {
+        assert_eq!(world.send(), Some((1, Lane::Backlog, first, last)));
+    }
+    world.come(1, 100);
+    assert_eq!(world.send().map(|(_, lane, ..)| lane), Some(Lane::Live));
+}
+
+#[test]
+fn a_drain_sends_what_is_there() {
+    let mut world = world();
+    world.come(1, 1);
+    assert_eq!(world.poll(), None);
+    world.reporter.drain();
+    world.fail(Verdict::Offline);
+    assert_eq!(world.poll(), None);
+    world.reporter.drain();
+    assert_eq!(
+        world.send(),
+        Some((1, Lane::Live, 1, 1)),
+        "one last try, although the link was down"
+    );
+}
+
+#[test]
+fn a_device_whose_states_cannot_be_read_does_not_spin() {
+    let mut world = world();
+    world.backlog(1, 1);
+    let call = world.poll().unwrap();
+    let ended = Ended { states: 0, last: 0, verdict: Verdict::Unauthorized, may_count: false };
+    world.reporter.settle(&call, &ended, world.now, &mut world.rng);
+    assert_eq!(world.poll(), None);
+    world.pass(1_000);
+    assert!(world.poll().is_some());
+}

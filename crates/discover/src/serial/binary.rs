@@ -1,0 +1,173 @@
+//! Frames of bytes that are always as long, from the same start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::{Guess, frames, hex, share};
+use crate::mqtt::shape::Channels;
+use tidegate_ingest::frame::{Checksum, Framing, Shape, Sum};
+
+/// The shortest frame: a start of two bytes, a value, a checksum.
+const FRAME_BYTES_MIN: usize = 4;
+
+/// The longest.
+const FRAME_BYTES_MAX: usize = 64;
+
+/// Fewer frames may be chance.
+const FRAMES_MIN: usize = 4;
+
+/// Bytes that are looked at: the start is the same in all of them.
+const BYTES_LOOKED_AT: usize = 4_096;
+
+/// The checksums that are tried, by their names in the configuration; the likeliest first.
+const CHECKSUMS: [&str; 10] = [
+    "modbus",
+    "crc-16-xmodem",
+    "crc-16-ibm-3740",
+    "crc-16-kermit",
+    "crc-8-maxim-dow",
+    "crc-8-smbus",
+    "sum-16",
+    "sum-negated",
+    "sum",
+    "xor",
+];
+
+/// So many frames must differ before a checksum proves something.
+const CONTENTS_MIN: usize = 3;
+
+/// How many starts are tried.
+const STARTS_MAX: usize = 16;
+
+/// Where more of the bytes are text, it is text.
+const TEXT_SHARE_MAX: f64 = 0.95;
+
+pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
+    let bytes = bytes.get(..BYTES_LOOKED_AT).unwrap_or(bytes);
+    let is_text = |byte: &&u8| super::is_text(**byte);
+    if share(bytes.iter().filter(is_text).count(), bytes.len()) > TEXT_SHARE_MAX {
+        return None;
+    }
+    let tried: Vec<_> =
+        periods(bytes).into_iter().map(|period| Try::new(period, bytes, now)).collect();
+    // A checksum tells where a frame begins, if the line was first met in the middle of one.
+    let proven = tried.iter().find(|one| one.checksum.is_some());
+    proven.or(tried.first())?.guess(bytes)
+}
+
+/// A start, a length, and what the bytes are by them.
+struct Try {
+    start: [u8; 2],
+    size: usize,
+    frames: Vec<Vec<u8>>,
+    checksum: Option<Proof>,
+    /// What follows the checksum.
+    end: Option<u8>,
+}
+
+/// A checksum that is good.
+struct Proof {
+    name: &'static str,
+    from: usize,
+    bytes: usize,
+    good: usize,
+}
+
+impl Try {
+    fn new((start, size): ([u8; 2], usize), bytes: &[u8], now: Instant) -> Self {
+        let shape = Shape::Fixed { start: start.to_vec(), bytes: size, end: Vec::new() };
+        let frames = frames(Framing { shape, ..Framing::lines(FRAME_BYTES_MAX) }, bytes, now);
+        let proved = |frames: &[Vec<u8>]| {
+            CHECKSUMS.into_iter().find_map(|name| {
+                [0, 1, start.len()].into_iter().find_map(|from| prove(name, from, frames))
+            })
+        };
+        let (mut checksum, mut end) = (proved(&frames), None);
+        let last = |frame: &Vec<u8>| frame.last().copied();
+        let usual = frames.first().and_then(last);
+        if checksum.is_none() && frames.iter().all(|frame| last(frame) == usual) {
+            let judged = |frame: &Vec<u8>| frame.split_last().map(|(_, rest)| rest.to_vec());
+            checksum = proved(&frames.iter().filter_map(judged).collect::<Vec<_>>());
+            end = usual.filter(|_| checksum.is_some());
+        }
+        Self { start, size, frames, checksum, end }
+    }
+
+    fn guess(&self, bytes: &[u8]) -> Option<Guess> {
+        let Self { start, size, frames, checksum, end } = self;
+        let (count, last) = (frames.len(), frames.last()?);
+        let start_digits = hex(start).replace(' ', "");
+        let mut keys =
+            format!("frame = {{ kind = \"fixed\", size = {size}, start = \"0x{start_digits}\"");
+        let mut evidence =
+            vec![format!("{count} frames begin with {}, such as {}", hex(start), hex(last))];
+        let (mut trust, mut content) = (0.6, *size);
+        if let Some(Proof { name, from, bytes, good }) = checksum {
+            keys = format!("{keys}, checksum = \"{name}\", checksum_from = {from}");
+            evidence.push(format!("{good} of them have a good checksum ({name})"));
+            (trust, content) = (0.97, size - bytes);
+            if let Some(end) = end {
+                keys = format!("{keys}, end = \"0x{end:02x}\"");
+                content -= 1;
+            }
+        } else {
+            evidence.push("no usual checksum fits".to_owned());
+        }
+        evidence
+            .push("what the bytes mean only its data sheet tells: put that into fields".to_owned());
+        let (mut fields, mut channels) = (Vec::new(), Channels::default());
+        for (offset, byte) in last.iter().enumerate().take(content).skip(start.len()) {
+            let name = format!("byte-{offset}");
+            fields.push(format!("  {{ name = \"{name}\", offset = {offset}, kind = \"u8\" }},\n"));
+            channels.add_number(&name, i64::from(*byte));
+        }
+        Some(Guess {
+            what: format!("frames of {size} bytes"),
+            frames: count,
+            score: trust * share(count * size, bytes.len()),
+            evidence,
+            bus_keys: keys + " }\n",
+            sensor_keys: format!("format = \"binary\"\nfields = [\n{}]\n", fields.concat()),
+            channels,
+            is_modbus: false,
+        })
+    }
+}
+
+/// The checksum, if frames of different content have it; one content alone could have it by chance.
+fn prove(name: &'static str, from: usize, frames: &[Vec<u8>]) -> Option<Proof> {
+    let sum = Sum::named(name)?;
+    let checksum = Checksum { notation: sum.usual_notation(), sum, from };
+    let good: Vec<_> = frames.iter().filter(|frame| checksum.strip(frame).is_some()).collect();
+    let contents: BTreeSet<_> = good.iter().collect();
+    let is_proof = contents.len() >= CONTENTS_MIN && good.len() * 5 >= frames.len() * 4;
+    is_proof.then(|| Proof { name, from, bytes: checksum.bytes(), good: good.len() })
+}
+
+/// Pairs of bytes that stand again and again in the same distance, and that distance; the likeliest start first.
+fn periods(bytes: &[u8]) -> Vec<([u8; 2], usize)> {
+    let mut places: BTreeMap<[u8; 2], Vec<usize>> = BTreeMap::new();
+    for (at, pair) in bytes.windows(2).enumerate() {
+        let [one, two] = *pair else { continue };
+        places.entry([one, two]).or_default().push(at);
+    }
+    let mut found = Vec::new();
+    for (pair, places) in places.iter().filter(|(_, places)| places.len() >= FRAMES_MIN) {
+        let mut distances: BTreeMap<usize, usize> = BTreeMap::new();
+        for two in places.windows(2) {
+            let [one, other] = *two else { continue };
+            *distances.entry(other - one).or_default() += 1;
+        }
+        let usual = distances.into_iter().max_by_key(|(_, count)| *count);
+        let Some((distance, count)) = usual else { continue };
+        let is_fit = (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&distance)
+            && count * 5 >= (places.len() - 1) * 3;
+        if is_fit {
+            // Zeros are seldom a start; else it is what came first.
+            found.push((*pair == [0, 0], places.first().copied(), *pair, distance));
+        }
+    }
+    found.sort_unstable();
+    found.truncate(STARTS_MAX);
+    found.into_iter().map(|(_, _, pair, distance)| (pair, distance)).collect()
+}

@@ -1,0 +1,54 @@
+//! Telegrams of smart meters, from `/` to `!`.
+
+use std::time::Instant;
+
+use super::{FRAME_BYTES_MAX, Guess, frames};
+use crate::mqtt::shape::{Channels, Dialect};
+use tidegate_ingest::decode::{Births, Format, decode_on};
+use tidegate_ingest::frame::{Checksum, Framing, Notation, Shape, Sum};
+
+/// How the frame of a telegram is written in the table of the bus.
+const FRAME: &str =
+    "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_marks = true }\n";
+
+/// The same with the checksum of DSMR 4 and 5 (P1 companion standard, 6.2).
+const CHECKED_FRAME: &str = "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_marks = true, checksum = \"crc-16-arc\", checksum_notation = \"hex\", checksum_after_end = true }\n";
+
+pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
+    let arc = Sum::named("crc-16-arc")?;
+    let checksum = Checksum { sum: arc, notation: Notation::Hexadecimal, from: 0 };
+    let checked = telegrams(bytes, Some(checksum), now);
+    let (telegrams, keys, proof, score) = if checked.is_empty() {
+        (telegrams(bytes, None, now), FRAME, "they have no checksum", 0.96)
+    } else {
+        (checked, CHECKED_FRAME, "their checksums are good (CRC-16/ARC)", 1.0)
+    };
+    let mut channels = Channels::default();
+    for telegram in &telegrams {
+        channels.hear("", Dialect::Obis, telegram, &mut Births::default());
+    }
+    channels.forget_details();
+    (!channels.is_empty()).then(|| Guess {
+        what: "telegrams of a smart meter".to_owned(),
+        frames: telegrams.len(),
+        score,
+        evidence: vec![format!("{} telegrams with OBIS codes; {proof}", telegrams.len())],
+        bus_keys: keys.to_owned(),
+        sensor_keys: "format = \"obis\"\n".to_owned(),
+        channels,
+        is_modbus: false,
+    })
+}
+
+fn telegrams(bytes: &[u8], checksum: Option<Checksum>, now: Instant) -> Vec<Vec<u8>> {
+    let shape = Shape::Enclosed {
+        start: b"/".to_vec(),
+        end: b"!".to_vec(),
+        checksum_after_end: checksum.is_some(),
+        keep_marks: true,
+    };
+    let framing = Framing { shape, checksum, ..Framing::lines(FRAME_BYTES_MAX) };
+    let is_telegram =
+        |frame: &Vec<u8>| decode_on("", &Format::Obis, frame, &mut Births::default()).is_ok();
+    frames(framing, bytes, now).into_iter().filter(is_telegram).collect()
+}

@@ -1,0 +1,401 @@
+//! Every format by its examples.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::frame::Endian;
+
+#[test]
+fn pairs_may_be_written_as_sensors_write_them() {
+    for line in [
+        "t=21.5 h=40 door=open",
+        "t:21.5,h:40,door:open",
+        " t=21.5;\th=40 ; door=\"open\"\r\n",
+        "t: 21.5, h: 40, door: open",
+        "t = 21.5 h = 40 door = \"open\"",
+        "t :21.5\th\t: 40\tdoor =open",
+    ] {
+        let message = one(&Format::KeyValue, line.as_bytes()).unwrap();
+        assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))), "{line}");
+        assert_eq!(message.channel("h"), Some(Ok(Value::Integer(40))), "{line}");
+        assert_eq!(message.channel("door"), Some(Ok(text("open"))), "{line}");
+        assert_eq!(message.channel("x"), None, "{line}");
+        assert_eq!(message.names(), ["door", "h", "t"]);
+    }
+}
+
+#[test]
+fn a_line_may_be_a_key_a_tab_and_a_value() {
+    let block = "PID\t0xA053\r\nSER#\tHQ2026ABCDE\r\nV\t12800\r\nI\t-15\r\nLOAD\tON\r\nBMV\t712 Smart\r\nH2\t\r\n";
+    let message = one(&Format::KeyValue, block.as_bytes()).unwrap();
+    assert_eq!(message.channel("PID"), Some(Ok(text("0xA053"))));
+    assert_eq!(message.channel("V"), Some(Ok(Value::Integer(12_800))));
+    assert_eq!(message.channel("I"), Some(Ok(Value::Integer(-15))));
+    assert_eq!(message.channel("BMV"), Some(Ok(text("712 Smart"))));
+    assert_eq!(message.channel("H2"), None);
+    for line in ["V\t1\nV\t2", "V\t1\nI", "V\t1\t2", "V\t1 h=2", "V", "\t1", "V 1\t2", "21.5\t40"] {
+        assert!(one(&Format::KeyValue, line.as_bytes()).is_err(), "{line} was taken");
+    }
+    // Pairs that a tab separates stay what they are.
+    let message = one(&Format::KeyValue, b"t=1\th=2").unwrap();
+    assert_eq!(message.names(), ["h", "t"]);
+}
+
+#[test]
+fn a_quoted_value_is_a_text_and_may_hold_separators() {
+    let message = one(&Format::KeyValue, br#"serial="0012" place="hall, upstairs" at=12:30"#);
+    let message = message.unwrap();
+    assert_eq!(message.channel("serial"), Some(Ok(text("0012"))));
+    assert_eq!(message.channel("place"), Some(Ok(text("hall, upstairs"))));
+    assert_eq!(message.channel("at"), Some(Ok(text("12:30"))));
+}
+
+#[test]
+fn a_cut_or_merged_line_of_pairs_yields_nothing() {
+    for line in [
+        "",
+        "t",
+        "t=",
+        "t=21.5 h",
+        "t=21.5 h=",
+        "=4",
+        "t=2t=21.5",
+        "t=1 t=2",
+        "a=\"b",
+        "a=\"b\"c",
+        "a=\"b\"c=1",
+        "t: h:40",
+        "t= h=40",
+        "t : ",
+        "room t: 21.5",
+    ] {
+        assert!(one(&Format::KeyValue, line.as_bytes()).is_err(), "{line} was taken");
+    }
+}
+
+#[test]
+fn an_error_says_what_and_where() {
+    let error = |line: &[u8]| one(&Format::KeyValue, line).unwrap_err().to_string();
+    assert!(error(b"t=21 h").starts_with("no key=value at byte 5, from \"h\";"));
+    assert!(error(b"t=2\xff1").starts_with("byte 3 is not UTF-8, from \"\\xff1\";"));
+    assert!(error(&[b'x'; 1000]).len() < 250);
+}
+
+#[test]
+fn csv_fields_are_called_by_their_columns() {
+    let columns = ["t", "h", "place"].map(str::to_owned).to_vec();
+    let format = csv(columns, b';');
+    let message = one(&format, br#"21.5; ;"hall; upstairs""#).unwrap();
+    assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))));
+    assert_eq!(message.channel("h"), None);
+    assert_eq!(message.channel("place"), Some(Ok(text("hall; upstairs"))));
+}
+
+#[test]
+fn csv_fields_without_columns_are_called_by_their_index() {
+    let format = csv(Vec::new(), b',');
+    let message = one(&format, b"21.5,nan\n").unwrap();
+    assert_eq!(message.channel("0"), Some(Ok(Value::Float(21.5))));
+    assert_eq!(message.channel("1"), Some(Err(ValueError::NotFinite)));
+}
+
+#[test]
+fn a_cut_or_merged_csv_line_yields_nothing() {
+    let columns = ["t", "h"].map(str::to_owned).to_vec();
+    let format = csv(columns, b',');
+    for line in ["", "21.5", "21.5,40,1", "1,2\n3,4", "1,\"2"] {
+        assert!(one(&format, line.as_bytes()).is_err(), "{line} was taken");
+    }
+}
+
+#[test]
+fn a_json_channel_is_a_pointer_or_a_top_level_key() {
+    let message =
+        one(&Format::Json { each: None }, br#"{"t": 21.5, "a": [{"b": true}], "n": null}"#)
+            .unwrap();
+    assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))));
+    assert_eq!(message.channel("/t"), Some(Ok(Value::Float(21.5))));
+    assert_eq!(message.channel("/a/0/b"), Some(Ok(Value::Boolean(true))));
+    assert_eq!(message.channel("n"), Some(Err(ValueError::NotScalar)));
+    assert_eq!(message.channel("/a/1/b"), None);
+    assert_eq!(
+        one(&Format::Json { each: None }, b"7").unwrap().channel(""),
+        Some(Ok(Value::Integer(7)))
+    );
+}
+
+#[test]
+fn what_python_calls_json_is_refused() {
+    for payload in ["{\"t\": NaN}", "{'t': 1}", "{\"t\": 21.", "", &"[".repeat(1000)] {
+        assert!(
+            one(&Format::Json { each: None }, payload.as_bytes()).is_err(),
+            "{payload} was taken"
+        );
+    }
+}
+
+#[test]
+fn a_plain_payload_is_the_channel_value() {
+    let value = |payload: &[u8]| one(&Format::Text, payload).unwrap().channel("value");
+    assert_eq!(value(b" 21.5\n"), Some(Ok(Value::Float(21.5))));
+    assert_eq!(value("zu kühl".as_bytes()), Some(Ok(text("zu kühl"))));
+    assert_eq!(value(b" "), None);
+}
+
+#[test]
+fn a_csv_header_names_the_columns_of_all_records_behind_it() {
+    let format = Format::Csv(Csv { columns: Vec::new(), header: true, delimiter: b',' });
+    let messages = decode(&format, b"t,h\n21.5,40\n21.6,\n").unwrap();
+    assert_eq!(messages.len(), 2);
+    assert_eq!(messages[0].channel("h"), Some(Ok(Value::Integer(40))));
+    assert_eq!(
+        (messages[1].channel("t"), messages[1].channel("h")),
+        (Some(Ok(Value::Float(21.6))), None)
+    );
+    for payload in ["", "t,h", "t,h\n1"] {
+        assert!(decode(&format, payload.as_bytes()).is_err(), "{payload} was taken");
+    }
+}
+
+#[test]
+fn each_element_of_an_array_is_a_message() {
+    let format = Format::Json { each: Some("/r".to_owned()) };
+    let messages = decode(&format, br#"{"r": [{"t": 1}, {"t": 2}]}"#).unwrap();
+    let values: Vec<_> = messages.iter().map(|message| message.channel("t")).collect();
+    assert_eq!(values, [Some(Ok(Value::Integer(1))), Some(Ok(Value::Integer(2)))]);
+    let error = decode(&format, br#"{"t": 1}"#).unwrap_err().to_string();
+    assert!(error.starts_with("there is no array at \"/r\";"), "{error}");
+    let many = format!("{{\"r\": [{}1]}}", "1,".repeat(MESSAGES_MAX));
+    assert!(matches!(decode(&format, many.as_bytes()), Err(DecodeError::TooMany { .. })));
+}
+
+#[test]
+fn the_named_groups_of_a_pattern_are_the_channels() {
+    let pattern = compile_pattern(r"T1\s*:\s*(?<t>[-\d.]+)\s*C(?:, H (?<h>\d+))?").unwrap();
+    let message = one(&Format::Regex(pattern.clone()), b"#12 T1 : -3.5 C").unwrap();
+    assert_eq!(message.channel("t"), Some(Ok(Value::Float(-3.5))));
+    assert_eq!(message.channel("h"), None);
+    assert!(matches!(one(&Format::Regex(pattern), b"T2: 4"), Err(DecodeError::NoMatch { .. })));
+}
+
+#[test]
+fn a_pattern_that_is_none_or_too_large_or_names_nothing_is_refused() {
+    for (pattern, told) in [
+        ("(?<t>", "unclosed group"),
+        ("(?<t>\\w{1000}{1000})", "exceeds size limit"),
+        ("\\d+", "names no group"),
+    ] {
+        let error = compile_pattern(pattern).unwrap_err();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_binary_message_is_read_by_its_layout() {
+    let field = |name: &str, offset, kind: &str, endian| Field {
+        name: name.to_owned(),
+        offset,
+        kind: Kind::named(kind).unwrap(),
+        endian,
+    };
+    let format = Format::Binary(vec![
+        field("t", 2, "i16", Endian::Big),
+        field("p", 4, "f32", Endian::Little),
+    ]);
+    let message = one(&format, b"\xaa\x55\xff\x9c\x00\x00\xc0\x7f").unwrap();
+    assert_eq!(message.channel("t"), Some(Ok(Value::Integer(-100))));
+    assert_eq!(message.channel("p"), Some(Err(ValueError::NotFinite)));
+    let error = one(&format, b"\xaa\x55\xff\x9c").unwrap_err().to_string();
+    assert!(error.starts_with("field p at byte 4 of 4: the message ends before it"), "{error}");
+}
+
+#[test]
+fn a_position_is_written_as_losant_reads_it() {
+    // Sentences that are quoted as examples in many NMEA 0183 references.
+    let message = one(
+        &Format::Nmea,
+        b"$GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76\r\n",
+    )
+    .unwrap();
+    assert_eq!(message.channel("position"), Some(Ok(text("53.3613367,-6.5056200"))));
+    assert_eq!(message.channel("altitude"), Some(Ok(Value::Float(61.7))));
+    assert_eq!(message.channel("satellites"), Some(Ok(Value::Float(8.0))));
+    assert_eq!(message.channel("sentence"), Some(Ok(text("GGA"))));
+    let message =
+        one(&Format::Nmea, b"$GPGSV,3,1,11,03,03,111,00,04,15,270,00,06,01,010,00,13,06,292,00*74")
+            .unwrap();
+    assert_eq!(message.names(), ["sentence"]);
+    for (sentence, problem) in [
+        (
+            "$GPGGA,092750.000,5321.6803,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76",
+            "its checksum is wrong",
+        ),
+        (
+            "GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76",
+            "it does not begin with $",
+        ),
+        ("$PGRME,9.1,M", "it has no checksum"),
+        ("$hello", "it has no checksum"),
+        ("$GGA,1", "it does not begin with a talker and a type"),
+        (
+            "$GPRMC,092750.000,A,5321.68x2,N,00630.3372,W,0.02,31.66,280511,,,A",
+            "its fields are not those of its type",
+        ),
+    ] {
+        let error = one(&Format::Nmea, sentence.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("no NMEA 0183 sentence: {problem}")), "{error}");
+    }
+}
+
+/// The names of the channels of a sentence.
+fn channels(sentence: &str) -> Vec<String> {
+    let message = one(&Format::Nmea, sentence.as_bytes()).unwrap();
+    message.names().into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_a_receiver_calls_void_gives_no_position() {
+    for sentence in [
+        "$GPRMC,212406.000,V,0000.0000,N,00000.0000,E,0.0,0.0,280316,,,N",
+        "$GPRMC,212607.891,V,,,,,,,181207,0,N",
+        "$GPGLL,3728.0549,N,12213.8639,W,014413.076,V",
+        "$GPGLL,3728.0549,N,12213.8639,W,014413.076,A,N",
+        "$GPVTG,0.0,T,,M,0.0,N,0.0,K,N",
+        "$WIMWV,041.1,R,01.0,N,V",
+        "$GPTXT,any",
+        "!AIVDM,1,1,,B,13aGhtw0R<OJf=6LgQ?Ad1FF05`L,0*24",
+        "$PGRME,9.1,M,15.0,M,12.0,M*21",
+    ] {
+        assert_eq!(channels(sentence), ["sentence"], "{sentence}");
+    }
+    let void = "$GPGGA,212406.000,0000.0000,N,00000.0000,E,0,00,0.0,0.0,M,0.0,M,,0000";
+    assert_eq!(channels(void), ["quality", "satellites", "sentence"]);
+    assert_eq!(channels("$GNGNS,074150.799,,,,,NNNN,00,,,0.0,,0000"), ["satellites", "sentence"]);
+}
+
+#[test]
+fn boats_tell_wind_depth_and_heading_in_one_unit_each() {
+    let known = Format::Nmea.channels().unwrap();
+    for (sentence, name, value) in [
+        ("$WIMWV,041.1,R,18.52,K,A", "windSpeed", 10.0),
+        ("$WIMWV,041.1,R,18.52,K,A", "windAngle", 41.1),
+        ("$WIMWV,041.1,T,10.0,N,A", "trueWindSpeed", 10.0),
+        ("$WIMWV,041.1,T,10.0,N,A", "trueWindAngle", 41.1),
+        (
+            "$WIMDA,29.7544,I,1.0076,B,35.5,C,17.5,C,42.1,,20.6,C,116.4,T,107.7,M,1.2,N,0.6,M",
+            "pressure",
+            1.0076,
+        ),
+        ("$SDDPT,3.6,0.0", "depth", 3.6),
+        ("$SDDBT,7.8,f,2.4,M,1.3,F", "depth", 2.4),
+        ("$HCHDG,98.3,0.0,E,12.6,W", "magneticHeading", 98.3),
+        ("$HEHDT,274.07,T", "heading", 274.07),
+        ("$VWVHW,100.5,T,105.5,M,10.5,N,19.4,K", "waterSpeed", 10.5),
+        ("$IIMTW,17.9,C", "waterTemperature", 17.9),
+        ("$GPVTG,77.5,T,93.3,M,5.2,N,9.7,K,A", "speed", 5.2),
+        ("$GPRMC,092750.000,A,5321.6802,N,00630.3372,W,0.02,31.66,280511,,,A", "course", 31.66),
+        ("$GPGGA,092750.000,5321.6802,N,00630.3372,W,4,8,1.03,61.7,M,55.2,M,,", "quality", 4.0),
+        ("$GPGLL,4527.458,S,16709.165,E", "latitude", -(45.0 + 27.458 / 60.0)),
+        (
+            "$GNGNS,112257.00,3844.24,N,00908.43828,W,NNNA,03,10.5,,,,,V",
+            "latitude",
+            38.0 + 44.24 / 60.0,
+        ),
+    ] {
+        let message = one(&Format::Nmea, sentence.as_bytes()).unwrap();
+        let Some(Ok(Value::Float(read))) = message.channel(name) else {
+            panic!("{sentence}: {message:?}")
+        };
+        assert!((read - value).abs() < 1e-6, "{sentence}: {read}");
+        assert!(
+            message.names().iter().all(|name| known.iter().any(|one| one == name)),
+            "{message:?}"
+        );
+    }
+}
+
+#[test]
+fn the_codes_of_a_telegram_are_its_channels() {
+    let telegram = b"/ISK5\\2M550E-1012\r\n\r\n1-3:0.2.8(50)\r\n0-0:1.0.0(190320181403W)\r\n\
+        0-0:96.1.1(4530303433303037303532383730333138)\r\n1-0:1.8.1(000576.239*kWh)\r\n\
+        0-1:24.2.1(190320181003W)(00042.125*m3)\r\n0-0:96.13.0()\r\n!A8DB\r\n";
+    let message = one(&Format::Obis, telegram).unwrap();
+    assert_eq!(message.channel("1-0:1.8.1"), Some(Ok(Value::Float(576.239))));
+    assert_eq!(message.channel("1-0:1.8.1.unit"), Some(Ok(text("kWh"))));
+    assert_eq!(message.channel("0-1:24.2.1"), Some(Ok(Value::Float(42.125))));
+    assert_eq!(message.channel("0-1:24.2.1.0"), Some(Ok(text("190320181003W"))));
+    assert_eq!(message.channel("0-0:96.1.1"), Some(Ok(text("4530303433303037303532383730333138"))));
+    assert_eq!(message.channel("0-0:96.13.0"), Some(Ok(text(""))));
+    assert_eq!(message.channel("meter"), Some(Ok(text("ISK5\\2M550E-1012"))));
+    for cut in [&telegram[1..], &telegram[..telegram.len() - 7], b"/a\r\nx\r\n!", b""] {
+        assert!(one(&Format::Obis, cut).is_err());
+    }
+}
+
+#[test]
+fn a_broken_line_of_an_old_telegram_belongs_to_its_code() {
+    let telegram = b"/KMP5 KA6U001585575011\r\n\r\n0-0:96.1.1(204B413655303031353835)\r\n\
+        1-0:1.8.1(00185.000*kWh)\r\n0-1:24.1.0(3)\r\n\
+        0-1:24.3.0(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)\r\n(00001.001)\r\n0-1:24.4.0(1)\r\n\
+        0-2:24.3.0(090212160000)(00)(60)(1)(0-2:24.2.1)(m3)\r\n(00007.500)\r\n!\r\n";
+    let message = one(&Format::Obis, telegram).unwrap();
+    assert_eq!(message.channel("0-1:24.3.0"), Some(Ok(Value::Float(1.001))));
+    assert_eq!(message.channel("0-1:24.3.0.unit"), Some(Ok(text("m3"))));
+    assert_eq!(message.channel("0-1:24.3.0.0"), Some(Ok(text("090212160000"))));
+    assert_eq!(message.channel("0-2:24.3.0"), Some(Ok(Value::Float(7.5))));
+    assert_eq!(message.channel("0-1:24.4.0"), Some(Ok(Value::Integer(1))));
+    assert_eq!(message.channel(""), None);
+    let telegram = b"/ISk5MT174-0001\r\n\x020.0.0(12345678)\r\n1.8.0(0001234.567*kWh)\r\n!\r\n";
+    let message = one(&Format::Obis, telegram).unwrap();
+    assert_eq!(message.channel("0.0.0"), Some(Ok(Value::Integer(12_345_678))));
+}
+
+proptest! {
+    #[test]
+    fn no_payload_panics(payload: Vec<u8>, line in "[a-c0-9=:,; \"]{0,20}", delimiter: u8) {
+        let columns = vec!["a".to_owned(), "b".to_owned()];
+        let csv = csv(columns, delimiter);
+        let field = |kind| Field { name: "a".to_owned(), offset: 3, kind, endian: Endian::Big };
+            let binary = [Kind::Float32, Kind::Bcd(8), Kind::Text(5), Kind::Signed(3)].map(field);
+            let pattern = compile_pattern("(?<a>[a-c]+).(?<b>.*)").unwrap();
+            for format in [
+                Format::KeyValue,
+                csv,
+                Format::Csv(Csv { columns: Vec::new(), header: true, delimiter }),
+                Format::Json { each: Some("/a".to_owned()) },
+                Format::Regex(pattern),
+                Format::Binary(binary.to_vec()),
+                Format::Nmea,
+                Format::Obis,
+                Format::Text,
+            ] {
+            for payload in [payload.as_slice(), line.as_bytes()] {
+                if let Err(error) = decode(&format, payload) {
+                    prop_assert!(error.to_string().len() < 300, "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_written_pair_reads_back(key in "[a-z]{1,8}", number in -1e9..1e9_f64) {
+        let line = format!("{key}={number:?}");
+        let message = one(&Format::KeyValue, line.as_bytes()).unwrap();
+        prop_assert_eq!(message.channel(&key), Some(Ok(Value::Float(number))));
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+/// The only message of a payload.
+fn one(format: &Format, payload: &[u8]) -> Result<Decoded, DecodeError> {
+    let mut messages = decode(format, payload)?;
+    assert_eq!(messages.len(), 1);
+    Ok(messages.remove(0))
+}
+
+fn csv(columns: Vec<String>, delimiter: u8) -> Format {
+    Format::Csv(Csv { columns, header: false, delimiter })
+}

@@ -1,0 +1,11 @@
+//! Turns bytes into channels, and channels into states: framing, decoding, mapping. Does no IO.
+
+pub mod decode;
+pub mod dedup;
+pub mod frame;
+pub mod gpio;
+pub mod mapping;
+pub mod retained;
+pub mod sensor_stats;
+pub mod serial_poll;
+pub mod unit;

@@ -1,0 +1,228 @@
+//! Units of measurement by name, and the way from one to another.
+
+/// A unit: what it measures, and how a number of it becomes one of the base unit: `(number + shift) × factor`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unit {
+    quantity: &'static str,
+    factor: f64,
+    shift: f64,
+}
+
+/// From one unit to another of the same quantity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Conversion {
+    from: Unit,
+    to: Unit,
+}
+
+impl Unit {
+    /// The unit of this name, as it is usually written: `°C`, `hPa`, `km/h`. An upper-case M is mega, a lower-case m milli.
+    pub fn named(name: &str) -> Option<Self> {
+        let found = UNITS.iter().find(|(_, units)| units.iter().any(|(one, ..)| *one == name));
+        let (quantity, units) = found?;
+        let (_, factor, shift) = units.iter().find(|(one, ..)| *one == name)?;
+        Some(Self { quantity, factor: *factor, shift: *shift })
+    }
+
+    /// All names.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        UNITS.iter().flat_map(|(_, units)| units.iter().map(|(name, ..)| *name))
+    }
+
+    /// What it measures, in a word.
+    pub fn quantity(self) -> &'static str {
+        self.quantity
+    }
+}
+
+impl Conversion {
+    /// The way from one unit to the other; `None` if they measure different things.
+    pub fn between(from: Unit, to: Unit) -> Option<Self> {
+        (from.quantity == to.quantity).then_some(Self { from, to })
+    }
+
+    /// The number in the other unit, rounded to 12 digits: no sensor has more, and arithmetic adds nothing to these.
+    pub fn apply(self, number: f64) -> f64 {
+        let base = (number + self.from.shift) * self.from.factor;
+        let exact = base / self.to.factor - self.to.shift;
+        format!("{exact:.11e}").parse().unwrap_or(exact)
+    }
+}
+
+/// One quantity: its name, and its units with factor and shift.
+type Quantity = (&'static str, &'static [(&'static str, f64, f64)]);
+
+/// The factors are those of NIST Special Publication 811, appendix B; the first unit of each quantity is the base.
+const UNITS: [Quantity; 14] = [
+    (
+        "temperature",
+        &[
+            ("K", 1.0, 0.0),
+            ("°C", 1.0, 273.15),
+            ("C", 1.0, 273.15),
+            ("°F", 5.0 / 9.0, 459.67),
+            ("F", 5.0 / 9.0, 459.67),
+        ],
+    ),
+    (
+        "pressure",
+        &[
+            ("Pa", 1.0, 0.0),
+            ("hPa", 100.0, 0.0),
+            ("mbar", 100.0, 0.0),
+            ("kPa", 1e3, 0.0),
+            ("bar", 1e5, 0.0),
+            ("MPa", 1e6, 0.0),
+            ("psi", 6_894.757, 0.0),
+            ("atm", 101_325.0, 0.0),
+            ("mmHg", 133.322_4, 0.0),
+            ("inHg", 3_386.389, 0.0),
+        ],
+    ),
+    (
+        "length",
+        &[
+            ("m", 1.0, 0.0),
+            ("mm", 1e-3, 0.0),
+            ("cm", 1e-2, 0.0),
+            ("km", 1e3, 0.0),
+            ("in", 0.025_4, 0.0),
+            ("ft", 0.304_8, 0.0),
+            ("mi", 1_609.344, 0.0),
+            ("nmi", 1_852.0, 0.0),
+        ],
+    ),
+    (
+        "speed",
+        &[
+            ("m/s", 1.0, 0.0),
+            ("km/h", 1.0 / 3.6, 0.0),
+            ("mph", 0.447_04, 0.0),
+            ("kn", 1_852.0 / 3_600.0, 0.0),
+        ],
+    ),
+    (
+        "mass",
+        &[
+            ("kg", 1.0, 0.0),
+            ("g", 1e-3, 0.0),
+            ("t", 1e3, 0.0),
+            ("lb", 0.453_592_37, 0.0),
+            ("oz", 0.028_349_523_125, 0.0),
+        ],
+    ),
+    (
+        "volume",
+        &[
+            ("m³", 1.0, 0.0),
+            ("m3", 1.0, 0.0),
+            ("L", 1e-3, 0.0),
+            ("l", 1e-3, 0.0),
+            ("mL", 1e-6, 0.0),
+            ("gal", 3.785_412e-3, 0.0),
+        ],
+    ),
+    (
+        "flow",
+        &[
+            ("m³/h", 1.0, 0.0),
+            ("m3/h", 1.0, 0.0),
+            ("L/h", 1e-3, 0.0),
+            ("L/min", 0.06, 0.0),
+            ("L/s", 3.6, 0.0),
+            ("gal/min", 0.227_124_72, 0.0),
+        ],
+    ),
+    (
+        "energy",
+        &[
+            ("J", 1.0, 0.0),
+            ("kJ", 1e3, 0.0),
+            ("MJ", 1e6, 0.0),
+            ("GJ", 1e9, 0.0),
+            ("Wh", 3_600.0, 0.0),
+            ("kWh", 3.6e6, 0.0),
+            ("MWh", 3.6e9, 0.0),
+        ],
+    ),
+    (
+        "power",
+        &[
+            ("W", 1.0, 0.0),
+            ("mW", 1e-3, 0.0),
+            ("kW", 1e3, 0.0),
+            ("MW", 1e6, 0.0),
+            ("hp", 745.699_9, 0.0),
+        ],
+    ),
+    ("voltage", &[("V", 1.0, 0.0), ("mV", 1e-3, 0.0), ("kV", 1e3, 0.0)]),
+    ("current", &[("A", 1.0, 0.0), ("mA", 1e-3, 0.0), ("µA", 1e-6, 0.0)]),
+    (
+        "time",
+        &[
+            ("s", 1.0, 0.0),
+            ("ms", 1e-3, 0.0),
+            ("min", 60.0, 0.0),
+            ("h", 3_600.0, 0.0),
+            ("d", 86_400.0, 0.0),
+        ],
+    ),
+    ("angle", &[("°", 1.0, 0.0), ("deg", 1.0, 0.0), ("rad", 180.0 / std::f64::consts::PI, 0.0)]),
+    ("share", &[("%", 0.01, 0.0), ("1", 1.0, 0.0), ("ppm", 1e-6, 0.0), ("ppb", 1e-9, 0.0)]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn convert(number: f64, from: &str, to: &str) -> f64 {
+        let units = (Unit::named(from).unwrap(), Unit::named(to).unwrap());
+        Conversion::between(units.0, units.1).unwrap().apply(number)
+    }
+
+    #[test]
+    fn numbers_are_as_a_person_would_convert_them() {
+        for (number, from, to, expected) in [
+            (212.0, "°F", "°C", 100.0),
+            (-40.0, "C", "F", -40.0),
+            (0.0, "°C", "K", 273.15),
+            (1_013.25, "hPa", "atm", 1.0),
+            (29.92, "inHg", "hPa", 1_013.207_588_8),
+            (10.0, "m/s", "km/h", 36.0),
+            (1.0, "kn", "km/h", 1.852),
+            (3.6, "MJ", "kWh", 1.0),
+            (42.0, "%", "1", 0.42),
+        ] {
+            let converted = convert(number, from, to);
+            assert!((converted - expected).abs() < 1e-9, "{number} {from} is {converted} {to}");
+        }
+    }
+
+    #[test]
+    fn there_and_back_is_the_same_number() {
+        for (quantity, units) in UNITS {
+            for (name, ..) in units {
+                let unit = Unit::named(name).unwrap();
+                assert_eq!(unit.quantity(), quantity);
+                let base = units[0].0;
+                let back = convert(convert(21.4, name, base), base, name);
+                assert!((back - 21.4).abs() < 1e-9, "{name}: {back}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_manual_has_every_name() {
+        let manual = include_str!("../../../docs/sensors.md");
+        for name in Unit::names() {
+            assert!(manual.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
+    fn different_quantities_do_not_convert() {
+        let (celsius, bar) = (Unit::named("°C").unwrap(), Unit::named("bar").unwrap());
+        assert_eq!(Conversion::between(celsius, bar), None);
+        assert_eq!(Unit::named("furlong"), None);
+    }
+}

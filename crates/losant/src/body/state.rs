@@ -1,0 +1,190 @@
+//! What `sendState` and `sendCommand` send (schemas `deviceStateOrStates` and `deviceCommand`).
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Number, Value};
+
+use super::{Text, some};
+use tidegate_model::{AttributeName, Timestamp};
+
+/// A time in one of the forms that the schemas take.
+///
+/// What a text or a number means is for Losant to say, and what it cannot read becomes the time of arrival without a word;
+/// so only [`Time::from`] a [`Timestamp`] is safe.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Time {
+    /// A text; safe are ISO 8601 with three decimals and `Z`.
+    Text(String),
+    /// Seconds or milliseconds since the epoch, or a negative number of milliseconds before now (devices/state, "time").
+    Number(Number),
+    /// `{"$date": text}`.
+    Date(String),
+}
+
+impl From<Timestamp> for Time {
+    fn from(timestamp: Timestamp) -> Self {
+        Self::Text(timestamp.to_string())
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => number.serialize(serializer),
+            Self::Date(text) => serializer.collect_map([("$date", text)]),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Value::deserialize(deserializer)?;
+        let date = || {
+            let object = json.as_object().filter(|object| object.len() == 1)?;
+            object.get("$date")?.as_str().map(|text| Self::Date(text.to_owned()))
+        };
+        let time = match &json {
+            Value::String(text) => Some(Self::Text(text.clone())),
+            Value::Number(number) => Some(Self::Number(number.clone())),
+            Value::Object(_) => date(),
+            Value::Null | Value::Bool(_) | Value::Array(_) => None,
+        };
+        let expected = "a time is a text, a number or {\"$date\": text}";
+        time.ok_or_else(|| serde::de::Error::custom(expected))
+    }
+}
+
+/// A value of an attribute: a number, a boolean or a text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Scalar(Value);
+
+impl From<tidegate_model::Value> for Scalar {
+    fn from(value: tidegate_model::Value) -> Self {
+        Self(match value {
+            tidegate_model::Value::Integer(integer) => integer.into(),
+            tidegate_model::Value::Float(number) => number.into(),
+            tidegate_model::Value::Boolean(boolean) => boolean.into(),
+            tidegate_model::Value::Text(text) => text.into(),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Value::deserialize(deserializer)?;
+        match json {
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(Self(json)),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                let expected =
+                    "a value is a number, true, false or a text; leave out what has none";
+                Err(serde::de::Error::custom(expected))
+            }
+        }
+    }
+}
+
+/// One state, with all that Losant takes beside the values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeviceState {
+    /// When the values were measured; on arrival if not given.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// The values.
+    pub data: BTreeMap<AttributeName, Scalar>,
+    /// Anything, for the workflows that the state triggers.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub meta: Option<Value>,
+    /// Which version of a workflow it is for.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub flow_version: Option<Text<1, 255>>,
+}
+
+/// One state or several.
+#[derive(Debug, Clone, PartialEq)]
+pub enum States {
+    /// Sent as an object.
+    One(DeviceState),
+    /// Sent as a list.
+    Many(Vec<DeviceState>),
+}
+
+impl Serialize for States {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::One(state) => state.serialize(serializer),
+            Self::Many(states) => states.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for States {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = States;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a state or a list of states")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<States, A::Error> {
+                let state = serde::de::value::MapAccessDeserializer::new(map);
+                DeviceState::deserialize(state).map(States::One)
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, list: A) -> Result<States, A::Error> {
+                let states = serde::de::value::SeqAccessDeserializer::new(list);
+                Vec::deserialize(states).map(States::Many)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// The bytes of a body for `sendState`. A repeat has the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatesJson(pub(crate) Bytes);
+
+impl From<&States> for StatesJson {
+    fn from(states: &States) -> Self {
+        Self(serde_json::to_vec(states).unwrap_or_default().into())
+    }
+}
+
+impl From<&[Bytes]> for StatesJson {
+    /// Joins states that are JSON already, each as [`tidegate_model::State`] writes it.
+    fn from(states: &[Bytes]) -> Self {
+        let size = 2 + states.iter().map(|state| state.len() + 1).sum::<usize>();
+        let mut body = BytesMut::with_capacity(size);
+        body.put_u8(b'[');
+        for (index, state) in states.iter().enumerate() {
+            if index > 0 {
+                body.put_u8(b',');
+            }
+            body.put_slice(state);
+        }
+        body.put_u8(b']');
+        Self(body.freeze())
+    }
+}
+
+/// One command. Losant gives it no id, sender or expiry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeviceCommand {
+    /// When it was given; on arrival if not told.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// What to do.
+    pub name: Text<1, 255>,
+    /// With what; null is not the same as nothing.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+}

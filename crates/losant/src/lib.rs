@@ -1,0 +1,22 @@
+//! The Losant Device API: a session with a token, and one method for each action; their table is in `device`.
+
+mod action;
+pub mod body;
+mod call;
+mod device;
+mod error;
+pub mod query;
+mod request;
+mod session;
+pub mod sse;
+mod stream;
+mod when;
+mod wire;
+
+pub use action::{Action, Credential};
+pub use call::{Accepted, Answer, Call, Device, StreamCall, Success};
+pub use error::{Error, SetupError};
+pub use request::Request;
+pub use session::{Client, Heard};
+pub use stream::{EventStream, Item, StreamEnd};
+pub use when::{When, WhenError};

@@ -1,0 +1,169 @@
+//! The query parameters of the actions. All are text to Losant, and what is not set is not sent.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::body::{CallbackUrl, Email};
+use super::when::When;
+use tidegate_model::{AttributeName, Timestamp};
+
+/// The names and values of a query.
+pub(super) type Pairs = Vec<(&'static str, String)>;
+
+/// Collects what is set.
+#[derive(Default)]
+pub(super) struct Query(Pairs);
+
+impl Query {
+    pub(super) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        self.0.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+
+    /// A switch that is off is left out: Losant says "if set".
+    pub(super) fn switch(self, name: &'static str, is_on: bool) -> Self {
+        self.with(name, is_on.then_some(true))
+    }
+
+    pub(super) fn pairs(self) -> Pairs {
+        self.0
+    }
+}
+
+/// Which entries `getState`, `getCommand` and `getLogEntries` answer; without anything, the newest one.
+///
+/// Losant tells neither the largest limit nor whether the ends belong to the window, so who needs all entries asks for
+/// overlapping windows of at most 100 and expects to see one twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The most entries; 1 if not given.
+    pub limit: Option<NonZeroU32>,
+    /// Which end of the window comes first; the newest if not given.
+    pub sort_direction: Option<SortDirection>,
+    /// How long the window is.
+    pub duration: Option<Duration>,
+    /// Where the window begins.
+    pub start: Option<Timestamp>,
+    /// Where the window ends.
+    pub end: Option<Timestamp>,
+    /// The older name of `start`, which today's API calls deprecated.
+    pub since: Option<Timestamp>,
+}
+
+/// The order of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SortDirection {
+    /// Oldest first.
+    Asc,
+    /// Newest first.
+    Desc,
+}
+
+impl History {
+    pub(super) fn query(&self) -> Query {
+        let sort_direction = self.sort_direction.map(|direction| match direction {
+            SortDirection::Asc => "asc",
+            SortDirection::Desc => "desc",
+        });
+        Query::default()
+            .with("limit", self.limit)
+            .with("since", self.since.map(Timestamp::as_millis))
+            .with("sortDirection", sort_direction)
+            .with("duration", self.duration.map(|duration| duration.as_millis()))
+            .with("start", self.start.map(Timestamp::as_millis))
+            .with("end", self.end.map(Timestamp::as_millis))
+    }
+}
+
+/// From when to when; Losant's default is everything up to now, or 30 days for the payload counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Period {
+    /// Where it begins.
+    pub start: Option<When>,
+    /// Where it ends.
+    pub end: Option<When>,
+}
+
+impl Period {
+    pub(super) fn query(self) -> Query {
+        Query::default()
+            .with("start", self.start.map(When::as_period_millis))
+            .with("end", self.end.map(When::as_period_millis))
+    }
+}
+
+/// What `getCompositeState` looks at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Composite {
+    /// The states that count.
+    pub period: Period,
+    /// The attributes that are wanted; all if empty.
+    pub attributes: Vec<AttributeName>,
+}
+
+impl Composite {
+    pub(super) fn query(&self) -> Query {
+        let names = self.attributes.join(",");
+        self.period.query().with("attributes", (!names.is_empty()).then_some(names))
+    }
+}
+
+/// How `get` and `patch` write a device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Tags as an object of lists.
+    pub tags_as_object: bool,
+    /// Attributes as an object of objects.
+    pub attributes_as_object: bool,
+    /// Without `connectionInfo`; only for `get`.
+    pub exclude_connection_info: bool,
+}
+
+impl Shape {
+    pub(super) fn query(self) -> Query {
+        Query::default()
+            .switch("tagsAsObject", self.tags_as_object)
+            .switch("attributesAsObject", self.attributes_as_object)
+    }
+}
+
+/// What `export` takes in its query; a body overrides it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Export {
+    /// What to export.
+    pub period: Period,
+    /// Who is sent the export; the owner of the token if not given.
+    pub email: Option<Email>,
+    /// What is called with the export.
+    pub callback_url: Option<CallbackUrl>,
+    /// Blobs in base64, not as links that expire.
+    pub include_blob_data: bool,
+}
+
+impl Export {
+    pub(super) fn query(&self) -> Query {
+        self.period
+            .query()
+            .with("email", self.email.as_ref())
+            .with("callbackUrl", self.callback_url.as_ref())
+            .switch("includeBlobData", self.include_blob_data)
+    }
+}
+
+/// The steps of `payloadCountsBreakdown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Resolution {
+    /// 86,400,000 ms.
+    Day,
+    /// 3,600,000 ms.
+    Hour,
+}
+
+impl Resolution {
+    pub(super) fn as_millis(self) -> u32 {
+        match self {
+            Self::Day => 86_400_000,
+            Self::Hour => 3_600_000,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! JSON as Losant writes it, taken apart with care: unknown keys are ignored, no key is trusted to be there.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use tidegate_model::{Command, DeviceId, PAYLOAD_BYTES_MAX, Timestamp, Unread};
+
+/// Above this a number is milliseconds since the epoch, below it seconds: 1 January 2001 in milliseconds.
+const MILLIS_MIN: f64 = 978_307_200_000.0;
+
+/// The body of `POST /auth/device` (schema `deviceCredentials`). It holds the secret, so it has no debug output.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeviceCredentials<'a> {
+    pub(super) device_id: String,
+    pub(super) key: &'a str,
+    pub(super) secret: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(super) requested_scopes: &'a [String],
+    /// In seconds, as far as anyone can tell: Losant does not say.
+    #[serde(rename = "tokenTTL", skip_serializing_if = "Option::is_none")]
+    pub(super) token_ttl: Option<u64>,
+}
+
+/// The answer of `POST /auth/device` (schema `authedDevice`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuthedDevice {
+    pub(super) application_id: String,
+    pub(super) token: String,
+    #[serde(default)]
+    pub(super) device_class: String,
+}
+
+/// An error body (schema `error`); neither field is promised.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct ErrorBody {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) message: String,
+}
+
+/// A command, its parts not read yet (schema `deviceCommand`).
+#[derive(Deserialize)]
+struct CommandParts<'a> {
+    #[serde(borrow)]
+    name: &'a RawValue,
+    #[serde(borrow)]
+    time: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+}
+
+/// Reads a command (schema `deviceCommand`). `None` if it has no name.
+pub(super) fn command(device: DeviceId, text: &str) -> Option<Command> {
+    let CommandParts { name, time, payload } = serde_json::from_str(text).ok()?;
+    let name = self::name(name.get())?;
+    let time = time.and_then(|raw| self::time(&serde_json::from_str(raw.get()).ok()?));
+    let read = payload.map_or(Ok(serde_json::Value::Null), |raw| self::payload(raw.get()));
+    let unread = read.as_ref().err().copied();
+    Some(Command { device, name, time, payload: read.unwrap_or_default(), unread })
+}
+
+/// Reads a list of commands, one by one: a payload that cannot be read does not hide its neighbours. What has no name is left
+/// out. `None` if it is no list.
+pub(super) fn commands(device: DeviceId, body: &[u8]) -> Option<Vec<Command>> {
+    let items: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
+    Some(items.into_iter().filter_map(|item| command(device, item.get())).collect())
+}
+
+/// A name; as it is written, where it is a text that nobody can hold. `None` if it is no text.
+fn name(text: &str) -> Option<String> {
+    let written = || text.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
+    serde_json::from_str(text).ok().or_else(written)
+}
+
+fn payload(text: &str) -> Result<serde_json::Value, Unread> {
+    if text.len() > PAYLOAD_BYTES_MAX {
+        return Err(Unread::TooLarge);
+    }
+    serde_json::from_str(text).map_err(|_| Unread::Malformed)
+}
+
+/// The header `Date`, such as `Fri, 01 May 2026 10:00:00 GMT`; whole seconds.
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
+}
+
+/// A time in any of its three forms: a text, a number, or `{"$date": text}` (devices/state, "time").
+fn time(json: &serde_json::Value) -> Option<Timestamp> {
+    match json {
+        serde_json::Value::String(text) => Timestamp::parse(text),
+        serde_json::Value::Number(number) => {
+            let number = number.as_f64()?;
+            let millis = if number.abs() < MILLIS_MIN { number * 1_000.0 } else { number };
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a float as large as that saturates"
+            )]
+            let millis = millis as i64;
+            Some(Timestamp::from_millis(millis))
+        }
+        serde_json::Value::Object(object) => Timestamp::parse(object.get("$date")?.as_str()?),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Array(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_command_is_read_in_every_form_of_its_time() {
+        let expected = Some(Timestamp::from_millis(1_777_629_600_000));
+        for time in [
+            json!("2026-05-01T10:00:00.000Z"),
+            json!("2026-05-01T12:00:00+02:00"),
+            json!({"$date": "2026-05-01T10:00:00.000Z"}),
+            json!(1_777_629_600_000_i64),
+            json!(1_777_629_600),
+        ] {
+            let command = read(&json!({"name": "open", "time": time, "_type": "x"})).unwrap();
+            assert_eq!(command.time, expected, "{time}");
+            assert_eq!(command.payload, json!(null));
+        }
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        let expected = Some(Timestamp::from_millis(1_777_629_600_000));
+        assert_eq!(http_date("Fri, 01 May 2026 10:00:00 GMT"), expected);
+        assert_eq!(http_date("yesterday"), None);
+    }
+
+    #[test]
+    fn a_command_without_a_name_is_none_and_a_strange_time_is_no_time() {
+        assert!(read(&json!({"payload": 1})).is_none());
+        assert!(read(&json!([1])).is_none());
+        assert!(read(&json!({"name": 1})).is_none());
+        let half = command(DeviceId::from([1; 12]), r#"{"name": "\ud800"}"#).unwrap();
+        assert_eq!(
+            half.name, r"\ud800",
+            "it would be missing in its page, and hide that there are more"
+        );
+        assert_eq!(read(&json!({"name": "a", "time": "soon"})).unwrap().time, None);
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_read_does_not_hide_the_commands_around_it() {
+        let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
+        let large = format!("\"{}\"", "x".repeat(PAYLOAD_BYTES_MAX));
+        let payloads = [deep.as_str(), r#""\ud800""#, "1e999", large.as_str(), "1"];
+        let items = payloads.map(|payload| format!(r#"{{"name": "a", "payload": {payload}}}"#));
+        let page = format!("[{}]", items.join(","));
+        let commands = commands(DeviceId::from([1; 12]), page.as_bytes()).unwrap();
+        let unread: Vec<_> = commands.iter().map(|command| command.unread).collect();
+        let malformed = Some(Unread::Malformed);
+        assert_eq!(unread, [malformed, malformed, malformed, Some(Unread::TooLarge), None]);
+        assert_eq!(commands[4].payload, json!(1));
+    }
+
+    fn read(json: &serde_json::Value) -> Option<Command> {
+        command(DeviceId::from([1; 12]), &json.to_string())
+    }
+}

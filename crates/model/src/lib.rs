@@ -1,0 +1,32 @@
+//! The nouns of tidegate: ids, times, values, readings, states and commands.
+//!
+//! Nothing here does IO, reads a clock or imports another module of ours.
+
+mod command;
+pub mod excerpt;
+mod id;
+mod ledger;
+mod moment;
+mod name;
+mod reading;
+mod room;
+mod state;
+mod time;
+pub mod topic;
+mod value;
+mod write;
+
+pub use command::{Command, CommandResult, PAYLOAD_BYTES_MAX, Source, Unread};
+pub use id::{ApplicationId, DeviceId, IdError};
+pub use ledger::{Account, Ledger, Reason};
+pub use moment::{BootId, Moment};
+pub use name::{AttributeName, AttributeNameError, Name, NameError};
+pub use reading::{Origin, OriginsChange, Reading};
+pub use room::{Priority, WhenFull};
+pub use state::State;
+pub use time::Timestamp;
+pub use value::{Value, ValueError};
+pub use write::{
+    Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusData, ModbusWrite, Reply,
+    TopicReply, Write,
+};

@@ -1,0 +1,452 @@
+//! The outbox by example.
+
+mod damage;
+mod model;
+pub(super) mod power_cut;
+mod spared;
+mod thin;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use tidegate_model::{Account, BootId, Moment, OriginsChange, Priority, Reason, WhenFull};
+
+const OPTIONS: Options = Options {
+    bytes_max: 1 << 20,
+    segment_bytes: 64 << 10,
+    when_full: WhenFull::DropOldest,
+    thin_bucket: Duration::from_secs(600),
+    free_bytes_min: 0,
+};
+
+fn device(number: u8) -> DeviceId {
+    DeviceId::from([number; 12])
+}
+
+fn bus(name: &str) -> Name {
+    name.parse().unwrap()
+}
+
+fn open(path: &Path) -> Outbox {
+    Outbox::open(path, OPTIONS).unwrap()
+}
+
+/// States of one device and bus with these texts, one reading each, with their part of the ledger.
+fn commit(number: u8, bus_name: &str, texts: &[&str]) -> Commit {
+    let state = |text: &&str| Pending {
+        device: device(number),
+        bus: bus(bus_name),
+        moment: Moment::Wall(Timestamp::from_millis(1_000)),
+        priority: Priority::default(),
+        readings: 1,
+        json: Bytes::copy_from_slice(text.as_bytes()),
+    };
+    let readings = texts.len() as u64;
+    let account = Account { received: readings, outbox_in: readings, ..Account::default() };
+    Commit {
+        states: texts.iter().map(state).collect(),
+        ledger: BTreeMap::from([(bus(bus_name), account)]),
+        ..Commit::default()
+    }
+}
+
+fn texts(outbox: &Outbox, number: u8) -> Vec<String> {
+    let entries = outbox.peek(device(number), 0, usize::MAX, usize::MAX).unwrap();
+    entries.iter().map(|entry| String::from_utf8(entry.json.to_vec()).unwrap()).collect()
+}
+
+fn assert_ledger_agrees(outbox: &Outbox) {
+    let waiting: u64 = outbox.ledger().values().map(Account::waiting).sum();
+    assert_eq!(waiting, outbox.backlog().total.readings);
+}
+
+/// What a killed process or a lost machine leaves: the files as they are, while the outbox is still open.
+fn copy_of(directory: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    copy_all(directory, copy.path());
+    copy
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_was_appended_is_there_after_a_reopening_in_order_and_unchanged() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one", "two"])).unwrap();
+    outbox.append(&commit(2, "a", &["other"])).unwrap();
+    outbox.append(&commit(1, "b", &["three"])).unwrap();
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(texts(&outbox, 1), ["one", "two", "three"]);
+    assert_eq!(texts(&outbox, 2), ["other"]);
+    assert_eq!(outbox.backlog().total, Amount { states: 4, readings: 4, bytes: 16 });
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn an_acknowledgement_that_begins_a_segment_leaves_what_was_packed_with_the_acknowledged() {
+    let directory = TempDir::new().unwrap();
+    let mut outbox =
+        Outbox::open(directory.path(), Options { segment_bytes: 1, ..OPTIONS }).unwrap();
+    // Segments of a few KiB: among so many acknowledgements some find theirs full, and pack it first.
+    for round in 0..100_u64 {
+        let first = 2 * round + 1;
+        outbox.append(&commit(1, "a", &["confirmed"])).unwrap();
+        outbox.append(&commit(1, "a", &["waits"])).unwrap();
+        outbox.ack(device(1), first, first).unwrap();
+        assert_eq!(texts(&outbox, 1), ["waits"], "in round {round}");
+        outbox.ack(device(1), first + 1, first + 1).unwrap();
+    }
+    outbox.append(&commit(1, "a", &["last"])).unwrap();
+    drop(outbox);
+    outbox = open(directory.path());
+    assert_eq!(texts(&outbox, 1), ["last"]);
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn an_acknowledgement_inside_a_group_leaves_the_rest() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
+    assert_eq!(outbox.ack(device(1), 1, 2).unwrap(), Removed { states: 2, readings: 2 });
+    assert_eq!(
+        outbox.ack(device(1), 1, 2).unwrap(),
+        Removed::default(),
+        "a repeat changes nothing"
+    );
+    outbox.flush().unwrap();
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(texts(&outbox, 1), ["three"]);
+    assert_eq!(outbox.ledger()["a"].stored, 2);
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn sequence_numbers_never_repeat_even_when_all_is_gone() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one"])).unwrap();
+    outbox.ack(device(1), 1, 1).unwrap();
+    outbox.flush().unwrap();
+    drop(outbox);
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["two"])).unwrap();
+    assert_eq!(outbox.peek(device(1), 0, 1, 1).unwrap()[0].sequence, 2);
+}
+
+#[test]
+fn a_peek_keeps_to_its_bounds_but_always_gives_one() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["1234", "1234", "1234"])).unwrap();
+    let count = |states, bytes| outbox.peek(device(1), 0, states, bytes).unwrap().len();
+    assert_eq!(count(2, 100), 2);
+    assert_eq!(count(9, 10), 2, "four bytes and a comma each");
+    assert_eq!(count(9, 1), 1);
+    assert_eq!(count(9, 15), 3);
+}
+
+#[test]
+fn a_full_outbox_drops_the_oldest_of_all_devices_and_counts_it() {
+    let directory = TempDir::new().unwrap();
+    let outbox = Outbox::open(directory.path(), Options { bytes_max: 10, ..OPTIONS }).unwrap();
+    outbox.append(&commit(2, "a", &["old-2"])).unwrap();
+    outbox.append(&commit(1, "b", &["old-1"])).unwrap();
+    assert_eq!(
+        outbox.append(&commit(1, "b", &["new-1"])).unwrap(),
+        Removed { states: 1, readings: 1 }
+    );
+    assert_eq!(texts(&outbox, 2), [""; 0]);
+    assert_eq!(texts(&outbox, 1), ["old-1", "new-1"]);
+    assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::OutboxFull, 1)]));
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn a_refused_state_is_kept_with_the_words_of_the_cloud() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["bad", "good"])).unwrap();
+    let time = Timestamp::from_millis(0);
+    assert!(matches!(outbox.reject(device(1), 3, "no", time), Err(Error::NotWaiting(3))));
+    outbox.reject(device(1), 1, "Validation: no such attribute", time).unwrap();
+    assert_eq!(texts(&outbox, 1), ["good"]);
+    let rejects = outbox.rejects(10).unwrap();
+    assert_eq!(
+        (rejects[0].state.as_str(), rejects[0].why.as_str()),
+        ("bad", "Validation: no such attribute")
+    );
+    assert_eq!(outbox.ledger()["a"].rejected, BTreeMap::from([(Reason::RefusedByCloud, 1)]));
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn origins_stay_with_the_commit_that_brought_them() {
+    let directory = TempDir::new().unwrap();
+    let origins: Vec<_> =
+        (0..5).map(|id| Origin { packet_id: id, digest: u32::MAX - u32::from(id) }).collect();
+    let outbox = open(directory.path());
+    let append = |outbox: &Outbox, added: &[Origin], forgotten| {
+        let change = OriginsChange { added: added.to_vec(), forgotten };
+        let origins = BTreeMap::from([(bus("a"), change)]);
+        outbox.append(&Commit { origins, ..commit(1, "a", &["x"]) }).unwrap();
+    };
+    append(&outbox, &origins[..3], 0);
+    append(&outbox, &origins[3..], 1);
+    assert_eq!(outbox.origins(&bus("a")), origins[1..]);
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(outbox.origins(&bus("a")), origins[1..]);
+    append(&outbox, &[], 4);
+    assert_eq!(outbox.origins(&bus("a")), []);
+    assert_eq!(outbox.origins(&bus("b")), []);
+}
+
+#[test]
+fn the_latest_time_of_a_device_is_known_after_all_is_gone() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one"])).unwrap();
+    outbox.ack(device(1), 1, 1).unwrap();
+    outbox.flush().unwrap();
+    drop(outbox);
+    assert_eq!(open(directory.path()).latest()[&device(1)], Timestamp::from_millis(1_000));
+}
+
+#[test]
+fn a_second_daemon_on_the_same_outbox_is_refused_in_words() {
+    let directory = TempDir::new().unwrap();
+    let _first = open(directory.path());
+    let second = Outbox::open(directory.path(), OPTIONS);
+    assert!(matches!(second, Err(OpenError::Locked)), "{second:?}");
+}
+
+#[test]
+fn a_killed_process_leaves_all_that_was_appended() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    for _ in 0..40 {
+        outbox.append(&commit(1, "a", &["one", "two"])).unwrap();
+    }
+    let copy = copy_of(directory.path());
+    let left = open(copy.path());
+    assert_eq!(left.backlog().total.states, 80);
+    assert_eq!(left.ledger(), outbox.ledger());
+}
+
+#[test]
+fn a_path_that_is_a_file_is_refused_in_words() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Outbox::open(file.path(), OPTIONS).unwrap_err();
+    assert!(matches!(error, OpenError::Directory { .. }), "{error:?}");
+    assert!(error.to_string().contains("it must be a directory"), "{error}");
+}
+
+#[test]
+fn states_in_the_middle_can_be_acknowledged_and_rejected_across_a_reopening() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
+    outbox.append(&commit(1, "a", &["four", "five", "six"])).unwrap();
+    assert_eq!(outbox.ack(device(1), 3, 4).unwrap(), Removed { states: 2, readings: 2 });
+    outbox.quarantine(device(1), 5, "too old", Timestamp::from_millis(0)).unwrap();
+    let after = outbox.peek(device(1), 2, 10, 1_000).unwrap();
+    assert_eq!(after.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [6]);
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(texts(&outbox, 1), ["one", "two", "six"]);
+    assert_eq!(outbox.ledger()["a"].rejected, BTreeMap::from([(Reason::TimeRefused, 1)]));
+    assert_eq!(outbox.rejects(1).unwrap()[0].reason, Reason::TimeRefused);
+    assert_eq!(outbox.ack(device(1), 1, 9).unwrap(), Removed { states: 3, readings: 3 });
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn a_moment_without_a_clock_comes_back_and_is_no_latest_time() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let moment = Moment::Boot { boot: BootId(7 << 100), uptime_ms: 12 };
+    let mut commit = commit(1, "a", &["{}"]);
+    commit.states[0].moment = moment;
+    outbox.append(&commit).unwrap();
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(outbox.peek(device(1), 0, 1, 1).unwrap()[0].moment, moment);
+    assert_eq!(outbox.latest(), BTreeMap::new());
+}
+
+#[test]
+fn notes_come_back_in_the_order_of_their_keys_table_by_table() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let put = |key: &str, value: &str| (key.into(), Some(value.into()));
+    outbox.note("pulses", &[put("b", "2"), put("a", "1"), put("c", "3")]).unwrap();
+    outbox.note("pulses", &[("b".into(), None)]).unwrap();
+    let notes = BTreeMap::from([("pace", vec![put("", "4")])]);
+    outbox.append(&Commit { notes, ..commit(1, "a", &["one"]) }).unwrap();
+    let large = outbox.note("pace", &[(vec![1], Some(vec![0; NOTE_BYTES_MAX + 1]))]);
+    assert!(matches!(large, Err(Error::NoteTooLarge(_))), "{large:?}");
+    drop(outbox);
+    let outbox = open(directory.path());
+    let is = |key: &str, value: &str| (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+    assert_eq!(outbox.notes("pulses").unwrap(), [is("a", "1"), is("c", "3")]);
+    assert_eq!(outbox.notes("pace").unwrap(), [is("", "4")]);
+}
+
+#[test]
+fn only_the_newest_rejects_are_kept_with_so_many_words() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let states: Vec<_> = (0..=REJECTS_MAX).map(|number| format!("bad {number}")).collect();
+    outbox.append(&commit(1, "a", &states.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+    for sequence in 1..=states.len() as u64 {
+        outbox.reject(device(1), sequence, &"é".repeat(1_001), Timestamp::from_millis(0)).unwrap();
+    }
+    let rejects = outbox.rejects(usize::MAX).unwrap();
+    assert_eq!(rejects.len(), REJECTS_MAX);
+    assert_eq!((rejects[0].state.as_str(), rejects[0].why.chars().count()), ("bad 1000", 1_000));
+    assert_eq!(rejects[REJECTS_MAX - 1].state, "bad 1");
+}
+
+#[test]
+fn a_reject_waits_again_as_it_was_and_is_no_longer_counted_as_rejected() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
+    let mut unknown = commit(1, "a", &["four"]);
+    let moment = Moment::Boot { boot: BootId(u128::MAX), uptime_ms: 7 };
+    (unknown.states[0].moment, unknown.states[0].priority) = (moment, Priority::High);
+    outbox.append(&unknown).unwrap();
+    for sequence in [2, 3, 4] {
+        outbox.reject(device(1), sequence, "no", Timestamp::from_millis(0)).unwrap();
+    }
+    let numbers: Vec<u64> = outbox.rejects(9).unwrap().iter().map(|one| one.number).collect();
+    assert_eq!(numbers, [3, 2, 1]);
+    assert_eq!(outbox.forget(&[2, 9]).unwrap().states, 1);
+    assert_eq!(outbox.requeue(&[3, 1, 1, 9]).unwrap(), Removed { states: 2, readings: 2 });
+    drop(outbox);
+    let outbox = open(directory.path());
+    assert_eq!(texts(&outbox, 1), ["one", "two", "four"]);
+    assert_eq!(outbox.peek(device(1), 5, 1, 99).unwrap()[0].moment, moment);
+    assert_eq!(outbox.rejects(9).unwrap(), []);
+    let rejected = BTreeMap::from([(Reason::RefusedByCloud, 1)]);
+    assert_eq!(outbox.ledger()[&bus("a")].rejected, rejected, "what was forgotten was rejected");
+    outbox.reject(device(1), 1, "no", Timestamp::from_millis(0)).unwrap();
+    assert_eq!(outbox.rejects(9).unwrap()[0].number, 4, "no number is given again");
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn what_is_purged_is_counted_with_its_reason() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
+    let purged = outbox.purge(device(1), (2, u64::MAX), Reason::Purged).unwrap();
+    assert_eq!(purged, Removed { states: 2, readings: 2 });
+    assert_eq!(texts(&outbox, 1), ["one"]);
+    assert_eq!(outbox.ledger()[&bus("a")].dropped, BTreeMap::from([(Reason::Purged, 2)]));
+    assert_ledger_agrees(&outbox);
+}
+
+/// A commit of states with these texts and this priority.
+fn ranked(priority: Priority, texts: &[&str]) -> Commit {
+    let mut commit = commit(1, "a", texts);
+    commit.states.iter_mut().for_each(|state| state.priority = priority);
+    commit
+}
+
+#[test]
+fn what_is_worth_less_goes_first_and_is_no_burden_to_its_neighbours() {
+    let directory = TempDir::new().unwrap();
+    let outbox = Outbox::open(directory.path(), Options { bytes_max: 12, ..OPTIONS }).unwrap();
+    outbox.append(&ranked(Priority::High, &["hi1"])).unwrap();
+    let mut mixed = ranked(Priority::Low, &["lo1"]);
+    mixed.states.extend(ranked(Priority::Normal, &["no1"]).states);
+    outbox.append(&Commit { ledger: commit(1, "a", &["", ""]).ledger, ..mixed }).unwrap();
+    outbox.append(&ranked(Priority::Low, &["lo2"])).unwrap();
+    assert_eq!(texts(&outbox, 1), ["hi1", "lo1", "no1", "lo2"]);
+    let evicted = outbox.append(&ranked(Priority::Low, &["lo3"])).unwrap();
+    assert_eq!(evicted.states, 1, "one state of a commit may go without the other");
+    assert_eq!(texts(&outbox, 1), ["hi1", "no1", "lo2", "lo3"]);
+    outbox.append(&ranked(Priority::Normal, &["no2", "no3"])).unwrap();
+    assert_eq!(texts(&outbox, 1), ["hi1", "no1", "no2", "no3"]);
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn a_full_outbox_may_keep_what_it_has_unless_what_comes_is_worth_more() {
+    let directory = TempDir::new().unwrap();
+    let options = Options { bytes_max: 9, when_full: WhenFull::DropNewest, ..OPTIONS };
+    let outbox = Outbox::open(directory.path(), options).unwrap();
+    outbox.append(&ranked(Priority::Normal, &["no1", "no2"])).unwrap();
+    let dropped = outbox.append(&ranked(Priority::Normal, &["no3", "no4"])).unwrap();
+    assert_eq!(dropped, Removed { states: 1, readings: 1 });
+    assert_eq!(texts(&outbox, 1), ["no1", "no2", "no3"], "what fits is taken");
+    assert_eq!(outbox.append(&ranked(Priority::Low, &["lo1"])).unwrap().states, 1);
+    outbox.append(&ranked(Priority::High, &["hi1"])).unwrap();
+    assert_eq!(texts(&outbox, 1), ["no3", "hi1"], "the group of the first two made room");
+    outbox.append(&ranked(Priority::High, &["hi2", "hi3", "hi4"])).unwrap();
+    assert_eq!(texts(&outbox, 1), ["hi1", "hi2", "hi3"]);
+    assert_ledger_agrees(&outbox);
+    let account = &outbox.ledger()[&bus("a")];
+    assert_eq!((account.received, account.dropped[&Reason::OutboxFull]), (9, 6));
+}
+
+#[test]
+fn a_nearly_full_file_system_stops_the_growth() {
+    let directory = TempDir::new().unwrap();
+    let options = Options { segment_bytes: 6, free_bytes_min: u64::MAX, ..OPTIONS };
+    let outbox = Outbox::open(directory.path(), options).unwrap();
+    for text in ["one", "two", "six"] {
+        outbox.append(&commit(1, "a", &[text])).unwrap();
+    }
+    assert_eq!(texts(&outbox, 1), ["two", "six"]);
+    assert_ledger_agrees(&outbox);
+}
+
+#[test]
+fn what_waited_for_too_long_is_dropped_and_what_has_no_time_is_not() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let at = |device, second, text| {
+        let mut commit = commit(device, "a", &[text]);
+        commit.states[0].moment = second;
+        outbox.append(&commit).unwrap();
+    };
+    let wall = |second: i64| Moment::Wall(Timestamp::from_millis(second * 1_000));
+    at(1, wall(1), "old");
+    at(1, wall(9), "new");
+    at(1, wall(2), "late");
+    at(2, Moment::Boot { boot: BootId(1), uptime_ms: 5 }, "timeless");
+    at(3, wall(3), "old");
+    let dropped = outbox.expire(Timestamp::from_millis(5_000)).unwrap();
+    assert_eq!(dropped, Removed { states: 2, readings: 2 });
+    assert_eq!(
+        texts(&outbox, 1),
+        ["new", "late"],
+        "what stands behind something new waits for its turn"
+    );
+    assert_eq!((texts(&outbox, 2).len(), texts(&outbox, 3).len()), (1, 0));
+    assert_eq!(outbox.ledger()[&bus("a")].dropped, BTreeMap::from([(Reason::TooOld, 2)]));
+    assert_ledger_agrees(&outbox);
+}

@@ -1,0 +1,276 @@
+//! The outbox against a model that does the same in the simplest way, through evictions, reopenings and crashes.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::{bus, copy_of, device};
+use crate::{Amount, Commit, Options, Outbox, Pending};
+use tidegate_model::Priority;
+use tidegate_model::{DeviceId, Ledger, Moment, Reason, Timestamp};
+
+/// Small, so that some appends evict.
+const CROWDED: Options = Options { bytes_max: 300, segment_bytes: 64 << 10, ..super::OPTIONS };
+
+/// Small segments, so that much is packed; what is packed is dropped in larger parts, so here nothing is.
+const PACKED: Options = Options { bytes_max: 1 << 20, segment_bytes: 1, ..super::OPTIONS };
+
+/// The outbox in the simplest way: what waits, in the order in which it goes when there is no room.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Model {
+    waiting: Vec<Waiting>,
+    last: BTreeMap<u8, u64>,
+    ledger: Ledger,
+    rejects: usize,
+    commit: u64,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Waiting {
+    commit: u64,
+    device: u8,
+    sequence: u64,
+    bus: &'static str,
+    json: Vec<u8>,
+}
+
+/// What can be seen of an outbox or of a model.
+#[derive(Debug, PartialEq)]
+struct View {
+    queues: BTreeMap<DeviceId, Vec<(u64, Vec<u8>)>>,
+    amounts: BTreeMap<DeviceId, Amount>,
+    waiting_per_bus: BTreeMap<String, u64>,
+    ledger: Ledger,
+    rejects: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Action {
+    /// States by device, bus and length; each is two readings.
+    Append(Vec<(u8, &'static str, usize)>),
+    /// So many states after the first that stay.
+    Ack {
+        device: u8,
+        stay: usize,
+        states: usize,
+    },
+    Reject {
+        device: u8,
+    },
+    Flush,
+    Reopen,
+    Crash,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let state = (1..4_u8, prop_oneof![Just("a"), Just("b")], 1..60_usize);
+    prop_oneof![
+        6 => prop::collection::vec(state, 0..6).prop_map(Action::Append),
+        4 => (1..4_u8, 0..4_usize, 0..8_usize)
+            .prop_map(|(device, stay, states)| Action::Ack { device, stay, states }),
+        2 => (1..4_u8).prop_map(|device| Action::Reject { device }),
+        1 => Just(Action::Flush),
+        1 => Just(Action::Reopen),
+        1 => Just(Action::Crash),
+    ]
+}
+
+impl Model {
+    fn append(&mut self, states: &[(u8, &'static str, usize)]) -> Commit {
+        let incoming: usize = states.iter().map(|(_, _, length)| length).sum();
+        while self.bytes() + incoming > self.bytes_max {
+            let Some(Waiting { commit, device, .. }) = self.waiting.first().cloned() else { break };
+            for gone in self.take(|one| (one.commit, one.device) == (commit, device)) {
+                *self.account(gone.bus).dropped.entry(Reason::OutboxFull).or_default() += 2;
+            }
+        }
+        let mut commit = Commit::default();
+        self.commit += 1;
+        for (number, bus_name, length) in states {
+            let sequence = self.last.entry(*number).or_default();
+            *sequence += 1;
+            let json = vec![b'0' + u8::try_from(*sequence % 10).unwrap(); *length];
+            let pending = Pending {
+                device: device(*number),
+                bus: bus(bus_name),
+                moment: Moment::Wall(Timestamp::from_millis(1_000)),
+                priority: Priority::default(),
+                readings: 2,
+                json: Bytes::from(json.clone()),
+            };
+            let (commit_number, sequence) = (self.commit, *sequence);
+            self.waiting.push(Waiting {
+                commit: commit_number,
+                device: *number,
+                sequence,
+                bus: bus_name,
+                json,
+            });
+            commit.states.push(pending);
+            for ledger in [&mut self.ledger, &mut commit.ledger] {
+                let account = ledger.entry(bus(bus_name)).or_default();
+                account.received += 2;
+                account.outbox_in += 2;
+            }
+        }
+        for ledger in [&mut self.ledger, &mut commit.ledger] {
+            ledger.entry(bus("a")).or_default().reject(Reason::Malformed, 1);
+        }
+        self.waiting.sort_by_key(|one| (one.commit, one.device, one.sequence));
+        commit
+    }
+
+    /// Removes what waits and matches.
+    fn take(&mut self, matches: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        self.waiting.extract_if(.., |one| matches(one)).collect()
+    }
+
+    fn account(&mut self, name: &str) -> &mut tidegate_model::Account {
+        self.ledger.entry(bus(name)).or_default()
+    }
+
+    fn bytes(&self) -> usize {
+        self.waiting.iter().map(|one| one.json.len()).sum()
+    }
+
+    /// The sequence number of the nth state of a device that waits.
+    fn nth(&self, device: u8, n: usize) -> Option<u64> {
+        self.waiting.iter().filter(|one| one.device == device).nth(n).map(|one| one.sequence)
+    }
+
+    /// Does the same to the outbox and the model. Returns whether all up to here must survive a crash.
+    fn apply(&mut self, action: &Action, outbox: &Outbox) -> bool {
+        match action {
+            Action::Append(states) => {
+                outbox.append(&self.append(states)).unwrap();
+                !states.is_empty()
+            }
+            Action::Ack { device: number, stay, states } => {
+                let through = states.checked_sub(1).and_then(|n| self.nth(*number, stay + n));
+                let (Some(first), Some(through)) = (self.nth(*number, *stay), through) else {
+                    return false;
+                };
+                let range = first..=through;
+                let gone = self.take(|one| one.device == *number && range.contains(&one.sequence));
+                for one in &gone {
+                    self.account(one.bus).stored += 2;
+                }
+                let removed = outbox.ack(device(*number), first, through).unwrap();
+                assert_eq!(
+                    (removed.states, removed.readings),
+                    (*states as u64, 2 * *states as u64)
+                );
+                false
+            }
+            Action::Reject { device: number } => {
+                let Some(sequence) = self.nth(*number, 0) else { return false };
+                for one in self.take(|one| one.device == *number && one.sequence == sequence) {
+                    *self.account(one.bus).rejected.entry(Reason::RefusedByCloud).or_default() += 2;
+                }
+                self.rejects += 1;
+                let time = Timestamp::from_millis(0);
+                outbox.reject(device(*number), sequence, "no", time).unwrap();
+                true
+            }
+            Action::Flush => {
+                outbox.flush().unwrap();
+                true
+            }
+            Action::Reopen | Action::Crash => false,
+        }
+    }
+
+    fn view(&self) -> View {
+        let (mut queues, mut amounts) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
+        let mut waiting_per_bus = BTreeMap::new();
+        for one in &self.waiting {
+            let id = device(one.device);
+            queues.entry(id).or_default().push((one.sequence, one.json.clone()));
+            let amount: &mut Amount = amounts.entry(id).or_default();
+            let bytes = one.json.len() as u64;
+            *amount = amount.plus(Amount { states: 1, readings: 2, bytes });
+            *waiting_per_bus.entry(one.bus.to_owned()).or_default() += 2;
+        }
+        View {
+            queues,
+            amounts,
+            waiting_per_bus,
+            ledger: self.ledger.clone(),
+            rejects: self.rejects,
+        }
+    }
+}
+
+impl View {
+    fn of(outbox: &Outbox) -> Self {
+        let backlog = outbox.backlog();
+        let mut queues = BTreeMap::new();
+        for id in backlog.devices.keys() {
+            let entries = outbox.peek(*id, 0, usize::MAX, usize::MAX).unwrap();
+            assert!(entries.iter().all(|entry| entry.readings == 2));
+            let queue: Vec<_> =
+                entries.into_iter().map(|entry| (entry.sequence, entry.json.to_vec())).collect();
+            queues.insert(*id, queue);
+        }
+        queues.retain(|_, queue| !queue.is_empty());
+        let mut amounts = backlog.devices;
+        amounts.retain(|_, amount| *amount != Amount::default());
+        assert_eq!(
+            amounts.values().fold(Amount::default(), |sum, amount| sum.plus(*amount)),
+            backlog.total
+        );
+        let ledger = outbox.ledger();
+        let waiting = |(bus, account): (&tidegate_model::Name, &tidegate_model::Account)| {
+            (bus.to_string(), account.waiting())
+        };
+        let waiting_per_bus = ledger.iter().map(waiting).filter(|(_, count)| *count > 0).collect();
+        let rejects = outbox.rejects(usize::MAX).unwrap().len();
+        Self { queues, amounts, waiting_per_bus, ledger, rejects }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn the_outbox_does_what_the_model_does(
+            actions in prop::collection::vec(action(), 1..60),
+            options in prop_oneof![Just(CROWDED), Just(PACKED)],
+        ) {
+        let mut directory = TempDir::new().unwrap();
+        let mut outbox = Outbox::open(directory.path(), options).unwrap();
+        let bytes_max = usize::try_from(options.bytes_max).unwrap();
+        let mut model = Model { bytes_max, ..Model::default() };
+        // What a crash may leave: the last durable condition or any later one.
+        let mut survivors = vec![model.clone()];
+        for action in &actions {
+            let is_durable = model.apply(action, &outbox);
+            if is_durable {
+                survivors.clear();
+            }
+            survivors.push(model.clone());
+            match action {
+                Action::Reopen => {
+                    drop(outbox);
+                    outbox = Outbox::open(directory.path(), options).unwrap();
+                }
+                Action::Crash => {
+                    let copy = copy_of(directory.path());
+                    drop(outbox);
+                    outbox = Outbox::open(copy.path(), options).unwrap();
+                    directory = copy;
+                    let left = View::of(&outbox);
+                    let survivor = survivors.iter().find(|one| one.view() == left);
+                    prop_assert!(survivor.is_some(), "nobody was ever like this: {:?}", left);
+                    model = survivor.unwrap().clone();
+                    survivors = vec![model.clone()];
+                }
+                Action::Append(_) | Action::Ack { .. } | Action::Reject { .. } | Action::Flush => {}
+            }
+            prop_assert_eq!(View::of(&outbox), model.view());
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Power cuts: what a disk may hold when the power goes, at every moment at which the outbox brings something to it.
+//!
+//! A watcher knows what was synced, file by file and directory by directory. An image is any mix per 4 KiB page of what was
+//! synced and what was written since, with the old or the new length, and each directory as it was synced or as it is. In every
+//! image each state must be found whose append had returned.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tempfile::TempDir;
+
+use super::{assert_ledger_agrees, commit, device};
+use crate::{Options, Outbox};
+
+/// Small segments, so that there are many of them.
+const OPTIONS: Options = Options { segment_bytes: 8 << 10, ..super::OPTIONS };
+
+/// A page of the kernel's cache: what reaches the disk or not.
+const PAGE: usize = 4096;
+
+/// A file, whatever its name: its inode, and when that was made, for inodes are used again.
+type FileId = (u64, Option<SystemTime>);
+
+thread_local! {
+    static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+}
+
+/// What is known of the disk.
+struct Watcher {
+    root: PathBuf,
+    files: BTreeMap<FileId, Vec<u8>>,
+    directories: BTreeMap<FileId, BTreeMap<OsString, FileId>>,
+    /// Device and text of each state whose append returned and which was not acknowledged.
+    promised: BTreeMap<(u8, u64), String>,
+    rng: StdRng,
+    images_left: usize,
+    images: usize,
+}
+
+/// Called before each sync: the power may go now, and what is synced then is safe.
+pub(crate) fn before_sync(file: &File) {
+    // While an image is opened there is no watcher.
+    let Some(mut watcher) = WATCHER.with_borrow_mut(Option::take) else { return };
+    if watcher.images_left > 0 && watcher.rng.random_bool(0.2) {
+        watcher.check_image();
+    }
+    watcher.note_synced(file);
+    WATCHER.set(Some(watcher));
+}
+
+fn id(metadata: &Metadata) -> FileId {
+    (metadata.ino(), metadata.created().ok())
+}
+
+fn listing(directory: &Path) -> BTreeMap<OsString, FileId> {
+    let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries.map(|entry| (entry.file_name(), id(&entry.metadata().unwrap()))).collect()
+}
+
+/// All files and directories below this one.
+fn all_below(directory: &Path, found: &mut BTreeMap<FileId, PathBuf>) {
+    found.insert(id(&fs::metadata(directory).unwrap()), directory.to_owned());
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            all_below(&path, found);
+        } else {
+            found.insert(id(&entry.metadata().unwrap()), path);
+        }
+    }
+}
+
+impl Watcher {
+    fn note_synced(&mut self, file: &File) {
+        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+        if !path.starts_with(&self.root) {
+            return;
+        }
+        let id = id(&file.metadata().unwrap());
+        if path.is_dir() {
+            self.directories.insert(id, listing(&path));
+        } else {
+            self.files.insert(id, fs::read(path).unwrap());
+        }
+    }
+
+    /// Makes an image and opens it.
+    fn check_image(&mut self) {
+        (self.images_left, self.images) = (self.images_left - 1, self.images + 1);
+        let image = TempDir::new().unwrap();
+        let mut there = BTreeMap::new();
+        all_below(&self.root, &mut there);
+        let root = id(&fs::metadata(&self.root).unwrap());
+        self.make_directory(root, &there, image.path());
+        let outbox = Outbox::open(image.path(), OPTIONS).unwrap();
+        for number in 1..=3 {
+            let found: BTreeMap<_, _> = outbox
+                .peek(device(number), 0, usize::MAX, usize::MAX)
+                .unwrap()
+                .into_iter()
+                .map(|entry| (entry.sequence, String::from_utf8(entry.json.to_vec()).unwrap()))
+                .collect();
+            let promised = self.promised.iter().filter(|((device, _), _)| *device == number);
+            for ((_, sequence), text) in promised {
+                let found = found.get(sequence);
+                assert_eq!(
+                    found,
+                    Some(text),
+                    "image {}, state {sequence} of {number}",
+                    self.images
+                );
+            }
+        }
+        assert_ledger_agrees(&outbox);
+    }
+
+    fn make_directory(&mut self, one: FileId, there: &BTreeMap<FileId, PathBuf>, to: &Path) {
+        let synced = self.directories.get(&one).cloned().unwrap_or_default();
+        let current = there.get(&one).map(|path| listing(path));
+        let is_current = self.rng.random_bool(0.5);
+        let entries = current.filter(|_| is_current).unwrap_or(synced);
+        for (name, entry) in entries {
+            let to = to.join(name);
+            if self.directories.contains_key(&entry)
+                || there.get(&entry).is_some_and(|path| path.is_dir())
+            {
+                fs::create_dir(&to).unwrap();
+                self.make_directory(entry, there, &to);
+            } else {
+                let current = there.get(&entry).map(|path| fs::read(path).unwrap());
+                fs::write(to, self.mix(entry, current)).unwrap();
+            }
+        }
+    }
+
+    /// A file as the disk may hold it.
+    fn mix(&mut self, one: FileId, current: Option<Vec<u8>>) -> Vec<u8> {
+        let synced = self.files.get(&one).cloned().unwrap_or_default();
+        let current = current.unwrap_or_else(|| synced.clone());
+        let length = if self.rng.random_bool(0.5) { synced.len() } else { current.len() };
+        let mut mixed = vec![0; length];
+        for at in (0..length).step_by(PAGE) {
+            let from = if self.rng.random_bool(0.5) { &synced } else { &current };
+            let end = (at + PAGE).min(length).min(from.len());
+            if at < end {
+                mixed[at..end].copy_from_slice(&from[at..end]);
+            }
+        }
+        mixed
+    }
+}
+
+fn with_watcher(work: impl FnOnce(&mut Watcher)) {
+    WATCHER.with_borrow_mut(|watcher| work(watcher.as_mut().unwrap()));
+}
+
+/// Appends and acknowledges until so many images were tried.
+fn run(seed: u64, images: usize) -> usize {
+    let directory = TempDir::new().unwrap();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let watcher = Watcher {
+        root: directory.path().to_owned(),
+        files: BTreeMap::new(),
+        directories: BTreeMap::new(),
+        promised: BTreeMap::new(),
+        rng: StdRng::seed_from_u64(seed + 1),
+        images_left: images,
+        images: 0,
+    };
+    WATCHER.set(Some(watcher));
+    let outbox = Outbox::open(directory.path(), OPTIONS).unwrap();
+    let mut last = BTreeMap::<u8, u64>::new();
+    // What was appended without a sync, and is not promised yet.
+    let mut unsynced = BTreeMap::new();
+    for step in 0.. {
+        if WATCHER.with_borrow(|watcher| watcher.as_ref().unwrap().images_left == 0) {
+            break;
+        }
+        let number = rng.random_range(1..=3_u8);
+        if rng.random_bool(0.7) {
+            let text = |count| format!("step {step}, {count}, {}", "x".repeat(step % 200));
+            let texts: Vec<_> = (0..rng.random_range(1..12)).map(text).collect();
+            let all: Vec<_> = texts.iter().map(String::as_str).collect();
+            let commit = commit(number, "a", &all);
+            if rng.random_bool(0.4) {
+                outbox.append_unsynced(&commit).unwrap();
+            } else {
+                outbox.append(&commit).unwrap();
+            }
+            for text in texts {
+                let last = last.entry(number).or_default();
+                *last += 1;
+                unsynced.insert((number, *last), text);
+            }
+            if outbox.settle(rng.random_bool(0.1)).unwrap() {
+                with_watcher(|watcher| watcher.promised.append(&mut unsynced));
+            }
+        } else {
+            let waiting = outbox.peek(device(number), 0, rng.random_range(1..60), 1 << 20).unwrap();
+            let Some((first, end)) = waiting.first().zip(waiting.last()) else { continue };
+            let range = first.sequence..=end.sequence;
+            let stays = |(device, at): &(u8, u64)| *device != number || !range.contains(at);
+            unsynced.retain(|key, _| stays(key));
+            with_watcher(|watcher| watcher.promised.retain(|key, _| stays(key)));
+            outbox.ack(device(number), first.sequence, end.sequence).unwrap();
+        }
+    }
+    WATCHER.take().unwrap().images
+}
+
+#[test]
+fn a_power_cut_takes_nothing_that_was_promised() {
+    let count = |name| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
+    let images = count("TIDEGATE_IMAGES").unwrap_or(40);
+    let seed = count("TIDEGATE_SEED").unwrap_or(1) as u64;
+    eprintln!("seed {seed}: TIDEGATE_SEED={seed} plays it again");
+    let tried = run(seed, images);
+    eprintln!("{tried} images, no state lost");
+}

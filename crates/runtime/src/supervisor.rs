@@ -1,0 +1,138 @@
+//! Keeps the tasks: each has a name, none ends unseen.
+//!
+//! A task treats trouble that it expects as data and loops. One that ends by itself, fails or panics while the daemon runs
+//! is a fault: the supervisor names it and the daemon stops, so that systemd starts it afresh.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+
+use crate::liveness::Liveness;
+
+#[cfg(panic = "abort")]
+compile_error!("supervision relies on unwinding: build with panic = \"unwind\"");
+
+/// How a task ended.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskEnd {
+    /// It returned although nothing had asked it to.
+    #[error("task {0} ended by itself")]
+    Returned(String),
+    /// It panicked.
+    #[error("task {0} panicked")]
+    Panicked(String),
+}
+
+/// A set of named tasks.
+#[derive(Debug, Default)]
+pub struct Supervisor {
+    tasks: JoinSet<()>,
+    names: BTreeMap<Id, String>,
+    pulses: Liveness,
+}
+
+impl Supervisor {
+    /// Starts a task.
+    pub fn spawn(
+        &mut self,
+        name: impl Into<String>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let name = name.into();
+        let handle = self.tasks.spawn(self.pulses.clone().watched(name.clone(), task));
+        self.names.insert(handle.id(), name);
+    }
+
+    /// The pulses of the tasks.
+    pub fn pulses(&self) -> &Liveness {
+        &self.pulses
+    }
+
+    /// Waits until a task ends, which a daemon that runs well never sees. Cancel-safe.
+    pub async fn watch(&mut self) -> TaskEnd {
+        match self.tasks.join_next_with_id().await {
+            Some(Ok((id, ()))) => TaskEnd::Returned(self.forget(id)),
+            Some(Err(error)) => self.failed(&error),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until tasks have ended that were asked to, which is no fault of theirs.
+    ///
+    /// # Errors
+    /// When one of them panics, or another task ends meanwhile.
+    pub async fn ended(&mut self, names: &BTreeSet<String>) -> Result<(), TaskEnd> {
+        while self.names.values().any(|name| names.contains(name)) {
+            match self.watch().await {
+                TaskEnd::Returned(name) if names.contains(&name) => {}
+                end @ (TaskEnd::Returned(_) | TaskEnd::Panicked(_)) => return Err(end),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits at most `grace` for all tasks to end, then aborts the rest. Returns the names of those that had to be aborted
+    /// or had panicked.
+    pub async fn finish(mut self, grace: Duration) -> Vec<String> {
+        let mut faults = Vec::new();
+        let all_ended = tokio::time::timeout(grace, async {
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                match ended {
+                    Ok((id, ())) => drop(self.forget(id)),
+                    Err(error) => faults.push(self.failed(&error).to_string()),
+                }
+            }
+        });
+        if all_ended.await.is_err() {
+            faults.extend(
+                self.names.values().map(|name| format!("task {name} did not end in {grace:?}")),
+            );
+            self.tasks.shutdown().await;
+        }
+        faults
+    }
+
+    fn forget(&mut self, id: Id) -> String {
+        self.names.remove(&id).unwrap_or_default()
+    }
+
+    fn failed(&mut self, error: &JoinError) -> TaskEnd {
+        TaskEnd::Panicked(self.forget(error.id()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_with_the_name_of_its_task() {
+        let mut supervisor = Supervisor::default();
+        supervisor.spawn("steady", std::future::pending());
+        supervisor.spawn("shaky", async { panic!("as the test wants") });
+        assert_eq!(supervisor.watch().await.to_string(), "task shaky panicked");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_was_asked_to_end_is_no_fault_and_another_is() {
+        let mut supervisor = Supervisor::default();
+        let asked = BTreeSet::from(["asked".to_owned()]);
+        supervisor.spawn("asked", async {});
+        supervisor.spawn("steady", std::future::pending());
+        supervisor.ended(&asked).await.unwrap();
+        supervisor.spawn("asked", std::future::pending());
+        supervisor.spawn("shaky", async {});
+        let end = supervisor.ended(&asked).await.unwrap_err();
+        assert_eq!(end.to_string(), "task shaky ended by itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_does_not_end_is_named_and_aborted() {
+        let mut supervisor = Supervisor::default();
+        supervisor.spawn("quick", async {});
+        supervisor.spawn("hung", std::future::pending());
+        let faults = supervisor.finish(Duration::from_secs(10)).await;
+        assert_eq!(faults, ["task hung did not end in 10s"]);
+    }
+}

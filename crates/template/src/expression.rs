@@ -1,0 +1,125 @@
+//! Values computed from other values: one expression of the Jinja language, such as `voltage * current`.
+//!
+//! Like a template it sees its context and nothing else, and what it may spend is bounded.
+
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::{Environment, ErrorKind};
+
+use crate::template::{TemplateError, environment};
+use tidegate_model::{Value, ValueError};
+
+/// A compiled expression. Cheap to clone.
+#[derive(Clone)]
+pub struct Expression {
+    environment: Arc<Environment<'static>>,
+    name: Arc<str>,
+    text: Arc<str>,
+    needs: Arc<[String]>,
+}
+
+/// Why an expression yields no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExpressionError {
+    /// It failed: a text where a number is needed, a division by zero, too long.
+    #[error(transparent)]
+    Failed(#[from] TemplateError),
+    /// It yields a list, a map or nothing, or a number that JSON cannot write.
+    #[error(transparent)]
+    NoValue(#[from] ValueError),
+}
+
+impl Expression {
+    /// Compiles `text`; `name` says in errors which expression it is, best as the key in the configuration.
+    ///
+    /// # Errors
+    /// When the text is no expression of this language.
+    pub fn compile(name: &str, text: &str) -> Result<Self, TemplateError> {
+        let told = |error| TemplateError::new(name, &error);
+        let environment = environment().map_err(told)?;
+        let compiled = environment.compile_expression(text).map_err(told)?;
+        let needs = compiled.undeclared_variables(false).into_iter().collect();
+        let (environment, name, text) = (Arc::new(environment), name.into(), text.into());
+        Ok(Self { environment, name, text, needs })
+    }
+
+    /// Computes the value from `context`; `None` if the context lacks a name that it needs.
+    ///
+    /// # Errors
+    /// When what the context has does not fit.
+    pub fn evaluate(&self, context: &minijinja::Value) -> Result<Option<Value>, ExpressionError> {
+        let lacks = |name: &String| context.get_attr(name).is_ok_and(|value| value.is_undefined());
+        if self.needs.iter().any(lacks) {
+            return Ok(None);
+        }
+        // It is compiled again each time, since a compiled one would borrow from beside itself; that takes microseconds.
+        let compiled = self.environment.compile_expression(&self.text);
+        let value = match compiled.and_then(|compiled| compiled.eval(context)) {
+            Ok(value) => value,
+            Err(error) if error.kind() == ErrorKind::UndefinedError => return Ok(None),
+            Err(error) => return Err(TemplateError::new(&self.name, &error).into()),
+        };
+        if value.is_undefined() {
+            return Ok(None);
+        }
+        let json = serde_json::to_value(&value).map_err(|_| ValueError::NotScalar)?;
+        // JSON writes a NaN as null.
+        if json.is_null() && value.is_number() {
+            return Err(ValueError::NotFinite.into());
+        }
+        Ok(Some(Value::try_from(&json)?))
+    }
+}
+
+/// The text that was compiled.
+impl fmt::Display for Expression {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluate(text: &str) -> Result<Option<Value>, ExpressionError> {
+        let context = serde_json::json!({"u": 230.5, "i": 2, "list": [1, {"t": 4}], "name": "a", "comma": "21,5", "unit": "-3.5C", "sign": "-", "raw": 4095});
+        Expression::compile("power", text)
+            .unwrap()
+            .evaluate(&minijinja::Value::from(minijinja::value::Serde(context)))
+    }
+
+    #[test]
+    fn values_are_computed_from_what_the_message_has() {
+        assert_eq!(evaluate("u * i"), Ok(Some(Value::Float(461.0))));
+        assert_eq!(evaluate("list[1].t - 1"), Ok(Some(Value::Integer(3))));
+        assert_eq!(evaluate("'on' if i > 1 else 'off'"), Ok(Some(Value::Text("on".to_owned()))));
+        assert_eq!(evaluate("comma | replace(',', '.') | float"), Ok(Some(Value::Float(21.5))));
+        assert_eq!(evaluate("unit | replace('C', '') | float"), Ok(Some(Value::Float(-3.5))));
+        assert_eq!(evaluate("-u if sign == '-' else u"), Ok(Some(Value::Float(-230.5))));
+        assert_eq!(evaluate("raw - 4096 if raw > 2047 else raw"), Ok(Some(Value::Integer(-1))));
+        assert_eq!(evaluate("i > 1 and name == 'a'"), Ok(Some(Value::Boolean(true))));
+    }
+
+    #[test]
+    fn a_missing_name_is_no_value_and_no_error() {
+        assert_eq!(evaluate("u * missing"), Ok(None));
+        assert_eq!(evaluate("missing"), Ok(None));
+        assert_eq!(evaluate("list[7].t + 1"), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_computed_is_an_error() {
+        for text in ["name * u", "list", "u / 0", "'x' * 100000000"] {
+            assert!(evaluate(text).is_err(), "{text}: {:?}", evaluate(text));
+        }
+        assert!(Expression::compile("power", "u *").is_err());
+    }
+}

@@ -1,0 +1,429 @@
+//! Turns what the buses hear into states, and brings them to the disk in groups.
+//!
+//! It ends when all buses have let go of its queue, after a last commit.
+
+mod chronicle;
+mod held;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use crate::status::Board;
+pub use chronicle::{Anchors, Chronicle, remembered};
+use held::Held;
+use tidegate_bus::{Ack, Arrival, Handles, MARKS, PULSES, REPORTS, Report, Tally};
+use tidegate_delivery::reporter::Limits;
+use tidegate_ingest::dedup::Redelivery;
+use tidegate_ingest::mapping::{Mapped, Outgoing, Plan};
+use tidegate_model::{Ledger, Moment, Name, Priority, Reading, Reason};
+use tidegate_outbox::{Commit, Error, Outbox, Pending};
+use tidegate_runtime::liveness;
+use tidegate_timing::unique_timestamps::Stamps;
+
+/// A commit is made early when so many states wait for it.
+const GROUP_STATES_MAX: usize = 1_024;
+
+/// A commit is made early when so many messages wait for their acknowledgement: mosquitto sends no more than 20 ahead, and
+/// would otherwise stand still until the commit interval is over.
+const GROUP_ACKS_MAX: usize = 16;
+
+/// Between two tries when the disk does not take a commit. Meanwhile the buses' queue fills and its losses are counted.
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// Between two warnings about rejected readings with the same reason from the same bus.
+const TELL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The collector.
+pub struct Collector {
+    plans: BTreeMap<Name, Plan>,
+    outbox: Arc<Outbox>,
+    tally: Tally,
+    commit_interval: Duration,
+    /// How long what the cloud may confirm soon waits for its sync; `None` at the end, and where that is not wanted.
+    spare_flash: Option<Duration>,
+    /// For the window within which readings are joined.
+    limits: watch::Receiver<Limits>,
+    committed: watch::Sender<u64>,
+    board: Board,
+    sessions: BTreeMap<Name, Redelivery>,
+    stamps: Stamps,
+    chronicle: Chronicle,
+    told: BTreeMap<(Name, Reason), Instant>,
+    /// To ask nodes of Sparkplug B for their births.
+    handles: watch::Receiver<Handles>,
+    group: Group,
+    held: Held,
+    /// When to look whether what is held is safe.
+    look: Option<Instant>,
+}
+
+/// How long a reading waits for the disk, always and while the cloud answers; the window within which readings are joined, and the
+/// ways to the buses.
+type Settings = ((Duration, Option<Duration>), watch::Receiver<Limits>, watch::Receiver<Handles>);
+
+/// What waits for the next commit.
+#[derive(Default)]
+struct Group {
+    states: Vec<Pending>,
+    ledger: Ledger,
+    acks: Vec<Ack>,
+    /// Up to where logs were read.
+    marks: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Who is told of this commit.
+    told: Vec<(u64, mpsc::Sender<u64>)>,
+    since: Option<Instant>,
+}
+
+impl Collector {
+    /// A collector for these buses. Each commit raises the number in `committed` and is told to the board.
+    pub fn new(
+        plans: BTreeMap<Name, Plan>,
+        (outbox, chronicle): (Arc<Outbox>, Chronicle),
+        tally: Tally,
+        ((commit_interval, spare_flash), limits, handles): Settings,
+        (committed, board): (watch::Sender<u64>, Board),
+    ) -> Self {
+        let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
+        let sessions = plans.keys().map(known).collect();
+        let (stamps, told) = (chronicle.stamps(&outbox), BTreeMap::new());
+        let group = Group::default();
+        board.promise(spare_flash.unwrap_or_default().max(commit_interval));
+        Self {
+            plans,
+            outbox,
+            tally,
+            commit_interval,
+            spare_flash,
+            limits,
+            committed,
+            board,
+            sessions,
+            stamps,
+            chronicle,
+            told,
+            handles,
+            group,
+            held: Held::default(),
+            look: None,
+        }
+    }
+
+    /// Runs until the queue ends.
+    pub async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
+        let mut learned = self.chronicle.learned();
+        learned.mark_changed();
+        loop {
+            let due = self.group.since.map(|since| since + self.commit_interval);
+            let now = Instant::now().into_std();
+            let made = self.plans.values().filter_map(|plan| plan.poll_timeout(now)).min();
+            let arrival = tokio::select! {
+                arrival = arrivals.recv() => arrival,
+                () = sleep_until(made.map(Instant::from_std)) => {
+                    self.make(|plan| plan.handle_timeout(Instant::now().into_std()));
+                    continue;
+                }
+                () = sleep_until(due) => {
+                    self.commit().await;
+                    continue;
+                }
+                () = sleep_until(self.look) => {
+                    self.settle().await;
+                    continue;
+                }
+                Ok(()) = learned.changed() => {
+                    if let Some(anchor_ms) = *learned.borrow_and_update() {
+                        self.stamps.anchor(anchor_ms);
+                        self.group.wake();
+                    }
+                    continue;
+                }
+            };
+            let Some(arrival) = arrival else { break };
+            self.apply(arrival);
+            if self.group.is_full() {
+                self.commit().await;
+            }
+        }
+        self.make(Plan::finish);
+        self.spare_flash = None;
+        self.commit().await;
+        // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
+        self.sessions.values_mut().for_each(Redelivery::settle);
+        self.commit().await;
+        info!("collector done");
+    }
+
+    fn apply(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Session { bus, resumed } => {
+                self.sessions.entry(bus).or_default().connected(resumed);
+            }
+            Arrival::Disconnected(bus) => {
+                if let Some(plan) = self.plans.get_mut(&bus) {
+                    plan.disconnected();
+                }
+                self.sessions.entry(bus).or_default().disconnected();
+            }
+            Arrival::Acknowledged { bus, packet_id } => {
+                self.sessions.entry(bus).or_default().acknowledged(packet_id);
+            }
+            Arrival::Empty(ack) => self.group.acknowledge_later(ack),
+            Arrival::Counted => self.group.wake(),
+            Arrival::Report(report) => self.take_report(report),
+            Arrival::Plan(bus, plan) => self.replace_plan(bus, plan),
+            Arrival::Line(reading, (key, mark)) => {
+                if let Some(reading) = reading {
+                    self.take(&reading);
+                }
+                self.group.marks.insert(key, mark);
+                self.group.wake();
+            }
+            Arrival::Reading(reading, ack) => {
+                let session = self.sessions.entry(reading.bus.clone()).or_default();
+                if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
+                    self.group.ledger.entry(reading.bus).or_default().duplicates += 1;
+                } else {
+                    self.take(&reading);
+                }
+                if let Some(ack) = ack {
+                    self.group.acknowledge_later(ack);
+                }
+            }
+        }
+    }
+
+    /// What the old plan still holds is put first, as at a stop.
+    fn replace_plan(&mut self, bus: Name, plan: Option<Plan>) {
+        if let Some(mut old) = self.plans.remove(&bus) {
+            self.put_all(&bus, old.finish());
+            self.group.wake();
+        }
+        self.plans.extend(plan.map(|plan| (bus, plan)));
+    }
+
+    fn take(&mut self, reading: &Reading) {
+        let Some(plan) = self.plans.get_mut(&reading.bus) else { return };
+        let mut mapped = plan.map(reading, Instant::now().into_std());
+        if let (Some(request), Some(bus)) =
+            (mapped.request.take(), self.handles.borrow().get(&reading.bus))
+        {
+            debug!(bus = %reading.bus, topic = reading.topic, "asking the node for its births");
+            bus.offer(request);
+        }
+        self.tell(reading, &mapped.rejected, &mapped.details);
+        self.put_all(&reading.bus, mapped);
+        self.group.wake();
+    }
+
+    /// Puts what the plans make by themselves: at windows' ends and where sensors are silent, or at the stop.
+    fn make(&mut self, make: impl Fn(&mut Plan) -> Mapped) {
+        let mapped: Vec<_> =
+            self.plans.iter_mut().map(|(bus, plan)| (bus.clone(), make(plan))).collect();
+        for (bus, mapped) in mapped {
+            if !mapped.made.is_empty() {
+                self.put_all(&bus, mapped);
+                self.group.wake();
+            }
+        }
+    }
+
+    fn put_all(&mut self, bus: &Name, mapped: Mapped) {
+        let account = self.group.ledger.entry(bus.clone()).or_default();
+        for (reason, readings) in mapped.rejected {
+            account.reject(reason, readings);
+        }
+        for (reason, readings) in mapped.condensed {
+            account.condense(reason, readings);
+        }
+        let window = self.limits.borrow().join_window;
+        for outgoing in mapped.states {
+            let readings = self.put(bus, outgoing, window);
+            self.group.ledger.entry(bus.clone()).or_default().received += readings;
+        }
+        for outgoing in mapped.made {
+            let readings = self.put(bus, outgoing, window);
+            self.group.ledger.entry(bus.clone()).or_default().derived += readings;
+        }
+    }
+
+    fn take_report(&mut self, Report { device, state, told }: Report) {
+        if let Ok(bus) = REPORTS.parse() {
+            let priority = Priority::default();
+            // One that is told again after a crash must have the same time.
+            let outgoing = Outgoing { device, sensor: None, priority, state };
+            let readings = self.put(&bus, outgoing, Duration::ZERO);
+            self.group.ledger.entry(bus).or_default().received += readings;
+        }
+        self.group.told.extend(told);
+        self.group.wake();
+    }
+
+    /// Explains rejections: one a minute for each bus and reason to the operator, all of them at debug level.
+    fn tell(&mut self, reading: &Reading, rejected: &BTreeMap<Reason, u64>, details: &[String]) {
+        let (bus, topic, now) = (&reading.bus, reading.topic.as_str(), Instant::now());
+        for detail in details {
+            debug!(%bus, topic, detail, "rejected");
+        }
+        for reason in rejected.keys() {
+            let told = self.told.get(&(bus.clone(), *reason));
+            if told.is_none_or(|told| now.duration_since(*told) >= TELL_INTERVAL) {
+                let detail = details.first().map(String::as_str).unwrap_or_default();
+                warn!(%bus, topic, %reason, detail, "readings are rejected; more like this are only counted");
+                self.told.insert((bus.clone(), *reason), now);
+            }
+        }
+    }
+
+    /// Puts a state into the group and returns how many readings are in it.
+    fn put(&mut self, bus: &Name, outgoing: Outgoing, window: Duration) -> u64 {
+        let Outgoing { device, sensor, priority, mut state } = outgoing;
+        let is_own = self.stamps.place(device, &mut state, window);
+        if let (true, Some(sensor), Some(plan)) = (is_own, sensor, self.plans.get_mut(bus)) {
+            plan.count_payload(sensor);
+        }
+        let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
+        let moment = self.chronicle.moment(state.time);
+        let written = match moment {
+            Moment::Wall(_) => serde_json::to_vec(&state),
+            Moment::Boot { .. } => serde_json::to_vec(&state.data),
+        };
+        let json = match written {
+            Ok(json) => Bytes::from(json),
+            // A state is texts and finite numbers; were it not so, it must at least not vanish.
+            Err(error) => {
+                error!(%error, "a state cannot be written as JSON");
+                return 0;
+            }
+        };
+        let account = self.group.ledger.entry(bus.clone()).or_default();
+        account.outbox_in += u64::from(readings);
+        let bus = bus.clone();
+        self.group.states.push(Pending { device, bus, moment, priority, readings, json });
+        u64::from(readings)
+    }
+
+    /// Writes the group, for as long as it takes, and then acknowledges.
+    async fn commit(&mut self) {
+        self.show();
+        let mut ledger = std::mem::take(&mut self.group.ledger);
+        for (bus, account) in self.tally.take() {
+            ledger.entry(bus).or_default().add(&account);
+        }
+        let sessions = self.sessions.iter_mut();
+        let origins = sessions
+            .map(|(bus, session)| (bus.clone(), session.take_change()))
+            .filter(|(_, change)| !change.is_empty())
+            .collect();
+        let states = std::mem::take(&mut self.group.states);
+        let pulses = (PULSES, self.tally.pulses().take_changes());
+        let marks = (MARKS, std::mem::take(&mut self.group.marks).into_iter().collect());
+        let anchors = self.chronicle.changes();
+        let window = self.spare_flash.filter(|_| anchors.is_empty() && self.board.is_online());
+        let notes = [(chronicle::TABLE, anchors), pulses, marks].into();
+        let commit = Arc::new(Commit { states, ledger, origins, notes });
+        let mut is_told = false;
+        while let Err(error) = self.append(Arc::clone(&commit), window.is_some()).await {
+            self.board.refused(&error.to_string());
+            if !std::mem::replace(&mut is_told, true) {
+                error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
+            }
+            tokio::time::sleep(DISK_RETRY).await;
+        }
+        if is_told {
+            info!("the outbox takes readings again");
+        }
+        self.board.committed(commit.states.len());
+        self.group.since = None;
+        self.chronicle.committed();
+        self.held.hold(&mut self.group.acks, &mut self.group.told);
+        self.committed.send_modify(|commits| *commits += 1);
+        match window {
+            Some(window) if !self.held.is_due(window) => {
+                self.look = self.look.or_else(|| self.held.look_at(self.commit_interval));
+            }
+            // Nothing is held from before, and this commit was synced.
+            None if self.look.is_none() => self.held.release(),
+            Some(_) | None => self.settle().await,
+        }
+    }
+
+    /// Acknowledges what is held, if the cloud or the disk has it. Syncs it at the end of the window, and when the cloud is gone.
+    async fn settle(&mut self) {
+        let window = self.spare_flash.filter(|_| self.board.is_online());
+        let is_due = window.is_none_or(|window| self.held.is_due(window));
+        let outbox = Arc::clone(&self.outbox);
+        let settling = tokio::task::spawn_blocking(move || outbox.settle(is_due));
+        let settled = match liveness::with_deadline(liveness::DISK_MAX, "a sync", settling).await {
+            Ok(settled) => settled,
+            // A panic of the store is a fault of this task, and the supervisor's business.
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        match settled {
+            Ok(true) => self.held.release(),
+            Ok(false) => {}
+            Err(error) => {
+                self.board.refused(&error.to_string());
+                error!(%error, "the disk does not take what waits for its sync; trying again");
+            }
+        }
+        self.look = self.held.look_at(self.commit_interval);
+    }
+
+    /// Shows on the board what the sensors said.
+    fn show(&self) {
+        for (bus, plan) in &self.plans {
+            let sensors = plan.vitals().map(|(sensor, vitals)| (sensor.clone(), vitals));
+            self.board.heard(bus, sensors.collect());
+        }
+    }
+
+    async fn append(&self, commit: Arc<Commit>, is_spared: bool) -> Result<(), Error> {
+        let outbox = Arc::clone(&self.outbox);
+        let append = if is_spared { Outbox::append_unsynced } else { Outbox::append };
+        let appended = tokio::task::spawn_blocking(move || append(&outbox, &commit));
+        let appended = liveness::with_deadline(liveness::DISK_MAX, "a commit", appended).await;
+        // A panic of the store is a fault of this task, and the supervisor's business.
+        let evicted = match appended {
+            Ok(result) => result?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        if evicted.states > 0 {
+            warn!(
+                states = evicted.states,
+                readings = evicted.readings,
+                "the outbox is full; the oldest were dropped"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn acknowledge_later(&mut self, ack: Ack) {
+        self.acks.push(ack);
+        self.wake();
+    }
+
+    fn is_full(&self) -> bool {
+        self.states.len() >= GROUP_STATES_MAX || self.acks.len() >= GROUP_ACKS_MAX
+    }
+
+    /// Lets the time to the next commit run.
+    fn wake(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+}
+
+/// Sleeps until then; for ever if there is nothing to wait for.
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

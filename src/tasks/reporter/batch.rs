@@ -1,0 +1,184 @@
+//! The states of one call: read from the outbox, with a time, and none that Losant would ignore.
+
+use bytes::Bytes;
+use tracing::warn;
+
+use tidegate_delivery::batch_body;
+use tidegate_delivery::reporter::{Call, Lane, Limits};
+use tidegate_model::{Moment, Timestamp};
+use tidegate_outbox::{Entry, Error, Outbox};
+use tidegate_runtime::clock::Clock;
+use tidegate_timing::clock_trust::{Boots, is_taken};
+
+/// States that are set aside for one call; more wait for the next.
+const REFUSED_MAX: usize = 100;
+
+/// States of one device, in order.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) entries: Vec<Entry>,
+    /// The elements of the body.
+    pub(super) states: Vec<Bytes>,
+}
+
+impl Batch {
+    /// Reads the states of a call. Those at its beginning that Losant would silently ignore are moved to the rejects; one
+    /// that is further on ends the batch.
+    pub(super) fn load(
+        outbox: &Outbox,
+        call: &Call,
+        limits: &Limits,
+        (boots, clock): (&Boots, &dyn Clock),
+    ) -> Result<Self, Error> {
+        let now = clock.now();
+        let (mut batch, mut states) = (Self::default(), Vec::new());
+        for _ in 0..REFUSED_MAX {
+            let mut refused = None;
+            let found =
+                outbox.peek(call.device, call.after, call.states_max, limits.batch_bytes_max)?;
+            for entry in found.into_iter().filter(|entry| entry.sequence <= call.through) {
+                let time = time(&entry, boots);
+                let Some(time) = time.filter(|time| is_taken(*time, now)) else {
+                    refused = Some((entry.sequence, why(time, now)));
+                    break;
+                };
+                states.push((time, json(&entry, time)));
+                batch.entries.push(entry);
+            }
+            let Some((sequence, why)) = refused.filter(|_| batch.entries.is_empty()) else { break };
+            warn!(device_id = %call.device, why, "a state would be ignored; it is among the rejects");
+            outbox.quarantine(call.device, sequence, &why, now)?;
+        }
+        let is_backfill = limits.backfill_meta && call.lane == Lane::Backlog;
+        batch.states = batch_body::elements(&states, is_backfill);
+        Ok(batch)
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.sequence)
+    }
+}
+
+fn time(entry: &Entry, boots: &Boots) -> Option<Timestamp> {
+    match entry.moment {
+        Moment::Wall(time) => Some(time),
+        Moment::Boot { boot, uptime_ms } => boots.time(boot, uptime_ms),
+    }
+}
+
+fn json(entry: &Entry, time: Timestamp) -> Bytes {
+    match entry.moment {
+        Moment::Wall(_) => entry.json.clone(),
+        Moment::Boot { .. } => {
+            let data = String::from_utf8_lossy(&entry.json);
+            Bytes::from(format!("{{\"time\":\"{time}\",\"data\":{data}}}"))
+        }
+    }
+}
+
+fn why(time: Option<Timestamp>, now: Timestamp) -> String {
+    match time {
+        Some(time) => format!(
+            "its time {time} is too far from {now}: Losant ignores what is older than 30 days or a day ahead"
+        ),
+        None => "it was measured in a boot whose time can no longer be told".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use tidegate_delivery::reporter::{Reporter, Step, Waiting};
+    use tidegate_delivery::throttle::Pace;
+    use tidegate_model::Priority;
+    use tidegate_model::{BootId, DeviceId, Reason};
+    use tidegate_outbox::{Commit, Options, Pending};
+
+    const NOW_MS: i64 = 1_777_629_600_000;
+
+    struct Fixed;
+
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(NOW_MS)
+        }
+    }
+
+    fn device() -> DeviceId {
+        DeviceId::from([1; 12])
+    }
+
+    fn outbox(directory: &std::path::Path, moments: &[Moment]) -> Outbox {
+        let options = Options { bytes_max: 1 << 20, ..Options::default() };
+        let outbox = Outbox::open(directory, options).unwrap();
+        let pending = |moment: &Moment| Pending {
+            device: device(),
+            bus: "probe".parse().unwrap(),
+            moment: *moment,
+            priority: Priority::default(),
+            readings: 1,
+            json: Bytes::from_static(b"{\"n\":1}"),
+        };
+        let states = moments.iter().map(pending).collect();
+        outbox.append(&Commit { states, ..Commit::default() }).unwrap();
+        outbox
+    }
+
+    fn limits() -> Limits {
+        Limits {
+            batch_states_max: 100,
+            batch_bytes_max: 100_000,
+            batch_age: Duration::ZERO,
+            retry_min: Duration::from_secs(1),
+            retry_max: Duration::from_secs(1),
+            ..Limits::default()
+        }
+    }
+
+    /// A call of the backlog.
+    fn call(outbox: &Outbox) -> Call {
+        let mut machine = Reporter::new(limits());
+        let waiting = Waiting { states: 9, bytes: 9, last: outbox.backlog().last[&device()] };
+        machine.resume(device(), waiting, Pace::default());
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+        let Step::Send(call) = machine.poll(Instant::now()) else { panic!("nothing to send") };
+        call
+    }
+
+    fn wall(days: i64) -> Moment {
+        Moment::Wall(Timestamp::from_millis(NOW_MS + days * 86_400_000))
+    }
+
+    #[test]
+    fn what_losant_would_ignore_is_set_aside_and_what_follows_is_sent() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let outbox = outbox(directory.path(), &[wall(-31), wall(2), wall(-1), wall(0), wall(-40)]);
+        let (call, boots) = (call(&outbox), Boots::default());
+        let load = || Batch::load(&outbox, &call, &limits(), (&boots, &Fixed)).unwrap();
+        let batch = load();
+        let sequences: Vec<_> = batch.entries.iter().map(|entry| entry.sequence).collect();
+        assert_eq!(sequences, [3, 4]);
+        outbox.ack(device(), 3, 4).unwrap();
+        assert!(load().entries.is_empty());
+        let rejects = outbox.rejects(10).unwrap();
+        assert_eq!(rejects.len(), 3);
+        assert!(rejects.iter().all(|reject| reject.reason == Reason::TimeRefused));
+        assert_eq!(outbox.backlog().total.states, 0);
+    }
+
+    #[test]
+    fn a_state_without_a_time_gets_that_of_its_boot_and_the_same_each_time() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let (boot, uptime) = (BootId(7), Duration::from_millis(61_500));
+        let outbox = outbox(directory.path(), &[Moment::Boot { boot, uptime_ms: 61_500 }]);
+        let mut boots = Boots::default();
+        boots.note(boot, uptime, Timestamp::from_millis(0));
+        boots.pin(boot, NOW_MS - 3_600_000);
+        let load = || Batch::load(&outbox, &call(&outbox), &limits(), (&boots, &Fixed)).unwrap();
+        let expected = br#"{"time":"2026-05-01T09:01:01.500Z","data":{"n":1}}"#;
+        assert_eq!(load().states, [Bytes::from_static(expected)]);
+        assert_eq!(load().states, load().states);
+    }
+}
