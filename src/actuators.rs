@@ -16,7 +16,7 @@ use tidegate_model::{Name, Write};
 
 /// What moves one actuator.
 #[derive(Debug, Clone)]
-pub enum Hand {
+pub enum Driver {
     /// A bus, by its name: a reload may put another connection there.
     Bus(Name, watch::Receiver<Handles>),
     /// A program, started for each write.
@@ -27,7 +27,7 @@ pub enum Hand {
     Gateway(Gateway),
 }
 
-impl Hand {
+impl Driver {
     /// One that makes HTTP requests: through no proxy, following no redirect, for a command is for the host that it names.
     ///
     /// # Errors

@@ -19,26 +19,27 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::actuators::{Gateway, Hand};
-use crate::control::{Door, Routes};
+use crate::actuators::{Driver, Gateway};
+use crate::control::{ControlServer, Routes};
 use crate::logging::LogControl;
 use crate::notify;
 use crate::outbox_admin;
-use crate::status::{Board, BusStatus, Sources};
-use crate::tasks::collector::{Chronicle, Collector, remembered};
-use crate::tasks::presence::PresenceTask;
+use crate::status::{BusStatus, Sources, StatusRegistry};
+use crate::tasks::attribute_check::AttributeCheckTask;
+use crate::tasks::collector::{BootClock, Collector, remembered};
+use crate::tasks::connection_status::ConnectionStatusTask;
 use crate::tasks::reporter::ReporterTask;
-use crate::tasks::schema::SchemaTask;
+use crate::tasks::retention::RetentionTask;
 use crate::tasks::timekeeper::TimekeeperTask;
-use crate::tasks::upkeep::UpkeepTask;
-use commands::{CommandParts, CommandWay};
-use running::{Parts, Running, Wires};
+use commands::{CommandParts, CommandPipeline};
+use running::{Channels, Running, Runtime};
 use tidegate_bus::{
-    ARRIVALS_MAX, Arrival, Handles, Health, MARKS, Marks, Outlet, PULSES, Pulses, Tally,
+    ARRIVALS_MAX, BusContext, BusEvent, CHECKPOINTS, Handles, Health, LossCounters, PULSES,
+    PulseCounts, TailCheckpoints,
 };
 use tidegate_commands::history::History;
 use tidegate_config::{Bus, BusKind, Config, Entry, OutboxSettings};
-use tidegate_ingest::mapping::{Plan, Produced, Sensor};
+use tidegate_ingest::mapping::{Pipeline, Produced, Sensor};
 use tidegate_losant::Client;
 use tidegate_model::{Account, DeviceId, Name};
 use tidegate_outbox::{Options, Outbox};
@@ -55,11 +56,11 @@ pub struct App {
     boots: Boots,
     outbox: Arc<Outbox>,
     client: Arc<Client>,
-    door: Door,
-    board: Board,
+    door: ControlServer,
+    board: StatusRegistry,
     history: History,
-    tally: Tally,
-    http: Hand,
+    tally: LossCounters,
+    http: Driver,
     log: LogControl,
 }
 
@@ -79,11 +80,11 @@ impl App {
         let clock = Arc::new(TrustedClock::new(config.clock_trust, boot, anchor_ms));
         let outbox = Arc::new(outbox);
         let client = Arc::new(Client::new(config.cloud.clone())?);
-        let board = Board::default();
+        let board = StatusRegistry::default();
         board.configure(running::names(&config));
-        board.notes().clock.trust = clock.trust_word();
+        board.data().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
-        let mut door = Door::open(socket).with_context(|| {
+        let mut door = ControlServer::open(socket).with_context(|| {
             format!("cannot open the status socket {}; see status.socket", socket.display())
         })?;
         if let Some(listen) = config.status_listen {
@@ -91,10 +92,11 @@ impl App {
                 .with_context(|| format!("cannot listen on {listen}; see status.listen"))?;
         }
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
-        let pulses = Pulses::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
-        let marks = Marks::load(outbox.notes(MARKS).context("cannot read the outbox")?);
+        let pulses = PulseCounts::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
+        let marks =
+            TailCheckpoints::load(outbox.notes(CHECKPOINTS).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
-        let http = Hand::http()?;
+        let http = Driver::http()?;
         Ok(Self {
             config,
             entries,
@@ -105,7 +107,7 @@ impl App {
             door,
             board,
             history,
-            tally: Tally::new(pulses, marks),
+            tally: LossCounters::new(pulses, marks),
             http,
             log,
         })
@@ -173,7 +175,7 @@ impl App {
         let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
         let plans: BTreeMap<_, _> =
             config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
-        let (chronicle, anchors) = Chronicle::new(Arc::clone(&trusted), boots, &outbox);
+        let (chronicle, anchors) = BootClock::new(Arc::clone(&trusted), boots, &outbox);
         let produced = start_schema(&config, &client, &mut supervisor, stop);
         let store = (Arc::clone(&outbox), chronicle);
         let intervals = (config.outbox.commit_interval, config.outbox.spare_flash);
@@ -227,9 +229,9 @@ impl App {
         };
         let until = (&mut supervisor, buses_stop.clone());
         let commands =
-            CommandWay::start(commands, &config, (self.history, arrivals.clone()), until);
-        let wires = Wires { arrivals, tally, handles, limits, produced, commands };
-        let parts = Parts { supervisor, buses_stop, clock, health, board, wires };
+            CommandPipeline::start(commands, &config, (self.history, arrivals.clone()), until);
+        let wires = Channels { arrivals, tally, handles, limits, produced, commands };
+        let parts = Runtime { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)
     }
 }
@@ -238,11 +240,11 @@ impl App {
 fn start_clockwork(
     supervisor: &mut Supervisor,
     (client, clock, outbox): (&Arc<Client>, &Arc<TrustedClock>, &Arc<Outbox>),
-    board: &Board,
+    board: &StatusRegistry,
     (config, stop): (&Config, &CancellationToken),
     reported: CancellationToken,
 ) {
-    let presence = PresenceTask {
+    let presence = ConnectionStatusTask {
         client: Arc::clone(client),
         clock: Arc::clone(clock),
         board: board.clone(),
@@ -250,7 +252,7 @@ fn start_clockwork(
         reported,
     };
     supervisor.spawn("presence", presence.run());
-    let upkeep = UpkeepTask {
+    let upkeep = RetentionTask {
         outbox: Arc::clone(outbox),
         clock: Arc::clone(clock),
         age_max: config.outbox.age_max,
@@ -269,7 +271,7 @@ fn start_clockwork(
 /// Starts what serves neither readings nor commands, but whoever looks after the daemon.
 fn start_caretakers(
     supervisor: &mut Supervisor,
-    (door, routes): (Door, Routes),
+    (door, routes): (ControlServer, Routes),
     log: &LogControl,
     stop: &CancellationToken,
 ) {
@@ -283,7 +285,7 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
     Options {
         bytes_max: settings.bytes_max,
         when_full: settings.when_full,
-        thin_bucket: settings.thin_bucket,
+        downsample_bucket: settings.downsample_bucket,
         free_bytes_min: settings.free_bytes_min,
         ..Options::default()
     }
@@ -292,7 +294,7 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
 /// What the socket answers to.
 fn routes(
     config: &Config,
-    (board, outbox): (&Board, &Arc<Outbox>),
+    (board, outbox): (&StatusRegistry, &Arc<Outbox>),
     pulses: liveness::Liveness,
     commits: watch::Sender<u64>,
 ) -> Routes {
@@ -348,8 +350,8 @@ fn start_plan(
     sensors: Vec<Sensor>,
     devices: &BTreeMap<Name, DeviceId>,
     clock: &SharedClock,
-) -> Plan {
-    let mut plan = Plan::new(sensors, devices.clone());
+) -> Pipeline {
+    let mut plan = Pipeline::new(sensors, devices.clone());
     plan.start(clock.now(), Instant::now().into_std());
     plan
 }
@@ -362,7 +364,7 @@ fn start_schema(
     stop: &CancellationToken,
 ) -> watch::Sender<BTreeMap<DeviceId, Produced>> {
     let (sender, produced) = watch::channel(running::produced(config));
-    let task = SchemaTask { client: Arc::clone(client), produced, stop: stop.clone() };
+    let task = AttributeCheckTask { client: Arc::clone(client), produced, stop: stop.clone() };
     supervisor.spawn("schema", task.run());
     sender
 }
@@ -370,9 +372,9 @@ fn start_schema(
 /// One bus alone, to look at what it hears.
 pub(crate) struct Listening {
     /// What it hears.
-    pub(crate) arrivals: mpsc::Receiver<Arrival>,
-    tally: Tally,
-    board: Board,
+    pub(crate) arrivals: mpsc::Receiver<BusEvent>,
+    tally: LossCounters,
+    board: StatusRegistry,
     name: Name,
     _supervisor: Supervisor,
 }
@@ -397,10 +399,10 @@ pub(crate) fn listen(
     stop: &CancellationToken,
 ) -> Listening {
     let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
-    let board = Board::default();
+    let board = StatusRegistry::default();
     board.started(name);
-    let tally = Tally::default();
-    let outlet = Outlet::new(name.clone(), sender, tally.clone(), Arc::new(board.clone()));
+    let tally = LossCounters::default();
+    let outlet = BusContext::new(name.clone(), sender, tally.clone(), Arc::new(board.clone()));
     let mut kind = bus.kind.clone();
     if let BusKind::Mqtt(settings) = &mut kind {
         settings.client_id.push_str("-test");
@@ -416,7 +418,8 @@ pub(crate) fn listen(
     let mut supervisor = Supervisor::default();
     // How the daemon is only the daemon knows.
     let health: Health = Arc::new(|| Value::Null);
-    let starter = &mut buses::Starter { supervisor: &mut supervisor, stop, clock, health: &health };
+    let starter =
+        &mut buses::BusStarter { supervisor: &mut supervisor, stop, clock, health: &health };
     starter.start(&bus, name, outlet);
     Listening { arrivals, tally, board, name: name.clone(), _supervisor: supervisor }
 }

@@ -24,7 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::control as daemon;
 use tidegate_config::{Config, Problems};
-use tidegate_delivery::response::Verdict;
+use tidegate_delivery::response::ResponseClass;
 
 /// Exit code for a configuration that cannot be used: `EX_CONFIG` of sysexits.h, which the unit does not restart on.
 pub const EXIT_CONFIG: u8 = 78;
@@ -263,14 +263,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     let Some(error) = error.downcast_ref::<tidegate_losant::Error>() else { return EXIT_FAILURE };
     match error.verdict() {
-        Verdict::Offline | Verdict::Troubled(_) => EXIT_UNAVAILABLE,
-        Verdict::Unauthorized => EXIT_NO_PERMISSION,
-        Verdict::Parked if error.status() == Some(403) => EXIT_NO_PERMISSION,
-        Verdict::Stored
-        | Verdict::TooLarge
-        | Verdict::Malformed
-        | Verdict::Throttled(_)
-        | Verdict::Parked => EXIT_FAILURE,
+        ResponseClass::Offline | ResponseClass::ServerError(_) => EXIT_UNAVAILABLE,
+        ResponseClass::Unauthorized => EXIT_NO_PERMISSION,
+        ResponseClass::Blocked if error.status() == Some(403) => EXIT_NO_PERMISSION,
+        ResponseClass::Stored
+        | ResponseClass::TooLarge
+        | ResponseClass::Malformed
+        | ResponseClass::Throttled(_)
+        | ResponseClass::Blocked => EXIT_FAILURE,
     }
 }
 

@@ -33,13 +33,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The socket and the port, open.
 #[derive(Debug)]
-pub struct Door {
+pub struct ControlServer {
     socket: UnixListener,
     path: PathBuf,
     port: Option<TcpListener>,
 }
 
-impl Door {
+impl ControlServer {
     /// Opens the socket, for user and group only. One that a crash left behind is replaced.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 //! The tasks between the edges: each waits in one place and decides through `logic`.
 
 pub mod actuator;
+pub mod attribute_check;
 pub mod collector;
+pub mod connection_status;
 pub mod dispatcher;
 pub mod listener;
-pub mod presence;
 pub mod reporter;
-pub mod schema;
+pub mod retention;
 pub mod timekeeper;
-pub mod upkeep;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::fuzz_target;
 use tidegate_commands::actuator::{Actuator, Router, WriteTemplate};
 use tidegate_commands::arguments::{Argument, ArgumentKind, Arguments};
-use tidegate_commands::admission::{Admission, Gate, Rules};
+use tidegate_commands::admission::{Admission, Admission, Rules};
 use tidegate_commands::history::History;
-use tidegate_timing::rate_limit::Rate;
+use tidegate_timing::rate_limit::RateLimit;
 use tidegate_template::template::Template;
 use tidegate_model::{Command, DeviceId, Source, Timestamp, Write};
 
@@ -25,7 +25,7 @@ fn actuator(command: &str, write: WriteTemplate, arguments: Arguments) -> Actuat
         bus: None,
         write,
         arguments,
-        rate: Rate { runs_max: 1_000, window: Duration::from_secs(1) },
+        rate: RateLimit { runs_max: 1_000, window: Duration::from_secs(1) },
         timeout: Duration::from_secs(1),
         safe: None,
     }
@@ -63,7 +63,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     };
     let router = Router::new(ACTUATORS.iter().cloned().map(Into::into));
     let device = DeviceId::from([1; 12]);
-    let mut gate = Gate::new(rules, router, device, [("gateway".parse().unwrap(), device)].into());
+    let mut gate = Admission::new(rules, router, device, [("gateway".parse().unwrap(), device)].into());
     let now = Timestamp::from_millis(1_777_629_600_000);
     let history = History::load(&[], 1, now).unwrap();
     let name = ["line", "digit", "message"][usize::from(choice) % 3].to_owned();

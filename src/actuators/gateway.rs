@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 
 use crate::logging::LogControl;
-use crate::status::Board;
+use crate::status::StatusRegistry;
 use tidegate_model::GatewayAction;
 
 /// The gateway as an actuator.
@@ -14,7 +14,7 @@ pub struct Gateway {
     /// The level of the log.
     pub log: LogControl,
     /// What is told of the daemon.
-    pub board: Board,
+    pub board: StatusRegistry,
     /// Wakes the reporter.
     pub flush: Arc<Notify>,
     /// Asks for a reload. One that waits already does for all.
@@ -42,7 +42,7 @@ impl Gateway {
                     .to_owned())
             }
             GatewayAction::ReportStatus => {
-                let notes = self.board.notes();
+                let notes = self.board.data();
                 let streams = notes.streams.values().filter(|is_open| **is_open).count();
                 Ok(format!(
                     "version {}, {} of {} streams open, {} states stored, {} commands executed, {} failed",

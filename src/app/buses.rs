@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::status::{Board, OutboxStatus};
+use crate::status::{OutboxStatus, StatusRegistry};
 use tidegate_bus::{
-    BusHandle, ExecTask, Feed, FileTask, GpioTask, Health, HttpTask, ModbusTask, MqttTask, Outlet,
-    SerialTask, Subscription, SystemTask,
+    BusContext, BusHandle, ExecTask, Feed, FileTask, GpioTask, Health, HttpTask, ModbusTask,
+    MqttTask, SerialTask, Subscription, SystemTask,
 };
 use tidegate_config::{Bus, BusKind};
 use tidegate_ingest::mapping::Sensor;
@@ -18,16 +18,16 @@ use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::supervisor::Supervisor;
 
 /// What every bus is given.
-pub(super) struct Starter<'a> {
+pub(super) struct BusStarter<'a> {
     pub(super) supervisor: &'a mut Supervisor,
     pub(super) stop: &'a CancellationToken,
     pub(super) clock: &'a SharedClock,
     pub(super) health: &'a Health,
 }
 
-impl Starter<'_> {
+impl BusStarter<'_> {
     /// Starts the task of one bus and returns the actuators' way to it. A bus that only reads refuses all writes.
-    pub(super) fn start(&mut self, bus: &Bus, name: &Name, outlet: Outlet) -> BusHandle {
+    pub(super) fn start(&mut self, bus: &Bus, name: &Name, outlet: BusContext) -> BusHandle {
         let (handle, writes) = BusHandle::new();
         let (clock, stop) = (Arc::clone(self.clock), self.stop.clone());
         let task_name = format!("bus {name}");
@@ -70,9 +70,9 @@ impl Starter<'_> {
 }
 
 /// The gateway's own health, for the buses that tell it.
-pub(super) fn health(board: Board, outbox: Arc<Outbox>) -> Health {
+pub(super) fn health(board: StatusRegistry, outbox: Arc<Outbox>) -> Health {
     Arc::new(move || {
-        let cloud = board.notes().cloud.clone();
+        let cloud = board.data().cloud.clone();
         json!({
             "online": cloud.online.unwrap_or(false),
             "states_stored": cloud.states_stored,

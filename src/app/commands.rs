@@ -8,14 +8,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::actuators::{Gateway, Hand};
-use crate::status::Board;
+use crate::actuators::{Driver, Gateway};
+use crate::status::StatusRegistry;
 use crate::tasks::actuator::{ActuatorTask, Finished, Links, ORDERS_MAX, Order};
 use crate::tasks::dispatcher::{DispatcherTask, INBOUND_MAX, Inbound, Routes};
 use crate::tasks::listener::ListenerTask;
-use tidegate_bus::{Arrival, Handles};
+use tidegate_bus::{BusEvent, Handles};
 use tidegate_commands::actuator::{Actuator, Router, WriteTemplate};
-use tidegate_commands::admission::Gate;
+use tidegate_commands::admission::Admission;
 use tidegate_commands::history::{Heard, History, NewerHistory, TABLE};
 use tidegate_config::Config;
 use tidegate_losant::Client;
@@ -35,15 +35,15 @@ pub(super) struct CommandParts {
     pub(super) outbox: Arc<Outbox>,
     pub(super) client: Arc<Client>,
     pub(super) clock: SharedClock,
-    pub(super) board: Board,
+    pub(super) board: StatusRegistry,
     pub(super) gateway: Gateway,
-    pub(super) http: Hand,
+    pub(super) http: Driver,
     pub(super) handles: watch::Receiver<Handles>,
     pub(super) stop: CancellationToken,
 }
 
 /// The way of a command while the daemon runs. Let go of, it ends.
-pub(super) struct CommandWay {
+pub(super) struct CommandPipeline {
     parts: CommandParts,
     inbound: mpsc::Sender<Inbound>,
     finished: mpsc::Sender<Finished>,
@@ -65,13 +65,13 @@ struct Listening {
 /// An actuator that is to be started, with what already waits for it.
 type Queued = (Arc<Actuator>, mpsc::Receiver<Order>);
 
-impl CommandWay {
+impl CommandPipeline {
     /// Starts the tasks. When the actuators have ended after a stop, `buses_stop` is cancelled: they need the buses for
     /// their last writes.
     pub(super) fn start(
         parts: CommandParts,
         config: &Config,
-        (history, arrivals): (History, mpsc::Sender<Arrival>),
+        (history, arrivals): (History, mpsc::Sender<BusEvent>),
         (supervisor, buses_stop): (&mut Supervisor, CancellationToken),
     ) -> Self {
         let (inbound, incoming) = mpsc::channel(INBOUND_MAX);
@@ -158,7 +158,7 @@ impl CommandWay {
         let actuators = config.actuators.iter().cloned().map(Arc::new);
         let (rules, devices) = (config.commands.rules.clone(), config.devices.clone());
         Routes {
-            gate: Gate::new(rules, Router::new(actuators), config.cloud.device, devices),
+            admission: Admission::new(rules, Router::new(actuators), config.cloud.device, devices),
             orders: self.orders.clone(),
             report: config.commands.report.clone(),
             lanes: lanes(config),
@@ -216,7 +216,7 @@ impl CommandWay {
             stays
         });
         supervisor.ended(&ending).await?;
-        self.parts.board.notes().streams.retain(|name, _| wanted.contains_key(name));
+        self.parts.board.data().streams.retain(|name, _| wanted.contains_key(name));
         Ok(())
     }
 
@@ -254,21 +254,21 @@ impl CommandWay {
         read_history(&self.parts.outbox, 1, &self.parts.clock)
     }
 
-    fn hand(&self, actuator: &Actuator) -> Option<Hand> {
+    fn hand(&self, actuator: &Actuator) -> Option<Driver> {
         Some(match &actuator.write {
             WriteTemplate::Serial { .. }
             | WriteTemplate::Mqtt { .. }
             | WriteTemplate::Modbus { .. }
             | WriteTemplate::Gpio { .. } => {
                 // The configuration gives these a bus that is there.
-                Hand::Bus(actuator.bus.clone()?, self.parts.handles.clone())
+                Driver::Bus(actuator.bus.clone()?, self.parts.handles.clone())
             }
-            WriteTemplate::Exec { .. } => Hand::Exec,
+            WriteTemplate::Exec { .. } => Driver::Exec,
             WriteTemplate::Http { .. } => self.parts.http.clone(),
             WriteTemplate::LogLevel(_)
             | WriteTemplate::ReportStatus
             | WriteTemplate::FlushNow
-            | WriteTemplate::Reload => Hand::Gateway(self.parts.gateway.clone()),
+            | WriteTemplate::Reload => Driver::Gateway(self.parts.gateway.clone()),
         })
     }
 }

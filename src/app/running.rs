@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::commands::CommandWay;
+use super::commands::CommandPipeline;
 use super::{Reloads, buses, start_plan};
 use crate::notify;
-use crate::status::{Board, Names, ReloadStatus};
-use tidegate_bus::{Arrival, Handles, Health, Outlet, Tally};
+use crate::status::{Names, ReloadStatus, StatusRegistry};
+use tidegate_bus::{BusContext, BusEvent, Handles, Health, LossCounters};
 use tidegate_config::{Change, Config, Entry, Problems};
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::mapping::{self, Produced};
@@ -43,29 +43,29 @@ const LAST_GOOD_HEADER: &str = "\
 const TOLD_MAX: usize = 50;
 
 /// What stays while the daemon runs.
-pub(super) struct Parts {
+pub(super) struct Runtime {
     pub(super) supervisor: Supervisor,
     /// Ends all buses; each has a token of its own below it.
     pub(super) buses_stop: CancellationToken,
     pub(super) clock: SharedClock,
     pub(super) health: Health,
-    pub(super) board: Board,
-    pub(super) wires: Wires,
+    pub(super) board: StatusRegistry,
+    pub(super) wires: Channels,
 }
 
 /// The ways to the tasks that stay. When they are let go of, these tasks end.
-pub(super) struct Wires {
-    pub(super) arrivals: mpsc::Sender<Arrival>,
-    pub(super) tally: Tally,
+pub(super) struct Channels {
+    pub(super) arrivals: mpsc::Sender<BusEvent>,
+    pub(super) tally: LossCounters,
     pub(super) handles: watch::Sender<Handles>,
     pub(super) limits: watch::Sender<Limits>,
     pub(super) produced: watch::Sender<BTreeMap<DeviceId, Produced>>,
-    pub(super) commands: CommandWay,
+    pub(super) commands: CommandPipeline,
 }
 
 /// The daemon while it runs.
 pub(super) struct Running {
-    parts: Parts,
+    parts: Runtime,
     config: Config,
     /// What it goes by.
     entries: Vec<Entry>,
@@ -75,7 +75,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(parts: Parts, config: Config, entries: Vec<Entry>) -> Self {
+    pub(super) fn start(parts: Runtime, config: Config, entries: Vec<Entry>) -> Self {
         let mut running =
             Self { parts, started: entries.clone(), entries, buses: BTreeMap::new(), config };
         let buses: BTreeSet<_> = running.config.buses.keys().cloned().collect();
@@ -88,7 +88,7 @@ impl Running {
         let Some(path) = self.config.outbox.path.parent().map(|path| path.join(LAST_GOOD)) else {
             return;
         };
-        let text = format!("{LAST_GOOD_HEADER}{}", tidegate_config::page(&self.entries));
+        let text = format!("{LAST_GOOD_HEADER}{}", tidegate_config::render(&self.entries));
         let written =
             tokio::task::spawn_blocking(move || tidegate_config::replace(&path, &text, 0o600));
         match tokio::time::timeout(COPY_TIMEOUT, written).await {
@@ -100,7 +100,7 @@ impl Running {
 
     /// All is up, which the board tells from here on.
     pub(super) fn is_ready(&self) {
-        self.parts.board.notes().is_ready = true;
+        self.parts.board.data().is_ready = true;
     }
 
     /// Waits until a task ends by itself. Cancel-safe.
@@ -146,7 +146,7 @@ impl Running {
         for problem in problems.iter().take(TOLD_MAX) {
             error!(%problem, "the new configuration is not good; the old one stays");
         }
-        let mut notes = self.parts.board.notes();
+        let mut notes = self.parts.board.data();
         notes.reload.count += 1;
         notes.reload.problems = problems.iter().take(TOLD_MAX).map(ToString::to_string).collect();
         notes.reload.changed.clear();
@@ -183,13 +183,13 @@ impl Running {
             let plan = self.config.buses.get(bus);
             let devices = &self.config.devices;
             let plan = plan.map(|bus| start_plan(bus.sensors.clone(), devices, &self.parts.clock));
-            let arrival = Arrival::Plan(bus.clone(), plan);
+            let arrival = BusEvent::Pipeline(bus.clone(), plan);
             // Without a collector the supervisor has news of its own.
             self.parts.wires.arrivals.send(arrival).await.unwrap_or_default();
         }
         self.start_buses(&change.buses);
         if change.commands {
-            let Parts { supervisor, wires, .. } = &mut self.parts;
+            let Runtime { supervisor, wires, .. } = &mut self.parts;
             wires.commands.reload(&self.config, &change.actuators, supervisor).await?;
         }
         self.tell(&change);
@@ -211,17 +211,17 @@ impl Running {
 
     /// Starts those of these buses that the configuration has.
     fn start_buses(&mut self, names: &BTreeSet<Name>) {
-        let Parts { supervisor, buses_stop, clock, health, board, wires } = &mut self.parts;
+        let Runtime { supervisor, buses_stop, clock, health, board, wires } = &mut self.parts;
         for (name, bus) in self.config.buses.iter().filter(|(name, _)| names.contains(*name)) {
             board.started(name);
             let stop = buses_stop.child_token();
-            let outlet = Outlet::new(
+            let outlet = BusContext::new(
                 name.clone(),
                 wires.arrivals.clone(),
                 wires.tally.clone(),
                 Arc::new(board.clone()),
             );
-            let mut starter = buses::Starter { supervisor, stop: &stop, clock, health };
+            let mut starter = buses::BusStarter { supervisor, stop: &stop, clock, health };
             let handle = starter.start(bus, name, outlet);
             wires.handles.send_modify(|handles| drop(handles.insert(name.clone(), handle)));
             self.buses.insert(name.clone(), stop);
@@ -237,7 +237,7 @@ impl Running {
             next_start = next_start.join(", "),
             "configuration reloaded"
         );
-        let mut notes = self.parts.board.notes();
+        let mut notes = self.parts.board.data();
         let count = notes.reload.count + 1;
         notes.reload = ReloadStatus { count, problems: Vec::new(), changed, next_start };
     }

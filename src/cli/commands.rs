@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{CommandsCommand, ConfigArgs, DryRunArgs, control, print};
 use crate::app::outbox_options;
 use tidegate_commands::actuator::Router;
-use tidegate_commands::admission::Gate;
+use tidegate_commands::admission::Admission;
 use tidegate_commands::history::{History, Record, TABLE};
 use tidegate_model::{Command, DeviceId, GatewayAction, HttpMethod, ModbusData, Timestamp, Write};
 use tidegate_outbox::Outbox;
@@ -90,7 +90,8 @@ fn rehearse(args: &DryRunArgs) -> anyhow::Result<()> {
     let command = Command { device, name: args.command.clone(), time: None, payload, unread: None };
     let actuators = config.actuators.into_iter().map(std::sync::Arc::new);
     let gateway = config.cloud.device;
-    let gate = Gate::new(config.commands.rules, Router::new(actuators), gateway, config.devices);
+    let gate =
+        Admission::new(config.commands.rules, Router::new(actuators), gateway, config.devices);
     match gate.rehearse(&command) {
         Ok((actuator, write)) => print(&format!("{}: {}\n", actuator.name, shown(&write))),
         Err(refusal) => anyhow::bail!("refused ({}): {refusal}", refusal.as_str()),

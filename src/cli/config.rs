@@ -18,7 +18,7 @@ pub(super) fn show(file: &Path, json: bool) -> anyhow::Result<()> {
         CloudCredentials::Token(_) => "token ***".to_owned(),
     };
     let header = format!("# {} as tidegate understands it, with {credentials}\n", shown(file));
-    print(&format!("{header}{}", tidegate_config::page(&entries)))
+    print(&format!("{header}{}", tidegate_config::render(&entries)))
 }
 
 /// Prints a JSON Schema.

@@ -2,9 +2,9 @@
 //!
 //! All of it goes through [`crate::outbox_admin`]: beside a running daemon over its socket, else on the outbox itself.
 
+mod access;
 mod export;
 mod import;
-mod way;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use super::{ConfigArgs, Usage, print, prompt};
 use crate::outbox_admin::{Lane, Request, STATES_MAX, Waiting};
+use access::OutboxAccess;
 use tidegate_config::Config;
 use tidegate_model::{DeviceId, Name};
 use tidegate_outbox::{Reject, Removed};
-use way::Way;
 
 /// How long a device may not be called again after a call, on average: 30 calls in 15 s (rest-api/overview).
 const CALL_MILLIS: u64 = 500;
@@ -107,11 +107,11 @@ pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
     match command {
         OutboxCommand::Status { config, json } => {
             let config = config.look()?;
-            status(&config, &Way::to(&config)?, json)
+            status(&config, &OutboxAccess::to(&config)?, json)
         }
         OutboxCommand::List { config, choice, rejects, limit, json } => {
             let config = config.look()?;
-            let (chosen, way) = (choice.id(&config)?, Way::to(&config)?);
+            let (chosen, way) = (choice.id(&config)?, OutboxAccess::to(&config)?);
             let names = names(&config);
             if rejects {
                 list_rejects(&way, chosen, limit, json, &names)
@@ -121,22 +121,24 @@ pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
         }
         OutboxCommand::Export { config, choice, remove, file } => {
             let config = config.look()?;
-            export::export(&Way::to(&config)?, choice.id(&config)?, remove, &file)
+            export::export(&OutboxAccess::to(&config)?, choice.id(&config)?, remove, &file)
         }
-        OutboxCommand::Import { config, file } => import::import(&Way::to(&config.look()?)?, &file),
+        OutboxCommand::Import { config, file } => {
+            import::import(&OutboxAccess::to(&config.look()?)?, &file)
+        }
         OutboxCommand::Requeue { config, choice, all, numbers } => {
             let config = config.look()?;
             if !all && numbers.is_empty() && choice.device.is_none() {
                 return Err(Usage::new("say which: numbers, --device or --all").into());
             }
-            let way = Way::to(&config)?;
+            let way = OutboxAccess::to(&config)?;
             let numbers = rejects_of(&way, choice.id(&config)?, &numbers)?;
             let requeued: Removed = way.ask(&Request::Requeue { numbers })?;
             print(&format!("{} states wait again\n", requeued.states))
         }
         OutboxCommand::Purge { config, choice, rejects, yes } => {
             let config = config.look()?;
-            let (chosen, way) = (choice.id(&config)?, Way::to(&config)?);
+            let (chosen, way) = (choice.id(&config)?, OutboxAccess::to(&config)?);
             if rejects { forget(&way, chosen, yes) } else { purge(&way, chosen, yes) }
         }
     }
@@ -161,7 +163,7 @@ fn shown(device: DeviceId, names: &BTreeMap<DeviceId, String>) -> String {
     names.get(&device).map_or_else(|| device.to_string(), |name| format!("{name} ({device})"))
 }
 
-fn status(config: &Config, way: &Way<'_>, json: bool) -> anyhow::Result<()> {
+fn status(config: &Config, way: &OutboxAccess<'_>, json: bool) -> anyhow::Result<()> {
     let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
     let rejects: Vec<Reject> = way.ask(&Request::Rejects)?;
     let ledger = way.ledger()?;
@@ -201,7 +203,7 @@ fn catch_up_seconds(states: u64, batch_states_max: usize) -> u64 {
 }
 
 fn list(
-    way: &Way<'_>,
+    way: &OutboxAccess<'_>,
     chosen: Option<DeviceId>,
     limit: usize,
     json: bool,
@@ -229,7 +231,7 @@ fn list(
 }
 
 fn list_rejects(
-    way: &Way<'_>,
+    way: &OutboxAccess<'_>,
     chosen: Option<DeviceId>,
     limit: usize,
     json: bool,
@@ -250,14 +252,21 @@ fn list_rejects(
 }
 
 /// The devices for which something waits; the chosen one alone, if there is one.
-fn waiting_devices(way: &Way<'_>, chosen: Option<DeviceId>) -> anyhow::Result<Vec<DeviceId>> {
+fn waiting_devices(
+    way: &OutboxAccess<'_>,
+    chosen: Option<DeviceId>,
+) -> anyhow::Result<Vec<DeviceId>> {
     let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
     let devices = lanes.into_iter().map(|lane| lane.device);
     Ok(devices.filter(|device| chosen.is_none_or(|one| one == *device)).collect())
 }
 
 /// The numbers of rejects: those of one device, if one is chosen, and of these those that are named, if some are.
-fn rejects_of(way: &Way<'_>, chosen: Option<DeviceId>, named: &[u64]) -> anyhow::Result<Vec<u64>> {
+fn rejects_of(
+    way: &OutboxAccess<'_>,
+    chosen: Option<DeviceId>,
+    named: &[u64],
+) -> anyhow::Result<Vec<u64>> {
     let rejects: Vec<Reject> = way.ask(&Request::Rejects)?;
     let numbers: Vec<u64> = rejects
         .iter()
@@ -271,7 +280,7 @@ fn rejects_of(way: &Way<'_>, chosen: Option<DeviceId>, named: &[u64]) -> anyhow:
     Ok(numbers)
 }
 
-fn forget(way: &Way<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
+fn forget(way: &OutboxAccess<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
     let numbers = rejects_of(way, chosen, &[])?;
     let parts = [format!("{} refused states", numbers.len())];
     prompt::agree(yes, "removes for good", &parts)?;
@@ -279,7 +288,7 @@ fn forget(way: &Way<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<
     print(&format!("{} refused states are removed\n", forgotten.states))
 }
 
-fn purge(way: &Way<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
+fn purge(way: &OutboxAccess<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
     let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
     let lanes: Vec<_> =
         lanes.iter().filter(|lane| chosen.is_none_or(|one| one == lane.device)).collect();
@@ -305,10 +314,10 @@ fn describe_ledger(page: &mut String, ledger: &Value) -> std::fmt::Result {
             number("received"),
             number("stored")
         )?;
-        if number("derived") > 0 {
-            write!(page, ", {} derived", number("derived"))?;
+        if number("generated") > 0 {
+            write!(page, ", {} generated", number("generated"))?;
         }
-        for kind in ["rejected", "dropped", "condensed"] {
+        for kind in ["rejected", "dropped", "filtered"] {
             for (reason, readings) in
                 account.get(kind).and_then(Value::as_object).into_iter().flatten()
             {

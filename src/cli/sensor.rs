@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Usage, check, print};
 use crate::{app, logging};
-use tidegate_bus::Arrival;
+use tidegate_bus::BusEvent;
 use tidegate_config::{Bus, BusKind, Config, ExecMode, FileMode};
 use tidegate_ingest::decode::{Births, decode_on};
 use tidegate_ingest::frame::{Frame, Framer, Framing};
-use tidegate_ingest::mapping::{Mapped, Outgoing, Plan, Sensor};
+use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline, Sensor};
 use tidegate_model::{Account, DeviceId, Name, Reading};
 use tidegate_runtime::clock::{Clock as _, SharedClock, SystemClock};
 
@@ -109,7 +109,7 @@ struct Bench {
     bus_name: Name,
     bus: Bus,
     sensor: Sensor,
-    plan: Plan,
+    plan: Pipeline,
     births: Births,
     devices: Vec<(Name, DeviceId)>,
 }
@@ -127,7 +127,7 @@ impl Bench {
         };
         bus.sensors.retain(|sensor| *sensor.name == *name);
         let sensor = bus.sensors.first().cloned().context("the bus lost its sensor")?;
-        let plan = Plan::new(bus.sensors.clone(), config.devices.clone());
+        let plan = Pipeline::new(bus.sensors.clone(), config.devices.clone());
         let devices = config.devices.clone().into_iter().collect();
         Ok(Self { bus_name, bus, sensor, plan, births: Births::default(), devices })
     }
@@ -174,7 +174,7 @@ impl Bench {
                 let due = self.plan.poll_timeout(Instant::now().into_std()).map(Instant::from_std);
                 tokio::select! {
                     arrival = listening.arrivals.recv() => match arrival {
-                        Some(Arrival::Reading(reading, _) | Arrival::Line(Some(reading), _)) => {
+                        Some(BusEvent::Reading(reading, _) | BusEvent::Line(Some(reading), _)) => {
                             heard += 1;
                             self.show(reading.topic, reading.payload)?;
                         }
@@ -268,7 +268,7 @@ impl Bench {
                 )?;
             }
         }
-        for (word, counts) in [("rejected", &mapped.rejected), ("condensed", &mapped.condensed)] {
+        for (word, counts) in [("rejected", &mapped.rejected), ("filtered", &mapped.filtered)] {
             for (reason, count) in counts {
                 writeln!(page, "{word:<9} {count} ({reason})")?;
             }

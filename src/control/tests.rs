@@ -56,7 +56,7 @@ fn open() -> Open {
     });
     routes.put(Method::GET, "/never", |_| std::future::pending());
     let stop = CancellationToken::new();
-    let door = Door::open(&directory.path().join("run/s")).unwrap();
+    let door = ControlServer::open(&directory.path().join("run/s")).unwrap();
     let task = tokio::spawn(door.run(routes, stop.clone()));
     Open { directory, stop, task }
 }
@@ -148,5 +148,5 @@ async fn the_socket_is_for_user_and_group_replaces_an_old_one_and_is_removed() {
     open.task.await.unwrap();
     assert!(!socket.exists());
     drop(UnixListener::bind(&socket).unwrap());
-    Door::open(&socket).unwrap();
+    ControlServer::open(&socket).unwrap();
 }

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::metrics;
 use super::{
-    ActuatorStatus, Board, BusStatus, ClockStatus, CloudStatus, CommandStatus, DiskStatus, Health,
-    Notes, ReloadStatus, SensorStatus,
+    ActuatorStatus, BusStatus, ClockStatus, CloudStatus, CommandStatus, DiskStatus, Health,
+    ReloadStatus, SensorStatus, StatusData, StatusRegistry,
 };
 use crate::control::{Answer, Method, Routes, StatusCode};
 use tidegate_commands::history::Record;
@@ -37,7 +37,7 @@ pub struct Document {
     /// The link to the cloud.
     pub cloud: CloudStatus,
     /// Losant's throttle, by device.
-    pub throttle: BTreeMap<String, Throttle>,
+    pub throttle: BTreeMap<String, ThrottleStatus>,
     /// The time of day.
     pub clock: ClockStatus,
     /// What waits.
@@ -66,7 +66,7 @@ pub struct Document {
 
 /// The calls of one device.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Throttle {
+pub struct ThrottleStatus {
     /// Calls that Losant may count in its window of 15 s.
     pub calls: usize,
     /// How many it allows.
@@ -102,7 +102,7 @@ impl Waiting {
         self.bytes.saturating_mul(100).checked_div(self.bytes_max).unwrap_or_default()
     }
 
-    fn of(Amount { states, readings, bytes }: Amount, bytes_max: u64, notes: &Notes) -> Self {
+    fn of(Amount { states, readings, bytes }: Amount, bytes_max: u64, notes: &StatusData) -> Self {
         let now = Instant::now().into_std();
         let (came, went) = (notes.committed.per_second(now), notes.stored.per_second(now));
         Self {
@@ -123,7 +123,7 @@ impl Waiting {
 #[derive(Debug)]
 pub struct Sources {
     /// What the tasks tell.
-    pub board: Board,
+    pub board: StatusRegistry,
     /// What waits.
     pub outbox: Arc<Outbox>,
     /// The most bytes of it.
@@ -178,7 +178,7 @@ impl Sources {
 
     /// Whether systemd was told that all is up. At a stop nobody answers.
     fn is_ready(&self) -> Answer {
-        if self.board.notes().is_ready {
+        if self.board.data().is_ready {
             Answer::json(&serde_json::json!({ "ready": true }))
         } else {
             Answer::error(StatusCode::SERVICE_UNAVAILABLE, &"not ready yet")
@@ -207,7 +207,7 @@ impl Sources {
         let amount = self.outbox.backlog().total;
         let ledger = self.outbox.ledger();
         let stuck = self.pulses.stuck(Instant::now());
-        let notes = self.board.notes().clone();
+        let notes = self.board.data().clone();
         Document {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
@@ -244,17 +244,17 @@ impl Sources {
     }
 }
 
-fn throttle(notes: &Notes) -> BTreeMap<String, Throttle> {
+fn throttle(notes: &StatusData) -> BTreeMap<String, ThrottleStatus> {
     let now = Instant::now().into_std();
     let device = |id: &DeviceId| notes.names.devices.get(id).map(ToString::to_string);
     let calls = notes.calls.iter().map(|(id, pace)| {
-        let throttle = Throttle { calls: pace.in_window(now), calls_max: CALLS_MAX };
+        let throttle = ThrottleStatus { calls: pace.in_window(now), calls_max: CALLS_MAX };
         (device(id).unwrap_or_else(|| id.to_string()), throttle)
     });
     calls.collect()
 }
 
-fn sensors(notes: &Notes) -> BTreeMap<Name, SensorStatus> {
+fn sensors(notes: &StatusData) -> BTreeMap<Name, SensorStatus> {
     let buses = notes.sensors.iter();
     let sensors = buses.flat_map(|(bus, sensors)| sensors.iter().map(move |sensor| (bus, sensor)));
     sensors.map(|(bus, (name, vitals))| (name.clone(), SensorStatus::of(bus, vitals))).collect()

@@ -117,8 +117,8 @@ impl Document {
         };
         let received = accounts(|account| account.received);
         page.counters("readings_received", "Readings that came in", received)?;
-        let derived = accounts(|account| account.derived);
-        page.counters("readings_derived", "Readings that the gateway made", derived)?;
+        let generated = accounts(|account| account.generated);
+        page.counters("readings_generated", "Readings that the gateway made", generated)?;
         let duplicates = accounts(|account| account.duplicates);
         page.counters("messages_duplicate", "Messages that were delivered again", duplicates)?;
         let stored = accounts(|account| account.stored);
@@ -127,8 +127,8 @@ impl Document {
         page.counters("readings_rejected", "Readings that could not be sent", rejected)?;
         let dropped = self.by_reason(|account| &account.dropped);
         page.counters("readings_dropped", "Readings that were given up", dropped)?;
-        let condensed = self.by_reason(|account| &account.condensed);
-        page.counters("readings_condensed", "Readings that are not sent by intention", condensed)
+        let filtered = self.by_reason(|account| &account.filtered);
+        page.counters("readings_filtered", "Readings that are not sent by intention", filtered)
     }
 
     fn by_reason(

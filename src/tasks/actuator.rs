@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::actuators::Hand;
+use crate::actuators::Driver;
 use tidegate_commands::actuator::{Actuator, Failsafe};
 use tidegate_model::{CommandResult, DeviceId, Write};
 use tidegate_runtime::liveness;
@@ -56,7 +56,7 @@ pub struct ActuatorTask {
     /// What it is.
     pub actuator: Arc<Actuator>,
     /// What moves it.
-    pub hand: Hand,
+    pub hand: Driver,
     /// The command streams.
     pub links: watch::Receiver<Links>,
     /// To the dispatcher.

@@ -2,8 +2,8 @@
 //!
 //! It ends when all buses have let go of its queue, after a last commit.
 
-mod chronicle;
-mod held;
+mod boot_clock;
+mod pending_acks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::status::Board;
-pub use chronicle::{Anchors, Chronicle, remembered};
-use held::Held;
-use tidegate_bus::{Ack, Arrival, Handles, MARKS, PULSES, REPORTS, Report, Tally};
+use crate::status::StatusRegistry;
+pub use boot_clock::{Anchors, BootClock, remembered};
+use pending_acks::PendingAcks;
+use tidegate_bus::{Ack, BusEvent, CHECKPOINTS, Handles, LossCounters, PULSES, REPORTS, Report};
 use tidegate_delivery::reporter::Limits;
-use tidegate_ingest::dedup::Redelivery;
-use tidegate_ingest::mapping::{Mapped, Outgoing, Plan};
+use tidegate_ingest::dedup::RedeliveryFilter;
+use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline};
 use tidegate_model::{Ledger, Moment, Name, Priority, Reading, Reason};
 use tidegate_outbox::{Commit, Error, Outbox, Pending};
 use tidegate_runtime::liveness;
-use tidegate_timing::unique_timestamps::Stamps;
+use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
 /// A commit is made early when so many states wait for it.
 const GROUP_STATES_MAX: usize = 1_024;
@@ -41,24 +41,24 @@ const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The collector.
 pub struct Collector {
-    plans: BTreeMap<Name, Plan>,
+    plans: BTreeMap<Name, Pipeline>,
     outbox: Arc<Outbox>,
-    tally: Tally,
+    tally: LossCounters,
     commit_interval: Duration,
     /// How long what the cloud may confirm soon waits for its sync; `None` at the end, and where that is not wanted.
     spare_flash: Option<Duration>,
     /// For the window within which readings are joined.
     limits: watch::Receiver<Limits>,
     committed: watch::Sender<u64>,
-    board: Board,
-    sessions: BTreeMap<Name, Redelivery>,
-    stamps: Stamps,
-    chronicle: Chronicle,
+    board: StatusRegistry,
+    sessions: BTreeMap<Name, RedeliveryFilter>,
+    stamps: UniqueTimestamps,
+    chronicle: BootClock,
     told: BTreeMap<(Name, Reason), Instant>,
     /// To ask nodes of Sparkplug B for their births.
     handles: watch::Receiver<Handles>,
     group: Group,
-    held: Held,
+    held: PendingAcks,
     /// When to look whether what is held is safe.
     look: Option<Instant>,
 }
@@ -83,13 +83,13 @@ struct Group {
 impl Collector {
     /// A collector for these buses. Each commit raises the number in `committed` and is told to the board.
     pub fn new(
-        plans: BTreeMap<Name, Plan>,
-        (outbox, chronicle): (Arc<Outbox>, Chronicle),
-        tally: Tally,
+        plans: BTreeMap<Name, Pipeline>,
+        (outbox, chronicle): (Arc<Outbox>, BootClock),
+        tally: LossCounters,
         ((commit_interval, spare_flash), limits, handles): Settings,
-        (committed, board): (watch::Sender<u64>, Board),
+        (committed, board): (watch::Sender<u64>, StatusRegistry),
     ) -> Self {
-        let known = |bus: &Name| (bus.clone(), Redelivery::new(outbox.origins(bus)));
+        let known = |bus: &Name| (bus.clone(), RedeliveryFilter::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
         let (stamps, told) = (chronicle.stamps(&outbox), BTreeMap::new());
         let group = Group::default();
@@ -109,13 +109,13 @@ impl Collector {
             told,
             handles,
             group,
-            held: Held::default(),
+            held: PendingAcks::default(),
             look: None,
         }
     }
 
     /// Runs until the queue ends.
-    pub async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>) {
+    pub async fn run(mut self, mut arrivals: mpsc::Receiver<BusEvent>) {
         let mut learned = self.chronicle.learned();
         learned.mark_changed();
         loop {
@@ -150,41 +150,41 @@ impl Collector {
                 self.commit().await;
             }
         }
-        self.make(Plan::finish);
+        self.make(Pipeline::finish);
         self.spare_flash = None;
         self.commit().await;
         // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
-        self.sessions.values_mut().for_each(Redelivery::settle);
+        self.sessions.values_mut().for_each(RedeliveryFilter::settle);
         self.commit().await;
         info!("collector done");
     }
 
-    fn apply(&mut self, arrival: Arrival) {
+    fn apply(&mut self, arrival: BusEvent) {
         match arrival {
-            Arrival::Session { bus, resumed } => {
+            BusEvent::Session { bus, resumed } => {
                 self.sessions.entry(bus).or_default().connected(resumed);
             }
-            Arrival::Disconnected(bus) => {
+            BusEvent::Disconnected(bus) => {
                 if let Some(plan) = self.plans.get_mut(&bus) {
                     plan.disconnected();
                 }
                 self.sessions.entry(bus).or_default().disconnected();
             }
-            Arrival::Acknowledged { bus, packet_id } => {
+            BusEvent::Acknowledged { bus, packet_id } => {
                 self.sessions.entry(bus).or_default().acknowledged(packet_id);
             }
-            Arrival::Empty(ack) => self.group.acknowledge_later(ack),
-            Arrival::Counted => self.group.wake(),
-            Arrival::Report(report) => self.take_report(report),
-            Arrival::Plan(bus, plan) => self.replace_plan(bus, plan),
-            Arrival::Line(reading, (key, mark)) => {
+            BusEvent::Empty(ack) => self.group.acknowledge_later(ack),
+            BusEvent::Counted => self.group.wake(),
+            BusEvent::Report(report) => self.take_report(report),
+            BusEvent::Pipeline(bus, plan) => self.replace_plan(bus, plan),
+            BusEvent::Line(reading, (key, mark)) => {
                 if let Some(reading) = reading {
                     self.take(&reading);
                 }
                 self.group.marks.insert(key, mark);
                 self.group.wake();
             }
-            Arrival::Reading(reading, ack) => {
+            BusEvent::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
                     self.group.ledger.entry(reading.bus).or_default().duplicates += 1;
@@ -199,7 +199,7 @@ impl Collector {
     }
 
     /// What the old plan still holds is put first, as at a stop.
-    fn replace_plan(&mut self, bus: Name, plan: Option<Plan>) {
+    fn replace_plan(&mut self, bus: Name, plan: Option<Pipeline>) {
         if let Some(mut old) = self.plans.remove(&bus) {
             self.put_all(&bus, old.finish());
             self.group.wake();
@@ -222,7 +222,7 @@ impl Collector {
     }
 
     /// Puts what the plans make by themselves: at windows' ends and where sensors are silent, or at the stop.
-    fn make(&mut self, make: impl Fn(&mut Plan) -> Mapped) {
+    fn make(&mut self, make: impl Fn(&mut Pipeline) -> Mapped) {
         let mapped: Vec<_> =
             self.plans.iter_mut().map(|(bus, plan)| (bus.clone(), make(plan))).collect();
         for (bus, mapped) in mapped {
@@ -238,8 +238,8 @@ impl Collector {
         for (reason, readings) in mapped.rejected {
             account.reject(reason, readings);
         }
-        for (reason, readings) in mapped.condensed {
-            account.condense(reason, readings);
+        for (reason, readings) in mapped.filtered {
+            account.filter_out(reason, readings);
         }
         let window = self.limits.borrow().join_window;
         for outgoing in mapped.states {
@@ -248,7 +248,7 @@ impl Collector {
         }
         for outgoing in mapped.made {
             let readings = self.put(bus, outgoing, window);
-            self.group.ledger.entry(bus.clone()).or_default().derived += readings;
+            self.group.ledger.entry(bus.clone()).or_default().generated += readings;
         }
     }
 
@@ -322,10 +322,10 @@ impl Collector {
             .collect();
         let states = std::mem::take(&mut self.group.states);
         let pulses = (PULSES, self.tally.pulses().take_changes());
-        let marks = (MARKS, std::mem::take(&mut self.group.marks).into_iter().collect());
+        let marks = (CHECKPOINTS, std::mem::take(&mut self.group.marks).into_iter().collect());
         let anchors = self.chronicle.changes();
         let window = self.spare_flash.filter(|_| anchors.is_empty() && self.board.is_online());
-        let notes = [(chronicle::TABLE, anchors), pulses, marks].into();
+        let notes = [(boot_clock::TABLE, anchors), pulses, marks].into();
         let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
         while let Err(error) = self.append(Arc::clone(&commit), window.is_some()).await {

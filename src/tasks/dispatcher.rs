@@ -13,16 +13,16 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::actuator::{Finished, Order};
-use crate::status::Board;
-use tidegate_bus::{Arrival, Report};
-use tidegate_commands::admission::{Admission, Gate, Refusal};
+use crate::status::StatusRegistry;
+use tidegate_bus::{BusEvent, Report};
+use tidegate_commands::admission::{Admission, Decision, Refusal};
 use tidegate_commands::history::{Ending, History, TABLE};
 use tidegate_commands::report::ReportRules;
 use tidegate_model::{Command, CommandResult, DeviceId, Name, Source, Timestamp};
 use tidegate_outbox::Outbox;
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::liveness;
-use tidegate_timing::rate_limit::{Rate, Window};
+use tidegate_timing::rate_limit::{RateLimit, Window};
 
 /// What may wait for the dispatcher, from all listeners together.
 pub const INBOUND_MAX: usize = 64;
@@ -34,7 +34,7 @@ const BATCH_MAX: usize = 64;
 const TOLD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many refusals are told to the cloud: in a flood the rest is only counted, and in the history.
-const REFUSALS_TOLD: Rate = Rate { runs_max: 100, window: Duration::from_secs(60) };
+const REFUSALS_TOLD: RateLimit = RateLimit { runs_max: 100, window: Duration::from_secs(60) };
 
 /// Between two warnings about refusals with the same reason.
 const EXPLAIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ pub enum Inbound {
 #[derive(Debug)]
 pub struct Routes {
     /// Judges.
-    pub gate: Gate,
+    pub admission: Admission,
     /// The queues of the actuators.
     pub orders: BTreeMap<Name, mpsc::Sender<Order>>,
     /// What is told to the cloud.
@@ -77,11 +77,11 @@ pub struct DispatcherTask {
     /// Keeps the history.
     pub outbox: Arc<Outbox>,
     /// To the collector.
-    pub arrivals: mpsc::Sender<Arrival>,
+    pub arrivals: mpsc::Sender<BusEvent>,
     /// The wall clock.
     pub clock: SharedClock,
     /// Told about outcomes.
-    pub board: Board,
+    pub board: StatusRegistry,
     /// When each reason of refusals was last explained.
     pub explained: BTreeMap<&'static str, Instant>,
 }
@@ -171,7 +171,7 @@ impl DispatcherTask {
         }
         for number in untold {
             if self.is_result(number, CommandResult::Interrupted) {
-                self.board.notes().commands.interrupted += 1;
+                self.board.data().commands.interrupted += 1;
                 warn!(
                     number,
                     "a command was interrupted when the daemon ended; it is not run again"
@@ -233,18 +233,18 @@ impl DispatcherTask {
         refused: &mut Vec<u64>,
     ) {
         let now = (Instant::now().into_std(), self.clock.now());
-        let (admission, record) = self.routes.gate.judge(command, source, &self.history, now);
+        let (admission, record) = self.routes.admission.judge(command, source, &self.history, now);
         let refusal = match admission {
-            Admission::Duplicate => {
+            Decision::Duplicate => {
                 // The history is read with some overlap, so this is nothing to tell anybody.
                 debug!(command = command.name, device_id = %command.device, "command known already");
-                self.board.notes().commands.duplicates += 1;
+                self.board.data().commands.duplicates += 1;
                 return;
             }
-            Admission::Run { actuator, write, fresh_for } => {
+            Decision::Run { actuator, write, fresh_for } => {
                 match self.permit(&actuator.name, command.device) {
                     Some(permit) => {
-                        self.board.notes().commands.received += 1;
+                        self.board.data().commands.received += 1;
                         let number = self.history.begin(record);
                         let until = Instant::now() + fresh_for;
                         return ready.push((permit, Order { number, write, until }));
@@ -252,14 +252,14 @@ impl DispatcherTask {
                     None => Refusal::Busy,
                 }
             }
-            Admission::Refused(refusal) => refusal,
+            Decision::Refused(refusal) => refusal,
         };
         let reason = refusal.as_str();
         // What is told of one that may have run long ago would stand over what was told then.
         let number = (refusal != Refusal::Forgotten).then(|| self.history.begin(record));
         self.explain(number, command, &refusal);
         {
-            let mut notes = self.board.notes();
+            let mut notes = self.board.data();
             notes.commands.received += 1;
             *notes.commands.refused.entry(reason).or_default() += 1;
         }
@@ -294,7 +294,7 @@ impl DispatcherTask {
         for Finished { number, result, message, duration } in batch {
             let duration_ms = u64::try_from(duration.as_millis()).ok();
             self.finish(number, Ending { result, message: &message, duration_ms });
-            let mut notes = self.board.notes();
+            let mut notes = self.board.data();
             match result {
                 CommandResult::Executed => notes.commands.executed += 1,
                 CommandResult::Interrupted => notes.commands.interrupted += 1,
@@ -345,7 +345,7 @@ impl DispatcherTask {
         match self.routes.report.report(record) {
             Some((device, state)) => {
                 let told = Some((number, teller.clone()));
-                let arrival = Arrival::Report(Report { device, state, told });
+                let arrival = BusEvent::Report(Report { device, state, told });
                 // A collector that is gone has broken the outbox and ends the daemon: the next start tells it.
                 self.arrivals.send(arrival).await.unwrap_or_default();
             }
@@ -355,7 +355,7 @@ impl DispatcherTask {
 
     /// Shows the last commands on the board.
     fn show(&self) {
-        self.board.notes().recent = Board::recent(self.history.records());
+        self.board.data().recent = StatusRegistry::recent(self.history.records());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Holds the command stream of one device, opens it again whenever it ends, and asks for what was missed in between.
 //!
-//! What is to be asked for, [`Watch`] knows. A gap may span a restart: the dispatcher keeps until when nothing was missed.
+//! What is to be asked for, [`GapTracker`] knows. A gap may span a restart: the dispatcher keeps until when nothing was missed.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tracing::{debug, info, warn};
 
 use super::actuator::Links;
 use super::dispatcher::Inbound;
-use crate::status::Board;
-use tidegate_commands::gap_tracker::Watch;
+use crate::status::StatusRegistry;
+use tidegate_commands::gap_tracker::GapTracker;
 use tidegate_commands::history::Heard;
 use tidegate_delivery::reporter::{PARK, THROTTLE_WAIT};
-use tidegate_delivery::response::Verdict;
+use tidegate_delivery::response::ResponseClass;
 use tidegate_losant::query::{History, SortDirection};
 use tidegate_losant::{Client, Error, EventStream, StreamEnd};
 use tidegate_model::{Command, DeviceId, Name, Source};
@@ -66,7 +66,7 @@ pub struct ListenerTask {
     /// Stands in for the cloud's clock where that is not told.
     pub clock: SharedClock,
     /// Told whether the stream is open.
-    pub board: Board,
+    pub board: StatusRegistry,
     /// Ends the task.
     pub stop: CancellationToken,
 }
@@ -83,7 +83,7 @@ impl ListenerTask {
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
         let mut told = String::new();
-        let mut watch = Watch::new(self.heard);
+        let mut watch = GapTracker::new(self.heard);
         let mut last_id = None;
         tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await;
         loop {
@@ -127,7 +127,7 @@ impl ListenerTask {
 
     /// Says once why there is no stream.
     fn explain(&self, error: &Error) {
-        if error.verdict() == Verdict::Parked && self.has_detour {
+        if error.verdict() == ResponseClass::Blocked && self.has_detour {
             let advice = "send its commands to the gateway and name it in the payload";
             warn!(device = %self.name, %error, advice, "no command stream of this device");
         } else {
@@ -152,7 +152,7 @@ impl ListenerTask {
     async fn follow(
         &self,
         stream: &mut EventStream<Command>,
-        watch: &mut Watch,
+        watch: &mut GapTracker,
         rng: &mut StdRng,
     ) -> StreamEnd {
         watch.open(stream.opened());
@@ -174,7 +174,7 @@ impl ListenerTask {
     }
 
     /// Reads the history of a gap, as far as the cloud lets us.
-    async fn catch_up(&self, watch: &mut Watch) {
+    async fn catch_up(&self, watch: &mut GapTracker) {
         while let Some(gap) = watch.gap() {
             let history = History {
                 limit: NonZeroU32::new(gap.limit),
@@ -235,7 +235,7 @@ impl ListenerTask {
     }
 
     fn note(&self, is_open: bool) {
-        self.board.notes().streams.insert(self.name.clone(), is_open);
+        self.board.data().streams.insert(self.name.clone(), is_open);
         self.links.send_modify(|links| {
             links.insert(self.device, is_open);
         });
@@ -245,10 +245,12 @@ impl ListenerTask {
 /// A device that the cloud refuses is not asked for again soon, and one that asked too often not at once.
 fn least_wait(error: &Error) -> Duration {
     match error.verdict() {
-        Verdict::Parked | Verdict::Malformed | Verdict::TooLarge => PARK,
-        Verdict::Throttled(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
-        Verdict::Troubled(wait) => wait.unwrap_or_default().min(PARK),
-        Verdict::Stored | Verdict::Unauthorized | Verdict::Offline => Duration::ZERO,
+        ResponseClass::Blocked | ResponseClass::Malformed | ResponseClass::TooLarge => PARK,
+        ResponseClass::Throttled(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
+        ResponseClass::ServerError(wait) => wait.unwrap_or_default().min(PARK),
+        ResponseClass::Stored | ResponseClass::Unauthorized | ResponseClass::Offline => {
+            Duration::ZERO
+        }
     }
 }
 

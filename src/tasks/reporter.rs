@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::collector::Anchors;
-use crate::status::Board;
+use crate::status::StatusRegistry;
 use batch::Batch;
 use calls::CallFile;
 use tidegate_delivery::reporter::{Call, Disposal, Ended, Limits, Reporter, Step, Waiting};
-use tidegate_delivery::response::{Asked, Outcome, Verdict};
+use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
 use tidegate_losant::{Client, Success};
 use tidegate_model::DeviceId;
 use tidegate_outbox::{Backlog, Error, Outbox};
@@ -57,7 +57,7 @@ pub struct ReporterTask {
     /// Nothing is sent before the time is known and these are there.
     pub anchors: Anchors,
     /// Told about batches.
-    pub board: Board,
+    pub board: StatusRegistry,
 }
 
 /// A call that was made, and how it ended.
@@ -241,7 +241,7 @@ impl ReporterTask {
 
     /// Learns from a call, and does with its states what that means.
     async fn settle(&self, machine: &mut Reporter, sent: Sent, rng: &mut StdRng) {
-        let verdict = Verdict::of(Asked::Action, &sent.outcome);
+        let verdict = ResponseClass::of(Asked::Action, &sent.outcome);
         let ended = Ended {
             states: sent.batch.entries.len(),
             last: sent.batch.last(),
@@ -280,30 +280,32 @@ impl ReporterTask {
     }
 
     /// Tells what becomes of a device or a batch.
-    fn tell(sent: &Sent, verdict: &Verdict) {
+    fn tell(sent: &Sent, verdict: &ResponseClass) {
         let (device, states, error) =
             (sent.call.device, sent.batch.entries.len(), sent.outcome.words());
         if states == 0 {
             return;
         }
         match verdict {
-            Verdict::Stored => {
+            ResponseClass::Stored => {
                 debug!(device_id = %device, states, "states stored");
             }
-            Verdict::Offline | Verdict::Unauthorized => debug!(error, "nothing can be sent now"),
-            Verdict::Troubled(_) => {
+            ResponseClass::Offline | ResponseClass::Unauthorized => {
+                debug!(error, "nothing can be sent now")
+            }
+            ResponseClass::ServerError(_) => {
                 warn!(device_id = %device, error, "the cloud has trouble with this device; trying again");
             }
-            Verdict::Parked => {
+            ResponseClass::Blocked => {
                 warn!(device_id = %device, error, "the cloud refuses this device; readings are kept");
             }
-            Verdict::Throttled(_) => {
+            ResponseClass::Throttled(_) => {
                 warn!(device_id = %device, error, "too many calls; this device waits");
             }
-            Verdict::TooLarge | Verdict::Malformed if states > 1 => {
+            ResponseClass::TooLarge | ResponseClass::Malformed if states > 1 => {
                 info!(device_id = %device, states, error, "a batch is refused; trying half of it");
             }
-            Verdict::TooLarge | Verdict::Malformed => {
+            ResponseClass::TooLarge | ResponseClass::Malformed => {
                 warn!(device_id = %device, error, "a state is refused for good; it is among the rejects");
             }
         }
@@ -311,7 +313,7 @@ impl ReporterTask {
 
     /// Tells a change of the link, once.
     fn tell_condition(&self, condition: &mut Condition, outcome: &Outcome) {
-        let after = Condition::after(&Verdict::of(Asked::Action, outcome));
+        let after = Condition::after(&ResponseClass::of(Asked::Action, outcome));
         if std::mem::replace(condition, after) == after {
             return;
         }
@@ -328,15 +330,15 @@ impl ReporterTask {
 }
 
 impl Condition {
-    fn after(verdict: &Verdict) -> Self {
+    fn after(verdict: &ResponseClass) -> Self {
         match verdict {
-            Verdict::Offline | Verdict::Troubled(_) => Self::Offline,
-            Verdict::Unauthorized => Self::Unaccepted,
-            Verdict::Stored
-            | Verdict::TooLarge
-            | Verdict::Malformed
-            | Verdict::Throttled(_)
-            | Verdict::Parked => Self::Online,
+            ResponseClass::Offline | ResponseClass::ServerError(_) => Self::Offline,
+            ResponseClass::Unauthorized => Self::Unaccepted,
+            ResponseClass::Stored
+            | ResponseClass::TooLarge
+            | ResponseClass::Malformed
+            | ResponseClass::Throttled(_)
+            | ResponseClass::Blocked => Self::Online,
         }
     }
 }

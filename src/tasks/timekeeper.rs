@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::status::Board;
+use crate::status::StatusRegistry;
 use tidegate_losant::{Client, Heard};
 use tidegate_runtime::clock::{TrustedClock, uptime};
 use tidegate_timing::clock_trust::{CloudDate, Trust};
@@ -22,7 +22,7 @@ pub struct TimekeeperTask {
     /// Whose answers have dates.
     pub client: Arc<Client>,
     /// Told about the trust.
-    pub board: Board,
+    pub board: StatusRegistry,
     /// Cancelled when the daemon stops.
     pub stop: CancellationToken,
 }
@@ -48,7 +48,7 @@ impl TimekeeperTask {
 
     fn tell(&self, told: &mut Option<Trust>) {
         let trust = self.clock.trust();
-        self.board.notes().clock.trust = self.clock.trust_word();
+        self.board.data().clock.trust = self.clock.trust_word();
         if let Some(trust) = trust.filter(|trust| told.replace(*trust) != Some(*trust)) {
             match trust {
                 Trust::Waiting => {

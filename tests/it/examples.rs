@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_config::{BusKind, Config};
 use tidegate_ingest::frame::{Frame, Framer};
-use tidegate_ingest::mapping::{Outgoing, Plan};
+use tidegate_ingest::mapping::{Outgoing, Pipeline};
 use tidegate_model::{Ledger, Reading, Timestamp};
 
 use crate::support::write_private;
@@ -48,7 +48,7 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
         | BusKind::Mqtt(_)
         | BusKind::System(_) => frames.push(Frame::Whole(Bytes::from(bytes))),
     }
-    let mut plan = Plan::new(settings.sensors, config.devices);
+    let mut plan = Pipeline::new(settings.sensors, config.devices);
     let (mut lines, mut ledger) = (Vec::new(), Ledger::new());
     let account = ledger.entry(bus.clone()).or_default();
     let time = Timestamp::parse("2026-05-01T10:00:05Z").unwrap();
@@ -70,12 +70,12 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
         for (reason, readings) in mapped.rejected {
             account.reject(reason, readings);
         }
-        for (reason, readings) in mapped.condensed {
-            account.condense(reason, readings);
+        for (reason, readings) in mapped.filtered {
+            account.filter_out(reason, readings);
         }
     }
     note(plan.finish().made);
-    for counts in [&account.rejected, &account.condensed, &account.dropped] {
+    for counts in [&account.rejected, &account.filtered, &account.dropped] {
         lines.extend(counts.iter().map(|(reason, readings)| format!("{readings} {reason}")));
     }
     lines

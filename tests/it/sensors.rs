@@ -31,7 +31,7 @@ async fn a_recording_is_shown_step_by_step_and_nothing_is_stored() {
         "channel   t = 215\n",
         "\"data\":{\"temperature\":21.5}}\n",
         "\"data\":{\"online\":true}}\n",
-        "condensed 1 (aggregated)\n",
+        "filtered 1 (aggregated)\n",
         "rejected  1 (out_of_range)\n",
         "key-value no key=value at byte 0",
         "rejected  1 (malformed)\n",

@@ -89,7 +89,7 @@ pub(crate) fn assert_content(cloud: &Sandbox) {
     assert_eq!((counters.schema_refusals, throttled), (0, BTreeMap::new()), "the cloud complains");
 }
 
-/// For each bus: received + derived = waiting + stored + rejected + dropped + condensed, and what waits is in the outbox.
+/// For each bus: received + generated = waiting + stored + rejected + dropped + filtered, and what waits is in the outbox.
 pub(crate) fn assert_ledger(document: &Value) {
     let count = |account: &Value, key: &str| account[key].as_u64().unwrap();
     let sum = |account: &Value, key: &str| -> u64 {
@@ -97,9 +97,9 @@ pub(crate) fn assert_ledger(document: &Value) {
     };
     let mut waiting = 0;
     for account in document["ledger"].as_object().unwrap().values() {
-        let reasons = ["rejected", "dropped", "condensed"].map(|key| sum(account, key));
+        let reasons = ["rejected", "dropped", "filtered"].map(|key| sum(account, key));
         let gone = count(account, "stored") + reasons.iter().sum::<u64>();
-        let came = count(account, "received") + count(account, "derived");
+        let came = count(account, "received") + count(account, "generated");
         assert!(gone <= came, "{document:#}");
         waiting += came - gone;
     }

@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::info;
 
-use super::troubles::Troubles;
+use super::problem_log::ProblemLog;
 use super::{Feed, RECONNECT_WAIT, sleep_until};
 use tidegate_config::{ExecBus, ExecMode};
 use tidegate_ingest::frame::{Frame, Framer, Framing};
@@ -90,7 +90,7 @@ impl ExecTask {
         }
     }
 
-    async fn repeat(&self, interval: Duration, timeout: Duration, troubles: &mut Troubles) {
+    async fn repeat(&self, interval: Duration, timeout: Duration, troubles: &mut ProblemLog) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -113,7 +113,7 @@ impl ExecTask {
         }
     }
 
-    async fn keep_running(&self, troubles: &mut Troubles) {
+    async fn keep_running(&self, troubles: &mut ProblemLog) {
         let mut rng = random::seeded();
         let mut backoff = Backoff::new(RECONNECT_WAIT.0, RESTART_WAIT_MAX);
         loop {
@@ -132,7 +132,7 @@ impl ExecTask {
     /// Passes lines on until the program ends, which it never should.
     async fn read_lines(
         &self,
-        troubles: &mut Troubles,
+        troubles: &mut ProblemLog,
         has_spoken: &mut bool,
     ) -> Result<(), RunError> {
         let mut program = Program::start(&self.settings)?;
@@ -156,7 +156,7 @@ impl ExecTask {
         &self,
         stdout: Option<ChildStdout>,
         framer: &mut Framer,
-        (troubles, has_spoken): (&mut Troubles, &mut bool),
+        (troubles, has_spoken): (&mut ProblemLog, &mut bool),
     ) -> Result<(), RunError> {
         let Some(mut stdout) = stdout else { return Ok(()) };
         // A program may pause within a line for as long as it likes: for the framer no time passes.

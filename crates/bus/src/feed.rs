@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::marks::Mark;
-use super::troubles::Troubles;
-use super::{Ack, Arrival, Outlet};
+use super::checkpoints::TailCheckpoint;
+use super::problem_log::ProblemLog;
+use super::{Ack, BusContext, BusEvent};
 use tidegate_ingest::frame::Loss;
 use tidegate_model::{Name, Reading, Reason};
 use tidegate_runtime::clock::SharedClock;
@@ -23,14 +23,14 @@ const SLOW: &str = "disk";
 /// The way to the collector, the clock, and the sign to stop.
 #[derive(Clone)]
 pub struct Feed {
-    outlet: Outlet,
+    outlet: BusContext,
     clock: SharedClock,
     stop: CancellationToken,
 }
 
 impl Feed {
     /// A feed through this outlet.
-    pub fn new(outlet: Outlet, clock: SharedClock, stop: CancellationToken) -> Self {
+    pub fn new(outlet: BusContext, clock: SharedClock, stop: CancellationToken) -> Self {
         Self { outlet, clock, stop }
     }
 
@@ -45,7 +45,7 @@ impl Feed {
 
     /// Waits until the collector takes a message that its source holds meanwhile.
     pub(super) async fn deliver(&self, topic: &str, payload: Bytes, ack: Option<Ack>) {
-        self.outlet.deliver(Arrival::Reading(self.reading(topic, payload), ack)).await;
+        self.outlet.deliver(BusEvent::Reading(self.reading(topic, payload), ack)).await;
     }
 
     /// The line is there.
@@ -59,8 +59,8 @@ impl Feed {
     }
 
     /// What may be wrong on this bus.
-    pub(super) fn troubles(&self) -> Troubles {
-        Troubles::new(self.bus().clone(), self.outlet.monitor.clone())
+    pub(super) fn troubles(&self) -> ProblemLog {
+        ProblemLog::new(self.bus().clone(), self.outlet.monitor.clone())
     }
 
     pub(super) fn reject(&self, reason: Reason) {
@@ -82,7 +82,7 @@ impl Feed {
     }
 
     /// Up to where this bus read its logs, in earlier runs, too.
-    pub(super) fn marks(&self) -> BTreeMap<PathBuf, Mark> {
+    pub(super) fn marks(&self) -> BTreeMap<PathBuf, TailCheckpoint> {
         self.outlet.tally.marks.of(self.bus())
     }
 
@@ -91,14 +91,14 @@ impl Feed {
         &self,
         path: &Path,
         line: Option<(&str, Bytes)>,
-        mark: Option<Mark>,
+        mark: Option<TailCheckpoint>,
     ) {
         let reading = line.map(|(topic, line)| self.reading(topic, line));
         // Noted when the collector has it: what is not delivered is read again.
         let Ok(place) = self.outlet.arrivals.reserve().await else { return };
         match (reading, self.outlet.tally.marks.set(self.bus(), path, mark)) {
-            (reading, Some(change)) => place.send(Arrival::Line(reading, change)),
-            (Some(reading), None) => place.send(Arrival::Reading(reading, None)),
+            (reading, Some(change)) => place.send(BusEvent::Line(reading, change)),
+            (Some(reading), None) => place.send(BusEvent::Reading(reading, None)),
             (None, None) => {}
         }
     }
@@ -121,7 +121,7 @@ impl Feed {
     pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce() -> T + Send + 'static,
-        troubles: &mut Troubles,
+        troubles: &mut ProblemLog,
     ) -> Option<T> {
         let mut look = tokio::task::spawn_blocking(look);
         let waited = tokio::select! {
@@ -155,7 +155,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
 
     use super::*;
-    use crate::Tally;
+    use crate::LossCounters;
     use crate::monitor::Recorder;
     use tidegate_runtime::clock::SystemClock;
 
@@ -164,7 +164,7 @@ mod tests {
         let (arrivals, _collector) = tokio::sync::mpsc::channel(1);
         let monitor = Arc::new(Recorder::default());
         let bus = "probes".parse().unwrap();
-        let outlet = Outlet::new(bus, arrivals, Tally::default(), monitor.clone());
+        let outlet = BusContext::new(bus, arrivals, LossCounters::default(), monitor.clone());
         let feed = Feed::new(outlet, Arc::new(SystemClock), CancellationToken::new());
         let mut troubles = feed.troubles();
         let (answer, answered) = mpsc::channel();

@@ -14,8 +14,8 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, info};
 
 use super::Feed;
-use super::marks::Mark;
-use super::troubles::Troubles;
+use super::checkpoints::TailCheckpoint;
+use super::problem_log::ProblemLog;
 use tail::Tails;
 use tidegate_config::{FileBus, FileMode};
 use tidegate_ingest::frame::Loss;
@@ -44,9 +44,9 @@ enum Find {
     /// A message of this file.
     Message(PathBuf, Bytes),
     /// A line of this log, and the place behind it.
-    Line(PathBuf, Bytes, Mark),
+    Line(PathBuf, Bytes, TailCheckpoint),
     /// Where this log is read on, or that it is read no more.
-    Place(PathBuf, Option<Mark>),
+    Place(PathBuf, Option<TailCheckpoint>),
     /// A file or a line over the bound, or a line without its end.
     Lost(PathBuf, Loss),
     /// It cannot be read.
@@ -116,7 +116,7 @@ impl Reader {
     }
 }
 
-async fn pass_on(find: Find, feed: &Feed, troubles: &mut Troubles) {
+async fn pass_on(find: Find, feed: &Feed, troubles: &mut ProblemLog) {
     match find {
         Find::Message(path, payload) => feed.deliver(&topic(&path), payload, None).await,
         Find::Line(path, line, mark) => {

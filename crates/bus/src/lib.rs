@@ -1,23 +1,23 @@
 //! Buses: one connection each, owned once, used in both directions.
 //!
-//! A bus puts what it hears into the collector's queue as [`Arrival`]s and takes [`WriteRequest`]s from its own queue. It
+//! A bus puts what it hears into the collector's queue as [`BusEvent`]s and takes [`WriteRequest`]s from its own queue. It
 //! never waits for a collector that is behind, except where the other side then holds the data for us (MQTT QoS 1).
 
 mod ack;
 mod attempts;
+mod checkpoints;
 mod exec;
 mod feed;
 mod file;
 mod gpio;
 mod http;
-mod marks;
 mod modbus;
 mod monitor;
 mod mqtt;
-mod pulses;
+mod problem_log;
+mod pulse_counts;
 mod serial;
 mod system;
-mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,21 +29,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub use ack::Ack;
+pub use checkpoints::{CHECKPOINTS, CheckpointChange, TailCheckpoints};
 pub use exec::ExecTask;
 pub use feed::Feed;
 pub use file::FileTask;
 pub use gpio::GpioTask;
 pub use http::HttpTask;
-pub use marks::{MARKS, MarkChange, Marks};
 pub use modbus::ModbusTask;
 pub use monitor::{Monitor, SharedMonitor};
 pub use mqtt::{MqttTask, Subscription};
-pub use pulses::{PULSES, Pulses};
+pub use pulse_counts::{PULSES, PulseCounts};
 pub use serial::{SerialTask, Tty, open_line};
 pub use system::{Health, SystemTask};
 
 use tidegate_ingest::frame::Loss;
-use tidegate_ingest::mapping::Plan;
+use tidegate_ingest::mapping::Pipeline;
 use tidegate_model::{DeviceId, Ledger, Name, Reading, Reason, State, Write};
 
 /// Arrivals that may wait for the collector.
@@ -57,11 +57,11 @@ const RECONNECT_WAIT: (Duration, Duration) = (Duration::from_millis(500), Durati
 
 /// What a bus tells the collector.
 #[derive(Debug)]
-pub enum Arrival {
+pub enum BusEvent {
     /// A message of a sensor, with its acknowledgement if the sender waits for one.
     Reading(Reading, Option<Ack>),
     /// A line of a log, if it is not only the place, and where it is read on behind it: committed together.
-    Line(Option<Reading>, MarkChange),
+    Line(Option<Reading>, CheckpointChange),
     /// A message with nothing to keep that must be acknowledged in its turn.
     Empty(Ack),
     /// The broker session of this bus was lost.
@@ -73,12 +73,12 @@ pub enum Arrival {
         /// The packet id.
         packet_id: u16,
     },
-    /// Something was counted in the [`Tally`].
+    /// Something was counted in the [`LossCounters`].
     Counted,
     /// A state of the gateway's own.
     Report(Report),
     /// From here on the readings of this bus mean this; nothing, when the bus is gone.
-    Plan(Name, Option<Plan>),
+    Pipeline(Name, Option<Pipeline>),
     /// A broker session was opened; `resumed` says whether it may deliver again what was not acknowledged.
     Session {
         /// The bus.
@@ -105,20 +105,20 @@ pub const REPORTS: &str = "commands";
 /// Counts what a bus loses before it reaches the collector, which adds it to the ledger at its next commit; and the pulses
 /// that a bus counts, which go to the disk with the same commit. It also knows up to where logs were read.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct LossCounters {
     losses: Arc<Mutex<Ledger>>,
-    pulses: Pulses,
-    marks: Marks,
+    pulses: PulseCounts,
+    marks: TailCheckpoints,
 }
 
-impl Tally {
+impl LossCounters {
     /// A tally that goes on from these pulses and these marks.
-    pub fn new(pulses: Pulses, marks: Marks) -> Self {
+    pub fn new(pulses: PulseCounts, marks: TailCheckpoints) -> Self {
         Self { losses: Arc::default(), pulses, marks }
     }
 
     /// The pulses.
-    pub fn pulses(&self) -> &Pulses {
+    pub fn pulses(&self) -> &PulseCounts {
         &self.pulses
     }
 
@@ -156,19 +156,19 @@ impl Tally {
 
 /// A bus's way to the collector, and to the monitor of its condition.
 #[derive(Debug, Clone)]
-pub struct Outlet {
+pub struct BusContext {
     bus: Name,
-    arrivals: mpsc::Sender<Arrival>,
-    tally: Tally,
+    arrivals: mpsc::Sender<BusEvent>,
+    tally: LossCounters,
     monitor: SharedMonitor,
 }
 
-impl Outlet {
+impl BusContext {
     /// The way of `bus` to the collector.
     pub fn new(
         bus: Name,
-        arrivals: mpsc::Sender<Arrival>,
-        tally: Tally,
+        arrivals: mpsc::Sender<BusEvent>,
+        tally: LossCounters,
         monitor: SharedMonitor,
     ) -> Self {
         Self { bus, arrivals, tally, monitor }
@@ -191,13 +191,13 @@ impl Outlet {
 
     /// Passes a reading on, or counts it as dropped when the collector is behind.
     fn offer(&self, reading: Reading, ack: Option<Ack>) {
-        if self.arrivals.try_send(Arrival::Reading(reading, ack)).is_err() {
+        if self.arrivals.try_send(BusEvent::Reading(reading, ack)).is_err() {
             self.tally.drop(&self.bus, Reason::QueueFull);
         }
     }
 
     /// Waits until the collector takes it.
-    async fn deliver(&self, arrival: Arrival) {
+    async fn deliver(&self, arrival: BusEvent) {
         if self.arrivals.send(arrival).await.is_err() {
             self.tally.drop(&self.bus, Reason::QueueFull);
         }
@@ -217,13 +217,13 @@ impl Outlet {
 
     fn duplicate(&self) {
         self.tally.duplicate(&self.bus);
-        self.arrivals.try_send(Arrival::Counted).unwrap_or_default();
+        self.arrivals.try_send(BusEvent::Counted).unwrap_or_default();
     }
 
     fn reject(&self, reason: Reason) {
         self.tally.reject(&self.bus, reason);
         // A full queue brings the collector to its next commit anyway.
-        self.arrivals.try_send(Arrival::Counted).unwrap_or_default();
+        self.arrivals.try_send(BusEvent::Counted).unwrap_or_default();
     }
 }
 

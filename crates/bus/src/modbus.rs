@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::troubles::Troubles;
+use super::problem_log::ProblemLog;
 use super::{Feed, RECONNECT_WAIT, WriteError, WriteRequest, sleep_until};
 use line::{Line, LineError};
 use tidegate_config::{ModbusBus, ModbusUnit};
@@ -120,7 +120,12 @@ impl ModbusTask {
     }
 
     /// Asks the units in the order in which they are due. `true` at the stop, `false` when the line must be opened again.
-    async fn poll(&mut self, line: &mut Line, polls: &mut [Poll], troubles: &mut Troubles) -> bool {
+    async fn poll(
+        &mut self,
+        line: &mut Line,
+        polls: &mut [Poll],
+        troubles: &mut ProblemLog,
+    ) -> bool {
         loop {
             let next = polls.iter_mut().min_by_key(|poll| poll.due);
             match self.wait(line, next.as_ref().map(|poll| poll.due)).await {

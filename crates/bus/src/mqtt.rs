@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::attempts::Attempts;
-use super::{Arrival, Outlet, RECONNECT_WAIT, WriteRequest, pause};
+use super::{BusContext, BusEvent, RECONNECT_WAIT, WriteRequest, pause};
 use session::{Session, Wiring};
 use tidegate_config::MqttBus;
 use tidegate_ingest::retained::Retained;
@@ -51,7 +51,7 @@ pub struct MqttTask {
     /// What to subscribe to.
     pub subscriptions: Vec<Subscription>,
     /// To the collector; given up at the stop, while acknowledgements still go out.
-    pub outlet: Outlet,
+    pub outlet: BusContext,
     /// From the actuators.
     pub writes: mpsc::Receiver<WriteRequest>,
     /// Ends the task.
@@ -95,7 +95,7 @@ impl MqttTask {
                 return;
             };
             if session.is_connected() {
-                outlet.deliver(Arrival::Disconnected(bus.clone())).await;
+                outlet.deliver(BusEvent::Disconnected(bus.clone())).await;
             }
             outlet.lost(&trouble);
             let MqttBus { host, port, .. } = &settings;

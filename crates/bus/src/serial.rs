@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::attempts::Attempts;
-use super::{Outlet, WriteRequest, pause, sleep_until};
+use super::{BusContext, WriteRequest, pause, sleep_until};
 use question::Questions;
 use tidegate_config::{Port, SerialBus};
 use tidegate_ingest::frame::{Frame, Framer};
@@ -34,7 +34,7 @@ pub struct SerialTask {
     /// The tty and how it is set.
     pub settings: SerialBus,
     /// To the collector.
-    pub outlet: Outlet,
+    pub outlet: BusContext,
     /// From the actuators.
     pub writes: mpsc::Receiver<WriteRequest>,
     /// Ends the task.

@@ -14,7 +14,7 @@ pub use template::{WriteError, WriteTemplate};
 
 use crate::arguments::Arguments;
 use tidegate_model::{Command, DeviceId, Name, Timestamp, Write};
-use tidegate_timing::rate_limit::Rate;
+use tidegate_timing::rate_limit::RateLimit;
 
 /// What one command of one device does.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct Actuator {
     /// What a command must look like.
     pub arguments: Arguments,
     /// How often it may run.
-    pub rate: Rate,
+    pub rate: RateLimit,
     /// How long a write may take.
     pub timeout: Duration,
     /// What is written when nobody is there to command.

@@ -31,7 +31,7 @@ pub struct Rules {
 
 /// What the gate says to a command.
 #[derive(Debug, Clone)]
-pub enum Admission {
+pub enum Decision {
     /// Run it.
     Run {
         /// What takes it.
@@ -110,7 +110,7 @@ impl Refusal {
 
 /// Admits each command once.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Admission {
     rules: Rules,
     router: Router,
     gateway: DeviceId,
@@ -118,7 +118,7 @@ pub struct Gate {
     windows: BTreeMap<Name, Window>,
 }
 
-impl Gate {
+impl Admission {
     /// A gate in front of these actuators.
     pub fn new(
         rules: Rules,
@@ -138,12 +138,12 @@ impl Gate {
         source: Source,
         history: &History,
         (now, wall): (Instant, Timestamp),
-    ) -> (Admission, Record) {
+    ) -> (Decision, Record) {
         let id = self.rules.id.as_ref().and_then(|member| text_of(command.payload.get(member)?));
         let mut record = Record::of(command, source, id.as_deref(), wall);
         let known = history.knows(command.device, command.time, digest(command, id.as_deref()));
         if known == Known::Yes {
-            return (Admission::Duplicate, record);
+            return (Decision::Duplicate, record);
         }
         let checked = if known == Known::Forgotten {
             Err(Refusal::Forgotten)
@@ -153,9 +153,9 @@ impl Gate {
         match checked {
             Ok((actuator, write)) => {
                 let fresh_for = self.age_max(source).saturating_sub(age(command, wall));
-                (Admission::Run { actuator, write, fresh_for }, record)
+                (Decision::Run { actuator, write, fresh_for }, record)
             }
-            Err(refusal) => (Admission::Refused(refusal), record),
+            Err(refusal) => (Decision::Refused(refusal), record),
         }
     }
 

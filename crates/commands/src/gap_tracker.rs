@@ -28,7 +28,7 @@ const STEP: Duration = Duration::from_millis(1);
 
 /// What is known of one device's commands.
 #[derive(Debug, Clone)]
-pub struct Watch {
+pub struct GapTracker {
     heard: Option<Heard>,
     gap: Option<Gap>,
 }
@@ -46,7 +46,7 @@ pub struct Gap {
     left: u32,
 }
 
-impl Watch {
+impl GapTracker {
     /// Begins with what an earlier run knew; `None` before the first stream ever.
     pub fn new(heard: Option<Heard>) -> Self {
         Self { heard, gap: None }
@@ -114,8 +114,8 @@ mod tests {
     }
 
     /// One that was heard until second 100, and whose next stream opens at 200.
-    fn reopened() -> Watch {
-        let mut watch = Watch::new(None);
+    fn reopened() -> GapTracker {
+        let mut watch = GapTracker::new(None);
         watch.open(at(0));
         watch.hear(at(100));
         watch.open(at(200));
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn nothing_from_before_the_first_stream_is_asked_for() {
-        let mut watch = Watch::new(None);
+        let mut watch = GapTracker::new(None);
         watch.open(at(50));
         assert_eq!(watch.gap(), None);
         assert_eq!(watch.hear(at(51)), at(51));

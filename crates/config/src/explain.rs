@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::note::Notes;
+use super::option_info::Notes;
 use super::origin::Origins;
 use super::raw::Raw;
 use super::shape::Shaped as _;
-use super::{Config, Origin, Problems, Reader, load, resolve};
+use super::{Config, Origin, Problems, Purpose, load, resolve};
 
 /// What is shown in place of a secret.
 const MASK: &str = "***";
@@ -54,10 +54,10 @@ impl Entry {
 /// # Errors
 /// All problems that could be found.
 pub fn explain(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
-    explain_to(Reader::Daemon, file)
+    explain_to(Purpose::Daemon, file)
 }
 
-pub(super) fn explain_to(reader: Reader, file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
+pub(super) fn explain_to(reader: Purpose, file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
     let mut problems = Problems::default();
     let (mut origins, mut notes) = (Origins::new(file), Notes::default());
     let environment = std::env::vars().collect();

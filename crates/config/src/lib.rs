@@ -5,38 +5,38 @@
 
 mod annotated;
 mod change;
+mod check_text;
 mod explain;
 mod field;
-mod likely;
 mod load;
-mod note;
+mod option_info;
 mod origin;
-mod page;
 mod problem;
 mod raw;
+mod render;
 mod replace;
 mod resolve;
 mod schema;
 mod secret;
 mod shape;
+mod suggest;
 #[cfg(test)]
 mod tests;
-mod trial;
 mod types;
 
 use std::path::Path;
 
 pub use change::Change;
+pub use check_text::check_text;
 pub use explain::{Entry, explain};
 pub use load::status_socket;
 pub use origin::Origin;
-pub use page::page;
 pub use problem::{Problem, Problems};
+pub use render::render;
 pub use replace::replace;
 pub use resolve::KEEP_ALIVE_RANGE;
 pub use schema::schema;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
-pub use trial::trial;
 pub use types::{
     AtStart, AtStop, Bias, Bus, BusKind, Cloud, Commands, Config, Drive, Edges, ExecBus, ExecMode,
     FileBus, FileMode, FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus,
@@ -62,7 +62,7 @@ pub fn load(file: &Path) -> Result<Config, Problems> {
 /// # Errors
 /// As [`load()`].
 pub fn look(file: &Path) -> Result<Config, Problems> {
-    explain::explain_to(Reader::Looker, file).map(|(config, _)| config)
+    explain::explain_to(Purpose::Inspect, file).map(|(config, _)| config)
 }
 
 /// The same for those who find out what a bus is good for: one that nothing uses yet is no mistake then.
@@ -70,16 +70,16 @@ pub fn look(file: &Path) -> Result<Config, Problems> {
 /// # Errors
 /// As [`load()`].
 pub fn look_at_buses(file: &Path) -> Result<Config, Problems> {
-    explain::explain_to(Reader::Learner, file).map(|(config, _)| config)
+    explain::explain_to(Purpose::Discover, file).map(|(config, _)| config)
 }
 
 /// Who reads a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reader {
+enum Purpose {
     /// The daemon, and what acts in its place.
     Daemon,
     /// A person who looks at it, without the access key.
-    Looker,
+    Inspect,
     /// The same, while it is being written.
-    Learner,
+    Discover,
 }

@@ -7,10 +7,10 @@ use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 use serde_path_to_error::{Segment, Track};
 use toml::de::DeTable;
 
-use super::likely::did_you_mean;
 use super::origin::{Origins, VARIABLE_PREFIX, VARIABLE_SEPARATOR};
 use super::raw::{Raw, shape_at};
 use super::shape::Shape;
+use super::suggest::did_you_mean;
 use super::{DEFAULTS, Problems};
 
 /// The most wrong values that are told at once: each costs a pass over the whole tree.

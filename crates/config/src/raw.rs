@@ -78,7 +78,7 @@ table!(Outbox {
     path: Text,
     size_max: Bytes,
     when_full: Text,
-    thin_bucket: Span,
+    downsample_bucket: Span,
     age_max: Span,
     free_min: Bytes,
     commit_interval: Span,

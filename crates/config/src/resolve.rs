@@ -16,10 +16,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::field::{Field, Size};
-use super::likely::did_you_mean;
-use super::note::{Notes, written};
+use super::option_info::{Notes, written};
 use super::raw::{self, Raw};
-use super::{Config, OutboxSettings, Problems, Reader};
+use super::suggest::did_you_mean;
+use super::{Config, OutboxSettings, Problems, Purpose};
 use tidegate_delivery::reporter::Limits;
 use tidegate_model::{DeviceId, Name, WhenFull};
 use tidegate_template::Template;
@@ -40,7 +40,7 @@ pub use cloud::KEEP_ALIVE_RANGE;
 struct Check<'a> {
     problems: &'a mut Problems,
     notes: &'a mut Notes,
-    reader: Reader,
+    reader: Purpose,
     directory: &'a Path,
 }
 
@@ -152,7 +152,7 @@ fn seconds(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
 pub(super) fn resolve(
     raw: Raw,
     file: &Path,
-    reader: Reader,
+    reader: Purpose,
     problems: &mut Problems,
     notes: &mut Notes,
 ) -> Option<Config> {
@@ -290,7 +290,11 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
         bytes_max: check.bytes("outbox.size_max", raw.size_max, 0, &(1 << 20..=1 << 40)),
         when_full: bus::choice("outbox.when_full", raw.when_full, check, &policies)
             .unwrap_or_default(),
-        thin_bucket: check.duration("outbox.thin_bucket", raw.thin_bucket, &bucket_range),
+        downsample_bucket: check.duration(
+            "outbox.downsample_bucket",
+            raw.downsample_bucket,
+            &bucket_range,
+        ),
         age_max: check.duration("outbox.age_max", raw.age_max, &age_range),
         free_bytes_min: check.bytes("outbox.free_min", raw.free_min, 0, &(0..=1 << 40)),
         commit_interval: check.duration(
@@ -323,7 +327,7 @@ fn idle_buses(
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
     }
-    if check.reader == Reader::Learner {
+    if check.reader == Purpose::Discover {
         return;
     }
     for (name, bus) in buses.iter().filter(|(name, _)| !used.contains(&***name)) {

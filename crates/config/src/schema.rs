@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::annotated::{ANY, general, uncommented, words};
 use super::field::Form;
-use super::note::{Note, Notes};
+use super::option_info::{Note, Notes};
 use super::raw::Raw;
 use super::shape::{Shape, ShapeOf, Shaped as _};
-use super::{DEFAULTS, Problems, Reader, load, resolve};
+use super::{DEFAULTS, Problems, Purpose, load, resolve};
 
 /// One or more numbers, each with a unit, as humantime reads them.
 const DURATION_PATTERN: &str = r"^\s*([0-9]+\s*[a-zA-Zµ]+\s*)+$";
@@ -139,7 +139,7 @@ fn notes() -> BTreeMap<String, Note> {
     let (nowhere, mut problems) = (Path::new("/nonexistent/tidegate.toml"), Problems::default());
     let mut notes = Notes::default();
     let raw = load::parse(&uncommented()).and_then(|tree| load::read(tree, &mut problems));
-    raw.and_then(|raw| resolve::resolve(raw, nowhere, Reader::Daemon, &mut problems, &mut notes));
+    raw.and_then(|raw| resolve::resolve(raw, nowhere, Purpose::Daemon, &mut problems, &mut notes));
     notes.into_iter().map(|(key, note)| (general(&key), note)).collect()
 }
 

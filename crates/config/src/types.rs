@@ -121,7 +121,7 @@ pub struct OutboxSettings {
     /// What goes when it is full.
     pub when_full: WhenFull,
     /// The stretch of time of which one state is left by thinning.
-    pub thin_bucket: Duration,
+    pub downsample_bucket: Duration,
     /// The longest that a state waits.
     pub age_max: Duration,
     /// The bytes that its file system keeps free, if it can.

@@ -101,7 +101,7 @@ mod tests {
     fn what_had_to_wait_is_marked_unless_it_has_a_meta() {
         let states = [
             (1, r#"{"time":"t1","data":{"a":1}}"#),
-            (2, r#"{"time":"t2","data":{"a":2},"meta":{"thinned":3}}"#),
+            (2, r#"{"time":"t2","data":{"a":2},"meta":{"downsampled":3}}"#),
         ];
         let marked = r#"{"time":"t1","data":{"a":1},"meta":{"backfill":true}}"#;
         assert_eq!(sent(&states, true), [marked, states[1].1]);

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use crate::response::Verdict;
-use crate::throttle::Pace;
+use crate::response::ResponseClass;
+use crate::throttle::Throttle;
 use device::Device;
 use tidegate_model::DeviceId;
 use tidegate_timing::backoff::Backoff;
@@ -138,7 +138,7 @@ pub struct Ended {
     /// The sequence number of the last of them.
     pub last: u64,
     /// What the answer means.
-    pub verdict: Verdict,
+    pub verdict: ResponseClass,
     /// Whether the cloud may have counted it.
     pub may_count: bool,
 }
@@ -201,7 +201,7 @@ impl Reporter {
     }
 
     /// Tells of a device that was here at the start: what waits for it is backlog, and `pace` knows its last calls.
-    pub fn resume(&mut self, device: DeviceId, waiting: Waiting, pace: Pace) {
+    pub fn resume(&mut self, device: DeviceId, waiting: Waiting, pace: Throttle) {
         let device = self.device(device);
         device.pace = pace;
         device.frontier = waiting.last;
@@ -214,7 +214,7 @@ impl Reporter {
     }
 
     /// The calls of a device in the last seconds.
-    pub fn pace(&self, device: DeviceId) -> Option<&Pace> {
+    pub fn pace(&self, device: DeviceId) -> Option<&Throttle> {
         self.devices.get(&device).map(|device| &device.pace)
     }
 
@@ -328,7 +328,7 @@ impl Reporter {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Disposal {
-        if ended.may_count && ended.verdict != Verdict::Offline {
+        if ended.may_count && ended.verdict != ResponseClass::Offline {
             let took = now.saturating_duration_since(call.began);
             self.answer_time = (self.answer_time * 7 + took) / 8;
         }
@@ -339,46 +339,52 @@ impl Reporter {
             return Disposal::Keep;
         }
         let disposal = match &ended.verdict {
-            Verdict::Stored => {
+            ResponseClass::Stored => {
                 device.confirm(call.lane, ended, is_alone);
                 Disposal::Delete
             }
-            Verdict::TooLarge if ended.states > 1 => {
+            ResponseClass::TooLarge if ended.states > 1 => {
                 device.states_cap = ended.states.div_ceil(2);
                 Disposal::Keep
             }
-            Verdict::Malformed if ended.states > 1 => {
+            ResponseClass::Malformed if ended.states > 1 => {
                 device.lane_mut(call.lane).search_cap = Some(ended.states.div_ceil(2));
                 Disposal::Keep
             }
-            Verdict::TooLarge | Verdict::Malformed => {
+            ResponseClass::TooLarge | ResponseClass::Malformed => {
                 device.remove(call.lane, ended);
                 Disposal::Reject
             }
-            Verdict::Throttled(wait) => {
+            ResponseClass::Throttled(wait) => {
                 let wait = wait.unwrap_or(THROTTLE_WAIT).clamp(THROTTLE_WAIT, RETRY_AFTER_MAX);
                 device.hold(now + wait);
                 Disposal::Keep
             }
-            Verdict::Parked => {
+            ResponseClass::Blocked => {
                 device.hold(now + PARK);
                 Disposal::Keep
             }
-            Verdict::Troubled(wait) => {
+            ResponseClass::ServerError(wait) => {
                 let delay = device.trouble.next_delay(rng);
                 device.hold(now + delay.max(wait.unwrap_or_default().min(RETRY_AFTER_MAX)));
                 Disposal::Keep
             }
-            Verdict::Unauthorized | Verdict::Offline => Disposal::Keep,
+            ResponseClass::Unauthorized | ResponseClass::Offline => Disposal::Keep,
         };
         self.judge_link(&ended.verdict, call.began, now, rng);
         disposal
     }
 
     /// What a call tells of the link. Those that were under way when it broke all fail, which is one failure.
-    fn judge_link(&mut self, verdict: &Verdict, began: Instant, now: Instant, rng: &mut impl Rng) {
+    fn judge_link(
+        &mut self,
+        verdict: &ResponseClass,
+        began: Instant,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) {
         match verdict {
-            Verdict::Offline | Verdict::Unauthorized => {
+            ResponseClass::Offline | ResponseClass::Unauthorized => {
                 self.online = Some(false);
                 self.is_link_suspect = true;
                 if self.link_down_since.is_none_or(|since| began >= since) {
@@ -386,15 +392,15 @@ impl Reporter {
                     self.link_held_until = Some(now + self.link.next_delay(rng));
                 }
             }
-            Verdict::Troubled(_) => {
+            ResponseClass::ServerError(_) => {
                 self.online = Some(false);
                 self.is_link_suspect = true;
             }
-            Verdict::Stored
-            | Verdict::TooLarge
-            | Verdict::Malformed
-            | Verdict::Throttled(_)
-            | Verdict::Parked => {
+            ResponseClass::Stored
+            | ResponseClass::TooLarge
+            | ResponseClass::Malformed
+            | ResponseClass::Throttled(_)
+            | ResponseClass::Blocked => {
                 self.online = Some(true);
                 self.is_link_suspect = false;
                 self.link_held_until = None;

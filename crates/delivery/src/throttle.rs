@@ -25,7 +25,7 @@ const AHEAD_MAX: u32 = 2;
 
 /// The calls of one device.
 #[derive(Debug, Clone, Default)]
-pub struct Pace {
+pub struct Throttle {
     under_way: usize,
     /// When the last calls ended, oldest first: [`CALLS_MAX`] at most.
     ended: VecDeque<Instant>,
@@ -33,7 +33,7 @@ pub struct Pace {
     spread_until: Option<Instant>,
 }
 
-impl Pace {
+impl Throttle {
     /// A pace of which calls are known from a daemon that ran before, by when they ended, oldest first.
     pub fn resumed(ended: impl IntoIterator<Item = Instant>) -> Self {
         let mut pace = Self::default();
@@ -119,7 +119,7 @@ mod tests {
         fn no_window_over_there_ever_holds_more_calls_than_allowed(
             calls in prop::collection::vec((0..900_u64, 0..2_000_u64, 0..=100_u64), 1..200),
         ) {
-            let mut pace = Pace::default();
+            let mut pace = Throttle::default();
             let mut now = Instant::now();
             let mut arrived: Vec<Instant> = Vec::new();
             for (wait_ms, answer_ms, share) in calls {
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    fn call(pace: &mut Pace, now: Instant, may_count: bool) {
+    fn call(pace: &mut Throttle, now: Instant, may_count: bool) {
         pace.begin(now);
         pace.end(now, may_count);
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_full_budget_is_used_at_once_and_then_waits_for_the_window() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Throttle::default();
         for _ in 0..CALLS_MAX {
             assert_eq!(pace.ready_at(start), start);
             call(&mut pace, start, true);
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_call_that_never_got_there_takes_no_room() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Throttle::default();
         (0..100).for_each(|_| call(&mut pace, start, false));
         assert_eq!(pace.ready_at(start), start);
     }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_call_under_way_takes_room() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Throttle::default();
         (0..CALLS_MAX - 1).for_each(|_| call(&mut pace, start, true));
         pace.begin(start);
         assert!(pace.ready_at(start) > start);
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_backlog_bursts_and_then_leaves_room_for_new_states() {
         let mut now = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = Throttle::default();
         let mut burst = 0;
         while pace.spread_ready_at(now) == now {
             call(&mut pace, now, true);
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn the_calls_of_a_daemon_that_ran_before_take_room() {
         let now = Instant::now();
-        let pace = Pace::resumed([now; CALLS_MAX]);
+        let pace = Throttle::resumed([now; CALLS_MAX]);
         assert_eq!(pace.ready_at(now), now + WINDOW);
     }
 }

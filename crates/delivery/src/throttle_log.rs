@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::throttle::{CALLS_MAX, Pace};
+use crate::throttle::{CALLS_MAX, Throttle};
 use tidegate_model::{BootId, DeviceId};
 
 /// The first line.
@@ -24,7 +24,7 @@ pub fn head(boot: BootId) -> String {
 /// All that must be known of these paces, as the text of a new file.
 pub fn whole<'a>(
     boot: BootId,
-    paces: impl Iterator<Item = (DeviceId, &'a Pace)>,
+    paces: impl Iterator<Item = (DeviceId, &'a Throttle)>,
     uptime: Duration,
     now: Instant,
 ) -> String {
@@ -58,19 +58,19 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 /// What is known of the calls before a start.
 #[derive(Debug, Default)]
 pub struct Remembered {
-    devices: BTreeMap<DeviceId, Pace>,
+    devices: BTreeMap<DeviceId, Throttle>,
     /// Of devices without a line.
-    others: Pace,
+    others: Throttle,
 }
 
 impl Remembered {
     /// The pace of a device.
-    pub fn pace(&self, device: DeviceId) -> Pace {
+    pub fn pace(&self, device: DeviceId) -> Throttle {
         self.devices.get(&device).unwrap_or(&self.others).clone()
     }
 
     /// The devices that have lines, with their paces.
-    pub fn devices(&self) -> impl Iterator<Item = (DeviceId, &Pace)> {
+    pub fn devices(&self) -> impl Iterator<Item = (DeviceId, &Throttle)> {
         self.devices.iter().map(|(device, pace)| (*device, pace))
     }
 }
@@ -86,7 +86,7 @@ pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> Remembe
     };
     // Of calls before this boot nothing is certain but that they are older.
     let earlier = std::iter::repeat_n(then(Duration::ZERO), CALLS_MAX);
-    let others = Pace::resumed(earlier.clone());
+    let others = Throttle::resumed(earlier.clone());
     if lines.next() != head(boot).strip_suffix('\n') {
         return Remembered { others, ..Remembered::default() };
     }
@@ -110,7 +110,7 @@ pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> Remembe
     }
     let pace = |(under_way, ended): (usize, Vec<Duration>)| {
         let unfinished = std::iter::repeat_n(now + ARRIVES_WITHIN, under_way.min(CALLS_MAX));
-        Pace::resumed(earlier.clone().chain(ended.into_iter().map(then)).chain(unfinished))
+        Throttle::resumed(earlier.clone().chain(ended.into_iter().map(then)).chain(unfinished))
     };
     let devices = devices.into_iter().map(|(device, calls)| (device, pace(calls))).collect();
     Remembered { devices, others }

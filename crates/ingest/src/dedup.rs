@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use tidegate_model::{Origin, OriginsChange};
+use tidegate_model::{FingerprintChanges, MessageFingerprint};
 
 /// How many stored messages are remembered for each session, the newest: half the packet ids that there are (MQTT 3.1.1, 2.3.1).
 /// A broker that gives them in turn thus never gives a new message one that is remembered, and mosquitto, which sends all that
@@ -20,14 +20,14 @@ pub const ORIGINS_MAX: usize = 1 << 15;
 
 /// What is known of one broker session.
 #[derive(Debug, Default)]
-pub struct Redelivery {
+pub struct RedeliveryFilter {
     /// In the order in which they came; no two have one packet id.
-    stored: VecDeque<Origin>,
+    stored: VecDeque<MessageFingerprint>,
     /// Their packet ids: most that come are not among them, which must not take a search.
     ids: BTreeSet<u16>,
     is_connected: bool,
     resumption: Resumption,
-    change: OriginsChange,
+    change: FingerprintChanges,
 }
 
 /// How far a broker may be in delivering again.
@@ -42,9 +42,9 @@ enum Resumption {
     GoesOn(usize),
 }
 
-impl Redelivery {
+impl RedeliveryFilter {
     /// A session of which `stored` is known from before a restart, oldest first.
-    pub fn new(stored: Vec<Origin>) -> Self {
+    pub fn new(stored: Vec<MessageFingerprint>) -> Self {
         let ids = stored.iter().map(|origin| origin.packet_id).collect();
         Self { stored: stored.into(), ids, ..Self::default() }
     }
@@ -64,7 +64,7 @@ impl Redelivery {
     }
 
     /// Takes a message in. `true` if it is a repeat that must not be stored again.
-    pub fn is_repeat(&mut self, origin: Origin) -> bool {
+    pub fn is_repeat(&mut self, origin: MessageFingerprint) -> bool {
         if let Some(at) = self.find_repeat(origin) {
             self.resumption = Resumption::GoesOn(at + 1);
             return true;
@@ -81,7 +81,7 @@ impl Redelivery {
         false
     }
 
-    fn find_repeat(&self, origin: Origin) -> Option<usize> {
+    fn find_repeat(&self, origin: MessageFingerprint) -> Option<usize> {
         let at = match self.resumption {
             Resumption::Over => return None,
             Resumption::Begins => self.position(origin.packet_id)?,
@@ -98,7 +98,7 @@ impl Redelivery {
     }
 
     fn position(&self, packet_id: u16) -> Option<usize> {
-        let is_it = |stored: &Origin| stored.packet_id == packet_id;
+        let is_it = |stored: &MessageFingerprint| stored.packet_id == packet_id;
         self.ids.contains(&packet_id).then(|| self.stored.iter().position(is_it)).flatten()
     }
 
@@ -114,7 +114,7 @@ impl Redelivery {
     }
 
     /// What has changed since the last time, and must be remembered over a restart.
-    pub fn take_change(&mut self) -> OriginsChange {
+    pub fn take_change(&mut self) -> FingerprintChanges {
         std::mem::take(&mut self.change)
     }
 
@@ -130,13 +130,13 @@ impl Redelivery {
 mod tests {
     use super::*;
 
-    fn origin(packet_id: u16, digest: u32) -> Origin {
-        Origin { packet_id, digest }
+    fn origin(packet_id: u16, digest: u32) -> MessageFingerprint {
+        MessageFingerprint { packet_id, digest }
     }
 
     #[test]
     fn what_was_stored_before_the_connection_was_lost_is_known_again() {
-        let mut session = Redelivery::default();
+        let mut session = RedeliveryFilter::default();
         session.connected(false);
         assert!((1..=3).all(|id| !session.is_repeat(origin(id, 7))));
         let mut session = after_restart(&mut session);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn after_the_first_new_message_nothing_is_taken_for_a_repeat() {
-        let mut session = Redelivery::new(vec![origin(1, 7), origin(2, 7)]);
+        let mut session = RedeliveryFilter::new(vec![origin(1, 7), origin(2, 7)]);
         session.connected(true);
         assert!(!session.is_repeat(origin(1, 8)), "another message that reuses the packet id");
         assert!(!session.is_repeat(origin(2, 7)), "a broker delivers the old ones first");
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn within_a_connection_and_in_a_new_session_nothing_is_a_repeat() {
-        let mut session = Redelivery::default();
+        let mut session = RedeliveryFilter::default();
         session.connected(false);
         assert!(!session.is_repeat(origin(1, 7)));
         assert!(!session.is_repeat(origin(1, 7)));
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_stop_forgets_what_was_acknowledged_and_only_that() {
-        let mut session = Redelivery::default();
+        let mut session = RedeliveryFilter::default();
         session.connected(false);
         session.is_repeat(origin(1, 7));
         session.disconnected();
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_repeat_that_is_left_out_ends_the_repeats() {
-        let mut session = Redelivery::new((1..=4).map(|id| origin(id, 7)).collect());
+        let mut session = RedeliveryFilter::new((1..=4).map(|id| origin(id, 7)).collect());
         session.connected(true);
         assert!(session.is_repeat(origin(2, 7)));
         assert!(!session.is_repeat(origin(4, 7)), "3 must come first");
@@ -188,10 +188,10 @@ mod tests {
     #[test]
     fn equal_messages_under_few_packet_ids_are_not_taken_for_repeats_for_ever() {
         for ids in [1, 3, 100] {
-            let mut session = Redelivery::default();
+            let mut session = RedeliveryFilter::default();
             session.connected(false);
             let mut next_ids = (0..ids).cycle();
-            let mut repeats = |session: &mut Redelivery| {
+            let mut repeats = |session: &mut RedeliveryFilter| {
                 next_ids.by_ref().take(1_000).filter(|id| session.is_repeat(origin(*id, 7))).count()
             };
             assert_eq!(repeats(&mut session), 0);
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut session = Redelivery::default();
+        let mut session = RedeliveryFilter::default();
         for id in 0..=u16::MAX {
             session.is_repeat(origin(id, 7));
         }
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_burst_of_thousands_is_known_again() {
-        let mut session = Redelivery::default();
+        let mut session = RedeliveryFilter::default();
         session.connected(false);
         assert!((1..=30_000).all(|id| !session.is_repeat(origin(id, 7))));
         let mut session = after_restart(&mut session);
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_the_broker_knows_to_be_acknowledged_is_forgotten_and_repeats_go_on() {
-        let mut session = Redelivery::new((1..=4).map(|id| origin(id, 7)).collect());
+        let mut session = RedeliveryFilter::new((1..=4).map(|id| origin(id, 7)).collect());
         session.connected(true);
         assert!(session.is_repeat(origin(1, 7)));
         assert!(session.is_repeat(origin(2, 7)));
@@ -237,12 +237,12 @@ mod tests {
     }
 
     /// What a daemon knows that is started after this one was killed.
-    fn after_restart(session: &mut Redelivery) -> Redelivery {
-        let OriginsChange { added, forgotten } = session.take_change();
-        Redelivery::new(added.into_iter().skip(forgotten).collect())
+    fn after_restart(session: &mut RedeliveryFilter) -> RedeliveryFilter {
+        let FingerprintChanges { added, forgotten } = session.take_change();
+        RedeliveryFilter::new(added.into_iter().skip(forgotten).collect())
     }
 
-    fn change(forgotten: usize, added: &[Origin]) -> OriginsChange {
-        OriginsChange { forgotten, added: added.to_vec() }
+    fn change(forgotten: usize, added: &[MessageFingerprint]) -> FingerprintChanges {
+        FingerprintChanges { forgotten, added: added.to_vec() }
     }
 }

@@ -3,9 +3,9 @@
 //! Nothing vanishes here: each value ends in a state or is counted with a [`Reason`], and a message from which no value
 //! comes counts as one. What a mapping remembers is in its `gauge`; time is an argument.
 
+mod attribute_filter;
 mod conversion;
 mod draft;
-mod gauge;
 mod mismatch;
 mod moment;
 mod rebirth;
@@ -18,18 +18,18 @@ use std::time::Instant;
 
 use minijinja::value::merge_maps;
 
+pub use attribute_filter::{Deadband, Flow};
 pub use conversion::Conversion;
 pub use draft::{Mapped, Outgoing};
-pub use gauge::{Deadband, Flow};
 pub use mismatch::{AttributeType, Mismatch, Produced, mismatches, produced};
 pub use moment::{TimeNotation, TimeSource};
 pub use settings::{AttributeSelector, DeviceSelector, Mapping, Sensor, Source};
 pub use stale::StaleSettings;
 pub use window::{Aggregate, WindowSettings};
 
+use self::attribute_filter::{AttributeFilter, Outcome};
 use self::conversion::numeric;
 use self::draft::Draft;
-use self::gauge::{Gauge, Outcome};
 use self::rebirth::Asked;
 use self::settings::Contexts;
 use self::stale::Silence;
@@ -48,10 +48,10 @@ const EVERY_CHANNEL: &str = "*";
 
 /// The sensors of one bus and the devices that templates may name, with what they remember.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Pipeline {
     sensors: Vec<Sensor>,
     devices: BTreeMap<Name, DeviceId>,
-    gauges: BTreeMap<GaugeKey, Gauge>,
+    gauges: BTreeMap<GaugeKey, AttributeFilter>,
     silences: Vec<Silence>,
     vitals: Vec<Vitals>,
     births: Births,
@@ -77,7 +77,7 @@ struct Message<'a> {
     now: Instant,
 }
 
-impl Plan {
+impl Pipeline {
     /// A plan for the bus with these sensors; where two give the same attribute of a device, the later one wins.
     pub fn new(sensors: Vec<Sensor>, devices: BTreeMap<Name, DeviceId>) -> Self {
         let silences = sensors.iter().map(|_| Silence::default()).collect();
@@ -287,12 +287,12 @@ impl Plan {
         }
         match gauge.take(&mapping.flow, value, time, now)? {
             Outcome::Send(value) => draft.put(device, time, attribute, value),
-            Outcome::Condensed(reason) => draft.condense(reason),
+            Outcome::Filtered(reason) => draft.filter_out(reason),
         }
         Ok(())
     }
 
-    /// When [`Plan::handle_timeout`] has something to do next, seen from `now`.
+    /// When [`Pipeline::handle_timeout`] has something to do next, seen from `now`.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let gauges = self.gauges.iter().filter_map(|((sensor, mapping, ..), gauge)| {
             gauge.poll_timeout(&self.sensors.get(*sensor)?.map.get(*mapping)?.flow, now)
@@ -320,14 +320,14 @@ impl Plan {
     /// What is open at a stop: windows end early, and what waits for its interval waits no longer.
     pub fn finish(&mut self) -> Mapped {
         let mut draft = Draft::default();
-        self.make(&mut draft, Gauge::finish);
+        self.make(&mut draft, AttributeFilter::finish);
         draft.finish()
     }
 
     fn make(
         &mut self,
         draft: &mut Draft,
-        mut due: impl FnMut(&mut Gauge, &Flow) -> Option<(Timestamp, Value)>,
+        mut due: impl FnMut(&mut AttributeFilter, &Flow) -> Option<(Timestamp, Value)>,
     ) {
         for ((index, mapping, device, attribute), gauge) in &mut self.gauges {
             let Some(sensor) = self.sensors.get(*index) else { continue };

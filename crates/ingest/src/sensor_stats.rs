@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tidegate_model::{AttributeName, Value};
-use tidegate_timing::rate_meter::Frequency;
+use tidegate_timing::rate_meter::RateMeter;
 
 /// How much of a text value is kept, in bytes.
 const VALUE_BYTES_MAX: usize = 64;
@@ -19,7 +19,7 @@ pub struct Vitals {
     /// Messages and values that it could not use.
     pub errors: u64,
     /// How often messages come.
-    pub frequency: Frequency,
+    pub frequency: RateMeter,
     /// When the last came.
     pub heard: Option<Instant>,
     /// When the first came.

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use tidegate_delivery::response::{Asked, Outcome, Verdict};
+use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
 
 /// How errors call the asking for a token.
 pub(super) const AUTHENTICATE: &str = "authenticateDevice";
@@ -86,8 +86,8 @@ impl Error {
     }
 
     /// What it means that a call ended so.
-    pub fn verdict(&self) -> Verdict {
-        Verdict::of(Asked::Action, &self.outcome())
+    pub fn verdict(&self) -> ResponseClass {
+        ResponseClass::of(Asked::Action, &self.outcome())
     }
 
     /// The outcome of a call in the terms of [`tidegate_delivery::response`]. Where no token was given the call was not made: the
@@ -98,15 +98,15 @@ impl Error {
         }
         let answer = self.answer();
         let message = self.to_string();
-        match Verdict::of(Asked::Token, &answer) {
-            Verdict::Unauthorized => Outcome::NotMade { message },
-            Verdict::Stored
-            | Verdict::TooLarge
-            | Verdict::Malformed
-            | Verdict::Throttled(_)
-            | Verdict::Parked
-            | Verdict::Troubled(_)
-            | Verdict::Offline => Outcome::NoAnswer { message, may_have_arrived: false },
+        match ResponseClass::of(Asked::Token, &answer) {
+            ResponseClass::Unauthorized => Outcome::NotMade { message },
+            ResponseClass::Stored
+            | ResponseClass::TooLarge
+            | ResponseClass::Malformed
+            | ResponseClass::Throttled(_)
+            | ResponseClass::Blocked
+            | ResponseClass::ServerError(_)
+            | ResponseClass::Offline => Outcome::NoAnswer { message, may_have_arrived: false },
         }
     }
 

@@ -21,7 +21,7 @@ use super::request::Request;
 use super::wire::{self, AuthedDevice, DeviceCredentials, ErrorBody};
 use tidegate_config::{Cloud, CloudCredentials, Proxy, Secret};
 use tidegate_delivery::reporter::THROTTLE_WAIT;
-use tidegate_delivery::response::{Asked, Verdict};
+use tidegate_delivery::response::{Asked, ResponseClass};
 use tidegate_model::{ApplicationId, DeviceId, Timestamp};
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
@@ -306,17 +306,17 @@ impl Client {
             }
             Err(error) => {
                 let Session { backoff, rng, .. } = session;
-                let wait = match Verdict::of(Asked::Token, &error.answer()) {
-                    Verdict::Unauthorized => backoff.next_delay(rng),
-                    Verdict::Throttled(wait) => {
+                let wait = match ResponseClass::of(Asked::Token, &error.answer()) {
+                    ResponseClass::Unauthorized => backoff.next_delay(rng),
+                    ResponseClass::Throttled(wait) => {
                         wait.unwrap_or_default().clamp(THROTTLE_WAIT, REFUSED_WAIT.1)
                     }
-                    Verdict::Stored
-                    | Verdict::TooLarge
-                    | Verdict::Malformed
-                    | Verdict::Parked
-                    | Verdict::Troubled(_)
-                    | Verdict::Offline => return asked,
+                    ResponseClass::Stored
+                    | ResponseClass::TooLarge
+                    | ResponseClass::Malformed
+                    | ResponseClass::Blocked
+                    | ResponseClass::ServerError(_)
+                    | ResponseClass::Offline => return asked,
                 };
                 session.refused = Some((error.to_string(), Instant::now() + wait));
                 warn!(%error, retry_s = wait.as_secs(), "Losant refuses the credentials; check their file");

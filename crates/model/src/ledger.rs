@@ -1,9 +1,9 @@
 //! The ledger: what became of every reading, per bus, kept across restarts.
 //!
-//! For each bus `received + derived = outbox + stored + rejected + dropped + condensed`, where `outbox` is what waits
+//! For each bus `received + generated = outbox + stored + rejected + dropped + filtered`, where `outbox` is what waits
 //! there. One value of one attribute counts as one; a message from which no value could be taken counts as one, too.
-//! A value that is not sent itself because its mapping asks for less, as for one mean a minute, is condensed when it comes
-//! in; what the gateway makes later, as that mean, is derived when it goes into the outbox.
+//! A value that is not sent itself because its mapping asks for less, as for one mean a minute, is filtered when it comes
+//! in; what the gateway makes later, as that mean, is generated when it goes into the outbox.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -80,7 +80,7 @@ pub enum Reason {
     /// The operator took it out of the outbox into a file.
     Exported,
     /// The outbox was full, and its values went into a mean.
-    Thinned,
+    Downsampled,
 }
 
 impl Reason {
@@ -118,7 +118,7 @@ impl Reason {
             Self::TooOld => "too_old",
             Self::Purged => "purged",
             Self::Exported => "exported",
-            Self::Thinned => "thinned",
+            Self::Downsampled => "downsampled",
         }
     }
 }
@@ -144,9 +144,9 @@ pub struct Account {
     /// Fit to be sent, but lost.
     pub dropped: BTreeMap<Reason, u64>,
     /// Fit to be sent, but left out because the configuration asks for less.
-    pub condensed: BTreeMap<Reason, u64>,
+    pub filtered: BTreeMap<Reason, u64>,
     /// Made by the gateway itself and written to the outbox; not part of `received`.
-    pub derived: u64,
+    pub generated: u64,
     /// Delivered again by a broker and known; not part of `received`.
     pub duplicates: u64,
 }
@@ -165,9 +165,9 @@ impl Account {
     }
 
     /// Counts `readings` as received and left out.
-    pub fn condense(&mut self, reason: Reason, readings: u64) {
+    pub fn filter_out(&mut self, reason: Reason, readings: u64) {
         self.received += readings;
-        *self.condensed.entry(reason).or_default() += readings;
+        *self.filtered.entry(reason).or_default() += readings;
     }
 
     /// Adds what `other` counted.
@@ -175,12 +175,12 @@ impl Account {
         self.received += other.received;
         self.outbox_in += other.outbox_in;
         self.stored += other.stored;
-        self.derived += other.derived;
+        self.generated += other.generated;
         self.duplicates += other.duplicates;
         for (sums, counts) in [
             (&mut self.rejected, &other.rejected),
             (&mut self.dropped, &other.dropped),
-            (&mut self.condensed, &other.condensed),
+            (&mut self.filtered, &other.filtered),
         ] {
             for (reason, readings) in counts {
                 *sums.entry(*reason).or_default() += readings;
@@ -191,8 +191,8 @@ impl Account {
     /// How many readings must be waiting in the outbox if nothing was lost uncounted.
     pub fn waiting(&self) -> u64 {
         let sum = |counts: &BTreeMap<Reason, u64>| counts.values().sum::<u64>();
-        let gone = self.stored + sum(&self.rejected) + sum(&self.dropped) + sum(&self.condensed);
-        (self.received + self.derived).saturating_sub(gone)
+        let gone = self.stored + sum(&self.rejected) + sum(&self.dropped) + sum(&self.filtered);
+        (self.received + self.generated).saturating_sub(gone)
     }
 }
 

@@ -21,7 +21,7 @@ pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};
 pub use moment::{BootId, Moment};
 pub use name::{AttributeName, AttributeNameError, Name, NameError};
-pub use reading::{Origin, OriginsChange, Reading};
+pub use reading::{FingerprintChanges, MessageFingerprint, Reading};
 pub use room::{Priority, WhenFull};
 pub use state::State;
 pub use time::Timestamp;

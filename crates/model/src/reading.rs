@@ -16,12 +16,12 @@ pub struct Reading {
     /// The frame without its delimiter, or the payload.
     pub payload: Bytes,
     /// What the outbox must remember so that a redelivery is known; `None` where the bus never redelivers.
-    pub origin: Option<Origin>,
+    pub origin: Option<MessageFingerprint>,
 }
 
 /// The mark of one QoS 1 message in a broker session: enough to know it when it is delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin {
+pub struct MessageFingerprint {
     /// The MQTT packet id, which a redelivery in the same session repeats.
     pub packet_id: u16,
     /// CRC-32 of topic and payload, which tells a redelivery from another message that reuses the packet id.
@@ -30,14 +30,14 @@ pub struct Origin {
 
 /// What changes of the origins that are remembered of a broker session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OriginsChange {
+pub struct FingerprintChanges {
     /// These come after those that are known, oldest first.
-    pub added: Vec<Origin>,
+    pub added: Vec<MessageFingerprint>,
     /// So many of the oldest of all are then forgotten.
     pub forgotten: usize,
 }
 
-impl OriginsChange {
+impl FingerprintChanges {
     /// Nothing changes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

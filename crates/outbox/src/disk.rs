@@ -13,15 +13,15 @@ use std::path::PathBuf;
 
 use tracing::{info, warn};
 
-use super::draft::Draft;
+use super::block::{GROUP_BYTES_MAX, Group, Record};
 use super::frame;
-use super::generation::{Builder, Generations, key};
-use super::group::{GROUP_BYTES_MAX, Group, Record};
 use super::index::{Home, Index, Key, Spot};
 use super::segment::{Segment, file_of, release};
 use super::state::{Change, Device, State};
+use super::store::{Builder, Generations, key};
 use super::sync;
 use super::thin::Thinning;
+use super::transaction::Draft;
 use super::{Entry, Error, Options};
 use tidegate_model::{DeviceId, Priority};
 

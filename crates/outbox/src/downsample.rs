@@ -2,7 +2,7 @@
 //!
 //! The mean stands under the attribute's own name, so that charts go on; how many states there were, and the least and the
 //! greatest of each attribute, stand in the state's meta (rest-api/device, "Send State"). A state with a text, a boolean or a
-//! meta of its own is left as it is, and so is one that was thinned before.
+//! meta of its own is left as it is, and so is one that was downsampled before.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tidegate_model::Timestamp;
 
 /// States that became one.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Thinned {
+pub(crate) struct Downsampled {
     /// The state, as it will be sent: with the time of the first.
     pub json: Bytes,
     /// How many values it has.
@@ -41,7 +41,7 @@ struct Whole<'a> {
 /// The mark by which workflows can tell it.
 #[derive(Serialize)]
 struct Meta<'a> {
-    thinned: usize,
+    downsampled: usize,
     min: BTreeMap<&'a str, f64>,
     max: BTreeMap<&'a str, f64>,
 }
@@ -60,13 +60,13 @@ pub(crate) fn bucket(time: Timestamp, width: Duration) -> i64 {
     time.as_millis().div_euclid(width)
 }
 
-/// Whether a state can be thinned.
+/// Whether a state can be downsampled.
 pub(crate) fn is_numeric(json: &[u8]) -> bool {
     serde_json::from_slice::<Numbers<'_>>(json).is_ok()
 }
 
-/// One state of several, in order; `None` where one of them cannot be thinned, or nothing is gained by it.
-pub(crate) fn thinned(states: &[Bytes]) -> Option<Thinned> {
+/// One state of several, in order; `None` where one of them cannot be downsampled, or nothing is gained by it.
+pub(crate) fn downsampled(states: &[Bytes]) -> Option<Downsampled> {
     let parse = |state| serde_json::from_slice::<Numbers<'_>>(state).ok();
     let states_in: Vec<_> = states.iter().map(|state| parse(state)).collect::<Option<_>>()?;
     let mut spreads: BTreeMap<&str, Spread> = BTreeMap::new();
@@ -83,12 +83,12 @@ pub(crate) fn thinned(states: &[Bytes]) -> Option<Thinned> {
     let whole = Whole {
         time: states_in.first()?.time,
         data: each(|spread| spread.mean),
-        meta: Meta { thinned: states.len(), min, max },
+        meta: Meta { downsampled: states.len(), min, max },
     };
     let json = Bytes::from(serde_json::to_vec(&whole).ok()?);
     let readings = u16::try_from(spreads.len()).ok()?;
     let is_gain = json.len() < states.iter().map(Bytes::len).sum();
-    is_gain.then_some(Thinned { json, readings })
+    is_gain.then_some(Downsampled { json, readings })
 }
 
 impl Spread {
@@ -124,22 +124,22 @@ mod tests {
             state(2, &json!({ "t": 23 })),
             state(3, &json!({ "t": 21.5 })),
         ];
-        let thinned = thinned(&states).unwrap();
-        let whole: Value = serde_json::from_slice(&thinned.json).unwrap();
+        let downsampled = downsampled(&states).unwrap();
+        let whole: Value = serde_json::from_slice(&downsampled.json).unwrap();
         assert_eq!(
             whole,
             json!({
                 "time": "1970-01-01T00:00:01.000Z",
                 "data": { "humidity": 50.5, "t": 21.5 },
                 "meta": {
-                    "thinned": 3,
+                    "downsampled": 3,
                     "min": { "humidity": 50.5, "t": 20.0 },
                     "max": { "humidity": 50.5, "t": 23.0 },
                 },
             })
         );
-        assert_eq!(thinned.readings, 2);
-        assert!(!is_numeric(&thinned.json), "it is not thinned again");
+        assert_eq!(downsampled.readings, 2);
+        assert!(!is_numeric(&downsampled.json), "it is not downsampled again");
     }
 
     #[test]
@@ -147,22 +147,22 @@ mod tests {
         for other in [json!({ "on": true }), json!({ "text": "a" })] {
             assert!(!is_numeric(&state(1, &other)));
             let states = [state(1, &json!({ "t": 1 })), state(2, &other)];
-            assert_eq!(thinned(&states), None);
+            assert_eq!(downsampled(&states), None);
         }
         assert!(!is_numeric(br#"{"time":"x","data":{"t":1},"meta":{"a":1}}"#));
     }
 
     #[test]
     fn what_would_not_get_smaller_is_left_as_it_is() {
-        assert_eq!(thinned(&[state(1, &json!({ "t": 1 }))]), None);
-        assert_eq!(thinned(&[]), None);
+        assert_eq!(downsampled(&[state(1, &json!({ "t": 1 }))]), None);
+        assert_eq!(downsampled(&[]), None);
     }
 
     #[test]
     fn a_mean_that_json_cannot_write_is_none() {
         let states: Vec<_> =
             [f64::MAX, -f64::MAX, f64::MAX].map(|t| state(1, &json!({ "t": t }))).into();
-        assert_eq!(thinned(&states), None);
+        assert_eq!(downsampled(&states), None);
     }
 
     #[test]
@@ -176,12 +176,12 @@ mod tests {
         #[test]
         fn a_mean_lies_between_the_least_and_the_greatest(values in prop::collection::vec(-1e6..1e6_f64, 4..50)) {
             let states: Vec<_> = values.iter().map(|t| state(1, &json!({ "t": t }))).collect();
-            let whole: Value = serde_json::from_slice(&thinned(&states).unwrap().json).unwrap();
+            let whole: Value = serde_json::from_slice(&downsampled(&states).unwrap().json).unwrap();
             let [mean, min, max] = ["/data/t", "/meta/min/t", "/meta/max/t"]
                 .map(|at| whole.pointer(at).and_then(Value::as_f64).unwrap());
             prop_assert!(min - 1e-6 <= mean && mean <= max + 1e-6);
             prop_assert!(values.contains(&min) && values.contains(&max));
-            prop_assert_eq!(whole["meta"]["thinned"].as_u64(), Some(values.len() as u64));
+            prop_assert_eq!(whole["meta"]["downsampled"].as_u64(), Some(values.len() as u64));
         }
     }
 }

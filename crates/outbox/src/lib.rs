@@ -8,32 +8,32 @@
 //! Invariants:
 //! - when [`Outbox::append`] returns, the commit is on the disk: its frame is written and synced;
 //! - a commit is there wholly or not at all, with its part of the ledger, its origins and its notes;
-//! - the ledger and what waits agree: for each bus `received + derived = waiting + stored + rejected + dropped + condensed`;
+//! - the ledger and what waits agree: for each bus `received + generated = waiting + stored + rejected + dropped + filtered`;
 //! - memory holds an entry for each group that waits, not for each state;
 //! - a change that fails changes nothing, and the next is tried in another file;
 //! - one change at a time; the counts are read without waiting for the disk.
 //!
 //! An acknowledgement is not synced by itself. If a power cut takes it, states are sent again, with the same bytes.
 
+mod block;
 mod disk;
 mod downsample;
-mod draft;
 mod error;
+mod eviction;
+mod fingerprints;
 mod frame;
-mod generation;
-mod group;
 mod index;
-mod mend;
-mod origins;
 mod ranges;
 mod recover;
-mod room;
+mod repair;
 mod segment;
 mod state;
+mod store;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod thin;
+mod transaction;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,11 +48,11 @@ pub use types::{
     Amount, Backlog, Commit, Entry, Note, NoteChange, Options, Pending, Reject, Removed,
 };
 
+use block::Record;
 use disk::Disk;
-use draft::{Draft, Fate};
-use group::Record;
 use recover::recover;
-use tidegate_model::{DeviceId, Ledger, Name, Origin, Reason, Timestamp};
+use tidegate_model::{DeviceId, Ledger, MessageFingerprint, Name, Reason, Timestamp};
+use transaction::{Draft, Fate};
 
 /// How many states that the cloud refused are kept; the oldest go first.
 pub const REJECTS_MAX: usize = 1_000;
@@ -149,7 +149,7 @@ impl Outbox {
                 draft.put(disk, device, &states);
             }
             for (bus, change) in &commit.origins {
-                draft.change.origins.insert(bus.clone(), origins::pack(change));
+                draft.change.origins.insert(bus.clone(), fingerprints::pack(change));
             }
             for (table, changes) in &commit.notes {
                 draft.note(disk, table, changes)?;
@@ -352,8 +352,13 @@ impl Outbox {
     }
 
     /// The origins that are remembered of a bus, oldest first.
-    pub fn origins(&self, bus: &Name) -> Vec<Origin> {
-        self.disk().state.origins.get(bus).map(|stored| origins::unpack(stored)).unwrap_or_default()
+    pub fn origins(&self, bus: &Name) -> Vec<MessageFingerprint> {
+        self.disk()
+            .state
+            .origins
+            .get(bus)
+            .map(|stored| fingerprints::unpack(stored))
+            .unwrap_or_default()
     }
 
     /// The states that the cloud refused, newest first.

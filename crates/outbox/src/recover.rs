@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
+use super::block::Group;
 use super::disk::Disk;
 use super::frame::{self, Scan};
-use super::generation::{Generations, groups_in, key};
-use super::group::Group;
 use super::index::{Home, Index};
-use super::mend::balance;
+use super::repair::balance;
 use super::segment::{self, Segment, file_of};
 use super::state::State;
+use super::store::{Generations, groups_in, key};
 use super::thin::Thinning;
 use super::{OpenError, Options};
 use tidegate_model::Name;

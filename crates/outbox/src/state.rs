@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::origins;
+use super::fingerprints;
 use super::ranges::Ranges;
 use super::{Amount, REJECTS_MAX};
 use tidegate_model::{Ledger, Name};
@@ -84,7 +84,7 @@ impl State {
         }
         self.ledger.extend(change.ledger.clone());
         for (bus, change) in &change.origins {
-            origins::apply(self.origins.entry(bus.clone()).or_default(), change);
+            fingerprints::apply(self.origins.entry(bus.clone()).or_default(), change);
         }
         for (table, key, value) in &change.notes {
             let table = self.notes.entry(table.clone()).or_default();

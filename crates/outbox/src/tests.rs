@@ -15,13 +15,13 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use tidegate_model::{Account, BootId, Moment, OriginsChange, Priority, Reason, WhenFull};
+use tidegate_model::{Account, BootId, FingerprintChanges, Moment, Priority, Reason, WhenFull};
 
 const OPTIONS: Options = Options {
     bytes_max: 1 << 20,
     segment_bytes: 64 << 10,
     when_full: WhenFull::DropOldest,
-    thin_bucket: Duration::from_secs(600),
+    downsample_bucket: Duration::from_secs(600),
     free_bytes_min: 0,
 };
 
@@ -203,11 +203,12 @@ fn a_refused_state_is_kept_with_the_words_of_the_cloud() {
 #[test]
 fn origins_stay_with_the_commit_that_brought_them() {
     let directory = TempDir::new().unwrap();
-    let origins: Vec<_> =
-        (0..5).map(|id| Origin { packet_id: id, digest: u32::MAX - u32::from(id) }).collect();
+    let origins: Vec<_> = (0..5)
+        .map(|id| MessageFingerprint { packet_id: id, digest: u32::MAX - u32::from(id) })
+        .collect();
     let outbox = open(directory.path());
-    let append = |outbox: &Outbox, added: &[Origin], forgotten| {
-        let change = OriginsChange { added: added.to_vec(), forgotten };
+    let append = |outbox: &Outbox, added: &[MessageFingerprint], forgotten| {
+        let change = FingerprintChanges { added: added.to_vec(), forgotten };
         let origins = BTreeMap::from([(bus("a"), change)]);
         outbox.append(&Commit { origins, ..commit(1, "a", &["x"]) }).unwrap();
     };

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::block::Record;
 use super::disk::Disk;
-use super::draft::{Draft, Fate};
-use super::group::Record;
 use super::index::{Key, Spot};
+use super::transaction::{Draft, Fate};
 use super::{Error, Pending, Removed};
 use crate::downsample;
 use tidegate_model::{DeviceId, Name, Priority, Reason};
@@ -110,7 +110,7 @@ impl Draft {
         };
         let last = run.last().map_or(first, |(_, spot)| spot.last);
         let (states, readings) = (records.len() as u64, readings_of(&records));
-        let kept = joined(records, disk.options.thin_bucket);
+        let kept = joined(records, disk.options.downsample_bucket);
         if kept.len() as u64 == states {
             let prune = disk.thinning.barren.len() > 2 * disk.index.len();
             disk.thinning.barren.retain(|key| !prune || disk.index.has_any(key.0, key.1, key.1));
@@ -118,10 +118,10 @@ impl Draft {
             return Ok(Removed::default());
         }
         let lost = readings.saturating_sub(kept.iter().map(|one| u64::from(one.readings)).sum());
-        self.remove(disk, device, (first, last), Fate::Dropped(Reason::Thinned))?;
+        self.remove(disk, device, (first, last), Fate::Dropped(Reason::Downsampled))?;
         for one in &kept {
             let account = self.account(disk, &one.bus);
-            let counted = account.dropped.entry(Reason::Thinned).or_default();
+            let counted = account.dropped.entry(Reason::Downsampled).or_default();
             *counted = counted.saturating_sub(u64::from(one.readings));
         }
         let back: Vec<Pending> = kept.into_iter().map(|one| one.pending(device)).collect();
@@ -152,7 +152,7 @@ fn joined(records: Vec<Record>, width: Duration) -> Vec<Record> {
     for places in buckets.into_values() {
         let states: Vec<_> =
             places.iter().filter_map(|at| Some(kept.get(*at)?.as_ref()?.json.clone())).collect();
-        let Some(whole) = downsample::thinned(&states) else { continue };
+        let Some(whole) = downsample::downsampled(&states) else { continue };
         let mut whole = Some(whole);
         for at in places {
             let Some(place) = kept.get_mut(at) else { continue };

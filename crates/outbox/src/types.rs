@@ -6,8 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::group::Record;
-use tidegate_model::{DeviceId, Ledger, Moment, Name, OriginsChange, Priority, Reason, WhenFull};
+use super::block::Record;
+use tidegate_model::{
+    DeviceId, FingerprintChanges, Ledger, Moment, Name, Priority, Reason, WhenFull,
+};
 
 /// What an outbox is set to.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +19,7 @@ pub struct Options {
     /// What goes when an append would go over it; it is counted.
     pub when_full: WhenFull,
     /// The stretch of time of which [`WhenFull::Thin`] leaves one state.
-    pub thin_bucket: Duration,
+    pub downsample_bucket: Duration,
     /// While the file system has less free space than so many bytes, what is there is the most that is kept.
     pub free_bytes_min: u64,
     /// The usual size of a segment of the journal, in bytes: [`super::SEGMENT_BYTES`], except in tests.
@@ -29,7 +31,7 @@ impl Default for Options {
         Self {
             bytes_max: u64::MAX,
             when_full: WhenFull::default(),
-            thin_bucket: Duration::from_secs(600),
+            downsample_bucket: Duration::from_secs(600),
             free_bytes_min: 0,
             segment_bytes: super::SEGMENT_BYTES,
         }
@@ -44,7 +46,7 @@ pub struct Commit {
     /// What to add to the ledger.
     pub ledger: Ledger,
     /// What changes of the origins of each bus.
-    pub origins: BTreeMap<Name, OriginsChange>,
+    pub origins: BTreeMap<Name, FingerprintChanges>,
     /// Notes to change, by their table.
     pub notes: BTreeMap<&'static str, Vec<NoteChange>>,
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// At most so many times in any window of this length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
+pub struct RateLimit {
     /// How many.
     pub runs_max: usize,
     /// In how long.
@@ -18,7 +18,7 @@ pub struct Window(VecDeque<Instant>);
 
 impl Window {
     /// Counts one at `now`; `false` if it would be one too many.
-    pub fn admit(&mut self, rate: Rate, now: Instant) -> bool {
+    pub fn admit(&mut self, rate: RateLimit, now: Instant) -> bool {
         while self.0.front().is_some_and(|run| now.duration_since(*run) >= rate.window) {
             self.0.pop_front();
         }

@@ -10,14 +10,14 @@ const SPAN_MIN: Duration = Duration::from_secs(20);
 
 /// Counts events.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Frequency {
+pub struct RateMeter {
     /// What is left of all events at the time of the last.
     weight: f64,
     /// When counting began, and when the last event came.
     span: Option<(Instant, Instant)>,
 }
 
-impl Frequency {
+impl RateMeter {
     /// Counts so many events at `now`. Counting begins with the first call, which may count none.
     pub fn count(&mut self, events: u64, now: Instant) {
         #[expect(clippy::cast_precision_loss, reason = "an average needs no more than 52 bits")]
@@ -52,8 +52,8 @@ mod tests {
     use super::*;
 
     /// The frequency after so many seconds with an event each, and the time then.
-    fn steady(seconds: u64) -> (Frequency, Instant) {
-        let (mut frequency, mut now) = (Frequency::default(), Instant::now());
+    fn steady(seconds: u64) -> (RateMeter, Instant) {
+        let (mut frequency, mut now) = (RateMeter::default(), Instant::now());
         frequency.count(0, now);
         for _ in 0..seconds {
             now += Duration::from_secs(1);
@@ -75,7 +75,7 @@ mod tests {
     fn what_stops_fades_and_one_event_is_no_flood() {
         let (frequency, now) = steady(600);
         assert!(frequency.per_second(now + Duration::from_secs(600)) < 0.01);
-        let mut once = Frequency::default();
+        let mut once = RateMeter::default();
         once.count(1, now);
         assert!(once.per_second(now) < 0.06);
     }

@@ -18,7 +18,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 /// The last time of each attribute. As large as the configuration has attributes.
 #[derive(Debug, Default)]
-pub struct Stamps {
+pub struct UniqueTimestamps {
     before: BTreeMap<DeviceId, Timestamp>,
     /// The last time since this boot that a daemon before gave to a reading without a time of day.
     before_since_boot: Option<Timestamp>,
@@ -28,8 +28,8 @@ pub struct Stamps {
     anchor_ms: Option<i64>,
 }
 
-impl Stamps {
-    /// Stamps that go on after what a daemon gave that ran before: the latest time of each device, and the uptime, in
+impl UniqueTimestamps {
+    /// UniqueTimestamps that go on after what a daemon gave that ran before: the latest time of each device, and the uptime, in
     /// milliseconds, of the last reading of this boot that had no time of day.
     pub fn after(before: BTreeMap<DeviceId, Timestamp>, uptime_ms: Option<i64>) -> Self {
         let before_since_boot = uptime_ms.map(Timestamp::from_millis);
@@ -87,11 +87,16 @@ mod tests {
     use super::*;
     use tidegate_model::Value;
 
-    fn place(stamps: &mut Stamps, name: &str, millis: i64) -> i64 {
+    fn place(stamps: &mut UniqueTimestamps, name: &str, millis: i64) -> i64 {
         place_within(stamps, name, millis, Duration::ZERO)
     }
 
-    fn place_within(stamps: &mut Stamps, name: &str, millis: i64, window: Duration) -> i64 {
+    fn place_within(
+        stamps: &mut UniqueTimestamps,
+        name: &str,
+        millis: i64,
+        window: Duration,
+    ) -> i64 {
         let data = BTreeMap::from([(name.parse().unwrap(), Value::Integer(1))]);
         let mut state = State { time: Timestamp::from_millis(millis), data };
         stamps.place(DeviceId::from([1; 12]), &mut state, window);
@@ -100,7 +105,7 @@ mod tests {
 
     #[test]
     fn values_of_one_attribute_in_one_millisecond_are_set_apart() {
-        let mut stamps = Stamps::default();
+        let mut stamps = UniqueTimestamps::default();
         let placed: Vec<_> = (0..4).map(|_| place(&mut stamps, "a", 100)).collect();
         assert_eq!(placed, [100, 101, 102, 103]);
         assert_eq!(place(&mut stamps, "a", 101), 104);
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_long_burst_is_set_apart_to_its_end() {
-        let mut stamps = Stamps::default();
+        let mut stamps = UniqueTimestamps::default();
         let placed: Vec<_> = (0..5_000).map(|_| place(&mut stamps, "a", 100)).collect();
         assert!(placed.is_sorted_by(|one, next| one < next));
     }
@@ -121,7 +126,8 @@ mod tests {
     #[test]
     fn times_that_were_given_before_a_restart_are_not_given_again() {
         let latest = Timestamp::from_millis(140);
-        let mut stamps = Stamps::after(BTreeMap::from([(DeviceId::from([1; 12]), latest)]), None);
+        let mut stamps =
+            UniqueTimestamps::after(BTreeMap::from([(DeviceId::from([1; 12]), latest)]), None);
         assert_eq!(place(&mut stamps, "a", 100), 141);
         assert_eq!(place(&mut stamps, "a", 100), 142);
         assert_eq!(place(&mut stamps, "b", 150), 150);
@@ -130,7 +136,7 @@ mod tests {
     #[test]
     fn uptimes_become_times_of_day_and_stay_apart() {
         const DAY: i64 = 1_777_629_600_000;
-        let mut stamps = Stamps::after(BTreeMap::new(), Some(99));
+        let mut stamps = UniqueTimestamps::after(BTreeMap::new(), Some(99));
         let placed: Vec<_> = (0..3).map(|_| place(&mut stamps, "a", 99)).collect();
         assert_eq!(placed, [100, 101, 102]);
         stamps.anchor(DAY);
@@ -141,7 +147,7 @@ mod tests {
 
     #[test]
     fn readings_of_a_device_within_a_window_get_its_time_and_no_attribute_twice() {
-        let mut stamps = Stamps::default();
+        let mut stamps = UniqueTimestamps::default();
         let mut place = |name: &str, millis| {
             place_within(&mut stamps, name, millis, Duration::from_millis(500))
         };
@@ -155,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_back_is_followed() {
-        let mut stamps = Stamps::default();
+        let mut stamps = UniqueTimestamps::default();
         place(&mut stamps, "a", 100_000);
         assert_eq!(place(&mut stamps, "a", 2_000), 2_000);
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::print;
 use tidegate_delivery::reporter::{PARK, THROTTLE_WAIT};
-use tidegate_delivery::response::Verdict;
+use tidegate_delivery::response::ResponseClass;
 use tidegate_losant::{Error, EventStream, StreamCall};
 use tidegate_runtime::clock::{Clock as _, SystemClock};
 use tidegate_runtime::random;
@@ -51,14 +51,14 @@ pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyh
 /// How long to wait at least before another try; `None` if none would help.
 fn least_wait(error: &Error) -> Option<Duration> {
     match error.verdict() {
-        Verdict::Offline => Some(Duration::ZERO),
-        Verdict::Troubled(wait) => Some(wait.unwrap_or_default().min(PARK)),
-        Verdict::Throttled(wait) => Some(wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK)),
-        Verdict::Stored
-        | Verdict::TooLarge
-        | Verdict::Malformed
-        | Verdict::Unauthorized
-        | Verdict::Parked => None,
+        ResponseClass::Offline => Some(Duration::ZERO),
+        ResponseClass::ServerError(wait) => Some(wait.unwrap_or_default().min(PARK)),
+        ResponseClass::Throttled(wait) => Some(wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK)),
+        ResponseClass::Stored
+        | ResponseClass::TooLarge
+        | ResponseClass::Malformed
+        | ResponseClass::Unauthorized
+        | ResponseClass::Blocked => None,
     }
 }
 

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::access::OutboxAccess;
 use super::waiting_devices;
-use super::way::Way;
 use crate::cli::progress::Progress;
 use crate::cli::{Usage, print};
 use crate::outbox_admin::{Exported, FILE_FORMAT, Lane, Request, STATES_MAX, Waiting};
@@ -27,7 +27,7 @@ enum Target {
 
 /// Writes what waits. What has no time yet is left, as nobody else could give it one.
 pub(super) fn export(
-    way: &Way<'_>,
+    way: &OutboxAccess<'_>,
     chosen: Option<DeviceId>,
     remove: bool,
     path: &Path,
@@ -68,7 +68,7 @@ pub(super) fn export(
 
 /// Writes the states of one device. Returns how many have no time.
 fn write_device(
-    way: &Way<'_>,
+    way: &OutboxAccess<'_>,
     device: DeviceId,
     target: &mut Target,
     runs: &mut Vec<Run>,

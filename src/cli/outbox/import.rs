@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::way::Way;
+use super::access::OutboxAccess;
 use crate::cli::print;
 use crate::cli::progress::Progress;
 use crate::outbox_admin::{BYTES_MAX, Exported, FILE_FORMAT, Request, STATES_MAX};
@@ -26,7 +26,7 @@ struct Batch {
 }
 
 /// Imports a file. Lines that are none are told and passed over, and make it fail in the end.
-pub(super) fn import(way: &Way<'_>, path: &Path) -> anyhow::Result<()> {
+pub(super) fn import(way: &OutboxAccess<'_>, path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let file: Box<dyn BufRead> = if path == Path::new("-") {
         Box::new(std::io::stdin().lock())
@@ -65,7 +65,7 @@ pub(super) fn import(way: &Way<'_>, path: &Path) -> anyhow::Result<()> {
 
 impl Batch {
     /// Adds a state. Returns how many were imported for it to have room.
-    fn push(&mut self, state: Exported, way: &Way<'_>) -> anyhow::Result<u64> {
+    fn push(&mut self, state: Exported, way: &OutboxAccess<'_>) -> anyhow::Result<u64> {
         let bytes = state.state.get().len();
         let is_full = self.states.len() >= STATES_MAX || self.bytes + bytes > BYTES_MAX;
         let imported = if is_full { self.send(way)? } else { 0 };
@@ -74,7 +74,7 @@ impl Batch {
         Ok(imported)
     }
 
-    fn send(&mut self, way: &Way<'_>) -> anyhow::Result<u64> {
+    fn send(&mut self, way: &OutboxAccess<'_>) -> anyhow::Result<u64> {
         let Self { states, .. } = std::mem::take(self);
         if states.is_empty() {
             return Ok(0);

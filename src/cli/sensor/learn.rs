@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{absolute, listening_time, tell};
 use crate::cli::{ConfigArgs, Unavailable, Usage, print};
 use crate::{app, logging};
-use tidegate_bus::Arrival;
+use tidegate_bus::BusEvent;
 use tidegate_config::{Bus, BusKind};
 use tidegate_discover::mqtt::shape::Channel;
 use tidegate_discover::mqtt::{Learner, TOPICS_MAX, quoted, sensors};
@@ -93,7 +93,7 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
     }
     let known = format!("[bus.mqtt.{name}]\nhost = \"{BROKER}\"\n\n");
     // What is printed is looked at as a configuration first, so that nobody is given one that is none.
-    tidegate_config::trial(&format!("{}{sensors}", tables.as_ref().unwrap_or(&known)))?;
+    tidegate_config::check_text(&format!("{}{sensors}", tables.as_ref().unwrap_or(&known)))?;
     print(&format!("{}{sensors}", tables.unwrap_or_default()))
 }
 
@@ -114,7 +114,7 @@ async fn listen(
     let done = loop {
         let step = tokio::select! {
             arrival = listening.arrivals.recv() => match arrival {
-                Some(Arrival::Reading(reading, _)) => {
+                Some(BusEvent::Reading(reading, _)) => {
                     let now = Instant::now().into_std();
                     if learner.hear(&reading.topic, &reading.payload, now) {
                         tell(&format!("hears {}\n", line(reading.topic.as_bytes())));
@@ -162,7 +162,7 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
         )
     };
     let trial = |bus: &str| -> anyhow::Result<(Name, Bus)> {
-        let found = tidegate_config::trial(&all(bus))?.buses.into_iter().next();
+        let found = tidegate_config::check_text(&all(bus))?.buses.into_iter().next();
         found.context("the broker is not there")
     };
     let Some(tables) = tables else {

@@ -101,7 +101,7 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
         Some((port, guess)) => {
             let page = page(&path, port, guess)?;
             // What is printed is looked at as a configuration first, so that nobody is given one that is none.
-            tidegate_config::trial(&page)?;
+            tidegate_config::check_text(&page)?;
             print(&page)
         }
         None if heard == 0 => Err(Unavailable(format!(

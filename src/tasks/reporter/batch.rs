@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
     use tidegate_delivery::reporter::{Reporter, Step, Waiting};
-    use tidegate_delivery::throttle::Pace;
+    use tidegate_delivery::throttle::Throttle;
     use tidegate_model::Priority;
     use tidegate_model::{BootId, DeviceId, Reason};
     use tidegate_outbox::{Commit, Options, Pending};
@@ -141,7 +141,7 @@ mod tests {
     fn call(outbox: &Outbox) -> Call {
         let mut machine = Reporter::new(limits());
         let waiting = Waiting { states: 9, bytes: 9, last: outbox.backlog().last[&device()] };
-        machine.resume(device(), waiting, Pace::default());
+        machine.resume(device(), waiting, Throttle::default());
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
         let Step::Send(call) = machine.poll(Instant::now()) else { panic!("nothing to send") };
         call

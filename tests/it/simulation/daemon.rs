@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use tidegate_delivery::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter, Step};
-use tidegate_delivery::response::{Asked, Outcome, Verdict};
+use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
 use tidegate_delivery::throttle_log;
 use tidegate_model::{BootId, DeviceId, Moment, State, Timestamp, Value};
 use tidegate_timing::clock_trust::{CloudDate, Sighting, Timeline, is_taken, uptime_of};
-use tidegate_timing::unique_timestamps::Stamps;
+use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
 use super::cloud::Sent;
 use super::disk::{Disk, Fate};
@@ -34,7 +34,7 @@ pub(super) struct Daemon {
     place: Place,
     machine: Reporter,
     timeline: Timeline,
-    stamps: Stamps,
+    stamps: UniqueTimestamps,
     /// The time is known, and that is on the disk: states may be sent.
     is_pinned: bool,
     floor: Timestamp,
@@ -68,7 +68,7 @@ impl Daemon {
         }
         let known = disk.boots.get(place.boot);
         let anchor_ms = known.and_then(|boot| boot.anchor_ms);
-        let mut stamps = Stamps::after(disk.latest(), known.map(|boot| boot.last_ms));
+        let mut stamps = UniqueTimestamps::after(disk.latest(), known.map(|boot| boot.last_ms));
         if let Some(anchor_ms) = anchor_ms {
             stamps.anchor(anchor_ms);
         }
@@ -240,7 +240,7 @@ impl Daemon {
         let ended = Ended {
             states: batch.len(),
             last: batch.last().map_or(0, |sent| sent.sequence),
-            verdict: Verdict::of(Asked::Action, outcome),
+            verdict: ResponseClass::of(Asked::Action, outcome),
             may_count: outcome.may_count(),
         };
         let disposal = self.machine.settle(call, &ended, self.instant(now), rng);

@@ -67,7 +67,7 @@ pub(super) struct World {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    Watch,
+    GapTracker,
     Probe,
     Outage,
     Kill,
@@ -111,7 +111,7 @@ impl World {
             system_off_ms: 0,
             down_until: Duration::ZERO,
             start_at: None,
-            next: BTreeMap::from([(Event::Watch, Duration::from_secs(20))]),
+            next: BTreeMap::from([(Event::GapTracker, Duration::from_secs(20))]),
             stored_live: BTreeMap::new(),
             figures: Figures::default(),
         };
@@ -174,7 +174,7 @@ impl World {
 
     fn plan(&mut self, event: Event) {
         let wait = match event {
-            Event::Watch => Duration::from_secs(1),
+            Event::GapTracker => Duration::from_secs(1),
             Event::Probe => Duration::from_secs(20),
             Event::Outage => self.seconds(10..400),
             Event::Kill if self.weather.is_busy => self.seconds(1..30),
@@ -254,7 +254,7 @@ impl World {
         self.down_until = Duration::ZERO;
         self.disk.is_full = false;
         self.synchronised_at = Some(self.now);
-        self.next.retain(|event, _| *event == Event::Watch);
+        self.next.retain(|event, _| *event == Event::GapTracker);
         self.arrivals.clear();
         self.start_at = self.start_at.or(self.daemon.is_none().then_some(self.now));
     }
@@ -309,7 +309,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         self.plan(event);
         match event {
-            Event::Watch => {
+            Event::GapTracker => {
                 let (system, is_synchronised) = (self.system(), self.is_synchronised());
                 if let Some(daemon) = &mut self.daemon {
                     daemon.see(system, is_synchronised, self.now);

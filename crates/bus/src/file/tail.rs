@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use super::Find;
 use super::whole::open;
-use crate::marks::Mark;
+use crate::checkpoints::TailCheckpoint;
 use absent::{Absent, Place};
 use tidegate_ingest::frame::{Frame, Framer, Framing};
 
@@ -34,7 +34,7 @@ pub(super) struct Tails {
     line_bytes_max: usize,
     logs: BTreeMap<PathBuf, Tail>,
     /// Where earlier runs came to; taken in the first round, after which files that appear are new.
-    marks: Option<BTreeMap<PathBuf, Mark>>,
+    marks: Option<BTreeMap<PathBuf, TailCheckpoint>>,
     absent: Absent,
 }
 
@@ -52,7 +52,7 @@ struct Tail {
 
 impl Tails {
     /// Follows logs from these places.
-    pub(super) fn new(line_bytes_max: usize, marks: BTreeMap<PathBuf, Mark>) -> Self {
+    pub(super) fn new(line_bytes_max: usize, marks: BTreeMap<PathBuf, TailCheckpoint>) -> Self {
         Self {
             line_bytes_max,
             logs: BTreeMap::new(),
@@ -92,7 +92,7 @@ impl Tails {
     fn begin(
         &mut self,
         paths: &[PathBuf],
-        mut marks: BTreeMap<PathBuf, Mark>,
+        mut marks: BTreeMap<PathBuf, TailCheckpoint>,
         finds: &mut Vec<Find>,
     ) {
         for path in paths {
@@ -177,10 +177,10 @@ impl Tail {
     }
 
     /// The place behind so many bytes.
-    fn mark(&self, offset: u64) -> Mark {
+    fn mark(&self, offset: u64) -> TailCheckpoint {
         let length = usize::try_from(offset).unwrap_or(HEAD_BYTES);
         let head = crc32fast::hash(self.head.get(..length).unwrap_or(&self.head));
-        Mark { inode: self.identity.1, offset, head }
+        TailCheckpoint { inode: self.identity.1, offset, head }
     }
 
     /// Whether it was cut to nothing since it was read, even if it is as long as before.
@@ -260,7 +260,7 @@ mod tests {
         directory: tempfile::TempDir,
         tails: Tails,
         /// What the outbox would know.
-        mark: Option<Mark>,
+        mark: Option<TailCheckpoint>,
     }
 
     impl Bench {

@@ -13,11 +13,11 @@ use super::options::{OFFLINE, ONLINE, Options};
 use super::reply::Replies;
 use super::{Due, Subscription};
 use crate::attempts::Attempts;
-use crate::{Ack, Arrival, Outlet, WriteError, WriteRequest, sleep_until};
+use crate::{Ack, BusContext, BusEvent, WriteError, WriteRequest, sleep_until};
 use tidegate_config::MqttBus;
 use tidegate_ingest::retained::Retained;
 use tidegate_model::topic::TopicFilter;
-use tidegate_model::{Name, Origin, Reading, Reason, Write};
+use tidegate_model::{MessageFingerprint, Name, Reading, Reason, Write};
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::liveness;
 
@@ -29,7 +29,7 @@ const CONNECT_MAX: Duration = liveness::LATE_MAX;
 
 /// What a session shares with its task for as long as it runs.
 pub(super) struct Wiring<'a> {
-    pub(super) outlet: &'a Outlet,
+    pub(super) outlet: &'a BusContext,
     pub(super) clock: &'a SharedClock,
     pub(super) ack_sender: &'a mpsc::Sender<Due>,
     pub(super) acks: &'a mut mpsc::Receiver<Due>,
@@ -196,7 +196,7 @@ impl<'a> Session<'a> {
                 self.is_connected = true;
                 wiring.outlet.connected();
                 wiring.attempts.opened();
-                wiring.outlet.deliver(Arrival::Session { bus: self.bus.clone(), resumed }).await;
+                wiring.outlet.deliver(BusEvent::Session { bus: self.bus.clone(), resumed }).await;
                 self.subscribe();
                 if self.tell_status(ONLINE) {
                     self.queued.push_back(None);
@@ -216,7 +216,7 @@ impl<'a> Session<'a> {
                 if let Some(packet_id) = self.heard.pinged.take() {
                     let bus = self.bus.clone();
                     debug!(%bus, packet_id, "acknowledgements were heard");
-                    wiring.outlet.deliver(Arrival::Acknowledged { bus, packet_id }).await;
+                    wiring.outlet.deliver(BusEvent::Acknowledged { bus, packet_id }).await;
                 }
             }
             Event::Other => {}
@@ -254,7 +254,7 @@ impl<'a> Session<'a> {
         topic.is_some_and(|topic| self.client.publish(topic, 1, true, status.into()))
     }
 
-    fn check_subscriptions(&self, refusals: &[Option<String>], outlet: &Outlet) {
+    fn check_subscriptions(&self, refusals: &[Option<String>], outlet: &BusContext) {
         debug!(bus = %self.bus, filters = refusals.len(), "subscribed");
         let filters = self.subscriptions.iter().map(|one| one.filter.as_str());
         for (refusal, filter) in refusals.iter().zip(filters.chain(self.reply_topics())) {
@@ -280,7 +280,7 @@ impl<'a> Session<'a> {
         }
         if self.is_only_a_reply(&message.topic) {
             if let Some(ack) = ack {
-                wiring.outlet.deliver(Arrival::Empty(ack)).await;
+                wiring.outlet.deliver(BusEvent::Empty(ack)).await;
             }
             return;
         }
@@ -288,7 +288,7 @@ impl<'a> Session<'a> {
             debug!(bus = %self.bus, topic = message.topic, %reason, "a message was rejected");
             wiring.outlet.reject(reason);
             if let Some(ack) = ack {
-                wiring.outlet.deliver(Arrival::Empty(ack)).await;
+                wiring.outlet.deliver(BusEvent::Empty(ack)).await;
             }
             return;
         }
@@ -298,17 +298,17 @@ impl<'a> Session<'a> {
         {
             wiring.outlet.duplicate();
             if let Some(ack) = ack {
-                wiring.outlet.deliver(Arrival::Empty(ack)).await;
+                wiring.outlet.deliver(BusEvent::Empty(ack)).await;
             }
             return;
         }
         let Message { topic, payload, packet_id, is_retained } = message;
-        let origin = packet_id.map(|packet_id| Origin { packet_id, digest });
+        let origin = packet_id.map(|packet_id| MessageFingerprint { packet_id, digest });
         let reading =
             Reading { bus: self.bus.clone(), time: wiring.clock.now(), topic, payload, origin };
         if packet_id.is_some() || is_retained {
             // The broker keeps the rest while we wait for the collector. What it retains comes all at once, and not again.
-            wiring.outlet.deliver(Arrival::Reading(reading, ack)).await;
+            wiring.outlet.deliver(BusEvent::Reading(reading, ack)).await;
         } else {
             wiring.outlet.offer(reading, None);
         }

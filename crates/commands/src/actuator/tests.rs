@@ -192,7 +192,7 @@ fn actuator(write: WriteTemplate) -> Actuator {
         bus: Some(bus),
         write,
         arguments: Arguments::default(),
-        rate: Rate { runs_max: 10, window: Duration::from_secs(60) },
+        rate: RateLimit { runs_max: 10, window: Duration::from_secs(60) },
         timeout: Duration::from_secs(1),
         safe: None,
     }

@@ -10,7 +10,7 @@ use crate::arguments::{Argument, ArgumentKind, Arguments};
 use crate::history::Ending;
 use tidegate_model::CommandResult;
 use tidegate_template::Template;
-use tidegate_timing::rate_limit::Rate;
+use tidegate_timing::rate_limit::RateLimit;
 
 const NOW: i64 = 1_777_629_600_000;
 
@@ -34,7 +34,7 @@ fn valve(device: DeviceId) -> Arc<Actuator> {
         bus: Some("boiler".parse().unwrap()),
         write: WriteTemplate::Serial { text, is_hex: false, reply: None },
         arguments: Arguments::new(BTreeMap::from([open])),
-        rate: Rate { runs_max: 3, window: Duration::from_secs(60) },
+        rate: RateLimit { runs_max: 3, window: Duration::from_secs(60) },
         timeout: Duration::from_secs(1),
         safe: None,
     })
@@ -42,7 +42,7 @@ fn valve(device: DeviceId) -> Arc<Actuator> {
 
 /// A gate, its history, and a clock for its rates.
 struct Bench {
-    gate: Gate,
+    gate: Admission,
     history: History,
     now: Instant,
     wall: Timestamp,
@@ -59,19 +59,19 @@ fn bench() -> Bench {
     let router = Router::new([valve(device(1)), valve(device(2))]);
     let devices =
         [("gateway", 1), ("attic", 2)].map(|(name, id)| (name.parse().unwrap(), device(id)));
-    let gate = Gate::new(rules, router, device(1), devices.into());
+    let gate = Admission::new(rules, router, device(1), devices.into());
     let history = History::load(&[], 2, Timestamp::from_millis(NOW)).unwrap();
     Bench { gate, history, now: Instant::now(), wall: Timestamp::from_millis(NOW) }
 }
 
 impl Bench {
-    fn judge(&mut self, source: Source, command: &Command) -> Admission {
+    fn judge(&mut self, source: Source, command: &Command) -> Decision {
         let now = (self.now, self.wall);
         let (admission, record) = self.gate.judge(command, source, &self.history, now);
         match &admission {
-            Admission::Duplicate => {}
-            Admission::Run { .. } => drop(self.history.begin(record)),
-            Admission::Refused(_) => {
+            Decision::Duplicate => {}
+            Decision::Run { .. } => drop(self.history.begin(record)),
+            Decision::Refused(_) => {
                 let number = self.history.begin(record);
                 let (result, message) = (CommandResult::Refused, "");
                 let ending = Ending { result, message, duration_ms: None };
@@ -83,12 +83,12 @@ impl Bench {
 
     fn live(&mut self, command: &Command) -> String {
         match self.judge(Source::Live, command) {
-            Admission::Run { write: Write::Serial { bytes, .. }, .. } => {
+            Decision::Run { write: Write::Serial { bytes, .. }, .. } => {
                 String::from_utf8_lossy(&bytes).trim().to_owned()
             }
-            Admission::Run { write, .. } => format!("{write:?}"),
-            Admission::Duplicate => "duplicate".to_owned(),
-            Admission::Refused(refusal) => refusal.as_str().to_owned(),
+            Decision::Run { write, .. } => format!("{write:?}"),
+            Decision::Duplicate => "duplicate".to_owned(),
+            Decision::Refused(refusal) => refusal.as_str().to_owned(),
         }
     }
 }
@@ -116,10 +116,10 @@ fn an_old_command_is_stale_unless_it_was_caught_up_in_time() {
     assert_eq!(bench.live(&command(NOW - 60_000, json!({"open": 1}))), "V1");
     assert_eq!(bench.live(&command(NOW + 60_000, json!({"open": 1}))), "V1");
     let late = command(NOW - 600_000, json!({"open": 1}));
-    assert!(matches!(bench.judge(Source::CaughtUp, &late), Admission::Run { .. }));
+    assert!(matches!(bench.judge(Source::CaughtUp, &late), Decision::Run { .. }));
     let later = command(NOW - 600_001, json!({"open": 1}));
     let stale = Refusal::Stale(Duration::from_millis(600_001));
-    let Admission::Refused(refusal) = bench.judge(Source::CaughtUp, &later) else {
+    let Decision::Refused(refusal) = bench.judge(Source::CaughtUp, &later) else {
         panic!("it ran");
     };
     assert_eq!(refusal, stale);
@@ -132,7 +132,7 @@ fn without_a_time_of_day_no_command_is_taken_for_fresh() {
     let moment = (bench.now, uptime);
     let old = command(NOW - 86_400_000, json!({"open": 1}));
     let (admission, _) = bench.gate.judge(&old, Source::Live, &bench.history, moment);
-    let Admission::Refused(refusal) = admission else { panic!("it ran") };
+    let Decision::Refused(refusal) = admission else { panic!("it ran") };
     assert_eq!(refusal, Refusal::NoTime);
 }
 
@@ -187,7 +187,7 @@ fn a_command_to_the_gateway_can_name_a_device_of_its_own() {
     let record = bench.history.records().next().unwrap();
     assert_eq!((record.device, record.target), (device(1), device(2)));
     let from_a_peripheral = Command { device: device(2), ..named(json!("gateway")) };
-    let Admission::Run { actuator, .. } = bench.judge(Source::Live, &from_a_peripheral) else {
+    let Decision::Run { actuator, .. } = bench.judge(Source::Live, &from_a_peripheral) else {
         panic!("refused");
     };
     assert_eq!(&*actuator.name, "valve-2", "only the gateway speaks for others");

@@ -11,7 +11,7 @@ use crate::field::Field;
 use crate::{Bus, BusKind, raw};
 use tidegate_commands::actuator::{Actuator, Failsafe, WriteTemplate};
 use tidegate_model::{Command, DeviceId, Name};
-use tidegate_timing::rate_limit::Rate;
+use tidegate_timing::rate_limit::RateLimit;
 
 /// Losant's limit for the name of a command, in characters (schema `deviceCommand`).
 const COMMAND_LENGTH_MAX: usize = 255;
@@ -78,7 +78,7 @@ fn actuator(
     let runs_max = check.integer(&rate_key, raw.rate_max.take(), RATE_DEFAULT, &RATE_RANGE);
     let window = raw.rate_window.take().or(Some(Field(Duration::from_secs(60))));
     let window = check.duration(&format!("{key}.rate_window"), window, &seconds(1..=86_400));
-    let rate = Rate { runs_max: usize::try_from(runs_max).unwrap_or(1), window };
+    let rate = RateLimit { runs_max: usize::try_from(runs_max).unwrap_or(1), window };
     let timeout = raw.timeout.take().or(timeout.map(Field));
     let timeout = check.duration(&format!("{key}.timeout"), timeout, &seconds(1..=300));
     let safety = Safety {

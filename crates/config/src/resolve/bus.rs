@@ -15,7 +15,7 @@ pub(super) use modbus::register;
 
 use super::Check;
 use crate::field::Field;
-use crate::likely::did_you_mean;
+use crate::suggest::did_you_mean;
 use crate::{Bus, BusKind, raw};
 use tidegate_model::{DeviceId, Name};
 

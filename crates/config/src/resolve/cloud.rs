@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Check, raw, seconds};
 use crate::field::Field;
 use crate::secret::{cloud_credentials_path, read_client_certificate, read_cloud_credentials};
-use crate::{Cloud, CloudCredentials, Proxy, Reader, Secret};
+use crate::{Cloud, CloudCredentials, Proxy, Purpose, Secret};
 
 /// The intervals between signs of life on a stream that the cloud is known to serve.
 pub const KEEP_ALIVE_RANGE: RangeInclusive<Duration> =
@@ -70,8 +70,8 @@ pub(super) fn cloud(
     let configured = raw.credentials_file.map(|path| check.path(&path.0));
     let path = cloud_credentials_path(configured, check.directory);
     let credentials = match check.reader {
-        Reader::Daemon => read_cloud_credentials(&path, check.problems),
-        Reader::Looker | Reader::Learner => Some(CloudCredentials::unread()),
+        Purpose::Daemon => read_cloud_credentials(&path, check.problems),
+        Purpose::Inspect | Purpose::Discover => Some(CloudCredentials::unread()),
     };
     if matches!(credentials, Some(CloudCredentials::Token(_))) && application.is_none() {
         let fix = "copy the Application ID from Losant; only an access key tells it by itself";

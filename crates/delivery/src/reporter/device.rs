@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{BACKLOG_CALLS_MAX, Call, Ended, LIVE_RUN_MAX, Lane, Limits, Waiting};
-use crate::response::Verdict;
-use crate::throttle::Pace;
+use crate::response::ResponseClass;
+use crate::throttle::Throttle;
 use tidegate_timing::backoff::Backoff;
 
 /// One device.
@@ -15,7 +15,7 @@ pub(super) struct Device {
     pub(super) frontier: u64,
     /// Nothing is live until the backlog is sent.
     pub(super) is_in_order: bool,
-    pub(super) pace: Pace,
+    pub(super) pace: Throttle,
     /// Learned from 413: stays.
     pub(super) states_cap: usize,
     /// How long the device waits when the server has trouble with it.
@@ -86,7 +86,7 @@ impl Device {
             waiting: Waiting::default(),
             frontier: 0,
             is_in_order: false,
-            pace: Pace::default(),
+            pace: Throttle::default(),
             states_cap: limits.batch_states_max.max(1),
             trouble: Backoff::new(limits.retry_min, limits.retry_max),
             held_until: None,
@@ -215,7 +215,7 @@ impl Device {
         let this = |begun: &Begun| begun.number == call.number;
         let is_alone = queue.calls.iter().any(|begun| this(begun) && begun.is_alone);
         queue.calls.retain(|begun| !this(begun));
-        queue.is_steady = ended.verdict == Verdict::Stored && (is_alone || queue.is_steady);
+        queue.is_steady = ended.verdict == ResponseClass::Stored && (is_alone || queue.is_steady);
         is_alone
     }
 

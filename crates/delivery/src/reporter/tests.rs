@@ -41,7 +41,7 @@ impl World {
     fn backlog(&mut self, number: u8, states: u64) {
         self.lanes.insert(number, ((1..=states).collect(), states));
         let waiting = self.waiting(number);
-        self.reporter.resume(device(number), waiting, Pace::default());
+        self.reporter.resume(device(number), waiting, Throttle::default());
     }
 
     /// So many new states come.
@@ -92,10 +92,10 @@ impl World {
         waiting.iter().filter(meant).take(call.states_max).copied().collect()
     }
 
-    fn end(&mut self, call: &Call, verdict: Verdict) -> Disposal {
+    fn end(&mut self, call: &Call, verdict: ResponseClass) -> Disposal {
         let batch = self.batch(call);
         let (states, last) = (batch.len(), batch.last().copied().unwrap_or_default());
-        let may_count = verdict != Verdict::Offline;
+        let may_count = verdict != ResponseClass::Offline;
         let ended = Ended { states, last, verdict, may_count };
         let disposal = self.reporter.settle(call, &ended, self.now, &mut self.rng);
         if disposal != Disposal::Keep {
@@ -109,11 +109,11 @@ impl World {
     fn send(&mut self) -> Option<(u8, Lane, u64, u64)> {
         let call = self.poll()?;
         let batch = self.batch(&call);
-        self.end(&call, Verdict::Stored);
+        self.end(&call, ResponseClass::Stored);
         Some((call.device.as_bytes()[0], call.lane, *batch.first()?, *batch.last()?))
     }
 
-    fn fail(&mut self, verdict: Verdict) -> Disposal {
+    fn fail(&mut self, verdict: ResponseClass) -> Disposal {
         let call = self.poll().unwrap();
         self.end(&call, verdict)
     }
@@ -140,7 +140,7 @@ fn a_flush_sends_what_waits_at_once_and_nothing_that_comes_later() {
     world.come(1, 1);
     assert_eq!(world.send(), None);
     world.backlog(2, 1);
-    world.fail(Verdict::Offline);
+    world.fail(ResponseClass::Offline);
     assert_eq!(world.send(), None, "the link is held");
     world.reporter.flush();
     assert!(world.send().is_some());
@@ -166,7 +166,9 @@ fn devices_take_turns() {
 fn a_throttled_refused_or_troubled_device_does_not_delay_the_others() {
     let mut world = world();
     (1..=4).for_each(|number| world.backlog(number, 1_000));
-    for verdict in [Verdict::Throttled(None), Verdict::Parked, Verdict::Troubled(None)] {
+    for verdict in
+        [ResponseClass::Throttled(None), ResponseClass::Blocked, ResponseClass::ServerError(None)]
+    {
         assert_eq!(world.fail(verdict), Disposal::Keep);
     }
     let turns: Vec<_> = (0..3).map(|_| world.send().unwrap().0).collect();
@@ -181,7 +183,7 @@ fn a_retry_after_is_obeyed_up_to_a_bound() {
     for (asked_s, waits_s) in [(1, 16), (60, 60), (86_400, 15 * 60)] {
         let mut world = world();
         world.backlog(1, 1);
-        world.fail(Verdict::Throttled(Some(Duration::from_secs(asked_s))));
+        world.fail(ResponseClass::Throttled(Some(Duration::from_secs(asked_s))));
         let until = world.now + Duration::from_secs(waits_s);
         assert_eq!(world.reporter.poll(world.now), Step::WaitUntil(until), "{asked_s} s");
     }
@@ -249,7 +251,7 @@ fn what_came_while_nothing_could_be_sent_becomes_backlog() {
     let mut world = world();
     world.come(1, 1);
     world.pass(2_000);
-    world.fail(Verdict::Offline);
+    world.fail(ResponseClass::Offline);
     world.come(1, 5_000);
     world.pass(300_000);
     assert_eq!(world.send(), Some((1, Lane::Live, 4_902, 5_001)));
@@ -269,8 +271,8 @@ fn each_lane_has_one_call_under_way_and_the_backlog_never_takes_live_states() {
     assert_eq!(world.poll(), None, "the live call is still under way");
     assert_eq!(world.batch(&live), (51..=150).collect::<Vec<_>>());
     assert_eq!(world.batch(&backlog), (1..=50).collect::<Vec<_>>());
-    world.end(&backlog, Verdict::Stored);
-    world.end(&live, Verdict::Stored);
+    world.end(&backlog, ResponseClass::Stored);
+    world.end(&live, ResponseClass::Stored);
     assert!(world.poll().is_some());
 }
 
@@ -281,7 +283,7 @@ fn slow_world(devices: u8, states: u64) -> World {
     for _ in 0..8 {
         let call = world.poll().unwrap();
         world.pass(1_000);
-        world.end(&call, Verdict::Stored);
+        world.end(&call, ResponseClass::Stored);
     }
     world
 }
@@ -306,8 +308,8 @@ fn over_a_slow_link_a_backlog_has_two_calls_under_way_one_after_the_other() {
     assert_eq!(world.poll(), None);
     let (one, next) = (world.batch(&first), world.batch(&second));
     assert_eq!(one.last().map(|last| last + 1), next.first().copied());
-    world.end(&second, Verdict::Stored);
-    world.end(&first, Verdict::Stored);
+    world.end(&second, ResponseClass::Stored);
+    world.end(&first, ResponseClass::Stored);
     let third = world.poll().unwrap();
     assert_eq!(world.batch(&third)[0], next.last().unwrap() + 1);
 }
@@ -317,9 +319,9 @@ fn a_slow_backlog_goes_on_with_one_call_until_what_failed_is_stored() {
     let mut world = slow_world(1, 2_000);
     let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
     let batch = world.batch(&first);
-    world.end(&first, Verdict::Malformed);
+    world.end(&first, ResponseClass::Malformed);
     assert_eq!(world.poll(), None, "the second is still under way");
-    world.end(&second, Verdict::Stored);
+    world.end(&second, ResponseClass::Stored);
     let half = world.poll().unwrap();
     assert_eq!(world.batch(&half), batch[..50], "the search goes on");
     assert_eq!(world.poll(), None);
@@ -329,9 +331,9 @@ fn a_slow_backlog_goes_on_with_one_call_until_what_failed_is_stored() {
 fn two_calls_of_a_backlog_leave_nothing_for_a_third_when_all_is_under_way() {
     let mut world = slow_world(1, 1_000);
     let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
-    world.end(&first, Verdict::Stored);
+    world.end(&first, ResponseClass::Stored);
     assert_eq!(world.poll(), None);
-    world.end(&second, Verdict::Stored);
+    world.end(&second, ResponseClass::Stored);
     assert_eq!(world.reporter.poll(world.now), Step::Idle);
 }
 
@@ -341,7 +343,7 @@ fn without_a_link_nothing_is_sent_and_the_wait_grows_to_its_bound() {
     world.backlog(1, 1_000);
     let mut longest = Duration::ZERO;
     for _ in 0..30 {
-        assert_eq!(world.fail(Verdict::Offline), Disposal::Keep);
+        assert_eq!(world.fail(ResponseClass::Offline), Disposal::Keep);
         let Step::WaitUntil(at) = world.reporter.poll(world.now) else { panic!("no wait") };
         longest = longest.max(at - world.now);
         world.now = at;
@@ -358,12 +360,12 @@ fn calls_that_fail_together_are_one_failure_and_one_call_tries_the_link() {
     let calls: Vec<_> = (0..6).map(|_| world.poll().unwrap()).collect();
     world.pass(100);
     for call in &calls {
-        world.end(call, Verdict::Offline);
+        world.end(call, ResponseClass::Offline);
     }
     world.pass(2_000);
     let probe = world.poll().expect("the first wait is 2 s at most");
     assert_eq!(world.poll(), None, "one call is enough to try it");
-    world.end(&probe, Verdict::Stored);
+    world.end(&probe, ResponseClass::Stored);
     assert!(world.poll().is_some() && world.poll().is_some());
 }
 
@@ -381,7 +383,8 @@ fn a_bad_state_is_isolated_by_halving_and_its_neighbours_go_on() {
             let Some(call) = world.poll() else { continue };
             calls += 1;
             let batch = world.batch(&call);
-            let verdict = if batch.contains(&bad) { Verdict::Malformed } else { Verdict::Stored };
+            let verdict =
+                if batch.contains(&bad) { ResponseClass::Malformed } else { ResponseClass::Stored };
             match world.end(&call, verdict) {
                 Disposal::Delete => stored.extend(batch),
                 Disposal::Reject => rejected.extend(batch),
@@ -399,11 +402,11 @@ fn a_bad_state_is_isolated_by_halving_and_its_neighbours_go_on() {
 fn a_batch_that_is_too_large_is_halved_and_the_size_is_remembered() {
     let mut world = world();
     world.backlog(1, 151);
-    assert_eq!(world.fail(Verdict::TooLarge), Disposal::Keep);
+    assert_eq!(world.fail(ResponseClass::TooLarge), Disposal::Keep);
     for through in [50, 100, 150] {
         assert_eq!(world.send(), Some((1, Lane::Backlog, through - 49, through)));
     }
-    assert_eq!(world.fail(Verdict::TooLarge), Disposal::Reject);
+    assert_eq!(world.fail(ResponseClass::TooLarge), Disposal::Reject);
 }
 
 #[test]
@@ -425,7 +428,7 @@ fn a_drain_sends_what_is_there() {
     world.come(1, 1);
     assert_eq!(world.poll(), None);
     world.reporter.drain();
-    world.fail(Verdict::Offline);
+    world.fail(ResponseClass::Offline);
     assert_eq!(world.poll(), None);
     world.reporter.drain();
     assert_eq!(
@@ -440,7 +443,8 @@ fn a_device_whose_states_cannot_be_read_does_not_spin() {
     let mut world = world();
     world.backlog(1, 1);
     let call = world.poll().unwrap();
-    let ended = Ended { states: 0, last: 0, verdict: Verdict::Unauthorized, may_count: false };
+    let ended =
+        Ended { states: 0, last: 0, verdict: ResponseClass::Unauthorized, may_count: false };
     world.reporter.settle(&call, &ended, world.now, &mut world.rng);
     assert_eq!(world.poll(), None);
     world.pass(1_000);

@@ -25,12 +25,12 @@ pub struct Outgoing {
 pub struct Mapped {
     /// Values of the reading: one state for each device, time and priority.
     pub states: Vec<Outgoing>,
-    /// Values that the gateway made, such as means; they count as derived.
+    /// Values that the gateway made, such as means; they count as generated.
     pub made: Vec<Outgoing>,
     /// What could not be sent, by the reason.
     pub rejected: BTreeMap<Reason, u64>,
     /// What is not sent because the configuration asks for less, by the reason.
-    pub condensed: BTreeMap<Reason, u64>,
+    pub filtered: BTreeMap<Reason, u64>,
     /// One line for a log for each rejection: sensor, channel, why. The first eight of a reading.
     pub details: Vec<String>,
     /// What is to be written to the bus: the question to a node of Sparkplug B for its births.
@@ -94,8 +94,8 @@ impl Draft {
         self.make(device, State { time, data: [(attribute, value)].into() });
     }
 
-    pub(super) fn condense(&mut self, reason: Reason) {
-        *self.mapped.condensed.entry(reason).or_default() += 1;
+    pub(super) fn filter_out(&mut self, reason: Reason) {
+        *self.mapped.filtered.entry(reason).or_default() += 1;
     }
 
     /// Counts one rejection, with one or more lines that explain it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::gauge::Flow;
+use super::attribute_filter::Flow;
 use super::window::Aggregate;
 use super::{AttributeSelector, DeviceSelector, Mapping, Sensor};
 use tidegate_model::{AttributeName, DeviceId, Value};

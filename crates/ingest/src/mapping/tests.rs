@@ -176,7 +176,7 @@ fn a_window_counts_what_it_takes_and_makes_one_state_when_it_ends() {
     let (mut plan, start) = (plan(vec![sensor("#", vec![mean])]), now());
     for payload in ["t=1", "t=2"] {
         let mapped = plan.map(&reading("a", payload), start);
-        assert_eq!((mapped.condensed, mapped.states), ([(Reason::Aggregated, 1)].into(), vec![]));
+        assert_eq!((mapped.filtered, mapped.states), ([(Reason::Aggregated, 1)].into(), vec![]));
     }
     assert_eq!(plan.poll_timeout(start), Some(start + length));
     assert_eq!(plan.handle_timeout(start + length / 2), Mapped::default());
@@ -299,9 +299,9 @@ fn a_word_is_not_a_number_where_it_is_a_name() {
     assert!(mapped.details[0].contains("\"02\" is none of the values"), "{:?}", mapped.details);
 }
 
-fn plan(sensors: Vec<Sensor>) -> Plan {
+fn plan(sensors: Vec<Sensor>) -> Pipeline {
     let devices = [("hall", device(1)), ("yard", device(2))];
-    Plan::new(sensors, devices.map(|(name, id)| (name.parse().unwrap(), id)).into())
+    Pipeline::new(sensors, devices.map(|(name, id)| (name.parse().unwrap(), id)).into())
 }
 
 fn sensor(topic: &str, map: Vec<Mapping>) -> Sensor {

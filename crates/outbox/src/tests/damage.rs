@@ -209,7 +209,7 @@ fn damage_in_a_generation_that_is_in_use_costs_what_it_touches() {
     let (mut mended, mut rescued) = (0, 0);
     for path in files(&directory.path().join("generations")) {
         let whole = fs::read(&path).unwrap();
-        let groups = whole.windows(4).enumerate().filter(|(_, window)| window == group::MAGIC);
+        let groups = whole.windows(4).enumerate().filter(|(_, window)| window == block::MAGIC);
         // What stands in front of a group is sled's.
         for at in groups.flat_map(|(at, _)| [at.saturating_sub(30), at + 30]) {
             let copy = copy_of(directory.path());

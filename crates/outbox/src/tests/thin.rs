@@ -7,7 +7,7 @@ use super::*;
 const BUCKET: Duration = Duration::from_secs(60);
 
 fn thinning(bytes_max: u64) -> Options {
-    Options { bytes_max, when_full: WhenFull::Thin, thin_bucket: BUCKET, ..OPTIONS }
+    Options { bytes_max, when_full: WhenFull::Thin, downsample_bucket: BUCKET, ..OPTIONS }
 }
 
 /// One state of a device each second from `first` on.
@@ -38,7 +38,7 @@ fn states(outbox: &Outbox, number: u8) -> Vec<Value> {
 
 /// How many measured values the states stand for.
 fn weight(states: &[Value]) -> u64 {
-    states.iter().map(|state| state["meta"]["thinned"].as_u64().unwrap_or(1)).sum()
+    states.iter().map(|state| state["meta"]["downsampled"].as_u64().unwrap_or(1)).sum()
 }
 
 fn dropped(outbox: &Outbox, reason: Reason) -> u64 {
@@ -59,7 +59,7 @@ fn old_numbers_become_means_and_nothing_of_high_priority_is_touched_while_low_is
     assert_eq!(weight(&high), 100, "high priority is as it was");
     assert_eq!(weight(&low), 3_600, "each value is in a mean or as it was");
     assert!(low.len() < 1_500, "{} states of low priority", low.len());
-    assert_eq!(dropped(&outbox, Reason::Thinned), 3_600 - low.len() as u64);
+    assert_eq!(dropped(&outbox, Reason::Downsampled), 3_600 - low.len() as u64);
     assert_eq!(dropped(&outbox, Reason::OutboxFull), 0);
     assert!(outbox.backlog().total.bytes <= options.bytes_max);
     let first = low.iter().find(|state| state["time"] == "1970-01-01T00:00:00.000Z").unwrap();
@@ -86,14 +86,14 @@ fn where_nothing_is_left_to_thin_the_oldest_are_dropped_low_priority_first() {
     }
     assert_eq!(weight(&states(&outbox, 2)), 30);
     assert_eq!(states(&outbox, 2).len(), 30);
-    assert!(dropped(&outbox, Reason::Thinned) > 0);
+    assert!(dropped(&outbox, Reason::Downsampled) > 0);
     assert!(dropped(&outbox, Reason::OutboxFull) > 0);
     assert!(outbox.backlog().total.bytes <= 16 << 10);
     assert_ledger_agrees(&outbox);
 }
 
 #[test]
-fn what_the_reporter_has_in_hand_is_not_thinned() {
+fn what_the_reporter_has_in_hand_is_not_downsampled() {
     let directory = TempDir::new().unwrap();
     let outbox = Outbox::open(directory.path(), thinning(16 << 10)).unwrap();
     outbox.append(&numbers(1, Priority::Low, (0, 60))).unwrap();
@@ -101,7 +101,7 @@ fn what_the_reporter_has_in_hand_is_not_thinned() {
     for minute in 1..8 {
         outbox.append(&numbers(1, Priority::Low, (minute * 60, 60))).unwrap();
     }
-    assert!(dropped(&outbox, Reason::Thinned) > 0);
+    assert!(dropped(&outbox, Reason::Downsampled) > 0);
     let (first, last) = (in_hand[0].sequence, in_hand[59].sequence);
     let removed = outbox.ack(device(1), first, last).unwrap();
     assert_eq!(removed.states, 60, "they waited as they were given");
@@ -109,13 +109,13 @@ fn what_the_reporter_has_in_hand_is_not_thinned() {
 }
 
 #[test]
-fn what_is_no_number_is_not_thinned() {
+fn what_is_no_number_is_not_downsampled() {
     let directory = TempDir::new().unwrap();
     let outbox = Outbox::open(directory.path(), thinning(100)).unwrap();
     for text in ["one", "two", "three"] {
         outbox.append(&commit(1, "a", &[&text.repeat(15)])).unwrap();
     }
-    assert_eq!(dropped(&outbox, Reason::Thinned), 0);
+    assert_eq!(dropped(&outbox, Reason::Downsampled), 0);
     assert_eq!(dropped(&outbox, Reason::OutboxFull), 2);
     assert_ledger_agrees(&outbox);
 }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tidegate_commands::actuator::{Actuator, Router, WriteTemplate};
-use tidegate_commands::admission::{Admission, Gate, Refusal, Rules};
+use tidegate_commands::admission::{Admission, Decision, Refusal, Rules};
 use tidegate_commands::arguments::Arguments;
-use tidegate_commands::gap_tracker::Watch;
+use tidegate_commands::gap_tracker::GapTracker;
 use tidegate_commands::history::{Change, Ending, History, Record};
 use tidegate_model::{Command, CommandResult, DeviceId, Source, Timestamp};
 use tidegate_template::Template;
-use tidegate_timing::rate_limit::Rate;
+use tidegate_timing::rate_limit::RateLimit;
 
 use super::streams::Cloud;
 use super::{START_MS, Truth, chance, device};
@@ -97,9 +97,9 @@ struct Hand {
 }
 
 pub(super) struct Daemon {
-    gate: Gate,
+    admission: Admission,
     history: History,
-    watches: BTreeMap<DeviceId, Watch>,
+    watches: BTreeMap<DeviceId, GapTracker>,
     hands: BTreeMap<String, Hand>,
     next_try_ms: i64,
 }
@@ -118,7 +118,7 @@ fn valve(device: DeviceId) -> Arc<Actuator> {
         bus: Some("boiler".parse().unwrap()),
         write: WriteTemplate::Serial { text, is_hex: false, reply: None },
         arguments: Arguments::default(),
-        rate: Rate { runs_max: 60, window: Duration::from_secs(60) },
+        rate: RateLimit { runs_max: 60, window: Duration::from_secs(60) },
         timeout: Duration::from_secs(1),
         safe: None,
     })
@@ -146,12 +146,17 @@ impl Daemon {
         let devices =
             [("gateway", 1), ("attic", 2)].map(|(name, id)| (name.parse().unwrap(), device(id)));
         let router = Router::new([valve(device(1)), valve(device(2))]);
-        let gate = Gate::new(rules, router, device(1), devices.into());
+        let gate = Admission::new(rules, router, device(1), devices.into());
         let table: Vec<_> = disk.table.clone().into_iter().collect();
         let history = History::load(&table, habits.lanes, wall).unwrap();
-        let watches = [1, 2].map(|id| (device(id), Watch::new(history.heard(device(id)))));
-        let mut daemon =
-            Self { gate, history, watches: watches.into(), hands: BTreeMap::new(), next_try_ms: 0 };
+        let watches = [1, 2].map(|id| (device(id), GapTracker::new(history.heard(device(id)))));
+        let mut daemon = Self {
+            admission: gate,
+            history,
+            watches: watches.into(),
+            hands: BTreeMap::new(),
+            next_try_ms: 0,
+        };
         daemon.record(disk, truth);
         daemon
     }
@@ -240,19 +245,19 @@ impl Daemon {
     ) {
         let (now_ms, wall) = (around.now_ms, around.wall);
         let now = (moment(now_ms), wall);
-        let (admission, record) = self.gate.judge(command, source, &self.history, now);
-        if matches!(admission, Admission::Duplicate) {
+        let (admission, record) = self.admission.judge(command, source, &self.history, now);
+        if matches!(admission, Decision::Duplicate) {
             around.truth.figures.duplicates += 1;
             return;
         }
-        if matches!(admission, Admission::Refused(Refusal::Forgotten)) {
+        if matches!(admission, Decision::Refused(Refusal::Forgotten)) {
             // Counted and logged, but neither recorded nor told.
             around.truth.forgotten.insert(number_of(command));
             return;
         }
         let number = self.history.begin(record);
         match admission {
-            Admission::Run { actuator, fresh_for, .. } => {
+            Decision::Run { actuator, fresh_for, .. } => {
                 let hand = actuator.name.to_string();
                 let waiting = self.hands.get(&hand).map_or(0, |hand| hand.queue.len());
                 let promised = ready.iter().filter(|(name, _)| *name == hand).count();
@@ -262,11 +267,11 @@ impl Daemon {
                 let until_ms = now_ms + i64::try_from(fresh_for.as_millis()).unwrap();
                 ready.push((hand, Order { number, command: number_of(command), until_ms }));
             }
-            Admission::Refused(refusal) => {
+            Decision::Refused(refusal) => {
                 let (result, message) = (CommandResult::Refused, refusal.as_str());
                 self.history.finish(number, Ending { result, message, duration_ms: None }, wall);
             }
-            Admission::Duplicate => {}
+            Decision::Duplicate => {}
         }
     }
 

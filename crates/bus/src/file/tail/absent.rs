@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Tail, resume};
+use crate::checkpoints::TailCheckpoint;
 use crate::file::FILES_MAX;
-use crate::marks::Mark;
 
 /// How long an absent log is remembered.
 pub(super) const FORGET_AFTER: Duration = Duration::from_secs(3_600);
@@ -20,9 +20,9 @@ pub(super) struct Absent(BTreeMap<PathBuf, (Place, Instant)>);
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     /// Where an earlier run came to: it may have been rotated since.
-    Before(Mark),
+    Before(TailCheckpoint),
     /// It was read to its end here.
-    Here(Mark),
+    Here(TailCheckpoint),
     /// At its end: it was there at the start, but nobody could open it.
     End,
 }

@@ -7,14 +7,18 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use super::Tail;
-use crate::marks::Mark;
+use crate::checkpoints::TailCheckpoint;
 
 /// How many files of a directory are looked at for one that was moved away.
 const NEIGHBOURS_MAX: usize = 4_096;
 
 /// The log at its mark. If it was rotated, the old one is read to its end first; if that is gone, or the file was cut, from the
 /// beginning.
-pub(super) fn open_at(path: &Path, mark: Mark, line_bytes_max: usize) -> std::io::Result<Tail> {
+pub(super) fn open_at(
+    path: &Path,
+    mark: TailCheckpoint,
+    line_bytes_max: usize,
+) -> std::io::Result<Tail> {
     if let Ok(tail) = open_marked(path, mark, line_bytes_max) {
         return Ok(tail);
     }
@@ -27,7 +31,7 @@ pub(super) fn open_at(path: &Path, mark: Mark, line_bytes_max: usize) -> std::io
 }
 
 /// The log of this mark under another name in the same directory.
-pub(super) fn find_moved(path: &Path, mark: Mark, line_bytes_max: usize) -> Option<Tail> {
+pub(super) fn find_moved(path: &Path, mark: TailCheckpoint, line_bytes_max: usize) -> Option<Tail> {
     let neighbours = std::fs::read_dir(path.parent()?).ok()?.take(NEIGHBOURS_MAX).flatten();
     let same = neighbours.filter(|one| one.metadata().is_ok_and(|file| file.ino() == mark.inode));
     let (tail, moved) = same
@@ -38,7 +42,11 @@ pub(super) fn find_moved(path: &Path, mark: Mark, line_bytes_max: usize) -> Opti
 }
 
 /// The file of a mark, if it is that.
-pub(super) fn open_marked(path: &Path, mark: Mark, line_bytes_max: usize) -> std::io::Result<Tail> {
+pub(super) fn open_marked(
+    path: &Path,
+    mark: TailCheckpoint,
+    line_bytes_max: usize,
+) -> std::io::Result<Tail> {
     let mut tail = Tail::open(path, line_bytes_max)?;
     tail.seek(mark.offset)?;
     if tail.mark(mark.offset) == mark && tail.file.metadata()?.len() >= mark.offset {

@@ -12,7 +12,7 @@ use tidegate_model::{BootId, Moment, Timestamp};
 use tidegate_outbox::{Error, NoteChange, Outbox};
 use tidegate_runtime::clock::TrustedClock;
 use tidegate_timing::clock_trust::{Boot, Boots, uptime_of};
-use tidegate_timing::unique_timestamps::Stamps;
+use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
 /// The table of notes that remembers the boots.
 pub(super) const TABLE: &str = "boots";
@@ -33,7 +33,7 @@ pub fn remembered(outbox: &Outbox) -> Result<Boots, Error> {
 }
 
 /// What the collector knows of time.
-pub struct Chronicle {
+pub struct BootClock {
     clock: Arc<TrustedClock>,
     boots: Boots,
     /// The latest time of what was stored before this boot.
@@ -43,7 +43,7 @@ pub struct Chronicle {
     anchors: watch::Sender<Option<Arc<Boots>>>,
 }
 
-impl Chronicle {
+impl BootClock {
     /// Goes on with the boots that are remembered. What is known of the time is told to the second.
     pub fn new(clock: Arc<TrustedClock>, boots: Boots, outbox: &Outbox) -> (Self, Anchors) {
         let floor = outbox.latest().into_values().max();
@@ -53,10 +53,10 @@ impl Chronicle {
         (Self { clock, boots, floor, is_pinned: false, changes, anchors }, told)
     }
 
-    /// Stamps that go on after all that was given before.
-    pub(super) fn stamps(&self, outbox: &Outbox) -> Stamps {
+    /// UniqueTimestamps that go on after all that was given before.
+    pub(super) fn stamps(&self, outbox: &Outbox) -> UniqueTimestamps {
         let last_ms = self.boots.get(self.clock.boot()).map(|boot| boot.last_ms);
-        Stamps::after(outbox.latest(), last_ms)
+        UniqueTimestamps::after(outbox.latest(), last_ms)
     }
 
     /// The time of day at uptime 0 as it was first known; `None` until it is.

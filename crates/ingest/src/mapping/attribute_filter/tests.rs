@@ -5,7 +5,7 @@ use super::*;
 
 /// What becomes of numbers that come at these seconds: sent as they come, or made later; others are left out.
 fn sent(flow: &Flow, values: &[(u64, f64)], end: u64) -> Vec<(u64, f64)> {
-    let (mut gauge, mut sent) = (Gauge::default(), Vec::new());
+    let (mut gauge, mut sent) = (AttributeFilter::default(), Vec::new());
     let start = tokio::time::Instant::now().into_std();
     let mut values = values.iter().peekable();
     for second in 0..=end {
@@ -23,7 +23,7 @@ fn sent(flow: &Flow, values: &[(u64, f64)], end: u64) -> Vec<(u64, f64)> {
             let time = Timestamp::from_millis(i64::try_from(second).unwrap() * 1_000);
             match gauge.take(flow, Value::Float(*number), time, now) {
                 Ok(Outcome::Send(value)) => note(time, value),
-                Ok(Outcome::Condensed(_)) | Err(_) => {}
+                Ok(Outcome::Filtered(_)) | Err(_) => {}
             }
         }
     }
@@ -76,7 +76,7 @@ fn a_window_becomes_one_value_when_it_ends() {
 fn a_full_window_ends_early() {
     let settings = WindowSettings { aggregate: Aggregate::Count, length: Duration::from_secs(9) };
     let flow = Flow { window: Some(settings), ..Flow::default() };
-    let (mut gauge, now) = (Gauge::default(), tokio::time::Instant::now().into_std());
+    let (mut gauge, now) = (AttributeFilter::default(), tokio::time::Instant::now().into_std());
     let time = Timestamp::from_millis(0);
     for _ in 0..1_024 {
         assert!(gauge.poll_timeout(&flow, now).is_none_or(|due| due > now));
@@ -104,7 +104,7 @@ fn a_spike_is_rejected_and_a_step_is_believed_in_time() {
 fn what_is_open_at_a_stop_is_made_then() {
     let settings = WindowSettings { aggregate: Aggregate::Sum, length: Duration::from_secs(60) };
     let flow = Flow { window: Some(settings), ..Flow::default() };
-    let (mut gauge, now) = (Gauge::default(), tokio::time::Instant::now().into_std());
+    let (mut gauge, now) = (AttributeFilter::default(), tokio::time::Instant::now().into_std());
     let time = Timestamp::from_millis(7);
     for number in [1.5, 2.0] {
         gauge.take(&flow, Value::Float(number), time, now).unwrap();
@@ -116,7 +116,7 @@ fn what_is_open_at_a_stop_is_made_then() {
 #[test]
 fn a_clock_that_is_put_back_does_not_stop_all_change() {
     let flow = Flow { rate_max: Some(1.0), ..Flow::default() };
-    let (mut gauge, start) = (Gauge::default(), tokio::time::Instant::now().into_std());
+    let (mut gauge, start) = (AttributeFilter::default(), tokio::time::Instant::now().into_std());
     let mut take = |number, time, passed| {
         let time = Timestamp::from_millis(time);
         gauge.take(&flow, Value::Float(number), time, start + seconds(passed)).is_ok()

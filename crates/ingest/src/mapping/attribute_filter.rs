@@ -1,7 +1,7 @@
 //! What of the values of one attribute is worth sending: a machine for each attribute of each device.
 //!
 //! A value goes through the stages in this order: rate of change, window, rounding, hold-off, deadband, smallest interval.
-//! One that a stage keeps back is *condensed*; what a stage lets go later is *made*. Time is an argument.
+//! One that a stage keeps back is *filtered*; what a stage lets go later is *made*. Time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub enum Deadband {
 
 /// The state of one attribute.
 #[derive(Debug, Default)]
-pub(super) struct Gauge {
+pub(super) struct AttributeFilter {
     accepted: Option<(Timestamp, Instant, f64)>,
     window: Option<Window>,
     candidate: Option<Waiting>,
@@ -62,7 +62,7 @@ pub(super) enum Outcome {
     /// It is to be sent.
     Send(Value),
     /// It is not.
-    Condensed(Reason),
+    Filtered(Reason),
 }
 
 impl Flow {
@@ -95,7 +95,7 @@ impl Flow {
     }
 }
 
-impl Gauge {
+impl AttributeFilter {
     /// Takes a value that was measured at `time` and came at `now`.
     pub(super) fn take(
         &mut self,
@@ -117,10 +117,10 @@ impl Gauge {
             Some(window) => window.add(time, value),
             None => self.window = Some(Window::open(settings, now, time, value)),
         }
-        Ok(Outcome::Condensed(Reason::Aggregated))
+        Ok(Outcome::Filtered(Reason::Aggregated))
     }
 
-    /// When [`Gauge::handle_timeout`] has something to do next.
+    /// When [`AttributeFilter::handle_timeout`] has something to do next.
     pub(super) fn poll_timeout(&self, flow: &Flow, now: Instant) -> Option<Instant> {
         let window =
             self.window.as_ref().map(|window| if window.is_full() { now } else { window.end() });
@@ -194,14 +194,14 @@ impl Gauge {
         match &self.candidate {
             Some(candidate) if candidate.value == value => {
                 if candidate.since + hold_off > now {
-                    return Outcome::Condensed(Reason::HeldOff);
+                    return Outcome::Filtered(Reason::HeldOff);
                 }
                 self.candidate = None;
                 self.differ(flow, value, time, now)
             }
             Some(_) | None => {
                 self.candidate = Some(Waiting { since: now, time, value });
-                Outcome::Condensed(Reason::HeldOff)
+                Outcome::Filtered(Reason::HeldOff)
             }
         }
     }
@@ -212,12 +212,12 @@ impl Gauge {
             if !is_due && deadband.covers(sent, &value) {
                 // It came back to what the cloud knows.
                 self.late = None;
-                return Outcome::Condensed(Reason::Unchanged);
+                return Outcome::Filtered(Reason::Unchanged);
             }
         }
         if self.interval_end(flow).is_some_and(|end| now < end) {
             self.late = Some((time, value));
-            return Outcome::Condensed(Reason::TooSoon);
+            return Outcome::Filtered(Reason::TooSoon);
         }
         self.late = None;
         self.sent = Some((now, value.clone()));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::block::{GROUP_BYTES_MAX, Group, Record};
 use super::disk::Disk;
-use super::group::{GROUP_BYTES_MAX, Group, Record};
 use super::ranges::Ranges;
 use super::state::{Change, Device};
 use super::{Amount, Error, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Reject};

@@ -6,7 +6,7 @@ use super::Entry;
 const COLUMN_MAX: usize = 60;
 
 /// These values as TOML, by tables.
-pub fn page(entries: &[Entry]) -> String {
+pub fn render(entries: &[Entry]) -> String {
     let mut page = String::new();
     for table in entries.chunk_by(|one, other| one.table == other.table) {
         let name = table.first().map(|entry| &*entry.table).unwrap_or_default();

@@ -14,13 +14,13 @@ use tidegate_bus::Ack;
 
 /// What waits until it is safe: on the disk, or in the cloud.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct PendingAcks {
     acks: Vec<Ack>,
     told: Vec<(u64, mpsc::Sender<u64>)>,
     since: Option<Instant>,
 }
 
-impl Held {
+impl PendingAcks {
     /// Takes what belongs to a commit.
     pub(super) fn hold(&mut self, acks: &mut Vec<Ack>, told: &mut Vec<(u64, mpsc::Sender<u64>)>) {
         self.acks.append(acks);

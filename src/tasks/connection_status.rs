@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::status::Board;
+use crate::status::StatusRegistry;
 use tidegate_losant::body::ConnectionStatus;
 use tidegate_losant::query::Shape;
 use tidegate_losant::{Client, Success};
@@ -32,20 +32,20 @@ const FIRST_WAIT: Duration = Duration::from_millis(550);
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The presence task.
-pub struct PresenceTask {
+pub struct ConnectionStatusTask {
     /// To the cloud.
     pub client: Arc<Client>,
-    /// Stamps the statuses.
+    /// UniqueTimestamps the statuses.
     pub clock: Arc<TrustedClock>,
     /// Where it is told that the cloud is there, before the first state is sent.
-    pub board: Board,
+    pub board: StatusRegistry,
     /// Cancelled when the daemon begins to stop.
     pub stop: CancellationToken,
     /// Cancelled when the reporter is done, so that the last states come before the last word.
     pub reported: CancellationToken,
 }
 
-impl PresenceTask {
+impl ConnectionStatusTask {
     /// Runs until the last word is said.
     pub async fn run(self) {
         if self.stop.run_until_cancelled(self.wait_for_time()).await.is_none() {
@@ -61,7 +61,7 @@ impl PresenceTask {
         {
             return;
         }
-        if self.board.notes().cloud.online.is_none() {
+        if self.board.data().cloud.online.is_none() {
             self.board.link(Some(true), "");
         }
         info!(device_id = %gateway, "told Losant that the gateway is connected");

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::Error;
-use super::group::{Group, find_all};
+use super::block::{Group, find_all};
 use super::sync;
 use tidegate_model::DeviceId;
 

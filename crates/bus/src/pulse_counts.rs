@@ -21,7 +21,7 @@ type Change = (Vec<u8>, Option<Vec<u8>>);
 
 /// The counts of all buses. Clones share them. There is one for each input that the configuration has ever counted.
 #[derive(Debug, Clone, Default)]
-pub struct Pulses(Arc<Mutex<BTreeMap<String, Count>>>);
+pub struct PulseCounts(Arc<Mutex<BTreeMap<String, Count>>>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
@@ -29,7 +29,7 @@ struct Count {
     is_written: bool,
 }
 
-impl Pulses {
+impl PulseCounts {
     /// The counts in these records. One that is of an unknown version is left alone, and its input counts from 0.
     pub fn load(notes: &[Note]) -> Self {
         let mut counts = BTreeMap::new();
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_count_goes_on_after_a_restart_and_each_change_is_written_once() {
         let (bus, rain) = (name("pins"), name("rain"));
-        let pulses = Pulses::default();
+        let pulses = PulseCounts::default();
         assert_eq!(pulses.get(&bus, &rain), 0);
         pulses.set(&bus, &rain, 300);
         let changes = pulses.take_changes();
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(pulses.take_changes(), []);
         let notes: Vec<_> =
             changes.into_iter().map(|(key, record)| (key, record.unwrap())).collect();
-        let again = Pulses::load(&notes);
+        let again = PulseCounts::load(&notes);
         assert_eq!(again.get(&bus, &rain), 300);
         assert_eq!(again.take_changes(), []);
     }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_record_of_another_version_is_not_guessed() {
         let notes = [(b"pins/rain".to_vec(), vec![2, 1]), (b"pins/wind".to_vec(), vec![1, 9])];
-        let pulses = Pulses::load(&notes);
+        let pulses = PulseCounts::load(&notes);
         assert_eq!(pulses.get(&name("pins"), &name("rain")), 0);
         assert_eq!(pulses.get(&name("pins"), &name("wind")), 0);
     }

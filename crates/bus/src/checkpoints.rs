@@ -15,7 +15,7 @@ use tracing::warn;
 use tidegate_model::Name;
 
 /// The table of the outbox that has the marks, each under `BUS/PATH`.
-pub const MARKS: &str = "marks";
+pub const CHECKPOINTS: &str = "marks";
 
 /// The version of a mark's record: this byte, and the mark by postcard.
 const VERSION: u8 = 1;
@@ -26,7 +26,7 @@ const MARKS_MAX: usize = 2_048;
 
 /// A place in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct TailCheckpoint {
     /// Which file, on its file system.
     pub(super) inode: u64,
     /// How many bytes of it were read.
@@ -36,13 +36,13 @@ pub(super) struct Mark {
 }
 
 /// A change of a mark as the outbox takes it: the key, and the record if there is one.
-pub type MarkChange = (Vec<u8>, Option<Vec<u8>>);
+pub type CheckpointChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// The marks of what was given to the collector, by their keys. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Marks(Arc<Mutex<BTreeMap<Vec<u8>, Mark>>>);
+pub struct TailCheckpoints(Arc<Mutex<BTreeMap<Vec<u8>, TailCheckpoint>>>);
 
-impl Marks {
+impl TailCheckpoints {
     /// The marks in these records. One that is of an unknown version is left alone.
     pub fn load(notes: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
         let mut marks = BTreeMap::new();
@@ -62,7 +62,7 @@ impl Marks {
     }
 
     /// The marks of a bus.
-    pub(super) fn of(&self, bus: &Name) -> BTreeMap<PathBuf, Mark> {
+    pub(super) fn of(&self, bus: &Name) -> BTreeMap<PathBuf, TailCheckpoint> {
         let prefix = key(bus, Path::new(""));
         let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = marks.iter().filter_map(|(key, mark)| {
@@ -73,7 +73,12 @@ impl Marks {
     }
 
     /// Notes a mark, or that there is none. The caller must bring the change to the disk; there is none when the table is full.
-    pub(super) fn set(&self, bus: &Name, path: &Path, mark: Option<Mark>) -> Option<MarkChange> {
+    pub(super) fn set(
+        &self,
+        bus: &Name,
+        path: &Path,
+        mark: Option<TailCheckpoint>,
+    ) -> Option<CheckpointChange> {
         let key = key(bus, path);
         let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mark) = mark else {
@@ -104,10 +109,10 @@ mod tests {
     #[test]
     fn a_mark_comes_back_from_its_record_and_belongs_to_its_bus() {
         let path = Path::new("/var/log/pump.log");
-        let mark = Mark { inode: 7, offset: 1 << 40, head: 9 };
-        let (key, record) = Marks::default().set(&name("log"), path, Some(mark)).unwrap();
+        let mark = TailCheckpoint { inode: 7, offset: 1 << 40, head: 9 };
+        let (key, record) = TailCheckpoints::default().set(&name("log"), path, Some(mark)).unwrap();
         let unknown = (b"log//var/log/other.log".to_vec(), vec![2, 1]);
-        let marks = Marks::load(vec![(key.clone(), record.unwrap()), unknown]);
+        let marks = TailCheckpoints::load(vec![(key.clone(), record.unwrap()), unknown]);
         assert_eq!(marks.of(&name("log")), BTreeMap::from([(path.to_owned(), mark)]));
         assert_eq!(marks.of(&name("lo")), BTreeMap::new());
         assert_eq!(marks.set(&name("log"), path, None), Some((key, None)));
@@ -116,7 +121,8 @@ mod tests {
 
     #[test]
     fn only_so_many_marks_are_kept() {
-        let (marks, mark) = (Marks::default(), Mark { inode: 7, offset: 1, head: 9 });
+        let (marks, mark) =
+            (TailCheckpoints::default(), TailCheckpoint { inode: 7, offset: 1, head: 9 });
         let set = |number: usize| {
             marks.set(&name("log"), Path::new(&number.to_string()), Some(mark)).is_some()
         };

@@ -11,11 +11,11 @@ use std::path::Path;
 
 use tracing::{error, warn};
 
+use super::block::{Group, find_all};
 use super::disk::Disk;
-use super::draft::Draft;
-use super::group::{Group, find_all};
 use super::index::{Home, Key, Spot};
 use super::segment::file_of;
+use super::transaction::Draft;
 use super::{Amount, Error};
 use tidegate_model::{DeviceId, Ledger, Name, Reason};
 

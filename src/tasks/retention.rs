@@ -15,7 +15,7 @@ use tidegate_timing::clock_trust::Trust;
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The upkeep's task.
-pub struct UpkeepTask {
+pub struct RetentionTask {
     /// Where it looks.
     pub outbox: Arc<Outbox>,
     /// Without a trusted time nothing is too old.
@@ -26,7 +26,7 @@ pub struct UpkeepTask {
     pub stop: CancellationToken,
 }
 
-impl UpkeepTask {
+impl RetentionTask {
     /// Runs until the daemon stops.
     pub async fn run(self) {
         while self.stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_some() {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::note::Notes;
-use super::{Config, Problems, Reader, load, resolve};
+use super::option_info::Notes;
+use super::{Config, Problems, Purpose, load, resolve};
 
 /// Stands for the gateway, which such a text need not name.
 const NOBODY: &str = "[losant]\ndevice_id = \"000000000000000000000000\"\n";
@@ -12,12 +12,12 @@ const NOBODY: &str = "[losant]\ndevice_id = \"000000000000000000000000\"\n";
 ///
 /// # Errors
 /// All problems that could be found.
-pub fn trial(text: &str) -> Result<Config, Problems> {
+pub fn check_text(text: &str) -> Result<Config, Problems> {
     let (mut problems, mut notes) = (Problems::default(), Notes::default());
     let tree = load::overlay(&[NOBODY, text], &mut problems);
     let raw = tree.and_then(|tree| load::read(tree, &mut problems));
     let here = Path::new("tidegate.toml");
-    let config =
-        raw.and_then(|raw| resolve::resolve(raw, here, Reader::Looker, &mut problems, &mut notes));
+    let config = raw
+        .and_then(|raw| resolve::resolve(raw, here, Purpose::Inspect, &mut problems, &mut notes));
     config.filter(|_| problems.is_empty()).ok_or(problems)
 }

@@ -7,12 +7,12 @@
 
 use bytes::{Buf as _, BufMut as _};
 
-use tidegate_model::{Origin, OriginsChange};
+use tidegate_model::{FingerprintChanges, MessageFingerprint};
 
 /// A packet id and a digest.
 const ORIGIN_BYTES: usize = 2 + 4;
 
-pub(super) fn pack(change: &OriginsChange) -> Vec<u8> {
+pub(super) fn pack(change: &FingerprintChanges) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(4 + ORIGIN_BYTES * change.added.len());
     // More than are remembered cannot be forgotten.
     bytes.put_u32(u32::try_from(change.forgotten).unwrap_or(u32::MAX));
@@ -35,10 +35,10 @@ pub(super) fn apply(stored: &mut Vec<u8>, mut change: &[u8]) {
     stored.drain(..forgotten.saturating_mul(ORIGIN_BYTES).min(stored.len()));
 }
 
-pub(super) fn unpack(mut stored: &[u8]) -> Vec<Origin> {
+pub(super) fn unpack(mut stored: &[u8]) -> Vec<MessageFingerprint> {
     let mut origins = Vec::with_capacity(stored.len() / ORIGIN_BYTES);
     while let (Ok(packet_id), Ok(digest)) = (stored.try_get_u16(), stored.try_get_u32()) {
-        origins.push(Origin { packet_id, digest });
+        origins.push(MessageFingerprint { packet_id, digest });
     }
     origins
 }

@@ -17,7 +17,7 @@ const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The troubles of one bus.
 #[derive(Debug)]
-pub(super) struct Troubles {
+pub(super) struct ProblemLog {
     bus: Name,
     monitor: SharedMonitor,
     subjects: BTreeMap<String, Subject>,
@@ -33,7 +33,7 @@ struct Subject {
     told_at: Instant,
 }
 
-impl Troubles {
+impl ProblemLog {
     pub(super) fn new(bus: Name, monitor: SharedMonitor) -> Self {
         Self { bus, monitor, subjects: BTreeMap::new() }
     }
@@ -83,13 +83,13 @@ mod tests {
     use super::*;
     use crate::monitor::Recorder;
 
-    fn is_told(troubles: &Troubles) -> bool {
+    fn is_told(troubles: &ProblemLog) -> bool {
         troubles.subjects["a"].is_told
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_loose_contact_is_told_once_a_minute_and_one_that_lasts_is_told() {
-        let mut troubles = Troubles::new("bus".parse().unwrap(), Arc::new(Recorder::default()));
+        let mut troubles = ProblemLog::new("bus".parse().unwrap(), Arc::new(Recorder::default()));
         troubles.begin("a", "gone");
         assert!(is_told(&troubles));
         for _ in 0..29 {
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut troubles = Troubles::new("bus".parse().unwrap(), Arc::new(Recorder::default()));
+        let mut troubles = ProblemLog::new("bus".parse().unwrap(), Arc::new(Recorder::default()));
         for subject in 0..2_000 {
             troubles.begin(&subject.to_string(), "gone");
         }

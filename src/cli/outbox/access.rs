@@ -12,14 +12,14 @@ use tidegate_config::Config;
 use tidegate_outbox::Outbox;
 
 /// The way.
-pub(super) enum Way<'a> {
+pub(super) enum OutboxAccess<'a> {
     /// The daemon answers.
     Daemon(&'a Config),
     /// There is none.
     Files(Box<Outbox>),
 }
 
-impl<'a> Way<'a> {
+impl<'a> OutboxAccess<'a> {
     /// Finds it. A daemon that may not be asked has the outbox all the same.
     pub(super) fn to(config: &'a Config) -> anyhow::Result<Self> {
         match control::document(&config.status_socket, "/status") {

@@ -28,7 +28,7 @@ const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The task.
-pub struct SchemaTask {
+pub struct AttributeCheckTask {
     /// To the cloud.
     pub client: Arc<Client>,
     /// What the configuration gives to each device; sent anew with each reload.
@@ -37,7 +37,7 @@ pub struct SchemaTask {
     pub stop: CancellationToken,
 }
 
-impl SchemaTask {
+impl AttributeCheckTask {
     /// Runs until it is stopped.
     pub async fn run(self) {
         let Self { client, mut produced, stop } = self;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rustix::fs::fstatvfs;
 
 use super::disk::Disk;
-use super::draft::{Draft, Fate};
+use super::transaction::{Draft, Fate};
 use super::{Error, Pending, Removed};
 use tidegate_model::{DeviceId, Priority, Reason, Timestamp, WhenFull};
 
