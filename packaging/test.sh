@@ -83,7 +83,7 @@ renamed() { # version, file
 }
 
 start_cloud() {
-    inside systemd-run --quiet --unit cloud /share/tidegate-sandbox serve --json --state /var/lib/cloud
+    inside systemd-run --quiet --unit cloud /share/tidegate-sandbox serve --json --data-dir /var/lib/cloud
     has_address() { inside journalctl --unit cloud --output cat | grep -q '"url"'; }
     wait_for 10 "the sandbox serves" has_address
     inside journalctl --unit cloud --output cat | grep -m 1 '"url"' > "$share/cloud.json"

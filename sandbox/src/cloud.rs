@@ -1,17 +1,18 @@
-//! What every call and the handle share: settings, schemas, faults, and the store.
+//! The simulated Losant service: settings, schemas, faults, exports, and the store.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::builder::{Error, Settings};
 use crate::clock;
+use crate::error::Error;
 use crate::exports::Exports;
 use crate::faults::Faults;
 use crate::schema::Schemas;
+use crate::settings::Settings;
 use crate::store::Store;
 
-/// One pretended Losant.
+/// The state that all calls and the [`Sandbox`](crate::Sandbox) share.
 #[derive(Debug)]
 pub(crate) struct Cloud {
     pub(crate) settings: Settings,
@@ -19,12 +20,12 @@ pub(crate) struct Cloud {
     pub(crate) faults: Faults,
     pub(crate) exports: Exports,
     store: Mutex<Store>,
-    /// What the service's clock is ahead of this machine's.
+    /// The offset from this host's clock to the service's clock.
     clock_offset_ms: AtomicI64,
 }
 
 impl Cloud {
-    /// Checks the settings and makes a store, with what was kept of an earlier one.
+    /// Checks the settings and opens the store.
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
         check_ids(&settings)?;
         Ok(Self {
@@ -37,24 +38,24 @@ impl Cloud {
         })
     }
 
-    /// The service's time, in milliseconds since the Unix epoch.
+    /// Returns the service's time in milliseconds since the Unix epoch.
     pub(crate) fn now_ms(&self) -> i64 {
         clock::now_ms().saturating_add(self.clock_offset_ms.load(Ordering::Relaxed))
     }
 
-    /// Sets the service's clock ahead of this machine's, or back when negative.
+    /// Sets the offset of the service's clock; a negative offset sets it back.
     pub(crate) fn set_clock_offset(&self, offset_ms: i64) {
         self.clock_offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 
-    /// Whether the service's clock differs from this machine's.
+    /// Returns whether the service's clock differs from this host's.
     pub(crate) fn has_clock_offset(&self) -> bool {
         self.clock_offset_ms.load(Ordering::Relaxed) != 0
     }
 
-    /// The store, for as short a time as possible; never across an await.
+    /// Locks the store. Hold the guard as briefly as possible, and never across an await.
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
-        // A panic under the lock leaves counts behind, not broken structures.
+        // A panic under the lock can leave counters behind, but no broken structure.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,14 +71,17 @@ fn check_ids(settings: &Settings) -> Result<(), Error> {
         .chain(devices.map(|device| &device.device_id));
     let mut seen = BTreeSet::new();
     for id in ids {
-        if !is_id(id) || !seen.insert(id.to_ascii_lowercase()) {
-            return Err(Error::Id(id.clone()));
+        if !is_id(id) {
+            return Err(Error::InvalidId(id.clone()));
+        }
+        if !seen.insert(id.to_ascii_lowercase()) {
+            return Err(Error::DuplicateId(id.clone()));
         }
     }
     Ok(())
 }
 
-/// Whether `text` has the syntax of a Losant id: 24 hexadecimal digits.
+/// Returns whether `text` has the syntax of a Losant id: 24 hexadecimal digits.
 fn is_id(text: &str) -> bool {
     text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -1,4 +1,4 @@
-//! A listener whose connections can be hung up from inside a call, without an answer.
+//! A TCP listener whose connections a handler can abort without sending a response.
 
 use std::future::Future;
 use std::io;
@@ -13,16 +13,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Accepts [`Connection`]s.
-pub(crate) struct Doorway(pub(crate) TcpListener);
+pub(crate) struct AbortableListener(pub(crate) TcpListener);
 
-impl Listener for Doorway {
+impl Listener for AbortableListener {
     type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // It tries again by itself when accepting fails.
+        // axum's implementation retries when accepting fails.
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // Without it a keepalive may wait for the acknowledgement of the one before.
+        // With Nagle's algorithm a keepalive could wait for the acknowledgement of the previous one.
         stream.set_nodelay(true).ok();
         (Connection::new(stream), address)
     }
@@ -32,22 +32,22 @@ impl Listener for Doorway {
     }
 }
 
-/// A TCP connection that breaks as soon as its [`Caller`] hangs up.
+/// A TCP connection that fails once its [`Peer`] is aborted.
 pub(crate) struct Connection {
     stream: TcpStream,
-    hangup: CancellationToken,
-    hung_up: Pin<Box<WaitForCancellationFutureOwned>>,
+    abort: CancellationToken,
+    aborted: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Connection {
     fn new(stream: TcpStream) -> Self {
-        let hangup = CancellationToken::new();
-        let hung_up = Box::pin(hangup.clone().cancelled_owned());
-        Self { stream, hangup, hung_up }
+        let abort = CancellationToken::new();
+        let aborted = Box::pin(abort.clone().cancelled_owned());
+        Self { stream, abort, aborted }
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.hangup.is_cancelled() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+        if self.abort.is_cancelled() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 }
 
@@ -57,7 +57,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.hung_up.as_mut().poll(cx).is_ready() {
+        if self.aborted.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
@@ -84,22 +84,22 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The other end of a connection, as a call sees it.
+/// The client end of a connection, as a handler sees it.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
+pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    hangup: CancellationToken,
+    abort: CancellationToken,
 }
 
-impl Caller {
-    /// Breaks the connection; whatever the call still answers is not sent.
-    pub(crate) fn hang_up(&self) {
-        self.hangup.cancel();
+impl Peer {
+    /// Breaks the connection; a response that the handler still returns is not sent.
+    pub(crate) fn abort(&self) {
+        self.abort.cancel();
     }
 }
 
-impl Connected<IncomingStream<'_, Doorway>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, Doorway>) -> Self {
-        Self { address: *stream.remote_addr(), hangup: stream.io().hangup.clone() }
+impl Connected<IncomingStream<'_, AbortableListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, AbortableListener>) -> Self {
+        Self { address: *stream.remote_addr(), abort: stream.io().abort.clone() }
     }
 }

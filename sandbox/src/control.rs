@@ -1,21 +1,25 @@
-//! `/sandbox/…`: the handle's functions for scripts, on the same port, from loopback only, and also
-//! while the cloud is dark.
+//! The control interface below `/sandbox/`: the functions of [`Sandbox`](crate::Sandbox) for
+//! scripts.
 //!
-//! | Call | Does |
+//! It shares the port of the API, accepts calls from loopback only, and works during an outage.
+//!
+//! | Call | Effect |
 //! | --- | --- |
-//! | `GET counters` | answers the counters |
-//! | `GET states/{device}`, `commands/{device}` | answers what is stored, oldest first |
-//! | `GET exports` | answers the paths of the files that exports made, oldest first |
-//! | `POST dark`, `POST light` | makes the cloud unreachable, or reachable again |
-//! | `POST cut-streams`, `end-streams`, `silence-streams` | breaks all open streams off, ends them properly, or lets them say nothing more |
-//! | `POST expire-tokens` | lets all device tokens expire |
-//! | `POST clock` | sets the service's clock ahead or back: `{"offsetMs"}` |
-//! | `POST fail` | plans faults: `{"action", "calls"}` and a fault |
-//! | `POST chance` | lets one call in so many fail: `{"oneIn", "seed", "faults"}`; answers the seed |
-//! | `POST clear-faults` | forgets the faults of the last two |
+//! | `GET counters` | returns the counters |
+//! | `GET states/{device}`, `commands/{device}` | returns all stored entries, oldest first |
+//! | `GET exports` | returns the paths of the finished CSV files, oldest first |
+//! | `POST dark`, `POST light` | starts or ends an outage |
+//! | `POST cut-streams` | breaks all open streams off |
+//! | `POST end-streams` | ends all open streams properly |
+//! | `POST silence-streams` | keeps all open streams open, but sends nothing more on them |
+//! | `POST expire-tokens` | expires all device tokens |
+//! | `POST clock` | sets the offset of the service's clock: `{"offsetMs"}` |
+//! | `POST fail` | plans faults: `{"action", "calls"}` and the fields of a fault |
+//! | `POST chance` | plans random faults: `{"oneIn", "seed", "faults"}`; returns the seed |
+//! | `POST clear-faults` | removes all planned and random faults |
 //! | `POST command` | sends a command: `{"deviceId", "name", "payload"}` |
 //!
-//! The forms of a fault are those of `control::fault`.
+//! The module `control::fault` documents the fields of a fault.
 
 mod fault;
 
@@ -24,48 +28,47 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::actions;
 use crate::cloud::Cloud;
-use crate::connection::Caller;
+use crate::connection::Peer;
 use crate::event::Event;
-use crate::reply::{Refusal, json_response};
-use crate::store::StoredCommand;
+use crate::records::StoredCommand;
+use crate::reply::{ApiError, json_response};
+use crate::shapes;
 
-/// Answers a control call; `path` is what follows `/sandbox/`.
-pub(crate) fn answer(
+/// Responds to a control call; `path` is the part that follows `/sandbox/`.
+pub(crate) fn respond(
     cloud: &Cloud,
-    caller: &Caller,
+    peer: &Peer,
     method: &Method,
     path: &str,
-    body: Option<&impl AsRef<[u8]>>,
+    body: &[u8],
 ) -> Response {
-    if !caller.address.ip().is_loopback() {
-        return Refusal::forbidden(403, "only from this host").into_response();
+    if !peer.address.ip().is_loopback() {
+        return ApiError::forbidden(403, "only from this host").into_response();
     }
-    let body = body.map(AsRef::as_ref).unwrap_or_default();
-    match perform(cloud, method, path, body) {
+    match execute(cloud, method, path, body) {
         Ok(value) => json_response(StatusCode::OK, &value),
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
-fn perform(cloud: &Cloud, method: &Method, path: &str, body: &[u8]) -> Result<Value, Refusal> {
+fn execute(cloud: &Cloud, method: &Method, path: &str, body: &[u8]) -> Result<Value, ApiError> {
     let (name, device_id) = path.split_once('/').unwrap_or((path, ""));
     match (method.as_str(), name) {
         ("GET", "counters") => Ok(json!(cloud.store().counters)),
-        ("GET", "states") => Ok(actions::all_states(cloud, device_id)),
-        ("GET", "commands") => Ok(actions::all_commands(cloud, device_id)),
+        ("GET", "states") => Ok(states(cloud, device_id)),
+        ("GET", "commands") => Ok(commands(cloud, device_id)),
         ("GET", "exports") => Ok(json!(cloud.exports.paths())),
-        ("POST", "chance") => fault::chance(cloud, parse(body)?),
+        ("POST", "chance") => fault::plan_random(cloud, parse(body)?),
         ("POST", _) => {
-            act(cloud, name, body)?;
+            execute_post(cloud, name, body)?;
             Ok(json!({"success": true}))
         }
-        _ => Err(Refusal::method_not_allowed(method.as_str())),
+        _ => Err(ApiError::method_not_allowed(method.as_str())),
     }
 }
 
-fn act(cloud: &Cloud, name: &str, body: &[u8]) -> Result<(), Refusal> {
+fn execute_post(cloud: &Cloud, name: &str, body: &[u8]) -> Result<(), ApiError> {
     match name {
         "dark" => cloud.faults.set_dark(true),
         "light" => cloud.faults.set_dark(false),
@@ -77,13 +80,25 @@ fn act(cloud: &Cloud, name: &str, body: &[u8]) -> Result<(), Refusal> {
         "fail" => fault::plan(cloud, parse(body)?)?,
         "clear-faults" => cloud.faults.clear(),
         "command" => send_command(cloud, parse(body)?)?,
-        _ => return Err(Refusal::not_found("control call")),
+        _ => return Err(ApiError::not_found("control call")),
     }
     Ok(())
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| Refusal::validation(error.to_string()))
+fn states(cloud: &Cloud, device_id: &str) -> Value {
+    let store = cloud.store();
+    let states = store.device(device_id).into_iter().flat_map(|device| device.states.iter());
+    states.map(|state| shapes::state(state, cloud.settings.time_form)).collect()
+}
+
+fn commands(cloud: &Cloud, device_id: &str) -> Value {
+    let store = cloud.store();
+    let commands = store.device(device_id).into_iter().flat_map(|device| device.commands.iter());
+    commands.map(|command| shapes::command(command, cloud.settings.time_form)).collect()
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::validation(error.to_string()))
 }
 
 #[derive(Deserialize)]
@@ -100,14 +115,14 @@ struct Command {
     payload: Option<Value>,
 }
 
-fn send_command(cloud: &Cloud, command: Command) -> Result<(), Refusal> {
+fn send_command(cloud: &Cloud, command: Command) -> Result<(), ApiError> {
     let mut store = cloud.store();
     if store.device(&command.device_id).is_none() {
-        return Err(Refusal::not_found("device"));
+        return Err(ApiError::not_found("device"));
     }
     let time_ms = cloud.now_ms();
-    let sent = StoredCommand { time_ms, name: command.name, payload: command.payload };
+    let stored = StoredCommand { time_ms, name: command.name, payload: command.payload };
     let (device_id, at_ms) = (command.device_id, Some(time_ms));
-    store.commit(Event::Command { device_id, at_ms, command: sent });
+    store.commit(Event::Command { device_id, at_ms, command: stored });
     Ok(())
 }

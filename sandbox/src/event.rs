@@ -1,38 +1,38 @@
-//! Everything that can change what the sandbox remembers, as one list of events.
+//! The events that change the store.
 //!
-//! [`Store::apply`](crate::store::Store::apply) is the only place where they take effect, so that
-//! a journal of them is a full record: what is read back is what was there.
+//! [`Store::apply`](crate::store::Store::apply) is the only place where events take effect.
+//! Therefore a journal of all events restores the store completely.
 
 use serde::{Deserialize, Serialize};
 
+use crate::devices::DeviceSpec;
 use crate::payloads::Counts;
-use crate::store::{LogEntry, StoredCommand, StoredState};
+use crate::records::{LogEntry, StoredCommand, StoredState};
 use crate::tokens::Grant;
-use crate::world::DeviceSpec;
 
-/// One change. All times are milliseconds since the Unix epoch.
+/// One change of the store. All times are milliseconds since the Unix epoch.
 ///
-/// `at_ms` is when the thing arrived, for the payload counts; it is absent from what was counted
-/// already.
+/// `at_ms` is the time of arrival, by which the payload counts are kept. A compacted journal leaves
+/// it out, because it has the payload counts as events of their own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Event {
-    /// A device came into the world, or is changed.
+    /// A device was created or changed.
     Device { application_id: String, spec: Box<DeviceSpec>, created_ms: i64, updated_ms: i64 },
-    /// A device is no more.
+    /// A device was deleted.
     Deleted { device_id: String },
-    /// A device reported.
+    /// A device reported a state.
     State { device_id: String, at_ms: Option<i64>, state: StoredState },
-    /// A device was sent a command.
+    /// A command was sent to a device.
     Command { device_id: String, at_ms: Option<i64>, command: StoredCommand },
     /// A device connected or disconnected.
     Status { device_id: String, at_ms: Option<i64>, entry: LogEntry },
-    /// The states of a period are removed; both ends belong to it.
+    /// The states of a period, both ends included, were removed.
     DataRemoved { device_id: String, start_ms: i64, end_ms: i64 },
-    /// Payloads that were counted in an hour.
+    /// Payloads were counted in an hour.
     Payloads { device_id: String, hour_ms: i64, counts: Counts },
-    /// A device was issued a token.
+    /// A token was issued to a device.
     Token { token: String, grant: Grant },
-    /// The tokens of all devices expire.
+    /// The tokens of all devices expired.
     DeviceTokensExpired,
 }

@@ -1,192 +1,112 @@
-//! Exports under way and those that can be fetched, under `/exports/`.
+//! The queue of exports, and the finished exports that clients can download below `/exports/`.
 //!
-//! The columns are `ID`, `Timestamp` (milliseconds), `Date` (ISO 8601) and the attributes by name,
-//! a row for each state, oldest first. A blob is a link unless its data is asked for. When a file is
-//! ready, `{"jobId", "applicationId", "deviceId", "success", "url", "rows"}` is posted to the
-//! callback. Losant documents neither; a client should rely on no more than the options promise.
+//! A device has at most one export in progress. The module `export_worker` writes the files.
 
-mod callback;
-mod csv;
+mod job;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
-use serde::Deserialize;
-use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::cloud::Cloud;
-use crate::reply::Refusal;
+use crate::reply::ApiError;
 
-/// Where the files are.
-pub(crate) const PATH: &str = "/exports/";
+pub(crate) use job::{CSV_FILE, Job, Options, PATH};
 
-/// An export that was asked for.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) id: String,
-    pub(crate) device_id: String,
-    pub(crate) start_ms: i64,
-    pub(crate) end_ms: i64,
-    /// All that the device has unless told.
-    pub(crate) attributes: Option<Vec<String>>,
-    pub(crate) options: Options,
-    pub(crate) callback: Option<Uri>,
-    /// Where the client finds the sandbox.
-    pub(crate) origin: String,
-}
-
-/// The columns besides the attributes (schema `deviceDataExport`, `options`).
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Options {
-    pub(crate) include_date: bool,
-    #[serde(rename = "includeID")]
-    pub(crate) include_id: bool,
-    pub(crate) include_blob_data: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { include_date: true, include_id: true, include_blob_data: false }
-    }
-}
-
-/// All exports.
+/// All exports of a sandbox.
 #[derive(Debug)]
 pub(crate) struct Exports {
-    queue: mpsc::Sender<Job>,
-    /// Taken by the server that is running.
-    waiting: tokio::sync::Mutex<mpsc::Receiver<Job>>,
-    shelf: Mutex<Shelf>,
+    sender: mpsc::Sender<Job>,
+    /// Locked by the worker of the running server.
+    pub(crate) receiver: tokio::sync::Mutex<mpsc::Receiver<Job>>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
-    /// The devices that have one under way.
-    busy: BTreeSet<String>,
-    finished: VecDeque<Finished>,
+struct State {
+    /// The ids of the devices that have an export in progress.
+    active: BTreeSet<String>,
+    finished: VecDeque<FinishedExport>,
 }
 
-/// The files of a finished export.
+/// The files of a finished export, by name.
 #[derive(Debug)]
-struct Finished {
-    id: String,
-    files: BTreeMap<String, String>,
+pub(crate) struct FinishedExport {
+    pub(crate) id: String,
+    pub(crate) files: BTreeMap<String, String>,
 }
 
 impl Default for Exports {
     fn default() -> Self {
-        let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        Self { queue, waiting: waiting.into(), shelf: Mutex::default() }
+        let (sender, receiver) = mpsc::channel(QUEUED_MAX);
+        Self { sender, receiver: receiver.into(), state: Mutex::default() }
     }
 }
 
 impl Exports {
-    /// Takes a job, unless its device has one (rest-api/overview, "Throttles And Limits").
-    pub(crate) fn start(&self, job: Job) -> Result<(), Refusal> {
-        let mut shelf = self.shelf();
-        if shelf.busy.contains(&job.device_id) {
-            return Err(Refusal::throttled("an export of this device is under way"));
+    /// Queues an export.
+    ///
+    /// # Errors
+    ///
+    /// 429 when an export of the same device is in progress (rest-api/overview, "Throttles And
+    /// Limits"), 503 when the queue is full.
+    pub(crate) fn enqueue(&self, job: Job) -> Result<(), ApiError> {
+        let mut state = self.state();
+        if state.active.contains(&job.device_id) {
+            return Err(ApiError::throttled("an export of this device is in progress"));
         }
         let device_id = job.device_id.clone();
-        let full = |_| Refusal::unavailable("too many exports are waiting");
-        self.queue.try_send(job).map_err(full)?;
-        shelf.busy.insert(device_id);
+        let full = |_| ApiError::unavailable("too many exports are queued");
+        self.sender.try_send(job).map_err(full)?;
+        state.active.insert(device_id);
         Ok(())
     }
 
-    /// The finished ones, oldest first, as paths of this server.
+    /// Returns the paths of the CSV files of all finished exports, oldest first.
     pub(crate) fn paths(&self) -> Vec<String> {
-        let shelf = self.shelf();
-        let finished = shelf.finished.iter();
-        finished.map(|export| format!("{PATH}{}/{}", export.id, csv::FILE)).collect()
+        let state = self.state();
+        let finished = state.finished.iter();
+        finished.map(|export| format!("{PATH}{}/{CSV_FILE}", export.id)).collect()
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn finish(&self, finished: Finished) {
-        let mut shelf = self.shelf();
-        shelf.finished.push_back(finished);
-        if shelf.finished.len() > FINISHED_MAX {
-            shelf.finished.pop_front();
+    /// Makes a finished export available for download.
+    pub(crate) fn finish(&self, export: FinishedExport) {
+        let mut state = self.state();
+        state.finished.push_back(export);
+        if state.finished.len() > FINISHED_MAX {
+            state.finished.pop_front();
         }
     }
-}
 
-/// Does what is asked for, for as long as it is polled.
-pub(crate) async fn work(cloud: &Cloud) {
-    let mut waiting = cloud.exports.waiting.lock().await;
-    let jobs = stream::poll_fn(|cx| waiting.poll_recv(cx));
-    jobs.for_each_concurrent(AT_ONCE_MAX, |job| run(cloud, job)).await;
-}
+    /// Lets the device start its next export.
+    pub(crate) fn release(&self, device_id: &str) {
+        self.state().active.remove(device_id);
+    }
 
-async fn run(cloud: &Cloud, job: Job) {
-    // Also when this is given up because the port is closed.
-    let _busy = Busy { exports: &cloud.exports, device_id: &job.device_id };
-    let made = {
-        let store = cloud.store();
-        store
-            .device(&job.device_id)
-            .map(|device| (csv::write(&job, device), device.application_id.clone()))
-    };
-    let Some((table, application_id)) = made else { return };
-    cloud.exports.finish(Finished { id: job.id.clone(), files: table.files });
-    let Some(url) = &job.callback else { return };
-    let announcement = json!({
-        "jobId": job.id,
-        "applicationId": application_id,
-        "deviceId": job.device_id,
-        "success": true,
-        "url": format!("{}{PATH}{}/{}", job.origin, job.id, csv::FILE),
-        "rows": table.rows,
-    });
-    let called = callback::post(url, &announcement.to_string()).await;
-    let counters = &mut cloud.store().counters;
-    match called {
-        Ok(()) => counters.callbacks_made += 1,
-        Err(error) => {
-            counters.callbacks_failed += 1;
-            counters.callback_error = Some(format!("{url}: {error}"));
+    /// Responds to `GET /exports/{id}/{file}`. The random id is the only protection, as in the
+    /// download links of a cloud storage.
+    pub(crate) fn respond(&self, method: &Method, path: &str) -> Response {
+        if method != Method::GET {
+            return ApiError::method_not_allowed(method.as_str()).into_response();
         }
+        let state = self.state();
+        let (id, name) = path.split_once('/').unwrap_or((path, ""));
+        let export = state.finished.iter().find(|export| export.id == id);
+        let Some(text) = export.and_then(|export| export.files.get(name)) else {
+            return ApiError::not_found("export").into_response();
+        };
+        let content_type = if name == CSV_FILE { "text/csv; charset=utf-8" } else { "text/plain" };
+        (StatusCode::OK, [(header::CONTENT_TYPE, content_type)], text.clone()).into_response()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lets a device have its next export when it is dropped.
-struct Busy<'a> {
-    exports: &'a Exports,
-    device_id: &'a str,
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.exports.shelf().busy.remove(self.device_id);
-    }
-}
-
-/// Answers `GET /exports/{id}/{file}`; the id is the secret, as in the links of a cloud's storage.
-pub(crate) fn answer(cloud: &Cloud, method: &Method, path: &str) -> Response {
-    if method != Method::GET {
-        return Refusal::method_not_allowed(method.as_str()).into_response();
-    }
-    let shelf = cloud.exports.shelf();
-    let (id, name) = path.split_once('/').unwrap_or((path, ""));
-    let export = shelf.finished.iter().find(|finished| finished.id == id);
-    let Some(text) = export.and_then(|finished| finished.files.get(name)) else {
-        return Refusal::not_found("export").into_response();
-    };
-    let content_type = if name == csv::FILE { "text/csv; charset=utf-8" } else { "text/plain" };
-    (StatusCode::OK, [(header::CONTENT_TYPE, content_type)], text.clone()).into_response()
-}
-
-/// Exports that may wait to be made.
-const WAITING_MAX: usize = 64;
-/// Exports that are made, or whose callbacks are made, at the same time.
-const AT_ONCE_MAX: usize = 8;
-/// Exports that can be fetched; the oldest go first.
+/// Exports that can be queued.
+const QUEUED_MAX: usize = 64;
+/// Finished exports that are kept for download; the oldest are removed first.
 const FINISHED_MAX: usize = 16;

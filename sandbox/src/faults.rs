@@ -1,4 +1,4 @@
-//! Trouble on demand: which calls are to fail next, and whether the cloud is reachable at all.
+//! Fault injection: the faults that the next calls meet, and outages.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::iter;
@@ -10,86 +10,86 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::Action;
+use crate::action::Action;
 
-/// What happens to a call instead of, or besides, its action.
+/// A fault that a call meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The action is not done; this status and body are answered.
+    /// Responds with this status and body; the action is not executed.
     Status(u16, String),
-    /// The action is not done; this status, these headers and this body are answered.
-    Answer {
-        /// HTTP status.
+    /// Responds with this status, these headers and this body; the action is not executed.
+    Response {
+        /// The HTTP status.
         status: u16,
         /// Header names and values, such as `("retry-after", "3")`.
         headers: Vec<(String, String)>,
-        /// Sent as it is.
+        /// The body, sent unchanged.
         body: String,
     },
-    /// The action is not done and the connection is dropped without an answer.
+    /// Drops the connection without a response; the action is not executed.
     Drop,
-    /// The action is done, then the connection is dropped without an answer.
+    /// Executes the action, then drops the connection without a response.
     LoseResponse,
-    /// The action is done after this delay.
+    /// Executes the action after this delay.
     Delay(Duration),
-    /// The action is not done and nothing is ever answered; the connection stays open.
+    /// Keeps the connection open but never responds; the action is not executed.
     Hang,
-    /// The action is not done; 200, `text/event-stream`, and then these steps are answered.
+    /// Responds with 200, `text/event-stream`, and then these steps; the action is not executed.
     Script(Vec<Step>),
-    /// The action is done; its answer, or its stream, comes in pieces of a few bytes that break
-    /// anywhere, also inside a letter. The same seed breaks the same bytes in the same places.
+    /// Executes the action and sends the response, or the stream, in pieces of a few bytes. A piece
+    /// can end inside a character. The same seed splits the same bytes in the same places.
     Split {
-        /// Where it breaks.
+        /// Selects where the pieces end.
         seed: u64,
     },
-    /// The action is done; its answer, or its stream, trickles.
+    /// Executes the action and sends the response, or the stream, slowly.
     Slow {
-        /// How much comes at a time; at least 1.
+        /// Bytes in each piece; at least 1.
         bytes: usize,
-        /// The time before each piece.
+        /// The pause before each piece.
         pause: Duration,
     },
-    /// The action is done; its answer says that it is of this media type.
+    /// Executes the action and sends the response with this content type.
     ContentType(String),
-    /// The action is not done; 200 and a page of HTML to sign in on are answered, as by a hotel's
-    /// network.
+    /// Responds with 200 and an HTML sign-in page, as a hotel network does; the action is not
+    /// executed.
     CaptivePortal,
 }
 
-/// One step of a scripted answer body.
+/// A step of a scripted response body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Sends these bytes as one chunk.
     Send(Vec<u8>),
-    /// Waits, connected and silent.
+    /// Waits without sending.
     Wait(Duration),
-    /// Stays connected and silent for ever.
+    /// Keeps the connection open and sends nothing more.
     Silence,
-    /// Breaks the connection off in the middle of the body. (A script that runs out ends cleanly.)
+    /// Breaks the connection off in the middle of the body. (A script without it ends properly.)
     Cut,
 }
 
-/// How many faults one action may have in front of it; more are not taken.
+/// Planned faults of one action; further ones are ignored.
 const PLANNED_MAX: usize = 100_000;
 
-/// What is wrong with the cloud at the moment.
+/// The faults that are planned, and the outage if there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     link: Mutex<Link>,
     planned: Mutex<BTreeMap<Action, VecDeque<Fault>>>,
-    chance: Mutex<Option<Chance>>,
+    random: Mutex<Option<RandomFaults>>,
 }
 
-/// Faults that come by chance, but by the same chance for the same seed.
+/// Random faults. The same seed selects the same faults for the same sequence of calls.
 #[derive(Debug)]
-struct Chance {
+struct RandomFaults {
     rng: StdRng,
     one_in: u32,
     faults: Vec<Fault>,
 }
 
-impl Chance {
-    fn take(&mut self) -> Option<Fault> {
+impl RandomFaults {
+    fn next(&mut self) -> Option<Fault> {
         if self.faults.is_empty() || !self.rng.random_ratio(1, self.one_in) {
             return None;
         }
@@ -98,82 +98,87 @@ impl Chance {
     }
 }
 
-/// The line to the clients.
+/// The network link to the clients.
 #[derive(Debug, Default)]
 struct Link {
-    /// Cancelled while the cloud is dark.
-    up: CancellationToken,
-    streams: Endings,
+    /// Cancelled during an outage.
+    outage: CancellationToken,
+    streams: StreamSignals,
 }
 
-/// The ways in which the streams that are open now may end.
+/// The signals that end or silence the streams that are open now.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Endings {
-    /// Cancelled when they are to say nothing any more, and stay open until one of the others.
+pub(crate) struct StreamSignals {
+    /// When cancelled, streams send nothing more but stay open until `cut` or `end`.
     pub(crate) silence: CancellationToken,
-    /// Cancelled when they are to break off.
+    /// When cancelled, streams break off.
     pub(crate) cut: CancellationToken,
-    /// Cancelled when they are to end properly.
+    /// When cancelled, streams end properly.
     pub(crate) end: CancellationToken,
 }
 
 impl Faults {
+    /// Starts or ends an outage.
     pub(crate) fn set_dark(&self, dark: bool) {
         let mut link = lock(&self.link);
         if dark {
-            link.up.cancel();
+            link.outage.cancel();
             link.streams.cut.cancel();
-        } else if link.up.is_cancelled() {
+        } else if link.outage.is_cancelled() {
             *link = Link::default();
         }
     }
 
-    /// Cancelled when the cloud goes dark; cancelled already while it is.
-    pub(crate) fn link(&self) -> CancellationToken {
-        lock(&self.link).up.clone()
+    /// Returns the token that is cancelled when an outage starts, or already during one.
+    pub(crate) fn outage(&self) -> CancellationToken {
+        lock(&self.link).outage.clone()
     }
 
+    /// Breaks all open streams off.
     pub(crate) fn cut_streams(&self) {
         mem::take(&mut lock(&self.link).streams).cut.cancel();
     }
 
+    /// Ends all open streams properly.
     pub(crate) fn end_streams(&self) {
         mem::take(&mut lock(&self.link).streams).end.cancel();
     }
 
-    /// Those that are silent can still be cut or ended, which is why they are not forgotten.
+    /// Silences all open streams. They keep their other signals, so they can still be cut or ended.
     pub(crate) fn silence_streams(&self) {
         let streams = &mut lock(&self.link).streams;
         mem::take(&mut streams.silence).cancel();
     }
 
-    /// How a stream that is opened now will be told to end.
-    pub(crate) fn streams(&self) -> Endings {
+    /// Returns the signals for a stream that is opened now.
+    pub(crate) fn stream_signals(&self) -> StreamSignals {
         lock(&self.link).streams.clone()
     }
 
+    /// Plans `fault` for the next `calls` calls of `action`.
     pub(crate) fn plan(&self, action: Action, calls: usize, fault: Fault) {
         let mut planned = lock(&self.planned);
         let queue = planned.entry(action).or_default();
-        let room = PLANNED_MAX.saturating_sub(queue.len());
-        queue.extend(iter::repeat_n(fault, calls.min(room)));
+        let free = PLANNED_MAX.saturating_sub(queue.len());
+        queue.extend(iter::repeat_n(fault, calls.min(free)));
     }
 
-    /// Lets one call in `one_in` on average meet one of `faults`.
-    pub(crate) fn set_chance(&self, seed: u64, one_in: u32, faults: Vec<Fault>) {
+    /// Plans one of `faults`, chosen at random, for one in `one_in` calls on average.
+    pub(crate) fn plan_random(&self, seed: u64, one_in: u32, faults: Vec<Fault>) {
         let rng = StdRng::seed_from_u64(seed);
-        *lock(&self.chance) = Some(Chance { rng, one_in: one_in.max(1), faults });
+        *lock(&self.random) = Some(RandomFaults { rng, one_in: one_in.max(1), faults });
     }
 
+    /// Removes all planned and random faults.
     pub(crate) fn clear(&self) {
         lock(&self.planned).clear();
-        *lock(&self.chance) = None;
+        *lock(&self.random) = None;
     }
 
-    /// The fault that this call of `action` meets, if any; what was planned comes first.
-    pub(crate) fn take(&self, action: Action) -> Option<Fault> {
+    /// Returns the fault for this call of `action`, if any. Planned faults come before random ones.
+    pub(crate) fn next(&self, action: Action) -> Option<Fault> {
         let planned = lock(&self.planned).get_mut(&action).and_then(VecDeque::pop_front);
-        planned.or_else(|| lock(&self.chance).as_mut()?.take())
+        planned.or_else(|| lock(&self.random).as_mut()?.next())
     }
 }
 

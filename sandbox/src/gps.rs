@@ -1,7 +1,7 @@
-//! The forms in which a position may be reported (devices/state): decimal degrees, degrees with
+//! Parses positions in the forms that Losant accepts (devices/state): decimal degrees, degrees with
 //! minutes and seconds, and the NMEA 0183 sentences GLL and GGA.
 
-/// A place on the earth.
+/// A position on the earth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Position {
     /// Degrees north, -90 to 90.
@@ -10,12 +10,12 @@ pub(crate) struct Position {
     pub(crate) longitude: f64,
 }
 
-/// The form of a position that was understood.
+/// A parsed position and its form.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Parsed {
-    /// `"<latitude>,<longitude>"` already.
+    /// The form `"<latitude>,<longitude>"`.
     Decimal(Position),
-    /// Another form.
+    /// Any other form.
     Other(Position),
 }
 
@@ -25,14 +25,15 @@ impl Position {
         valid.then_some(Self { latitude, longitude })
     }
 
-    /// `"<latitude>,<longitude>"` in degrees, to seven decimals (a centimetre).
+    /// Formats the position as `"<latitude>,<longitude>"` in degrees, with seven decimals (about a
+    /// centimetre).
     pub(crate) fn to_text(self) -> String {
         let round = |degrees: f64| (degrees * 1e7).round() / 1e7;
         format!("{},{}", round(self.latitude), round(self.longitude))
     }
 }
 
-/// `None` for what is no position in any of the forms.
+/// Parses a position; returns `None` when the text has none of the forms.
 pub(crate) fn parse(text: &str) -> Option<Parsed> {
     let text = text.trim();
     decimal(text)
@@ -45,13 +46,14 @@ fn decimal(text: &str) -> Option<Position> {
     Position::new(number(latitude.trim())?, number(longitude.trim())?)
 }
 
-/// A plain decimal number: no exponent, no infinity.
+/// Parses a plain decimal number, without an exponent or infinity.
 fn number(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte));
     plain.then(|| text.parse().ok())?
 }
 
-/// `$GPGLL,4916.45,N,12311.12,W,…*31`; the checksum may be missing, but not wrong.
+/// Parses a sentence such as `$GPGLL,4916.45,N,12311.12,W,…*31`. The checksum is optional, but a
+/// wrong one is an error.
 fn sentence(text: &str) -> Option<Position> {
     let text = text.strip_prefix('$').unwrap_or(text);
     let (body, checksum) =
@@ -77,13 +79,14 @@ fn sentence(text: &str) -> Option<Position> {
     Position::new(latitude, longitude)
 }
 
-/// `ddmm.mmm` or `dddmm.mmm`.
+/// Parses `ddmm.mmm` or `dddmm.mmm`.
 fn degrees_minutes(text: &str, degree_digits: usize) -> Option<f64> {
     let (degrees, minutes) = text.split_at_checked(degree_digits)?;
     join(&[number(degrees)?, number(minutes)?])
 }
 
-/// `41°24'12.2"N 2°10'26.5"E`, also with the letters in front, a comma, or fewer parts.
+/// Parses degrees, minutes and seconds such as `41°24'12.2"N 2°10'26.5"E`. The letters may come
+/// first, a comma may separate the angles, and minutes and seconds may be absent.
 fn dms(text: &str) -> Option<Position> {
     let split = if text.starts_with(['N', 'S']) {
         text.find(['E', 'W'])?
@@ -110,10 +113,10 @@ fn hemisphere(text: &str, positive: char, negative: char) -> Option<f64> {
     if letter == positive { Some(1.0) } else { (letter == negative).then_some(-1.0) }
 }
 
-/// Degrees of up to three parts, each a sixtieth of the one before.
+/// Adds up to three parts, of which each is a sixtieth of the previous one.
 fn join(parts: &[f64]) -> Option<f64> {
-    let proper = parts.iter().skip(1).all(|part| *part < 60.0) && parts.iter().all(|p| *p >= 0.0);
-    if parts.is_empty() || parts.len() > 3 || !proper {
+    let is_valid = parts.iter().skip(1).all(|part| *part < 60.0) && parts.iter().all(|p| *p >= 0.0);
+    if parts.is_empty() || parts.len() > 3 || !is_valid {
         return None;
     }
     Some(parts.iter().rev().fold(0.0, |sum, part| part + sum / 60.0))
@@ -153,7 +156,7 @@ mod tests {
         assert_eq!(other("41°30'S 2°W"), "-41.5,-2");
     }
 
-    /// The sentences are the examples of gpsd's description (`driver_nmea0183.c`).
+    /// The sentences are examples from gpsd (`driver_nmea0183.c`).
     #[test]
     fn the_sentences_gll_and_gga_are_a_position() {
         assert_eq!(other("$GPGLL,4916.45,N,12311.12,W,225444,A*31"), "49.2741667,-123.1853333");

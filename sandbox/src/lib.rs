@@ -1,11 +1,11 @@
 //! A Losant-compatible Device API on loopback, for development and tests without the cloud.
 //!
-//! The sandbox shares no code with its clients: it checks bodies against Losant's published schemas
-//! (`schemas/`) and applies the documented rules by itself, so that it can disagree with its
-//! client. Where Losant documents nothing, the module that chooses says so.
+//! The sandbox shares no code with its clients: it validates bodies against Losant's published
+//! schemas (`schemas/`) and implements the documented rules on its own, so that tests find a client
+//! that violates them. Where Losant documents nothing, the module that decides says so.
 //!
 //! ```no_run
-//! # async fn demo() -> Result<(), tidegate_sandbox::Error> {
+//! # async fn example() -> Result<(), tidegate_sandbox::Error> {
 //! let sandbox = tidegate_sandbox::Sandbox::start().await?;
 //! println!("{} {}", sandbox.url(), sandbox.application_id());
 //! # Ok(())
@@ -14,17 +14,19 @@
 //!
 //! | Module | Owns |
 //! | --- | --- |
-//! | [`sandbox`](Sandbox), `builder`, `world`, `world_file` | the handle, its settings, the devices that exist |
-//! | `server`, `connection` | the thread, the listener, hanging up on a client |
-//! | `route`, `call`, `reply` | path to action; the checks before an action; what is answered |
-//! | `actions` | the table of Losant's actions, and one file for each |
-//! | `store`, `event`, `journal` | states, commands, connection log, tokens: all behind one mutex; on disk if asked |
-//! | `time`, `throttle`, `scopes`, `schema`, `value`, `gps`, `payloads` | the rules, pure |
-//! | `exports` | the CSV files of export, and the calls that announce them |
-//! | `stream`, `faults`, `trouble`, `control` | server-sent events; trouble on demand; `/sandbox/…` |
+//! | [`sandbox`](Sandbox), [`builder`](Builder), `settings`, `error` | the handle, the settings, the start |
+//! | `devices`, `devices_file` | applications, devices and attributes |
+//! | `server`, `connection` | the server thread, the listener, aborting a connection |
+//! | `service`, `route`, `access`, `call`, `query`, `reply` | from request to response |
+//! | `action`, `handlers`, `shapes` | the table of Losant's actions, their implementations, their JSON |
+//! | `cloud`, `store`, `event`, `journal`, `records`, `timeline`, `counters` | the state, behind one mutex, optionally on disk |
+//! | `time`, `throttle`, `scopes`, `schema`, `value`, `gps`, `payloads`, `tokens` | Losant's rules |
+//! | `exports`, `export_worker` | CSV exports and their callbacks |
+//! | `stream` | server-sent events |
+//! | `faults`, `fault_response`, `control` | fault injection and the control interface |
 
 mod access;
-mod actions;
+mod action;
 mod builder;
 mod call;
 mod clock;
@@ -32,38 +34,47 @@ mod cloud;
 mod connection;
 mod control;
 mod counters;
+mod devices;
+mod devices_file;
+mod error;
 mod event;
+mod export_worker;
 mod exports;
+mod fault_response;
 mod faults;
 mod gps;
+mod handlers;
 mod journal;
 mod payloads;
 mod query;
+mod records;
 mod reply;
 mod route;
 mod sandbox;
 mod schema;
 mod scopes;
 mod server;
+mod service;
+mod settings;
+mod shapes;
 mod store;
 mod stream;
 mod throttle;
 mod time;
 mod timeline;
 mod tokens;
-mod trouble;
 mod value;
-mod world;
-mod world_file;
 
-pub use actions::{Action, UnknownAction};
-pub use builder::{Builder, Error, JobAnswer, TimeForm, Undeclared};
+pub use action::{Action, UnknownAction};
+pub use builder::Builder;
 pub use counters::Counters;
-pub use faults::{Fault, Step};
-pub use sandbox::Sandbox;
-pub use store::{LogEntry, StoredCommand, StoredState};
-pub use world::{
+pub use devices::{
     API_TOKEN, APPLICATION_ID, ApplicationSpec, Attribute, DataType, Device, DeviceClass,
     DeviceSpec, GATEWAY_ID, GREENHOUSE_ID, Tag, WORKSHOP_ID, default_devices,
 };
-pub use world_file::{WorldError, parse_world};
+pub use devices_file::{DevicesFileError, parse_devices_file};
+pub use error::Error;
+pub use faults::{Fault, Step};
+pub use records::{LogEntry, StoredCommand, StoredState};
+pub use sandbox::Sandbox;
+pub use settings::{JobResponse, TimeForm, Undeclared};

@@ -2,8 +2,6 @@
 
 mod serve;
 
-use std::process::ExitCode;
-
 use clap::{Parser, Subcommand};
 
 /// A Losant-compatible Device API on loopback, for development and tests without the cloud.
@@ -21,8 +19,8 @@ enum Command {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<ExitCode> {
+async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve(arguments) => serve::run(arguments).await,
     }
 }

@@ -1,14 +1,14 @@
-//! Payloads of a device by the hour, as Losant counts them for its bills.
+//! The payloads of a device by hour, as Losant counts them for billing.
 //!
-//! A state report, a command, a connection and a disconnection are a payload each, also when they
-//! come over REST (organizations/resource-limits). Of an array every state counts; Losant does not
-//! say so. Removing a device's data does not undo the counts.
+//! A state report, a command, a connection and a disconnection are one payload each, over REST too
+//! (organizations/resource-limits). Each state in an array counts; Losant does not document this.
+//! Removing the data of a device does not change its counts.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What is counted; the names are those of the schema `devicePayloadCounts`.
+/// The kind of a payload (schema `devicePayloadCounts`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Command,
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     State,
 }
 
-/// Payloads of one device and period.
+/// The payload counts of one device and period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Counts {
@@ -25,8 +25,9 @@ pub(crate) struct Counts {
     device_connect: u64,
     device_disconnect: u64,
     device_state: u64,
-    /// The sandbox has no MQTT.
+    /// Always 0: the sandbox has no MQTT.
     mqtt_in: u64,
+    /// Always 0: the sandbox has no MQTT.
     mqtt_out: u64,
 }
 
@@ -53,7 +54,7 @@ impl Counts {
     }
 }
 
-/// The counts of one device, by the hour in which they arrived.
+/// The counts of one device by the hour of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Payloads(BTreeMap<i64, Counts>);
 
@@ -71,7 +72,7 @@ impl Payloads {
         }
     }
 
-    /// Adds what was counted before.
+    /// Adds the counts of an hour from the journal.
     pub(crate) fn restore(&mut self, hour_ms: i64, counts: &Counts) {
         self.hour(hour_ms).add(counts);
     }
@@ -84,7 +85,7 @@ impl Payloads {
         self.0.iter().map(|(hour_ms, counts)| (*hour_ms, *counts))
     }
 
-    /// The sum over all hours that begin in the period, or in which it begins.
+    /// Returns the sum over all hours that overlap the start of the period or begin in it.
     pub(crate) fn sum(&self, start_ms: i64, end_ms: i64) -> Counts {
         let mut sum = Counts::default();
         for (_, counts) in self.between(start_ms, end_ms) {
@@ -93,7 +94,7 @@ impl Payloads {
         sum
     }
 
-    /// The totals of all spans of `resolution_ms` that had payloads, by their beginning in UTC.
+    /// Returns the total of each span of `resolution_ms` that has payloads, by its start in UTC.
     pub(crate) fn breakdown(
         &self,
         start_ms: i64,
@@ -119,9 +120,9 @@ fn floor(time_ms: i64, unit_ms: i64) -> i64 {
 
 /// The finest resolution of payloadCountsBreakdown (rest-api/device).
 pub(crate) const HOUR_MS: i64 = 3_600_000;
-/// The other one, its default.
+/// The default resolution of payloadCountsBreakdown (rest-api/device).
 pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
-/// Hours with payloads that are kept for each device: a year's.
+/// Hours with payloads that are kept for each device: one year.
 const HOURS_MAX: usize = 366 * 24;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Query parameters: all are text to Losant, and unknown ones are ignored.
+//! Query parameters. Unknown parameters are ignored, as at Losant.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,49 +6,51 @@ use std::time::Duration;
 use axum::extract::Query as Pairs;
 use axum::http::Uri;
 
-use crate::reply::Refusal;
+use crate::reply::ApiError;
 use crate::timeline::Window;
 
-/// The parameters of a call; of a repeated one, the last.
+/// The parameters of a call. The last value of a repeated parameter wins.
 #[derive(Debug)]
 pub(crate) struct Query(BTreeMap<String, String>);
 
 impl Query {
-    pub(crate) fn of(uri: &Uri) -> Result<Self, Refusal> {
+    /// Parses the query of a URI; a malformed query is a 400.
+    pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
         let pairs = Pairs::<Vec<(String, String)>>::try_from_uri(uri);
-        let Pairs(pairs) = pairs.map_err(|_| Refusal::validation("query is not well-formed"))?;
+        let Pairs(pairs) = pairs.map_err(|_| ApiError::validation("query is not well-formed"))?;
         Ok(Self(pairs.into_iter().collect()))
     }
 
+    /// Returns the text of a parameter.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Whether a switch such as `_links` is on.
+    /// Returns whether a flag such as `_links` is `true`.
     pub(crate) fn is_on(&self, name: &str) -> bool {
         self.text(name).is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
-    /// A whole number, or 400.
-    pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, Refusal> {
+    /// Parses an integer; any other text is a 400.
+    pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let parse = |text: &str| {
-            text.parse().map_err(|_| Refusal::validation(format!("{name} must be a whole number")))
+            text.parse().map_err(|_| ApiError::validation(format!("{name} must be an integer")))
         };
         self.text(name).map(parse).transpose()
     }
 
-    /// What getState, getCommand and getLogEntries ask for.
+    /// Returns the window of getState, getCommand and getLogEntries.
     ///
-    /// `duration` counts back from `end`, else from now; `since` is the older name of `start`.
-    /// How Losant combines them is not documented.
-    pub(crate) fn window(&self, now_ms: i64) -> Result<Window, Refusal> {
+    /// `duration` counts back from `end`, or from now without `end`; `since` is the older name of
+    /// `start`. Losant does not document how it combines them.
+    pub(crate) fn window(&self, now_ms: i64) -> Result<Window, ApiError> {
         let limit = self.integer("limit")?.unwrap_or(1);
         let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
-        let limit = limit.ok_or_else(|| Refusal::validation("limit must be 1 or more"))?;
+        let limit = limit.ok_or_else(|| ApiError::validation("limit must be 1 or more"))?;
         let newest_first = match self.text("sortDirection") {
             None | Some("desc") => true,
             Some("asc") => false,
-            Some(_) => return Err(Refusal::validation("sortDirection must be asc or desc")),
+            Some(_) => return Err(ApiError::validation("sortDirection must be asc or desc")),
         };
         let end_ms = self.integer("end")?;
         let start_ms = match (self.integer("start")?, self.integer("duration")?) {
@@ -64,34 +66,42 @@ impl Query {
         })
     }
 
-    /// The period of an action that looks back: from `start`, else `start_default`, to `end`, else
-    /// now. A number that is not positive counts from now.
-    pub(crate) fn period(&self, now_ms: i64, start_default: i64) -> Result<(i64, i64), Refusal> {
+    /// Returns the period from `start` (or `start_default`) to `end` (or now). Zero and negative
+    /// numbers are relative to now.
+    pub(crate) fn period(&self, now_ms: i64, start_default: i64) -> Result<Period, ApiError> {
         let start_ms = absolute(self.integer("start")?.unwrap_or(start_default), now_ms);
         let end_ms = absolute(self.integer("end")?.unwrap_or(0), now_ms);
-        Ok((start_ms, end_ms))
+        Ok(Period { start_ms, end_ms })
     }
 
-    /// The time between the keepalives of a stream.
-    pub(crate) fn keep_alive(&self) -> Result<Duration, Refusal> {
+    /// Returns the interval between the keepalives of a stream.
+    pub(crate) fn keep_alive(&self) -> Result<Duration, ApiError> {
         let seconds = self.integer("keepAliveInterval")?.unwrap_or(KEEP_ALIVE_S_DEFAULT);
         match u64::try_from(seconds) {
             Ok(seconds @ 2..=60) => Ok(Duration::from_secs(seconds)),
-            Ok(_) | Err(_) => Err(Refusal::validation("keepAliveInterval must be 2 to 60")),
+            Ok(_) | Err(_) => Err(ApiError::validation("keepAliveInterval must be 2 to 60")),
         }
     }
 }
 
-/// 0 is now, and a negative number counts back from it (rest-api/device, "Export").
+/// A period of time, both ends included, in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Period {
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+}
+
+/// Resolves a time that may be relative: 0 is now, a negative number is before now
+/// (rest-api/device, "Export").
 pub(crate) fn absolute(time_ms: i64, now_ms: i64) -> i64 {
     if time_ms > 0 { time_ms } else { now_ms.saturating_add(time_ms) }
 }
 
-/// The `start` of most periods: everything (rest-api/device).
+/// The default `start` of most periods, which selects everything (rest-api/device).
 pub(crate) const BEGINNING: i64 = 1;
-/// Entries in one answer, whatever the limit asked for; Losant does not document its maximum.
+/// Largest number of entries in one response; Losant does not document its maximum.
 const ENTRIES_MAX: usize = 1000;
-/// Rest-api/device, "Command Stream".
+/// Default keepalive interval in seconds (rest-api/device, "Command Stream").
 const KEEP_ALIVE_S_DEFAULT: i64 = 2;
 
 #[cfg(test)]
@@ -136,8 +146,9 @@ mod tests {
 
     #[test]
     fn a_period_may_be_relative_to_now() {
-        assert_eq!(query("").period(100, BEGINNING).unwrap(), (1, 100));
-        assert_eq!(query("start=-20&end=-5").period(100, BEGINNING).unwrap(), (80, 95));
+        assert_eq!(query("").period(100, BEGINNING).unwrap(), Period { start_ms: 1, end_ms: 100 });
+        let expected = Period { start_ms: 80, end_ms: 95 };
+        assert_eq!(query("start=-20&end=-5").period(100, BEGINNING).unwrap(), expected);
     }
 
     #[test]

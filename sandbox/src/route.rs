@@ -1,12 +1,11 @@
-//! From method and path to a line of the table of actions.
+//! Routing: from method and path to an action.
 
 use axum::http::Method;
 
-use crate::access::Target;
-use crate::actions::{AUTHENTICATE, Row, TABLE};
-use crate::reply::Refusal;
+use crate::action::{AUTHENTICATE, ActionSpec, DEVICE_ACTIONS};
+use crate::reply::ApiError;
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Debug)]
 pub(crate) enum Route<'a> {
     /// `POST /auth/device`.
@@ -15,23 +14,35 @@ pub(crate) enum Route<'a> {
     Device(Target<'a>),
 }
 
+/// The action and the device that a path names.
+#[derive(Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) application_id: &'a str,
+    pub(crate) device_id: &'a str,
+    pub(crate) spec: &'static ActionSpec,
+}
+
 impl Route<'_> {
-    pub(crate) fn row(&self) -> &'static Row {
+    pub(crate) fn spec(&self) -> &'static ActionSpec {
         match self {
             Self::Authenticate => &AUTHENTICATE,
-            Self::Device(target) => target.row,
+            Self::Device(target) => target.spec,
         }
     }
 }
 
-/// The route of a request; 405 for all that is not mapped, as the live service answers.
-pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Refusal> {
+/// Finds the route of a request.
+///
+/// # Errors
+///
+/// 405 for each unknown method or path, which is the response of the live service.
+pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, ApiError> {
     let found = if path == "/auth/device" && *method == AUTHENTICATE.method {
         Some(Route::Authenticate)
     } else {
         find_device(method, path).map(Route::Device)
     };
-    found.ok_or_else(|| Refusal::method_not_allowed(method.as_str()))
+    found.ok_or_else(|| ApiError::method_not_allowed(method.as_str()))
 }
 
 fn find_device<'a>(method: &Method, path: &'a str) -> Option<Target<'a>> {
@@ -40,8 +51,8 @@ fn find_device<'a>(method: &Method, path: &'a str) -> Option<Target<'a>> {
     let path = path.strip_prefix("devices/")?;
     let end = path.find('/').unwrap_or(path.len());
     let (device_id, tail) = path.split_at_checked(end)?;
-    let row = TABLE.iter().find(|row| row.tail == tail && row.method == *method)?;
-    Some(Target { application_id, device_id, row })
+    let spec = DEVICE_ACTIONS.iter().find(|spec| spec.tail == tail && spec.method == *method)?;
+    Some(Target { application_id, device_id, spec })
 }
 
 #[cfg(test)]
@@ -49,7 +60,7 @@ mod tests {
     use super::*;
 
     fn name(method: &Method, path: &str) -> Option<&'static str> {
-        find(method, path).ok().map(|route| route.row().name)
+        find(method, path).ok().map(|route| route.spec().name)
     }
 
     #[test]

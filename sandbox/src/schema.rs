@@ -1,4 +1,4 @@
-//! Losant's published schemas, compiled once, and what they say against a body.
+//! Validation against Losant's published schemas, which are compiled once.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
-use crate::builder::Error;
+use crate::error::Error;
 
-/// The schemas of all bodies that are taken.
+/// The schemas of all request bodies.
 #[derive(Debug)]
 pub(crate) struct Schemas {
     pub(crate) credentials: Schema,
@@ -47,7 +47,7 @@ impl Schemas {
     }
 }
 
-/// One compiled schema.
+/// A compiled schema.
 pub(crate) struct Schema {
     name: &'static str,
     validator: Validator,
@@ -61,61 +61,69 @@ impl fmt::Debug for Schema {
 
 impl Schema {
     fn compile(name: &'static str, text: &str) -> Result<Self, Error> {
-        let broken = |reason: String| Error::Schema { name, reason };
-        let schema: Value =
-            serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
-        let validator =
-            jsonschema::validator_for(&schema).map_err(|error| broken(error.to_string()))?;
+        let schema: Value = serde_json::from_str(text)
+            .map_err(|error| Error::Schema { name, source: error.into() })?;
+        let validator = jsonschema::validator_for(&schema)
+            .map_err(|error| Error::Schema { name, source: error.into() })?;
         Ok(Self { name, validator })
     }
 
-    /// Says what is wrong with `body`: where, and which rule of the schema.
-    pub(crate) fn check(&self, body: &Value) -> Result<(), String> {
+    /// Validates `body`.
+    ///
+    /// # Errors
+    ///
+    /// The violation that is deepest inside the body, with its place and the violated rule.
+    pub(crate) fn validate(&self, body: &Value) -> Result<(), SchemaViolation> {
         let Err(error) = self.validator.validate(body) else { return Ok(()) };
-        let culprit = culprit(&error);
-        let complaint = format!("{}: {culprit}", self.name);
-        let complaint = match culprit.instance_path().as_str() {
-            "" => complaint,
-            path => format!("{complaint} at {path}"),
+        let cause = deepest(&error);
+        let message = format!("{}: {cause}", self.name);
+        let message = match cause.instance_path().as_str() {
+            "" => message,
+            path => format!("{message} at {path}"),
         };
-        Err(complaint.chars().take(COMPLAINT_CHARS_MAX).collect())
+        Err(SchemaViolation(message.chars().take(MESSAGE_CHARS_MAX).collect()))
     }
 }
 
-/// The error deepest inside the body: of a choice between schemas, the failure of the one that was
-/// meant most likely says more than that none fits.
-fn culprit<'a>(error: &'a ValidationError<'a>) -> &'a ValidationError<'a> {
+/// Says which rule of a schema a body violates, and where.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct SchemaViolation(String);
+
+/// Returns the error deepest inside the body. When none of several alternative schemas matches, it
+/// is most likely the error of the alternative that the client intended.
+fn deepest<'a>(error: &'a ValidationError<'a>) -> &'a ValidationError<'a> {
     let ValidationErrorKind::OneOfNotValid { context } = error.kind() else { return error };
-    let causes = context.iter().flatten().map(culprit);
+    let causes = context.iter().flatten().map(deepest);
     let depth = |cause: &&ValidationError<'_>| cause.instance_path().as_str().matches('/').count();
     causes.max_by_key(depth).filter(|cause| depth(cause) > depth(&error)).unwrap_or(error)
 }
 
-/// A complaint may quote the body, which may be large.
-const COMPLAINT_CHARS_MAX: usize = 400;
+/// Limits the length of a message, which may quote a large body.
+const MESSAGE_CHARS_MAX: usize = 400;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn complaint(body: &Value) -> String {
-        Schemas::compile().unwrap().state_or_states.check(body).unwrap_err()
+    fn violation(body: &Value) -> String {
+        Schemas::compile().unwrap().state_or_states.validate(body).unwrap_err().to_string()
     }
 
     #[test]
     fn a_proper_state_and_a_proper_array_of_states_pass() {
         let schemas = Schemas::compile().unwrap();
         let state = json!({"time": {"$date": "2026-05-01T10:00:00.000Z"}, "data": {"a": 1.5}});
-        assert_eq!(schemas.state_or_states.check(&state), Ok(()));
-        assert_eq!(schemas.state_or_states.check(&json!([state, {"data": {}}])), Ok(()));
-        assert_eq!(schemas.state_or_states.check(&json!([])), Ok(()));
+        assert_eq!(schemas.state_or_states.validate(&state), Ok(()));
+        assert_eq!(schemas.state_or_states.validate(&json!([state, {"data": {}}])), Ok(()));
+        assert_eq!(schemas.state_or_states.validate(&json!([])), Ok(()));
     }
 
     #[test]
     fn a_complaint_about_an_array_names_the_element_and_the_attribute() {
         let body = json!([{"data": {"a": 1}}, {"data": {"b": null}}]);
-        assert!(complaint(&body).ends_with("at /1/data/b"), "{}", complaint(&body));
+        assert!(violation(&body).ends_with("at /1/data/b"), "{}", violation(&body));
     }
 
     #[test]
@@ -128,7 +136,7 @@ mod tests {
             json!({"time": {"$date": 5}, "data": {}}),
             json!({}),
         ] {
-            complaint(&body);
+            violation(&body);
         }
     }
 
@@ -136,12 +144,12 @@ mod tests {
     fn a_connected_status_has_no_reason() {
         let schemas = Schemas::compile().unwrap();
         let body = json!({"status": "connected", "disconnectReason": "x"});
-        schemas.connection_status.check(&body).unwrap_err();
+        schemas.connection_status.validate(&body).unwrap_err();
     }
 
     #[test]
     fn a_long_complaint_is_cut_short() {
         let body = json!({"data": "x".repeat(10_000)});
-        assert_eq!(complaint(&body).chars().count(), COMPLAINT_CHARS_MAX);
+        assert_eq!(violation(&body).chars().count(), MESSAGE_CHARS_MAX);
     }
 }

@@ -1,37 +1,36 @@
-//! Which scopes allow which action.
+//! The scopes that allow an action.
 
 use std::collections::BTreeSet;
 
-use crate::actions::Access;
+use crate::action::Access;
 
-/// Whether one of `scopes` allows the action `name` (rest-api/device: any one suffices).
+/// Returns whether any of `scopes` allows the action `name` (rest-api/device).
 pub(crate) fn allow(scopes: &BTreeSet<String>, name: &str, access: Access) -> bool {
     let has = |scope: &str| scopes.contains(scope);
-    let owner = OWNERS.iter().any(|owner| has(owner) || has(&format!("{owner}.bounded")));
-    let owner_reads = || OWNERS.iter().any(|owner| has(&format!("{owner}.read")));
+    let full = RESOURCES.iter().any(|scope| has(scope) || has(&format!("{scope}.bounded")));
+    let read = || RESOURCES.iter().any(|scope| has(&format!("{scope}.read")));
     let named = has("device.*") || has(&format!("device.{name}"));
     match access {
         Access::Open => true,
-        Access::Read => {
-            owner || owner_reads() || named || has("all.Device") || has("all.Device.read")
-        }
-        Access::Write => owner || named || has("all.Device"),
-        Access::ReadByApplication => owner || owner_reads() || named,
-        Access::WriteByApplication => owner || named,
+        Access::Read => full || read() || named || has("all.Device") || has("all.Device.read"),
+        Access::Write => full || named || has("all.Device"),
+        Access::ReadByApplication => full || read() || named,
+        Access::WriteByApplication => full || named,
     }
 }
 
-const OWNERS: [&str; 3] = ["all.Application", "all.Organization", "all.User"];
+/// The scopes of the resources that contain devices.
+const RESOURCES: [&str; 3] = ["all.Application", "all.Organization", "all.User"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::TABLE;
+    use crate::action::DEVICE_ACTIONS;
 
     fn allowed(scope: &str) -> Vec<&'static str> {
         let scopes = BTreeSet::from([scope.to_owned()]);
-        let allowed = TABLE.iter().filter(|row| allow(&scopes, row.name, row.access));
-        allowed.map(|row| row.name).collect()
+        let allowed = DEVICE_ACTIONS.iter().filter(|spec| allow(&scopes, spec.name, spec.access));
+        allowed.map(|spec| spec.name).collect()
     }
 
     #[test]
@@ -65,7 +64,7 @@ mod tests {
 
     #[test]
     fn an_application_token_is_allowed_everything() {
-        assert_eq!(allowed("all.Application").len(), TABLE.len());
+        assert_eq!(allowed("all.Application").len(), DEVICE_ACTIONS.len());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `tidegate-sandbox serve`: a sandbox until a signal comes.
+//! `tidegate-sandbox serve`: runs a sandbox until SIGINT or SIGTERM.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,55 +9,55 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Value, json};
 use tidegate_sandbox::{
-    ApplicationSpec, Builder, Device, JobAnswer, Sandbox, Undeclared, parse_world,
+    ApplicationSpec, Builder, Device, JobResponse, Sandbox, Undeclared, parse_devices_file,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What `serve` can be told.
+/// The options of `serve`.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Arguments {
-    /// Address to listen on; port 0 takes a free one. It guards nothing: keep it on loopback.
+    /// Listen on this address; port 0 is a free port. Use loopback: the sandbox protects nothing.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 
-    /// Take applications and devices from this TOML file instead of the default ones.
+    /// Read applications and devices from a TOML file instead of using the default ones.
     #[arg(long, value_name = "FILE")]
-    world: Option<PathBuf>,
+    devices: Option<PathBuf>,
 
-    /// Keep devices, states, commands, logs and tokens in this directory.
+    /// Store devices, states, commands, logs and tokens in a directory instead of in memory.
     #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
 
-    /// Print one line of JSON instead of a text for people.
+    /// Print one line of JSON instead of text.
     #[arg(long)]
     json: bool,
 
-    /// Store values of undeclared attributes too, instead of leaving them out.
-    #[arg(long, conflicts_with = "refuse_undeclared")]
+    /// Store values of undeclared attributes or of another type, instead of dropping them.
+    #[arg(long, conflicts_with = "reject_undeclared")]
     accept_undeclared: bool,
 
-    /// Answer 400 for values of undeclared attributes or of another type.
+    /// Respond with 400 to values of undeclared attributes or of another type.
     #[arg(long)]
-    refuse_undeclared: bool,
+    reject_undeclared: bool,
 
-    /// Convert values of another type to the attribute's, where that can be.
+    /// Convert values of another type to the type of the attribute, where possible.
     #[arg(long)]
     convert: bool,
 
-    /// Answer export and removeData with 202 and a job, as the current API does, instead of 200.
+    /// Respond to export and removeData with 202 and a job id, as the current API does.
     #[arg(long)]
     jobs: bool,
 }
 
-/// Serves, says where on stdout, and ends with 0 on SIGINT or SIGTERM.
+/// Starts a sandbox, prints its address on stdout, and returns on SIGINT or SIGTERM.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let as_json = arguments.json;
     let sandbox = builder(arguments)?.start().await?;
 
-    let ready = if as_json { for_programs(&sandbox).to_string() } else { for_people(&sandbox) };
+    let ready = if as_json { json_summary(&sandbox).to_string() } else { text_summary(&sandbox) };
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{ready}").and_then(|()| stdout.flush()).context("cannot write to stdout")?;
     drop(stdout);
@@ -70,34 +70,35 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn builder(arguments: Arguments) -> anyhow::Result<Builder> {
-    let undeclared = match (arguments.accept_undeclared, arguments.refuse_undeclared) {
+    let undeclared = match (arguments.accept_undeclared, arguments.reject_undeclared) {
         (true, _) => Undeclared::Accept,
-        (false, true) => Undeclared::Refuse,
+        (false, true) => Undeclared::Reject,
         (false, false) => Undeclared::Ignore,
     };
-    let jobs = if arguments.jobs { JobAnswer::Enqueued } else { JobAnswer::Success };
+    let job_response = if arguments.jobs { JobResponse::Enqueued } else { JobResponse::Success };
     let mut builder = Sandbox::builder()
         .listen(arguments.listen)
         .undeclared(undeclared)
         .convert(arguments.convert)
-        .job_answer(jobs);
-    if let Some(path) = arguments.world {
-        builder = builder.applications(read_world(&path)?);
+        .job_response(job_response);
+    if let Some(path) = arguments.devices {
+        builder = builder.applications(read_devices_file(&path)?);
     }
-    if let Some(directory) = arguments.state {
-        builder = builder.state(directory);
+    if let Some(directory) = arguments.data_dir {
+        builder = builder.data_dir(directory);
     }
     Ok(builder)
 }
 
-fn read_world(path: &Path) -> anyhow::Result<Vec<ApplicationSpec>> {
+fn read_devices_file(path: &Path) -> anyhow::Result<Vec<ApplicationSpec>> {
     let text = fs::read_to_string(path);
     let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-    parse_world(&text).with_context(|| format!("cannot use {}", path.display()))
+    parse_devices_file(&text).with_context(|| format!("cannot parse {}", path.display()))
 }
 
-/// `applicationId` and `apiToken` are those of the first application.
-fn for_programs(sandbox: &Sandbox) -> Value {
+/// Returns the addresses and credentials as JSON; `applicationId` and `apiToken` are those of the
+/// first application.
+fn json_summary(sandbox: &Sandbox) -> Value {
     let applications = sandbox.applications().iter();
     let applications = applications.map(|application| {
         let ApplicationSpec { application_id, api_token, .. } = application;
@@ -112,7 +113,8 @@ fn for_programs(sandbox: &Sandbox) -> Value {
     })
 }
 
-fn for_people(sandbox: &Sandbox) -> String {
+/// Returns the addresses and credentials as text, with commands to copy.
+fn text_summary(sandbox: &Sandbox) -> String {
     let url = sandbox.url();
     let mut text =
         format!("The sandbox serves the Losant Device API until Ctrl-C.\n\nurl  {url}\n");
@@ -120,24 +122,24 @@ fn for_people(sandbox: &Sandbox) -> String {
         let ApplicationSpec { application_id, api_token, .. } = application;
         let own = |device: &&Device| device.application_id == *application_id;
         let devices = sandbox.devices().iter().filter(own);
-        let table = devices.map(line).collect::<Vec<_>>().join("\n");
-        // Writing to a string does not fail.
+        let table = devices.map(device_line).collect::<Vec<_>>().join("\n");
+        // Writing to a string cannot fail.
         write!(text, "\napplication {application_id}, token {api_token}\n{table}\n").ok();
     }
     if let Some(device) = sandbox.devices().first() {
-        text.push_str(&snippet(sandbox, device));
+        text.push_str(&examples(sandbox, device));
     }
     write!(
         text,
-        "\nFigures:  curl {url}/sandbox/counters\n\
-         Trouble:  curl -X POST {url}/sandbox/dark    (or light, cut-streams, expire-tokens, …)"
+        "\nCounters:  curl {url}/sandbox/counters\n\
+         Faults:    curl -X POST {url}/sandbox/dark    (or light, cut-streams, expire-tokens, …)"
     )
     .ok();
     text
 }
 
-/// What a device needs to begin, ready to be pasted.
-fn snippet(sandbox: &Sandbox, device: &Device) -> String {
+/// Returns a credentials file and two commands for a device.
+fn examples(sandbox: &Sandbox, device: &Device) -> String {
     let url = sandbox.url();
     let Device { application_id, device_id, key, secret, name, .. } = device;
     let owner = sandbox.applications().iter();
@@ -148,15 +150,15 @@ fn snippet(sandbox: &Sandbox, device: &Device) -> String {
         "\nA credentials file for {name} (mode 0600):\n\
          key = \"{key}\"\n\
          secret = \"{secret}\"\n\n\
-         A token for {name}, as its program gets it:\n\
+         To get a token for {name}:\n\
          curl -H 'Content-Type: application/json' -d '{body}' {url}/auth/device\n\n\
-         Its latest states, with the application's token:\n\
+         To read its latest states with the application token:\n\
          curl -H 'Authorization: Bearer {token}' \
          '{url}/applications/{application_id}/devices/{device_id}/state?limit=10'\n"
     )
 }
 
-fn line(device: &Device) -> String {
+fn device_line(device: &Device) -> String {
     let Device { device_id, device_class, key, secret, name, .. } = device;
     format!(
         "{device_id}  {:<11} {name:<12} key {key:<16} secret {secret}",

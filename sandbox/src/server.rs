@@ -1,7 +1,7 @@
-//! The server's thread: one runtime, one listener, gone when it is dropped.
+//! The server thread: one runtime and one listener.
 //!
-//! The thread is the sandbox's own, so that it serves whatever the caller's runtime does (a paused
-//! clock, a blocked thread), and so that its port is free again as soon as it was dropped.
+//! The sandbox has a thread of its own, so that it works when the caller's runtime is paused or
+//! blocked, and so that dropping it frees the port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,13 +14,12 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::builder::Error;
-use crate::call;
 use crate::cloud::Cloud;
-use crate::connection::{Caller, Doorway};
-use crate::exports;
+use crate::connection::{AbortableListener, Peer};
+use crate::error::Error;
+use crate::{export_worker, service};
 
-/// A running server. Dropping it closes the port and all connections before it returns.
+/// A running server. Dropping it closes the port and all connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -28,29 +27,29 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves `cloud` at the address `wanted`.
-    pub(crate) async fn start(cloud: Arc<Cloud>, wanted: SocketAddr) -> Result<Self, Error> {
+    /// Starts a server for `cloud` on `address`.
+    pub(crate) async fn start(cloud: Arc<Cloud>, address: SocketAddr) -> Result<Self, Error> {
         let (ready, started) = oneshot::channel();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let thread = thread::Builder::new()
             .name("sandbox".to_owned())
-            .spawn(move || run(&cloud, wanted, ready, &stopped))
+            .spawn(move || run(&cloud, address, ready, &stopped))
             .map_err(Error::Thread)?;
-        // Made before the wait, so that giving the wait up stops the thread as well.
+        // Created before the await: a caller that gives up waiting also stops the thread.
         let thread = Thread { stop, handle: Some(thread) };
-        let gone = || Err(Error::Thread(io::ErrorKind::BrokenPipe.into()));
-        let address = started.await.unwrap_or_else(|_| gone())?;
+        let ended = || Err(Error::Thread(io::ErrorKind::BrokenPipe.into()));
+        let address = started.await.unwrap_or_else(|_| ended())?;
         Ok(Self { address, _thread: thread })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// A thread that is stopped and waited for when it is dropped.
+/// A thread. Dropping it stops the thread and waits for its end.
 #[derive(Debug)]
 struct Thread {
     stop: CancellationToken,
@@ -61,7 +60,7 @@ impl Drop for Thread {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(handle) = self.handle.take() {
-            // A panic there has been printed there.
+            // The panic hook has printed the panic of the thread already.
             handle.join().ok();
         }
     }
@@ -69,7 +68,7 @@ impl Drop for Thread {
 
 fn run(
     cloud: &Arc<Cloud>,
-    wanted: SocketAddr,
+    address: SocketAddr,
     ready: oneshot::Sender<Result<SocketAddr, Error>>,
     stopped: &CancellationToken,
 ) {
@@ -81,31 +80,32 @@ fn run(
         }
     };
     runtime.block_on(async {
-        let bound = bind(wanted).await;
+        let bound = bind(address).await;
         let listener = match bound {
             Ok((listener, address)) => {
                 ready.send(Ok(address)).ok();
                 listener
             }
             Err(source) => {
-                ready.send(Err(Error::Listen { address: wanted, source })).ok();
+                ready.send(Err(Error::Listen { address, source })).ok();
                 return;
             }
         };
         let service = Router::new()
-            .fallback(call::answer)
+            .fallback(service::respond)
             .with_state(Arc::clone(cloud))
-            .into_make_service_with_connect_info::<Caller>();
-        let serve = async { axum::serve(Doorway(listener), service).await };
-        // Neither ever ends by itself; dropping the runtime ends the connections.
-        let work = async { tokio::join!(serve, exports::work(cloud)) };
+            .into_make_service_with_connect_info::<Peer>();
+        let serve = async { axum::serve(AbortableListener(listener), service).await };
+        // Both futures run until they are stopped; dropping the runtime closes the connections.
+        let work = async { tokio::join!(serve, export_worker::run(cloud)) };
         stopped.run_until_cancelled(work).await;
     });
 }
 
-/// On Unix tokio sets `SO_REUSEADDR`, so a port can be taken again right after it was closed.
-async fn bind(wanted: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(wanted).await?;
+/// Binds a port. tokio sets `SO_REUSEADDR` on Unix, so a port can be bound again right after it
+/// was closed.
+async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }

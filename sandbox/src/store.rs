@@ -1,75 +1,31 @@
-//! What the sandbox remembers: devices with their histories, tokens, counters.
+//! The store: devices with their histories, tokens, and counters.
 //!
-//! It changes by [`Event`]s only (the counters and throttles apart), each of which goes to the
-//! journal first, if there is one.
+//! Only [`Event`]s change it, except for counters and throttles. With a data directory, the store
+//! writes each event to the journal before it applies the event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use crate::builder::{Error, Settings};
 use crate::counters::Counters;
+use crate::devices::{Attribute, DeviceSpec};
+use crate::error::Error;
 use crate::event::Event;
-use crate::journal::Journal;
+use crate::journal::{Journal, WriteFailure};
 use crate::payloads::{Kind, Payloads};
+use crate::records::{LogEntry, StoredCommand, StoredState};
+use crate::settings::Settings;
 use crate::throttle::Throttle;
 use crate::timeline::Timeline;
 use crate::tokens::Tokens;
-use crate::world::{Attribute, DeviceSpec};
 
-/// One state of a device, as it is stored: all attributes that were reported for its millisecond.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoredState {
-    /// Milliseconds since the Unix epoch.
-    pub time_ms: i64,
-    /// Attribute names and values.
-    pub data: Map<String, Value>,
-    /// The `meta` of the latest report for this millisecond that had one.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub meta: Option<Value>,
-}
-
-/// One command, as it was sent to a device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoredCommand {
-    /// Milliseconds since the Unix epoch.
-    pub time_ms: i64,
-    /// The command's name.
-    pub name: String,
-    /// Any JSON, or nothing.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub payload: Option<Value>,
-}
-
-/// One entry of a device's connection log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LogEntry {
-    /// Milliseconds since the Unix epoch: `connectedAt` or `disconnectedAt`.
-    pub time_ms: i64,
-    /// Whether the device connected (or disconnected) at that time.
-    pub connected: bool,
-    /// Why it disconnected.
-    pub disconnect_reason: Option<String>,
-    /// Messages that it had sent.
-    pub messages_from_client: Option<u64>,
-    /// Messages that it had got.
-    pub messages_to_client: Option<u64>,
-    /// The address that it named.
-    pub ip_address: Option<String>,
-}
-
-/// Everything that changes.
+/// The mutable state of a sandbox.
 #[derive(Debug)]
 pub(crate) struct Store {
     devices: BTreeMap<String, DeviceRecord>,
-    /// The ids of those that existed once, so that a restart does not bring them back.
+    /// The ids of deleted devices, so that a restart does not create them again.
     deleted: BTreeSet<String>,
     pub(crate) tokens: Tokens,
     pub(crate) counters: Counters,
@@ -77,7 +33,7 @@ pub(crate) struct Store {
     journal: Option<Journal>,
 }
 
-/// A device and what happened to it.
+/// A device and its histories.
 #[derive(Debug)]
 pub(crate) struct DeviceRecord {
     pub(crate) application_id: String,
@@ -90,16 +46,16 @@ pub(crate) struct DeviceRecord {
     pub(crate) payloads: Payloads,
     pub(crate) command_feed: broadcast::Sender<StoredCommand>,
     pub(crate) state_feed: broadcast::Sender<StoredState>,
-    /// For `POST …/state` and `POST …/command` together.
+    /// The common throttle of `POST …/state` and `POST …/command`.
     pub(crate) call_throttle: Throttle,
-    /// For `POST …/setConnectionStatus`.
+    /// The throttle of `POST …/setConnectionStatus`.
     pub(crate) status_throttle: Throttle,
 }
 
 impl Store {
-    /// A store with what the journal remembers, and the devices of the settings besides.
+    /// Restores the store from the journal, then adds the devices of the settings.
     ///
-    /// Of a device that is in both, the journal's version counts: it may have been patched.
+    /// When a device is in both, the journal's version wins, because a client may have patched it.
     pub(crate) fn open(settings: &Settings, now_ms: i64) -> Result<Self, Error> {
         let mut store = Self {
             devices: BTreeMap::new(),
@@ -109,7 +65,7 @@ impl Store {
             throttle_window: settings.throttle_window,
             journal: None,
         };
-        if let Some(directory) = &settings.state {
+        if let Some(directory) = &settings.data_dir {
             let (journal, events) = Journal::open(directory)?;
             for event in events {
                 store.apply(event?);
@@ -134,11 +90,12 @@ impl Store {
         Ok(store)
     }
 
-    /// A device by its id, in either case.
+    /// Returns a device by its id; the case of the digits does not matter.
     pub(crate) fn device(&self, device_id: &str) -> Option<&DeviceRecord> {
         self.devices.get(&device_id.to_ascii_lowercase())
     }
 
+    /// Returns a device for modification, and the counters.
     pub(crate) fn device_and_counters(
         &mut self,
         device_id: &str,
@@ -147,12 +104,12 @@ impl Store {
         Some((device, &mut self.counters))
     }
 
-    /// Why the journal cannot be written any more, if so.
-    pub(crate) fn trouble(&self) -> Option<&str> {
-        self.journal.as_ref().and_then(Journal::trouble)
+    /// Returns the error that stopped the journal, if any.
+    pub(crate) fn write_failure(&self) -> Option<&WriteFailure> {
+        self.journal.as_ref().and_then(Journal::write_failure)
     }
 
-    /// Records a change and lets it take effect.
+    /// Writes an event to the journal and applies it.
     pub(crate) fn commit(&mut self, event: Event) {
         if let Some(journal) = &mut self.journal {
             journal.append(&event);
@@ -163,7 +120,7 @@ impl Store {
         }
     }
 
-    /// Writes the journal anew, without what no longer matters.
+    /// Rewrites the journal with the fewest events that restore the store.
     fn compact(&mut self) {
         if let Some(mut journal) = self.journal.take() {
             journal.rewrite(self.events());
@@ -171,7 +128,7 @@ impl Store {
         }
     }
 
-    /// The shortest list of events that makes this store.
+    /// Returns the shortest list of events that restores this store.
     fn events(&self) -> impl Iterator<Item = Event> {
         let deleted = self.deleted.iter().cloned();
         let deleted = deleted.map(|device_id| Event::Deleted { device_id });
@@ -189,7 +146,7 @@ impl Store {
                 let device = self.devices.entry(id);
                 device
                     .or_insert_with(|| DeviceRecord::new((*spec).clone(), application_id, window))
-                    .change(*spec, created_ms, updated_ms);
+                    .update(*spec, created_ms, updated_ms);
             }
             Event::Deleted { device_id } => {
                 self.devices.remove(&device_id);
@@ -197,16 +154,16 @@ impl Store {
             }
             Event::State { device_id, at_ms, state } => {
                 let Some((device, counters)) = self.device_and_counters(&device_id) else { return };
-                device.report(state, at_ms, counters);
+                device.add_state(state, at_ms, counters);
             }
             Event::Command { device_id, at_ms, command } => {
                 let Some((device, counters)) = self.device_and_counters(&device_id) else { return };
                 counters.commands_received += 1;
-                device.order(command, at_ms);
+                device.add_command(command, at_ms);
             }
             Event::Status { device_id, at_ms, entry } => {
                 let Some((device, _)) = self.device_and_counters(&device_id) else { return };
-                device.connect(entry, at_ms);
+                device.add_log_entry(entry, at_ms);
             }
             Event::DataRemoved { device_id, start_ms, end_ms } => {
                 let Some((device, _)) = self.device_and_counters(&device_id) else { return };
@@ -240,14 +197,14 @@ impl DeviceRecord {
         }
     }
 
-    /// Gives the device new properties. An attribute that is gone or has another type loses its
-    /// history, as at Losant (devices/attributes).
-    fn change(&mut self, spec: DeviceSpec, created_ms: i64, updated_ms: i64) {
-        let stays = |old: &Attribute| {
+    /// Replaces the properties of the device. An attribute that was removed or has another type
+    /// loses its history, as at Losant (devices/attributes).
+    fn update(&mut self, spec: DeviceSpec, created_ms: i64, updated_ms: i64) {
+        let is_kept = |old: &Attribute| {
             let same = |new: &Attribute| new.name == old.name && new.data_type == old.data_type;
             spec.attributes.iter().any(same)
         };
-        let lost = self.spec.attributes.iter().filter(|old| !stays(old));
+        let lost = self.spec.attributes.iter().filter(|old| !is_kept(old));
         let lost = lost.map(|old| old.name.clone()).collect::<Vec<_>>();
         if !lost.is_empty() {
             self.states.edit(|state| {
@@ -260,14 +217,14 @@ impl DeviceRecord {
         self.updated_ms = updated_ms;
     }
 
-    /// Stores a report, and hands it to those who read the device's stream. A report for a
-    /// millisecond that has one already is merged into it (devices/state).
-    fn report(&mut self, report: StoredState, at_ms: Option<i64>, counters: &mut Counters) {
+    /// Stores a report and sends it to the readers of the device's stream. A report is merged into
+    /// an existing state of the same millisecond (devices/state).
+    fn add_state(&mut self, report: StoredState, at_ms: Option<i64>, counters: &mut Counters) {
         if let Some(at_ms) = at_ms {
             self.payloads.count(Kind::State, at_ms);
         }
         counters.workflow_triggers += 1;
-        // An error only says that nobody reads.
+        // An error means that the stream has no reader.
         self.state_feed.send(report.clone()).ok();
         let Some(stored) = self.states.at_mut(report.time_ms) else {
             counters.states_stored += 1;
@@ -285,17 +242,17 @@ impl DeviceRecord {
         stored.meta = report.meta.or(stored.meta.take());
     }
 
-    /// Stores a command and hands it to those who read the device's stream.
-    fn order(&mut self, command: StoredCommand, at_ms: Option<i64>) {
+    /// Stores a command and sends it to the readers of the device's stream.
+    fn add_command(&mut self, command: StoredCommand, at_ms: Option<i64>) {
         if let Some(at_ms) = at_ms {
             self.payloads.count(Kind::Command, at_ms);
         }
         self.commands.push(command.time_ms, command.clone());
-        // An error only says that nobody reads; Losant does not queue commands either.
+        // An error means that the stream has no reader. Losant does not queue commands either.
         self.command_feed.send(command).ok();
     }
 
-    fn connect(&mut self, entry: LogEntry, at_ms: Option<i64>) {
+    fn add_log_entry(&mut self, entry: LogEntry, at_ms: Option<i64>) {
         if let Some(at_ms) = at_ms {
             let kind = if entry.connected { Kind::Connect } else { Kind::Disconnect };
             self.payloads.count(kind, at_ms);
@@ -303,7 +260,7 @@ impl DeviceRecord {
         self.log.push(entry.time_ms, entry);
     }
 
-    /// The shortest list of events that makes this record.
+    /// Returns the shortest list of events that restores this record.
     fn events(&self) -> impl Iterator<Item = Event> {
         let device = Event::Device {
             application_id: self.application_id.clone(),
@@ -329,16 +286,11 @@ impl DeviceRecord {
     }
 }
 
-/// A value that is there, also when it is null, which serde takes for absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
-
-/// States kept for each device; the oldest go first, as Losant's retention does it.
+/// States kept for each device; the oldest are removed first, as in Losant's retention.
 const STATES_MAX: usize = 1_000_000;
 /// Commands kept for each device.
 const COMMANDS_MAX: usize = 10_000;
 /// Entries of the connection log kept for each device.
 const LOG_MAX: usize = 10_000;
-/// Events that a reader of a stream may be behind before it is cut off.
+/// Events that a stream reader may lag behind before it is disconnected.
 const FEED_EVENTS_MAX: usize = 256;

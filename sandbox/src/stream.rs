@@ -1,10 +1,13 @@
-//! Server-sent events, byte for byte as Losant's streams: one `event:` line, one `data:` line, and
-//! the comment `:keepalive` at once and then in every interval. Nothing is replayed.
+//! Server-sent events in the format of Losant's streams.
+//!
+//! An event has one `event:` line and one `data:` line. A stream starts with the comment
+//! `:keepalive` and repeats it in each interval. A stream does not replay earlier events.
 
 use std::future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec;
 
 use axum::body::{Body, Bytes};
 use futures_util::stream;
@@ -16,52 +19,53 @@ use tokio::time::{self, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::cloud::Cloud;
-use crate::faults::{Endings, Step};
+use crate::faults::{Step, StreamSignals};
+use crate::settings::TimeForm;
 
-/// The body of a stream: every event of `feed` under the name `event`, and keepalives.
+/// Returns the body of a stream: each item of `feed` as an event named `event`, and keepalives.
 pub(crate) fn events<T>(
     cloud: &Arc<Cloud>,
     event: &'static str,
     feed: Receiver<T>,
-    to_json: fn(&T, &Cloud) -> Value,
+    shape: fn(&T, TimeForm) -> Value,
     keep_alive: Duration,
 ) -> Body
 where
     T: Clone + Send + 'static,
 {
-    let endings = cloud.faults.streams();
+    let signals = cloud.faults.stream_signals();
     let mut keep_alive = time::interval(keep_alive);
-    // A reader that was slow is not to get all the keepalives that it missed.
+    // A slow reader must not receive all missed keepalives at once.
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let reader = Reader { cloud: Arc::clone(cloud), event, feed, to_json, keep_alive, endings };
-    Body::from_stream(stream::unfold(reader, Reader::next))
+    let source = EventSource { cloud: Arc::clone(cloud), event, feed, shape, keep_alive, signals };
+    Body::from_stream(stream::unfold(source, EventSource::next))
 }
 
-/// One who reads a stream.
-struct Reader<T> {
+/// The source of one open stream.
+struct EventSource<T> {
     cloud: Arc<Cloud>,
     event: &'static str,
     feed: Receiver<T>,
-    to_json: fn(&T, &Cloud) -> Value,
+    shape: fn(&T, TimeForm) -> Value,
     keep_alive: Interval,
-    endings: Endings,
+    signals: StreamSignals,
 }
 
-impl<T: Clone> Reader<T> {
-    /// The next chunk; an error breaks the connection off.
+impl<T: Clone> EventSource<T> {
+    /// Returns the next chunk; an error breaks the connection off.
     async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
         let chunk = tokio::select! {
             biased;
-            () = self.endings.cut.cancelled() => Err(io::ErrorKind::ConnectionReset.into()),
-            () = self.endings.end.cancelled() => return None,
-            () = self.endings.silence.cancelled() => {
+            () = self.signals.cut.cancelled() => Err(io::ErrorKind::ConnectionReset.into()),
+            () = self.signals.end.cancelled() => return None,
+            () = self.signals.silence.cancelled() => {
                 tokio::select! {
-                    () = self.endings.cut.cancelled() => Err(io::ErrorKind::ConnectionReset.into()),
-                    () = self.endings.end.cancelled() => return None,
+                    () = self.signals.cut.cancelled() => Err(io::ErrorKind::ConnectionReset.into()),
+                    () = self.signals.end.cancelled() => return None,
                 }
             }
             received = self.feed.recv() => match received {
-                Ok(event) => Ok(self.render(&event)),
+                Ok(item) => Ok(self.render(&item)),
                 Err(RecvError::Lagged(_)) => {
                     self.cloud.store().counters.slow_readers += 1;
                     Err(io::ErrorKind::ConnectionReset.into())
@@ -73,26 +77,36 @@ impl<T: Clone> Reader<T> {
         Some((chunk, self))
     }
 
-    fn render(&self, event: &T) -> Bytes {
-        let data = (self.to_json)(event, &self.cloud);
+    fn render(&self, item: &T) -> Bytes {
+        let data = (self.shape)(item, self.cloud.settings.time_form);
         format!("event: {}\ndata: {data}\n\n", self.event).into()
     }
 }
 
-/// The body of a scripted answer.
+/// Returns the body of a scripted response.
 pub(crate) fn script(steps: Vec<Step>, cut: CancellationToken) -> Body {
-    let play = |(mut steps, cut): (std::vec::IntoIter<Step>, CancellationToken)| async move {
-        let chunk = cut.run_until_cancelled(play(&mut steps)).await;
-        let broken = || Some(Err(io::ErrorKind::ConnectionReset.into()));
-        Some((chunk.unwrap_or_else(broken)?, (steps, cut)))
-    };
-    Body::from_stream(stream::unfold((steps.into_iter(), cut), play))
+    let script = Script { steps: steps.into_iter(), cut };
+    Body::from_stream(stream::unfold(script, Script::next))
 }
 
-/// The chunk that the next steps make; `None` when there are no more.
-async fn play(steps: &mut std::vec::IntoIter<Step>) -> Option<io::Result<Bytes>> {
+/// The remaining steps of a scripted response.
+struct Script {
+    steps: vec::IntoIter<Step>,
+    cut: CancellationToken,
+}
+
+impl Script {
+    /// Returns the next chunk, or `None` when no step is left.
+    async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
+        let chunk = self.cut.run_until_cancelled(next_chunk(&mut self.steps)).await;
+        let broken = || Some(Err(io::ErrorKind::ConnectionReset.into()));
+        Some((chunk.unwrap_or_else(broken)?, self))
+    }
+}
+
+async fn next_chunk(steps: &mut vec::IntoIter<Step>) -> Option<io::Result<Bytes>> {
     loop {
-        // What was sent before goes out on its own, also when a cut follows.
+        // Yielding lets hyper send the previous chunk on its own, even when a cut follows.
         task::yield_now().await;
         match steps.next()? {
             Step::Send(bytes) => return Some(Ok(bytes.into())),
@@ -103,5 +117,5 @@ async fn play(steps: &mut std::vec::IntoIter<Step>) -> Option<io::Result<Bytes>>
     }
 }
 
-/// What the live service was seen to send (github.com/electricimp/Losant).
+/// The keepalive that the live service sends (observed by github.com/electricimp/Losant).
 const KEEP_ALIVE: &[u8] = b":keepalive\n\n";

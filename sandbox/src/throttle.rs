@@ -1,16 +1,16 @@
-//! Losant's limit on calls: so many in any span of so many seconds.
+//! Losant's limit on the number of calls in a sliding window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Calls that are allowed in one window (rest-api/overview, "Throttles And Limits").
+/// Calls allowed in one window (rest-api/overview, "Throttles And Limits").
 pub(crate) const CALLS_MAX: usize = 30;
 
-/// A sliding window over the calls that were let through.
+/// A sliding window over the admitted calls.
 ///
-/// A refused call takes no room; whether it does at Losant is not documented.
+/// Rejected calls do not count. Losant does not document whether they do.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     window: Duration,
@@ -22,7 +22,7 @@ impl Throttle {
         Self { window, admitted: VecDeque::with_capacity(CALLS_MAX) }
     }
 
-    /// Whether a call at `now` is let through.
+    /// Returns whether a call at `now` is admitted, and counts it if so.
     pub(crate) fn admit(&mut self, now: Instant) -> bool {
         let outside = |call: &Instant| now.duration_since(*call) >= self.window;
         while self.admitted.front().is_some_and(outside) {

@@ -1,8 +1,8 @@
-//! Losant's rules for times: what a client may send, and what is too old or too far ahead.
+//! Losant's rules for times: the accepted forms, and the limits on past and future times.
 //!
-//! Accepted (devices/state): `{"$date": ISO}`, seconds or milliseconds since the epoch, a negative
-//! number for that many milliseconds ago, and any string that JavaScript's `Date.parse` takes.
-//! What is missing or cannot be parsed means now.
+//! Accepted forms (devices/state): `{"$date": ISO}`, seconds or milliseconds since the Unix epoch,
+//! a negative number of milliseconds before now, and any string that JavaScript's `Date.parse`
+//! accepts. A missing or invalid time means now.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -10,31 +10,31 @@ use jiff::fmt::{rfc2822, strtime};
 use jiff::tz::TimeZone;
 use serde_json::{Number, Value, json};
 
-use crate::builder::TimeForm;
+use crate::settings::TimeForm;
 
-/// How a reported time stands to the present one.
+/// Says whether a reported time is within Losant's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It is stored.
+pub(crate) enum TimeCheck {
+    /// The report is stored.
     Acceptable,
-    /// More than 30 days ago: ignored (devices/state).
+    /// The time is more than 30 days ago; the report is ignored (devices/state).
     TooOld,
-    /// More than a day ahead: ignored (devices/state).
+    /// The time is more than a day ahead; the report is ignored (devices/state).
     TooFarAhead,
 }
 
-/// Where `time_ms` stands at `now_ms`; both limits themselves are acceptable.
-pub(crate) fn standing(time_ms: i64, now_ms: i64) -> Standing {
+/// Compares `time_ms` with the limits at `now_ms`. A time exactly at a limit is acceptable.
+pub(crate) fn check(time_ms: i64, now_ms: i64) -> TimeCheck {
     if time_ms < now_ms.saturating_sub(AGE_MS_MAX) {
-        Standing::TooOld
+        TimeCheck::TooOld
     } else if time_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
-        Standing::TooFarAhead
+        TimeCheck::TooFarAhead
     } else {
-        Standing::Acceptable
+        TimeCheck::Acceptable
     }
 }
 
-/// The millisecond that a reported time means at `now_ms`.
+/// Returns the milliseconds since the Unix epoch of a time that was reported at `now_ms`.
 pub(crate) fn parse(time: Option<&Value>, now_ms: i64) -> i64 {
     match time {
         Some(Value::Number(number)) => from_number(number, now_ms),
@@ -46,19 +46,19 @@ pub(crate) fn parse(time: Option<&Value>, now_ms: i64) -> i64 {
     }
 }
 
-/// `2026-05-01T10:00:00.000Z`, as JavaScript's `toISOString`.
+/// Formats a time like JavaScript's `toISOString`: `2026-05-01T10:00:00.000Z`.
 pub(crate) fn to_iso(time_ms: i64) -> String {
     let clamped = Timestamp::from_millisecond(time_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{clamped:.3}")
 }
 
-/// `Fri, 01 May 2026 10:00:00 GMT`, as HTTP has it.
+/// Formats a time for the HTTP header `Date`: `Fri, 01 May 2026 10:00:00 GMT`.
 pub(crate) fn to_http_date(time_ms: i64) -> String {
     let clamped = Timestamp::from_millisecond(time_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     clamped.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// A time in one of the three forms of the schemas.
+/// Formats a time in one of the three forms of the schemas.
 pub(crate) fn to_json(time_ms: i64, form: TimeForm) -> Value {
     match form {
         TimeForm::Iso => json!(to_iso(time_ms)),
@@ -69,7 +69,7 @@ pub(crate) fn to_json(time_ms: i64, form: TimeForm) -> Value {
 
 fn from_number(number: &Number, now_ms: i64) -> i64 {
     let Some(time) = number.as_f64() else { return now_ms };
-    #[expect(clippy::cast_possible_truncation, reason = "it saturates, and is then out of range")]
+    #[expect(clippy::cast_possible_truncation, reason = "a saturated time is out of range")]
     let whole = |ms: f64| ms.floor() as i64;
     if time < 0.0 {
         now_ms.saturating_add(whole(time))
@@ -80,12 +80,12 @@ fn from_number(number: &Number, now_ms: i64) -> i64 {
     }
 }
 
-/// `None` for what `Date.parse` answers with NaN. A text without a zone means the server's own,
-/// which is taken to be UTC.
+/// Parses a text; returns `None` where `Date.parse` returns NaN. A text without a zone is in the
+/// server's zone, which is assumed to be UTC.
 fn from_text(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Some((date, rest)) = text.split_once("T24:00") {
-        // The end of a day is the beginning of the next, and nothing lies between them.
+        // 24:00 is midnight at the end of the day; only zeros may follow.
         let zeros = rest.trim_start_matches([':', '0', '.']);
         let midnight = from_text(&format!("{date}T00:00:00{zeros}"))?;
         return Some(midnight + DAY_MS);
@@ -100,7 +100,7 @@ fn from_text(text: &str) -> Option<i64> {
     if let Some(civil) = civil {
         return in_utc(civil);
     }
-    // `Date`'s own toString ends with the zone's name, which means nothing.
+    // JavaScript's `Date.toString` appends the zone's name in parentheses, which is ignored.
     let plain = text.split(" (").next().unwrap_or(text);
     FORMATS.iter().find_map(|format| {
         let parsed = strtime::parse(format, plain).ok()?;
@@ -109,7 +109,7 @@ fn from_text(text: &str) -> Option<i64> {
     })
 }
 
-/// `2026` and `2026-05`, the short forms of JavaScript's ISO format.
+/// Parses `2026` and `2026-05`, the short forms of JavaScript's ISO format.
 fn from_partial_date(text: &str) -> Option<DateTime> {
     let digits =
         |part: &str, count| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
@@ -124,17 +124,17 @@ fn in_utc(civil: DateTime) -> Option<i64> {
     Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond())
 }
 
-/// Rest-api and devices/state: older reports are ignored.
+/// Largest age of a report (devices/state).
 const AGE_MS_MAX: i64 = 30 * DAY_MS;
-/// Devices/state: reports further in the future are ignored.
+/// Largest lead of a report (devices/state).
 const AHEAD_MS_MAX: i64 = DAY_MS;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// From here on a number is taken for milliseconds (March 1973); below, for seconds (to the year
-/// 5138). Losant does not document the boundary.
+/// A number from this one on is milliseconds (from March 1973), a smaller one is seconds (until the
+/// year 5138). Losant does not document the boundary.
 const MILLISECONDS_FROM: f64 = 1e11;
 
-/// Further forms that the engines behind `Date.parse` are known to take.
+/// Further forms that implementations of `Date.parse` accept.
 const FORMATS: [&str; 7] = [
     "%a %b %d %Y %H:%M:%S GMT%z",
     "%b %d, %Y %H:%M:%S",
@@ -212,16 +212,16 @@ mod tests {
     #[test]
     fn thirty_days_ago_and_a_day_ahead_are_just_acceptable() {
         let day = 86_400_000;
-        assert_eq!(standing(NOW - 30 * day, NOW), Standing::Acceptable);
-        assert_eq!(standing(NOW - 30 * day - 1, NOW), Standing::TooOld);
-        assert_eq!(standing(NOW + day, NOW), Standing::Acceptable);
-        assert_eq!(standing(NOW + day + 1, NOW), Standing::TooFarAhead);
+        assert_eq!(check(NOW - 30 * day, NOW), TimeCheck::Acceptable);
+        assert_eq!(check(NOW - 30 * day - 1, NOW), TimeCheck::TooOld);
+        assert_eq!(check(NOW + day, NOW), TimeCheck::Acceptable);
+        assert_eq!(check(NOW + day + 1, NOW), TimeCheck::TooFarAhead);
     }
 
     #[test]
     fn absurd_numbers_are_out_of_range_and_do_no_harm() {
-        assert_eq!(standing(parsed(&json!(1e300)), NOW), Standing::TooFarAhead);
-        assert_eq!(standing(parsed(&json!(-1e300)), NOW), Standing::TooOld);
+        assert_eq!(check(parsed(&json!(1e300)), NOW), TimeCheck::TooFarAhead);
+        assert_eq!(check(parsed(&json!(-1e300)), NOW), TimeCheck::TooOld);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Entries in the order of their times, and the queries that Losant's history actions make.
+//! Entries ordered by time, and the queries of Losant's history actions.
 
 use std::collections::BTreeMap;
 
-/// A bounded list, ordered by time; entries of the same time keep the order of their arrival.
+/// A bounded list ordered by time; entries with the same time keep their order of arrival.
 #[derive(Debug)]
 pub(crate) struct Timeline<T> {
     entries: BTreeMap<(i64, u64), T>,
@@ -10,7 +10,7 @@ pub(crate) struct Timeline<T> {
     entries_max: usize,
 }
 
-/// Which part of a timeline to answer. Both ends belong to it; Losant does not say whether.
+/// Selects a part of a timeline. Both ends are included; Losant does not document whether.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) start_ms: i64,
@@ -20,7 +20,7 @@ pub(crate) struct Window {
 }
 
 impl<T: Clone> Timeline<T> {
-    /// A timeline that forgets its oldest entry when it would exceed `entries_max`.
+    /// Creates a timeline that removes its oldest entry when it would exceed `entries_max`.
     pub(crate) fn new(entries_max: usize) -> Self {
         Self { entries: BTreeMap::new(), arrivals: 0, entries_max }
     }
@@ -33,7 +33,7 @@ impl<T: Clone> Timeline<T> {
         }
     }
 
-    /// The first entry of exactly this millisecond.
+    /// Returns the first entry of this millisecond.
     pub(crate) fn at_mut(&mut self, time_ms: i64) -> Option<&mut T> {
         self.entries.range_mut((time_ms, 0)..=(time_ms, u64::MAX)).next().map(|(_, entry)| entry)
     }
@@ -42,12 +42,13 @@ impl<T: Clone> Timeline<T> {
         self.entries.last_key_value().map(|(_, entry)| entry)
     }
 
-    /// Removes all entries of a period; both ends belong to it.
+    /// Removes all entries of a period, both ends included.
     pub(crate) fn remove(&mut self, start_ms: i64, end_ms: i64) {
         self.entries.retain(|(time_ms, _), _| *time_ms < start_ms || *time_ms > end_ms);
     }
 
-    /// Changes all entries, and removes those for which `keep` is false afterwards.
+    /// Calls `keep` with each entry, which it may change; removes the entries for which it returns
+    /// false.
     pub(crate) fn edit(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
         self.entries.retain(|_, entry| keep(entry));
     }

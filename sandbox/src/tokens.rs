@@ -1,4 +1,4 @@
-//! The tokens that were issued, and what each may do.
+//! Issued tokens and their grants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,24 +6,25 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use serde::{Deserialize, Serialize};
 
-use crate::actions::Row;
+use crate::action::ActionSpec;
+use crate::devices::ApplicationSpec;
 use crate::scopes;
-use crate::world::ApplicationSpec;
 
-/// What a token allows.
+/// The permissions of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Grant {
-    /// The application that it is limited to.
+    /// The application to which the token is limited.
     pub(crate) application_id: String,
-    /// The device that authenticated; none for a token of the application.
+    /// The authenticated device; `None` for an application token.
     pub(crate) device_id: Option<String>,
     scopes: BTreeSet<String>,
-    /// The first millisecond at which it is not valid.
+    /// The first millisecond at which the token is no longer valid.
     expires_ms: Option<i64>,
 }
 
 impl Grant {
+    /// Returns the grant of a device token.
     pub(crate) fn device(
         application_id: &str,
         device_id: &str,
@@ -38,9 +39,9 @@ impl Grant {
         self.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms)
     }
 
-    /// Whether one of its scopes allows the action.
-    pub(crate) fn allows(&self, row: &Row) -> bool {
-        scopes::allow(&self.scopes, row.name, row.access)
+    /// Returns whether a scope of the token allows the action.
+    pub(crate) fn allows(&self, spec: &ActionSpec) -> bool {
+        scopes::allow(&self.scopes, spec.name, spec.access)
     }
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Knows one token of each application, with its default scope.
+    /// Creates the collection with the token of each application.
     pub(crate) fn new(applications: &[ApplicationSpec]) -> Self {
         let grant = |application: &ApplicationSpec| {
             let application_id = application.application_id.clone();
@@ -62,9 +63,9 @@ impl Tokens {
         Self { grants: applications.iter().map(grant).collect() }
     }
 
-    /// A new token, `None` when there is no randomness or no room; those that have expired are
-    /// forgotten first.
-    pub(crate) fn issue(&mut self, now_ms: i64) -> Option<String> {
+    /// Generates a token after removing all expired ones. Returns `None` when too many tokens are
+    /// valid or the operating system provides no random numbers.
+    pub(crate) fn generate(&mut self, now_ms: i64) -> Option<String> {
         self.grants.retain(|_, grant| grant.is_valid(now_ms));
         if self.grants.len() >= TOKENS_MAX {
             return None;
@@ -76,38 +77,39 @@ impl Tokens {
         self.grants.insert(token, grant);
     }
 
-    /// The tokens that devices hold.
+    /// Returns the tokens of all devices.
     pub(crate) fn of_devices(&self) -> impl Iterator<Item = (String, Grant)> {
         let of_devices = self.grants.iter().filter(|(_, grant)| grant.device_id.is_some());
         of_devices.map(|(token, grant)| (token.clone(), grant.clone()))
     }
 
-    /// The grant of a token, unless it is unknown or expired.
+    /// Returns the grant of a token, or `None` when the token is unknown or expired.
     pub(crate) fn find(&self, token: &str, now_ms: i64) -> Option<&Grant> {
         self.grants.get(token).filter(|grant| grant.is_valid(now_ms))
     }
 
-    /// Forgets the tokens of all devices.
+    /// Removes the tokens of all devices.
     pub(crate) fn expire_devices(&mut self) {
         self.grants.retain(|_, grant| grant.device_id.is_none());
     }
 }
 
-/// 20 hexadecimal digits of noise, `None` when there is none to be had.
+/// Returns 20 random hexadecimal digits, or `None` when the operating system provides no random
+/// numbers.
 pub(crate) fn random_id() -> Option<String> {
     let mut rng = SysRng;
     let (high, low) = (rng.try_next_u64().ok()?, rng.try_next_u32().ok()?);
     Some(format!("{high:016x}{:04x}", low >> 16))
 }
 
-/// Opaque, as a client should treat it: three parts, as in a JWT, of nothing but noise.
+/// Returns a random token of three parts, like a JWT. Clients must treat it as opaque.
 fn random_token() -> Option<String> {
     let mut rng = SysRng;
     let mut part = || rng.try_next_u64().ok().map(|bits| format!("{bits:016x}"));
     Some(format!("{}.{}.{}", part()?, part()?, part()?))
 }
 
-/// Tokens that are valid at the same time; Losant names no limit.
+/// Tokens that can be valid at the same time; Losant documents no limit.
 const TOKENS_MAX: usize = 1000;
 
 #[cfg(test)]
@@ -119,7 +121,7 @@ mod tests {
     }
 
     fn issue(tokens: &mut Tokens, expires_ms: Option<i64>, now_ms: i64) -> String {
-        let token = tokens.issue(now_ms).unwrap();
+        let token = tokens.generate(now_ms).unwrap();
         tokens.insert(token.clone(), Grant::device("a1", "d1", BTreeSet::new(), expires_ms));
         token
     }
@@ -148,7 +150,7 @@ mod tests {
         for _ in 1..TOKENS_MAX {
             issue(&mut tokens, Some(100), 0);
         }
-        assert!(tokens.issue(99).is_none());
+        assert!(tokens.generate(99).is_none());
         issue(&mut tokens, None, 100);
     }
 }

@@ -1,25 +1,26 @@
-//! Whether a reported value is of its attribute's type, and what it is converted to if not.
+//! Checks whether a reported value has the type of its attribute, and converts it if not.
 //!
-//! Types are those of devices/attributes. That values of another type are converted was documented
-//! in 2019 (devices/state), without a table; the table here is the sandbox's own.
+//! The types are those of devices/attributes. Losant documented in 2019 that it converts values of
+//! another type (devices/state), but not how; the conversions here are the sandbox's own.
 
 use serde_json::{Value, json};
 
+use crate::devices::DataType;
 use crate::gps::{self, Parsed};
-use crate::world::DataType;
 
-/// How a value stands to a type.
+/// Says whether a value has a type.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Fit {
-    /// It is of the type; this is stored.
-    Exact(Value),
-    /// It is of another type; this is what can be made of it.
+pub(crate) enum TypeCheck {
+    /// The value has the type; this value is stored.
+    Match(Value),
+    /// The value has another type and can be converted to this value.
     Convertible(Value),
-    /// Nothing of the type can be made of it.
-    Misfit,
+    /// The value has another type and cannot be converted.
+    Mismatch,
 }
 
-pub(crate) fn fit(value: &Value, data_type: DataType) -> Fit {
+/// Compares a value with a type.
+pub(crate) fn check(value: &Value, data_type: DataType) -> TypeCheck {
     match data_type {
         DataType::Number => number(value),
         DataType::Boolean => boolean(value),
@@ -29,17 +30,17 @@ pub(crate) fn fit(value: &Value, data_type: DataType) -> Fit {
     }
 }
 
-/// The number of what a schema calls an integer: to it, 5.0 is one as well.
-pub(crate) fn whole(value: &Value) -> Option<i64> {
+/// Returns the number of an integer, which in JSON Schema includes 5.0.
+pub(crate) fn integer(value: &Value) -> Option<i64> {
     let written = value.as_f64().filter(|number| number.fract() == 0.0);
-    #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+    #[expect(clippy::cast_possible_truncation, reason = "a saturated number is far out of range")]
     let written = written.map(|number| number as i64);
     value.as_i64().or(written)
 }
 
-fn number(value: &Value) -> Fit {
+fn number(value: &Value) -> TypeCheck {
     if value.is_number() {
-        return Fit::Exact(value.clone());
+        return TypeCheck::Match(value.clone());
     }
     let converted = value.as_bool().map(|value| json!(u8::from(value)));
     let converted = converted.or_else(|| {
@@ -47,12 +48,12 @@ fn number(value: &Value) -> Fit {
         let whole = text.parse::<i64>().ok().map(|number| json!(number));
         whole.or_else(|| Some(json!(text.parse::<f64>().ok().filter(|n| n.is_finite())?)))
     });
-    converted.map_or(Fit::Misfit, Fit::Convertible)
+    converted.map_or(TypeCheck::Mismatch, TypeCheck::Convertible)
 }
 
-fn boolean(value: &Value) -> Fit {
+fn boolean(value: &Value) -> TypeCheck {
     if value.is_boolean() {
-        return Fit::Exact(value.clone());
+        return TypeCheck::Match(value.clone());
     }
     let converted = value.as_f64().map(|number| number != 0.0).or_else(|| {
         match value.as_str()?.trim().to_ascii_lowercase().as_str() {
@@ -61,31 +62,35 @@ fn boolean(value: &Value) -> Fit {
             _ => None,
         }
     });
-    converted.map_or(Fit::Misfit, |value| Fit::Convertible(json!(value)))
+    converted.map_or(TypeCheck::Mismatch, |value| TypeCheck::Convertible(json!(value)))
 }
 
-fn string(value: &Value) -> Fit {
+fn string(value: &Value) -> TypeCheck {
     match value {
-        Value::String(text) if text.len() <= STRING_BYTES_MAX => Fit::Exact(value.clone()),
-        Value::Number(_) | Value::Bool(_) => Fit::Convertible(json!(value.to_string())),
-        Value::String(_) | Value::Null | Value::Array(_) | Value::Object(_) => Fit::Misfit,
+        Value::String(text) if text.len() <= STRING_BYTES_MAX => TypeCheck::Match(value.clone()),
+        Value::Number(_) | Value::Bool(_) => TypeCheck::Convertible(json!(value.to_string())),
+        Value::String(_) | Value::Null | Value::Array(_) | Value::Object(_) => TypeCheck::Mismatch,
     }
 }
 
-/// All forms of a position are of the type; another than decimal degrees is stored as these.
-fn position(value: &Value) -> Fit {
+/// Accepts a position in any form; it is stored in decimal degrees.
+fn position(value: &Value) -> TypeCheck {
     match value.as_str().and_then(gps::parse) {
-        Some(Parsed::Decimal(_)) => Fit::Exact(value.clone()),
-        Some(Parsed::Other(position)) => Fit::Exact(json!(position.to_text())),
-        None => Fit::Misfit,
+        Some(Parsed::Decimal(_)) => TypeCheck::Match(value.clone()),
+        Some(Parsed::Other(position)) => TypeCheck::Match(json!(position.to_text())),
+        None => TypeCheck::Mismatch,
     }
 }
 
-fn blob(value: &Value) -> Fit {
-    if value.as_str().is_some_and(is_base64) { Fit::Exact(value.clone()) } else { Fit::Misfit }
+fn blob(value: &Value) -> TypeCheck {
+    if value.as_str().is_some_and(is_base64) {
+        TypeCheck::Match(value.clone())
+    } else {
+        TypeCheck::Mismatch
+    }
 }
 
-/// The standard alphabet, padded (RFC 4648, section 4).
+/// Returns whether a text is padded base64 with the standard alphabet (RFC 4648, section 4).
 fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     let padding = text.len() - digits.len();
@@ -93,7 +98,7 @@ fn is_base64(text: &str) -> bool {
     text.len().is_multiple_of(4) && padding <= 2 && digits.bytes().all(digit)
 }
 
-/// Devices/attributes: a string holds up to 64 KiB. For a blob no limit is documented.
+/// Largest string (devices/attributes); Losant documents no limit for a blob.
 const STRING_BYTES_MAX: usize = 65_536;
 
 #[cfg(test)]
@@ -102,10 +107,10 @@ mod tests {
 
     #[test]
     fn a_number_is_whole_however_it_is_written() {
-        assert_eq!(whole(&json!(5)), Some(5));
-        assert_eq!(whole(&json!(5.0)), Some(5));
-        assert_eq!(whole(&json!(5.5)), None);
-        assert_eq!(whole(&json!("5")), None);
+        assert_eq!(integer(&json!(5)), Some(5));
+        assert_eq!(integer(&json!(5.0)), Some(5));
+        assert_eq!(integer(&json!(5.5)), None);
+        assert_eq!(integer(&json!("5")), None);
     }
 
     #[test]
@@ -118,14 +123,17 @@ mod tests {
             (json!("52.52,13.4"), DataType::Gps),
             (json!("aGk="), DataType::Blob),
         ] {
-            assert_eq!(fit(&value, data_type), Fit::Exact(value), "{data_type:?}");
+            assert_eq!(check(&value, data_type), TypeCheck::Match(value), "{data_type:?}");
         }
     }
 
     #[test]
     fn a_position_in_another_form_is_stored_in_decimal_degrees() {
         let sentence = json!("$GPGLL,4916.45,N,12311.12,W,225444,A*31");
-        assert_eq!(fit(&sentence, DataType::Gps), Fit::Exact(json!("49.2741667,-123.1853333")));
+        assert_eq!(
+            check(&sentence, DataType::Gps),
+            TypeCheck::Match(json!("49.2741667,-123.1853333"))
+        );
     }
 
     #[test]
@@ -139,7 +147,7 @@ mod tests {
             (json!(1.5), DataType::String, json!("1.5")),
             (json!(false), DataType::String, json!("false")),
         ] {
-            assert_eq!(fit(&value, data_type), Fit::Convertible(converted), "{value}");
+            assert_eq!(check(&value, data_type), TypeCheck::Convertible(converted), "{value}");
         }
     }
 
@@ -155,7 +163,7 @@ mod tests {
             (json!("a"), DataType::Blob),
             (json!("a==="), DataType::Blob),
         ] {
-            assert_eq!(fit(&value, data_type), Fit::Misfit, "{data_type:?}");
+            assert_eq!(check(&value, data_type), TypeCheck::Mismatch, "{data_type:?}");
         }
     }
 }

@@ -86,9 +86,9 @@ async fn a_token_that_is_no_longer_taken_is_renewed_for_a_stream() {
     wait_for_stream(&cloud, GATEWAY_ID);
     cloud.expire_tokens();
     cloud.end_streams();
-    wait_until("it was refused", || cloud.counters().answers.contains_key(&401));
+    wait_until("it was refused", || cloud.counters().responses.contains_key(&401));
     wait_for_stream(&cloud, GATEWAY_ID);
-    assert_eq!(cloud.counters().answers.get(&401), Some(&1));
+    assert_eq!(cloud.counters().responses.get(&401), Some(&1));
     assert!(daemon.terminate().success());
 }
 

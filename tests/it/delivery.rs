@@ -221,7 +221,7 @@ async fn a_lost_answer_leads_to_a_repeat_that_changes_nothing() {
 
 #[tokio::test]
 async fn a_state_that_the_cloud_refuses_does_not_hold_up_its_neighbours() {
-    let cloud = Sandbox::builder().undeclared(Undeclared::Refuse).start().await.unwrap();
+    let cloud = Sandbox::builder().undeclared(Undeclared::Reject).start().await.unwrap();
     let site = Site::new(
         &cloud,
         r#"

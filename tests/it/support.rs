@@ -86,7 +86,11 @@ pub(crate) fn assert_counts(cloud: &Sandbox, count: u64) {
 pub(crate) fn assert_content(cloud: &Sandbox) {
     let counters = cloud.counters();
     let throttled = counters.throttled_calls;
-    assert_eq!((counters.schema_refusals, throttled), (0, BTreeMap::new()), "the cloud complains");
+    assert_eq!(
+        (counters.schema_rejections, throttled),
+        (0, BTreeMap::new()),
+        "the cloud complains"
+    );
 }
 
 /// For each bus: received + generated = waiting + stored + rejected + dropped + filtered, and what waits is in the outbox.

@@ -1,13 +1,13 @@
-//! Faults as JSON.
+//! The JSON form of faults.
 //!
 //! | Fault | Further fields |
 //! | --- | --- |
 //! | `"fault": "drop"`, `"lose-response"`, `"hang"`, `"captive-portal"` | |
 //! | `"fault": "delay"` | `"ms"` |
-//! | `"fault": "split"` | `"seed"` (0 unless told) |
-//! | `"fault": "slow"` | `"bytes"` at a time (1 unless told), `"ms"` before each |
+//! | `"fault": "split"` | `"seed"` (default 0) |
+//! | `"fault": "slow"` | `"bytes"` of each piece (default 1), `"ms"` before each |
 //! | `"fault": "content-type"` | `"contentType"` |
-//! | none | `"status"`, and `"body"` if there is to be one |
+//! | none | `"status"`, and optionally `"body"` |
 
 use std::time::Duration;
 
@@ -16,52 +16,55 @@ use rand::rngs::SysRng;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::actions::{Action, UnknownAction};
+use crate::action::{Action, UnknownAction};
 use crate::cloud::Cloud;
 use crate::faults::Fault;
-use crate::reply::Refusal;
+use crate::reply::ApiError;
 
-/// `{"action", "calls"}` beside the fields of a fault.
-pub(super) fn plan(cloud: &Cloud, mut plan: Map<String, Value>) -> Result<(), Refusal> {
+/// Plans faults: `{"action", "calls"}` and the fields of a fault.
+pub(super) fn plan(cloud: &Cloud, mut plan: Map<String, Value>) -> Result<(), ApiError> {
     let action = plan.shift_remove("action");
     let action = action.as_ref().and_then(Value::as_str);
-    let action = action.ok_or_else(|| Refusal::validation("action must be a text"))?;
-    let unknown = |error: UnknownAction| Refusal::validation(error.to_string());
+    let action = action.ok_or_else(|| ApiError::validation("action must be a string"))?;
+    let unknown = |error: UnknownAction| ApiError::validation(error.to_string());
     let action = action.parse::<Action>().map_err(unknown)?;
     let calls = plan.shift_remove("calls").map_or(Some(1), |calls| calls.as_u64());
     let calls = calls.and_then(|calls| usize::try_from(calls).ok());
-    let calls = calls.ok_or_else(|| Refusal::validation("calls must be a whole number"))?;
-    let form = serde_json::from_value::<Form>(Value::Object(plan));
-    let form = form.map_err(|error| Refusal::validation(error.to_string()))?;
-    cloud.faults.plan(action, calls, form.into_fault()?);
+    let calls = calls.ok_or_else(|| ApiError::validation("calls must be an integer from 0"))?;
+    let fields = serde_json::from_value::<FaultFields>(Value::Object(plan));
+    let fields = fields.map_err(|error| ApiError::validation(error.to_string()))?;
+    cloud.faults.plan(action, calls, fields.into_fault()?);
     Ok(())
 }
 
+/// The body of `POST /sandbox/chance`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Chance {
+pub(super) struct RandomPlan {
     seed: Option<u32>,
     one_in: u32,
-    faults: Vec<Form>,
+    faults: Vec<FaultFields>,
 }
 
-/// A seed that is not given is chosen, and answered in any case, so that it can be given next time.
-pub(super) fn chance(cloud: &Cloud, chance: Chance) -> Result<Value, Refusal> {
-    let faults = chance.faults.into_iter().map(Form::into_fault).collect::<Result<Vec<_>, _>>()?;
-    if chance.one_in == 0 || faults.is_empty() {
-        return Err(Refusal::validation("oneIn must be 1 or more, and faults not empty"));
+/// Plans random faults. Without a seed it chooses one; the response contains the seed, so that the
+/// same faults can be repeated.
+pub(super) fn plan_random(cloud: &Cloud, plan: RandomPlan) -> Result<Value, ApiError> {
+    let faults =
+        plan.faults.into_iter().map(FaultFields::into_fault).collect::<Result<Vec<_>, _>>()?;
+    if plan.one_in == 0 || faults.is_empty() {
+        return Err(ApiError::validation("oneIn must be 1 or more, and faults not empty"));
     }
-    let seed = match chance.seed {
+    let seed = match plan.seed {
         Some(seed) => seed,
-        None => SysRng.try_next_u32().map_err(|_| Refusal::no_randomness())?,
+        None => SysRng.try_next_u32().map_err(|_| ApiError::no_randomness())?,
     };
-    cloud.faults.set_chance(seed.into(), chance.one_in, faults);
+    cloud.faults.plan_random(seed.into(), plan.one_in, faults);
     Ok(json!({"success": true, "seed": seed}))
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Form {
+struct FaultFields {
     fault: Option<Name>,
     status: Option<u16>,
     #[serde(default)]
@@ -92,8 +95,8 @@ fn one() -> usize {
     1
 }
 
-impl Form {
-    fn into_fault(self) -> Result<Fault, Refusal> {
+impl FaultFields {
+    fn into_fault(self) -> Result<Fault, ApiError> {
         let time = Duration::from_millis(self.ms);
         match (self.fault, self.status) {
             (None, Some(status)) => Ok(Fault::Status(status, self.body)),
@@ -105,11 +108,11 @@ impl Form {
             (Some(Name::Slow), None) => Ok(Fault::Slow { bytes: self.bytes, pause: time }),
             (Some(Name::ContentType), None) => match self.content_type {
                 Some(media_type) => Ok(Fault::ContentType(media_type)),
-                None => Err(Refusal::validation("content-type needs a contentType")),
+                None => Err(ApiError::validation("content-type needs a contentType")),
             },
             (Some(Name::CaptivePortal), None) => Ok(Fault::CaptivePortal),
             (Some(_), Some(_)) | (None, None) => {
-                Err(Refusal::validation("give either status or fault"))
+                Err(ApiError::validation("give either status or fault"))
             }
         }
     }

@@ -28,7 +28,7 @@ async fn a_world_and_a_state_are_taken_from_the_paths_that_are_given() {
     std::fs::write(&world, "application = [{ token = 't', device = [{ name = 'a' }] }]").unwrap();
     let state = directory.path().join("state");
     let paths = [world.to_str().unwrap(), state.to_str().unwrap()];
-    let arguments = ["--world", paths[0], "--state", paths[1]];
+    let arguments = ["--devices", paths[0], "--data-dir", paths[1]];
     let send = async |ready: &Value, method: Method, body: Option<Value>| {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let device = &ready["devices"][0];
@@ -56,7 +56,7 @@ async fn a_world_that_does_not_fit_together_is_named_with_its_file() {
     let world = directory.path().join("world.toml");
     std::fs::write(&world, "application = [{ device = [{ name = 'a', gateway = 'b' }] }]").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-sandbox"));
-    let output = command.args(["serve", "--world"]).arg(&world).output().await.unwrap();
+    let output = command.args(["serve", "--devices"]).arg(&world).output().await.unwrap();
     assert!(!output.status.success());
     let complaint = String::from_utf8(output.stderr).unwrap();
     for part in ["world.toml", "\"a\" names the gateway \"b\""] {

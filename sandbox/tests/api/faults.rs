@@ -74,7 +74,7 @@ async fn planned_faults_happen_in_turn_and_only_to_their_action() {
     let device = gateway(&sandbox);
     sandbox.fail_next(Action::SendState, 2, Fault::Status(503, "<html>down</html>".to_owned()));
     let headers = vec![("retry-after".to_owned(), "7".to_owned())];
-    let answer = Fault::Answer { status: 429, headers, body: "{}".to_owned() };
+    let answer = Fault::Response { status: 429, headers, body: "{}".to_owned() };
     sandbox.fail_next(Action::SendState, 1, answer);
     assert_eq!(api.get(device, "").await.0, StatusCode::OK);
 
@@ -103,7 +103,7 @@ async fn a_lost_response_is_lost_after_the_states_were_stored() {
     let lost = api.call(Method::POST, device, "/state").json(&state()).send().await;
     assert!(lost.unwrap_err().status().is_none());
     assert_eq!(sandbox.states(&device.device_id).len(), 1);
-    assert_eq!(sandbox.counters().lost_answers, 1);
+    assert_eq!(sandbox.counters().lost_responses, 1);
 }
 
 #[tokio::test]

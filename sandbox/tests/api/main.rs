@@ -1,4 +1,4 @@
-//! The sandbox over HTTP, rule by rule.
+//! Tests of the sandbox over HTTP.
 
 mod access;
 #[cfg(test)]
@@ -9,7 +9,11 @@ mod commands;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod data_dir;
+#[cfg(test)]
 mod exports;
+#[cfg(test)]
+mod fault_responses;
 mod faults;
 mod histories;
 #[cfg(test)]
@@ -17,10 +21,6 @@ mod losant;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
-mod memory;
-#[cfg(test)]
 mod payloads;
 mod states;
 mod status;
-#[cfg(test)]
-mod trouble;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tidegate_sandbox::{
-    ApplicationSpec, DeviceClass, DeviceSpec, GREENHOUSE_ID, JobAnswer, Sandbox,
+    ApplicationSpec, DeviceClass, DeviceSpec, GREENHOUSE_ID, JobResponse, Sandbox,
 };
 
 use crate::client::{Api, assert_valid, authenticate, credentials, gateway, peripheral};
@@ -156,7 +156,7 @@ async fn data_is_removed_in_a_period_with_both_its_ends() {
 
 #[tokio::test]
 async fn a_switch_lets_jobs_be_answered_202_as_the_current_api_describes_it() {
-    let sandbox = Sandbox::builder().job_answer(JobAnswer::Enqueued).start().await.unwrap();
+    let sandbox = Sandbox::builder().job_response(JobResponse::Enqueued).start().await.unwrap();
     let api = Api::application(&sandbox);
     let export = api.post(peripheral(&sandbox), "/export", &json!({})).await;
     for (status, answer) in [delete(&api, "/data").await, export] {
@@ -170,7 +170,7 @@ async fn a_switch_lets_jobs_be_answered_202_as_the_current_api_describes_it() {
 async fn no_device_token_may_manage_a_device() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
-    let before = sandbox.counters().schema_refusals;
+    let before = sandbox.counters().schema_rejections;
     for (method, tail) in [
         (Method::PATCH, ""),
         (Method::DELETE, ""),
@@ -182,7 +182,7 @@ async fn no_device_token_may_manage_a_device() {
         let answer = api.call(method, gateway(&sandbox), tail).json(&json!({})).send().await;
         assert_eq!(answer.unwrap().status(), StatusCode::FORBIDDEN, "{tail}");
     }
-    assert_eq!(sandbox.counters().schema_refusals, before);
+    assert_eq!(sandbox.counters().schema_rejections, before);
 }
 
 #[tokio::test]

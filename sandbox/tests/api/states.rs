@@ -35,7 +35,7 @@ async fn one_bad_element_refuses_the_whole_array() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(error["message"].as_str().unwrap().contains("/1/data/temperature"), "{error}");
     assert!(sandbox.states(&device.device_id).is_empty());
-    assert_eq!(sandbox.counters().schema_refusals, 1);
+    assert_eq!(sandbox.counters().schema_rejections, 1);
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn reports_too_old_or_too_far_ahead_are_answered_200_and_ignored() {
 async fn values_without_an_attribute_of_their_type_are_left_out_refused_or_stored() {
     let state = json!({"data": {"temperature": 1, "undeclared": 2, "humidity": "wet"}});
     for (policy, status, values) in
-        [(Undeclared::Ignore, 200, 1), (Undeclared::Refuse, 400, 0), (Undeclared::Accept, 200, 3)]
+        [(Undeclared::Ignore, 200, 1), (Undeclared::Reject, 400, 0), (Undeclared::Accept, 200, 3)]
     {
         let sandbox = Sandbox::builder().undeclared(policy).start().await.unwrap();
         let api = Api::gateway(&sandbox).await;
@@ -158,7 +158,7 @@ async fn a_body_over_the_limit_is_answered_413() {
         let state = json!({"data": {"status": "x".repeat(length)}});
         assert_eq!(api.post(gateway(&sandbox), "/state", &state).await.0, status, "{length}");
     }
-    assert_eq!(sandbox.counters().oversize_refusals, 2);
+    assert_eq!(sandbox.counters().oversize_rejections, 2);
 }
 
 #[tokio::test]

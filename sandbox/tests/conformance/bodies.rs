@@ -66,7 +66,7 @@ async fn the_sandbox_accepts_what_the_schemas_accept_and_nothing_else() {
 
 /// Whether the sandbox's check against the schema has nothing to say; the rules beyond it may.
 async fn passes(sandbox: &Sandbox, http: &Client, method: &str, tail: &str, body: &Value) -> bool {
-    let before = sandbox.counters().schema_refusals;
+    let before = sandbox.counters().schema_rejections;
     let device = &sandbox.devices()[0].device_id;
     let base = if tail == "/auth/device" {
         String::new()
@@ -76,7 +76,7 @@ async fn passes(sandbox: &Sandbox, http: &Client, method: &str, tail: &str, body
     let url = format!("{}{base}{tail}", sandbox.url());
     let call = http.request(method.parse::<Method>().unwrap(), url);
     let answer = call.bearer_auth(sandbox.api_token()).json(body).send().await.unwrap();
-    let refused = sandbox.counters().schema_refusals > before;
+    let refused = sandbox.counters().schema_rejections > before;
     assert!(!refused || answer.status() == 400, "{}: {body}", answer.status());
     assert!(answer.status().as_u16() < 500, "{}: {body}", answer.status());
     !refused

@@ -1,15 +1,15 @@
 //! Losant's own clients find every action that they have, and like every answer.
 
 use serde_json::json;
-use tidegate_sandbox::{JobAnswer, Sandbox};
+use tidegate_sandbox::{JobResponse, Sandbox};
 
 use crate::judge::{run, schemas, script};
 
 /// Runs a script against a sandbox of its own, once for each answer that jobs may have.
 async fn judge(name: &str) -> Vec<String> {
     let mut said = Vec::new();
-    for answer in [JobAnswer::Success, JobAnswer::Enqueued] {
-        let sandbox = Sandbox::builder().job_answer(answer).start().await.unwrap();
+    for answer in [JobResponse::Success, JobResponse::Enqueued] {
+        let sandbox = Sandbox::builder().job_response(answer).start().await.unwrap();
         let ready = json!({
             "url": sandbox.url(),
             "applicationId": sandbox.application_id(),

@@ -101,7 +101,7 @@ async fn a_token_is_asked_for_with_the_scopes_and_the_life_that_are_configured()
     client.send_state(gateway(), &states).await.unwrap();
     let error = client.get_state(gateway(), &History::default()).await.unwrap_err();
     assert_eq!(error.status(), Some(403), "{error}");
-    assert_eq!(sandbox.counters().schema_refusals, 0);
+    assert_eq!(sandbox.counters().schema_rejections, 0);
 }
 
 #[tokio::test]
@@ -144,12 +144,12 @@ async fn a_redirection_is_not_followed() {
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
     let elsewhere = format!("{}/elsewhere", sandbox.url());
     let headers = vec![("location".to_owned(), elsewhere)];
-    let fault = Fault::Answer { status: 307, headers, body: String::new() };
+    let fault = Fault::Response { status: 307, headers, body: String::new() };
     sandbox.fail_next(SandboxAction::Get, 1, fault);
     let error = client.get(gateway(), Shape::default()).await.unwrap_err();
     assert!(error.to_string().contains("(307) is not Losant's: it leads elsewhere"), "{error}");
     assert_eq!(error.verdict(), ResponseClass::Offline);
-    let answers = sandbox.counters().answers;
+    let answers = sandbox.counters().responses;
     assert!(answers.keys().eq(&[200, 307]), "a token and the redirection: {answers:?}");
 }
 

@@ -1,14 +1,14 @@
-//! `sendCommand`: for the device's stream and history, as an application sends it.
+//! `sendCommand`: stores a command and sends it to the streams of the device.
 
 use serde_json::Value;
 
 use crate::call::Call;
 use crate::event::Event;
-use crate::reply::{Refusal, Reply};
-use crate::store::StoredCommand;
+use crate::records::StoredCommand;
+use crate::reply::{ApiError, Reply};
 use crate::time;
 
-pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
+pub(super) fn execute(call: &Call<'_>) -> Result<Reply, ApiError> {
     let body = call.json(&call.cloud.schemas.command)?;
     let time_ms = time::parse(body.get("time"), call.now_ms);
     let name = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,21 +1,21 @@
-//! `setConnectionStatus`: an entry of the connection log.
+//! `setConnectionStatus`: adds an entry to the connection log.
 //!
-//! The device counts as what the latest entry by time says; how Losant treats a disconnection that
-//! is reported late is not documented.
+//! The entry with the latest time decides whether the device is connected. Losant does not document
+//! how it treats a disconnection that is reported late.
 
 use serde_json::Value;
 
 use crate::call::Call;
 use crate::event::Event;
-use crate::reply::{Refusal, Reply};
-use crate::store::LogEntry;
+use crate::records::LogEntry;
+use crate::reply::{ApiError, Reply};
 use crate::time;
-use crate::value::whole;
+use crate::value::integer;
 
-pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
+pub(super) fn execute(call: &Call<'_>) -> Result<Reply, ApiError> {
     let body = call.json(&call.cloud.schemas.connection_status)?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-    let count = |name: &str| u64::try_from(body.get(name).and_then(whole)?).ok();
+    let count = |name: &str| u64::try_from(body.get(name).and_then(integer)?).ok();
     let connected = text("status").as_deref() == Some("connected");
     let time = body.get(if connected { "connectedAt" } else { "disconnectedAt" });
     let entry = LogEntry {

@@ -1,4 +1,4 @@
-//! Answers as they should not be: [`Fault`](crate::Fault)s on their way out.
+//! The responses of injected [`Fault`](crate::Fault)s.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::task;
 use tokio::time::sleep;
 
-/// An answer that no action made.
-pub(crate) fn answer(status: u16, headers: &[(String, String)], body: String) -> Response {
+/// Returns a response with this status, these headers and this body.
+pub(crate) fn custom(status: u16, headers: &[(String, String)], body: String) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let is_json = serde_json::from_str::<Value>(&body).is_ok();
     let content_type = if is_json { "application/json" } else { "text/html" };
@@ -30,41 +30,41 @@ pub(crate) fn answer(status: u16, headers: &[(String, String)], body: String) ->
     response
 }
 
-/// What a network shows to those who have not signed in, whatever they asked for.
+/// Returns the sign-in page of a captive portal.
 pub(crate) fn captive_portal() -> Response {
     Html(PORTAL).into_response()
 }
 
-/// The same answer, under another media type.
-pub(crate) fn retyped(mut response: Response, media_type: &str) -> Response {
+/// Replaces the content type of a response.
+pub(crate) fn with_content_type(mut response: Response, media_type: &str) -> Response {
     if let Ok(media_type) = HeaderValue::try_from(media_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     }
     response
 }
 
-/// The same answer, in pieces that break anywhere.
+/// Splits the body of a response into pieces of 1 to 7 bytes.
 pub(crate) fn split(response: Response, seed: u64) -> Response {
     in_pieces(response, Pieces::Random(Box::new(StdRng::seed_from_u64(seed))))
 }
 
-/// The same answer, `bytes` at a time.
+/// Sends the body of a response `bytes` at a time, with a pause before each piece.
 pub(crate) fn slow(response: Response, bytes: usize, pause: Duration) -> Response {
     in_pieces(response, Pieces::Slow { bytes: bytes.max(1), pause })
 }
 
-/// How a body is broken up.
+/// The lengths of the pieces into which a body is split.
 enum Pieces {
     Random(Box<StdRng>),
     Slow { bytes: usize, pause: Duration },
 }
 
 impl Pieces {
-    /// The length of the next piece, when it is due.
-    async fn next(&mut self) -> usize {
+    /// Waits until the next piece is due and returns its length.
+    async fn next_length(&mut self) -> usize {
         match self {
             Self::Random(rng) => {
-                // What was sent before goes out on its own.
+                // Yielding lets hyper send the previous piece on its own.
                 task::yield_now().await;
                 rng.random_range(1..=PIECE_BYTES_MAX)
             }
@@ -78,27 +78,33 @@ impl Pieces {
 
 fn in_pieces(response: Response, pieces: Pieces) -> Response {
     let (parts, body) = response.into_parts();
-    let whole = (body.into_data_stream(), Bytes::new(), pieces);
-    Response::from_parts(parts, Body::from_stream(stream::unfold(whole, next)))
+    let rest = Rest { body: body.into_data_stream(), chunk: Bytes::new(), pieces };
+    Response::from_parts(parts, Body::from_stream(stream::unfold(rest, Rest::next)))
 }
 
-type Whole = (BodyDataStream, Bytes, Pieces);
+/// The part of a body that is not sent yet.
+struct Rest {
+    body: BodyDataStream,
+    chunk: Bytes,
+    pieces: Pieces,
+}
 
-async fn next(
-    (mut body, mut rest, mut pieces): Whole,
-) -> Option<(Result<Bytes, axum::Error>, Whole)> {
-    while rest.is_empty() {
-        match body.next().await? {
-            Ok(chunk) => rest = chunk,
-            Err(error) => return Some((Err(error), (body, rest, pieces))),
+impl Rest {
+    /// Returns the next piece, or `None` when the body is sent.
+    async fn next(mut self) -> Option<(Result<Bytes, axum::Error>, Self)> {
+        while self.chunk.is_empty() {
+            match self.body.next().await? {
+                Ok(chunk) => self.chunk = chunk,
+                Err(error) => return Some((Err(error), self)),
+            }
         }
+        let length = self.pieces.next_length().await.min(self.chunk.len());
+        let piece = self.chunk.split_to(length);
+        Some((Ok(piece), self))
     }
-    let length = pieces.next().await.min(rest.len());
-    let piece = rest.split_to(length);
-    Some((Ok(piece), (body, rest, pieces)))
 }
 
-/// Short enough to break most lines and many letters.
+/// Small enough to split most lines and many characters.
 const PIECE_BYTES_MAX: usize = 7;
 
 const PORTAL: &str = "<!DOCTYPE html><title>Welcome</title><h1>Welcome to the guest network</h1>\

@@ -1,34 +1,32 @@
-//! A device's states as a table (RFC 4180).
+//! Renders the states of a device as CSV (RFC 4180).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Job, PATH};
+use crate::devices::{Attribute, DataType};
+use crate::exports::{CSV_FILE, Job};
 use crate::store::DeviceRecord;
 use crate::time::to_iso;
 use crate::timeline::Window;
-use crate::world::{Attribute, DataType};
 
-/// The name of the table's file.
-pub(super) const FILE: &str = "data.csv";
-
-/// The table and the files that it links to.
+/// The files of an export, by name, and the number of rows in its table.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct CsvExport {
     pub(super) files: BTreeMap<String, String>,
     pub(super) rows: usize,
 }
 
-pub(super) fn write(job: &Job, device: &DeviceRecord) -> Table {
-    let wanted = |attribute: &&Attribute| {
+/// Writes the table of an export, and a file for each blob that the table links to.
+pub(super) fn write(job: &Job, device: &DeviceRecord) -> CsvExport {
+    let is_selected = |attribute: &&Attribute| {
         job.attributes.as_ref().is_none_or(|names| names.contains(&attribute.name))
     };
-    let columns = device.spec.attributes.iter().filter(wanted).collect::<Vec<_>>();
-    let mut table = Table { files: BTreeMap::new(), rows: 0 };
+    let columns = device.spec.attributes.iter().filter(is_selected).collect::<Vec<_>>();
+    let mut export = CsvExport { files: BTreeMap::new(), rows: 0 };
     let mut text = String::new();
-    let mut header = fixed(job, "ID", "Timestamp", "Date");
+    let mut header = fixed_cells(job, "ID", "Timestamp", "Date");
     header.extend(columns.iter().map(|attribute| attribute.name.clone()));
     write_row(&mut text, &header);
     let period = Window {
@@ -39,24 +37,25 @@ pub(super) fn write(job: &Job, device: &DeviceRecord) -> Table {
     };
     for state in device.states.select(period) {
         let time = state.time_ms.to_string();
-        let mut row = fixed(job, &device.spec.device_id, &time, &to_iso(state.time_ms));
-        let before = row.len();
+        let mut row = fixed_cells(job, &device.spec.device_id, &time, &to_iso(state.time_ms));
+        let fixed = row.len();
         for attribute in &columns {
             row.push(match state.data.get(&attribute.name) {
                 None => String::new(),
-                Some(value) => cell(job, attribute, value, &time, &mut table.files),
+                Some(value) => cell(job, attribute, value, &time, &mut export.files),
             });
         }
-        if row.iter().skip(before).any(|cell| !cell.is_empty()) {
+        if row.iter().skip(fixed).any(|cell| !cell.is_empty()) {
             write_row(&mut text, &row);
-            table.rows += 1;
+            export.rows += 1;
         }
     }
-    table.files.insert(FILE.to_owned(), text);
-    table
+    export.files.insert(CSV_FILE.to_owned(), text);
+    export
 }
 
-fn fixed(job: &Job, id: &str, time: &str, date: &str) -> Vec<String> {
+/// Returns the cells before the attributes, of which the options can remove two.
+fn fixed_cells(job: &Job, id: &str, time: &str, date: &str) -> Vec<String> {
     let cells = [
         job.options.include_id.then_some(id),
         Some(time),
@@ -65,7 +64,7 @@ fn fixed(job: &Job, id: &str, time: &str, date: &str) -> Vec<String> {
     cells.into_iter().flatten().map(str::to_owned).collect()
 }
 
-/// A value as text; a blob may become a link to a file of its own.
+/// Renders a value; without `includeBlobData` a blob goes to a file and the cell is its link.
 fn cell(
     job: &Job,
     attribute: &Attribute,
@@ -78,7 +77,7 @@ fn cell(
         return text;
     }
     let name = format!("{}-{time}", attribute.name);
-    let link = format!("{}{PATH}{}/{name}", job.origin, job.id);
+    let link = job.url(&name);
     files.insert(name, text);
     link
 }
@@ -86,7 +85,7 @@ fn cell(
 fn write_row(text: &mut String, cells: &[String]) {
     for (index, cell) in cells.iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         if cell.contains(['"', ',', '\n', '\r']) {
             write!(text, "{comma}\"{}\"", cell.replace('"', "\"\"")).ok();
         } else {

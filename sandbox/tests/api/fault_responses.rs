@@ -149,7 +149,7 @@ async fn calls_fail_by_the_same_chance_for_the_same_seed() {
     let faults = || vec![Fault::Status(500, String::new()), Fault::Status(503, String::new())];
     let mut seen = Vec::new();
     for seed in [1, 1, 2] {
-        sandbox.fail_by_chance(seed, 3, faults());
+        sandbox.fail_randomly(seed, 3, faults());
         let mut statuses = Vec::new();
         for _ in 0..40 {
             let call = api.call(Method::GET, gateway(&sandbox), "").send().await.unwrap();

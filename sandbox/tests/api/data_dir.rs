@@ -12,7 +12,7 @@ use tidegate_sandbox::{Error, GREENHOUSE_ID, Sandbox};
 use crate::client::{Api, gateway, peripheral};
 
 async fn open(directory: &Path) -> Sandbox {
-    Sandbox::builder().state(directory).start().await.unwrap()
+    Sandbox::builder().data_dir(directory).start().await.unwrap()
 }
 
 /// Everything that an application can see of a device.
@@ -109,7 +109,7 @@ async fn a_journal_that_is_not_understood_is_left_alone_and_named_with_its_line(
     let path = directory.path().join("journal.jsonl");
     let spoilt = format!("{}nonsense\n", fs::read_to_string(&path).unwrap());
     fs::write(&path, &spoilt).unwrap();
-    let error = Sandbox::builder().state(directory.path()).start().await.unwrap_err();
+    let error = Sandbox::builder().data_dir(directory.path()).start().await.unwrap_err();
     assert!(matches!(error, Error::Journal { line: 4, .. }), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), spoilt);
 }
@@ -118,6 +118,6 @@ async fn a_journal_that_is_not_understood_is_left_alone_and_named_with_its_line(
 async fn a_directory_serves_one_sandbox_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let _first = open(directory.path()).await;
-    let error = Sandbox::builder().state(directory.path()).start().await.unwrap_err();
-    assert!(matches!(error, Error::State { .. }), "{error}");
+    let error = Sandbox::builder().data_dir(directory.path()).start().await.unwrap_err();
+    assert!(matches!(error, Error::Storage { .. }), "{error}");
 }

@@ -1,27 +1,27 @@
-//! `GET` of the device: what it is, and whether it is connected.
+//! `get`: returns the properties of the device and whether it is connected.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
+use crate::devices::{Attribute, Tag};
 use crate::query::Query;
-use crate::reply::{Refusal, Reply};
+use crate::reply::{ApiError, Reply};
 use crate::store::DeviceRecord;
 use crate::time::to_iso;
-use crate::world::{Attribute, Tag};
 
-pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
+pub(super) fn execute(call: &Call<'_>) -> Result<Reply, ApiError> {
     let store = call.cloud.store();
-    let device = store.device(call.device_id).ok_or_else(|| Refusal::not_found("device"))?;
+    let device = store.device(call.device_id).ok_or_else(|| ApiError::not_found("device"))?;
     let with_connection = !call.query.is_on("excludeConnectionInfo");
-    Ok(Reply::Json("device", show(device, &call.query, with_connection)))
+    Ok(Reply::json("device", device_shape(device, &call.query, with_connection)))
 }
 
-/// The device as the schema `device` has it, with tags and attributes as objects if asked.
-pub(super) fn show(device: &DeviceRecord, query: &Query, with_connection: bool) -> Value {
+/// Renders the device (schema `device`); the query can request tags and attributes as objects.
+pub(super) fn device_shape(device: &DeviceRecord, query: &Query, with_connection: bool) -> Value {
     let spec = &device.spec;
-    let mut shown = json!({
+    let mut shape = json!({
         "id": spec.device_id,
         "deviceId": spec.device_id,
         "applicationId": device.application_id,
@@ -40,17 +40,17 @@ pub(super) fn show(device: &DeviceRecord, query: &Query, with_connection: bool) 
         ("keepDuplicates", spec.keep_duplicates.map(|keep| json!(keep))),
         ("connectionInfo", with_connection.then(|| connection_info(device))),
     ];
-    if let Some(object) = shown.as_object_mut() {
+    if let Some(object) = shape.as_object_mut() {
         for (name, value) in optional {
             if let Some(value) = value {
                 object.insert(name.to_owned(), value);
             }
         }
     }
-    shown
+    shape
 }
 
-/// The latest entry of the connection log; `connected` is null for a device that has none.
+/// Returns the latest entry of the connection log; `connected` is null when the log is empty.
 fn connection_info(device: &DeviceRecord) -> Value {
     match device.log.last() {
         Some(entry) => {
@@ -60,7 +60,7 @@ fn connection_info(device: &DeviceRecord) -> Value {
     }
 }
 
-/// As an object: of each key all its values.
+/// Renders the tags; as an object, each key has an array of its values.
 fn tags(tags: &[Tag], as_object: bool) -> Value {
     if !as_object {
         return json!(tags);
@@ -72,17 +72,17 @@ fn tags(tags: &[Tag], as_object: bool) -> Value {
     json!(by_key)
 }
 
-/// As an object: by name, and without it inside.
+/// Renders the attributes; as an object, each is found by its name.
 fn attributes(declared: &[Attribute], as_object: bool) -> Value {
     if !as_object {
         return json!(declared);
     }
     let by_name = |attribute: &Attribute| {
-        let mut shown = json!(attribute);
-        if let Some(object) = shown.as_object_mut() {
+        let mut shape = json!(attribute);
+        if let Some(object) = shape.as_object_mut() {
             object.remove("name");
         }
-        (attribute.name.clone(), shown)
+        (attribute.name.clone(), shape)
     };
     Value::Object(declared.iter().map(by_name).collect::<Map<_, _>>())
 }

@@ -1,4 +1,5 @@
-//! `patch`: new properties for a device; a list of tags or attributes replaces the old one whole.
+//! `patch`: changes properties of a device. A list of tags or attributes replaces the whole old
+//! list.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +8,12 @@ use serde_json::Value;
 
 use super::get;
 use crate::call::Call;
+use crate::devices::{Attribute, DeviceClass, DeviceSpec, Tag};
 use crate::event::Event;
-use crate::reply::{Refusal, Reply};
-use crate::value::whole;
-use crate::world::{Attribute, DeviceClass, DeviceSpec, Tag};
+use crate::reply::{ApiError, Reply};
+use crate::value::integer;
 
-/// A body that has passed the schema `devicePatch`.
+/// A body that is valid by the schema `devicePatch`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Patch {
@@ -29,28 +30,28 @@ struct Patch {
     keep_duplicates: Option<bool>,
 }
 
-/// The `parentId` of a body.
+/// The change of `parentId`.
 #[derive(Debug, Default)]
 enum Parent {
-    /// It is absent: the parent stays.
+    /// The field is absent: the parent stays the same.
     #[default]
-    Stays,
-    /// It is an id, or null for none.
-    Becomes(Option<String>),
+    Keep,
+    /// The field is an id, or null, which removes the parent.
+    Set(Option<String>),
 }
 
 impl<'de> Deserialize<'de> for Parent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::deserialize(deserializer).map(Self::Becomes)
+        Option::deserialize(deserializer).map(Self::Set)
     }
 }
 
-pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
+pub(super) fn execute(call: &Call<'_>) -> Result<Reply, ApiError> {
     let body = call.json(&call.cloud.schemas.patch)?;
     let patch: Patch =
-        serde_json::from_value(body).map_err(|error| call.refuse(error.to_string()))?;
+        serde_json::from_value(body).map_err(|error| call.reject(error.to_string()))?;
     let mut store = call.cloud.store();
-    let device = store.device(call.device_id).ok_or_else(|| Refusal::not_found("device"))?;
+    let device = store.device(call.device_id).ok_or_else(|| ApiError::not_found("device"))?;
     patch.check(&device.spec)?;
     let changed = Event::Device {
         application_id: device.application_id.clone(),
@@ -59,29 +60,30 @@ pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
         updated_ms: call.now_ms,
     };
     store.commit(changed);
-    let device = store.device(call.device_id).ok_or_else(|| Refusal::not_found("device"))?;
-    Ok(Reply::Json("device", get::show(device, &call.query, true)))
+    let device = store.device(call.device_id).ok_or_else(|| ApiError::not_found("device"))?;
+    Ok(Reply::json("device", get::device_shape(device, &call.query, true)))
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
     let number = Value::deserialize(deserializer)?;
-    Ok(whole(&number).and_then(|seconds| u16::try_from(seconds).ok()))
+    Ok(integer(&number).and_then(|seconds| u16::try_from(seconds).ok()))
 }
 
 impl Patch {
-    /// What the schema cannot say: names of attributes are unique (devices/attributes), and a
-    /// device does not become a system device or cease to be one (devices/device-types).
-    fn check(&self, spec: &DeviceSpec) -> Result<(), Refusal> {
+    /// Checks the rules that the schema cannot express: attribute names are unique
+    /// (devices/attributes), and the class cannot change to or from system
+    /// (devices/device-types).
+    fn check(&self, spec: &DeviceSpec) -> Result<(), ApiError> {
         let mut names = BTreeSet::new();
-        let again =
+        let duplicate =
             self.attributes.iter().flatten().find(|attribute| !names.insert(&attribute.name));
-        if let Some(Attribute { name, .. }) = again {
-            return Err(Refusal::validation(format!("attribute {name} is there twice")));
+        if let Some(Attribute { name, .. }) = duplicate {
+            return Err(ApiError::validation(format!("attribute {name} occurs twice")));
         }
         let is_system = |class| class == DeviceClass::System;
         match self.device_class {
             Some(class) if is_system(class) != is_system(spec.device_class) => {
-                Err(Refusal::validation("deviceClass cannot change to or from system"))
+                Err(ApiError::validation("deviceClass cannot change to or from system"))
             }
             Some(_) | None => Ok(()),
         }
@@ -96,8 +98,8 @@ impl Patch {
             device_class: self.device_class.unwrap_or(old.device_class),
             gateway_id: self.gateway_id.or(old.gateway_id),
             parent_id: match self.parent_id {
-                Parent::Stays => old.parent_id,
-                Parent::Becomes(parent_id) => parent_id,
+                Parent::Keep => old.parent_id,
+                Parent::Set(parent_id) => parent_id,
             },
             system_interval: self.system_interval.or(old.system_interval),
             keep_duplicates: self.keep_duplicates.or(old.keep_duplicates),

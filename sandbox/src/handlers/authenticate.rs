@@ -1,4 +1,4 @@
-//! `POST /auth/device`: key and secret for a token (rest-api/auth).
+//! `POST /auth/device`: issues a token for an access key and its secret (rest-api/auth).
 
 use std::collections::BTreeSet;
 
@@ -6,29 +6,29 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::event::Event;
-use crate::reply::{Refusal, Reply};
+use crate::reply::{ApiError, Reply};
 use crate::store::DeviceRecord;
 use crate::tokens::Grant;
-use crate::value::whole;
+use crate::value::integer;
 
-/// 400 for credentials that are not well-formed, 401 for those that are wrong.
-pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
+/// Responds with 400 to malformed credentials and with 401 to wrong ones.
+pub(super) fn execute(call: &Call<'_>) -> Result<Reply, ApiError> {
     let body = call.json(&call.cloud.schemas.credentials)?;
     let text = |name: &str| {
-        let missing = || Refusal::validation(format!("deviceCredentials: {name} is required"));
+        let missing = || ApiError::validation(format!("deviceCredentials: {name} is required"));
         body.get(name).and_then(Value::as_str).ok_or_else(missing)
     };
     let (device_id, key, secret) = (text("deviceId")?, text("key")?, text("secret")?);
-    let ttl_s = body.get("tokenTTL").and_then(whole);
+    let ttl_s = body.get("tokenTTL").and_then(integer);
     let scopes = requested_scopes(&body);
 
     let mut store = call.cloud.store();
     let matches = |device: &&DeviceRecord| device.spec.key == key && device.spec.secret == secret;
     let device = store.device(device_id).filter(matches);
-    let device = device.ok_or_else(|| Refusal::unauthorized("device credentials are wrong"))?;
+    let device = device.ok_or_else(|| ApiError::unauthorized("device credentials are wrong"))?;
     let (application_id, spec) = (device.application_id.clone(), device.spec.clone());
-    let token = store.tokens.issue(call.now_ms);
-    let token = token.ok_or_else(|| Refusal::unavailable("too many tokens are valid"))?;
+    let token = store.tokens.generate(call.now_ms);
+    let token = token.ok_or_else(|| ApiError::unavailable("too many tokens are valid"))?;
     let expires_ms = expiry(ttl_s, call.now_ms);
     let grant = Grant::device(&application_id, &spec.device_id, scopes, expires_ms);
     store.commit(Event::Token { token: token.clone(), grant });
@@ -42,10 +42,10 @@ pub(super) fn perform(call: &Call<'_>) -> Result<Reply, Refusal> {
         "pubTopics": [],
         "subTopics": [],
     });
-    Ok(Reply::Json("authedDevice", authed))
+    Ok(Reply::json("authedDevice", authed))
 }
 
-/// `all.Device` unless the body asks for less (rest-api/schemas, "Device Credentials").
+/// Returns the requested scopes, by default `all.Device` (rest-api/schemas, "Device Credentials").
 fn requested_scopes(body: &Value) -> BTreeSet<String> {
     let requested = body.get("requestedScopes").and_then(Value::as_array);
     let scopes = requested.into_iter().flatten().filter_map(Value::as_str);
@@ -53,7 +53,8 @@ fn requested_scopes(body: &Value) -> BTreeSet<String> {
     if scopes.is_empty() { BTreeSet::from(["all.Device".to_owned()]) } else { scopes }
 }
 
-/// `tokenTTL` is taken for seconds, and 0 for no expiry; Losant documents neither.
+/// Returns the time of expiry. `tokenTTL` is in seconds and 0 means no expiry; Losant documents
+/// neither.
 fn expiry(ttl_s: Option<i64>, now_ms: i64) -> Option<i64> {
     let lifetime_s = ttl_s.filter(|seconds| *seconds > 0)?;
     Some(now_ms.saturating_add(lifetime_s.saturating_mul(1000)))

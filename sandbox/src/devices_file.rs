@@ -1,10 +1,10 @@
-//! Applications and devices from a TOML file, for `serve --world`.
+//! Parses applications and devices from a TOML file, for `serve --devices`.
 //!
 //! ```toml
-//! [[application]]                    # id and token may be given
+//! [[application]]                    # id and token are optional
 //! [[application.device]]
-//! name = "gateway"                   # all else may be left out
-//! class = "gateway"                  # standalone unless told
+//! name = "gateway"                   # everything else is optional
+//! class = "gateway"                  # default: standalone
 //! [[application.device]]
 //! name = "cellar"
 //! class = "peripheral"
@@ -17,40 +17,42 @@
 //! attributes = { temperature = "number", door = "boolean" }
 //! ```
 //!
-//! What is left out is made of the order in the file and the name, so that it is the same again
-//! after a restart; attributes that are left out are those of the default world.
+//! Missing ids, tokens, keys and secrets are derived from names and the order in the file, so that
+//! they stay the same after a restart. A device without attributes has the default ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::world::{API_TOKEN, ApplicationSpec, Attribute, DataType, DeviceClass, DeviceSpec, Tag};
+use crate::devices::{
+    API_TOKEN, ApplicationSpec, Attribute, DataType, DeviceClass, DeviceSpec, Tag,
+};
 
-/// What is wrong with the text of a world.
+/// Says why a devices file is invalid.
 #[derive(Debug, thiserror::Error)]
-pub enum WorldError {
-    /// It is not TOML of the right shape; the reason says where.
-    #[error("{0}")]
-    Shape(String),
-    /// Two devices of an application have one name.
+pub enum DevicesFileError {
+    /// The text is not TOML, or has an unknown, missing or invalid field.
+    #[error(transparent)]
+    Toml(toml::de::Error),
+    /// Two devices of an application have the same name.
     #[error("device {0:?} occurs twice in its application; give each its own name")]
-    Name(String),
-    /// A device's gateway is no device of its application.
+    DuplicateName(String),
+    /// The gateway of a device is not a device of its application.
     #[error("device {device:?} names the gateway {gateway:?}, which its application does not have")]
-    Gateway {
+    UnknownGateway {
         /// The name of the device.
         device: String,
-        /// What it says.
+        /// The value of its field `gateway`.
         gateway: String,
     },
-    /// A peripheral does not say which gateway reports for it.
+    /// A peripheral names no gateway.
     #[error("device {0:?} is a peripheral without a gateway; add gateway = \"NAME\"")]
     NoGateway(String),
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct World {
+struct DevicesFile {
     #[serde(rename = "application")]
     applications: Vec<Application>,
 }
@@ -85,17 +87,16 @@ fn standalone() -> DeviceClass {
     DeviceClass::Standalone
 }
 
-/// The applications that a text describes. Ids are checked when a sandbox starts with them.
+/// Parses the applications of a devices file. The sandbox validates their ids when it starts.
 ///
 /// # Errors
 ///
-/// When it is not TOML of the shape above, or its devices do not fit together.
-pub fn parse_world(text: &str) -> Result<Vec<ApplicationSpec>, WorldError> {
-    let world: World =
-        toml::from_str(text).map_err(|error| WorldError::Shape(error.to_string()))?;
+/// When the text is not TOML with the fields above, or when a name or a gateway is invalid.
+pub fn parse_devices_file(text: &str) -> Result<Vec<ApplicationSpec>, DevicesFileError> {
+    let file: DevicesFile = toml::from_str(text).map_err(DevicesFileError::Toml)?;
     let mut devices_before = 0;
     let mut applications = Vec::new();
-    for (index, application) in world.applications.into_iter().enumerate() {
+    for (index, application) in file.applications.into_iter().enumerate() {
         let count = application.devices.len();
         applications.push(resolve(application, index, devices_before)?);
         devices_before += count;
@@ -107,30 +108,33 @@ fn resolve(
     application: Application,
     index: usize,
     devices_before: usize,
-) -> Result<ApplicationSpec, WorldError> {
+) -> Result<ApplicationSpec, DevicesFileError> {
     let number = index + 1;
-    let made_token =
+    let default_token =
         || if index == 0 { API_TOKEN.to_owned() } else { format!("{API_TOKEN}-{number}") };
     let mut ids = BTreeMap::new();
     for (index, device) in application.devices.iter().enumerate() {
-        let made_id = || format!("d{:023x}", devices_before + index + 1);
-        let id = device.id.clone().unwrap_or_else(made_id);
+        let default_id = || format!("d{:023x}", devices_before + index + 1);
+        let id = device.id.clone().unwrap_or_else(default_id);
         if ids.insert(device.name.clone(), id).is_some() {
-            return Err(WorldError::Name(device.name.clone()));
+            return Err(DevicesFileError::DuplicateName(device.name.clone()));
         }
     }
     let devices = application.devices.into_iter().map(|device| describe(device, &ids));
     Ok(ApplicationSpec {
         application_id: application.id.unwrap_or_else(|| format!("a{number:023x}")),
-        api_token: application.token.unwrap_or_else(made_token),
+        api_token: application.token.unwrap_or_else(default_token),
         devices: devices.collect::<Result<_, _>>()?,
     })
 }
 
-fn describe(device: Device, ids: &BTreeMap<String, String>) -> Result<DeviceSpec, WorldError> {
+fn describe(
+    device: Device,
+    ids: &BTreeMap<String, String>,
+) -> Result<DeviceSpec, DevicesFileError> {
     let Device { name, class, gateway, id: _, key, secret, description, tags, attributes } = device;
     if class == DeviceClass::Peripheral && gateway.is_none() {
-        return Err(WorldError::NoGateway(name));
+        return Err(DevicesFileError::NoGateway(name));
     }
     let known = ids.values().collect::<BTreeSet<_>>();
     let gateway_id = match gateway {
@@ -138,28 +142,28 @@ fn describe(device: Device, ids: &BTreeMap<String, String>) -> Result<DeviceSpec
         Some(gateway) => match ids.get(&gateway) {
             Some(id) => Some(id.clone()),
             None if known.contains(&gateway) => Some(gateway),
-            None => return Err(WorldError::Gateway { device: name, gateway }),
+            None => return Err(DevicesFileError::UnknownGateway { device: name, gateway }),
         },
     };
     let id = ids.get(&name).map(String::as_str).unwrap_or_default();
-    let made = DeviceSpec::new(id, &name, class);
+    let defaults = DeviceSpec::new(id, &name, class);
     let declared = |(name, data_type): (String, DataType)| Attribute::new(&name, data_type);
     let attributes = attributes.map(|attributes| attributes.into_iter().map(declared).collect());
     Ok(DeviceSpec {
         gateway_id,
         description,
         tags: tags.into_iter().map(|(key, value)| Tag { key, value }).collect(),
-        key: key.unwrap_or(made.key),
-        secret: secret.unwrap_or(made.secret),
-        attributes: attributes.unwrap_or(made.attributes),
-        ..made
+        key: key.unwrap_or(defaults.key),
+        secret: secret.unwrap_or(defaults.secret),
+        attributes: attributes.unwrap_or(defaults.attributes),
+        ..defaults
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::{APPLICATION_ID, GATEWAY_ID, default_devices};
+    use crate::devices::{APPLICATION_ID, GATEWAY_ID, default_devices};
 
     #[test]
     fn names_and_classes_alone_make_the_default_world() {
@@ -175,7 +179,7 @@ mod tests {
             api_token: API_TOKEN.to_owned(),
             devices: default_devices(),
         };
-        assert_eq!(parse_world(text).unwrap(), [expected]);
+        assert_eq!(parse_devices_file(text).unwrap(), [expected]);
     }
 
     #[test]
@@ -192,7 +196,7 @@ mod tests {
             description = "below"
             tags = { floor = "-1" }
             attributes = { door = "boolean" }"#;
-        let [application] = parse_world(text).unwrap().try_into().unwrap();
+        let [application] = parse_devices_file(text).unwrap().try_into().unwrap();
         assert_eq!(
             (&*application.application_id, &*application.api_token),
             ("a0000000000000000000000a", "t")
@@ -205,10 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn made_ids_and_tokens_differ_over_all_applications() {
+    fn default_ids_and_tokens_differ_over_all_applications() {
         let text = r#"
             application = [{ device = [{ name = "a" }] }, { device = [{ name = "a" }] }]"#;
-        let [first, second] = parse_world(text).unwrap().try_into().unwrap();
+        let [first, second] = parse_devices_file(text).unwrap().try_into().unwrap();
         assert_eq!((&*second.api_token, second.devices.len()), ("sandbox-api-token-2", 1));
         assert_eq!(first.devices[0].device_id, GATEWAY_ID);
         assert_ne!(first.devices[0].device_id, second.devices[0].device_id);
@@ -227,7 +231,7 @@ mod tests {
             (device("id = 'a'"), "missing field `name`"),
             (String::new(), "missing field `application`"),
         ] {
-            let error = parse_world(&text).unwrap_err().to_string();
+            let error = parse_devices_file(&text).unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");
         }
     }

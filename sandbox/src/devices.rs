@@ -1,8 +1,8 @@
-//! The application and the devices that exist when the sandbox starts.
+//! Applications, devices and attributes, and the default ones.
 //!
-//! The default world has fixed ids, keys and secrets, so that a configuration file written once
-//! goes on working, also after the sandbox was restarted. None of them is a secret: the sandbox
-//! guards nothing and should listen on loopback only.
+//! The default application and devices have fixed ids, keys and secrets, so that a client's
+//! configuration stays valid when the sandbox restarts. They are published here and protect
+//! nothing: the sandbox should listen on loopback only.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,32 +10,32 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The application of the default world.
+/// The id of the default application.
 pub const APPLICATION_ID: &str = "a00000000000000000000001";
-/// The application token of the default world; it may do everything.
+/// The token of the default application; it allows all actions.
 pub const API_TOKEN: &str = "sandbox-api-token";
-/// The gateway of the default world.
+/// The id of the default gateway.
 pub const GATEWAY_ID: &str = "d00000000000000000000001";
-/// The peripheral "greenhouse" of the default world.
+/// The id of the default peripheral "greenhouse".
 pub const GREENHOUSE_ID: &str = "d00000000000000000000002";
-/// The peripheral "workshop" of the default world.
+/// The id of the default peripheral "workshop".
 pub const WORKSHOP_ID: &str = "d00000000000000000000003";
 
-/// What a device is to Losant (schema `device`, `deviceClass`).
+/// The class of a device (schema `device`, `deviceClass`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DeviceClass {
-    /// Connects and reports by itself.
+    /// Connects and reports on its own.
     Standalone,
-    /// Connects by itself and relays for its peripherals.
+    /// Connects on its own and reports for its peripherals.
     Gateway,
-    /// Reports through the one gateway that it names.
+    /// Reports through the gateway that it names.
     Peripheral,
     /// Reports through any gateway of the application.
     Floating,
-    /// A gateway that runs Losant's Gateway Edge Agent.
+    /// Runs Losant's Gateway Edge Agent as a gateway.
     EdgeCompute,
-    /// Has no hardware: its attributes are made from those of other devices.
+    /// Has no hardware; its attributes are computed from those of other devices.
     System,
     /// Runs Losant's Embedded Edge Agent.
     Embedded,
@@ -55,7 +55,7 @@ impl fmt::Display for DeviceClass {
     }
 }
 
-/// What an attribute holds (schema `deviceAttribute`, `dataType`).
+/// The type of an attribute (schema `deviceAttribute`, `dataType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DataType {
@@ -65,7 +65,7 @@ pub enum DataType {
     String,
     /// True or false.
     Boolean,
-    /// A position, as text: `"<latitude>,<longitude>"`, or another form of those that Losant takes.
+    /// A position as text: `"<latitude>,<longitude>"`, or another form that Losant accepts.
     Gps,
     /// Base64 text.
     Blob,
@@ -75,26 +75,26 @@ pub enum DataType {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attribute {
-    /// 1 to 255 of `0-9 a-z A-Z _ -`.
+    /// 1 to 255 characters of `0-9 a-z A-Z _ -`.
     pub name: String,
-    /// The type that its values must have.
+    /// The type of its values.
     pub data_type: DataType,
-    /// For a blob, its media type; at most 64 characters.
+    /// The media type of a blob; at most 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// At most 32767 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Names and values; both are 1 to 255 characters.
+    /// Names and values of 1 to 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribute_tags: Option<BTreeMap<String, String>>,
-    /// For a system device, how the attribute is made from others; kept as it is.
+    /// For a system device, the rule that computes the attribute; stored unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<Value>,
 }
 
 impl Attribute {
-    /// An attribute of which nothing but its name and type is said.
+    /// Creates an attribute with only a name and a type.
     pub fn new(name: &str, data_type: DataType) -> Self {
         Self {
             name: name.to_owned(),
@@ -107,47 +107,47 @@ impl Attribute {
     }
 }
 
-/// A tag of a device; a key may occur more than once.
+/// A tag of a device. A device can have several tags with the same key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag {
-    /// 1 to 255 of `0-9 a-z A-Z _ -`.
+    /// 1 to 255 characters of `0-9 a-z A-Z _ -`.
     pub key: String,
     /// 1 to 255 characters.
     pub value: String,
 }
 
-/// A device to put into the sandbox's world.
+/// A device that the sandbox creates at its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceSpec {
     /// 24 hexadecimal digits.
     pub device_id: String,
-    /// The name that people see.
+    /// The display name.
     pub name: String,
     /// At most 32767 characters.
     pub description: String,
-    /// At most 100.
+    /// At most 100 tags.
     pub tags: Vec<Tag>,
-    /// What the device is.
+    /// The class of the device.
     pub device_class: DeviceClass,
-    /// For a peripheral, the gateway that may report for it.
+    /// For a peripheral, the id of its gateway, which may report for it.
     pub gateway_id: Option<String>,
-    /// The system device that it belongs to.
+    /// The id of the system device to which it belongs.
     pub parent_id: Option<String>,
     /// For a system device, the seconds between its reports, 5 to 3600.
     pub system_interval: Option<u16>,
-    /// Kept and shown; its meaning is not documented in the REST API.
+    /// Stored and returned; the REST documentation does not define its meaning.
     pub keep_duplicates: Option<bool>,
-    /// The access key that authenticates as this device.
+    /// The access key of this device.
     pub key: String,
     /// The secret of [`DeviceSpec::key`].
     pub secret: String,
-    /// The attributes that it may report.
+    /// The declared attributes.
     pub attributes: Vec<Attribute>,
 }
 
 impl DeviceSpec {
-    /// A device with a key and a secret made from its name, and the attributes of the default world.
+    /// Creates a device with a key and a secret derived from its name, and the default attributes.
     pub fn new(device_id: &str, name: &str, device_class: DeviceClass) -> Self {
         Self {
             device_id: device_id.to_owned(),
@@ -165,26 +165,26 @@ impl DeviceSpec {
         }
     }
 
-    /// A peripheral that reports through the gateway `gateway_id`.
+    /// Creates a peripheral that reports through the gateway `gateway_id`.
     pub fn peripheral(device_id: &str, name: &str, gateway_id: &str) -> Self {
         let gateway_id = Some(gateway_id.to_owned());
         Self { gateway_id, ..Self::new(device_id, name, DeviceClass::Peripheral) }
     }
 }
 
-/// An application with its devices, to put into the sandbox's world.
+/// An application with its devices, which the sandbox creates at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplicationSpec {
     /// 24 hexadecimal digits.
     pub application_id: String,
-    /// An application token that may do everything in it.
+    /// An application token that allows all actions in it.
     pub api_token: String,
-    /// Its devices; an id may occur only once in all applications.
+    /// Its devices. Ids must be unique over all applications.
     pub devices: Vec<DeviceSpec>,
 }
 
 impl Default for ApplicationSpec {
-    /// The application of the default world, with [`default_devices`].
+    /// Returns the default application with [`default_devices`].
     fn default() -> Self {
         Self {
             application_id: APPLICATION_ID.to_owned(),
@@ -194,23 +194,23 @@ impl Default for ApplicationSpec {
     }
 }
 
-/// What a client needs to know of a device in order to use it.
+/// The properties of a device that a client needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Device {
-    /// The application that it belongs to.
+    /// The id of its application.
     pub application_id: String,
     /// 24 hexadecimal digits.
     pub device_id: String,
-    /// What the device is.
+    /// The class of the device.
     pub device_class: DeviceClass,
-    /// The access key that authenticates as this device.
+    /// The access key of this device.
     pub key: String,
     /// The secret of [`Device::key`].
     pub secret: String,
-    /// The name that people see.
+    /// The display name.
     pub name: String,
-    /// For a peripheral, the gateway that may report for it.
+    /// For a peripheral, the id of its gateway, which may report for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway_id: Option<String>,
 }
@@ -229,7 +229,7 @@ impl Device {
     }
 }
 
-/// The devices of the default world: a gateway and two peripherals of its own.
+/// Returns the default devices: a gateway and its two peripherals.
 pub fn default_devices() -> Vec<DeviceSpec> {
     vec![
         DeviceSpec::new(GATEWAY_ID, "gateway", DeviceClass::Gateway),
