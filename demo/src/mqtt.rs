@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_message_that_the_broker_acknowledged_reaches_a_subscriber() {
+    async fn acknowledged_messages_reach_the_subscriber() {
         const PATIENCE: Duration = Duration::from_secs(10);
         const SPEC: Spec = Spec {
             client_id: "test-sensor",

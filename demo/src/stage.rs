@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_attribute_that_is_counted_is_declared_in_the_default_world() {
+    fn mapped_attributes_are_declared_in_the_sandbox() {
         for (name, _, attributes) in MAPPED {
             let device = default_devices().into_iter().find(|device| device.name == name).unwrap();
             for attribute in attributes {

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_document_is_read_whole() {
+    fn reads_all_fields_of_the_status_document() {
         let status = Status::from_socket(&json!({
             "outbox": {"states": 3, "readings": 7, "bytes": 900},
             "ledger": {"probe": {"received": 40, "outbox_in": 38,
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_status_document_lacks_counts_as_zero() {
+    fn missing_status_fields_are_zero() {
         let status = Status::from_socket(&json!({"ledger": {"probe": {"rejected": "none"}}}));
         assert!(!status.online);
         assert_eq!((status.outbox.states, status.received("probe")), (0, 0));

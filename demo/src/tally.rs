@@ -149,12 +149,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_in_which_everything_arrived_has_no_problems() {
+    fn complete_run_has_no_problems() {
         assert_eq!(tally().problems(), Vec::<String>::new());
     }
 
     #[test]
-    fn readings_that_are_dropped_or_rejected_with_a_reason_are_accounted_for() {
+    fn counts_dropped_and_rejected_readings() {
         let mut tally = tally();
         tally.buses[0].stored -= 3;
         tally.buses[0].dropped.insert("outbox full".to_owned(), 2);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_that_the_daemon_never_saw_is_a_problem() {
+    fn reports_readings_that_the_daemon_missed() {
         let mut tally = tally();
         tally.buses[0].produced += 1;
         assert_eq!(tally.problems().len(), 1);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cut_by_the_unplugging_may_be_rejected_but_not_stored() {
+    fn truncated_line_may_be_rejected_but_not_stored() {
         let mut tally = tally();
         tally.buses[0].received += 1;
         tally.buses[0].stored += 1;
@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_that_vanished_between_daemon_and_cloud_is_a_problem() {
+    fn reports_readings_that_vanished_after_receipt() {
         let mut tally = tally();
         tally.buses[0].stored -= 1;
         assert!(tally.problems()[0].contains("accounted"), "{:?}", tally.problems());
     }
 
     #[test]
-    fn a_command_executed_twice_is_a_problem() {
+    fn reports_a_command_executed_twice() {
         let mut tally = tally();
         tally.orders[0].seen.push("FAN 80".to_owned());
         assert!(tally.problems()[0].starts_with("fan"), "{:?}", tally.problems());

@@ -228,7 +228,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     #[tokio::test]
-    async fn every_line_counted_was_put_on_the_wire_of_an_open_tty() {
+    async fn counts_only_lines_written_to_an_open_tty() {
         let (directory, mut thermometer) = plugged();
         thermometer.talk(true);
         assert_eq!(thermometer.record().lines, 0);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_unplugging_leaves_half_a_line_a_hangup_and_no_link() {
+    async fn unplugging_truncates_a_line_and_hangs_up() {
         let (directory, mut thermometer) = plugged();
         let link = directory.path().join("probe.tty");
         let mut tty = open(&link);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_written_to_the_tty_are_heard_in_order() {
+    async fn receives_lines_in_order() {
         use std::io::Write;
         let (directory, thermometer) = plugged();
         let mut tty = open(&directory.path().join("probe.tty"));
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_forgotten() {
+    fn discards_an_overlong_line() {
         let mut heard = vec![b'x'; HEARD_BYTES_MAX + 1];
         assert!(take_lines(&mut heard).is_empty());
         assert!(heard.is_empty());

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_climate_sensor_publishes_json_with_three_values() {
+    fn climate_payload_has_three_values() {
         for step in 0..500 {
             let value: serde_json::Value = serde_json::from_str(&climate(step)).unwrap();
             let values = value.as_object().unwrap();
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn the_power_meter_publishes_a_positive_number_of_watts() {
+    fn power_payload_is_a_positive_number() {
         assert!((0..500).all(|step| power(step).parse::<f64>().unwrap() > 0.0));
     }
 }

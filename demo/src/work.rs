@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_configuration_names_the_devices_of_the_default_world() {
+    fn example_config_names_the_default_devices() {
         for (table, line) in [
             ("losant", format!("device_id = \"{GATEWAY_ID}\"")),
             ("device.greenhouse", format!("id = \"{GREENHOUSE_ID}\"")),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_may_read_the_credentials() {
+    fn credentials_file_is_private() {
         let work = WorkDir::open(None).unwrap();
         work.configure("a-key", "a-secret").unwrap();
         let path = work.path().join("credentials.toml");
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_with_something_in_it_is_refused() {
+    fn rejects_a_non_empty_directory() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("outbox"), "").unwrap();
         assert!(WorkDir::open(Some(directory.path().to_owned())).is_err());

@@ -166,7 +166,7 @@ mod tests {
     use crate::devices::{APPLICATION_ID, GATEWAY_ID, default_devices};
 
     #[test]
-    fn names_and_classes_alone_make_the_default_world() {
+    fn names_and_classes_suffice() {
         let text = r#"
             [[application]]
             device = [
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_may_be_given() {
+    fn reads_all_fields() {
         let text = r#"
             [[application]]
             id = "a0000000000000000000000a"
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn default_ids_and_tokens_differ_over_all_applications() {
+    fn derived_ids_and_tokens_are_unique() {
         let text = r#"
             application = [{ device = [{ name = "a" }] }, { device = [{ name = "a" }] }]"#;
         let [first, second] = parse_devices_file(text).unwrap().try_into().unwrap();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_named() {
+    fn errors_name_the_mistake() {
         let device = |text: &str| format!("[[application]]\n[[application.device]]\n{text}");
         for (text, complaint) in [
             (device("name = 'a'\ngateway = 'b'"), "names the gateway \"b\""),

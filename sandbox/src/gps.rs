@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn decimal_degrees_are_a_position() {
+    fn parses_decimal_degrees() {
         let berlin = Position { latitude: 52.52, longitude: -13.405 };
         for text in ["52.52,-13.405", " 52.52 , -13.405 "] {
             assert_eq!(parse(text), Some(Parsed::Decimal(berlin)), "{text}");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn degrees_minutes_and_seconds_are_a_position() {
+    fn parses_degrees_minutes_and_seconds() {
         for text in [
             "41°24'12.2\"N 2°10'26.5\"E",
             "41°24′12.2″N, 2°10′26.5″E",
@@ -158,14 +158,14 @@ mod tests {
 
     /// The sentences are examples from gpsd (`driver_nmea0183.c`).
     #[test]
-    fn the_sentences_gll_and_gga_are_a_position() {
+    fn parses_gll_and_gga_sentences() {
         assert_eq!(other("$GPGLL,4916.45,N,12311.12,W,225444,A*31"), "49.2741667,-123.1853333");
         let gga = "GPGGA,123519,4807.038,N,01131.324,E,1,08,0.9,545.4,M,46.9,M,,";
         assert_eq!(other(gga), "48.1173,11.5220667");
     }
 
     #[test]
-    fn what_is_no_place_on_earth_is_no_position() {
+    fn rejects_invalid_positions() {
         for text in [
             "",
             "here",

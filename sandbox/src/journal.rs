@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_appended_is_read_again_in_its_order() {
+    fn reads_appended_events_in_order() {
         let directory = tempfile::tempdir().unwrap();
         let (mut journal, _) = read(directory.path());
         journal.append(&deleted("b"));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_has_grown_is_replaced_by_what_still_matters() {
+    fn rewriting_replaces_a_long_journal() {
         let directory = tempfile::tempdir().unwrap();
         let (mut journal, _) = read(directory.path());
         journal.rewrite([].into_iter());

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn payloads_are_summed_by_kind_over_the_hours_of_a_period() {
+    fn sums_payloads_by_kind_over_a_period() {
         let mut payloads = Payloads::default();
         payloads.count(Kind::State, 10);
         payloads.count(Kind::State, HOUR_MS + 10);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_breakdown_has_a_total_for_each_span_with_payloads() {
+    fn breakdown_has_a_total_per_span() {
         let mut payloads = Payloads::default();
         for at_ms in [1, HOUR_MS, DAY_MS - 1, 2 * DAY_MS] {
             payloads.count(Kind::State, at_ms);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_hours_are_forgotten() {
+    fn removes_the_oldest_hours() {
         let mut payloads = Payloads::default();
         for hour in 0..=HOURS_MAX {
             payloads.count(Kind::State, i64::try_from(hour).unwrap() * HOUR_MS);

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn without_parameters_only_the_newest_entry_is_asked_for() {
+    fn default_window_is_the_newest_entry() {
         let newest =
             Window { start_ms: i64::MIN, end_ms: i64::MAX, newest_first: true, entries_max: 1 };
         assert_eq!(query("").window(100).unwrap(), newest);
@@ -121,38 +121,38 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_counts_back_from_the_end_or_from_now() {
+    fn duration_counts_back_from_end_or_now() {
         assert_eq!(query("duration=30&end=50").window(100).unwrap().start_ms, 20);
         assert_eq!(query("duration=30").window(100).unwrap().start_ms, 70);
     }
 
     #[test]
-    fn since_is_the_start_unless_there_is_one() {
+    fn start_overrides_since() {
         assert_eq!(query("since=5").window(100).unwrap().start_ms, 5);
         assert_eq!(query("since=5&start=6").window(100).unwrap().start_ms, 6);
     }
 
     #[test]
-    fn a_huge_limit_is_capped() {
+    fn caps_the_limit() {
         assert_eq!(query("limit=5000").window(100).unwrap().entries_max, 1000);
     }
 
     #[test]
-    fn what_is_not_a_number_or_a_direction_is_refused() {
+    fn rejects_invalid_window_parameters() {
         for text in ["limit=0", "limit=x", "start=1.5", "sortDirection=up", "end="] {
             query(text).window(100).unwrap_err();
         }
     }
 
     #[test]
-    fn a_period_may_be_relative_to_now() {
+    fn period_can_be_relative_to_now() {
         assert_eq!(query("").period(100, BEGINNING).unwrap(), Period { start_ms: 1, end_ms: 100 });
         let expected = Period { start_ms: 80, end_ms: 95 };
         assert_eq!(query("start=-20&end=-5").period(100, BEGINNING).unwrap(), expected);
     }
 
     #[test]
-    fn keepalives_come_every_two_to_sixty_seconds() {
+    fn keepalive_interval_is_2_to_60_seconds() {
         assert_eq!(query("").keep_alive().unwrap(), Duration::from_secs(2));
         assert_eq!(query("keepAliveInterval=60").keep_alive().unwrap(), Duration::from_secs(60));
         query("keepAliveInterval=1").keep_alive().unwrap_err();

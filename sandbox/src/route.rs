@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_device_itself_has_three_actions_by_method() {
+    fn method_selects_the_action_on_a_device() {
         let path = "/applications/a/devices/d";
         assert_eq!(name(&Method::GET, path), Some("get"));
         assert_eq!(name(&Method::PATCH, path), Some("patch"));
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_and_a_method_make_an_action() {
+    fn path_and_method_select_the_action() {
         assert_eq!(name(&Method::POST, "/applications/a/devices/d/state"), Some("sendState"));
         assert_eq!(name(&Method::GET, "/applications/a/devices/d/state"), Some("getState"));
         assert_eq!(name(&Method::DELETE, "/applications/a/devices/d/data"), Some("removeData"));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_mapped_has_no_route() {
+    fn unknown_paths_have_no_route() {
         for path in ["/", "/auth/device", "/applications/a/devices/d/state/", "/applications/a"] {
             assert_eq!(name(&Method::GET, path), None, "{path}");
         }

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proper_state_and_a_proper_array_of_states_pass() {
+    fn accepts_a_state_and_an_array_of_states() {
         let schemas = Schemas::compile().unwrap();
         let state = json!({"time": {"$date": "2026-05-01T10:00:00.000Z"}, "data": {"a": 1.5}});
         assert_eq!(schemas.state_or_states.validate(&state), Ok(()));
@@ -121,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_about_an_array_names_the_element_and_the_attribute() {
+    fn violation_names_element_and_attribute() {
         let body = json!([{"data": {"a": 1}}, {"data": {"b": null}}]);
         assert!(violation(&body).ends_with("at /1/data/b"), "{}", violation(&body));
     }
 
     #[test]
-    fn values_keys_and_fields_outside_the_schema_are_refused() {
+    fn rejects_bodies_outside_the_schema() {
         for body in [
             json!({"data": {"a": [1]}}),
             json!({"data": {"a b": 1}}),
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn a_connected_status_has_no_reason() {
+    fn rejects_a_reason_for_a_connection() {
         let schemas = Schemas::compile().unwrap();
         let body = json!({"status": "connected", "disconnectReason": "x"});
         schemas.connection_status.validate(&body).unwrap_err();
     }
 
     #[test]
-    fn a_long_complaint_is_cut_short() {
+    fn truncates_a_long_violation_message() {
         let body = json!({"data": "x".repeat(10_000)});
         assert_eq!(violation(&body).chars().count(), MESSAGE_CHARS_MAX);
     }

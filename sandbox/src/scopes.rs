@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_token_is_allowed_ten_of_the_sixteen_actions() {
+    fn device_token_allows_ten_actions() {
         let ten = [
             "commandStream",
             "get",
@@ -51,24 +51,24 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_device_token_sends_nothing() {
+    fn read_only_device_token_allows_no_sending() {
         let reading = allowed("all.Device.read");
         assert_eq!(reading.len(), 7);
         assert!(!reading.contains(&"sendState"));
     }
 
     #[test]
-    fn the_scope_of_one_action_allows_nothing_else() {
+    fn scope_of_one_action_allows_only_that_action() {
         assert_eq!(allowed("device.sendState"), ["sendState"]);
     }
 
     #[test]
-    fn an_application_token_is_allowed_everything() {
+    fn application_token_allows_all_actions() {
         assert_eq!(allowed("all.Application").len(), DEVICE_ACTIONS.len());
     }
 
     #[test]
-    fn a_scope_of_another_resource_allows_nothing() {
+    fn scope_of_another_resource_allows_nothing() {
         assert!(allowed("data.export").is_empty());
     }
 }

@@ -43,7 +43,7 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(15);
 
     #[test]
-    fn the_thirty_first_call_in_the_window_is_refused() {
+    fn rejects_the_31st_call_in_a_window() {
         let start = Instant::now();
         let mut throttle = Throttle::new(WINDOW);
         assert!((0..30).all(|_| throttle.admit(start)));
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_makes_room_exactly_one_window_later() {
+    fn admits_a_call_after_exactly_one_window() {
         let start = Instant::now();
         let mut throttle = Throttle::new(WINDOW);
         for call in 0..30 {
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_calls_do_not_prolong_the_wait() {
+    fn rejected_calls_do_not_prolong_the_wait() {
         let start = Instant::now();
         let mut throttle = Throttle::new(WINDOW);
         assert!((0..30).all(|_| throttle.admit(start)));

@@ -158,19 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_seconds_or_milliseconds_by_its_size() {
+    fn magnitude_selects_seconds_or_milliseconds() {
         assert_eq!(parsed(&json!(TEN)), TEN);
         assert_eq!(parsed(&json!(TEN / 1000)), TEN);
         assert_eq!(parsed(&json!(1_777_629_600.25)), TEN + 250);
     }
 
     #[test]
-    fn a_negative_number_is_that_many_milliseconds_ago() {
+    fn negative_number_is_milliseconds_ago() {
         assert_eq!(parsed(&json!(-345)), NOW - 345);
     }
 
     #[test]
-    fn every_form_of_a_date_that_javascript_takes_means_the_same_moment() {
+    fn parses_all_javascript_date_forms() {
         for text in [
             "2026-05-01T10:00:00.000Z",
             "2026-05-01T10:00Z",
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_without_a_time_is_midnight_in_utc() {
+    fn date_without_time_is_midnight_utc() {
         let midnight = TEN - 10 * 3_600_000;
         for text in ["2026-05-01", "2026-05", "May 1, 2026"] {
             assert_eq!(parsed(&json!(text)), midnight, "{text}");
@@ -197,12 +197,12 @@ mod tests {
     }
 
     #[test]
-    fn fractions_beyond_the_millisecond_are_cut_off() {
+    fn truncates_to_milliseconds() {
         assert_eq!(parsed(&json!("2026-05-01T10:00:00.1239Z")), TEN + 123);
     }
 
     #[test]
-    fn a_time_that_is_missing_or_nonsense_is_now() {
+    fn missing_or_invalid_time_is_now() {
         assert_eq!(parse(None, NOW), NOW);
         for nonsense in ["", "soon", "2026-13-01", "2026-05-01T25:00:00Z"] {
             assert_eq!(parsed(&json!(nonsense)), NOW, "{nonsense:?}");
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn thirty_days_ago_and_a_day_ahead_are_just_acceptable() {
+    fn times_at_the_limits_are_acceptable() {
         let day = 86_400_000;
         assert_eq!(check(NOW - 30 * day, NOW), TimeCheck::Acceptable);
         assert_eq!(check(NOW - 30 * day - 1, NOW), TimeCheck::TooOld);
@@ -219,13 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn absurd_numbers_are_out_of_range_and_do_no_harm() {
+    fn huge_numbers_are_out_of_range() {
         assert_eq!(check(parsed(&json!(1e300)), NOW), TimeCheck::TooFarAhead);
         assert_eq!(check(parsed(&json!(-1e300)), NOW), TimeCheck::TooOld);
     }
 
     #[test]
-    fn times_are_written_as_javascript_does() {
+    fn formats_times_like_javascript() {
         assert_eq!(to_iso(TEN), "2026-05-01T10:00:00.000Z");
         assert_eq!(to_http_date(TEN), "Fri, 01 May 2026 10:00:00 GMT");
         assert_eq!(to_json(TEN + 7, TimeForm::Date), json!({"$date": "2026-05-01T10:00:00.007Z"}));

@@ -91,28 +91,28 @@ mod tests {
     }
 
     #[test]
-    fn entries_come_by_time_and_those_of_one_time_by_arrival() {
+    fn orders_entries_by_time_then_arrival() {
         assert_eq!(timeline().select(ALL), ["a", "b", "c", "d"]);
     }
 
     #[test]
-    fn both_ends_of_a_window_belong_to_it() {
+    fn window_includes_both_ends() {
         assert_eq!(timeline().select(Window { start_ms: 10, end_ms: 20, ..ALL }), ["a", "b", "c"]);
     }
 
     #[test]
-    fn the_limit_counts_from_the_newest_when_the_newest_come_first() {
+    fn newest_first_limits_from_the_newest() {
         let window = Window { newest_first: true, entries_max: 2, ..ALL };
         assert_eq!(timeline().select(window), ["d", "c"]);
     }
 
     #[test]
-    fn a_window_that_ends_before_it_starts_is_empty() {
+    fn reversed_window_is_empty() {
         assert!(timeline().select(Window { start_ms: 30, end_ms: 10, ..ALL }).is_empty());
     }
 
     #[test]
-    fn a_full_timeline_forgets_its_oldest_entry() {
+    fn full_timeline_removes_its_oldest_entry() {
         let mut timeline = timeline();
         timeline.push(40, "e");
         assert_eq!(timeline.select(ALL), ["b", "c", "d", "e"]);

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_valid_until_just_before_it_expires() {
+    fn token_is_valid_until_it_expires() {
         let mut tokens = tokens();
         let token = issue(&mut tokens, Some(100), 0);
         assert!(tokens.find(&token, 99).is_some());
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_expiry_stays_valid_until_the_devices_tokens_expire() {
+    fn expire_devices_removes_unlimited_device_tokens() {
         let mut tokens = tokens();
         let token = issue(&mut tokens, None, 0);
         assert!(tokens.find(&token, i64::MAX).is_some());
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_bounded_and_expired_ones_make_room() {
+    fn removes_expired_tokens_at_the_limit() {
         let mut tokens = tokens();
         for _ in 1..TOKENS_MAX {
             issue(&mut tokens, Some(100), 0);

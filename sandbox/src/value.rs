@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_whole_however_it_is_written() {
+    fn integral_float_is_an_integer() {
         assert_eq!(integer(&json!(5)), Some(5));
         assert_eq!(integer(&json!(5.0)), Some(5));
         assert_eq!(integer(&json!(5.5)), None);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_its_type_is_stored_as_it_is() {
+    fn matching_value_is_unchanged() {
         for (value, data_type) in [
             (json!(1), DataType::Number),
             (json!(-1.5), DataType::Number),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_in_another_form_is_stored_in_decimal_degrees() {
+    fn position_becomes_decimal_degrees() {
         let sentence = json!("$GPGLL,4916.45,N,12311.12,W,225444,A*31");
         assert_eq!(
             check(&sentence, DataType::Gps),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_converted_if_it_can_be() {
+    fn converts_values_of_another_type() {
         for (value, data_type, converted) in [
             (json!(" 21.5 "), DataType::Number, json!(21.5)),
             (json!("7"), DataType::Number, json!(7)),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_means_nothing_in_the_type_is_a_misfit() {
+    fn reports_unconvertible_values_as_mismatch() {
         for (value, data_type) in [
             (json!("wet"), DataType::Number),
             (json!("inf"), DataType::Number),

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_with_commas_quotes_or_line_ends_are_quoted() {
+    fn quotes_cells_with_special_characters() {
         let mut text = String::new();
         let cells = ["plain", "1,2", "say \"hi\"", "two\nlines", ""].map(str::to_owned);
         write_row(&mut text, &cells);

@@ -7,7 +7,7 @@ use tidegate_sandbox::{Device, DeviceClass, DeviceSpec, GATEWAY_ID, Sandbox, def
 use crate::client::{Api, assert_valid, authenticate, credentials, gateway, http, peripheral};
 
 #[tokio::test]
-async fn malformed_credentials_are_answered_400_and_wrong_ones_401() {
+async fn malformed_credentials_get_400_and_wrong_ones_401() {
     let sandbox = Sandbox::start().await.unwrap();
     let good = credentials(gateway(&sandbox));
     let with = |field: &str, value: Value| {
@@ -37,7 +37,7 @@ async fn malformed_credentials_are_answered_400_and_wrong_ones_401() {
 }
 
 #[tokio::test]
-async fn a_call_without_a_valid_token_is_answered_401() {
+async fn call_without_valid_token_gets_401() {
     let sandbox = Sandbox::start().await.unwrap();
     let mut api = Api::gateway(&sandbox).await;
     assert_eq!(api.get(gateway(&sandbox), "").await.0, StatusCode::OK);
@@ -48,7 +48,7 @@ async fn a_call_without_a_valid_token_is_answered_401() {
 }
 
 #[tokio::test]
-async fn a_token_with_a_time_to_live_is_answered_401_when_that_is_over() {
+async fn expired_token_gets_401() {
     let sandbox = Sandbox::start().await.unwrap();
     let device = gateway(&sandbox);
     for ttl in [json!(3600), json!(3600.0)] {
@@ -64,7 +64,7 @@ async fn a_token_with_a_time_to_live_is_answered_401_when_that_is_over() {
 }
 
 #[tokio::test]
-async fn the_requested_scopes_bound_a_token() {
+async fn requested_scopes_limit_a_token() {
     let sandbox = Sandbox::start().await.unwrap();
     let device = gateway(&sandbox);
     let api = Api::device(&sandbox, device, json!({"requestedScopes": ["device.sendState"]})).await;
@@ -74,7 +74,7 @@ async fn the_requested_scopes_bound_a_token() {
 }
 
 #[tokio::test]
-async fn ids_that_name_nothing_are_answered_404() {
+async fn unknown_ids_get_404() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let elsewhere =
@@ -89,7 +89,7 @@ async fn ids_that_name_nothing_are_answered_404() {
 }
 
 #[tokio::test]
-async fn a_path_or_method_that_is_not_mapped_is_answered_405_in_losants_words() {
+async fn unknown_path_or_method_gets_losants_405() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let expected = json!({"type": "MethodNotAllowed", "message": "GET is not allowed"});
@@ -102,7 +102,7 @@ async fn a_path_or_method_that_is_not_mapped_is_answered_405_in_losants_words() 
 }
 
 #[tokio::test]
-async fn a_gateway_reports_for_its_peripherals_but_not_for_those_of_another() {
+async fn gateway_reports_only_for_its_own_peripherals() {
     let mut devices = default_devices();
     let other = "d0000000000000000000000a";
     devices.push(DeviceSpec::new(other, "other", DeviceClass::Gateway));
@@ -120,7 +120,7 @@ async fn a_gateway_reports_for_its_peripherals_but_not_for_those_of_another() {
 }
 
 #[tokio::test]
-async fn a_gateway_reads_its_peripherals_only_while_its_key_covers_them() {
+async fn gateway_reads_only_peripherals_covered_by_its_key() {
     for (covered, status) in [(true, 200), (false, 404)] {
         let builder = Sandbox::builder().peripherals_covered(covered).foreign_status(404);
         let sandbox = builder.start().await.unwrap();
@@ -135,7 +135,7 @@ async fn a_gateway_reads_its_peripherals_only_while_its_key_covers_them() {
 }
 
 #[tokio::test]
-async fn a_device_token_may_not_change_the_device() {
+async fn device_token_cannot_patch_the_device() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let patch = api.call(Method::PATCH, gateway(&sandbox), "").json(&json!({})).send().await;

@@ -22,7 +22,7 @@ async fn serve(arguments: &[&str]) -> (Child, Value) {
 }
 
 #[tokio::test]
-async fn a_world_and_a_state_are_taken_from_the_paths_that_are_given() {
+async fn reads_devices_file_and_data_dir() {
     let directory = tempfile::tempdir().unwrap();
     let world = directory.path().join("world.toml");
     std::fs::write(&world, "application = [{ token = 't', device = [{ name = 'a' }] }]").unwrap();
@@ -51,7 +51,7 @@ async fn a_world_and_a_state_are_taken_from_the_paths_that_are_given() {
 }
 
 #[tokio::test]
-async fn a_world_that_does_not_fit_together_is_named_with_its_file() {
+async fn error_names_the_devices_file() {
     let directory = tempfile::tempdir().unwrap();
     let world = directory.path().join("world.toml");
     std::fs::write(&world, "application = [{ device = [{ name = 'a', gateway = 'b' }] }]").unwrap();
@@ -65,7 +65,7 @@ async fn a_world_that_does_not_fit_together_is_named_with_its_file() {
 }
 
 #[tokio::test]
-async fn serve_prints_one_line_of_json_when_it_is_ready_and_ends_well_on_a_signal() {
+async fn serve_prints_json_and_exits_on_sigterm() {
     let program = env!("CARGO_BIN_EXE_tidegate-sandbox");
     let mut command = Command::new(program);
     command.args(["serve", "--json"]).stdout(Stdio::piped()).kill_on_drop(true);

@@ -7,7 +7,7 @@ use tidegate_sandbox::{Sandbox, TimeForm};
 use crate::client::{Api, assert_valid, gateway, peripheral, until};
 
 #[tokio::test]
-async fn a_command_reaches_every_reader_of_the_stream_byte_for_byte() {
+async fn command_reaches_all_stream_readers() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = peripheral(&sandbox);
@@ -26,7 +26,7 @@ async fn a_command_reaches_every_reader_of_the_stream_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_stream_keeps_itself_alive_and_ends_with_its_reader() {
+async fn stream_sends_keepalives_until_its_reader_closes() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -37,7 +37,7 @@ async fn a_stream_keeps_itself_alive_and_ends_with_its_reader() {
 }
 
 #[tokio::test]
-async fn nothing_is_replayed_on_a_stream_but_the_history_has_it() {
+async fn stream_replays_nothing_but_history_has_all() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -56,7 +56,7 @@ async fn nothing_is_replayed_on_a_stream_but_the_history_has_it() {
 }
 
 #[tokio::test]
-async fn times_of_commands_can_be_had_in_all_three_forms() {
+async fn command_times_have_three_forms() {
     for (form, expected) in [
         (TimeForm::Iso, json!("2026-05-01T10:00:00.000Z")),
         (TimeForm::Millis, json!(1_777_629_600_000_i64)),
@@ -71,7 +71,7 @@ async fn times_of_commands_can_be_had_in_all_three_forms() {
 }
 
 #[tokio::test]
-async fn the_state_stream_has_what_was_accepted() {
+async fn state_stream_has_accepted_values() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -83,7 +83,7 @@ async fn the_state_stream_has_what_was_accepted() {
 }
 
 #[tokio::test]
-async fn an_interval_outside_two_to_sixty_seconds_is_refused() {
+async fn rejects_keepalive_interval_outside_2_to_60() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     for interval in ["1", "61", "x"] {

@@ -21,7 +21,7 @@ impl Control<'_> {
 }
 
 #[tokio::test]
-async fn a_script_can_darken_the_cloud_and_bring_it_back() {
+async fn control_starts_and_ends_an_outage() {
     let sandbox = Sandbox::start().await.unwrap();
     let control = Control(&sandbox, http());
     let api = Api::gateway(&sandbox).await;
@@ -34,7 +34,7 @@ async fn a_script_can_darken_the_cloud_and_bring_it_back() {
 }
 
 #[tokio::test]
-async fn a_script_can_plan_faults() {
+async fn control_plans_faults() {
     let sandbox = Sandbox::start().await.unwrap();
     let control = Control(&sandbox, http());
     let api = Api::gateway(&sandbox).await;
@@ -48,7 +48,7 @@ async fn a_script_can_plan_faults() {
 }
 
 #[tokio::test]
-async fn a_script_can_send_commands_and_see_what_is_stored() {
+async fn control_sends_commands_and_reads_the_store() {
     let sandbox = Sandbox::start().await.unwrap();
     let control = Control(&sandbox, http());
     let command = json!({"deviceId": GATEWAY_ID, "name": "fan", "payload": {"speed": 80}});

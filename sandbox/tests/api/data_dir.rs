@@ -51,7 +51,7 @@ async fn live(sandbox: &Sandbox) {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_devices_states_commands_logs_and_tokens() {
+async fn restart_keeps_all_data_and_tokens() {
     let directory = tempfile::tempdir().unwrap();
     let sandbox = open(directory.path()).await;
     live(&sandbox).await;
@@ -71,7 +71,7 @@ async fn a_restart_keeps_devices_states_commands_logs_and_tokens() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_or_expired_stays_so_after_a_restart() {
+async fn restart_restores_no_deleted_device_or_expired_token() {
     let directory = tempfile::tempdir().unwrap();
     let sandbox = open(directory.path()).await;
     let token = Api::gateway(&sandbox).await.token;
@@ -89,7 +89,7 @@ async fn what_was_deleted_or_expired_stays_so_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_last_line_that_was_cut_short_is_dropped() {
+async fn drops_a_truncated_last_line() {
     let directory = tempfile::tempdir().unwrap();
     let sandbox = open(directory.path()).await;
     live(&sandbox).await;
@@ -103,7 +103,7 @@ async fn a_last_line_that_was_cut_short_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_journal_that_is_not_understood_is_left_alone_and_named_with_its_line() {
+async fn error_names_the_line_of_an_invalid_journal() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()).await);
     let path = directory.path().join("journal.jsonl");
@@ -115,7 +115,7 @@ async fn a_journal_that_is_not_understood_is_left_alone_and_named_with_its_line(
 }
 
 #[tokio::test]
-async fn a_directory_serves_one_sandbox_at_a_time() {
+async fn data_dir_is_locked_by_one_sandbox() {
     let directory = tempfile::tempdir().unwrap();
     let _first = open(directory.path()).await;
     let error = Sandbox::builder().data_dir(directory.path()).start().await.unwrap_err();

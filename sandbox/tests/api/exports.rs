@@ -74,7 +74,7 @@ async fn sandbox() -> Sandbox {
 }
 
 #[tokio::test]
-async fn an_export_is_announced_and_has_a_row_for_each_state() {
+async fn export_calls_back_and_has_a_row_per_state() {
     let sandbox = sandbox().await;
     let api = Api::application(&sandbox);
     let start_ms = report(&api).await;
@@ -99,7 +99,7 @@ async fn an_export_is_announced_and_has_a_row_for_each_state() {
 }
 
 #[tokio::test]
-async fn of_an_order_in_both_query_and_body_the_body_counts() {
+async fn export_body_overrides_the_query() {
     let sandbox = sandbox().await;
     let api = Api::application(&sandbox);
     let start_ms = report(&api).await;
@@ -119,7 +119,7 @@ async fn of_an_order_in_both_query_and_body_the_body_counts() {
 }
 
 #[tokio::test]
-async fn blobs_are_in_the_file_when_they_are_asked_for() {
+async fn export_includes_blobs_on_request() {
     let sandbox = sandbox().await;
     let api = Api::application(&sandbox);
     report(&api).await;
@@ -131,7 +131,7 @@ async fn blobs_are_in_the_file_when_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_device_has_one_export_at_a_time() {
+async fn device_has_one_export_at_a_time() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let listener = Listener::new().await;
@@ -149,7 +149,7 @@ async fn a_device_has_one_export_at_a_time() {
 }
 
 #[tokio::test]
-async fn an_order_that_the_schema_refuses_starts_nothing() {
+async fn rejects_invalid_export_requests() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     for body in [
@@ -167,7 +167,7 @@ async fn an_order_that_the_schema_refuses_starts_nothing() {
 }
 
 #[tokio::test]
-async fn an_export_that_nobody_is_told_of_can_be_found() {
+async fn control_lists_exports_without_a_callback() {
     let sandbox = sandbox().await;
     let api = Api::application(&sandbox);
     report(&api).await;
@@ -190,7 +190,7 @@ async fn an_export_that_nobody_is_told_of_can_be_found() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_not_made_is_answered_404() {
+async fn unknown_export_file_gets_404() {
     let sandbox = Sandbox::start().await.unwrap();
     let url = format!("{}/exports/nothing/data.csv", sandbox.url());
     assert_eq!(http().get(url).send().await.unwrap().status(), StatusCode::NOT_FOUND);

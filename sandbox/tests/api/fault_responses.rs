@@ -39,7 +39,7 @@ async fn chunks(sandbox: &Sandbox) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_split_answer_breaks_in_the_same_places_for_the_same_seed() {
+async fn same_seed_splits_a_response_the_same_way() {
     let sandbox = Sandbox::start().await.unwrap();
     let mut seen = Vec::new();
     for seed in [1, 1, 2] {
@@ -56,7 +56,7 @@ async fn a_split_answer_breaks_in_the_same_places_for_the_same_seed() {
 }
 
 #[tokio::test]
-async fn a_split_stream_says_the_same_as_a_whole_one() {
+async fn split_stream_has_the_same_content() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     sandbox.fail_next(Action::CommandStream, 1, Fault::Split { seed: 7 });
@@ -73,7 +73,7 @@ async fn a_split_stream_says_the_same_as_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_takes_its_time() {
+async fn slow_response_pauses_before_each_piece() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let pause = Duration::from_millis(20);
@@ -87,7 +87,7 @@ async fn a_slow_answer_takes_its_time() {
 }
 
 #[tokio::test]
-async fn a_wrong_media_type_hides_what_was_done() {
+async fn wrong_content_type_follows_an_executed_action() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     for (action, method, tail) in [
@@ -104,7 +104,7 @@ async fn a_wrong_media_type_hides_what_was_done() {
 }
 
 #[tokio::test]
-async fn a_captive_portal_answers_200_with_a_page_and_does_nothing() {
+async fn captive_portal_returns_html_and_executes_nothing() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     sandbox.fail_next(Action::SendState, 1, Fault::CaptivePortal);
@@ -118,7 +118,7 @@ async fn a_captive_portal_answers_200_with_a_page_and_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_status_may_come_without_a_body() {
+async fn status_fault_can_have_no_body() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     sandbox.fail_next(Action::SendState, 1, Fault::Status(413, String::new()));
@@ -129,7 +129,7 @@ async fn a_status_may_come_without_a_body() {
 }
 
 #[tokio::test]
-async fn a_silent_stream_says_nothing_until_it_is_ended() {
+async fn silenced_stream_sends_nothing_until_it_ends() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let mut stream = api.stream(gateway(&sandbox), "/commandStream").await;
@@ -143,7 +143,7 @@ async fn a_silent_stream_says_nothing_until_it_is_ended() {
 }
 
 #[tokio::test]
-async fn calls_fail_by_the_same_chance_for_the_same_seed() {
+async fn same_seed_fails_the_same_calls() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let faults = || vec![Fault::Status(500, String::new()), Fault::Status(503, String::new())];
@@ -167,7 +167,7 @@ async fn calls_fail_by_the_same_chance_for_the_same_seed() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_dates_answers_and_judges_times_by_itself() {
+async fn clock_offset_affects_dates_and_time_limits() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let hours = |hours: i64| SignedDuration::from_hours(hours);
@@ -185,7 +185,7 @@ async fn a_clock_that_is_ahead_dates_answers_and_judges_times_by_itself() {
 }
 
 #[tokio::test]
-async fn a_script_can_plan_every_fault_and_set_the_clock() {
+async fn control_plans_all_faults_and_sets_the_clock() {
     let sandbox = Sandbox::start().await.unwrap();
     let post = async |path: &str, body: Value| {
         let url = format!("{}/sandbox/{path}", sandbox.url());

@@ -13,7 +13,7 @@ fn state() -> Value {
 }
 
 #[tokio::test]
-async fn a_dark_cloud_drops_calls_and_streams_and_comes_back_with_its_memory() {
+async fn outage_drops_calls_and_streams_but_keeps_data() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -32,7 +32,7 @@ async fn a_dark_cloud_drops_calls_and_streams_and_comes_back_with_its_memory() {
 }
 
 #[tokio::test]
-async fn cut_streams_break_off_and_may_be_opened_again() {
+async fn cut_streams_break_off_and_can_reopen() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -43,7 +43,7 @@ async fn cut_streams_break_off_and_may_be_opened_again() {
 }
 
 #[tokio::test]
-async fn ended_streams_end_properly_and_may_be_opened_again() {
+async fn ended_streams_end_properly_and_can_reopen() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -54,7 +54,7 @@ async fn ended_streams_end_properly_and_may_be_opened_again() {
 }
 
 #[tokio::test]
-async fn a_closed_sandbox_refuses_connections_and_remembers_everything() {
+async fn closed_port_refuses_connections_and_keeps_data() {
     let sandbox = Sandbox::start().await.unwrap();
     let device = gateway(&sandbox);
     let api = Api::gateway(&sandbox).await;
@@ -68,7 +68,7 @@ async fn a_closed_sandbox_refuses_connections_and_remembers_everything() {
 }
 
 #[tokio::test]
-async fn planned_faults_happen_in_turn_and_only_to_their_action() {
+async fn planned_faults_apply_in_order_to_their_action() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -95,7 +95,7 @@ async fn planned_faults_happen_in_turn_and_only_to_their_action() {
 }
 
 #[tokio::test]
-async fn a_lost_response_is_lost_after_the_states_were_stored() {
+async fn lost_response_is_lost_after_states_are_stored() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -107,7 +107,7 @@ async fn a_lost_response_is_lost_after_the_states_were_stored() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_does_nothing() {
+async fn dropped_call_executes_nothing() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -118,7 +118,7 @@ async fn a_dropped_call_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_ends_when_the_cloud_goes_dark() {
+async fn outage_ends_a_hanging_call() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     sandbox.fail_next(Action::Get, 1, Fault::Hang);
@@ -132,7 +132,7 @@ async fn a_call_that_hangs_ends_when_the_cloud_goes_dark() {
 }
 
 #[tokio::test]
-async fn a_scripted_stream_sends_exactly_its_bytes() {
+async fn scripted_stream_sends_exactly_its_bytes() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -149,7 +149,7 @@ async fn a_scripted_stream_sends_exactly_its_bytes() {
 }
 
 #[tokio::test]
-async fn a_dropped_sandbox_frees_its_port_for_the_next_one() {
+async fn dropped_sandbox_frees_its_port() {
     let first = Sandbox::start().await.unwrap();
     let address = first.url().trim_start_matches("http://").parse().unwrap();
     let api = Api::gateway(&first).await;
@@ -167,7 +167,7 @@ async fn a_dropped_sandbox_frees_its_port_for_the_next_one() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_an_error_that_names_it() {
+async fn error_names_an_address_in_use() {
     let first = Sandbox::start().await.unwrap();
     let address: std::net::SocketAddr = first.url().trim_start_matches("http://").parse().unwrap();
     let error = Sandbox::builder().listen(address).start().await.unwrap_err();

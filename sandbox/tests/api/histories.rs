@@ -8,7 +8,7 @@ use tidegate_sandbox::{GATEWAY_ID, Sandbox};
 use crate::client::{Api, assert_valid, gateway, peripheral};
 
 #[tokio::test]
-async fn the_device_comes_with_its_class_gateway_attributes_and_connection() {
+async fn get_returns_all_properties_of_a_device() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let (status, device) = api.get(peripheral(&sandbox), "").await;
@@ -27,7 +27,7 @@ async fn the_device_comes_with_its_class_gateway_attributes_and_connection() {
 }
 
 #[tokio::test]
-async fn states_come_newest_first_and_one_at_a_time_unless_asked_otherwise() {
+async fn get_state_defaults_to_the_newest_state() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -52,7 +52,7 @@ async fn states_come_newest_first_and_one_at_a_time_unless_asked_otherwise() {
 }
 
 #[tokio::test]
-async fn the_composite_state_has_the_latest_value_of_each_attribute() {
+async fn composite_state_has_latest_value_per_attribute() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -73,7 +73,7 @@ async fn the_composite_state_has_the_latest_value_of_each_attribute() {
 }
 
 #[tokio::test]
-async fn extra_keys_come_only_when_links_are_asked_for() {
+async fn adds_link_keys_only_on_request() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let query = "?_actions=false&_links=true&_embedded=true&unknown=1";
@@ -85,7 +85,7 @@ async fn extra_keys_come_only_when_links_are_asked_for() {
 }
 
 #[tokio::test]
-async fn every_answer_is_dated() {
+async fn responses_have_a_date() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let answer = api.call(reqwest::Method::GET, gateway(&sandbox), "").send().await.unwrap();

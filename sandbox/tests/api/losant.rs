@@ -13,7 +13,7 @@ fn described() -> Value {
 }
 
 #[tokio::test]
-async fn every_described_action_is_mapped_and_counted_under_its_name() {
+async fn serves_and_counts_all_described_actions() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let described = described();

@@ -21,7 +21,7 @@ async fn delete(api: &Api<'_>, tail: &str) -> (StatusCode, Value) {
 }
 
 #[tokio::test]
-async fn a_patch_changes_what_it_names_and_nothing_else() {
+async fn patch_changes_only_the_given_fields() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let before = api.get(peripheral(&sandbox), "").await.1;
@@ -37,7 +37,7 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn tags_and_attributes_are_replaced_whole_and_may_be_shown_as_objects() {
+async fn patch_replaces_whole_tag_and_attribute_lists() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let tags = json!([
@@ -64,7 +64,7 @@ async fn tags_and_attributes_are_replaced_whole_and_may_be_shown_as_objects() {
 }
 
 #[tokio::test]
-async fn a_patch_that_the_schema_or_the_rules_refuse_changes_nothing() {
+async fn rejected_patch_changes_nothing() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let before = api.get(peripheral(&sandbox), "").await.1;
@@ -88,7 +88,7 @@ async fn a_patch_that_the_schema_or_the_rules_refuse_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_parent_may_be_given_and_taken_away() {
+async fn patch_sets_and_removes_a_parent() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let shown = patch(&api, &json!({"parentId": GREENHOUSE_ID}), "").await.1;
@@ -98,7 +98,7 @@ async fn a_parent_may_be_given_and_taken_away() {
 }
 
 #[tokio::test]
-async fn an_attribute_that_is_removed_or_changes_its_type_loses_its_history() {
+async fn changed_attribute_loses_its_history() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let device = peripheral(&sandbox);
@@ -113,7 +113,7 @@ async fn an_attribute_that_is_removed_or_changes_its_type_loses_its_history() {
 }
 
 #[tokio::test]
-async fn a_deleted_device_is_answered_404_and_its_key_401_and_its_streams_end() {
+async fn delete_ends_access_and_streams() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let device = peripheral(&sandbox);
@@ -132,7 +132,7 @@ async fn a_deleted_device_is_answered_404_and_its_key_401_and_its_streams_end() 
 }
 
 #[tokio::test]
-async fn data_is_removed_in_a_period_with_both_its_ends() {
+async fn remove_data_includes_both_ends_of_the_period() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let device = peripheral(&sandbox);
@@ -155,7 +155,7 @@ async fn data_is_removed_in_a_period_with_both_its_ends() {
 }
 
 #[tokio::test]
-async fn a_switch_lets_jobs_be_answered_202_as_the_current_api_describes_it() {
+async fn job_response_can_be_202() {
     let sandbox = Sandbox::builder().job_response(JobResponse::Enqueued).start().await.unwrap();
     let api = Api::application(&sandbox);
     let export = api.post(peripheral(&sandbox), "/export", &json!({})).await;
@@ -167,7 +167,7 @@ async fn a_switch_lets_jobs_be_answered_202_as_the_current_api_describes_it() {
 }
 
 #[tokio::test]
-async fn no_device_token_may_manage_a_device() {
+async fn device_token_cannot_manage_a_device() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let before = sandbox.counters().schema_rejections;
@@ -186,7 +186,7 @@ async fn no_device_token_may_manage_a_device() {
 }
 
 #[tokio::test]
-async fn applications_do_not_see_each_other() {
+async fn applications_cannot_access_each_other() {
     let other = ApplicationSpec {
         application_id: "a0000000000000000000000a".to_owned(),
         api_token: "other-token".to_owned(),

@@ -21,7 +21,7 @@ async fn busy(sandbox: &Sandbox) -> Api<'_> {
 }
 
 #[tokio::test]
-async fn every_state_command_connection_and_disconnection_is_a_payload() {
+async fn counts_states_commands_and_connections_as_payloads() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = busy(&sandbox).await;
     let (status, counts) = api.get(peripheral(&sandbox), "/payloadCounts").await;
@@ -37,7 +37,7 @@ async fn every_state_command_connection_and_disconnection_is_a_payload() {
 }
 
 #[tokio::test]
-async fn a_breakdown_adds_up_to_the_counts_by_the_day_and_by_the_hour() {
+async fn breakdown_adds_up_to_the_counts() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = busy(&sandbox).await;
     for resolution in ["", "?resolution=86400000", "?resolution=3600000"] {
@@ -54,7 +54,7 @@ async fn a_breakdown_adds_up_to_the_counts_by_the_day_and_by_the_hour() {
 }
 
 #[tokio::test]
-async fn removing_data_does_not_undo_what_was_counted() {
+async fn remove_data_keeps_payload_counts() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = busy(&sandbox).await;
     let device = peripheral(&sandbox);

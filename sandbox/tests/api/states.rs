@@ -8,7 +8,7 @@ use tidegate_sandbox::{Sandbox, Undeclared};
 use crate::client::{Api, gateway, peripheral};
 
 #[tokio::test]
-async fn an_array_of_states_is_stored_in_the_order_of_their_times() {
+async fn stores_states_in_the_order_of_their_times() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = peripheral(&sandbox);
@@ -26,7 +26,7 @@ async fn an_array_of_states_is_stored_in_the_order_of_their_times() {
 }
 
 #[tokio::test]
-async fn one_bad_element_refuses_the_whole_array() {
+async fn one_invalid_state_rejects_the_whole_array() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -39,7 +39,7 @@ async fn one_bad_element_refuses_the_whole_array() {
 }
 
 #[tokio::test]
-async fn reports_of_one_millisecond_merge_and_each_triggers_workflows() {
+async fn merges_states_of_one_millisecond() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -57,7 +57,7 @@ async fn reports_of_one_millisecond_merge_and_each_triggers_workflows() {
 }
 
 #[tokio::test]
-async fn reports_too_old_or_too_far_ahead_are_answered_200_and_ignored() {
+async fn ignores_states_outside_the_time_limits() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -74,7 +74,7 @@ async fn reports_too_old_or_too_far_ahead_are_answered_200_and_ignored() {
 }
 
 #[tokio::test]
-async fn values_without_an_attribute_of_their_type_are_left_out_refused_or_stored() {
+async fn undeclared_policy_ignores_rejects_or_stores() {
     let state = json!({"data": {"temperature": 1, "undeclared": 2, "humidity": "wet"}});
     for (policy, status, values) in
         [(Undeclared::Ignore, 200, 1), (Undeclared::Reject, 400, 0), (Undeclared::Accept, 200, 3)]
@@ -87,7 +87,7 @@ async fn values_without_an_attribute_of_their_type_are_left_out_refused_or_store
 }
 
 #[tokio::test]
-async fn values_of_another_type_are_converted_when_that_is_switched_on() {
+async fn convert_option_converts_values() {
     let state = json!({"data": {"temperature": "21.5", "door": 1, "status": 7, "humidity": "wet"}});
     let data = json!({"temperature": 21.5, "door": true, "status": "7"});
     for (convert, expected) in [(true, Some(data)), (false, None)] {
@@ -104,7 +104,7 @@ async fn values_of_another_type_are_converted_when_that_is_switched_on() {
 }
 
 #[tokio::test]
-async fn a_position_may_be_reported_in_each_of_the_four_forms() {
+async fn accepts_four_forms_of_a_position() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -123,7 +123,7 @@ async fn a_position_may_be_reported_in_each_of_the_four_forms() {
 }
 
 #[tokio::test]
-async fn every_state_received_is_counted_once_with_what_became_of_it() {
+async fn counts_each_received_state_once() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let now = Timestamp::now();
@@ -151,7 +151,7 @@ async fn every_state_received_is_counted_once_with_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_answered_413() {
+async fn oversize_body_gets_413() {
     let sandbox = Sandbox::builder().body_bytes_max(1000).start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     for (length, status) in [(900, 200), (1000, 413), (5_000_000, 413)] {
@@ -162,7 +162,7 @@ async fn a_body_over_the_limit_is_answered_413() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_sent_as_json_is_refused() {
+async fn rejects_a_body_without_json_content_type() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let call = api.call(Method::POST, gateway(&sandbox), "/state");
@@ -171,7 +171,7 @@ async fn a_body_that_is_not_sent_as_json_is_refused() {
 }
 
 #[tokio::test]
-async fn states_and_commands_share_a_throttle_of_thirty_calls_for_each_device() {
+async fn states_and_commands_share_a_throttle_per_device() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);

@@ -7,7 +7,7 @@ use tidegate_sandbox::Sandbox;
 use crate::client::{Api, assert_valid, gateway};
 
 #[tokio::test]
-async fn connections_and_disconnections_are_logged_with_their_details() {
+async fn logs_connections_with_their_details() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
@@ -38,7 +38,7 @@ async fn connections_and_disconnections_are_logged_with_their_details() {
 }
 
 #[tokio::test]
-async fn a_status_that_the_schema_does_not_have_is_refused() {
+async fn rejects_an_invalid_connection_status() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::gateway(&sandbox).await;
     let device = gateway(&sandbox);
