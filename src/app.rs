@@ -44,7 +44,7 @@ use tidegate_losant::Client;
 use tidegate_model::{Account, DeviceId, Name};
 use tidegate_outbox::{Options, Outbox};
 use tidegate_runtime::clock::{SharedClock, TrustedClock, boot_id};
-use tidegate_runtime::liveness;
+use tidegate_runtime::liveness::Liveness;
 use tidegate_runtime::supervisor::Supervisor;
 use tidegate_timing::clock_trust::Boots;
 
@@ -295,7 +295,7 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
 fn routes(
     config: &Config,
     (board, outbox): (&StatusRegistry, &Arc<Outbox>),
-    pulses: liveness::Liveness,
+    liveness: Liveness,
     commits: watch::Sender<u64>,
 ) -> Routes {
     let mut routes = Routes::default();
@@ -304,9 +304,9 @@ fn routes(
         outbox: Arc::clone(outbox),
         bytes_max: config.outbox.bytes_max,
         path: config.outbox.path.clone(),
-        pulses,
+        liveness,
         started: Instant::now(),
-        looking: Arc::default(),
+        disk_query: Arc::default(),
     };
     sources.register(&mut routes);
     let wake_reporter = move || commits.send_modify(|commits| *commits += 1);

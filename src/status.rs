@@ -1,4 +1,4 @@
-//! How the daemon is: what the tasks tell of themselves on the [`StatusRegistry`], and what is told of it to those who ask.
+//! The status of the daemon: the [`StatusRegistry`] that tasks write, and the document made from it.
 
 mod document;
 mod health;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use document::{Document, Sources, ThrottleStatus, Waiting};
-pub use health::{Complaint, Condition, Health, Reason};
+pub use document::{Backlog, Document, Sources, ThrottleStatus};
+pub use health::{Condition, Health, Problem, ProblemCode};
 pub use parts::{ActuatorStatus, BusStatus, DiskStatus, SensorStatus, Since};
 pub use totals::{ClockStatus, CloudStatus, CommandStatus, OutboxStatus, ReloadStatus};
 
@@ -24,19 +24,19 @@ use tidegate_ingest::sensor_stats::Vitals;
 use tidegate_model::{DeviceId, Name};
 use tidegate_timing::rate_meter::RateMeter;
 
-/// How many commands the board shows.
+/// The most commands in the status document.
 const RECENT_MAX: usize = 50;
 
-/// What the tasks tell of themselves. Cheap to clone.
+/// Holds what the tasks report of themselves. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct StatusRegistry(Arc<Mutex<StatusData>>);
 
-/// The board's content. Its size is bounded by the configuration.
+/// The content of the registry. The configuration bounds its size.
 #[derive(Debug, Clone, Default)]
 pub struct StatusData {
-    /// The link to the cloud.
+    /// The connection to Losant.
     pub cloud: CloudStatus,
-    /// The time of day.
+    /// The clock.
     pub clock: ClockStatus,
     /// Commands.
     pub commands: CommandStatus,
@@ -44,7 +44,7 @@ pub struct StatusData {
     pub streams: BTreeMap<Name, bool>,
     /// The last commands, newest first.
     pub recent: Vec<Record>,
-    /// Whether all is up.
+    /// Whether the daemon has sent READY to systemd.
     pub is_ready: bool,
     /// Reloads.
     pub reload: ReloadStatus,
@@ -53,17 +53,17 @@ pub struct StatusData {
     sensors: BTreeMap<Name, Vec<(Name, Vitals)>>,
     actuators: BTreeMap<Name, ActuatorStatus>,
     disk: DiskStatus,
-    /// The longest that a reading waits until it is safe.
+    /// The longest time until a power cut can no longer take a reading.
     promise: Duration,
-    /// The calls of the last seconds.
+    /// The calls in the throttle's window, by device.
     calls: BTreeMap<DeviceId, Throttle>,
-    /// States that come into the outbox.
+    /// The rate of states that come into the outbox.
     committed: RateMeter,
-    /// States that the cloud took out of it.
+    /// The rate of states that Losant confirms.
     stored: RateMeter,
 }
 
-/// What the configuration has: all that can be told of.
+/// The names of the parts that the configuration has.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// Its devices.
@@ -75,20 +75,20 @@ pub struct Names {
 }
 
 impl StatusRegistry {
-    /// The last of these commands, newest first, as the board shows them.
+    /// Returns the last of these commands, newest first.
     pub fn recent<'a>(records: impl DoubleEndedIterator<Item = &'a Record>) -> Vec<Record> {
         records.rev().take(RECENT_MAX).cloned().collect()
     }
 
-    /// Looks at the board, or changes it.
+    /// Locks the content, to read or to change it.
     pub fn data(&self) -> MutexGuard<'_, StatusData> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on the configuration has these parts; of others nothing is told any more.
+    /// Sets the names of all parts, and forgets the status of parts without a name.
     pub fn configure(&self, names: Names) {
-        let mut notes = self.data();
-        let StatusData { buses, sensors, actuators, .. } = &mut *notes;
+        let mut data = self.data();
+        let StatusData { buses, sensors, actuators, .. } = &mut *data;
         buses.retain(|name, _| names.buses.contains(name));
         sensors.retain(|name, _| names.buses.contains(name));
         actuators.retain(|name, _| names.actuators.contains(name));
@@ -98,37 +98,37 @@ impl StatusRegistry {
         for name in &names.actuators {
             actuators.entry(name.clone()).or_default();
         }
-        notes.names = names;
+        data.names = names;
     }
 
-    /// A bus starts, perhaps as another kind of bus than before.
+    /// Resets the status of a bus that starts.
     pub fn started(&self, bus: &Name) {
         self.data().buses.insert(bus.clone(), BusStatus::default());
     }
 
-    /// How a bus is.
+    /// Returns the status of a bus.
     pub fn bus(&self, bus: &Name) -> BusStatus {
         self.data().buses.get(bus).cloned().unwrap_or_default()
     }
 
-    /// What the sensors of a bus said lately.
+    /// Sets the statistics of the sensors of a bus.
     pub fn heard(&self, bus: &Name, sensors: Vec<(Name, Vitals)>) {
-        let mut notes = self.data();
-        if notes.names.buses.contains(bus) {
-            notes.sensors.insert(bus.clone(), sensors);
+        let mut data = self.data();
+        if data.names.buses.contains(bus) {
+            data.sensors.insert(bus.clone(), sensors);
         }
     }
 
-    /// A command for an actuator began or ended.
+    /// Sets the last command of an actuator.
     pub fn acted(&self, record: &Record) {
-        let mut notes = self.data();
+        let mut data = self.data();
         let actuator = record.actuator.as_ref();
-        if let Some(status) = actuator.and_then(|actuator| notes.actuators.get_mut(actuator)) {
+        if let Some(status) = actuator.and_then(|actuator| data.actuators.get_mut(actuator)) {
             *status = ActuatorStatus::of(record);
         }
     }
 
-    /// Whether the cloud took part in the last call, and what the trouble was.
+    /// Sets whether the last call reached Losant, and its error.
     pub fn link(&self, online: Option<bool>, error: &str) {
         let cloud = &mut self.data().cloud;
         if cloud.online != online {
@@ -137,42 +137,42 @@ impl StatusRegistry {
         cloud.error = if online == Some(false) { error.to_owned() } else { String::new() };
     }
 
-    /// Whether the last call reached the cloud.
+    /// Returns whether the last call reached Losant.
     pub fn is_online(&self) -> bool {
         self.data().cloud.online == Some(true)
     }
 
-    /// The longest that a reading waits until no power cut can take it.
+    /// Sets the longest time until a power cut can no longer take a reading.
     pub fn promise(&self, window: Duration) {
         self.data().promise = window;
     }
 
-    /// The calls of a device in the last seconds.
+    /// Sets the calls of a device in the throttle's window.
     pub fn called(&self, device: DeviceId, calls: Throttle) {
         self.data().calls.insert(device, calls);
     }
 
-    /// So many states came into the outbox.
+    /// Counts states that came into the outbox, and clears a failure of the disk.
     pub fn committed(&self, states: usize) {
-        let mut notes = self.data();
-        notes.disk = DiskStatus::default();
-        notes.committed.count(states as u64, Instant::now().into_std());
+        let mut data = self.data();
+        data.disk = DiskStatus::default();
+        data.committed.count(states as u64, Instant::now().into_std());
     }
 
-    /// The disk does not take what is to come into the outbox.
+    /// Records that a write to the outbox failed.
     pub fn refused(&self, error: &str) {
         let disk = &mut self.data().disk;
-        disk.refusing.get_or_insert_with(Since::now);
+        disk.write_failing.get_or_insert_with(Since::now);
         error.clone_into(&mut disk.error);
     }
 
-    /// The cloud has a batch of so many states with so many readings.
+    /// Counts a batch that Losant confirmed.
     pub fn stored(&self, states: u64, readings: u64) {
-        let mut notes = self.data();
-        notes.cloud.batches += 1;
-        notes.cloud.states_stored += states;
-        notes.cloud.readings_stored += readings;
-        notes.stored.count(states, Instant::now().into_std());
+        let mut data = self.data();
+        data.cloud.batches += 1;
+        data.cloud.states_stored += states;
+        data.cloud.readings_stored += readings;
+        data.stored.count(states, Instant::now().into_std());
     }
 }
 
@@ -185,13 +185,13 @@ impl Monitor for StatusRegistry {
 
     fn disconnected(&self, bus: &Name, error: &str) {
         if let Some(status) = self.data().buses.get_mut(bus) {
-            status.lose(error);
+            status.disconnect(error);
         }
     }
 
     fn problem(&self, bus: &Name, subject: &str, problem: Option<&str>) {
         if let Some(status) = self.data().buses.get_mut(bus) {
-            status.trouble(subject, problem);
+            status.problem(subject, problem);
         }
     }
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Checks that alerts and dashboard name only metrics that the daemon has: check.sh [METRICS]
+# Checks that alerts and dashboard use only metrics of the daemon: check.sh [METRICS]
 #
-# METRICS is what /metrics answered; without it the names are taken from the source. promtool tries the alerts, where it is.
+# METRICS is a saved answer of /metrics; without it the names come from the source. promtool tests the alerts
+# where it is installed.
 set -eu
 cd "$(dirname "$0")"
 
@@ -19,14 +20,14 @@ unknown=$(printf '%s\n' "$used" | while read -r name; do
     printf '%s\n' "$known" | grep -qx "$name" || echo "$name"
 done)
 if [ -n "$unknown" ]; then
-    echo "there is no such metric:" "$unknown" >&2
+    echo "unknown metric:" "$unknown" >&2
     exit 1
 fi
-echo "$(printf '%s\n' "$used" | wc -l) metrics are named, all of them exist"
+echo "$(printf '%s\n' "$used" | wc -l) metrics are used, and all of them exist"
 
 if command -v promtool >/dev/null; then
     promtool check config prometheus.yml
     promtool test rules tidegate-alerts.test.yml
 else
-    echo "the alerts were not tried: promtool is not here (Debian's package prometheus has it)"
+    echo "alerts not tested: promtool is missing (install Debian's package prometheus)"
 fi

@@ -1,4 +1,4 @@
-//! `tidegate status`: how the running daemon is, on one screen, and in the exit code.
+//! `tidegate status`: shows the health of the running daemon, also as its exit code.
 
 mod page;
 
@@ -12,36 +12,36 @@ use serde_json::Value;
 
 use super::{ConfigArgs, control, print};
 
-/// Between two looks with `--watch`.
+/// The refresh interval of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Lines and columns where there is no terminal.
+/// Lines and columns without a terminal.
 const SCREEN: (usize, usize) = (usize::MAX, 80);
 
-/// Moves to the upper left and clears what is below (ECMA-48: CUP, ED).
+/// Moves the cursor to the upper left and clears the screen (ECMA-48: CUP, ED).
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// What is wrong where the document says so, and the exit code for it: those of a check for Nagios, Icinga and their kin
-/// (Monitoring Plugins Development Guidelines, "Plugin Return Codes").
+/// The exit code of each condition, as monitoring systems such as Nagios and Icinga expect it (Monitoring
+/// Plugins Development Guidelines, "Plugin Return Codes").
 const CONDITIONS: [(&str, u8); 3] = [("healthy", 0), ("degraded", 1), ("failing", 2)];
 
-/// How to ask for the status.
+/// Options of `tidegate status`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 healthy, 1 degraded (a part does not work), 2 failing (readings are lost, or a task is stuck),
-69 no daemon answers, 77 you may not ask it, 78 the configuration cannot be read.")]
+69 no daemon is running, 77 permission denied, 78 the configuration cannot be read.")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Prints the daemon's JSON as it is.
+    /// Print the status document as JSON.
     #[arg(long)]
     json: bool,
-    /// Looks every two seconds, until Ctrl-C.
+    /// Refresh every two seconds until Ctrl-C.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 }
 
-/// Prints the daemon's status; how it is, is the exit code.
+/// Prints the status of the daemon and returns its condition as an exit code.
 pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let socket = args.config.socket()?;
     if args.watch {
@@ -59,12 +59,12 @@ pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code.map_or(0, |(_, code)| *code)))
 }
 
-/// Draws the page again and again. A daemon that is away is told and waited for.
+/// Draws the page every two seconds. Shows the error while no daemon answers.
 fn watch(socket: &Path) -> anyhow::Result<ExitCode> {
     loop {
         let (lines, columns) = screen();
         let page = match control::document(socket, "/status") {
-            // The last line is left to the cursor.
+            // The cursor needs the last line.
             Ok(document) => page::page(&document, lines.saturating_sub(1), columns)?,
             Err(error) => format!("{error:#}\n"),
         };
@@ -73,7 +73,7 @@ fn watch(socket: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The lines and columns of the terminal.
+/// Returns the lines and columns of the terminal.
 fn screen() -> (usize, usize) {
     let stdout = std::io::stdout();
     let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(stdout).ok()).flatten();

@@ -1,4 +1,4 @@
-//! The status document, and who puts it together.
+//! The status document and the paths that serve it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,27 +22,29 @@ use tidegate_model::{DeviceId, Ledger, Name, Timestamp};
 use tidegate_outbox::{Amount, Outbox};
 use tidegate_runtime::liveness::Liveness;
 
-/// How long the disk may take to tell what only it knows: the status is asked for when something is wrong.
-const DISK_PATIENCE: Duration = Duration::from_secs(2);
+/// The longest wait for facts from the disk. The rest of the document does not depend on a disk that
+/// stalls.
+const DISK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// All that is told of the daemon. Keys that end in `_s` are seconds, mostly ages; those in `_ms` times of day.
+/// The status document. Keys that end in `_s` are seconds, mostly ages; keys in `_ms` are times of day or
+/// durations in milliseconds.
 #[derive(Debug, Default, Serialize)]
 pub struct Document {
-    /// Of the daemon.
+    /// The version of the daemon.
     pub version: &'static str,
-    /// Since its start.
+    /// The time since its start, in seconds.
     pub uptime_s: u64,
-    /// How it is, in a word, and why.
+    /// The condition and the problems.
     pub health: Health,
-    /// The link to the cloud.
+    /// The connection to Losant.
     pub cloud: CloudStatus,
-    /// Losant's throttle, by device.
+    /// The calls that count for Losant's throttle, by device.
     pub throttle: BTreeMap<String, ThrottleStatus>,
-    /// The time of day.
+    /// The clock.
     pub clock: ClockStatus,
-    /// What waits.
-    pub outbox: Waiting,
-    /// How the disk takes it.
+    /// The outbox.
+    pub outbox: Backlog,
+    /// The disk that holds the outbox.
     pub disk: DiskStatus,
     /// The buses.
     pub buses: BTreeMap<Name, BusStatus>,
@@ -54,107 +56,109 @@ pub struct Document {
     pub commands: CommandStatus,
     /// Open command streams, by device.
     pub streams: BTreeMap<Name, bool>,
-    /// What became of all readings, by bus.
+    /// The ledger: the fate of all readings, by bus.
     pub ledger: Ledger,
     /// Reloads.
     pub reload: ReloadStatus,
-    /// The task that makes no progress, in words.
+    /// The task that makes no progress, with its work.
     pub stuck: Option<String>,
     /// The last commands, newest first.
     pub command_history: Vec<Record>,
 }
 
-/// The calls of one device.
+/// The calls of one device that count for the throttle.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ThrottleStatus {
-    /// Calls that Losant may count in its window of 15 s.
+    /// Calls in Losant's window of 15 s.
     pub calls: usize,
-    /// How many it allows.
+    /// The most calls that Losant allows in the window.
     pub calls_max: usize,
 }
 
-/// What waits in the outbox.
+/// The backlog in the outbox.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Waiting {
-    /// States.
+pub struct Backlog {
+    /// States that wait.
     pub states: u64,
     /// Readings in them.
     pub readings: u64,
     /// Bytes of their JSON.
     pub bytes: u64,
-    /// The most bytes that it may hold.
+    /// The most bytes that the outbox may hold.
     pub bytes_max: u64,
-    /// The longest that a reading may wait until no power cut can take it, in milliseconds; MQTT messages are acknowledged later.
-    pub promise_ms: u64,
-    /// When the oldest was measured, in milliseconds since the Unix epoch; null if none waits or its time is not known yet.
+    /// The longest time until a power cut can no longer take a reading, in milliseconds. An MQTT message is
+    /// acknowledged only after that.
+    pub loss_window_ms: u64,
+    /// The time of the oldest state that waits, in milliseconds since 1970; null without one, or if its time
+    /// is not known yet.
     pub oldest_ms: Option<i64>,
-    /// States that come in each second, averaged over the last minutes.
+    /// States per second that come in, averaged over the last minutes.
     pub in_per_s: f64,
-    /// States that the cloud takes each second.
+    /// States per second that Losant confirms.
     pub out_per_s: f64,
-    /// When it will be empty at this rate, in seconds; null if it does not get emptier.
+    /// The time until the outbox is empty at these rates, in seconds; null if it does not shrink.
     pub catch_up_s: Option<u64>,
 }
 
-impl Waiting {
-    /// How much of the outbox is used.
+impl Backlog {
+    /// Returns the used share of the outbox, in percent.
     pub(super) fn percent(&self) -> u64 {
         self.bytes.saturating_mul(100).checked_div(self.bytes_max).unwrap_or_default()
     }
 
-    fn of(Amount { states, readings, bytes }: Amount, bytes_max: u64, notes: &StatusData) -> Self {
+    fn of(Amount { states, readings, bytes }: Amount, bytes_max: u64, data: &StatusData) -> Self {
         let now = Instant::now().into_std();
-        let (came, went) = (notes.committed.per_second(now), notes.stored.per_second(now));
+        let (came_in, confirmed) = (data.committed.per_second(now), data.stored.per_second(now));
         Self {
             states,
             readings,
             bytes,
             bytes_max,
-            promise_ms: u64::try_from(notes.promise.as_millis()).unwrap_or(u64::MAX),
+            loss_window_ms: u64::try_from(data.promise.as_millis()).unwrap_or(u64::MAX),
             oldest_ms: None,
-            in_per_s: rounded(came),
-            out_per_s: rounded(went),
-            catch_up_s: catch_up_s(states, went - came),
+            in_per_s: rounded(came_in),
+            out_per_s: rounded(confirmed),
+            catch_up_s: catch_up_s(states, confirmed - came_in),
         }
     }
 }
 
-/// What a look at the daemon needs.
+/// The sources of the status document.
 #[derive(Debug)]
 pub struct Sources {
-    /// What the tasks tell.
+    /// What the tasks report.
     pub board: StatusRegistry,
-    /// What waits.
+    /// The outbox.
     pub outbox: Arc<Outbox>,
-    /// The most bytes of it.
+    /// The most bytes that the outbox may hold.
     pub bytes_max: u64,
-    /// Where it is.
+    /// The directory of the outbox.
     pub path: PathBuf,
-    /// Which task makes progress.
-    pub pulses: Liveness,
-    /// When the daemon started.
+    /// The progress of the tasks.
+    pub liveness: Liveness,
+    /// The start of the daemon.
     pub started: Instant,
-    /// Held by the one look at the disk that may be under way.
-    pub looking: Arc<Mutex<()>>,
+    /// Held by the one query of the disk that may be under way.
+    pub disk_query: Arc<Mutex<()>>,
 }
 
 impl Sources {
-    /// Puts what is told at its paths.
+    /// Registers the paths of status, metrics and health.
     pub fn register(self, routes: &mut Routes) {
         let sources = Arc::new(self);
-        let told = Arc::clone(&sources);
+        let status = Arc::clone(&sources);
         routes.put(Method::GET, "/status", move |_| {
-            Arc::clone(&told).answer(|document| Answer::json(&document))
+            Arc::clone(&status).answer(|document| Answer::json(&document))
         });
-        let told = Arc::clone(&sources);
+        let metrics = Arc::clone(&sources);
         routes.put(Method::GET, "/metrics", move |_| {
-            Arc::clone(&told).answer(|document| match metrics::text(document) {
+            Arc::clone(&metrics).answer(|document| match metrics::text(document) {
                 Ok(text) => Answer::text(metrics::CONTENT_TYPE, text),
                 Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, &error),
             })
         });
-        let told = Arc::clone(&sources);
-        routes.put(Method::GET, "/healthz", move |_| std::future::ready(told.is_alive()));
+        let health = Arc::clone(&sources);
+        routes.put(Method::GET, "/healthz", move |_| std::future::ready(health.is_alive()));
         routes.put(Method::GET, "/readyz", move |_| std::future::ready(sources.is_ready()));
         for path in ["/metrics", "/healthz", "/readyz"] {
             routes.open_to_all(path);
@@ -162,21 +166,21 @@ impl Sources {
     }
 
     async fn answer(self: Arc<Self>, answer: impl FnOnce(Document) -> Answer) -> Answer {
-        match self.look().await {
+        match self.build().await {
             Ok(document) => answer(document),
             Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, &error),
         }
     }
 
-    /// Whether every task makes progress, as the watchdog sees it.
+    /// Answers whether every task makes progress, as the watchdog sees it.
     fn is_alive(&self) -> Answer {
-        match self.pulses.stuck(Instant::now()) {
+        match self.liveness.stuck(Instant::now()) {
             None => Answer::json(&serde_json::json!({ "alive": true })),
             Some(stuck) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, &stuck),
         }
     }
 
-    /// Whether systemd was told that all is up. At a stop nobody answers.
+    /// Answers whether the daemon has sent READY to systemd.
     fn is_ready(&self) -> Answer {
         if self.board.data().is_ready {
             Answer::json(&serde_json::json!({ "ready": true }))
@@ -185,17 +189,17 @@ impl Sources {
         }
     }
 
-    /// Looks at everything. A disk that stalls costs one thread, and what only it knows.
-    async fn look(self: &Arc<Self>) -> Result<Document, JoinError> {
+    /// Builds the document. A disk that stalls occupies one thread, and its facts are missing.
+    async fn build(self: &Arc<Self>) -> Result<Document, JoinError> {
         let mut document = self.document();
         let sources = Arc::clone(self);
         let on_disk = async {
-            let looking = Arc::clone(&self.looking).lock_owned().await;
-            let look = move || (looking, sources.oldest(), sources.free_bytes());
-            tokio::task::spawn_blocking(look).await
+            let guard = Arc::clone(&self.disk_query).lock_owned().await;
+            let query = move || (guard, sources.oldest(), sources.free_bytes());
+            tokio::task::spawn_blocking(query).await
         };
-        if let Ok(seen) = tokio::time::timeout(DISK_PATIENCE, on_disk).await {
-            let (_, oldest, free_bytes) = seen?;
+        if let Ok(facts) = tokio::time::timeout(DISK_TIMEOUT, on_disk).await {
+            let (_, oldest, free_bytes) = facts?;
             document.outbox.oldest_ms = oldest.map(Timestamp::as_millis);
             document.disk.free_bytes = free_bytes;
         }
@@ -206,30 +210,30 @@ impl Sources {
     fn document(&self) -> Document {
         let amount = self.outbox.backlog().total;
         let ledger = self.outbox.ledger();
-        let stuck = self.pulses.stuck(Instant::now());
-        let notes = self.board.data().clone();
+        let stuck = self.liveness.stuck(Instant::now());
+        let data = self.board.data().clone();
         Document {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
             health: Health::default(),
-            outbox: Waiting::of(amount, self.bytes_max, &notes),
-            throttle: throttle(&notes),
-            sensors: sensors(&notes),
-            cloud: notes.cloud,
-            clock: notes.clock,
-            disk: notes.disk,
-            buses: notes.buses,
-            actuators: notes.actuators,
-            commands: notes.commands,
-            streams: notes.streams,
+            outbox: Backlog::of(amount, self.bytes_max, &data),
+            throttle: throttle(&data),
+            sensors: sensors(&data),
+            cloud: data.cloud,
+            clock: data.clock,
+            disk: data.disk,
+            buses: data.buses,
+            actuators: data.actuators,
+            commands: data.commands,
+            streams: data.streams,
             ledger,
-            reload: notes.reload,
+            reload: data.reload,
             stuck,
-            command_history: notes.recent,
+            command_history: data.recent,
         }
     }
 
-    /// When the oldest state that waits was measured.
+    /// Returns the time of the oldest state that waits.
     fn oldest(&self) -> Option<Timestamp> {
         let devices = self.outbox.backlog().devices.into_iter();
         let waiting = devices.filter(|(_, amount)| amount.states > 0);
@@ -244,23 +248,23 @@ impl Sources {
     }
 }
 
-fn throttle(notes: &StatusData) -> BTreeMap<String, ThrottleStatus> {
+fn throttle(data: &StatusData) -> BTreeMap<String, ThrottleStatus> {
     let now = Instant::now().into_std();
-    let device = |id: &DeviceId| notes.names.devices.get(id).map(ToString::to_string);
-    let calls = notes.calls.iter().map(|(id, pace)| {
-        let throttle = ThrottleStatus { calls: pace.in_window(now), calls_max: CALLS_MAX };
-        (device(id).unwrap_or_else(|| id.to_string()), throttle)
+    let device = |id: &DeviceId| data.names.devices.get(id).map(ToString::to_string);
+    let calls = data.calls.iter().map(|(id, throttle)| {
+        let status = ThrottleStatus { calls: throttle.in_window(now), calls_max: CALLS_MAX };
+        (device(id).unwrap_or_else(|| id.to_string()), status)
     });
     calls.collect()
 }
 
-fn sensors(notes: &StatusData) -> BTreeMap<Name, SensorStatus> {
-    let buses = notes.sensors.iter();
+fn sensors(data: &StatusData) -> BTreeMap<Name, SensorStatus> {
+    let buses = data.sensors.iter();
     let sensors = buses.flat_map(|(bus, sensors)| sensors.iter().map(move |sensor| (bus, sensor)));
     sensors.map(|(bus, (name, vitals))| (name.clone(), SensorStatus::of(bus, vitals))).collect()
 }
 
-/// How long so many states take at this rate. What would take years does not end.
+/// Returns the seconds in which a backlog drains at a rate; `None` beyond ten years.
 fn catch_up_s(states: u64, per_second: f64) -> Option<u64> {
     const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
     if states == 0 {
@@ -276,7 +280,7 @@ fn catch_up_s(states: u64, per_second: f64) -> Option<u64> {
     (per_second > 0.0 && seconds < SECONDS_MAX).then_some(seconds as u64)
 }
 
-/// To three digits after the point, for readers.
+/// Rounds to three digits after the decimal point.
 fn rounded(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
 }
@@ -286,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn catching_up_takes_as_long_as_more_goes_than_comes() {
+    fn catch_up_time_follows_net_rate() {
         assert_eq!(catch_up_s(0, -1.0), Some(0));
         assert_eq!(catch_up_s(600, 2.0), Some(300));
         assert_eq!(catch_up_s(601, 2.0), Some(301));

@@ -1,191 +1,191 @@
-//! How well it is: a pure judgement of the status document, with a name for each thing that is wrong.
+//! Health: judges the status document, and gives each problem a stable code.
 
 use serde::Serialize;
 
 use super::Document;
 
-/// The outbox counts as filling when this share of its bytes is used, in percent.
+/// The share of the outbox's bytes from which it counts as filling, in percent.
 const FILLING_PERCENT: u64 = 80;
 
-/// And as full from here on: the oldest states are dropped, or soon will be.
+/// The share of the outbox's bytes from which it counts as full, in percent.
 const FULL_PERCENT: u64 = 98;
 
-/// The disk counts as low with less than this left, in bytes; the outbox needs room to tidy itself up.
+/// The free disk space below which the disk counts as low, in bytes. Compaction needs this room.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
-/// How it is, in a word. In the order of how bad it is; the exit codes of `tidegate status` are 0, 1 and 2.
+/// The condition of the gateway, from best to worst; `tidegate status` exits with 0, 1 or 2.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// All is well.
+    /// No problem is known.
     #[default]
     Healthy,
-    /// A part does not work; nothing is lost by it that could be had.
+    /// A part does not work; no data is being lost.
     Degraded,
-    /// Readings are lost, or the daemon itself is wedged.
+    /// Readings are being lost, or a task is stuck.
     Failing,
 }
 
-/// What is wrong. The names are stable: alarms may go by them.
+/// The code of a problem. Codes are stable, so that alarms can refer to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "&'static str")]
-pub enum Reason {
-    /// A task does not keep its word about when it is heard again.
+pub enum ProblemCode {
+    /// A task missed its deadline or does not yield.
     TaskStuck,
-    /// The disk takes no readings.
-    DiskRefuses,
-    /// The outbox drops its oldest states, or soon will.
+    /// Writing to the outbox fails.
+    OutboxWriteFailing,
+    /// The outbox drops its oldest states, or will soon.
     OutboxFull,
-    /// Most of the outbox is used.
+    /// The outbox is more than 80 % full.
     OutboxFilling,
-    /// The disk has little room left.
+    /// The disk has little free space.
     DiskLow,
-    /// The cloud cannot be reached, or does not accept the gateway.
+    /// Losant cannot be reached, or does not accept the gateway.
     CloudOffline,
-    /// Nobody knows the time of day, so nothing is sent.
-    ClockWaiting,
-    /// A line or a session is not there.
+    /// The clock is not synchronised, so no state is sent.
+    ClockUntrusted,
+    /// A bus has no connection.
     BusDown,
     /// A part of a bus, such as a unit or a file, cannot be read.
-    BusTrouble,
-    /// A sensor has been silent for too long.
+    BusProblem,
+    /// A sensor has sent nothing for longer than its `stale` option allows.
     SensorStale,
-    /// The stream of a device's commands is closed although the cloud can be reached.
-    StreamClosed,
-    /// The configuration on the disk is not good; the next start would fail.
-    ReloadRefused,
+    /// The command stream of a device is closed although Losant can be reached.
+    CommandStreamClosed,
+    /// The configuration on disk is invalid: the last reload changed nothing, and a restart would fail.
+    ReloadFailed,
 }
 
-impl Reason {
-    /// How bad it is.
+impl ProblemCode {
+    /// Returns the condition that this problem alone causes.
     pub fn condition(self) -> Condition {
         match self {
-            Self::TaskStuck | Self::DiskRefuses | Self::OutboxFull => Condition::Failing,
+            Self::TaskStuck | Self::OutboxWriteFailing | Self::OutboxFull => Condition::Failing,
             Self::OutboxFilling
             | Self::DiskLow
             | Self::CloudOffline
-            | Self::ClockWaiting
+            | Self::ClockUntrusted
             | Self::BusDown
-            | Self::BusTrouble
+            | Self::BusProblem
             | Self::SensorStale
-            | Self::StreamClosed
-            | Self::ReloadRefused => Condition::Degraded,
+            | Self::CommandStreamClosed
+            | Self::ReloadFailed => Condition::Degraded,
         }
     }
 
-    /// Its name, as in the document.
+    /// Returns the code as the status document and the metrics have it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TaskStuck => "task_stuck",
-            Self::DiskRefuses => "disk_refuses",
+            Self::OutboxWriteFailing => "outbox_write_failing",
             Self::OutboxFull => "outbox_full",
             Self::OutboxFilling => "outbox_filling",
             Self::DiskLow => "disk_low",
             Self::CloudOffline => "cloud_offline",
-            Self::ClockWaiting => "clock_waiting",
+            Self::ClockUntrusted => "clock_untrusted",
             Self::BusDown => "bus_down",
-            Self::BusTrouble => "bus_trouble",
+            Self::BusProblem => "bus_problem",
             Self::SensorStale => "sensor_stale",
-            Self::StreamClosed => "stream_closed",
-            Self::ReloadRefused => "reload_refused",
+            Self::CommandStreamClosed => "command_stream_closed",
+            Self::ReloadFailed => "reload_failed",
         }
     }
 
-    /// All of them.
+    /// All codes.
     pub const ALL: [Self; 12] = [
         Self::TaskStuck,
-        Self::DiskRefuses,
+        Self::OutboxWriteFailing,
         Self::OutboxFull,
         Self::OutboxFilling,
         Self::DiskLow,
         Self::CloudOffline,
-        Self::ClockWaiting,
+        Self::ClockUntrusted,
         Self::BusDown,
-        Self::BusTrouble,
+        Self::BusProblem,
         Self::SensorStale,
-        Self::StreamClosed,
-        Self::ReloadRefused,
+        Self::CommandStreamClosed,
+        Self::ReloadFailed,
     ];
 }
 
-impl From<Reason> for &'static str {
-    fn from(reason: Reason) -> Self {
+impl From<ProblemCode> for &'static str {
+    fn from(reason: ProblemCode) -> Self {
         reason.as_str()
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Complaint {
-    /// What.
-    pub reason: Reason,
-    /// With which part; empty if it is the daemon as a whole.
+pub struct Problem {
+    /// The code.
+    pub code: ProblemCode,
+    /// The part that has the problem; empty for the daemon as a whole.
     pub subject: String,
-    /// In words, as far as there are any.
+    /// The details; may be empty.
     pub detail: String,
 }
 
-/// How it is, and why.
+/// The condition of the gateway and its problems.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// In a word.
+    /// The worst condition that any problem causes.
     pub condition: Condition,
-    /// All that is wrong, the worst first.
-    pub complaints: Vec<Complaint>,
+    /// All problems, the worst first.
+    pub problems: Vec<Problem>,
 }
 
 impl Health {
-    /// Judges what the document has.
+    /// Judges a status document.
     pub(super) fn of(document: &Document) -> Self {
-        let mut complaints = Vec::new();
-        let mut complain = |reason, subject: &str, detail: &str| {
+        let mut problems = Vec::new();
+        let mut add = |code, subject: &str, detail: &str| {
             let (subject, detail) = (subject.to_owned(), detail.to_owned());
-            complaints.push(Complaint { reason, subject, detail });
+            problems.push(Problem { code, subject, detail });
         };
         if let Some(stuck) = &document.stuck {
-            complain(Reason::TaskStuck, "", stuck);
+            add(ProblemCode::TaskStuck, "", stuck);
         }
         let Document { disk, outbox, cloud, .. } = document;
-        if disk.refusing.is_some() {
-            complain(Reason::DiskRefuses, "", &disk.error);
+        if disk.write_failing.is_some() {
+            add(ProblemCode::OutboxWriteFailing, "", &disk.error);
         }
         match outbox.percent() {
-            FULL_PERCENT.. => complain(Reason::OutboxFull, "", ""),
-            FILLING_PERCENT.. => complain(Reason::OutboxFilling, "", ""),
+            FULL_PERCENT.. => add(ProblemCode::OutboxFull, "", ""),
+            FILLING_PERCENT.. => add(ProblemCode::OutboxFilling, "", ""),
             _ => {}
         }
         if disk.free_bytes.is_some_and(|free| free < FREE_BYTES_MIN) {
-            complain(Reason::DiskLow, "", "");
+            add(ProblemCode::DiskLow, "", "");
         }
         if cloud.online == Some(false) {
-            complain(Reason::CloudOffline, "", &cloud.error);
+            add(ProblemCode::CloudOffline, "", &cloud.error);
         }
         if document.clock.trust == "waiting" {
-            complain(Reason::ClockWaiting, "", "");
+            add(ProblemCode::ClockUntrusted, "", "");
         }
         for (name, bus) in &document.buses {
             if bus.connected == Some(false) {
-                complain(Reason::BusDown, name, &bus.error);
+                add(ProblemCode::BusDown, name, &bus.error);
                 continue;
             }
-            for (subject, trouble) in &bus.troubles {
-                complain(Reason::BusTrouble, name, &format!("{subject}: {trouble}"));
+            for (subject, problem) in &bus.problems {
+                add(ProblemCode::BusProblem, name, &format!("{subject}: {problem}"));
             }
         }
         for (name, _) in document.sensors.iter().filter(|(_, sensor)| sensor.stale == Some(true)) {
-            complain(Reason::SensorStale, name, "");
+            add(ProblemCode::SensorStale, name, "");
         }
         if cloud.online == Some(true) {
             for (name, _) in document.streams.iter().filter(|(_, is_open)| !**is_open) {
-                complain(Reason::StreamClosed, name, "");
+                add(ProblemCode::CommandStreamClosed, name, "");
             }
         }
-        if let Some(problem) = document.reload.problems.first() {
-            complain(Reason::ReloadRefused, "", problem);
+        if let Some(error) = document.reload.problems.first() {
+            add(ProblemCode::ReloadFailed, "", error);
         }
-        complaints.sort();
-        let worst = complaints.iter().map(|complaint| complaint.reason.condition()).max();
-        Self { condition: worst.unwrap_or_default(), complaints }
+        problems.sort();
+        let worst = problems.iter().map(|problem| problem.code.condition()).max();
+        Self { condition: worst.unwrap_or_default(), problems }
     }
 }
 
@@ -194,52 +194,58 @@ mod tests {
     use super::super::{BusStatus, Since};
     use super::*;
 
-    fn judged(change: impl FnOnce(&mut Document)) -> (Condition, Vec<Reason>) {
+    fn judged(change: impl FnOnce(&mut Document)) -> (Condition, Vec<ProblemCode>) {
         let mut document = Document::default();
         change(&mut document);
-        let Health { condition, complaints } = Health::of(&document);
-        (condition, complaints.iter().map(|complaint| complaint.reason).collect())
+        let Health { condition, problems } = Health::of(&document);
+        (condition, problems.iter().map(|problem| problem.code).collect())
     }
 
     #[test]
-    fn nothing_wrong_is_healthy() {
+    fn no_problem_is_healthy() {
         assert_eq!(judged(|_| {}), (Condition::Healthy, vec![]));
         assert_eq!(judged(|document| document.cloud.online = Some(true)).0, Condition::Healthy);
     }
 
     #[test]
-    fn the_worst_comes_first_and_decides() {
-        let (condition, reasons) = judged(|document| {
+    fn worst_problem_comes_first_and_decides() {
+        let (condition, codes) = judged(|document| {
             document.cloud.online = Some(false);
             document.buses.insert("line".parse().unwrap(), {
                 BusStatus { connected: Some(false), ..BusStatus::default() }
             });
-            document.disk.refusing = Some(Since::now());
+            document.disk.write_failing = Some(Since::now());
         });
         assert_eq!(condition, Condition::Failing);
-        assert_eq!(reasons, [Reason::DiskRefuses, Reason::CloudOffline, Reason::BusDown]);
+        assert_eq!(
+            codes,
+            [ProblemCode::OutboxWriteFailing, ProblemCode::CloudOffline, ProblemCode::BusDown]
+        );
     }
 
     #[test]
-    fn a_closed_stream_counts_only_while_the_cloud_can_be_reached() {
+    fn closed_stream_counts_only_while_online() {
         let close = |document: &mut Document| {
             document.streams = [("gateway".parse().unwrap(), false)].into();
         };
         assert_eq!(judged(close).1, []);
-        let (condition, reasons) = judged(|document| {
+        let (condition, codes) = judged(|document| {
             close(document);
             document.cloud.online = Some(true);
         });
-        assert_eq!((condition, reasons), (Condition::Degraded, vec![Reason::StreamClosed]));
+        assert_eq!(
+            (condition, codes),
+            (Condition::Degraded, vec![ProblemCode::CommandStreamClosed])
+        );
     }
 
     #[test]
-    fn an_outbox_is_filling_before_it_is_full() {
+    fn outbox_is_filling_before_full() {
         let used = |bytes| {
             judged(|document| (document.outbox.bytes, document.outbox.bytes_max) = (bytes, 1_000)).1
         };
         assert_eq!(used(799), []);
-        assert_eq!(used(800), [Reason::OutboxFilling]);
-        assert_eq!(used(980), [Reason::OutboxFull]);
+        assert_eq!(used(800), [ProblemCode::OutboxFilling]);
+        assert_eq!(used(980), [ProblemCode::OutboxFull]);
     }
 }

@@ -1,7 +1,7 @@
 //! The status document as metrics in the text format of `OpenMetrics`, which Prometheus reads.
 //!
-//! Labels are names from the configuration and reasons from the code, so that their number is bounded. What sensors
-//! measure is no metric of the gateway, and goes to the cloud.
+//! Labels are names from the configuration and codes from this program, so that their number is bounded.
+//! Values of sensors are not metrics of the gateway.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::health::{Condition, Reason};
+use super::health::{Condition, ProblemCode};
 use super::{BusStatus, Document, SensorStatus};
 use tidegate_model::{Account, Name};
 
-/// What the text is, for `Content-Type` (`OpenMetrics` 1.0, "Overall Structure").
+/// The `Content-Type` of the text (`OpenMetrics` 1.0, "Overall Structure").
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The text of all metrics.
+/// Encodes a document as the text of all metrics.
 pub(super) fn text(document: Document) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("tidegate");
     registry.register_collector(Box::new(document));
@@ -46,56 +46,60 @@ impl Collector for Document {
 impl Document {
     fn encode_health(&self, page: &mut Page<'_>) -> fmt::Result {
         let build = [([("version", self.version)], 1_u64)];
-        page.gauges("build", "The version that runs, as a label", build)?;
-        page.gauge("uptime_seconds", "Time since the start", self.uptime_s)?;
+        page.gauges("build_info", "The running version, as a label", build)?;
+        page.gauge("uptime_seconds", "Time since the start of the daemon", self.uptime_s)?;
         let is_healthy = u64::from(self.health.condition == Condition::Healthy);
-        page.gauge("healthy", "Whether all is well", is_healthy)?;
-        let complaints = |reason: Reason| {
-            self.health.complaints.iter().filter(|complaint| complaint.reason == reason).count()
+        page.gauge("healthy", "Whether there is no problem", is_healthy)?;
+        let problems = |code: ProblemCode| {
+            self.health.problems.iter().filter(|problem| problem.code == code).count()
         };
         page.gauges(
-            "complaints",
-            "Things that are wrong, by reason",
-            Reason::ALL.map(|reason| ([("reason", reason.as_str())], complaints(reason) as u64)),
+            "health_problems",
+            "Problems by code",
+            ProblemCode::ALL.map(|code| ([("code", code.as_str())], problems(code) as u64)),
         )?;
         page.counter("reloads", "Reloads of the configuration", self.reload.count)?;
         let is_trusted = u64::from(self.clock.trust != "waiting");
-        page.gauge("clock_trusted", "Whether the time of day is known", is_trusted)
+        page.gauge("clock_trusted", "Whether the time of day is known and trusted", is_trusted)
     }
 
     fn encode_cloud(&self, page: &mut Page<'_>) -> fmt::Result {
         let is_online = u64::from(self.cloud.online == Some(true));
-        page.gauge("cloud_online", "Whether the last call reached the cloud", is_online)?;
-        page.counter("cloud_batches", "Calls with states that the cloud took", self.cloud.batches)?;
-        page.counter("cloud_states_stored", "States in these", self.cloud.states_stored)?;
+        page.gauge("cloud_up", "Whether the last call reached Losant", is_online)?;
+        page.counter("cloud_batches", "sendState calls that Losant confirmed", self.cloud.batches)?;
+        page.counter(
+            "cloud_states_stored",
+            "States in the confirmed calls",
+            self.cloud.states_stored,
+        )?;
         let calls = self
             .throttle
             .iter()
             .map(|(device, throttle)| ([("device", device.as_str())], throttle.calls as u64));
-        page.gauges(
-            "cloud_calls_in_window",
-            "Calls that count for the throttle of 30 in 15 s",
-            calls,
-        )?;
+        page.gauges("cloud_calls_in_window", "Calls in the throttle window of 15 s, of 30", calls)?;
         let streams = self
             .streams
             .iter()
             .map(|(device, is_open)| ([("device", &**device)], u64::from(*is_open)));
-        page.gauges("stream_open", "Whether the stream of a device's commands is open", streams)
+        page.gauges("command_stream_open", "Whether the command stream is open", streams)
     }
 
     fn encode_outbox(&self, page: &mut Page<'_>) -> fmt::Result {
-        page.gauge("outbox_states", "States that wait", self.outbox.states)?;
-        page.gauge("outbox_readings", "Readings that wait", self.outbox.readings)?;
-        page.gauge("outbox_bytes", "Bytes of what waits", self.outbox.bytes)?;
-        page.gauge("outbox_limit_bytes", "The most bytes that may wait", self.outbox.bytes_max)?;
+        page.gauge("outbox_states", "States that wait in the outbox", self.outbox.states)?;
+        page.gauge("outbox_readings", "Readings that wait in the outbox", self.outbox.readings)?;
+        page.gauge("outbox_bytes", "Bytes that wait in the outbox", self.outbox.bytes)?;
+        page.gauge("outbox_limit_bytes", "The limit of outbox_bytes", self.outbox.bytes_max)?;
         #[expect(clippy::cast_precision_loss, reason = "times of day have 41 bits")]
         let oldest = self.outbox.oldest_ms.map(|oldest| (NO_LABELS, oldest as f64 / 1_000.0));
-        page.gauges("outbox_oldest_timestamp_seconds", "When the oldest was measured", oldest)?;
-        let is_refusing = u64::from(self.disk.refusing.is_some());
-        page.gauge("disk_refusing", "Whether the disk refuses what is to be kept", is_refusing)?;
+        page.gauges(
+            "outbox_oldest_timestamp_seconds",
+            "Time of the oldest state that waits",
+            oldest,
+        )?;
+        let is_failing = u64::from(self.disk.write_failing.is_some());
+        page.gauge("outbox_write_failing", "Whether writes to the outbox fail", is_failing)?;
         let free = self.disk.free_bytes.map(|free| (NO_LABELS, free));
-        page.gauges("disk_free_bytes", "Room where the outbox is", free)
+        page.gauges("disk_free_bytes", "Free space on the file system of the outbox", free)
     }
 
     fn encode_buses(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -104,11 +108,11 @@ impl Document {
             buses.filter_map(move |(name, bus)| Some(([("bus", &**name)], value(bus)?)))
         };
         let connected = buses(|bus| bus.connected.map(u64::from));
-        page.gauges("bus_connected", "Whether the line or session is there", connected)?;
-        let troubles = buses(|bus| Some(bus.troubles.len() as u64));
-        page.gauges("bus_troubles", "Units, files or programs that cannot be read", troubles)?;
-        let losses = buses(|bus| Some(bus.losses));
-        page.counters("bus_losses", "How often the line or session was lost", losses)
+        page.gauges("bus_connected", "Whether the line or session is open", connected)?;
+        let problems = buses(|bus| Some(bus.problems.len() as u64));
+        page.gauges("bus_problems", "Units, files or programs that cannot be read", problems)?;
+        let disconnects = buses(|bus| Some(bus.disconnects));
+        page.counters("bus_disconnects", "Lost lines or sessions", disconnects)
     }
 
     fn encode_ledger(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -116,19 +120,19 @@ impl Document {
             self.ledger.iter().map(move |(bus, account)| ([("bus", &**bus)], value(account)))
         };
         let received = accounts(|account| account.received);
-        page.counters("readings_received", "Readings that came in", received)?;
+        page.counters("readings_received", "Readings received", received)?;
         let generated = accounts(|account| account.generated);
-        page.counters("readings_generated", "Readings that the gateway made", generated)?;
+        page.counters("readings_generated", "Readings that the gateway computed", generated)?;
         let duplicates = accounts(|account| account.duplicates);
-        page.counters("messages_duplicate", "Messages that were delivered again", duplicates)?;
+        page.counters("messages_duplicate", "Messages delivered again and recognised", duplicates)?;
         let stored = accounts(|account| account.stored);
-        page.counters("readings_stored", "Readings that the cloud has", stored)?;
+        page.counters("readings_stored", "Readings that Losant confirmed", stored)?;
         let rejected = self.by_reason(|account| &account.rejected);
-        page.counters("readings_rejected", "Readings that could not be sent", rejected)?;
+        page.counters("readings_rejected", "Readings rejected, by reason", rejected)?;
         let dropped = self.by_reason(|account| &account.dropped);
-        page.counters("readings_dropped", "Readings that were given up", dropped)?;
+        page.counters("readings_dropped", "Readings dropped, by reason", dropped)?;
         let filtered = self.by_reason(|account| &account.filtered);
-        page.counters("readings_filtered", "Readings that are not sent by intention", filtered)
+        page.counters("readings_filtered", "Readings filtered out by the configuration", filtered)
     }
 
     fn by_reason(
@@ -151,37 +155,41 @@ impl Document {
             })
         };
         let messages = sensors(|sensor| Some(sensor.messages));
-        page.counters("sensor_messages", "Messages that were of use", messages)?;
+        page.counters("sensor_messages", "Messages decoded", messages)?;
         let payloads = sensors(|sensor| Some(sensor.payloads));
-        page.counters("sensor_payloads", "States that Losant counts", payloads)?;
+        page.counters("sensor_payloads", "States that Losant counts as payloads", payloads)?;
         let errors = sensors(|sensor| Some(sensor.errors));
-        page.counters("sensor_errors", "Messages and values that were not", errors)?;
+        page.counters("sensor_decode_errors", "Messages and values not decoded", errors)?;
         let age = sensors(|sensor| sensor.age.map(|age| age.elapsed().as_secs()));
         page.gauges("sensor_age_seconds", "Time since the last message", age)?;
         let stale = sensors(|sensor| sensor.stale.map(u64::from));
-        page.gauges("sensor_stale", "Whether it has been silent for too long", stale)
+        page.gauges("sensor_stale", "Whether the sensor has been silent for too long", stale)
     }
 
     fn encode_commands(&self, page: &mut Page<'_>) -> fmt::Result {
         let commands = &self.commands;
-        page.counter("commands_received", "Commands that came, each once", commands.received)?;
-        page.counter("commands_duplicate", "Commands that came again", commands.duplicates)?;
+        page.counter(
+            "commands_received",
+            "Commands received, each counted once",
+            commands.received,
+        )?;
+        page.counter("commands_duplicate", "Commands received again", commands.duplicates)?;
         let ended = [
             ([("result", "executed")], commands.executed),
             ([("result", "failed")], commands.failed),
             ([("result", "interrupted")], commands.interrupted),
         ];
-        page.counters("commands_ended", "What became of commands that were run", ended)?;
+        page.counters("commands_ended", "Commands run, by result", ended)?;
         let refused =
             commands.refused.iter().map(|(reason, count)| ([("reason", *reason)], *count));
-        page.counters("commands_refused", "Commands that were not run", refused)
+        page.counters("commands_refused", "Commands refused, by reason", refused)
     }
 }
 
-/// Of a family with one member.
+/// The labels of a family with one member.
 const NO_LABELS: [(&str, &str); 0] = [];
 
-/// The metrics in the making.
+/// Writes metric families.
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
@@ -196,7 +204,7 @@ impl Page<'_> {
         members: impl IntoIterator<Item = ([(&'static str, L); N], V)>,
     ) -> fmt::Result {
         let members = members.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
-        self.family((name, help), MetricType::Gauge, members)
+        self.family(name, help, MetricType::Gauge, members)
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
@@ -210,12 +218,13 @@ impl Page<'_> {
         members: impl IntoIterator<Item = ([(&'static str, L); N], V)>,
     ) -> fmt::Result {
         let members = members.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
-        self.family((name, help), MetricType::Counter, members)
+        self.family(name, help, MetricType::Counter, members)
     }
 
     fn family<const N: usize, L: AsRef<str>>(
         &mut self,
-        (name, help): (&str, &str),
+        name: &str,
+        help: &str,
         kind: MetricType,
         members: impl Iterator<Item = ([(&'static str, L); N], impl EncodeMetric)>,
     ) -> fmt::Result {

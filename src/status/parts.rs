@@ -1,4 +1,4 @@
-//! What is told of the single parts: buses, sensors, actuators, the disk.
+//! The status of single parts: buses, sensors, actuators, the disk.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use tidegate_ingest::sensor_stats::Vitals;
 use tidegate_model::{CommandResult, Name, Value};
 use tidegate_timing::forecast::payloads_a_month;
 
-/// The troubles of one bus that are told; the log has all.
-const TROUBLES_MAX: usize = 16;
+/// The most problems of one bus in the status document; the log has all.
+const PROBLEMS_MAX: usize = 16;
 
-/// Since when something is so. Told as its age in seconds, which needs no trust in the clock.
+/// The instant at which a condition began; serialised as its age in seconds, which needs no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Since(Instant);
 
 impl Since {
-    /// Since now.
+    /// Returns the current instant.
     pub fn now() -> Self {
         Self(Instant::now())
     }
 
-    /// How long ago that was.
+    /// Returns the time since then.
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
@@ -42,20 +42,21 @@ impl Serialize for Since {
     }
 }
 
-/// How a bus is.
+/// The status of a bus.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct BusStatus {
-    /// Whether its line or session is there; null before the first try, and for a bus that has none to lose.
+    /// Whether its line or session is open; null before the first attempt, and for a bus without a
+    /// connection.
     pub connected: Option<bool>,
-    /// Since when that is so.
+    /// The age of this condition.
     #[serde(rename = "since_s")]
     pub since: Option<Since>,
-    /// Why it is not there; empty while it is.
+    /// Why it is closed; empty while it is open.
     pub error: String,
-    /// How often it was lost.
-    pub losses: u64,
-    /// What is wrong, by the subject, such as a unit or a file: sixteen of them at most.
-    pub troubles: BTreeMap<String, String>,
+    /// The number of disconnections since the start.
+    pub disconnects: u64,
+    /// The problems by subject, such as a unit or a file; 16 at most.
+    pub problems: BTreeMap<String, String>,
 }
 
 impl BusStatus {
@@ -64,54 +65,54 @@ impl BusStatus {
         self.error.clear();
     }
 
-    pub(super) fn lose(&mut self, error: &str) {
+    pub(super) fn disconnect(&mut self, error: &str) {
         if self.connected != Some(false) {
-            self.losses += u64::from(self.connected == Some(true));
+            self.disconnects += u64::from(self.connected == Some(true));
             (self.connected, self.since) = (Some(false), Some(Since::now()));
         }
         error.clone_into(&mut self.error);
     }
 
-    pub(super) fn trouble(&mut self, subject: &str, trouble: Option<&str>) {
-        match trouble {
-            None => drop(self.troubles.remove(subject)),
-            Some(trouble) => {
-                if self.troubles.len() < TROUBLES_MAX || self.troubles.contains_key(subject) {
-                    self.troubles.insert(subject.to_owned(), trouble.to_owned());
+    pub(super) fn problem(&mut self, subject: &str, problem: Option<&str>) {
+        match problem {
+            None => drop(self.problems.remove(subject)),
+            Some(problem) => {
+                if self.problems.len() < PROBLEMS_MAX || self.problems.contains_key(subject) {
+                    self.problems.insert(subject.to_owned(), problem.to_owned());
                 }
             }
         }
     }
 }
 
-/// How a sensor is.
+/// The status of a sensor.
 #[derive(Debug, Clone, Serialize)]
 pub struct SensorStatus {
     /// Its bus.
     pub bus: Name,
     /// The attribute of the last value.
     pub attribute: Option<String>,
-    /// The last value; a text is cut at 64 bytes.
+    /// The last value; a text is cut off at 64 bytes.
     pub value: Option<Value>,
     /// Seconds since the last message; null before the first.
     #[serde(rename = "age_s")]
     pub age: Option<Since>,
-    /// Messages a minute, averaged over the last minutes.
+    /// Messages per minute, averaged over the last minutes.
     pub per_minute: f64,
-    /// States that it began, each a payload that Losant counts, since the start or since a reload changed the bus.
+    /// States since the start, or since a reload changed the bus; Losant counts each as a payload.
     pub payloads: u64,
-    /// Those of 30 days, if all goes on as it did; null in the first minute.
-    pub payloads_a_month: Option<u64>,
-    /// Messages that were of use, since the start or since a reload changed the bus.
+    /// The forecast of payloads in 30 days; null in the first minute.
+    pub payloads_per_month: Option<u64>,
+    /// Decoded messages since the start, or since a reload changed the bus.
     pub messages: u64,
-    /// Messages and values that were not.
+    /// Messages and values that could not be decoded or mapped.
     pub errors: u64,
-    /// The last of these.
+    /// The last of these errors.
     pub error: Option<String>,
-    /// Seconds since then.
+    /// Seconds since the last error.
     #[serde(rename = "error_age_s")]
     pub error_age: Option<Since>,
-    /// Whether it has been silent for too long; null where the configuration does not say what is too long.
+    /// Whether it has been silent for too long; null without the option `stale`.
     pub stale: Option<bool>,
 }
 
@@ -127,7 +128,7 @@ impl SensorStatus {
             age: vitals.heard.map(Since::from),
             per_minute: (per_minute * 100.0).round() / 100.0,
             payloads: vitals.payloads,
-            payloads_a_month: vitals
+            payloads_per_month: vitals
                 .began
                 .and_then(|began| payloads_a_month(vitals.payloads, Since::from(began).elapsed())),
             messages: vitals.messages,
@@ -139,20 +140,20 @@ impl SensorStatus {
     }
 }
 
-/// How an actuator is.
+/// The status of an actuator.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ActuatorStatus {
     /// The last command for it; null before the first.
     pub command: Option<String>,
-    /// What became of it.
+    /// The result of that command.
     pub result: Option<CommandResult>,
-    /// The reason, or what the actuator said.
+    /// The reason of a refusal, or the answer of the actuator.
     pub message: String,
-    /// When it came, in milliseconds since the Unix epoch.
+    /// The time of receipt, in milliseconds since 1970.
     pub received_ms: Option<i64>,
-    /// When it was done with.
+    /// The time of completion, in milliseconds since 1970.
     pub finished_ms: Option<i64>,
-    /// How long it took.
+    /// The duration of the write, in milliseconds.
     pub duration_ms: Option<u64>,
 }
 
@@ -169,14 +170,14 @@ impl ActuatorStatus {
     }
 }
 
-/// How the disk takes what is written to the outbox.
+/// The status of the disk that holds the outbox.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct DiskStatus {
-    /// Since when it has refused; null while it takes what comes.
-    #[serde(rename = "refusing_s")]
-    pub refusing: Option<Since>,
-    /// Why.
+    /// How long writes have been failing; null while they succeed.
+    #[serde(rename = "write_failing_s")]
+    pub write_failing: Option<Since>,
+    /// Why writes fail.
     pub error: String,
-    /// What is left for the daemon where the outbox is, in bytes; null where nobody can tell.
+    /// Free bytes on the file system of the outbox; null if unknown.
     pub free_bytes: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! What is told of the daemon as a whole: the link, the clock, commands, reloads, the outbox.
+//! The status of the daemon as a whole: cloud, clock, commands, reloads, outbox.
 
 use std::collections::BTreeMap;
 
@@ -7,65 +7,65 @@ use serde::Serialize;
 use super::Since;
 use tidegate_outbox::{Amount, Outbox};
 
-/// The link to the cloud.
+/// The status of the connection to Losant.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CloudStatus {
-    /// Whether the last call reached the cloud; null before the first.
+    /// Whether the last call reached Losant; null before the first call.
     pub online: Option<bool>,
-    /// Since when that is so.
+    /// The age of this condition.
     #[serde(rename = "since_s")]
     pub since: Option<Since>,
-    /// Why it is not; empty while it is.
+    /// Why Losant cannot be reached; empty while online.
     pub error: String,
-    /// `sendState` calls that the cloud confirmed.
+    /// `sendState` calls that Losant confirmed since the start.
     pub batches: u64,
-    /// States in them.
+    /// States in these calls.
     pub states_stored: u64,
-    /// Readings in these.
+    /// Readings in these states.
     pub readings_stored: u64,
 }
 
-/// The time of day.
+/// The status of the clock.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ClockStatus {
-    /// Why it is taken to be right: `kernel`, `cloud`, `resumed` or `always`; `waiting` while it is not known.
+    /// The source of trust: `kernel`, `cloud`, `resumed` or `always`; `waiting` without trust.
     pub trust: &'static str,
 }
 
-/// Commands since the start.
+/// The counts of commands since the start.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CommandStatus {
-    /// All that came, each once.
+    /// Commands received, each counted once.
     pub received: u64,
-    /// Came again, as when the history is read after a gap.
+    /// Commands received again, for example when the history is read after a gap.
     pub duplicates: u64,
-    /// Written to an actuator.
+    /// Commands carried out.
     pub executed: u64,
-    /// Meant for an actuator that did not take the write.
+    /// Commands whose write failed.
     pub failed: u64,
-    /// Under way when the daemon ended, this one or an earlier one.
+    /// Commands that an end of the daemon interrupted, in this run or an earlier one.
     pub interrupted: u64,
-    /// Not run, by reason.
+    /// Refused commands by reason.
     pub refused: BTreeMap<&'static str, u64>,
 }
 
 /// Reloads of the configuration since the start.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ReloadStatus {
-    /// How many were asked for, good or not.
+    /// The number of reloads, successful or not.
     pub count: u64,
-    /// What was wrong the last time; nothing was changed then.
+    /// The problems that made the last reload fail; empty after a success.
     pub problems: Vec<String>,
-    /// Which keys changed the last time.
+    /// The keys that the last reload changed.
     pub changed: Vec<String>,
-    /// Which of all keys that changed since the start wait for the next start.
+    /// The keys whose change takes effect at the next start only.
     pub next_start: Vec<String>,
 }
 
-/// What waits in the outbox.
+/// The content of the outbox.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct OutboxStatus {
-    /// States.
+    /// States that wait.
     pub states: u64,
     /// Readings in them.
     pub readings: u64,
@@ -74,7 +74,7 @@ pub struct OutboxStatus {
 }
 
 impl OutboxStatus {
-    /// Of this outbox now.
+    /// Returns the present content of an outbox.
     pub fn of(outbox: &Outbox) -> Self {
         let Amount { states, readings, bytes } = outbox.backlog().total;
         Self { states, readings, bytes }

@@ -52,8 +52,8 @@ async fn a_daemon_that_is_not_running_is_told_and_has_its_own_exit_code() {
 /// Which reasons the daemon gives for not being healthy.
 fn reasons(daemon: &Daemon) -> Vec<Value> {
     let status = daemon.status();
-    let complaints = status["health"]["complaints"].as_array().unwrap().iter();
-    complaints.map(|complaint| complaint["reason"].clone()).collect()
+    let problems = status["health"]["problems"].as_array().unwrap().iter();
+    problems.map(|problem| problem["code"].clone()).collect()
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn each_part_is_told_of() {
     assert_eq!((&sensor["attribute"], &sensor["value"]), (&json!("n"), &json!(21.5)));
     assert_eq!((&sensor["bus"], &sensor["stale"]), (&json!("probe"), &json!(false)));
     assert_eq!(sensor["payloads"], 2, "its value, and that it is online");
-    assert_eq!(sensor["payloads_a_month"], json!(null), "it is too early to tell");
+    assert_eq!(sensor["payloads_per_month"], json!(null), "it is too early to tell");
     assert!(sensor["per_minute"].as_f64().unwrap() > 0.5, "{sensor}");
     assert!(sensor["age_s"].as_u64().unwrap() < 30, "{sensor}");
     assert!(sensor["error"].is_string(), "{sensor}");
@@ -95,8 +95,8 @@ async fn each_part_is_told_of() {
         (&json!(0), &json!(0))
     );
     assert!(status["disk"]["free_bytes"].as_u64().unwrap() > 0);
-    assert_eq!(status["disk"]["refusing_s"], json!(null));
-    assert_eq!(status["health"], json!({"condition": "healthy", "complaints": []}));
+    assert_eq!(status["disk"]["write_failing_s"], json!(null));
+    assert_eq!(status["health"], json!({"condition": "healthy", "problems": []}));
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn what_is_wrong_is_told_by_name_and_is_over_when_it_is() {
     wait_until("the line is missed", || reasons(&daemon) == ["bus_down"]);
     tty.plug();
     wait_until("the line is back", || reasons(&daemon).is_empty());
-    assert_eq!(daemon.count("/buses/probe/losses"), 1);
+    assert_eq!(daemon.count("/buses/probe/disconnects"), 1);
     cloud.set_dark(true);
     tty.write("n=2\n");
     wait_until("the cloud is missed", || reasons(&daemon).contains(&json!("cloud_offline")));
@@ -208,9 +208,9 @@ async fn the_port_tells_metrics_that_prometheus_reads_and_health_and_no_more() {
     let rejected = json!([[{"bus": "probe", "reason": "malformed"}, 1]]);
     assert_eq!(samples["tidegate_readings_rejected_total"], rejected);
     assert_eq!(samples["tidegate_bus_connected"], json!([[bus, 1]]));
-    assert_eq!(samples["tidegate_cloud_online"], json!([[{}, 1]]));
-    let complaints = samples["tidegate_complaints"].as_array().unwrap();
-    assert_eq!(complaints.len(), 12, "one for each reason, wrong or not");
+    assert_eq!(samples["tidegate_cloud_up"], json!([[{}, 1]]));
+    let problems = samples["tidegate_health_problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 12, "one for each reason, wrong or not");
     assert_eq!(ask_port(&daemon, "/healthz"), ok("{\"alive\":true}\n"));
     assert_eq!(ask_port(&daemon, "/readyz"), ok("{\"ready\":true}\n"));
     for path in ["/status", "/outbox", "/"] {

@@ -48,7 +48,7 @@ async fn what_the_cloud_confirms_is_not_synced_and_what_it_does_not_is() {
     let site = site(&cloud, &broker);
     let daemon = site.start();
     daemon.wait_for_subscription();
-    assert_eq!(daemon.status()["outbox"]["promise_ms"], json!(60_000));
+    assert_eq!(daemon.status()["outbox"]["loss_window_ms"], json!(60_000));
     publish(&broker, 0..1).await;
     wait_until("it is online and settled", || values(&cloud, "n").len() == 1);
     daemon.wait_until_sent();

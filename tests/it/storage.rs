@@ -54,11 +54,11 @@ fn large(range: std::ops::Range<u64>) -> impl Iterator<Item = (String, Vec<u8>)>
 
 /// Waits until the status tells that the disk refuses, and why.
 fn wait_for_refusal(daemon: &Daemon, site: &Site, why: &str) {
-    wait_until("the disk refuses", || !daemon.status()["disk"]["refusing_s"].is_null());
+    wait_until("the disk refuses", || !daemon.status()["disk"]["write_failing_s"].is_null());
     let status = daemon.status();
     assert!(status["disk"]["error"].as_str().unwrap().contains(why), "{:#}", status["disk"]);
     assert_eq!(status["health"]["condition"], "failing");
-    assert_eq!(status["health"]["complaints"][0]["reason"], "disk_refuses");
+    assert_eq!(status["health"]["problems"][0]["code"], "outbox_write_failing");
     assert_ledger_of(&status);
     let told = site.run(&["status"]);
     let page = String::from_utf8(told.stdout).unwrap();
@@ -74,7 +74,7 @@ fn assert_ledger_of(status: &serde_json::Value) {
 
 /// Everything arrives once, the outbox is empty, and nothing was dropped.
 fn assert_all_arrive(cloud: &Sandbox, (site, daemon): (&Site, Daemon), count: u64) {
-    wait_until("the disk takes it", || daemon.status()["disk"]["refusing_s"].is_null());
+    wait_until("the disk takes it", || daemon.status()["disk"]["write_failing_s"].is_null());
     wait_until("all came in", || daemon.count("/ledger/house/received") >= 2 * count);
     cloud.set_dark(false);
     daemon.wait_until_sent();

@@ -1,4 +1,5 @@
-//! The status document as a page of text. What the document does not have is left out, so that an older daemon can be read.
+//! The status document as a page of text. Missing members are left out, so that the document of an older
+//! daemon can be shown.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -8,34 +9,34 @@ use serde_json::{Map, Value};
 
 use tidegate_model::Timestamp;
 
-/// Before what is wrong, and before more of it.
+/// The prefix of a problem, and of its further lines.
 const MARK: &str = "  ! ";
 const INDENT: &str = "    ";
 
-/// The page, no longer and no wider than this.
+/// Writes the page, cut to this size.
 pub(super) fn page(
     document: &Value,
     lines_max: usize,
     columns_max: usize,
 ) -> Result<String, fmt::Error> {
     let mut page = String::new();
-    let look = Look(document);
-    health(&mut page, look, columns_max)?;
-    link(&mut page, look)?;
-    store(&mut page, look)?;
-    buses(&mut page, look)?;
-    sensors(&mut page, look)?;
-    actuators(&mut page, look)?;
+    let node = Node(document);
+    health(&mut page, node, columns_max)?;
+    link(&mut page, node)?;
+    store(&mut page, node)?;
+    buses(&mut page, node)?;
+    sensors(&mut page, node)?;
+    actuators(&mut page, node)?;
     Ok(cut(&page, lines_max, columns_max))
 }
 
-/// A way into the document.
+/// A node of the document.
 #[derive(Clone, Copy)]
-struct Look<'a>(&'a Value);
+struct Node<'a>(&'a Value);
 
-impl<'a> Look<'a> {
-    fn at(self, pointer: &str) -> Look<'a> {
-        Look(self.0.pointer(pointer).unwrap_or(&Value::Null))
+impl<'a> Node<'a> {
+    fn at(self, pointer: &str) -> Node<'a> {
+        Node(self.0.pointer(pointer).unwrap_or(&Value::Null))
     }
 
     fn number(self, pointer: &str) -> Option<u64> {
@@ -46,7 +47,7 @@ impl<'a> Look<'a> {
         self.number(pointer).unwrap_or_default()
     }
 
-    /// A text from outside, harmless for a terminal.
+    /// Returns a text without control characters, which could change the terminal.
     fn text(self, pointer: &str) -> Option<String> {
         let text = self.at(pointer).0.as_str()?;
         Some(text.chars().filter(|letter| !letter.is_control()).collect())
@@ -56,41 +57,41 @@ impl<'a> Look<'a> {
         self.at(pointer).0.as_bool()
     }
 
-    /// The member of this name.
-    fn get(self, name: &str) -> Look<'a> {
-        Look(self.0.get(name).unwrap_or(&Value::Null))
+    /// Returns the member of this name.
+    fn get(self, name: &str) -> Node<'a> {
+        Node(self.0.get(name).unwrap_or(&Value::Null))
     }
 
-    /// A time of `pointer`, in seconds.
+    /// Formats the duration at `pointer`, which is in seconds.
     fn span(self, pointer: &str) -> Option<String> {
         self.number(pointer).map(span)
     }
 
-    fn parts(self, pointer: &str) -> impl Iterator<Item = (&'a str, Look<'a>)> {
+    fn parts(self, pointer: &str) -> impl Iterator<Item = (&'a str, Node<'a>)> {
         let parts = self.at(pointer).0.as_object().into_iter().flat_map(Map::iter);
-        parts.map(|(name, part)| (name.as_str(), Look(part)))
+        parts.map(|(name, part)| (name.as_str(), Node(part)))
     }
 
-    /// The sum of an account's entries.
+    /// Returns the sum of the numbers in an object.
     fn sum(self, pointer: &str) -> u64 {
         self.parts(pointer).filter_map(|(_, part)| part.0.as_u64()).sum()
     }
 }
 
-fn health(page: &mut String, look: Look<'_>, columns_max: usize) -> fmt::Result {
-    let version = look.text("/version").unwrap_or_default();
+fn health(page: &mut String, node: Node<'_>, columns_max: usize) -> fmt::Result {
+    let version = node.text("/version").unwrap_or_default();
     write!(page, "tidegate {version}")?;
-    if let Some(uptime) = look.span("/uptime_s") {
+    if let Some(uptime) = node.span("/uptime_s") {
         write!(page, ", up for {uptime}")?;
     }
-    if let Some(condition) = look.text("/health/condition") {
+    if let Some(condition) = node.text("/health/condition") {
         write!(page, ": {condition}")?;
     }
     writeln!(page)?;
-    for complaint in look.at("/health/complaints").0.as_array().into_iter().flatten() {
-        let complaint = Look(complaint);
-        let text = |pointer| complaint.text(pointer).unwrap_or_default();
-        let words = [text("/reason").replace('_', " "), text("/subject"), text("/detail")];
+    for problem in node.at("/health/problems").0.as_array().into_iter().flatten() {
+        let problem = Node(problem);
+        let text = |pointer| problem.text(pointer).unwrap_or_default();
+        let words = [text("/code").replace('_', " "), text("/subject"), text("/detail")];
         let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
         let lines = wrapped(&words.join(": "), columns_max.saturating_sub(MARK.len()));
         for (mark, line) in std::iter::once(MARK).chain(std::iter::repeat(INDENT)).zip(lines) {
@@ -100,23 +101,23 @@ fn health(page: &mut String, look: Look<'_>, columns_max: usize) -> fmt::Result 
     writeln!(page)
 }
 
-fn link(page: &mut String, look: Look<'_>) -> fmt::Result {
-    let online = match look.is("/cloud/online") {
+fn link(page: &mut String, node: Node<'_>) -> fmt::Result {
+    let online = match node.is("/cloud/online") {
         Some(true) => "online",
         Some(false) => "offline",
-        None => "not tried yet",
+        None => "no call yet",
     };
-    let since = look.span("/cloud/since_s").map(|span| format!(" for {span}")).unwrap_or_default();
-    let (states, batches) = (look.count("/cloud/states_stored"), look.count("/cloud/batches"));
-    writeln!(page, "cloud     {online}{since}; {states} states in {batches} batches stored")?;
-    let calls = look.parts("/throttle").map(|(device, throttle)| {
+    let since = node.span("/cloud/since_s").map(|span| format!(" for {span}")).unwrap_or_default();
+    let (states, batches) = (node.count("/cloud/states_stored"), node.count("/cloud/batches"));
+    writeln!(page, "cloud     {online}{since}; stored {states} states in {batches} batches")?;
+    let calls = node.parts("/throttle").map(|(device, throttle)| {
         format!("{device} {} of {}", throttle.count("/calls"), throttle.count("/calls_max"))
     });
     let calls: Vec<_> = calls.collect();
     if !calls.is_empty() {
         writeln!(page, "calls     {} in 15 s", calls.join(", "))?;
     }
-    let streams = look.parts("/streams").map(|(device, is_open)| {
+    let streams = node.parts("/streams").map(|(device, is_open)| {
         let state = if is_open.0.as_bool() == Some(true) { "open" } else { "closed" };
         format!("{device} {state}")
     });
@@ -127,72 +128,75 @@ fn link(page: &mut String, look: Look<'_>) -> fmt::Result {
     writeln!(
         page,
         "commands  {} received: {} executed, {} failed, {} refused, {} interrupted",
-        look.count("/commands/received"),
-        look.count("/commands/executed"),
-        look.count("/commands/failed"),
-        look.sum("/commands/refused"),
-        look.count("/commands/interrupted"),
+        node.count("/commands/received"),
+        node.count("/commands/executed"),
+        node.count("/commands/failed"),
+        node.sum("/commands/refused"),
+        node.count("/commands/interrupted"),
     )
 }
 
-/// What Losant will count, and which sensor makes most of it.
-fn forecast(page: &mut String, look: Look<'_>) -> fmt::Result {
-    let of = |sensor: Look<'_>| sensor.number("/payloads_a_month").unwrap_or_default();
-    let sensors: Vec<_> = look.parts("/sensors").map(|(name, one)| (of(one), name)).collect();
+/// Shows the forecast of payloads and the sensor that causes most of them.
+fn forecast(page: &mut String, node: Node<'_>) -> fmt::Result {
+    let of = |sensor: Node<'_>| sensor.number("/payloads_per_month").unwrap_or_default();
+    let sensors: Vec<_> = node.parts("/sensors").map(|(name, one)| (of(one), name)).collect();
     let total: u64 = sensors.iter().map(|(payloads, _)| payloads).sum();
     match sensors.iter().max() {
         Some((most, sensor)) if total > 0 => {
-            writeln!(page, "payloads  {total} in 30 days at this rate, {most} of them by {sensor}")
+            writeln!(
+                page,
+                "payloads  {total} in 30 days at this rate, {most} of them from {sensor}"
+            )
         }
         Some(_) | None => Ok(()),
     }
 }
 
-fn store(page: &mut String, look: Look<'_>) -> fmt::Result {
-    let (states, bytes) = (look.count("/outbox/states"), ByteSize(look.count("/outbox/bytes")));
-    let bytes_max = ByteSize(look.count("/outbox/bytes_max"));
-    write!(page, "outbox    {states} states wait, {bytes} of {bytes_max}")?;
-    if let Some(oldest) = look.at("/outbox/oldest_ms").0.as_i64() {
+fn store(page: &mut String, node: Node<'_>) -> fmt::Result {
+    let (states, bytes) = (node.count("/outbox/states"), ByteSize(node.count("/outbox/bytes")));
+    let bytes_max = ByteSize(node.count("/outbox/bytes_max"));
+    write!(page, "outbox    {states} states waiting, {bytes} of {bytes_max}")?;
+    if let Some(oldest) = node.at("/outbox/oldest_ms").0.as_i64() {
         write!(page, "; oldest {}", Timestamp::from_millis(oldest))?;
     }
     writeln!(page)?;
     if states > 0 {
-        let rate = |pointer| look.at(pointer).0.as_f64().unwrap_or_default();
-        write!(page, "          {} states/s come", rate("/outbox/in_per_s"))?;
-        write!(page, ", {} states/s go", rate("/outbox/out_per_s"))?;
-        match look.span("/outbox/catch_up_s") {
+        let rate = |pointer| node.at(pointer).0.as_f64().unwrap_or_default();
+        write!(page, "          {} states/s in", rate("/outbox/in_per_s"))?;
+        write!(page, ", {} states/s out", rate("/outbox/out_per_s"))?;
+        match node.span("/outbox/catch_up_s") {
             Some(span) => writeln!(page, "; empty in about {span}")?,
-            None => writeln!(page, "; it does not get emptier")?,
+            None => writeln!(page, "; not shrinking")?,
         }
     }
-    forecast(page, look)?;
+    forecast(page, node)?;
     write!(page, "disk      ")?;
-    match look.span("/disk/refusing_s") {
-        Some(span) => write!(page, "refuses what is to be kept for {span}")?,
-        None => write!(page, "takes what is to be kept")?,
+    match node.span("/disk/write_failing_s") {
+        Some(span) => write!(page, "writes have been failing for {span}")?,
+        None => write!(page, "ok")?,
     }
-    if let Some(free) = look.number("/disk/free_bytes") {
+    if let Some(free) = node.number("/disk/free_bytes") {
         write!(page, "; {} free", ByteSize(free))?;
     }
-    match look.number("/outbox/promise_ms") {
+    match node.number("/outbox/loss_window_ms") {
         Some(ms) => {
             let window = humantime::format_duration(Duration::from_millis(ms));
-            writeln!(page, "; a power cut takes at most {window}")?;
+            writeln!(page, "; a power cut loses at most {window}")?;
         }
         None => writeln!(page)?,
     }
-    match look.text("/clock/trust").as_deref() {
+    match node.text("/clock/trust").as_deref() {
         Some("waiting") => {
-            writeln!(page, "clock     waiting for the time of day; readings are kept")
+            writeln!(page, "clock     not synchronised; readings wait")
         }
         Some(trust) => writeln!(page, "clock     trusted ({trust})"),
         None => Ok(()),
     }
 }
 
-fn buses(page: &mut String, look: Look<'_>) -> fmt::Result {
-    // What was counted of a bus that is no more counts all the same.
-    let names = look.parts("/buses").chain(look.parts("/ledger")).map(|(name, _)| name);
+fn buses(page: &mut String, node: Node<'_>) -> fmt::Result {
+    // The ledger also has buses that the configuration no longer has.
+    let names = node.parts("/buses").chain(node.parts("/ledger")).map(|(name, _)| name);
     let names: std::collections::BTreeSet<_> = names.collect();
     if names.is_empty() {
         return Ok(());
@@ -200,10 +204,10 @@ fn buses(page: &mut String, look: Look<'_>) -> fmt::Result {
     writeln!(
         page,
         "\n{:<16}{:<18}{:>10}{:>10}{:>9}{:>9}",
-        "BUS", "LINK", "RECEIVED", "STORED", "REJECTED", "DROPPED"
+        "BUS", "CONNECTION", "RECEIVED", "STORED", "REJECTED", "DROPPED"
     )?;
     for name in names {
-        let (bus, account) = (look.at("/buses").get(name), look.at("/ledger").get(name));
+        let (bus, account) = (node.at("/buses").get(name), node.at("/ledger").get(name));
         let state = match bus.is("/connected") {
             Some(true) => "up",
             Some(false) => "down",
@@ -224,14 +228,14 @@ fn buses(page: &mut String, look: Look<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn sensors(page: &mut String, look: Look<'_>) -> fmt::Result {
+fn sensors(page: &mut String, node: Node<'_>) -> fmt::Result {
     let mut is_first = true;
-    for (name, sensor) in look.parts("/sensors") {
+    for (name, sensor) in node.parts("/sensors") {
         if std::mem::take(&mut is_first) {
             writeln!(
                 page,
                 "\n{:<16}{:<26}{:>12}{:>10}{:>8}",
-                "SENSOR", "LAST VALUE", "AGE", "A MINUTE", "ERRORS"
+                "SENSOR", "LAST VALUE", "AGE", "PER MIN", "ERRORS"
             )?;
         }
         let value = match (sensor.text("/attribute"), sensor.at("/value").0) {
@@ -252,9 +256,9 @@ fn sensors(page: &mut String, look: Look<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn actuators(page: &mut String, look: Look<'_>) -> fmt::Result {
+fn actuators(page: &mut String, node: Node<'_>) -> fmt::Result {
     let mut is_first = true;
-    for (name, actuator) in look.parts("/actuators") {
+    for (name, actuator) in node.parts("/actuators") {
         if std::mem::take(&mut is_first) {
             writeln!(page, "\n{:<16}{:<22}{:<13}RECEIVED", "ACTUATOR", "LAST COMMAND", "RESULT")?;
         }
@@ -272,14 +276,14 @@ fn actuators(page: &mut String, look: Look<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// The two largest units of a time: more would be noise.
+/// Formats a duration in its two largest units.
 fn span(seconds: u64) -> String {
     let whole = humantime::format_duration(Duration::from_secs(seconds)).to_string();
     let units: Vec<_> = whole.split(' ').take(2).collect();
     units.join(" ")
 }
 
-/// At most so many characters of a text.
+/// Cuts a text to a number of characters.
 fn shortened(text: &str, characters_max: usize) -> String {
     if text.chars().count() <= characters_max {
         return text.to_owned();
@@ -287,7 +291,7 @@ fn shortened(text: &str, characters_max: usize) -> String {
     text.chars().take(characters_max.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A text in lines that fit; words that do not fit are cut.
+/// Wraps a text into lines; longer words stay whole.
 fn wrapped(text: &str, columns_max: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -302,7 +306,7 @@ fn wrapped(text: &str, columns_max: usize) -> Vec<String> {
     lines
 }
 
-/// Cuts a page to a screen, and says how much is left out.
+/// Cuts a page to the screen and counts the lines left out.
 fn cut(page: &str, lines_max: usize, columns_max: usize) -> String {
     let count = page.lines().count();
     let shown = if count > lines_max { lines_max.saturating_sub(1) } else { count };
@@ -320,17 +324,17 @@ mod tests {
     fn document() -> Value {
         json!({
             "version": "0.1.0", "uptime_s": 273_845,
-            "health": { "condition": "degraded", "complaints": [
-                { "reason": "bus_down", "subject": "boiler", "detail": "cannot open /dev/ttyUSB0: no such file or directory; waiting" },
+            "health": { "condition": "degraded", "problems": [
+                { "code": "bus_down", "subject": "boiler", "detail": "cannot open /dev/ttyUSB0: no such file or directory; waiting" },
             ] },
             "cloud": { "online": true, "since_s": 7_265, "states_stored": 123_456, "batches": 2_345 },
             "throttle": { "gateway": { "calls": 3, "calls_max": 30 } },
             "clock": { "trust": "kernel" },
             "outbox": { "states": 1_200, "bytes": 123_456, "bytes_max": 268_435_456, "oldest_ms": 1_790_000_000_000_i64,
                 "in_per_s": 1.5, "out_per_s": 40.25, "catch_up_s": 31 },
-            "disk": { "refusing_s": null, "free_bytes": 12_345_678_901_u64 },
+            "disk": { "write_failing_s": null, "free_bytes": 12_345_678_901_u64 },
             "buses": { "boiler": { "connected": false, "since_s": 185 }, "a-bus-with-a-name-that-is-too-long": {} },
-            "sensors": { "boiler": { "attribute": "flowTemperature", "value": 21.5, "age_s": 4, "payloads_a_month": 2_590_000, "per_minute": 59.98, "errors": 2, "stale": true },
+            "sensors": { "boiler": { "attribute": "flowTemperature", "value": 21.5, "age_s": 4, "payloads_per_month": 2_590_000, "per_minute": 59.98, "errors": 2, "stale": true },
                 "sign": { "attribute": "text", "value": "\u{1b}[2J", "per_minute": 0.0 } },
             "actuators": { "fan": { "command": "fan", "result": "executed", "received_ms": 1_790_000_000_000_i64 } },
             "commands": { "received": 7, "executed": 5, "failed": 1, "refused": { "stale": 1 } },
@@ -340,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_fits_eighty_columns_and_a_small_screen() {
+    fn page_fits_eighty_columns_and_small_screens() {
         let whole = page(&document(), usize::MAX, 80).unwrap();
         assert!(whole.lines().all(|line| line.chars().count() <= 80), "{whole}");
         assert!(whole.contains("! bus down: boiler: cannot open /dev/ttyUSB0"), "{whole}");
@@ -350,9 +354,9 @@ mod tests {
             ),
             "{whole}"
         );
-        let forecast = "payloads  2590000 in 30 days at this rate, 2590000 of them by boiler";
+        let forecast = "payloads  2590000 in 30 days at this rate, 2590000 of them from boiler";
         assert!(whole.contains(forecast), "{whole}");
-        assert!(!whole.contains('\u{1b}'), "a value must not speak to the terminal");
+        assert!(!whole.contains('\u{1b}'), "a value must not control the terminal");
         let small = page(&document(), 10, 40).unwrap();
         assert_eq!(small.lines().count(), 10);
         assert!(small.ends_with(" more lines)\n"), "{small}");
@@ -360,13 +364,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_document_makes_a_page_all_the_same() {
+    fn empty_document_makes_a_page() {
         let page = page(&json!({}), usize::MAX, 80).unwrap();
-        assert!(page.contains("cloud     not tried yet"), "{page}");
+        assert!(page.contains("cloud     no call yet"), "{page}");
     }
 
     #[test]
-    fn a_time_is_told_in_its_two_largest_units() {
+    fn duration_has_its_two_largest_units() {
         assert_eq!([span(0), span(59), span(3_725)], ["0s", "59s", "1h 2m"]);
     }
 }
