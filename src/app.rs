@@ -180,7 +180,7 @@ impl App {
         let store = (Arc::clone(&outbox), chronicle);
         let intervals = (config.outbox.commit_interval, config.outbox.spare_flash);
         let routes =
-            routes(&config, (&board, &outbox), supervisor.pulses().clone(), commits.clone());
+            routes(&config, (&board, &outbox), supervisor.liveness().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
         let settings = (intervals, reporter_limits.clone(), known_handles.clone());
@@ -276,8 +276,9 @@ fn start_caretakers(
     stop: &CancellationToken,
 ) {
     supervisor.spawn("control", door.run(routes, stop.clone()));
-    supervisor.spawn("log", log.clone().tell_folded(stop.clone()));
-    supervisor.spawn("watchdog", notify::watch(supervisor.pulses().clone(), stop.clone()));
+    supervisor.spawn("log", log.clone().report_suppressed(stop.clone()));
+    supervisor
+        .spawn("watchdog", notify::feed_watchdog(supervisor.liveness().clone(), stop.clone()));
 }
 
 /// What the configuration says of the outbox, as it takes it.

@@ -1,4 +1,4 @@
-//! The command line: its words, and what each does.
+//! The command line: its subcommands and options.
 
 mod check;
 mod commands;
@@ -32,19 +32,19 @@ pub const EXIT_CONFIG: u8 = 78;
 /// Exit code for wrong arguments: `EX_USAGE` of sysexits.h.
 pub const EXIT_USAGE: u8 = 64;
 
-/// Exit code for all that has none of its own.
+/// Exit code for all other failures.
 pub const EXIT_FAILURE: u8 = 1;
 
-/// Exit code for a cloud or a daemon that does not answer: `EX_UNAVAILABLE` of sysexits.h.
+/// Exit code if Losant or the daemon does not answer: `EX_UNAVAILABLE` of sysexits.h.
 pub const EXIT_UNAVAILABLE: u8 = 69;
 
-/// Exit code for credentials that are not good for what was asked: `EX_NOPERM` of sysexits.h.
+/// Exit code for missing permission: `EX_NOPERM` of sysexits.h.
 pub const EXIT_NO_PERMISSION: u8 = 77;
 
-/// Where the configuration is if nothing else is said.
+/// The default of `--config`.
 const DEFAULT_CONFIG: &str = "/etc/tidegate/tidegate.toml";
 
-/// Arguments that cannot be meant, beyond what clap sees.
+/// Invalid arguments that clap does not detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
@@ -55,7 +55,7 @@ impl Usage {
     }
 }
 
-/// What was asked is not there: a broker, a line.
+/// A broker, a line or another resource is not available.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unavailable(String);
@@ -70,37 +70,37 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Sets the daemon up: asks who the gateway is and where its first sensor, checks it with Losant, writes, starts.
+    /// Set up the gateway step by step: device, access key, first sensor, service
     Setup(Box<setup::SetupArgs>),
-    /// Runs the daemon until SIGTERM or SIGINT.
+    /// Run the daemon until SIGTERM or SIGINT
     Run(ConfigArgs),
-    /// Has the running daemon read its configuration again and apply what has changed, and tells how that went.
+    /// Make the running daemon reload its configuration
     Reload(ConfigArgs),
-    /// Shows what a configuration means, or everything that is wrong with it (exit code 78).
+    /// Validate the configuration and print a summary, or all errors (exit code 78)
     Check {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Says nothing of a configuration that can be used.
+        /// Print nothing for a valid configuration
         #[arg(long, short)]
         quiet: bool,
     },
-    /// Shows the configuration value by value, or what there is to configure.
+    /// Show the effective configuration, or its JSON Schema
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Creates the attributes that the configuration reports and Losant does not have yet.
+    /// Create missing device attributes in Losant
     Provision(provision::ProvisionArgs),
-    /// Asks the running daemon how it is; the exit code says it, too.
+    /// Show gateway health
     Status(status::StatusArgs),
-    /// Shows what waits and what was refused; exports, imports, requeues and removes it.
+    /// Manage the outbox: list, export, import, requeue, purge
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
-    /// Shows the sensors, and what they make of what they hear.
+    /// List, test and discover sensors
     #[command(subcommand)]
     Sensor(sensor::SensorCommand),
-    /// Tells what became of commands, or what one would write.
+    /// Show received commands, or test one
     #[command(subcommand)]
     Commands(CommandsCommand),
-    /// Does one action of the Losant Device API.
+    /// Call an action of the Losant Device API
     #[command(arg_required_else_help = true, disable_help_subcommand = true, after_help = device::AFTER_HELP)]
     Device {
         #[command(flatten)]
@@ -112,39 +112,39 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Shows every value that counts and where it is written: as TOML that means the same, without secrets.
+    /// Show every effective value and its origin as TOML, without secrets
     Show {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Prints JSON: by key, the value and where it is from.
+        /// Print JSON: value and origin by key
         #[arg(long)]
         json: bool,
     },
-    /// Prints a JSON Schema of the configuration, for editors.
+    /// Print the JSON Schema of the configuration, for editors
     Schema,
 }
 
 #[derive(Debug, Subcommand)]
 enum CommandsCommand {
-    /// Lists commands with their results, newest first: the last 50 of a running daemon, or all when it is stopped.
+    /// List commands and results, newest first: the last 50 while the daemon runs, else all
     List {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Prints JSON.
+        /// Print JSON
         #[arg(long)]
         json: bool,
-        /// The most that are listed.
+        /// The most commands to list
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Shows all that is known of one command.
+    /// Show one command in full
     Show {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Its number in the list.
+        /// The number in the list
         number: u64,
     },
-    /// Shows what a command would write, or why it would be refused.
+    /// Show what a command would write, or why it would be refused
     Run(DryRunArgs),
 }
 
@@ -152,21 +152,21 @@ enum CommandsCommand {
 struct DryRunArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Writes nothing; there is no other way here.
+    /// Write nothing; this option is required
     #[arg(long)]
     dry_run: bool,
-    /// Whose command it is: a name from the configuration, or an id.
+    /// The device: a name from the configuration, or an id
     device: String,
-    /// The name of the command.
+    /// The name of the command
     command: String,
-    /// The payload as JSON.
+    /// The payload as JSON
     #[arg(default_value = "null", allow_negative_numbers = true)]
     payload: String,
 }
 
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// The configuration; a directory conf.d beside it is read, too.
+    /// The configuration file; files in conf.d beside it are read, too
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
 }
@@ -176,23 +176,23 @@ impl ConfigArgs {
         Ok(tidegate_config::load(&self.config)?)
     }
 
-    /// Without the access key, for what does not talk to Losant.
-    fn look(&self) -> anyhow::Result<Config> {
+    /// Loads the configuration without the access key, for subcommands that do not call Losant.
+    fn inspect(&self) -> anyhow::Result<Config> {
         Ok(tidegate_config::look(&self.config)?)
     }
 
-    /// Where the daemon is asked.
+    /// Returns the path of the daemon's socket.
     fn socket(&self) -> anyhow::Result<PathBuf> {
         Ok(tidegate_config::status_socket(&self.config)?)
     }
 }
 
-/// Does what the command line says and turns its outcome into an exit code.
+/// Runs the command line and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors; nothing can be done if even they cannot be printed.
+            // Help and version are no errors. A failure to print them cannot be reported.
             error.print().unwrap_or_default();
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
@@ -206,9 +206,9 @@ pub fn main() -> ExitCode {
                 run::run(&args.config, explained)
             })
         }
-        // A mistake is told here; the daemon is not troubled with it.
+        // An invalid configuration is reported here, and the daemon is not signalled.
         Command::Reload(args) => {
-            args.look().and_then(|config| reload::reload(&config.status_socket))
+            args.inspect().and_then(|config| reload::reload(&config.status_socket))
         }
         Command::Check { config: args, quiet } => args
             .load()
@@ -238,12 +238,12 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         Some(problems) => (writeln!(stderr, "{problems}"), EXIT_CONFIG),
         None => (writeln!(stderr, "tidegate: {error:#}"), exit_code(error)),
     };
-    // With standard error gone, the exit code is all that can be told.
+    // Without standard error only the exit code is left.
     written.unwrap_or_default();
     ExitCode::from(code)
 }
 
-/// The cause in one number, for scripts.
+/// Returns the exit code for an error.
 fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() {
         return EXIT_USAGE;
@@ -274,7 +274,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Prints to standard output. A reader that has gone away (`| head`) is no error.
+/// Prints to standard output. A closed pipe (`| head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -282,7 +282,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// A path as an operator reads it.
+/// Formats a path.
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }

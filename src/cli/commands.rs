@@ -44,7 +44,7 @@ fn history(args: &ConfigArgs) -> anyhow::Result<Vec<Record>> {
         let records = document.get("command_history").cloned().unwrap_or_default();
         return serde_json::from_value(records).context("the daemon's history cannot be read");
     }
-    let config = args.look()?;
+    let config = args.inspect()?;
     let settings = &config.outbox;
     let path = settings.path.display();
     anyhow::ensure!(
@@ -81,7 +81,7 @@ fn rehearse(args: &DryRunArgs) -> anyhow::Result<()> {
             "a command is run by sending it in Losant; here it can only be tried: add --dry-run"
         )
     );
-    let config = args.config.look()?;
+    let config = args.config.inspect()?;
     let known = config.devices.get(args.device.as_str()).copied();
     let device: Option<DeviceId> = known.or_else(|| args.device.parse().ok());
     let device = device.with_context(|| format!("there is no device \"{}\"", args.device))?;

@@ -1,4 +1,4 @@
-//! Asks the running daemon over its socket.
+//! Requests to the running daemon over its socket.
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::control::{self, Method, Reply};
 
-/// The daemon's answer. An error that the daemon tells is one of [`control::Error`].
+/// Sends a request and returns the answer. Errors of the daemon are [`control::Error`]s.
 pub(super) fn ask(
     socket: &Path,
     method: Method,
@@ -18,8 +18,8 @@ pub(super) fn ask(
     Ok(runtime.block_on(control::ask(socket, method, path, body))?)
 }
 
-/// A JSON document that the daemon has at this path.
+/// Returns the JSON document at a path.
 pub(super) fn document(socket: &Path, path: &str) -> anyhow::Result<Value> {
     let reply = ask(socket, Method::GET, path, String::new())?;
-    serde_json::from_slice(&reply.body).context("the daemon's answer cannot be read")
+    serde_json::from_slice(&reply.body).context("cannot parse the answer of the daemon")
 }

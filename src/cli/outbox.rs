@@ -106,11 +106,11 @@ pub(super) struct DeviceChoice {
 pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
     match command {
         OutboxCommand::Status { config, json } => {
-            let config = config.look()?;
+            let config = config.inspect()?;
             status(&config, &OutboxAccess::to(&config)?, json)
         }
         OutboxCommand::List { config, choice, rejects, limit, json } => {
-            let config = config.look()?;
+            let config = config.inspect()?;
             let (chosen, way) = (choice.id(&config)?, OutboxAccess::to(&config)?);
             let names = names(&config);
             if rejects {
@@ -120,14 +120,14 @@ pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
             }
         }
         OutboxCommand::Export { config, choice, remove, file } => {
-            let config = config.look()?;
+            let config = config.inspect()?;
             export::export(&OutboxAccess::to(&config)?, choice.id(&config)?, remove, &file)
         }
         OutboxCommand::Import { config, file } => {
-            import::import(&OutboxAccess::to(&config.look()?)?, &file)
+            import::import(&OutboxAccess::to(&config.inspect()?)?, &file)
         }
         OutboxCommand::Requeue { config, choice, all, numbers } => {
-            let config = config.look()?;
+            let config = config.inspect()?;
             if !all && numbers.is_empty() && choice.device.is_none() {
                 return Err(Usage::new("say which: numbers, --device or --all").into());
             }
@@ -137,7 +137,7 @@ pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
             print(&format!("{} states wait again\n", requeued.states))
         }
         OutboxCommand::Purge { config, choice, rejects, yes } => {
-            let config = config.look()?;
+            let config = config.inspect()?;
             let (chosen, way) = (choice.id(&config)?, OutboxAccess::to(&config)?);
             if rejects { forget(&way, chosen, yes) } else { purge(&way, chosen, yes) }
         }

@@ -1,11 +1,12 @@
-//! Secrets stay out of core dumps.
+//! Keeps secrets out of core dumps.
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// From now on a crash leaves no core dump, and no debugger of the same user may attach.
+/// Disables core dumps and debuggers of the same user for this process.
 ///
-/// Not before files are read: it also takes away `/dev/stdin` and `/dev/fd/…`, as a shell's `<(…)` gives them.
+/// Call it after all files are read: it also makes `/dev/stdin` and `/dev/fd/…` inaccessible, which a
+/// shell's `<(…)` uses.
 pub(super) fn keep_out_of_core_dumps() {
-    // The kernel refuses nothing here; were it to, a daemon that runs would still be better than one that does not.
+    // This call cannot fail with this argument. If it did, running would still be better than stopping.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap_or_default();
 }

@@ -77,7 +77,7 @@ pub(super) struct TestArgs {
 /// Does what was asked.
 pub(super) fn run(command: SensorCommand) -> anyhow::Result<()> {
     match command {
-        SensorCommand::List(args) => list(&args.look()?),
+        SensorCommand::List(args) => list(&args.inspect()?),
         SensorCommand::Test(args) => test(&args),
         SensorCommand::Probe(args) => probe::probe(&args),
         SensorCommand::Learn(args) => learn::learn(&args),
@@ -96,7 +96,7 @@ fn list(config: &Config) -> anyhow::Result<()> {
 }
 
 fn test(args: &TestArgs) -> anyhow::Result<()> {
-    let mut config = args.config.look()?;
+    let mut config = args.config.inspect()?;
     let mut bench = Bench::new(&args.name, &mut config)?;
     match &args.input {
         Some(path) => bench.replay(&read(path)?, &args.topic, args.count),

@@ -1,4 +1,4 @@
-//! The journal as a place for log lines.
+//! The journal as a destination of log lines.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Sends each event as one journal entry: `journalctl -u tidegate BUS=boiler` finds by field.
+/// Sends each event as one journal entry with fields: `journalctl -u tidegate BUS=boiler`.
 ///
-/// systemd-journal-logger is a backend of the `log` crate. Its bridge from tracing would flatten the fields into the text,
-/// so this layer builds the record itself.
+/// systemd-journal-logger is a backend of the `log` crate. The bridge from tracing to `log` would flatten
+/// the fields into the text, so this layer builds the record itself.
 pub(super) struct JournalLayer {
     log: JournalLog,
 }
 
 impl JournalLayer {
-    /// The journal, if systemd connected our standard error to it.
+    /// Connects to the journal if systemd connected standard error to it.
     pub(super) fn connect() -> Option<Self> {
         let log = connected_to_journal().then(|| JournalLog::new().ok()).flatten()?;
         Some(Self { log: log.with_syslog_identifier("tidegate".to_owned()) })
@@ -41,13 +41,13 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
             .line(metadata.line())
             .key_values(&pairs);
         let sent = self.log.journal_send(&record.args(format_args!("{fields}")).build());
-        // There is nowhere left to report that the journal does not take an entry.
+        // An error of the journal cannot be logged anywhere else.
         sent.unwrap_or_default();
     }
 }
 
-/// The crate maps log levels to syslog priorities from "notice" down; one step lower each is what systemd's own tools
-/// print and filter as info and debug.
+/// Maps a level. The crate maps `Info` to the syslog priority "notice"; one step lower each gives the
+/// priorities that systemd's own tools print and filter as info and debug.
 fn journal_level(level: tracing::Level) -> log::Level {
     match level {
         tracing::Level::ERROR => log::Level::Error,
@@ -63,7 +63,7 @@ struct Fields {
     pairs: Vec<(&'static str, String)>,
 }
 
-/// The message and its fields on one line, for a reader of the plain journal.
+/// Writes the message and its fields on one line.
 impl fmt::Display for Fields {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.message)?;

@@ -45,7 +45,7 @@ impl Supervisor {
     }
 
     /// The pulses of the tasks.
-    pub fn pulses(&self) -> &Liveness {
+    pub fn liveness(&self) -> &Liveness {
         &self.pulses
     }
 

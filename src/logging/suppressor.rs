@@ -1,4 +1,4 @@
-//! Keeps equal lines from filling the log: see [`crate::logging::repeats`].
+//! Suppresses repeated lines, so that they do not fill the log: see [`crate::logging::repeats`].
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -14,17 +14,17 @@ use tracing_subscriber::layer::Context;
 
 use crate::logging::repeats::{Count, Repeats};
 
-/// How often is looked for counts to tell.
-const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// The interval between two reports of suppressed lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What a line is about. One with a number of its own is never folded.
+/// The field that makes a line unique. A line with this field is never suppressed.
 const NUMBER: &str = "number";
 
-/// The lines that were heard. Cheap to clone.
+/// Counts repeated lines and suppresses them. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fold(Arc<Mutex<Repeats<Line>>>);
+pub(super) struct Suppressor(Arc<Mutex<Repeats<Line>>>);
 
-/// What is told again of a line.
+/// The parts of a line that a report repeats.
 #[derive(Debug, Clone)]
 struct Line {
     level: Level,
@@ -33,22 +33,22 @@ struct Line {
     device_id: Option<String>,
 }
 
-/// What makes two lines equal: where they are said, and their words, with digits left out, which count or measure.
+/// The identity of a line: its place in the source and its text without digits, which count or measure.
 struct Identity {
     hasher: DefaultHasher,
     line: Line,
     is_unique: bool,
 }
 
-impl Fold {
-    /// Tells from time to time what was counted, and the rest at the stop.
-    pub(super) async fn tell(self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_some() {
+impl Suppressor {
+    /// Reports the counts at intervals, and the rest at the stop.
+    pub(super) async fn report(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(REPORT_INTERVAL)).await.is_some() {
             let counts = self.repeats().due(Instant::now().into_std());
-            counts.iter().for_each(tell);
+            counts.iter().for_each(report);
         }
         let counts = self.repeats().rest(Instant::now().into_std());
-        counts.iter().for_each(tell);
+        counts.iter().for_each(report);
     }
 
     fn repeats(&self) -> MutexGuard<'_, Repeats<Line>> {
@@ -56,23 +56,23 @@ impl Fold {
     }
 }
 
-fn tell(Count { what, count, within }: &Count<Line>) {
-    let Line { level, message, bus, device_id } = what;
+fn report(Count { line, count, within }: &Count<Line>) {
+    let Line { level, message, bus, device_id } = line;
     let (bus, device_id) = (bus.as_deref(), device_id.as_deref());
     let within_s = within.as_secs();
     match *level {
-        Level::ERROR => error!(bus, device_id, count, within_s, "said again: {message}"),
-        Level::WARN => warn!(bus, device_id, count, within_s, "said again: {message}"),
+        Level::ERROR => error!(bus, device_id, count, within_s, "repeated: {message}"),
+        Level::WARN => warn!(bus, device_id, count, within_s, "repeated: {message}"),
         Level::INFO | Level::DEBUG | Level::TRACE => {
-            info!(bus, device_id, count, within_s, "said again: {message}");
+            info!(bus, device_id, count, within_s, "repeated: {message}");
         }
     }
 }
 
-impl<S: Subscriber> Layer<S> for Fold {
+impl<S: Subscriber> Layer<S> for Suppressor {
     fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        // Who asks for debug lines wants all of them; and a count is not counted.
+        // Debug lines are never suppressed, nor are the reports.
         if *metadata.level() > Level::INFO || metadata.target() == module_path!() {
             return true;
         }
@@ -83,7 +83,7 @@ impl<S: Subscriber> Layer<S> for Fold {
         let mut identity = Identity { hasher, line, is_unique: false };
         event.record(&mut identity);
         let Identity { hasher, line, is_unique } = identity;
-        is_unique || self.repeats().hear(hasher.finish(), || line, Instant::now().into_std())
+        is_unique || self.repeats().admit(hasher.finish(), || line, Instant::now().into_std())
     }
 }
 
@@ -152,35 +152,35 @@ mod tests {
         }
     }
 
-    /// How often these words are in what `say` says.
-    fn count(fold: &Fold, words: &str, say: impl FnOnce()) -> usize {
+    /// Counts a text in the lines that `log` logs.
+    fn count(suppressor: &Suppressor, text: &str, log: impl FnOnce()) -> usize {
         let page = Page::default();
         let to_page = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(page.clone());
-        let subscriber = tracing_subscriber::registry().with(fold.clone()).with(to_page);
-        tracing::subscriber::with_default(subscriber, say);
-        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
-        text.matches(words).count()
+        let subscriber = tracing_subscriber::registry().with(suppressor.clone()).with(to_page);
+        tracing::subscriber::with_default(subscriber, log);
+        let logged = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        logged.matches(text).count()
     }
 
     #[test]
-    fn equal_lines_are_folded_and_others_are_not() {
-        let fold = Fold::default();
-        let said = count(&fold, "no broker", || {
+    fn suppresses_only_repeated_lines() {
+        let suppressor = Suppressor::default();
+        let logged = count(&suppressor, "no broker", || {
             for port in 0..20 {
                 for bus in ["house1", "house2"] {
                     warn!(bus, port, error = format!("refused by {port}"), "no broker");
                 }
             }
         });
-        assert_eq!(said, 10, "five of each bus");
-        let said =
-            count(&fold, "executed", || (0..20).for_each(|number| info!(number, "executed")));
-        assert_eq!(said, 20, "each has a number of its own");
-        let said = count(&fold, "detail", || (0..20).for_each(|_| debug!("detail")));
-        assert_eq!(said, 20, "debug lines are never folded");
-        let told = count(&fold, "said again: no broker bus=\"house1\" count=15", || {
-            fold.repeats().rest(Instant::now().into_std()).iter().for_each(tell);
+        assert_eq!(logged, 10, "five of each bus");
+        let logged =
+            count(&suppressor, "executed", || (0..20).for_each(|number| info!(number, "executed")));
+        assert_eq!(logged, 20, "each has a number of its own");
+        let logged = count(&suppressor, "detail", || (0..20).for_each(|_| debug!("detail")));
+        assert_eq!(logged, 20, "debug lines are never suppressed");
+        let reported = count(&suppressor, "repeated: no broker bus=\"house1\" count=15", || {
+            suppressor.repeats().rest(Instant::now().into_std()).iter().for_each(report);
         });
-        assert_eq!(told, 1);
+        assert_eq!(reported, 1);
     }
 }
