@@ -200,12 +200,12 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Setup(args) => setup::setup(&args),
         Command::Provision(args) => provision::provision(&args),
-        Command::Run(args) => {
-            tidegate_config::explain(&args.config).map_err(Into::into).and_then(|explained| {
+        Command::Run(args) => tidegate_config::explain(&args.config).map_err(Into::into).and_then(
+            |(config, entries)| {
                 secrecy::keep_out_of_core_dumps();
-                run::run(&args.config, explained)
-            })
-        }
+                run::run(&args.config, config, entries)
+            },
+        ),
         // An invalid configuration is reported here, and the daemon is not signalled.
         Command::Reload(args) => {
             args.inspect().and_then(|config| reload::reload(&config.status_socket))

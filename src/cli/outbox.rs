@@ -283,7 +283,7 @@ fn rejects_of(
 fn forget(way: &OutboxAccess<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
     let numbers = rejects_of(way, chosen, &[])?;
     let parts = [format!("{} refused states", numbers.len())];
-    prompt::agree(yes, "removes for good", &parts)?;
+    prompt::confirm(yes, "removes for good", &parts)?;
     let forgotten: Removed = way.ask(&Request::Forget { numbers })?;
     print(&format!("{} refused states are removed\n", forgotten.states))
 }
@@ -295,7 +295,7 @@ fn purge(way: &OutboxAccess<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow:
     let part = |lane: &&Lane| {
         format!("{} states of {}, which the cloud does not have", lane.states, lane.device)
     };
-    prompt::agree(yes, "removes for good", &lanes.iter().map(part).collect::<Vec<_>>())?;
+    prompt::confirm(yes, "removes for good", &lanes.iter().map(part).collect::<Vec<_>>())?;
     let mut purged = 0;
     for device in lanes.iter().map(|lane| lane.device) {
         let request = Request::Purge { device, first: 1, through: u64::MAX, is_exported: false };

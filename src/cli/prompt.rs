@@ -1,4 +1,4 @@
-//! Questions to a person at a terminal. Where there is no one to ask, the words say which argument answers.
+//! Prompts at a terminal. Without a terminal the error names the argument to give instead.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -7,19 +7,19 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use super::Usage;
 use tidegate_config::Secret;
 
-/// Whether there is a person to ask.
+/// Returns whether standard input and standard error are terminals.
 pub(super) fn is_possible() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Asks for one line; an empty answer is `default`. `argument` is what a script gives instead.
+/// Asks for one line; an empty answer means `default`. A script passes `argument` instead.
 pub(super) fn line(
     question: &str,
     default: Option<&str>,
     argument: &str,
 ) -> anyhow::Result<String> {
     if !is_possible() {
-        let usage = || Usage::new(format!("there is no one to ask: give {argument}"));
+        let usage = || Usage::new(format!("no terminal to ask on: give {argument}"));
         return Ok(default.map(str::to_owned).ok_or_else(usage)?);
     }
     let shown = default.filter(|default| !default.is_empty());
@@ -28,52 +28,52 @@ pub(super) fn line(
     Ok(if answer.is_empty() { default.unwrap_or_default().to_owned() } else { answer })
 }
 
-/// Asks for a secret without showing it; without a terminal it is the first line of standard input.
+/// Asks for a secret without echo. Without a terminal it is the first line of standard input.
 pub(super) fn secret(question: &str) -> anyhow::Result<Secret> {
     let answer = if is_possible() {
-        let quiet = Quiet::start()?;
-        let answer = ask(&format!("{question} (not shown): "))?;
-        drop(quiet);
+        let no_echo = NoEcho::start()?;
+        let answer = ask(&format!("{question} (hidden): "))?;
+        drop(no_echo);
         writeln!(std::io::stderr())?;
         answer
     } else {
         read()?
     };
     if answer.is_empty() {
-        return Err(Usage::new(format!("{question}: nothing was given")).into());
+        return Err(Usage::new(format!("{question}: empty answer")).into());
     }
     Ok(Secret::from(answer))
 }
 
-/// Goes on only with `--yes`, or with a yes from a person. `deed` continues "This …"; `parts` are what it is done to.
-pub(super) fn agree(is_agreed: bool, deed: &str, parts: &[String]) -> anyhow::Result<()> {
-    if is_agreed {
+/// Continues only with `--yes` or after the answer "yes". `effect` completes "This …"; `parts` lists what it
+/// affects.
+pub(super) fn confirm(is_confirmed: bool, effect: &str, parts: &[String]) -> anyhow::Result<()> {
+    if is_confirmed {
         return Ok(());
     }
     let colon = if parts.is_empty() { "" } else { ": " };
     if !is_possible() {
         let parts = parts.join(", ");
-        let words = format!("this {deed}{colon}{parts}; give --yes if that is meant");
-        return Err(Usage::new(words).into());
+        let message = format!("this {effect}{colon}{parts}; confirm with --yes");
+        return Err(Usage::new(message).into());
     }
     let list =
         if parts.is_empty() { ".".to_owned() } else { format!(":\n  {}", parts.join("\n  ")) };
-    // No answer is no yes.
-    let answer = ask(&format!("This {deed}{list}\nType yes to go on: ")).unwrap_or_default();
-    if answer == "yes" { Ok(()) } else { Err(Usage::new("not done").into()) }
+    let answer = ask(&format!("This {effect}{list}\nType yes to continue: ")).unwrap_or_default();
+    if answer == "yes" { Ok(()) } else { Err(Usage::new("cancelled; nothing was changed").into()) }
 }
 
-/// Offers something that may as well be left. Without a person only `--yes` takes it.
-pub(super) fn offer(is_agreed: bool, question: &str) -> anyhow::Result<bool> {
-    if is_agreed || !is_possible() {
-        return Ok(is_agreed);
+/// Asks a yes-or-no question; the default is no. Without a terminal only `--yes` means yes.
+pub(super) fn offer(is_confirmed: bool, question: &str) -> anyhow::Result<bool> {
+    if is_confirmed || !is_possible() {
+        return Ok(is_confirmed);
     }
     Ok(matches!(&*ask(&format!("{question} [y/N]: "))?, "y" | "Y" | "yes"))
 }
 
-fn ask(words: &str) -> anyhow::Result<String> {
+fn ask(prompt: &str) -> anyhow::Result<String> {
     let mut stderr = std::io::stderr().lock();
-    write!(stderr, "{words}")?;
+    write!(stderr, "{prompt}")?;
     stderr.flush()?;
     read()
 }
@@ -86,22 +86,22 @@ fn read() -> anyhow::Result<String> {
     Ok(answer.trim().to_owned())
 }
 
-/// While it lives, the terminal does not show what is typed.
-struct Quiet(Termios);
+/// Turns the echo of the terminal off until it is dropped.
+struct NoEcho(Termios);
 
-impl Quiet {
+impl NoEcho {
     fn start() -> std::io::Result<Self> {
         let before = tcgetattr(std::io::stdin())?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(std::io::stdin(), OptionalActions::Now, &quiet)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &silent)?;
         Ok(Self(before))
     }
 }
 
-impl Drop for Quiet {
+impl Drop for NoEcho {
     fn drop(&mut self) {
-        // Were the terminal gone, there would be nothing to restore.
+        // A closed terminal needs no restore.
         tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0).unwrap_or_default();
     }
 }

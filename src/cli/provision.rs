@@ -1,7 +1,7 @@
-//! `tidegate provision`: creates the attributes that the configuration reports and Losant does not have yet.
+//! `tidegate provision`: creates the attributes that the configuration reports and Losant lacks.
 //!
-//! A patch replaces the whole list of attributes, and one that is left out is gone with its data. So the list is read right
-//! before it is written, and a list with anything in it that would not survive is left alone.
+//! A patch replaces the whole list of attributes, and deletes an attribute that it omits with its data. So
+//! the list is read right before it is written. A list with members that a patch would lose is not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,45 +19,63 @@ use tidegate_ingest::mapping::{AttributeSelector, DeviceSelector};
 use tidegate_losant::Client;
 use tidegate_losant::body::{Attribute, DataType, DevicePatch};
 use tidegate_losant::query::Shape;
-use tidegate_model::{AttributeName, DeviceId};
+use tidegate_model::{AttributeName, AttributeNameError, DeviceId};
 
-/// What to create, and how.
+/// Options of `tidegate provision`.
 #[derive(Debug, Args)]
 pub(super) struct ProvisionArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// A file with an application token of the scope device.patch, or - for standard input. It is used once and not kept.
+    /// Read an application token (scope device.patch) from FILE or - ; used once, not kept
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The type of an attribute that is not a number: string, boolean or gps.
+    /// The type of an attribute that is not a number: string, boolean or gps
     #[arg(long = "type", value_name = "NAME:TYPE")]
-    types: Vec<TypeOf>,
-    /// Shows what is missing and creates nothing. Needs no token.
+    types: Vec<AttributeType>,
+    /// Show what is missing and create nothing; needs no token
     #[arg(long)]
     dry_run: bool,
-    /// Creates without asking.
+    /// Create without asking
     #[arg(long)]
     yes: bool,
 }
 
 /// An attribute and its type, such as `door:boolean`.
 #[derive(Debug, Clone)]
-pub(super) struct TypeOf(AttributeName, DataType);
+pub(super) struct AttributeType {
+    name: AttributeName,
+    data_type: DataType,
+}
 
-impl FromStr for TypeOf {
-    type Err = String;
+/// An invalid `NAME:TYPE`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttributeTypeError {
+    /// The colon is missing.
+    #[error("expected NAME:TYPE, such as door:boolean")]
+    NoColon,
+    /// The name is no attribute name.
+    #[error(transparent)]
+    Name(#[from] AttributeNameError),
+    /// The type is unknown.
+    #[error("unknown type \"{0}\"; use number, string, boolean, gps or blob")]
+    Type(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, kind) = text.split_once(':').ok_or("write NAME:TYPE, such as door:boolean")?;
-        let name = name.parse().map_err(|error| format!("{error}"))?;
-        Ok(Self(name, DataType::from_str(kind, false)?))
+impl FromStr for AttributeType {
+    type Err = AttributeTypeError;
+
+    fn from_str(text: &str) -> Result<Self, AttributeTypeError> {
+        let (name, kind) = text.split_once(':').ok_or(AttributeTypeError::NoColon)?;
+        let data_type = DataType::from_str(kind, false)
+            .map_err(|_| AttributeTypeError::Type(kind.to_owned()))?;
+        Ok(Self { name: name.parse()?, data_type })
     }
 }
 
-/// Shows what is missing and creates it.
+/// Shows the missing attributes and creates them.
 pub(super) fn provision(args: &ProvisionArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
-    let types = args.types.iter().map(|TypeOf(name, kind)| (name.clone(), *kind)).collect();
+    let types = args.types.iter().map(|one| (one.name.clone(), one.data_type)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
         let client = Client::new(config.cloud.clone())?;
@@ -72,7 +90,7 @@ pub(super) fn provision(args: &ProvisionArgs) -> anyhow::Result<()> {
             }
             Some(_) | None => prompt::secret("Application token")?,
         };
-        prompt::agree(args.yes, "creates these attributes in Losant", &[])?;
+        prompt::confirm(args.yes, "creates these attributes in Losant", &[])?;
         secrecy::keep_out_of_core_dumps();
         create(&client, &config, &missing, token).await
     })
@@ -81,13 +99,13 @@ pub(super) fn provision(args: &ProvisionArgs) -> anyhow::Result<()> {
 /// Attributes by device.
 pub(super) type Missing = BTreeMap<DeviceId, Vec<Attribute>>;
 
-/// Compares what the configuration reports with what Losant has, and prints it.
+/// Compares the reported attributes with Losant's and prints the difference.
 pub(super) async fn find_missing(
     client: &Client,
     config: &Config,
     types: &BTreeMap<AttributeName, DataType>,
 ) -> anyhow::Result<Missing> {
-    let (wanted, open) = wanted(config);
+    let (wanted, unknown) = wanted(config);
     let (mut missing, mut page) = (Missing::new(), String::new());
     for (device, names) in wanted {
         let attributes = attributes(client, device).await?;
@@ -110,7 +128,7 @@ pub(super) async fn find_missing(
         }
         missing.insert(device, absent);
     }
-    for sensor in open {
+    for sensor in unknown {
         writeln!(
             page,
             "sensor {sensor}: its device or attributes come from the topic; create them by hand"
@@ -120,7 +138,7 @@ pub(super) async fn find_missing(
     Ok(missing)
 }
 
-/// Creates what is missing, with an application token.
+/// Creates the missing attributes with an application token.
 pub(super) async fn create(
     client: &Client,
     config: &Config,
@@ -146,9 +164,10 @@ pub(super) async fn create(
     Ok(())
 }
 
-/// The attributes that sensors report, by device; and the sensors of which only their messages tell.
+/// Returns the attributes that sensors report, by device, and the sensors whose devices or attributes are
+/// known only from their messages.
 fn wanted(config: &Config) -> (BTreeMap<DeviceId, BTreeSet<AttributeName>>, BTreeSet<String>) {
-    let (mut wanted, mut open) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeSet::new());
+    let (mut wanted, mut unknown) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeSet::new());
     for sensor in config.buses.values().flat_map(|bus| &bus.sensors) {
         for mapping in &sensor.map {
             if let (DeviceSelector::Fixed(device), AttributeSelector::Fixed(name)) =
@@ -156,11 +175,11 @@ fn wanted(config: &Config) -> (BTreeMap<DeviceId, BTreeSet<AttributeName>>, BTre
             {
                 wanted.entry(*device).or_default().insert(name.clone());
             } else {
-                open.insert(sensor.name.to_string());
+                unknown.insert(sensor.name.to_string());
             }
         }
     }
-    (wanted, open)
+    (wanted, unknown)
 }
 
 fn absent(
@@ -180,13 +199,13 @@ fn absent(
     names.iter().filter(is_absent).map(attribute).collect()
 }
 
-/// The attributes of a device, each as a patch can give it back.
+/// Reads the attributes of a device in the form that a patch needs.
 async fn attributes(client: &Client, device: DeviceId) -> anyhow::Result<Vec<Attribute>> {
     let shape = Shape { exclude_connection_info: true, ..Shape::default() };
     let document = client.get(device, shape).json().await?;
     let list = document.get("attributes").and_then(Value::as_array).into_iter().flatten();
     let attributes = list.map(Attribute::deserialize).collect::<Result<Vec<_>, _>>();
     attributes.with_context(|| {
-        format!("the attributes of device {device} have parts that a patch would lose; create the missing ones by hand")
+        format!("the attributes of device {device} have members that a patch would lose; create the missing attributes by hand")
     })
 }

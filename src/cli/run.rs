@@ -1,4 +1,4 @@
-//! `tidegate run`: the daemon.
+//! `tidegate run`: runs the daemon.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,26 +11,25 @@ use tracing::info;
 
 use crate::app::Reloads;
 use crate::{App, logging};
-use tidegate_config::Config;
-use tidegate_config::Entry;
+use tidegate_config::{Config, Entry};
 
-/// Threads for the tasks: they wait more than they work, and a Pi has other things to do.
+/// Worker threads of the runtime. Tasks mostly wait, and a Pi has other work to do.
 const WORKER_THREADS: usize = 2;
 
-/// How long threads that wait for a device may still take when all tasks have ended.
-const HUNG_THREADS_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest wait for blocking threads after all tasks have ended.
+const BLOCKING_THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Memory comes in pages of the usual size, also where the kernel would give 2 MB to whoever touches a byte: of the tables
-/// that sled lays out, 34 MB, hardly any page is used.
-fn keep_pages_small() {
-    // A kernel without huge pages refuses, and needs nothing.
+/// Disables transparent huge pages. sled reserves tables of 34 MB and uses few of their pages; with huge
+/// pages each touched byte would cost 2 MB.
+fn disable_huge_pages() {
+    // A kernel without huge pages returns an error and needs no change.
     rustix::thread::disable_transparent_huge_pages(true).unwrap_or_default();
 }
 
-/// Runs the daemon until a signal asks it to stop.
-pub(super) fn run(file: &Path, (config, entries): (Config, Vec<Entry>)) -> anyhow::Result<()> {
+/// Runs the daemon until SIGTERM or SIGINT.
+pub(super) fn run(file: &Path, config: Config, entries: Vec<Entry>) -> anyhow::Result<()> {
     let log = logging::start(&config.log_level)?;
-    keep_pages_small();
+    disable_huge_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
@@ -38,7 +37,7 @@ pub(super) fn run(file: &Path, (config, entries): (Config, Vec<Entry>)) -> anyho
         .context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
-        // The handlers are in place before anything runs, so that an early signal is not the end.
+        // Handlers come first, so that an early signal stops the daemon in order.
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
         let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
@@ -49,28 +48,28 @@ pub(super) fn run(file: &Path, (config, entries): (Config, Vec<Entry>)) -> anyho
         let running = app.run(stop.clone(), reloads);
         let forward = async {
             while hangup.recv().await.is_some() {
-                // One that waits already does for both.
+                // A reload that already waits covers this request, too.
                 ask.try_send(()).unwrap_or_default();
             }
         };
         tokio::pin!(running, forward);
-        let asked = async {
+        let stop_signal = async {
             tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
-                () = &mut forward => "an end of signals",
+                () = &mut forward => "SIGHUP stream closed",
             }
         };
         tokio::select! {
             ended = &mut running => ended,
-            name = asked => {
-                info!(signal = name, "asked to stop");
+            name = stop_signal => {
+                info!(signal = name, "received signal; stopping");
                 stop.cancel();
                 running.await
             }
         }
     });
-    // A file or a tty that never answers holds its thread for ever, and must not hold us.
-    runtime.shutdown_timeout(HUNG_THREADS_TIMEOUT);
+    // A file or a tty that never answers blocks its thread for ever; the process must still end.
+    runtime.shutdown_timeout(BLOCKING_THREADS_TIMEOUT);
     ended
 }

@@ -1,7 +1,7 @@
-//! `tidegate setup`: from a fresh installation to readings in the cloud.
+//! `tidegate setup`: leads from a fresh installation to readings in Losant.
 //!
-//! It owns two files: `credentials.toml`, and `conf.d/setup.toml` beside the configuration, which itself stays as it was
-//! shipped. Running it again keeps what it is not told otherwise, and writes only what has changed.
+//! It owns two files beside the configuration: `credentials.toml` and `conf.d/setup.toml`. The configuration
+//! file itself stays as shipped. A second run keeps earlier answers and writes only changes.
 
 mod answers;
 mod files;
@@ -21,41 +21,41 @@ use tidegate_losant::Client;
 use tidegate_losant::query::Shape;
 use tidegate_model::DeviceId;
 
-/// How often a person may try.
-const TRIES_MAX: usize = 3;
+/// The most attempts to enter valid credentials.
+const ATTEMPTS_MAX: usize = 3;
 
-/// The unit of the package.
+/// The systemd unit of the package.
 const UNIT: &str = "tidegate.service";
 
-/// Answers to the questions, for scripts.
+/// Options of `tidegate setup`; each answers a question.
 #[derive(Debug, Args)]
 pub(super) struct SetupArgs {
-    /// The configuration beside which conf.d/setup.toml and credentials.toml are written.
+    /// The configuration file; conf.d/setup.toml and credentials.toml are written beside it
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
-    /// The gateway's device id in Losant.
+    /// The device id of the gateway in Losant
     #[arg(long, value_name = "ID")]
     device_id: Option<DeviceId>,
-    /// The access key. Its secret is asked for, or is the first line of standard input.
+    /// The access key; its secret is asked for, or read from standard input
     #[arg(long, value_name = "KEY")]
     access_key: Option<String>,
-    /// The Device API, if it is not Losant's own instance.
+    /// The URL of the Device API, unless it is Losant's public instance
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
     sensor: answers::SensorArgs,
-    /// A file with an application token, to create the attributes that are missing. It is used once and not kept.
+    /// Create missing attributes with the application token in FILE; used once, not kept
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Does not start the service.
+    /// Do not start the service
     #[arg(long)]
     no_start: bool,
-    /// Takes every offer: to create attributes if there is a token, and to start the service.
+    /// Answer yes to every offer: create attributes if there is a token, start the service
     #[arg(long)]
     yes: bool,
 }
 
-/// Asks, checks, writes, and starts.
+/// Asks the questions, checks the answers with Losant, writes the files, and starts the service.
 pub(super) fn setup(args: &SetupArgs) -> anyhow::Result<()> {
     let directory = std::path::absolute(&args.config)?;
     let directory = directory.parent().unwrap_or(Path::new("/")).to_owned();
@@ -67,25 +67,25 @@ pub(super) fn setup(args: &SetupArgs) -> anyhow::Result<()> {
         let mut is_changed = files::write_credentials(&directory, &credentials)?;
         is_changed |= files::write_configuration(&args.config, &directory, &answers)?;
         let config = tidegate_config::load(&args.config)?;
-        print("The configuration is good; tidegate check shows what it means.\n")?;
+        print("The configuration is valid; `tidegate check` prints a summary.\n")?;
         offer_attributes(args, &config).await?;
         start(args, is_changed)
     })
 }
 
-/// Finds out who the gateway is, until Losant agrees.
+/// Asks for device and access key until Losant accepts them.
 async fn identify(
     args: &SetupArgs,
     directory: &Path,
     answers: &mut Answers,
 ) -> anyhow::Result<CloudCredentials> {
     let kept = files::kept_credentials(directory);
-    let mut tries = 0;
+    let mut attempts = 0;
     loop {
-        tries += 1;
+        attempts += 1;
         answers.device(args)?;
         let credentials = match (&args.access_key, &kept) {
-            (None, Some(kept)) if tries == 1 => kept.clone(),
+            (None, Some(kept)) if attempts == 1 => kept.clone(),
             (key, _) => {
                 let key = match key {
                     Some(key) => key.clone(),
@@ -100,13 +100,13 @@ async fn identify(
         let client = Client::new(Cloud::new(answers.url(), device, credentials.clone()))?;
         match client.get(device, Shape::default()).await {
             Ok(known) => {
-                // What comes from the cloud is not to be obeyed by a terminal.
+                // Text from the cloud must not control the terminal.
                 let (name, class) = (known.name.escape_debug(), known.device_class.escape_debug());
-                print(&format!("Losant knows this device: {name} ({class})\n"))?;
+                print(&format!("Found in Losant: {name} ({class})\n"))?;
                 return Ok(credentials);
             }
-            Err(error) if prompt::is_possible() && tries < TRIES_MAX => {
-                print(&format!("Losant does not take that: {error}\n"))?;
+            Err(error) if prompt::is_possible() && attempts < ATTEMPTS_MAX => {
+                print(&format!("Losant refused: {error}\n"))?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -124,20 +124,20 @@ async fn offer_attributes(args: &SetupArgs, config: &Config) -> anyhow::Result<(
         None if prompt::is_possible() => {
             if !prompt::offer(
                 false,
-                "Create them? It takes an application token, which is not kept",
+                "Create them? This needs an application token, which is not kept",
             )? {
-                return print("tidegate provision creates them later.\n");
+                return print("Create them later with `tidegate provision`.\n");
             }
             prompt::secret("Application token")?
         }
-        None => return print("tidegate provision --token-file FILE creates them.\n"),
+        None => return print("Create them with `tidegate provision --token-file FILE`.\n"),
     };
     provision::create(&client, config, &missing, token).await
 }
 
-/// Has systemd start the service, where it is systemd that starts services.
+/// Starts the service through systemd, if systemd runs.
 fn start(args: &SetupArgs, is_changed: bool) -> anyhow::Result<()> {
-    // What sd_booted(3) looks for.
+    // The test of sd_booted(3).
     let is_booted = Path::new("/run/systemd/system").is_dir();
     if args.no_start || !is_booted || args.config != Path::new(DEFAULT_CONFIG) {
         return print(&format!("Start it with: tidegate run --config {}\n", args.config.display()));
@@ -147,11 +147,12 @@ fn start(args: &SetupArgs, is_changed: bool) -> anyhow::Result<()> {
     }
     systemctl(&["enable", UNIT])?;
     systemctl(&[if is_changed { "restart" } else { "start" }, UNIT])?;
-    print("The service runs; tidegate status shows how it is.\n")
+    print("The service is running; `tidegate status` shows its health.\n")
 }
 
-fn systemctl(words: &[&str]) -> anyhow::Result<()> {
-    let ended = Command::new("systemctl").args(words).status().context("cannot run systemctl")?;
-    anyhow::ensure!(ended.success(), "systemctl {} failed", words.join(" "));
+fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {
+    let ended =
+        Command::new("systemctl").args(arguments).status().context("cannot run systemctl")?;
+    anyhow::ensure!(ended.success(), "systemctl {} failed", arguments.join(" "));
     Ok(())
 }

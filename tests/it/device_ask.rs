@@ -67,7 +67,7 @@ async fn a_yes_at_the_terminal_does_it() {
     furnish(&shell);
     let words = ["patch", "--attributes", "temp:number"];
     let mut terminal = Terminal::start(&mut shell.application_command(&words));
-    terminal.wait_for("attribute door (boolean) with its data\r\nType yes to go on: ");
+    terminal.wait_for("attribute door (boolean) with its data\r\nType yes to continue: ");
     terminal.type_line("yes");
     let (code, screen) = terminal.end();
     assert_eq!(code, 0, "{screen}");
@@ -89,11 +89,11 @@ async fn any_other_answer_at_the_terminal_does_nothing() {
     for answer in ["no", "y", "", "yes please", "\u{4}"] {
         let mut terminal =
             Terminal::start(&mut shell.application_command(&["remove-data", "--all"]));
-        terminal.wait_for("Type yes to go on: ");
+        terminal.wait_for("Type yes to continue: ");
         terminal.type_line(answer);
         let (code, screen) = terminal.end();
         assert_eq!(code, 64, "{answer}: {screen}");
-        assert!(screen.contains("tidegate: not done"), "{screen}");
+        assert!(screen.contains("tidegate: cancelled; nothing was changed"), "{screen}");
     }
     assert_eq!(shell.states().len(), 1);
 }

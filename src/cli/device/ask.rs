@@ -45,5 +45,5 @@ pub(super) fn agree(target: &Target, deed: &Deed) -> anyhow::Result<()> {
     }
     // A question may stand for long, and the credentials are in memory.
     secrecy::keep_out_of_core_dumps();
-    prompt::agree(false, &deed.what, &deed.parts)
+    prompt::confirm(false, &deed.what, &deed.parts)
 }

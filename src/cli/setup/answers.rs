@@ -1,4 +1,4 @@
-//! What is answered, as the tables of `conf.d/setup.toml`.
+//! The answers of `tidegate setup`, as the tables of `conf.d/setup.toml`.
 
 use std::path::Path;
 
@@ -10,31 +10,31 @@ use super::{SetupArgs, found};
 use crate::cli::{Usage, print, prompt};
 use tidegate_model::{DeviceId, IdError};
 
-/// Losant's own instance.
+/// The URL of Losant's public instance.
 const DEFAULT_URL: &str = "https://api.losant.com";
 
-/// What the first sensor and its bus are called.
+/// The name of the first sensor and of its bus.
 const NAME: &str = "first";
 
-/// The first sensor. Others are files of their own in conf.d.
+/// Options for the first sensor. Further sensors go into files of their own in conf.d.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SensorArgs {
-    /// Where the first sensor is: a serial line such as /dev/ttyUSB0, or a broker as HOST:PORT.
+    /// The bus of the first sensor: a serial line such as /dev/ttyUSB0, or a broker as HOST:PORT
     #[arg(long, value_name = "PATH|HOST:PORT")]
     bus: Option<String>,
-    /// The topics of the sensor, such as sensors/+/climate; for a broker.
+    /// The topic filter of the sensor, such as sensors/+/climate (broker only)
     #[arg(long, value_name = "FILTER")]
     topic: Option<String>,
-    /// How its messages are written: key-value, csv, json or text.
+    /// The format of its messages: key-value, csv, json or text
     #[arg(long)]
     format: Option<String>,
-    /// A channel of its messages, and the attribute that it becomes.
+    /// A channel of its messages and the Losant attribute for it
     #[arg(long, value_name = "CHANNEL=ATTRIBUTE")]
     map: Vec<String>,
-    /// Baud of a serial line.
+    /// The baud rate of the serial line
     #[arg(long, value_name = "NUMBER")]
     baud_rate: Option<i64>,
-    /// Asks for no sensor: it is, or will be, in another file.
+    /// Ask for no sensor; it is, or will be, in another file
     #[arg(long, conflicts_with = "bus")]
     no_sensor: bool,
 }
@@ -44,7 +44,7 @@ pub(in crate::cli) struct SensorArgs {
 pub(super) struct Answers(Table);
 
 impl Answers {
-    /// What was answered before.
+    /// Reads the answers of an earlier run.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -54,14 +54,14 @@ impl Answers {
             }
         };
         let table = text.parse::<Table>().map(Self);
-        table.with_context(|| format!("{} is no TOML", path.display()))
+        table.with_context(|| format!("{} is not valid TOML", path.display()))
     }
 
     pub(super) fn text(&self) -> String {
         self.0.to_string()
     }
 
-    /// Asks who the gateway is.
+    /// Asks for the device id.
     pub(super) fn device(&mut self, args: &SetupArgs) -> anyhow::Result<()> {
         let before = self.losant("device_id").map(str::to_owned);
         let id = match args.device_id {
@@ -85,7 +85,7 @@ impl Answers {
         self.losant("url").unwrap_or(DEFAULT_URL)
     }
 
-    /// Asks for the first sensor, unless there is one or none is wanted.
+    /// Asks for the first sensor, unless the configuration has one or none is wanted.
     pub(super) fn sensor(&mut self, args: &SensorArgs, main: &Path) -> anyhow::Result<()> {
         let has_one = self.0.contains_key("sensor")
             || tidegate_config::load(main).is_ok_and(|config| !config.buses.is_empty());
@@ -129,7 +129,7 @@ impl Answers {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, "1883"));
         let port: u16 = port.parse().map_err(|_| {
             Usage::new(format!(
-                "\"{address}\" is neither a path nor a broker such as 127.0.0.1:1883"
+                "\"{address}\" is neither a path nor a broker address such as 127.0.0.1:1883"
             ))
         })?;
         let bus = table(&mut self.0, &["bus", "mqtt", NAME]);
@@ -143,7 +143,7 @@ impl Answers {
     }
 }
 
-/// The table at a path, made if it is not there.
+/// Returns the table at a path; creates it if it is missing.
 fn table<'a>(root: &'a mut Table, path: &[&str]) -> &'a mut Table {
     path.iter().fold(root, |table, name| {
         let inner = table.entry((*name).to_owned()).or_insert_with(|| Table::new().into());
@@ -157,23 +157,23 @@ fn table<'a>(root: &'a mut Table, path: &[&str]) -> &'a mut Table {
             | Value::Float(_)
             | Value::Boolean(_)
             | Value::Datetime(_)
-            | Value::Array(_) => unreachable!("it has just been made a table"),
+            | Value::Array(_) => unreachable!("the value was made a table above"),
         }
     })
 }
 
-/// Shows what was found and asks for one of it.
+/// Lists the lines and brokers found on this machine and asks for one.
 fn choose() -> anyhow::Result<String> {
     let lines = found::serial_lines(Path::new(found::BY_ID));
     let lines = lines.iter().map(|path| path.display().to_string());
     let found: Vec<_> = lines.chain(found::broker().map(|address| address.to_string())).collect();
     if found.is_empty() {
-        print("There is no serial line here, and no broker on port 1883.\n")?;
+        print("No serial line and no broker on port 1883 found.\n")?;
     } else {
-        print(&format!("Found here:\n  {}\n", found.join("\n  ")))?;
+        print(&format!("Found on this machine:\n  {}\n", found.join("\n  ")))?;
     }
     let question =
-        "Where is the first sensor? A serial line, a broker as HOST:PORT, or nothing for later";
+        "Bus of the first sensor: a serial line, a broker as HOST:PORT, or empty for later";
     prompt::line(question, Some(found.first().map_or("", String::as_str)), "--bus")
 }
 
@@ -189,20 +189,22 @@ fn given(
     }
 }
 
-fn mappings(words: &[String]) -> anyhow::Result<Vec<Value>> {
-    let mut words = words.to_vec();
-    if words.is_empty() {
-        let question = "Channels and their attributes, such as t=temperature h=humidity";
+fn mappings(arguments: &[String]) -> anyhow::Result<Vec<Value>> {
+    let mut pairs = arguments.to_vec();
+    if pairs.is_empty() {
+        let question = "Channels and attributes, such as t=temperature h=humidity";
         let answer = prompt::line(question, None, "--map CHANNEL=ATTRIBUTE")?;
-        words = answer.split_whitespace().map(str::to_owned).collect();
+        pairs = answer.split_whitespace().map(str::to_owned).collect();
     }
-    let mapping = |word: &String| {
-        let (channel, attribute) = word.split_once('=').ok_or_else(|| {
-            Usage::new(format!("\"{word}\" is no CHANNEL=ATTRIBUTE, such as t=temperature"))
+    let mapping = |pair: &String| {
+        let (channel, attribute) = pair.split_once('=').ok_or_else(|| {
+            Usage::new(format!(
+                "\"{pair}\" is not of the form CHANNEL=ATTRIBUTE, such as t=temperature"
+            ))
         })?;
         let members = [("channel", channel), ("attribute", attribute)];
         let members = members.map(|(name, text)| (name.to_owned(), Value::from(text)));
         Ok(Value::Table(members.into_iter().collect()))
     };
-    words.iter().map(mapping).collect()
+    pairs.iter().map(mapping).collect()
 }

@@ -1,4 +1,4 @@
-//! The files that `tidegate setup` writes: each whole or not at all, and only if it differs.
+//! The files that `tidegate setup` writes, each atomically and only if it changes.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,23 +10,26 @@ use super::answers::Answers;
 use crate::cli::print;
 use tidegate_config::CloudCredentials;
 
-/// The file of setup's own, beside the configuration.
+/// The file with the answers, beside the configuration.
 pub(super) const FRAGMENT: &str = "conf.d/setup.toml";
 
-/// Where the access key is, beside the configuration.
+/// The file with the access key, beside the configuration.
 const CREDENTIALS: &str = "credentials.toml";
 
-/// What a configuration begins with where the package has not put one.
-const MAIN: &str = "# tidegate. What `tidegate setup` asked is in conf.d/setup.toml; every option, with its default, in tidegate.toml(5).\n";
+/// The content of a new configuration file, where the package has not installed one.
+const MAIN: &str = "\
+# tidegate: `tidegate setup` writes conf.d/setup.toml; tidegate.toml(5) has every option.\n";
 
-const HEADER: &str = "# Written by `tidegate setup`, which keeps what is here when it runs again, but not comments.\n\n";
+/// The first lines of the file with the answers.
+const HEADER: &str =
+    "# Written by `tidegate setup`. A further run keeps the options, but not comments.\n\n";
 
-/// The credentials that are there already.
+/// Reads the credentials of an earlier run.
 pub(super) fn kept_credentials(directory: &Path) -> Option<CloudCredentials> {
     tidegate_config::read_credentials(&directory.join(CREDENTIALS)).ok()
 }
 
-/// Writes the credentials, for nobody else to read. True if they changed.
+/// Writes the credentials, readable by the owner only. Returns whether they changed.
 pub(super) fn write_credentials(
     directory: &Path,
     credentials: &CloudCredentials,
@@ -44,7 +47,7 @@ pub(super) fn write_credentials(
     write(&directory.join(CREDENTIALS), &table.to_string(), 0o600)
 }
 
-/// Writes what was answered, and a configuration if there is none. True if something changed.
+/// Writes the answers, and a configuration file if there is none. Returns whether something changed.
 pub(super) fn write_configuration(
     main: &Path,
     directory: &Path,
@@ -64,8 +67,8 @@ pub(super) fn write_configuration(
 
 fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<bool> {
     let replaced = tidegate_config::replace(path, text, mode);
-    let is_new =
-        replaced.with_context(|| format!("cannot write {}; does it take sudo?", path.display()))?;
+    let is_new = replaced
+        .with_context(|| format!("cannot write {}; try again with sudo", path.display()))?;
     if is_new {
         print(&format!("Wrote {}\n", path.display()))?;
     }

@@ -1,19 +1,20 @@
-//! What is found on this machine: serial lines, and a broker.
+//! Finds serial lines and an MQTT broker on this machine.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Links to adapters by their serial numbers, which keep their names when adapters are moved (udev, 60-serial.rules).
+/// The directory of links to adapters by serial number, whose names stay when adapters change ports (udev,
+/// 60-serial.rules).
 pub(super) const BY_ID: &str = "/dev/serial/by-id";
 
-/// How long a broker on this machine may take to answer.
+/// The longest wait for a broker on this machine.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The port of MQTT without TLS (IANA).
 const MQTT_PORT: u16 = 1_883;
 
-/// All serial lines, those with lasting names first and by these.
+/// Returns all serial lines; lines with persistent names come first.
 pub(super) fn serial_lines(by_id: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(by_id).into_iter().flatten();
     let mut lines: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -27,7 +28,7 @@ pub(super) fn serial_lines(by_id: &Path) -> Vec<PathBuf> {
     lines
 }
 
-/// A broker on this machine.
+/// Returns the address of a broker on this machine.
 pub(super) fn broker() -> Option<SocketAddr> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, MQTT_PORT));
     TcpStream::connect_timeout(&address, BROKER_TIMEOUT).ok().map(|_| address)
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_adapter_is_found_by_its_lasting_name() {
+    fn adapter_is_found_by_its_persistent_name() {
         let directory = tempfile::tempdir().unwrap();
         let link = directory.path().join("usb-FTDI_FT232R-if00");
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();
