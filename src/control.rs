@@ -1,8 +1,8 @@
-//! The door for those on this computer: HTTP/1.1 over a Unix socket that file permissions guard, and, if the configuration
-//! asks for it, over a TCP port that only tells what anybody may know.
+//! The control server: HTTP/1.1 over a Unix socket, which file permissions protect, and optionally over a TCP
+//! port that serves only public paths.
 //!
-//! `curl --unix-socket /run/tidegate/tidegate.sock http://tidegate/status`. What is behind a path is no business of this
-//! module: parts of the daemon put theirs into [`Routes`]. [`ask`] is the other end, for the command line.
+//! Try `curl --unix-socket /run/tidegate/tidegate.sock http://tidegate/status`. This module does not know the
+//! paths: parts of the daemon register theirs in [`Routes`]. [`ask`] is the client, for the command line.
 
 mod client;
 mod connection;
@@ -25,13 +25,13 @@ pub use hyper::{Method, StatusCode};
 use routes::Audience;
 pub use routes::{Answer, Body, Request, Routes};
 
-/// Connections at a time, on the socket and on the port; more wait to be accepted.
+/// The most connections at a time, on the socket and on the port each; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 16;
 
-/// After an accept that failed, as when there are no file descriptors left.
+/// The pause after a failed accept, for example without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The socket and the port, open.
+/// The open socket and port.
 #[derive(Debug)]
 pub struct ControlServer {
     socket: UnixListener,
@@ -40,10 +40,10 @@ pub struct ControlServer {
 }
 
 impl ControlServer {
-    /// Opens the socket, for user and group only. One that a crash left behind is replaced.
+    /// Opens the socket with mode 0660. Replaces a socket that a crash left behind.
     ///
     /// # Errors
-    /// When the directory cannot be made or written.
+    /// If the directory cannot be created or written.
     pub fn open(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::PermissionsExt as _;
         if let Some(directory) = path.parent() {
@@ -58,19 +58,19 @@ impl ControlServer {
         Ok(Self { socket, path: path.to_owned(), port: None })
     }
 
-    /// Opens a port, too, for what is open to all.
+    /// Opens a TCP port for the public paths.
     ///
     /// # Errors
-    /// When the port is taken.
+    /// If the port is in use.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<()> {
         let port = std::net::TcpListener::bind(address)?;
         port.set_nonblocking(true)?;
-        info!(listen = %port.local_addr()?, "telling metrics and health");
+        info!(listen = %port.local_addr()?, "serving metrics and health");
         self.port = Some(TcpListener::from_std(port)?);
         Ok(())
     }
 
-    /// Answers until it is stopped. A connection that is open then is dropped: its client learns that the daemon has gone.
+    /// Serves until `stop`, then closes all connections.
     pub async fn run(self, routes: Routes, stop: CancellationToken) {
         let on_socket = serve(self.socket, &routes, Audience::Trusted);
         let on_port = async {
@@ -85,7 +85,7 @@ impl ControlServer {
     }
 }
 
-/// One task for all connections, so that what they cost is bounded and seen.
+/// Serves all connections in one task, which bounds their cost.
 async fn serve(mut listener: impl Listener<Io: Send + Unpin>, routes: &Routes, audience: Audience) {
     let mut connections = FuturesUnordered::new();
     loop {

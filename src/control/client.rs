@@ -1,4 +1,4 @@
-//! The other end of the socket: one question, one answer.
+//! The client of the socket: one request, one answer.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,70 +12,70 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-/// How long the daemon may take to answer; it gives itself no more.
+/// The longest wait for an answer; the limit of the server is the same.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The largest answer that is read, in bytes.
+/// The largest accepted answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
-/// Where the names of groups are (`group(5)`).
+/// The file with the names of groups (`group(5)`).
 const GROUP_FILE: &str = "/etc/group";
 
-/// Why there is no answer.
+/// An error of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody listens.
-    #[error("the daemon is not running: nobody answers at {}; try: systemctl status tidegate", path.display())]
+    /// No process listens on the socket.
+    #[error("the daemon is not running (no answer at {}); try: systemctl status tidegate", path.display())]
     NotRunning {
         /// The socket.
         path: PathBuf,
     },
-    /// The socket is for others.
-    #[error("you may not ask the daemon at {}: {cure}", path.display())]
+    /// The user may not open the socket.
+    #[error("no permission to connect to the daemon at {}: {cure}", path.display())]
     NoPermission {
         /// The socket.
         path: PathBuf,
-        /// What helps, with the name of the group.
+        /// The cure, with the name of the group.
         cure: String,
     },
-    /// The connection broke, or what came is not HTTP.
+    /// The connection broke, or the answer is not HTTP.
     #[error("the daemon did not answer at {}", path.display())]
     Broken {
         /// The socket.
         path: PathBuf,
-        /// How.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It took too long.
+    /// The answer took too long.
     #[error("the daemon at {} did not answer in {ANSWER_TIMEOUT:?}", path.display())]
     TimedOut {
         /// The socket.
         path: PathBuf,
     },
-    /// The daemon said no.
+    /// The daemon answered with an error.
     #[error("the daemon refused ({status}): {message}")]
     Refused {
-        /// The status of HTTP, 400 or more.
+        /// The HTTP status, 400 or more.
         status: StatusCode,
-        /// In its words.
+        /// The message of the daemon.
         message: String,
     },
 }
 
-/// What the daemon answered.
+/// An answer of the daemon.
 #[derive(Debug)]
 pub struct Reply {
-    /// The status of HTTP, below 400.
+    /// The HTTP status, below 400.
     pub status: StatusCode,
-    /// The body, whole; 16 MiB at most.
+    /// The body, at most 16 MiB.
     pub body: Bytes,
 }
 
-/// Asks the daemon whose socket this is. The path may have a query.
+/// Sends a request to the daemon at `socket`. The path may have a query.
 ///
 /// # Errors
-/// When nobody answers, or the answer is an error.
+/// If there is no answer, or the answer is an error.
 pub async fn ask(
     socket: &Path,
     method: Method,
@@ -87,7 +87,7 @@ pub async fn ask(
     let request = Request::builder()
         .method(method)
         .uri(path)
-        // HTTP wants one; a socket has no name.
+        // HTTP requires the header; a socket has no name.
         .header(HOST, "tidegate")
         .body(Full::new(body.into()))
         .map_err(|error| broken(error.into()))?;
@@ -115,7 +115,7 @@ async fn exchange(
     tokio::pin!(answer, connection);
     tokio::select! {
         answer = &mut answer => answer,
-        // A server that closes has given all it has; one that did not read all of the question may have answered it.
+        // The server may close after its answer, even before it has read the whole request.
         closed = &mut connection => match (answer.await, closed) {
             (Err(_), Err(error)) => Err(error.into()),
             (answer, _) => answer,
@@ -123,7 +123,7 @@ async fn exchange(
     }
 }
 
-/// The words of an answer that is an error.
+/// Returns the message in an error answer.
 fn message(body: &[u8]) -> String {
     let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let error = document.as_ref().and_then(|document| document.get("error")?.as_str());
@@ -142,24 +142,24 @@ fn unreachable(socket: &Path, error: io::Error) -> Error {
     }
 }
 
-/// What gives the permission. Who may not enter the socket's directory sees its owner all the same.
+/// Returns how to get the permission. The group of the directory can be read even if the socket cannot.
 fn cure(socket: &Path) -> String {
     let seen = [Some(socket), socket.parent()].into_iter().flatten();
     let group = seen.filter_map(|path| std::fs::metadata(path).ok()).map(|seen| seen.gid()).next();
     match group {
-        // Nobody is told to join the group of root.
+        // Joining the group of root is no cure.
         None | Some(0) => "use sudo".to_owned(),
         Some(id) => {
             let groups = std::fs::read_to_string(GROUP_FILE).unwrap_or_default();
             let group = group_name(&groups, id).unwrap_or_else(|| id.to_string());
             format!(
-                "use sudo, or join the group {group} (sudo adduser $USER {group}, then log in afresh)"
+                "use sudo, or join the group {group} (sudo adduser $USER {group}, then log in again)"
             )
         }
     }
 }
 
-/// The name of a group in the text of `group(5)`.
+/// Finds the name of a group in the text of `group(5)`.
 fn group_name(groups: &str, id: u32) -> Option<String> {
     groups.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_named_as_the_system_names_it() {
+    fn group_name_comes_from_group_file() {
         let groups = "root:x:0:\ndialout:x:20:pi\ntidegate:x:995:\nbroken\n";
         assert_eq!(group_name(groups, 995).as_deref(), Some("tidegate"));
         assert_eq!(group_name(groups, 20).as_deref(), Some("dialout"));
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_in_the_daemons_words() {
+    fn error_has_the_message_of_the_daemon() {
         assert_eq!(message(br#"{"error": "there is no such device"}"#), "there is no such device");
         assert_eq!(message(b"Bad Gateway\n"), "Bad Gateway");
     }
 
     #[tokio::test]
-    async fn a_socket_without_a_daemon_is_told_as_such() {
+    async fn socket_without_daemon_is_not_running() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("s");
         let asked = || ask(&socket, Method::GET, "/status", "");

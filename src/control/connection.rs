@@ -57,7 +57,7 @@ pub(super) async fn answer(
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("there is nothing here; try /metrics or, on the socket, /status")]
+    #[error("unknown path; try /metrics or, on the socket, /status")]
     NotFound,
     #[error("use {0}")]
     WrongMethod(String),

@@ -1,4 +1,4 @@
-//! Which path is whose.
+//! Routes: paths and their handlers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -15,54 +15,54 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What a route is asked.
+/// A request to a route.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// What came after the `?`; empty without one.
+    /// The text after `?`; empty without one.
     pub query: String,
     /// The body, at most 512 KiB.
     pub body: Bytes,
 }
 
 impl Request {
-    /// The query as a struct whose fields are its keys.
+    /// Parses the query into a struct with its keys as fields.
     ///
     /// # Errors
-    /// An answer, 400, that says what is wrong with it.
+    /// An answer with status 400 and the cause.
     pub fn query<T: DeserializeOwned>(&self) -> Result<T, Answer> {
-        serde_urlencoded::from_str(&self.query).map_err(|error| Answer::refusal(&error))
+        serde_urlencoded::from_str(&self.query).map_err(|error| Answer::bad_request(&error))
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Errors
-    /// An answer, 400, that says what is wrong with it.
+    /// An answer with status 400 and the cause.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Answer> {
-        serde_json::from_slice(&self.body).map_err(|error| Answer::refusal(&error))
+        serde_json::from_slice(&self.body).map_err(|error| Answer::bad_request(&error))
     }
 }
 
-/// What leaves with an answer.
+/// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// What a route answers.
+/// The answer of a route.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status of HTTP.
+    /// The HTTP status.
     pub status: StatusCode,
-    /// The kind of the body.
+    /// The media type of the body.
     pub content_type: &'static str,
     /// The body.
     pub body: Body,
 }
 
 impl Answer {
-    /// 200 and a JSON document, with a line end for terminals.
+    /// Answers 200 with a JSON document and a final newline.
     pub fn json(document: &impl Serialize) -> Self {
         Self::json_with(StatusCode::OK, document)
     }
 
-    /// A JSON document with a status of its own.
+    /// Answers with a status and a JSON document.
     pub fn json_with(status: StatusCode, document: &impl Serialize) -> Self {
         match serde_json::to_vec(document) {
             Ok(mut json) => {
@@ -74,18 +74,18 @@ impl Answer {
         }
     }
 
-    /// An error in words, as `{"error": "…"}`.
+    /// Answers with a status and `{"error": "…"}`.
     pub fn error(status: StatusCode, error: &impl fmt::Display) -> Self {
         Self::json_with(status, &serde_json::json!({ "error": error.to_string() }))
     }
 
-    /// Text of this kind.
+    /// Answers 200 with a text.
     pub fn text(content_type: &'static str, text: String) -> Self {
         let body = Full::new(Bytes::from(text)).boxed_unsync();
         Self { status: StatusCode::OK, content_type, body }
     }
 
-    /// 200 and what the stream yields, as it comes. It has to end while the connection may last: one minute.
+    /// Answers 200 with the parts of a stream. The stream must end within a minute, the limit of a connection.
     pub fn stream(
         content_type: &'static str,
         parts: impl Stream<Item = Bytes> + Send + 'static,
@@ -95,8 +95,8 @@ impl Answer {
         Self { status: StatusCode::OK, content_type, body }
     }
 
-    /// 400: the client asked for what cannot be meant.
-    fn refusal(error: &impl fmt::Display) -> Self {
+    /// Answers 400.
+    fn bad_request(error: &impl fmt::Display) -> Self {
         Self::error(StatusCode::BAD_REQUEST, error)
     }
 }
@@ -104,34 +104,34 @@ impl Answer {
 type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 pub(super) type Handler = Box<dyn Fn(Request) -> Answering + Send + Sync>;
 
-/// Paths with what is behind them.
+/// Paths and their handlers.
 #[derive(Default)]
 pub struct Routes {
     paths: BTreeMap<&'static str, Vec<(Method, Handler)>>,
-    /// What anybody may look at.
-    open: BTreeSet<&'static str>,
+    /// The paths that the TCP port serves, too.
+    public: BTreeSet<&'static str>,
 }
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// One whom the socket's permissions let in.
+    /// A user whom the permissions of the socket admit.
     Trusted,
-    /// Anybody who can reach the port.
+    /// Any user who can reach the port.
     Anyone,
 }
 
 /// Why a request has no route.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stray {
-    /// Nothing is at this path.
+    /// The path is unknown.
     NotFound,
-    /// The path wants one of these methods.
+    /// The path accepts only these methods.
     WrongMethod(String),
 }
 
 impl Routes {
-    /// Puts a handler at a path. It runs on the task of the door, so what blocks goes to `spawn_blocking`.
+    /// Adds a handler for a path. It runs in the task of the server and must not block.
     pub fn put<F>(
         &mut self,
         method: Method,
@@ -144,22 +144,22 @@ impl Routes {
         self.paths.entry(path).or_default().push((method, handler));
     }
 
-    /// Lets anybody who can reach the port look at a path. Without this only the socket has it.
-    pub fn open_to_all(&mut self, path: &'static str) {
-        self.open.insert(path);
+    /// Makes a path public: the TCP port serves it, too.
+    pub fn make_public(&mut self, path: &'static str) {
+        self.public.insert(path);
     }
 
-    /// What is at this path for this audience: what one may not ask is not there. Who may GET may ask for the HEAD of it.
+    /// Finds the handler of a path. A path that is not for this audience counts as unknown. GET covers HEAD.
     pub(super) fn find(
         &self,
         audience: Audience,
         method: &Method,
         path: &str,
     ) -> Result<&Handler, Stray> {
-        let is_open = audience == Audience::Trusted || self.open.contains(path);
-        let routes = self.paths.get(path).filter(|_| is_open).ok_or(Stray::NotFound)?;
+        let is_visible = audience == Audience::Trusted || self.public.contains(path);
+        let routes = self.paths.get(path).filter(|_| is_visible).ok_or(Stray::NotFound)?;
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        let found = routes.iter().find(|(meant, _)| meant == method);
+        let found = routes.iter().find(|(other, _)| other == method);
         found.map(|(_, handler)| handler).ok_or_else(|| {
             let methods: Vec<_> = routes.iter().map(|(method, _)| method.as_str()).collect();
             Stray::WrongMethod(methods.join(", "))
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_asked_by_its_methods_only() {
+    fn path_accepts_only_its_methods() {
         let mut routes = Routes::default();
         let ok = |_| async { Answer::json(&"ok") };
         routes.put(Method::GET, "/outbox", ok);
@@ -195,19 +195,19 @@ mod tests {
     }
 
     #[test]
-    fn the_port_has_only_what_is_open_to_all() {
+    fn port_serves_only_public_paths() {
         let mut routes = Routes::default();
         let ok = |_| async { Answer::json(&"ok") };
         routes.put(Method::GET, "/status", ok);
         routes.put(Method::GET, "/metrics", ok);
-        routes.open_to_all("/metrics");
+        routes.make_public("/metrics");
         let found = |path| routes.find(Audience::Anyone, &Method::GET, path).map(drop);
         assert_eq!(found("/metrics"), Ok(()));
         assert_eq!(found("/status"), Err(Stray::NotFound));
     }
 
     #[test]
-    fn a_query_that_cannot_be_meant_is_answered_with_what_is_wrong() {
+    fn invalid_query_is_a_bad_request() {
         #[derive(Debug, serde::Deserialize)]
         struct Page {
             limit: u32,

@@ -27,12 +27,12 @@ impl Open {
         UnixStream::connect(self.socket()).await.unwrap()
     }
 
-    /// The whole answer to these bytes.
-    async fn tell(&self, request: &str) -> String {
+    /// Sends bytes and returns the whole answer.
+    async fn send(&self, request: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // What the door did not read of the question makes an error after the answer.
+        // A request that the server did not read to its end causes an error after the answer.
         stream.read_to_end(&mut answer).await.ok();
         String::from_utf8(answer).unwrap()
     }
@@ -56,13 +56,13 @@ fn open() -> Open {
     });
     routes.put(Method::GET, "/never", |_| std::future::pending());
     let stop = CancellationToken::new();
-    let door = ControlServer::open(&directory.path().join("run/s")).unwrap();
-    let task = tokio::spawn(door.run(routes, stop.clone()));
+    let server = ControlServer::open(&directory.path().join("run/s")).unwrap();
+    let task = tokio::spawn(server.run(routes, stop.clone()));
     Open { directory, stop, task }
 }
 
 #[tokio::test]
-async fn a_question_is_answered() {
+async fn answers_a_request() {
     let open = open();
     let reply = open.get("/status?brief").await.unwrap();
     assert_eq!((reply.status, &*reply.body), (StatusCode::OK, &b"\"well\"\n"[..]));
@@ -71,49 +71,50 @@ async fn a_question_is_answered() {
 }
 
 #[tokio::test]
-async fn a_stream_arrives_whole() {
+async fn streams_arrive_whole() {
     let open = open();
     let body = open.get("/many").await.unwrap().body;
     assert_eq!(String::from_utf8_lossy(&body).lines().count(), 1000);
 }
 
 #[tokio::test]
-async fn what_is_not_there_and_what_is_asked_wrongly_is_told_in_json() {
+async fn errors_are_json() {
     let open = open();
-    let told = open.get("/stauts").await.unwrap_err().to_string();
+    let error = open.get("/stauts").await.unwrap_err().to_string();
     assert_eq!(
-        told,
-        "the daemon refused (404 Not Found): there is nothing here; try /metrics or, on the socket, /status"
+        error,
+        "the daemon refused (404 Not Found): unknown path; try /metrics or, on the socket, /status"
     );
-    let answer = open.tell("DELETE /status HTTP/1.1\r\nHost: tidegate\r\n\r\n").await;
+    let answer = open.send("DELETE /status HTTP/1.1\r\nHost: tidegate\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     assert!(answer.contains("\r\nallow: GET\r\n"), "{answer}");
     assert!(answer.ends_with("{\"error\":\"use GET\"}\n"), "{answer}");
 }
 
 #[tokio::test]
-async fn a_body_beyond_its_bound_is_refused() {
+async fn refuses_large_bodies() {
     let open = open();
-    let told = ask(&open.socket(), Method::POST, "/echo", vec![b'x'; 600_000]).await.unwrap_err();
-    let is_told = matches!(&told, Error::Refused { status: StatusCode::PAYLOAD_TOO_LARGE, .. });
-    assert!(is_told, "{told}");
+    let error = ask(&open.socket(), Method::POST, "/echo", vec![b'x'; 600_000]).await.unwrap_err();
+    let is_too_large =
+        matches!(&error, Error::Refused { status: StatusCode::PAYLOAD_TOO_LARGE, .. });
+    assert!(is_too_large, "{error}");
     let largest = vec![b'x'; 512 << 10];
     ask(&open.socket(), Method::POST, "/echo", largest).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_header_beyond_its_bound_is_refused() {
+async fn refuses_large_headers() {
     let open = open();
     let header = "x".repeat(20_000);
-    let answer = open.tell(&format!("GET /status HTTP/1.1\r\nX: {header}\r\n\r\n")).await;
+    let answer = open.send(&format!("GET /status HTTP/1.1\r\nX: {header}\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     let headers = "X: y\r\n".repeat(33);
-    let answer = open.tell(&format!("GET /status HTTP/1.1\r\n{headers}\r\n")).await;
+    let answer = open.send(&format!("GET /status HTTP/1.1\r\n{headers}\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_say_nothing_or_wait_for_ever_delay_nobody_and_are_let_go() {
+async fn silent_clients_time_out_and_delay_no_others() {
     let open = open();
     let mut silent = open.connect().await;
     let mut waiting = open.connect().await;
@@ -128,7 +129,7 @@ async fn clients_that_say_nothing_or_wait_for_ever_delay_nobody_and_are_let_go()
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_all_connections_taken_the_next_waits_until_one_is_let_go() {
+async fn connection_beyond_the_limit_waits() {
     let open = open();
     let mut taken = Vec::new();
     for _ in 0..CONNECTIONS_MAX {
@@ -139,7 +140,7 @@ async fn with_all_connections_taken_the_next_waits_until_one_is_let_go() {
 }
 
 #[tokio::test]
-async fn the_socket_is_for_user_and_group_replaces_an_old_one_and_is_removed() {
+async fn socket_has_mode_0660_and_is_removed_at_stop() {
     let open = open();
     let mode = std::fs::metadata(open.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);

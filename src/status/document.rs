@@ -161,7 +161,7 @@ impl Sources {
         routes.put(Method::GET, "/healthz", move |_| std::future::ready(health.is_alive()));
         routes.put(Method::GET, "/readyz", move |_| std::future::ready(sources.is_ready()));
         for path in ["/metrics", "/healthz", "/readyz"] {
-            routes.open_to_all(path);
+            routes.make_public(path);
         }
     }
 

@@ -167,10 +167,10 @@ async fn a_person_is_asked_and_the_secret_is_not_shown() {
     terminal.answer("Losant refused", "");
     terminal.answer("Access key: ", "gateway-key");
     terminal.answer("Access secret (hidden): ", "gateway-secret");
-    terminal.answer("Where is the first sensor?", "127.0.0.1:1884");
+    terminal.answer("Bus of the first sensor", "127.0.0.1:1884");
     terminal.answer("Topics, such as", "sensors/+/climate");
     terminal.answer("Format of a message", "");
-    terminal.answer("Channels and their attributes", "t=temperature h=brandNew");
+    terminal.answer("Channels and attributes", "t=temperature h=brandNew");
     terminal.answer("Create them?", "y");
     terminal.answer("Application token (hidden): ", machine.cloud.api_token());
     let (status, seen) = terminal.end();
