@@ -1,7 +1,8 @@
-//! The daemon: everything built, wired, started and stopped in order. Nothing else constructs.
+//! The application: builds, wires, starts and stops all parts of the daemon.
 //!
-//! A stop goes with the data: the buses end, so the collector's queue ends; it makes its last commit, so the reporter knows
-//! that no more will come, sends what it can, and the presence task says the last word.
+//! A stop follows the data. The buses end, which ends the queue of the collector. The collector makes its last
+//! commit, which tells the reporter that no more states will come. The reporter sends what it can, and the
+//! connection status task reports the disconnection last.
 
 mod buses;
 mod commands;
@@ -48,7 +49,7 @@ use tidegate_runtime::liveness::Liveness;
 use tidegate_runtime::supervisor::Supervisor;
 use tidegate_timing::clock_trust::Boots;
 
-/// The daemon, with everything open that can fail to open.
+/// The daemon with all resources open.
 pub struct App {
     config: Config,
     entries: Vec<Entry>,
@@ -56,7 +57,7 @@ pub struct App {
     boots: Boots,
     outbox: Arc<Outbox>,
     client: Arc<Client>,
-    door: ControlServer,
+    control: ControlServer,
     board: StatusRegistry,
     history: History,
     tally: LossCounters,
@@ -65,10 +66,10 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the outbox, the status socket and TLS. A bus or a cloud that is absent is no fault: they are waited for.
+    /// Opens the outbox, the status socket and TLS. Buses and Losant may be absent: tasks wait for them.
     ///
     /// # Errors
-    /// When one of these cannot be opened; the daemon must not start then.
+    /// If one of these cannot be opened. The daemon must not start then.
     pub fn build(config: Config, entries: Vec<Entry>, log: LogControl) -> anyhow::Result<Self> {
         let options = outbox_options(&config.outbox);
         let path = &config.outbox.path;
@@ -84,11 +85,12 @@ impl App {
         board.configure(running::names(&config));
         board.data().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
-        let mut door = ControlServer::open(socket).with_context(|| {
+        let mut control = ControlServer::open(socket).with_context(|| {
             format!("cannot open the status socket {}; see status.socket", socket.display())
         })?;
         if let Some(listen) = config.status_listen {
-            door.listen(listen)
+            control
+                .listen(listen)
                 .with_context(|| format!("cannot listen on {listen}; see status.listen"))?;
         }
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
@@ -104,7 +106,7 @@ impl App {
             boots,
             outbox,
             client,
-            door,
+            control,
             board,
             history,
             tally: LossCounters::new(pulses, marks),
@@ -113,21 +115,21 @@ impl App {
         })
     }
 
-    /// Runs until `stop` is cancelled, then ends in order. Each item of `reloads` has the configuration read again.
+    /// Runs until `stop` is cancelled, then stops all parts in order. Reloads on each item of `reloads`.
     ///
     /// # Errors
-    /// When a task ended by itself or could not be ended in time: a fault that a restart should cure.
+    /// If a task ended by itself or did not stop in time. A restart should cure this.
     pub async fn run(self, stop: CancellationToken, mut reloads: Reloads) -> anyhow::Result<()> {
         let stop_timeout = self.config.stop_timeout;
         let outbox = Arc::clone(&self.outbox);
         let hurry = CancellationToken::new();
-        let mut running = self.start((&stop, &hurry), reloads.ask.clone());
+        let mut running = self.start(&stop, &hurry, reloads.ask.clone());
         notify::ready();
         running.is_ready();
         running.keep_copy().await;
         let fault = loop {
             tokio::select! {
-                // At a stop tasks end, too, and that is no fault: look at the stop first.
+                // Tasks end at a stop, too, which is no fault: check the stop first.
                 biased;
                 () = stop.cancelled() => break None,
                 end = running.watch() => break Some(end.into()),
@@ -140,7 +142,7 @@ impl App {
             }
         };
         if let Some(fault) = &fault {
-            error!(%fault, "a task ended that should not; stopping");
+            error!(%fault, "a task ended unexpectedly; stopping");
             stop.cancel();
         }
         notify::stopping();
@@ -150,7 +152,7 @@ impl App {
             .await?
             .context("cannot flush the outbox")?;
         for fault in &faults {
-            error!(fault, "at the stop");
+            error!(fault, "the stop was not clean");
         }
         info!("stopped");
         match fault {
@@ -162,30 +164,32 @@ impl App {
 
     fn start(
         self,
-        (stop, hurry): (&CancellationToken, &CancellationToken),
+        stop: &CancellationToken,
+        hurry: &CancellationToken,
         reload: mpsc::Sender<()>,
     ) -> Running {
-        let Self { config, entries, clock: trusted, boots, outbox, client, door, board, .. } = self;
+        let Self { config, entries, clock: trusted, boots, outbox, client, control, board, .. } =
+            self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
         let mut supervisor = Supervisor::default();
         let (flush, buses_stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
         let tally = self.tally;
-        let plan = |bus: &Bus| start_plan(bus.sensors.clone(), &config.devices, &clock);
-        let plans: BTreeMap<_, _> =
-            config.buses.iter().map(|(name, bus)| (name.clone(), plan(bus))).collect();
+        let pipeline = |bus: &Bus| start_pipeline(bus.sensors.clone(), &config.devices, &clock);
+        let pipelines: BTreeMap<_, _> =
+            config.buses.iter().map(|(name, bus)| (name.clone(), pipeline(bus))).collect();
         let (chronicle, anchors) = BootClock::new(Arc::clone(&trusted), boots, &outbox);
-        let produced = start_schema(&config, &client, &mut supervisor, stop);
+        let produced = start_attribute_check(&config, &client, &mut supervisor, stop);
         let store = (Arc::clone(&outbox), chronicle);
         let intervals = (config.outbox.commit_interval, config.outbox.spare_flash);
         let routes =
-            routes(&config, (&board, &outbox), supervisor.liveness().clone(), commits.clone());
+            routes(&config, &board, &outbox, supervisor.liveness().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
         let settings = (intervals, reporter_limits.clone(), known_handles.clone());
         let collector =
-            Collector::new(plans, store, tally.clone(), settings, (commits, board.clone()));
+            Collector::new(pipelines, store, tally.clone(), settings, (commits, board.clone()));
         supervisor.spawn("collector", collector.run(queue));
 
         let reported = CancellationToken::new();
@@ -207,14 +211,17 @@ impl App {
             reporter.run().await;
             drop(is_reported);
         });
-        start_clockwork(
-            &mut supervisor,
-            (&client, &trusted, &outbox),
-            &board,
-            (&config, stop),
+        let periodic = Periodic {
+            client: &client,
+            clock: &trusted,
+            outbox: &outbox,
+            board: &board,
+            config: &config,
+            stop,
             reported,
-        );
-        start_caretakers(&mut supervisor, (door, routes), &self.log, stop);
+        };
+        periodic.start(&mut supervisor);
+        start_service_tasks(&mut supervisor, control, routes, &self.log, stop);
 
         let health = buses::health(board.clone(), Arc::clone(&outbox));
         let commands = CommandParts {
@@ -236,52 +243,59 @@ impl App {
     }
 }
 
-/// Starts what goes by the clock: the word on whether the gateway is there, the time of day, and what is too old.
-fn start_clockwork(
-    supervisor: &mut Supervisor,
-    (client, clock, outbox): (&Arc<Client>, &Arc<TrustedClock>, &Arc<Outbox>),
-    board: &StatusRegistry,
-    (config, stop): (&Config, &CancellationToken),
+/// What the periodic tasks need: connection status, timekeeper and retention.
+struct Periodic<'a> {
+    client: &'a Arc<Client>,
+    clock: &'a Arc<TrustedClock>,
+    outbox: &'a Arc<Outbox>,
+    board: &'a StatusRegistry,
+    config: &'a Config,
+    stop: &'a CancellationToken,
     reported: CancellationToken,
-) {
-    let presence = ConnectionStatusTask {
-        client: Arc::clone(client),
-        clock: Arc::clone(clock),
-        board: board.clone(),
-        stop: stop.clone(),
-        reported,
-    };
-    supervisor.spawn("presence", presence.run());
-    let upkeep = RetentionTask {
-        outbox: Arc::clone(outbox),
-        clock: Arc::clone(clock),
-        age_max: config.outbox.age_max,
-        stop: stop.clone(),
-    };
-    supervisor.spawn("upkeep", upkeep.run());
-    let timekeeper = TimekeeperTask {
-        clock: Arc::clone(clock),
-        client: Arc::clone(client),
-        board: board.clone(),
-        stop: stop.clone(),
-    };
-    supervisor.spawn("timekeeper", timekeeper.run());
 }
 
-/// Starts what serves neither readings nor commands, but whoever looks after the daemon.
-fn start_caretakers(
+impl Periodic<'_> {
+    fn start(self, supervisor: &mut Supervisor) {
+        let connection_status = ConnectionStatusTask {
+            client: Arc::clone(self.client),
+            clock: Arc::clone(self.clock),
+            board: self.board.clone(),
+            stop: self.stop.clone(),
+            reported: self.reported,
+        };
+        supervisor.spawn("connection status", connection_status.run());
+        let retention = RetentionTask {
+            outbox: Arc::clone(self.outbox),
+            clock: Arc::clone(self.clock),
+            age_max: self.config.outbox.age_max,
+            stop: self.stop.clone(),
+        };
+        supervisor.spawn("retention", retention.run());
+        let timekeeper = TimekeeperTask {
+            clock: Arc::clone(self.clock),
+            client: Arc::clone(self.client),
+            board: self.board.clone(),
+            stop: self.stop.clone(),
+        };
+        supervisor.spawn("timekeeper", timekeeper.run());
+    }
+}
+
+/// Starts the control server, the reports of suppressed log lines, and the watchdog.
+fn start_service_tasks(
     supervisor: &mut Supervisor,
-    (door, routes): (ControlServer, Routes),
+    server: ControlServer,
+    routes: Routes,
     log: &LogControl,
     stop: &CancellationToken,
 ) {
-    supervisor.spawn("control", door.run(routes, stop.clone()));
+    supervisor.spawn("control", server.run(routes, stop.clone()));
     supervisor.spawn("log", log.clone().report_suppressed(stop.clone()));
     supervisor
         .spawn("watchdog", notify::feed_watchdog(supervisor.liveness().clone(), stop.clone()));
 }
 
-/// What the configuration says of the outbox, as it takes it.
+/// Returns the options of the outbox from its settings.
 pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
     Options {
         bytes_max: settings.bytes_max,
@@ -292,10 +306,11 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
     }
 }
 
-/// What the socket answers to.
+/// Registers the paths of the control server.
 fn routes(
     config: &Config,
-    (board, outbox): (&StatusRegistry, &Arc<Outbox>),
+    board: &StatusRegistry,
+    outbox: &Arc<Outbox>,
     liveness: Liveness,
     commits: watch::Sender<u64>,
 ) -> Routes {
@@ -315,20 +330,21 @@ fn routes(
     routes
 }
 
-/// What the daemon needs to read its configuration again.
+/// What a reload of the configuration needs.
 #[derive(Debug)]
 pub struct Reloads {
-    /// The configuration.
+    /// The configuration file.
     pub file: PathBuf,
-    /// The level of the log.
+    /// The control of the log level.
     pub log: LogControl,
-    /// The other end of `asked`, for the gateway's own command.
+    /// The sender of `asked`, for the gateway command `reload`.
     pub ask: mpsc::Sender<()>,
-    /// Each item asks for a reload; requests that come while one is under way are one.
+    /// Each item requests a reload. Requests during a reload count as one.
     pub asked: mpsc::Receiver<()>,
 }
 
-/// Ends all tasks: what hangs at half-time is told to hurry, what is left at the end is named and aborted.
+/// Stops all tasks. Cancels `hurry` at half of `timeout`, which abandons calls that hang; aborts and returns the
+/// tasks that still run at its end.
 async fn finish(
     supervisor: Supervisor,
     timeout: Duration,
@@ -346,19 +362,19 @@ async fn finish(
     }
 }
 
-/// The plan of a bus, which begins to wait for the sensors whose silence is to be told.
-fn start_plan(
+/// Builds the pipeline of a bus and starts the timers for silent sensors.
+fn start_pipeline(
     sensors: Vec<Sensor>,
     devices: &BTreeMap<Name, DeviceId>,
     clock: &SharedClock,
 ) -> Pipeline {
-    let mut plan = Pipeline::new(sensors, devices.clone());
-    plan.start(clock.now(), Instant::now().into_std());
-    plan
+    let mut pipeline = Pipeline::new(sensors, devices.clone());
+    pipeline.start(clock.now(), Instant::now().into_std());
+    pipeline
 }
 
-/// Compares what the devices declare with what the configuration gives them, from now on.
-fn start_schema(
+/// Starts the task that compares the declared attributes with the reported ones.
+fn start_attribute_check(
     config: &Config,
     client: &Arc<Client>,
     supervisor: &mut Supervisor,
@@ -366,13 +382,13 @@ fn start_schema(
 ) -> watch::Sender<BTreeMap<DeviceId, Produced>> {
     let (sender, produced) = watch::channel(running::produced(config));
     let task = AttributeCheckTask { client: Arc::clone(client), produced, stop: stop.clone() };
-    supervisor.spawn("schema", task.run());
+    supervisor.spawn("attribute check", task.run());
     sender
 }
 
-/// One bus alone, to look at what it hears.
-pub(crate) struct Listening {
-    /// What it hears.
+/// A single running bus, without a daemon.
+pub(crate) struct SingleBus {
+    /// The events of the bus.
     pub(crate) arrivals: mpsc::Receiver<BusEvent>,
     tally: LossCounters,
     board: StatusRegistry,
@@ -380,25 +396,25 @@ pub(crate) struct Listening {
     _supervisor: Supervisor,
 }
 
-impl Listening {
-    /// What it lost since the last time.
+impl SingleBus {
+    /// Returns the losses since the last call.
     pub(crate) fn losses(&self) -> Account {
         self.tally.take().remove(&self.name).unwrap_or_default()
     }
 
-    /// How the bus is.
+    /// Returns the status of the bus.
     pub(crate) fn status(&self) -> BusStatus {
         self.board.bus(&self.name)
     }
 }
 
-/// Starts one bus alone, to look at what it hears. It holds no broker session of the daemon's, and acknowledges nothing.
-pub(crate) fn listen(
+/// Starts a single bus to inspect its messages. It uses a broker session of its own and acknowledges nothing.
+pub(crate) fn start_single_bus(
     name: &Name,
     bus: &Bus,
     clock: &SharedClock,
     stop: &CancellationToken,
-) -> Listening {
+) -> SingleBus {
     let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
     let board = StatusRegistry::default();
     board.started(name);
@@ -408,19 +424,19 @@ pub(crate) fn listen(
     if let BusKind::Mqtt(settings) = &mut kind {
         settings.client_id.push_str("-test");
         (settings.qos, settings.is_lasting) = (0, false);
-        // The daemon's word on whether it is there is not ours to say, nor a share of its messages ours to take.
+        // The status topic and the shared subscription belong to the daemon.
         (settings.status_topic, settings.share) = (None, None);
     }
     if let BusKind::Gpio(settings) = &mut kind {
-        // Listening moves nothing.
+        // An inspection sets no outputs.
         settings.outputs.clear();
     }
     let bus = Bus { kind, sensors: bus.sensors.clone() };
     let mut supervisor = Supervisor::default();
-    // How the daemon is only the daemon knows.
+    // Only the daemon knows its health.
     let health: Health = Arc::new(|| Value::Null);
     let starter =
         &mut buses::BusStarter { supervisor: &mut supervisor, stop, clock, health: &health };
     starter.start(&bus, name, outlet);
-    Listening { arrivals, tally, board, name: name.clone(), _supervisor: supervisor }
+    SingleBus { arrivals, tally, board, name: name.clone(), _supervisor: supervisor }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::commands::CommandPipeline;
-use super::{Reloads, buses, start_plan};
+use super::{Reloads, buses, start_pipeline};
 use crate::notify;
 use crate::status::{Names, ReloadStatus, StatusRegistry};
 use tidegate_bus::{BusContext, BusEvent, Handles, Health, LossCounters};
@@ -182,7 +182,8 @@ impl Running {
         for bus in &change.plans {
             let plan = self.config.buses.get(bus);
             let devices = &self.config.devices;
-            let plan = plan.map(|bus| start_plan(bus.sensors.clone(), devices, &self.parts.clock));
+            let plan =
+                plan.map(|bus| start_pipeline(bus.sensors.clone(), devices, &self.parts.clock));
             let arrival = BusEvent::Pipeline(bus.clone(), plan);
             // Without a collector the supervisor has news of its own.
             self.parts.wires.arrivals.send(arrival).await.unwrap_or_default();

@@ -168,7 +168,7 @@ impl Bench {
         runtime.block_on(async {
             let stop = CancellationToken::new();
             let clock: SharedClock = Arc::new(SystemClock);
-            let mut listening = app::listen(&self.bus_name, &self.bus, &clock, &stop);
+            let mut listening = app::start_single_bus(&self.bus_name, &self.bus, &clock, &stop);
             let mut heard = 0;
             while count.is_none_or(|count| heard < count) {
                 let due = self.plan.poll_timeout(Instant::now().into_std()).map(Instant::from_std);

@@ -92,7 +92,7 @@ async fn wrong_words_on_the_command_line_are_a_usage_error() {
 async fn questions_to_a_daemon_or_an_outbox_that_are_not_there_are_answered_with_that() {
     let (_cloud, site) = site_with(|config| config).await;
     for (words, code, answer) in [
-        (["status", "--json"], 69, "the daemon is not running: nobody answers at "),
+        (["status", "--json"], 69, "the daemon is not running (no answer at "),
         (["outbox", "status"], 1, "there is no outbox at "),
     ] {
         let output = site.run(&words);

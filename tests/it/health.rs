@@ -35,7 +35,7 @@ async fn the_socket_speaks_http() {
     let answer = curl("/");
     assert_eq!(
         answer,
-        "{\"error\":\"there is nothing here; try /metrics or, on the socket, /status\"}\n404"
+        "{\"error\":\"unknown path; try /metrics or, on the socket, /status\"}\n404"
     );
 }
 
@@ -46,7 +46,7 @@ async fn a_daemon_that_is_not_running_is_told_and_has_its_own_exit_code() {
     let output = site.run(&["status"]);
     assert_eq!(output.status.code(), Some(69));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.starts_with("tidegate: the daemon is not running: nobody answers at "), "{told}");
+    assert!(told.starts_with("tidegate: the daemon is not running (no answer at "), "{told}");
 }
 
 /// Which reasons the daemon gives for not being healthy.

@@ -75,7 +75,7 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
     // Nobody shall wait for a log line: what goes wrong ends this.
     logging::start("error")?;
     let seconds = args.time.as_secs();
-    tell(&format!("Listening to {} on {broker} for {seconds} s; Ctrl-C ends it.\n", args.filter));
+    tell(&format!("SingleBus to {} on {broker} for {seconds} s; Ctrl-C ends it.\n", args.filter));
     let mut learner = Learner::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -106,7 +106,7 @@ async fn listen(
 ) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let clock: SharedClock = Arc::new(SystemClock);
-    let mut listening = app::listen(name, bus, &clock, &stop);
+    let mut listening = app::start_single_bus(name, bus, &clock, &stop);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let end = Instant::now() + time;
     let mut look = tokio::time::interval(LOOK_INTERVAL);
