@@ -29,7 +29,7 @@ fn assert_times(cloud: &Sandbox) {
 }
 
 #[tokio::test]
-async fn readings_from_before_the_time_is_known_arrive_with_the_right_one() {
+async fn readings_before_clock_sync_get_correct_times() {
     let cloud = cloud().await;
     cloud.set_dark(true);
     let site = site(&cloud);
@@ -54,7 +54,7 @@ async fn readings_from_before_the_time_is_known_arrive_with_the_right_one() {
 }
 
 #[tokio::test]
-async fn a_time_that_a_message_carries_is_kept_while_the_time_of_day_is_not_known() {
+async fn message_time_is_kept_before_clock_sync() {
     let cloud = cloud().await;
     cloud.set_dark(true);
     let site = site(&cloud);
@@ -81,7 +81,7 @@ async fn a_time_that_a_message_carries_is_kept_while_the_time_of_day_is_not_know
 }
 
 #[tokio::test]
-async fn a_daemon_that_starts_again_knows_the_time_without_the_cloud() {
+async fn restarted_daemon_knows_the_time_offline() {
     let cloud = cloud().await;
     let site = site(&cloud);
     let mut tty = Tty::plugged(site.path("tty"));

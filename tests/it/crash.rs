@@ -42,7 +42,7 @@ fn publish_through(end: fn(Daemon), site: &Site, broker: &Broker) -> u64 {
 }
 
 #[tokio::test]
-async fn kills_in_the_dark_lose_and_repeat_no_message_of_a_publisher_that_goes_on() {
+async fn kills_offline_lose_and_repeat_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
     cloud.set_dark(true);
     let site = Site::new(&cloud, &mqtt(broker.port()));
@@ -58,7 +58,7 @@ async fn kills_in_the_dark_lose_and_repeat_no_message_of_a_publisher_that_goes_o
 }
 
 #[tokio::test]
-async fn kills_while_states_are_sent_lose_and_repeat_no_message() {
+async fn kills_while_sending_lose_and_repeat_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let count = publish_through(Daemon::kill, &site, &broker);
@@ -69,7 +69,7 @@ async fn kills_while_states_are_sent_lose_and_repeat_no_message() {
 }
 
 #[tokio::test]
-async fn stops_lose_and_repeat_no_message_of_a_publisher_that_goes_on() {
+async fn stops_lose_and_repeat_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
     cloud.set_dark(true);
     let site = Site::new(&cloud, &mqtt(broker.port()));
@@ -83,7 +83,7 @@ async fn stops_lose_and_repeat_no_message_of_a_publisher_that_goes_on() {
 }
 
 #[tokio::test]
-async fn a_line_to_the_broker_that_is_cut_loses_and_repeats_no_message() {
+async fn cut_broker_connection_loses_and_repeats_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
     cloud.set_dark(true);
     let relay = Relay::to(broker.port());
@@ -107,7 +107,7 @@ async fn a_line_to_the_broker_that_is_cut_loses_and_repeats_no_message() {
 }
 
 #[tokio::test]
-async fn kills_in_a_burst_of_thousands_lose_and_repeat_no_message() {
+async fn kills_in_a_large_burst_lose_and_repeat_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
     cloud.set_dark(true);
     let site = Site::new(&cloud, &mqtt(broker.port()));
@@ -131,7 +131,7 @@ async fn kills_in_a_burst_of_thousands_lose_and_repeat_no_message() {
 }
 
 #[tokio::test]
-async fn what_the_broker_knows_to_be_acknowledged_is_not_remembered() {
+async fn fingerprints_are_forgotten_after_acknowledgement() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let instruments = mqtt(broker.port()).replace("[sensor.", "keep_alive = \"5 s\"\n[sensor.");
     let site = Site::new(&cloud, &instruments);
@@ -149,7 +149,7 @@ async fn what_the_broker_knows_to_be_acknowledged_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn what_the_cloud_got_but_could_not_confirm_before_a_kill_is_stored_once() {
+async fn unconfirmed_states_before_a_kill_are_stored_once() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, SERIAL);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -171,7 +171,7 @@ async fn what_the_cloud_got_but_could_not_confirm_before_a_kill_is_stored_once()
 }
 
 #[tokio::test]
-async fn a_kill_at_the_start_leaves_an_outbox_that_opens() {
+async fn kill_at_start_leaves_a_usable_outbox() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, SERIAL);
     let mut tty = Tty::plugged(site.path("tty"));

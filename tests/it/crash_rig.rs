@@ -184,7 +184,7 @@ fn assert_all(cloud: &Sandbox, counts: &[u64]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills_at_every_step_lose_and_repeat_no_reading() {
+async fn kills_at_every_step_lose_and_repeat_nothing() {
     let (kills, seed) = (number("KILLS", 12), number("SOAK_SEED", 1));
     let kills = usize::try_from(kills).unwrap();
     let (cloud, broker) = (cloud().await, Broker::start());

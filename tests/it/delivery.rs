@@ -45,7 +45,7 @@ pub(crate) fn wait_for_numbers(cloud: &Sandbox, count: u64) {
 }
 
 #[tokio::test]
-async fn lines_of_a_serial_sensor_arrive_with_scale_and_offset() {
+async fn serial_lines_arrive_with_scale_and_offset() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, SERIAL);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -59,7 +59,7 @@ async fn lines_of_a_serial_sensor_arrive_with_scale_and_offset() {
 }
 
 #[tokio::test]
-async fn csv_and_json_lines_are_understood() {
+async fn csv_and_json_lines_are_decoded() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,
@@ -95,7 +95,7 @@ map = [{ channel = "/doors/1", attribute = "door" }, { channel = "name", attribu
 }
 
 #[tokio::test]
-async fn a_topic_names_device_and_attribute() {
+async fn topic_names_device_and_attribute() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let instruments = format!(
         r#"
@@ -133,7 +133,7 @@ map = [{{ channel = "/now/value", attribute = "{{{{ topic[2] }}}}_now" }}]
 }
 
 #[tokio::test]
-async fn what_comes_while_the_cloud_is_dark_arrives_later_in_order() {
+async fn readings_of_an_outage_arrive_later_in_order() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
@@ -151,7 +151,7 @@ async fn what_comes_while_the_cloud_is_dark_arrives_later_in_order() {
 }
 
 #[tokio::test]
-async fn every_message_that_the_broker_took_survives_kills_in_the_dark_once_and_in_order() {
+async fn acknowledged_messages_survive_kills_offline() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     site.start().wait_for_subscription();
@@ -173,7 +173,7 @@ async fn every_message_that_the_broker_took_survives_kills_in_the_dark_once_and_
 }
 
 #[tokio::test]
-async fn a_cloud_that_is_not_there_at_the_start_is_waited_for() {
+async fn start_without_the_cloud_waits_for_it() {
     let cloud = cloud().await;
     cloud.close();
     let site = Site::new(&cloud, SERIAL);
@@ -188,7 +188,7 @@ async fn a_cloud_that_is_not_there_at_the_start_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_backlog_drains_without_ever_being_throttled() {
+async fn backlog_drains_without_a_429() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
@@ -204,7 +204,7 @@ async fn a_backlog_drains_without_ever_being_throttled() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_leads_to_a_repeat_that_changes_nothing() {
+async fn repeat_after_a_lost_answer_changes_nothing() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, SERIAL);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -220,7 +220,7 @@ async fn a_lost_answer_leads_to_a_repeat_that_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_state_that_the_cloud_refuses_does_not_hold_up_its_neighbours() {
+async fn refused_state_does_not_delay_its_neighbours() {
     let cloud = Sandbox::builder().undeclared(Undeclared::Reject).start().await.unwrap();
     let site = Site::new(
         &cloud,
@@ -247,7 +247,7 @@ map = [{ channel = "t", attribute = "temperature" }, { channel = "x", attribute 
 }
 
 #[tokio::test]
-async fn an_expired_token_is_renewed_once_and_delivery_goes_on() {
+async fn expired_token_is_renewed_once() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, SERIAL);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -265,7 +265,7 @@ async fn an_expired_token_is_renewed_once_and_delivery_goes_on() {
 }
 
 #[tokio::test]
-async fn a_refused_peripheral_does_not_delay_the_gateway() {
+async fn refused_peripheral_does_not_delay_the_gateway() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,
@@ -292,7 +292,7 @@ map = [{{ channel = "p", attribute = "p" }}]
 }
 
 #[tokio::test]
-async fn a_login_page_in_between_is_not_taken_for_the_cloud() {
+async fn captive_portal_is_not_taken_for_the_cloud() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, SERIAL);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -307,7 +307,7 @@ async fn a_login_page_in_between_is_not_taken_for_the_cloud() {
 }
 
 #[tokio::test]
-async fn a_broker_may_come_late_and_go_and_come_back() {
+async fn broker_may_start_late_and_restart() {
     let (cloud, mut broker) = (cloud().await, Broker::absent());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
@@ -329,7 +329,7 @@ async fn a_broker_may_come_late_and_go_and_come_back() {
 }
 
 #[tokio::test]
-async fn a_retained_message_is_taken_only_if_a_sensor_wants_it() {
+async fn retained_messages_need_the_option() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let wanted = mqtt(broker.port()).replace("n/#", "old/#").replace("sensor.number", "sensor.old");
     let wanted = wanted.split_once("[sensor.old]").unwrap().1.replace("\"n\"", "\"old\"");

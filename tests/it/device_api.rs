@@ -50,7 +50,7 @@ async fn states_are_sent_and_read_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_comes_from_a_file_or_from_standard_input() {
+async fn body_comes_from_a_file_or_standard_input() {
     let shell = Shell::new().await;
     let file = shell.site.path("state.json");
     std::fs::write(&file, r#"{"data": {"temp": 5}}"#).unwrap();
@@ -79,7 +79,7 @@ async fn commands_are_sent_and_read_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_is_told_and_is_in_the_log() {
+async fn connection_status_is_set_and_logged() {
     let shell = Shell::new().await;
     let words = ["set-connection-status", "--status", "connected", "--connected-at", "1h"];
     assert_eq!(shell.device(&words).line(), json!({"success": true}));
@@ -104,7 +104,7 @@ async fn a_connection_is_told_and_is_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_device_is_shown_and_changed() {
+async fn device_is_shown_and_patched() {
     let shell = Shell::new().await;
     let device = shell.device(&["get", "--exclude-connection-info"]).line();
     assert_eq!((&device["deviceId"], device.get("connectionInfo")), (&json!(GATEWAY_ID), None));
@@ -119,7 +119,7 @@ async fn a_device_is_shown_and_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_and_devices_are_removed_counted_and_exported() {
+async fn data_is_removed_counted_and_exported() {
     let shell = Shell::new().await;
     shell.device(&["send-state", "--data", "temp=1"]).line();
     let counts = shell.application(&["payload-counts"]).line();
@@ -147,7 +147,7 @@ async fn data_and_devices_are_removed_counted_and_exported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_action_that_no_device_may_do_asks_for_an_application_token_before_it_fails() {
+async fn application_actions_require_an_application_token() {
     let shell = Shell::new().await;
     for words in [
         &["delete", "--yes"][..],
@@ -163,7 +163,7 @@ async fn an_action_that_no_device_may_do_asks_for_an_application_token_before_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_input_is_refused_before_anything_is_sent() {
+async fn bad_input_is_refused_before_sending() {
     let shell = Shell::new().await;
     for (words, told) in [
         (&["send-state"][..], "--data"),
@@ -213,7 +213,7 @@ async fn bad_input_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_exit_code_tells_the_cause() {
+async fn exit_code_tells_the_cause() {
     let shell = Shell::new().await;
     let refused = || Fault::Status(400, r#"{"type":"Validation","message":"no"}"#.to_owned());
     shell.cloud.fail_next(Action::Get, 1, refused());
@@ -242,7 +242,7 @@ async fn the_exit_code_tells_the_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_shows_the_request_without_the_token_and_sends_nothing() {
+async fn dry_run_shows_the_request_without_the_token() {
     let shell = Shell::new().await;
     let shown = shell.device(&["send-command", "--name", "fan", "--dry-run"]).line();
     let base = format!("{}/applications/{}", shell.cloud.url(), shell.cloud.application_id());
@@ -262,7 +262,7 @@ async fn a_dry_run_shows_the_request_without_the_token_and_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_configuration_the_arguments_say_it_all() {
+async fn arguments_replace_the_configuration() {
     let shell = Shell::new().await;
     let run = |words: &[&str]| {
         let mut command = Command::new(PROGRAM);
@@ -310,7 +310,7 @@ impl Drop for Reader {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_commands_goes_on_after_it_was_cut() {
+async fn command_stream_continues_after_a_cut() {
     let shell = Shell::new().await;
     let open = || shell.cloud.streams_open(GATEWAY_ID) == 1;
     let mut reader = Reader::start(&shell, &["command-stream"]);
@@ -325,7 +325,7 @@ async fn a_stream_of_commands_goes_on_after_it_was_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_states_shows_what_is_reported() {
+async fn state_stream_shows_reported_states() {
     let shell = Shell::new().await;
     let mut reader = Reader::start(&shell, &["stateStream"]);
     let calls = || shell.cloud.counters().calls.get("stateStream").copied();
@@ -344,7 +344,7 @@ async fn a_stream_of_states_shows_what_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_refused_at_first_ends_with_the_cause() {
+async fn refused_stream_ends_with_the_cause() {
     let shell = Shell::new().await;
     shell.cloud.fail_next(Action::CommandStream, 1, Fault::Status(403, String::new()));
     shell.device(&["command-stream"]).assert_refusal(77, "commandStream: 403");

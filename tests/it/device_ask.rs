@@ -12,7 +12,7 @@ fn furnish(shell: &Shell) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_there_is_nobody_to_ask_it_is_named_and_not_done() {
+async fn destructive_action_needs_yes_without_a_terminal() {
     let shell = Shell::new().await;
     furnish(&shell);
     shell.device(&["send-state", "--data", "temp=1"]).line();
@@ -42,7 +42,7 @@ async fn where_there_is_nobody_to_ask_it_is_named_and_not_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_patch_that_takes_nothing_away_asks_nothing() {
+async fn harmless_patch_asks_nothing() {
     let shell = Shell::new().await;
     furnish(&shell);
     let words = ["patch", "--attributes", "temp:number", "door:boolean", "light:number"];
@@ -52,7 +52,7 @@ async fn a_patch_that_takes_nothing_away_asks_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_patch_is_not_sent_when_nobody_can_tell_what_it_takes_away() {
+async fn patch_with_unknown_losses_is_not_sent() {
     let shell = Shell::new().await;
     furnish(&shell);
     shell.cloud.fail_next(Action::Get, 1, Fault::Status(403, String::new()));
@@ -62,7 +62,7 @@ async fn a_patch_is_not_sent_when_nobody_can_tell_what_it_takes_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_yes_at_the_terminal_does_it() {
+async fn yes_at_the_terminal_confirms() {
     let shell = Shell::new().await;
     furnish(&shell);
     let words = ["patch", "--attributes", "temp:number"];
@@ -82,7 +82,7 @@ async fn a_yes_at_the_terminal_does_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_other_answer_at_the_terminal_does_nothing() {
+async fn any_other_answer_cancels() {
     let shell = Shell::new().await;
     shell.device(&["send-state", "--data", "temp=1"]).line();
     // Control-D is the end of the input.

@@ -92,7 +92,7 @@ fn watch(daemon: &Daemon, cloud: &Sandbox) -> Seen {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_backlog_of_several_devices_uses_the_throttle_and_never_exceeds_it() {
+async fn long_backlog_uses_the_throttle_and_never_exceeds_it() {
     let states = number("DRAIN_STATES", 6_000) / DEVICES.len() as u64;
     let answer_ms = number("DRAIN_ANSWER_MS", 0);
     let cloud = cloud().await;

@@ -48,7 +48,7 @@ fn shown(site: &Site, record: &str) -> String {
 }
 
 #[test]
-fn positions_are_those_that_gpsd_reads_and_what_is_void_is_none() {
+fn positions_equal_those_of_gpsd() {
     let site = Site::at("http://127.0.0.1:9", RECEIVER);
     // Each with the positions that only we tell, gpsd making one report of several sentences, and with its damaged sentences.
     for (name, own, damaged) in [
@@ -78,7 +78,7 @@ fn record(name: &str) -> String {
 }
 
 #[test]
-fn a_fishing_boat_tells_its_depth_and_the_water_s_temperature() {
+fn fishing_boat_reports_depth_and_water_temperature() {
     let site = Site::at("http://127.0.0.1:9", RECEIVER);
     let shown = shown(&site, "humminbird-M37");
     assert_eq!(channel(&shown, "depth")[..3], ["2.2", "2.1", "2.1"]);

@@ -19,7 +19,7 @@ map = [{ channel = "n", attribute = "n" }]
 "#;
 
 #[tokio::test]
-async fn the_socket_speaks_http() {
+async fn socket_speaks_http() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let _daemon = site.start();
@@ -40,7 +40,7 @@ async fn the_socket_speaks_http() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_is_not_running_is_told_and_has_its_own_exit_code() {
+async fn stopped_daemon_has_its_own_exit_code() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let output = site.run(&["status"]);
@@ -57,7 +57,7 @@ fn reasons(daemon: &Daemon) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn each_part_is_told_of() {
+async fn status_has_every_part() {
     let cloud = cloud().await;
     let fan =
         "[actuator.fan]\ncommand = \"fan\"\nbus = \"probe\"\nwrite = \"FAN {{ payload }}\\n\"\n";
@@ -100,7 +100,7 @@ async fn each_part_is_told_of() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_by_name_and_is_over_when_it_is() {
+async fn problems_have_codes_and_clear() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -125,7 +125,7 @@ async fn what_is_wrong_is_told_by_name_and_is_over_when_it_is() {
 }
 
 #[tokio::test]
-async fn the_exit_code_says_how_it_is() {
+async fn exit_code_is_the_condition() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -146,7 +146,7 @@ async fn the_exit_code_says_how_it_is() {
 }
 
 #[tokio::test]
-async fn who_may_not_read_the_key_can_ask_and_so_can_who_made_a_mistake_since() {
+async fn status_needs_neither_key_nor_valid_files() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let _tty = Tty::plugged(site.path("tty"));
@@ -179,7 +179,7 @@ fn ask_port(daemon: &Daemon, path: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn the_port_tells_metrics_that_prometheus_reads_and_health_and_no_more() {
+async fn port_serves_only_metrics_and_health() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let config = std::fs::read_to_string(site.config()).unwrap();
@@ -224,7 +224,7 @@ fn ok(body: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_port_that_others_can_reach_has_to_be_meant() {
+async fn public_port_needs_explicit_consent() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let config = std::fs::read_to_string(site.config()).unwrap();

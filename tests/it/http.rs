@@ -16,7 +16,7 @@ pub(crate) fn site(cloud: &TlsCloud) -> Site {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http_2_is_spoken_where_it_is_offered_and_http_1_where_it_is_not() {
+async fn uses_http_2_if_offered_else_http_1() {
     for (offered, spoken) in [
         (&["h2", "http/1.1"][..], Version::HTTP_2),
         (&["h2"], Version::HTTP_2),

@@ -9,7 +9,7 @@ use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID};
 use crate::support::{Broker, Site, Tty, cloud, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_official_client_commands_a_serial_line_and_a_topic_and_reads_the_results() {
+async fn official_client_commands_and_reads_results() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let port = broker.port();
     let instruments = format!(

@@ -15,7 +15,7 @@ fn site(cloud: &tidegate_sandbox::Sandbox, options: &str) -> Site {
 }
 
 #[tokio::test]
-async fn readings_of_a_device_within_the_window_are_one_payload() {
+async fn readings_within_the_merge_window_are_one_payload() {
     let cloud = cloud().await;
     cloud.set_dark(true);
     let site = site(&cloud, "join_window = \"60 s\"");
@@ -38,7 +38,7 @@ async fn readings_of_a_device_within_the_window_are_one_payload() {
 }
 
 #[tokio::test]
-async fn states_that_had_to_wait_can_be_told_by_their_mark() {
+async fn backfilled_states_carry_a_mark() {
     let cloud = cloud().await;
     cloud.set_dark(true);
     let site = site(&cloud, "backfill_meta = true");

@@ -45,7 +45,7 @@ fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_log_line_is_a_journal_entry_with_fields() {
+fn log_line_is_a_journal_entry_with_fields() {
     if !may_unshare() {
         eprintln!("not tested: user namespaces are not allowed here");
         return;

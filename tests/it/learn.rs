@@ -29,7 +29,7 @@ fn retained() -> impl Iterator<Item = (String, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn the_printed_tables_are_a_configuration_that_reports_what_was_heard() {
+async fn learnt_tables_are_a_working_configuration() {
     let (cloud, broker) = (cloud().await, Broker::start());
     broker.publish_as(retained(), true).await;
     let port = broker.port().to_string();
@@ -58,7 +58,7 @@ async fn the_printed_tables_are_a_configuration_that_reports_what_was_heard() {
 }
 
 #[tokio::test]
-async fn a_bus_of_the_configuration_is_learnt_and_ctrl_c_tells_what_was_heard_so_far() {
+async fn learn_on_a_configured_bus_prints_at_ctrl_c() {
     let (cloud, broker) = (cloud().await, Broker::start());
     broker.publish_as(retained(), true).await;
     let port = broker.port();
@@ -89,7 +89,7 @@ async fn a_bus_of_the_configuration_is_learnt_and_ctrl_c_tells_what_was_heard_so
 }
 
 #[test]
-fn what_is_not_there_is_told_at_once() {
+fn learn_reports_a_missing_broker_at_once() {
     let absent = Broker::absent().port().to_string();
     let cases: [(&[&str], i32, &str); 5] = [
         (
@@ -112,7 +112,7 @@ fn what_is_not_there_is_told_at_once() {
 }
 
 #[test]
-fn a_wrong_password_is_told() {
+fn learn_reports_a_wrong_password() {
     let site = tempfile::tempdir().unwrap();
     let users = site.path().join("users");
     crate::support::write_private(&users, "");

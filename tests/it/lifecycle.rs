@@ -14,7 +14,7 @@ map = [{ channel = "n", attribute = "n" }]
 "#;
 
 #[tokio::test]
-async fn losant_is_told_when_the_gateway_comes_and_goes() {
+async fn connection_status_is_reported() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let daemon = site.start();
@@ -27,7 +27,7 @@ async fn losant_is_told_when_the_gateway_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn a_stop_sends_what_waits() {
+async fn stop_sends_the_backlog() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &format!("{PROBE}[daemon]\nstop_timeout = \"5 s\"\n"));
     let config = std::fs::read_to_string(site.config()).unwrap();
@@ -42,7 +42,7 @@ async fn a_stop_sends_what_waits() {
 }
 
 #[tokio::test]
-async fn a_stop_in_the_dark_keeps_what_waits_and_the_next_start_sends_it() {
+async fn offline_stop_keeps_the_backlog_for_the_next_start() {
     let cloud = cloud().await;
     cloud.set_dark(true);
     let site = Site::new(&cloud, PROBE);
@@ -60,7 +60,7 @@ async fn a_stop_in_the_dark_keeps_what_waits_and_the_next_start_sends_it() {
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_does_not_hold_up_a_stop() {
+async fn hanging_call_does_not_delay_a_stop() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &format!("{PROBE}[daemon]\nstop_timeout = \"2 s\"\n"));
     let mut tty = Tty::plugged(site.path("tty"));
@@ -74,7 +74,7 @@ async fn a_call_that_hangs_does_not_hold_up_a_stop() {
 }
 
 #[tokio::test]
-async fn a_token_may_come_from_systemd() {
+async fn token_comes_from_a_systemd_credential() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     std::fs::remove_file(site.path("credentials.toml")).unwrap();
@@ -92,7 +92,7 @@ async fn a_token_may_come_from_systemd() {
 }
 
 #[tokio::test]
-async fn an_unplugged_line_is_found_again() {
+async fn unplugged_line_is_reopened() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let daemon = site.start();
@@ -116,7 +116,7 @@ async fn an_unplugged_line_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_second_daemon_on_the_same_outbox_is_refused() {
+async fn second_daemon_on_the_same_outbox_is_refused() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let daemon = site.start();

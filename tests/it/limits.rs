@@ -9,7 +9,7 @@ use crate::support::{Broker, Site, Tty, assert_content, cloud, numbers, values, 
 const OUTBOX_BYTES: u64 = 1 << 20;
 
 #[tokio::test]
-async fn a_full_outbox_drops_the_oldest_and_counts_them() {
+async fn full_outbox_drops_and_counts_the_oldest() {
     let cloud = cloud().await;
     cloud.set_dark(true);
     let site = Site::new(
@@ -49,7 +49,7 @@ map = [{ channel = "n", attribute = "n" }, { channel = "text", attribute = "text
 }
 
 #[tokio::test]
-async fn huge_messages_leave_the_memory_as_it_was() {
+async fn huge_messages_do_not_grow_memory() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();

@@ -14,7 +14,7 @@ fn message(topic: &str, payload: impl Into<Vec<u8>>) -> (String, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn a_payload_of_text_is_scaled_and_moved() {
+async fn text_payload_gets_scale_and_offset() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let sensors = r#"
 [sensor.power]
@@ -38,7 +38,7 @@ map = [{ channel = "value", attribute = "{{ topic[1] }}_power", scale = 0.001, o
 }
 
 #[tokio::test]
-async fn sensors_whose_topics_overlap_each_take_a_message_once() {
+async fn overlapping_topics_give_one_reading_each() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let sensors = r##"
 [sensor.all]
@@ -74,7 +74,7 @@ map = [{ channel = "value", attribute = "one" }]
 }
 
 #[tokio::test]
-async fn bad_payloads_are_counted_and_acknowledged_and_do_not_come_again() {
+async fn bad_payloads_are_counted_and_acknowledged() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let sensors = r#"
 [sensor.climate]
@@ -104,7 +104,7 @@ map = [{ channel = "/t", attribute = "t" }]
 }
 
 #[tokio::test]
-async fn equal_messages_after_a_kill_are_new_ones() {
+async fn equal_messages_after_a_kill_are_stored() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
@@ -123,7 +123,7 @@ async fn equal_messages_after_a_kill_are_new_ones() {
 }
 
 #[tokio::test]
-async fn what_came_while_the_daemon_was_stopped_is_kept_by_the_broker() {
+async fn broker_keeps_messages_of_a_stopped_daemon() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();
@@ -138,7 +138,7 @@ async fn what_came_while_the_daemon_was_stopped_is_kept_by_the_broker() {
 }
 
 #[tokio::test]
-async fn equal_messages_after_a_restart_of_the_broker_are_new_ones() {
+async fn equal_messages_after_a_broker_restart_are_stored() {
     let (cloud, mut broker) = (cloud().await, Broker::persistent());
     let site = Site::new(&cloud, &mqtt(broker.port()));
     let daemon = site.start();

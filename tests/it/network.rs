@@ -111,7 +111,7 @@ async fn a_port_that_refuses_keeps_the_readings() {
 }
 
 #[test]
-fn a_name_that_cannot_be_resolved_keeps_the_readings() {
+fn unresolvable_name_keeps_readings() {
     let site = site("http://cloud.invalid", "");
     let daemon = assert_keeps(&site, "dns error|failed to lookup");
     assert!(daemon.terminate().success());
@@ -119,7 +119,7 @@ fn a_name_that_cannot_be_resolved_keeps_the_readings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_black_hole_keeps_the_readings() {
+async fn black_hole_keeps_readings() {
     // It takes the connection and what is sent, and never says a word.
     let swallow = |mut stream: TcpStream, _| {
         stream.read_to_end(&mut Vec::new()).ok();
@@ -128,7 +128,7 @@ async fn a_black_hole_keeps_the_readings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_vanishes_without_a_word_is_given_up_and_dialled_again() {
+async fn silently_vanished_peer_is_reconnected() {
     let cloud = cloud().await;
     let line = Line::to(port(&cloud));
     let site = site(&line.url(), "");
@@ -152,7 +152,7 @@ async fn a_peer_that_vanishes_without_a_word_is_given_up_and_dialled_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_breaks_off_keeps_the_readings() {
+async fn truncated_answer_keeps_readings() {
     let half = |mut stream: TcpStream, _| {
         read_call(&mut stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"success\"").ok();
@@ -161,7 +161,7 @@ async fn an_answer_that_breaks_off_keeps_the_readings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reset_in_the_middle_of_a_call_keeps_the_readings() {
+async fn connection_reset_keeps_readings() {
     let reset = |mut stream: TcpStream, _| {
         // What is closed before all was read is reset.
         stream.read_exact(&mut [0; 20]).ok();
@@ -171,7 +171,7 @@ async fn a_reset_in_the_middle_of_a_call_keeps_the_readings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_of_one_byte_a_second_keeps_the_readings() {
+async fn answer_of_a_byte_per_second_keeps_readings() {
     // The cloud has the reading, and its answer takes minutes.
     let trickle = |mut stream: TcpStream, cloud| {
         let mut far = TcpStream::connect(("127.0.0.1", cloud)).unwrap();
@@ -187,7 +187,7 @@ async fn an_answer_of_one_byte_a_second_keeps_the_readings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_speak_http_keeps_the_readings() {
+async fn non_http_peer_keeps_readings() {
     let mail = |mut stream: TcpStream, _| {
         stream.write_all(b"220 mail ready\r\n").ok();
     };
@@ -250,12 +250,12 @@ async fn assert_tls_survives(name: &str, alter: fn(&mut CertificateParams), word
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_name_keeps_the_readings() {
+async fn certificate_for_another_name_keeps_readings() {
     assert_tls_survives("elsewhere.example", |_| {}, "not valid for name|NotValidForName").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_has_expired_keeps_the_readings() {
+async fn expired_certificate_keeps_readings() {
     let expired = |parameters: &mut CertificateParams| {
         parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(2021, 1, 1);
@@ -264,7 +264,7 @@ async fn a_certificate_that_has_expired_keeps_the_readings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_is_not_valid_yet_keeps_the_readings() {
+async fn future_certificate_keeps_readings() {
     let early = |parameters: &mut CertificateParams| {
         parameters.not_before = rcgen::date_time_ymd(2090, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(2091, 1, 1);
@@ -273,7 +273,7 @@ async fn a_certificate_that_is_not_valid_yet_keeps_the_readings() {
 }
 
 #[tokio::test]
-async fn answers_of_one_byte_at_a_time_delay_and_lose_nothing() {
+async fn slow_answers_lose_nothing() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, SERIAL);
     let mut tty = Tty::plugged(site.path("tty"));

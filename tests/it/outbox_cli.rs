@@ -36,7 +36,7 @@ fn read_numbers(daemon: &Daemon, tty: &mut Tty, count: u64) {
 }
 
 #[tokio::test]
-async fn what_waits_at_a_site_without_a_cloud_is_carried_in_a_file_to_one_that_has_it() {
+async fn exported_backlog_is_imported_and_sent_elsewhere() {
     let dark = Site::at("http://127.0.0.1:9", PROBE);
     let mut tty = Tty::plugged(dark.path("tty"));
     let daemon = dark.start();
@@ -82,7 +82,7 @@ async fn what_waits_at_a_site_without_a_cloud_is_carried_in_a_file_to_one_that_h
 }
 
 #[tokio::test]
-async fn lines_that_are_no_states_are_told_and_the_others_are_imported() {
+async fn import_reports_invalid_lines_and_takes_the_others() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     assert!(site.start().terminate().success());
@@ -111,7 +111,7 @@ async fn lines_that_are_no_states_are_told_and_the_others_are_imported() {
 }
 
 #[tokio::test]
-async fn what_the_cloud_refused_is_shown_with_its_words_and_sent_again_when_that_is_mended() {
+async fn rejected_states_are_listed_and_requeued() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -143,7 +143,7 @@ async fn what_the_cloud_refused_is_shown_with_its_words_and_sent_again_when_that
 }
 
 #[tokio::test]
-async fn a_purge_asks_first_and_counts_what_it_takes() {
+async fn purge_asks_first_and_is_counted() {
     let site = Site::at("http://127.0.0.1:9", PROBE);
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
@@ -166,7 +166,7 @@ async fn a_purge_asks_first_and_counts_what_it_takes() {
 }
 
 #[tokio::test]
-async fn beside_a_running_daemon_all_of_it_works_and_what_comes_back_is_sent_at_once() {
+async fn outbox_commands_work_beside_a_running_daemon() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let mut tty = Tty::plugged(site.path("tty"));

@@ -98,7 +98,7 @@ const RUUVI: Sample = (
 );
 
 #[tokio::test]
-async fn each_preset_takes_what_its_product_publishes() {
+async fn each_preset_reads_the_payloads_of_its_product() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let presets = [
         "zigbee2mqtt.toml",
@@ -131,7 +131,7 @@ async fn each_preset_takes_what_its_product_publishes() {
 }
 
 #[tokio::test]
-async fn a_device_with_the_mqtt_client_of_losant_works_through_the_local_broker() {
+async fn losant_mqtt_client_works_through_the_local_broker() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = site(&cloud, broker.port(), &["losant.toml"]);
     let daemon = site.start();

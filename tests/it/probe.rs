@@ -31,7 +31,7 @@ fn probe(site: &Site, bytes: &[u8]) -> Output {
 }
 
 #[test]
-fn what_is_printed_passes_the_check_and_reads_the_same_recording() {
+fn probed_tables_read_the_same_recording() {
     let frames: Vec<u8> = (0..9_u8)
         .flat_map(|n| [0xff, 0x86, 2, 3 * n, 0x47, 0, 0, 0, 0x31_u8.wrapping_sub(3 * n)])
         .collect();
@@ -62,7 +62,7 @@ fn what_is_printed_passes_the_check_and_reads_the_same_recording() {
 }
 
 #[test]
-fn a_silent_line_and_noise_give_advice_and_no_configuration() {
+fn silence_and_noise_give_advice() {
     let site = Site::at("http://127.0.0.1:1", "");
     let silent = Tty::plugged(site.path("silent"));
     let words = ["--for", "1s", "--baud-rate", "9600"];
@@ -84,7 +84,7 @@ fn a_silent_line_and_noise_give_advice_and_no_configuration() {
 }
 
 #[test]
-fn ctrl_c_prints_what_was_learnt_so_far() {
+fn ctrl_c_prints_partial_findings() {
     let site = Site::at("http://127.0.0.1:1", "");
     let mut tty = Tty::plugged(site.path("tty"));
     let mut child = Command::new(PROGRAM)
@@ -107,7 +107,7 @@ fn ctrl_c_prints_what_was_learnt_so_far() {
 }
 
 #[tokio::test]
-async fn a_line_that_the_daemon_has_is_left_to_it() {
+async fn probe_leaves_a_line_of_the_daemon_alone() {
     let site = Site::new(&cloud().await, PROBE);
     let _tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
@@ -123,7 +123,7 @@ async fn a_line_that_the_daemon_has_is_left_to_it() {
 }
 
 #[test]
-fn what_is_no_line_is_told() {
+fn probe_reports_a_path_that_is_no_tty() {
     let site = Site::at("http://127.0.0.1:1", "");
     std::fs::write(site.path("file"), "").unwrap();
     let cases =

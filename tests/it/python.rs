@@ -8,7 +8,7 @@ use tidegate_sandbox::GATEWAY_ID;
 use crate::support::{Site, Tty, cloud, judge, values, wait_until};
 
 #[tokio::test]
-async fn the_official_client_reads_back_what_was_sent() {
+async fn official_client_reads_back_the_states() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,

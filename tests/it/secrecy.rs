@@ -25,7 +25,7 @@ fn assert_secrecy(output: &str, secrets: &[&str]) {
 
 /// The crates that carry the calls log, too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_of_everything_shows_neither_the_secret_nor_the_token() {
+async fn trace_log_shows_neither_secret_nor_token() {
     for (offered, trace) in [("h2", "frame=Headers"), ("http/1.1", "http1 handshake complete")] {
         let mut cloud = TlsCloud::start(&[offered]).await;
         let site = http::site(&cloud);
@@ -47,7 +47,7 @@ async fn a_log_of_everything_shows_neither_the_secret_nor_the_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_shows_neither_the_secret_nor_the_token() {
+async fn refusal_shows_neither_secret_nor_token() {
     let cloud = cloud().await;
     let application = format!("[losant]\napplication_id = \"{}\"", cloud.application_id());
     for credentials in [KEY, "token = \"hunter2\"\n"] {
@@ -98,7 +98,7 @@ async fn assert_no_core_dump(words: &[&str], is_under_way: impl Fn(&Sandbox) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_leaves_no_core_dump_with_a_token_in_it() {
+async fn crash_leaves_no_core_dump() {
     let calls = |cloud: &Sandbox, name| cloud.counters().calls.contains_key(name);
     assert_no_core_dump(&["run"], |cloud| calls(cloud, "setConnectionStatus")).await;
     let stream = ["device", "command-stream"];
@@ -107,7 +107,7 @@ async fn a_crash_leaves_no_core_dump_with_a_token_in_it() {
 
 /// Else the test before would prove nothing. An ordinary user has the owner of the files to go by.
 #[tokio::test]
-async fn another_program_that_crashes_leaves_one() {
+async fn other_programs_leave_a_core_dump() {
     let site = Site::at("http://127.0.0.1:1", "");
     let mut child = start_dumpable(&site, "sleep", &["600"]);
     wait_until("it runs", || {

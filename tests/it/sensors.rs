@@ -18,7 +18,7 @@ map = [
 "#;
 
 #[tokio::test]
-async fn a_recording_is_shown_step_by_step_and_nothing_is_stored() {
+async fn sensor_test_shows_each_step_of_a_recording() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let record = site.path("record.txt");
@@ -45,7 +45,7 @@ async fn a_recording_is_shown_step_by_step_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn a_live_bus_is_shown_until_enough_was_heard() {
+async fn sensor_test_shows_a_live_bus() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -67,7 +67,7 @@ async fn a_live_bus_is_shown_until_enough_was_heard() {
 }
 
 #[tokio::test]
-async fn sensors_are_listed_and_an_unknown_one_is_a_usage_error() {
+async fn sensors_are_listed_and_unknown_ones_refused() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     let text = String::from_utf8(site.run(&["sensor", "list"]).stdout).unwrap();

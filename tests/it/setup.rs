@@ -119,7 +119,7 @@ impl Terminal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_script_sets_a_gateway_up_and_doing_so_again_changes_nothing() {
+async fn scripted_setup_is_idempotent() {
     let machine = Machine::new().await;
     let end = machine.set_up("gateway-secret", &[]);
     assert_eq!(end.code, 0, "{}", end.said);
@@ -143,7 +143,7 @@ async fn a_script_sets_a_gateway_up_and_doing_so_again_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_losant_does_not_take_is_told_and_nothing_is_written() {
+async fn setup_with_bad_credentials_writes_nothing() {
     let machine = Machine::new().await;
     let refused = machine.set_up("hunter2", &[]);
     assert_eq!(refused.code, 77, "{}", refused.said);
@@ -157,7 +157,7 @@ async fn what_losant_does_not_take_is_told_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_is_asked_and_the_secret_is_not_shown() {
+async fn setup_asks_and_hides_the_secret() {
     let machine = Machine::new().await;
     let words = ["setup", "--no-start", "--url", machine.cloud.url()];
     let mut terminal = Terminal::start(machine.command(&words));
@@ -220,7 +220,7 @@ fn attributes(site: &Site, device: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn provision_creates_what_is_missing_and_keeps_what_is_there() {
+async fn provision_creates_only_missing_attributes() {
     let (_cloud, site) = site().await;
     let (gateway, greenhouse) = (attributes(&site, GATEWAY_ID), attributes(&site, GREENHOUSE_ID));
     let shown = site.run(&["provision", "--dry-run"]);
@@ -246,7 +246,7 @@ async fn provision_creates_what_is_missing_and_keeps_what_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn provision_wants_a_token_and_a_yes() {
+async fn provision_needs_a_token_and_a_yes() {
     let (_cloud, site) = site().await;
     let token = site.path("token").display().to_string();
     assert_eq!(site.run(&["provision"]).status.code(), Some(64));

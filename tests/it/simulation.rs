@@ -29,7 +29,7 @@ fn weather(seed: u64) -> Weather {
 }
 
 #[test]
-fn the_promises_hold_in_every_world() {
+fn delivery_promises_hold_in_every_world() {
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SEEDS").unwrap_or(SEEDS),
@@ -61,7 +61,7 @@ fn drain(devices: u8, answer_time: Duration) -> (f64, Duration) {
 }
 
 #[test]
-fn a_backlog_uses_the_budget_and_new_states_do_not_wait_for_it() {
+fn backlog_uses_all_calls_and_new_states_do_not_wait() {
     // A call takes room until 15.05 s after its end: with answers after 1 s no more than 15 / 16.05 can be used.
     for (devices, answer_ms, use_min) in [
         (1, 20, 0.97),

@@ -40,7 +40,7 @@ async fn publish(broker: &Broker, range: std::ops::Range<u64>) {
 }
 
 #[tokio::test]
-async fn what_the_cloud_confirms_is_not_synced_and_what_it_does_not_is() {
+async fn only_unconfirmed_states_are_synced() {
     if !is_privileged("spared::what_the_cloud_confirms_is_not_synced_and_what_it_does_not_is") {
         return;
     }
@@ -76,7 +76,7 @@ async fn what_the_cloud_confirms_is_not_synced_and_what_it_does_not_is() {
 
 /// A kill takes nothing: what was written and not synced is in the kernel's hands, and what was not acknowledged in the broker's.
 #[tokio::test]
-async fn a_kill_within_the_window_loses_nothing() {
+async fn kill_within_the_sync_window_loses_nothing() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = site(&cloud, &broker);
     let daemon = site.start();

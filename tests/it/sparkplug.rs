@@ -66,7 +66,7 @@ map = [
 }
 
 #[tokio::test]
-async fn a_node_is_asked_for_the_birth_that_was_missed_and_its_numbers_have_names_again() {
+async fn missed_sparkplug_birth_is_requested() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let relay = Relay::to(broker.port());
     let site = Site::new(&cloud, &bus(relay.port()));

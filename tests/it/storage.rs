@@ -90,7 +90,7 @@ fn assert_all_arrive(cloud: &Sandbox, (site, daemon): (&Site, Daemon), count: u6
 }
 
 #[tokio::test]
-async fn a_disk_that_fills_up_loses_nothing_and_heals_when_space_returns() {
+async fn full_disk_loses_nothing_and_recovers() {
     if !is_privileged("storage::a_disk_that_fills_up_loses_nothing_and_heals_when_space_returns") {
         return;
     }
@@ -110,7 +110,7 @@ async fn a_disk_that_fills_up_loses_nothing_and_heals_when_space_returns() {
 }
 
 #[tokio::test]
-async fn a_start_on_a_full_disk_goes_on_and_heals_when_space_returns() {
+async fn start_on_a_full_disk_recovers() {
     if !is_privileged("storage::a_start_on_a_full_disk_goes_on_and_heals_when_space_returns") {
         return;
     }
@@ -136,7 +136,7 @@ async fn a_start_on_a_full_disk_goes_on_and_heals_when_space_returns() {
 }
 
 #[tokio::test]
-async fn a_first_start_on_a_full_disk_waits_for_space() {
+async fn first_start_on_a_full_disk_waits_for_space() {
     if !is_privileged("storage::a_first_start_on_a_full_disk_waits_for_space") {
         return;
     }
@@ -154,7 +154,7 @@ async fn a_first_start_on_a_full_disk_waits_for_space() {
 }
 
 #[tokio::test]
-async fn a_backlog_leaves_a_full_disk() {
+async fn backlog_drains_from_a_full_disk() {
     if !is_privileged("storage::a_backlog_leaves_a_full_disk") {
         return;
     }
@@ -190,21 +190,21 @@ async fn refuse(calls: &str, error: &str, why: &str) {
 }
 
 #[tokio::test]
-async fn a_sync_that_fails_loses_nothing_and_heals() {
+async fn failed_sync_loses_nothing_and_recovers() {
     if is_privileged("storage::a_sync_that_fails_loses_nothing_and_heals") {
         refuse("fdatasync,fsync", "EIO", "Input/output error").await;
     }
 }
 
 #[tokio::test]
-async fn a_file_system_that_turns_read_only_loses_nothing_and_heals() {
+async fn read_only_remount_loses_nothing_and_recovers() {
     if is_privileged("storage::a_file_system_that_turns_read_only_loses_nothing_and_heals") {
         refuse("pwrite64,fdatasync,fsync", "EROFS", "Read-only file system").await;
     }
 }
 
 #[tokio::test]
-async fn a_start_on_a_read_only_disk_is_refused_in_words() {
+async fn start_on_a_read_only_disk_is_refused() {
     if !is_privileged("storage::a_start_on_a_read_only_disk_is_refused_in_words") {
         return;
     }
@@ -221,7 +221,7 @@ async fn a_start_on_a_read_only_disk_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_second_daemon_is_refused_in_words_and_does_not_disturb_the_first() {
+async fn second_daemon_is_refused_and_the_first_goes_on() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = site(&cloud, &broker);
     let daemon = site.start();
@@ -235,7 +235,7 @@ async fn a_second_daemon_is_refused_in_words_and_does_not_disturb_the_first() {
 }
 
 #[tokio::test]
-async fn an_outbox_of_a_newer_version_keeps_the_daemon_from_starting_and_stays_as_it_is() {
+async fn newer_outbox_format_is_refused_and_kept() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = site(&cloud, &broker);
     assert!(site.start().terminate().success());

@@ -79,7 +79,7 @@ fn pure_crates_depend_on_no_io() {
 }
 
 #[test]
-fn the_sandbox_depends_on_no_crate_of_the_daemon() {
+fn sandbox_depends_on_no_crate_of_the_daemon() {
     let manifest = std::fs::read_to_string(root().join("sandbox/Cargo.toml")).unwrap();
     let all = ["dependencies", "dev-dependencies"];
     let names = all.iter().flat_map(|table| dependencies(&manifest, table));
@@ -87,7 +87,7 @@ fn the_sandbox_depends_on_no_crate_of_the_daemon() {
 }
 
 #[test]
-fn every_file_says_what_it_is_and_is_short_enough() {
+fn every_file_has_a_purpose_and_at_most_500_lines() {
     let mut offences = Vec::new();
     for (path, text) in files_of(&["src", "crates", "sandbox", "demo", "tests", "benches"]) {
         if !text.starts_with("//! ") {
@@ -102,7 +102,7 @@ fn every_file_says_what_it_is_and_is_short_enough() {
 }
 
 #[test]
-fn no_file_names_a_place_that_only_its_author_has() {
+fn no_file_names_a_path_of_its_author() {
     let homes = ["home", "Users", "root", "work"].map(|name| format!("\"/{name}/"));
     let mut offences = Vec::new();
     for (path, text) in files_of(&["src", "crates", "sandbox", "demo", "tests", "benches"]) {
@@ -123,7 +123,7 @@ fn is_test(directory: &str, name: &str) -> bool {
 }
 
 #[test]
-fn the_table_of_the_actions_names_tests_that_there_are() {
+fn action_table_names_existing_tests() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let (python, javascript) =
         (read("tests/conformance/actions.py"), read("tests/conformance/actions.mjs"));
@@ -158,7 +158,7 @@ fn tests_named(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_guarantees_name_tests_that_there_are() {
+fn guarantees_name_existing_tests() {
     let document = std::fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
     let program: String =
         files_of(&["src", "crates", "tests"]).into_iter().map(|(_, text)| text + "\n").collect();
@@ -178,7 +178,7 @@ fn the_guarantees_name_tests_that_there_are() {
 }
 
 #[test]
-fn a_rule_that_is_broken_is_found() {
+fn broken_rules_are_found() {
     let promises = "| `outbox` | `ab_c` | `a_test_of_four_words`, `make soak` |";
     assert_eq!(tests_named(promises).collect::<Vec<_>>(), ["a_test_of_four_words"]);
     let manifest = "[dependencies]\ntokio = \"1\"\n[dev-dependencies]\nrand = \"1\"";

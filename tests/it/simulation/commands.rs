@@ -234,7 +234,7 @@ impl World {
 }
 
 #[test]
-fn no_command_runs_twice_in_any_world_and_of_each_it_is_known_what_became_of_it() {
+fn no_command_runs_twice_in_any_world() {
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SEEDS").unwrap_or(SEEDS),
