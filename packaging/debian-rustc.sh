@@ -1,16 +1,19 @@
 #!/bin/sh
-# Makes a Rust compiler for arm64 or armhf from Debian's packages, without installing any, and prints its path; with "source",
-# one that has the source of the standard library, to build it for another processor.
+# Unpacks a Rust compiler from Debian's packages and prints its path:
+# debian-rustc.sh arm64|armhf|source
 #
-# The packages are rustc-web and its standard libraries, which Debian keeps new in bookworm-security; that for armhf is
-# taken from trixie, where the same version of the compiler is. apt runs in a root of its own, so that the machine's
-# architectures and package lists stay as they are.
+# Nothing is installed. With "source" the compiler comes with the source of the standard library,
+# which can then be compiled for another processor.
+#
+# The packages are rustc-web and its standard libraries. bookworm-security has a recent version of
+# them. The library for armhf comes from trixie, which has the same version. apt uses its own
+# directories, so the machine's architectures and package lists do not change.
 set -eu
 cd "$(dirname "$0")/.."
 
 arch=$1
 case $arch in
-    source) library=rust-web-src/bookworm-security ;; # of the same build as the compiler
+    source) library=rust-web-src/bookworm-security ;; # the same build as the compiler
     *) library=libstd-rust-web-dev:$arch ;;
 esac
 home=$PWD/${CARGO_TARGET_DIR:-target}
@@ -21,13 +24,11 @@ rustc=$home/rustc
 libraries=$root/usr/lib/x86_64-linux-gnu:$root/usr/lib
 
 if ! [ -e "$home/have-$arch" ]; then
-    mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
-        grep -v security | head -n 1)
-    mirror=${mirror%/}
+    mirror=$(packaging/mirror.sh)
     apt=$home/apt
-    mkdir -p "$apt/etc/apt/preferences.d" "$apt/etc/apt/apt.conf.d" "$apt/var/lib/apt/lists/partial" \
-        "$apt/var/cache/apt/archives/partial" "$apt/var/lib/dpkg" "$home/debs" "$root"
+    mkdir -p "$apt/etc/apt/preferences.d" "$apt/etc/apt/apt.conf.d" \
+        "$apt/var/lib/apt/lists/partial" "$apt/var/cache/apt/archives/partial" \
+        "$apt/var/lib/dpkg" "$home/debs" "$root"
     : > "$apt/var/lib/dpkg/status"
     keys=signed-by=/usr/share/keyrings/debian-archive-keyring.gpg
     cat > "$apt/etc/apt/sources.list" <<SOURCES
@@ -46,8 +47,8 @@ SETTINGS
     {
         apt-get update -qq
         cd "$home/debs"
-        apt-get download -qq rustc-web:amd64 libstd-rust-web-1.96:amd64 libstd-rust-web-dev:amd64 libllvm22:amd64 \
-            "$library"
+        apt-get download -qq rustc-web:amd64 libstd-rust-web-1.96:amd64 \
+            libstd-rust-web-dev:amd64 libllvm22:amd64 "$library"
         for package in *.deb; do
             dpkg -x "$package" "$root"
         done

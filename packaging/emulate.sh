@@ -1,7 +1,9 @@
 #!/bin/sh
-# Boots an emulated computer of another architecture and runs the demo in it, with the daemon of a package: emulate.sh [arm64|armhf]
+# Boots an emulated computer and runs the demo in it, with the daemon of a package:
+# emulate.sh [arm64|armhf]
 #
-# The kernel and the C library are Debian's. Needs apt, dpkg-deb, cpio and the package in target/debian; takes some minutes.
+# The kernel and the C library come from Debian. The package must be in target/debian. Takes some
+# minutes.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,40 +14,38 @@ case $arch in
     arm64) kernel=linux-image-arm64 machine='qemu-system-aarch64 -M virt -cpu cortex-a53' ;;
     armhf) kernel=linux-image-armmp-lpae machine='qemu-system-arm -M virt -cpu cortex-a15' ;;
     *)
-        echo "$0: $arch is not emulated; use arm64 or armhf" >&2
+        echo "$0: unknown architecture \"$arch\"; use arm64 or armhf" >&2
         exit 64
         ;;
 esac
 . packaging/cross.sh
 
-if ! command -v "${machine%% *}" >/dev/null || ! command -v cpio >/dev/null; then
-    sudo=
-    [ "$(id -u)" = 0 ] || sudo=sudo
-    $sudo apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq --yes --no-install-recommends qemu-system-arm cpio >/dev/null
-fi
+packaging/tools.sh emulator
 
 RUSTFLAGS='' CFLAGS=''
 export RUSTFLAGS CFLAGS
 use_cross_compiler
-# Emulation is slow enough.
+# Emulation is slow: optimise the sandbox a little.
 export CARGO_PROFILE_DEV_OPT_LEVEL=1
 cargo build --locked --target "$triple" --package tidegate-demo
 
-# Debian's parts for that architecture, without telling this computer's apt of it.
+# Download the kernel and the C library for that architecture. apt uses its own directories, so
+# this machine's architectures and package lists do not change.
 work=$target_dir/emulated/$arch
 mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/debs"
 work=$(cd "$work" && pwd)
 foreign() {
     command=$1
     shift
-    "$command" -o APT::Architecture="$arch" -o APT::Architectures="$arch" -o Dir::State::lists="$work/apt/lists" \
-        -o Dir::State::status=/dev/null -o Dir::Cache="$work/apt/cache" "$@"
+    "$command" -o APT::Architecture="$arch" -o APT::Architectures="$arch" \
+        -o Dir::State::lists="$work/apt/lists" -o Dir::State::status=/dev/null \
+        -o Dir::Cache="$work/apt/cache" "$@"
 }
 parts=$work/parts
 if ! [ -d "$parts" ]; then
-    foreign apt-get -qq update || true # one index that is out of order is no reason to give up
-    kernel=$(foreign apt-cache depends "$kernel" | sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -n 1)
+    foreign apt-get -qq update || true # one broken index may be one that is not needed
+    kernel=$(foreign apt-cache depends "$kernel" |
+        sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -n 1)
     (cd "$work/debs" && foreign apt-get -qq download "$kernel" busybox-static libc6 libgcc-s1)
     for package in "$work"/debs/*.deb; do dpkg-deb --extract "$package" "$parts.new"; done
     mv "$parts.new" "$parts"
@@ -75,7 +75,7 @@ mount -t devpts d /dev/pts
 ifconfig lo 127.0.0.1 up
 date -s @$(date +%s) >/dev/null
 uname -a
-# No terminal: lines, not a picture.
+# The pipe makes the demo print lines: a terminal would get a picture that is redrawn.
 (tidegate-demo --tidegate /bin/tidegate; echo "the demo ended with \$?") 2>&1 | cat
 poweroff -f
 INIT
@@ -83,6 +83,7 @@ chmod 755 "$root/init"
 (cd "$root" && find . | cpio --quiet --create --format=newc | gzip -1) >"$work/initrd.gz"
 
 # shellcheck disable=SC2086
-timeout "$TIMEOUT_S" $machine -smp 2 -m 1024 -display none -nodefaults -net none -no-reboot -serial stdio -kernel "$parts"/boot/vmlinuz-* \
-    -initrd "$work/initrd.gz" -append 'console=ttyAMA0 quiet panic=-1' </dev/null | tee "$work/log"
+timeout "$TIMEOUT_S" $machine -smp 2 -m 1024 -display none -nodefaults -net none -no-reboot \
+    -serial stdio -kernel "$parts"/boot/vmlinuz-* -initrd "$work/initrd.gz" \
+    -append 'console=ttyAMA0 quiet panic=-1' </dev/null | tee "$work/log"
 grep -q 'the demo ended with 0' "$work/log"

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Builds a package again, in another place, time zone and language, and compares: reproduce.sh FILE.deb [tidegate|tidegate-sandbox]
+# Builds a package again and compares the two: reproduce.sh FILE.deb [tidegate|tidegate-sandbox]
+#
+# The second build has another directory, umask, time zone and language.
 set -eu
 file=$(realpath "$1")
 package=${2:-tidegate}
@@ -18,12 +20,13 @@ git ls-files -z | tar --create --null --files-from=- | tar --extract --directory
 again=$(echo "$place"/elsewhere/debian/*.deb)
 sha256sum "$file" "$again"
 if cmp --quiet "$file" "$again"; then
-    echo "the same, byte for byte"
+    echo "identical, byte for byte"
     exit 0
 fi
 for deb in "$file" "$again"; do
     dpkg-deb --raw-extract "$deb" "$place/$(sha256sum "$deb" | cut -c 1-16)"
 done
-diff --recursive --brief "$place/$(sha256sum "$file" | cut -c 1-16)" "$place/$(sha256sum "$again" | cut -c 1-16)" >&2 ||
-    echo "the files in them differ" >&2
+diff --recursive --brief "$place/$(sha256sum "$file" | cut -c 1-16)" \
+    "$place/$(sha256sum "$again" | cut -c 1-16)" >&2 ||
+    echo "the packages differ in these files" >&2
 exit 1

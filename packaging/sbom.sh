@@ -1,5 +1,7 @@
 #!/bin/sh
-# Writes what the programs are made of, in CycloneDX, for one platform: sbom.sh [TRIPLE]. Into target/assets/sbom.
+# Lists the crates of the programs, as CycloneDX files in target/assets/sbom: sbom.sh [TRIPLE]
+#
+# TRIPLE is Rust's name of the platform, by default this machine's.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -7,9 +9,14 @@ triple=${1:-$(rustc -vV | sed -n 's/^host: //p')}
 directory=target/assets/sbom
 
 command -v cargo-cyclonedx >/dev/null || cargo install --locked --version 0.5.9 cargo-cyclonedx
-# It writes beside each manifest of the workspace, and names the directory of this build.
-trap 'rm -f sbom.cdx.json sandbox/sbom.cdx.json demo/sbom.cdx.json packaging/assets/sbom.cdx.json' EXIT
-cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$triple" --override-filename sbom.cdx
+# cargo-cyclonedx writes a file next to each manifest of the workspace. The files contain the path
+# of this checkout, which sed replaces.
+trap 'find . -name sbom.cdx.json -not -path "./target/*" -delete' EXIT
+cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$triple" \
+    --override-filename sbom.cdx
 mkdir -p "$directory"
-sed "s#path+file://$PWD#path+file:///tidegate#g" sbom.cdx.json > "$directory/tidegate.cdx.json"
-sed "s#path+file://$PWD#path+file:///tidegate#g" sandbox/sbom.cdx.json > "$directory/tidegate-sandbox.cdx.json"
+copy() { # copy FILE NAME
+    sed "s#path+file://$PWD#path+file:///tidegate#g" "$1" >"$directory/$2.cdx.json"
+}
+copy sbom.cdx.json tidegate
+copy sandbox/sbom.cdx.json tidegate-sandbox

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Saves a gateway: configuration, secrets and what waits in the outbox: backup.sh FILE.tar.gz (as root)
+# Saves the configuration, the secrets and the outbox of a gateway, as root: backup.sh FILE.tar.gz
 #
-# The service is stopped meanwhile, because an outbox that is copied while it is written may not be whole. It is back within seconds.
+# The script stops the service for some seconds: a copy of an outbox that is being written may be
+# inconsistent.
 set -eu
 umask 077
 
@@ -13,4 +14,4 @@ if systemctl is-active --quiet tidegate; then
     trap 'systemctl start tidegate' EXIT
 fi
 tar --create --gzip --file "$file" --directory / etc/tidegate var/lib/tidegate
-echo "saved to $file; it holds the access key${was_active:+, and the service starts again}"
+echo "saved to $file, which contains the access key${was_active:+; starting the service again}"

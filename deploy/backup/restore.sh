@@ -1,14 +1,15 @@
 #!/bin/sh
-# Puts a saved gateway onto this machine: restore.sh FILE.tar.gz (as root, with the package installed)
+# Restores a backup of a gateway on this machine, as root, with the package installed:
+# restore.sh FILE.tar.gz
 #
-# Never let two machines run with the same outbox: what waits in it would be sent twice, with the same times, which Losant stores once but
-# bills twice.
+# Never run two machines with the same outbox. Both would send its states, with the same times:
+# Losant stores them once but bills them twice.
 set -eu
 
 file=$1
 tar --list --gzip --file "$file" etc/tidegate >/dev/null
 systemctl stop tidegate 2>/dev/null || true
-# What is here stays beside it, once.
+# Keep one copy of the present files next to the restored ones.
 for path in /etc/tidegate /var/lib/tidegate; do
     if [ -e "$path" ]; then
         rm -rf "$path.before-restore"

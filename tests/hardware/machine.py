@@ -1,10 +1,12 @@
-"""Runs the emulated computer of run.sh, and does with its plugs and its power button what it asks for on its console.
+"""Runs the emulated computer of run.sh, and operates its plugs and its power button on request.
 
     machine.py KERNEL INITRD
 
-"pulse N" presses the button, which is on line 3 of the chip, N times for a tenth of a second of the computer's time. "plug NAME"
-and "unplug NAME" do so with a USB adapter of that serial number. Each adapter leads to an instrument, which goes on to count: one
-says n=10000, n=10001 and so on, the other n=20000; and what it is told in a line beginning with "echo " it says, too.
+The computer prints its requests on its console. "pulse N" presses the power button, line 3 of the
+GPIO chip, N times for a tenth of a second of the computer's time. "plug NAME" and "unplug NAME"
+plug and unplug a USB adapter with that serial number. Each adapter leads to an instrument that
+writes a count: the first n=10000, n=10001 and so on, the second from n=20000. An instrument answers
+a line that begins with "echo " with the rest of that line.
 """
 
 import os
@@ -24,17 +26,18 @@ def main():
     os.chdir(tempfile.mkdtemp(prefix="tidegate-hardware-"))
     lines = [["-chardev", f"socket,id={name},path={name},server=on,wait=off"] for name in FIRST]
     machine = subprocess.Popen(
-        ["timeout", str(TIMEOUT_S), "qemu-system-aarch64", "-M", "virt,acpi=off", "-cpu", "cortex-a53"]
-        + ["-m", "512", "-display", "none", "-nodefaults", "-net", "none", "-no-reboot"]
-        + ["-serial", "stdio", "-monitor", "unix:monitor,server=on,wait=off", "-device", "qemu-xhci"]
+        ["timeout", str(TIMEOUT_S), "qemu-system-aarch64", "-M", "virt,acpi=off"]
+        + ["-cpu", "cortex-a53", "-m", "512", "-display", "none", "-nodefaults", "-net", "none"]
+        + ["-no-reboot", "-serial", "stdio", "-monitor", "unix:monitor,server=on,wait=off"]
+        + ["-device", "qemu-xhci"]
         + sum(lines, [])
         + ["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyAMA0 quiet panic=-1"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace",
     )
-    is_well = False
+    has_passed = False
     for line in machine.stdout:
         print(line, end="", flush=True)
-        is_well |= line.startswith("all is well")
+        has_passed |= line.startswith("all tests passed")
         match line.split():
             case ["pulse", times]:
                 for _ in range(int(times)):
@@ -44,15 +47,16 @@ def main():
             case ["plug", name]:
                 if not any(thread.name == name for thread in threading.enumerate()):
                     threading.Thread(target=instrument, args=[name], name=name, daemon=True).start()
-                order(f"device_add usb-serial,id={name},chardev={name},serial={name},always-plugged=on")
+                adapter = f"usb-serial,id={name},chardev={name},serial={name},always-plugged=on"
+                order(f"device_add {adapter}")
             case ["unplug", name]:
                 order(f"device_del {name}")
     machine.wait()
-    sys.exit(0 if is_well else 1)
+    sys.exit(0 if has_passed else 1)
 
 
 def order(words):
-    """Tells the emulator."""
+    """Sends a command to the emulator's monitor."""
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.connect("monitor")
         monitor.sendall(f"{words}\n".encode())
@@ -60,23 +64,24 @@ def order(words):
 
 
 def instrument(name):
-    """Counts for as long as the computer runs; what no adapter takes is lost."""
-    count, heard = FIRST[name], b""
+    """Counts while the computer runs. Lines are lost while the adapter is unplugged."""
+    count, received = FIRST[name], b""
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(name)
         line.setblocking(False)
         while True:
             time.sleep(0.5)
             count += 1
-            said = [f"n={count}\n".encode()]
+            written = [f"n={count}\n".encode()]
             try:
-                heard += line.recv(1024)
+                received += line.recv(1024)
             except BlockingIOError:
                 pass
-            *orders, heard = heard.split(b"\n")
-            said += [words.removeprefix(b"echo ") + b"\n" for words in orders if words.startswith(b"echo ")]
+            *orders, received = received.split(b"\n")
+            echoed = [order for order in orders if order.startswith(b"echo ")]
+            written += [order.removeprefix(b"echo ") + b"\n" for order in echoed]
             try:
-                line.sendall(b"".join(said))
+                line.sendall(b"".join(written))
             except BlockingIOError:
                 pass
             except OSError:
