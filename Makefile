@@ -18,8 +18,10 @@ build-demo:
 test: check ## Installs what the tests need, then checks and tests everything
 	tests/prepare.sh
 	packaging/check.sh
-	cargo test --locked --workspace
+	@tests/skips.sh clear
+	cargo test --locked --workspace || { tests/skips.sh report; exit 1; }
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	@tests/skips.sh report
 
 check: ## Formatting and lints
 	cargo fmt --all --check

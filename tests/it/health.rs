@@ -27,7 +27,8 @@ async fn socket_speaks_http() {
         let url = format!("http://tidegate{path}");
         let words = ["--silent", "--show-error", "--write-out", "%{http_code}", "--unix-socket"];
         let socket = site.path("s");
-        let output = Command::new("curl").args(words).arg(socket).arg(url).output().unwrap();
+        let output = Command::new("curl").args(words).arg(socket).arg(url).output();
+        let output = output.expect("cannot run curl: tests/prepare.sh installs it");
         String::from_utf8(output.stdout).unwrap()
     };
     let answer = curl("/status");

@@ -4,28 +4,20 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
 
 use crate::delivery::SERIAL;
-use crate::support::{PATIENCE, PROGRAM, Site};
+use crate::support::{PATIENCE, PROGRAM, Site, skip, test_name, with_own_mounts};
 
-/// Runs a program whose /run is empty but for a journal's socket, in a mount namespace of its own.
+/// Runs a program whose /run contains nothing but a journal's socket. Needs mounts of its own.
 const IN_A_RUN_OF_ITS_OWN: &str = r#"
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && touch /run/systemd/journal/socket &&
 mount --bind "$0" /run/systemd/journal/socket && exec "$@"
 "#;
 
-/// Whether this system lets us make a namespace.
-fn may_unshare() -> bool {
-    let tried = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "true"])
-        .stderr(Stdio::null())
-        .status();
-    tried.is_ok_and(|status| status.success())
-}
-
-/// The fields of an entry (systemd.io, "Native Journal Protocol"): `NAME=value`, or the name on a line of its own, the
-/// value's length in eight bytes, and the value.
+/// Returns the fields of an entry (systemd.io, "Native Journal Protocol").
+///
+/// A field is a line `NAME=value`, or the name on its own line, the value's length in eight bytes,
+/// and the value.
 fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut fields = BTreeMap::new();
@@ -46,17 +38,17 @@ fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
 
 #[test]
 fn log_line_is_a_journal_entry_with_fields() {
-    if !may_unshare() {
-        eprintln!("not tested: user namespaces are not allowed here");
+    let Some(mut command) = with_own_mounts() else {
+        skip(test_name!(), "this user may not mount file systems");
         return;
-    }
+    };
     let site = Site::at("http://127.0.0.1:9", SERIAL);
     let socket = UnixDatagram::bind(site.path("j")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let stderr = File::create(site.path("log")).unwrap();
     let metadata = stderr.metadata().unwrap();
-    let mut daemon = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", IN_A_RUN_OF_ITS_OWN])
+    let mut daemon = command
+        .args(["sh", "-c", IN_A_RUN_OF_ITS_OWN])
         .arg(site.path("j"))
         .args([PROGRAM, "run", "--config"])
         .arg(site.config())
@@ -76,10 +68,10 @@ fn log_line_is_a_journal_entry_with_fields() {
     ] {
         assert_eq!(absent[name], value, "{name} of {absent:#?}");
     }
-    assert_eq!(std::fs::read_to_string(site.path("log")).unwrap(), "", "nothing is told twice");
+    assert_eq!(std::fs::read_to_string(site.path("log")).unwrap(), "", "logs nothing twice");
 }
 
-/// The next entry with this text in its message.
+/// Returns the next entry whose message contains `text`.
 fn next_entry(socket: &UnixDatagram, text: &str) -> BTreeMap<String, String> {
     let mut buffer = vec![0; 65_536];
     loop {

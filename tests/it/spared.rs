@@ -4,8 +4,8 @@ use serde_json::json;
 use tidegate_sandbox::{Action, Fault, Sandbox};
 
 use crate::support::{
-    Broker, Refusals, Site, assert_content, assert_counts, cloud, is_privileged, numbers, values,
-    wait_until,
+    Broker, Site, Strace, assert_content, assert_counts, cloud, has_own_mounts, numbers, test_name,
+    values, wait_until,
 };
 
 /// A site that sends soon, and syncs after a minute unless it must.
@@ -41,7 +41,8 @@ async fn publish(broker: &Broker, range: std::ops::Range<u64>) {
 
 #[tokio::test]
 async fn only_unconfirmed_states_are_synced() {
-    if !is_privileged("spared::what_the_cloud_confirms_is_not_synced_and_what_it_does_not_is") {
+    let test = test_name!();
+    if !has_own_mounts(test) {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
@@ -53,7 +54,9 @@ async fn only_unconfirmed_states_are_synced() {
     wait_until("it is online and settled", || values(&cloud, "n").len() == 1);
     daemon.wait_until_sent();
     let (calls, log) = (site.path("calls"), site.path("strace"));
-    let watched = Refusals::none(daemon.id(), "fdatasync,fsync", (&calls, &log));
+    let Some(strace) = Strace::watch(test, daemon.id(), "fdatasync,fsync", &calls, &log) else {
+        return;
+    };
     let syncs = || std::fs::read_to_string(&calls).unwrap().matches("fdatasync(").count();
     for number in 1..6 {
         publish(&broker, number..number + 1).await;
@@ -64,7 +67,7 @@ async fn only_unconfirmed_states_are_synced() {
     publish(&broker, 6..9).await;
     wait_until("what waits is synced", || syncs() > 0);
     wait_until("all of it waits", || daemon.count("/outbox/states") == 3);
-    drop(watched);
+    drop(strace);
     cloud.set_dark(false);
     wait_until("the rest arrives", || values(&cloud, "n") == numbers(9));
     daemon.wait_until_sent();
@@ -74,7 +77,8 @@ async fn only_unconfirmed_states_are_synced() {
     site.outbox();
 }
 
-/// A kill takes nothing: what was written and not synced is in the kernel's hands, and what was not acknowledged in the broker's.
+/// The kernel keeps what the daemon wrote but did not sync. The broker keeps what the daemon did not
+/// acknowledge.
 #[tokio::test]
 async fn kill_within_the_sync_window_loses_nothing() {
     let (cloud, broker) = (cloud().await, Broker::start());

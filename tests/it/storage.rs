@@ -1,20 +1,21 @@
-//! Bad storage under the real daemon: a disk that is full, read-only or broken, an outbox that is in use or too new.
+//! The daemon on bad storage: a disk that is full, read-only or broken, an outbox that is in use or
+//! too new.
 
 use tidegate_sandbox::Sandbox;
 
 use crate::delivery::wait_for_numbers;
 use crate::support::{
-    Broker, Daemon, Refusals, Site, SmallDisk, assert_content, assert_counts, assert_ledger, cloud,
-    is_privileged, wait_until,
+    Broker, Daemon, Site, SmallDisk, Strace, assert_content, assert_counts, assert_ledger, cloud,
+    has_own_mounts, test_name, wait_until,
 };
 
-/// Bytes of a large message.
+/// Size of a large message.
 const LARGE_BYTES: usize = 8 << 10;
 
-/// So many large messages are more than a segment of the journal, 2 MiB, and its spare one hold.
+/// A count of large messages that does not fit into the journal's two segments of 2 MiB.
 const LARGE_COUNT: u64 = 700;
 
-/// A sensor of numbers and texts, with an outbox that fills its disk to the brim.
+/// Returns a site with a sensor of numbers and texts, and an outbox that reserves no free space.
 fn site(cloud: &Sandbox, broker: &Broker) -> Site {
     let instruments = format!(
         r#"
@@ -35,7 +36,7 @@ map = [{{ channel = "n", attribute = "n" }}, {{ channel = "text", attribute = "t
     site
 }
 
-/// Messages with the numbers of a range, and a text that cannot be packed.
+/// Returns messages with the numbers of `range` and a text that does not compress.
 fn large(range: std::ops::Range<u64>) -> impl Iterator<Item = (String, Vec<u8>)> {
     range.map(|number| {
         let mut seed = number;
@@ -52,30 +53,30 @@ fn large(range: std::ops::Range<u64>) -> impl Iterator<Item = (String, Vec<u8>)>
     })
 }
 
-/// Waits until the status tells that the disk refuses, and why.
-fn wait_for_refusal(daemon: &Daemon, site: &Site, why: &str) {
-    wait_until("the disk refuses", || !daemon.status()["disk"]["write_failing_s"].is_null());
+/// Waits until the status document reports that writes to the outbox fail, and checks the reason.
+fn wait_for_write_failure(daemon: &Daemon, site: &Site, why: &str) {
+    wait_until("writes fail", || !daemon.status()["disk"]["write_failing_s"].is_null());
     let status = daemon.status();
     assert!(status["disk"]["error"].as_str().unwrap().contains(why), "{:#}", status["disk"]);
     assert_eq!(status["health"]["condition"], "failing");
     assert_eq!(status["health"]["problems"][0]["code"], "outbox_write_failing");
     assert_ledger_of(&status);
-    let told = site.run(&["status"]);
-    let page = String::from_utf8(told.stdout).unwrap();
-    assert_eq!(told.status.code(), Some(2));
+    let output = site.run(&["status"]);
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2));
     assert!(page.contains("refuses what is to be kept for"), "{page}");
 }
 
-/// The ledger of a running daemon adds up.
+/// Asserts that the ledger of a running daemon adds up.
 fn assert_ledger_of(status: &serde_json::Value) {
     let readings = status["outbox"]["readings"].clone();
     assert_ledger(&serde_json::json!({ "ledger": status["ledger"], "readings": readings }));
 }
 
-/// Everything arrives once, the outbox is empty, and nothing was dropped.
-fn assert_all_arrive(cloud: &Sandbox, (site, daemon): (&Site, Daemon), count: u64) {
-    wait_until("the disk takes it", || daemon.status()["disk"]["write_failing_s"].is_null());
-    wait_until("all came in", || daemon.count("/ledger/house/received") >= 2 * count);
+/// Asserts that the cloud receives each message once, and that the outbox is empty afterwards.
+fn assert_all_arrive(cloud: &Sandbox, site: &Site, daemon: Daemon, count: u64) {
+    wait_until("writes succeed", || daemon.status()["disk"]["write_failing_s"].is_null());
+    wait_until("all messages are received", || daemon.count("/ledger/house/received") >= 2 * count);
     cloud.set_dark(false);
     daemon.wait_until_sent();
     wait_for_numbers(cloud, count);
@@ -91,7 +92,7 @@ fn assert_all_arrive(cloud: &Sandbox, (site, daemon): (&Site, Daemon), count: u6
 
 #[tokio::test]
 async fn full_disk_loses_nothing_and_recovers() {
-    if !is_privileged("storage::a_disk_that_fills_up_loses_nothing_and_heals_when_space_returns") {
+    if !has_own_mounts(test_name!()) {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
@@ -101,17 +102,17 @@ async fn full_disk_loses_nothing_and_recovers() {
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish(large(0..10)).await;
-    wait_until("they are stored", || daemon.count("/outbox/states") == 10);
+    wait_until("the states are stored", || daemon.count("/outbox/states") == 10);
     disk.fill();
     broker.publish(large(10..LARGE_COUNT)).await;
-    wait_for_refusal(&daemon, &site, "No space left on device");
+    wait_for_write_failure(&daemon, &site, "No space left on device");
     disk.free();
-    assert_all_arrive(&cloud, (&site, daemon), LARGE_COUNT);
+    assert_all_arrive(&cloud, &site, daemon, LARGE_COUNT);
 }
 
 #[tokio::test]
 async fn start_on_a_full_disk_recovers() {
-    if !is_privileged("storage::a_start_on_a_full_disk_goes_on_and_heals_when_space_returns") {
+    if !has_own_mounts(test_name!()) {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
@@ -121,23 +122,23 @@ async fn start_on_a_full_disk_recovers() {
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish(large(0..10)).await;
-    wait_until("they are stored", || daemon.count("/outbox/states") == 10);
+    wait_until("the states are stored", || daemon.count("/outbox/states") == 10);
     disk.fill();
     daemon.kill();
     let daemon = site.start();
     assert_eq!(daemon.count("/outbox/states"), 10);
     broker.publish(large(10..LARGE_COUNT)).await;
-    wait_for_refusal(&daemon, &site, "No space left on device");
+    wait_for_write_failure(&daemon, &site, "No space left on device");
     daemon.kill();
     let daemon = site.start();
-    wait_for_refusal(&daemon, &site, "No space left on device");
+    wait_for_write_failure(&daemon, &site, "No space left on device");
     disk.free();
-    assert_all_arrive(&cloud, (&site, daemon), LARGE_COUNT);
+    assert_all_arrive(&cloud, &site, daemon, LARGE_COUNT);
 }
 
 #[tokio::test]
 async fn first_start_on_a_full_disk_waits_for_space() {
-    if !is_privileged("storage::a_first_start_on_a_full_disk_waits_for_space") {
+    if !has_own_mounts(test_name!()) {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
@@ -148,14 +149,14 @@ async fn first_start_on_a_full_disk_waits_for_space() {
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish(large(0..10)).await;
-    wait_for_refusal(&daemon, &site, "No space left on device");
+    wait_for_write_failure(&daemon, &site, "No space left on device");
     disk.free();
-    assert_all_arrive(&cloud, (&site, daemon), 10);
+    assert_all_arrive(&cloud, &site, daemon, 10);
 }
 
 #[tokio::test]
 async fn backlog_drains_from_a_full_disk() {
-    if !is_privileged("storage::a_backlog_leaves_a_full_disk") {
+    if !has_own_mounts(test_name!()) {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
@@ -165,47 +166,73 @@ async fn backlog_drains_from_a_full_disk() {
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish(large(0..LARGE_COUNT)).await;
-    wait_until("they are stored", || daemon.count("/outbox/states") == LARGE_COUNT);
+    wait_until("the states are stored", || daemon.count("/outbox/states") == LARGE_COUNT);
     daemon.kill();
     disk.fill();
     let daemon = site.start();
-    assert_all_arrive(&cloud, (&site, daemon), LARGE_COUNT);
+    assert_all_arrive(&cloud, &site, daemon, LARGE_COUNT);
 }
 
-/// The kernel fails these calls of a daemon while messages come in, and then no longer.
-async fn refuse(calls: &str, error: &str, why: &str) {
+/// System calls of the daemon that fail while messages arrive.
+struct FailingCalls<'a> {
+    /// The test that uses it.
+    test: &'a str,
+    /// Names of calls, separated by commas.
+    calls: &'a str,
+    /// The error's name.
+    error: &'a str,
+    /// The error's text in the status document.
+    message: &'a str,
+}
+
+/// Asserts that failing calls lose no message.
+async fn assert_recovers(failing: FailingCalls<'_>) {
+    let FailingCalls { test, calls, error, message } = failing;
+    if !has_own_mounts(test) {
+        return;
+    }
     let (cloud, broker) = (cloud().await, Broker::start());
     cloud.set_dark(true);
     let site = site(&cloud, &broker);
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish(large(0..10)).await;
-    wait_until("they are stored", || daemon.count("/outbox/states") == 10);
-    let refusals = Refusals::of(daemon.id(), calls, error, &site.path("strace"));
+    wait_until("the states are stored", || daemon.count("/outbox/states") == 10);
+    let Some(strace) = Strace::fail(test, daemon.id(), calls, error, &site.path("strace")) else {
+        return;
+    };
     broker.publish(large(10..30)).await;
-    wait_for_refusal(&daemon, &site, why);
-    assert_eq!(daemon.count("/outbox/states"), 10, "what was not synced does not count");
-    drop(refusals);
-    assert_all_arrive(&cloud, (&site, daemon), 30);
+    wait_for_write_failure(&daemon, &site, message);
+    assert_eq!(daemon.count("/outbox/states"), 10, "counts only synced states");
+    drop(strace);
+    assert_all_arrive(&cloud, &site, daemon, 30);
 }
 
 #[tokio::test]
 async fn failed_sync_loses_nothing_and_recovers() {
-    if is_privileged("storage::a_sync_that_fails_loses_nothing_and_heals") {
-        refuse("fdatasync,fsync", "EIO", "Input/output error").await;
-    }
+    assert_recovers(FailingCalls {
+        test: test_name!(),
+        calls: "fdatasync,fsync",
+        error: "EIO",
+        message: "Input/output error",
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn read_only_remount_loses_nothing_and_recovers() {
-    if is_privileged("storage::a_file_system_that_turns_read_only_loses_nothing_and_heals") {
-        refuse("pwrite64,fdatasync,fsync", "EROFS", "Read-only file system").await;
-    }
+    assert_recovers(FailingCalls {
+        test: test_name!(),
+        calls: "pwrite64,fdatasync,fsync",
+        error: "EROFS",
+        message: "Read-only file system",
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn start_on_a_read_only_disk_is_refused() {
-    if !is_privileged("storage::a_start_on_a_read_only_disk_is_refused_in_words") {
+    if !has_own_mounts(test_name!()) {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
@@ -213,11 +240,11 @@ async fn start_on_a_read_only_disk_is_refused() {
     let disk = SmallDisk::mount(site.path("outbox"), 8);
     assert!(site.start().terminate().success());
     disk.make_read_only();
-    let refused = site.run(&["run"]);
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(1), "{told}");
-    assert!(told.contains("Read-only file system"), "{told}");
-    assert!(told.contains(&*site.path("outbox").to_string_lossy()), "{told}");
+    let output = site.run(&["run"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("Read-only file system"), "{message}");
+    assert!(message.contains(&*site.path("outbox").to_string_lossy()), "{message}");
 }
 
 #[tokio::test]
@@ -226,12 +253,12 @@ async fn second_daemon_is_refused_and_the_first_goes_on() {
     let site = site(&cloud, &broker);
     let daemon = site.start();
     daemon.wait_for_subscription();
-    let refused = site.run(&["run"]);
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(1), "{told}");
-    assert!(told.contains("another tidegate is running on this outbox"), "{told}");
+    let output = site.run(&["run"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("another tidegate is running on this outbox"), "{message}");
     broker.publish(large(0..3)).await;
-    assert_all_arrive(&cloud, (&site, daemon), 3);
+    assert_all_arrive(&cloud, &site, daemon, 3);
 }
 
 #[tokio::test]
@@ -241,7 +268,8 @@ async fn newer_outbox_format_is_refused_and_kept() {
     assert!(site.start().terminate().success());
     let journal = site.path("outbox/journal-0000000001");
     let mut bytes = std::fs::read(&journal).unwrap();
-    // Both copies of the first frame: magic, version, segment, number, length, content, CRC-32 of all before.
+    // Raise the version in both copies of the first frame. A frame consists of magic, version,
+    // segment, number, length, content and the CRC-32 of all of these.
     let length = 25 + u32::from_be_bytes(*bytes[21..].first_chunk().unwrap()) as usize;
     for begin in [0, (length + 4).next_multiple_of(16)] {
         assert_eq!(bytes[begin..begin + 4], *b"TGJF");
@@ -250,9 +278,9 @@ async fn newer_outbox_format_is_refused_and_kept() {
         bytes[begin + length..begin + length + 4].copy_from_slice(&checksum.to_be_bytes());
     }
     std::fs::write(&journal, &bytes).unwrap();
-    let refused = site.run(&["run"]);
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(1), "{told}");
-    assert!(told.contains("newer than this tidegate knows"), "{told}");
+    let output = site.run(&["run"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("newer than this tidegate knows"), "{message}");
     assert_eq!(std::fs::read(&journal).unwrap(), bytes);
 }

@@ -1,44 +1,60 @@
-//! Disks that go bad: a small file system that can be filled up, and calls that the kernel refuses on request.
+//! Bad disks: a small file system that can be filled, and system calls that fail on request.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::skip::{SKIPPED, print, skip};
 use super::wait_until;
 
-/// Set where file systems may be mounted that nobody else sees.
+/// An environment variable that is set in processes whose mounts no other process sees.
 const OWN_MOUNTS: &str = "OWN_MOUNTS";
 
-/// Whether this test may mount file systems and look into its daemon. If not, it is run again, by its whole name, where it
-/// may, and is done here.
-pub(crate) fn is_privileged(test: &str) -> bool {
-    if std::env::var_os(OWN_MOUNTS).is_some() {
-        return true;
-    }
+/// Returns a command that runs a program in a mount namespace of its own, or `None` if this user
+/// may not mount file systems there. Tries it once.
+pub(crate) fn with_own_mounts() -> Option<Command> {
+    static FLAGS: OnceLock<Option<&str>> = OnceLock::new();
     let unshare = |flags: &str| {
         let mut command = Command::new("unshare");
         command.arg(flags);
         command
     };
-    let may = |flags: &&str| unshare(flags).arg("true").output().is_ok_and(|o| o.status.success());
-    let Some(flags) = ["-m", "-Urm"].into_iter().find(may) else {
-        assert!(!rustix::process::geteuid().is_root(), "root may not mount file systems here");
-        eprintln!("skipped: this user may neither mount file systems nor have a namespace for it");
+    let may_mount = |flags: &&str| {
+        let mount = ["mount", "-t", "tmpfs", "tmpfs", env!("CARGO_TARGET_TMPDIR")];
+        unshare(flags).args(mount).output().is_ok_and(|output| output.status.success())
+    };
+    // Root needs no user namespace. An ordinary user is root in a user namespace of its own.
+    FLAGS.get_or_init(|| ["-m", "-Urm"].into_iter().find(may_mount)).map(unshare)
+}
+
+/// Returns whether this process may mount file systems that no other process sees.
+///
+/// If not, runs `test`, which is named by its path, again in a process that may, or skips it. The
+/// caller then returns.
+pub(crate) fn has_own_mounts(test: &str) -> bool {
+    if std::env::var_os(OWN_MOUNTS).is_some() {
+        return true;
+    }
+    let Some(mut command) = with_own_mounts() else {
+        skip(test, "this user may not mount file systems");
         return false;
     };
-    let program = std::env::current_exe().unwrap();
-    let again = unshare(flags)
-        .arg(program)
+    let output = command
+        .arg(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(OWN_MOUNTS, "1")
         .output()
         .unwrap();
     let [stdout, stderr] =
-        [again.stdout, again.stderr].map(|text| String::from_utf8(text).unwrap());
-    assert!(again.status.success() && stdout.contains("1 passed"), "{stdout}\n{stderr}");
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}\n{stderr}");
+    for line in stderr.lines().filter(|line| line.starts_with(SKIPPED)) {
+        print(line);
+    }
     false
 }
 
@@ -48,7 +64,7 @@ pub(crate) struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one of so many MiB.
+    /// Mounts a file system of this size, in MiB.
     pub(crate) fn mount(path: PathBuf, mebibytes: u32) -> Self {
         fs::create_dir_all(&path).unwrap();
         let disk = Self { path };
@@ -61,7 +77,7 @@ impl SmallDisk {
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Takes all the space that is left.
+    /// Fills the rest of the disk.
     pub(crate) fn fill(&self) {
         let mut ballast = File::create(self.ballast()).unwrap();
         let block = [0xAA; 4096];
@@ -69,7 +85,7 @@ impl SmallDisk {
         assert_eq!(error.unwrap().kind(), ErrorKind::StorageFull);
     }
 
-    /// Gives that space back.
+    /// Frees the space that [`fill`](Self::fill) took.
     pub(crate) fn free(&self) {
         fs::remove_file(self.ballast()).unwrap();
     }
@@ -78,7 +94,7 @@ impl SmallDisk {
         self.path.join("ballast")
     }
 
-    /// Nothing on it can be written any more.
+    /// Makes every later write fail.
     pub(crate) fn make_read_only(&self) {
         self.run("mount", &["-o", "remount,ro"]);
     }
@@ -90,44 +106,63 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The kernel fails some calls of a process, until this is dropped.
-pub(crate) struct Refusals {
-    strace: Child,
+/// strace, attached to a process until dropped.
+///
+/// The functions skip `test` and return `None` if this user may not trace the process.
+pub(crate) struct Strace {
+    process: Child,
 }
 
-impl Refusals {
-    /// Fails these calls, parted by commas, with this error.
-    pub(crate) fn of(process: u32, calls: &str, error: &str, log: &Path) -> Self {
-        let inject = ["-e".to_owned(), format!("inject={calls}:error={error}")];
-        Self::attach(process, calls, (Path::new("/dev/null"), log), &inject)
+impl Strace {
+    /// Makes `calls`, separated by commas, fail with `error`, such as `EIO`.
+    pub(crate) fn fail(
+        test: &str,
+        process: u32,
+        calls: &str,
+        error: &str,
+        log: &Path,
+    ) -> Option<Self> {
+        let inject = format!("inject={calls}:error={error}");
+        Self::attach(test, process, calls, &["-e", &inject, "-o", "/dev/null"], log)
     }
 
-    /// Fails nothing, and writes a line into `calls_log` for each of these calls.
-    pub(crate) fn none(process: u32, calls: &str, (calls_log, log): (&Path, &Path)) -> Self {
-        Self::attach(process, calls, (calls_log, log), &[])
+    /// Writes a line into `calls_log` for each of `calls`, separated by commas.
+    pub(crate) fn watch(
+        test: &str,
+        process: u32,
+        calls: &str,
+        calls_log: &Path,
+        log: &Path,
+    ) -> Option<Self> {
+        Self::attach(test, process, calls, &["-o", calls_log.to_str().unwrap()], log)
     }
 
-    fn attach(process: u32, calls: &str, (out, log): (&Path, &Path), more: &[String]) -> Self {
+    fn attach(test: &str, process: u32, calls: &str, options: &[&str], log: &Path) -> Option<Self> {
         let strace = Command::new("strace")
-            .args(["-f", "-p", &process.to_string(), "-e", &format!("trace={calls}"), "-o"])
-            .arg(out)
-            .args(more)
+            .args(["-f", "-p", &process.to_string(), "-e", &format!("trace={calls}")])
+            .args(options)
             .stderr(File::create(log).unwrap())
             .stdout(Stdio::null())
             .spawn()
-            .expect("strace is there: run tests/prepare.sh");
-        let refusals = Self { strace };
-        wait_until("strace has the process", || {
-            fs::read_to_string(log).unwrap().contains("attached")
+            .expect("cannot run strace: tests/prepare.sh installs it");
+        let strace = Self { process: strace };
+        let mut messages = String::new();
+        wait_until("strace is attached", || {
+            messages = fs::read_to_string(log).unwrap();
+            messages.contains("attached") || messages.contains("not permitted")
         });
-        refusals
+        if messages.contains("not permitted") {
+            skip(test, "this user may not trace processes");
+            return None;
+        }
+        Some(strace)
     }
 }
 
-impl Drop for Refusals {
-    /// strace lets go of the process when it is asked to end.
+impl Drop for Strace {
+    /// Ends strace, which detaches from the process.
     fn drop(&mut self) {
-        kill_process(Pid::from_child(&self.strace), Signal::INT).ok();
-        self.strace.wait().ok();
+        kill_process(Pid::from_child(&self.process), Signal::INT).ok();
+        self.process.wait().ok();
     }
 }
