@@ -23,6 +23,10 @@ test: check ## Installs what the tests need, then checks and tests everything
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	@tests/skips.sh report
 
+.PHONY: test-fresh
+test-fresh: ## Runs both README commands on a minimal Debian, and in a container's root (needs root)
+	tests/fresh.sh
+
 check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
