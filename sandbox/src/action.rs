@@ -31,7 +31,7 @@ pub enum Action {
     PayloadCountsBreakdown,
 }
 
-/// Says which scopes allow an action (rest-api/device; the comments in losant-rest-js,
+/// The scopes that allow an action (rest-api/device; the comments in losant-rest-js,
 /// `device.js`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -97,7 +97,7 @@ pub(crate) static DEVICE_ACTIONS: [ActionSpec; 16] = [
 pub(crate) static AUTHENTICATE: ActionSpec =
     spec(Action::AuthenticateDevice, "authenticateDevice", Method::POST, "", Access::Open);
 
-/// Says that a name is not one of Losant's actions.
+/// The error for a name that is not one of Losant's actions.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown action {0:?}; use Losant's names, such as sendState")]
 pub struct UnknownAction(String);

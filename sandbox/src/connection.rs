@@ -22,7 +22,7 @@ impl Listener for AbortableListener {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         // axum's implementation retries when accepting fails.
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // With Nagle's algorithm a keepalive could wait for the acknowledgement of the previous one.
+        // Nagle's algorithm could delay a keepalive until the previous one is acknowledged.
         stream.set_nodelay(true).ok();
         (Connection::new(stream), address)
     }

@@ -28,7 +28,7 @@ use crate::devices::{
     API_TOKEN, ApplicationSpec, Attribute, DataType, DeviceClass, DeviceSpec, Tag,
 };
 
-/// Says why a devices file is invalid.
+/// The reason why a devices file is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum DevicesFileError {
     /// The text is not TOML, or has an unknown, missing or invalid field.

@@ -27,7 +27,7 @@ pub(crate) struct Journal {
     _lock: File,
 }
 
-/// Says why the journal cannot be written.
+/// The reason why the journal cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {path}: {source}; correct the cause and restart the sandbox")]
 pub(crate) struct WriteFailure {

@@ -2,7 +2,7 @@
 //!
 //! The sandbox shares no code with its clients: it validates bodies against Losant's published
 //! schemas (`schemas/`) and implements the documented rules on its own, so that tests find a client
-//! that violates them. Where Losant documents nothing, the module that decides says so.
+//! that violates them. Where Losant documents nothing, the module documents its choice.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), tidegate_sandbox::Error> {
@@ -14,13 +14,15 @@
 //!
 //! | Module | Owns |
 //! | --- | --- |
-//! | [`sandbox`](Sandbox), [`builder`](Builder), `settings`, `error` | the handle, the settings, the start |
+//! | `sandbox`, `builder`, `settings`, `error` | the handle, its settings and its start |
 //! | `devices`, `devices_file` | applications, devices and attributes |
 //! | `server`, `connection` | the server thread, the listener, aborting a connection |
 //! | `service`, `route`, `access`, `call`, `query`, `reply` | from request to response |
-//! | `action`, `handlers`, `shapes` | the table of Losant's actions, their implementations, their JSON |
-//! | `cloud`, `store`, `event`, `journal`, `records`, `timeline`, `counters` | the state, behind one mutex, optionally on disk |
-//! | `time`, `throttle`, `scopes`, `schema`, `value`, `gps`, `payloads`, `tokens` | Losant's rules |
+//! | `action`, `handlers`, `shapes` | Losant's actions: table, implementation, JSON |
+//! | `cloud`, `store`, `records`, `timeline`, `counters` | the state, behind one mutex |
+//! | `event`, `journal` | the state on disk, with a data directory |
+//! | `time`, `throttle`, `scopes`, `tokens` | Losant's rules for calls |
+//! | `schema`, `value`, `gps`, `payloads` | Losant's rules for data |
 //! | `exports`, `export_worker` | CSV exports and their callbacks |
 //! | `stream` | server-sent events |
 //! | `faults`, `fault_response`, `control` | fault injection and the control interface |

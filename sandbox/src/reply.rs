@@ -74,7 +74,7 @@ fn add_links(value: &mut Value, shape: &str, path: &str) {
     }
 }
 
-/// Says why a call was rejected.
+/// The reason why a call was rejected.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,

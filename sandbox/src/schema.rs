@@ -85,7 +85,7 @@ impl Schema {
     }
 }
 
-/// Says which rule of a schema a body violates, and where.
+/// The rule of a schema that a body violates, and the place in the body.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct SchemaViolation(String);

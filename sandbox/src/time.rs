@@ -12,7 +12,7 @@ use serde_json::{Number, Value, json};
 
 use crate::settings::TimeForm;
 
-/// Says whether a reported time is within Losant's limits.
+/// The result of comparing a reported time with Losant's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeCheck {
     /// The report is stored.

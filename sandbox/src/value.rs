@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::devices::DataType;
 use crate::gps::{self, Parsed};
 
-/// Says whether a value has a type.
+/// The result of comparing a value with a type.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum TypeCheck {
     /// The value has the type; this value is stored.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Says why a callback failed.
+/// The reason why a callback failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallbackError {
     /// The URL is not an `http` URL.

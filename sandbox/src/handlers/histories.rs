@@ -1,5 +1,5 @@
-//! `getState`, `getCommand` and `getLogEntries`: return the histories of a device, by default newest
-//! first.
+//! `getState`, `getCommand` and `getLogEntries`: return the histories of a device. The default
+//! order is newest first.
 
 use serde_json::Value;
 

@@ -54,7 +54,7 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::success())
 }
 
-/// Says how a value is handled.
+/// The result of checking a value.
 enum ValueCheck {
     Valid(Value),
     Converted(Value),

@@ -1,4 +1,4 @@
-//! Authentication, tokens, scopes, and what is answered to those who may not.
+//! Tests of authentication, tokens, scopes, and the responses to unauthorized calls.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -53,12 +53,12 @@ async fn expired_token_gets_401() {
     let device = gateway(&sandbox);
     for ttl in [json!(3600), json!(3600.0)] {
         sandbox.set_clock_offset(0);
-        let mortal = Api::device(&sandbox, device, json!({"tokenTTL": ttl})).await;
-        let immortal = Api::gateway(&sandbox).await;
+        let limited = Api::device(&sandbox, device, json!({"tokenTTL": ttl})).await;
+        let unlimited = Api::gateway(&sandbox).await;
         for (offset_s, status) in [(3500, 200), (3601, 401)] {
             sandbox.set_clock_offset(offset_s * 1000);
-            assert_eq!(mortal.get(device, "").await.0, status, "{ttl} after {offset_s} s");
-            assert_eq!(immortal.get(device, "").await.0, StatusCode::OK);
+            assert_eq!(limited.get(device, "").await.0, status, "{ttl} after {offset_s} s");
+            assert_eq!(unlimited.get(device, "").await.0, StatusCode::OK);
         }
     }
 }

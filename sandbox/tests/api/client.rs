@@ -1,4 +1,4 @@
-//! A small client for the tests, and the bounded waits that they share.
+//! A small client for the tests, and waits with a time limit.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use tidegate_sandbox::{Device, Sandbox};
 use tokio::time::{Instant, timeout};
 
-/// No test waits longer than this for anything.
+/// The longest wait of any test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An HTTP client that keeps no connection between calls, and tries nothing twice.
+/// Returns an HTTP client that opens a connection for each call and does not retry.
 pub(crate) fn http() -> Client {
-    // An error says that another test installed it first.
+    // An error means that another test installed it first.
     rustls::crypto::ring::default_provider().install_default().ok();
     Client::builder().pool_max_idle_per_host(0).timeout(PATIENCE).build().unwrap()
 }
 
-/// A client of one sandbox with one token.
+/// A client of a sandbox with a token.
 pub(crate) struct Api<'a> {
     pub(crate) sandbox: &'a Sandbox,
     pub(crate) token: String,
@@ -26,17 +26,17 @@ pub(crate) struct Api<'a> {
 }
 
 impl<'a> Api<'a> {
-    /// With the application's token.
+    /// Uses the application token.
     pub(crate) fn application(sandbox: &'a Sandbox) -> Self {
         Self { sandbox, token: sandbox.api_token().to_owned(), http: http() }
     }
 
-    /// With the token of the gateway, which has the default scopes.
+    /// Uses a token of the gateway with the default scopes.
     pub(crate) async fn gateway(sandbox: &'a Sandbox) -> Self {
         Self::device(sandbox, gateway(sandbox), json!({})).await
     }
 
-    /// With a device's token, asked for with these further fields.
+    /// Uses a device token, requested with these extra fields.
     pub(crate) async fn device(sandbox: &'a Sandbox, device: &Device, extra: Value) -> Self {
         let mut body = credentials(device);
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -48,7 +48,7 @@ impl<'a> Api<'a> {
         Self { sandbox, token, http: http() }
     }
 
-    /// A call of the path below a device, as yet without a body.
+    /// Returns a call of a path below a device, without a body.
     pub(crate) fn call(&self, method: Method, device: &Device, tail: &str) -> RequestBuilder {
         let application = self.sandbox.application_id();
         let device = &device.device_id;
@@ -58,7 +58,7 @@ impl<'a> Api<'a> {
     }
 
     pub(crate) async fn get(&self, device: &Device, tail: &str) -> (StatusCode, Value) {
-        answer(self.call(Method::GET, device, tail).send().await.unwrap()).await
+        parse(self.call(Method::GET, device, tail).send().await.unwrap()).await
     }
 
     pub(crate) async fn post(
@@ -67,10 +67,10 @@ impl<'a> Api<'a> {
         tail: &str,
         body: &Value,
     ) -> (StatusCode, Value) {
-        answer(self.call(Method::POST, device, tail).json(body).send().await.unwrap()).await
+        parse(self.call(Method::POST, device, tail).json(body).send().await.unwrap()).await
     }
 
-    /// Opens a stream and reads as far as its first keepalive.
+    /// Opens a stream and reads its first keepalive.
     pub(crate) async fn stream(&self, device: &Device, tail: &str) -> Stream {
         let response = self.call(Method::GET, device, tail).send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -81,7 +81,7 @@ impl<'a> Api<'a> {
     }
 }
 
-async fn answer(response: Response) -> (StatusCode, Value) {
+async fn parse(response: Response) -> (StatusCode, Value) {
     (response.status(), response.json().await.unwrap())
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Reads until `end` came, and answers what came before it.
+    /// Reads until `end` and returns the text before it.
     pub(crate) async fn read_past(&mut self, end: &str) -> String {
         loop {
             if let Some((before, after)) = self.text.split_once(end) {
@@ -121,7 +121,7 @@ impl Stream {
         }
     }
 
-    /// Reads to the end: `Ok` when it ended as it should, `Err` when it broke off.
+    /// Reads to the end: returns `Ok` when the stream ended properly, `Err` when it broke off.
     pub(crate) async fn read_to_end(&mut self) -> Result<String, reqwest::Error> {
         while let Some(chunk) = timeout(PATIENCE, self.response.chunk()).await.unwrap()? {
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
@@ -130,16 +130,16 @@ impl Stream {
     }
 }
 
-/// Waits for something that another thread is about to do.
+/// Waits until `condition` holds.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not come to pass");
+        assert!(Instant::now() < deadline, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-/// Checks an answer against the schema that Losant publishes for it.
+/// Validates a response against Losant's schema for it.
 pub(crate) fn assert_valid(schema: &str, value: &Value) {
     let path = format!("{}/schemas/{schema}.json", env!("CARGO_MANIFEST_DIR"));
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();

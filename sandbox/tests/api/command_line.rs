@@ -1,4 +1,4 @@
-//! The program: what it prints, and how it ends.
+//! Tests of the program: its output and its exit.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::client::{PATIENCE, http};
 
-/// Starts the program and reads what it says when it is ready.
+/// Starts the program and reads the line that it prints when it is ready.
 async fn serve(arguments: &[&str]) -> (Child, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-sandbox"));
     command.args(["serve", "--json"]).args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
@@ -24,10 +24,10 @@ async fn serve(arguments: &[&str]) -> (Child, Value) {
 #[tokio::test]
 async fn reads_devices_file_and_data_dir() {
     let directory = tempfile::tempdir().unwrap();
-    let world = directory.path().join("world.toml");
-    std::fs::write(&world, "application = [{ token = 't', device = [{ name = 'a' }] }]").unwrap();
-    let state = directory.path().join("state");
-    let paths = [world.to_str().unwrap(), state.to_str().unwrap()];
+    let devices = directory.path().join("devices.toml");
+    std::fs::write(&devices, "application = [{ token = 't', device = [{ name = 'a' }] }]").unwrap();
+    let data_dir = directory.path().join("data");
+    let paths = [devices.to_str().unwrap(), data_dir.to_str().unwrap()];
     let arguments = ["--devices", paths[0], "--data-dir", paths[1]];
     let send = async |ready: &Value, method: Method, body: Option<Value>| {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -53,14 +53,15 @@ async fn reads_devices_file_and_data_dir() {
 #[tokio::test]
 async fn error_names_the_devices_file() {
     let directory = tempfile::tempdir().unwrap();
-    let world = directory.path().join("world.toml");
-    std::fs::write(&world, "application = [{ device = [{ name = 'a', gateway = 'b' }] }]").unwrap();
+    let devices = directory.path().join("devices.toml");
+    std::fs::write(&devices, "application = [{ device = [{ name = 'a', gateway = 'b' }] }]")
+        .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-sandbox"));
-    let output = command.args(["serve", "--devices"]).arg(&world).output().await.unwrap();
+    let output = command.args(["serve", "--devices"]).arg(&devices).output().await.unwrap();
     assert!(!output.status.success());
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    for part in ["world.toml", "\"a\" names the gateway \"b\""] {
-        assert!(complaint.contains(part), "{complaint}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    for part in ["devices.toml", "\"a\" names the gateway \"b\""] {
+        assert!(message.contains(part), "{message}");
     }
 }
 

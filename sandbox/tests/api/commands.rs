@@ -1,4 +1,4 @@
-//! sendCommand, getCommand and the streams.
+//! Tests of sendCommand, getCommand and the streams.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The control calls under `/sandbox/`.
+//! Tests of the control calls below `/sandbox/`.
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -6,24 +6,27 @@ use tidegate_sandbox::{GATEWAY_ID, Sandbox};
 
 use crate::client::{Api, gateway, http};
 
-struct Control<'a>(&'a Sandbox, Client);
+struct Control<'a> {
+    sandbox: &'a Sandbox,
+    http: Client,
+}
 
 impl Control<'_> {
     async fn post(&self, path: &str, body: &Value) -> StatusCode {
-        let url = format!("{}/sandbox/{path}", self.0.url());
-        self.1.post(url).json(body).send().await.unwrap().status()
+        let url = format!("{}/sandbox/{path}", self.sandbox.url());
+        self.http.post(url).json(body).send().await.unwrap().status()
     }
 
     async fn get(&self, path: &str) -> Value {
-        let url = format!("{}/sandbox/{path}", self.0.url());
-        self.1.get(url).send().await.unwrap().json().await.unwrap()
+        let url = format!("{}/sandbox/{path}", self.sandbox.url());
+        self.http.get(url).send().await.unwrap().json().await.unwrap()
     }
 }
 
 #[tokio::test]
 async fn control_starts_and_ends_an_outage() {
     let sandbox = Sandbox::start().await.unwrap();
-    let control = Control(&sandbox, http());
+    let control = Control { sandbox: &sandbox, http: http() };
     let api = Api::gateway(&sandbox).await;
     assert_eq!(control.post("dark", &json!({})).await, StatusCode::OK);
     let call = || api.call(reqwest::Method::GET, gateway(&sandbox), "").send();
@@ -36,21 +39,21 @@ async fn control_starts_and_ends_an_outage() {
 #[tokio::test]
 async fn control_plans_faults() {
     let sandbox = Sandbox::start().await.unwrap();
-    let control = Control(&sandbox, http());
+    let control = Control { sandbox: &sandbox, http: http() };
     let api = Api::gateway(&sandbox).await;
     let plan = json!({"action": "get", "calls": 1, "status": 502, "body": "{}"});
     assert_eq!(control.post("fail", &plan).await, StatusCode::OK);
     assert_eq!(api.get(gateway(&sandbox), "").await.0, StatusCode::BAD_GATEWAY);
     assert_eq!(api.get(gateway(&sandbox), "").await.0, StatusCode::OK);
-    for nonsense in [json!({"action": "fly", "status": 500}), json!({"action": "get"})] {
-        assert_eq!(control.post("fail", &nonsense).await, StatusCode::BAD_REQUEST);
+    for invalid in [json!({"action": "fly", "status": 500}), json!({"action": "get"})] {
+        assert_eq!(control.post("fail", &invalid).await, StatusCode::BAD_REQUEST);
     }
 }
 
 #[tokio::test]
 async fn control_sends_commands_and_reads_the_store() {
     let sandbox = Sandbox::start().await.unwrap();
-    let control = Control(&sandbox, http());
+    let control = Control { sandbox: &sandbox, http: http() };
     let command = json!({"deviceId": GATEWAY_ID, "name": "fan", "payload": {"speed": 80}});
     assert_eq!(control.post("command", &command).await, StatusCode::OK);
     let commands = control.get(&format!("commands/{GATEWAY_ID}")).await;

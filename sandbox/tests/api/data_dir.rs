@@ -1,4 +1,4 @@
-//! What a sandbox with a directory knows after a restart.
+//! Tests of the data directory: what the sandbox restores after a restart.
 
 use std::fs;
 use std::io::Write;
@@ -15,10 +15,10 @@ async fn open(directory: &Path) -> Sandbox {
     Sandbox::builder().data_dir(directory).start().await.unwrap()
 }
 
-/// Everything that an application can see of a device.
-async fn view(sandbox: &Sandbox) -> Vec<Value> {
+/// Reads everything that an application can read of a device.
+async fn read_all(sandbox: &Sandbox) -> Vec<Value> {
     let api = Api::application(sandbox);
-    let mut view = Vec::new();
+    let mut responses = Vec::new();
     for tail in [
         "",
         "/state?limit=99",
@@ -27,13 +27,13 @@ async fn view(sandbox: &Sandbox) -> Vec<Value> {
         "/compositeState",
         "/payloadCounts",
     ] {
-        view.push(api.get(peripheral(sandbox), tail).await.1);
+        responses.push(api.get(peripheral(sandbox), tail).await.1);
     }
-    view
+    responses
 }
 
-/// A device with a history of every kind.
-async fn live(sandbox: &Sandbox) {
+/// Fills all histories of a device.
+async fn fill(sandbox: &Sandbox) {
     let api = Api::application(sandbox);
     let device = peripheral(sandbox);
     let now_ms = Timestamp::now().as_millisecond();
@@ -54,15 +54,15 @@ async fn live(sandbox: &Sandbox) {
 async fn restart_keeps_all_data_and_tokens() {
     let directory = tempfile::tempdir().unwrap();
     let sandbox = open(directory.path()).await;
-    live(&sandbox).await;
+    fill(&sandbox).await;
     let token = Api::gateway(&sandbox).await.token;
-    let before = view(&sandbox).await;
+    let before = read_all(&sandbox).await;
     assert_eq!(before[1].as_array().unwrap().len(), 2);
     drop(sandbox);
-    // The second restart reads what the first one rewrote.
+    // The second restart reads the journal that the first one rewrote.
     for _ in 0..2 {
         let sandbox = open(directory.path()).await;
-        assert_eq!(view(&sandbox).await, before);
+        assert_eq!(read_all(&sandbox).await, before);
         let mut api = Api::application(&sandbox);
         api.token.clone_from(&token);
         assert_eq!(api.get(gateway(&sandbox), "").await.0, StatusCode::OK);
@@ -92,14 +92,14 @@ async fn restart_restores_no_deleted_device_or_expired_token() {
 async fn drops_a_truncated_last_line() {
     let directory = tempfile::tempdir().unwrap();
     let sandbox = open(directory.path()).await;
-    live(&sandbox).await;
-    let before = view(&sandbox).await;
+    fill(&sandbox).await;
+    let before = read_all(&sandbox).await;
     drop(sandbox);
     let path = directory.path().join("journal.jsonl");
     let mut journal = fs::OpenOptions::new().append(true).open(path).unwrap();
     journal.write_all(br#"{"state":{"deviceId":"d0000"#).unwrap();
     let sandbox = open(directory.path()).await;
-    assert_eq!(view(&sandbox).await, before);
+    assert_eq!(read_all(&sandbox).await, before);
 }
 
 #[tokio::test]
@@ -107,11 +107,11 @@ async fn error_names_the_line_of_an_invalid_journal() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()).await);
     let path = directory.path().join("journal.jsonl");
-    let spoilt = format!("{}nonsense\n", fs::read_to_string(&path).unwrap());
-    fs::write(&path, &spoilt).unwrap();
+    let invalid = format!("{}nonsense\n", fs::read_to_string(&path).unwrap());
+    fs::write(&path, &invalid).unwrap();
     let error = Sandbox::builder().data_dir(directory.path()).start().await.unwrap_err();
     assert!(matches!(error, Error::Journal { line: 4, .. }), "{error}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), spoilt);
+    assert_eq!(fs::read_to_string(&path).unwrap(), invalid);
 }
 
 #[tokio::test]

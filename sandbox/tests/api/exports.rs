@@ -1,4 +1,4 @@
-//! export: a file that can be fetched, and the call that announces it.
+//! Tests of export: the file and the callback.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -10,10 +10,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::client::{Api, PATIENCE, gateway, http, until};
 
-/// One who waits to be called.
-struct Listener(TcpListener);
+/// An HTTP server for one callback.
+struct CallbackServer(TcpListener);
 
-impl Listener {
+impl CallbackServer {
     async fn new() -> Self {
         Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
@@ -22,8 +22,8 @@ impl Listener {
         format!("http://{}/done?n=1", self.0.local_addr().unwrap())
     }
 
-    /// The next call, as yet without an answer, with its JSON.
-    async fn called(&self) -> (TcpStream, Value) {
+    /// Receives the next callback and returns its connection, without a response, and its JSON.
+    async fn receive(&self) -> (TcpStream, Value) {
         let (mut stream, _) = timeout(PATIENCE, self.0.accept()).await.unwrap().unwrap();
         let mut text = String::new();
         let mut chunk = [0; 4096];
@@ -32,27 +32,27 @@ impl Listener {
             text.push_str(std::str::from_utf8(&chunk[..length]).unwrap());
             assert!(text.starts_with("POST /done?n=1 HTTP/1.1\r\n"), "{text}");
             let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
-            if let Ok(announcement) = serde_json::from_str(body) {
-                return (stream, announcement);
+            if let Ok(callback) = serde_json::from_str(body) {
+                return (stream, callback);
             }
         }
     }
 }
 
-async fn answer(mut stream: TcpStream, status: &str) {
+async fn respond(mut stream: TcpStream, status: &str) {
     let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(answer.as_bytes()).await.unwrap();
 }
 
-async fn fetch(announcement: &Value) -> Vec<String> {
-    let answer = http().get(announcement["url"].as_str().unwrap()).send().await.unwrap();
+async fn download(callback: &Value) -> Vec<String> {
+    let answer = http().get(callback["url"].as_str().unwrap()).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8");
     answer.text().await.unwrap().lines().map(str::to_owned).collect()
 }
 
-/// Three states a second apart, of which the first time is returned.
-async fn report(api: &Api<'_>) -> i64 {
+/// Reports three states, one second apart, and returns the time of the first.
+async fn report_states(api: &Api<'_>) -> i64 {
     let start_ms = Timestamp::now().as_millisecond() - 10_000;
     let states = json!([
         {"time": start_ms, "data": {"temperature": 1.5, "message": "hot, \"very\""}},
@@ -77,15 +77,15 @@ async fn sandbox() -> Sandbox {
 async fn export_calls_back_and_has_a_row_per_state() {
     let sandbox = sandbox().await;
     let api = Api::application(&sandbox);
-    let start_ms = report(&api).await;
-    let listener = Listener::new().await;
-    let path = format!("/export?callbackUrl={}", listener.url());
+    let start_ms = report_states(&api).await;
+    let server = CallbackServer::new().await;
+    let path = format!("/export?callbackUrl={}", server.url());
     let call = api.call(Method::POST, gateway(&sandbox), &path).send().await.unwrap();
     assert_eq!(call.status(), StatusCode::OK);
-    let (stream, announcement) = listener.called().await;
-    answer(stream, "204 No Content").await;
-    assert_eq!((&announcement["success"], &announcement["rows"]), (&json!(true), &json!(3)));
-    let rows = fetch(&announcement).await;
+    let (stream, callback) = server.receive().await;
+    respond(stream, "204 No Content").await;
+    assert_eq!((&callback["success"], &callback["rows"]), (&json!(true), &json!(3)));
+    let rows = download(&callback).await;
     assert_eq!(rows[0], "ID,Timestamp,Date,temperature,message,photo");
     let date = Timestamp::from_millisecond(start_ms).unwrap();
     let expected =
@@ -102,10 +102,10 @@ async fn export_calls_back_and_has_a_row_per_state() {
 async fn export_body_overrides_the_query() {
     let sandbox = sandbox().await;
     let api = Api::application(&sandbox);
-    let start_ms = report(&api).await;
-    let listener = Listener::new().await;
+    let start_ms = report_states(&api).await;
+    let server = CallbackServer::new().await;
     let body = json!({
-        "callbackUrl": listener.url(),
+        "callbackUrl": server.url(),
         "attributes": ["temperature"],
         "start": start_ms + 500,
         "end": 0,
@@ -113,36 +113,36 @@ async fn export_body_overrides_the_query() {
     });
     let path = "/export?start=1&end=2&includeBlobData=true";
     assert_eq!(api.post(gateway(&sandbox), path, &body).await.0, StatusCode::OK);
-    let (_, announcement) = listener.called().await;
+    let (_, callback) = server.receive().await;
     let expected = ["Timestamp,temperature".to_owned(), format!("{},2", start_ms + 1000)];
-    assert_eq!(fetch(&announcement).await, expected);
+    assert_eq!(download(&callback).await, expected);
 }
 
 #[tokio::test]
 async fn export_includes_blobs_on_request() {
     let sandbox = sandbox().await;
     let api = Api::application(&sandbox);
-    report(&api).await;
-    let listener = Listener::new().await;
-    let path = format!("/export?includeBlobData=true&callbackUrl={}", listener.url());
+    report_states(&api).await;
+    let server = CallbackServer::new().await;
+    let path = format!("/export?includeBlobData=true&callbackUrl={}", server.url());
     api.call(Method::POST, gateway(&sandbox), &path).send().await.unwrap();
-    let (_, announcement) = listener.called().await;
-    assert!(fetch(&announcement).await[3].ends_with(",aGk="));
+    let (_, callback) = server.receive().await;
+    assert!(download(&callback).await[3].ends_with(",aGk="));
 }
 
 #[tokio::test]
 async fn device_has_one_export_at_a_time() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
-    let listener = Listener::new().await;
-    let order = json!({"callbackUrl": listener.url()});
-    assert_eq!(api.post(gateway(&sandbox), "/export", &order).await.0, StatusCode::OK);
-    let (stream, _) = listener.called().await;
-    let second = api.post(gateway(&sandbox), "/export", &order).await;
+    let server = CallbackServer::new().await;
+    let request = json!({"callbackUrl": server.url()});
+    assert_eq!(api.post(gateway(&sandbox), "/export", &request).await.0, StatusCode::OK);
+    let (stream, _) = server.receive().await;
+    let second = api.post(gateway(&sandbox), "/export", &request).await;
     assert_eq!(second.0, StatusCode::TOO_MANY_REQUESTS);
     let other = &sandbox.devices()[1];
     assert_eq!(api.post(other, "/export", &json!({})).await.0, StatusCode::OK);
-    answer(stream, "500 Oops").await;
+    respond(stream, "500 Oops").await;
     until("the end of the export", || sandbox.counters().callbacks_failed == 1).await;
     assert!(sandbox.counters().callback_error.unwrap().ends_with("answered 500"));
     assert_eq!(api.post(gateway(&sandbox), "/export", &json!({})).await.0, StatusCode::OK);
@@ -170,9 +170,9 @@ async fn rejects_invalid_export_requests() {
 async fn control_lists_exports_without_a_callback() {
     let sandbox = sandbox().await;
     let api = Api::application(&sandbox);
-    report(&api).await;
-    let order = json!({"email": "someone@example.com"});
-    assert_eq!(api.post(gateway(&sandbox), "/export", &order).await.0, StatusCode::OK);
+    report_states(&api).await;
+    let request = json!({"email": "someone@example.com"});
+    assert_eq!(api.post(gateway(&sandbox), "/export", &request).await.0, StatusCode::OK);
     let url = format!("{}/sandbox/exports", sandbox.url());
     let found = async || {
         let answer = http().get(&url).send().await.unwrap();
@@ -183,10 +183,10 @@ async fn control_lists_exports_without_a_callback() {
         if let Some(path) = found().await {
             break path;
         }
-        assert!(Instant::now() < deadline, "the export did not come to pass");
+        assert!(Instant::now() < deadline, "the export did not finish");
     };
-    let announcement = json!({"url": format!("{}{path}", sandbox.url())});
-    assert_eq!(fetch(&announcement).await.len(), 4);
+    let callback = json!({"url": format!("{}{path}", sandbox.url())});
+    assert_eq!(download(&callback).await.len(), 4);
 }
 
 #[tokio::test]

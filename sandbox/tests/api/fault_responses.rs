@@ -1,4 +1,4 @@
-//! Answers that arrive, but not as they should; and trouble that can be repeated.
+//! Tests of faults that change a response, and of repeatable faults.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::client::{Api, PATIENCE, gateway, http};
 
-/// The lengths of the chunks in which the device came, read from the socket itself.
-async fn chunks(sandbox: &Sandbox) -> Vec<usize> {
+/// Reads the device from a raw socket and returns the lengths of the HTTP chunks.
+async fn chunk_lengths(sandbox: &Sandbox) -> Vec<usize> {
     let host = sandbox.url().trim_start_matches("http://");
     let path = format!("/applications/{}/devices/{GATEWAY_ID}", sandbox.application_id());
     let token = sandbox.api_token();
@@ -44,7 +44,7 @@ async fn same_seed_splits_a_response_the_same_way() {
     let mut seen = Vec::new();
     for seed in [1, 1, 2] {
         sandbox.fail_next(Action::Get, 1, Fault::Split { seed });
-        seen.push(chunks(&sandbox).await);
+        seen.push(chunk_lengths(&sandbox).await);
     }
     assert_eq!(seen[0], seen[1]);
     assert_ne!(seen[0], seen[2]);
@@ -82,7 +82,7 @@ async fn slow_response_pauses_before_each_piece() {
     let state = json!({"data": {"temperature": 1}});
     let answer = api.post(gateway(&sandbox), "/state", &state).await;
     assert_eq!(answer, (StatusCode::OK, json!({"success": true})));
-    // 16 bytes are four pieces.
+    // The body of 16 bytes is four pieces.
     assert!(started.elapsed() >= 4 * pause);
 }
 
@@ -134,10 +134,10 @@ async fn silenced_stream_sends_nothing_until_it_ends() {
     let api = Api::application(&sandbox);
     let mut stream = api.stream(gateway(&sandbox), "/commandStream").await;
     sandbox.silence_streams();
-    sandbox.send_command(GATEWAY_ID, "unheard", Value::Null);
+    sandbox.send_command(GATEWAY_ID, "undelivered", Value::Null);
     let mut other = api.stream(gateway(&sandbox), "/commandStream").await;
-    sandbox.send_command(GATEWAY_ID, "heard", Value::Null);
-    other.read_past("\"heard\"").await;
+    sandbox.send_command(GATEWAY_ID, "delivered", Value::Null);
+    other.read_past("\"delivered\"").await;
     sandbox.end_streams();
     assert_eq!(stream.read_to_end().await.unwrap(), "");
 }
@@ -207,14 +207,14 @@ async fn control_plans_all_faults_and_sets_the_clock() {
         plan["action"] = json!("get");
         assert_eq!(post("fail", plan).await.0, StatusCode::OK, "{fault}");
     }
-    for nonsense in [
+    for invalid in [
         json!({"action": "get", "fault": "content-type"}),
         json!({"action": "get", "fault": "drop", "status": 500}),
         json!({"action": "get", "fault": "melt"}),
         json!({"action": "get", "calls": -1, "status": 500}),
         json!({"status": 500}),
     ] {
-        assert_eq!(post("fail", nonsense.clone()).await.0, StatusCode::BAD_REQUEST, "{nonsense}");
+        assert_eq!(post("fail", invalid.clone()).await.0, StatusCode::BAD_REQUEST, "{invalid}");
     }
     for path in ["clear-faults", "silence-streams"] {
         assert_eq!(post(path, json!({})).await.0, StatusCode::OK);

@@ -1,4 +1,4 @@
-//! Trouble on demand, and coming back from it.
+//! Tests of outages, faults, and the recovery from them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! get, getState, getCompositeState: what was sent comes back in Losant's shapes.
+//! Tests of get, getState and getCompositeState.
 
 use jiff::Timestamp;
 use reqwest::{StatusCode, header};

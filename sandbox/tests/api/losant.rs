@@ -1,4 +1,4 @@
-//! The sandbox has every action of Losant's description, under the same method and path.
+//! Tests that the sandbox serves all actions of Losant's description by method and path.
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! patch, delete and removeData: what an application may do to a device.
+//! Tests of patch, delete and removeData, the actions of an application.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -41,7 +41,9 @@ async fn patch_replaces_whole_tag_and_attribute_lists() {
     let sandbox = Sandbox::start().await.unwrap();
     let api = Api::application(&sandbox);
     let tags = json!([
-        {"key": "floor", "value": "1"}, {"key": "room", "value": "a"}, {"key": "room", "value": "b"},
+        {"key": "floor", "value": "1"},
+        {"key": "room", "value": "a"},
+        {"key": "room", "value": "b"},
     ]);
     let attributes = json!([
         {"name": "temperature", "dataType": "number", "attributeTags": {"unit": "C"}},

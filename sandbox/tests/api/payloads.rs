@@ -1,4 +1,4 @@
-//! payloadCounts and payloadCountsBreakdown.
+//! Tests of payloadCounts and payloadCountsBreakdown.
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -7,7 +7,7 @@ use tidegate_sandbox::Sandbox;
 
 use crate::client::{Api, assert_valid, peripheral};
 
-async fn busy(sandbox: &Sandbox) -> Api<'_> {
+async fn with_payloads(sandbox: &Sandbox) -> Api<'_> {
     let api = Api::application(sandbox);
     let device = peripheral(sandbox);
     let now_ms = Timestamp::now().as_millisecond();
@@ -23,7 +23,7 @@ async fn busy(sandbox: &Sandbox) -> Api<'_> {
 #[tokio::test]
 async fn counts_states_commands_and_connections_as_payloads() {
     let sandbox = Sandbox::start().await.unwrap();
-    let api = busy(&sandbox).await;
+    let api = with_payloads(&sandbox).await;
     let (status, counts) = api.get(peripheral(&sandbox), "/payloadCounts").await;
     assert_eq!(status, StatusCode::OK);
     assert_valid("devicePayloadCounts", &counts);
@@ -39,7 +39,7 @@ async fn counts_states_commands_and_connections_as_payloads() {
 #[tokio::test]
 async fn breakdown_adds_up_to_the_counts() {
     let sandbox = Sandbox::start().await.unwrap();
-    let api = busy(&sandbox).await;
+    let api = with_payloads(&sandbox).await;
     for resolution in ["", "?resolution=86400000", "?resolution=3600000"] {
         let path = format!("/payloadCountsBreakdown{resolution}");
         let (status, breakdown) = api.get(peripheral(&sandbox), &path).await;
@@ -56,7 +56,7 @@ async fn breakdown_adds_up_to_the_counts() {
 #[tokio::test]
 async fn remove_data_keeps_payload_counts() {
     let sandbox = Sandbox::start().await.unwrap();
-    let api = busy(&sandbox).await;
+    let api = with_payloads(&sandbox).await;
     let device = peripheral(&sandbox);
     api.call(reqwest::Method::DELETE, device, "/data").send().await.unwrap();
     assert_eq!(api.get(device, "/payloadCounts").await.1["deviceState"], 3);

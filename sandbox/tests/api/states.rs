@@ -1,4 +1,4 @@
-//! sendState: what is stored, merged, ignored, refused, throttled.
+//! Tests of sendState: storing, merging, ignoring, rejecting and throttling.
 
 use jiff::{Timestamp, ToSpan};
 use reqwest::{Method, StatusCode, header};
@@ -139,14 +139,14 @@ async fn counts_each_received_state_once() {
     ]);
     api.post(gateway(&sandbox), "/state", &body).await;
     let counters = sandbox.counters();
-    let fates = [
+    let outcomes = [
         counters.states_stored,
         counters.states_overwritten,
         counters.states_without_values,
         counters.states_too_old,
         counters.states_too_far_ahead,
     ];
-    assert_eq!((counters.states_received, fates), (6, [1, 1, 2, 1, 1]));
+    assert_eq!((counters.states_received, outcomes), (6, [1, 1, 2, 1, 1]));
     assert_eq!((counters.values_undeclared, counters.values_mistyped), (1, 1));
 }
 

@@ -1,4 +1,4 @@
-//! setConnectionStatus and getLogEntries.
+//! Tests of setConnectionStatus and getLogEntries.
 
 use reqwest::StatusCode;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Any body that a schema accepts passes the sandbox's check, and any that it refuses does not.
+//! Compares the sandbox with an independent schema validator on generated bodies.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tidegate_sandbox::Sandbox;
 use crate::generate::{sample, seed, value};
 use crate::judge::{run, schemas, script};
 
-/// Bodies for each schema.
+/// Generated bodies for each schema.
 const BODIES: usize = 250;
 
-/// Longer than any of them, so that none is refused for its size.
+/// Larger than any generated body, so that none is rejected for its size.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What takes a body, and the schema of it.
+/// The actions with a body: schema, method and path.
 const ACTIONS: [(&str, &str, &str); 6] = [
     ("deviceStateOrStates", "POST", "/state"),
     ("deviceCommand", "POST", "/command"),
@@ -64,7 +64,7 @@ async fn sandbox_and_validator_agree_on_bodies() {
     }
 }
 
-/// Whether the sandbox's check against the schema has nothing to say; the rules beyond it may.
+/// Returns whether a body passes the sandbox's schema check; other rules may still reject it.
 async fn passes(sandbox: &Sandbox, http: &Client, method: &str, tail: &str, body: &Value) -> bool {
     let before = sandbox.counters().schema_rejections;
     let device = &sandbox.devices()[0].device_id;
@@ -83,7 +83,7 @@ async fn passes(sandbox: &Sandbox, http: &Client, method: &str, tail: &str, body
 }
 
 fn http() -> Client {
-    // An error says that another test installed it first.
+    // An error means that another test installed it first.
     rustls::crypto::ring::default_provider().install_default().ok();
     Client::new()
 }

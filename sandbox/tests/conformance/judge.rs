@@ -1,11 +1,11 @@
-//! The programs that judge.
+//! Runs the external validators: Python and JavaScript scripts with independent libraries.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// The project's folder.
+/// Returns the root directory of the repository.
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
@@ -13,17 +13,18 @@ fn root() -> &'static Path {
 fn judge(file: &str) -> PathBuf {
     let path = root().join("target/judge").join(file);
     assert!(path.exists(), "{} is missing: run tests/prepare.sh", path.display());
-    // Not the file itself: the interpreter of a virtual environment is a link to another one.
+    // Resolve only the directory: the interpreter of a virtual environment is a symbolic link that
+    // must be called by its own path.
     path.parent().unwrap().canonicalize().unwrap().join(path.file_name().unwrap())
 }
 
-/// Losant's schemas.
+/// Returns the directory of Losant's schemas.
 pub(crate) fn schemas() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
 }
 
-/// A script of `tests/conformance`, ready to run: Python with Losant's client and jsonschema, or
-/// JavaScript with Losant's client and ajv.
+/// Returns the command of a script in `tests/conformance`: Python with Losant's client and
+/// jsonschema, or JavaScript with Losant's client and ajv.
 pub(crate) fn script(name: &str) -> Command {
     let mut command = if Path::new(name).extension().is_some_and(|extension| extension == "py") {
         Command::new(judge("bin/python"))
@@ -37,7 +38,7 @@ pub(crate) fn script(name: &str) -> Command {
     command
 }
 
-/// Runs it to its end, with this input; what it printed, if it was content.
+/// Runs a command with this input and returns its output; panics when it fails.
 pub(crate) fn run(mut command: Command, input: String) -> String {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {

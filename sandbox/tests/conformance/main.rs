@@ -1,5 +1,5 @@
-//! The sandbox, judged by others: Losant's own clients, an independent validator of its schemas,
-//! and the parser of dates that the service is likely to use.
+//! Compares the sandbox with independent implementations: Losant's own clients, a schema validator,
+//! and JavaScript's date parser, which the service probably uses.
 
 #[cfg(test)]
 mod bodies;

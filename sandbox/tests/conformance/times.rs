@@ -1,4 +1,4 @@
-//! Any form of a time means the same to the sandbox as to JavaScript, in which Losant documents it.
+//! Compares the sandbox with JavaScript, whose date forms Losant documents, on generated times.
 
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
@@ -12,10 +12,10 @@ use tidegate_sandbox::{GATEWAY_ID, Sandbox};
 use crate::generate::{sample, seed};
 use crate::judge::{run, script};
 
-/// Texts that are compared.
+/// Generated texts.
 const TEXTS: usize = 600;
 
-/// Forms of `Date.parse`, in the notation of strftime; the last of them are no times at all.
+/// Forms of `Date.parse` in the notation of strftime; the last two are invalid.
 const FORMS: [&str; 25] = [
     "%Y-%m-%dT%H:%M:%S.%3fZ",
     "%Y-%m-%dT%H:%M:%S.%6fZ",
@@ -44,7 +44,7 @@ const FORMS: [&str; 25] = [
     "soon",
 ];
 
-/// A moment between 1970 and 2100, in some zone.
+/// Generates a time between 1970 and 2100 in one of several zones.
 fn moments() -> impl Strategy<Value = Zoned> {
     let minutes = select(vec![0, 60, -300, 330, -210, 840, -720]);
     (0..4_102_444_800_000_i64, minutes).prop_map(|(time_ms, minutes)| {
@@ -72,7 +72,7 @@ async fn sandbox_and_javascript_agree_on_times() {
 #[tokio::test]
 async fn numbers_are_seconds_or_milliseconds() {
     let seed = seed();
-    // From 1973 on; Losant does not say where seconds end.
+    // From 1973 on, because Losant does not document where seconds end.
     let moments = sample(&(100_000_000_000..4_102_444_800_000_i64), seed, 200);
     let times = moments.iter().map(|time_ms| json!(time_ms)).collect::<Vec<_>>();
     let expected = moments.iter().map(|time_ms| Some(*time_ms)).collect::<Vec<_>>();
@@ -82,9 +82,9 @@ async fn numbers_are_seconds_or_milliseconds() {
     compare(&seconds, &expected, seed).await;
 }
 
-/// Sends commands of these times and compares what they were taken for; `None` is the present.
+/// Sends commands with these times and compares the stored times; `None` expects the current time.
 async fn compare(times: &[Value], expected: &[Option<i64>], seed: u64) {
-    // An error says that another test installed it first.
+    // An error means that another test installed it first.
     rustls::crypto::ring::default_provider().install_default().ok();
     let http = Client::new();
     let sandbox = Sandbox::builder().throttle_window(Duration::ZERO).start().await.unwrap();
@@ -99,19 +99,24 @@ async fn compare(times: &[Value], expected: &[Option<i64>], seed: u64) {
         let call = http.post(&url).bearer_auth(sandbox.api_token()).json(&command);
         assert_eq!(call.send().await.unwrap().status(), 200);
     }
-    let present = start_ms..=Timestamp::now().as_millisecond();
+    let current = start_ms..=Timestamp::now().as_millisecond();
     let commands = sandbox.commands(GATEWAY_ID);
     assert_eq!(commands.len(), times.len());
-    let mut wrong = Vec::new();
+    let mut mismatches = Vec::new();
     for command in commands {
         let index = command.name.parse::<usize>().unwrap();
-        let right = match expected[index] {
+        let is_equal = match expected[index] {
             Some(time_ms) => command.time_ms == time_ms,
-            None => present.contains(&command.time_ms),
+            None => current.contains(&command.time_ms),
         };
-        if !right {
-            wrong.push((times[index].to_string(), command.time_ms, expected[index]));
+        if !is_equal {
+            mismatches.push((times[index].to_string(), command.time_ms, expected[index]));
         }
     }
-    assert!(wrong.is_empty(), "seed {seed}, {} wrong, such as {:?}", wrong.len(), wrong[0]);
+    assert!(
+        mismatches.is_empty(),
+        "seed {seed}: {} mismatches: {:?}",
+        mismatches.len(),
+        mismatches
+    );
 }
