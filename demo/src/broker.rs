@@ -1,6 +1,6 @@
-//! An MQTT 3.1.1 broker inside the demo's process: rumqttd on a free loopback port.
+//! An MQTT 3.1.1 broker inside the demo process: rumqttd on a free loopback port.
 //!
-//! It runs on threads of its own that end with the process, because rumqttd has no way to stop it.
+//! rumqttd cannot be stopped, so its threads run until the process exits.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -12,34 +12,35 @@ use rumqttd::{Config, ConnectionSettings, RouterConfig, ServerSettings};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-/// How long the broker may take until it accepts connections.
+/// Longest wait until the broker accepts connections.
 const START_MAX: Duration = Duration::from_secs(5);
 
-/// Starts the broker and returns its address once it accepts connections.
+/// Starts the broker and returns its address when it accepts connections.
 pub(crate) async fn start() -> Result<SocketAddr> {
     let address = free_port().context("no free loopback port for the MQTT broker")?;
     let mut broker = rumqttd::Broker::new(config(address));
     thread::Builder::new()
         .name("mqtt-broker".to_owned())
-        // An error here shows as a broker that does not answer, which is what the caller checks.
+        // The check below detects a broker that failed to start.
         .spawn(move || drop(broker.start()))
         .context("cannot start the MQTT broker's thread")?;
     let deadline = Instant::now() + START_MAX;
     while TcpStream::connect(address).await.is_err() {
         if Instant::now() > deadline {
-            bail!("the MQTT broker does not answer on {address} after {START_MAX:?}");
+            bail!("the MQTT broker does not accept connections on {address} after {START_MAX:?}");
         }
         sleep(Duration::from_millis(20)).await;
     }
     Ok(address)
 }
 
-/// A port that was free a moment ago: rumqttd cannot tell which one it got when asked for port 0.
+/// Returns a free port. rumqttd does not report the port that it chose for port 0, so another
+/// program could bind this port before rumqttd does.
 fn free_port() -> std::io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// Room for the demo's four clients, and for a few more of a curious person.
+/// Returns a configuration that allows the demo's clients and some more of the user.
 fn config(address: SocketAddr) -> Config {
     let server = ServerSettings {
         name: "mqtt-v3".to_owned(),

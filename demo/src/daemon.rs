@@ -1,5 +1,4 @@
-//! The daemon under demonstration: a child process, known only by its command line, its status
-//! socket and its log.
+//! The daemon as a child process. The demo uses only its command line, its status and its log.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,33 +14,33 @@ use tokio::time::{Instant, timeout};
 
 use crate::status::Status;
 
-/// How long the daemon may take to stop: its own grace is 10 s.
+/// Longest wait for the daemon to stop; its own limit is 10 s.
 const STOP_MAX: Duration = Duration::from_secs(12);
-/// How long one run of the command line may take.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Longest path of a Unix socket on Linux, in bytes (unix(7)), without its final zero.
+/// Longest run of one command of the command line.
+const COMMAND_MAX: Duration = Duration::from_secs(5);
+/// Longest path of a Unix socket on Linux in bytes, without the terminating zero (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-/// Everything that the daemon's process needs to know.
+/// The settings of the daemon process.
 #[derive(Debug)]
 pub(crate) struct Setup {
     /// The daemon's program.
     pub(crate) program: PathBuf,
-    /// The directory with its configuration, and for everything it writes.
+    /// The directory with its configuration and all files that it writes.
     pub(crate) directory: PathBuf,
-    /// Where it finds the cloud.
+    /// The URL of the cloud.
     pub(crate) cloud_url: String,
-    /// Where it finds the MQTT broker, on loopback.
+    /// The port of the MQTT broker on loopback.
     pub(crate) mqtt_port: u16,
 }
 
 impl Setup {
-    /// The configuration file.
+    /// Returns the path of the configuration file.
     pub(crate) fn config(&self) -> PathBuf {
         self.directory.join("demo.toml")
     }
 
-    /// The file that takes what the daemon says.
+    /// Returns the path of the log file.
     pub(crate) fn log(&self) -> PathBuf {
         self.directory.join("tidegate.log")
     }
@@ -50,7 +49,8 @@ impl Setup {
         self.directory.join("run/tidegate.sock")
     }
 
-    /// The daemon's command line, with the two settings that differ from run to run.
+    /// Returns a command of the daemon. The environment contains the two settings that differ from
+    /// run to run.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         for name in std::env::vars_os().map(|(name, _)| name).filter(is_setting) {
@@ -68,19 +68,27 @@ impl Setup {
     }
 }
 
-/// Whether a variable of our environment would change the daemon's configuration.
+/// Returns whether an environment variable would change the daemon's configuration.
 fn is_setting(name: &OsString) -> bool {
     name.to_string_lossy().starts_with("TIDEGATE_")
 }
 
-/// The running daemon. Dropping it kills it.
+/// The exit of the daemon.
+pub(crate) struct Stopped {
+    /// Its exit status.
+    pub(crate) status: ExitStatus,
+    /// The time from SIGTERM to the exit.
+    pub(crate) duration: Duration,
+}
+
+/// A running daemon. Dropping it kills the process.
 pub(crate) struct Daemon {
     setup: Setup,
     child: Child,
 }
 
 impl Daemon {
-    /// Starts `tidegate run`.
+    /// Starts `tidegate run` with its output in the log file.
     pub(crate) fn start(setup: Setup) -> Result<Self> {
         let socket = setup.socket();
         if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
@@ -92,61 +100,65 @@ impl Daemon {
             .command(&["run"])
             .stdout(log.try_clone()?)
             .stderr(log)
-            // A group of its own: Ctrl-C is for the demo, which then stops the daemon in order.
+            // In a process group of its own the daemon does not receive Ctrl-C; the demo stops it.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", setup.program.display()))?;
         Ok(Self { setup, child })
     }
 
-    /// Fails when the process has ended, which it never should by itself.
+    /// Fails when the daemon has exited on its own.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("the daemon ended by itself: {status}"),
+            Some(status) => bail!("the daemon exited unexpectedly: {status}"),
         }
     }
 
-    /// What `tidegate status` says; `None` while it does not answer.
+    /// Reads `tidegate status`; returns `None` while the daemon does not respond.
     pub(crate) async fn status(&self) -> Option<Status> {
-        let asked = self.setup.command(&["status", "--json"]).output();
-        let output = timeout(ANSWER_MAX, asked).await.ok()?.ok()?;
+        let run = self.setup.command(&["status", "--json"]).output();
+        let output = timeout(COMMAND_MAX, run).await.ok()?.ok()?;
         serde_json::from_slice(&output.stdout).ok().map(|value| Status::from_socket(&value))
     }
 
-    /// Asks it to stop (SIGTERM) and waits; returns how it ended and how long that took.
-    pub(crate) async fn stop(&mut self) -> Result<(ExitStatus, Duration)> {
+    /// Stops the daemon with SIGTERM and waits for its exit.
+    pub(crate) async fn stop(&mut self) -> Result<Stopped> {
         let started = Instant::now();
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let Some(id) = id else { bail!("the daemon had already ended") };
+        let Some(id) = id else { bail!("the daemon had already exited") };
         kill_process(id, Signal::TERM).context("cannot signal the daemon")?;
         let Ok(status) = timeout(STOP_MAX, self.child.wait()).await else {
             self.child.kill().await?;
             bail!("the daemon did not stop within {STOP_MAX:?} of SIGTERM and was killed");
         };
-        Ok((status?, started.elapsed()))
+        Ok(Stopped { status: status?, duration: started.elapsed() })
     }
 
-    /// What is left in its outbox and its ledger, once it has stopped.
-    pub(crate) async fn outbox(&self) -> Result<Status> {
+    /// Reads the outbox and the ledger of the stopped daemon.
+    pub(crate) async fn outbox_status(&self) -> Result<Status> {
         let run = self.setup.command(&["outbox", "status", "--json"]).output();
-        let output = timeout(ANSWER_MAX, run).await.context("`outbox status` takes too long")??;
+        let output = timeout(COMMAND_MAX, run).await.context("`outbox status` timed out")??;
         if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr);
-            bail!("`outbox status` failed ({}): {}", output.status, words.trim());
+            let message = String::from_utf8_lossy(&output.stderr);
+            bail!("`outbox status` failed ({}): {}", output.status, message.trim());
         }
         let value: Value = serde_json::from_slice(&output.stdout)
             .context("`outbox status --json` did not print JSON")?;
         Ok(Status::from_outbox(&value))
     }
 
-    /// The path of its log, and the last `lines` lines of it.
-    pub(crate) fn log_tail(&self, lines: usize) -> (PathBuf, Vec<String>) {
-        let log = self.setup.log();
-        let text = fs::read(&log).unwrap_or_default();
+    /// Returns the path of the log.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.setup.log()
+    }
+
+    /// Returns the last `lines` lines of the log, indented for the display.
+    pub(crate) fn last_log_lines(&self, lines: usize) -> Vec<String> {
+        let text = fs::read(self.setup.log()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let all: Vec<&str> = text.lines().collect();
         let last = all.iter().skip(all.len().saturating_sub(lines));
-        (log, last.map(|line| format!("  | {line}")).collect())
+        last.map(|line| format!("  | {line}")).collect()
     }
 }

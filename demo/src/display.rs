@@ -1,4 +1,4 @@
-//! What the person sees: a few live lines on a terminal, plain lines anywhere else.
+//! The output of the demo: live lines on a terminal, otherwise plain lines.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use crate::figures::Figures;
+use crate::snapshot::Snapshot;
 
-/// Widths of the bars, in columns.
+/// Width of the bars in columns.
 const BAR: &str = "24";
-/// Scale of the backlog's bar, in states: what the demo's outage gathers. More makes it longer.
+/// Initial scale of the outbox bar in states, about the backlog of the demo's outage.
 const BACKLOG_SCALE: u64 = 150;
 
-/// The demo's voice. Events are lines that stay; figures are lines that change.
+/// Prints events as permanent lines and snapshots as live lines.
 pub(crate) struct Display {
     started: Instant,
-    length: Duration,
-    live: Option<Live>,
+    duration: Duration,
+    live: Option<LiveLines>,
 }
 
-struct Live {
+struct LiveLines {
     lines: MultiProgress,
     cloud: ProgressBar,
     outbox: ProgressBar,
@@ -30,13 +30,13 @@ struct Live {
 }
 
 impl Display {
-    /// A display for a demo of about `length`.
-    pub(crate) fn new(length: Duration) -> Self {
-        let live = std::io::stdout().is_terminal().then(|| Live::new(length));
-        Self { started: Instant::now(), length, live }
+    /// Creates a display for a demo of about this duration.
+    pub(crate) fn new(duration: Duration) -> Self {
+        let live = std::io::stdout().is_terminal().then(|| LiveLines::new(duration));
+        Self { started: Instant::now(), duration, live }
     }
 
-    /// Tells an event, with the time since the start.
+    /// Prints an event with the time since the start.
     pub(crate) fn event(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         self.print(&format!("{seconds:6.1} s  {text}"));
@@ -50,64 +50,65 @@ impl Display {
         }
     }
 
-    /// Brings the live lines up to date.
-    pub(crate) fn show(&self, figures: &Figures) {
+    /// Updates the live lines.
+    pub(crate) fn show(&self, snapshot: &Snapshot) {
         let Some(live) = &self.live else { return };
-        let status = figures.status.clone().unwrap_or_default();
-        let link = match (&figures.status, figures.dark, status.online) {
+        let status = snapshot.status.clone().unwrap_or_default();
+        let link = match (&snapshot.status, snapshot.outage, status.online) {
             (None, ..) => "starting",
-            (Some(_), true, _) => "dark   ",
+            (Some(_), true, _) => "outage ",
             (Some(_), false, true) => "online ",
             (Some(_), false, false) => "offline",
         };
-        let (batches, stored) = (status.batches, figures.stored);
+        let (batches, stored) = (status.batches, snapshot.stored);
         live.cloud
             .set_message(format!("{link}   {batches:>4} batches   {stored:>5} readings stored"));
 
-        let waiting = status.outbox;
-        live.outbox.set_length(live.outbox.length().unwrap_or_default().max(waiting.states));
-        live.outbox.set_position(waiting.states);
+        let outbox = status.outbox;
+        live.outbox.set_length(live.outbox.length().unwrap_or_default().max(outbox.states));
+        live.outbox.set_position(outbox.states);
         live.outbox.set_message(format!(
-            "{:>4} states wait, {} readings, {}",
-            waiting.states,
-            waiting.readings,
-            HumanBytes(waiting.bytes)
+            "{:>4} states, {} readings, {}",
+            outbox.states,
+            outbox.readings,
+            HumanBytes(outbox.bytes)
         ));
 
-        let plug = if figures.probe.attached { "" } else { " (thermometer unplugged)" };
-        let (probe, climate, power) = (figures.probe.readings(), figures.climate, figures.power);
+        let plug = if snapshot.thermometer.tty_open { "" } else { " (thermometer unplugged)" };
+        let (thermometer, climate, power) =
+            (snapshot.thermometer.readings(), snapshot.climate, snapshot.power);
         live.sensors.set_message(format!(
-            "climate {climate:>4}   power {power:>4}   thermometer {probe:>4}   readings{plug}"
+            "climate {climate:>4}   power {power:>4}   thermometer {thermometer:>4}   readings{plug}"
         ));
 
-        let seen = |order: &Option<String>| order.clone().unwrap_or_else(|| "-".to_owned());
-        let (fan, lamp) = (seen(&figures.fan), seen(&figures.lamp));
+        let last = |command: &Option<String>| command.clone().unwrap_or_else(|| "-".to_owned());
+        let (fan, lamp) = (last(&snapshot.fan), last(&snapshot.lamp));
         live.commands.set_message(format!(
-            "{} sent, {} executed   fan: {fan}   lamp: {lamp}",
-            figures.sent, figures.executed
+            "{} sent, {} received   fan: {fan}   lamp: {lamp}",
+            snapshot.commands_sent, snapshot.commands_received
         ));
 
         let elapsed = self.started.elapsed();
-        live.time.set_position(elapsed.min(self.length).as_secs());
+        live.time.set_position(elapsed.min(self.duration).as_secs());
         live.time.set_message(format!(
             "{} s of about {} s",
             elapsed.as_secs(),
-            self.length.as_secs()
+            self.duration.as_secs()
         ));
     }
 
-    /// Takes the live lines away, before the last words.
+    /// Removes the live lines before the final report.
     pub(crate) fn close(&mut self) {
         if let Some(live) = self.live.take() {
-            // A terminal that has gone away has nothing to clear.
+            // An error means that the terminal is closed.
             live.lines.clear().ok();
             live.lines.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 }
 
-impl Live {
-    fn new(length: Duration) -> Self {
+impl LiveLines {
+    fn new(duration: Duration) -> Self {
         let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stdout_with_hz(10));
         let text = style("  {prefix:<10}{msg}");
         let yellow = style(&format!("  {{prefix:<10}}{{bar:{BAR}.yellow/black.bright}}  {{msg}}"));
@@ -122,19 +123,19 @@ impl Live {
             sensors: line("sensors", &text, 0),
             commands: line("commands", &text, 0),
             outbox: line("outbox", &yellow, BACKLOG_SCALE),
-            time: line("time", &cyan, length.as_secs()),
+            time: line("time", &cyan, duration.as_secs()),
             lines,
         }
     }
 }
 
-/// A style from one of the templates above; a template with a slip would show as plain bars.
+/// Returns the style of a template; an invalid template falls back to the default style.
 fn style(template: &str) -> ProgressStyle {
     let plain = ProgressStyle::default_bar();
     plain.clone().template(template).unwrap_or(plain).progress_chars("━━─")
 }
 
-#[expect(clippy::print_stdout, reason = "the demo is a program for people")]
+#[expect(clippy::print_stdout, reason = "standard output is the output of the demo")]
 fn print(text: &str) {
     println!("{text}");
 }

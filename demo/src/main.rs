@@ -1,22 +1,24 @@
-//! `tidegate-demo`: shows the daemon's main job on real parts, in less than a minute.
+//! `tidegate-demo`: shows the daemon's main job in less than a minute.
 //!
-//! A cloud, an MQTT broker and simulated instruments run in this process; the daemon is the real
-//! program. The cloud goes dark and comes back, a serial line is unplugged and plugged in again,
-//! commands reach actuators; in the end every reading and every command must be accounted for.
+//! The Losant sandbox, an MQTT broker and simulated instruments run in this process; the daemon is
+//! the real program. During the demo the cloud becomes unreachable and reachable again, a serial
+//! instrument is unplugged and plugged in again, and commands reach actuators. The demo succeeds if
+//! every reading and every command is accounted for.
 
 mod broker;
+mod command;
 mod daemon;
 mod display;
-mod figures;
+mod example_config;
+mod measurements;
 mod mqtt;
-mod order;
-mod script;
-mod stage;
+mod report;
+mod scenario;
+mod snapshot;
 mod status;
-mod tally;
+mod testbed;
 mod thermometer;
-mod weather;
-mod work;
+mod work_dir;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,88 +28,87 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::display::Display;
-use crate::stage::{Interrupted, Stage};
-use crate::work::WorkDir;
+use crate::testbed::{Interrupted, Testbed};
+use crate::work_dir::WorkDir;
 
-/// What a run takes on an idle machine; the display's bar ends here.
-const LENGTH: Duration = Duration::from_secs(36);
-/// Lines of the daemon's log that are shown when something fails.
+/// Typical duration on an idle machine, which is the length of the progress bar.
+const DURATION: Duration = Duration::from_secs(36);
+/// Lines of the daemon's log that a failure prints.
 const LOG_LINES: usize = 20;
-
-/// What a shell answers for a program that Ctrl-C ended: 128 and the number of SIGINT.
-const INTERRUPTED: u8 = 130;
+/// Exit code after Ctrl-C, by the convention of shells: 128 + SIGINT.
+const EXIT_INTERRUPTED: u8 = 130;
 
 /// Show tidegate's main job on simulated instruments, in less than a minute.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The daemon's program [default: `tidegate` beside this program]
+    /// Run this daemon [default: `tidegate` beside this program]
     #[arg(long, value_name = "FILE")]
     tidegate: Option<PathBuf>,
-    /// Keep all running after the script, until Ctrl-C
+    /// Keep everything running after the demo, until Ctrl-C
     #[arg(long)]
     keep: bool,
-    /// An empty or new directory to work in, which stays [default: a temporary one]
+    /// Work in this empty or new directory and keep it [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
 }
 
-/// Runs the demo; succeeds only if all the numbers add up.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
-    let options = Arguments::parse();
-    let program = program(options.tidegate)?;
-    let work = WorkDir::open(options.work_dir)?;
-    let display = Display::new(LENGTH);
-    display.event("start: a cloud, an MQTT broker, three instruments, two actuators, one daemon");
-    display.print(&format!("          work directory: {}", work.path().display()));
-    let mut stage = Stage::set(program, &work, display).await?;
-    let outcome = script::play(&mut stage, options.keep).await;
-    stage.display.close();
+    let arguments = Arguments::parse();
+    let program = daemon_program(arguments.tidegate)?;
+    let work_dir = WorkDir::open(arguments.work_dir)?;
+    let display = Display::new(DURATION);
+    display.event("start: cloud sandbox, MQTT broker, 3 instruments, 2 actuators, 1 daemon");
+    display.print(&format!("          work directory: {}", work_dir.path().display()));
+    let mut testbed = Testbed::start(program, &work_dir, display).await?;
+    let outcome = scenario::run(&mut testbed, arguments.keep).await;
+    testbed.display.close();
     let problems = match outcome {
-        Ok(tally) => {
-            stage.display.print(&format!("\n{tally}"));
-            if options.keep {
-                // Whoever played along has sent readings and commands that nobody else counted.
-                stage.display.print("not judged: what you sent yourself is in these numbers");
-                work.remove()?;
+        Ok(report) => {
+            testbed.display.print(&format!("\n{report}"));
+            if arguments.keep {
+                // The user may have sent readings and commands that the demo did not count.
+                testbed.display.print("not verified: the figures may include data that you sent");
+                work_dir.remove()?;
                 return Ok(ExitCode::SUCCESS);
             }
-            tally.problems()
+            report.problems()
         }
         Err(error) => {
-            // What went wrong is known; an orderly end of the daemon would be a bonus.
-            stage.daemon.stop().await.ok();
+            // The demo has failed already, so it ignores a failure to stop the daemon.
+            testbed.daemon.stop().await.ok();
             if error.is::<Interrupted>() {
-                stage.display.print("\ninterrupted: nothing was counted");
-                work.remove()?;
-                return Ok(ExitCode::from(INTERRUPTED));
+                testbed.display.print("\ninterrupted: nothing was verified");
+                work_dir.remove()?;
+                return Ok(ExitCode::from(EXIT_INTERRUPTED));
             }
             vec![format!("{error:#}")]
         }
     };
     if problems.is_empty() {
-        stage.display.print("every reading and every command is accounted for");
-        work.remove()?;
+        testbed.display.print("every reading and every command is accounted for");
+        work_dir.remove()?;
         return Ok(ExitCode::SUCCESS);
     }
     for problem in problems {
-        stage.display.print(&format!("FAILED: {problem}"));
+        testbed.display.print(&format!("FAILED: {problem}"));
     }
-    let (log, tail) = stage.daemon.log_tail(LOG_LINES);
-    stage.display.print(&format!("\nthe end of {}:\n{}", log.display(), tail.join("\n")));
-    work.keep();
+    let log = testbed.daemon.log_path();
+    let lines = testbed.daemon.last_log_lines(LOG_LINES);
+    testbed.display.print(&format!("\nlast lines of {}:\n{}", log.display(), lines.join("\n")));
+    work_dir.keep();
     Ok(ExitCode::FAILURE)
 }
 
-/// The daemon's program: the one given, or the one that was built beside this one.
-fn program(given: Option<PathBuf>) -> Result<PathBuf> {
+/// Returns the path of the daemon: the given one, or the program beside this one.
+fn daemon_program(given: Option<PathBuf>) -> Result<PathBuf> {
     let program = match given {
         Some(program) => program,
         None => std::env::current_exe()?.with_file_name("tidegate"),
     };
     let found = program.canonicalize();
     found.with_context(|| {
-        format!("no daemon at {}; build it, or name it with --tidegate", program.display())
+        format!("no daemon at {}; build it or name it with --tidegate", program.display())
     })
 }

@@ -1,6 +1,6 @@
-//! The simulated house on MQTT: instruments that publish, and a lamp that obeys.
+//! The simulated MQTT devices: sensors that publish, and a lamp that receives commands.
 //!
-//! Each has a connection of its own, as in a real house.
+//! Each device has a connection of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,104 +12,104 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Messages that a client holds until the broker takes them.
+/// Messages that a client queues until it sends them to the broker.
 const QUEUE_MESSAGES_MAX: usize = 16;
-/// Far above the length of the demo's pauses, so that no client is taken for dead.
+/// Keepalive interval. It is longer than any pause of the demo, so that no client times out.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// What an instrument measures, and how it says so.
+/// The properties of a sensor.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spec {
-    /// Its name at the broker.
+pub(crate) struct SensorSpec {
+    /// The MQTT client id.
     pub(crate) client_id: &'static str,
-    /// Where it publishes.
+    /// The topic of its messages.
     pub(crate) topic: &'static str,
-    /// Pause between two messages.
-    pub(crate) every: Duration,
-    /// Values in one message.
+    /// The interval between two messages.
+    pub(crate) interval: Duration,
+    /// The readings in one message.
     pub(crate) readings: u64,
-    /// The message with a given number.
+    /// Returns the payload of the message with this number.
     pub(crate) payload: fn(u64) -> String,
 }
 
-/// What an instrument did so far.
+/// The messages of a sensor.
 #[derive(Clone, Copy, Debug, Default)]
 struct Published {
-    handed_over: u64,
+    sent: u64,
     acknowledged: u64,
 }
 
-/// A sensor that publishes with acknowledgement (`QoS` 1). Dropping it disconnects it.
-pub(crate) struct Instrument {
-    spec: Spec,
+/// A sensor that publishes with `QoS` 1. Dropping it closes its connection.
+pub(crate) struct MqttSensor {
+    spec: SensorSpec,
     published: Arc<watch::Sender<Published>>,
-    talking: watch::Sender<bool>,
+    sending: watch::Sender<bool>,
     tasks: JoinSet<Result<()>>,
 }
 
-impl Instrument {
-    /// Connects to the broker at `broker`; it is silent until told to talk.
-    pub(crate) fn connect(broker: SocketAddr, spec: Spec) -> Self {
+impl MqttSensor {
+    /// Connects to the broker; the sensor publishes nothing until [`MqttSensor::set_sending`].
+    pub(crate) fn connect(broker: SocketAddr, spec: SensorSpec) -> Self {
         let (client, events) = client(broker, spec.client_id);
         let published = Arc::new(watch::Sender::new(Published::default()));
-        let talking = watch::Sender::new(false);
+        let sending = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(publish(spec, client, Arc::clone(&published), talking.subscribe()));
+        tasks.spawn(publish(spec, client, Arc::clone(&published), sending.subscribe()));
         tasks.spawn(count_acknowledged(events, Arc::clone(&published)));
-        Self { spec, published, talking, tasks }
+        Self { spec, published, sending, tasks }
     }
 
-    /// Lets it publish, or silences it.
-    pub(crate) fn talk(&self, on: bool) {
-        self.talking.send_replace(on);
+    /// Starts or stops the publishing.
+    pub(crate) fn set_sending(&self, on: bool) {
+        self.sending.send_replace(on);
     }
 
-    /// Values in the messages that the broker has acknowledged.
+    /// Returns the readings in the messages that the broker has acknowledged.
     pub(crate) fn readings(&self) -> u64 {
         self.published.borrow().acknowledged * self.spec.readings
     }
 
-    /// Whether the broker has acknowledged every message.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Returns whether the broker has acknowledged all messages.
+    pub(crate) fn all_acknowledged(&self) -> bool {
         let published = *self.published.borrow();
-        published.acknowledged == published.handed_over
+        published.acknowledged == published.sent
     }
 
-    /// Fails when the instrument broke down.
+    /// Fails when the sensor has stopped working.
     pub(crate) fn check(&mut self) -> Result<()> {
         check(&mut self.tasks, self.spec.client_id)
     }
 }
 
-/// A lamp that takes its orders from one topic and records them. Dropping it disconnects it.
+/// A lamp that receives commands on a topic and records them. Dropping it closes its connection.
 pub(crate) struct Lamp {
-    heard: watch::Receiver<Vec<String>>,
+    received: watch::Receiver<Vec<String>>,
     subscribed: watch::Receiver<bool>,
     tasks: JoinSet<Result<()>>,
 }
 
 impl Lamp {
-    /// Connects to the broker at `broker` and subscribes to `topic`.
+    /// Connects to the broker and subscribes to `topic`.
     pub(crate) fn connect(broker: SocketAddr, topic: &'static str) -> Self {
         let (client, events) = client(broker, "lamp");
-        let (heard_sender, heard) = watch::channel(Vec::new());
+        let (received_sender, received) = watch::channel(Vec::new());
         let (subscribed_sender, subscribed) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(obey(client, events, topic, heard_sender, subscribed_sender));
-        Self { heard, subscribed, tasks }
+        tasks.spawn(receive_commands(client, events, topic, received_sender, subscribed_sender));
+        Self { received, subscribed, tasks }
     }
 
-    /// Whether the broker has confirmed the subscription.
+    /// Returns whether the broker has confirmed the subscription.
     pub(crate) fn is_subscribed(&self) -> bool {
         *self.subscribed.borrow()
     }
 
-    /// The payloads received, in order.
-    pub(crate) fn heard(&self) -> Vec<String> {
-        self.heard.borrow().clone()
+    /// Returns the received payloads in order.
+    pub(crate) fn received(&self) -> Vec<String> {
+        self.received.borrow().clone()
     }
 
-    /// Fails when the lamp broke down.
+    /// Fails when the lamp has stopped working.
     pub(crate) fn check(&mut self) -> Result<()> {
         check(&mut self.tasks, "lamp")
     }
@@ -122,18 +122,18 @@ fn client(broker: SocketAddr, client_id: &str) -> (AsyncClient, EventLoop) {
 }
 
 async fn publish(
-    spec: Spec,
+    spec: SensorSpec,
     client: AsyncClient,
     published: Arc<watch::Sender<Published>>,
-    talking: watch::Receiver<bool>,
+    sending: watch::Receiver<bool>,
 ) -> Result<()> {
-    let mut ticks = interval(spec.every);
+    let mut ticks = interval(spec.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if *talking.borrow() {
-            let payload = (spec.payload)(published.borrow().handed_over);
-            published.send_modify(|published| published.handed_over += 1);
+        if *sending.borrow() {
+            let payload = (spec.payload)(published.borrow().sent);
+            published.send_modify(|published| published.sent += 1);
             client.publish(spec.topic, QoS::AtLeastOnce, false, payload).await?;
         }
     }
@@ -150,11 +150,11 @@ async fn count_acknowledged(
     }
 }
 
-async fn obey(
+async fn receive_commands(
     client: AsyncClient,
     mut events: EventLoop,
     topic: &'static str,
-    heard: watch::Sender<Vec<String>>,
+    received: watch::Sender<Vec<String>>,
     subscribed: watch::Sender<bool>,
 ) -> Result<()> {
     client.subscribe(topic, QoS::AtLeastOnce).await?;
@@ -164,18 +164,20 @@ async fn obey(
             subscribed.send_replace(true);
         } else if let Event::Incoming(Packet::Publish(message)) = event {
             let payload = String::from_utf8_lossy(&message.payload).into_owned();
-            heard.send_modify(|heard| heard.push(payload));
+            received.send_modify(|received| received.push(payload));
         }
     }
 }
 
-/// None of these tasks ends by itself: one that did has failed.
+/// Fails when a task has ended; all tasks run until they are aborted.
 fn check(tasks: &mut JoinSet<Result<()>>, name: &str) -> Result<()> {
     match tasks.try_join_next() {
         None => Ok(()),
         Some(outcome) => match outcome? {
-            Err(error) => Err(error).context(format!("{name} lost its MQTT broker")),
-            Ok(()) => bail!("{name} stopped by itself"),
+            Err(error) => {
+                Err(error).context(format!("{name} lost its connection to the MQTT broker"))
+            }
+            Ok(()) => bail!("{name} stopped unexpectedly"),
         },
     }
 }
@@ -189,30 +191,30 @@ mod tests {
     #[tokio::test]
     async fn acknowledged_messages_reach_the_subscriber() {
         const PATIENCE: Duration = Duration::from_secs(10);
-        const SPEC: Spec = Spec {
+        const SPEC: SensorSpec = SensorSpec {
             client_id: "test-sensor",
             topic: "test/lamp",
-            every: Duration::from_millis(1),
+            interval: Duration::from_millis(1),
             readings: 3,
             payload: |number| format!("message {number}"),
         };
         let broker = crate::broker::start().await.unwrap();
         let mut lamp = Lamp::connect(broker, SPEC.topic);
         timeout(PATIENCE, lamp.subscribed.wait_for(|yes| *yes)).await.unwrap().unwrap();
-        let mut instrument = Instrument::connect(broker, SPEC);
-        instrument.talk(true);
-        let mut published = instrument.published.subscribe();
+        let mut sensor = MqttSensor::connect(broker, SPEC);
+        sensor.set_sending(true);
+        let mut published = sensor.published.subscribe();
         let enough = published.wait_for(|published| published.acknowledged >= 20);
         timeout(PATIENCE, enough).await.unwrap().unwrap();
-        instrument.talk(false);
-        let settled = published.wait_for(|now| now.acknowledged == now.handed_over);
-        let messages = timeout(PATIENCE, settled).await.unwrap().unwrap().acknowledged;
-        let whole = usize::try_from(messages).unwrap();
-        let heard = lamp.heard.wait_for(|heard| heard.len() >= whole);
-        timeout(PATIENCE, heard).await.unwrap().unwrap();
-        assert_eq!(lamp.heard()[19], "message 19");
-        assert!(instrument.readings() >= messages * 3);
-        instrument.check().unwrap();
+        sensor.set_sending(false);
+        let all_acknowledged = published.wait_for(|now| now.acknowledged == now.sent);
+        let messages = timeout(PATIENCE, all_acknowledged).await.unwrap().unwrap().acknowledged;
+        let count = usize::try_from(messages).unwrap();
+        let received = lamp.received.wait_for(|received| received.len() >= count);
+        timeout(PATIENCE, received).await.unwrap().unwrap();
+        assert_eq!(lamp.received()[19], "message 19");
+        assert!(sensor.readings() >= messages * 3);
+        sensor.check().unwrap();
         lamp.check().unwrap();
     }
 }

@@ -1,29 +1,29 @@
-//! What the daemon says of itself, as much of it as the demo shows and counts.
+//! The parts of the daemon's status documents that the demo shows and counts.
 //!
-//! The documents are read leniently: what they lack is zero, what is new is ignored. The final
-//! count tells whether that was right.
+//! The parser is lenient: missing fields are zero and unknown fields are ignored. If a field is
+//! renamed, the final report fails.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What the daemon says of itself; what it does not say is zero.
+/// The status of the daemon; missing fields are zero.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
-    /// Whether it reaches the cloud.
+    /// Whether the cloud is reachable.
     pub(crate) online: bool,
-    /// Batches that the cloud has accepted.
+    /// Batches that the cloud accepted.
     pub(crate) batches: u64,
-    /// What waits to be sent.
+    /// The content of the outbox.
     pub(crate) outbox: Backlog,
-    /// What became of the readings, by bus.
+    /// The ledger by bus.
     pub(crate) ledger: BTreeMap<String, Ledger>,
 }
 
-/// How much an outbox holds.
+/// The amount of data in the outbox.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backlog {
-    /// States.
+    /// Queued states.
     pub(crate) states: u64,
     /// Readings (attribute values) in these states.
     pub(crate) readings: u64,
@@ -31,19 +31,19 @@ pub(crate) struct Backlog {
     pub(crate) bytes: u64,
 }
 
-/// What became of the readings of one bus.
+/// The ledger of one bus.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    /// Readings that came in.
+    /// Readings that the daemon received.
     pub(crate) received: u64,
-    /// Readings that the cloud refused, by reason.
+    /// Readings that were rejected, by reason.
     pub(crate) rejected: BTreeMap<String, u64>,
-    /// Readings given up, by reason.
+    /// Readings that were dropped, by reason.
     pub(crate) dropped: BTreeMap<String, u64>,
 }
 
 impl Status {
-    /// Reads the document of the status socket.
+    /// Parses the document of the status socket.
     pub(crate) fn from_socket(value: &Value) -> Self {
         Self {
             online: value.pointer("/cloud/online").and_then(Value::as_bool).unwrap_or_default(),
@@ -53,13 +53,13 @@ impl Status {
         }
     }
 
-    /// Reads the document of `outbox status --json`.
+    /// Parses the document of `outbox status --json`.
     pub(crate) fn from_outbox(value: &Value) -> Self {
         let (outbox, ledger) = (Backlog::from_json(value), ledger(value.get("ledger")));
         Self { outbox, ledger, ..Self::default() }
     }
 
-    /// Readings that came in on `bus`.
+    /// Returns the readings that the daemon received on `bus`.
     pub(crate) fn received(&self, bus: &str) -> u64 {
         self.ledger.get(bus).map_or(0, |ledger| ledger.received)
     }

@@ -1,9 +1,9 @@
 //! A simulated thermometer with a fan, on a real pseudo-terminal.
 //!
-//! The instrument holds the master side. A symbolic link with a stable name points at the other
-//! side, `/dev/pts/N`, as a udev rule would for a USB adapter. It talks only while somebody has
-//! the tty open, so that every line counted was really put on the wire, and it records the lines
-//! that it hears: they drive its fan.
+//! The thermometer holds the master side. A symbolic link with a stable name points to the other
+//! side, `/dev/pts/N`, as a udev rule does for a USB adapter. The thermometer sends only while a
+//! program has the tty open, so that each counted line can be read. It records the lines that it
+//! receives, which are the commands of its fan.
 
 use std::fs;
 use std::io;
@@ -21,179 +21,179 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::weather::wave;
+use crate::measurements::wave;
 
-/// Pause between two lines: five a second.
-const LINE_EVERY: Duration = Duration::from_millis(200);
+/// Interval between two lines.
+const LINE_INTERVAL: Duration = Duration::from_millis(200);
 /// Values in one line.
 const READINGS_PER_LINE: u64 = 2;
-/// Silence after the tty was opened: whoever opened it is still setting the line up.
-const SETTLE: Duration = Duration::from_millis(300);
-/// How often the instrument looks at its line.
-const TICK: Duration = Duration::from_millis(20);
-/// Longest line that the fan understands, in bytes; what is longer is forgotten.
-const HEARD_BYTES_MAX: usize = 256;
+/// Silence after the tty was opened, in which the reader configures the line.
+const SETTLE_TIME: Duration = Duration::from_millis(300);
+/// Interval at which the thermometer polls its line.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Longest line of a command in bytes; a longer line is discarded.
+const COMMAND_BYTES_MAX: usize = 256;
 
-/// What the instrument did so far.
+/// The activity of the thermometer.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Record {
-    /// Whether somebody has the tty open.
-    pub(crate) attached: bool,
-    /// Whole lines written while the tty was open.
-    pub(crate) lines: u64,
-    /// Lines of which only the first half left the instrument.
-    pub(crate) lines_cut: u64,
-    /// Lines heard, without their line feed.
-    pub(crate) heard: Vec<String>,
+pub(crate) struct Activity {
+    /// Whether a program has the tty open.
+    pub(crate) tty_open: bool,
+    /// Complete lines written while the tty was open.
+    pub(crate) lines_sent: u64,
+    /// Lines truncated by an unplugging.
+    pub(crate) lines_truncated: u64,
+    /// Received lines, without their line feed.
+    pub(crate) received: Vec<String>,
 }
 
-impl Record {
-    /// Values put on the wire in whole lines.
+impl Activity {
+    /// Returns the values in all complete lines.
     pub(crate) fn readings(&self) -> u64 {
-        self.lines * READINGS_PER_LINE
+        self.lines_sent * READINGS_PER_LINE
     }
 }
 
-/// The instrument. Dropping it pulls its plug.
+/// A simulated thermometer. Dropping it closes its pseudo-terminal.
 pub(crate) struct Thermometer {
     link: PathBuf,
-    record: Arc<watch::Sender<Record>>,
-    talking: watch::Sender<bool>,
+    activity: Arc<watch::Sender<Activity>>,
+    sending: watch::Sender<bool>,
     master: Option<Arc<OwnedFd>>,
     tasks: JoinSet<io::Result<()>>,
 }
 
 impl Thermometer {
-    /// Makes an instrument that will appear as `link`; it is not plugged in yet, and silent.
+    /// Creates a thermometer whose tty will be at `link`. It is unplugged and does not send.
     pub(crate) fn new(link: PathBuf) -> Self {
         Self {
             link,
-            record: Arc::new(watch::Sender::new(Record::default())),
-            talking: watch::Sender::new(false),
+            activity: Arc::new(watch::Sender::new(Activity::default())),
+            sending: watch::Sender::new(false),
             master: None,
             tasks: JoinSet::new(),
         }
     }
 
-    /// Plugs it in: a new pseudo-terminal, and the link points at it.
-    pub(crate) fn plug(&mut self) -> Result<()> {
+    /// Plugs the thermometer in: opens a new pseudo-terminal and points the link to it.
+    pub(crate) fn plug_in(&mut self) -> Result<()> {
         let (master, tty) = open_pty().context("cannot open a pseudo-terminal")?;
         let master = Arc::new(master);
-        point(&self.link, &tty)
-            .with_context(|| format!("cannot make the link {}", self.link.display()))?;
-        let (record, talking) = (Arc::clone(&self.record), self.talking.subscribe());
-        self.tasks.spawn(live(Arc::clone(&master), record, talking));
+        replace_link(&self.link, &tty)
+            .with_context(|| format!("cannot create the link {}", self.link.display()))?;
+        let (activity, sending) = (Arc::clone(&self.activity), self.sending.subscribe());
+        self.tasks.spawn(run(Arc::clone(&master), activity, sending));
         self.master = Some(master);
         Ok(())
     }
 
-    /// Pulls the plug in the middle of a line, as people do: the tty hangs up, its link is gone.
+    /// Unplugs the thermometer in the middle of a line: the tty hangs up and the link disappears.
     pub(crate) async fn unplug(&mut self) -> Result<()> {
         self.tasks.shutdown().await;
         if let Some(master) = self.master.take() {
             rustix::io::write(&master, b"temperature=2").context("cannot write half a line")?;
-            self.record.send_modify(|record| {
-                record.lines_cut += 1;
-                record.attached = false;
+            self.activity.send_modify(|activity| {
+                activity.lines_truncated += 1;
+                activity.tty_open = false;
             });
         }
         fs::remove_file(&self.link)
             .with_context(|| format!("cannot remove the link {}", self.link.display()))
     }
 
-    /// Lets it send its readings, or silences it; it listens all the time.
-    pub(crate) fn talk(&self, on: bool) {
-        self.talking.send_replace(on);
+    /// Starts or stops the sending of readings. The thermometer receives commands in any case.
+    pub(crate) fn set_sending(&self, on: bool) {
+        self.sending.send_replace(on);
     }
 
-    /// What it did so far.
-    pub(crate) fn record(&self) -> Record {
-        self.record.borrow().clone()
+    /// Returns the activity since the start.
+    pub(crate) fn activity(&self) -> Activity {
+        self.activity.borrow().clone()
     }
 
-    /// Fails when the instrument broke down.
+    /// Fails when the thermometer has stopped working.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.tasks.try_join_next() {
             None => Ok(()),
             Some(outcome) => match outcome? {
-                Err(error) => Err(error).context("the thermometer broke down"),
-                Ok(()) => bail!("the thermometer stopped by itself"),
+                Err(error) => Err(error).context("the thermometer failed"),
+                Ok(()) => bail!("the thermometer stopped unexpectedly"),
             },
         }
     }
 }
 
-/// The instrument's life on one plug: it listens at every tick, and talks in its own rhythm.
-async fn live(
+/// Runs the thermometer while it is plugged in: receives at each poll, and sends at its interval.
+async fn run(
     master: Arc<OwnedFd>,
-    record: Arc<watch::Sender<Record>>,
-    talking: watch::Receiver<bool>,
+    activity: Arc<watch::Sender<Activity>>,
+    sending: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut heard = Vec::new();
-    let mut speak_at = None;
+    let mut polls = interval(POLL_INTERVAL);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut input = Vec::new();
+    let mut send_at = None;
     loop {
-        ticks.tick().await;
-        let attached = listen(&master, &mut heard)?;
-        record.send_modify(|record| {
-            record.attached = attached;
-            record.heard.extend(take_lines(&mut heard));
+        polls.tick().await;
+        let tty_open = receive(&master, &mut input)?;
+        activity.send_modify(|activity| {
+            activity.tty_open = tty_open;
+            activity.received.extend(take_lines(&mut input));
         });
         let now = Instant::now();
-        speak_at = match speak_at {
-            _ if !attached => None,
-            None => Some(now + SETTLE),
-            Some(at) if now < at || !*talking.borrow() => Some(at),
+        send_at = match send_at {
+            _ if !tty_open => None,
+            None => Some(now + SETTLE_TIME),
+            Some(at) if now < at || !*sending.borrow() => Some(at),
             Some(_) => {
-                speak(&master, record.borrow().lines)?;
-                record.send_modify(|record| record.lines += 1);
-                Some(now + LINE_EVERY)
+                send_line(&master, activity.borrow().lines_sent)?;
+                activity.send_modify(|activity| activity.lines_sent += 1);
+                Some(now + LINE_INTERVAL)
             }
         };
     }
 }
 
-/// Reads what has arrived; `false` when nobody has the other side open.
-fn listen(master: &OwnedFd, heard: &mut Vec<u8>) -> io::Result<bool> {
-    let mut buffer = [0; HEARD_BYTES_MAX];
+/// Reads all available bytes; returns `false` when no program has the tty open.
+fn receive(master: &OwnedFd, input: &mut Vec<u8>) -> io::Result<bool> {
+    let mut buffer = [0; COMMAND_BYTES_MAX];
     loop {
         match rustix::io::read(master, &mut buffer) {
-            Ok(count) => heard.extend(buffer.iter().take(count)),
+            Ok(count) => input.extend(buffer.iter().take(count)),
             Err(Errno::AGAIN) => return Ok(true),
-            // What Linux answers on a master whose other side is closed.
+            // Linux returns EIO on a master whose other side is closed.
             Err(Errno::IO) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Cuts whole lines off the front of `heard`.
-fn take_lines(heard: &mut Vec<u8>) -> Vec<String> {
+/// Removes complete lines from the start of `input` and returns them.
+fn take_lines(input: &mut Vec<u8>) -> Vec<String> {
     let mut lines = Vec::new();
-    while let Some(end) = heard.iter().position(|byte| *byte == b'\n') {
-        let line: Vec<u8> = heard.drain(..=end).collect();
+    while let Some(end) = input.iter().position(|byte| *byte == b'\n') {
+        let line: Vec<u8> = input.drain(..=end).collect();
         lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
     }
-    if heard.len() > HEARD_BYTES_MAX {
-        heard.clear();
+    if input.len() > COMMAND_BYTES_MAX {
+        input.clear();
     }
     lines
 }
 
-/// Writes the line with number `number`, whole.
-fn speak(master: &OwnedFd, number: u64) -> io::Result<()> {
+/// Writes line `number` completely.
+fn send_line(master: &OwnedFd, number: u64) -> io::Result<()> {
     let temperature = 21.0 + wave(number, 60, 1.5);
     let humidity = 48.0 + wave(number, 85, 4.0);
     let line = format!("temperature={temperature:.2} humidity={humidity:.1}\n");
     let written = rustix::io::write(master, line.as_bytes())?;
     if written < line.len() {
-        return Err(io::Error::other("the tty is open, but nobody reads it"));
+        return Err(io::Error::other("the buffer of the tty is full: its reader does not read"));
     }
     Ok(())
 }
 
-/// Opens a pseudo-terminal in raw mode; returns its master side and the path of the other.
+/// Opens a pseudo-terminal in raw mode; returns its master side and the path of the other side.
 fn open_pty() -> io::Result<(OwnedFd, PathBuf)> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
@@ -204,13 +204,13 @@ fn open_pty() -> io::Result<(OwnedFd, PathBuf)> {
     termios.make_raw();
     tcsetattr(&master, OptionalActions::Now, &termios)?;
     rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK)?;
-    // The master notices a closed other side only after that was open once.
+    // Linux reports a closed other side to the master only after it was open once.
     drop(rustix::fs::open(&tty, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?);
     Ok((master, tty))
 }
 
-/// Makes `link` point at `target` in one step, whatever it was before.
-fn point(link: &Path, target: &Path) -> io::Result<()> {
+/// Points `link` to `target` atomically.
+fn replace_link(link: &Path, target: &Path) -> io::Result<()> {
     let next = link.with_extension("next");
     std::os::unix::fs::symlink(target, &next)?;
     fs::rename(&next, link)
@@ -230,8 +230,8 @@ mod tests {
     #[tokio::test]
     async fn counts_only_lines_written_to_an_open_tty() {
         let (directory, mut thermometer) = plugged();
-        thermometer.talk(true);
-        assert_eq!(thermometer.record().lines, 0);
+        thermometer.set_sending(true);
+        assert_eq!(thermometer.activity().lines_sent, 0);
         let tty = open(&directory.path().join("probe.tty"));
         let reading = spawn_blocking(move || {
             let mut lines = BufReader::new(tty).lines();
@@ -239,7 +239,7 @@ mod tests {
         });
         let lines = timeout(PATIENCE, reading).await.unwrap().unwrap();
         assert!(lines[0].starts_with("temperature=21.00 humidity=48.0"), "{lines:?}");
-        wait(&thermometer, |record| record.lines >= 2 && !record.attached).await;
+        wait(&thermometer, |activity| activity.lines_sent >= 2 && !activity.tty_open).await;
         thermometer.check().unwrap();
     }
 
@@ -248,14 +248,14 @@ mod tests {
         let (directory, mut thermometer) = plugged();
         let link = directory.path().join("probe.tty");
         let mut tty = open(&link);
-        wait(&thermometer, |record| record.attached).await;
+        wait(&thermometer, |activity| activity.tty_open).await;
         thermometer.unplug().await.unwrap();
-        let record = thermometer.record();
-        assert_eq!((record.lines, record.lines_cut), (0, 1));
+        let activity = thermometer.activity();
+        assert_eq!((activity.lines_sent, activity.lines_truncated), (0, 1));
         assert!(!link.exists());
         let hung_up = spawn_blocking(move || tty.read_to_end(&mut Vec::new()).is_ok());
         timeout(PATIENCE, hung_up).await.unwrap().unwrap();
-        thermometer.plug().unwrap();
+        thermometer.plug_in().unwrap();
         drop(open(&link));
     }
 
@@ -265,20 +265,20 @@ mod tests {
         let (directory, thermometer) = plugged();
         let mut tty = open(&directory.path().join("probe.tty"));
         tty.write_all(b"FAN 80\nFAN 35\nFAN").unwrap();
-        wait(&thermometer, |record| record.heard == ["FAN 80", "FAN 35"]).await;
+        wait(&thermometer, |activity| activity.received == ["FAN 80", "FAN 35"]).await;
     }
 
     #[test]
     fn discards_an_overlong_line() {
-        let mut heard = vec![b'x'; HEARD_BYTES_MAX + 1];
-        assert!(take_lines(&mut heard).is_empty());
-        assert!(heard.is_empty());
+        let mut input = vec![b'x'; COMMAND_BYTES_MAX + 1];
+        assert!(take_lines(&mut input).is_empty());
+        assert!(input.is_empty());
     }
 
     fn plugged() -> (tempfile::TempDir, Thermometer) {
         let directory = tempfile::tempdir().unwrap();
         let mut thermometer = Thermometer::new(directory.path().join("probe.tty"));
-        thermometer.plug().unwrap();
+        thermometer.plug_in().unwrap();
         (directory, thermometer)
     }
 
@@ -287,9 +287,9 @@ mod tests {
         rustix::fs::open(path, flags, Mode::empty()).unwrap().into()
     }
 
-    async fn wait(thermometer: &Thermometer, mut done: impl FnMut(&Record) -> bool) {
-        let mut records = thermometer.record.subscribe();
-        let outcome = timeout(PATIENCE, records.wait_for(|record| done(record))).await;
-        assert!(outcome.is_ok(), "{:?}", thermometer.record());
+    async fn wait(thermometer: &Thermometer, mut done: impl FnMut(&Activity) -> bool) {
+        let mut activities = thermometer.activity.subscribe();
+        let outcome = timeout(PATIENCE, activities.wait_for(|activity| done(activity))).await;
+        assert!(outcome.is_ok(), "{:?}", thermometer.activity());
     }
 }

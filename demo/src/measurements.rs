@@ -1,14 +1,14 @@
-//! The values that the simulated instruments measure: smooth, repeatable, never quite the same.
+//! The simulated measurements: smooth and repeatable sine waves.
 
 use std::f64::consts::TAU;
 
-/// A sine of `period` steps and of height `amplitude`, at step `step`.
-#[expect(clippy::cast_precision_loss, reason = "a step count of a demo is far below 2^52")]
+/// Returns the value at `step` of a sine with a period of `period` steps.
+#[expect(clippy::cast_precision_loss, reason = "the step count of a demo is far below 2^52")]
 pub(crate) fn wave(step: u64, period: u64, amplitude: f64) -> f64 {
     amplitude * (TAU * (step % period) as f64 / period as f64).sin()
 }
 
-/// Air in the greenhouse at step `step`, as the JSON that its sensor publishes: three readings.
+/// Returns the JSON of the climate sensor in the greenhouse: three readings.
 pub(crate) fn climate(step: u64) -> String {
     let temperature = 19.3 + wave(step, 40, 2.0);
     let humidity = 61.0 + wave(step, 55, 6.0);
@@ -18,7 +18,7 @@ pub(crate) fn climate(step: u64) -> String {
     )
 }
 
-/// Electric power drawn by the workshop at step `step`, in watts: one reading.
+/// Returns the electric power of the workshop in watts: one reading.
 pub(crate) fn power(step: u64) -> String {
     format!("{:.1}", 1450.0 + wave(step, 30, 900.0))
 }

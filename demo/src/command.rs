@@ -1,20 +1,20 @@
-//! The orders of the demo: what an application sends, and what the actuator sees of it.
+//! The commands of the demo: their Losant form and the form that the actuator receives.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// An order to an actuator, given as a Losant command.
+/// A command to an actuator.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Order {
-    /// The fan's speed in per cent.
+pub(crate) enum ActuatorCommand {
+    /// Sets the speed of the fan in per cent.
     Fan(u8),
-    /// The lamp, on or off.
+    /// Switches the lamp on or off.
     Lamp(bool),
 }
 
-impl Order {
-    /// The device that the command is addressed to.
+impl ActuatorCommand {
+    /// Returns the name of the device that the command addresses.
     pub(crate) fn device(self) -> &'static str {
         match self {
             Self::Fan(_) => "gateway",
@@ -22,15 +22,15 @@ impl Order {
         }
     }
 
-    /// The command's name.
-    pub(crate) fn command(self) -> &'static str {
+    /// Returns the name of the Losant command.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fan(_) => "fan",
             Self::Lamp(_) => "lamp",
         }
     }
 
-    /// The command's payload.
+    /// Returns the payload of the Losant command.
     pub(crate) fn payload(self) -> Value {
         match self {
             Self::Fan(speed) => json!({ "speed": speed }),
@@ -38,8 +38,8 @@ impl Order {
         }
     }
 
-    /// What reaches the actuator: a line on the tty, or a payload on the lamp's topic.
-    pub(crate) fn on_the_wire(self) -> String {
+    /// Returns the text that the actuator receives: a line on the tty, or an MQTT payload.
+    pub(crate) fn actuator_text(self) -> String {
         match self {
             Self::Fan(speed) => format!("FAN {speed}"),
             Self::Lamp(on) => format!(r#"{{"on": {on}}}"#),
@@ -47,7 +47,7 @@ impl Order {
     }
 }
 
-impl fmt::Display for Order {
+impl fmt::Display for ActuatorCommand {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fan(speed) => write!(out, "\"fan {speed} %\""),
