@@ -5,10 +5,10 @@
 help: ## Lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
-demo: build-demo ## Shows the main job on simulated instruments, in under a minute
+demo: build-demo ## Show the main job on simulated instruments, in less than a minute
 	target/debug/tidegate-demo --tidegate target/debug/tidegate
 
-play: build-demo ## The same, and keeps running to be played with, until Ctrl-C
+play: build-demo ## Run the demo and keep everything running until Ctrl-C
 	target/debug/tidegate-demo --tidegate target/debug/tidegate --keep
 
 .PHONY: build-demo
