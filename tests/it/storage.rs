@@ -64,7 +64,7 @@ fn wait_for_write_failure(daemon: &Daemon, site: &Site, why: &str) {
     let output = site.run(&["status"]);
     let page = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(page.contains("refuses what is to be kept for"), "{page}");
+    assert!(page.contains("outbox write failing: "), "{page}");
 }
 
 /// Asserts that the ledger of a running daemon adds up.
