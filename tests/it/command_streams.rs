@@ -3,16 +3,7 @@
 use serde_json::json;
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, Step, Undeclared};
 
-use crate::support::{Site, Tty, cloud, wait_until};
-
-const FAN: &str = r#"
-[bus.serial.probe]
-path = "tty"
-[actuator.fan]
-command = "fan"
-bus = "probe"
-write = "FAN {{ payload.speed }}\n"
-"#;
+use crate::support::{Site, Tty, cloud, fan_tables, wait_until};
 
 fn wait_for_stream(cloud: &Sandbox, device: &str) {
     wait_until("the stream is open", || cloud.streams_open(device) == 1);
@@ -21,7 +12,7 @@ fn wait_for_stream(cloud: &Sandbox, device: &str) {
 /// The first stream is answered with `fault`; this is told in these words, and the next stream is followed.
 async fn is_told_and_opened_again(fault: Fault, words: &str) {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, FAN);
+    let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
     cloud.fail_next(Action::CommandStream, 1, fault);
     let daemon = site.start();
@@ -66,7 +57,7 @@ async fn a_connection_that_is_dropped_is_made_again() {
 #[tokio::test]
 async fn a_stream_that_falls_silent_is_opened_again_and_what_was_missed_is_caught_up() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, FAN);
+    let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     wait_for_stream(&cloud, GATEWAY_ID);
@@ -81,7 +72,7 @@ async fn a_stream_that_falls_silent_is_opened_again_and_what_was_missed_is_caugh
 #[tokio::test]
 async fn a_token_that_is_no_longer_taken_is_renewed_for_a_stream() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, FAN);
+    let site = Site::new(&cloud, &fan_tables());
     let daemon = site.start();
     wait_for_stream(&cloud, GATEWAY_ID);
     cloud.expire_tokens();
@@ -96,7 +87,7 @@ async fn a_token_that_is_no_longer_taken_is_renewed_for_a_stream() {
 #[tokio::test]
 async fn ids_and_waits_that_a_stream_gives_are_honoured() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, FAN);
+    let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
     let event = format!(
         "retry: 3000\nid: event-41\nevent: deviceCommand\ndata: {}\n\n",
@@ -122,7 +113,7 @@ async fn ids_and_waits_that_a_stream_gives_are_honoured() {
 async fn a_peripheral_that_may_not_be_read_is_told_once_and_commanded_through_the_gateway() {
     let sandbox = Sandbox::builder().undeclared(Undeclared::Accept).peripherals_covered(false);
     let cloud = sandbox.start().await.unwrap();
-    let fan = FAN.replace("[actuator.fan]", "[actuator.fan]\ndevice = \"greenhouse\"");
+    let fan = fan_tables().replace("[actuator.fan]", "[actuator.fan]\ndevice = \"greenhouse\"");
     let site = Site::new(&cloud, &format!("{fan}\n[commands]\ntarget = \"device\"\n"));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();

@@ -4,16 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, Step};
 
-use crate::support::{Broker, Daemon, Site, Tty, cloud, wait_until};
-
-const FAN: &str = r#"
-[bus.serial.probe]
-path = "tty"
-[actuator.fan]
-command = "fan"
-bus = "probe"
-write = "FAN {{ payload.speed }}\n"
-"#;
+use crate::support::{Broker, Daemon, Site, Tty, cloud, fan_tables, wait_until};
 
 fn lamp(port: u16) -> String {
     format!(
@@ -42,7 +33,7 @@ fn wait_for_executed(daemon: &Daemon, count: u64) {
 #[tokio::test]
 async fn a_command_reaches_a_serial_line_and_an_mqtt_topic() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    let site = Site::new(&cloud, &format!("{FAN}{}", lamp(broker.port())));
+    let site = Site::new(&cloud, &format!("{}{}", fan_tables(), lamp(broker.port())));
     let mut tty = Tty::plugged(site.path("tty"));
     let mut lamps = broker.subscribe("lamps/#").await;
     let daemon = site.start();
@@ -65,7 +56,7 @@ async fn a_command_reaches_a_serial_line_and_an_mqtt_topic() {
 #[tokio::test]
 async fn a_cut_stream_is_opened_again_and_nothing_is_lost_or_repeated() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, FAN);
+    let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     wait_for_stream(&cloud, GATEWAY_ID);
@@ -88,7 +79,7 @@ async fn a_cut_stream_is_opened_again_and_nothing_is_lost_or_repeated() {
 async fn what_was_sent_before_the_start_is_not_run() {
     let cloud = cloud().await;
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 1}));
-    let site = Site::new(&cloud, FAN);
+    let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     wait_for_stream(&cloud, GATEWAY_ID);
@@ -101,7 +92,7 @@ async fn what_was_sent_before_the_start_is_not_run() {
 #[tokio::test]
 async fn what_no_actuator_takes_or_cannot_be_written_is_refused_and_without_a_broker_it_fails() {
     let (cloud, broker) = (cloud().await, Broker::absent());
-    let site = Site::new(&cloud, &format!("{FAN}{}", lamp(broker.port())));
+    let site = Site::new(&cloud, &format!("{}{}", fan_tables(), lamp(broker.port())));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     wait_for_stream(&cloud, GATEWAY_ID);
@@ -130,7 +121,7 @@ fn event(name: &str, time: &str, payload: &str) -> Step {
 #[tokio::test]
 async fn an_old_command_is_refused_and_one_that_comes_twice_runs_once() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, FAN);
+    let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
     // A little ahead, so that a slow start does not make it stale.
     let fresh = Timestamp::now() + SignedDuration::from_mins(4);
@@ -161,7 +152,7 @@ async fn an_old_command_is_refused_and_one_that_comes_twice_runs_once() {
 #[tokio::test]
 async fn a_command_in_the_dark_is_caught_up_once() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, FAN);
+    let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     wait_for_stream(&cloud, GATEWAY_ID);
@@ -186,7 +177,7 @@ async fn a_command_in_the_dark_is_caught_up_once() {
 #[tokio::test]
 async fn a_command_for_an_unplugged_line_fails_and_is_not_kept_for_later() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, FAN);
+    let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     wait_for_stream(&cloud, GATEWAY_ID);

@@ -7,21 +7,12 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tidegate_sandbox::GATEWAY_ID;
 
-use crate::support::{Daemon, Site, Tty, cloud, judge, wait_until};
-
-const PROBE: &str = r#"
-[bus.serial.probe]
-path = "tty"
-[sensor.probe]
-bus = "probe"
-format = "key-value"
-map = [{ channel = "n", attribute = "n" }]
-"#;
+use crate::support::{Daemon, Site, Tty, cloud, judge, probe_tables, wait_until};
 
 #[tokio::test]
 async fn socket_speaks_http() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let _daemon = site.start();
     let curl = |path: &str| {
         let url = format!("http://tidegate{path}");
@@ -43,7 +34,7 @@ async fn socket_speaks_http() {
 #[tokio::test]
 async fn stopped_daemon_has_its_own_exit_code() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let output = site.run(&["status"]);
     assert_eq!(output.status.code(), Some(69));
     let told = String::from_utf8(output.stderr).unwrap();
@@ -63,7 +54,7 @@ async fn status_has_every_part() {
     let fan =
         "[actuator.fan]\ncommand = \"fan\"\nbus = \"probe\"\nwrite = \"FAN {{ payload }}\\n\"\n";
     let stale = "[sensor.probe.stale]\nafter = \"1 h\"\nattribute = \"online\"\n";
-    let site = Site::new(&cloud, &format!("{PROBE}{stale}{fan}"));
+    let site = Site::new(&cloud, &format!("{}{stale}{fan}", probe_tables(&["n"])));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);
@@ -103,7 +94,7 @@ async fn status_has_every_part() {
 #[tokio::test]
 async fn problems_have_codes_and_clear() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=1\n");
@@ -128,7 +119,7 @@ async fn problems_have_codes_and_clear() {
 #[tokio::test]
 async fn exit_code_is_the_condition() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=1\n");
@@ -149,7 +140,7 @@ async fn exit_code_is_the_condition() {
 #[tokio::test]
 async fn status_needs_neither_key_nor_valid_files() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let _tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     std::fs::remove_file(site.path("credentials.toml")).unwrap();
@@ -182,7 +173,7 @@ fn ask_port(daemon: &Daemon, path: &str) -> (String, String) {
 #[tokio::test]
 async fn port_serves_only_metrics_and_health() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let config = std::fs::read_to_string(site.config()).unwrap();
     let listen = "[status]\nlisten = \"127.0.0.1:0\"\n";
     site.write_config(&config.replace("[status]\n", listen));
@@ -227,7 +218,7 @@ fn ok(body: &str) -> (String, String) {
 #[tokio::test]
 async fn public_port_needs_explicit_consent() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let config = std::fs::read_to_string(site.config()).unwrap();
     let listen = "[status]\nlisten = \"0.0.0.0:9469\"\n";
     site.write_config(&config.replace("[status]\n", listen));

@@ -2,11 +2,11 @@
 
 use hyper::Version;
 
-use crate::support::{End, PROBE, Site, TlsCloud};
+use crate::support::{End, Site, TlsCloud, probe_tables};
 
 /// A configuration for this cloud.
 pub(crate) fn site(cloud: &TlsCloud) -> Site {
-    let site = Site::at(&cloud.url, PROBE);
+    let site = Site::at(&cloud.url, &probe_tables(&["t"]));
     std::fs::write(site.path("ca.pem"), &cloud.certificate).unwrap();
     let config = std::fs::read_to_string(site.config()).unwrap();
     site.write_config(

@@ -2,21 +2,12 @@
 
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID};
 
-use crate::support::{Site, Tty, cloud, numbers, values, wait_until, write_private};
-
-const PROBE: &str = r#"
-[bus.serial.probe]
-path = "tty"
-[sensor.probe]
-bus = "probe"
-format = "key-value"
-map = [{ channel = "n", attribute = "n" }]
-"#;
+use crate::support::{Site, Tty, cloud, numbers, probe_tables, values, wait_until, write_private};
 
 #[tokio::test]
 async fn connection_status_is_reported() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let daemon = site.start();
     wait_until("it is connected", || cloud.log(GATEWAY_ID).iter().any(|entry| entry.connected));
     assert!(daemon.terminate().success());
@@ -29,7 +20,8 @@ async fn connection_status_is_reported() {
 #[tokio::test]
 async fn stop_sends_the_backlog() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, &format!("{PROBE}[daemon]\nstop_timeout = \"5 s\"\n"));
+    let site =
+        Site::new(&cloud, &format!("{}[daemon]\nstop_timeout = \"5 s\"\n", probe_tables(&["n"])));
     let config = std::fs::read_to_string(site.config()).unwrap();
     site.write_config(&config.replace("batch_age = \"100 ms\"", "batch_age = \"1 h\""));
     let mut tty = Tty::plugged(site.path("tty"));
@@ -45,7 +37,7 @@ async fn stop_sends_the_backlog() {
 async fn offline_stop_keeps_the_backlog_for_the_next_start() {
     let cloud = cloud().await;
     cloud.set_dark(true);
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=0\nn=1\n");
@@ -62,7 +54,8 @@ async fn offline_stop_keeps_the_backlog_for_the_next_start() {
 #[tokio::test]
 async fn hanging_call_does_not_delay_a_stop() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, &format!("{PROBE}[daemon]\nstop_timeout = \"2 s\"\n"));
+    let site =
+        Site::new(&cloud, &format!("{}[daemon]\nstop_timeout = \"2 s\"\n", probe_tables(&["n"])));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     daemon.wait_for_log("told Losant that the gateway is connected");
@@ -76,7 +69,7 @@ async fn hanging_call_does_not_delay_a_stop() {
 #[tokio::test]
 async fn token_comes_from_a_systemd_credential() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     std::fs::remove_file(site.path("credentials.toml")).unwrap();
     std::fs::create_dir(site.path("credentials")).unwrap();
     let token = format!("token = \"{}\"\n", cloud.api_token());
@@ -94,7 +87,7 @@ async fn token_comes_from_a_systemd_credential() {
 #[tokio::test]
 async fn unplugged_line_is_reopened() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let daemon = site.start();
     daemon.wait_for_log("is the adapter plugged in?");
     let mut tty = Tty::plugged(site.path("tty"));
@@ -118,7 +111,7 @@ async fn unplugged_line_is_reopened() {
 #[tokio::test]
 async fn second_daemon_on_the_same_outbox_is_refused() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let daemon = site.start();
     let second = site.run(&["run"]);
     assert_eq!(second.status.code(), Some(1));

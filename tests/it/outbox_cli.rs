@@ -5,16 +5,9 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID};
 
-use crate::support::{Daemon, Site, Tty, assert_ledger, cloud, numbers, values, wait_until};
-
-const PROBE: &str = r#"
-[bus.serial.probe]
-path = "tty"
-[sensor.probe]
-bus = "probe"
-format = "key-value"
-map = [{ channel = "s", attribute = "s" }]
-"#;
+use crate::support::{
+    Daemon, Site, Tty, assert_ledger, cloud, numbers, probe_tables, values, wait_until,
+};
 
 /// What it printed; it must have succeeded.
 fn printed(output: &Output) -> String {
@@ -37,7 +30,7 @@ fn read_numbers(daemon: &Daemon, tty: &mut Tty, count: u64) {
 
 #[tokio::test]
 async fn exported_backlog_is_imported_and_sent_elsewhere() {
-    let dark = Site::at("http://127.0.0.1:9", PROBE);
+    let dark = Site::at("http://127.0.0.1:9", &probe_tables(&["s"]));
     let mut tty = Tty::plugged(dark.path("tty"));
     let daemon = dark.start();
     read_numbers(&daemon, &mut tty, 1_500);
@@ -69,7 +62,7 @@ async fn exported_backlog_is_imported_and_sent_elsewhere() {
     );
 
     let cloud = cloud().await;
-    let lit = Site::new(&cloud, PROBE);
+    let lit = Site::new(&cloud, &probe_tables(&["s"]));
     let daemon = lit.start();
     assert!(daemon.terminate().success());
     let imported = printed(&lit.run(&["outbox", "import", file]));
@@ -84,7 +77,7 @@ async fn exported_backlog_is_imported_and_sent_elsewhere() {
 #[tokio::test]
 async fn import_reports_invalid_lines_and_takes_the_others() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["s"]));
     assert!(site.start().terminate().success());
     let state = json!({"device": GATEWAY_ID, "state": {"time": "2026-05-01T10:00:00.000Z", "data": {"s": 1}}});
     let no_time = json!({"device": GATEWAY_ID, "state": {"time": "noon", "data": {"s": 1}}});
@@ -113,7 +106,7 @@ async fn import_reports_invalid_lines_and_takes_the_others() {
 #[tokio::test]
 async fn rejected_states_are_listed_and_requeued() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["s"]));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     let refusal = r#"{"type":"Validation","message":"s is not known"}"#;
@@ -144,7 +137,7 @@ async fn rejected_states_are_listed_and_requeued() {
 
 #[tokio::test]
 async fn purge_asks_first_and_is_counted() {
-    let site = Site::at("http://127.0.0.1:9", PROBE);
+    let site = Site::at("http://127.0.0.1:9", &probe_tables(&["s"]));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     read_numbers(&daemon, &mut tty, 3);
@@ -168,7 +161,7 @@ async fn purge_asks_first_and_is_counted() {
 #[tokio::test]
 async fn outbox_commands_work_beside_a_running_daemon() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, &probe_tables(&["s"]));
     let mut tty = Tty::plugged(site.path("tty"));
     cloud.set_dark(true);
     let daemon = site.start();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{PROBE, PROGRAM, Site, Tty, cloud, wait_until};
+use crate::support::{PROGRAM, Site, Tty, cloud, probe_tables, wait_until};
 
 fn spawn(line: &Path, words: &[&str]) -> Child {
     let mut command = Command::new(PROGRAM);
@@ -108,7 +108,7 @@ fn ctrl_c_prints_partial_findings() {
 
 #[tokio::test]
 async fn probe_leaves_a_line_of_the_daemon_alone() {
-    let site = Site::new(&cloud().await, PROBE);
+    let site = Site::new(&cloud().await, &probe_tables(&["t"]));
     let _tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     daemon.wait_for_log("serial line open");

@@ -10,7 +10,7 @@ use tidegate_sandbox::{GATEWAY_ID, Sandbox};
 
 use crate::http;
 use crate::support::{
-    End, PROBE, PROGRAM, Shell, Site, TlsCloud, cloud, skip, test_name, wait_until,
+    End, PROGRAM, Shell, Site, TlsCloud, cloud, probe_tables, skip, test_name, wait_until,
 };
 
 const KEY: &str = "key = \"gateway-key\"\nsecret = \"hunter2\"\n";
@@ -54,7 +54,7 @@ async fn refusal_shows_neither_secret_nor_token() {
     let cloud = cloud().await;
     let application = format!("[losant]\napplication_id = \"{}\"", cloud.application_id());
     for credentials in [KEY, "token = \"hunter2\"\n"] {
-        let site = Site::new(&cloud, PROBE);
+        let site = Site::new(&cloud, &probe_tables(&["t"]));
         site.write_credentials(credentials);
         let config = std::fs::read_to_string(site.config()).unwrap();
         site.write_config(&config.replace("[losant]", &application));

@@ -5,17 +5,8 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tidegate_sandbox::{GATEWAY_ID, Sandbox, StoredState, Undeclared};
 
+use super::instruments::probe_tables;
 use super::site::{PROGRAM, Site, write_private};
-
-/// The least that a daemon needs: one sensor, and nobody at its line.
-pub(crate) const PROBE: &str = r#"
-[bus.serial.probe]
-path = "tty"
-[sensor.probe]
-bus = "probe"
-format = "key-value"
-map = [{ channel = "t", attribute = "t" }]
-"#;
 
 /// A person at a shell with a configuration and an application token.
 pub(crate) struct Shell {
@@ -60,7 +51,7 @@ impl End {
 impl Shell {
     pub(crate) async fn new() -> Self {
         let cloud = Sandbox::builder().undeclared(Undeclared::Accept).start().await.unwrap();
-        let site = Site::new(&cloud, PROBE);
+        let site = Site::new(&cloud, &probe_tables(&["t"]));
         write_private(&site.path("token"), cloud.api_token());
         let config = std::fs::read_to_string(site.config()).unwrap();
         let application = format!("[losant]\napplication_id = \"{}\"", cloud.application_id());
