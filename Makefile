@@ -27,6 +27,10 @@ test: check ## Installs what the tests need, then checks and tests everything
 test-fresh: ## Runs both README commands on a minimal Debian, and in a container's root (needs root)
 	tests/fresh.sh
 
+.PHONY: quick
+quick: check ## Runs format, lints, unit tests and a short simulation: no apt, no broker, under a minute when warm
+	SEEDS=10 cargo test --locked --workspace --lib
+
 check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
@@ -80,7 +84,7 @@ SEEDS ?= 1000
 KILLS ?= 200
 
 simulate: ## Runs SEEDS=1000 simulated worlds against the promises of delivery; SEED=n runs one again
-	SEEDS=$(SEEDS) cargo test --locked --release --test it simulation:: -- --nocapture
+	SEEDS=$(SEEDS) cargo test --locked --release --package tidegate-simulation -- --nocapture
 
 .PHONY: drain
 STATES ?= 1000000

@@ -55,7 +55,6 @@ mod schema;
 mod secrecy;
 mod sensors;
 mod setup;
-mod simulation;
 mod soak_sensors;
 mod spared;
 mod sparkplug;

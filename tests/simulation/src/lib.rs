@@ -1,8 +1,19 @@
-//! The promises of delivery, kept in a world that is made to break them: the pure machines over virtual time.
+//! Simulated worlds that test the promises of delivery and commands: the pure machines over virtual time.
 //!
-//! A seed makes a world: devices that measure, a link that fails, a cloud that refuses, a clock that is wrong and steps, a
-//! disk that is full, a daemon that is killed and a computer that is switched off. The world checks while it runs and when
-//! all is calm again. `SEEDS=10000` runs more worlds, `SEED=17` runs one.
+//! A seed makes a world: devices that measure, a link that fails, a cloud that refuses, a clock that is
+//! wrong and steps, a full disk, a daemon that is killed and a computer that loses power. The world checks
+//! the promises while it runs and again when all faults are over. `SEEDS=10000` runs more worlds, `SEED=17`
+//! runs one.
+
+#![cfg(test)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by a panic, in its helpers too"
+)]
 
 mod cloud;
 mod commands;
