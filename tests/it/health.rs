@@ -161,7 +161,7 @@ async fn status_needs_neither_key_nor_valid_files() {
 /// What the port that the log names answers: the status line, and the body.
 fn ask_port(daemon: &Daemon, path: &str) -> (String, String) {
     let log = daemon.log();
-    let (_, rest) = log.split_once("telling metrics and health listen=").unwrap();
+    let (_, rest) = log.split_once("serving metrics and health listen=").unwrap();
     let mut stream = TcpStream::connect(rest.lines().next().unwrap().trim()).unwrap();
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -144,7 +144,7 @@ async fn purge_asks_first_and_is_counted() {
     assert!(daemon.terminate().success());
     let asked = site.run(&["outbox", "purge"]);
     assert_eq!(asked.status.code(), Some(64));
-    assert!(String::from_utf8_lossy(&asked.stderr).contains("give --yes if that is meant"));
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("confirm with --yes"));
     assert_eq!(site.outbox()["states"], 3);
     let other = printed(&site.run(&["outbox", "purge", "--yes", "--device", "greenhouse"]));
     assert!(other.starts_with("0 states are removed"), "{other}");
