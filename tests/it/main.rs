@@ -60,4 +60,3 @@ mod spared;
 mod sparkplug;
 mod storage;
 mod support;
-mod tidy;
