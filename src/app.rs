@@ -1,8 +1,8 @@
 //! The application: builds, wires, starts and stops all parts of the daemon.
 //!
-//! A stop follows the data. The buses end, which ends the queue of the collector. The collector makes its last
-//! commit, which tells the reporter that no more states will come. The reporter sends what it can, and the
-//! connection status task reports the disconnection last.
+//! A stop follows the data. The buses end, which ends the queue of the collector. The collector
+//! makes its last commit, which tells the reporter that no more states will come. The reporter
+//! sends what it can, and the connection status task reports the disconnection last.
 
 mod buses;
 mod commands;
@@ -66,7 +66,8 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the outbox, the status socket and TLS. Buses and Losant may be absent: tasks wait for them.
+    /// Opens the outbox, the status socket and TLS. Buses and Losant may be absent: tasks wait for
+    /// them.
     ///
     /// # Errors
     /// If one of these cannot be opened. The daemon must not start then.
@@ -115,7 +116,8 @@ impl App {
         })
     }
 
-    /// Runs until `stop` is cancelled, then stops all parts in order. Reloads on each item of `reloads`.
+    /// Runs until `stop` is cancelled, then stops all parts in order. Reloads on each item of
+    /// `reloads`.
     ///
     /// # Errors
     /// If a task ended by itself or did not stop in time. A restart should cure this.
@@ -343,8 +345,8 @@ pub struct Reloads {
     pub asked: mpsc::Receiver<()>,
 }
 
-/// Stops all tasks. Cancels `hurry` at half of `timeout`, which abandons calls that hang; aborts and returns the
-/// tasks that still run at its end.
+/// Stops all tasks. Cancels `hurry` at half of `timeout`, which abandons calls that hang; aborts
+/// and returns the tasks that still run at its end.
 async fn finish(
     supervisor: Supervisor,
     timeout: Duration,
@@ -408,7 +410,8 @@ impl SingleBus {
     }
 }
 
-/// Starts a single bus to inspect its messages. It uses a broker session of its own and acknowledges nothing.
+/// Starts a single bus to inspect its messages. It uses a broker session of its own and
+/// acknowledges nothing.
 pub(crate) fn start_single_bus(
     name: &Name,
     bus: &Bus,

@@ -26,7 +26,8 @@ use crate::control as daemon;
 use tidegate_config::{Config, Problems};
 use tidegate_delivery::response::ResponseClass;
 
-/// Exit code for a configuration that cannot be used: `EX_CONFIG` of sysexits.h, which the unit does not restart on.
+/// Exit code for a configuration that cannot be used: `EX_CONFIG` of sysexits.h, which the unit
+/// does not restart on.
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Exit code for wrong arguments: `EX_USAGE` of sysexits.h.
@@ -101,7 +102,11 @@ enum Command {
     #[command(subcommand)]
     Commands(CommandsCommand),
     /// Call an action of the Losant Device API
-    #[command(arg_required_else_help = true, disable_help_subcommand = true, after_help = device::AFTER_HELP)]
+    #[command(
+        arg_required_else_help = true,
+        disable_help_subcommand = true,
+        after_help = device::AFTER_HELP
+    )]
     Device {
         #[command(flatten)]
         target: Box<device::TargetArgs>,

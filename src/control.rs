@@ -1,8 +1,9 @@
-//! The control server: HTTP/1.1 over a Unix socket, which file permissions protect, and optionally over a TCP
-//! port that serves only public paths.
+//! The control server: HTTP/1.1 over a Unix socket, which file permissions protect, and optionally
+//! over a TCP port that serves only public paths.
 //!
-//! Try `curl --unix-socket /run/tidegate/tidegate.sock http://tidegate/status`. This module does not know the
-//! paths: parts of the daemon register theirs in [`Routes`]. [`ask`] is the client, for the command line.
+//! Try `curl --unix-socket /run/tidegate/tidegate.sock http://tidegate/status`. This module does
+//! not know the paths: parts of the daemon register theirs in [`Routes`]. [`ask`] is the client,
+//! for the command line.
 
 mod client;
 mod connection;
@@ -25,7 +26,8 @@ pub use hyper::{Method, StatusCode};
 use routes::Audience;
 pub use routes::{Answer, Body, Request, Routes};
 
-/// The most connections at a time, on the socket and on the port each; further ones wait to be accepted.
+/// The most connections at a time, on the socket and on the port each; further ones wait to be
+/// accepted.
 const CONNECTIONS_MAX: usize = 16;
 
 /// The pause after a failed accept, for example without free file descriptors.

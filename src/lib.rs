@@ -1,11 +1,13 @@
 //! tidegate: an edge gateway daemon between local sensors and the Losant Device API.
 //!
-//! Sensors write to *buses*. A bus yields readings; the collector turns them into states and appends them to the *outbox*;
-//! the reporter posts them and deletes the states that the cloud confirmed. The listener receives commands, the
-//! dispatcher admits them, and an actuator carries them out on a bus.
+//! Sensors write to *buses*. A bus yields readings; the collector turns them into states and
+//! appends them to the *outbox*; the reporter posts them and deletes the states that the cloud
+//! confirmed. The listener receives commands, the dispatcher admits them, and an actuator carries
+//! them out on a bus.
 //!
-//! This package is the program: the command line, the tasks, and the application that wires them. Everything that decides
-//! is in the pure crates below `crates/` and takes the time as an argument. `ARCHITECTURE.md` has the whole picture.
+//! This package is the program: the command line, the tasks, and the application that wires them.
+//! Everything that decides is in the pure crates below `crates/` and takes the time as an argument.
+//! `ARCHITECTURE.md` has the whole picture.
 
 pub mod actuators;
 mod app;

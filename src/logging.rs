@@ -18,7 +18,8 @@ use suppressor::Suppressor;
 pub enum LoggingError {
     /// The level or directive is invalid.
     #[error(
-        "log.level: {0}; use error, warn, info, debug or trace, or directives such as \"info,tidegate_bus=debug\""
+        "log.level: {0}; use error, warn, info, debug or trace, or directives such \
+         as \"info,tidegate_bus=debug\""
     )]
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// The process already has a logger.

@@ -14,7 +14,8 @@ use tidegate_runtime::liveness::Liveness;
 /// The number of watchdog notifications in systemd's time-out.
 const NOTIFICATIONS_PER_TIMEOUT: u32 = 4;
 
-/// The interval between two checks of the tasks without a watchdog; a stuck task is then only logged.
+/// The interval between two checks of the tasks without a watchdog; a stuck task is then only
+/// logged.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Reports that everything is open: dependent units may start.

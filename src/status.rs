@@ -1,4 +1,5 @@
-//! The status of the daemon: the [`StatusRegistry`] that tasks write, and the document made from it.
+//! The status of the daemon: the [`StatusRegistry`] that tasks write, and the document made from
+//! it.
 
 mod document;
 mod health;

@@ -45,8 +45,8 @@ pub(super) fn secret(question: &str) -> anyhow::Result<Secret> {
     Ok(Secret::from(answer))
 }
 
-/// Continues only with `--yes` or after the answer "yes". `effect` completes "This …"; `parts` lists what it
-/// affects.
+/// Continues only with `--yes` or after the answer "yes". `effect` completes "This …"; `parts`
+/// lists what it affects.
 pub(super) fn confirm(is_confirmed: bool, effect: &str, parts: &[String]) -> anyhow::Result<()> {
     if is_confirmed {
         return Ok(());

@@ -1,7 +1,8 @@
 //! `tidegate provision`: creates the attributes that the configuration reports and Losant lacks.
 //!
-//! A patch replaces the whole list of attributes, and deletes an attribute that it omits with its data. So
-//! the list is read right before it is written. A list with members that a patch would lose is not changed.
+//! A patch replaces the whole list of attributes, and deletes an attribute that it omits with its
+//! data. So the list is read right before it is written. A list with members that a patch would
+//! lose is not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -164,8 +165,8 @@ pub(super) async fn create(
     Ok(())
 }
 
-/// Returns the attributes that sensors report, by device, and the sensors whose devices or attributes are
-/// known only from their messages.
+/// Returns the attributes that sensors report, by device, and the sensors whose devices or
+/// attributes are known only from their messages.
 fn wanted(config: &Config) -> (BTreeMap<DeviceId, BTreeSet<AttributeName>>, BTreeSet<String>) {
     let (mut wanted, mut unknown) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeSet::new());
     for sensor in config.buses.values().flat_map(|bus| &bus.sensors) {
@@ -206,6 +207,9 @@ async fn attributes(client: &Client, device: DeviceId) -> anyhow::Result<Vec<Att
     let list = document.get("attributes").and_then(Value::as_array).into_iter().flatten();
     let attributes = list.map(Attribute::deserialize).collect::<Result<Vec<_>, _>>();
     attributes.with_context(|| {
-        format!("the attributes of device {device} have members that a patch would lose; create the missing attributes by hand")
+        format!(
+            "the attributes of device {device} have members that a patch would lose; create \
+            the missing attributes by hand"
+        )
     })
 }

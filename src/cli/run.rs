@@ -19,8 +19,8 @@ const WORKER_THREADS: usize = 2;
 /// The longest wait for blocking threads after all tasks have ended.
 const BLOCKING_THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Disables transparent huge pages. sled reserves tables of 34 MB and uses few of their pages; with huge
-/// pages each touched byte would cost 2 MB.
+/// Disables transparent huge pages. sled reserves tables of 34 MB and uses few of their pages; with
+/// huge pages each touched byte would cost 2 MB.
 fn disable_huge_pages() {
     // A kernel without huge pages returns an error and needs no change.
     rustix::thread::disable_transparent_huge_pages(true).unwrap_or_default();
@@ -43,7 +43,8 @@ pub(super) fn run(file: &Path, config: Config, entries: Vec<Entry>) -> anyhow::R
         let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
         let (ask, asked) = mpsc::channel(1);
         let reloads = Reloads { file: file.to_owned(), log: log.clone(), ask: ask.clone(), asked };
-        info!(version = env!("CARGO_PKG_VERSION"), device_id = %config.cloud.device, "tidegate starting");
+        let (version, device_id) = (env!("CARGO_PKG_VERSION"), config.cloud.device);
+        info!(version, %device_id, "tidegate starting");
         let app = App::build(config, entries, log.clone())?;
         let running = app.run(stop.clone(), reloads);
         let forward = async {

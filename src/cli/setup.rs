@@ -1,7 +1,8 @@
 //! `tidegate setup`: leads from a fresh installation to readings in Losant.
 //!
-//! It owns two files beside the configuration: `credentials.toml` and `conf.d/setup.toml`. The configuration
-//! file itself stays as shipped. A second run keeps earlier answers and writes only changes.
+//! It owns two files beside the configuration: `credentials.toml` and `conf.d/setup.toml`. The
+//! configuration file itself stays as shipped. A second run keeps earlier answers and writes only
+//! changes.
 
 mod answers;
 mod files;

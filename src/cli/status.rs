@@ -21,15 +21,15 @@ const SCREEN: (usize, usize) = (usize::MAX, 80);
 /// Moves the cursor to the upper left and clears the screen (ECMA-48: CUP, ED).
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// The exit code of each condition, as monitoring systems such as Nagios and Icinga expect it (Monitoring
-/// Plugins Development Guidelines, "Plugin Return Codes").
+/// The exit code of each condition, as monitoring systems such as Nagios and Icinga expect it
+/// (Monitoring Plugins Development Guidelines, "Plugin Return Codes").
 const CONDITIONS: [(&str, u8); 3] = [("healthy", 0), ("degraded", 1), ("failing", 2)];
 
 /// Options of `tidegate status`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 healthy, 1 degraded (a part does not work), 2 failing (readings are lost, or a task is stuck),
-69 no daemon is running, 77 permission denied, 78 the configuration cannot be read.")]
+Exit codes: 0 healthy, 1 degraded (a part does not work),
+2 failing (readings are lost, or a task is stuck), 69 no daemon is running, 77 permission denied, 78 the configuration cannot be read.")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     config: ConfigArgs,

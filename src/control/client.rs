@@ -25,7 +25,8 @@ const GROUP_FILE: &str = "/etc/group";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No process listens on the socket.
-    #[error("the daemon is not running (no answer at {}); try: systemctl status tidegate", path.display())]
+    #[error("the daemon is not running (no answer at {}); try: systemctl status \
+        tidegate", path.display())]
     NotRunning {
         /// The socket.
         path: PathBuf,
@@ -142,7 +143,8 @@ fn unreachable(socket: &Path, error: io::Error) -> Error {
     }
 }
 
-/// Returns how to get the permission. The group of the directory can be read even if the socket cannot.
+/// Returns how to get the permission. The group of the directory can be read even if the socket
+/// cannot.
 fn cure(socket: &Path) -> String {
     let seen = [Some(socket), socket.parent()].into_iter().flatten();
     let group = seen.filter_map(|path| std::fs::metadata(path).ok()).map(|seen| seen.gid()).next();
@@ -153,7 +155,8 @@ fn cure(socket: &Path) -> String {
             let groups = std::fs::read_to_string(GROUP_FILE).unwrap_or_default();
             let group = group_name(&groups, id).unwrap_or_else(|| id.to_string());
             format!(
-                "use sudo, or join the group {group} (sudo adduser $USER {group}, then log in again)"
+                "use sudo, or join the group {group} (sudo adduser $USER {group}, then log in \
+                 again)"
             )
         }
     }

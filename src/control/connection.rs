@@ -23,7 +23,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Headers of a request.
 const HEADERS_MAX: usize = 32;
 
-/// What hyper buffers of a connection, in bytes, and so the largest header; hyper's smallest is 8 KiB.
+/// What hyper buffers of a connection, in bytes, and so the largest header; hyper's smallest is 8
+/// KiB.
 const BUFFER_BYTES_MAX: usize = 16 << 10;
 
 /// The body of a request, in bytes.

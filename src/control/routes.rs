@@ -85,7 +85,8 @@ impl Answer {
         Self { status: StatusCode::OK, content_type, body }
     }
 
-    /// Answers 200 with the parts of a stream. The stream must end within a minute, the limit of a connection.
+    /// Answers 200 with the parts of a stream. The stream must end within a minute, the limit of a
+    /// connection.
     pub fn stream(
         content_type: &'static str,
         parts: impl Stream<Item = Bytes> + Send + 'static,
@@ -149,7 +150,8 @@ impl Routes {
         self.public.insert(path);
     }
 
-    /// Finds the handler of a path. A path that is not for this audience counts as unknown. GET covers HEAD.
+    /// Finds the handler of a path. A path that is not for this audience counts as unknown. GET
+    /// covers HEAD.
     pub(super) fn find(
         &self,
         audience: Audience,

@@ -10,8 +10,8 @@ use tracing_subscriber::layer::Context;
 
 /// Sends each event as one journal entry with fields: `journalctl -u tidegate BUS=boiler`.
 ///
-/// systemd-journal-logger is a backend of the `log` crate. The bridge from tracing to `log` would flatten
-/// the fields into the text, so this layer builds the record itself.
+/// systemd-journal-logger is a backend of the `log` crate. The bridge from tracing to `log` would
+/// flatten the fields into the text, so this layer builds the record itself.
 pub(super) struct JournalLayer {
     log: JournalLog,
 }
@@ -46,8 +46,8 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
     }
 }
 
-/// Maps a level. The crate maps `Info` to the syslog priority "notice"; one step lower each gives the
-/// priorities that systemd's own tools print and filter as info and debug.
+/// Maps a level. The crate maps `Info` to the syslog priority "notice"; one step lower each gives
+/// the priorities that systemd's own tools print and filter as info and debug.
 fn journal_level(level: tracing::Level) -> log::Level {
     match level {
         tracing::Level::ERROR => log::Level::Error,

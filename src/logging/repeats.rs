@@ -1,8 +1,9 @@
 //! Decides which of many equal lines are logged: the first few, and then only their count.
 //!
-//! A repeated condition must not fill the log, and must not vanish from it. After [`LOGGED_MAX`] lines the
-//! rest is counted and reported at the end of a window. The window of one kind of line doubles from
-//! [`WINDOW_MIN`] up to [`WINDOW_MAX`], so a week of one condition costs about 40 lines.
+//! A repeated condition must not fill the log, and must not vanish from it. After [`LOGGED_MAX`]
+//! lines the rest is counted and reported at the end of a window. The window of one kind of line
+//! doubles from [`WINDOW_MIN`] up to [`WINDOW_MAX`], so a week of one condition costs about 40
+//! lines.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -81,7 +82,8 @@ impl<T: Clone> Repeats<T> {
         false
     }
 
-    /// Returns the counts of windows that have ended, and forgets kinds that have not occurred for long.
+    /// Returns the counts of windows that have ended, and forgets kinds that have not occurred for
+    /// long.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Count<T>> {
         let mut counts = Vec::new();
         for kind in self.kinds.values_mut() {
@@ -155,7 +157,8 @@ mod tests {
         assert_eq!(repeats.kinds.len(), KINDS_MAX);
     }
 
-    /// A week in which nothing works must write less than 100 kB. Most lines are shorter than the bytes here.
+    /// A week in which nothing works must write less than 100 kB. Most lines are shorter than the
+    /// bytes here.
     #[test]
     fn week_of_ten_errors_stays_below_100_kb() {
         const LINE_BYTES: usize = 200;

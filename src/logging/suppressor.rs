@@ -33,7 +33,8 @@ struct Line {
     device_id: Option<String>,
 }
 
-/// The identity of a line: its place in the source and its text without digits, which count or measure.
+/// The identity of a line: its place in the source and its text without digits, which count or
+/// measure.
 struct Identity {
     hasher: DefaultHasher,
     line: Line,

@@ -22,12 +22,12 @@ use tidegate_model::{DeviceId, Ledger, Name, Timestamp};
 use tidegate_outbox::{Amount, Outbox};
 use tidegate_runtime::liveness::Liveness;
 
-/// The longest wait for facts from the disk. The rest of the document does not depend on a disk that
-/// stalls.
+/// The longest wait for facts from the disk. The rest of the document does not depend on a disk
+/// that stalls.
 const DISK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The status document. Keys that end in `_s` are seconds, mostly ages; keys in `_ms` are times of day or
-/// durations in milliseconds.
+/// The status document. Keys that end in `_s` are seconds, mostly ages; keys in `_ms` are times of
+/// day or durations in milliseconds.
 #[derive(Debug, Default, Serialize)]
 pub struct Document {
     /// The version of the daemon.
@@ -86,11 +86,11 @@ pub struct Backlog {
     pub bytes: u64,
     /// The most bytes that the outbox may hold.
     pub bytes_max: u64,
-    /// The longest time until a power cut can no longer take a reading, in milliseconds. An MQTT message is
-    /// acknowledged only after that.
+    /// The longest time until a power cut can no longer take a reading, in milliseconds. An MQTT
+    /// message is acknowledged only after that.
     pub loss_window_ms: u64,
-    /// The time of the oldest state that waits, in milliseconds since 1970; null without one, or if its time
-    /// is not known yet.
+    /// The time of the oldest state that waits, in milliseconds since 1970; null without one, or if
+    /// its time is not known yet.
     pub oldest_ms: Option<i64>,
     /// States per second that come in, averaged over the last minutes.
     pub in_per_s: f64,

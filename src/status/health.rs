@@ -52,7 +52,8 @@ pub enum ProblemCode {
     SensorStale,
     /// The command stream of a device is closed although Losant can be reached.
     CommandStreamClosed,
-    /// The configuration on disk is invalid: the last reload changed nothing, and a restart would fail.
+    /// The configuration on disk is invalid: the last reload changed nothing, and a restart would
+    /// fail.
     ReloadFailed,
 }
 

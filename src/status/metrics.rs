@@ -1,7 +1,7 @@
 //! The status document as metrics in the text format of `OpenMetrics`, which Prometheus reads.
 //!
-//! Labels are names from the configuration and codes from this program, so that their number is bounded.
-//! Values of sensors are not metrics of the gateway.
+//! Labels are names from the configuration and codes from this program, so that their number is
+//! bounded. Values of sensors are not metrics of the gateway.
 
 use std::fmt;
 

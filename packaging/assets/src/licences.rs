@@ -110,7 +110,8 @@ fn copyright(program: &str, linked: &[Linked]) -> Result<String, std::fmt::Error
     }
     page.push_str(
         "\nLicense: MIT or Apache-2.0\n \
-         On Debian systems the Apache License 2.0 is in /usr/share/common-licenses/Apache-2.0.\n .\n",
+         On Debian systems the Apache License 2.0 is in /usr/share/common-licenses/Apache-2.0.\n \
+         .\n",
     );
     for line in include_str!("../../../LICENSE-MIT").lines() {
         writeln!(page, " {}", if line.is_empty() { "." } else { line })?;

@@ -1,7 +1,8 @@
-//! Writes into a directory what the packages ship beside the program: man pages, shell completions, licences.
+//! Writes into a directory what the packages ship beside the program: man pages, shell completions,
+//! licences.
 //!
-//! All of it comes from one source each: the command line from `clap`, tidegate.toml(5) from the annotated defaults, the
-//! licences from the sources of the crates that are linked in.
+//! All of it comes from one source each: the command line from `clap`, tidegate.toml(5) from the
+//! annotated defaults, the licences from the sources of the crates that are linked in.
 
 mod licences;
 mod options;

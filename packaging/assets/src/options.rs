@@ -1,4 +1,5 @@
-//! tidegate.toml(5), from the annotated defaults: a section for each table, an entry for each option.
+//! tidegate.toml(5), from the annotated defaults: a section for each table, an entry for each
+//! option.
 
 use roff::{Roff, bold, roman};
 

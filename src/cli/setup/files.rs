@@ -47,7 +47,8 @@ pub(super) fn write_credentials(
     write(&directory.join(CREDENTIALS), &table.to_string(), 0o600)
 }
 
-/// Writes the answers, and a configuration file if there is none. Returns whether something changed.
+/// Writes the answers, and a configuration file if there is none. Returns whether something
+/// changed.
 pub(super) fn write_configuration(
     main: &Path,
     directory: &Path,

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The directory of links to adapters by serial number, whose names stay when adapters change ports (udev,
-/// 60-serial.rules).
+/// The directory of links to adapters by serial number, whose names stay when adapters change ports
+/// (udev, 60-serial.rules).
 pub(super) const BY_ID: &str = "/dev/serial/by-id";
 
 /// The longest wait for a broker on this machine.

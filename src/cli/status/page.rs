@@ -1,5 +1,5 @@
-//! The status document as a page of text. Missing members are left out, so that the document of an older
-//! daemon can be shown.
+//! The status document as a page of text. Missing members are left out, so that the document of an
+//! older daemon can be shown.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -325,21 +325,37 @@ mod tests {
         json!({
             "version": "0.1.0", "uptime_s": 273_845,
             "health": { "condition": "degraded", "problems": [
-                { "code": "bus_down", "subject": "boiler", "detail": "cannot open /dev/ttyUSB0: no such file or directory; waiting" },
+                { "code": "bus_down", "subject": "boiler", "detail": "cannot open /dev/ttyUSB0: \
+                    no such file or directory; waiting" },
             ] },
-            "cloud": { "online": true, "since_s": 7_265, "states_stored": 123_456, "batches": 2_345 },
+            "cloud": {
+                "online": true, "since_s": 7_265, "states_stored": 123_456, "batches": 2_345,
+            },
             "throttle": { "gateway": { "calls": 3, "calls_max": 30 } },
             "clock": { "trust": "kernel" },
-            "outbox": { "states": 1_200, "bytes": 123_456, "bytes_max": 268_435_456, "oldest_ms": 1_790_000_000_000_i64,
+            "outbox": {
+                "states": 1_200, "bytes": 123_456, "bytes_max": 268_435_456,
+                "oldest_ms": 1_790_000_000_000_i64,
                 "in_per_s": 1.5, "out_per_s": 40.25, "catch_up_s": 31 },
             "disk": { "write_failing_s": null, "free_bytes": 12_345_678_901_u64 },
-            "buses": { "boiler": { "connected": false, "since_s": 185 }, "a-bus-with-a-name-that-is-too-long": {} },
-            "sensors": { "boiler": { "attribute": "flowTemperature", "value": 21.5, "age_s": 4, "payloads_per_month": 2_590_000, "per_minute": 59.98, "errors": 2, "stale": true },
+            "buses": {
+                "boiler": { "connected": false, "since_s": 185 },
+                "a-bus-with-a-name-that-is-too-long": {},
+            },
+            "sensors": {
+                "boiler": {
+                    "attribute": "flowTemperature", "value": 21.5, "age_s": 4,
+                    "payloads_per_month": 2_590_000, "per_minute": 59.98, "errors": 2, "stale": true,
+                },
                 "sign": { "attribute": "text", "value": "\u{1b}[2J", "per_minute": 0.0 } },
-            "actuators": { "fan": { "command": "fan", "result": "executed", "received_ms": 1_790_000_000_000_i64 } },
+            "actuators": { "fan": {
+                "command": "fan", "result": "executed", "received_ms": 1_790_000_000_000_i64,
+            } },
             "commands": { "received": 7, "executed": 5, "failed": 1, "refused": { "stale": 1 } },
             "streams": { "gateway": true },
-            "ledger": { "boiler": { "received": 123_460, "stored": 123_456, "rejected": { "malformed": 3 } } },
+            "ledger": { "boiler": {
+                "received": 123_460, "stored": 123_456, "rejected": { "malformed": 3 },
+            } },
         })
     }
 

@@ -1,4 +1,5 @@
-//! Checks the rules that the compiler does not keep: manifests, sizes, words, and names in documents.
+//! Checks the rules that the compiler does not keep: manifests, sizes, words, and names in
+//! documents.
 
 #![cfg(test)]
 #![expect(

@@ -44,9 +44,6 @@ fn finds_a_private_word() {
     let offences = check("a.rs", "// The collector is told.\nlet is_heard = 1;\n// untold\n");
     assert_eq!(
         offences,
-        [
-            "a.rs:1: \"told\"; use reported, logged",
-            "a.rs:2: \"heard\"; use received, read",
-        ]
+        ["a.rs:1: \"told\"; use reported, logged", "a.rs:2: \"heard\"; use received, read",]
     );
 }
