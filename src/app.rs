@@ -184,7 +184,7 @@ impl App {
         let (chronicle, anchors) = BootClock::new(Arc::clone(&trusted), boots, &outbox);
         let produced = start_attribute_check(&config, &client, &mut supervisor, stop);
         let store = (Arc::clone(&outbox), chronicle);
-        let intervals = (config.outbox.commit_interval, config.outbox.spare_flash);
+        let intervals = (config.outbox.commit_interval, config.outbox.sync_interval_online);
         let routes =
             routes(&config, &board, &outbox, supervisor.liveness().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());

@@ -21,7 +21,7 @@ fn shape(choice: u8) -> Shape {
             start: b"/".to_vec(),
             end: b"!".to_vec(),
             checksum_after_end: choice % 7 == 4,
-            keep_marks: choice & 0x40 != 0,
+            keep_markers: choice & 0x40 != 0,
         },
         _ => Shape::Idle(Duration::from_millis(20)),
     }
@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
         shape: shape(*choice),
         checksum: (choice & 0x80 != 0).then_some(checksum),
         bytes_max: BYTES_MAX,
-        pause_max: Duration::from_secs(5),
+        inter_byte_timeout: Duration::from_secs(5),
     };
     let now = Instant::now();
     let cut = |chunk_bytes: usize| {

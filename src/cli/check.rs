@@ -54,7 +54,7 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         shown(&outbox.path),
         bytesize::ByteSize(outbox.bytes_max),
         humantime::format_duration(outbox.commit_interval),
-        match outbox.spare_flash {
+        match outbox.sync_interval_online {
             Some(window) =>
                 format!(", or {} while the cloud answers", humantime::format_duration(window)),
             None => String::new(),
@@ -66,10 +66,10 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         "batches   at most {} states and {}, after at most {}",
         reporter.batch_states_max,
         bytesize::ByteSize(reporter.batch_bytes_max as u64),
-        humantime::format_duration(reporter.batch_age),
+        humantime::format_duration(reporter.batch_age_max),
     )?;
-    if !reporter.join_window.is_zero() {
-        let window = humantime::format_duration(reporter.join_window);
+    if !reporter.merge_window.is_zero() {
+        let window = humantime::format_duration(reporter.merge_window);
         writeln!(plan, "joined    readings of a device within {window}")?;
     }
     for (name, bus) in &config.buses {
@@ -225,8 +225,8 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
     if let Some(offline) = shown(safe.offline) {
         writeln!(plan, "    made safe after {offline} without a command stream")?;
     }
-    if let Some(hold_max) = shown(safe.hold_max) {
-        writeln!(plan, "    made safe {hold_max} after a command")?;
+    if let Some(max_on_time) = shown(safe.max_on_time) {
+        writeln!(plan, "    made safe {max_on_time} after a command")?;
     }
     if safe.at_stop {
         writeln!(plan, "    made safe at a stop")?;

@@ -100,8 +100,9 @@ impl ActuatorTask {
                 News::Order(order) => {
                     if self.perform(order).await {
                         // Also after a failure: it may have been done all the same.
-                        let hold_max = self.actuator.safe.as_ref().and_then(|safe| safe.hold_max);
-                        due.hold = hold_max.map(|after| Instant::now() + after);
+                        let max_on_time =
+                            self.actuator.safe.as_ref().and_then(|safe| safe.max_on_time);
+                        due.hold = max_on_time.map(|after| Instant::now() + after);
                     }
                 }
                 News::Safe(why) => {

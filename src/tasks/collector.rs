@@ -46,7 +46,7 @@ pub struct Collector {
     tally: LossCounters,
     commit_interval: Duration,
     /// How long what the cloud may confirm soon waits for its sync; `None` at the end, and where that is not wanted.
-    spare_flash: Option<Duration>,
+    sync_interval_online: Option<Duration>,
     /// For the window within which readings are joined.
     limits: watch::Receiver<Limits>,
     committed: watch::Sender<u64>,
@@ -86,20 +86,20 @@ impl Collector {
         plans: BTreeMap<Name, Pipeline>,
         (outbox, chronicle): (Arc<Outbox>, BootClock),
         tally: LossCounters,
-        ((commit_interval, spare_flash), limits, handles): Settings,
+        ((commit_interval, sync_interval_online), limits, handles): Settings,
         (committed, board): (watch::Sender<u64>, StatusRegistry),
     ) -> Self {
         let known = |bus: &Name| (bus.clone(), RedeliveryFilter::new(outbox.origins(bus)));
         let sessions = plans.keys().map(known).collect();
         let (stamps, told) = (chronicle.stamps(&outbox), BTreeMap::new());
         let group = Group::default();
-        board.promise(spare_flash.unwrap_or_default().max(commit_interval));
+        board.promise(sync_interval_online.unwrap_or_default().max(commit_interval));
         Self {
             plans,
             outbox,
             tally,
             commit_interval,
-            spare_flash,
+            sync_interval_online,
             limits,
             committed,
             board,
@@ -151,7 +151,7 @@ impl Collector {
             }
         }
         self.make(Pipeline::finish);
-        self.spare_flash = None;
+        self.sync_interval_online = None;
         self.commit().await;
         // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
         self.sessions.values_mut().for_each(RedeliveryFilter::settle);
@@ -241,7 +241,7 @@ impl Collector {
         for (reason, readings) in mapped.filtered {
             account.filter_out(reason, readings);
         }
-        let window = self.limits.borrow().join_window;
+        let window = self.limits.borrow().merge_window;
         for outgoing in mapped.states {
             let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().received += readings;
@@ -324,7 +324,8 @@ impl Collector {
         let pulses = (PULSES, self.tally.pulses().take_changes());
         let marks = (CHECKPOINTS, std::mem::take(&mut self.group.marks).into_iter().collect());
         let anchors = self.chronicle.changes();
-        let window = self.spare_flash.filter(|_| anchors.is_empty() && self.board.is_online());
+        let window =
+            self.sync_interval_online.filter(|_| anchors.is_empty() && self.board.is_online());
         let notes = [(boot_clock::TABLE, anchors), pulses, marks].into();
         let commit = Arc::new(Commit { states, ledger, origins, notes });
         let mut is_told = false;
@@ -355,7 +356,7 @@ impl Collector {
 
     /// Acknowledges what is held, if the cloud or the disk has it. Syncs it at the end of the window, and when the cloud is gone.
     async fn settle(&mut self) {
-        let window = self.spare_flash.filter(|_| self.board.is_online());
+        let window = self.sync_interval_online.filter(|_| self.board.is_online());
         let is_due = window.is_none_or(|window| self.held.is_due(window));
         let outbox = Arc::clone(&self.outbox);
         let settling = tokio::task::spawn_blocking(move || outbox.settle(is_due));

@@ -104,7 +104,7 @@ start
 await "the output is off at the start" level lo
 command relay 'true'
 await "a command turns it on again" level hi
-sed -i 's/edges = "count-rising"/edges = "tell"/' "$config"
+sed -i 's/edges = "count-rising"/edges = "report"/' "$config"
 kill -HUP "$daemon"
 await "a reload turns the output off" level lo
 echo "pulse 1"

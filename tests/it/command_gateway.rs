@@ -32,7 +32,7 @@ async fn a_flush_sends_what_would_have_waited_for_an_hour() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, GATEWAY);
     let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(&config.replace("batch_age = \"100 ms\"", "batch_age = \"1 h\""));
+    site.write_config(&config.replace("batch_age_max = \"100 ms\"", "batch_age_max = \"1 h\""));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);

@@ -55,7 +55,7 @@ unit = "pump"
 table = "coil"
 address = 2
 value = "{{ payload }}"
-as_list = true
+use_multiple_write = true
 [actuator.valve]
 command = "valve"
 bus = "line"
@@ -69,7 +69,7 @@ bus = "line"
 unit = "pump"
 address = 21
 value = "{{ payload }}"
-as_list = true
+use_multiple_write = true
 read_back = true
 [actuator.nowhere]
 command = "nowhere"

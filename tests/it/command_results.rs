@@ -35,8 +35,8 @@ reply_failure = "ERR"
 reply_timeout = "1 s"
 [actuator.fan.argument.speed]
 kind = "integer"
-minimum = 0
-maximum = 100
+min = 0
+max = 100
 "#;
 
 /// A program that takes as long as it is told, in a directory of the test's.
@@ -387,7 +387,7 @@ async fn an_actuator_is_made_safe_when_it_was_held_too_long_and_at_a_stop_and_of
     let cloud = cloud().await;
     let fan = FAN.replace("reply", "# reply").replace(
         "[actuator.fan.argument",
-        "safe = '{\"speed\": 0}'\nhold_max = \"500 ms\"\nsafe_at_stop = true\nsafe_when_offline = \"500 ms\"\n[actuator.fan.argument",
+        "safe = '{\"speed\": 0}'\nmax_on_time = \"500 ms\"\nsafe_at_stop = true\nsafe_when_offline = \"500 ms\"\n[actuator.fan.argument",
     );
     let site = Site::new(&cloud, &fan);
     let mut tty = Tty::plugged(site.path("tty"));

@@ -197,7 +197,7 @@ async fn kills_at_every_step_lose_and_repeat_nothing() {
                 "[reporter]\n",
                 "[reporter]\nbatch_states_max = 500\nbatch_size_max = \"256 kB\"\n",
             )
-            .replace("batch_age = \"100 ms\"", "batch_age = \"1 s\"")
+            .replace("batch_age_max = \"100 ms\"", "batch_age_max = \"1 s\"")
             .replace("path = \"outbox\"\n", "path = \"outbox\"\nsize_max = \"2 GiB\"\n"),
     );
     let random = StdRng::seed_from_u64(seed);

@@ -18,7 +18,7 @@ fn site(cloud: &tidegate_sandbox::Sandbox, options: &str) -> Site {
 async fn readings_within_the_merge_window_are_one_payload() {
     let cloud = cloud().await;
     cloud.set_dark(true);
-    let site = site(&cloud, "join_window = \"60 s\"");
+    let site = site(&cloud, "merge_window = \"60 s\"");
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     // The second n cannot share the time of the first; the kill closes the window.

@@ -23,7 +23,7 @@ async fn stop_sends_the_backlog() {
     let site =
         Site::new(&cloud, &format!("{}[daemon]\nstop_timeout = \"5 s\"\n", probe_tables(&["n"])));
     let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(&config.replace("batch_age = \"100 ms\"", "batch_age = \"1 h\""));
+    site.write_config(&config.replace("batch_age_max = \"100 ms\"", "batch_age_max = \"1 h\""));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=0\nn=1\n");

@@ -229,13 +229,13 @@ async fn the_log_and_the_reporter_go_by_new_limits_and_the_rest_is_named() {
     let daemon = site.start();
     write_fragment(
         &site,
-        "[log]\nlevel = \"warn\"\n[reporter]\nbatch_age = \"0 s\"\nbatch_states_max = 1\n[outbox]\nsize_max = \"1 GiB\"\n",
+        "[log]\nlevel = \"warn\"\n[reporter]\nbatch_age_max = \"0 s\"\nbatch_states_max = 1\n[outbox]\nsize_max = \"1 GiB\"\n",
     );
     reload(&daemon);
     let notes = daemon.status()["reload"].clone();
     assert_eq!(notes["next_start"], json!(["outbox.size_max"]));
     let changed =
-        ["log.level", "outbox.size_max", "reporter.batch_age", "reporter.batch_states_max"];
+        ["log.level", "outbox.size_max", "reporter.batch_age_max", "reporter.batch_states_max"];
     assert_eq!(notes["changed"], json!(changed));
     let logged = daemon.log().len();
     tty.write("s=0\ns=1\ns=2\n");

@@ -12,7 +12,7 @@ bus = "probe"
 format = "key-value"
 stale = { after = "1 h", attribute = "online" }
 map = [
-  { channel = "t", attribute = "temperature", scale = 0.1, reject_above = 100.0 },
+  { channel = "t", attribute = "temperature", scale = 0.1, valid_max = 100.0 },
   { channel = "h", attribute = "humidity", aggregate = "mean", window = "1 min" },
 ]
 "#;

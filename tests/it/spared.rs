@@ -1,4 +1,4 @@
-//! `outbox.spare_flash`: while the cloud answers, what it confirms soon is not synced.
+//! `outbox.sync_interval_online`: while the cloud answers, what it confirms soon is not synced.
 
 use serde_json::json;
 use tidegate_sandbox::{Action, Fault, Sandbox};
@@ -27,7 +27,7 @@ map = [{{ channel = "value", attribute = "n" }}]
         ),
     );
     let config = std::fs::read_to_string(site.config()).unwrap();
-    let spared = config.replace("[outbox]", "[outbox]\nspare_flash = \"60 s\"");
+    let spared = config.replace("[outbox]", "[outbox]\nsync_interval_online = \"60 s\"");
     assert_ne!(spared, config);
     site.write_config(&spared);
     site

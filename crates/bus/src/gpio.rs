@@ -138,7 +138,7 @@ impl GpioTask {
         for input in &self.settings.inputs {
             let name = input.name.clone();
             match input.edges {
-                Edges::Told | Edges::Ignored => {
+                Edges::Reported | Edges::Ignored => {
                     let is_active = levels.get(&name).copied().unwrap_or_default();
                     watch.levels.insert(name, Level::new(is_active));
                 }

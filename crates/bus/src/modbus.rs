@@ -225,7 +225,7 @@ impl ModbusTask {
 
 impl Poll {
     fn new(unit: &ModbusUnit) -> Self {
-        let requests = plan(&unit.registers, unit.join_gap);
+        let requests = plan(&unit.registers, unit.merge_gap_max);
         let backoff = Backoff::new(unit.interval, unit.interval.max(SILENT_WAIT_MAX));
         Self {
             unit: unit.clone(),

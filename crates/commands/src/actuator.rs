@@ -49,7 +49,7 @@ pub struct Failsafe {
     /// At the daemon's stop.
     pub at_stop: bool,
     /// So long after a command, unless another one came: for outputs that must not stay on.
-    pub hold_max: Option<Duration>,
+    pub max_on_time: Option<Duration>,
 }
 
 /// What a template of an actuator sees.

@@ -108,7 +108,7 @@ mod tests {
         starts("losant.request_timeout", "How long a connection, and");
         starts("device.*", "Peripherals: devices that");
         starts("bus.serial.*.data_bits", "5 to 8");
-        starts("sensor.*.map.*.reject_below", "numbers outside");
+        starts("sensor.*.map.*.valid_min", "numbers outside");
         starts("sensor.*.topic", "an MQTT topic filter;");
     }
 
@@ -116,6 +116,6 @@ mod tests {
     fn chosen_names_and_indexes_are_taken_out_of_a_key() {
         assert_eq!(general("sensor.boiler.map.0.channel"), "sensor.*.map.*.channel");
         assert_eq!(general("bus.serial.probe"), "bus.serial.*");
-        assert_eq!(general("reporter.batch_age"), "reporter.batch_age");
+        assert_eq!(general("reporter.batch_age_max"), "reporter.batch_age_max");
     }
 }

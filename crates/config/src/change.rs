@@ -14,7 +14,7 @@ const MEANINGS: [&str; 15] = [
     "columns",
     "header",
     "delimiter",
-    "each",
+    "array_pointer",
     "pattern",
     "fields",
     "ignore",
@@ -264,7 +264,7 @@ mod tests {
         let set = [
             ("losant.url", json!("http://other")),
             ("outbox.size_max", json!("1 GiB")),
-            ("reporter.batch_age", json!("1 s")),
+            ("reporter.batch_age_max", json!("1 s")),
             ("log.level", json!("debug")),
         ];
         let changed = change(&set, &[]);

@@ -249,13 +249,13 @@ mod tests {
     #[test]
     fn each_layer_stands_over_the_one_before() {
         let (raw, problems) = load_text(
-            "[reporter]\nbatch_states_max = 10\nbatch_age = \"1 s\"\n[losant]\nurl = \"http://a\"",
+            "[reporter]\nbatch_states_max = 10\nbatch_age_max = \"1 s\"\n[losant]\nurl = \"http://a\"",
             &[
                 ("20-b.toml", "[reporter]\nbatch_states_max = 30"),
                 ("10-a.toml", "[reporter]\nbatch_states_max = 20"),
             ],
             &[
-                ("TIDEGATE_REPORTER__BATCH_AGE", "3 s"),
+                ("TIDEGATE_REPORTER__BATCH_AGE_MAX", "3 s"),
                 ("TIDEGATE_BUS__MQTT__HOUSE__PORT", "1884"),
                 ("OTHER", "1"),
             ],
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(problems, "");
         let raw = raw.unwrap();
         assert_eq!(raw.reporter.batch_states_max.unwrap().0, 30);
-        assert_eq!(raw.reporter.batch_age.unwrap().0, std::time::Duration::from_secs(3));
+        assert_eq!(raw.reporter.batch_age_max.unwrap().0, std::time::Duration::from_secs(3));
         assert_eq!(raw.bus.mqtt["house"].port.as_ref().unwrap().0, 1884);
         assert_eq!(raw.losant.url.unwrap().0, "http://a");
         assert!(raw.outbox.size_max.is_some(), "the embedded defaults are the first layer");
@@ -272,13 +272,13 @@ mod tests {
     #[test]
     fn every_unknown_key_and_every_wrong_type_is_told_at_once() {
         let (_, problems) = load_text(
-            "[reporter]\nbatch_state_max = 10\nbatch_age = 5\n[nonsense]\na = 1\n[bus.serial.probe]\nbaud_rate = \"fast\"\n\
+            "[reporter]\nbatch_state_max = 10\nbatch_age_max = 5\n[nonsense]\na = 1\n[bus.serial.probe]\nbaud_rate = \"fast\"\n\
              [sensor.a]\nmap = [{ channel = \"c\", attribute = \"a\", scael = 2 }]",
             &[("x.toml", "[bus.serial.probe]\npath = 5.5")],
             &[("TIDEGATE_LOG__LEVLE", "debug")],
         );
         let expected = [
-            "DIR/tidegate.toml:3: reporter.batch_age: invalid type: integer `5`, expected a duration with a unit",
+            "DIR/tidegate.toml:3: reporter.batch_age_max: invalid type: integer `5`, expected a duration with a unit",
             "DIR/tidegate.toml:7: bus.serial.probe.baud_rate: invalid value: string \"fast\", expected a whole number",
             "DIR/conf.d/x.toml:2: bus.serial.probe.path: invalid type: floating point `5.5`, expected a text in quotes",
             "DIR/tidegate.toml:2: reporter.batch_state_max: unknown key; did you mean \"batch_states_max\"?",
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_syntax_error_names_its_file_and_line() {
         let (_, problems) =
-            load_text("[losant]\n", &[("broken.toml", "[reporter]\nbatch_age = \n")], &[]);
+            load_text("[losant]\n", &[("broken.toml", "[reporter]\nbatch_age_max = \n")], &[]);
         assert!(problems.starts_with("DIR/conf.d/broken.toml:2: is no TOML: "), "{problems}");
         assert_eq!(problems.lines().count(), 1, "{problems}");
     }

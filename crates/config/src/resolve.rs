@@ -208,8 +208,12 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
     Limits {
         batch_states_max: usize::try_from(states_max).unwrap_or(1),
         batch_bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
-        batch_age: check.duration("reporter.batch_age", raw.batch_age, &seconds(0..=3_600)),
-        join_window: check.duration("reporter.join_window", raw.join_window, &seconds(0..=60)),
+        batch_age_max: check.duration(
+            "reporter.batch_age_max",
+            raw.batch_age_max,
+            &seconds(0..=3_600),
+        ),
+        merge_window: check.duration("reporter.merge_window", raw.merge_window, &seconds(0..=60)),
         backfill_meta: raw.backfill_meta.is_some_and(|flag| flag.0),
         retry_min: check.duration("reporter.retry_min", raw.retry_min, &retry_min_range),
         retry_max: check.duration(
@@ -279,7 +283,7 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
     let policies = [
         ("drop-oldest", WhenFull::DropOldest),
         ("drop-newest", WhenFull::DropNewest),
-        ("thin", WhenFull::Thin),
+        ("downsample", WhenFull::Downsample),
     ];
     let spare_range = Duration::ZERO..=Duration::from_secs(60);
     let bucket_range = Duration::from_secs(1)..=Duration::from_secs(86_400);
@@ -302,8 +306,12 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
             raw.commit_interval,
             &commit_range,
         ),
-        spare_flash: Some(check.duration("outbox.spare_flash", raw.spare_flash, &spare_range))
-            .filter(|window| !window.is_zero()),
+        sync_interval_online: Some(check.duration(
+            "outbox.sync_interval_online",
+            raw.sync_interval_online,
+            &spare_range,
+        ))
+        .filter(|window| !window.is_zero()),
     })
 }
 

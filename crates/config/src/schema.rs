@@ -215,7 +215,7 @@ mod tests {
         for wrong in [
             "nonsense = 1",
             "[reporter]\nbatch_states_max = 501",
-            "[reporter]\nbatch_age = \"5\"",
+            "[reporter]\nbatch_age_max = \"5\"",
             "[outbox]\nsize_max = 5",
             "[bus.serial.probe]\nparity = \"evn\"",
             "[bus.serial.probe]\nbaud_rate = \"9600\"",
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(serial["properties"]["baud_rate"]["default"], 9_600);
         assert_eq!(serial["properties"]["parity"]["enum"], json!(["none", "odd", "even"]));
         let age =
-            schema["properties"]["reporter"]["properties"]["batch_age"]["description"].as_str();
+            schema["properties"]["reporter"]["properties"]["batch_age_max"]["description"].as_str();
         assert!(age.is_some_and(|text| text.ends_with("From 0s to 1h.")), "{age:?}");
     }
 }

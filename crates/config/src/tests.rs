@@ -180,8 +180,8 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         ),
         (
             "path",
-            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, gap = \"1 s\" }",
-            "frame.gap: is not for kind = \"fixed\"; remove it, or write kind = \"gap\"",
+            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, idle_time = \"1 s\" }",
+            "frame.idle_time: is not for kind = \"fixed\"; remove it, or write kind = \"idle\"",
         ),
         (
             "path",

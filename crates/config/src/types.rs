@@ -129,7 +129,7 @@ pub struct OutboxSettings {
     /// The longest that a reading waits for the disk.
     pub commit_interval: Duration,
     /// The same while the cloud answers, where that is longer.
-    pub spare_flash: Option<Duration>,
+    pub sync_interval_online: Option<Duration>,
 }
 
 /// Commands.

@@ -70,9 +70,9 @@ pub struct Limits {
     /// The most bytes in one call.
     pub batch_bytes_max: usize,
     /// How long the oldest new state may wait for company.
-    pub batch_age: Duration,
+    pub batch_age_max: Duration,
     /// Readings of a device that come within this time after the first become one state; 0 for those of one millisecond.
-    pub join_window: Duration,
+    pub merge_window: Duration,
     /// Whether states that had to wait carry a mark.
     pub backfill_meta: bool,
     /// The shortest wait for the link.

@@ -46,7 +46,7 @@ pub enum Format {
     /// the leading slash, a key at the top level.
     Json {
         /// A JSON pointer to an array, each element of which is a message.
-        each: Option<String>,
+        array_pointer: Option<String>,
     },
     /// A regular expression somewhere in the text; its named groups are the channels.
     Regex(Regex),
@@ -181,7 +181,9 @@ pub fn decode_on(
             let records = text::decode_csv(utf8(payload)?, csv)?;
             return Ok(records.into_iter().map(Decoded::from).collect());
         }
-        Format::Json { each } => return decode_json(utf8(payload)?, each.as_deref()),
+        Format::Json { array_pointer } => {
+            return decode_json(utf8(payload)?, array_pointer.as_deref());
+        }
         Format::Regex(pattern) => {
             return Ok(vec![text::decode_pattern(utf8(payload)?, pattern)?.into()]);
         }
@@ -202,9 +204,9 @@ fn utf8(payload: &[u8]) -> Result<&str, DecodeError> {
     })
 }
 
-fn decode_json(text: &str, each: Option<&str>) -> Result<Vec<Decoded>, DecodeError> {
+fn decode_json(text: &str, array_pointer: Option<&str>) -> Result<Vec<Decoded>, DecodeError> {
     let mut document = text::decode_json(text)?;
-    let Some(pointer) = each else { return Ok(vec![Decoded::json(document)]) };
+    let Some(pointer) = array_pointer else { return Ok(vec![Decoded::json(document)]) };
     let Some(serde_json::Value::Array(items)) = document.pointer_mut(pointer) else {
         return Err(DecodeError::NoArray { pointer: pointer.to_owned() });
     };

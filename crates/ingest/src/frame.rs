@@ -26,7 +26,7 @@ pub struct Framing {
     /// The longest frame in bytes, its delimiter or its enclosing bytes not counted.
     pub bytes_max: usize,
     /// How long the sender may pause within a frame. With [`Shape::Idle`] such a pause ends it instead.
-    pub pause_max: Duration,
+    pub inter_byte_timeout: Duration,
 }
 
 /// What a stream of bytes is cut into.
@@ -84,7 +84,12 @@ enum Finding {
 impl Framing {
     /// Lines of at most `bytes_max` bytes without a checksum.
     pub fn lines(bytes_max: usize) -> Self {
-        Self { shape: Shape::Line, checksum: None, bytes_max, pause_max: Self::PAUSE_MAX }
+        Self {
+            shape: Shape::Line,
+            checksum: None,
+            bytes_max,
+            inter_byte_timeout: Self::INTER_BYTE_TIMEOUT,
+        }
     }
 
     fn checksum_bytes(&self) -> usize {
@@ -96,7 +101,7 @@ impl Framing {
     }
 
     /// The pause that a sender may make within a frame if nothing else is said.
-    pub const PAUSE_MAX: Duration = Duration::from_secs(5);
+    pub const INTER_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 }
 
 impl Framer {
@@ -132,7 +137,7 @@ impl Framer {
     /// When [`Framer::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let is_waiting = !self.buffer.is_empty() || self.discarding || self.noise > 0;
-        self.heard.filter(|_| is_waiting).map(|heard| heard + self.pause_max())
+        self.heard.filter(|_| is_waiting).map(|heard| heard + self.inter_byte_timeout())
     }
 
     /// Ends what has waited too long at `now`: a frame that a pause completes, or a partial one.
@@ -158,14 +163,14 @@ impl Framer {
         (self.scanned, self.damaged, self.is_lost, self.discarding) = (0, 0, false, false);
     }
 
-    fn pause_max(&self) -> Duration {
+    fn inter_byte_timeout(&self) -> Duration {
         match self.framing.shape {
             Shape::Idle(gap) => gap,
             Shape::Line
             | Shape::Delimited(_)
             | Shape::Fixed { .. }
             | Shape::Prefixed { .. }
-            | Shape::Enclosed { .. } => self.framing.pause_max,
+            | Shape::Enclosed { .. } => self.framing.inter_byte_timeout,
         }
     }
 

@@ -15,14 +15,15 @@ pub struct Request {
     pub members: Vec<usize>,
 }
 
-/// The requests that bring all registers. Two are joined if at most `join_gap` bits or words that nobody wants lie between
+/// The requests that bring all registers. Two are joined if at most `merge_gap_max` bits or words that nobody wants lie between
 /// them, and as long as one request may be so large. A device may refuse to tell what lies between, so 0 is the safe choice.
-pub fn plan(registers: &[Register], join_gap: u16) -> Vec<Request> {
+pub fn plan(registers: &[Register], merge_gap_max: u16) -> Vec<Request> {
     let mut order: Vec<_> = registers.iter().enumerate().collect();
     order.sort_by_key(|(_, register)| (register.table, register.address));
     let mut requests: Vec<Request> = Vec::new();
     for (index, register) in order {
-        let joined = requests.last_mut().is_some_and(|last| last.join(index, register, join_gap));
+        let joined =
+            requests.last_mut().is_some_and(|last| last.join(index, register, merge_gap_max));
         if !joined {
             requests.push(Request {
                 table: register.table,
@@ -37,12 +38,12 @@ pub fn plan(registers: &[Register], join_gap: u16) -> Vec<Request> {
 
 impl Request {
     /// Takes a register that begins no earlier than this does; `false` if it is too far away.
-    fn join(&mut self, index: usize, register: &Register, join_gap: u16) -> bool {
+    fn join(&mut self, index: usize, register: &Register, merge_gap_max: u16) -> bool {
         // Beyond 65,535 there are no addresses, but a sum of two may be.
         let end = u32::from(self.address) + u32::from(self.count);
         let register_end = u32::from(register.address) + u32::from(register.count());
         let count = register_end.max(end) - u32::from(self.address);
-        let is_near = u32::from(register.address) <= end + u32::from(join_gap);
+        let is_near = u32::from(register.address) <= end + u32::from(merge_gap_max);
         let Some(count) =
             u16::try_from(count).ok().filter(|count| *count <= self.table.count_max())
         else {
@@ -103,7 +104,7 @@ mod tests {
     proptest! {
         #[test]
         fn each_register_is_brought_once_and_whole(
-            spots in prop::collection::vec((0..4_u8, any::<u16>(), 0..3_u16), 0..60), join_gap: u16,
+            spots in prop::collection::vec((0..4_u8, any::<u16>(), 0..3_u16), 0..60), merge_gap_max: u16,
         ) {
             let registers: Vec<_> = spots.iter().map(|(table, address, kind)| {
                 let table = match table {
@@ -115,7 +116,7 @@ mod tests {
                 register(table, (*address).min(65_531), Kind::Unsigned(1 << kind))
             }).collect();
             let mut seen = Vec::new();
-            for request in plan(&registers, join_gap) {
+            for request in plan(&registers, merge_gap_max) {
                 prop_assert!(request.count <= request.table.count_max());
                 for member in request.members {
                     let register = &registers[member];

@@ -22,7 +22,7 @@ pub enum WhenFull {
     #[default]
     DropOldest,
     /// Old states of numbers become one for each stretch of time; where that is not enough, the oldest states.
-    Thin,
+    Downsample,
     /// New states, unless they are worth more than something that waits.
     DropNewest,
 }

@@ -72,7 +72,7 @@ pub struct ModbusWrite {
     /// What is written there.
     pub data: ModbusData,
     /// Whether it is written as a list even if it is one: some units only know the functions for several.
-    pub as_list: bool,
+    pub use_multiple_write: bool,
     /// Whether it is read again, and counts as done only if it is there.
     pub read_back: bool,
 }

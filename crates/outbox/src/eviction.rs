@@ -43,7 +43,7 @@ impl Draft {
                 let dropped = self.make_room(disk, incoming, room, None)?;
                 Ok((states.iter().collect(), dropped))
             }
-            WhenFull::Thin => {
+            WhenFull::Downsample => {
                 let gone = self.thin(disk, incoming, room)?;
                 Ok((states.iter().collect(), gone))
             }

@@ -18,7 +18,7 @@ pub struct Options {
     pub bytes_max: u64,
     /// What goes when an append would go over it; it is counted.
     pub when_full: WhenFull,
-    /// The stretch of time of which [`WhenFull::Thin`] leaves one state.
+    /// The stretch of time of which [`WhenFull::Downsample`] leaves one state.
     pub downsample_bucket: Duration,
     /// While the file system has less free space than so many bytes, what is there is the most that is kept.
     pub free_bytes_min: u64,

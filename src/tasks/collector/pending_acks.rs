@@ -1,6 +1,6 @@
 //! What is acknowledged later than stored, while the disk is spared.
 //!
-//! With `outbox.spare_flash` a commit is written, but not synced, while the cloud answers: most of what came is confirmed by the
+//! With `outbox.sync_interval_online` a commit is written, but not synced, while the cloud answers: most of what came is confirmed by the
 //! cloud soon, and then need not be on the disk. Until then, or until the sync at the window's end, brokers are not told that
 //! their messages are safe.
 

@@ -130,7 +130,7 @@ mod tests {
         Limits {
             batch_states_max: 100,
             batch_bytes_max: 100_000,
-            batch_age: Duration::ZERO,
+            batch_age_max: Duration::ZERO,
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(1),
             ..Limits::default()

@@ -41,7 +41,7 @@ impl Tongue {
             Self::Bytes => {
                 "frame = { kind = \"fixed\", size = 7, start = \"0xaa55\", checksum = \"xor\" }"
             }
-            Self::Breath => "frame = { kind = \"gap\", gap = \"10 ms\" }",
+            Self::Breath => "frame = { kind = \"idle\", idle_time = \"10 ms\" }",
             Self::Answer => {
                 "poll = [\"N?\\n\"]\npoll_interval = \"100 ms\"\npoll_timeout = \"200 ms\"\npoll_gap = \"5 ms\""
             }

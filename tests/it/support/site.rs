@@ -48,7 +48,7 @@ id = "{WORKSHOP_ID}"
 path = "outbox"
 commit_interval = "50 ms"
 [reporter]
-batch_age = "100 ms"
+batch_age_max = "100 ms"
 retry_min = "50 ms"
 retry_max = "300 ms"
 [clock]

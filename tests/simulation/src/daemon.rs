@@ -50,7 +50,7 @@ fn limits() -> Limits {
     Limits {
         batch_states_max: 100,
         batch_bytes_max: 200_000,
-        batch_age: Duration::from_secs(2),
+        batch_age_max: Duration::from_secs(2),
         retry_min: Duration::from_secs(1),
         retry_max: Duration::from_secs(300),
         ..Limits::default()

@@ -201,7 +201,7 @@ fn configuration(input: &GpioInput) -> line::Config {
             Edges::Ignored => None,
             Edges::CountedRising => Some(EdgeDetection::RisingEdge),
             Edges::CountedFalling => Some(EdgeDetection::FallingEdge),
-            Edges::Told | Edges::CountedBoth => Some(EdgeDetection::BothEdges),
+            Edges::Reported | Edges::CountedBoth => Some(EdgeDetection::BothEdges),
         },
         debounce_period: Some(input.debounce).filter(|debounce| !debounce.is_zero()),
         ..Default::default()

@@ -134,7 +134,7 @@ impl Line {
     ) -> Result<Result<(), ExceptionCode>, LineError> {
         let address = write.address;
         let (question, confirmation) = match &write.data {
-            ModbusData::Coil(is_on) if write.as_list => (
+            ModbusData::Coil(is_on) if write.use_multiple_write => (
                 Question::WriteMultipleCoils(address, vec![*is_on].into()),
                 Response::WriteMultipleCoils(address, 1),
             ),
@@ -143,7 +143,7 @@ impl Line {
                 Response::WriteSingleCoil(address, *is_on),
             ),
             ModbusData::Words(words) => match words.as_slice() {
-                [word] if !write.as_list => (
+                [word] if !write.use_multiple_write => (
                     Question::WriteSingleRegister(address, *word),
                     Response::WriteSingleRegister(address, *word),
                 ),

@@ -63,7 +63,7 @@ pub enum WriteTemplate {
         /// The value.
         value: Template,
         /// Whether it is written as a list even if it is one word or bit.
-        as_list: bool,
+        use_multiple_write: bool,
         /// Whether it is read again to see that it is there.
         read_back: bool,
     },
@@ -197,13 +197,13 @@ impl WriteTemplate {
                 let (payload, reply) = (payload.into(), reply.clone());
                 Ok(Write::Mqtt { topic, payload, qos: *qos, retain: *retain, reply })
             }
-            Self::Modbus { unit, register, value, as_list, read_back } => {
+            Self::Modbus { unit, register, value, use_multiple_write, read_back } => {
                 check_texts(command)?;
                 Ok(Write::Modbus(ModbusWrite {
                     unit: unit.clone(),
                     address: register.address,
                     data: encode(register, &word(value, &context)?)?,
-                    as_list: *as_list,
+                    use_multiple_write: *use_multiple_write,
                     read_back: *read_back,
                 }))
             }

@@ -67,7 +67,7 @@ table!(Modbus {
     gap: Span,
     interval: Span,
     timeout: Span,
-    join_gap: Integer,
+    merge_gap_max: Integer,
     unit: BTreeMap<String, ModbusUnit>,
 });
 
@@ -127,20 +127,20 @@ table!(Frame {
     delimiter: Text,
     start: Text,
     end: Text,
-    keep_marks: Flag,
+    keep_markers: Flag,
     size: Integer,
     length_offset: Integer,
     length_size: Integer,
     length_endian: Text,
     length_counts: Text,
     length_extra: Integer,
-    gap: Span,
+    idle_time: Span,
     checksum: Text,
     checksum_notation: Text,
     checksum_from: Integer,
     checksum_after_end: Flag,
     size_max: Bytes,
-    pause_max: Span,
+    inter_byte_timeout: Span,
 });
 
 table!(System { interval: Span, disks: Texts, gateway: Flag });

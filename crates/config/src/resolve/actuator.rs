@@ -85,7 +85,7 @@ fn actuator(
         payload: raw.safe.take().map(|field| field.0),
         offline: raw.safe_when_offline.take().map(|field| field.0),
         at_stop: raw.safe_at_stop.take().is_some_and(|field| field.0),
-        hold_max: raw.hold_max.take().map(|field| field.0),
+        max_on_time: raw.max_on_time.take().map(|field| field.0),
     };
     let (bus, write) = write::write(&key, raw, buses, check)?;
     let mut actuator = Actuator {
@@ -118,20 +118,20 @@ struct Safety {
     payload: Option<String>,
     offline: Option<Duration>,
     at_stop: bool,
-    hold_max: Option<Duration>,
+    max_on_time: Option<Duration>,
 }
 
 impl Safety {
     /// Renders the safe write: what a command with this payload would write.
     fn resolve(self, key: &str, actuator: &Actuator, check: &mut Check<'_>) -> Option<Failsafe> {
-        let Self { payload, offline, at_stop, hold_max } = self;
-        let is_used = offline.is_some() || at_stop || hold_max.is_some();
+        let Self { payload, offline, at_stop, max_on_time } = self;
+        let is_used = offline.is_some() || at_stop || max_on_time.is_some();
         let safe_key = format!("{key}.safe");
         let text = match (payload, is_used) {
             (Some(text), true) => text,
             (None, false) => return None,
             (Some(_), false) => {
-                let fix = "add safe_when_offline, safe_at_stop or hold_max";
+                let fix = "add safe_when_offline, safe_at_stop or max_on_time";
                 check.problems.add(safe_key, "is never used", fix);
                 return None;
             }
@@ -142,7 +142,7 @@ impl Safety {
             }
         };
         let range = Duration::from_millis(100)..=Duration::from_secs(604_800);
-        for (name, duration) in [("safe_when_offline", offline), ("hold_max", hold_max)] {
+        for (name, duration) in [("safe_when_offline", offline), ("max_on_time", max_on_time)] {
             check.duration(
                 &format!("{key}.{name}"),
                 duration.or(Some(*range.end())).map(Field),
@@ -159,7 +159,7 @@ impl Safety {
             check.problems.add(&safe_key, error, "give it the arguments of the command");
         }
         match actuator.write_for(&command) {
-            Ok(write) => Some(Failsafe { write, offline, at_stop, hold_max }),
+            Ok(write) => Some(Failsafe { write, offline, at_stop, max_on_time }),
             Err(error) => {
                 check.problems.add(safe_key, error, "give what the templates name");
                 None

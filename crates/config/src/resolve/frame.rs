@@ -15,7 +15,7 @@ const FRAME_BYTES_DEFAULT: u64 = 4_096;
 /// The longest mark: a start, an end or a delimiter.
 const MARK_BYTES_MAX: usize = 16;
 
-/// The kinds, and which keys beside `kind`, `size_max`, `pause_max` and the checksum's are theirs.
+/// The kinds, and which keys beside `kind`, `size_max`, `inter_byte_timeout` and the checksum's are theirs.
 const KINDS: [(&str, &[&str]); 6] = [
     ("line", &[]),
     ("delimiter", &["delimiter"]),
@@ -31,8 +31,8 @@ const KINDS: [(&str, &[&str]); 6] = [
             "length_extra",
         ],
     ),
-    ("enclosed", &["start", "end", "keep_marks", "checksum_after_end"]),
-    ("gap", &["gap"]),
+    ("enclosed", &["start", "end", "keep_markers", "checksum_after_end"]),
+    ("idle", &["idle_time"]),
 ];
 
 /// Checks the table at `key`; without it, a stream is lines.
@@ -52,16 +52,17 @@ pub(super) fn framing(key: &str, raw: raw::Frame, check: &mut Check<'_>) -> Opti
         &FRAME_BYTES_RANGE,
     );
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let pause_max = raw.pause_max.clone().unwrap_or(Field(Framing::PAUSE_MAX));
-    let pause_max = check.duration(
-        &format!("{key}.pause_max"),
-        Some(pause_max),
+    let inter_byte_timeout =
+        raw.inter_byte_timeout.clone().unwrap_or(Field(Framing::INTER_BYTE_TIMEOUT));
+    let inter_byte_timeout = check.duration(
+        &format!("{key}.inter_byte_timeout"),
+        Some(inter_byte_timeout),
         &(TENTH_SECOND..=*seconds(0..=3_600).end()),
     );
     let checksum = checksum(key, &word, &raw, check);
     let checksum_bytes = checksum.as_ref().map_or(0, Checksum::bytes);
     let shape = shape(key, &word, (bytes_max, checksum_bytes), raw, check)?;
-    Some(Framing { shape, checksum, bytes_max, pause_max })
+    Some(Framing { shape, checksum, bytes_max, inter_byte_timeout })
 }
 
 const TENTH_SECOND: std::time::Duration = std::time::Duration::from_millis(100);
@@ -77,7 +78,7 @@ fn refuse_foreign_keys(
         ("delimiter", raw.delimiter.is_some()),
         ("start", raw.start.is_some()),
         ("end", raw.end.is_some()),
-        ("keep_marks", raw.keep_marks.is_some()),
+        ("keep_markers", raw.keep_markers.is_some()),
         ("checksum_after_end", raw.checksum_after_end.is_some()),
         ("size", raw.size.is_some()),
         ("length_offset", raw.length_offset.is_some()),
@@ -85,7 +86,7 @@ fn refuse_foreign_keys(
         ("length_endian", raw.length_endian.is_some()),
         ("length_counts", raw.length_counts.is_some()),
         ("length_extra", raw.length_extra.is_some()),
-        ("gap", raw.gap.is_some()),
+        ("idle_time", raw.idle_time.is_some()),
     ];
     for (option, _) in given.into_iter().filter(|(option, given)| *given && !own.contains(option)) {
         let owner =
@@ -144,14 +145,14 @@ fn shape(
             start: mark("start", raw.start, start, check)?,
             end: mark("end", raw.end, "give the bytes that it ends with: end = \"0x03\"", check)?,
             checksum_after_end: raw.checksum_after_end.is_some_and(|field| field.0),
-            keep_marks: raw.keep_marks.is_some_and(|field| field.0),
+            keep_markers: raw.keep_markers.is_some_and(|field| field.0),
         },
-        "gap" => {
-            let gap_key = format!("{key}.gap");
-            let fix = "give the silence between two messages: gap = \"20 ms\"";
-            let gap = check.required(&gap_key, raw.gap, fix)?;
+        "idle" => {
+            let idle_key = format!("{key}.idle_time");
+            let fix = "give the silence between two messages: idle_time = \"20 ms\"";
+            let idle = check.required(&idle_key, raw.idle_time, fix)?;
             let range = std::time::Duration::from_millis(1)..=std::time::Duration::from_secs(60);
-            Shape::Idle(check.duration(&gap_key, Some(Field(gap)), &range))
+            Shape::Idle(check.duration(&idle_key, Some(Field(idle)), &range))
         }
         _ => Shape::Line,
     })

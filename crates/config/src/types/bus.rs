@@ -231,7 +231,7 @@ pub struct ModbusUnit {
     /// How long an answer may take.
     pub timeout: Duration,
     /// How many bits or words that nobody wants may be read to save a request.
-    pub join_gap: u16,
+    pub merge_gap_max: u16,
     /// What it is asked for.
     pub registers: Vec<Register>,
 }

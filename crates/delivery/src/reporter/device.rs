@@ -166,7 +166,7 @@ impl Device {
         let free = self.pace.ready_at(now).max(self.held_until.unwrap_or(now));
         let since = self.live.waiting_since.filter(|_| self.live.calls.is_empty());
         let live = since.map(|since| {
-            let age = if is_urgent { Duration::ZERO } else { limits.batch_age };
+            let age = if is_urgent { Duration::ZERO } else { limits.batch_age_max };
             let due = if self.is_live_full(limits) { now } else { since + age };
             (Lane::Live, due.max(free))
         });

@@ -127,7 +127,7 @@ impl Dialect {
 
     fn format(self) -> Option<Format> {
         Some(match self {
-            Self::Json { is_list } => Format::Json { each: is_list.then(String::new) },
+            Self::Json { is_list } => Format::Json { array_pointer: is_list.then(String::new) },
             Self::KeyValue => Format::KeyValue,
             Self::Csv { delimiter, .. } => {
                 Format::Csv(Csv { columns: Vec::new(), header: false, delimiter })

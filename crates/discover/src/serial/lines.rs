@@ -55,7 +55,7 @@ pub(super) fn guess_marked(bytes: &[u8], now: Instant) -> Option<Guess> {
         start: vec![STX],
         end: vec![ETX],
         checksum_after_end: false,
-        keep_marks: false,
+        keep_markers: false,
     };
     let framing = Framing { shape, ..Framing::lines(FRAME_BYTES_MAX) };
     let texts = whole(framing, bytes, now);
@@ -85,7 +85,7 @@ pub(super) fn guess_pauses(chunks: &[Chunk]) -> Option<Guess> {
     }
     let bytes: Vec<u8> = texts.concat();
     let text = share(bytes.iter().filter(|byte| is_text(**byte)).count(), bytes.len());
-    let mut guess = read(&texts, text, "frame = { kind = \"gap\", gap = \"50 ms\" }\n")?;
+    let mut guess = read(&texts, text, "frame = { kind = \"idle\", idle_time = \"50 ms\" }\n")?;
     guess.what = format!("texts with silences between them, {}", guess.what);
     Some(guess)
 }

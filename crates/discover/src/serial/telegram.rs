@@ -9,10 +9,10 @@ use tidegate_ingest::frame::{Checksum, Framing, Notation, Shape, Sum};
 
 /// How the frame of a telegram is written in the table of the bus.
 const FRAME: &str =
-    "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_marks = true }\n";
+    "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true }\n";
 
 /// The same with the checksum of DSMR 4 and 5 (P1 companion standard, 6.2).
-const CHECKED_FRAME: &str = "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_marks = true, checksum = \"crc-16-arc\", checksum_notation = \"hex\", checksum_after_end = true }\n";
+const CHECKED_FRAME: &str = "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true, checksum = \"crc-16-arc\", checksum_notation = \"hex\", checksum_after_end = true }\n";
 
 pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
     let arc = Sum::named("crc-16-arc")?;
@@ -45,7 +45,7 @@ fn telegrams(bytes: &[u8], checksum: Option<Checksum>, now: Instant) -> Vec<Vec<
         start: b"/".to_vec(),
         end: b"!".to_vec(),
         checksum_after_end: checksum.is_some(),
-        keep_marks: true,
+        keep_markers: true,
     };
     let framing = Framing { shape, checksum, ..Framing::lines(FRAME_BYTES_MAX) };
     let is_telegram =

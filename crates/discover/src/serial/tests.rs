@@ -123,7 +123,10 @@ fn other_texts_are_cut_by_marks_or_by_silence() {
         let at = chunks[0].at + Duration::from_secs(1) * pause;
         chunks.push(Chunk { at, bytes: b"21.6".to_vec() });
     }
-    assert_eq!(guess(&chunks).unwrap().bus_keys, "frame = { kind = \"gap\", gap = \"50 ms\" }\n");
+    assert_eq!(
+        guess(&chunks).unwrap().bus_keys,
+        "frame = { kind = \"idle\", idle_time = \"50 ms\" }\n"
+    );
     let checked = guessed(b"$t=1*78\n$t=2*7B\n$t=3*7A\n", 3);
     assert_eq!(
         checked.bus_keys, "frame = { kind = \"line\", checksum = \"nmea\" }\n",

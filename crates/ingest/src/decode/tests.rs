@@ -110,16 +110,18 @@ fn a_cut_or_merged_csv_line_yields_nothing() {
 
 #[test]
 fn a_json_channel_is_a_pointer_or_a_top_level_key() {
-    let message =
-        one(&Format::Json { each: None }, br#"{"t": 21.5, "a": [{"b": true}], "n": null}"#)
-            .unwrap();
+    let message = one(
+        &Format::Json { array_pointer: None },
+        br#"{"t": 21.5, "a": [{"b": true}], "n": null}"#,
+    )
+    .unwrap();
     assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))));
     assert_eq!(message.channel("/t"), Some(Ok(Value::Float(21.5))));
     assert_eq!(message.channel("/a/0/b"), Some(Ok(Value::Boolean(true))));
     assert_eq!(message.channel("n"), Some(Err(ValueError::NotScalar)));
     assert_eq!(message.channel("/a/1/b"), None);
     assert_eq!(
-        one(&Format::Json { each: None }, b"7").unwrap().channel(""),
+        one(&Format::Json { array_pointer: None }, b"7").unwrap().channel(""),
         Some(Ok(Value::Integer(7)))
     );
 }
@@ -128,7 +130,7 @@ fn a_json_channel_is_a_pointer_or_a_top_level_key() {
 fn what_python_calls_json_is_refused() {
     for payload in ["{\"t\": NaN}", "{'t': 1}", "{\"t\": 21.", "", &"[".repeat(1000)] {
         assert!(
-            one(&Format::Json { each: None }, payload.as_bytes()).is_err(),
+            one(&Format::Json { array_pointer: None }, payload.as_bytes()).is_err(),
             "{payload} was taken"
         );
     }
@@ -159,7 +161,7 @@ fn a_csv_header_names_the_columns_of_all_records_behind_it() {
 
 #[test]
 fn each_element_of_an_array_is_a_message() {
-    let format = Format::Json { each: Some("/r".to_owned()) };
+    let format = Format::Json { array_pointer: Some("/r".to_owned()) };
     let messages = decode(&format, br#"{"r": [{"t": 1}, {"t": 2}]}"#).unwrap();
     let values: Vec<_> = messages.iter().map(|message| message.channel("t")).collect();
     assert_eq!(values, [Some(Ok(Value::Integer(1))), Some(Ok(Value::Integer(2)))]);
@@ -362,7 +364,7 @@ proptest! {
                 Format::KeyValue,
                 csv,
                 Format::Csv(Csv { columns: Vec::new(), header: true, delimiter }),
-                Format::Json { each: Some("/a".to_owned()) },
+                Format::Json { array_pointer: Some("/a".to_owned()) },
                 Format::Regex(pattern),
                 Format::Binary(binary.to_vec()),
                 Format::Nmea,

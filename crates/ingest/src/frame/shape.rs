@@ -39,7 +39,7 @@ pub enum Shape {
         /// Whether the checksum stands behind the end, and not before it.
         checksum_after_end: bool,
         /// Whether the marks are passed on, too.
-        keep_marks: bool,
+        keep_markers: bool,
     },
     /// Ends with a silence of this length.
     Idle(Duration),
@@ -101,11 +101,11 @@ impl Shape {
                 let find = || length.find(buffer, bounds);
                 (find_start(buffer, start).unwrap_or_else(find), 0)
             }
-            Self::Enclosed { start, end, checksum_after_end, keep_marks } => {
+            Self::Enclosed { start, end, checksum_after_end, keep_markers } => {
                 if let Some(finding) = find_start(buffer, start) {
                     return (finding, 0);
                 }
-                let marks = Marks { start, end, after: *checksum_after_end, keep: *keep_marks };
+                let marks = Marks { start, end, after: *checksum_after_end, keep: *keep_markers };
                 marks.find(buffer, scanned, bounds)
             }
             Self::Idle(_) => (Finding::Open, 0),

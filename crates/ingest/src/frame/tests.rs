@@ -47,8 +47,8 @@ fn a_reset_tells_the_partial_line_and_two_halves_never_join() {
 fn a_partial_frame_is_dropped_after_a_pause() {
     let (mut framer, mut frames, now) = (Framer::new(lines()), Vec::new(), start());
     framer.push(b"t=2", now, &mut frames);
-    assert_eq!(framer.poll_timeout(), Some(now + Framing::PAUSE_MAX));
-    framer.push(b"t=3\n", now + Framing::PAUSE_MAX, &mut frames);
+    assert_eq!(framer.poll_timeout(), Some(now + Framing::INTER_BYTE_TIMEOUT));
+    framer.push(b"t=3\n", now + Framing::INTER_BYTE_TIMEOUT, &mut frames);
     assert_eq!(frames, [Frame::Lost(Loss::Incomplete), whole("t=3")]);
     assert_eq!(framer.poll_timeout(), None);
 }
@@ -261,7 +261,7 @@ fn lines() -> Framing {
 }
 
 fn framing(shape: Shape, checksum: Option<Checksum>) -> Framing {
-    Framing { shape, checksum, bytes_max: 8, pause_max: Framing::PAUSE_MAX }
+    Framing { shape, checksum, bytes_max: 8, inter_byte_timeout: Framing::INTER_BYTE_TIMEOUT }
 }
 
 fn xor() -> Checksum {
@@ -274,7 +274,7 @@ fn length(offset: usize, size: usize, endian: Endian, counts: Counted, extra: us
 
 fn enclosed(start: &str, end: &str, checksum_after_end: bool) -> Shape {
     let (start, end) = (start.as_bytes().to_vec(), end.as_bytes().to_vec());
-    Shape::Enclosed { start, end, checksum_after_end, keep_marks: false }
+    Shape::Enclosed { start, end, checksum_after_end, keep_markers: false }
 }
 
 fn whole(text: &'static str) -> Frame {

@@ -20,7 +20,7 @@ pub struct Flow {
     /// Digits behind the point, to which numbers are rounded.
     pub decimals: Option<u8>,
     /// How long a change must last before it counts.
-    pub hold_off: Option<Duration>,
+    pub stable_for: Option<Duration>,
     /// The largest difference from what was sent last that is not sent.
     pub deadband: Option<Deadband>,
     /// How long the deadband keeps values back at most.
@@ -70,7 +70,7 @@ impl Flow {
     pub(super) fn is_plain(&self) -> bool {
         self.rate_max.is_none()
             && self.window.is_none()
-            && self.hold_off.is_none()
+            && self.stable_for.is_none()
             && self.deadband.is_none()
             && self.interval_min.is_none()
     }
@@ -124,10 +124,10 @@ impl AttributeFilter {
     pub(super) fn poll_timeout(&self, flow: &Flow, now: Instant) -> Option<Instant> {
         let window =
             self.window.as_ref().map(|window| if window.is_full() { now } else { window.end() });
-        let hold_off = self.candidate.as_ref().zip(flow.hold_off);
-        let hold_off = hold_off.map(|(candidate, hold_off)| candidate.since + hold_off);
+        let stable_for = self.candidate.as_ref().zip(flow.stable_for);
+        let stable_for = stable_for.map(|(candidate, stable_for)| candidate.since + stable_for);
         let late = self.late.as_ref().and_then(|_| self.interval_end(flow));
-        [window, hold_off, late].into_iter().flatten().min()
+        [window, stable_for, late].into_iter().flatten().min()
     }
 
     /// A value that is made at `now`, if there is one, with the time at which it was measured.
@@ -144,7 +144,7 @@ impl AttributeFilter {
             }
         }
         let is_due = |candidate: &mut Waiting| {
-            flow.hold_off.is_some_and(|hold_off| candidate.since + hold_off <= now)
+            flow.stable_for.is_some_and(|stable_for| candidate.since + stable_for <= now)
         };
         if let Some(Waiting { time, value, .. }) = self.candidate.take_if(is_due)
             && let Outcome::Send(value) = self.differ(flow, value, time, now)
@@ -187,13 +187,13 @@ impl AttributeFilter {
 
     fn hold(&mut self, flow: &Flow, value: Value, time: Timestamp, now: Instant) -> Outcome {
         let is_news = self.sent.as_ref().is_none_or(|(_, sent)| *sent != value);
-        let Some(hold_off) = flow.hold_off.filter(|_| is_news) else {
+        let Some(stable_for) = flow.stable_for.filter(|_| is_news) else {
             self.candidate = None;
             return self.differ(flow, value, time, now);
         };
         match &self.candidate {
             Some(candidate) if candidate.value == value => {
-                if candidate.since + hold_off > now {
+                if candidate.since + stable_for > now {
                     return Outcome::Filtered(Reason::HeldOff);
                 }
                 self.candidate = None;

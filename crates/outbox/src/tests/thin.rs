@@ -7,7 +7,7 @@ use super::*;
 const BUCKET: Duration = Duration::from_secs(60);
 
 fn thinning(bytes_max: u64) -> Options {
-    Options { bytes_max, when_full: WhenFull::Thin, downsample_bucket: BUCKET, ..OPTIONS }
+    Options { bytes_max, when_full: WhenFull::Downsample, downsample_bucket: BUCKET, ..OPTIONS }
 }
 
 /// One state of a device each second from `first` on.

@@ -52,8 +52,8 @@ fn argument(key: &str, raw: raw::Argument, check: &mut Check<'_>) -> Option<Argu
     let is_number = matches!(kind, Kind::Number | Kind::Integer);
     let is_text = matches!(kind, Kind::Text);
     let given = [
-        ("minimum", raw.minimum.is_some(), is_number),
-        ("maximum", raw.maximum.is_some(), is_number),
+        ("min", raw.min.is_some(), is_number),
+        ("max", raw.max.is_some(), is_number),
         ("length_max", raw.length_max.is_some(), is_text && raw.choices.is_none()),
         ("choices", raw.choices.is_some(), is_text),
     ];
@@ -66,12 +66,10 @@ fn argument(key: &str, raw: raw::Argument, check: &mut Check<'_>) -> Option<Argu
     }
     let length_max =
         check.integer(&format!("{key}.length_max"), raw.length_max, LENGTH_DEFAULT, &LENGTH_RANGE);
-    let (minimum, maximum) = (
-        raw.minimum.map_or(f64::MIN, |field| field.0),
-        raw.maximum.map_or(f64::MAX, |field| field.0),
-    );
+    let (minimum, maximum) =
+        (raw.min.map_or(f64::MIN, |field| field.0), raw.max.map_or(f64::MAX, |field| field.0));
     if minimum > maximum {
-        check.problems.add(format!("{key}.minimum"), "is above the maximum", "exchange them");
+        check.problems.add(format!("{key}.min"), "is above max", "swap min and max");
     }
     let kind = match (kind, raw.choices) {
         (Kind::Boolean, _) => ArgumentKind::Boolean,

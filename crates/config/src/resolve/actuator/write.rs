@@ -47,7 +47,7 @@ const MODBUS: &[&str] = &[
     "order",
     "length",
     "value",
-    "as_list",
+    "use_multiple_write",
     "read_back",
 ];
 const GPIO: &[&str] = &["bus", "output", "value", "pulse"];
@@ -113,7 +113,7 @@ fn only(key: &str, raw: &raw::Actuator, known: &[&str], check: &mut Check<'_>) {
         ("value", raw.value.is_some()),
         ("output", raw.output.is_some()),
         ("pulse", raw.pulse.is_some()),
-        ("as_list", raw.as_list.is_some()),
+        ("use_multiple_write", raw.use_multiple_write.is_some()),
         ("read_back", raw.read_back.is_some()),
         ("output_size_max", raw.output_size_max.is_some()),
         ("method", raw.method.is_some()),
@@ -229,7 +229,11 @@ fn modbus(
     let value = check.required(&value_key, raw.value, "say what: value = \"{{ payload.level }}\"");
     Some(WriteTemplate::Modbus {
         value: template(&value_key, &value?, check)?,
-        as_list: check.or_default(&format!("{key}.as_list"), raw.as_list, false),
+        use_multiple_write: check.or_default(
+            &format!("{key}.use_multiple_write"),
+            raw.use_multiple_write,
+            false,
+        ),
         read_back: check.or_default(&format!("{key}.read_back"), raw.read_back, false),
         unit: unit?,
         register: register?,

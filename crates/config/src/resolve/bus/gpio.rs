@@ -79,7 +79,7 @@ fn input(
     ];
     let bias = choice(&format!("{key}.bias"), raw.bias, check, &biases);
     let words = [
-        ("tell", Edges::Told),
+        ("report", Edges::Reported),
         ("ignore", Edges::Ignored),
         ("count-rising", Edges::CountedRising),
         ("count-falling", Edges::CountedFalling),

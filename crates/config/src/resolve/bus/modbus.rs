@@ -25,7 +25,7 @@ const GAP_MIN: Duration = Duration::from_micros(1_750);
 const GAP_BITS: u64 = 39;
 
 /// What may be read in vain to save a request: half of the largest request for words.
-const JOIN_GAP_RANGE: RangeInclusive<i64> = 0..=60;
+const MERGE_GAP_RANGE: RangeInclusive<i64> = 0..=60;
 
 /// The units on one line, and the registers of one: more than a line could be asked for in a minute.
 const ENTRIES_MAX: usize = 512;
@@ -45,7 +45,12 @@ pub(super) fn modbus(key: &str, mut raw: raw::Modbus, check: &mut Check<'_>) -> 
     let defaults = Defaults {
         interval: raw.interval.unwrap_or(Field(Duration::from_secs(10))),
         timeout: raw.timeout.unwrap_or(Field(Duration::from_secs(1))),
-        join_gap: check.integer(&format!("{key}.join_gap"), raw.join_gap, 0, &JOIN_GAP_RANGE),
+        merge_gap_max: check.integer(
+            &format!("{key}.merge_gap_max"),
+            raw.merge_gap_max,
+            0,
+            &MERGE_GAP_RANGE,
+        ),
         id_range: if matches!(line, ModbusLine::Rtu(_)) { 1..=247 } else { 0..=255 },
     };
     let units: Vec<_> = raw
@@ -64,7 +69,7 @@ pub(super) fn modbus(key: &str, mut raw: raw::Modbus, check: &mut Check<'_>) -> 
 struct Defaults {
     interval: Field<Duration>,
     timeout: Field<Duration>,
-    join_gap: i64,
+    merge_gap_max: i64,
     id_range: RangeInclusive<i64>,
 }
 
@@ -149,7 +154,7 @@ fn unit(
         id: u8::try_from(id?).ok()?,
         interval: check.duration(&format!("{key}.interval"), Some(interval), &INTERVAL_RANGE),
         timeout: check.duration(&format!("{key}.timeout"), Some(timeout), &TIMEOUT_RANGE),
-        join_gap: u16::try_from(defaults.join_gap).unwrap_or_default(),
+        merge_gap_max: u16::try_from(defaults.merge_gap_max).unwrap_or_default(),
         registers,
     })
 }

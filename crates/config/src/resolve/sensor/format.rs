@@ -13,7 +13,7 @@ use tidegate_ingest::frame::Endian;
 const FORMATS: [(&str, &[&str]); 11] = [
     ("key-value", &[]),
     ("csv", &["columns", "header", "delimiter"]),
-    ("json", &["each"]),
+    ("json", &["array_pointer"]),
     ("regex", &["pattern"]),
     ("binary", &["fields"]),
     ("nmea", &[]),
@@ -44,7 +44,7 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
         ("columns", raw.columns.is_some()),
         ("header", raw.header.is_some()),
         ("delimiter", raw.delimiter.is_some()),
-        ("each", raw.each.is_some()),
+        ("array_pointer", raw.array_pointer.is_some()),
         ("pattern", raw.pattern.is_some()),
         ("rebirth", raw.rebirth.is_some()),
         ("fields", !raw.fields.is_empty()),
@@ -60,7 +60,9 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
     }
     match word.as_str() {
         "csv" => csv(key, raw, check).map(Format::Csv),
-        "json" => Some(Format::Json { each: raw.each.take().map(|field| field.0) }),
+        "json" => {
+            Some(Format::Json { array_pointer: raw.array_pointer.take().map(|field| field.0) })
+        }
         "regex" => {
             let fix = "write named groups: pattern = 't=(?<t>[-\\d.]+)'";
             let key = format!("{key}.pattern");

@@ -93,8 +93,8 @@ fn conversion(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Co
         }
         (min, max)
     };
-    let limits = (float(&raw.reject_below), float(&raw.reject_above));
-    let accepted = ordered("reject_below", "reject_above", limits);
+    let limits = (float(&raw.valid_min), float(&raw.valid_max));
+    let accepted = ordered("valid_min", "valid_max", limits);
     let clamp = ordered("clamp_min", "clamp_max", (float(&raw.clamp_min), float(&raw.clamp_max)));
     let value = |(text, field): (&String, &Field<Scalar>)| {
         let value = match &field.0 {
@@ -157,8 +157,8 @@ fn flow(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Flow> {
         let field = field.clone()?;
         Some(check.duration(&format!("{key}.{name}"), Some(field), &SPAN_RANGE))
     };
-    let (hold_off, heartbeat) =
-        (span("hold_off", &raw.hold_off), span("heartbeat", &raw.heartbeat));
+    let (stable_for, heartbeat) =
+        (span("stable_for", &raw.stable_for), span("heartbeat", &raw.heartbeat));
     let interval_min = span("interval_min", &raw.interval_min);
     let window = span("window", &raw.window);
     let window = window_settings(key, raw.aggregate.as_ref(), window, check);
@@ -186,7 +186,15 @@ fn flow(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Flow> {
         .clone()
         .map(|field| check.integer(&format!("{key}.decimals"), Some(field), 0, &DECIMALS_RANGE));
     let decimals = decimals.and_then(|decimals| u8::try_from(decimals).ok());
-    Some(Flow { rate_max, window: window?, decimals, hold_off, deadband, heartbeat, interval_min })
+    Some(Flow {
+        rate_max,
+        window: window?,
+        decimals,
+        stable_for,
+        deadband,
+        heartbeat,
+        interval_min,
+    })
 }
 
 /// `None` if it is bad; `Some(None)` if there is none.

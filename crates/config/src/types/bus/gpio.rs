@@ -71,7 +71,7 @@ pub enum Bias {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edges {
     /// Each is told.
-    Told,
+    Reported,
     /// They are not looked at, as on chips that have no interrupts.
     Ignored,
     /// Those to active are counted.

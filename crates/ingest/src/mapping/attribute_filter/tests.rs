@@ -88,7 +88,7 @@ fn a_full_window_ends_early() {
 
 #[test]
 fn a_change_counts_when_it_has_lasted() {
-    let flow = Flow { hold_off: Some(seconds(3)), ..Flow::default() };
+    let flow = Flow { stable_for: Some(seconds(3)), ..Flow::default() };
     let values = [(0, 0.0), (4, 1.0), (5, 0.0), (6, 1.0), (7, 1.0), (12, 1.0)];
     assert_eq!(sent(&flow, &values, 15), [(3, 0.0), (5, 0.0), (9, 1.0), (12, 1.0)]);
 }
