@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate_model::{Account, DeviceId, Moment, Name, Priority, Timestamp};
+use tidegate_model::{Account, DeviceId, Name, Priority, ReadingTime, WallTime};
 use tidegate_outbox::{Commit, Options, Outbox, Pending};
 
 /// Long enough to level out the disk's moods.
@@ -231,7 +231,7 @@ fn commit(bus: &Name, states: usize, first: u64) -> Commit {
     let state = |number: u64| Pending {
         device: DeviceId::from([1; 12]),
         bus: bus.clone(),
-        moment: Moment::Wall(time(number)),
+        moment: ReadingTime::Wall(time(number)),
         priority: Priority::default(),
         readings: STATE_READINGS,
         json: Bytes::from(format!(
@@ -252,8 +252,8 @@ fn commit(bus: &Name, states: usize, first: u64) -> Commit {
     }
 }
 
-fn time(second: u64) -> Timestamp {
-    Timestamp::from_millis(1_777_629_600_000).plus(Duration::from_secs(second))
+fn time(second: u64) -> WallTime {
+    WallTime::from_millis(1_777_629_600_000).plus(Duration::from_secs(second))
 }
 
 /// Processor time of this process in user and kernel mode; the kernel counts it in 1/100 s.

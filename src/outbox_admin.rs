@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::control::{Answer, Method, Routes, StatusCode};
-use tidegate_model::{Account, DeviceId, Moment, Name, Priority, Reason, Timestamp};
+use tidegate_model::{Account, DeviceId, Name, Priority, ReadingTime, Reason, WallTime};
 use tidegate_outbox::{Commit, Outbox, Pending, Removed};
 
 /// The bus under which imported states are counted. The configuration has no other of this name.
@@ -88,7 +88,7 @@ pub struct Lane {
     /// Bytes of their JSON.
     pub bytes: u64,
     /// When the oldest was measured, where that is known.
-    pub oldest: Option<Timestamp>,
+    pub oldest: Option<WallTime>,
 }
 
 /// A state that waits.
@@ -97,7 +97,7 @@ pub struct Waiting {
     /// Its place among the states of its device.
     pub sequence: u64,
     /// When it was measured; none where the time of day was not known then.
-    pub time: Option<Timestamp>,
+    pub time: Option<WallTime>,
     /// The state as it will be sent; without a time its data alone.
     pub state: Box<RawValue>,
 }
@@ -172,14 +172,14 @@ impl Exported {
             return Err(LineError::TooLarge(text.len()));
         }
         let parts: Parts = serde_json::from_str(text)?;
-        let millis = parts.time.as_i64().map(Timestamp::from_millis);
-        let time = millis.or_else(|| Timestamp::parse(parts.time.as_str()?));
+        let millis = parts.time.as_i64().map(WallTime::from_millis);
+        let time = millis.or_else(|| WallTime::parse(parts.time.as_str()?));
         let readings = parts.data.len();
         let fitting = u16::try_from(readings).ok().filter(|readings| *readings > 0);
         Ok(Pending {
             device: self.device,
             bus: import_bus(),
-            moment: Moment::Wall(time.ok_or(LineError::Time)?),
+            moment: ReadingTime::Wall(time.ok_or(LineError::Time)?),
             priority: Priority::Normal,
             readings: fitting.ok_or(LineError::Readings(readings))?,
             json: text.to_owned().into(),
@@ -344,7 +344,7 @@ mod tests {
     fn a_reject_is_shown_with_its_number_and_waits_again() {
         let (_directory, outbox) = open();
         ask(&outbox, &json!({"import": {"states": [line(1)]}})).unwrap();
-        outbox.reject(DEVICE.parse().unwrap(), 1, "no", Timestamp::from_millis(0)).unwrap();
+        outbox.reject(DEVICE.parse().unwrap(), 1, "no", WallTime::from_millis(0)).unwrap();
         let rejects = ask(&outbox, &json!("rejects")).unwrap();
         assert_eq!((&rejects[0]["number"], &rejects[0]["why"]), (&json!(1), &json!("no")));
         ask(&outbox, &json!({"requeue": {"numbers": [1]}})).unwrap();

@@ -11,7 +11,7 @@ use tidegate_commands::admission::{Admission, Admission, Rules};
 use tidegate_commands::history::History;
 use tidegate_timing::rate_limit::RateLimit;
 use tidegate_template::template::Template;
-use tidegate_model::{Command, DeviceId, Source, Timestamp, Write};
+use tidegate_model::{Command, DeviceId, Source, WallTime, Write};
 
 fn template(text: &str) -> Template {
     Template::compile("t", text).unwrap()
@@ -64,7 +64,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     let router = Router::new(ACTUATORS.iter().cloned().map(Into::into));
     let device = DeviceId::from([1; 12]);
     let mut gate = Admission::new(rules, router, device, [("gateway".parse().unwrap(), device)].into());
-    let now = Timestamp::from_millis(1_777_629_600_000);
+    let now = WallTime::from_millis(1_777_629_600_000);
     let history = History::load(&[], 1, now).unwrap();
     let name = ["line", "digit", "message"][usize::from(choice) % 3].to_owned();
     let command = Command { device, name, time: Some(now), payload, unread: None };

@@ -9,7 +9,9 @@ use crate::app::outbox_options;
 use tidegate_commands::actuator::Router;
 use tidegate_commands::admission::Admission;
 use tidegate_commands::history::{History, Record, TABLE};
-use tidegate_model::{Command, DeviceId, GatewayAction, HttpMethod, ModbusData, Timestamp, Write};
+use tidegate_model::{
+    Command, DeviceId, GatewayAction, HttpMethod, ModbusData, ReadingTime, WallTime, Write,
+};
 use tidegate_outbox::Outbox;
 
 /// Does one of the commands about commands.
@@ -54,16 +56,19 @@ fn history(args: &ConfigArgs) -> anyhow::Result<Vec<Record>> {
     let options = outbox_options(settings);
     let outbox = Outbox::open(&settings.path, options).with_context(|| format!("outbox {path}"))?;
     let table = outbox.notes(TABLE)?;
-    let history = History::load(&table, config.devices.len(), Timestamp::from_millis(0))?;
+    let history = History::load(&table, config.devices.len(), WallTime::EPOCH.into())?;
     Ok(history.records().rev().cloned().collect())
 }
 
 fn describe(page: &mut String, record: &Record) -> std::fmt::Result {
-    let time = Timestamp::from_millis(record.received_ms);
+    let time = match record.received {
+        ReadingTime::Wall(time) => time.to_string(),
+        ReadingTime::Boot(_) => "time unknown".to_owned(),
+    };
     let result = record.result.as_str();
     let actuator = record.actuator.as_deref().unwrap_or("-");
     let (number, name) = (record.number, record.name.escape_default());
-    write!(page, "{number:>6}  {time}  {result:<11}  {actuator}  {name}")?;
+    write!(page, "{number:>6}  {time:<24}  {result:<11}  {actuator}  {name}")?;
     if let Some(duration_ms) = record.duration_ms {
         write!(page, "  {duration_ms} ms")?;
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::control::{Answer, Method, Routes, StatusCode};
 use tidegate_commands::history::Record;
 use tidegate_delivery::throttle::CALLS_MAX;
-use tidegate_model::{DeviceId, Ledger, Name, Timestamp};
+use tidegate_model::{DeviceId, Ledger, Name, WallTime};
 use tidegate_outbox::{Amount, Outbox};
 use tidegate_runtime::liveness::Liveness;
 
@@ -200,7 +200,7 @@ impl Sources {
         };
         if let Ok(facts) = tokio::time::timeout(DISK_TIMEOUT, on_disk).await {
             let (_, oldest, free_bytes) = facts?;
-            document.outbox.oldest_ms = oldest.map(Timestamp::as_millis);
+            document.outbox.oldest_ms = oldest.map(WallTime::as_millis);
             document.disk.free_bytes = free_bytes;
         }
         document.health = Health::of(&document);
@@ -234,7 +234,7 @@ impl Sources {
     }
 
     /// Returns the time of the oldest state that waits.
-    fn oldest(&self) -> Option<Timestamp> {
+    fn oldest(&self) -> Option<WallTime> {
         let devices = self.outbox.backlog().devices.into_iter();
         let waiting = devices.filter(|(_, amount)| amount.states > 0);
         let oldest =

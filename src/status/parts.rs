@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use tidegate_commands::history::Record;
 use tidegate_ingest::sensor_stats::Vitals;
-use tidegate_model::{CommandResult, Name, Value};
+use tidegate_model::{CommandResult, Name, ReadingTime, Value, WallTime};
 use tidegate_timing::forecast::payloads_a_month;
 
 /// The most problems of one bus in the status document; the log has all.
@@ -163,8 +163,8 @@ impl ActuatorStatus {
             command: Some(record.name.clone()),
             result: Some(record.result),
             message: record.message.clone(),
-            received_ms: Some(record.received_ms),
-            finished_ms: record.finished_ms,
+            received_ms: record.received.wall().map(WallTime::as_millis),
+            finished_ms: record.finished.and_then(ReadingTime::wall).map(WallTime::as_millis),
             duration_ms: record.duration_ms,
         }
     }

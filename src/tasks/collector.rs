@@ -21,7 +21,7 @@ use tidegate_bus::{Ack, BusEvent, CHECKPOINTS, Handles, LossCounters, PULSES, RE
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::dedup::RedeliveryFilter;
 use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline};
-use tidegate_model::{Ledger, Moment, Name, Priority, Reading, Reason};
+use tidegate_model::{Ledger, Name, Priority, Reading, ReadingTime, Reason};
 use tidegate_outbox::{Commit, Error, Outbox, Pending};
 use tidegate_runtime::liveness;
 use tidegate_timing::unique_timestamps::UniqueTimestamps;
@@ -138,7 +138,7 @@ impl Collector {
                 }
                 Ok(()) = learned.changed() => {
                     if let Some(anchor_ms) = *learned.borrow_and_update() {
-                        self.stamps.anchor(anchor_ms);
+                        self.stamps.anchor(self.chronicle.boot(), anchor_ms);
                         self.group.wake();
                     }
                     continue;
@@ -288,10 +288,11 @@ impl Collector {
             plan.count_payload(sensor);
         }
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
-        let moment = self.chronicle.moment(state.time);
+        let moment = state.time;
+        self.chronicle.record(moment);
         let written = match moment {
-            Moment::Wall(_) => serde_json::to_vec(&state),
-            Moment::Boot { .. } => serde_json::to_vec(&state.data),
+            ReadingTime::Wall(_) => serde_json::to_vec(&state),
+            ReadingTime::Boot(_) => serde_json::to_vec(&state.data),
         };
         let json = match written {
             Ok(json) => Bytes::from(json),

@@ -13,6 +13,7 @@ use crate::status::StatusRegistry;
 use tidegate_losant::body::ConnectionStatus;
 use tidegate_losant::query::Shape;
 use tidegate_losant::{Client, Success};
+use tidegate_model::WallTime;
 use tidegate_runtime::clock::{Clock as _, TrustedClock};
 use tidegate_runtime::liveness;
 use tidegate_runtime::random;
@@ -35,7 +36,7 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct ConnectionStatusTask {
     /// To the cloud.
     pub client: Arc<Client>,
-    /// UniqueTimestamps the statuses.
+    /// The clock that gives the statuses their times.
     pub clock: Arc<TrustedClock>,
     /// Where it is told that the cloud is there, before the first state is sent.
     pub board: StatusRegistry,
@@ -48,10 +49,9 @@ pub struct ConnectionStatusTask {
 impl ConnectionStatusTask {
     /// Runs until the last word is said.
     pub async fn run(self) {
-        if self.stop.run_until_cancelled(self.wait_for_time()).await.is_none() {
+        let Some(connected_at) = self.stop.run_until_cancelled(self.wall_time()).await else {
             return;
-        }
-        let connected_at = self.clock.now();
+        };
         let gateway = self.client.gateway();
         if self
             .stop
@@ -68,7 +68,8 @@ impl ConnectionStatusTask {
         self.check_class().await;
         self.stop.cancelled().await;
         self.reported.cancelled().await;
-        let farewell = ConnectionStatus::disconnected(connected_at, self.clock.now(), "shutdown");
+        let now = self.clock.wall_time().unwrap_or(connected_at);
+        let farewell = ConnectionStatus::disconnected(connected_at, now, "shutdown");
         let told = tokio::time::timeout(
             FAREWELL_TIMEOUT,
             self.client.set_connection_status(gateway, &farewell),
@@ -81,6 +82,17 @@ impl ConnectionStatusTask {
                 warn!(%error, "could not tell Losant that the gateway is disconnected");
             }
             Err(_) => warn!("could not tell Losant in time that the gateway is disconnected"),
+        }
+    }
+
+    /// Returns the time of day as soon as it is known.
+    async fn wall_time(&self) -> WallTime {
+        self.wait_for_time().await;
+        loop {
+            match self.clock.wall_time() {
+                Some(time) => return time,
+                None => tokio::time::sleep(TIME_WAIT.0).await,
+            }
         }
     }
 

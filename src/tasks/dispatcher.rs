@@ -18,7 +18,7 @@ use tidegate_bus::{BusEvent, Report};
 use tidegate_commands::admission::{Admission, Decision, Refusal};
 use tidegate_commands::history::{Ending, History, TABLE};
 use tidegate_commands::report::ReportRules;
-use tidegate_model::{Command, CommandResult, DeviceId, Name, Source, Timestamp};
+use tidegate_model::{Command, CommandResult, DeviceId, Name, Source, WallTime};
 use tidegate_outbox::Outbox;
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::liveness;
@@ -49,7 +49,7 @@ pub enum Inbound {
         /// Which device.
         device: DeviceId,
         /// Until when.
-        until: Timestamp,
+        until: WallTime,
     },
     /// From here on other rules hold.
     Routes(Box<Routes>),

@@ -22,7 +22,7 @@ use tidegate_delivery::reporter::{PARK, THROTTLE_WAIT};
 use tidegate_delivery::response::ResponseClass;
 use tidegate_losant::query::{History, SortDirection};
 use tidegate_losant::{Client, Error, EventStream, StreamEnd};
-use tidegate_model::{Command, DeviceId, Name, Source};
+use tidegate_model::{Command, DeviceId, Name, Source, WallTime};
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::liveness;
 use tidegate_runtime::random;
@@ -89,7 +89,7 @@ impl ListenerTask {
         loop {
             let opened = Instant::now();
             let call = self.client.command_stream(self.device).after(last_id.clone());
-            let opening = call.open(self.clock.now());
+            let opening = call.open(self.clock.wall_time().unwrap_or(WallTime::EPOCH));
             let wait = match liveness::with_deadline(
                 liveness::CALL_MAX,
                 "opening a stream",

@@ -24,7 +24,7 @@ use calls::CallFile;
 use tidegate_delivery::reporter::{Call, Disposal, Ended, Limits, Reporter, Step, Waiting};
 use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
 use tidegate_losant::{Client, Success};
-use tidegate_model::DeviceId;
+use tidegate_model::{DeviceId, WallTime};
 use tidegate_outbox::{Backlog, Error, Outbox};
 use tidegate_runtime::clock::{Clock as _, TrustedClock};
 use tidegate_runtime::liveness;
@@ -258,7 +258,8 @@ impl ReporterTask {
                 blocking(move || outbox.ack(device, first, last)).await.map(drop)
             }
             (Disposal::Reject, Some(first)) => {
-                let (time, why) = (self.clock.now(), sent.outcome.words().to_owned());
+                let time = self.clock.wall_time().unwrap_or(WallTime::EPOCH);
+                let why = sent.outcome.words().to_owned();
                 blocking(move || outbox.reject(device, first, &why, time)).await
             }
             (Disposal::Delete | Disposal::Keep | Disposal::Reject, _) => Ok(()),
@@ -291,7 +292,7 @@ impl ReporterTask {
                 debug!(device_id = %device, states, "states stored");
             }
             ResponseClass::Offline | ResponseClass::Unauthorized => {
-                debug!(error, "nothing can be sent now")
+                debug!(error, "nothing can be sent now");
             }
             ResponseClass::ServerError(_) => {
                 warn!(device_id = %device, error, "the cloud has trouble with this device; trying again");

@@ -33,7 +33,8 @@ impl RetentionTask {
             if self.clock.trust().is_none_or(|trust| trust == Trust::Waiting) {
                 continue;
             }
-            let before = self.clock.now().minus(self.age_max);
+            let Some(now) = self.clock.wall_time() else { continue };
+            let before = now.minus(self.age_max);
             let outbox = Arc::clone(&self.outbox);
             let expiring = tokio::task::spawn_blocking(move || outbox.expire(before));
             match liveness::with_deadline(

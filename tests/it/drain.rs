@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate_model::{Account, DeviceId, Moment, Name, Priority, Timestamp};
+use tidegate_model::{Account, DeviceId, Name, Priority, ReadingTime, WallTime};
 use tidegate_outbox::{Commit, Options, Outbox, Pending};
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
 
@@ -34,13 +34,13 @@ fn fill(site: &Site, states: u64) {
     let outbox = Outbox::open(&site.path("outbox"), options).unwrap();
     let bus: Name = "probe".parse().unwrap();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
-    let start = Timestamp::from_millis(0).plus(now).minus(Duration::from_secs(states + 60));
+    let start = WallTime::from_millis(0).plus(now).minus(Duration::from_secs(states + 60));
     let state = |device: DeviceId, number: u64| {
         let time = start.plus(Duration::from_secs(number));
         Pending {
             device,
             bus: bus.clone(),
-            moment: Moment::Wall(time),
+            moment: ReadingTime::Wall(time),
             priority: Priority::default(),
             readings: 1,
             json: Bytes::from(format!("{{\"time\":\"{time}\",\"data\":{{\"n\":{number}}}}}")),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidegate_config::{BusKind, Config};
 use tidegate_ingest::frame::{Frame, Framer};
 use tidegate_ingest::mapping::{Outgoing, Pipeline};
-use tidegate_model::{Ledger, Reading, Timestamp};
+use tidegate_model::{Ledger, Reading, WallTime};
 
 use crate::support::write_private;
 
@@ -51,7 +51,7 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
     let mut plan = Pipeline::new(settings.sensors, config.devices);
     let (mut lines, mut ledger) = (Vec::new(), Ledger::new());
     let account = ledger.entry(bus.clone()).or_default();
-    let time = Timestamp::parse("2026-05-01T10:00:05Z").unwrap();
+    let time = WallTime::parse("2026-05-01T10:00:05Z").unwrap().into();
     let mut note = |states: Vec<Outgoing>| {
         for Outgoing { device, state, .. } in states {
             let (name, _) = devices.iter().find(|(_, id)| *id == device).unwrap();

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub use template::{WriteError, WriteTemplate};
 
 use crate::arguments::Arguments;
-use tidegate_model::{Command, DeviceId, Name, Timestamp, Write};
+use tidegate_model::{Command, DeviceId, Name, WallTime, Write};
 use tidegate_timing::rate_limit::RateLimit;
 
 /// What one command of one device does.
@@ -57,7 +57,7 @@ pub struct Failsafe {
 struct Context<'a> {
     payload: &'a serde_json::Value,
     name: &'a str,
-    time: Option<Timestamp>,
+    time: Option<WallTime>,
     device: String,
 }
 

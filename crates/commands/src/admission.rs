@@ -11,9 +11,8 @@ use crate::arguments::ArgumentError;
 use crate::history::{AHEAD_MAX, History, Known, Record, digest};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{
-    Command, DeviceId, Name, PAYLOAD_BYTES_MAX, Source, Timestamp, Unread, Write,
+    Command, DeviceId, Name, PAYLOAD_BYTES_MAX, ReadingTime, Source, Unread, Write,
 };
-use tidegate_timing::clock_trust::uptime_of;
 use tidegate_timing::rate_limit::Window;
 
 /// What the gate is set to.
@@ -129,7 +128,7 @@ impl Admission {
         Self { rules, router, gateway, devices, windows: BTreeMap::new() }
     }
 
-    /// Judges a command that arrived at `now` and `wall`, and gives the record of it that is to be kept.
+    /// Judges a command that arrived at `now` and `time`, and gives the record of it that is to be kept.
     ///
     /// A command without a time counts as sent now, and is never taken for a repeat unless it has an id.
     pub fn judge(
@@ -137,10 +136,10 @@ impl Admission {
         command: &Command,
         source: Source,
         history: &History,
-        (now, wall): (Instant, Timestamp),
+        (now, time): (Instant, ReadingTime),
     ) -> (Decision, Record) {
         let id = self.rules.id.as_ref().and_then(|member| text_of(command.payload.get(member)?));
-        let mut record = Record::of(command, source, id.as_deref(), wall);
+        let mut record = Record::of(command, source, id.as_deref(), time);
         let known = history.knows(command.device, command.time, digest(command, id.as_deref()));
         if known == Known::Yes {
             return (Decision::Duplicate, record);
@@ -148,11 +147,11 @@ impl Admission {
         let checked = if known == Known::Forgotten {
             Err(Refusal::Forgotten)
         } else {
-            self.check(command, source, &mut record, (now, wall))
+            self.check(command, source, &mut record, (now, time))
         };
         match checked {
             Ok((actuator, write)) => {
-                let fresh_for = self.age_max(source).saturating_sub(age(command, wall));
+                let fresh_for = self.age_max(source).saturating_sub(age(command, time));
                 (Decision::Run { actuator, write, fresh_for }, record)
             }
             Err(refusal) => (Decision::Refused(refusal), record),
@@ -181,7 +180,7 @@ impl Admission {
         command: &Command,
         source: Source,
         record: &mut Record,
-        (now, wall): (Instant, Timestamp),
+        (now, time): (Instant, ReadingTime),
     ) -> Result<(Arc<Actuator>, Write), Refusal> {
         match command.unread {
             Some(Unread::TooLarge) => return Err(Refusal::TooLarge),
@@ -192,14 +191,15 @@ impl Admission {
         if let Some(actuator) = self.router.find(record.target, &command.name) {
             record.actuator = Some(actuator.name.clone());
         }
-        if command.time.is_some() && uptime_of(wall).is_some() {
+        if command.time.is_some() && time.wall().is_none() {
             return Err(Refusal::NoTime);
         }
-        let age = age(command, wall);
+        let age = age(command, time);
         if age > self.age_max(source) && record.actuator.is_some() {
             return Err(Refusal::Stale(age));
         }
-        let ahead = command.time.map(|time| time.since(wall)).unwrap_or_default();
+        let sent = command.time.zip(time.wall());
+        let ahead = sent.map(|(sent, now)| sent.since(now)).unwrap_or_default();
         if ahead > AHEAD_MAX && record.actuator.is_some() {
             return Err(Refusal::Ahead(ahead));
         }
@@ -233,8 +233,8 @@ impl Admission {
 }
 
 /// Zero without a time: such a command counts as sent now.
-fn age(command: &Command, wall: Timestamp) -> Duration {
-    command.time.map(|time| wall.since(time)).unwrap_or_default()
+fn age(command: &Command, time: ReadingTime) -> Duration {
+    command.time.zip(time.wall()).map(|(sent, now)| now.since(sent)).unwrap_or_default()
 }
 
 fn text_of(json: &Value) -> Option<String> {

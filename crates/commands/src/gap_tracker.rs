@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::history::Heard;
-use tidegate_model::Timestamp;
+use tidegate_model::WallTime;
 
 /// How far before a gap, and beyond its end, the history is read: the cloud's dates are whole seconds, and a command may be
 /// under way for a while before a stream delivers it.
@@ -37,9 +37,9 @@ pub struct GapTracker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// From when on.
-    pub start: Timestamp,
+    pub start: WallTime,
     /// Until when.
-    pub end: Timestamp,
+    pub end: WallTime,
     /// How many commands a page is to have.
     pub limit: u32,
     /// How many more commands are asked for.
@@ -53,7 +53,7 @@ impl GapTracker {
     }
 
     /// A stream was opened at `time`: what was sent before it may have been missed.
-    pub fn open(&mut self, time: Timestamp) {
+    pub fn open(&mut self, time: WallTime) {
         match self.heard {
             Some(Heard { first, until }) => {
                 let start = until.minus(OVERLAP).max(first);
@@ -77,7 +77,7 @@ impl GapTracker {
     }
 
     /// A page of so many commands was read, oldest first: the time of the latest. False if there is more than is ever asked for.
-    pub fn read(&mut self, latest: Option<Timestamp>, commands: usize) -> bool {
+    pub fn read(&mut self, latest: Option<WallTime>, commands: usize) -> bool {
         let (Some(gap), Some(heard)) = (&mut self.gap, &mut self.heard) else { return true };
         let is_full = commands >= gap.limit as usize;
         gap.left = gap.left.saturating_sub(gap.limit);
@@ -96,7 +96,7 @@ impl GapTracker {
 
     /// Signs of life of the open stream came until `time`. Returns until when nothing was missed: not longer than until a gap
     /// that is still to be read.
-    pub fn hear(&mut self, time: Timestamp) -> Timestamp {
+    pub fn hear(&mut self, time: WallTime) -> WallTime {
         let heard = self.heard.get_or_insert(Heard { first: time, until: time });
         if self.gap.is_none() {
             heard.until = heard.until.max(time);
@@ -109,8 +109,8 @@ impl GapTracker {
 mod tests {
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_millis(1_777_629_600_000 + second * 1_000)
+    fn at(second: i64) -> WallTime {
+        WallTime::from_millis(1_777_629_600_000 + second * 1_000)
     }
 
     /// One that was heard until second 100, and whose next stream opens at 200.

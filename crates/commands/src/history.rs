@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use record::{AHEAD_MAX, Digest, Record, digest};
 
 use record::MESSAGE_CHARS_MAX;
-use tidegate_model::{CommandResult, DeviceId, Timestamp};
+use tidegate_model::{CommandResult, DeviceId, ReadingTime, WallTime};
 
 /// The name of the durable table.
 pub const TABLE: &str = "commands";
@@ -60,9 +60,9 @@ pub struct Ending<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
     /// When its stream was opened for the first time: nothing older is asked for.
-    pub first: Timestamp,
+    pub first: WallTime,
     /// Until when nothing was missed.
-    pub until: Timestamp,
+    pub until: WallTime,
 }
 
 /// The table cannot be used.
@@ -101,7 +101,7 @@ impl History {
     pub fn load(
         table: &[(Vec<u8>, Vec<u8>)],
         devices: usize,
-        now: Timestamp,
+        now: ReadingTime,
     ) -> Result<Self, NewerHistory> {
         let mut history = Self::default();
         history.share(devices);
@@ -135,12 +135,7 @@ impl History {
     }
 
     /// Whether a command with this time and digest came to a device before.
-    pub fn knows(
-        &self,
-        device: DeviceId,
-        time: Option<Timestamp>,
-        digest: Option<Digest>,
-    ) -> Known {
+    pub fn knows(&self, device: DeviceId, time: Option<WallTime>, digest: Option<Digest>) -> Known {
         let Some(lane) = self.lanes.get(&device) else { return Known::No };
         if digest.is_some_and(|digest| lane.digests.contains(&digest)) {
             Known::Yes
@@ -173,7 +168,7 @@ impl History {
     }
 
     /// Notes what became of a command. Nothing, if its record has been given up meanwhile.
-    pub fn finish(&mut self, number: u64, ending: Ending<'_>, now: Timestamp) {
+    pub fn finish(&mut self, number: u64, ending: Ending<'_>, now: ReadingTime) {
         let Some(record) = self.records.get_mut(&number) else { return };
         let lane = self.lanes.entry(record.device).or_default();
         if record.result == CommandResult::Started {
@@ -183,7 +178,7 @@ impl History {
         record.result = ending.result;
         record.message = ending.message.chars().take(MESSAGE_CHARS_MAX).collect();
         record.duration_ms = ending.duration_ms;
-        record.finished_ms = Some(now.as_millis());
+        record.finished = Some(now);
         self.changes.push((record_key(number), Some(record.encode())));
     }
 
@@ -195,7 +190,7 @@ impl History {
     }
 
     /// Notes that nothing was missed on the stream of a device until then.
-    pub fn hear(&mut self, device: DeviceId, until: Timestamp) {
+    pub fn hear(&mut self, device: DeviceId, until: WallTime) {
         let lane = self.lanes.entry(device).or_default();
         let heard = lane.heard.get_or_insert(Heard { first: until, until });
         heard.until = heard.until.max(until);
@@ -287,7 +282,7 @@ impl History {
             b'h' => {
                 let (first, until) = value.split_at_checked(8)?;
                 let (first, until) = (millis(first)?, millis(until)?);
-                let (first, until) = (Timestamp::from_millis(first), Timestamp::from_millis(until));
+                let (first, until) = (WallTime::from_millis(first), WallTime::from_millis(until));
                 lane.heard = Some(Heard { first, until });
             }
             _ => return None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::history::Record;
-use tidegate_model::{AttributeName, CommandResult, DeviceId, State, Timestamp, Value};
+use tidegate_model::{AttributeName, CommandResult, DeviceId, State, Value};
 
 /// Which attributes tell of a command. Losant knows them only if they are declared there, so none is told by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl ReportRules {
             .into_iter()
             .filter_map(|(attribute, value)| Some((attribute.clone()?, value?)))
             .collect();
-        let time = Timestamp::from_millis(record.finished_ms?);
+        let time = record.finished?;
         let device = self.by_gateway.unwrap_or(record.target);
         (!data.is_empty()).then_some((device, State { time, data }))
     }
@@ -52,12 +52,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use tidegate_model::{Command, Source};
+    use tidegate_model::{Command, Source, WallTime};
 
     #[test]
     fn only_what_is_configured_is_told() {
         let device = DeviceId::from([1; 12]);
-        let time = Timestamp::from_millis(1_777_629_600_000);
+        let time = WallTime::from_millis(1_777_629_600_000);
         let command = Command {
             device,
             name: "fan".to_owned(),
@@ -65,13 +65,13 @@ mod tests {
             payload: json!({}),
             unread: None,
         };
-        let mut record = Record::of(&command, Source::Live, None, time);
+        let mut record = Record::of(&command, Source::Live, None, time.into());
         let name = |name: &str| name.parse().ok();
         let mut rules =
             ReportRules { command: name("last"), id: name("lastId"), ..ReportRules::default() };
         assert_eq!(rules.report(&record), None, "it has no result yet");
         record.result = CommandResult::Executed;
-        record.finished_ms = Some(1_777_629_600_005);
+        record.finished = Some(WallTime::from_millis(1_777_629_600_005).into());
         record.duration_ms = Some(5);
         let told = |rules: &ReportRules| {
             let (device, state) = rules.report(&record)?;

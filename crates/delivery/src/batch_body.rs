@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use tidegate_model::Timestamp;
+use tidegate_model::WallTime;
 
 /// The mark of a state that had to wait.
 const BACKFILL: &str = r#"{"backfill":true}"#;
@@ -27,7 +27,7 @@ struct Element<'a> {
 
 /// The elements for these states of one device, in order: neighbours of one time are one, unless an attribute is in two of them.
 /// With `is_backfill` those without a meta get a mark.
-pub fn elements(states: &[(Timestamp, Bytes)], is_backfill: bool) -> Vec<Bytes> {
+pub fn elements(states: &[(WallTime, Bytes)], is_backfill: bool) -> Vec<Bytes> {
     let runs = states.chunk_by(|(one, _), (next, _)| one == next);
     let joined = runs.flat_map(|run| {
         let whole = (run.len() > 1).then(|| join(run)).flatten();
@@ -37,7 +37,7 @@ pub fn elements(states: &[(Timestamp, Bytes)], is_backfill: bool) -> Vec<Bytes> 
 }
 
 /// One state of several; `None` if an attribute is in two of them, or a meta is in one.
-fn join(run: &[(Timestamp, Bytes)]) -> Option<Bytes> {
+fn join(run: &[(WallTime, Bytes)]) -> Option<Bytes> {
     let mut states = run.iter().map(|(_, state)| parse(state));
     let mut whole = states.next()??;
     for state in states {
@@ -71,7 +71,7 @@ mod tests {
 
     fn sent(states: &[(i64, &'static str)], is_backfill: bool) -> Vec<String> {
         let state = |(time, text): &(i64, &'static str)| {
-            (Timestamp::from_millis(*time), Bytes::from_static(text.as_bytes()))
+            (WallTime::from_millis(*time), Bytes::from_static(text.as_bytes()))
         };
         let elements = elements(&states.iter().map(state).collect::<Vec<_>>(), is_backfill);
         elements.iter().map(|element| String::from_utf8_lossy(element).into_owned()).collect()

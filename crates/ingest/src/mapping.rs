@@ -37,7 +37,7 @@ use crate::decode::{Births, DecodeError, Decoded, Format, decode_on};
 use crate::sensor_stats::Vitals;
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{
-    AttributeName, DeviceId, Name, Reading, Reason, Timestamp, Value, ValueError,
+    AttributeName, DeviceId, Name, Reading, ReadingTime, Reason, Value, ValueError,
 };
 
 /// The attributes whose past is remembered. Templates can name any number; those beyond are sent as they come.
@@ -71,9 +71,9 @@ struct Message<'a> {
     decoded: &'a Decoded,
     contexts: Contexts,
     /// When it was measured.
-    time: Timestamp,
+    time: ReadingTime,
     /// When it came.
-    arrival: Timestamp,
+    arrival: ReadingTime,
     now: Instant,
 }
 
@@ -108,7 +108,7 @@ impl Pipeline {
     }
 
     /// Begins to wait for the sensors whose silence is to be told.
-    pub fn start(&mut self, time: Timestamp, now: Instant) {
+    pub fn start(&mut self, time: ReadingTime, now: Instant) {
         for (sensor, silence) in self.sensors.iter().zip(&mut self.silences) {
             if let (DeviceSelector::Fixed(device), Some(_)) = (&sensor.device, &sensor.stale) {
                 silence.expect(*device, now, time);
@@ -155,7 +155,7 @@ impl Pipeline {
                     if let (Format::Sparkplug { rebirth: true }, DecodeError::NoBirth { .. }) =
                         (&sensor.format, &error)
                     {
-                        draft.request(self.asked.ask(&reading.topic, reading.time, now));
+                        draft.request(self.asked.ask(&reading.topic, reading.time.wall(), now));
                     }
                     undecoded.push((index, error));
                 }
@@ -327,7 +327,7 @@ impl Pipeline {
     fn make(
         &mut self,
         draft: &mut Draft,
-        mut due: impl FnMut(&mut AttributeFilter, &Flow) -> Option<(Timestamp, Value)>,
+        mut due: impl FnMut(&mut AttributeFilter, &Flow) -> Option<(ReadingTime, Value)>,
     ) {
         for ((index, mapping, device, attribute), gauge) in &mut self.gauges {
             let Some(sensor) = self.sensors.get(*index) else { continue };

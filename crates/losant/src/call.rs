@@ -12,7 +12,7 @@ use super::request::Request;
 use super::session::{Client, shorten};
 use super::stream::{EventStream, Item};
 use super::wire;
-use tidegate_model::{Command, DeviceId, Timestamp};
+use tidegate_model::{Command, DeviceId, WallTime};
 
 /// An action that answers `T`.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl<'a, T: Item> StreamCall<'a, T> {
     }
 
     /// Opens the stream. `now` stands in for the cloud's clock where its answer has no date.
-    pub async fn open(self, now: Timestamp) -> Result<EventStream<T>, Error> {
+    pub async fn open(self, now: WallTime) -> Result<EventStream<T>, Error> {
         EventStream::open(self.client, &self.request, self.event, now).await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::body::{CallbackUrl, Email};
 use super::when::When;
-use tidegate_model::{AttributeName, Timestamp};
+use tidegate_model::{AttributeName, WallTime};
 
 /// The names and values of a query.
 pub(super) type Pairs = Vec<(&'static str, String)>;
@@ -43,11 +43,11 @@ pub struct History {
     /// How long the window is.
     pub duration: Option<Duration>,
     /// Where the window begins.
-    pub start: Option<Timestamp>,
+    pub start: Option<WallTime>,
     /// Where the window ends.
-    pub end: Option<Timestamp>,
+    pub end: Option<WallTime>,
     /// The older name of `start`, which today's API calls deprecated.
-    pub since: Option<Timestamp>,
+    pub since: Option<WallTime>,
 }
 
 /// The order of entries.
@@ -67,11 +67,11 @@ impl History {
         });
         Query::default()
             .with("limit", self.limit)
-            .with("since", self.since.map(Timestamp::as_millis))
+            .with("since", self.since.map(WallTime::as_millis))
             .with("sortDirection", sort_direction)
             .with("duration", self.duration.map(|duration| duration.as_millis()))
-            .with("start", self.start.map(Timestamp::as_millis))
-            .with("end", self.end.map(Timestamp::as_millis))
+            .with("start", self.start.map(WallTime::as_millis))
+            .with("end", self.end.map(WallTime::as_millis))
     }
 }
 

@@ -22,7 +22,7 @@ use super::wire::{self, AuthedDevice, DeviceCredentials, ErrorBody};
 use tidegate_config::{Cloud, CloudCredentials, Proxy, Secret};
 use tidegate_delivery::reporter::THROTTLE_WAIT;
 use tidegate_delivery::response::{Asked, ResponseClass};
-use tidegate_model::{ApplicationId, DeviceId, Timestamp};
+use tidegate_model::{ApplicationId, DeviceId, WallTime};
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
 
@@ -63,7 +63,7 @@ pub struct Heard {
     /// When the head of its answer was there.
     pub ended: Instant,
     /// The date, in whole seconds.
-    pub date: Timestamp,
+    pub date: WallTime,
 }
 
 #[derive(Debug)]

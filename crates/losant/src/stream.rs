@@ -14,7 +14,7 @@ use super::request::Request;
 use super::session::Client;
 use super::wire;
 use crate::sse::{Event, Parser};
-use tidegate_model::{Command, DeviceId, Timestamp};
+use tidegate_model::{Command, DeviceId, WallTime};
 
 /// The largest event in bytes: Losant takes no message over 256 KiB, and JSON may write a character as six.
 const EVENT_BYTES_MAX: usize = 512 * 1024;
@@ -73,7 +73,7 @@ pub struct EventStream<T> {
     silence_max: Duration,
     retry: Option<Duration>,
     last_id: Option<String>,
-    opened: Timestamp,
+    opened: WallTime,
     opened_at: Instant,
     heard_at: Instant,
 }
@@ -83,7 +83,7 @@ impl<T: Item> EventStream<T> {
         client: &Client,
         request: &Request,
         event: &'static str,
-        now: Timestamp,
+        now: WallTime,
     ) -> Result<Self, Error> {
         // Losant's own clients ask for JSON here and are served, so both are named.
         let response = client.open(request, "text/event-stream, application/json").await?;
@@ -118,13 +118,13 @@ impl<T: Item> EventStream<T> {
     }
 
     /// When the stream was opened, by the cloud's clock.
-    pub fn opened(&self) -> Timestamp {
+    pub fn opened(&self) -> WallTime {
         self.opened
     }
 
     /// Until when all was heard that came, by the cloud's clock: what was sent later may have been missed, and so may an event of
     /// which only the beginning has come.
-    pub fn heard_until(&self) -> Timestamp {
+    pub fn heard_until(&self) -> WallTime {
         self.opened.plus(self.heard_at - self.opened_at)
     }
 

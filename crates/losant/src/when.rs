@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tidegate_model::Timestamp;
+use tidegate_model::WallTime;
 
 /// A moment, or one that counts from now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum When {
     /// So long before the call.
     Ago(Duration),
     /// At a moment.
-    At(Timestamp),
+    At(WallTime),
 }
 
 /// Why a text is no [`When`].
@@ -28,7 +28,7 @@ pub struct WhenError {
 
 impl When {
     /// The moment itself, for the histories, which know no relative times.
-    pub fn resolve(self, now: Timestamp) -> Timestamp {
+    pub fn resolve(self, now: WallTime) -> WallTime {
         match self {
             Self::Now => now,
             Self::Ago(duration) => now.minus(duration),
@@ -59,12 +59,12 @@ impl FromStr for When {
         }
         if let Ok(millis) = text.parse::<i64>() {
             return match millis {
-                1.. => Ok(Self::At(Timestamp::from_millis(millis))),
+                1.. => Ok(Self::At(WallTime::from_millis(millis))),
                 0 => Err(WhenError { text: text.to_owned() }),
                 _ => Ok(Self::Ago(Duration::from_millis(millis.unsigned_abs()))),
             };
         }
-        let moment = Timestamp::parse(text).map(Self::At);
+        let moment = WallTime::parse(text).map(Self::At);
         let ago = || humantime::parse_duration(text).ok().map(Self::Ago);
         moment.or_else(ago).ok_or_else(|| WhenError { text: text.to_owned() })
     }
@@ -102,7 +102,7 @@ mod tests {
             ("1950-01-01T00:00:00Z", -631_152_000_000, 1),
         ] {
             let when: When = text.parse().unwrap();
-            assert_eq!(when.resolve(Timestamp::from_millis(NOW)).as_millis(), resolved, "{text}");
+            assert_eq!(when.resolve(WallTime::from_millis(NOW)).as_millis(), resolved, "{text}");
             assert_eq!(when.as_period_millis(), period, "{text}");
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use tidegate_model::{Command, DeviceId, PAYLOAD_BYTES_MAX, Timestamp, Unread};
+use tidegate_model::{Command, DeviceId, PAYLOAD_BYTES_MAX, Unread, WallTime};
 
 /// Above this a number is milliseconds since the epoch, below it seconds: 1 January 2001 in milliseconds.
 const MILLIS_MIN: f64 = 978_307_200_000.0;
@@ -83,15 +83,15 @@ fn payload(text: &str) -> Result<serde_json::Value, Unread> {
 }
 
 /// The header `Date`, such as `Fri, 01 May 2026 10:00:00 GMT`; whole seconds.
-pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+pub(super) fn http_date(text: &str) -> Option<WallTime> {
     let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
-    Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
+    Some(WallTime::from_millis(zoned.timestamp().as_millisecond()))
 }
 
 /// A time in any of its three forms: a text, a number, or `{"$date": text}` (devices/state, "time").
-fn time(json: &serde_json::Value) -> Option<Timestamp> {
+fn time(json: &serde_json::Value) -> Option<WallTime> {
     match json {
-        serde_json::Value::String(text) => Timestamp::parse(text),
+        serde_json::Value::String(text) => WallTime::parse(text),
         serde_json::Value::Number(number) => {
             let number = number.as_f64()?;
             let millis = if number.abs() < MILLIS_MIN { number * 1_000.0 } else { number };
@@ -100,9 +100,9 @@ fn time(json: &serde_json::Value) -> Option<Timestamp> {
                 reason = "a float as large as that saturates"
             )]
             let millis = millis as i64;
-            Some(Timestamp::from_millis(millis))
+            Some(WallTime::from_millis(millis))
         }
-        serde_json::Value::Object(object) => Timestamp::parse(object.get("$date")?.as_str()?),
+        serde_json::Value::Object(object) => WallTime::parse(object.get("$date")?.as_str()?),
         serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Array(_) => None,
     }
 }
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_command_is_read_in_every_form_of_its_time() {
-        let expected = Some(Timestamp::from_millis(1_777_629_600_000));
+        let expected = Some(WallTime::from_millis(1_777_629_600_000));
         for time in [
             json!("2026-05-01T10:00:00.000Z"),
             json!("2026-05-01T12:00:00+02:00"),
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_date_of_an_answer_is_read() {
-        let expected = Some(Timestamp::from_millis(1_777_629_600_000));
+        let expected = Some(WallTime::from_millis(1_777_629_600_000));
         assert_eq!(http_date("Fri, 01 May 2026 10:00:00 GMT"), expected);
         assert_eq!(http_date("yesterday"), None);
     }

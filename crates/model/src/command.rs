@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceId, Timestamp};
+use super::{DeviceId, WallTime};
 
 /// The largest payload of a command that is read, as JSON, in bytes. Losant takes 256 KiB; what an actuator writes is far less, and
 /// what JSON becomes in memory far more.
@@ -16,7 +16,7 @@ pub struct Command {
     /// 1 to 255 characters.
     pub name: String,
     /// When the cloud took it; `None` where the message carries no time that can be read.
-    pub time: Option<Timestamp>,
+    pub time: Option<WallTime>,
     /// Any JSON; null where the message has none, and where it was not read.
     pub payload: serde_json::Value,
     /// Why the payload was not read.

@@ -6,26 +6,26 @@ mod command;
 pub mod excerpt;
 mod id;
 mod ledger;
-mod moment;
 mod name;
 mod reading;
+mod reading_time;
 mod room;
 mod state;
-mod time;
 pub mod topic;
 mod value;
+mod wall_time;
 mod write;
 
 pub use command::{Command, CommandResult, PAYLOAD_BYTES_MAX, Source, Unread};
 pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};
-pub use moment::{BootId, Moment};
 pub use name::{AttributeName, AttributeNameError, Name, NameError};
 pub use reading::{FingerprintChanges, MessageFingerprint, Reading};
+pub use reading_time::{BootId, BootTime, ReadingTime, ReadingTimeError};
 pub use room::{Priority, WhenFull};
 pub use state::State;
-pub use time::Timestamp;
 pub use value::{Value, ValueError};
+pub use wall_time::WallTime;
 pub use write::{
     Execution, GatewayAction, GpioWrite, HttpMethod, HttpRequest, ModbusData, ModbusWrite, Reply,
     TopicReply, Write,

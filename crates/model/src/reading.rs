@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Name, Timestamp};
+use super::{Name, ReadingTime};
 
 /// One line or payload as it came from a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Reading {
     /// The bus that it came from.
     pub bus: Name,
     /// When its last byte arrived.
-    pub time: Timestamp,
+    pub time: ReadingTime,
     /// The MQTT topic; empty on a bus that has none.
     pub topic: String,
     /// The frame without its delimiter, or the payload.

@@ -16,7 +16,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-use tidegate_model::{BootId, DeviceId, Moment, Name, Priority, Timestamp};
+use tidegate_model::{BootId, BootTime, DeviceId, Name, Priority, ReadingTime, WallTime};
 
 pub(super) const MAGIC: &[u8; 4] = b"TGOB";
 
@@ -49,7 +49,7 @@ pub(super) struct Record {
     pub(super) bus: Name,
     pub(super) readings: u16,
     pub(super) priority: Priority,
-    pub(super) moment: Moment,
+    pub(super) moment: ReadingTime,
     pub(super) json: Bytes,
 }
 
@@ -219,13 +219,13 @@ fn record(content: &mut Bytes, buses: &[Name]) -> Result<Record, Damage> {
     Ok(Record { bus, readings, priority, moment, json })
 }
 
-fn put_moment(bytes: &mut Vec<u8>, moment: Moment) {
+fn put_moment(bytes: &mut Vec<u8>, moment: ReadingTime) {
     match moment {
-        Moment::Wall(time) => {
+        ReadingTime::Wall(time) => {
             bytes.put_u8(0);
             bytes.put_i64(time.as_millis());
         }
-        Moment::Boot { boot, uptime_ms } => {
+        ReadingTime::Boot(BootTime { boot, uptime_ms }) => {
             bytes.put_u8(1);
             bytes.put_u128(boot.0);
             bytes.put_u64(uptime_ms);
@@ -233,13 +233,13 @@ fn put_moment(bytes: &mut Vec<u8>, moment: Moment) {
     }
 }
 
-fn moment(content: &mut Bytes) -> Result<Moment, Damage> {
+fn moment(content: &mut Bytes) -> Result<ReadingTime, Damage> {
     match content.try_get_u8().map_err(form)? {
-        0 => Ok(Moment::Wall(Timestamp::from_millis(content.try_get_i64().map_err(form)?))),
-        1 => Ok(Moment::Boot {
+        0 => Ok(ReadingTime::Wall(WallTime::from_millis(content.try_get_i64().map_err(form)?))),
+        1 => Ok(ReadingTime::Boot(BootTime {
             boot: BootId(content.try_get_u128().map_err(form)?),
             uptime_ms: content.try_get_u64().map_err(form)?,
-        }),
+        })),
         _ => Err(Damage::Form),
     }
 }
@@ -254,9 +254,11 @@ mod tests {
         let priority =
             prop_oneof![Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
         let moment = prop_oneof![
-            any::<i32>().prop_map(|ms| Moment::Wall(Timestamp::from_millis(ms.into()))),
-            any::<(u128, u64)>()
-                .prop_map(|(boot, uptime_ms)| Moment::Boot { boot: BootId(boot), uptime_ms }),
+            any::<i32>().prop_map(|ms| ReadingTime::Wall(WallTime::from_millis(ms.into()))),
+            any::<(u128, u64)>().prop_map(|(boot, uptime_ms)| ReadingTime::Boot(BootTime {
+                boot: BootId(boot),
+                uptime_ms
+            })),
         ];
         let json = prop::collection::vec(any::<u8>(), 0..40);
         let record = ("[a-z]{1,8}", any::<u16>(), priority, moment, json).prop_map(
@@ -306,7 +308,7 @@ mod tests {
             bus: "a".parse().unwrap(),
             readings: 1,
             priority: Priority::Normal,
-            moment: Moment::Wall(Timestamp::from_millis(0)),
+            moment: ReadingTime::Wall(WallTime::from_millis(0)),
             json: Bytes::from("{}"),
         };
         let group = Group { commit: 1, device: [1; 12].into(), first: 1, records: vec![record] };

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use tidegate_model::Timestamp;
+use tidegate_model::WallTime;
 
 /// States that became one.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +55,7 @@ struct Spread {
 }
 
 /// In which stretch of this width a moment lies, counted from 1970. Stretches begin at the same times on every gateway.
-pub(crate) fn bucket(time: Timestamp, width: Duration) -> i64 {
+pub(crate) fn bucket(time: WallTime, width: Duration) -> i64 {
     let width = i64::try_from(width.as_millis()).unwrap_or(i64::MAX).max(1);
     time.as_millis().div_euclid(width)
 }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn state(second: u32, data: &Value) -> Bytes {
-        let time = Timestamp::from_millis(i64::from(second) * 1_000).to_string();
+        let time = WallTime::from_millis(i64::from(second) * 1_000).to_string();
         Bytes::from(serde_json::to_vec(&json!({ "time": time, "data": data })).unwrap())
     }
 
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn buckets_begin_at_the_same_times_everywhere_and_before_1970_too() {
         let width = Duration::from_secs(600);
-        let at = |second: i64| bucket(Timestamp::from_millis(second * 1_000), width);
+        let at = |second: i64| bucket(WallTime::from_millis(second * 1_000), width);
         assert_eq!([at(0), at(599), at(600), at(-1)], [0, 0, 1, -1]);
     }
 

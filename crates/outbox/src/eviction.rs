@@ -8,7 +8,7 @@ use rustix::fs::fstatvfs;
 use super::disk::Disk;
 use super::transaction::{Draft, Fate};
 use super::{Error, Pending, Removed};
-use tidegate_model::{DeviceId, Priority, Reason, Timestamp, WhenFull};
+use tidegate_model::{DeviceId, Priority, Reason, WallTime, WhenFull};
 
 /// How many groups of a device go at once because they are too old: each is read first.
 const EXPIRED_MAX: usize = 256;
@@ -125,7 +125,7 @@ impl Draft {
     }
 
     /// Drops what was measured before `time`, from the oldest of each device on to the first that was not.
-    pub(super) fn expire(&mut self, disk: &mut Disk, time: Timestamp) -> Result<Removed, Error> {
+    pub(super) fn expire(&mut self, disk: &mut Disk, time: WallTime) -> Result<Removed, Error> {
         let mut dropped = Removed::default();
         let devices: Vec<DeviceId> =
             disk.state.lanes.keys().map(|device| DeviceId::from(*device)).collect();
@@ -133,7 +133,7 @@ impl Draft {
             let spots: Vec<_> = disk.index.from(device, 0).take(EXPIRED_MAX).collect();
             for (key, spot) in spots {
                 let group = disk.group(key, spot)?;
-                let is_old = |moment: Option<Timestamp>| moment.is_some_and(|moment| moment < time);
+                let is_old = |moment: Option<WallTime>| moment.is_some_and(|moment| moment < time);
                 if !group.records.iter().all(|record| is_old(record.moment.wall())) {
                     break;
                 }

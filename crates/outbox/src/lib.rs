@@ -51,7 +51,7 @@ pub use types::{
 use block::Record;
 use disk::Disk;
 use recover::recover;
-use tidegate_model::{DeviceId, Ledger, MessageFingerprint, Name, Reason, Timestamp};
+use tidegate_model::{DeviceId, Ledger, MessageFingerprint, Name, Reason, WallTime};
 use transaction::{Draft, Fate};
 
 /// How many states that the cloud refused are kept; the oldest go first.
@@ -89,7 +89,7 @@ struct Counts {
 #[derive(Debug, Clone, Copy)]
 struct LaneCounts {
     amount: Amount,
-    latest: Timestamp,
+    latest: WallTime,
     /// The last number that was given.
     last: u64,
 }
@@ -204,7 +204,7 @@ impl Outbox {
         device: DeviceId,
         sequence: u64,
         why: &str,
-        time: Timestamp,
+        time: WallTime,
     ) -> Result<(), Error> {
         self.put_aside(device, sequence, (Reason::RefusedByCloud, why), time)
     }
@@ -218,7 +218,7 @@ impl Outbox {
         device: DeviceId,
         sequence: u64,
         why: &str,
-        time: Timestamp,
+        time: WallTime,
     ) -> Result<(), Error> {
         self.put_aside(device, sequence, (Reason::TimeRefused, why), time)
     }
@@ -261,7 +261,7 @@ impl Outbox {
     ///
     /// # Errors
     /// When the store fails or the disk is full or broken; nothing is changed then.
-    pub fn expire(&self, time: Timestamp) -> Result<Removed, Error> {
+    pub fn expire(&self, time: WallTime) -> Result<Removed, Error> {
         self.change(true, |draft, disk| draft.expire(disk, time))
     }
 
@@ -287,7 +287,7 @@ impl Outbox {
         device: DeviceId,
         sequence: u64,
         (reason, why): (Reason, &str),
-        time: Timestamp,
+        time: WallTime,
     ) -> Result<(), Error> {
         self.change(true, |draft, disk| {
             let record = find(disk, device, sequence)?.ok_or(Error::NotWaiting(sequence))?;
@@ -340,7 +340,7 @@ impl Outbox {
 
     /// The latest time of day that each device ever had a state of here; none where no time was known. Does not wait for the
     /// disk.
-    pub fn latest(&self) -> BTreeMap<DeviceId, Timestamp> {
+    pub fn latest(&self) -> BTreeMap<DeviceId, WallTime> {
         let counts = self.counts();
         let timed = counts.lanes.iter().filter(|(_, lane)| lane.latest.as_millis() > 0);
         timed.map(|(device, lane)| (*device, lane.latest)).collect()
@@ -425,7 +425,7 @@ impl Outbox {
 
     fn publish(&self, disk: &Disk) {
         let lane = |(device, lane): (&[u8; 12], &state::Lane)| {
-            let latest = Timestamp::from_millis(lane.latest_ms);
+            let latest = WallTime::from_millis(lane.latest_ms);
             (DeviceId::from(*device), LaneCounts { amount: lane.amount, latest, last: lane.last })
         };
         let lanes = disk.state.lanes.iter().map(lane).collect();

@@ -15,7 +15,10 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use tidegate_model::{Account, BootId, FingerprintChanges, Moment, Priority, Reason, WhenFull};
+use tidegate_model::{
+    Account, BootId, BootTime, FingerprintChanges, Priority, ReadingTime, Reason, WallTime,
+    WhenFull,
+};
 
 const OPTIONS: Options = Options {
     bytes_max: 1 << 20,
@@ -42,7 +45,7 @@ fn commit(number: u8, bus_name: &str, texts: &[&str]) -> Commit {
     let state = |text: &&str| Pending {
         device: device(number),
         bus: bus(bus_name),
-        moment: Moment::Wall(Timestamp::from_millis(1_000)),
+        moment: ReadingTime::Wall(WallTime::from_millis(1_000)),
         priority: Priority::default(),
         readings: 1,
         json: Bytes::copy_from_slice(text.as_bytes()),
@@ -187,7 +190,7 @@ fn a_refused_state_is_kept_with_the_words_of_the_cloud() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["bad", "good"])).unwrap();
-    let time = Timestamp::from_millis(0);
+    let time = WallTime::from_millis(0);
     assert!(matches!(outbox.reject(device(1), 3, "no", time), Err(Error::NotWaiting(3))));
     outbox.reject(device(1), 1, "Validation: no such attribute", time).unwrap();
     assert_eq!(texts(&outbox, 1), ["good"]);
@@ -231,7 +234,7 @@ fn the_latest_time_of_a_device_is_known_after_all_is_gone() {
     outbox.ack(device(1), 1, 1).unwrap();
     outbox.flush().unwrap();
     drop(outbox);
-    assert_eq!(open(directory.path()).latest()[&device(1)], Timestamp::from_millis(1_000));
+    assert_eq!(open(directory.path()).latest()[&device(1)], WallTime::from_millis(1_000));
 }
 
 #[test]
@@ -270,7 +273,7 @@ fn states_in_the_middle_can_be_acknowledged_and_rejected_across_a_reopening() {
     outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
     outbox.append(&commit(1, "a", &["four", "five", "six"])).unwrap();
     assert_eq!(outbox.ack(device(1), 3, 4).unwrap(), Removed { states: 2, readings: 2 });
-    outbox.quarantine(device(1), 5, "too old", Timestamp::from_millis(0)).unwrap();
+    outbox.quarantine(device(1), 5, "too old", WallTime::from_millis(0)).unwrap();
     let after = outbox.peek(device(1), 2, 10, 1_000).unwrap();
     assert_eq!(after.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [6]);
     drop(outbox);
@@ -286,7 +289,7 @@ fn states_in_the_middle_can_be_acknowledged_and_rejected_across_a_reopening() {
 fn a_moment_without_a_clock_comes_back_and_is_no_latest_time() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
-    let moment = Moment::Boot { boot: BootId(7 << 100), uptime_ms: 12 };
+    let moment = ReadingTime::Boot(BootTime { boot: BootId(7 << 100), uptime_ms: 12 });
     let mut commit = commit(1, "a", &["{}"]);
     commit.states[0].moment = moment;
     outbox.append(&commit).unwrap();
@@ -321,7 +324,7 @@ fn only_the_newest_rejects_are_kept_with_so_many_words() {
     let states: Vec<_> = (0..=REJECTS_MAX).map(|number| format!("bad {number}")).collect();
     outbox.append(&commit(1, "a", &states.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
     for sequence in 1..=states.len() as u64 {
-        outbox.reject(device(1), sequence, &"é".repeat(1_001), Timestamp::from_millis(0)).unwrap();
+        outbox.reject(device(1), sequence, &"é".repeat(1_001), WallTime::from_millis(0)).unwrap();
     }
     let rejects = outbox.rejects(usize::MAX).unwrap();
     assert_eq!(rejects.len(), REJECTS_MAX);
@@ -335,11 +338,11 @@ fn a_reject_waits_again_as_it_was_and_is_no_longer_counted_as_rejected() {
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
     let mut unknown = commit(1, "a", &["four"]);
-    let moment = Moment::Boot { boot: BootId(u128::MAX), uptime_ms: 7 };
+    let moment = ReadingTime::Boot(BootTime { boot: BootId(u128::MAX), uptime_ms: 7 });
     (unknown.states[0].moment, unknown.states[0].priority) = (moment, Priority::High);
     outbox.append(&unknown).unwrap();
     for sequence in [2, 3, 4] {
-        outbox.reject(device(1), sequence, "no", Timestamp::from_millis(0)).unwrap();
+        outbox.reject(device(1), sequence, "no", WallTime::from_millis(0)).unwrap();
     }
     let numbers: Vec<u64> = outbox.rejects(9).unwrap().iter().map(|one| one.number).collect();
     assert_eq!(numbers, [3, 2, 1]);
@@ -352,7 +355,7 @@ fn a_reject_waits_again_as_it_was_and_is_no_longer_counted_as_rejected() {
     assert_eq!(outbox.rejects(9).unwrap(), []);
     let rejected = BTreeMap::from([(Reason::RefusedByCloud, 1)]);
     assert_eq!(outbox.ledger()[&bus("a")].rejected, rejected, "what was forgotten was rejected");
-    outbox.reject(device(1), 1, "no", Timestamp::from_millis(0)).unwrap();
+    outbox.reject(device(1), 1, "no", WallTime::from_millis(0)).unwrap();
     assert_eq!(outbox.rejects(9).unwrap()[0].number, 4, "no number is given again");
     assert_ledger_agrees(&outbox);
 }
@@ -434,13 +437,13 @@ fn what_waited_for_too_long_is_dropped_and_what_has_no_time_is_not() {
         commit.states[0].moment = second;
         outbox.append(&commit).unwrap();
     };
-    let wall = |second: i64| Moment::Wall(Timestamp::from_millis(second * 1_000));
+    let wall = |second: i64| ReadingTime::Wall(WallTime::from_millis(second * 1_000));
     at(1, wall(1), "old");
     at(1, wall(9), "new");
     at(1, wall(2), "late");
-    at(2, Moment::Boot { boot: BootId(1), uptime_ms: 5 }, "timeless");
+    at(2, ReadingTime::Boot(BootTime { boot: BootId(1), uptime_ms: 5 }), "timeless");
     at(3, wall(3), "old");
-    let dropped = outbox.expire(Timestamp::from_millis(5_000)).unwrap();
+    let dropped = outbox.expire(WallTime::from_millis(5_000)).unwrap();
     assert_eq!(dropped, Removed { states: 2, readings: 2 });
     assert_eq!(
         texts(&outbox, 1),

@@ -7,7 +7,7 @@ use super::disk::Disk;
 use super::ranges::Ranges;
 use super::state::{Change, Device};
 use super::{Amount, Error, NOTE_BYTES_MAX, NOTES_BYTES_MAX, NoteChange, Pending, Reject};
-use tidegate_model::{Account, DeviceId, Ledger, Name, Reason, Timestamp};
+use tidegate_model::{Account, DeviceId, Ledger, Name, Reason, WallTime};
 
 /// What is to be written.
 #[derive(Debug, Default)]
@@ -77,7 +77,7 @@ impl Draft {
             }
             bytes += state.json.len();
             last += 1;
-            latest_ms = latest_ms.max(state.moment.wall().map_or(0, Timestamp::as_millis));
+            latest_ms = latest_ms.max(state.moment.wall().map_or(0, WallTime::as_millis));
             records.push(Record::of(state));
         }
         let first = last + 1 - records.len() as u64;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::block::Record;
 use tidegate_model::{
-    DeviceId, FingerprintChanges, Ledger, Moment, Name, Priority, Reason, WhenFull,
+    DeviceId, FingerprintChanges, Ledger, Name, Priority, ReadingTime, Reason, WhenFull,
 };
 
 /// What an outbox is set to.
@@ -65,12 +65,12 @@ pub struct Pending {
     /// Where it came from.
     pub bus: Name,
     /// When it was measured.
-    pub moment: Moment,
+    pub moment: ReadingTime,
     /// Whether it goes early or late when there is no room.
     pub priority: Priority,
     /// How many values it has.
     pub readings: u16,
-    /// The state exactly as it will be sent; for [`Moment::Boot`] its `data` object alone.
+    /// The state exactly as it will be sent; for [`ReadingTime::Boot`] its `data` object alone.
     pub json: Bytes,
 }
 
@@ -80,10 +80,10 @@ pub struct Entry {
     /// Its place among the states of its device.
     pub sequence: u64,
     /// When it was measured.
-    pub moment: Moment,
+    pub moment: ReadingTime,
     /// How many values it has.
     pub readings: u16,
-    /// The state exactly as it will be sent; for [`Moment::Boot`] its `data` object alone.
+    /// The state exactly as it will be sent; for [`ReadingTime::Boot`] its `data` object alone.
     pub json: Bytes,
 }
 
@@ -98,7 +98,7 @@ pub struct Reject {
     /// Where it came from.
     pub bus: Name,
     /// When it was measured.
-    pub moment: Moment,
+    pub moment: ReadingTime,
     /// Whether it goes early or late when there is no room.
     pub priority: Priority,
     /// How many values it has.

@@ -11,7 +11,7 @@ use rand::RngExt as _;
 use tokio::sync::watch;
 
 use crate::random;
-use tidegate_model::{BootId, Timestamp};
+use tidegate_model::{BootId, BootTime, ReadingTime, WallTime};
 use tidegate_timing::clock_trust::{CloudDate, Sighting, Timeline, Trust, TrustMode};
 
 /// What systemd-timesyncd leaves when it has set the clock since the boot (systemd-timesyncd.service(8)).
@@ -20,10 +20,15 @@ const SYNCHRONISED_MARK: &str = "/run/systemd/timesync/synchronized";
 /// Where the kernel tells the id of this boot (`proc_sys_kernel(5)`).
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Tells the time of day. Tests put a clock of their own in its place.
+/// Gives the times of readings. Tests have clocks of their own.
 pub trait Clock: Send + Sync + 'static {
-    /// The time of day now.
-    fn now(&self) -> Timestamp;
+    /// Returns the time now: wall time if it is trusted, else the time since boot.
+    fn now(&self) -> ReadingTime;
+
+    /// Returns the time of day now, if it is trusted.
+    fn wall_time(&self) -> Option<WallTime> {
+        self.now().wall()
+    }
 }
 
 /// A clock that tasks share.
@@ -33,16 +38,23 @@ pub type SharedClock = Arc<dyn Clock>;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-impl Clock for SystemClock {
+impl SystemClock {
+    /// Returns the time that the operating system shows, right or wrong.
     #[expect(clippy::disallowed_methods, reason = "this is the one reader of the wall clock")]
-    fn now(&self) -> Timestamp {
+    pub fn read(self) -> WallTime {
         let since_epoch =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+        WallTime::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 }
 
-/// The clock by which readings are stamped. Before the time of day is known it counts from boot, in 1970.
+impl Clock for SystemClock {
+    fn now(&self) -> ReadingTime {
+        self.read().into()
+    }
+}
+
+/// The clock that gives readings their times. It gives boot times until it trusts the time of day.
 #[derive(Debug)]
 pub struct TrustedClock {
     mode: TrustMode,
@@ -83,7 +95,7 @@ impl TrustedClock {
     /// Looks at the system's clock and at what the kernel says of it.
     pub fn look(&self) {
         let is_synchronised = self.mode == TrustMode::Always || is_synchronised();
-        let sighting = Sighting { uptime: uptime(), system: SystemClock.now(), is_synchronised };
+        let sighting = Sighting { uptime: uptime(), system: SystemClock.read(), is_synchronised };
         self.timeline().see(sighting);
         self.tell();
     }
@@ -109,11 +121,13 @@ impl TrustedClock {
 }
 
 impl Clock for TrustedClock {
-    fn now(&self) -> Timestamp {
-        match self.mode {
-            TrustMode::Auto => self.timeline().now(uptime()),
-            TrustMode::Always => SystemClock.now(),
-        }
+    fn now(&self) -> ReadingTime {
+        let uptime = uptime();
+        let wall = match self.mode {
+            TrustMode::Auto => self.timeline().now(uptime),
+            TrustMode::Always => Some(SystemClock.read()).filter(|time| time.is_plausible()),
+        };
+        wall.map_or_else(|| BootTime::new(self.boot, uptime).into(), ReadingTime::Wall)
     }
 }
 
@@ -155,26 +169,28 @@ fn kernel_is_synchronised() -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_timing::clock_trust::uptime_of;
 
     #[test]
     fn a_clock_without_trust_counts_from_boot_and_learns_from_the_cloud() {
         let clock = TrustedClock::new(TrustMode::Auto, boot_id(), None);
         if clock.trust() == Some(Trust::Waiting) {
-            let since_boot = uptime_of(clock.now()).unwrap();
-            assert!(uptime().saturating_sub(since_boot) < Duration::from_secs(5));
+            let ReadingTime::Boot(time) = clock.now() else { panic!("a wall time") };
+            assert_eq!(time.boot, boot_id());
+            assert!(uptime().saturating_sub(time.uptime()) < Duration::from_secs(5));
         }
-        let (began, date) = (uptime(), SystemClock.now());
+        let (began, date) = (uptime(), SystemClock.read());
         clock.hear(CloudDate { began, ended: began, date });
         assert!(clock.learned().borrow().is_some());
-        assert!(clock.now().since(date).max(date.since(clock.now())) < Duration::from_secs(5));
+        let now = clock.wall_time().unwrap();
+        assert!(now.since(date).max(date.since(now)) < Duration::from_secs(5));
     }
 
     #[test]
     fn a_clock_that_is_always_right_is_the_systems() {
         let clock = TrustedClock::new(TrustMode::Always, boot_id(), None);
         assert!(clock.learned().borrow().is_some());
-        assert!(SystemClock.now().since(clock.now()) < Duration::from_secs(5));
+        let now = clock.wall_time().unwrap();
+        assert!(SystemClock.read().since(now) < Duration::from_secs(5));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! The anchor is the time of day at uptime 0. The uptime (`CLOCK_BOOTTIME`) never steps and goes on in suspend. The rules:
 //!
-//! 1. Without an anchor the time of day is not known, whatever the system's clock shows: it may be 1970, or the time of the
-//!    last shutdown. [`Timeline::now`] then counts from boot, as a time in 1970, which [`uptime_of`] tells from any other.
+//! 1. Without an anchor the time of day is not known, whatever the system's clock shows: it may be
+//!    1970, or the time of the last shutdown. [`Timeline::now`] then returns `None`.
 //! 2. A kernel that says that its clock is synchronised gives the anchor; so does the date of the cloud's answers, with an
 //!    error of half a second and half the time of the answer.
 //! 3. While the kernel is synchronised its clock is followed. A step of more than `STEP` is not, if the cloud was heard a
@@ -19,10 +19,7 @@ use std::time::Duration;
 
 pub use boots::{BOOTS_MAX, Boot, Boots};
 
-use tidegate_model::Timestamp;
-
-/// No time of day is before this: 1 January 2025. What is before it is an uptime.
-pub const EARLIEST_MILLIS: i64 = 1_735_689_600_000;
+use tidegate_model::WallTime;
 
 /// A change of a synchronised clock up to this is its way of being kept right.
 const STEP: Duration = Duration::from_secs(1);
@@ -88,7 +85,7 @@ pub struct Sighting {
     /// The uptime at which it was taken.
     pub uptime: Duration,
     /// What the clock showed.
-    pub system: Timestamp,
+    pub system: WallTime,
     /// Whether the kernel says that it is synchronised.
     pub is_synchronised: bool,
 }
@@ -101,7 +98,7 @@ pub struct CloudDate {
     /// The uptime when the head of the answer was there.
     pub ended: Duration,
     /// The date, in whole seconds.
-    pub date: Timestamp,
+    pub date: WallTime,
 }
 
 /// The timeline of this boot.
@@ -116,7 +113,7 @@ pub struct Timeline {
     /// What the cloud's date said the anchor is, and at which uptime.
     heard: Option<(i64, Duration)>,
     /// The last time that was given.
-    given: Option<Timestamp>,
+    given: Option<WallTime>,
 }
 
 impl Timeline {
@@ -142,22 +139,23 @@ impl Timeline {
         self.trust
     }
 
-    /// The time at this uptime: never before one that was given, but for a large correction. Without an anchor, a time in
-    /// 1970 that counts from boot.
-    pub fn now(&mut self, uptime: Duration) -> Timestamp {
-        let time = Timestamp::from_millis(self.anchor_ms.unwrap_or(0) + millis(uptime));
-        let stands_still = |given: &Timestamp| {
+    /// Returns the time of day at an uptime; `None` without an anchor.
+    ///
+    /// The result is never before an earlier result, except after a large correction.
+    pub fn now(&mut self, uptime: Duration) -> Option<WallTime> {
+        let time = WallTime::from_millis(self.anchor_ms? + millis(uptime));
+        let stands_still = |given: &WallTime| {
             let ahead = given.since(time);
             ahead > Duration::ZERO && ahead <= STAND_STILL_MAX
         };
         let time = self.given.filter(stands_still).unwrap_or(time);
         self.given = Some(time);
-        time
+        Some(time)
     }
 
     /// Takes in a look at the system's clock.
     pub fn see(&mut self, sighting: Sighting) {
-        self.is_synchronised = sighting.is_synchronised && is_time_of_day(sighting.system);
+        self.is_synchronised = sighting.is_synchronised && sighting.system.is_plausible();
         if !self.is_synchronised {
             return;
         }
@@ -181,7 +179,7 @@ impl Timeline {
     /// Takes in a date of the cloud.
     pub fn hear(&mut self, heard: CloudDate) {
         let answer_time = heard.ended.saturating_sub(heard.began);
-        if answer_time > ANSWER_TIME_MAX || !is_time_of_day(heard.date) {
+        if answer_time > ANSWER_TIME_MAX || !heard.date.is_plausible() {
             return;
         }
         // The date was cut to a whole second, some time between the call and its answer.
@@ -194,19 +192,10 @@ impl Timeline {
     }
 }
 
-/// The uptime that a time of [`Timeline::now`] means that was given without an anchor; `None` for a time of day.
-pub fn uptime_of(time: Timestamp) -> Option<Duration> {
-    (!is_time_of_day(time)).then(|| time.since(Timestamp::from_millis(0)))
-}
-
 /// Whether Losant takes a state of this time. It silently ignores what is older than 30 days or more than a day ahead
 /// (devices/state, "time"); we stay an hour and half a day away from that.
-pub fn is_taken(time: Timestamp, now: Timestamp) -> bool {
+pub fn is_taken(time: WallTime, now: WallTime) -> bool {
     now.since(time) < AGE_MAX && time.since(now) < AHEAD_MAX
-}
-
-fn is_time_of_day(time: Timestamp) -> bool {
-    time.as_millis() >= EARLIEST_MILLIS
 }
 
 fn distance(one_ms: i64, other_ms: i64) -> Duration {

@@ -1,84 +1,107 @@
-//! Keeps two values of one attribute from sharing a millisecond.
+//! Assigns each state a time that no other value of its attributes has.
 //!
-//! Losant keeps one value for a device, attribute and millisecond: a second one would replace the first (devices/state,
-//! "time"). So the later one moves on by a millisecond.
+//! Losant keeps one value for a device, attribute and millisecond: a second value replaces the first
+//! (devices/state, "time"). So the later value moves to the next free millisecond.
 //!
-//! Losant counts a payload for each state (organizations/resource-limits). So readings of one device that come within a window
-//! after another may get its time: states of one time are sent as one, see [`tidegate_delivery::batch_body`].
+//! Losant counts a payload for each state (organizations/resource-limits). So readings of one device
+//! within a merge window can share a time: the reporter sends states of one time as one state.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::clock_trust::uptime_of;
-use tidegate_model::{AttributeName, DeviceId, State, Timestamp};
+use tidegate_model::{AttributeName, BootId, BootTime, DeviceId, ReadingTime, State, WallTime};
 
-/// How far times may have been moved ahead: a burst of 60,000 values. A larger step back is the clock's, and is taken as it
-/// is.
+/// The largest step by which a value moves ahead: a burst of 60,000 values.
+///
+/// A larger distance means that the clock was set back. The time then stays as it is.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 
-/// The last time of each attribute. As large as the configuration has attributes.
+/// Remembers the last time of each attribute. It grows with the attributes in the configuration.
 #[derive(Debug, Default)]
 pub struct UniqueTimestamps {
-    before: BTreeMap<DeviceId, Timestamp>,
-    /// The last time since this boot that a daemon before gave to a reading without a time of day.
-    before_since_boot: Option<Timestamp>,
-    last: BTreeMap<(DeviceId, AttributeName), Timestamp>,
-    /// When the window of each device began.
-    windows: BTreeMap<DeviceId, Timestamp>,
-    anchor_ms: Option<i64>,
+    /// The latest wall time of each device before the daemon started.
+    before: BTreeMap<DeviceId, WallTime>,
+    /// The latest boot time of this boot before the daemon started.
+    before_in_boot: Option<ReadingTime>,
+    last: BTreeMap<(DeviceId, AttributeName), ReadingTime>,
+    /// The start of the merge window of each device.
+    windows: BTreeMap<DeviceId, ReadingTime>,
+    anchor: Option<Anchor>,
+}
+
+/// The time of day at which a boot began.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    boot: BootId,
+    time: WallTime,
 }
 
 impl UniqueTimestamps {
-    /// UniqueTimestamps that go on after what a daemon gave that ran before: the latest time of each device, and the uptime, in
-    /// milliseconds, of the last reading of this boot that had no time of day.
-    pub fn after(before: BTreeMap<DeviceId, Timestamp>, uptime_ms: Option<i64>) -> Self {
-        let before_since_boot = uptime_ms.map(Timestamp::from_millis);
-        Self { before, before_since_boot, ..Self::default() }
+    /// Continues after the states of earlier runs of the daemon.
+    ///
+    /// `before` has the latest wall time of each device. `before_in_boot` is the latest boot time
+    /// of this boot, if one was given.
+    pub fn after(before: BTreeMap<DeviceId, WallTime>, before_in_boot: Option<BootTime>) -> Self {
+        let before_in_boot = before_in_boot.map(ReadingTime::Boot);
+        Self { before, before_in_boot, ..Self::default() }
     }
 
-    /// The time of day at uptime 0 is known: from now on all uptimes become times of day.
-    pub fn anchor(&mut self, anchor_ms: i64) {
-        self.anchor_ms = Some(anchor_ms);
+    /// Sets the time of day at which `boot` began. Boot times of it become wall times.
+    pub fn anchor(&mut self, boot: BootId, anchor_ms: i64) {
+        let anchor = Anchor { boot, time: WallTime::from_millis(anchor_ms) };
+        self.anchor = Some(anchor);
         self.windows.clear();
-        for time in self.last.values_mut().chain(&mut self.before_since_boot) {
-            *time = anchored(*time, Some(anchor_ms));
+        for time in self.last.values_mut().chain(&mut self.before_in_boot) {
+            *time = anchor.apply(*time);
         }
     }
 
-    /// Gives a state the time of the device's window, if it falls into it and its attributes have no value there yet. If not,
-    /// it begins a window, and its time is moved on, if an attribute of it has a value at that time or a later one already.
-    /// Says whether it is a state of its own.
+    /// Assigns a state its final time. Returns whether the state is a payload of its own.
+    ///
+    /// A state in the merge window of its device gets the start of the window, if none of its
+    /// attributes has a value there. Any other state starts a window. It moves to the next free
+    /// millisecond if one of its attributes has a value at its time or later.
     pub fn place(&mut self, device: DeviceId, state: &mut State, window: Duration) -> bool {
-        state.time = anchored(state.time, self.anchor_ms);
-        let last = |name: &AttributeName| self.last.get(&(device, name.clone()));
-        let begun = self.windows.get(&device).filter(|begun| {
-            let is_inside = **begun <= state.time && state.time.since(**begun) < window;
-            is_inside && state.data.keys().filter_map(last).all(|last| last < *begun)
-        });
-        let before = self.before.get(&device).into_iter().chain(&self.before_since_boot);
-        let taken = state.data.keys().filter_map(last).chain(before);
-        let latest = taken.filter(|taken| taken.since(state.time) < AHEAD_MAX).max();
-        let is_own = begun.is_none();
-        if let Some(begun) = begun {
-            state.time = *begun;
-        } else if let Some(latest) = latest.filter(|latest| **latest >= state.time) {
-            state.time = latest.plus(Duration::from_millis(1));
+        if let Some(anchor) = self.anchor {
+            state.time = anchor.apply(state.time);
         }
-        if !window.is_zero() && is_own {
-            self.windows.insert(device, state.time);
+        let last = |name: &AttributeName| self.last.get(&(device, name.clone())).copied();
+        let started = self.windows.get(&device).copied().filter(|started| {
+            let is_inside = state.time.since(*started).is_some_and(|after| after < window);
+            is_inside && state.data.keys().filter_map(last).all(|last| last < *started)
+        });
+        if let Some(started) = started {
+            state.time = started;
+        } else {
+            let before = self.before.get(&device).map(|time| ReadingTime::Wall(*time));
+            let before = before.into_iter().chain(self.before_in_boot);
+            let taken = state.data.keys().filter_map(last).chain(before);
+            let is_close = |taken: &ReadingTime| {
+                taken.since(state.time).is_some_and(|ahead| ahead < AHEAD_MAX)
+            };
+            if let Some(latest) = taken.filter(is_close).max() {
+                state.time = latest.plus(Duration::from_millis(1));
+            }
+            if !window.is_zero() {
+                self.windows.insert(device, state.time);
+            }
         }
         for name in state.data.keys() {
             self.last.insert((device, name.clone()), state.time);
         }
-        is_own
+        started.is_none()
     }
 }
 
-/// A time that counts from boot as a time of day, if that can be told.
-fn anchored(time: Timestamp, anchor_ms: Option<i64>) -> Timestamp {
-    match (uptime_of(time), anchor_ms) {
-        (Some(uptime), Some(anchor_ms)) => Timestamp::from_millis(anchor_ms).plus(uptime),
-        (Some(_), None) | (None, _) => time,
+impl Anchor {
+    /// Converts a boot time of the anchor's boot to wall time; returns any other time unchanged.
+    fn apply(self, time: ReadingTime) -> ReadingTime {
+        match time {
+            ReadingTime::Boot(time) if time.boot == self.boot => {
+                ReadingTime::Wall(self.time.plus(time.uptime()))
+            }
+            ReadingTime::Boot(_) | ReadingTime::Wall(_) => time,
+        }
     }
 }
 
@@ -87,82 +110,109 @@ mod tests {
     use super::*;
     use tidegate_model::Value;
 
-    fn place(stamps: &mut UniqueTimestamps, name: &str, millis: i64) -> i64 {
-        place_within(stamps, name, millis, Duration::ZERO)
+    const BOOT: BootId = BootId(1);
+
+    fn place(timestamps: &mut UniqueTimestamps, name: &str, millis: i64) -> i64 {
+        place_in_window(timestamps, name, millis, Duration::ZERO)
     }
 
-    fn place_within(
-        stamps: &mut UniqueTimestamps,
+    fn place_in_window(
+        timestamps: &mut UniqueTimestamps,
         name: &str,
         millis: i64,
         window: Duration,
     ) -> i64 {
+        let time = WallTime::from_millis(millis).into();
+        place_at(timestamps, name, time, window).wall().unwrap().as_millis()
+    }
+
+    fn place_at(
+        timestamps: &mut UniqueTimestamps,
+        name: &str,
+        time: ReadingTime,
+        window: Duration,
+    ) -> ReadingTime {
         let data = BTreeMap::from([(name.parse().unwrap(), Value::Integer(1))]);
-        let mut state = State { time: Timestamp::from_millis(millis), data };
-        stamps.place(DeviceId::from([1; 12]), &mut state, window);
-        state.time.as_millis()
+        let mut state = State { time, data };
+        timestamps.place(DeviceId::from([1; 12]), &mut state, window);
+        state.time
+    }
+
+    fn in_boot(uptime_ms: u64) -> ReadingTime {
+        BootTime { boot: BOOT, uptime_ms }.into()
     }
 
     #[test]
-    fn values_of_one_attribute_in_one_millisecond_are_set_apart() {
-        let mut stamps = UniqueTimestamps::default();
-        let placed: Vec<_> = (0..4).map(|_| place(&mut stamps, "a", 100)).collect();
+    fn separates_values_of_one_millisecond() {
+        let mut timestamps = UniqueTimestamps::default();
+        let placed: Vec<_> = (0..4).map(|_| place(&mut timestamps, "a", 100)).collect();
         assert_eq!(placed, [100, 101, 102, 103]);
-        assert_eq!(place(&mut stamps, "a", 101), 104);
+        assert_eq!(place(&mut timestamps, "a", 101), 104);
         assert_eq!(
-            place(&mut stamps, "b", 100),
+            place(&mut timestamps, "b", 100),
             100,
             "another attribute may share the millisecond"
         );
     }
 
     #[test]
-    fn a_long_burst_is_set_apart_to_its_end() {
-        let mut stamps = UniqueTimestamps::default();
-        let placed: Vec<_> = (0..5_000).map(|_| place(&mut stamps, "a", 100)).collect();
+    fn separates_all_values_of_a_long_burst() {
+        let mut timestamps = UniqueTimestamps::default();
+        let placed: Vec<_> = (0..5_000).map(|_| place(&mut timestamps, "a", 100)).collect();
         assert!(placed.is_sorted_by(|one, next| one < next));
     }
 
     #[test]
-    fn times_that_were_given_before_a_restart_are_not_given_again() {
-        let latest = Timestamp::from_millis(140);
-        let mut stamps =
+    fn does_not_repeat_times_from_before_a_restart() {
+        let latest = WallTime::from_millis(140);
+        let mut timestamps =
             UniqueTimestamps::after(BTreeMap::from([(DeviceId::from([1; 12]), latest)]), None);
-        assert_eq!(place(&mut stamps, "a", 100), 141);
-        assert_eq!(place(&mut stamps, "a", 100), 142);
-        assert_eq!(place(&mut stamps, "b", 150), 150);
+        assert_eq!(place(&mut timestamps, "a", 100), 141);
+        assert_eq!(place(&mut timestamps, "a", 100), 142);
+        assert_eq!(place(&mut timestamps, "b", 150), 150);
     }
 
     #[test]
-    fn uptimes_become_times_of_day_and_stay_apart() {
+    fn boot_times_become_distinct_wall_times() {
         const DAY: i64 = 1_777_629_600_000;
-        let mut stamps = UniqueTimestamps::after(BTreeMap::new(), Some(99));
-        let placed: Vec<_> = (0..3).map(|_| place(&mut stamps, "a", 99)).collect();
-        assert_eq!(placed, [100, 101, 102]);
-        stamps.anchor(DAY);
-        assert_eq!(place(&mut stamps, "a", 100), DAY + 103, "it was on its way");
-        assert_eq!(place(&mut stamps, "a", DAY + 101), DAY + 104);
-        assert_eq!(place(&mut stamps, "b", DAY + 98), DAY + 100, "a daemon before gave 99");
+        let before = BootTime { boot: BOOT, uptime_ms: 99 };
+        let mut timestamps = UniqueTimestamps::after(BTreeMap::new(), Some(before));
+        let mut place_boot =
+            |uptime_ms| place_at(&mut timestamps, "a", in_boot(uptime_ms), Duration::ZERO);
+        assert_eq!([place_boot(99), place_boot(99), place_boot(99)], [100, 101, 102].map(in_boot));
+        timestamps.anchor(BOOT, DAY);
+        let late = place_at(&mut timestamps, "a", in_boot(100), Duration::ZERO);
+        assert_eq!(late, WallTime::from_millis(DAY + 103).into(), "it was in a queue");
+        assert_eq!(place(&mut timestamps, "a", DAY + 101), DAY + 104);
+        assert_eq!(place(&mut timestamps, "b", DAY + 98), DAY + 100, "99 was given before");
     }
 
     #[test]
-    fn readings_of_a_device_within_a_window_get_its_time_and_no_attribute_twice() {
-        let mut stamps = UniqueTimestamps::default();
+    fn keeps_times_of_another_boot() {
+        let mut timestamps = UniqueTimestamps::default();
+        timestamps.anchor(BOOT, 1_777_629_600_000);
+        let time = ReadingTime::Boot(BootTime { boot: BootId(2), uptime_ms: 5 });
+        assert_eq!(place_at(&mut timestamps, "a", time, Duration::ZERO), time);
+    }
+
+    #[test]
+    fn merges_readings_in_a_window_without_repeating_an_attribute() {
+        let mut timestamps = UniqueTimestamps::default();
         let mut place = |name: &str, millis| {
-            place_within(&mut stamps, name, millis, Duration::from_millis(500))
+            place_in_window(&mut timestamps, name, millis, Duration::from_millis(500))
         };
         assert_eq!([place("a", 1_000), place("b", 1_200), place("c", 1_499)], [1_000; 3]);
-        assert_eq!(place("b", 1_499), 1_499, "a second value begins another state");
+        assert_eq!(place("b", 1_499), 1_499, "a second value starts another state");
         assert_eq!([place("a", 1_600), place("c", 1_998)], [1_499; 2]);
         assert_eq!(place("d", 1_999), 1_999, "the window is over");
         assert_eq!([place("d", 1_998), place("d", 1_998)], [2_000, 2_001]);
-        assert_eq!(place("a", 1_000), 1_500, "a time before the window's is not of it");
+        assert_eq!(place("a", 1_000), 1_500, "a time before the window is not in it");
     }
 
     #[test]
-    fn a_clock_that_steps_back_is_followed() {
-        let mut stamps = UniqueTimestamps::default();
-        place(&mut stamps, "a", 100_000);
-        assert_eq!(place(&mut stamps, "a", 2_000), 2_000);
+    fn follows_a_clock_that_steps_back() {
+        let mut timestamps = UniqueTimestamps::default();
+        place(&mut timestamps, "a", 100_000);
+        assert_eq!(place(&mut timestamps, "a", 2_000), 2_000);
     }
 }

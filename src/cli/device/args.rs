@@ -10,7 +10,7 @@ use tidegate_config::KEEP_ALIVE_RANGE;
 use tidegate_losant::When;
 use tidegate_losant::body::{CallbackUrl, DeviceClass, Email};
 use tidegate_losant::query::{Composite, History, Period, Resolution, Shape, SortDirection};
-use tidegate_model::{AttributeName, DeviceId, Timestamp};
+use tidegate_model::{AttributeName, DeviceId, WallTime};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StreamArgs {
@@ -52,7 +52,7 @@ fn limit(text: &str) -> Result<NonZeroU32, &'static str> {
 }
 
 impl HistoryArgs {
-    pub(super) fn history(&self, now: Timestamp) -> History {
+    pub(super) fn history(&self, now: WallTime) -> History {
         History {
             limit: self.limit,
             sort_direction: self.sort_direction,

@@ -9,7 +9,7 @@ use super::print;
 use tidegate_delivery::reporter::{PARK, THROTTLE_WAIT};
 use tidegate_delivery::response::ResponseClass;
 use tidegate_losant::{Error, EventStream, StreamCall};
-use tidegate_runtime::clock::{Clock as _, SystemClock};
+use tidegate_runtime::clock::SystemClock;
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
 
@@ -24,7 +24,7 @@ const HEALTHY: Duration = Duration::from_secs(60);
 pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyhow::Result<()> {
     let mut rng = random::seeded();
     let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
-    let mut stream = call().open(SystemClock.now()).await?;
+    let mut stream = call().open(SystemClock.read()).await?;
     loop {
         let opened = Instant::now();
         if !print_all(&mut stream).await? {
@@ -35,7 +35,7 @@ pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyh
         }
         stream = loop {
             tokio::time::sleep(backoff.next_delay(&mut rng)).await;
-            match call().open(SystemClock.now()).await {
+            match call().open(SystemClock.read()).await {
                 Ok(stream) => break stream,
                 Err(error) => {
                     let Some(wait) = least_wait(&error) else { return Err(error.into()) };

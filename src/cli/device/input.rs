@@ -16,7 +16,7 @@ use tidegate_losant::body::{
     self, ConnectionStatus, DataExport, DeviceCommand, DevicePatch, States,
 };
 use tidegate_losant::query::Export;
-use tidegate_model::Timestamp;
+use tidegate_model::WallTime;
 
 /// The largest body that is read, in bytes: far above what Losant takes.
 const BODY_BYTES_MAX: u64 = 16 << 20;
@@ -80,7 +80,7 @@ impl Members {
     }
 }
 
-fn stamped(when: Option<When>, now: Timestamp) -> Option<String> {
+fn stamped(when: Option<When>, now: WallTime) -> Option<String> {
     when.map(|when| when.resolve(now).to_string())
 }
 
@@ -112,7 +112,7 @@ fn value(word: &str) -> Result<Value, Usage> {
     serde_json::to_value(value).map_err(|error| Usage::new(error.to_string()))
 }
 
-pub(super) fn states(args: &StateArgs, now: Timestamp) -> anyhow::Result<States> {
+pub(super) fn states(args: &StateArgs, now: WallTime) -> anyhow::Result<States> {
     if let Some(json) = &args.json {
         return json.body();
     }
@@ -129,7 +129,7 @@ pub(super) fn states(args: &StateArgs, now: Timestamp) -> anyhow::Result<States>
         .body()
 }
 
-pub(super) fn command(args: &CommandArgs, now: Timestamp) -> anyhow::Result<DeviceCommand> {
+pub(super) fn command(args: &CommandArgs, now: WallTime) -> anyhow::Result<DeviceCommand> {
     if let Some(json) = &args.json {
         return json.body();
     }
@@ -140,10 +140,7 @@ pub(super) fn command(args: &CommandArgs, now: Timestamp) -> anyhow::Result<Devi
         .body()
 }
 
-pub(super) fn connection(
-    args: &ConnectionArgs,
-    now: Timestamp,
-) -> anyhow::Result<ConnectionStatus> {
+pub(super) fn connection(args: &ConnectionArgs, now: WallTime) -> anyhow::Result<ConnectionStatus> {
     if let Some(json) = &args.json {
         return json.body();
     }

@@ -10,7 +10,7 @@ use super::{DeviceCommand, TargetArgs, ask, follow, input, loss, print};
 use crate::cli::secrecy;
 use tidegate_losant::query::Shape;
 use tidegate_losant::{Action, Answer, Call, Client, StreamCall};
-use tidegate_runtime::clock::{Clock as _, SystemClock};
+use tidegate_runtime::clock::SystemClock;
 
 pub(super) fn perform(args: &TargetArgs, command: DeviceCommand) -> anyhow::Result<()> {
     let keep_alive_interval =
@@ -25,7 +25,7 @@ pub(super) fn perform(args: &TargetArgs, command: DeviceCommand) -> anyhow::Resu
 }
 
 async fn act(target: &Target, command: DeviceCommand) -> anyhow::Result<()> {
-    let (client, device, now) = (&target.client, target.device, SystemClock.now());
+    let (client, device, now) = (&target.client, target.device, SystemClock.read());
     match command {
         DeviceCommand::CommandStream(_) => {
             stream(target, |client| client.command_stream(device).json()).await

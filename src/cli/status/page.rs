@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Map, Value};
 
-use tidegate_model::Timestamp;
+use tidegate_model::WallTime;
 
 /// The prefix of a problem, and of its further lines.
 const MARK: &str = "  ! ";
@@ -157,7 +157,7 @@ fn store(page: &mut String, node: Node<'_>) -> fmt::Result {
     let bytes_max = ByteSize(node.count("/outbox/bytes_max"));
     write!(page, "outbox    {states} states waiting, {bytes} of {bytes_max}")?;
     if let Some(oldest) = node.at("/outbox/oldest_ms").0.as_i64() {
-        write!(page, "; oldest {}", Timestamp::from_millis(oldest))?;
+        write!(page, "; oldest {}", WallTime::from_millis(oldest))?;
     }
     writeln!(page)?;
     if states > 0 {
@@ -263,7 +263,7 @@ fn actuators(page: &mut String, node: Node<'_>) -> fmt::Result {
             writeln!(page, "\n{:<16}{:<22}{:<13}RECEIVED", "ACTUATOR", "LAST COMMAND", "RESULT")?;
         }
         let text = |pointer| actuator.text(pointer).unwrap_or_else(|| "-".to_owned());
-        let received = actuator.at("/received_ms").0.as_i64().map(Timestamp::from_millis);
+        let received = actuator.at("/received_ms").0.as_i64().map(WallTime::from_millis);
         writeln!(
             page,
             "{:<16}{:<22}{:<13}{}",

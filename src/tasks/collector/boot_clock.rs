@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use tidegate_model::{BootId, Moment, Timestamp};
+use tidegate_model::{BootId, BootTime, ReadingTime, WallTime};
 use tidegate_outbox::{Error, NoteChange, Outbox};
-use tidegate_runtime::clock::TrustedClock;
-use tidegate_timing::clock_trust::{Boot, Boots, uptime_of};
+use tidegate_runtime::clock::{TrustedClock, uptime};
+use tidegate_timing::clock_trust::{Boot, Boots};
 use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
 /// The table of notes that remembers the boots.
@@ -37,7 +37,7 @@ pub struct BootClock {
     clock: Arc<TrustedClock>,
     boots: Boots,
     /// The latest time of what was stored before this boot.
-    floor: Timestamp,
+    floor: WallTime,
     is_pinned: bool,
     changes: Vec<NoteChange>,
     anchors: watch::Sender<Option<Arc<Boots>>>,
@@ -47,16 +47,16 @@ impl BootClock {
     /// Goes on with the boots that are remembered. What is known of the time is told to the second.
     pub fn new(clock: Arc<TrustedClock>, boots: Boots, outbox: &Outbox) -> (Self, Anchors) {
         let floor = outbox.latest().into_values().max();
-        let floor = floor.unwrap_or_else(|| Timestamp::from_millis(0));
+        let floor = floor.unwrap_or(WallTime::EPOCH);
         let (anchors, told) = watch::channel(None);
         let changes = Vec::new();
         (Self { clock, boots, floor, is_pinned: false, changes, anchors }, told)
     }
 
-    /// UniqueTimestamps that go on after all that was given before.
+    /// Creates timestamps that continue after the states of earlier runs.
     pub(super) fn stamps(&self, outbox: &Outbox) -> UniqueTimestamps {
-        let last_ms = self.boots.get(self.clock.boot()).map(|boot| boot.last_ms);
-        UniqueTimestamps::after(outbox.latest(), last_ms)
+        let boot = self.boots.get(self.clock.boot());
+        UniqueTimestamps::after(outbox.latest(), boot.map(Boot::last))
     }
 
     /// The time of day at uptime 0 as it was first known; `None` until it is.
@@ -64,16 +64,22 @@ impl BootClock {
         self.clock.learned()
     }
 
-    /// The moment of a state.
-    pub(super) fn moment(&mut self, time: Timestamp) -> Moment {
-        let Some(uptime) = uptime_of(time) else { return Moment::Wall(time) };
-        let boot = self.clock.boot();
-        self.note(boot, uptime);
-        Moment::Boot { boot, uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX) }
+    /// Returns the boot of this run.
+    pub(super) fn boot(&self) -> BootId {
+        self.clock.boot()
     }
 
-    fn note(&mut self, boot: BootId, uptime: std::time::Duration) {
-        let (changed, gone) = self.boots.note(boot, uptime, self.floor);
+    /// Remembers the time of a state if it is a boot time of this boot.
+    pub(super) fn record(&mut self, time: ReadingTime) {
+        if let ReadingTime::Boot(time) = time
+            && time.boot == self.clock.boot()
+        {
+            self.note(time);
+        }
+    }
+
+    fn note(&mut self, time: BootTime) {
+        let (changed, gone) = self.boots.note(time, self.floor);
         self.changes.extend(gone.map(|boot| (key(&boot), None)));
         self.changes.extend(changed.iter().map(change));
     }
@@ -83,7 +89,7 @@ impl BootClock {
         let learned = *self.clock.learned().borrow();
         if let Some(anchor_ms) = learned.filter(|_| !self.is_pinned) {
             let boot = self.clock.boot();
-            self.note(boot, tidegate_runtime::clock::uptime());
+            self.note(BootTime::new(boot, uptime()));
             self.changes.extend(self.boots.pin(boot, anchor_ms).iter().map(change));
             self.is_pinned = true;
         }

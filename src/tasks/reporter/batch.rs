@@ -5,7 +5,7 @@ use tracing::warn;
 
 use tidegate_delivery::batch_body;
 use tidegate_delivery::reporter::{Call, Lane, Limits};
-use tidegate_model::{Moment, Timestamp};
+use tidegate_model::{ReadingTime, WallTime};
 use tidegate_outbox::{Entry, Error, Outbox};
 use tidegate_runtime::clock::Clock;
 use tidegate_timing::clock_trust::{Boots, is_taken};
@@ -30,8 +30,9 @@ impl Batch {
         limits: &Limits,
         (boots, clock): (&Boots, &dyn Clock),
     ) -> Result<Self, Error> {
-        let now = clock.now();
         let (mut batch, mut states) = (Self::default(), Vec::new());
+        // The clock lost its time of day: wait until it is back.
+        let Some(now) = clock.wall_time() else { return Ok(batch) };
         for _ in 0..REFUSED_MAX {
             let mut refused = None;
             let found =
@@ -59,24 +60,24 @@ impl Batch {
     }
 }
 
-fn time(entry: &Entry, boots: &Boots) -> Option<Timestamp> {
+fn time(entry: &Entry, boots: &Boots) -> Option<WallTime> {
     match entry.moment {
-        Moment::Wall(time) => Some(time),
-        Moment::Boot { boot, uptime_ms } => boots.time(boot, uptime_ms),
+        ReadingTime::Wall(time) => Some(time),
+        ReadingTime::Boot(time) => boots.wall_time(time),
     }
 }
 
-fn json(entry: &Entry, time: Timestamp) -> Bytes {
+fn json(entry: &Entry, time: WallTime) -> Bytes {
     match entry.moment {
-        Moment::Wall(_) => entry.json.clone(),
-        Moment::Boot { .. } => {
+        ReadingTime::Wall(_) => entry.json.clone(),
+        ReadingTime::Boot(_) => {
             let data = String::from_utf8_lossy(&entry.json);
             Bytes::from(format!("{{\"time\":\"{time}\",\"data\":{data}}}"))
         }
     }
 }
 
-fn why(time: Option<Timestamp>, now: Timestamp) -> String {
+fn why(time: Option<WallTime>, now: WallTime) -> String {
     match time {
         Some(time) => format!(
             "its time {time} is too far from {now}: Losant ignores what is older than 30 days or a day ahead"
@@ -93,7 +94,7 @@ mod tests {
     use tidegate_delivery::reporter::{Reporter, Step, Waiting};
     use tidegate_delivery::throttle::Throttle;
     use tidegate_model::Priority;
-    use tidegate_model::{BootId, DeviceId, Reason};
+    use tidegate_model::{BootId, BootTime, DeviceId, Reason};
     use tidegate_outbox::{Commit, Options, Pending};
 
     const NOW_MS: i64 = 1_777_629_600_000;
@@ -101,8 +102,8 @@ mod tests {
     struct Fixed;
 
     impl Clock for Fixed {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_millis(NOW_MS)
+        fn now(&self) -> ReadingTime {
+            WallTime::from_millis(NOW_MS).into()
         }
     }
 
@@ -110,10 +111,10 @@ mod tests {
         DeviceId::from([1; 12])
     }
 
-    fn outbox(directory: &std::path::Path, moments: &[Moment]) -> Outbox {
+    fn outbox(directory: &std::path::Path, moments: &[ReadingTime]) -> Outbox {
         let options = Options { bytes_max: 1 << 20, ..Options::default() };
         let outbox = Outbox::open(directory, options).unwrap();
-        let pending = |moment: &Moment| Pending {
+        let pending = |moment: &ReadingTime| Pending {
             device: device(),
             bus: "probe".parse().unwrap(),
             moment: *moment,
@@ -147,8 +148,8 @@ mod tests {
         call
     }
 
-    fn wall(days: i64) -> Moment {
-        Moment::Wall(Timestamp::from_millis(NOW_MS + days * 86_400_000))
+    fn wall(days: i64) -> ReadingTime {
+        ReadingTime::Wall(WallTime::from_millis(NOW_MS + days * 86_400_000))
     }
 
     #[test]
@@ -171,10 +172,11 @@ mod tests {
     #[test]
     fn a_state_without_a_time_gets_that_of_its_boot_and_the_same_each_time() {
         let directory = tempfile::TempDir::new().unwrap();
-        let (boot, uptime) = (BootId(7), Duration::from_millis(61_500));
-        let outbox = outbox(directory.path(), &[Moment::Boot { boot, uptime_ms: 61_500 }]);
+        let boot = BootId(7);
+        let time = BootTime { boot, uptime_ms: 61_500 };
+        let outbox = outbox(directory.path(), &[time.into()]);
         let mut boots = Boots::default();
-        boots.note(boot, uptime, Timestamp::from_millis(0));
+        boots.note(time, WallTime::EPOCH);
         boots.pin(boot, NOW_MS - 3_600_000);
         let load = || Batch::load(&outbox, &call(&outbox), &limits(), (&boots, &Fixed)).unwrap();
         let expected = br#"{"time":"2026-05-01T09:01:01.500Z","data":{"n":1}}"#;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _};
 use tidegate_delivery::response::Outcome;
-use tidegate_model::{DeviceId, Timestamp};
+use tidegate_model::{DeviceId, WallTime};
 
 /// Losant's throttle, exactly.
 const CALLS_MAX: usize = 30;
@@ -19,7 +19,7 @@ const BAD_EVERY: u64 = 497;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) sequence: u64,
-    pub(super) time: Timestamp,
+    pub(super) time: WallTime,
     pub(super) value: u64,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Sent {
 pub(super) struct Cloud {
     calls: BTreeMap<DeviceId, VecDeque<Duration>>,
     /// For each device and time, the value.
-    pub(super) stored: BTreeMap<DeviceId, BTreeMap<Timestamp, u64>>,
+    pub(super) stored: BTreeMap<DeviceId, BTreeMap<WallTime, u64>>,
     /// Until when a device is refused, and with what.
     refused: BTreeMap<DeviceId, (Duration, u16)>,
     /// Whether it refuses bad values.
@@ -50,7 +50,7 @@ impl Cloud {
         &mut self,
         device: DeviceId,
         batch: &[Sent],
-        (now, day): (Duration, Timestamp),
+        (now, day): (Duration, WallTime),
         (trouble, rng): (f64, &mut StdRng),
     ) -> Outcome {
         self.calls_made += 1;

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use tidegate_commands::history::Record;
-use tidegate_model::{Command, CommandResult, DeviceId, Timestamp};
+use tidegate_model::{Command, CommandResult, DeviceId, WallTime};
 
 use super::{SEEDS, number};
 use daemon::{Around, Daemon, Disk, Habits};
@@ -157,7 +157,7 @@ impl World {
         for nth in 0..count {
             self.next += 1;
             // Losant's times are milliseconds, and several commands may share one, but not as many as a page has.
-            let time = Some(Timestamp::from_millis(self.now_ms + nth / 4));
+            let time = Some(WallTime::from_millis(self.now_ms + nth / 4));
             let payload = json!({"n": self.next, "id": format!("id-{}", self.next)});
             let target = device(self.rng.random_range(1..=2));
             let command =
@@ -170,7 +170,7 @@ impl World {
     /// The daemon lives for one tick, if it does.
     fn step(&mut self, is_rough: bool) {
         self.now_ms += TICK_MS;
-        let wall = Timestamp::from_millis(self.now_ms + self.skew_ms);
+        let wall = WallTime::from_millis(self.now_ms + self.skew_ms);
         if self.daemon.is_none() && self.now_ms >= self.restart_ms {
             self.daemon = Some(Daemon::start(&mut self.disk, &mut self.truth, wall, self.habits));
         }

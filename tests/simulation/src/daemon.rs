@@ -7,8 +7,8 @@ use rand::rngs::StdRng;
 use tidegate_delivery::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter, Step};
 use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
 use tidegate_delivery::throttle_log;
-use tidegate_model::{BootId, DeviceId, Moment, State, Timestamp, Value};
-use tidegate_timing::clock_trust::{CloudDate, Sighting, Timeline, is_taken, uptime_of};
+use tidegate_model::{BootId, BootTime, DeviceId, ReadingTime, State, Value, WallTime};
+use tidegate_timing::clock_trust::{Boot, CloudDate, Sighting, Timeline, is_taken};
 use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
 use super::cloud::Sent;
@@ -37,8 +37,8 @@ pub(super) struct Daemon {
     stamps: UniqueTimestamps,
     /// The time is known, and that is on the disk: states may be sent.
     is_pinned: bool,
-    floor: Timestamp,
-    group: Vec<(DeviceId, Timestamp, u64)>,
+    floor: WallTime,
+    group: Vec<(DeviceId, ReadingTime, u64)>,
     commit_due: Option<Duration>,
     /// What is under way of each device.
     under_way: BTreeMap<DeviceId, BTreeSet<u64>>,
@@ -68,9 +68,9 @@ impl Daemon {
         }
         let known = disk.boots.get(place.boot);
         let anchor_ms = known.and_then(|boot| boot.anchor_ms);
-        let mut stamps = UniqueTimestamps::after(disk.latest(), known.map(|boot| boot.last_ms));
+        let mut stamps = UniqueTimestamps::after(disk.latest(), known.map(Boot::last));
         if let Some(anchor_ms) = anchor_ms {
-            stamps.anchor(anchor_ms);
+            stamps.anchor(place.boot, anchor_ms);
         }
         let floor = disk.latest().values().max().copied();
         Self {
@@ -79,7 +79,7 @@ impl Daemon {
             timeline: Timeline::new(anchor_ms),
             stamps,
             is_pinned: anchor_ms.is_some(),
-            floor: floor.unwrap_or(Timestamp::from_millis(0)),
+            floor: floor.unwrap_or(WallTime::from_millis(0)),
             group: Vec::new(),
             commit_due: None,
             under_way: BTreeMap::new(),
@@ -89,6 +89,12 @@ impl Daemon {
 
     fn uptime(&self, now: Duration) -> Duration {
         now.saturating_sub(self.place.boot_at)
+    }
+
+    fn time(&mut self, now: Duration) -> ReadingTime {
+        let uptime = self.uptime(now);
+        let wall = self.timeline.now(uptime);
+        wall.map_or_else(|| BootTime::new(self.place.boot, uptime).into(), ReadingTime::Wall)
     }
 
     pub(super) fn instant(&self, now: Duration) -> Instant {
@@ -105,7 +111,7 @@ impl Daemon {
 
     /// A reading comes in.
     pub(super) fn take(&mut self, device: DeviceId, value: u64, now: Duration) {
-        let time = self.timeline.now(self.uptime(now));
+        let time = self.time(now);
         let number = Value::Integer(i64::try_from(value).unwrap());
         let mut state = State { time, data: [("n".parse().unwrap(), number)].into() };
         self.stamps.place(device, &mut state, Duration::ZERO);
@@ -113,7 +119,7 @@ impl Daemon {
         self.commit_due.get_or_insert(now + COMMIT_INTERVAL);
     }
 
-    pub(super) fn see(&mut self, system: Timestamp, is_synchronised: bool, now: Duration) {
+    pub(super) fn see(&mut self, system: WallTime, is_synchronised: bool, now: Duration) {
         let uptime = self.uptime(now);
         self.timeline.see(Sighting { uptime, system, is_synchronised });
         self.learn(now);
@@ -122,12 +128,12 @@ impl Daemon {
     /// The time may have become known: readings are stamped with it at once, and a commit makes that lasting.
     fn learn(&mut self, now: Duration) {
         if let Some(anchor_ms) = self.timeline.first_anchor_ms().filter(|_| !self.is_pinned) {
-            self.stamps.anchor(anchor_ms);
+            self.stamps.anchor(self.place.boot, anchor_ms);
             self.commit_due.get_or_insert(now);
         }
     }
 
-    pub(super) fn hear(&mut self, (began, now): (Duration, Duration), date: Timestamp) {
+    pub(super) fn hear(&mut self, (began, now): (Duration, Duration), date: WallTime) {
         let (began, ended) = (self.uptime(began), self.uptime(now));
         self.timeline.hear(CloudDate { began, ended, date });
         self.learn(now);
@@ -143,18 +149,13 @@ impl Daemon {
         let boot = self.place.boot;
         let count = self.group.len();
         for (device, time, value) in self.group.drain(..) {
-            let moment = match uptime_of(time) {
-                None => Moment::Wall(time),
-                Some(uptime) => {
-                    disk.boots.note(boot, uptime, self.floor);
-                    let uptime_ms = u64::try_from(uptime.as_millis()).unwrap();
-                    Moment::Boot { boot, uptime_ms }
-                }
-            };
-            disk.append(device, moment, value);
+            if let ReadingTime::Boot(time) = time {
+                disk.boots.note(time, self.floor);
+            }
+            disk.append(device, time, value);
         }
         if let Some(anchor_ms) = self.timeline.first_anchor_ms().filter(|_| !self.is_pinned) {
-            disk.boots.note(boot, self.uptime(now), self.floor);
+            disk.boots.note(BootTime::new(boot, self.uptime(now)), self.floor);
             disk.boots.pin(boot, anchor_ms);
             self.is_pinned = true;
         }
@@ -179,13 +180,13 @@ impl Daemon {
 
     /// The states of a call. Those whose time Losant would ignore are set aside.
     pub(super) fn load(&mut self, disk: &mut Disk, call: &Call, now: Duration) -> Vec<Sent> {
-        let time_now = self.timeline.now(self.uptime(now));
+        let time_now = self.time(now).wall().unwrap();
         let found = disk.peek(call.device, (call.after, call.through), call.states_max);
         let mut batch: Vec<Sent> = Vec::new();
         for (sequence, state) in found {
             let time = match state.moment {
-                Moment::Wall(time) => Some(time),
-                Moment::Boot { boot, uptime_ms } => disk.boots.time(boot, uptime_ms),
+                ReadingTime::Wall(time) => Some(time),
+                ReadingTime::Boot(time) => disk.boots.wall_time(time),
             };
             match time.filter(|time| is_taken(*time, time_now)) {
                 Some(time) => batch.push(Sent { sequence, time, value: state.value }),

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use tidegate_delivery::reporter::Waiting;
-use tidegate_model::{DeviceId, Moment, Timestamp};
+use tidegate_model::{DeviceId, ReadingTime, WallTime};
 use tidegate_timing::clock_trust::Boots;
 
 /// A state that is stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stored {
-    pub(super) moment: Moment,
+    pub(super) moment: ReadingTime,
     pub(super) value: u64,
     pub(super) fate: Fate,
 }
@@ -30,7 +30,7 @@ pub(super) struct Queue {
     waits: u64,
     /// All before this place is settled.
     settled: usize,
-    latest: Option<Timestamp>,
+    latest: Option<WallTime>,
 }
 
 /// The disk.
@@ -44,9 +44,9 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn append(&mut self, device: DeviceId, moment: Moment, value: u64) {
+    pub(super) fn append(&mut self, device: DeviceId, moment: ReadingTime, value: u64) {
         let queue = self.queues.entry(device).or_default();
-        if let Moment::Wall(time) = moment {
+        if let ReadingTime::Wall(time) = moment {
             queue.latest = queue.latest.max(Some(time));
         }
         queue.waits += 1;
@@ -90,7 +90,7 @@ impl Disk {
     }
 
     /// The time of day that each device had last.
-    pub(super) fn latest(&self) -> BTreeMap<DeviceId, Timestamp> {
+    pub(super) fn latest(&self) -> BTreeMap<DeviceId, WallTime> {
         self.queues.iter().filter_map(|(device, queue)| Some((*device, queue.latest?))).collect()
     }
 }

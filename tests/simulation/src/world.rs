@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tidegate_delivery::reporter::{Call, Disposal, Step};
 use tidegate_delivery::response::Outcome;
-use tidegate_model::{BootId, DeviceId, Moment, Timestamp};
+use tidegate_model::{BootId, DeviceId, ReadingTime, WallTime};
 
 use super::cloud::{Cloud, Sent, is_bad};
 use super::daemon::{Daemon, Place};
@@ -142,7 +142,7 @@ impl World {
                 };
                 let time_ms = start + 10 * i64::try_from(number).unwrap() + far_ms;
                 let value = self.value(device);
-                self.disk.append(device, Moment::Wall(Timestamp::from_millis(time_ms)), value);
+                self.disk.append(device, ReadingTime::Wall(WallTime::from_millis(time_ms)), value);
             }
         }
         // The latest time is the future's; it must not move what comes.
@@ -154,8 +154,8 @@ impl World {
         *value - 1
     }
 
-    fn day(&self) -> Timestamp {
-        Timestamp::from_millis(EPOCH_MS).plus(self.now)
+    fn day(&self) -> WallTime {
+        WallTime::from_millis(EPOCH_MS).plus(self.now)
     }
 
     fn is_synchronised(&self) -> bool {
@@ -163,9 +163,9 @@ impl World {
     }
 
     /// What the system's clock shows.
-    fn system(&self) -> Timestamp {
+    fn system(&self) -> WallTime {
         let off_ms = if self.is_synchronised() { 0 } else { self.system_off_ms };
-        Timestamp::from_millis(self.day().as_millis() + off_ms)
+        WallTime::from_millis(self.day().as_millis() + off_ms)
     }
 
     fn seconds(&mut self, range: std::ops::Range<u64>) -> Duration {
@@ -322,7 +322,7 @@ impl World {
                     && self.rng.random_bool(0.3)
                     && let Some(daemon) = &mut self.daemon
                 {
-                    daemon.hear((self.now, self.now), Timestamp::from_millis(date_ms));
+                    daemon.hear((self.now, self.now), WallTime::from_millis(date_ms));
                 }
             }
             Event::Outage => self.down_until = self.now + self.seconds(0..300),
@@ -420,7 +420,7 @@ impl World {
             if flight.arrives_at.take().is_some() {
                 let is_troubled = self.weather.is_rough && !self.weather.is_busy;
                 let trouble = if is_troubled { 0.06 } else { 0.0 };
-                let day = Timestamp::from_millis(EPOCH_MS).plus(self.now);
+                let day = WallTime::from_millis(EPOCH_MS).plus(self.now);
                 let outcome = self.cloud.take(
                     flight.call.device,
                     &flight.batch,
@@ -457,7 +457,7 @@ impl World {
         let day_ms = self.day().as_millis() / 1_000 * 1_000;
         let Some(daemon) = &mut self.daemon else { return };
         if matches!(flight.outcome, Outcome::Answer { .. }) {
-            daemon.hear((flight.began, self.now), Timestamp::from_millis(day_ms));
+            daemon.hear((flight.began, self.now), WallTime::from_millis(day_ms));
         }
         let settled = (&flight.call, &*flight.batch, &flight.outcome);
         let disposal = daemon.settle(&mut self.disk, settled, self.now, &mut self.rng);

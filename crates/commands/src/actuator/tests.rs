@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use tidegate_model::{DeviceId, HttpMethod, Timestamp};
+use tidegate_model::{DeviceId, HttpMethod, WallTime};
 use tidegate_template::Template;
 
 #[test]
@@ -203,7 +203,7 @@ fn template(text: &str) -> Template {
 }
 
 fn command(payload: serde_json::Value) -> Command {
-    let time = Some(Timestamp::from_millis(0));
+    let time = Some(WallTime::from_millis(0));
     Command { device: device(1), name: "setSpeed".to_owned(), time, payload, unread: None }
 }
 

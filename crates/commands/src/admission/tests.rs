@@ -8,7 +8,7 @@ use super::*;
 use crate::actuator::WriteTemplate;
 use crate::arguments::{Argument, ArgumentKind, Arguments};
 use crate::history::Ending;
-use tidegate_model::CommandResult;
+use tidegate_model::{BootId, BootTime, CommandResult, WallTime};
 use tidegate_template::Template;
 use tidegate_timing::rate_limit::RateLimit;
 
@@ -19,7 +19,7 @@ fn device(number: u8) -> DeviceId {
 }
 
 fn command(time_ms: i64, payload: Value) -> Command {
-    let time = Some(Timestamp::from_millis(time_ms));
+    let time = Some(WallTime::from_millis(time_ms));
     Command { device: device(1), name: "valve".to_owned(), time, payload, unread: None }
 }
 
@@ -45,7 +45,7 @@ struct Bench {
     gate: Admission,
     history: History,
     now: Instant,
-    wall: Timestamp,
+    wall: WallTime,
 }
 
 #[expect(clippy::disallowed_methods, reason = "any moment will do")]
@@ -60,13 +60,13 @@ fn bench() -> Bench {
     let devices =
         [("gateway", 1), ("attic", 2)].map(|(name, id)| (name.parse().unwrap(), device(id)));
     let gate = Admission::new(rules, router, device(1), devices.into());
-    let history = History::load(&[], 2, Timestamp::from_millis(NOW)).unwrap();
-    Bench { gate, history, now: Instant::now(), wall: Timestamp::from_millis(NOW) }
+    let history = History::load(&[], 2, WallTime::from_millis(NOW).into()).unwrap();
+    Bench { gate, history, now: Instant::now(), wall: WallTime::from_millis(NOW) }
 }
 
 impl Bench {
     fn judge(&mut self, source: Source, command: &Command) -> Decision {
-        let now = (self.now, self.wall);
+        let now = (self.now, self.wall.into());
         let (admission, record) = self.gate.judge(command, source, &self.history, now);
         match &admission {
             Decision::Duplicate => {}
@@ -75,7 +75,7 @@ impl Bench {
                 let number = self.history.begin(record);
                 let (result, message) = (CommandResult::Refused, "");
                 let ending = Ending { result, message, duration_ms: None };
-                self.history.finish(number, ending, self.wall);
+                self.history.finish(number, ending, self.wall.into());
             }
         }
         admission
@@ -128,8 +128,8 @@ fn an_old_command_is_stale_unless_it_was_caught_up_in_time() {
 #[test]
 fn without_a_time_of_day_no_command_is_taken_for_fresh() {
     let mut bench = bench();
-    let uptime = Timestamp::from_millis(90_000);
-    let moment = (bench.now, uptime);
+    let uptime = BootTime { boot: BootId(1), uptime_ms: 90_000 };
+    let moment = (bench.now, uptime.into());
     let old = command(NOW - 86_400_000, json!({"open": 1}));
     let (admission, _) = bench.gate.judge(&old, Source::Live, &bench.history, moment);
     let Decision::Refused(refusal) = admission else { panic!("it ran") };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use tidegate_model::excerpt::excerpt;
-use tidegate_model::{Command, CommandResult, DeviceId, Name, Source, Timestamp};
+use tidegate_model::{Command, CommandResult, DeviceId, Name, ReadingTime, Source, WallTime};
 
 /// The longest message about a result, in characters.
 pub(super) const MESSAGE_CHARS_MAX: usize = 200;
@@ -57,8 +57,9 @@ pub struct Record {
     pub payload: String,
     /// When the cloud took it, in milliseconds since the Unix epoch.
     pub time_ms: Option<i64>,
-    /// When it came here.
-    pub received_ms: i64,
+    /// The time at which it arrived here.
+    #[serde(with = "text")]
+    pub received: ReadingTime,
     /// Whether it was caught up.
     pub is_caught_up: bool,
     /// Which actuator it is for, if any.
@@ -69,8 +70,9 @@ pub struct Record {
     pub message: String,
     /// How long the actuator took.
     pub duration_ms: Option<u64>,
-    /// When there was a result.
-    pub finished_ms: Option<i64>,
+    /// The time of the result.
+    #[serde(with = "optional_text")]
+    pub finished: Option<ReadingTime>,
     /// Whether the result is on its way to the cloud.
     pub is_told: bool,
     /// By what it is known again; none for a command without time and id, which never comes again.
@@ -79,7 +81,7 @@ pub struct Record {
 
 impl Record {
     /// The record of a command that is `Started`.
-    pub fn of(command: &Command, source: Source, id: Option<&str>, now: Timestamp) -> Self {
+    pub fn of(command: &Command, source: Source, id: Option<&str>, now: ReadingTime) -> Self {
         Self {
             number: 0,
             device: command.device,
@@ -87,14 +89,14 @@ impl Record {
             name: command.name.chars().take(NAME_CHARS_MAX).collect(),
             id: id.map(|id| excerpt(id.as_bytes())),
             payload: cut(&command.payload.to_string()),
-            time_ms: command.time.map(Timestamp::as_millis),
-            received_ms: now.as_millis(),
+            time_ms: command.time.map(WallTime::as_millis),
+            received: now,
             is_caught_up: source == Source::CaughtUp,
             actuator: None,
             result: CommandResult::Started,
             message: String::new(),
             duration_ms: None,
-            finished_ms: None,
+            finished: None,
             is_told: false,
             digest: digest(command, id),
         }
@@ -102,8 +104,13 @@ impl Record {
 
     /// Its place in time; not further ahead than a command that runs.
     pub(super) fn order_ms(&self) -> i64 {
-        let latest = Timestamp::from_millis(self.received_ms).plus(AHEAD_MAX).as_millis();
-        self.time_ms.map_or(self.received_ms, |time_ms| time_ms.min(latest))
+        // A command that came while the time of day was unknown is older than all others.
+        let received = match self.received {
+            ReadingTime::Wall(time) => time,
+            ReadingTime::Boot(time) => WallTime::EPOCH.plus(time.uptime()),
+        };
+        let latest_ms = received.plus(AHEAD_MAX).as_millis();
+        self.time_ms.map_or(received.as_millis(), |time_ms| time_ms.min(latest_ms))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -113,6 +120,48 @@ impl Record {
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// Stores a time as its text.
+mod text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use super::ReadingTime;
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &ReadingTime,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(time)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<ReadingTime, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Stores a time as its text, or null.
+mod optional_text {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    use super::ReadingTime;
+
+    #[expect(clippy::ref_option, reason = "serde passes the field like this")]
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<ReadingTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.to_string()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<ReadingTime>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use tidegate_model::{Command, Source};
+use tidegate_model::{Command, Source, WallTime};
 
 const NOW: i64 = 1_777_629_600_000;
 
@@ -13,12 +13,12 @@ fn device(number: u8) -> DeviceId {
 }
 
 fn command(time_ms: i64, payload: serde_json::Value) -> Command {
-    let time = Some(Timestamp::from_millis(time_ms));
+    let time = Some(WallTime::from_millis(time_ms));
     Command { device: device(7), name: "valve".to_owned(), time, payload, unread: None }
 }
 
 fn record(command: &Command) -> Record {
-    Record::of(command, Source::Live, None, Timestamp::from_millis(NOW))
+    Record::of(command, Source::Live, None, WallTime::from_millis(NOW).into())
 }
 
 fn knows(history: &History, command: &Command) -> Known {
@@ -42,13 +42,13 @@ impl Disk {
     fn load(&self) -> History {
         let table: Vec<_> =
             self.0.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        History::load(&table, 1_000, Timestamp::from_millis(NOW)).unwrap()
+        History::load(&table, 1_000, WallTime::from_millis(NOW).into()).unwrap()
     }
 }
 
 #[test]
 fn a_command_is_known_however_its_keys_are_ordered() {
-    let mut history = History::load(&[], 1, Timestamp::from_millis(NOW)).unwrap();
+    let mut history = History::load(&[], 1, WallTime::from_millis(NOW).into()).unwrap();
     history.begin(record(&command(NOW, json!({"a": 1, "b": [2, 3]}))));
     for (again, expected) in [
         (command(NOW, json!({"b": [2, 3], "a": 1})), Known::Yes),
@@ -75,7 +75,7 @@ fn what_was_started_and_has_no_result_was_interrupted() {
     let number = history.begin(record(&command(NOW, json!(1))));
     let done = history.begin(record(&command(NOW, json!(2))));
     let ending = Ending { result: CommandResult::Executed, message: "", duration_ms: Some(3) };
-    history.finish(done, ending, Timestamp::from_millis(NOW));
+    history.finish(done, ending, WallTime::from_millis(NOW).into());
     disk.write(history.take_changes());
     let mut history = disk.load();
     assert_eq!(history.record(number).unwrap().result, CommandResult::Interrupted);
@@ -97,14 +97,17 @@ fn what_cannot_be_read_lets_nothing_old_run() {
     assert_eq!(knows(&history, &command(NOW + 1, json!(2))), Known::No);
     disk.0.insert(b"v".to_vec(), vec![2]);
     let table: Vec<_> = disk.0.into_iter().collect();
-    assert_eq!(History::load(&table, 1, Timestamp::from_millis(NOW)).unwrap_err(), NewerHistory);
+    assert_eq!(
+        History::load(&table, 1, WallTime::from_millis(NOW).into()).unwrap_err(),
+        NewerHistory
+    );
 }
 
 #[test]
 fn what_was_heard_is_kept() {
     let (mut disk, mut history) = (Disk::default(), Disk::default().load());
     assert_eq!(history.heard(device(7)), None);
-    let (first, until) = (Timestamp::from_millis(NOW), Timestamp::from_millis(NOW + 5));
+    let (first, until) = (WallTime::from_millis(NOW), WallTime::from_millis(NOW + 5));
     for time in [first, until, first] {
         history.hear(device(7), time);
     }
@@ -120,7 +123,7 @@ proptest! {
     ) {
         let (mut disk, mut history) = (Disk::default(), Disk::default().load());
         let mut runs = BTreeMap::new();
-        let (result, at) = (CommandResult::Refused, Timestamp::from_millis(NOW));
+        let (result, at) = (CommandResult::Refused, WallTime::from_millis(NOW));
         for (time, is_written, is_refused, crash) in events {
             let command = command(NOW + time, json!(time));
             if crash == 0 {
@@ -133,7 +136,7 @@ proptest! {
             prop_assert!(history.records.len() <= history.lane_records_max);
             prop_assert!(history.record(number).is_some(), "what has no result is kept");
             if is_refused {
-                history.finish(number, Ending { result, message: "", duration_ms: None }, at);
+                history.finish(number, Ending { result, message: "", duration_ms: None }, at.into());
             } else if is_written {
                 disk.write(history.take_changes());
                 *runs.entry(time).or_insert(0) += 1;

@@ -17,7 +17,7 @@ use self::births::{Birth, Source};
 use self::wire::{Content, Metric, Payload, datatype};
 use super::number::{shortest, unsigned_value};
 use super::{DecodeError, Decoded, Flat, MESSAGES_MAX};
-use tidegate_model::{Timestamp, Value, ValueError, Write};
+use tidegate_model::{Value, ValueError, WallTime, Write};
 
 /// The first level of every topic of Sparkplug B.
 const NAMESPACE: &str = "spBv1.0";
@@ -69,7 +69,7 @@ impl<'a> Topic<'a> {
 }
 
 /// The command that asks the node behind a topic for its births, sent at this time.
-pub fn rebirth_request(topic: &str, time: Timestamp) -> Option<Write> {
+pub fn rebirth_request(topic: &str, time: WallTime) -> Option<Write> {
     let Topic { group, node, .. } = Topic::parse(topic)?;
     let time_ms = u64::try_from(time.as_millis()).unwrap_or_default();
     Some(Write::Mqtt {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Rejection;
 use super::conversion::number;
 use super::window::{Aggregate, Window, WindowSettings};
-use tidegate_model::{Reason, Timestamp, Value};
+use tidegate_model::{ReadingTime, Reason, Value};
 
 /// What of the values of an attribute is worth sending. The default is all of them.
 #[derive(Debug, Clone, Default)]
@@ -41,18 +41,18 @@ pub enum Deadband {
 /// The state of one attribute.
 #[derive(Debug, Default)]
 pub(super) struct AttributeFilter {
-    accepted: Option<(Timestamp, Instant, f64)>,
+    accepted: Option<(ReadingTime, Instant, f64)>,
     window: Option<Window>,
     candidate: Option<Waiting>,
     sent: Option<(Instant, Value)>,
-    late: Option<(Timestamp, Value)>,
+    late: Option<(ReadingTime, Value)>,
 }
 
 /// A change that has not lasted long enough.
 #[derive(Debug)]
 struct Waiting {
     since: Instant,
-    time: Timestamp,
+    time: ReadingTime,
     value: Value,
 }
 
@@ -101,7 +101,7 @@ impl AttributeFilter {
         &mut self,
         flow: &Flow,
         value: Value,
-        time: Timestamp,
+        time: ReadingTime,
         now: Instant,
     ) -> Result<Outcome, Rejection> {
         self.check_rate(flow, &value, time, now)?;
@@ -135,7 +135,7 @@ impl AttributeFilter {
         &mut self,
         flow: &Flow,
         now: Instant,
-    ) -> Option<(Timestamp, Value)> {
+    ) -> Option<(ReadingTime, Value)> {
         let window = self.window.take_if(|window| window.is_full() || window.end() <= now);
         if let Some((time, value)) = window.and_then(Window::close) {
             let value = flow.round(value);
@@ -158,7 +158,7 @@ impl AttributeFilter {
     }
 
     /// Ends what is open, as at a stop: the window, and a value that waits for its interval.
-    pub(super) fn finish(&mut self, flow: &Flow) -> Option<(Timestamp, Value)> {
+    pub(super) fn finish(&mut self, flow: &Flow) -> Option<(ReadingTime, Value)> {
         let window = self.window.take().and_then(Window::close);
         window.map(|(time, value)| (time, flow.round(value))).or_else(|| self.late.take())
     }
@@ -167,13 +167,14 @@ impl AttributeFilter {
         &mut self,
         flow: &Flow,
         value: &Value,
-        time: Timestamp,
+        time: ReadingTime,
         now: Instant,
     ) -> Result<(), Rejection> {
         let Some((rate_max, number)) = flow.rate_max.zip(number(value)) else { return Ok(()) };
         if let Some((before, at, accepted)) = self.accepted {
             // A sensor's clock that was put back must not stop all change until it is where it was.
-            let seconds = time.since(before).max(now.saturating_duration_since(at)).as_secs_f64();
+            let measured = time.since(before).unwrap_or_default();
+            let seconds = measured.max(now.saturating_duration_since(at)).as_secs_f64();
             let change = (number - accepted).abs();
             if change > rate_max * seconds {
                 let why =
@@ -185,7 +186,7 @@ impl AttributeFilter {
         Ok(())
     }
 
-    fn hold(&mut self, flow: &Flow, value: Value, time: Timestamp, now: Instant) -> Outcome {
+    fn hold(&mut self, flow: &Flow, value: Value, time: ReadingTime, now: Instant) -> Outcome {
         let is_news = self.sent.as_ref().is_none_or(|(_, sent)| *sent != value);
         let Some(stable_for) = flow.stable_for.filter(|_| is_news) else {
             self.candidate = None;
@@ -206,7 +207,7 @@ impl AttributeFilter {
         }
     }
 
-    fn differ(&mut self, flow: &Flow, value: Value, time: Timestamp, now: Instant) -> Outcome {
+    fn differ(&mut self, flow: &Flow, value: Value, time: ReadingTime, now: Instant) -> Outcome {
         if let (Some(deadband), Some((at, sent))) = (flow.deadband, &self.sent) {
             let is_due = flow.heartbeat.is_some_and(|heartbeat| *at + heartbeat <= now);
             if !is_due && deadband.covers(sent, &value) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_model::{AttributeName, DeviceId, Priority, Reason, State, Timestamp, Value, Write};
+use tidegate_model::{AttributeName, DeviceId, Priority, ReadingTime, Reason, State, Value, Write};
 
 /// How many rejections of one reading are explained.
 const DETAILS_MAX: usize = 8;
@@ -44,7 +44,7 @@ type Data = BTreeMap<AttributeName, Value>;
 #[derive(Default)]
 pub(super) struct Draft {
     /// By the message of the payload, too: two messages of one time are two states. Each with the sensor that began it.
-    data: BTreeMap<(usize, DeviceId, Timestamp, Priority), (usize, Data)>,
+    data: BTreeMap<(usize, DeviceId, ReadingTime, Priority), (usize, Data)>,
     message: usize,
     sensor: usize,
     priority: Priority,
@@ -70,7 +70,7 @@ impl Draft {
     pub(super) fn put(
         &mut self,
         device: DeviceId,
-        time: Timestamp,
+        time: ReadingTime,
         attribute: AttributeName,
         value: Value,
     ) {
@@ -87,7 +87,7 @@ impl Draft {
     pub(super) fn make_value(
         &mut self,
         device: DeviceId,
-        time: Timestamp,
+        time: ReadingTime,
         attribute: AttributeName,
         value: Value,
     ) {

@@ -8,8 +8,7 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use super::Rejection;
 use super::conversion::{number, text};
 use tidegate_model::excerpt::excerpt;
-use tidegate_model::{Reason, Timestamp, Value};
-use tidegate_timing::clock_trust::uptime_of;
+use tidegate_model::{ReadingTime, Reason, Value, WallTime};
 
 /// The oldest state that Losant keeps (devices/state, "time").
 const AGE_MAX: Duration = Duration::from_secs(30 * 86_400);
@@ -56,17 +55,19 @@ impl TimeSource {
         &self,
         value: &Value,
         word: Option<&str>,
-        arrival: Timestamp,
-    ) -> Result<Timestamp, Rejection> {
+        arrival: ReadingTime,
+    ) -> Result<WallTime, Rejection> {
         // As a number, 01052026 has lost its first digit.
         let written = word.map_or_else(|| text(value), str::to_owned);
-        let time = self.notation.parse(value, &written, arrival).ok_or_else(|| {
+        let time = self.notation.parse(value, &written, arrival.wall()).ok_or_else(|| {
             let text = excerpt(written.as_bytes());
             (Reason::BadTime, format!("\"{text}\" is no time as the sensor's time.format says"))
         })?;
-        let is_kept = match uptime_of(arrival) {
-            Some(_) => uptime_of(time).is_none(),
-            None => arrival.since(time) <= AGE_MAX && time.since(arrival) <= AHEAD_MAX,
+        let is_kept = match arrival {
+            ReadingTime::Boot(_) => time.is_plausible(),
+            ReadingTime::Wall(arrival) => {
+                arrival.since(time) <= AGE_MAX && time.since(arrival) <= AHEAD_MAX
+            }
         };
         if !is_kept {
             let why = format!("the message's time {time} is more than 30 days old or a day ahead");
@@ -97,17 +98,17 @@ impl TimeNotation {
         if is_same { Ok(()) } else { Err(format!("with it, {sample} reads as {read}")) }
     }
 
-    fn parse(&self, value: &Value, written: &str, arrival: Timestamp) -> Option<Timestamp> {
+    fn parse(&self, value: &Value, written: &str, arrival: Option<WallTime>) -> Option<WallTime> {
         // JSON often has numbers between quotes.
         let number = || number(value).or_else(|| written.trim().parse().ok());
         match (self, value) {
-            (Self::UnixMillis, Value::Integer(millis)) => Some(Timestamp::from_millis(*millis)),
+            (Self::UnixMillis, Value::Integer(millis)) => Some(WallTime::from_millis(*millis)),
             (Self::UnixSeconds, Value::Integer(seconds)) => {
-                Some(Timestamp::from_millis(seconds.saturating_mul(1_000)))
+                Some(WallTime::from_millis(seconds.saturating_mul(1_000)))
             }
             (Self::UnixMillis, _) => number().and_then(from_float),
             (Self::UnixSeconds, _) => number().and_then(|seconds| from_float(seconds * 1e3)),
-            (Self::Rfc3339, Value::Text(text)) => Timestamp::parse(text),
+            (Self::Rfc3339, Value::Text(text)) => WallTime::parse(text),
             (Self::Rfc3339, Value::Integer(_) | Value::Float(_) | Value::Boolean(_)) => None,
             (Self::Pattern { pattern, zone }, _) => {
                 let broken_down = jiff::fmt::strtime::parse(pattern, written).ok()?;
@@ -123,28 +124,29 @@ impl TimeNotation {
     }
 }
 
-fn from_float(millis: f64) -> Option<Timestamp> {
+fn from_float(millis: f64) -> Option<WallTime> {
     #[expect(clippy::cast_possible_truncation, reason = "it saturates, and so does the timestamp")]
-    millis.is_finite().then(|| Timestamp::from_millis(millis.round() as i64))
+    millis.is_finite().then(|| WallTime::from_millis(millis.round() as i64))
 }
 
-fn from_jiff(timestamp: jiff::Timestamp) -> Timestamp {
-    Timestamp::from_millis(timestamp.as_millisecond())
+fn from_jiff(timestamp: jiff::Timestamp) -> WallTime {
+    WallTime::from_millis(timestamp.as_millisecond())
 }
 
 /// Of the hour that occurs twice in autumn, the one that is nearer to the arrival; the hour that spring leaves out is moved on.
-fn nearest(zone: &TimeZone, clock: DateTime, arrival: Timestamp) -> Option<Timestamp> {
+fn nearest(zone: &TimeZone, clock: DateTime, arrival: Option<WallTime>) -> Option<WallTime> {
     let ambiguous = zone.to_ambiguous_timestamp(clock);
-    if !matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. }) || uptime_of(arrival).is_some() {
+    let is_fold = matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. });
+    let Some(arrival) = arrival.filter(|_| is_fold) else {
         return ambiguous.compatible().ok().map(from_jiff);
-    }
+    };
     let both = [ambiguous.earlier(), ambiguous.later()].map(|one| one.ok().map(from_jiff));
     both.into_iter().flatten().min_by_key(|one| one.since(arrival).max(arrival.since(*one)))
 }
 
 /// `260501120000S`: year to second, and whether it is summer time. Some meters stay on winter time all year, so the letter
 /// alone decides; in a zone without a summer, `S` is an hour ahead of it.
-fn dsmr(zone: &TimeZone, text: &str) -> Option<Timestamp> {
+fn dsmr(zone: &TimeZone, text: &str) -> Option<WallTime> {
     let (digits, is_summer) = match text.trim().split_at_checked(12)? {
         (digits, "S") => (digits, true),
         (digits, "W") => (digits, false),
@@ -167,13 +169,17 @@ fn dsmr(zone: &TimeZone, text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_model::{BootId, BootTime};
 
     const ARRIVAL: &str = "2026-05-01T10:00:05.000Z";
 
     fn read(notation: TimeNotation, value: &Value) -> Result<String, Reason> {
         let source = TimeSource { channel: "at".to_owned(), notation };
-        let arrival = Timestamp::parse(ARRIVAL).unwrap();
-        source.read(value, None, arrival).map(|time| time.to_string()).map_err(|(reason, _)| reason)
+        let arrival = WallTime::parse(ARRIVAL).unwrap();
+        source
+            .read(value, None, arrival.into())
+            .map(|time| time.to_string())
+            .map_err(|(reason, _)| reason)
     }
 
     fn text(text: &str) -> Value {
@@ -209,9 +215,9 @@ mod tests {
         let notation =
             TimeNotation::Pattern { pattern: "%d%m%Y%H%M%S".to_owned(), zone: TimeZone::UTC };
         let source = TimeSource { channel: "at".to_owned(), notation };
-        let arrival = Timestamp::parse(ARRIVAL).unwrap();
+        let arrival = WallTime::parse(ARRIVAL).unwrap();
         let value = Value::Integer(1_052_026_100_000);
-        let time = source.read(&value, Some("01052026100000"), arrival);
+        let time = source.read(&value, Some("01052026100000"), arrival.into());
         assert_eq!(time.map(|time| time.to_string()).map_err(|(reason, _)| reason), ten);
     }
 
@@ -242,7 +248,7 @@ mod tests {
         let notation = TimeNotation::Pattern { pattern, zone: zone.clone() };
         let source = TimeSource { channel: "at".to_owned(), notation };
         let read = |clock: &str, arrival: &str| {
-            let time = source.read(&text(clock), None, Timestamp::parse(arrival).unwrap());
+            let time = source.read(&text(clock), None, WallTime::parse(arrival).unwrap().into());
             time.unwrap().to_string()
         };
         let half = "2026-10-25 02:30";
@@ -265,7 +271,7 @@ mod tests {
         ] {
             let notation = TimeNotation::Dsmr { zone: zone.clone() };
             let source = TimeSource { channel: "at".to_owned(), notation };
-            let time = source.read(&text(written), None, Timestamp::parse(arrival).unwrap());
+            let time = source.read(&text(written), None, WallTime::parse(arrival).unwrap().into());
             assert_eq!(time.unwrap().to_string(), expected, "{written}");
         }
         for wrong in ["260501120000", "260501120000X", "2605011200S", "", "ä60501120000S"] {
@@ -277,9 +283,9 @@ mod tests {
     #[test]
     fn before_the_time_of_day_is_known_a_time_of_day_is_taken_and_nothing_else() {
         let source = TimeSource { channel: "at".to_owned(), notation: TimeNotation::UnixSeconds };
-        let since_boot = Timestamp::from_millis(61_500);
+        let since_boot = ReadingTime::Boot(BootTime { boot: BootId(1), uptime_ms: 61_500 });
         let read = |seconds| source.read(&Value::Integer(seconds), None, since_boot);
-        assert_eq!(read(1_777_629_600), Ok(Timestamp::from_millis(1_777_629_600_000)));
+        assert_eq!(read(1_777_629_600), Ok(WallTime::from_millis(1_777_629_600_000)));
         // A clock that nobody set shows 1970, which would pass for a time since boot.
         assert_eq!(read(3_000_000).map_err(|(reason, _)| reason), Err(Reason::BadTime));
         assert_eq!(read(30).map_err(|(reason, _)| reason), Err(Reason::BadTime));

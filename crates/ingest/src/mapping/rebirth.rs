@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::decode::rebirth_request;
-use tidegate_model::{Timestamp, Write};
+use tidegate_model::{WallTime, Write};
 
 /// Between two questions to one node: a large one on a slow line takes seconds for its births.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -18,8 +18,13 @@ pub(super) struct Asked(BTreeMap<String, Instant>);
 
 impl Asked {
     /// The question to the node behind a topic, unless it was asked of late.
-    pub(super) fn ask(&mut self, topic: &str, time: Timestamp, now: Instant) -> Option<Write> {
-        let request = rebirth_request(topic, time)?;
+    pub(super) fn ask(
+        &mut self,
+        topic: &str,
+        time: Option<WallTime>,
+        now: Instant,
+    ) -> Option<Write> {
+        let request = rebirth_request(topic, time.unwrap_or(WallTime::EPOCH))?;
         let Write::Mqtt { topic, .. } = &request else { return None };
         self.0.retain(|_, asked| now.duration_since(*asked) < INTERVAL);
         if self.0.contains_key(topic) || self.0.len() >= NODES_MAX {
@@ -36,7 +41,8 @@ mod tests {
 
     #[test]
     fn a_node_is_asked_once_in_a_while_and_not_too_many_at_once() {
-        let (mut asked, time) = (Asked::default(), Timestamp::from_millis(1_600_000_000_000));
+        let mut asked = Asked::default();
+        let time = Some(WallTime::from_millis(1_600_000_000_000));
         let begin = tokio::time::Instant::now().into_std();
         assert!(asked.ask("spBv1.0/plant/DDATA/edge/pump", time, begin).is_some());
         assert!(asked.ask("spBv1.0/plant/NDATA/edge", time, begin + INTERVAL / 2).is_none());

@@ -9,7 +9,7 @@ use super::{Conversion, EVERY_CHANNEL, Flow, Rejection, StaleSettings, TimeSourc
 use crate::decode::{Decoded, Format};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::topic::TopicFilter;
-use tidegate_model::{AttributeName, DeviceId, Name, Priority, Reason, Timestamp};
+use tidegate_model::{AttributeName, DeviceId, Name, Priority, ReadingTime, Reason};
 use tidegate_template::Expression;
 use tidegate_template::Template;
 
@@ -113,13 +113,13 @@ impl Sensor {
     pub(super) fn measured_at(
         &self,
         message: &Decoded,
-        arrival: Timestamp,
-    ) -> Result<Timestamp, Rejection> {
+        arrival: ReadingTime,
+    ) -> Result<ReadingTime, Rejection> {
         let Some(source) = &self.time else { return Ok(arrival) };
         match message.channel(&source.channel).filter(|_| !message.is_null(&source.channel)) {
             Some(value) => {
                 let word = message.words().get(&source.channel).map(String::as_str);
-                source.read(&value.map_err(reject_value)?, word, arrival)
+                source.read(&value.map_err(reject_value)?, word, arrival).map(ReadingTime::Wall)
             }
             None => Ok(arrival),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tidegate_model::{AttributeName, DeviceId, State, Timestamp, Value};
+use tidegate_model::{AttributeName, DeviceId, ReadingTime, State, Value};
 
 /// The alarm of one sensor.
 #[derive(Debug, Clone)]
@@ -23,18 +23,18 @@ pub(super) struct Silence {
 #[derive(Debug)]
 struct Heard {
     at: Instant,
-    time: Timestamp,
+    time: ReadingTime,
     is_online: Option<bool>,
 }
 
 impl Silence {
     /// Begins to wait for a device that was not heard yet.
-    pub(super) fn expect(&mut self, device: DeviceId, at: Instant, time: Timestamp) {
+    pub(super) fn expect(&mut self, device: DeviceId, at: Instant, time: ReadingTime) {
         self.devices.entry(device).or_insert(Heard { at, time, is_online: None });
     }
 
     /// Notes a message of a device; true if that is news.
-    pub(super) fn hear(&mut self, device: DeviceId, at: Instant, time: Timestamp) -> bool {
+    pub(super) fn hear(&mut self, device: DeviceId, at: Instant, time: ReadingTime) -> bool {
         let heard = Heard { at, time, is_online: Some(true) };
         self.devices.insert(device, heard).is_none_or(|before| before.is_online != Some(true))
     }
@@ -67,7 +67,7 @@ impl Silence {
 }
 
 impl StaleSettings {
-    pub(super) fn state(&self, time: Timestamp, is_online: bool) -> State {
+    pub(super) fn state(&self, time: ReadingTime, is_online: bool) -> State {
         State { time, data: [(self.attribute.clone(), Value::Boolean(is_online))].into() }
     }
 }
@@ -75,6 +75,7 @@ impl StaleSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_model::WallTime;
 
     #[test]
     fn silence_and_return_are_told_once_each() {
@@ -82,7 +83,7 @@ mod tests {
         let settings = StaleSettings { after: 5 * second, attribute: "online".parse().unwrap() };
         let (mut silence, device) = (Silence::default(), DeviceId::from([1; 12]));
         let start = tokio::time::Instant::now().into_std();
-        let time = |millis| Timestamp::from_millis(millis);
+        let time = |millis| ReadingTime::from(WallTime::from_millis(millis));
         silence.expect(device, start, time(0));
         assert_eq!(silence.poll_timeout(&settings), Some(start + 5 * second));
         let told = silence.handle_timeout(&settings, start + 6 * second);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::decode::Format;
-use tidegate_model::{Priority, State};
+use tidegate_model::{Priority, State, WallTime};
 use tidegate_template::Expression;
 use tidegate_template::Template;
 
@@ -154,7 +154,8 @@ fn each_message_of_a_payload_is_a_state_of_its_own_time() {
     let mut plan = plan(vec![sensor]);
     let payload = r#"[{"t": 1, "at": 1777629590}, {"t": 2}, {"t": 3}, {"t": 4, "at": "x"}]"#;
     let mapped = plan.map(&reading("a", payload), now());
-    let times: Vec<_> = mapped.states.iter().map(|one| one.state.time.as_millis()).collect();
+    let times: Vec<_> =
+        mapped.states.iter().map(|one| one.state.time.wall().unwrap().as_millis()).collect();
     assert_eq!(times, [1_777_629_590_000, 1_777_629_600_000, 1_777_629_600_000]);
     assert_eq!(mapped.rejected, [(Reason::BadTime, 1)].into());
 }
@@ -193,7 +194,7 @@ fn a_silent_sensor_is_told_and_so_is_its_return() {
     let after = Duration::from_secs(300);
     sensor.stale = Some(StaleSettings { after, attribute: "online".parse().unwrap() });
     let (mut plan, start) = (plan(vec![sensor]), now());
-    let time = Timestamp::from_millis(1_777_629_300_000);
+    let time = WallTime::from_millis(1_777_629_300_000).into();
     plan.start(time, start);
     let online = |is_online| state(1, &[("online", Value::Boolean(is_online))]);
     assert_eq!(plan.poll_timeout(start), Some(start + after));
@@ -223,7 +224,7 @@ fn a_sensor_is_back_when_it_is_heard_whatever_it_tells_of_the_past() {
     let notation = TimeNotation::UnixSeconds;
     sensor.time = Some(TimeSource { channel: "at".to_owned(), notation });
     let (mut plan, start) = (plan(vec![sensor]), now());
-    plan.start(Timestamp::from_millis(1_777_629_300_000), start);
+    plan.start(WallTime::from_millis(1_777_629_300_000).into(), start);
     let gone = plan.handle_timeout(start + after).made.remove(0);
     let back = plan.map(&reading("a", "t=1 at=1777620000"), start + after).made.remove(0);
     assert!(back.state.time >= gone.state.time, "{back:?}");
@@ -337,7 +338,7 @@ fn template(text: &str) -> Template {
 fn reading(topic: &str, payload: &str) -> Reading {
     Reading {
         bus: "house".parse().unwrap(),
-        time: Timestamp::from_millis(1_777_629_600_000),
+        time: WallTime::from_millis(1_777_629_600_000).into(),
         topic: topic.to_owned(),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         origin: None,
@@ -346,7 +347,7 @@ fn reading(topic: &str, payload: &str) -> Reading {
 
 fn state(number: u8, data: &[(&str, Value)]) -> Outgoing {
     let data = data.iter().map(|(name, value)| (name.parse().unwrap(), value.clone()));
-    let time = Timestamp::from_millis(1_777_629_600_000);
+    let time = WallTime::from_millis(1_777_629_600_000).into();
     let state = State { time, data: data.collect() };
     Outgoing { device: device(number), sensor: Some(0), priority: Priority::Normal, state }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::conversion::number;
-use tidegate_model::{Timestamp, Value};
+use tidegate_model::{ReadingTime, Value};
 
 /// The most values in one window: a full one closes early.
 const VALUES_MAX: usize = 1_024;
@@ -45,7 +45,7 @@ pub(super) struct Window {
     numbers: Vec<f64>,
     last: Value,
     /// When the last value was measured.
-    time: Timestamp,
+    time: ReadingTime,
 }
 
 impl Aggregate {
@@ -80,14 +80,14 @@ impl Window {
     pub(super) fn open(
         settings: WindowSettings,
         now: Instant,
-        time: Timestamp,
+        time: ReadingTime,
         value: Value,
     ) -> Self {
         let numbers = vec![number(&value).unwrap_or(0.0)];
         Self { settings, end: now + settings.length, numbers, last: value, time }
     }
 
-    pub(super) fn add(&mut self, time: Timestamp, value: Value) {
+    pub(super) fn add(&mut self, time: ReadingTime, value: Value) {
         self.numbers.push(number(&value).unwrap_or(0.0));
         (self.last, self.time) = (value, time);
     }
@@ -101,7 +101,7 @@ impl Window {
     }
 
     /// What it comes to, and when that was measured: at its last value. `None` if a sum is no finite number.
-    pub(super) fn close(mut self) -> Option<(Timestamp, Value)> {
+    pub(super) fn close(mut self) -> Option<(ReadingTime, Value)> {
         let count = self.numbers.len();
         #[expect(clippy::cast_precision_loss, reason = "1024 at most")]
         let divisor = count as f64;
@@ -128,6 +128,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_model::WallTime;
 
     #[test]
     fn each_aggregate_is_what_its_name_says() {
@@ -135,13 +136,13 @@ mod tests {
             let aggregate = Aggregate::named(name).unwrap();
             let settings = WindowSettings { aggregate, length: Duration::from_secs(1) };
             let now = tokio::time::Instant::now().into_std();
-            let time = Timestamp::from_millis;
+            let time = |millis| ReadingTime::from(WallTime::from_millis(millis));
             let mut window = Window::open(settings, now, time(1), Value::Float(numbers[0]));
             for number in &numbers[1..] {
                 window.add(time(2), Value::Float(*number));
             }
             let (time, value) = window.close().unwrap();
-            assert_eq!(time.as_millis(), 2);
+            assert_eq!(time, WallTime::from_millis(2).into());
             value
         };
         let numbers = [4.0, 1.0, 3.0, 2.5];

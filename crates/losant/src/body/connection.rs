@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Bounded, Text, Time, some};
-use tidegate_model::Timestamp;
+use tidegate_model::WallTime;
 
 /// A number of messages.
 type Count = Bounded<0, 2_147_483_647>;
@@ -51,12 +51,12 @@ pub enum ConnectionStatus {
 
 impl ConnectionStatus {
     /// Connected since then.
-    pub fn connected(connected_at: Timestamp) -> Self {
+    pub fn connected(connected_at: WallTime) -> Self {
         Self::Connected { connected_at: Some(connected_at.into()), ip_address: None }
     }
 
     /// Disconnected, for a reason of which Losant gets as much as it takes.
-    pub fn disconnected(connected_at: Timestamp, disconnected_at: Timestamp, reason: &str) -> Self {
+    pub fn disconnected(connected_at: WallTime, disconnected_at: WallTime, reason: &str) -> Self {
         Self::Disconnected {
             connected_at: Some(connected_at.into()),
             disconnected_at: Some(disconnected_at.into()),

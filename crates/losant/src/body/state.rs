@@ -7,12 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Number, Value};
 
 use super::{Text, some};
-use tidegate_model::{AttributeName, Timestamp};
+use tidegate_model::{AttributeName, WallTime};
 
 /// A time in one of the forms that the schemas take.
 ///
 /// What a text or a number means is for Losant to say, and what it cannot read becomes the time of arrival without a word;
-/// so only [`Time::from`] a [`Timestamp`] is safe.
+/// so only [`Time::from`] a [`WallTime`] is safe.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Time {
     /// A text; safe are ISO 8601 with three decimals and `Z`.
@@ -23,8 +23,8 @@ pub enum Time {
     Date(String),
 }
 
-impl From<Timestamp> for Time {
-    fn from(timestamp: Timestamp) -> Self {
+impl From<WallTime> for Time {
+    fn from(timestamp: WallTime) -> Self {
         Self::Text(timestamp.to_string())
     }
 }

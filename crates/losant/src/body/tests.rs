@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use tidegate_model::Timestamp;
+use tidegate_model::WallTime;
 
 const STATES: &str = include_str!("../../../../sandbox/schemas/deviceStateOrStates.json");
 const COMMAND: &str = include_str!("../../../../sandbox/schemas/deviceCommand.json");
@@ -210,7 +210,7 @@ fn states_are_joined_without_a_change() {
 
 #[test]
 fn the_daemons_own_statuses_are_what_the_schema_wants() {
-    let (up, down) = (Timestamp::from_millis(0), Timestamp::from_millis(1));
+    let (up, down) = (WallTime::from_millis(0), WallTime::from_millis(1));
     let connected = serde_json::to_value(ConnectionStatus::connected(up)).unwrap();
     assert_eq!(
         connected,

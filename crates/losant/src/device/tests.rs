@@ -12,7 +12,7 @@ use super::super::when::When;
 use super::*;
 use crate::{Answer as _, Credential};
 use tidegate_config::{Cloud, CloudCredentials, Secret};
-use tidegate_model::Timestamp;
+use tidegate_model::WallTime;
 
 /// Of the JavaScript client's `apiInfo.json`; see `sandbox/schemas/README.md`.
 const DESCRIPTION: &str = include_str!("../../../../sandbox/schemas/apiInfo.device-auth.json");
@@ -34,7 +34,7 @@ fn device() -> DeviceId {
 fn full_requests(client: &Client) -> [Request; 16] {
     let device = device();
     let period = Period { start: Some(When::Ago(Duration::from_secs(1))), end: Some(When::Now) };
-    let moment = Some(Timestamp::from_millis(1_465_790_400_000));
+    let moment = Some(WallTime::from_millis(1_465_790_400_000));
     let history = History {
         limit: NonZeroU32::new(10),
         sort_direction: Some(SortDirection::Desc),

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{bus, copy_of, device};
 use crate::{Amount, Commit, Options, Outbox, Pending};
 use tidegate_model::Priority;
-use tidegate_model::{DeviceId, Ledger, Moment, Reason, Timestamp};
+use tidegate_model::{DeviceId, Ledger, ReadingTime, Reason, WallTime};
 
 /// Small, so that some appends evict.
 const CROWDED: Options = Options { bytes_max: 300, segment_bytes: 64 << 10, ..super::OPTIONS };
@@ -96,7 +96,7 @@ impl Model {
             let pending = Pending {
                 device: device(*number),
                 bus: bus(bus_name),
-                moment: Moment::Wall(Timestamp::from_millis(1_000)),
+                moment: ReadingTime::Wall(WallTime::from_millis(1_000)),
                 priority: Priority::default(),
                 readings: 2,
                 json: Bytes::from(json.clone()),
@@ -171,7 +171,7 @@ impl Model {
                     *self.account(one.bus).rejected.entry(Reason::RefusedByCloud).or_default() += 2;
                 }
                 self.rejects += 1;
-                let time = Timestamp::from_millis(0);
+                let time = WallTime::from_millis(0);
                 outbox.reject(device(*number), sequence, "no", time).unwrap();
                 true
             }

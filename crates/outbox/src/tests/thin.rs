@@ -13,11 +13,11 @@ fn thinning(bytes_max: u64) -> Options {
 /// One state of a device each second from `first` on.
 fn numbers(number: u8, priority: Priority, (first, count): (u64, u64)) -> Commit {
     let state = |second: u64| {
-        let time = Timestamp::from_millis(i64::try_from(second).unwrap() * 1_000);
+        let time = WallTime::from_millis(i64::try_from(second).unwrap() * 1_000);
         Pending {
             device: device(number),
             bus: bus("a"),
-            moment: Moment::Wall(time),
+            moment: ReadingTime::Wall(time),
             priority,
             readings: 1,
             json: Bytes::from(format!("{{\"time\":\"{time}\",\"data\":{{\"t\":{second}}}}}")),

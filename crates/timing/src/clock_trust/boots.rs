@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::millis;
-use tidegate_model::{BootId, Timestamp};
+use tidegate_model::{BootId, BootTime, WallTime};
 
 /// How many boots are remembered. States of an older one, whose time can no longer be told, are set aside.
 pub const BOOTS_MAX: usize = 256;
@@ -34,6 +34,13 @@ pub struct Boot {
     pub anchor_ms: Option<i64>,
 }
 
+impl Boot {
+    /// Returns the boot time of its last reading.
+    pub fn last(&self) -> BootTime {
+        BootTime { boot: self.id, uptime_ms: u64::try_from(self.last_ms).unwrap_or_default() }
+    }
+}
+
 /// The boots that are remembered, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Boots(Vec<Boot>);
@@ -55,11 +62,10 @@ impl Boots {
     /// Returns the boot if there is something new about it, and one that had to go for it.
     pub fn note(
         &mut self,
-        id: BootId,
-        uptime: Duration,
-        floor: Timestamp,
+        BootTime { boot: id, uptime_ms }: BootTime,
+        floor: WallTime,
     ) -> (Option<Boot>, Option<Boot>) {
-        let uptime_ms = millis(uptime);
+        let uptime_ms = i64::try_from(uptime_ms).unwrap_or(i64::MAX / 2);
         if let Some(boot) = self.0.iter_mut().find(|boot| boot.id == id) {
             let is_new = uptime_ms > boot.last_ms;
             boot.last_ms = boot.last_ms.max(uptime_ms);
@@ -95,10 +101,9 @@ impl Boots {
         pinned
     }
 
-    /// The time of day at an uptime of a boot, once it is pinned.
-    pub fn time(&self, id: BootId, uptime_ms: u64) -> Option<Timestamp> {
-        let anchor_ms = self.get(id)?.anchor_ms?;
-        let uptime_ms = i64::try_from(uptime_ms).unwrap_or(i64::MAX / 2);
-        Some(Timestamp::from_millis(anchor_ms.saturating_add(uptime_ms)))
+    /// Returns the time of day of a boot time; `None` before the boot has its anchor.
+    pub fn wall_time(&self, time: BootTime) -> Option<WallTime> {
+        let anchor_ms = self.get(time.boot)?.anchor_ms?;
+        Some(WallTime::from_millis(anchor_ms).plus(time.uptime()))
     }
 }

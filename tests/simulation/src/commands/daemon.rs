@@ -12,7 +12,7 @@ use tidegate_commands::admission::{Admission, Decision, Refusal, Rules};
 use tidegate_commands::arguments::Arguments;
 use tidegate_commands::gap_tracker::GapTracker;
 use tidegate_commands::history::{Change, Ending, History, Record};
-use tidegate_model::{Command, CommandResult, DeviceId, Source, Timestamp};
+use tidegate_model::{Command, CommandResult, DeviceId, Source, WallTime};
 use tidegate_template::Template;
 use tidegate_timing::rate_limit::RateLimit;
 
@@ -28,7 +28,7 @@ pub(super) struct Disk {
     /// It takes nothing.
     pub(super) is_full: bool,
     table: BTreeMap<Vec<u8>, Vec<u8>>,
-    listening: BTreeMap<DeviceId, Timestamp>,
+    listening: BTreeMap<DeviceId, WallTime>,
 }
 
 impl Disk {
@@ -43,7 +43,7 @@ impl Disk {
     }
 
     /// Since when what is sent to a device must not be missed: the first stream is known on the disk.
-    pub(super) fn listening_since(&self, device: DeviceId) -> Option<Timestamp> {
+    pub(super) fn listening_since(&self, device: DeviceId) -> Option<WallTime> {
         self.listening.get(&device).copied()
     }
 }
@@ -56,7 +56,7 @@ pub(super) struct Around<'a> {
     pub(super) rng: &'a mut StdRng,
     pub(super) kill_chance: f64,
     pub(super) now_ms: i64,
-    pub(super) wall: Timestamp,
+    pub(super) wall: WallTime,
 }
 
 impl Around<'_> {
@@ -134,7 +134,7 @@ impl Daemon {
     pub(super) fn start(
         disk: &mut Disk,
         truth: &mut Truth,
-        wall: Timestamp,
+        wall: WallTime,
         habits: Habits,
     ) -> Self {
         let rules = Rules {
@@ -148,7 +148,7 @@ impl Daemon {
         let router = Router::new([valve(device(1)), valve(device(2))]);
         let gate = Admission::new(rules, router, device(1), devices.into());
         let table: Vec<_> = disk.table.clone().into_iter().collect();
-        let history = History::load(&table, habits.lanes, wall).unwrap();
+        let history = History::load(&table, habits.lanes, wall.into()).unwrap();
         let watches = [1, 2].map(|id| (device(id), GapTracker::new(history.heard(device(id)))));
         let mut daemon = Self {
             admission: gate,
@@ -198,7 +198,7 @@ impl Daemon {
     }
 
     /// What came over the streams and out of the history, and until when nothing was missed.
-    fn listen(&mut self, around: &mut Around<'_>) -> (Vec<Arrived>, Vec<(DeviceId, Timestamp)>) {
+    fn listen(&mut self, around: &mut Around<'_>) -> (Vec<Arrived>, Vec<(DeviceId, WallTime)>) {
         let Around { cloud, rng, now_ms, .. } = around;
         let now_ms = *now_ms;
         let (mut commands, mut heard) = (Vec::new(), Vec::new());
@@ -244,7 +244,7 @@ impl Daemon {
         ready: &mut Vec<(String, Order)>,
     ) {
         let (now_ms, wall) = (around.now_ms, around.wall);
-        let now = (moment(now_ms), wall);
+        let now = (moment(now_ms), wall.into());
         let (admission, record) = self.admission.judge(command, source, &self.history, now);
         if matches!(admission, Decision::Duplicate) {
             around.truth.figures.duplicates += 1;
@@ -269,7 +269,11 @@ impl Daemon {
             }
             Decision::Refused(refusal) => {
                 let (result, message) = (CommandResult::Refused, refusal.as_str());
-                self.history.finish(number, Ending { result, message, duration_ms: None }, wall);
+                self.history.finish(
+                    number,
+                    Ending { result, message, duration_ms: None },
+                    wall.into(),
+                );
             }
             Decision::Duplicate => {}
         }
@@ -297,8 +301,8 @@ impl Daemon {
         done
     }
 
-    fn finish(&mut self, number: u64, result: CommandResult, wall: Timestamp) {
-        self.history.finish(number, Ending { result, message: "", duration_ms: None }, wall);
+    fn finish(&mut self, number: u64, result: CommandResult, wall: WallTime) {
+        self.history.finish(number, Ending { result, message: "", duration_ms: None }, wall.into());
     }
 
     /// Brings the history to the disk; what could not be written stays due.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tidegate_commands::gap_tracker::Gap;
-use tidegate_model::{Command, DeviceId, Timestamp};
+use tidegate_model::{Command, DeviceId, WallTime};
 
 use super::chance;
 
@@ -59,9 +59,9 @@ impl Cloud {
         &mut self,
         device: DeviceId,
         now_ms: i64,
-        since: Option<Timestamp>,
+        since: Option<WallTime>,
         rng: &mut StdRng,
-    ) -> Option<Timestamp> {
+    ) -> Option<WallTime> {
         if self.is_away || chance(rng, 0.3) {
             return None;
         }
@@ -72,7 +72,7 @@ impl Cloud {
         let replayed = self.sent.iter().rev().filter(is_old).take(again);
         let under_way = replayed.map(|command| (now_ms + 500, command.clone())).collect();
         self.streams.insert(device, Stream { under_way, heard_ms: now_ms });
-        Some(Timestamp::from_millis(now_ms / 1_000 * 1_000))
+        Some(WallTime::from_millis(now_ms / 1_000 * 1_000))
     }
 
     /// What a stream has delivered until now; `None` if it is cut.
@@ -91,8 +91,8 @@ impl Cloud {
     }
 
     /// The last sign of life of a stream.
-    pub(super) fn heard(&self, device: DeviceId) -> Option<Timestamp> {
-        Some(Timestamp::from_millis(self.streams.get(&device)?.heard_ms))
+    pub(super) fn heard(&self, device: DeviceId) -> Option<WallTime> {
+        Some(WallTime::from_millis(self.streams.get(&device)?.heard_ms))
     }
 
     /// A page of the history, unless the answer is lost.

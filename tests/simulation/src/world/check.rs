@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidegate_model::{DeviceId, Timestamp};
+use tidegate_model::{DeviceId, WallTime};
 
 use super::super::disk::Fate;
 use super::{EPOCH_MS, World};
@@ -19,7 +19,7 @@ impl World {
     pub(super) fn check(&mut self) {
         for (device, queue) in &self.disk.queues {
             let stored = self.cloud.stored.get(device);
-            let times: BTreeMap<u64, Timestamp> =
+            let times: BTreeMap<u64, WallTime> =
                 stored.into_iter().flatten().map(|(time, value)| (*value, *time)).collect();
             let values: Vec<_> = queue.states.iter().map(|state| state.value).collect();
             let expected = values.len() as u64;
@@ -45,17 +45,17 @@ impl World {
     }
 
     /// Times are right where they were told, and between what is known where they were not.
-    fn check_times(&self, device: DeviceId, times: &BTreeMap<u64, Timestamp>) {
+    fn check_times(&self, device: DeviceId, times: &BTreeMap<u64, WallTime>) {
         for (value, time) in times.iter().filter(|(value, _)| **value >= self.weather.backlog) {
             let (taken, boot) = self.truth[&(device, *value)];
-            let day = Timestamp::from_millis(EPOCH_MS).plus(taken);
+            let day = WallTime::from_millis(EPOCH_MS).plus(taken);
             if self.learned.contains_key(&boot) {
                 let is_right = day.since(*time) <= ERROR_MAX && time.since(day) <= AHEAD_MAX;
                 assert!(is_right, "{device} {value}: {time} instead of {day}");
             } else {
                 let next = self.learned.iter().find(|(id, _)| **id > boot);
                 let (_, learned) = next.expect("the last boot learned the time");
-                let next = Timestamp::from_millis(EPOCH_MS).plus(*learned + ERROR_MAX);
+                let next = WallTime::from_millis(EPOCH_MS).plus(*learned + ERROR_MAX);
                 assert!(*time < next, "{device} {value}: {time} after {next}");
             }
         }

@@ -135,7 +135,7 @@ fn the_memory_of_births_is_bounded() {
 
 #[test]
 fn the_question_for_births_is_the_one_that_others_ask() {
-    let request = rebirth_request(PUMP, Timestamp::from_millis(1_700_000_000_000));
+    let request = rebirth_request(PUMP, WallTime::from_millis(1_700_000_000_000));
     let payload = bytes(NCMD).into();
     let topic = "spBv1.0/plant/NCMD/edge".to_owned();
     assert_eq!(request, Some(Write::Mqtt { topic, payload, qos: 0, retain: false, reply: None }));

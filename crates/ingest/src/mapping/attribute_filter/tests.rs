@@ -2,6 +2,7 @@
 
 use super::super::window::Aggregate;
 use super::*;
+use tidegate_model::{ReadingTime, WallTime};
 
 /// What becomes of numbers that come at these seconds: sent as they come, or made later; others are left out.
 fn sent(flow: &Flow, values: &[(u64, f64)], end: u64) -> Vec<(u64, f64)> {
@@ -10,9 +11,13 @@ fn sent(flow: &Flow, values: &[(u64, f64)], end: u64) -> Vec<(u64, f64)> {
     let mut values = values.iter().peekable();
     for second in 0..=end {
         let now = start + Duration::from_secs(second);
-        let mut note = |time: Timestamp, value| {
+        let mut note = |time: ReadingTime, value| {
             let Value::Float(number) = value else { panic!("{value:?}") };
-            assert!(time.as_millis() <= i64::try_from(second).unwrap() * 1_000);
+            assert!(
+                time <= ReadingTime::from(WallTime::from_millis(
+                    i64::try_from(second).unwrap() * 1_000
+                ))
+            );
             sent.push((second, number));
         };
         if let Some((time, value)) = gauge.handle_timeout(flow, now) {
@@ -20,7 +25,8 @@ fn sent(flow: &Flow, values: &[(u64, f64)], end: u64) -> Vec<(u64, f64)> {
         }
         assert!(gauge.poll_timeout(flow, now).is_none_or(|due| due > now));
         if let Some((_, number)) = values.next_if(|(at, _)| *at == second) {
-            let time = Timestamp::from_millis(i64::try_from(second).unwrap() * 1_000);
+            let time =
+                ReadingTime::from(WallTime::from_millis(i64::try_from(second).unwrap() * 1_000));
             match gauge.take(flow, Value::Float(*number), time, now) {
                 Ok(Outcome::Send(value)) => note(time, value),
                 Ok(Outcome::Filtered(_)) | Err(_) => {}
@@ -77,7 +83,7 @@ fn a_full_window_ends_early() {
     let settings = WindowSettings { aggregate: Aggregate::Count, length: Duration::from_secs(9) };
     let flow = Flow { window: Some(settings), ..Flow::default() };
     let (mut gauge, now) = (AttributeFilter::default(), tokio::time::Instant::now().into_std());
-    let time = Timestamp::from_millis(0);
+    let time = ReadingTime::from(WallTime::from_millis(0));
     for _ in 0..1_024 {
         assert!(gauge.poll_timeout(&flow, now).is_none_or(|due| due > now));
         gauge.take(&flow, Value::Boolean(true), time, now).unwrap();
@@ -105,7 +111,7 @@ fn what_is_open_at_a_stop_is_made_then() {
     let settings = WindowSettings { aggregate: Aggregate::Sum, length: Duration::from_secs(60) };
     let flow = Flow { window: Some(settings), ..Flow::default() };
     let (mut gauge, now) = (AttributeFilter::default(), tokio::time::Instant::now().into_std());
-    let time = Timestamp::from_millis(7);
+    let time = ReadingTime::from(WallTime::from_millis(7));
     for number in [1.5, 2.0] {
         gauge.take(&flow, Value::Float(number), time, now).unwrap();
     }
@@ -118,7 +124,7 @@ fn a_clock_that_is_put_back_does_not_stop_all_change() {
     let flow = Flow { rate_max: Some(1.0), ..Flow::default() };
     let (mut gauge, start) = (AttributeFilter::default(), tokio::time::Instant::now().into_std());
     let mut take = |number, time, passed| {
-        let time = Timestamp::from_millis(time);
+        let time = ReadingTime::from(WallTime::from_millis(time));
         gauge.take(&flow, Value::Float(number), time, start + seconds(passed)).is_ok()
     };
     assert!(take(20.0, 3_600_000, 0));
