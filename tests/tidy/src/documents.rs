@@ -52,7 +52,10 @@ fn guarantees_name_existing_tests() {
     let document = read("docs/guarantees.md");
     let files = rust_files(&["src", "crates", "tests", "sandbox"]);
     let program: String = files.into_iter().map(|file| file.text + "\n").collect();
-    let is_there = |name: &&str| program.contains(&format!("fn {name}("));
+    let options = read("config/tidegate.toml");
+    let is_there = |name: &&str| {
+        program.contains(&format!("fn {name}(")) || options.contains(&format!("{name} = "))
+    };
     let missing = tests_named(&document).filter(|name| !is_there(name));
     let mut offences: Vec<_> = missing.map(|name| format!("there is no test {name}")).collect();
     // A table right below a chapter's heading holds promises; other tables hold figures.
@@ -71,4 +74,32 @@ fn guarantees_name_existing_tests() {
 fn finds_names_of_tests() {
     let promises = "| `outbox` | `ab_c` | `test_of_words`, `make soak` |";
     assert_eq!(tests_named(promises).collect::<Vec<_>>(), ["test_of_words"]);
+}
+
+/// Returns the paths of files between backticks.
+fn paths_named(text: &str) -> impl Iterator<Item = &str> {
+    let is_path = |word: &&str| {
+        let is_ours = ["src/", "crates/", "sandbox/", "tests/", "docs/", "packaging/", "deploy/"];
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        word.chars().all(is_plain) && is_ours.iter().any(|start| word.starts_with(start))
+    };
+    // A placeholder such as NAME.rs stands for a file that a reader adds.
+    let is_real = |word: &&str| !word.contains("NAME") && !word.contains("NNNN");
+    text.split('`').skip(1).step_by(2).filter(is_path).filter(is_real)
+}
+
+#[test]
+fn documents_name_existing_paths() {
+    let mut documents = vec!["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
+    let pages = std::fs::read_dir(root().join("docs")).unwrap();
+    let pages = pages.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_string_lossy()));
+    let pages: Vec<_> = pages.filter(|page| page.ends_with(".md")).collect();
+    documents.extend(pages.iter().map(String::as_str));
+    let mut offences = Vec::new();
+    for document in documents {
+        let text = read(document);
+        let missing = paths_named(&text).filter(|path| !root().join(path).exists());
+        offences.extend(missing.map(|path| format!("{document}: there is no {path}")));
+    }
+    report(&offences);
 }
