@@ -23,6 +23,7 @@ use tidegate_model::{DeviceId, Name};
 use tidegate_outbox::Outbox;
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
+use tidegate_timing::log_limit::LogLimit;
 
 /// Results that may wait for the dispatcher.
 const FINISHED_MAX: usize = 64;
@@ -109,7 +110,7 @@ impl CommandPipeline {
             arrivals,
             clock: Arc::clone(clock),
             board: board.clone(),
-            explained: BTreeMap::new(),
+            refusal_log: LogLimit::default(),
         };
         supervisor.spawn("dispatcher", dispatcher.run(incoming, results));
         way

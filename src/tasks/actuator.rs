@@ -17,6 +17,7 @@ use crate::actuators::Driver;
 use tidegate_commands::actuator::{Actuator, Failsafe};
 use tidegate_model::{CommandResult, DeviceId, Write};
 use tidegate_runtime::liveness;
+use tidegate_runtime::wait::sleep_until;
 
 /// Commands that may wait for one actuator.
 pub const ORDERS_MAX: usize = 256;
@@ -180,13 +181,5 @@ impl ActuatorTask {
             Err(error) => error!(%actuator, why, error, "actuator could not be made safe"),
         }
         outcome.is_ok()
-    }
-}
-
-/// Sleeps until then; for ever if there is nothing to wait for.
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

@@ -24,6 +24,7 @@ use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline};
 use tidegate_model::{Ledger, Name, Priority, Reading, ReadingTime, Reason};
 use tidegate_outbox::{Commit, Error, Outbox, Pending};
 use tidegate_runtime::liveness;
+use tidegate_runtime::wait::{blocking, sleep_until};
 use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
 /// A commit is made early when so many states wait for it.
@@ -360,13 +361,8 @@ impl Collector {
         let window = self.sync_interval_online.filter(|_| self.board.is_online());
         let is_due = window.is_none_or(|window| self.held.is_due(window));
         let outbox = Arc::clone(&self.outbox);
-        let settling = tokio::task::spawn_blocking(move || outbox.settle(is_due));
-        let settled = match liveness::with_deadline(liveness::DISK_MAX, "a sync", settling).await {
-            Ok(settled) => settled,
-            // A panic of the store is a fault of this task, and the supervisor's business.
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
-        match settled {
+        let settling = blocking(move || outbox.settle(is_due));
+        match liveness::with_deadline(liveness::DISK_MAX, "a sync", settling).await {
             Ok(true) => self.held.release(),
             Ok(false) => {}
             Err(error) => {
@@ -388,13 +384,8 @@ impl Collector {
     async fn append(&self, commit: Arc<Commit>, is_spared: bool) -> Result<(), Error> {
         let outbox = Arc::clone(&self.outbox);
         let append = if is_spared { Outbox::append_unsynced } else { Outbox::append };
-        let appended = tokio::task::spawn_blocking(move || append(&outbox, &commit));
-        let appended = liveness::with_deadline(liveness::DISK_MAX, "a commit", appended).await;
-        // A panic of the store is a fault of this task, and the supervisor's business.
-        let evicted = match appended {
-            Ok(result) => result?,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
+        let appending = blocking(move || append(&outbox, &commit));
+        let evicted = liveness::with_deadline(liveness::DISK_MAX, "a commit", appending).await?;
         if evicted.states > 0 {
             warn!(
                 states = evicted.states,
@@ -419,13 +410,5 @@ impl Group {
     /// Lets the time to the next commit run.
     fn wake(&mut self) {
         self.since.get_or_insert_with(Instant::now);
-    }
-}
-
-/// Sleeps until then; for ever if there is nothing to wait for.
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

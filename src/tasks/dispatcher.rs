@@ -22,6 +22,8 @@ use tidegate_model::{Command, CommandResult, DeviceId, Name, Source, WallTime};
 use tidegate_outbox::Outbox;
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::liveness;
+use tidegate_runtime::wait::blocking;
+use tidegate_timing::log_limit::LogLimit;
 use tidegate_timing::rate_limit::{RateLimit, Window};
 
 /// What may wait for the dispatcher, from all listeners together.
@@ -35,9 +37,6 @@ const TOLD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many refusals are told to the cloud: in a flood the rest is only counted, and in the history.
 const REFUSALS_TOLD: RateLimit = RateLimit { runs_max: 100, window: Duration::from_secs(60) };
-
-/// Between two warnings about refusals with the same reason.
-const EXPLAIN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a listener says.
 #[derive(Debug)]
@@ -82,8 +81,8 @@ pub struct DispatcherTask {
     pub clock: SharedClock,
     /// Told about outcomes.
     pub board: StatusRegistry,
-    /// When each reason of refusals was last explained.
-    pub explained: BTreeMap<&'static str, Instant>,
+    /// Limits the warnings about refusals to one a minute for each reason.
+    pub refusal_log: LogLimit<&'static str>,
 }
 
 /// A command that is recorded and then acted on.
@@ -273,13 +272,10 @@ impl DispatcherTask {
     /// Explains a refusal: one a minute for each reason to the operator, all of them at debug level and in the history.
     fn explain(&mut self, number: Option<u64>, command: &Command, refusal: &Refusal) {
         let (name, device_id, reason) = (&command.name, command.device, refusal.as_str());
-        let now = Instant::now();
-        let explained = self.explained.get(reason).copied();
-        if explained.is_some_and(|last| now.duration_since(last) < EXPLAIN_INTERVAL) {
-            debug!(number, command = name, %device_id, reason, detail = %refusal, "command refused");
-        } else {
+        if self.refusal_log.admit(reason, Instant::now().into_std()) {
             warn!(number, command = name, %device_id, reason, detail = %refusal, "command refused");
-            self.explained.insert(reason, now);
+        } else {
+            debug!(number, command = name, %device_id, reason, detail = %refusal, "command refused");
         }
     }
 
@@ -366,13 +362,11 @@ async fn record(outbox: &Arc<Outbox>, history: &mut History) -> Result<(), tideg
         return Ok(());
     }
     let outbox = Arc::clone(outbox);
-    let writing = tokio::task::spawn_blocking(move || {
+    let writing = blocking(move || {
         let written = outbox.note(TABLE, &changes);
         (written, changes)
     });
-    match liveness::with_deadline(liveness::DISK_MAX, "recording commands", writing).await {
-        Ok((written, changes)) => written.inspect_err(|_| history.put_back(changes)),
-        // A panic of the store is a fault of this task, and the supervisor's business.
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+    let writing = liveness::with_deadline(liveness::DISK_MAX, "recording commands", writing);
+    let (written, changes) = writing.await;
+    written.inspect_err(|_| history.put_back(changes))
 }

@@ -29,6 +29,7 @@ use tidegate_outbox::{Backlog, Error, Outbox};
 use tidegate_runtime::clock::{Clock as _, TrustedClock};
 use tidegate_runtime::liveness;
 use tidegate_runtime::random;
+use tidegate_runtime::wait;
 use tidegate_timing::clock_trust::Boots;
 
 /// How long states may wait without a call under way or a time to wait for, which never should be.
@@ -361,11 +362,7 @@ fn note_backlog(machine: &mut Reporter, backlog: &Backlog) {
 
 /// Does what waits for the disk where that holds up no task.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let work = tokio::task::spawn_blocking(work);
-    match liveness::with_deadline(liveness::DISK_MAX, "waiting for the disk", work).await {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+    liveness::with_deadline(liveness::DISK_MAX, "waiting for the disk", wait::blocking(work)).await
 }
 
 /// tokio's clock, which tests can pause, as the value that `logic` takes.

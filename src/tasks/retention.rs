@@ -1,4 +1,4 @@
-//! Lets go of what waited for too long.
+//! Drops states that waited in the outbox for longer than `outbox.age_max`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,51 +9,48 @@ use tracing::{error, warn};
 use tidegate_outbox::Outbox;
 use tidegate_runtime::clock::{Clock as _, TrustedClock};
 use tidegate_runtime::liveness;
-use tidegate_timing::clock_trust::Trust;
+use tidegate_runtime::wait::blocking;
 
-/// Between two looks. What is kept longer than that by an hour's fraction harms nobody.
-const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// The interval between two checks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The upkeep's task.
+/// Drops states that are too old, once a minute.
 pub struct RetentionTask {
-    /// Where it looks.
+    /// The outbox to check.
     pub outbox: Arc<Outbox>,
-    /// Without a trusted time nothing is too old.
+    /// The clock. The task drops nothing while the time of day is unknown or not checked.
     pub clock: Arc<TrustedClock>,
-    /// The longest that a state waits.
+    /// The largest age of a state.
     pub age_max: Duration,
-    /// Ends the task.
+    /// Stops the task.
     pub stop: CancellationToken,
 }
 
 impl RetentionTask {
     /// Runs until the daemon stops.
     pub async fn run(self) {
-        while self.stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_some() {
-            if self.clock.trust().is_none_or(|trust| trust == Trust::Waiting) {
-                continue;
-            }
-            let Some(now) = self.clock.wall_time() else { continue };
-            let before = now.minus(self.age_max);
-            let outbox = Arc::clone(&self.outbox);
-            let expiring = tokio::task::spawn_blocking(move || outbox.expire(before));
-            match liveness::with_deadline(
-                liveness::DISK_MAX,
-                "letting go of what is too old",
-                expiring,
-            )
-            .await
-            {
-                Ok(Ok(dropped)) if dropped.states > 0 => warn!(
-                    states = dropped.states,
-                    readings = dropped.readings,
-                    age_max = %humantime::format_duration(self.age_max),
-                    "what waited for too long is dropped"
-                ),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => error!(%error, "cannot drop what waited for too long"),
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            }
+        while self.stop.run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL)).await.is_some() {
+            self.drop_old_states().await;
+        }
+    }
+
+    async fn drop_old_states(&self) {
+        // Without checks of the clock a wrong date could drop everything.
+        let is_checked = self.clock.trust().is_some();
+        let Some(now) = self.clock.wall_time().filter(|_| is_checked) else { return };
+        let before = now.minus(self.age_max);
+        let outbox = Arc::clone(&self.outbox);
+        let expiring = blocking(move || outbox.expire(before));
+        let expiring = liveness::with_deadline(liveness::DISK_MAX, "dropping old states", expiring);
+        match expiring.await {
+            Ok(dropped) if dropped.states > 0 => warn!(
+                states = dropped.states,
+                readings = dropped.readings,
+                age_max = %humantime::format_duration(self.age_max),
+                "dropped states that waited too long"
+            ),
+            Ok(_) => {}
+            Err(error) => error!(%error, "cannot drop old states; retrying in a minute"),
         }
     }
 }

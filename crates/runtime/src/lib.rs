@@ -4,3 +4,4 @@ pub mod clock;
 pub mod liveness;
 pub mod random;
 pub mod supervisor;
+pub mod wait;

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod clock_trust;
 pub mod forecast;
+pub mod log_limit;
 pub mod machine;
 pub mod rate_limit;
 pub mod rate_meter;
