@@ -21,7 +21,7 @@ pub use totals::{ClockStatus, CloudStatus, CommandStatus, OutboxStatus, ReloadSt
 use tidegate_bus::Monitor;
 use tidegate_commands::history::Record;
 use tidegate_delivery::throttle::Throttle;
-use tidegate_ingest::sensor_stats::Vitals;
+use tidegate_ingest::sensor_stats::SensorStats;
 use tidegate_model::{DeviceId, Name};
 use tidegate_timing::rate_meter::RateMeter;
 
@@ -51,7 +51,7 @@ pub struct StatusData {
     pub reload: ReloadStatus,
     names: Names,
     buses: BTreeMap<Name, BusStatus>,
-    sensors: BTreeMap<Name, Vec<(Name, Vitals)>>,
+    sensors: BTreeMap<Name, Vec<(Name, SensorStats)>>,
     actuators: BTreeMap<Name, ActuatorStatus>,
     disk: DiskStatus,
     /// The longest time until a power cut can no longer take a reading.
@@ -113,7 +113,7 @@ impl StatusRegistry {
     }
 
     /// Sets the statistics of the sensors of a bus.
-    pub fn heard(&self, bus: &Name, sensors: Vec<(Name, Vitals)>) {
+    pub fn heard(&self, bus: &Name, sensors: Vec<(Name, SensorStats)>) {
         let mut data = self.data();
         if data.names.buses.contains(bus) {
             data.sensors.insert(bus.clone(), sensors);

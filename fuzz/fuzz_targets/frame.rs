@@ -1,12 +1,13 @@
-//! Framers: any bytes in any chunks give the same frames, and none over the bound.
+//! Framers: the frames do not depend on the chunks, and none is longer than the limit.
 #![no_main]
 
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_ingest::frame::{
-    Checksum, Counted, Endian, Frame, Framer, Framing, Length, Notation, Shape, Sum,
+    Checksum, ChecksumAlgorithm, Counted, Endian, Frame, Framer, Framing, Length, Notation, Shape,
 };
+use tidegate_timing::machine::Machine as _;
 
 const BYTES_MAX: usize = 64;
 
@@ -29,8 +30,8 @@ fn shape(choice: u8) -> Shape {
 
 fuzz_target!(|input: &[u8]| {
     let [choice, size, bytes @ ..] = input else { return };
-    let sum = if choice & 0x20 != 0 { Sum::Crc16(&crc::CRC_16_MODBUS) } else { Sum::Xor };
-    let checksum = Checksum { sum, notation: Notation::Hexadecimal, from: 0 };
+    let algorithm = if choice & 0x20 != 0 { ChecksumAlgorithm::Crc16(&crc::CRC_16_MODBUS) } else { ChecksumAlgorithm::Xor };
+    let checksum = Checksum { algorithm, notation: Notation::Hexadecimal, from: 0 };
     let framing = Framing {
         shape: shape(*choice),
         checksum: (choice & 0x80 != 0).then_some(checksum),
@@ -39,12 +40,12 @@ fuzz_target!(|input: &[u8]| {
     };
     let now = Instant::now();
     let cut = |chunk_bytes: usize| {
-        let (mut framer, mut frames) = (Framer::new(framing.clone()), Vec::new());
+        let mut framer = Framer::new(framing.clone());
         for chunk in bytes.chunks(chunk_bytes) {
-            framer.push(chunk, now, &mut frames);
+            framer.handle_bytes(chunk, now);
         }
-        framer.handle_timeout(now + Duration::from_secs(60), &mut frames);
-        frames
+        framer.handle_timeout(now + Duration::from_secs(60));
+        framer.drain_frames().collect::<Vec<_>>()
     };
     let frames = cut(usize::from(*size).max(1));
     assert_eq!(frames, cut(bytes.len().max(1)));

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_modbus::{Answer, Kind, Order, Register, Request, Table, read};
+use tidegate_modbus::{Kind, Order, Register, Request, ResponseData, Table, decode};
 
 fuzz_target!(|input: (u8, u16, u16, Vec<u16>)| {
     let (choice, size, address, words) = input;
@@ -15,10 +15,10 @@ fuzz_target!(|input: (u8, u16, u16, Vec<u16>)| {
         5 => Kind::Bit(choice),
         _ => Kind::Text(size),
     };
-    let (table, answer) = (Table::Holding, Answer::Words(words));
-    let request = Request { table, address: 3, count: size, members: Vec::new() };
+    let (table, answer) = (Table::Holding, ResponseData::Words(words));
+    let request = Request { table, address: 3, count: size, registers: Vec::new() };
     for order in [Order::Abcd, Order::Cdab, Order::Badc, Order::Dcba] {
         let channel = String::new();
-        drop(read(&Register { channel, table, address, kind, order }, &request, &answer));
+        drop(decode(&Register { channel, table, address, kind, order }, &request, &answer));
     }
 });

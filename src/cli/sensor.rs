@@ -24,6 +24,7 @@ use tidegate_ingest::frame::{Frame, Framer, Framing};
 use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline, Sensor};
 use tidegate_model::{Account, DeviceId, Name, Reading};
 use tidegate_runtime::clock::{Clock as _, SharedClock, SystemClock};
+use tidegate_timing::machine::Machine as _;
 
 /// The most that is read from a file or standard input: more than any recording of a sensor needs.
 const INPUT_BYTES_MAX: u64 = 64 << 20;
@@ -139,10 +140,11 @@ impl Bench {
             Some(framing) => {
                 let mut framer = Framer::new(framing);
                 let now = Instant::now().into_std();
-                framer.push(bytes, now, &mut frames);
+                framer.handle_bytes(bytes, now);
                 if let Some(due) = framer.poll_timeout() {
-                    framer.handle_timeout(due, &mut frames);
+                    framer.handle_timeout(due);
                 }
+                frames.extend(framer.drain_frames());
             }
             None => frames.push(Frame::Whole(Bytes::copy_from_slice(bytes))),
         }

@@ -261,7 +261,7 @@ fn throttle(data: &StatusData) -> BTreeMap<String, ThrottleStatus> {
 fn sensors(data: &StatusData) -> BTreeMap<Name, SensorStatus> {
     let buses = data.sensors.iter();
     let sensors = buses.flat_map(|(bus, sensors)| sensors.iter().map(move |sensor| (bus, sensor)));
-    sensors.map(|(bus, (name, vitals))| (name.clone(), SensorStatus::of(bus, vitals))).collect()
+    sensors.map(|(bus, (name, stats))| (name.clone(), SensorStatus::of(bus, stats))).collect()
 }
 
 /// Returns the seconds in which a backlog drains at a rate; `None` beyond ten years.

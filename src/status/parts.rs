@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use tidegate_commands::history::Record;
-use tidegate_ingest::sensor_stats::Vitals;
+use tidegate_ingest::sensor_stats::SensorStats;
 use tidegate_model::{CommandResult, Name, ReadingTime, Value, WallTime};
 use tidegate_timing::forecast::payloads_a_month;
 
@@ -117,25 +117,25 @@ pub struct SensorStatus {
 }
 
 impl SensorStatus {
-    pub(super) fn of(bus: &Name, vitals: &Vitals) -> Self {
-        let (attribute, value) = vitals.value.clone().unzip();
-        let (error_age, error) = vitals.error.clone().unzip();
-        let per_minute = vitals.frequency.per_second(Instant::now().into_std()) * 60.0;
+    pub(super) fn of(bus: &Name, stats: &SensorStats) -> Self {
+        let (attribute, value) = stats.last_value.clone().unzip();
+        let (error_age, error) = stats.last_error.clone().unzip();
+        let per_minute = stats.rate.per_second(Instant::now().into_std()) * 60.0;
         Self {
             bus: bus.clone(),
             attribute: attribute.map(|attribute| attribute.to_string()),
             value,
-            age: vitals.heard.map(Since::from),
+            age: stats.last_message_at.map(Since::from),
             per_minute: (per_minute * 100.0).round() / 100.0,
-            payloads: vitals.payloads,
-            payloads_per_month: vitals
-                .began
-                .and_then(|began| payloads_a_month(vitals.payloads, Since::from(began).elapsed())),
-            messages: vitals.messages,
-            errors: vitals.errors,
+            payloads: stats.payloads,
+            payloads_per_month: stats
+                .first_message_at
+                .and_then(|first| payloads_a_month(stats.payloads, Since::from(first).elapsed())),
+            messages: stats.messages,
+            errors: stats.errors,
             error,
             error_age: error_age.map(Since::from),
-            stale: vitals.is_stale,
+            stale: stats.is_stale,
         }
     }
 }

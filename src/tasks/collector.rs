@@ -155,7 +155,7 @@ impl Collector {
         self.sync_interval_online = None;
         self.commit().await;
         // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
-        self.sessions.values_mut().for_each(RedeliveryFilter::settle);
+        self.sessions.values_mut().for_each(RedeliveryFilter::handle_stop);
         self.commit().await;
         info!("collector done");
     }
@@ -163,16 +163,16 @@ impl Collector {
     fn apply(&mut self, arrival: BusEvent) {
         match arrival {
             BusEvent::Session { bus, resumed } => {
-                self.sessions.entry(bus).or_default().connected(resumed);
+                self.sessions.entry(bus).or_default().handle_connected(resumed);
             }
             BusEvent::Disconnected(bus) => {
                 if let Some(plan) = self.plans.get_mut(&bus) {
                     plan.disconnected();
                 }
-                self.sessions.entry(bus).or_default().disconnected();
+                self.sessions.entry(bus).or_default().handle_disconnected();
             }
             BusEvent::Acknowledged { bus, packet_id } => {
-                self.sessions.entry(bus).or_default().acknowledged(packet_id);
+                self.sessions.entry(bus).or_default().handle_acknowledged(packet_id);
             }
             BusEvent::Empty(ack) => self.group.acknowledge_later(ack),
             BusEvent::Counted => self.group.wake(),
@@ -187,7 +187,7 @@ impl Collector {
             }
             BusEvent::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
-                if reading.origin.is_some_and(|origin| session.is_repeat(origin)) {
+                if reading.origin.is_some_and(|origin| session.handle_message(origin)) {
                     self.group.ledger.entry(reading.bus).or_default().duplicates += 1;
                 } else {
                     self.take(&reading);
@@ -376,7 +376,7 @@ impl Collector {
     /// Shows on the board what the sensors said.
     fn show(&self) {
         for (bus, plan) in &self.plans {
-            let sensors = plan.vitals().map(|(sensor, vitals)| (sensor.clone(), vitals));
+            let sensors = plan.stats().map(|(sensor, stats)| (sensor.clone(), stats));
             self.board.heard(bus, sensors.collect());
         }
     }

@@ -7,6 +7,7 @@ use tidegate_config::{BusKind, Config};
 use tidegate_ingest::frame::{Frame, Framer};
 use tidegate_ingest::mapping::{Outgoing, Pipeline};
 use tidegate_model::{Ledger, Reading, WallTime};
+use tidegate_timing::machine::Machine as _;
 
 use crate::support::write_private;
 
@@ -36,9 +37,10 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
         BusKind::Serial(serial) => {
             let mut framer = Framer::new(serial.framing.clone());
             for chunk in bytes.chunks(CHUNK_BYTES) {
-                framer.push(chunk, now, &mut frames);
+                framer.handle_bytes(chunk, now);
             }
-            framer.handle_timeout(now + Duration::from_secs(60), &mut frames);
+            framer.handle_timeout(now + Duration::from_secs(60));
+            frames.extend(framer.drain_frames());
         }
         BusKind::Exec(_)
         | BusKind::File(_)

@@ -141,9 +141,8 @@ impl ExecTask {
         let lines = self.pass_on(stdout, &mut framer, (troubles, has_spoken));
         let ended = watch(&mut program.child, lines, Some(END_WAIT)).await;
         // A line without its end, when there is no more to come.
-        let mut frames = Vec::new();
-        framer.reset(&mut frames);
-        for frame in frames {
+        framer.handle_disconnected();
+        for frame in framer.drain_frames() {
             self.take(frame).await;
         }
         match ended? {
@@ -161,10 +160,10 @@ impl ExecTask {
         let Some(mut stdout) = stdout else { return Ok(()) };
         // A program may pause within a line for as long as it likes: for the framer no time passes.
         let started = Instant::now().into_std();
-        let (mut buffer, mut frames) = ([0; READ_BYTES], Vec::new());
+        let mut buffer = [0; READ_BYTES];
         while let length @ 1.. = stdout.read(&mut buffer).await? {
-            framer.push(buffer.get(..length).unwrap_or_default(), started, &mut frames);
-            for frame in frames.drain(..) {
+            framer.handle_bytes(buffer.get(..length).unwrap_or_default(), started);
+            for frame in framer.drain_frames() {
                 troubles.end("program");
                 *has_spoken = true;
                 self.take(frame).await;

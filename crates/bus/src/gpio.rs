@@ -20,6 +20,7 @@ use tidegate_ingest::gpio::{Counter, Edge, Level};
 use tidegate_model::{Name, Write};
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
+use tidegate_timing::machine::Machine as _;
 
 /// The task that owns the lines.
 pub struct GpioTask {
@@ -133,14 +134,14 @@ impl GpioTask {
 
     /// What is known of inputs that have just been requested.
     fn watch(&self, lines: &Lines) -> Result<Watch, LinesError> {
-        let mut watch = Watch::default();
+        let (mut watch, now) = (Watch::default(), Instant::now().into_std());
         let levels: BTreeMap<_, _> = lines.levels()?.into_iter().collect();
         for input in &self.settings.inputs {
             let name = input.name.clone();
             match input.edges {
                 Edges::Reported | Edges::Ignored => {
                     let is_active = levels.get(&name).copied().unwrap_or_default();
-                    watch.levels.insert(name, Level::new(is_active));
+                    watch.levels.insert(name, Level::new(is_active, now));
                 }
                 Edges::CountedRising | Edges::CountedFalling | Edges::CountedBoth => {
                     let count = self.feed.pulses(&name);
@@ -155,19 +156,20 @@ impl GpioTask {
         let now = Instant::now().into_std();
         for (name, edge) in edges {
             if let Some(level) = watch.levels.get_mut(name) {
-                level.hear(edge);
+                level.handle_edge(edge, now);
             }
             if let Some(counter) = watch.counters.get_mut(name) {
-                counter.hear(edge, now);
+                counter.handle_edge(edge, now);
                 self.feed.count_pulses(name, counter.count());
             }
         }
     }
 
     fn look(&self, watch: &mut Watch, levels: &[(Name, bool)]) {
+        let now = Instant::now().into_std();
         for (name, is_active) in levels {
             if let Some(level) = watch.levels.get_mut(name) {
-                level.see(*is_active);
+                level.handle_level(*is_active, now);
             }
         }
         self.tell_counts(watch);
@@ -183,7 +185,8 @@ impl GpioTask {
     fn tell_levels(&self, watch: &mut Watch) {
         let now = Instant::now().into_std();
         for (name, level) in &mut watch.levels {
-            if let Some(message) = level.message(now) {
+            level.handle_timeout(now);
+            while let Some(message) = level.poll_action() {
                 self.tell(name, &message);
             }
         }
@@ -214,8 +217,7 @@ impl GpioTask {
 impl Watch {
     /// When the next level is to be told.
     fn due(&self) -> Option<Instant> {
-        let now = Instant::now().into_std();
-        self.levels.values().filter_map(|level| level.due(now)).min().map(Instant::from_std)
+        self.levels.values().filter_map(Level::poll_timeout).min().map(Instant::from_std)
     }
 }
 

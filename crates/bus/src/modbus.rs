@@ -20,7 +20,7 @@ use super::problem_log::ProblemLog;
 use super::{Feed, RECONNECT_WAIT, WriteError, WriteRequest, sleep_until};
 use line::{Line, LineError};
 use tidegate_config::{ModbusBus, ModbusUnit};
-use tidegate_modbus::{Request, plan, read};
+use tidegate_modbus::{Request, decode, plan_requests};
 use tidegate_model::Write;
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
@@ -225,7 +225,7 @@ impl ModbusTask {
 
 impl Poll {
     fn new(unit: &ModbusUnit) -> Self {
-        let requests = plan(&unit.registers, unit.merge_gap_max);
+        let requests = plan_requests(&unit.registers, unit.merge_gap_max);
         let backoff = Backoff::new(unit.interval, unit.interval.max(SILENT_WAIT_MAX));
         Self {
             unit: unit.clone(),
@@ -242,9 +242,10 @@ impl Poll {
         let Some(request) = self.requests.get(self.round.next) else { return Ok(()) };
         match line.ask(&self.unit, request).await? {
             Ok(answer) => {
-                let members = request.members.iter().filter_map(|at| self.unit.registers.get(*at));
-                for register in members {
-                    if let Some(value) = read(register, request, &answer) {
+                let registers =
+                    request.registers.iter().filter_map(|at| self.unit.registers.get(*at));
+                for register in registers {
+                    if let Some(value) = decode(register, request, &answer) {
                         self.round.channels.insert(register.channel.clone(), value);
                     }
                 }

@@ -17,7 +17,7 @@ use super::attempts::Attempts;
 use super::{BusContext, BusEvent, RECONNECT_WAIT, WriteRequest, pause};
 use session::{Session, Wiring};
 use tidegate_config::MqttBus;
-use tidegate_ingest::retained::Retained;
+use tidegate_ingest::retained::RetainedFilter;
 use tidegate_model::Name;
 use tidegate_model::topic::TopicFilter;
 use tidegate_runtime::clock::SharedClock;
@@ -64,7 +64,7 @@ impl MqttTask {
         let Self { bus, settings, subscriptions, outlet, mut writes, stop } = self;
         let mut attempts = Attempts::new();
         let (ack_sender, mut acks) = mpsc::channel(ACKS_MAX);
-        let mut retained = Retained::default();
+        let mut retained = RetainedFilter::default();
         let options = match options::options(&settings) {
             Ok(options) => options,
             Err(error) => {

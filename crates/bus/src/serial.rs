@@ -20,6 +20,7 @@ use tidegate_config::{Port, SerialBus};
 use tidegate_ingest::frame::{Frame, Framer};
 use tidegate_model::{Name, Reading};
 use tidegate_runtime::clock::SharedClock;
+use tidegate_timing::machine::Machine as _;
 pub use tty::Tty;
 use write::Awaited;
 
@@ -104,7 +105,6 @@ impl SerialTask {
         let mut framer = Framer::new(self.settings.framing.clone());
         let mut questions = Questions::new(self.bus.clone(), self.settings.poll.as_ref());
         let mut buffer = [0; READ_BYTES];
-        let mut frames = Vec::new();
         let mut awaited: Option<Awaited> = None;
         let end = loop {
             let pause_end = framer.poll_timeout().map(Instant::from_std);
@@ -139,17 +139,17 @@ impl SerialTask {
                 News::Read(Err(error)) => Err(error.to_string()),
                 News::Read(Ok(length)) => {
                     let bytes = buffer.get(..length).unwrap_or_default();
-                    framer.push(bytes, Instant::now().into_std(), &mut frames);
+                    framer.handle_bytes(bytes, Instant::now().into_std());
                     Ok(())
                 }
                 News::Pause => {
-                    framer.handle_timeout(Instant::now().into_std(), &mut frames);
+                    framer.handle_timeout(Instant::now().into_std());
                     Ok(())
                 }
             };
-            for frame in frames.drain(..) {
+            for frame in framer.drain_frames() {
                 if let Some(frame) = Awaited::hear(&mut awaited, frame) {
-                    questions.hear();
+                    questions.handle_answer();
                     self.pass_on(frame, clock);
                 }
             }
@@ -157,8 +157,8 @@ impl SerialTask {
                 break End::Lost(trouble);
             }
         };
-        framer.reset(&mut frames);
-        frames.drain(..).for_each(|frame| self.pass_on(frame, clock));
+        framer.handle_disconnected();
+        framer.drain_frames().for_each(|frame| self.pass_on(frame, clock));
         end
     }
 

@@ -102,9 +102,9 @@ impl Guess {
 
 /// The whole frames in these bytes.
 fn frames(framing: Framing, bytes: &[u8], now: Instant) -> Vec<Vec<u8>> {
-    let (mut framer, mut found) = (Framer::new(framing), Vec::new());
-    framer.push(bytes, now, &mut found);
-    let whole = found.into_iter().filter_map(|frame| match frame {
+    let mut framer = Framer::new(framing);
+    framer.handle_bytes(bytes, now);
+    let whole = framer.drain_frames().filter_map(|frame| match frame {
         Frame::Whole(frame) => Some(frame.to_vec()),
         Frame::Lost(_) => None,
     });

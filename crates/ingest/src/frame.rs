@@ -1,54 +1,49 @@
-//! Frames out of a stream of bytes, whatever the chunks that it comes in.
+//! Cuts a stream of bytes into frames, independent of the chunks in which it arrives.
 //!
-//! The framer holds the beginning of one frame and never more than its bound, also when the sender never ends it (as with
-//! a wrong baud rate). After damage it looks for the next frame from the byte behind the failed beginning, so that a lost
-//! byte costs one frame and not two. A frame whose rest does not come is dropped. All that is not passed on is told as a
-//! [`Loss`], each damage once. Time is an argument.
+//! The framer buffers one partial frame and never more than its limit, even if the sender never
+//! ends it (as with a wrong baud rate). After a damaged frame it searches for the next frame from
+//! the second byte of the damaged one, so a lost byte costs one frame and not two. A frame whose
+//! rest does not arrive in time is dropped. The framer reports all dropped bytes as a [`Loss`],
+//! once for each damage.
 
 mod checksum;
+mod loss;
 mod shape;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-pub use checksum::{Checksum, Notation, Sum};
+use tidegate_timing::machine::Machine;
+
+pub use checksum::{Checksum, ChecksumAlgorithm, Notation};
+pub use loss::Loss;
 pub use shape::{Counted, Endian, Length, Shape};
 
-/// How a stream is cut into frames.
+use shape::{Limits, ScanResult};
+
+/// The rules that cut a stream into frames.
 #[derive(Debug, Clone)]
 pub struct Framing {
-    /// How a frame begins and ends.
+    /// The start and the end of a frame.
     pub shape: Shape,
-    /// What proves that it is whole; taken off before the frame is passed on.
+    /// The checksum, which the framer verifies and removes.
     pub checksum: Option<Checksum>,
-    /// The longest frame in bytes, its delimiter or its enclosing bytes not counted.
+    /// The longest frame in bytes, without its delimiter or its markers.
     pub bytes_max: usize,
-    /// How long the sender may pause within a frame. With [`Shape::Idle`] such a pause ends it instead.
+    /// The longest pause of the sender within a frame. [`Shape::Idle`] has its own.
     pub inter_byte_timeout: Duration,
 }
 
-/// What a stream of bytes is cut into.
+/// An output of the framer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// A whole frame; never empty.
+    /// A complete frame; never empty.
     Whole(Bytes),
-    /// Bytes that are no frame.
+    /// Dropped bytes.
     Lost(Loss),
-}
-
-/// Why bytes were dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Loss {
-    /// A frame that passed the bound, or says that it will.
-    TooLong,
-    /// The checksum is wrong.
-    Checksum,
-    /// The rest of the frame did not come.
-    Incomplete,
-    /// Bytes between frames, as when the stream is met in the middle of one.
-    Noise,
 }
 
 /// Cuts one stream into frames.
@@ -56,40 +51,28 @@ pub enum Loss {
 pub struct Framer {
     framing: Framing,
     buffer: Vec<u8>,
-    /// How far the end of the frame has been looked for.
-    scanned: usize,
-    /// Bytes at the front that belong to a loss that was told.
-    damaged: usize,
-    /// Whether no whole frame has come since a loss, so that bytes between frames are a part of it.
-    is_lost: bool,
-    /// Bytes before the front that belong to no frame and were not told.
-    noise: usize,
-    /// Whether the rest of a frame that is too long is being passed over.
-    discarding: bool,
-    heard: Option<Instant>,
-}
-
-/// What the bytes at the front are.
-enum Finding {
-    /// It cannot be said yet.
-    Open,
-    /// So many bytes that begin no frame.
-    Junk(usize),
-    /// A frame: the bytes it takes, what of it the checksum judges, and what of that is passed on.
-    Frame { taken: usize, judged: Range<usize>, content: Range<usize> },
-    /// A beginning whose end did not come, as the next one shows, or will not fit.
-    Failed { loss: Loss, taken: usize },
+    /// The bytes at the front in which the end of the frame was already searched.
+    scanned_bytes: usize,
+    /// The bytes at the front that belong to a loss that was already reported.
+    reported_bytes: usize,
+    /// True after a loss until the next complete frame: bytes between frames belong to the loss.
+    is_resyncing: bool,
+    /// Removed bytes that belong to no frame and were not reported yet.
+    noise_bytes: usize,
+    /// True while the framer drops the rest of a frame that is too long.
+    is_discarding: bool,
+    last_bytes_at: Option<Instant>,
+    frames: VecDeque<Frame>,
 }
 
 impl Framing {
-    /// Lines of at most `bytes_max` bytes without a checksum.
+    /// The default of [`Framing::inter_byte_timeout`].
+    pub const INTER_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// Returns the framing of lines with at most `bytes_max` bytes, without a checksum.
     pub fn lines(bytes_max: usize) -> Self {
-        Self {
-            shape: Shape::Line,
-            checksum: None,
-            bytes_max,
-            inter_byte_timeout: Self::INTER_BYTE_TIMEOUT,
-        }
+        let inter_byte_timeout = Self::INTER_BYTE_TIMEOUT;
+        Self { shape: Shape::Line, checksum: None, bytes_max, inter_byte_timeout }
     }
 
     fn checksum_bytes(&self) -> usize {
@@ -99,73 +82,62 @@ impl Framing {
     fn capacity(&self) -> usize {
         self.bytes_max + self.shape.frame_overhead(self.checksum_bytes())
     }
-
-    /// The pause that a sender may make within a frame if nothing else is said.
-    pub const INTER_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 }
 
 impl Framer {
-    /// A framer that takes the memory for its longest frame at once, and no more later.
+    /// Creates a framer. It allocates the memory for its longest frame here, and no more later.
     pub fn new(framing: Framing) -> Self {
         Self {
             buffer: Vec::with_capacity(framing.capacity()),
             framing,
-            scanned: 0,
-            damaged: 0,
-            is_lost: false,
-            noise: 0,
-            discarding: false,
-            heard: None,
+            scanned_bytes: 0,
+            reported_bytes: 0,
+            is_resyncing: false,
+            noise_bytes: 0,
+            is_discarding: false,
+            last_bytes_at: None,
+            frames: VecDeque::new(),
         }
     }
 
-    /// Takes the next bytes of the stream, which came at `now`, and appends what they complete to `frames`.
-    pub fn push(&mut self, mut bytes: &[u8], now: Instant, frames: &mut Vec<Frame>) {
-        self.handle_timeout(now, frames);
+    /// Processes the next bytes of the stream, which arrived at `now`.
+    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) {
+        self.handle_timeout(now);
         if !bytes.is_empty() {
-            self.heard = Some(now);
+            self.last_bytes_at = Some(now);
         }
         while !bytes.is_empty() {
-            let room = self.framing.capacity() - self.buffer.len();
-            let (fitting, rest) = bytes.split_at(room.min(bytes.len()));
+            let free = self.framing.capacity() - self.buffer.len();
+            let (fitting, rest) = bytes.split_at(free.min(bytes.len()));
             self.buffer.extend_from_slice(fitting);
             bytes = rest;
-            self.settle(frames);
+            self.extract_frames();
+            debug_assert!(self.buffer.len() < self.framing.capacity(), "no space for a byte");
         }
     }
 
-    /// When [`Framer::handle_timeout`] is to be called next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let is_waiting = !self.buffer.is_empty() || self.discarding || self.noise > 0;
-        self.heard.filter(|_| is_waiting).map(|heard| heard + self.inter_byte_timeout())
-    }
-
-    /// Ends what has waited too long at `now`: a frame that a pause completes, or a partial one.
-    pub fn handle_timeout(&mut self, now: Instant, frames: &mut Vec<Frame>) {
-        if self.poll_timeout().is_none_or(|due| now < due) {
-            return;
-        }
-        if matches!(self.framing.shape, Shape::Idle(_)) && !self.discarding {
-            let all = 0..self.buffer.len();
-            self.judge(self.buffer.len(), all.clone(), all, frames);
-        }
-        self.reset(frames);
-    }
-
-    /// Drops a partial frame, as after an unplug.
-    pub fn reset(&mut self, frames: &mut Vec<Frame>) {
-        self.tell_noise(frames);
-        let is_told = self.discarding || self.damaged >= self.buffer.len();
-        if !is_told {
-            frames.push(Frame::Lost(Loss::Incomplete));
+    /// Drops a partial frame, for example after an unplug.
+    pub fn handle_disconnected(&mut self) {
+        self.report_noise();
+        let is_reported = self.is_discarding || self.reported_bytes >= self.buffer.len();
+        if !is_reported {
+            self.frames.push_back(Frame::Lost(Loss::Incomplete));
         }
         self.buffer.clear();
-        (self.scanned, self.damaged, self.is_lost, self.discarding) = (0, 0, false, false);
+        self.scanned_bytes = 0;
+        self.reported_bytes = 0;
+        self.is_resyncing = false;
+        self.is_discarding = false;
+    }
+
+    /// Removes and returns all frames that are ready.
+    pub fn drain_frames(&mut self) -> impl Iterator<Item = Frame> {
+        self.frames.drain(..)
     }
 
     fn inter_byte_timeout(&self) -> Duration {
         match self.framing.shape {
-            Shape::Idle(gap) => gap,
+            Shape::Idle(timeout) => timeout,
             Shape::Line
             | Shape::Delimited(_)
             | Shape::Fixed { .. }
@@ -174,114 +146,134 @@ impl Framer {
         }
     }
 
-    /// Takes frames off the front until one is open, and then there is room for another byte.
-    fn settle(&mut self, frames: &mut Vec<Frame>) {
+    /// Removes frames from the front until one is partial and the buffer has space for a byte.
+    fn extract_frames(&mut self) {
         loop {
-            match self.find() {
-                Finding::Open if self.buffer.len() < self.framing.capacity() => return,
-                Finding::Open if self.discarding => self.forget(),
-                Finding::Open => self.fail(Loss::TooLong, self.buffer.len(), frames),
-                Finding::Junk(bytes) => self.pass_over(bytes, frames),
-                Finding::Failed { loss, taken } => self.fail(loss, taken, frames),
-                Finding::Frame { taken, .. } if self.discarding => {
-                    self.discarding = false;
-                    self.remove(taken);
+            match self.scan() {
+                ScanResult::NeedsBytes if self.buffer.len() < self.framing.capacity() => return,
+                ScanResult::NeedsBytes if self.is_discarding => self.discard(),
+                ScanResult::NeedsBytes => self.fail(Loss::TooLong, self.buffer.len()),
+                ScanResult::NotFrame(bytes) => self.skip_noise(bytes),
+                ScanResult::Failed { loss, length } => self.fail(loss, length),
+                ScanResult::Frame { length, .. } if self.is_discarding => {
+                    self.is_discarding = false;
+                    self.remove(length);
                 }
-                Finding::Frame { taken, judged, content } => {
-                    self.judge(taken, judged, content, frames);
+                ScanResult::Frame { length, checked, content } => {
+                    self.check(length, checked, content);
                 }
             }
         }
     }
 
-    fn find(&mut self) -> Finding {
+    fn scan(&mut self) -> ScanResult {
         let checksum_bytes = self.framing.checksum_bytes();
-        let (finding, scanned) = self.framing.shape.find(
-            &self.buffer,
-            self.scanned,
-            &shape::Bounds { bytes_max: self.framing.bytes_max, checksum_bytes },
-        );
-        self.scanned = scanned;
-        finding
+        let limits = Limits { bytes_max: self.framing.bytes_max, checksum_bytes };
+        let (result, scanned_bytes) =
+            self.framing.shape.scan(&self.buffer, self.scanned_bytes, &limits);
+        debug_assert!(scanned_bytes <= self.buffer.len().max(self.framing.capacity()));
+        self.scanned_bytes = scanned_bytes;
+        result
     }
 
-    /// Passes a frame on if its checksum is right.
-    fn judge(
-        &mut self,
-        taken: usize,
-        judged: Range<usize>,
-        content: Range<usize>,
-        frames: &mut Vec<Frame>,
-    ) {
-        let frame = self.buffer.get(judged).unwrap_or_default();
-        let whole = match &self.framing.checksum {
+    /// Outputs a frame if its checksum is right.
+    fn check(&mut self, length: usize, checked: Range<usize>, content: Range<usize>) {
+        let frame = self.buffer.get(checked).unwrap_or_default();
+        let verified = match &self.framing.checksum {
             Some(checksum) => checksum.strip(frame),
             None => Some(frame),
         };
-        let Some(whole) = whole else { return self.fail(Loss::Checksum, taken, frames) };
-        // The checksum of NMEA takes something off the front, too; nothing else is cut from such a frame.
-        let content = whole.get(content.start..content.end.min(whole.len())).unwrap_or(whole);
+        let Some(verified) = verified else { return self.fail(Loss::Checksum, length) };
+        // The checksum of NMEA also removes the first byte; such a frame has no other part to cut.
+        let end = content.end.min(verified.len());
+        let content = verified.get(content.start..end).unwrap_or(verified);
         let content = Bytes::copy_from_slice(content);
-        self.tell_noise(frames);
+        self.report_noise();
         if !content.is_empty() {
-            frames.push(Frame::Whole(content));
+            self.frames.push_back(Frame::Whole(content));
         }
-        self.is_lost = false;
-        self.remove(taken);
+        self.is_resyncing = false;
+        self.remove(length);
     }
 
-    /// Tells a loss once, and goes on where the next frame may begin.
-    fn fail(&mut self, loss: Loss, taken: usize, frames: &mut Vec<Frame>) {
-        self.is_lost = true;
-        if self.damaged == 0 {
-            self.tell_noise(frames);
-            frames.push(Frame::Lost(loss));
-            self.damaged = taken;
+    /// Reports a loss once, and continues where the next frame may start.
+    fn fail(&mut self, loss: Loss, length: usize) {
+        self.is_resyncing = true;
+        if self.reported_bytes == 0 {
+            self.report_noise();
+            self.frames.push_back(Frame::Lost(loss));
+            self.reported_bytes = length;
         }
-        if self.framing.shape.begins_anywhere() {
-            // No end stands in what was looked at, so that a stream of starts is not looked at again for each of them.
-            let scanned = if loss == Loss::TooLong { self.scanned.saturating_sub(1) } else { 0 };
+        if self.framing.shape.can_start_anywhere() {
+            // The scanned bytes contain no end, so a stream of start bytes is scanned only once.
+            let scanned =
+                if loss == Loss::TooLong { self.scanned_bytes.saturating_sub(1) } else { 0 };
             self.remove(1);
-            self.scanned = scanned;
+            self.scanned_bytes = scanned;
         } else if loss == Loss::TooLong {
-            self.discarding = true;
-            self.forget();
+            self.is_discarding = true;
+            self.discard();
         } else {
-            self.remove(taken);
+            self.remove(length);
         }
     }
 
-    fn pass_over(&mut self, bytes: usize, frames: &mut Vec<Frame>) {
+    fn skip_noise(&mut self, bytes: usize) {
         let is_noise = |byte: &&u8| !matches!(byte, b'\n' | b'\r');
-        if !self.is_lost {
-            self.noise += self.buffer.iter().take(bytes).filter(is_noise).count();
+        if !self.is_resyncing {
+            self.noise_bytes += self.buffer.iter().take(bytes).filter(is_noise).count();
         }
-        // Noise without an end is told, too.
-        while self.noise > self.framing.bytes_max {
-            self.noise -= self.framing.bytes_max;
-            frames.push(Frame::Lost(Loss::Noise));
+        // Endless noise is reported too, once for each frame length.
+        while self.noise_bytes > self.framing.bytes_max {
+            self.noise_bytes -= self.framing.bytes_max;
+            self.frames.push_back(Frame::Lost(Loss::Noise));
         }
         self.remove(bytes);
     }
 
-    fn tell_noise(&mut self, frames: &mut Vec<Frame>) {
-        if std::mem::take(&mut self.noise) > 0 {
-            frames.push(Frame::Lost(Loss::Noise));
+    fn report_noise(&mut self) {
+        if std::mem::take(&mut self.noise_bytes) > 0 {
+            self.frames.push_back(Frame::Lost(Loss::Noise));
         }
     }
 
+    /// Removes bytes from the front, at least one, so that the extraction ends.
     fn remove(&mut self, bytes: usize) {
-        // Whatever is found, a byte is gone, so that settling ends.
         self.buffer.drain(..bytes.max(1).min(self.buffer.len()));
-        self.damaged = self.damaged.saturating_sub(bytes);
-        self.scanned = 0;
+        self.reported_bytes = self.reported_bytes.saturating_sub(bytes);
+        self.scanned_bytes = 0;
     }
 
-    /// Keeps of a frame that is passed over only what may be the beginning of its delimiter.
-    fn forget(&mut self) {
+    /// Drops a part of a long frame, except for bytes that may start its delimiter.
+    fn discard(&mut self) {
         let kept = self.framing.shape.delimiter_bytes().saturating_sub(1);
         self.remove(self.buffer.len().saturating_sub(kept));
-        self.damaged = 0;
+        self.reported_bytes = 0;
+    }
+}
+
+/// Drops a partial frame whose rest is late; with [`Shape::Idle`] the pause completes the frame.
+impl Machine for Framer {
+    type Action = Frame;
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return;
+        }
+        if matches!(self.framing.shape, Shape::Idle(_)) && !self.is_discarding {
+            let all = 0..self.buffer.len();
+            self.check(self.buffer.len(), all.clone(), all);
+        }
+        self.handle_disconnected();
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let is_partial = !self.buffer.is_empty() || self.is_discarding || self.noise_bytes > 0;
+        self.last_bytes_at.filter(|_| is_partial).map(|at| at + self.inter_byte_timeout())
+    }
+
+    fn poll_action(&mut self) -> Option<Frame> {
+        self.frames.pop_front()
     }
 }
 

@@ -34,7 +34,7 @@ use self::rebirth::Asked;
 use self::settings::Contexts;
 use self::stale::Silence;
 use crate::decode::{Births, DecodeError, Decoded, Format, decode_on};
-use crate::sensor_stats::Vitals;
+use crate::sensor_stats::SensorStats;
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{
     AttributeName, DeviceId, Name, Reading, ReadingTime, Reason, Value, ValueError,
@@ -53,7 +53,7 @@ pub struct Pipeline {
     devices: BTreeMap<Name, DeviceId>,
     gauges: BTreeMap<GaugeKey, AttributeFilter>,
     silences: Vec<Silence>,
-    vitals: Vec<Vitals>,
+    stats: Vec<SensorStats>,
     births: Births,
     asked: Asked,
 }
@@ -81,9 +81,9 @@ impl Pipeline {
     /// A plan for the bus with these sensors; where two give the same attribute of a device, the later one wins.
     pub fn new(sensors: Vec<Sensor>, devices: BTreeMap<Name, DeviceId>) -> Self {
         let silences = sensors.iter().map(|_| Silence::default()).collect();
-        let vitals = vec![Vitals::default(); sensors.len()];
+        let stats = vec![SensorStats::default(); sensors.len()];
         let (gauges, births, asked) = (BTreeMap::new(), Births::default(), Asked::default());
-        Self { sensors, devices, gauges, silences, vitals, births, asked }
+        Self { sensors, devices, gauges, silences, stats, births, asked }
     }
 
     /// Its sensors.
@@ -92,18 +92,18 @@ impl Pipeline {
     }
 
     /// What each of its sensors said lately.
-    pub fn vitals(&self) -> impl Iterator<Item = (&Name, Vitals)> {
+    pub fn stats(&self) -> impl Iterator<Item = (&Name, SensorStats)> {
         let silences = self.sensors.iter().zip(&self.silences);
-        silences.zip(&self.vitals).map(|((sensor, silence), vitals)| {
+        silences.zip(&self.stats).map(|((sensor, silence), stats)| {
             let is_stale = sensor.stale.as_ref().map(|_| silence.is_stale());
-            (&sensor.name, Vitals { is_stale, ..vitals.clone() })
+            (&sensor.name, SensorStats { is_stale, ..stats.clone() })
         })
     }
 
     /// A state that this sensor began will be a payload of its own.
     pub fn count_payload(&mut self, sensor: usize) {
-        if let Some(vitals) = self.vitals.get_mut(sensor) {
-            vitals.payloads += 1;
+        if let Some(stats) = self.stats.get_mut(sensor) {
+            stats.payloads += 1;
         }
     }
 
@@ -226,15 +226,15 @@ impl Pipeline {
                 }
             }
         }
-        if found && let Some(vitals) = self.vitals.get_mut(sensor_index) {
-            vitals.hear(now);
+        if found && let Some(stats) = self.stats.get_mut(sensor_index) {
+            stats.record_message(now);
         }
         found
     }
 
     fn fail(&mut self, sensor_index: usize, why: &str, now: Instant) {
-        if let Some(vitals) = self.vitals.get_mut(sensor_index) {
-            vitals.fail(why, now);
+        if let Some(stats) = self.stats.get_mut(sensor_index) {
+            stats.record_error(why, now);
         }
     }
 
@@ -260,8 +260,8 @@ impl Pipeline {
         };
         let device = sensor.device.resolve(&context, &sensor.aliases, &self.devices)?;
         let attribute = mapping.attribute.resolve(&context)?;
-        if let Some(vitals) = self.vitals.get_mut(message.sensor_index) {
-            vitals.note(&attribute, &value);
+        if let Some(stats) = self.stats.get_mut(message.sensor_index) {
+            stats.record_value(&attribute, &value);
         }
         if let Some(stale) = &sensor.stale
             && let Some(silence) = self.silences.get_mut(message.sensor_index)

@@ -1,20 +1,24 @@
-//! Knows a retained MQTT message that was taken before: a broker sends it again with each subscription, so with each
-//! connection, and its value is no news then.
+//! Filters retained MQTT messages that the broker sends again.
+//!
+//! A broker sends the retained message of a topic with each subscription, so with each connection.
+//! After the first time it is not a new reading.
 
 use std::collections::BTreeMap;
 
-/// Topics that are remembered. Retained messages of more are taken with each connection.
+/// The most topics to remember. Retained messages of further topics pass with each connection.
 const TOPICS_MAX: usize = 4_096;
 
-/// The last message of each topic.
+/// Remembers the last message of each topic.
 #[derive(Debug, Default)]
-pub struct Retained {
+pub struct RetainedFilter {
     digests: BTreeMap<String, u32>,
 }
 
-impl Retained {
-    /// Takes a message in, with the digest of its content. `true` if it is retained and the last one of its topic.
-    pub fn is_repeat(&mut self, topic: &str, digest: u32, is_retained: bool) -> bool {
+impl RetainedFilter {
+    /// Records a message with the digest of its content.
+    ///
+    /// Returns whether to drop it: it is retained and equal to the last message of its topic.
+    pub fn handle_message(&mut self, topic: &str, digest: u32, is_retained: bool) -> bool {
         if let Some(last) = self.digests.get_mut(topic) {
             return std::mem::replace(last, digest) == digest && is_retained;
         }
@@ -30,30 +34,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_retained_message_is_taken_once_and_again_when_it_changes() {
-        let mut retained = Retained::default();
-        assert!(!retained.is_repeat("a", 1, true));
-        assert!(retained.is_repeat("a", 1, true));
-        assert!(!retained.is_repeat("b", 1, true), "another topic");
-        assert!(!retained.is_repeat("a", 2, true));
-        assert!(!retained.is_repeat("a", 1, true));
+    fn passes_a_retained_message_once_and_after_a_change() {
+        let mut retained = RetainedFilter::default();
+        assert!(!retained.handle_message("a", 1, true));
+        assert!(retained.handle_message("a", 1, true));
+        assert!(!retained.handle_message("b", 1, true), "another topic");
+        assert!(!retained.handle_message("a", 2, true));
+        assert!(!retained.handle_message("a", 1, true));
     }
 
     #[test]
-    fn a_live_message_is_always_news_and_its_retained_copy_is_not() {
-        let mut retained = Retained::default();
-        assert!(!retained.is_repeat("a", 1, false));
-        assert!(!retained.is_repeat("a", 1, false));
-        assert!(retained.is_repeat("a", 1, true));
+    fn passes_live_messages_and_drops_their_retained_copy() {
+        let mut retained = RetainedFilter::default();
+        assert!(!retained.handle_message("a", 1, false));
+        assert!(!retained.handle_message("a", 1, false));
+        assert!(retained.handle_message("a", 1, true));
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut retained = Retained::default();
+    fn limits_the_number_of_topics() {
+        let mut retained = RetainedFilter::default();
         for topic in 0..5_000 {
-            retained.is_repeat(&topic.to_string(), 1, true);
+            retained.handle_message(&topic.to_string(), 1, true);
         }
         assert_eq!(retained.digests.len(), TOPICS_MAX);
-        assert!(!retained.is_repeat("4999", 1, true));
+        assert!(!retained.handle_message("4999", 1, true));
     }
 }

@@ -1,6 +1,6 @@
-//! Units of measurement by name, and the way from one to another.
+//! Units of measurement and the conversions between them.
 
-/// A unit: what it measures, and how a number of it becomes one of the base unit: `(number + shift) × factor`.
+/// A unit of measurement. A number has the value `(number + shift) × factor` in the base unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Unit {
     quantity: &'static str,
@@ -8,7 +8,7 @@ pub struct Unit {
     shift: f64,
 }
 
-/// From one unit to another of the same quantity.
+/// The conversion of numbers from one unit to another unit of the same quantity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Conversion {
     from: Unit,
@@ -16,7 +16,9 @@ pub struct Conversion {
 }
 
 impl Unit {
-    /// The unit of this name, as it is usually written: `°C`, `hPa`, `km/h`. An upper-case M is mega, a lower-case m milli.
+    /// Returns the unit with this symbol, such as `°C`, `hPa` or `km/h`.
+    ///
+    /// Symbols are case-sensitive: an upper-case M is mega, a lower-case m milli.
     pub fn named(name: &str) -> Option<Self> {
         let found = UNITS.iter().find(|(_, units)| units.iter().any(|(one, ..)| *one == name));
         let (quantity, units) = found?;
@@ -24,24 +26,24 @@ impl Unit {
         Some(Self { quantity, factor: *factor, shift: *shift })
     }
 
-    /// All names.
+    /// Returns the symbols of all units.
     pub fn names() -> impl Iterator<Item = &'static str> {
         UNITS.iter().flat_map(|(_, units)| units.iter().map(|(name, ..)| *name))
     }
 
-    /// What it measures, in a word.
+    /// Returns the name of the measured quantity, such as `pressure`.
     pub fn quantity(self) -> &'static str {
         self.quantity
     }
 }
 
 impl Conversion {
-    /// The way from one unit to the other; `None` if they measure different things.
+    /// Creates the conversion; `None` if the units measure different quantities.
     pub fn between(from: Unit, to: Unit) -> Option<Self> {
         (from.quantity == to.quantity).then_some(Self { from, to })
     }
 
-    /// The number in the other unit, rounded to 12 digits: no sensor has more, and arithmetic adds nothing to these.
+    /// Converts a number, and rounds the result to 12 digits to hide errors of the arithmetic.
     pub fn apply(self, number: f64) -> f64 {
         let base = (number + self.from.shift) * self.from.factor;
         let exact = base / self.to.factor - self.to.shift;
@@ -49,10 +51,12 @@ impl Conversion {
     }
 }
 
-/// One quantity: its name, and its units with factor and shift.
+/// The name of a quantity, and its units as symbol, factor and shift.
 type Quantity = (&'static str, &'static [(&'static str, f64, f64)]);
 
-/// The factors are those of NIST Special Publication 811, appendix B; the first unit of each quantity is the base.
+/// All units. The factors are from NIST Special Publication 811, appendix B.
+///
+/// The first unit of each quantity is the base unit.
 const UNITS: [Quantity; 14] = [
     (
         "temperature",
@@ -181,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_as_a_person_would_convert_them() {
+    fn converts_between_units() {
         for (number, from, to, expected) in [
             (212.0, "°F", "°C", 100.0),
             (-40.0, "C", "F", -40.0),
@@ -199,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn there_and_back_is_the_same_number() {
+    fn converting_there_and_back_returns_the_number() {
         for (quantity, units) in UNITS {
             for (name, ..) in units {
                 let unit = Unit::named(name).unwrap();
@@ -212,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manual_has_every_name() {
+    fn manual_lists_all_units() {
         let manual = include_str!("../../../docs/sensors.md");
         for name in Unit::names() {
             assert!(manual.contains(&format!("`{name}`")), "{name}");
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn different_quantities_do_not_convert() {
+    fn rejects_conversions_between_quantities() {
         let (celsius, bar) = (Unit::named("°C").unwrap(), Unit::named("bar").unwrap());
         assert_eq!(Conversion::between(celsius, bar), None);
         assert_eq!(Unit::named("furlong"), None);

@@ -1,42 +1,42 @@
-//! The bit or the words that stand for a value.
+//! Encodes a text as the bit or the words of a register.
 
-use super::{Kind, Order, Register};
+use crate::register::{Kind, Order, Register};
 use tidegate_model::ModbusData;
 use tidegate_model::excerpt::excerpt;
 
-/// Beyond this a float does not hold every whole number: 2 to the power of 53.
+/// The largest float below which every integer is exact: 2 to the power of 53.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// Why a text cannot be written to a register.
+/// The reason that a text cannot be written to a register. The field is an excerpt of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// It is for a coil, or another output of two states.
-    #[error("\"{0}\" is neither true, false, 1 nor 0")]
+    /// The register is a coil, or another output with two states.
+    #[error("\"{0}\" is not a boolean; use true, false, 1 or 0")]
     NotBoolean(String),
-    /// It is for a number.
-    #[error("\"{0}\" is no number")]
+    /// The register holds a number.
+    #[error("\"{0}\" is not a number")]
     NotNumber(String),
-    /// It is for an integer, and no rounding is done that nobody asked for.
-    #[error("\"{0}\" is no whole number; scale or round it in the template")]
+    /// The register holds an integer. The gateway does not round on its own.
+    #[error("\"{0}\" is not a whole number; scale or round it in the template")]
     NotWhole(String),
-    /// The register cannot hold it.
+    /// The value is outside of the range of the register.
     #[error("\"{0}\" does not fit into the register")]
     TooLarge(String),
-    /// The register cannot be written: it is read-only, or a part of a word.
+    /// The register is read-only, or a single bit of a word.
     #[error("this register cannot be written")]
     NotWritable,
 }
 
-/// What is to be written so that `register` holds `text`.
+/// Returns the data to write so that `register` holds `text`.
 ///
 /// # Errors
-/// When the register cannot hold it, or cannot be written. Do not retry: it stays so.
+/// If the register cannot hold the text or cannot be written. A retry gives the same error.
 pub fn encode(register: &Register, text: &str) -> Result<ModbusData, EncodeError> {
     if !register.is_writable() {
         return Err(EncodeError::NotWritable);
     }
     if register.table.is_bits() {
-        return truth(text).map(ModbusData::Coil);
+        return parse_bool(text).map(ModbusData::Coil);
     }
     let number = text.trim();
     let bytes = match register.kind {
@@ -51,11 +51,11 @@ pub fn encode(register: &Register, text: &str) -> Result<ModbusData, EncodeError
     Ok(ModbusData::Words(words(&bytes, register.order)))
 }
 
-/// What a text means to an output of two states.
+/// Parses the text for an output with two states: true, false, 1 or 0.
 ///
 /// # Errors
-/// When it is none of the four words.
-pub fn truth(text: &str) -> Result<bool, EncodeError> {
+/// If the text is anything else.
+pub fn parse_bool(text: &str) -> Result<bool, EncodeError> {
     match text.trim() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
@@ -63,7 +63,7 @@ pub fn truth(text: &str) -> Result<bool, EncodeError> {
     }
 }
 
-/// The words of bytes of which the most significant comes first.
+/// Returns the words for bytes of which the most significant comes first.
 fn words(bytes: &[u8], order: Order) -> Vec<u16> {
     let (least_word_first, least_byte_first) = order.reversals();
     let word = |pair: &[u8]| {
@@ -87,14 +87,14 @@ fn signed(text: &str, words: u16) -> Result<Vec<u8>, EncodeError> {
     if (-half..half).contains(&number) { Ok(lowest(number, words)) } else { Err(too_large(text)) }
 }
 
-/// The lowest bytes of a number, the most significant of them first.
+/// Returns the lowest bytes of a number, the most significant first.
 fn lowest(number: i128, words: u16) -> Vec<u8> {
     let bytes = number.to_be_bytes();
     let unused = bytes.len().saturating_sub(2 * usize::from(words.clamp(1, 4)));
     bytes.into_iter().skip(unused).collect()
 }
 
-/// A whole number, also one written as 5.0 or 1e3.
+/// Parses a whole number, also in the form 5.0 or 1e3.
 fn whole(text: &str) -> Result<i128, EncodeError> {
     if let Ok(number) = text.parse() {
         return Ok(number);
@@ -121,7 +121,7 @@ fn single(text: &str) -> Result<f32, EncodeError> {
     nearest.ok_or_else(|| too_large(text))
 }
 
-/// Four decimal digits in each word.
+/// Encodes four decimal digits in each word.
 fn decimal(text: &str, words: u16) -> Result<Vec<u8>, EncodeError> {
     let number = whole(text)?;
     let size = 2 * usize::from(words);
@@ -136,7 +136,7 @@ fn decimal(text: &str, words: u16) -> Result<Vec<u8>, EncodeError> {
     if rest == 0 { Ok(bytes) } else { Err(too_large(text)) }
 }
 
-/// A text, and NUL for what is left of the room.
+/// Pads a text with NUL to the size of the register.
 fn padded(text: &str, words: u16) -> Result<Vec<u8>, EncodeError> {
     let size = 2 * usize::from(words);
     if text.len() > size {
@@ -156,7 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Answer, Request, Table, read};
+    use crate::{Request, ResponseData, Table, decode};
 
     fn register(kind: Kind, order: Order) -> Register {
         Register { channel: String::new(), table: Table::Holding, address: 7, kind, order }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_number_has_its_words() {
+    fn encodes_each_kind_of_number() {
         assert_eq!(abcd(Kind::Unsigned(1), "65535"), Ok(vec![0xffff]));
         assert_eq!(abcd(Kind::Unsigned(4), "18446744073709551615"), Ok(vec![0xffff; 4]));
         assert_eq!(abcd(Kind::Signed(1), "-2"), Ok(vec![0xfffe]));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_and_never_cut_off() {
+    fn rejects_values_that_do_not_fit() {
         for (kind, text) in [
             (Kind::Unsigned(1), "65536"),
             (Kind::Unsigned(1), "-1"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coil_takes_truth_values_only_and_an_input_takes_nothing() {
+    fn coils_accept_booleans_and_inputs_accept_nothing() {
         let coil = Register { table: Table::Coils, ..register(Kind::Unsigned(1), Order::Abcd) };
         assert_eq!(encode(&coil, "true"), Ok(ModbusData::Coil(true)));
         assert_eq!(encode(&coil, " 0\n"), Ok(ModbusData::Coil(false)));
@@ -220,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_what_is_read(number: i32, order in 0..4_u8) {
+        fn decodes_its_own_encoding(number: i32, order in 0..4_u8) {
             let order = match order {
                 0 => Order::Abcd,
                 1 => Order::Cdab,
@@ -232,14 +232,14 @@ mod tests {
                 let encoded = encode(&register, &number.to_string());
                 let Ok(ModbusData::Words(words)) = encoded else { panic!("{encoded:?}") };
                 let count = register.count();
-                let request = Request { table: Table::Holding, address: 7, count, members: vec![0] };
-                let value = read(&register, &request, &Answer::Words(words)).unwrap();
+                let request = Request { table: Table::Holding, address: 7, count, registers: vec![0] };
+                let value = decode(&register, &request, &ResponseData::Words(words)).unwrap();
                 prop_assert_eq!(value.as_f64(), Some(f64::from(number)));
             }
         }
 
         #[test]
-        fn no_text_makes_encoding_panic(text: String, words in 0..70_u16) {
+        fn encoding_never_panics(text: String, words in 0..70_u16) {
             let kinds = [Kind::Unsigned(words), Kind::Signed(words), Kind::Float, Kind::Double,
                 Kind::Decimal(words), Kind::Text(words), Kind::Bit(200)];
             for kind in kinds {

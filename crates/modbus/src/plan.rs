@@ -1,35 +1,38 @@
-//! Joins neighbouring registers into few requests.
+//! Batches reads of neighbouring registers into few requests.
 
-use super::{Register, Table};
+use crate::register::{Register, Table};
 
 /// One read of neighbouring bits or words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// From which table.
+    /// The table to read.
     pub table: Table,
-    /// From which address.
+    /// The address of the first bit or word, from 0.
     pub address: u16,
-    /// How many bits or words.
+    /// The number of bits or words.
     pub count: u16,
-    /// Which registers it brings, as indexes of the list that was planned.
-    pub members: Vec<usize>,
+    /// The registers that the response contains, as indexes into the planned list.
+    pub registers: Vec<usize>,
 }
 
-/// The requests that bring all registers. Two are joined if at most `merge_gap_max` bits or words that nobody wants lie between
-/// them, and as long as one request may be so large. A device may refuse to tell what lies between, so 0 is the safe choice.
-pub fn plan(registers: &[Register], merge_gap_max: u16) -> Vec<Request> {
+/// Returns the requests that read all registers, each register once.
+///
+/// Two registers share a request if at most `merge_gap_max` unused bits or words lie between them
+/// and the request stays within [`Table::count_max`]. A device may reject the read of an unused
+/// address, so 0 is the safe choice.
+pub fn plan_requests(registers: &[Register], merge_gap_max: u16) -> Vec<Request> {
     let mut order: Vec<_> = registers.iter().enumerate().collect();
     order.sort_by_key(|(_, register)| (register.table, register.address));
     let mut requests: Vec<Request> = Vec::new();
     for (index, register) in order {
-        let joined =
-            requests.last_mut().is_some_and(|last| last.join(index, register, merge_gap_max));
-        if !joined {
+        let is_merged =
+            requests.last_mut().is_some_and(|last| last.merge(index, register, merge_gap_max));
+        if !is_merged {
             requests.push(Request {
                 table: register.table,
                 address: register.address,
                 count: register.count(),
-                members: vec![index],
+                registers: vec![index],
             });
         }
     }
@@ -37,9 +40,10 @@ pub fn plan(registers: &[Register], merge_gap_max: u16) -> Vec<Request> {
 }
 
 impl Request {
-    /// Takes a register that begins no earlier than this does; `false` if it is too far away.
-    fn join(&mut self, index: usize, register: &Register, merge_gap_max: u16) -> bool {
-        // Beyond 65,535 there are no addresses, but a sum of two may be.
+    /// Adds a register that starts at or after this request; returns `false` if it does not fit.
+    fn merge(&mut self, index: usize, register: &Register, merge_gap_max: u16) -> bool {
+        debug_assert!(register.table != self.table || register.address >= self.address, "unsorted");
+        // Addresses end at 65,535, but the sum of an address and a count can be larger.
         let end = u32::from(self.address) + u32::from(self.count);
         let register_end = u32::from(register.address) + u32::from(register.count());
         let count = register_end.max(end) - u32::from(self.address);
@@ -53,7 +57,7 @@ impl Request {
             return false;
         }
         self.count = count;
-        self.members.push(index);
+        self.registers.push(index);
         true
     }
 }
@@ -74,39 +78,39 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_one_table_are_joined_in_any_order() {
+    fn merges_neighbours_of_one_table_in_any_order() {
         let registers = [
             register(Table::Input, 2, Kind::Float),
             register(Table::Holding, 4, Kind::Unsigned(1)),
             register(Table::Input, 0, Kind::Float),
             register(Table::Input, 1, Kind::Bit(3)),
         ];
-        let requests = plan(&registers, 0);
+        let requests = plan_requests(&registers, 0);
         assert_eq!(shape(&requests), [(Table::Holding, 4, 1), (Table::Input, 0, 4)]);
-        assert_eq!(requests[1].members, [2, 3, 0]);
+        assert_eq!(requests[1].registers, [2, 3, 0]);
     }
 
     #[test]
-    fn a_gap_is_read_over_only_if_it_is_allowed() {
+    fn reads_across_a_gap_only_if_allowed() {
         let registers = [0, 3].map(|address| register(Table::Holding, address, Kind::Unsigned(1)));
-        assert_eq!(plan(&registers, 1).len(), 2);
-        assert_eq!(shape(&plan(&registers, 2)), [(Table::Holding, 0, 4)]);
+        assert_eq!(plan_requests(&registers, 1).len(), 2);
+        assert_eq!(shape(&plan_requests(&registers, 2)), [(Table::Holding, 0, 4)]);
     }
 
     #[test]
-    fn no_request_is_larger_than_the_standard_allows() {
+    fn limits_requests_to_the_size_of_the_standard() {
         let words: Vec<_> =
             (0..200).map(|address| register(Table::Input, address, Kind::Unsigned(1))).collect();
         let expected = [(Table::Input, 0, 125), (Table::Input, 125, 75)];
-        assert_eq!(shape(&plan(&words, 0)), expected);
+        assert_eq!(shape(&plan_requests(&words, 0)), expected);
     }
 
     proptest! {
         #[test]
-        fn each_register_is_brought_once_and_whole(
-            spots in prop::collection::vec((0..4_u8, any::<u16>(), 0..3_u16), 0..60), merge_gap_max: u16,
+        fn reads_each_register_once_and_completely(
+            places in prop::collection::vec((0..4_u8, any::<u16>(), 0..3_u16), 0..60), merge_gap_max: u16,
         ) {
-            let registers: Vec<_> = spots.iter().map(|(table, address, kind)| {
+            let registers: Vec<_> = places.iter().map(|(table, address, kind)| {
                 let table = match table {
                     0 => Table::Coils,
                     1 => Table::Discrete,
@@ -116,15 +120,15 @@ mod tests {
                 register(table, (*address).min(65_531), Kind::Unsigned(1 << kind))
             }).collect();
             let mut seen = Vec::new();
-            for request in plan(&registers, merge_gap_max) {
+            for request in plan_requests(&registers, merge_gap_max) {
                 prop_assert!(request.count <= request.table.count_max());
-                for member in request.members {
-                    let register = &registers[member];
+                for index in request.registers {
+                    let register = &registers[index];
                     prop_assert_eq!(register.table, request.table);
                     prop_assert!(register.address >= request.address);
                     let end = u32::from(register.address) + u32::from(register.count());
                     prop_assert!(end <= u32::from(request.address) + u32::from(request.count));
-                    seen.push(member);
+                    seen.push(index);
                 }
             }
             seen.sort_unstable();

@@ -1,32 +1,35 @@
-//! What the bits and words of an answer mean.
+//! Decodes the bits and words of a response.
 
 use serde_json::{Number, Value};
 
-use super::{Kind, Order, Register, Request};
+use crate::plan::Request;
+use crate::register::{Kind, Order, Register};
 
-/// What a unit answered.
+/// The data of a read response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// Of coils and discrete inputs.
+pub enum ResponseData {
+    /// From coils or discrete inputs.
     Bits(Vec<bool>),
-    /// Of holding and input registers.
+    /// From holding or input registers.
     Words(Vec<u16>),
 }
 
-/// The value of one register of a request. `None` if the answer is shorter than was asked for; null for a float that is no
-/// number and for a decimal with digits over 9.
-pub fn read(register: &Register, request: &Request, answer: &Answer) -> Option<Value> {
+/// Decodes the value of one register of a request.
+///
+/// `None` if the response is shorter than the request. `null` for a float that is not finite, and
+/// for a decimal with a digit above 9.
+pub fn decode(register: &Register, request: &Request, response: &ResponseData) -> Option<Value> {
     let start = usize::from(register.address.checked_sub(request.address)?);
-    match answer {
-        Answer::Bits(bits) => bits.get(start).copied().map(Value::from),
-        Answer::Words(words) => {
+    match response {
+        ResponseData::Bits(bits) => bits.get(start).copied().map(Value::from),
+        ResponseData::Words(words) => {
             let words = words.get(start..start + usize::from(register.count()))?;
             Some(value(register.kind, &bytes(words, register.order)))
         }
     }
 }
 
-/// The bytes, the most significant first.
+/// Returns the bytes of the words, the most significant first.
 fn bytes(words: &[u16], order: Order) -> Vec<u8> {
     let (least_word_first, least_byte_first) = order.reversals();
     let split = |word: &u16| if least_byte_first { word.to_le_bytes() } else { word.to_be_bytes() };
@@ -60,7 +63,7 @@ fn value(kind: Kind, bytes: &[u8]) -> Value {
     }
 }
 
-/// The shortest decimal number that stands for the float: 21.5 stays 21.5 and 0.1 does not become 0.10000000149.
+/// Returns the shortest decimal number for the float: 0.1, not 0.10000000149.
 fn float(number: f32) -> Value {
     let exact = number.to_string().parse().ok();
     exact.and_then(Number::from_f64).map_or(Value::Null, Value::Number)
@@ -83,16 +86,16 @@ mod tests {
     use super::*;
     use crate::Table;
 
-    fn read_words(kind: Kind, order: Order, words: &[u16]) -> Value {
+    fn decode_words(kind: Kind, order: Order, words: &[u16]) -> Value {
         let table = Table::Holding;
         let register = Register { channel: String::new(), table, address: 7, kind, order };
-        let request = Request { table, address: 6, count: 9, members: vec![0] };
+        let request = Request { table, address: 6, count: 9, registers: vec![0] };
         let words = [&[0xffff], words].concat();
-        read(&register, &request, &Answer::Words(words)).unwrap()
+        decode(&register, &request, &ResponseData::Words(words)).unwrap()
     }
 
     #[test]
-    fn a_number_may_stand_in_any_order() {
+    fn decodes_each_byte_order() {
         for (order, words) in [
             (Order::Abcd, [0x1234, 0x5678]),
             (Order::Cdab, [0x5678, 0x1234]),
@@ -100,7 +103,7 @@ mod tests {
             (Order::Dcba, [0x7856, 0x3412]),
         ] {
             assert_eq!(
-                read_words(Kind::Unsigned(2), order, &words),
+                decode_words(Kind::Unsigned(2), order, &words),
                 json!(0x1234_5678),
                 "{order:?}"
             );
@@ -108,20 +111,20 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_is_read() {
-        let abcd = |kind, words: &[u16]| read_words(kind, Order::Abcd, words);
+    fn decodes_each_kind() {
+        let abcd = |kind, words: &[u16]| decode_words(kind, Order::Abcd, words);
         assert_eq!(abcd(Kind::Signed(1), &[0xffff]), json!(-1));
         assert_eq!(abcd(Kind::Signed(2), &[0x8000, 0]), json!(i32::MIN));
         assert_eq!(abcd(Kind::Unsigned(4), &[0xffff; 4]), json!(u64::MAX));
         assert_eq!(abcd(Kind::Signed(4), &[0xffff; 4]), json!(-1));
-        // 0.1 and 123456.0 as IEEE 754 has them.
+        // 0.1 and 123456.0 in IEEE 754.
         assert_eq!(abcd(Kind::Float, &[0x3dcc, 0xcccd]), json!(0.1));
         assert_eq!(abcd(Kind::Float, &[0x47f1, 0x2000]), json!(123_456.0));
         assert_eq!(abcd(Kind::Double, &[0x3ff8, 0, 0, 0]), json!(1.5));
         assert_eq!(abcd(Kind::Float, &[0x7fc0, 0]), Value::Null);
         assert_eq!(abcd(Kind::Decimal(2), &[0x1234, 0x5678]), json!(12_345_678));
         assert_eq!(abcd(Kind::Decimal(1), &[0x12a4]), Value::Null);
-        // More digits than the number of 64 bits has, found by fuzzing.
+        // More digits than 64 bits hold; found by fuzzing.
         assert_eq!(abcd(Kind::Decimal(8), &[0x9999; 8]), Value::Null);
         assert_eq!(abcd(Kind::Text(3), &[0x4142, 0x4300, 0x4545]), json!("ABC"));
         assert_eq!(abcd(Kind::Bit(3), &[0b1000]), json!(true));
@@ -130,7 +133,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_makes_reading_panic(
+        fn decoding_never_panics(
             words in prop::collection::vec(any::<u16>(), 0..20), count in 0..12_u16, address: u16,
         ) {
             let kinds = [Kind::Unsigned(count), Kind::Signed(count), Kind::Float, Kind::Double,
@@ -139,9 +142,9 @@ mod tests {
                 let register = Register {
                     channel: String::new(), table: Table::Input, address, kind, order: Order::Dcba,
                 };
-                let request = Request { table: Table::Input, address: 3, count, members: vec![0] };
-                let _value = read(&register, &request, &Answer::Words(words.clone()));
-                let _none = read(&register, &request, &Answer::Bits(vec![true]));
+                let request = Request { table: Table::Input, address: 3, count, registers: vec![0] };
+                let _value = decode(&register, &request, &ResponseData::Words(words.clone()));
+                let _none = decode(&register, &request, &ResponseData::Bits(vec![true]));
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Values computed from other values: one expression of the Jinja language, such as `voltage * current`.
+//! Expressions that compute a value from other values, such as `voltage * current`.
 //!
-//! Like a template it sees its context and nothing else, and what it may spend is bounded.
+//! An expression reads only its context. Its steps and its memory are limited, as for a template.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,41 +19,42 @@ pub struct Expression {
     needs: Arc<[String]>,
 }
 
-/// Why an expression yields no value.
+/// The reason that an expression yields no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExpressionError {
-    /// It failed: a text where a number is needed, a division by zero, too long.
+    /// The evaluation failed: a wrong type, a division by zero, or too many steps.
     #[error(transparent)]
     Failed(#[from] TemplateError),
-    /// It yields a list, a map or nothing, or a number that JSON cannot write.
+    /// The result is a list, a map, nothing, or a number that JSON cannot represent.
     #[error(transparent)]
     NoValue(#[from] ValueError),
 }
 
 impl Expression {
-    /// Compiles `text`; `name` says in errors which expression it is, best as the key in the configuration.
+    /// Compiles `text`. Errors contain `name`; use the key in the configuration.
     ///
     /// # Errors
-    /// When the text is no expression of this language.
+    /// If the text is not a valid expression.
     pub fn compile(name: &str, text: &str) -> Result<Self, TemplateError> {
-        let told = |error| TemplateError::new(name, &error);
-        let environment = environment().map_err(told)?;
-        let compiled = environment.compile_expression(text).map_err(told)?;
+        let named = |error| TemplateError::new(name, &error);
+        let environment = environment().map_err(named)?;
+        let compiled = environment.compile_expression(text).map_err(named)?;
         let needs = compiled.undeclared_variables(false).into_iter().collect();
         let (environment, name, text) = (Arc::new(environment), name.into(), text.into());
         Ok(Self { environment, name, text, needs })
     }
 
-    /// Computes the value from `context`; `None` if the context lacks a name that it needs.
+    /// Computes the value from `context`. `None` if the context lacks a name that the expression
+    /// uses.
     ///
     /// # Errors
-    /// When what the context has does not fit.
+    /// If a value in the context has the wrong type, or the evaluation exceeds its limits.
     pub fn evaluate(&self, context: &minijinja::Value) -> Result<Option<Value>, ExpressionError> {
         let lacks = |name: &String| context.get_attr(name).is_ok_and(|value| value.is_undefined());
         if self.needs.iter().any(lacks) {
             return Ok(None);
         }
-        // It is compiled again each time, since a compiled one would borrow from beside itself; that takes microseconds.
+        // Compiled for each evaluation (microseconds): a compiled expression would borrow from `self`.
         let compiled = self.environment.compile_expression(&self.text);
         let value = match compiled.and_then(|compiled| compiled.eval(context)) {
             Ok(value) => value,
@@ -64,7 +65,7 @@ impl Expression {
             return Ok(None);
         }
         let json = serde_json::to_value(&value).map_err(|_| ValueError::NotScalar)?;
-        // JSON writes a NaN as null.
+        // JSON represents a NaN as null.
         if json.is_null() && value.is_number() {
             return Err(ValueError::NotFinite.into());
         }
@@ -72,7 +73,7 @@ impl Expression {
     }
 }
 
-/// The text that was compiled.
+/// Writes the source text.
 impl fmt::Display for Expression {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text)
@@ -90,14 +91,17 @@ mod tests {
     use super::*;
 
     fn evaluate(text: &str) -> Result<Option<Value>, ExpressionError> {
-        let context = serde_json::json!({"u": 230.5, "i": 2, "list": [1, {"t": 4}], "name": "a", "comma": "21,5", "unit": "-3.5C", "sign": "-", "raw": 4095});
+        let context = serde_json::json!({
+            "u": 230.5, "i": 2, "list": [1, {"t": 4}], "name": "a", "comma": "21,5",
+            "unit": "-3.5C", "sign": "-", "raw": 4095
+        });
         Expression::compile("power", text)
             .unwrap()
             .evaluate(&minijinja::Value::from(minijinja::value::Serde(context)))
     }
 
     #[test]
-    fn values_are_computed_from_what_the_message_has() {
+    fn computes_values_from_the_context() {
         assert_eq!(evaluate("u * i"), Ok(Some(Value::Float(461.0))));
         assert_eq!(evaluate("list[1].t - 1"), Ok(Some(Value::Integer(3))));
         assert_eq!(evaluate("'on' if i > 1 else 'off'"), Ok(Some(Value::Text("on".to_owned()))));
@@ -109,14 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_name_is_no_value_and_no_error() {
+    fn missing_names_yield_no_value() {
         assert_eq!(evaluate("u * missing"), Ok(None));
         assert_eq!(evaluate("missing"), Ok(None));
         assert_eq!(evaluate("list[7].t + 1"), Ok(None));
     }
 
     #[test]
-    fn what_cannot_be_computed_is_an_error() {
+    fn rejects_results_that_are_not_values() {
         for text in ["name * u", "list", "u / 0", "'x' * 100000000"] {
             assert!(evaluate(text).is_err(), "{text}: {:?}", evaluate(text));
         }

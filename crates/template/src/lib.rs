@@ -1,4 +1,7 @@
-//! Templates and expressions in a configuration: a template makes text, an expression a value.
+//! Templates and expressions of the configuration, in the Jinja language.
+//!
+//! A template renders text; an expression computes a value. Both read only their context, and
+//! their steps and memory are limited.
 
 mod expression;
 mod template;

@@ -1,7 +1,7 @@
-//! Small texts with holes, in the Jinja language: a topic, a payload, a line for an actuator.
+//! Templates that render a text, in the Jinja language: a topic, a payload, an actuator's line.
 //!
-//! A template sees its context and nothing else: no files, no includes, no clock. What it may spend on one rendering,
-//! in steps and in memory, is bounded, because part of its context comes from outside.
+//! A template reads only its context: no files, no includes, no clock. The steps and the memory of
+//! one rendering are limited, because a part of the context comes from outside.
 
 mod filters;
 
@@ -12,7 +12,8 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
 use serde::Serialize;
 
-/// What one rendering may spend: one unit is about one instruction, or 64 bytes of text, so this is 1 MiB at most.
+/// The budget of one rendering. One unit is about one instruction or 64 bytes of text, so the
+/// text has 1 MiB at most.
 const FUEL: u64 = 16 * 1024;
 
 /// A compiled template. Cheap to clone.
@@ -23,7 +24,7 @@ pub struct Template {
     is_constant: bool,
 }
 
-/// Why a template does not compile or does not render. The text names the template, the line and the missing field.
+/// A compile or render error. The text contains the template, the line and the missing field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("template {name}: {problem}")]
 pub struct TemplateError {
@@ -32,10 +33,10 @@ pub struct TemplateError {
 }
 
 impl Template {
-    /// Compiles `text`; `name` says in errors which template it is, best as the key in the configuration.
+    /// Compiles `text`. Errors contain `name`; use the key in the configuration.
     ///
     /// # Errors
-    /// When the text is no template of this language.
+    /// If the text is not a valid template.
     pub fn compile(name: &str, text: &str) -> Result<Self, TemplateError> {
         let mut environment = environment().map_err(|error| TemplateError::new(name, &error))?;
         environment
@@ -47,10 +48,10 @@ impl Template {
         Ok(Self { environment: Arc::new(environment), name: name.into(), is_constant })
     }
 
-    /// Fills in the holes. Texts appear as they are, anything else as JSON writes it.
+    /// Renders the template. Texts are inserted as they are, other values as JSON.
     ///
     /// # Errors
-    /// When the context lacks a field that the template names, or rendering would take too long or too much.
+    /// If the context lacks a field that the template uses, or the rendering exceeds its limits.
     pub fn render(&self, context: &impl Serialize) -> Result<String, TemplateError> {
         self.environment
             .get_template(&self.name)
@@ -58,13 +59,13 @@ impl Template {
             .map_err(|error| TemplateError::new(&self.name, &error))
     }
 
-    /// Whether it renders the same whatever the context is, so that the result can be checked once, at the start.
+    /// Returns whether the result is the same for each context. Such a result can be checked once.
     pub fn is_constant(&self) -> bool {
         self.is_constant
     }
 }
 
-/// The text that was compiled.
+/// Writes the source text.
 impl fmt::Display for Template {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let template = self.environment.get_template(&self.name);
@@ -85,7 +86,7 @@ impl TemplateError {
     }
 }
 
-/// The language and its limits, for templates and expressions.
+/// Returns the language and its limits, for templates and expressions.
 pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_syntax(
@@ -97,12 +98,12 @@ pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_filter("tojson", to_json);
     filters::add(&mut environment);
     environment.set_fuel(Some(FUEL));
-    // An error names the missing field only in this mode, which a release build would turn off.
+    // The name of a missing field is in an error only in debug mode, which release builds disable.
     environment.set_debug(true);
     Ok(environment)
 }
 
-/// Writes texts as they are and the rest as JSON; Jinja itself writes Python: `True` and `None`.
+/// Writes texts as they are and other values as JSON. Jinja would write Python's `True` and `None`.
 fn write_value(
     output: &mut Output<'_>,
     _state: &mut State<'_, '_>,
@@ -115,7 +116,7 @@ fn write_value(
     written.map_err(|_| ErrorKind::WriteFailure.into())
 }
 
-/// The filter `tojson`; Jinja's own one also escapes for HTML, which not every device can undo.
+/// The filter `tojson`. Jinja's own filter escapes for HTML, which few devices can undo.
 fn to_json(value: &Value) -> Result<String, minijinja::Error> {
     serde_json::to_string(value)
         .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))
@@ -128,10 +129,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holes_are_filled_as_json_writes_them() {
+    fn renders_values_as_json() {
         let context = json!({
             "payload": {
-                "on": true, "speed": 3, "t": 21.0, "name": "a<b> & 'c'", "none": null, "list": [1, "a"],
+                "on": true, "speed": 3, "t": 21.0, "name": "a<b> & 'c'", "none": null,
+                "list": [1, "a"],
             }
         });
         for (text, expected) in [
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_field_is_named() {
+    fn errors_contain_the_missing_field() {
         for text in [
             "a\n{{ payload.speed }}",
             "a\n{{ payload.speed + 1 }}",
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_is_none_is_refused_when_it_is_compiled() {
+    fn rejects_invalid_templates() {
         for text in ["{{ payload", "{% if %}", "{% include 'x' %}", "{{ 1 + }}"] {
             let error = Template::compile("pump", text).unwrap_err().to_string();
             assert!(
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_template_names_no_field() {
+    fn constant_templates_use_no_field() {
         let is_constant = |text| Template::compile("pump", text).unwrap().is_constant();
         assert!(is_constant("house/pump/set"));
         assert!(is_constant("{{ 2 * 3 }}"));
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn no_template_runs_or_grows_without_end() {
+    fn limits_steps_and_memory_of_a_rendering() {
         for text in [
             "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
             "{{ 'x' * 100000000 }}",

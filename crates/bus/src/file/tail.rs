@@ -224,8 +224,8 @@ impl Tail {
         // Line by line, to know the place behind each.
         for line in added.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             self.offset += line.len() as u64;
-            let mut frames = Vec::new();
-            self.framer.push(line, self.opened, &mut frames);
+            self.framer.handle_bytes(line, self.opened);
+            let frames: Vec<_> = self.framer.drain_frames().collect();
             finds.extend(frames.into_iter().map(|frame| match frame {
                 Frame::Whole(line) => Find::Line(path.into(), line, self.mark(self.offset)),
                 Frame::Lost(loss) => Find::Lost(path.into(), loss),
@@ -236,9 +236,8 @@ impl Tail {
 
     /// Gives up a line whose end will not come.
     fn cut(&mut self, path: &Path, finds: &mut Vec<Find>) {
-        let mut frames = Vec::new();
-        self.framer.reset(&mut frames);
-        finds.extend(frames.into_iter().filter_map(|frame| match frame {
+        self.framer.handle_disconnected();
+        finds.extend(self.framer.drain_frames().filter_map(|frame| match frame {
             Frame::Lost(loss) => Some(Find::Lost(path.into(), loss)),
             Frame::Whole(_) => None,
         }));

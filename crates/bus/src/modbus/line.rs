@@ -16,7 +16,7 @@ use tokio_modbus::{Error, ExceptionCode, Request as Question, Response};
 use crate::Tty;
 use crate::serial::port;
 use tidegate_config::{ModbusBus, ModbusLine, ModbusUnit};
-use tidegate_modbus::{Answer, Request, Table};
+use tidegate_modbus::{Request, ResponseData, Table};
 use tidegate_model::{ModbusData, ModbusWrite};
 use tidegate_runtime::liveness;
 
@@ -115,7 +115,7 @@ impl Line {
         &mut self,
         unit: &ModbusUnit,
         request: &Request,
-    ) -> Result<Result<Answer, ExceptionCode>, LineError> {
+    ) -> Result<Result<ResponseData, ExceptionCode>, LineError> {
         let (address, count) = (request.address, request.count);
         let question = match request.table {
             Table::Coils => Question::ReadCoils(address, count),
@@ -208,16 +208,16 @@ impl Line {
 }
 
 /// The bits or words of a response, if it has those that were asked for. Bits come in whole bytes.
-fn answer(response: Response, count: u16) -> Option<Answer> {
+fn answer(response: Response, count: u16) -> Option<ResponseData> {
     let count = usize::from(count);
     match response {
         Response::ReadCoils(mut bits) | Response::ReadDiscreteInputs(mut bits) => {
             let is_whole = bits.len() == count.next_multiple_of(8);
             bits.truncate(count);
-            is_whole.then_some(Answer::Bits(bits))
+            is_whole.then_some(ResponseData::Bits(bits))
         }
         Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words) => {
-            (words.len() == count).then_some(Answer::Words(words))
+            (words.len() == count).then_some(ResponseData::Words(words))
         }
         Response::WriteSingleCoil(..)
         | Response::WriteMultipleCoils(..)

@@ -9,7 +9,7 @@ use super::TRIES_MAX;
 use super::line::Line;
 use crate::{WriteError, WriteRequest};
 use tidegate_config::ModbusUnit;
-use tidegate_modbus::{Answer, Request, Table};
+use tidegate_modbus::{Request, ResponseData, Table};
 use tidegate_model::{ModbusData, ModbusWrite, Write};
 
 /// A write of which only reading can tell whether it was done.
@@ -61,7 +61,7 @@ impl Unconfirmed {
             }
         };
         let address = self.written.address;
-        let request = Request { table, address, count, members: Vec::new() };
+        let request = Request { table, address, count, registers: Vec::new() };
         let outcome = match line.ask(&self.unit, &request).await {
             Ok(Ok(held)) if is_same(&held, &self.written.data) => Ok("read back".to_owned()),
             Ok(Ok(held)) => {
@@ -92,17 +92,18 @@ impl Unconfirmed {
     }
 }
 
-fn is_same(held: &Answer, written: &ModbusData) -> bool {
+fn is_same(held: &ResponseData, written: &ModbusData) -> bool {
     match (held, written) {
-        (Answer::Bits(bits), ModbusData::Coil(is_on)) => bits.first() == Some(is_on),
-        (Answer::Words(held), ModbusData::Words(words)) => held == words,
-        (Answer::Bits(_), ModbusData::Words(_)) | (Answer::Words(_), ModbusData::Coil(_)) => false,
+        (ResponseData::Bits(bits), ModbusData::Coil(is_on)) => bits.first() == Some(is_on),
+        (ResponseData::Words(held), ModbusData::Words(words)) => held == words,
+        (ResponseData::Bits(_), ModbusData::Words(_))
+        | (ResponseData::Words(_), ModbusData::Coil(_)) => false,
     }
 }
 
-fn shown(held: &Answer) -> String {
+fn shown(held: &ResponseData) -> String {
     match held {
-        Answer::Bits(bits) => format!("{:?}", bits.iter().take(1).collect::<Vec<_>>()),
-        Answer::Words(words) => format!("{words:04x?}"),
+        ResponseData::Bits(bits) => format!("{:?}", bits.iter().take(1).collect::<Vec<_>>()),
+        ResponseData::Words(words) => format!("{words:04x?}"),
     }
 }

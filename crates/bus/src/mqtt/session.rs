@@ -15,7 +15,7 @@ use super::{Due, Subscription};
 use crate::attempts::Attempts;
 use crate::{Ack, BusContext, BusEvent, WriteError, WriteRequest, sleep_until};
 use tidegate_config::MqttBus;
-use tidegate_ingest::retained::Retained;
+use tidegate_ingest::retained::RetainedFilter;
 use tidegate_model::topic::TopicFilter;
 use tidegate_model::{MessageFingerprint, Name, Reading, Reason, Write};
 use tidegate_runtime::clock::SharedClock;
@@ -36,7 +36,7 @@ pub(super) struct Wiring<'a> {
     pub(super) writes: &'a mut mpsc::Receiver<WriteRequest>,
     pub(super) stop: &'a CancellationToken,
     /// What was taken of topics that a sensor wants retained messages of.
-    pub(super) retained: &'a mut Retained,
+    pub(super) retained: &'a mut RetainedFilter,
     pub(super) attempts: &'a mut Attempts,
 }
 
@@ -294,7 +294,7 @@ impl<'a> Session<'a> {
         }
         let digest = digest(&message);
         if self.wants_retained(&message)
-            && wiring.retained.is_repeat(&message.topic, digest, message.is_retained)
+            && wiring.retained.handle_message(&message.topic, digest, message.is_retained)
         {
             wiring.outlet.duplicate();
             if let Some(ack) = ack {

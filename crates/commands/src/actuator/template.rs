@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Context;
-use tidegate_modbus::{EncodeError, Register, encode, truth};
+use tidegate_modbus::{EncodeError, Register, encode, parse_bool};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::topic::{TopicError, check_topic};
 use tidegate_model::{
@@ -211,7 +211,7 @@ impl WriteTemplate {
                 let pulse = pulse.as_ref().map(|pulse| pulse_length(&word(pulse, &context)?));
                 Ok(Write::Gpio(GpioWrite {
                     output: output.clone(),
-                    is_active: truth(&word(value, &context)?)?,
+                    is_active: parse_bool(&word(value, &context)?)?,
                     pulse: pulse.transpose()?,
                 }))
             }

@@ -4,7 +4,9 @@ use super::bus::choice;
 use super::{Check, seconds};
 use crate::field::Field;
 use crate::raw;
-use tidegate_ingest::frame::{Checksum, Counted, Endian, Framing, Length, Notation, Shape, Sum};
+use tidegate_ingest::frame::{
+    Checksum, ChecksumAlgorithm, Counted, Endian, Framing, Length, Notation, Shape,
+};
 
 /// The longest frame: a line of a lost newline must not take a Pi's memory, a smart meter's telegram has 2 KiB.
 const FRAME_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1..=1 << 20;
@@ -207,11 +209,11 @@ fn checksum(key: &str, kind: &str, raw: &raw::Frame, check: &mut Check<'_>) -> O
         return None;
     };
     let checksum_key = format!("{key}.checksum");
-    let Some(sum) = Sum::named(&name.0) else {
-        check.unknown_word(&checksum_key, &name.0, &Sum::names().collect::<Vec<_>>());
+    let Some(algorithm) = ChecksumAlgorithm::named(&name.0) else {
+        check.unknown_word(&checksum_key, &name.0, &ChecksumAlgorithm::names().collect::<Vec<_>>());
         return None;
     };
-    if matches!(sum, Sum::Nmea) && !matches!(kind, "line" | "delimiter") {
+    if matches!(algorithm, ChecksumAlgorithm::Nmea) && !matches!(kind, "line" | "delimiter") {
         check.problems.add(checksum_key, "is for lines", "remove kind, or take checksum = \"xor\"");
         return None;
     }
@@ -223,11 +225,11 @@ fn checksum(key: &str, kind: &str, raw: &raw::Frame, check: &mut Check<'_>) -> O
     let notation_key = format!("{key}.checksum_notation");
     let notation = match raw.checksum_notation.clone() {
         Some(word) => choice(&notation_key, Some(word), check, &notations)?,
-        None => sum.usual_notation(),
+        None => algorithm.default_notation(),
     };
     let from =
         check.integer(&format!("{key}.checksum_from"), raw.checksum_from.clone(), 0, &(0..=64));
-    Some(Checksum { sum, notation, from: usize::try_from(from).unwrap_or(0) })
+    Some(Checksum { algorithm, notation, from: usize::try_from(from).unwrap_or(0) })
 }
 
 /// Bytes as the configuration writes them: a text, or `0x` and hexadecimal digits.

@@ -13,7 +13,7 @@ use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::field::Field;
 use crate::{Bus, BusKind, Topics, raw};
 use tidegate_ingest::decode::Format;
-use tidegate_ingest::frame::Sum;
+use tidegate_ingest::frame::ChecksumAlgorithm;
 use tidegate_ingest::mapping::{
     AttributeSelector, DeviceSelector, Sensor, Source, StaleSettings, TimeNotation, TimeSource,
 };
@@ -81,7 +81,7 @@ pub(super) fn sensor(
             .framing
             .checksum
             .as_ref()
-            .is_some_and(|checksum| matches!(checksum.sum, Sum::Nmea))
+            .is_some_and(|checksum| matches!(checksum.algorithm, ChecksumAlgorithm::Nmea))
     {
         let fix = "remove checksum from the bus's frame: the format looks at it";
         check.problems.add(format!("{key}.format"), "the frame takes the checksum off", fix);

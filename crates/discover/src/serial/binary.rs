@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Guess, frames, hex, share};
 use crate::mqtt::shape::Channels;
-use tidegate_ingest::frame::{Checksum, Framing, Shape, Sum};
+use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Shape};
 
 /// The shortest frame: a start of two bytes, a value, a checksum.
 const FRAME_BYTES_MIN: usize = 4;
@@ -136,8 +136,8 @@ impl Try {
 
 /// The checksum, if frames of different content have it; one content alone could have it by chance.
 fn prove(name: &'static str, from: usize, frames: &[Vec<u8>]) -> Option<Proof> {
-    let sum = Sum::named(name)?;
-    let checksum = Checksum { notation: sum.usual_notation(), sum, from };
+    let algorithm = ChecksumAlgorithm::named(name)?;
+    let checksum = Checksum { notation: algorithm.default_notation(), algorithm, from };
     let good: Vec<_> = frames.iter().filter(|frame| checksum.strip(frame).is_some()).collect();
     let contents: BTreeSet<_> = good.iter().collect();
     let is_proof = contents.len() >= CONTENTS_MIN && good.len() * 5 >= frames.len() * 4;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Chunk, FRAME_BYTES_MAX, Guess, frames, is_text, quoted, share};
 use crate::mqtt::shape::{Channels, Dialect};
 use tidegate_ingest::decode::Births;
-use tidegate_ingest::frame::{Checksum, Framing, Notation, Shape, Sum};
+use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Notation, Shape};
 use tidegate_model::excerpt::excerpt;
 
 /// A silence that ends a message where nothing else does: longer than any adapter holds bytes back.
@@ -101,7 +101,8 @@ fn whole(framing: Framing, bytes: &[u8], now: Instant) -> Vec<Vec<u8>> {
 
 /// The content of a line with the checksum of NMEA.
 fn checked(line: &[u8]) -> Option<Vec<u8>> {
-    let checksum = Checksum { sum: Sum::Nmea, notation: Notation::Hexadecimal, from: 0 };
+    let checksum =
+        Checksum { algorithm: ChecksumAlgorithm::Nmea, notation: Notation::Hexadecimal, from: 0 };
     checksum.strip(line).map(<[u8]>::to_vec)
 }
 

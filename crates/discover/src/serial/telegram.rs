@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{FRAME_BYTES_MAX, Guess, frames};
 use crate::mqtt::shape::{Channels, Dialect};
 use tidegate_ingest::decode::{Births, Format, decode_on};
-use tidegate_ingest::frame::{Checksum, Framing, Notation, Shape, Sum};
+use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Notation, Shape};
 
 /// How the frame of a telegram is written in the table of the bus.
 const FRAME: &str =
@@ -15,8 +15,8 @@ const FRAME: &str =
 const CHECKED_FRAME: &str = "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true, checksum = \"crc-16-arc\", checksum_notation = \"hex\", checksum_after_end = true }\n";
 
 pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
-    let arc = Sum::named("crc-16-arc")?;
-    let checksum = Checksum { sum: arc, notation: Notation::Hexadecimal, from: 0 };
+    let algorithm = ChecksumAlgorithm::named("crc-16-arc")?;
+    let checksum = Checksum { algorithm, notation: Notation::Hexadecimal, from: 0 };
     let checked = telegrams(bytes, Some(checksum), now);
     let (telegrams, keys, proof, score) = if checked.is_empty() {
         (telegrams(bytes, None, now), FRAME, "they have no checksum", 0.96)

@@ -1,31 +1,33 @@
-//! Checksums at the end of frames: which bytes they cover, how they are computed and how they are written.
+//! Checksums of frames: the covered bytes, the algorithm and the notation.
 
 use crc::{Algorithm, Crc, NoTable};
 
-/// The checksum of a frame.
+/// The checksum at the end of a frame.
 #[derive(Debug, Clone)]
 pub struct Checksum {
-    /// How it is computed.
-    pub sum: Sum,
-    /// How it is written.
+    /// The algorithm that computes it.
+    pub algorithm: ChecksumAlgorithm,
+    /// The form in which the frame contains it.
     pub notation: Notation,
-    /// The first byte that it covers, counted from the first byte of the frame, start bytes included. The last one is
-    /// the one before the checksum.
+    /// The index of the first covered byte in the frame, start bytes included.
+    ///
+    /// The last covered byte is the one before the checksum.
     pub from: usize,
 }
 
-/// How a checksum is computed.
+/// The algorithm of a checksum.
 #[derive(Debug, Clone)]
-pub enum Sum {
-    /// All bytes, exclusive or.
+pub enum ChecksumAlgorithm {
+    /// The exclusive or of all bytes.
     Xor,
-    /// All bytes added, modulo 256.
+    /// The sum of all bytes, modulo 256.
     Add,
-    /// All bytes added, modulo 65,536.
+    /// The sum of all bytes, modulo 65,536.
     Add16,
-    /// The two's complement of [`Sum::Add`], so that all bytes with the checksum add up to 0 modulo 256.
+    /// The two's complement of [`ChecksumAlgorithm::Add`]: all bytes with the checksum add up to 0.
     AddNegated,
-    /// As in NMEA 0183: `*` and two hexadecimal digits, the exclusive or of what stands between `$` and `*`.
+    /// As in NMEA 0183: `*` and two hexadecimal digits, the exclusive or of the bytes between `$`
+    /// and `*`.
     Nmea,
     /// A CRC of 8 bits.
     Crc8(&'static Algorithm<u8>),
@@ -35,23 +37,24 @@ pub enum Sum {
     Crc32(&'static Algorithm<u32>),
 }
 
-/// How a checksum is written.
+/// The form in which a frame contains a checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notation {
-    /// As bytes, the most significant one first.
+    /// Bytes, the most significant first.
     BigEndian,
-    /// As bytes, the least significant one first.
+    /// Bytes, the least significant first.
     LittleEndian,
-    /// As hexadecimal digits in ASCII, of either case.
+    /// Hexadecimal digits in ASCII, in upper or lower case.
     Hexadecimal,
 }
 
-/// The part of an NMEA frame that is no content: `*` and two digits.
+/// The length of an NMEA checksum: `*` and two digits.
 const NMEA_TAIL: usize = 3;
 
-impl Sum {
-    /// The checksum of this name: `xor`, `sum`, `sum-16`, `sum-negated`, `nmea`, `modbus` (CRC-16/MODBUS), or a name of the
-    /// catalogue of parametrised CRC algorithms such as `crc-16-xmodem` or `CRC-32/ISO-HDLC`.
+impl ChecksumAlgorithm {
+    /// Returns the algorithm with this name: `xor`, `sum`, `sum-16`, `sum-negated`, `nmea`,
+    /// `modbus` (CRC-16/MODBUS), or a name of the catalogue of parametrised CRC algorithms, such as
+    /// `crc-16-xmodem` or `CRC-32/ISO-HDLC`.
     pub fn named(name: &str) -> Option<Self> {
         let name = name.to_ascii_uppercase().replace(['-', '/', ' '], "_");
         match name.as_str() {
@@ -65,14 +68,14 @@ impl Sum {
         }
     }
 
-    /// All names, as the configuration writes them.
+    /// Returns all names, as the configuration writes them.
     pub fn names() -> impl Iterator<Item = String> {
         let own = ["xor", "sum", "sum-16", "sum-negated", "nmea", "modbus"].map(str::to_owned);
         own.into_iter().chain(CRC_NAMES.iter().map(|name| name.to_lowercase().replace('_', "-")))
     }
 
-    /// How it is written where nothing else is said: Modbus puts the low byte first, others do not.
-    pub fn usual_notation(&self) -> Notation {
+    /// Returns the usual notation: the low byte first for Modbus, the high byte first for others.
+    pub fn default_notation(&self) -> Notation {
         match self {
             Self::Crc16(algorithm) if algorithm.poly == 0x8005 && algorithm.refin => {
                 Notation::LittleEndian
@@ -113,28 +116,28 @@ impl Sum {
 }
 
 impl Checksum {
-    /// How many bytes of a frame it takes.
+    /// Returns the number of bytes that the checksum occupies in a frame.
     pub fn bytes(&self) -> usize {
-        match (&self.sum, self.notation) {
-            (Sum::Nmea, _) => NMEA_TAIL,
-            (sum, Notation::Hexadecimal) => 2 * sum.width_bytes(),
-            (sum, Notation::BigEndian | Notation::LittleEndian) => sum.width_bytes(),
+        match (&self.algorithm, self.notation) {
+            (ChecksumAlgorithm::Nmea, _) => NMEA_TAIL,
+            (algorithm, Notation::Hexadecimal) => 2 * algorithm.width_bytes(),
+            (algorithm, Notation::BigEndian | Notation::LittleEndian) => algorithm.width_bytes(),
         }
     }
 
-    /// The frame without its checksum; `None` if that is wrong, or the frame too short for one.
+    /// Returns the frame without its checksum; `None` if the checksum is wrong or missing.
     pub fn strip<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
         let (content, given) = frame.split_at_checked(frame.len().checked_sub(self.bytes())?)?;
-        if matches!(self.sum, Sum::Nmea) {
+        if matches!(self.algorithm, ChecksumAlgorithm::Nmea) {
             let (content, digits) = (content.strip_prefix(b"$")?, given.strip_prefix(b"*")?);
-            return (from_hex(digits)? == self.sum.compute(content)).then_some(content);
+            return (from_hex(digits)? == self.algorithm.compute(content)).then_some(content);
         }
         let given = match self.notation {
             Notation::BigEndian => fold(given.iter()),
             Notation::LittleEndian => fold(given.iter().rev()),
             Notation::Hexadecimal => from_hex(given)?,
         };
-        (given == self.sum.compute(content.get(self.from..)?)).then_some(content)
+        (given == self.algorithm.compute(content.get(self.from..)?)).then_some(content)
     }
 }
 
@@ -144,40 +147,42 @@ fn fold<'a>(bytes: impl Iterator<Item = &'a u8>) -> u32 {
 
 fn from_hex(digits: &[u8]) -> Option<u32> {
     let digits = std::str::from_utf8(digits).ok()?;
-    // A sign is no digit, though `from_str_radix` takes one.
+    // `from_str_radix` accepts a sign, which is not a digit.
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
 }
 
 macro_rules! catalogue {
     ($($kind:ident: $($name:ident)*;)*) => {
-        /// The names of all CRCs, as the crate `crc` writes them.
+        /// The names of all CRCs, as in the crate `crc`.
         const CRC_NAMES: &[&str] = &[$($(stringify!($name)),*),*];
 
-        fn find_crc(name: &str) -> Option<Sum> {
+        fn find_crc(name: &str) -> Option<ChecksumAlgorithm> {
             match name {
-                $($(stringify!($name) => Some(Sum::$kind(&crc::$name)),)*)*
+                $($(stringify!($name) => Some(ChecksumAlgorithm::$kind(&crc::$name)),)*)*
                 _ => None,
             }
         }
     };
 }
 
-// From the catalogue of parametrised CRC algorithms (reveng.sourceforge.io), by way of crc-catalog.
+// From the catalogue of parametrised CRC algorithms (reveng.sourceforge.io), in crc-catalog.
 catalogue! {
     Crc8:
-        CRC_8_AUTOSAR CRC_8_BLUETOOTH CRC_8_CDMA2000 CRC_8_DARC CRC_8_DVB_S2 CRC_8_GSM_A CRC_8_GSM_B CRC_8_HITAG
-        CRC_8_I_432_1 CRC_8_I_CODE CRC_8_LTE CRC_8_MAXIM_DOW CRC_8_MIFARE_MAD CRC_8_NRSC_5 CRC_8_OPENSAFETY
-        CRC_8_ROHC CRC_8_SAE_J1850 CRC_8_SMBUS CRC_8_TECH_3250 CRC_8_WCDMA;
+        CRC_8_AUTOSAR CRC_8_BLUETOOTH CRC_8_CDMA2000 CRC_8_DARC CRC_8_DVB_S2 CRC_8_GSM_A
+        CRC_8_GSM_B CRC_8_HITAG CRC_8_I_432_1 CRC_8_I_CODE CRC_8_LTE CRC_8_MAXIM_DOW
+        CRC_8_MIFARE_MAD CRC_8_NRSC_5 CRC_8_OPENSAFETY CRC_8_ROHC CRC_8_SAE_J1850 CRC_8_SMBUS
+        CRC_8_TECH_3250 CRC_8_WCDMA;
     Crc16:
-        CRC_16_ARC CRC_16_CDMA2000 CRC_16_CMS CRC_16_DDS_110 CRC_16_DECT_R CRC_16_DECT_X CRC_16_DNP
-        CRC_16_EN_13757 CRC_16_GENIBUS CRC_16_GSM CRC_16_IBM_3740 CRC_16_IBM_SDLC CRC_16_ISO_IEC_14443_3_A
-        CRC_16_KERMIT CRC_16_LJ1200 CRC_16_M17 CRC_16_MAXIM_DOW CRC_16_MCRF4XX CRC_16_MODBUS CRC_16_NRSC_5
-        CRC_16_OPENSAFETY_A CRC_16_OPENSAFETY_B CRC_16_PROFIBUS CRC_16_RIELLO CRC_16_SPI_FUJITSU CRC_16_T10_DIF
-        CRC_16_TELEDISK CRC_16_TMS37157 CRC_16_UMTS CRC_16_USB CRC_16_XMODEM;
+        CRC_16_ARC CRC_16_CDMA2000 CRC_16_CMS CRC_16_DDS_110 CRC_16_DECT_R CRC_16_DECT_X
+        CRC_16_DNP CRC_16_EN_13757 CRC_16_GENIBUS CRC_16_GSM CRC_16_IBM_3740 CRC_16_IBM_SDLC
+        CRC_16_ISO_IEC_14443_3_A CRC_16_KERMIT CRC_16_LJ1200 CRC_16_M17 CRC_16_MAXIM_DOW
+        CRC_16_MCRF4XX CRC_16_MODBUS CRC_16_NRSC_5 CRC_16_OPENSAFETY_A CRC_16_OPENSAFETY_B
+        CRC_16_PROFIBUS CRC_16_RIELLO CRC_16_SPI_FUJITSU CRC_16_T10_DIF CRC_16_TELEDISK
+        CRC_16_TMS37157 CRC_16_UMTS CRC_16_USB CRC_16_XMODEM;
     Crc32:
-        CRC_32_AIXM CRC_32_AUTOSAR CRC_32_BASE91_D CRC_32_BZIP2 CRC_32_CD_ROM_EDC CRC_32_CKSUM CRC_32_ISCSI
-        CRC_32_ISO_HDLC CRC_32_JAMCRC CRC_32_MEF CRC_32_MPEG_2 CRC_32_XFER;
+        CRC_32_AIXM CRC_32_AUTOSAR CRC_32_BASE91_D CRC_32_BZIP2 CRC_32_CD_ROM_EDC CRC_32_CKSUM
+        CRC_32_ISCSI CRC_32_ISO_HDLC CRC_32_JAMCRC CRC_32_MEF CRC_32_MPEG_2 CRC_32_XFER;
 }
 
 #[cfg(test)]
@@ -185,39 +190,39 @@ mod tests {
     use super::*;
 
     fn checksum(name: &str, from: usize) -> Checksum {
-        let sum = Sum::named(name).unwrap();
-        Checksum { notation: sum.usual_notation(), sum, from }
+        let algorithm = ChecksumAlgorithm::named(name).unwrap();
+        Checksum { notation: algorithm.default_notation(), algorithm, from }
     }
 
     #[test]
-    fn every_name_is_known_and_the_catalogue_checks_itself() {
-        for name in Sum::names() {
-            let sum = Sum::named(&name).unwrap();
-            // Each algorithm of the catalogue gives the checksum of "123456789".
-            let check = match sum {
-                Sum::Crc8(algorithm) => algorithm.check.into(),
-                Sum::Crc16(algorithm) => algorithm.check.into(),
-                Sum::Crc32(algorithm) => algorithm.check,
-                Sum::Xor | Sum::Nmea => 0x31,
-                Sum::Add => 0xdd,
-                Sum::Add16 => 0x1dd,
-                Sum::AddNegated => 0x23,
+    fn all_algorithms_pass_their_catalogue_check() {
+        for name in ChecksumAlgorithm::names() {
+            let algorithm = ChecksumAlgorithm::named(&name).unwrap();
+            // The catalogue lists the checksum of "123456789" for each algorithm.
+            let check = match algorithm {
+                ChecksumAlgorithm::Crc8(algorithm) => algorithm.check.into(),
+                ChecksumAlgorithm::Crc16(algorithm) => algorithm.check.into(),
+                ChecksumAlgorithm::Crc32(algorithm) => algorithm.check,
+                ChecksumAlgorithm::Xor | ChecksumAlgorithm::Nmea => 0x31,
+                ChecksumAlgorithm::Add => 0xdd,
+                ChecksumAlgorithm::Add16 => 0x1dd,
+                ChecksumAlgorithm::AddNegated => 0x23,
             };
-            assert_eq!(sum.compute(b"123456789"), check, "{name}");
+            assert_eq!(algorithm.compute(b"123456789"), check, "{name}");
         }
-        assert!(Sum::named("crc-16").is_none());
-        assert!(Sum::named("CRC-16/MODBUS").is_some());
+        assert!(ChecksumAlgorithm::named("crc-16").is_none());
+        assert!(ChecksumAlgorithm::named("CRC-16/MODBUS").is_some());
     }
 
     #[test]
-    fn a_modbus_request_of_the_specification_is_good() {
+    fn accepts_a_modbus_request_of_the_specification() {
         // MODBUS over serial line V1.02, appendix B: the CRC of 02 07 is 41 12.
         assert_eq!(checksum("modbus", 0).strip(b"\x02\x07\x41\x12"), Some(&b"\x02\x07"[..]));
         assert_eq!(checksum("modbus", 0).strip(b"\x02\x06\x41\x12"), None);
     }
 
     #[test]
-    fn an_nmea_sentence_loses_its_dollar_and_its_checksum() {
+    fn removes_dollar_and_checksum_of_nmea_sentences() {
         let sentence = b"$GPGLL,4916.45,N,12311.12,W,225444,A*31";
         let content = checksum("nmea", 0).strip(sentence);
         assert_eq!(content, Some(&sentence[1..sentence.len() - 3]));
@@ -225,20 +230,24 @@ mod tests {
     }
 
     #[test]
-    fn what_the_checksum_does_not_cover_may_change() {
+    fn ignores_bytes_outside_of_the_covered_range() {
         assert!(checksum("sum", 1).strip(b"\xaa\x01\x02\x03").is_some());
         assert!(checksum("sum", 1).strip(b"\xbb\x01\x02\x03").is_some());
         assert!(checksum("sum", 0).strip(b"\xbb\x01\x02\x03").is_none());
-        let hexadecimal = Checksum { sum: Sum::Xor, notation: Notation::Hexadecimal, from: 0 };
+        let hexadecimal = Checksum {
+            algorithm: ChecksumAlgorithm::Xor,
+            notation: Notation::Hexadecimal,
+            from: 0,
+        };
         assert_eq!(hexadecimal.strip(b"t=105"), None);
         assert_eq!(hexadecimal.strip(b"t=178"), Some(&b"t=1"[..]));
     }
 
     #[test]
-    fn a_frame_that_is_shorter_than_its_checksum_is_wrong() {
+    fn rejects_frames_shorter_than_their_checksum() {
         for frame in [&b""[..], b"\x00", b"\x00\x00\x00"] {
             assert!(checksum("crc-32-iso-hdlc", 0).strip(frame).is_none());
         }
-        assert!(checksum("xor", 5).strip(b"\x01\x01").is_none(), "it covers nothing");
+        assert!(checksum("xor", 5).strip(b"\x01\x01").is_none(), "it covers no byte");
     }
 }

@@ -1,93 +1,124 @@
-//! How frames begin and end, and where that is in a buffer.
+//! The shapes of frames, and the search for the end of a frame in a buffer.
 //!
-//! What is found in a buffer is found again, and nothing else before it, when more bytes stand behind: this makes the
-//! framer independent of chunks.
+//! Bytes that arrive later never change the result of a search, except for
+//! [`ScanResult::NeedsBytes`]. So the frames do not depend on the chunks.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use super::{Finding, Loss};
+use super::loss::Loss;
 
-/// How a frame begins and ends.
+/// The start and the end of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
-    /// A line that ends with LF, CR or CRLF. Empty lines are skipped, so that the LF of a CRLF is one of them.
+    /// A line that ends with LF, CR or CRLF. Empty lines are skipped, also the one within CRLF.
     Line,
     /// Ends with these bytes, at least one. Empty frames are skipped.
     Delimited(Vec<u8>),
-    /// Always so long.
+    /// A frame of fixed length.
     Fixed {
-        /// What it begins with; may be empty.
+        /// The first bytes; may be empty.
         start: Vec<u8>,
-        /// All its bytes, `start`, checksum and `end` included.
+        /// The length with `start`, checksum and `end`.
         bytes: usize,
-        /// What it ends with, behind its checksum; may be empty. It is taken off with the checksum.
+        /// The last bytes, after the checksum; may be empty. The framer removes them.
         end: Vec<u8>,
     },
-    /// Says in its header how long it is. Passed on from its first byte.
+    /// A frame with its length in the header. The output contains the header.
     Prefixed {
-        /// What it begins with; may be empty.
+        /// The first bytes; may be empty.
         start: Vec<u8>,
-        /// Where it says its length.
+        /// The length field.
         length: Length,
     },
-    /// Stands between two marks.
+    /// A frame between a start marker and an end marker.
     Enclosed {
-        /// What it begins with; at least one byte.
+        /// The start marker; at least one byte.
         start: Vec<u8>,
-        /// What it ends with; at least one byte.
+        /// The end marker; at least one byte.
         end: Vec<u8>,
-        /// Whether the checksum stands behind the end, and not before it.
+        /// Whether the checksum follows the end marker instead of preceding it.
         checksum_after_end: bool,
-        /// Whether the marks are passed on, too.
+        /// Whether the output contains the markers.
         keep_markers: bool,
     },
-    /// Ends with a silence of this length.
+    /// A frame that ends with a pause of this duration.
     Idle(Duration),
 }
 
-/// Where and how a frame says its length.
+/// The length field of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Length {
-    /// Bytes before it, start bytes included.
+    /// The bytes before the field, start bytes included.
     pub offset: usize,
-    /// Its own size in bytes, 1 to 4.
+    /// The size of the field in bytes, 1 to 4.
     pub size: usize,
-    /// The order of its bytes.
+    /// The byte order of the field.
     pub endian: Endian,
-    /// What it counts.
+    /// The bytes that the field counts.
     pub counts: Counted,
-    /// Bytes of the frame that it does not count, such as a checksum.
+    /// The number of further bytes that the field does not count, such as a checksum.
     pub extra: usize,
 }
 
-/// The order of the bytes of a number.
+/// The byte order of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endian {
-    /// The most significant byte first.
+    /// Most significant byte first.
     Big,
-    /// The least significant byte first.
+    /// Least significant byte first.
     Little,
 }
 
-/// What a length counts.
+/// The bytes that a length field counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
-    /// The bytes after it.
+    /// The bytes after the field.
     Rest,
     /// All bytes of the frame.
     All,
 }
 
-/// What limits a frame.
-pub(super) struct Bounds {
+/// The limits of a frame.
+pub(super) struct Limits {
     pub(super) bytes_max: usize,
     pub(super) checksum_bytes: usize,
 }
 
+/// The result of a search at the front of the buffer.
+pub(super) enum ScanResult {
+    /// More bytes are necessary.
+    NeedsBytes,
+    /// This many bytes start no frame.
+    NotFrame(usize),
+    /// A frame.
+    Frame {
+        /// The length of the frame with its delimiter.
+        length: usize,
+        /// The part that the checksum covers, with the checksum.
+        checked: Range<usize>,
+        /// The part of `checked` that is the output.
+        content: Range<usize>,
+    },
+    /// The frame that starts here is damaged or too long.
+    Failed {
+        /// The reason.
+        loss: Loss,
+        /// The bytes of the damaged frame.
+        length: usize,
+    },
+}
+
 impl Shape {
-    /// What stands at the front of `buffer`, whose end has been looked for in its first `scanned` bytes; and how far
-    /// that has been done after this.
-    pub(super) fn find(&self, buffer: &[u8], scanned: usize, bounds: &Bounds) -> (Finding, usize) {
+    /// Searches for a frame at the front of `buffer`.
+    ///
+    /// The first `scanned` bytes contain no end. Returns the result and the new value of `scanned`.
+    pub(super) fn scan(
+        &self,
+        buffer: &[u8],
+        scanned: usize,
+        limits: &Limits,
+    ) -> (ScanResult, usize) {
         match self {
             Self::Line => find_delimited(buffer, scanned, 1, |at| is_line_end(buffer.get(at))),
             Self::Delimited(delimiter) => {
@@ -98,24 +129,24 @@ impl Shape {
                 (find_start(buffer, start).unwrap_or_else(|| fixed(buffer, *bytes, end)), 0)
             }
             Self::Prefixed { start, length } => {
-                let find = || length.find(buffer, bounds);
-                (find_start(buffer, start).unwrap_or_else(find), 0)
+                let scan = || length.scan(buffer, limits);
+                (find_start(buffer, start).unwrap_or_else(scan), 0)
             }
             Self::Enclosed { start, end, checksum_after_end, keep_markers } => {
-                if let Some(finding) = find_start(buffer, start) {
-                    return (finding, 0);
+                if let Some(result) = find_start(buffer, start) {
+                    return (result, 0);
                 }
-                let marks = Marks { start, end, after: *checksum_after_end, keep: *keep_markers };
-                marks.find(buffer, scanned, bounds)
+                let (checksum_after_end, keep) = (*checksum_after_end, *keep_markers);
+                Markers { start, end, checksum_after_end, keep }.scan(buffer, scanned, limits)
             }
-            Self::Idle(_) => (Finding::Open, 0),
+            Self::Idle(_) => (ScanResult::NeedsBytes, 0),
         }
     }
 
-    /// Bytes of a frame beside those that its bound counts, if its checksum has `checksum_bytes`.
+    /// Returns the bytes of a frame that its limit does not count.
     pub(super) fn frame_overhead(&self, checksum_bytes: usize) -> usize {
         match self {
-            // That one more byte has come before a silence tells that the frame is too long.
+            // With one more byte before the end, the framer knows that the frame is too long.
             Self::Line | Self::Idle(_) => 1,
             Self::Delimited(delimiter) => delimiter.len(),
             Self::Enclosed { start, end, checksum_after_end, .. } => {
@@ -125,7 +156,7 @@ impl Shape {
         }
     }
 
-    /// The bytes of the delimiter; 0 where there is none.
+    /// Returns the length of the delimiter; 0 without one.
     pub(super) fn delimiter_bytes(&self) -> usize {
         match self {
             Self::Line => 1,
@@ -134,8 +165,8 @@ impl Shape {
         }
     }
 
-    /// Whether the next frame may begin within one that failed.
-    pub(super) fn begins_anywhere(&self) -> bool {
+    /// Returns whether the next frame may start within a damaged one.
+    pub(super) fn can_start_anywhere(&self) -> bool {
         match self {
             Self::Fixed { .. } | Self::Prefixed { .. } | Self::Enclosed { .. } => true,
             Self::Line | Self::Delimited(_) | Self::Idle(_) => false,
@@ -144,9 +175,9 @@ impl Shape {
 }
 
 impl Length {
-    fn find(&self, buffer: &[u8], bounds: &Bounds) -> Finding {
+    fn scan(&self, buffer: &[u8], limits: &Limits) -> ScanResult {
         let header = self.offset + self.size;
-        let Some(field) = buffer.get(self.offset..header) else { return Finding::Open };
+        let Some(field) = buffer.get(self.offset..header) else { return ScanResult::NeedsBytes };
         let fold = |value: usize, byte: &u8| value << 8 | usize::from(*byte);
         let value = match self.endian {
             Endian::Big => field.iter().fold(0, fold),
@@ -157,120 +188,122 @@ impl Length {
             Counted::Rest => value.saturating_add(header),
         };
         let bytes = counted.saturating_add(self.extra);
-        if bytes < header + bounds.checksum_bytes {
-            Finding::Junk(1)
-        } else if bytes > bounds.bytes_max {
-            Finding::Failed { loss: Loss::TooLong, taken: bounds.bytes_max }
+        if bytes < header + limits.checksum_bytes {
+            ScanResult::NotFrame(1)
+        } else if bytes > limits.bytes_max {
+            ScanResult::Failed { loss: Loss::TooLong, length: limits.bytes_max }
         } else {
-            whole(buffer, bytes)
+            prefixed(buffer, bytes)
         }
     }
 }
 
-/// The marks of an enclosed frame.
-struct Marks<'a> {
+/// The markers of an enclosed frame.
+struct Markers<'a> {
     start: &'a [u8],
     end: &'a [u8],
-    after: bool,
+    checksum_after_end: bool,
     keep: bool,
 }
 
-impl Marks<'_> {
-    /// Looks for the end of a frame that begins at the front.
-    fn find(&self, buffer: &[u8], scanned: usize, bounds: &Bounds) -> (Finding, usize) {
+impl Markers<'_> {
+    /// Searches for the end of the frame that starts at the front.
+    fn scan(&self, buffer: &[u8], scanned: usize, limits: &Limits) -> (ScanResult, usize) {
         let first = scanned.max(self.start.len());
         for at in first..buffer.len() {
             let rest = buffer.get(at..).unwrap_or_default();
             if rest.starts_with(self.end) {
-                return (self.finish(buffer, at, bounds), at);
+                return (self.finish(buffer, at, limits), at);
             }
-            // Where no checksum tells it, a new beginning tells that the end was lost.
-            let restarts = bounds.checksum_bytes == 0 && self.start != self.end;
+            // Without a checksum, a new start marker shows that the end marker was lost.
+            let restarts = limits.checksum_bytes == 0 && self.start != self.end;
             if restarts && rest.starts_with(self.start) {
-                return (Finding::Failed { loss: Loss::Incomplete, taken: at }, at);
+                return (ScanResult::Failed { loss: Loss::Incomplete, length: at }, at);
             }
             if self.end.starts_with(rest) || restarts && self.start.starts_with(rest) {
-                return (Finding::Open, at);
+                return (ScanResult::NeedsBytes, at);
             }
         }
-        (Finding::Open, buffer.len().max(first))
+        (ScanResult::NeedsBytes, buffer.len().max(first))
     }
 
-    fn finish(&self, buffer: &[u8], at: usize, bounds: &Bounds) -> Finding {
-        let behind = at + self.end.len();
-        let (taken, judged_end) = if self.after {
-            (behind + bounds.checksum_bytes, behind + bounds.checksum_bytes)
+    /// Returns the frame whose end marker is at `at`.
+    fn finish(&self, buffer: &[u8], at: usize, limits: &Limits) -> ScanResult {
+        let marker_end = at + self.end.len();
+        let (length, checked_end) = if self.checksum_after_end {
+            (marker_end + limits.checksum_bytes, marker_end + limits.checksum_bytes)
         } else {
-            (behind, at)
+            (marker_end, at)
         };
-        if buffer.len() < taken {
-            return Finding::Open;
+        if buffer.len() < length {
+            return ScanResult::NeedsBytes;
         }
-        let content = match (self.keep, self.after) {
-            (true, _) => 0..taken,
+        let content = match (self.keep, self.checksum_after_end) {
+            (true, _) => 0..length,
             (false, true) => self.start.len()..at,
-            (false, false) => self.start.len()..judged_end,
+            (false, false) => self.start.len()..checked_end,
         };
-        let judged = if self.keep && bounds.checksum_bytes == 0 { 0..taken } else { 0..judged_end };
-        Finding::Frame { taken, judged, content }
+        let has_checksum = limits.checksum_bytes > 0;
+        let checked = if self.keep && !has_checksum { 0..length } else { 0..checked_end };
+        ScanResult::Frame { length, checked, content }
     }
 }
 
-/// A frame of `bytes` bytes that ends with `end`, if they are there.
-fn fixed(buffer: &[u8], bytes: usize, end: &[u8]) -> Finding {
-    let Some(frame) = buffer.get(..bytes) else { return Finding::Open };
+/// Returns the frame of `bytes` bytes that ends with `end`.
+fn fixed(buffer: &[u8], bytes: usize, end: &[u8]) -> ScanResult {
+    let Some(frame) = buffer.get(..bytes) else { return ScanResult::NeedsBytes };
     match frame.strip_suffix(end) {
-        Some(judged) => {
-            let judged = 0..judged.len();
-            Finding::Frame { taken: bytes, content: judged.clone(), judged }
+        Some(checked) => {
+            let checked = 0..checked.len();
+            ScanResult::Frame { length: bytes, content: checked.clone(), checked }
         }
-        None => Finding::Failed { loss: Loss::Incomplete, taken: bytes },
+        None => ScanResult::Failed { loss: Loss::Incomplete, length: bytes },
     }
 }
 
-/// A frame of `bytes` bytes, if they are there.
-fn whole(buffer: &[u8], bytes: usize) -> Finding {
+/// Returns the frame of `bytes` bytes.
+fn prefixed(buffer: &[u8], bytes: usize) -> ScanResult {
     if buffer.len() < bytes {
-        return Finding::Open;
+        return ScanResult::NeedsBytes;
     }
-    Finding::Frame { taken: bytes, judged: 0..bytes, content: 0..bytes }
+    ScanResult::Frame { length: bytes, checked: 0..bytes, content: 0..bytes }
 }
 
-/// Looks for the first place where `ends` holds.
+/// Searches for the first index at which `ends` is true.
 fn find_delimited(
     buffer: &[u8],
     scanned: usize,
     delimiter_bytes: usize,
     ends: impl Fn(usize) -> bool,
-) -> (Finding, usize) {
+) -> (ScanResult, usize) {
     let Some(last) = buffer.len().checked_sub(delimiter_bytes) else {
-        return (Finding::Open, 0);
+        return (ScanResult::NeedsBytes, 0);
     };
     match (scanned..=last).find(|at| ends(*at)) {
         Some(at) => {
-            let taken = at + delimiter_bytes;
-            (Finding::Frame { taken, judged: 0..at, content: 0..at }, 0)
+            let length = at + delimiter_bytes;
+            (ScanResult::Frame { length, checked: 0..at, content: 0..at }, 0)
         }
-        None => (Finding::Open, last + 1),
+        None => (ScanResult::NeedsBytes, last + 1),
     }
 }
 
-/// `None` if `buffer` begins with `start`; otherwise what its front is.
-fn find_start(buffer: &[u8], start: &[u8]) -> Option<Finding> {
+/// Returns `None` if `buffer` starts with `start`, and otherwise the result of the scan.
+fn find_start(buffer: &[u8], start: &[u8]) -> Option<ScanResult> {
     if buffer.is_empty() {
-        return Some(Finding::Open);
+        return Some(ScanResult::NeedsBytes);
     }
     if buffer.starts_with(start) {
         return None;
     }
     if start.starts_with(buffer) {
-        return Some(Finding::Open);
+        return Some(ScanResult::NeedsBytes);
     }
-    let may_begin = |at: &usize| {
+    let can_start = |at: &usize| {
         let rest = buffer.get(*at..).unwrap_or_default();
         rest.starts_with(start) || start.starts_with(rest)
     };
-    Some(Finding::Junk((1..buffer.len()).find(may_begin).unwrap_or(buffer.len())))
+    Some(ScanResult::NotFrame((1..buffer.len()).find(can_start).unwrap_or(buffer.len())))
 }
 
 fn is_line_end(byte: Option<&u8>) -> bool {

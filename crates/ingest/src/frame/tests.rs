@@ -1,11 +1,11 @@
-//! Frames of every shape, cut anywhere and damaged anyhow.
+//! Tests with frames of each shape, in any chunks and with damage.
 
 use proptest::prelude::*;
 
 use super::*;
 
 #[test]
-fn a_line_ends_with_lf_cr_or_crlf_and_empty_lines_are_skipped() {
+fn lines_end_with_lf_cr_or_crlf() {
     assert_eq!(
         cut(lines(), &[b"a\nb\rc\r\n\n\r\nd\n"]),
         [whole("a"), whole("b"), whole("c"), whole("d")]
@@ -13,12 +13,12 @@ fn a_line_ends_with_lf_cr_or_crlf_and_empty_lines_are_skipped() {
 }
 
 #[test]
-fn a_line_may_come_in_pieces() {
+fn joins_chunks_of_a_line() {
     assert_eq!(cut(lines(), &[b"t=2", b"1.5\r", b"\nt=2"]), [whole("t=21.5")]);
 }
 
 #[test]
-fn a_line_over_the_bound_is_told_once_and_the_next_is_read() {
+fn reports_a_long_line_once_and_reads_the_next() {
     assert_eq!(
         cut(lines(), &[b"12345678\n123", b"456789", b"0123456789abcdef\nok\n"]),
         [whole("12345678"), Frame::Lost(Loss::TooLong), whole("ok")]
@@ -26,51 +26,54 @@ fn a_line_over_the_bound_is_told_once_and_the_next_is_read() {
 }
 
 #[test]
-fn a_sender_that_never_ends_its_line_is_noticed_at_the_bound() {
+fn reports_an_endless_line_at_the_limit() {
     assert_eq!(cut(lines(), &[b"12345678", b"9"]), [Frame::Lost(Loss::TooLong)]);
 }
 
 #[test]
-fn a_reset_tells_the_partial_line_and_two_halves_never_join() {
-    let (mut framer, mut frames) = (Framer::new(lines()), Vec::new());
-    framer.push(b"t=2", start(), &mut frames);
-    framer.reset(&mut frames);
-    framer.push(b"t=3\n0123456789", start(), &mut frames);
-    framer.reset(&mut frames);
-    framer.reset(&mut frames);
-    framer.push(b"ok\n", start(), &mut frames);
+fn disconnect_drops_the_partial_line() {
+    let mut framer = Framer::new(lines());
+    framer.handle_bytes(b"t=2", start());
+    framer.handle_disconnected();
+    framer.handle_bytes(b"t=3\n0123456789", start());
+    framer.handle_disconnected();
+    framer.handle_disconnected();
+    framer.handle_bytes(b"ok\n", start());
+    let frames: Vec<_> = framer.drain_frames().collect();
     let (incomplete, too_long) = (Frame::Lost(Loss::Incomplete), Frame::Lost(Loss::TooLong));
     assert_eq!(frames, [incomplete, whole("t=3"), too_long, whole("ok")]);
 }
 
 #[test]
-fn a_partial_frame_is_dropped_after_a_pause() {
-    let (mut framer, mut frames, now) = (Framer::new(lines()), Vec::new(), start());
-    framer.push(b"t=2", now, &mut frames);
+fn timeout_drops_a_partial_frame() {
+    let (mut framer, now) = (Framer::new(lines()), start());
+    framer.handle_bytes(b"t=2", now);
     assert_eq!(framer.poll_timeout(), Some(now + Framing::INTER_BYTE_TIMEOUT));
-    framer.push(b"t=3\n", now + Framing::INTER_BYTE_TIMEOUT, &mut frames);
+    framer.handle_bytes(b"t=3\n", now + Framing::INTER_BYTE_TIMEOUT);
+    let frames: Vec<_> = framer.drain_frames().collect();
     assert_eq!(frames, [Frame::Lost(Loss::Incomplete), whole("t=3")]);
     assert_eq!(framer.poll_timeout(), None);
 }
 
 #[test]
-fn a_pause_ends_a_frame_where_the_gap_is_the_delimiter() {
+fn pause_ends_a_frame_of_shape_idle() {
     let gap = Duration::from_millis(20);
-    let (mut framer, mut frames) = (Framer::new(framing(Shape::Idle(gap), None)), Vec::new());
+    let mut framer = Framer::new(framing(Shape::Idle(gap), None));
     let now = start();
-    framer.push(b"ab", now, &mut frames);
-    framer.push(b"cd", now + gap / 2, &mut frames);
-    framer.push(b"ef", now + 2 * gap, &mut frames);
-    framer.push(b"0123456789", now + 4 * gap, &mut frames);
-    framer.push(b"0123456789", now + 4 * gap, &mut frames);
-    framer.push(b"gh", now + 5 * gap, &mut frames);
-    framer.handle_timeout(framer.poll_timeout().unwrap(), &mut frames);
+    framer.handle_bytes(b"ab", now);
+    framer.handle_bytes(b"cd", now + gap / 2);
+    framer.handle_bytes(b"ef", now + 2 * gap);
+    framer.handle_bytes(b"0123456789", now + 4 * gap);
+    framer.handle_bytes(b"0123456789", now + 4 * gap);
+    framer.handle_bytes(b"gh", now + 5 * gap);
+    framer.handle_timeout(framer.poll_timeout().unwrap());
+    let frames: Vec<_> = framer.drain_frames().collect();
     let too_long = Frame::Lost(Loss::TooLong);
     assert_eq!(frames, [whole("abcd"), whole("ef"), too_long, whole("gh")]);
 }
 
 #[test]
-fn a_delimiter_may_have_several_bytes_and_be_cut() {
+fn finds_a_delimiter_across_chunks() {
     let shape = Shape::Delimited(b"--".to_vec());
     assert_eq!(
         cut(framing(shape, None), &[b"a-b-", b"-c--0123456789abcd-", b"-d--"]),
@@ -79,11 +82,11 @@ fn a_delimiter_may_have_several_bytes_and_be_cut() {
 }
 
 #[test]
-fn a_fixed_length_is_found_again_by_its_start_and_checksum() {
+fn finds_frames_of_fixed_length_after_damage() {
     let shape = Shape::Fixed { start: b"\xaa".to_vec(), bytes: 4, end: Vec::new() };
     let frames = cut(
         framing(shape, Some(xor())),
-        // The second frame lost a byte, the third is whole.
+        // The second frame lost a byte, the third is complete.
         &[b"\xaa\x01\x02\xa9", b"\xaa\x01\xa9", b"\xaa\xaa\x05\x05", b"\x00\x00"],
     );
     let (one, three) = (whole_bytes(b"\xaa\x01\x02"), whole_bytes(b"\xaa\xaa\x05"));
@@ -91,34 +94,36 @@ fn a_fixed_length_is_found_again_by_its_start_and_checksum() {
 }
 
 #[test]
-fn an_end_behind_the_checksum_may_also_stand_in_the_frame() {
-    // The particle sensor SDS011: the checksum covers the six bytes of data, and ab may be one of them.
+fn data_may_contain_the_end_byte() {
+    // The particle sensor SDS011: the checksum covers six bytes of data, which may contain ab.
     let shape = Shape::Fixed { start: b"\xaa\xc0".to_vec(), bytes: 10, end: b"\xab".to_vec() };
-    let sum = Checksum { sum: Sum::Add, notation: Notation::BigEndian, from: 2 };
+    let sum =
+        Checksum { algorithm: ChecksumAlgorithm::Add, notation: Notation::BigEndian, from: 2 };
     let framing = Framing { bytes_max: 10, ..framing(shape, Some(sum)) };
     let (one, two) =
         (b"\xaa\xc0\xd4\x04\x3a\x0a\xa1\x60\x1d\xab", b"\xaa\xc0\xab\0\xab\0\0\0\x56\xab");
     let frames = cut(framing, &[one, &two[..5], b"", &two[5..], &one[..7], two, one]);
     let (first, second) = (whole_bytes(&one[..8]), whole_bytes(&two[..8]));
-    // What is left of the third one ends with the ab of the next by chance.
+    // The rest of the third frame happens to end with an ab of the next frame.
     let lost = Frame::Lost(Loss::Checksum);
     assert_eq!(frames, [first.clone(), second.clone(), lost, second, first]);
 }
 
 #[test]
-fn a_sum_may_have_16_bits() {
+fn supports_16_bit_sums() {
     // The particle sensor PMS5003.
     let length = length(2, 2, Endian::Big, Counted::Rest, 0);
     let shape = Shape::Prefixed { start: b"BM".to_vec(), length };
-    let sum = Sum::named("sum-16").unwrap();
-    let sum = Checksum { notation: sum.usual_notation(), sum, from: 0 };
+    let algorithm = ChecksumAlgorithm::named("sum-16").unwrap();
+    let sum = Checksum { notation: algorithm.default_notation(), algorithm, from: 0 };
     let framing = Framing { bytes_max: 32, ..framing(shape, Some(sum)) };
-    let frame = b"BM\0\x1c\0\x05\0\x08\0\x09\0\x05\0\x08\0\x09\x03\x8a\x01\x06\0\x2d\0\x06\0\x02\0\0\x97\0\x02\x37";
+    let frame = b"BM\0\x1c\0\x05\0\x08\0\x09\0\x05\0\x08\0\x09\x03\x8a\x01\x06\
+        \0\x2d\0\x06\0\x02\0\0\x97\0\x02\x37";
     assert_eq!(cut(framing, &[frame]), [whole_bytes(&frame[..30])]);
 }
 
 #[test]
-fn a_length_is_read_where_and_how_the_header_has_it() {
+fn reads_length_fields_of_all_forms() {
     let cases: [(&[u8], Length); 4] = [
         (b"\x02ab", length(0, 1, Endian::Big, Counted::Rest, 0)),
         (b"\x03ab", length(0, 1, Endian::Big, Counted::All, 0)),
@@ -133,17 +138,18 @@ fn a_length_is_read_where_and_how_the_header_has_it() {
 }
 
 #[test]
-fn a_stream_of_starts_without_an_end_is_looked_at_once() {
+fn scans_a_stream_of_start_bytes_once() {
     let checksum = Some(xor());
     let framing = Framing { bytes_max: 16_384, ..framing(enclosed("/", "!", true), checksum) };
-    let (mut framer, mut frames) = (Framer::new(framing), Vec::new());
-    framer.push(&b"/".repeat(20_000), start(), &mut frames);
+    let mut framer = Framer::new(framing);
+    framer.handle_bytes(&b"/".repeat(20_000), start());
+    let frames: Vec<_> = framer.drain_frames().collect();
     assert_eq!(frames, [Frame::Lost(Loss::TooLong)]);
-    assert!(framer.scanned > 16_000, "{}", framer.scanned);
+    assert!(framer.scanned_bytes > 16_000, "{}", framer.scanned_bytes);
 }
 
 #[test]
-fn a_length_that_cannot_be_is_not_waited_for() {
+fn rejects_a_length_above_the_limit() {
     let length = length(1, 1, Endian::Big, Counted::Rest, 0);
     let shape = Shape::Prefixed { start: b"$".to_vec(), length };
     let frames = cut(framing(shape, None), &[b"$\xff$\x01a$\x01b"]);
@@ -151,7 +157,7 @@ fn a_length_that_cannot_be_is_not_waited_for() {
 }
 
 #[test]
-fn what_stands_between_frames_is_told_as_noise_once() {
+fn reports_noise_between_frames_once() {
     let shape = enclosed("<", ">", false);
     let frames = cut(framing(shape, None), &[b"xy", b"z<a>\r\n<b>", b"x<c>"]);
     let noise = || Frame::Lost(Loss::Noise);
@@ -159,21 +165,21 @@ fn what_stands_between_frames_is_told_as_noise_once() {
 }
 
 #[test]
-fn a_frame_whose_end_was_lost_does_not_join_the_next() {
+fn lost_end_marker_does_not_join_two_frames() {
     let frames = cut(framing(enclosed("<", ">", false), None), &[b"<a<b>", b"<0123456789<c>"]);
     let (incomplete, too_long) = (Frame::Lost(Loss::Incomplete), Frame::Lost(Loss::TooLong));
     assert_eq!(frames, [incomplete, whole("b"), too_long, whole("c")]);
 }
 
 #[test]
-fn a_checksum_may_stand_before_or_behind_the_end() {
+fn checksum_may_precede_or_follow_the_end_marker() {
     let inside = cut(framing(enclosed("<", ">", false), Some(xor())), &[b"<a\x5d>"]);
     let behind = cut(framing(enclosed("<", ">", true), Some(xor())), &[b"<a>\x63"]);
     assert_eq!((inside, behind), (vec![whole("a")], vec![whole("a")]));
 }
 
 #[test]
-fn a_damaged_frame_costs_itself_only() {
+fn damaged_frame_does_not_affect_the_next() {
     let shape = enclosed("<", ">", true);
     let frames = cut(framing(shape, Some(xor())), &[b"<b>\x63", b"<a>\x63", b"<a<a>\x63"]);
     assert_eq!(
@@ -184,7 +190,7 @@ fn a_damaged_frame_costs_itself_only() {
 
 proptest! {
     #[test]
-    fn any_chunking_gives_the_same_frames(
+    fn frames_do_not_depend_on_chunks(
         framing in any_framing(),
         chunks in prop::collection::vec(prop::collection::vec(byte(), 0..12), 0..12),
     ) {
@@ -193,34 +199,34 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_framer_take_more_memory_or_pass_on_more_than_its_bound(
+    fn memory_and_frames_stay_within_the_limit(
         framing in any_framing(),
         bytes in prop::collection::vec(byte(), 0..200),
     ) {
         let mut framer = Framer::new(framing);
-        let (capacity, mut frames) = (framer.buffer.capacity(), Vec::new());
-        framer.push(&bytes, start(), &mut frames);
-        framer.reset(&mut frames);
+        let capacity = framer.buffer.capacity();
+        framer.handle_bytes(&bytes, start());
+        framer.handle_disconnected();
         prop_assert_eq!(framer.buffer.capacity(), capacity);
-        for frame in frames {
+        for frame in framer.drain_frames() {
             prop_assert!(!matches!(frame, Frame::Whole(frame) if frame.len() > 8 + 4));
         }
     }
 
     #[test]
-    fn damage_ends_and_the_frames_behind_it_are_found(
+    fn finds_frames_after_noise(
         noise in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         let shape = Shape::Fixed { start: b"\xaa".to_vec(), bytes: 4, end: Vec::new() };
         let good: Vec<u8> = b"\xaa\x01\x02\xa9".repeat(8);
         let frames = cut(framing(shape, Some(xor())), &[&noise, &good]);
         let found = frames.iter().filter(|frame| **frame == whole_bytes(b"\xaa\x01\x02"));
-        // A false beginning in the noise can swallow the first one.
+        // A start byte in the noise can consume the first frame.
         prop_assert!(found.count() >= 7);
     }
 }
 
-/// Any byte, with those that matter often enough.
+/// Any byte; start, end and delimiter bytes are frequent.
 fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![any::<u8>(), prop::sample::select(&b"a\n\r<>-\x01\x02\x03\x00"[..]),]
 }
@@ -249,11 +255,9 @@ fn any_framing() -> impl Strategy<Value = Framing> {
 }
 
 fn cut(framing: Framing, chunks: &[&[u8]]) -> Vec<Frame> {
-    let (mut framer, mut frames, now) = (Framer::new(framing), Vec::new(), start());
-    for chunk in chunks {
-        framer.push(chunk, now, &mut frames);
-    }
-    frames
+    let (mut framer, now) = (Framer::new(framing), start());
+    chunks.iter().for_each(|chunk| framer.handle_bytes(chunk, now));
+    framer.drain_frames().collect()
 }
 
 fn lines() -> Framing {
@@ -265,7 +269,7 @@ fn framing(shape: Shape, checksum: Option<Checksum>) -> Framing {
 }
 
 fn xor() -> Checksum {
-    Checksum { sum: Sum::Xor, notation: Notation::BigEndian, from: 0 }
+    Checksum { algorithm: ChecksumAlgorithm::Xor, notation: Notation::BigEndian, from: 0 }
 }
 
 fn length(offset: usize, size: usize, endian: Endian, counts: Counted, extra: usize) -> Length {

@@ -1,17 +1,17 @@
-//! Filters for what devices want on a wire: hexadecimal digits, checksums, scaled numbers.
+//! Filters for the formats of devices: hexadecimal digits, checksums, scaled numbers.
 //!
-//! Where bytes are wanted, a text stands for its UTF-8 and a list for the numbers in it, 0 to 255 each.
+//! A filter that works on bytes accepts a text (its UTF-8) or a list of numbers from 0 to 255.
 
 use crc::{CRC_16_MODBUS, Crc};
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-/// The checksum of Modbus RTU.
+/// The CRC of Modbus RTU.
 const MODBUS: Crc<u16> = Crc::<u16>::new(&CRC_16_MODBUS);
 
-/// The most digits that `hex` writes of a number.
+/// The most digits that `hex` writes for a number.
 const DIGITS_MAX: usize = 16;
 
-/// Makes the filters known.
+/// Adds the filters to an environment.
 pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("hex", hex);
     environment.add_filter("bytes", bytes);
@@ -21,18 +21,21 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("scale", scale);
 }
 
-/// `258 | hex(4)` is `0102`; without a width as many pairs of digits as are needed. Of a text or a list: of its bytes.
+/// `258 | hex(4)` is `0102`. Without a width, as many pairs of digits as the number has.
+///
+/// Writes the bytes of a text or a list.
 fn hex(value: &Value, width: Option<usize>) -> Result<String, Error> {
     let Some(number) = whole(value) else {
         let digits = to_bytes(value)?.into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
         let digits = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16));
         return Ok(digits.map(|digit| digit.to_ascii_uppercase()).collect());
     };
-    let number = u64::try_from(number).map_err(|_| refused("hex takes no negative number"))?;
+    let number =
+        u64::try_from(number).map_err(|_| invalid("hex needs a number that is not negative"))?;
     let text = format!("{number:02X}");
     let width = width.unwrap_or(text.len().next_multiple_of(2));
     if width > DIGITS_MAX || text.trim_start_matches('0').len() > width {
-        return Err(refused("the number does not fit into so many hexadecimal digits"));
+        return Err(invalid("the number has more hexadecimal digits than the width"));
     }
     Ok(format!("{number:0width$X}"))
 }
@@ -43,29 +46,31 @@ fn bytes(text: &str) -> Result<Vec<u8>, Error> {
         [_, _] => std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()),
         _ => None,
     });
-    pairs.collect::<Option<_>>().ok_or_else(|| refused("bytes takes pairs of hexadecimal digits"))
+    pairs.collect::<Option<_>>().ok_or_else(|| invalid("bytes needs pairs of hexadecimal digits"))
 }
 
-/// The checksum of Modbus RTU, as four hexadecimal digits, the low byte first as on the wire.
+/// Returns the CRC of Modbus RTU as four hexadecimal digits, the low byte first as on the wire.
 fn crc16(value: &Value) -> Result<String, Error> {
     let [low, high] = MODBUS.checksum(&to_bytes(value)?).to_le_bytes();
     Ok(format!("{low:02X}{high:02X}"))
 }
 
-/// All bytes combined by exclusive or, as two hexadecimal digits: the checksum of NMEA 0183.
+/// Returns the exclusive or of all bytes as two hexadecimal digits: the checksum of NMEA 0183.
 fn xor8(value: &Value) -> Result<String, Error> {
     Ok(format!("{:02X}", to_bytes(value)?.iter().fold(0, |sum, byte| sum ^ byte)))
 }
 
-/// The sum of all bytes, of which the lowest 8 bits, as two hexadecimal digits.
+/// Returns the lowest 8 bits of the sum of all bytes as two hexadecimal digits.
 fn sum8(value: &Value) -> Result<String, Error> {
     Ok(format!("{:02X}", to_bytes(value)?.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte))))
 }
 
-/// `21.5 | scale(10, 100)` is 315: the value times the factor, plus the offset, as a whole number where it is one.
+/// `21.5 | scale(10, 100)` is 315: the value times the factor, plus the offset.
+///
+/// The result is an integer if it is whole.
 fn scale(value: &Value, factor: f64, offset: Option<f64>) -> Result<Value, Error> {
     let number = f64::try_from(value.clone())?.mul_add(factor, offset.unwrap_or_default());
-    // Products such as 0.1 × 3 are off by a few units in the last place, and devices want whole numbers whole.
+    // Products such as 0.1 × 3 differ in the last digits, but devices expect whole numbers.
     let rounded = (number * 1e9).round() / 1e9;
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
     if rounded.fract() == 0.0 && rounded.abs() < 9e15 {
@@ -74,7 +79,7 @@ fn scale(value: &Value, factor: f64, offset: Option<f64>) -> Result<Value, Error
     if rounded.is_finite() {
         Ok(Value::from(rounded))
     } else {
-        Err(refused("scale went to infinity"))
+        Err(invalid("the result of scale is infinite"))
     }
 }
 
@@ -89,8 +94,8 @@ fn to_bytes(value: &Value) -> Result<Vec<u8>, Error> {
     value.try_iter()?.map(u8::try_from).collect()
 }
 
-fn refused(why: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, why)
+fn invalid(problem: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, problem)
 }
 
 #[cfg(test)]
@@ -100,14 +105,14 @@ mod tests {
     use crate::template::Template;
 
     #[test]
-    fn filters_write_what_devices_want() {
+    fn filters_write_the_formats_of_devices() {
         for (text, expected) in [
             ("{{ 258 | hex }}", "0102"),
             ("{{ 10 | hex }}", "0A"),
             ("{{ 10 | hex(6) }}", "00000A"),
             ("{{ 'Az' | hex }}", "417A"),
             ("{{ [1, 255] | hex }}", "01FF"),
-            // The example of the Modbus specification over serial line, 6.2.2: 02 07 gives 41 12.
+            // The example of MODBUS over serial line V1.02, 6.2.2: the CRC of 02 07 is 41 12.
             ("{{ '0207' | bytes | crc16 }}", "4112"),
             // A sentence of NMEA 0183.
             ("{{ 'GPGLL,5300.97914,N,00259.98174,E,125926,A' | xor8 }}", "28"),
@@ -124,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_refuse_what_they_cannot_write() {
+    fn filters_reject_invalid_input() {
         for text in [
             "{{ -1 | hex }}",
             "{{ 256 | hex(2) }}",
