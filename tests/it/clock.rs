@@ -1,20 +1,23 @@
-//! A computer without a clock battery: readings wait for the time of day, and get the right one.
+//! A computer without a clock battery: readings wait for the time of day, and get correct times.
 
 use serde_json::Value;
 use tidegate_sandbox::{GATEWAY_ID, Sandbox};
 
-use crate::delivery::{SERIAL, wait_for_numbers};
-use crate::support::{Site, Tty, assert_content, cloud, wait_until};
+use crate::support::{
+    Site, Tty, assert_content, cloud, probe_tables, wait_for_numbers, wait_until,
+};
 
-/// How far a time may be off that came with the date of an answer, and how long a test may take, in milliseconds.
+/// The longest that a time may lie in the past, in milliseconds.
+///
+/// The date of an answer has whole seconds, and a test takes some seconds.
 const OFF_MAX_MS: i64 = 20_000;
 
-/// A site that believes the system's clock only if somebody vouches for it. Where the kernel of the test's computer does,
-/// nothing waits, and the rest must hold all the same.
+/// Returns a site that trusts the system's clock only if the kernel reports it as synchronised.
+///
+/// If the kernel of the test's computer does, no reading waits, and the tests hold all the same.
 fn site(cloud: &Sandbox) -> Site {
-    let site = Site::new(cloud, SERIAL);
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(&config.replace("trust = \"always\"", "trust = \"auto\""));
+    let site = Site::new(cloud, &probe_tables(&["n"]));
+    site.replace_in_config("trust = \"always\"", "trust = \"auto\"");
     site
 }
 
@@ -38,11 +41,11 @@ async fn readings_before_clock_sync_get_correct_times() {
     let trust = daemon.status()["clock"]["trust"].as_str().unwrap().to_owned();
     assert!(["waiting", "kernel"].contains(&&*trust), "{trust}");
     tty.write("n=0\nn=1\n");
-    wait_until("both wait", || daemon.count("/outbox/states") == 2);
+    wait_until("both states wait", || daemon.count("/outbox/states") == 2);
     daemon.kill();
     let daemon = site.start();
     tty.write("n=2\n");
-    wait_until("all wait", || daemon.count("/outbox/states") == 3);
+    wait_until("all states wait", || daemon.count("/outbox/states") == 3);
     cloud.set_dark(false);
     wait_for_numbers(&cloud, 3);
     tty.write("n=3\n");
@@ -58,9 +61,8 @@ async fn message_time_is_kept_before_clock_sync() {
     let cloud = cloud().await;
     cloud.set_dark(true);
     let site = site(&cloud);
-    let config = std::fs::read_to_string(site.config()).unwrap();
     let time = "time = { channel = \"at\", format = \"ms\" }\nmap = [";
-    site.write_config(&config.replace("map = [", time));
+    site.replace_in_config("map = [", time);
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     let now_ms = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
@@ -70,10 +72,10 @@ async fn message_time_is_kept_before_clock_sync() {
         let account = daemon.status()["ledger"]["probe"]["rejected"].clone();
         account.as_object().map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum())
     };
-    wait_until("both are in", || daemon.count("/ledger/probe/received") == 2);
+    wait_until("both readings are received", || daemon.count("/ledger/probe/received") == 2);
     cloud.set_dark(false);
     wait_for_numbers(&cloud, 1);
-    wait_until("the other is refused now that the time is known", || rejected() == 1_u64);
+    wait_until("the old reading is rejected once the time is known", || rejected() == 1_u64);
     assert_eq!(cloud.states(GATEWAY_ID)[0].time_ms, past_ms);
     assert!(daemon.terminate().success());
     site.outbox();
@@ -93,7 +95,7 @@ async fn restarted_daemon_knows_the_time_offline() {
     let daemon = site.start();
     assert_ne!(daemon.status()["clock"]["trust"], "waiting");
     tty.write("n=1\n");
-    wait_until("it waits", || daemon.count("/outbox/states") == 1);
+    wait_until("the state waits", || daemon.count("/outbox/states") == 1);
     cloud.set_dark(false);
     wait_for_numbers(&cloud, 2);
     assert_times(&cloud);

@@ -1,7 +1,8 @@
-//! The crash rig: the daemon is killed over and over while thousands of readings a second come in, and nothing is lost.
+//! The crash rig: repeated kills lose no reading while thousands of readings per second arrive.
 //!
-//! Kills are aimed: at the start, at a commit, at a call, at its acknowledgement, at the packing of a full segment, and at
-//! random. A few by default; `make soak` gives `KILLS`, and `SOAK_SEED` another course.
+//! Kills are aimed at the start, a commit, a call, the deletion of acknowledged states, the
+//! compaction of a full segment, or a random moment. A few by default. `make soak` sets `KILLS`;
+//! `SOAK_SEED` changes the random choices.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,26 +12,24 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
 
-use crate::support::{Broker, Pattern, Site, assert_content, cloud, wait_until};
+use crate::support::{
+    Broker, Pattern, Site, assert_content, cloud, env_number, mqtt_tables, wait_until,
+};
 
-/// Topics, and whose attribute they are.
+/// Topics and the devices whose attributes they report.
 const LINES: [(&str, &str); 3] =
     [("r/gateway", GATEWAY_ID), ("r/greenhouse", GREENHOUSE_ID), ("r/workshop", WORKSHOP_ID)];
 
-/// Readings in one message, each an attribute of its own.
+/// Readings of one message, each with its own attribute.
 const READINGS: u64 = 10;
 
-/// Messages in a second, over all topics.
+/// Messages per second, over all topics.
 const MESSAGES_PER_SECOND: u32 = 450;
 
-/// Incompressible text in each message, so that segments of the journal fill up every few seconds.
+/// Size of the incompressible text in each message. It fills a journal segment in a few seconds.
 const PADDING_BYTES: usize = 1_400;
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
-}
-
-/// Three sensors on one broker, one for each device.
+/// Returns the tables of three sensors on one broker, one for each device.
 fn instruments(port: u16) -> String {
     let channel = |n| format!(r#"{{ channel = "/v{n}", attribute = "v{n}" }}"#);
     let map = (0..READINGS).map(channel).collect::<Vec<_>>().join(", ");
@@ -42,11 +41,10 @@ fn instruments(port: u16) -> String {
              map = [{map}, {{ channel = \"/p\", attribute = \"p\" }}]\n",
         )
     };
-    let sensors = LINES.map(sensor).concat();
-    format!("[bus.mqtt.house]\nhost = \"127.0.0.1\"\nport = {port}\n{sensors}")
+    mqtt_tables(port, &LINES.map(sensor).concat())
 }
 
-/// Message `number` of a topic: the number, ten times, and the padding.
+/// Returns message `number` of a topic: the number in each reading, and the padding.
 fn payload(number: u64) -> Vec<u8> {
     let mut random = StdRng::seed_from_u64(number);
     let letter = |_| char::from(b'#' + random.random_range(0..57));
@@ -56,34 +54,33 @@ fn payload(number: u64) -> Vec<u8> {
     format!("{{{values},\"p\":\"{padding}\"}}").into_bytes()
 }
 
-/// What a kill is aimed at.
+/// The moment at which the daemon is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Aim {
-    /// Before the daemon says that it is ready.
+    /// Before the daemon is ready.
     Start,
-    /// Just after the journal was written.
+    /// Just after a write to the journal.
     Commit,
-    /// While a call is under way.
+    /// During a call.
     Call,
-    /// Just after a call has ended, when its states are being deleted.
+    /// Just after a call has ended, while its states are deleted.
     Ack,
-    /// While a full segment is being packed into a generation.
+    /// While a full segment is compacted into a store.
     Compaction,
-    /// Whenever.
-    Anywhen,
+    /// A random moment.
+    Random,
 }
 
-const AIMS: [Aim; 6] =
-    [Aim::Start, Aim::Commit, Aim::Call, Aim::Ack, Aim::Compaction, Aim::Anywhen];
+const AIMS: [Aim; 6] = [Aim::Start, Aim::Commit, Aim::Call, Aim::Ack, Aim::Compaction, Aim::Random];
 
-/// The longest that an aim waits for its moment.
+/// The longest wait for the moment of a kill.
 const AIM_MAX: Duration = Duration::from_secs(4);
 
 struct Rig {
     site: Site,
     cloud: Sandbox,
     random: StdRng,
-    /// How many kills hit what they were aimed at.
+    /// How many kills hit their moment.
     hits: BTreeMap<Aim, u64>,
 }
 
@@ -92,7 +89,7 @@ impl Rig {
         self.site.path("outbox")
     }
 
-    /// Starts a daemon, and kills it when its moment has come.
+    /// Starts a daemon, and kills it at this moment.
     fn kill_at(&mut self, aim: Aim) {
         if aim == Aim::Start {
             let daemon = self.site.spawn();
@@ -102,34 +99,34 @@ impl Rig {
             return;
         }
         let daemon = self.site.start();
-        // Not all at the start of a life.
+        // Spreads the kills over the life of the daemon.
         self.pause(Duration::from_millis(1_200));
         let outbox = self.outbox();
         let is_hit = match aim {
-            Aim::Start | Aim::Anywhen => true,
+            Aim::Start | Aim::Random => true,
             Aim::Commit => changes(|| journal(&outbox)),
             Aim::Call => changes(|| calls(&outbox, "begin")),
             Aim::Ack => changes(|| calls(&outbox, "end")),
-            Aim::Compaction => is_packing(&outbox),
+            Aim::Compaction => is_compacting(&outbox),
         };
         *self.hits.entry(aim).or_default() += u64::from(is_hit);
         self.pause(Duration::from_millis(if is_hit { 8 } else { 0 }));
         daemon.kill();
     }
 
-    /// Up to so long, to the microsecond.
+    /// Sleeps for a random time of up to `max`.
     fn pause(&mut self, max: Duration) {
         let micros = self.random.random_range(0..=max.as_micros());
         std::thread::sleep(Duration::from_micros(u64::try_from(micros).unwrap()));
     }
 }
 
-/// Waits until `look` shows something else than at first; `false` if it takes too long.
-#[expect(clippy::disallowed_methods, reason = "a real daemon is watched in real time")]
-fn changes<T: PartialEq>(look: impl Fn() -> T) -> bool {
-    let (before, began) = (look(), Instant::now());
+/// Waits until the result of `observe` changes. Returns `false` if it does not within [`AIM_MAX`].
+#[expect(clippy::disallowed_methods, reason = "a real daemon is observed in real time")]
+fn changes<T: PartialEq>(observe: impl Fn() -> T) -> bool {
+    let (before, began) = (observe(), Instant::now());
     while began.elapsed() < AIM_MAX {
-        if look() != before {
+        if observe() != before {
             return true;
         }
         std::thread::sleep(Duration::from_micros(200));
@@ -145,7 +142,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// When each segment of the journal was written last.
+/// Returns when each segment of the journal was last written.
 fn journal(outbox: &Path) -> Vec<Option<std::time::SystemTime>> {
     let modified = |name: &String| outbox.join(name).metadata().and_then(|meta| meta.modified());
     let names = names(outbox);
@@ -156,20 +153,20 @@ fn journal(outbox: &Path) -> Vec<Option<std::time::SystemTime>> {
         .collect()
 }
 
-/// How many lines of the file of calls begin like this.
+/// Returns how many lines of the throttle log begin with `word`.
 fn calls(outbox: &Path, word: &str) -> usize {
     let text = std::fs::read_to_string(outbox.with_extension("calls")).unwrap_or_default();
     text.lines().filter(|line| line.starts_with(word)).count()
 }
 
-/// Waits until a generation is being built.
-fn is_packing(outbox: &Path) -> bool {
+/// Waits until a store is being built.
+fn is_compacting(outbox: &Path) -> bool {
     let generations = outbox.join("generations");
     let drafts = || names(&generations).iter().any(|name| name.contains(".new"));
     changes(drafts)
 }
 
-/// The numbers of each line are in the cloud, from 0 on: none missing, none twice, each with all its readings.
+/// Asserts that the cloud has each message of each topic once, in order, with all its readings.
 fn assert_all(cloud: &Sandbox, counts: &[u64]) {
     for ((topic, device), count) in LINES.iter().zip(counts) {
         let states = cloud.states(device);
@@ -185,21 +182,15 @@ fn assert_all(cloud: &Sandbox, counts: &[u64]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_every_step_lose_and_repeat_nothing() {
-    let (kills, seed) = (number("KILLS", 12), number("SOAK_SEED", 1));
+    let (kills, seed) = (env_number("KILLS", 12), env_number("SOAK_SEED", 1));
     let kills = usize::try_from(kills).unwrap();
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &instruments(broker.port()));
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(
-        &config
-            .replace("info,tidegate=debug", "info")
-            .replace(
-                "[reporter]\n",
-                "[reporter]\nbatch_states_max = 500\nbatch_size_max = \"256 kB\"\n",
-            )
-            .replace("batch_age_max = \"100 ms\"", "batch_age_max = \"1 s\"")
-            .replace("path = \"outbox\"\n", "path = \"outbox\"\nsize_max = \"2 GiB\"\n"),
-    );
+    site.replace_in_config("info,tidegate=debug", "info");
+    let sizes = "[reporter]\nbatch_states_max = 500\nbatch_size_max = \"256 kB\"\n";
+    site.replace_in_config("[reporter]\n", sizes);
+    site.replace_in_config("batch_age_max = \"100 ms\"", "batch_age_max = \"1 s\"");
+    site.replace_in_config("path = \"outbox\"\n", "path = \"outbox\"\nsize_max = \"2 GiB\"\n");
     let random = StdRng::seed_from_u64(seed);
     let mut rig = Rig { site, cloud, random, hits: BTreeMap::new() };
     // The broker must know the subscriptions before the first message.
@@ -216,7 +207,7 @@ async fn kills_at_every_step_lose_and_repeat_nothing() {
     let counts = publisher.finish();
     let messages: u64 = counts.iter().sum();
     let readings = messages * (READINGS + 1);
-    wait_until("all came in", || daemon.count("/ledger/house/received") >= readings);
+    wait_until("all readings are received", || daemon.count("/ledger/house/received") >= readings);
     daemon.wait_until_sent();
     assert_all(&rig.cloud, &counts);
     assert_content(&rig.cloud);
@@ -226,8 +217,8 @@ async fn kills_at_every_step_lose_and_repeat_nothing() {
     let outbox = rig.site.outbox();
     assert_eq!(outbox["states"], 0);
     eprintln!(
-        "seed {seed}: {kills} kills, aimed and hit {:?}; {messages} messages with {readings} readings, 0 lost, 0 stored twice; \
-         {} states sent again; {} messages delivered again; {} calls",
+        "seed {seed}: {kills} kills, hits {:?}; {messages} messages with {readings} readings, \
+         0 lost, 0 stored twice; {} states sent again; {} messages delivered again; {} calls",
         rig.hits, counters.states_overwritten, account["duplicates"], counters.calls["sendState"],
     );
 }

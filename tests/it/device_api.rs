@@ -1,4 +1,4 @@
-//! `tidegate device`: every action against the sandbox, bad input included, and the exit codes.
+//! `tidegate device`: all actions against the sandbox, bad input, and exit codes.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -30,7 +30,7 @@ async fn states_are_sent_and_read_back() {
 
     let two =
         r#"[{"data": {"temp": 1}, "time": "2026-05-01T10:00:00.000Z"}, {"data": {"temp": 2}}]"#;
-    // The first of them is too old, which Losant takes and ignores.
+    // Losant accepts and ignores the first state because it is too old.
     assert_eq!(shell.device(&["sendState", "--json", two]).line(), json!({"success": true}));
     assert_eq!(shell.states().len(), 2);
 
@@ -75,7 +75,7 @@ async fn commands_are_sent_and_read_back() {
     assert_eq!(shell.device(&words).line(), json!({"success": true}));
     let command = shell.device(&["get-command", "--device", GREENHOUSE_ID]).line();
     assert_eq!((&command["name"], &command["payload"]), (&json!("fan"), &json!({"speed": 3})));
-    assert_eq!(shell.device(&["getCommand"]).lines().len(), 0, "the gateway got none");
+    assert_eq!(shell.device(&["getCommand"]).lines().len(), 0, "the gateway received none");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,9 @@ async fn data_is_removed_counted_and_exported() {
     assert_eq!(body, whole);
     wait_until("the first export is done", || shell.application(&words).code == 0);
     let body = body.to_string();
-    wait_until("the second is done", || shell.application(&["export", "--json", &body]).code == 0);
+    wait_until("the second export is done", || {
+        shell.application(&["export", "--json", &body]).code == 0
+    });
 
     let kept = shell.application(&["remove-data", "--start", "3h", "--end", "2h", "--yes"]);
     assert_eq!((kept.line()["success"].clone(), shell.states().len()), (json!(true), 1));
@@ -165,7 +167,7 @@ async fn application_actions_require_an_application_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_before_sending() {
     let shell = Shell::new().await;
-    for (words, told) in [
+    for (words, expected) in [
         (&["send-state"][..], "--data"),
         (&["send-state", "--data", "temp"], "has no \"=\""),
         (&["send-state", "--data", "a.b=1"], "not an attribute name"),
@@ -193,9 +195,9 @@ async fn bad_input_is_refused_before_sending() {
         (&["get", "--device", "nowhere"], "give an id, or one of gateway, greenhouse, workshop"),
         (&["no-such-action"], "no-such-action"),
     ] {
-        shell.device(words).assert_refusal(64, told);
+        shell.device(words).assert_refusal(64, expected);
     }
-    for (words, told) in [
+    for (words, expected) in [
         (&["patch"][..], "nothing to change"),
         (&["patch", "--attributes", "a:integer"], "attributes[0].dataType"),
         (&["patch", "--system-interval", "4"], "5 to 3600"),
@@ -207,7 +209,7 @@ async fn bad_input_is_refused_before_sending() {
         (&["patch", "--json", "[]"], "a list where Losant takes an object"),
         (&["remove-data"], "--all"),
     ] {
-        shell.application(words).assert_refusal(64, told);
+        shell.application(words).assert_refusal(64, expected);
     }
     assert_eq!(shell.cloud.counters().calls.len(), 0);
 }
@@ -282,7 +284,7 @@ async fn arguments_replace_the_configuration() {
     run(&["--device", GATEWAY_ID, "--dry-run"]).line();
 }
 
-/// A stream that is being read, killed when dropped.
+/// A program that prints a stream, killed when dropped.
 struct Reader {
     child: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
@@ -330,16 +332,16 @@ async fn state_stream_shows_reported_states() {
     let mut reader = Reader::start(&shell, &["stateStream"]);
     let calls = || shell.cloud.counters().calls.get("stateStream").copied();
     wait_until("the stream is open", || calls() == Some(1));
-    // The call is counted before the stream is attached, so this is said until it is heard.
-    let is_heard = AtomicBool::new(false);
+    // The call is counted before the stream is attached, so the state is sent until it arrives.
+    let has_arrived = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !is_heard.load(Ordering::Relaxed) {
+            while !has_arrived.load(Ordering::Relaxed) {
                 shell.device(&["send-state", "--data", "temp=3"]).line();
             }
         });
         assert_eq!(reader.next()["data"], json!({"temp": 3}));
-        is_heard.store(true, Ordering::Relaxed);
+        has_arrived.store(true, Ordering::Relaxed);
     });
 }
 

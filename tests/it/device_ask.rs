@@ -1,12 +1,12 @@
-//! What cannot be undone: `tidegate device` names it and asks.
+//! `tidegate device` asks before an action that cannot be undone, and names the losses.
 
 use serde_json::json;
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, WORKSHOP_ID};
 
 use crate::support::{Shell, Terminal};
 
-/// Leaves the gateway with these two attributes and one tag.
-fn furnish(shell: &Shell) {
+/// Gives the gateway exactly two attributes and one tag.
+fn set_attributes(shell: &Shell) {
     let words = ["--attributes", "temp:number", "door:boolean", "--tags", "room=shed", "--yes"];
     shell.application(&[&["patch"], &words[..]].concat()).line();
 }
@@ -14,10 +14,10 @@ fn furnish(shell: &Shell) {
 #[tokio::test(flavor = "multi_thread")]
 async fn destructive_action_needs_yes_without_a_terminal() {
     let shell = Shell::new().await;
-    furnish(&shell);
+    set_attributes(&shell);
     shell.device(&["send-state", "--data", "temp=1"]).line();
     let gateway = format!("the device {GATEWAY_ID} (the gateway)");
-    for (words, deed) in [
+    for (words, expected) in [
         (&["delete"][..], format!("this deletes {gateway} with all its data; give --yes")),
         (
             &["remove-data", "--start", "2h"],
@@ -33,7 +33,7 @@ async fn destructive_action_needs_yes_without_a_terminal() {
         ),
         (&["patch", "--json", r#"{"tags": []}"#], "tag room=\"shed\"; give --yes".to_owned()),
     ] {
-        shell.application(words).assert_refusal(64, &deed);
+        shell.application(words).assert_refusal(64, &expected);
     }
     assert_eq!(shell.states().len(), 1);
     let device = shell.device(&["get"]).line();
@@ -44,7 +44,7 @@ async fn destructive_action_needs_yes_without_a_terminal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn harmless_patch_asks_nothing() {
     let shell = Shell::new().await;
-    furnish(&shell);
+    set_attributes(&shell);
     let words = ["patch", "--attributes", "temp:number", "door:boolean", "light:number"];
     assert_eq!(shell.application(&words).line()["attributes"].as_array().unwrap().len(), 3);
     let words = ["patch", "--tags", "room=shed", "floor=0"];
@@ -54,7 +54,7 @@ async fn harmless_patch_asks_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn patch_with_unknown_losses_is_not_sent() {
     let shell = Shell::new().await;
-    furnish(&shell);
+    set_attributes(&shell);
     shell.cloud.fail_next(Action::Get, 1, Fault::Status(403, String::new()));
     let end = shell.application(&["patch", "--tags", "floor=0"]);
     end.assert_refusal(77, "cannot see what this takes away; --yes patches without a look");
@@ -64,7 +64,7 @@ async fn patch_with_unknown_losses_is_not_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn yes_at_the_terminal_confirms() {
     let shell = Shell::new().await;
-    furnish(&shell);
+    set_attributes(&shell);
     let words = ["patch", "--attributes", "temp:number"];
     let mut terminal = Terminal::start(&mut shell.application_command(&words));
     terminal.wait_for("attribute door (boolean) with its data\r\nType yes to continue: ");
@@ -85,7 +85,7 @@ async fn yes_at_the_terminal_confirms() {
 async fn any_other_answer_cancels() {
     let shell = Shell::new().await;
     shell.device(&["send-state", "--data", "temp=1"]).line();
-    // Control-D is the end of the input.
+    // Control-D ends the input.
     for answer in ["no", "y", "", "yes please", "\u{4}"] {
         let mut terminal =
             Terminal::start(&mut shell.application_command(&["remove-data", "--all"]));

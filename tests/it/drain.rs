@@ -1,6 +1,7 @@
-//! A long outage is over: what waits is sent as fast as Losant allows, and no faster.
+//! After a long outage the backlog is sent as fast as Losant's throttle allows, and no faster.
 //!
-//! A few states by default; `make drain` gives `DRAIN_STATES`, and `DRAIN_ANSWER_MS` how long the cloud's answers take.
+//! A few states by default. `make drain` sets `DRAIN_STATES`, and with `DRAIN_ANSWER_MS` the time that
+//! the cloud takes to answer.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,25 +11,22 @@ use tidegate_model::{Account, DeviceId, Name, Priority, ReadingTime, WallTime};
 use tidegate_outbox::{Commit, Options, Outbox, Pending};
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
 
-use crate::delivery::SERIAL;
-use crate::support::{Daemon, Memory, Site, assert_content, cloud, wait_until};
+use crate::support::{
+    Daemon, Memory, Site, assert_content, cloud, env_number, probe_tables, wait_until,
+};
 
 const DEVICES: [&str; 3] = [GATEWAY_ID, GREENHOUSE_ID, WORKSHOP_ID];
 
 /// Losant's throttle.
 const CALLS_PER_SECOND: f64 = 30.0 / 15.0;
 
-/// The first calls are a burst, which would flatter the figure: it counts from here on.
+/// The first calls are a burst. The use of the throttle is measured after it.
 const BURST: Duration = Duration::from_secs(16);
 
 /// States in one commit.
 const COMMIT_STATES: u64 = 256;
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
-}
-
-/// Fills the outbox of a site, as buses and a collector would: so many states for each device, a second apart.
+/// Fills the outbox of a site with this number of states for each device, a second apart.
 fn fill(site: &Site, states: u64) {
     let options = Options { bytes_max: 1 << 30, ..Options::default() };
     let outbox = Outbox::open(&site.path("outbox"), options).unwrap();
@@ -59,33 +57,35 @@ fn fill(site: &Site, states: u64) {
     }
 }
 
-/// What was seen while it drained.
+/// Measurements while the backlog drains.
 #[derive(Debug, Default)]
-struct Seen {
-    took: Duration,
-    /// Calls and time since the first burst.
+struct Measurements {
+    duration: Duration,
+    /// Calls after the first burst.
     calls: u64,
-    over: Duration,
+    /// Time after the first burst.
+    measured: Duration,
     memory_max: Memory,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a real daemon is watched in real time")]
-fn watch(daemon: &Daemon, cloud: &Sandbox) -> Seen {
+#[expect(clippy::disallowed_methods, reason = "a real daemon is observed in real time")]
+fn measure(daemon: &Daemon, cloud: &Sandbox) -> Measurements {
     let calls = || cloud.counters().calls.get("sendState").copied().unwrap_or_default();
     wait_until("the first call", || calls() > 0);
-    let (began, mut burst, mut seen) = (Instant::now(), 0, Seen::default());
+    let (began, mut burst, mut measurements) = (Instant::now(), 0, Measurements::default());
     let batches = 3 * 500;
     loop {
         let waiting = daemon.count("/outbox/states");
-        seen.memory_max = seen.memory_max.max(daemon.memory());
+        measurements.memory_max = measurements.memory_max.max(daemon.memory());
         if began.elapsed() < BURST {
             burst = calls();
         } else if waiting > batches {
-            (seen.calls, seen.over) = (calls() - burst, began.elapsed().saturating_sub(BURST));
+            measurements.calls = calls() - burst;
+            measurements.measured = began.elapsed().saturating_sub(BURST);
         }
         if waiting == 0 {
-            seen.took = began.elapsed();
-            return seen;
+            measurements.duration = began.elapsed();
+            return measurements;
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -93,24 +93,21 @@ fn watch(daemon: &Daemon, cloud: &Sandbox) -> Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_backlog_uses_the_throttle_and_never_exceeds_it() {
-    let states = number("DRAIN_STATES", 6_000) / DEVICES.len() as u64;
-    let answer_ms = number("DRAIN_ANSWER_MS", 0);
+    let states = env_number("DRAIN_STATES", 6_000) / DEVICES.len() as u64;
+    let answer_ms = env_number("DRAIN_ANSWER_MS", 0);
     let cloud = cloud().await;
     if answer_ms > 0 {
         let slow = Fault::Delay(Duration::from_millis(answer_ms));
         cloud.fail_next(Action::SendState, usize::MAX, slow);
     }
-    let site = Site::new(&cloud, SERIAL);
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    let config = config.replace("info,tidegate=debug", "info");
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
+    site.replace_in_config("info,tidegate=debug", "info");
     let sizes = "[reporter]\nbatch_states_max = 500\nbatch_size_max = \"256 kB\"\n";
-    let config = config.replace("[reporter]\n", sizes);
-    site.write_config(
-        &config.replace("path = \"outbox\"\n", "path = \"outbox\"\nsize_max = \"1 GiB\"\n"),
-    );
+    site.replace_in_config("[reporter]\n", sizes);
+    site.replace_in_config("path = \"outbox\"\n", "path = \"outbox\"\nsize_max = \"1 GiB\"\n");
     fill(&site, states);
     let daemon = site.start();
-    let seen = watch(&daemon, &cloud);
+    let measurements = measure(&daemon, &cloud);
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 0);
     for device in DEVICES {
@@ -119,14 +116,15 @@ async fn long_backlog_uses_the_throttle_and_never_exceeds_it() {
         assert!((0..states).eq(values), "{device} has {} states", stored.len());
     }
     assert_content(&cloud);
-    let allowed = seen.over.as_secs_f64() * CALLS_PER_SECOND * 3.0;
+    let allowed = measurements.measured.as_secs_f64() * CALLS_PER_SECOND * 3.0;
     #[expect(clippy::cast_precision_loss, reason = "a few thousand calls")]
-    let used = seen.calls as f64 / allowed;
+    let used = measurements.calls as f64 / allowed;
     eprintln!(
-        "{} states of 3 devices, answers after {answer_ms} ms: {used:.3} of the calls used, none refused; {seen:?}",
+        "{} states of 3 devices, answers after {answer_ms} ms: \
+         {used:.3} of the calls used, none refused; {measurements:?}",
         3 * states
     );
-    if seen.over > Duration::from_secs(60) && answer_ms <= 600 {
+    if measurements.measured > Duration::from_secs(60) && answer_ms <= 600 {
         assert!(used >= 0.95, "{used:.3}");
     }
 }

@@ -1,4 +1,4 @@
-//! NMEA 0183 as receivers of many makers write it, in recordings of gpsd, which tells what it reads from them.
+//! Recordings of NMEA 0183 receivers from gpsd, with the positions that gpsd reads from them.
 
 use serde_json::Value;
 
@@ -14,29 +14,29 @@ ignore = '^#'
 map = [{ channel = "*", attribute = "{{ channel }}" }]
 "#;
 
-/// What gpsd's numbers are rounded to, in degrees: 1e-9. Ours have what the sentence has.
+/// The largest difference of equal positions, in degrees. gpsd rounds to 1e-9.
 const ROUNDING: f64 = 1e-8;
 
-/// The values of a channel that was shown.
+/// Returns the values of a channel in the output.
 fn channel<'a>(shown: &'a str, name: &str) -> Vec<&'a str> {
     let begin = format!("channel   {name} = ");
     shown.lines().filter_map(|line| line.strip_prefix(&begin)).collect()
 }
 
-/// The pairs of latitude and longitude that were shown.
+/// Returns the pairs of latitude and longitude in the output.
 fn positions(shown: &str) -> Vec<[f64; 2]> {
     let [latitudes, longitudes] = ["latitude", "longitude"].map(|name| channel(shown, name));
     let pairs = latitudes.into_iter().zip(longitudes);
     pairs.map(|(one, other)| [one, other].map(|number| number.parse().unwrap())).collect()
 }
 
-/// Those that gpsd reads.
-fn judged(record: &str) -> Vec<[f64; 2]> {
+/// Returns the positions in a report of gpsd.
+fn reported(record: &str) -> Vec<[f64; 2]> {
     let reports = record.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     reports.map(|report| ["lat", "lon"].map(|name| report[name].as_f64().unwrap())).collect()
 }
 
-fn holds(all: &[[f64; 2]], one: &[f64; 2]) -> bool {
+fn contains(all: &[[f64; 2]], one: &[f64; 2]) -> bool {
     all.iter().any(|other| (0..2).all(|at| (other[at] - one[at]).abs() < ROUNDING))
 }
 
@@ -50,8 +50,9 @@ fn shown(site: &Site, record: &str) -> String {
 #[test]
 fn positions_equal_those_of_gpsd() {
     let site = Site::at("http://127.0.0.1:9", RECEIVER);
-    // Each with the positions that only we tell, gpsd making one report of several sentences, and with its damaged sentences.
-    for (name, own, damaged) in [
+    // Recording, positions that only tidegate reports, and damaged sentences. gpsd makes one report
+    // of several sentences.
+    for (name, extra, damaged) in [
         ("beidou-gb", 0, 0),
         ("garmin48", 0, 1),
         ("gr8013-w", 0, 0),
@@ -62,17 +63,17 @@ fn positions_equal_those_of_gpsd() {
         ("tn200", 0, 0),
     ] {
         let shown = shown(&site, name);
-        let (ours, theirs) = (positions(&shown), judged(&record(name)));
-        let missing: Vec<_> = theirs.iter().filter(|one| !holds(&ours, one)).collect();
+        let (ours, theirs) = (positions(&shown), reported(&report(name)));
+        let missing: Vec<_> = theirs.iter().filter(|one| !contains(&ours, one)).collect();
         assert!(missing.is_empty(), "{name}: {missing:?}");
-        let mut more: Vec<_> = ours.iter().filter(|one| !holds(&theirs, one)).collect();
+        let mut more: Vec<_> = ours.iter().filter(|one| !contains(&theirs, one)).collect();
         more.dedup();
-        assert_eq!(more.len(), own, "{name}: {more:?}");
+        assert_eq!(more.len(), extra, "{name}: {more:?}");
         assert_eq!(shown.matches("(malformed)").count(), damaged, "{name}: {shown}");
     }
 }
 
-fn record(name: &str) -> String {
+fn report(name: &str) -> String {
     let path = format!("{}/tests/data/gpsd/{name}.chk", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()
 }

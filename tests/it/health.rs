@@ -1,4 +1,4 @@
-//! How the daemon is, as those see it who ask.
+//! The status document, the metrics and health probes, and `tidegate status`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tidegate_sandbox::GATEWAY_ID;
 
-use crate::support::{Daemon, Site, Tty, cloud, judge, probe_tables, wait_until};
+use crate::support::{Daemon, Site, Tty, cloud, judge, probe_tables, utf8, wait_until};
 
 #[tokio::test]
 async fn socket_speaks_http() {
@@ -37,15 +37,21 @@ async fn stopped_daemon_has_its_own_exit_code() {
     let site = Site::new(&cloud, &probe_tables(&["n"]));
     let output = site.run(&["status"]);
     assert_eq!(output.status.code(), Some(69));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.starts_with("tidegate: the daemon is not running (no answer at "), "{told}");
+    let message = utf8(&output.stderr);
+    assert!(message.starts_with("tidegate: the daemon is not running (no answer at "), "{message}");
 }
 
-/// Which reasons the daemon gives for not being healthy.
-fn reasons(daemon: &Daemon) -> Vec<Value> {
+/// Returns the codes of the daemon's health problems.
+fn problem_codes(daemon: &Daemon) -> Vec<Value> {
     let status = daemon.status();
     let problems = status["health"]["problems"].as_array().unwrap().iter();
     problems.map(|problem| problem["code"].clone()).collect()
+}
+
+fn wait_until_healthy(daemon: &Daemon) {
+    wait_until("the daemon is healthy", || {
+        daemon.status()["cloud"]["online"] == true && problem_codes(daemon).is_empty()
+    });
 }
 
 #[tokio::test]
@@ -64,14 +70,14 @@ async fn status_has_every_part() {
     wait_until("a call is counted", || daemon.count("/throttle/gateway/calls") >= 1);
     daemon.wait_until_sent();
     wait_until("the command is executed", || daemon.count("/commands/executed") == 1);
-    wait_until("the value is there", || daemon.count("/sensors/probe/messages") == 1);
-    wait_until("the error is there", || daemon.count("/sensors/probe/errors") == 1);
+    wait_until("the message is counted", || daemon.count("/sensors/probe/messages") == 1);
+    wait_until("the error is counted", || daemon.count("/sensors/probe/errors") == 1);
     let status = daemon.status();
     let sensor = &status["sensors"]["probe"];
     assert_eq!((&sensor["attribute"], &sensor["value"]), (&json!("n"), &json!(21.5)));
     assert_eq!((&sensor["bus"], &sensor["stale"]), (&json!("probe"), &json!(false)));
-    assert_eq!(sensor["payloads"], 2, "its value, and that it is online");
-    assert_eq!(sensor["payloads_per_month"], json!(null), "it is too early to tell");
+    assert_eq!(sensor["payloads"], 2, "payloads: the value, and that the sensor is online");
+    assert_eq!(sensor["payloads_per_month"], json!(null), "payloads_per_month needs more data");
     assert!(sensor["per_minute"].as_f64().unwrap() > 0.5, "{sensor}");
     assert!(sensor["age_s"].as_u64().unwrap() < 30, "{sensor}");
     assert!(sensor["error"].is_string(), "{sensor}");
@@ -98,22 +104,22 @@ async fn problems_have_codes_and_clear() {
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=1\n");
-    wait_until("it is healthy", || {
-        daemon.status()["cloud"]["online"] == true && reasons(&daemon).is_empty()
-    });
+    wait_until_healthy(&daemon);
     tty.unplug();
-    wait_until("the line is missed", || reasons(&daemon) == ["bus_down"]);
+    wait_until("the line is reported as down", || problem_codes(&daemon) == ["bus_down"]);
     tty.plug();
-    wait_until("the line is back", || reasons(&daemon).is_empty());
+    wait_until("the line is open again", || problem_codes(&daemon).is_empty());
     assert_eq!(daemon.count("/buses/probe/disconnects"), 1);
     cloud.set_dark(true);
     tty.write("n=2\n");
-    wait_until("the cloud is missed", || reasons(&daemon).contains(&json!("cloud_offline")));
+    wait_until("the cloud is reported as offline", || {
+        problem_codes(&daemon).contains(&json!("cloud_offline"))
+    });
     let status = daemon.status();
     assert!(status["outbox"]["oldest_ms"].as_i64().unwrap() > 1_600_000_000_000, "{status}");
     assert_ne!(status["cloud"]["error"], "");
     cloud.set_dark(false);
-    wait_until("the cloud is back", || reasons(&daemon).is_empty());
+    wait_until("the cloud is online again", || problem_codes(&daemon).is_empty());
 }
 
 #[tokio::test]
@@ -123,16 +129,16 @@ async fn exit_code_is_the_condition() {
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=1\n");
-    wait_until("it is healthy", || {
-        daemon.status()["cloud"]["online"] == true && reasons(&daemon).is_empty()
-    });
-    wait_until("the page says so", || {
+    wait_until_healthy(&daemon);
+    wait_until("tidegate status prints it", || {
         let output = site.run(&["status"]);
         let page = String::from_utf8(output.stdout).unwrap();
         output.status.code() == Some(0) && page.lines().next().unwrap().ends_with(": healthy")
     });
     tty.unplug();
-    wait_until("the line is missed", || site.run(&["status", "--json"]).status.code() == Some(1));
+    wait_until("the line is reported as down", || {
+        site.run(&["status", "--json"]).status.code() == Some(1)
+    });
     let page = String::from_utf8(site.run(&["status"]).stdout).unwrap();
     assert!(page.contains("! bus down: probe: "), "{page}");
 }
@@ -150,7 +156,7 @@ async fn status_needs_neither_key_nor_valid_files() {
         let output = site.run(words);
         assert!(output.status.success(), "{words:?}: {output:?}");
     }
-    assert_eq!(site.run(&["check"]).status.code(), Some(78), "the daemon needs it");
+    assert_eq!(site.run(&["check"]).status.code(), Some(78), "the daemon needs the key");
     let config = std::fs::read_to_string(site.config()).unwrap();
     site.write_config(&format!("{config}\nnonsense = [\n"));
     let output = site.run(&["status"]);
@@ -158,8 +164,15 @@ async fn status_needs_neither_key_nor_valid_files() {
     assert!(daemon.terminate().success());
 }
 
-/// What the port that the log names answers: the status line, and the body.
-fn ask_port(daemon: &Daemon, path: &str) -> (String, String) {
+/// The answer of the port for metrics and health.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: String,
+    body: String,
+}
+
+/// Requests a path from the port that the log names.
+fn get(daemon: &Daemon, path: &str) -> Answer {
     let log = daemon.log();
     let (_, rest) = log.split_once("serving metrics and health listen=").unwrap();
     let mut stream = TcpStream::connect(rest.lines().next().unwrap().trim()).unwrap();
@@ -167,22 +180,20 @@ fn ask_port(daemon: &Daemon, path: &str) -> (String, String) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.lines().next().unwrap().to_owned(), body.to_owned())
+    Answer { status: head.lines().next().unwrap().to_owned(), body: body.to_owned() }
 }
 
 #[tokio::test]
 async fn port_serves_only_metrics_and_health() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &probe_tables(&["n"]));
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    let listen = "[status]\nlisten = \"127.0.0.1:0\"\n";
-    site.write_config(&config.replace("[status]\n", listen));
+    site.replace_in_config("[status]\n", "[status]\nlisten = \"127.0.0.1:0\"\n");
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=1\nnonsense\n");
-    wait_until("it is stored", || daemon.count("/ledger/probe/stored") == 1);
+    wait_until("the reading is stored", || daemon.count("/ledger/probe/stored") == 1);
     wait_until("the error is counted", || daemon.count("/sensors/probe/errors") == 1);
-    let (status, text) = ask_port(&daemon, "/metrics");
+    let Answer { status, body: text } = get(&daemon, "/metrics");
     assert!(status.ends_with(" 200 OK"), "{status}");
     let mut reader = Command::new(judge())
         .arg("tests/conformance/metrics.py")
@@ -202,34 +213,30 @@ async fn port_serves_only_metrics_and_health() {
     assert_eq!(samples["tidegate_bus_connected"], json!([[bus, 1]]));
     assert_eq!(samples["tidegate_cloud_up"], json!([[{}, 1]]));
     let problems = samples["tidegate_health_problems"].as_array().unwrap();
-    assert_eq!(problems.len(), 12, "one for each reason, wrong or not");
-    assert_eq!(ask_port(&daemon, "/healthz"), ok("{\"alive\":true}\n"));
-    assert_eq!(ask_port(&daemon, "/readyz"), ok("{\"ready\":true}\n"));
+    assert_eq!(problems.len(), 12, "one sample for each code");
+    assert_eq!(get(&daemon, "/healthz"), ok("{\"alive\":true}\n"));
+    assert_eq!(get(&daemon, "/readyz"), ok("{\"ready\":true}\n"));
     for path in ["/status", "/outbox", "/"] {
-        let (status, _) = ask_port(&daemon, path);
+        let status = get(&daemon, path).status;
         assert!(status.ends_with(" 404 Not Found"), "{path}: {status}");
     }
 }
 
-fn ok(body: &str) -> (String, String) {
-    ("HTTP/1.0 200 OK".to_owned(), body.to_owned())
+fn ok(body: &str) -> Answer {
+    Answer { status: "HTTP/1.0 200 OK".to_owned(), body: body.to_owned() }
 }
 
 #[tokio::test]
 async fn public_port_needs_explicit_consent() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &probe_tables(&["n"]));
-    let config = std::fs::read_to_string(site.config()).unwrap();
     let listen = "[status]\nlisten = \"0.0.0.0:9469\"\n";
-    site.write_config(&config.replace("[status]\n", listen));
+    site.replace_in_config("[status]\n", listen);
     let output = site.run(&["check"]);
     assert_eq!(output.status.code(), Some(78));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        told.contains("status.listen: 0.0.0.0:9469 can be reached by other computers"),
-        "{told}"
-    );
-    let public = format!("{listen}listen_public = true\n");
-    site.write_config(&config.replace("[status]\n", &public));
+    let message = utf8(&output.stderr);
+    let expected = "status.listen: 0.0.0.0:9469 can be reached by other computers";
+    assert!(message.contains(expected), "{message}");
+    site.replace_in_config(listen, &format!("{listen}listen_public = true\n"));
     assert!(site.run(&["check"]).status.success());
 }

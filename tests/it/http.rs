@@ -1,17 +1,14 @@
-//! The way to the cloud: TLS, and the version of HTTP that a server offers in it.
+//! Connections to the cloud: TLS, and the version of HTTP that the server offers.
 
 use hyper::Version;
 
 use crate::support::{End, Site, TlsCloud, probe_tables};
 
-/// A configuration for this cloud.
+/// Returns a site for this cloud.
 pub(crate) fn site(cloud: &TlsCloud) -> Site {
     let site = Site::at(&cloud.url, &probe_tables(&["t"]));
     std::fs::write(site.path("ca.pem"), &cloud.certificate).unwrap();
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(
-        &config.replace("[losant]", "[losant]\nproxy = \"none\"\nca_file = \"ca.pem\""),
-    );
+    site.replace_in_config("[losant]", "[losant]\nproxy = \"none\"\nca_file = \"ca.pem\"");
     site
 }
 

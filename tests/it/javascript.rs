@@ -1,4 +1,4 @@
-//! Losant's own JavaScript client sends commands, and reads back what became of them.
+//! Losant's own JavaScript client sends commands and reads their results.
 
 use std::path::Path;
 use std::process::Command;
@@ -55,10 +55,10 @@ payload = '{{"name": {{{{ name | tojson }}}}, "payload": {{{{ payload | tojson }
     client.args([cloud.url(), cloud.api_token(), cloud.application_id(), &commands.to_string()]);
     let output = tokio::task::spawn_blocking(move || client.output().unwrap()).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results: Value = serde_json::from_slice(&output.stdout).unwrap();
     let data = |name: &str, result: &str| json!({"last": name, "lastResult": result});
     assert_eq!(
-        told,
+        results,
         json!([data("fan", "executed"), data("lamp", "executed"), data("boom", "refused")])
     );
     assert_eq!(tty.read_line(), "FAN 80");

@@ -1,16 +1,15 @@
-//! What becomes one payload, and what is marked as having waited.
+//! Readings that are merged into one payload, and states that are marked as backfilled.
 
 use serde_json::{Value, json};
 use tidegate_sandbox::GATEWAY_ID;
 
-use crate::delivery::SERIAL;
+use crate::delivery::SCALED_PROBE;
 use crate::support::{Site, Tty, assert_content, cloud, wait_until};
 
-/// A site with more options of the reporter.
+/// Returns a site with more options of the reporter.
 fn site(cloud: &tidegate_sandbox::Sandbox, options: &str) -> Site {
-    let site = Site::new(cloud, SERIAL);
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(&config.replace("[reporter]\n", &format!("[reporter]\n{options}\n")));
+    let site = Site::new(cloud, SCALED_PROBE);
+    site.replace_in_config("[reporter]\n", &format!("[reporter]\n{options}\n"));
     site
 }
 
@@ -23,7 +22,7 @@ async fn readings_within_the_merge_window_are_one_payload() {
     let daemon = site.start();
     // The second n cannot share the time of the first; the kill closes the window.
     tty.write("n=0\nt=140\nn=1\nt=150\n");
-    wait_until("all wait", || daemon.count("/outbox/states") == 4);
+    wait_until("all states wait", || daemon.count("/outbox/states") == 4);
     daemon.kill();
     let daemon = site.start();
     cloud.set_dark(false);
@@ -45,13 +44,13 @@ async fn backfilled_states_carry_a_mark() {
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=0\n");
-    wait_until("it waits", || daemon.count("/outbox/states") == 1);
+    wait_until("the state waits", || daemon.count("/outbox/states") == 1);
     assert!(daemon.terminate().success());
     cloud.set_dark(false);
     let daemon = site.start();
     daemon.wait_until_sent();
     tty.write("n=1\n");
-    wait_until("both arrive", || cloud.states(GATEWAY_ID).len() == 2);
+    wait_until("both states arrive", || cloud.states(GATEWAY_ID).len() == 2);
     let metas: Vec<_> = cloud.states(GATEWAY_ID).into_iter().map(|state| state.meta).collect();
     assert_eq!(metas, [Some(json!({"backfill": true})), None]);
     assert!(daemon.terminate().success());

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 
-use crate::delivery::SERIAL;
-use crate::support::{PATIENCE, PROGRAM, Site, skip, test_name, with_own_mounts};
+use crate::support::{
+    PROGRAM, Site, TIMEOUT, probe_tables, skip, test_name, utf8, with_own_mounts,
+};
 
-/// Runs a program whose /run contains nothing but a journal's socket. Needs mounts of its own.
+/// Runs a program whose /run contains only a journal's socket. Needs mounts of its own.
 const IN_A_RUN_OF_ITS_OWN: &str = r#"
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && touch /run/systemd/journal/socket &&
 mount --bind "$0" /run/systemd/journal/socket && exec "$@"
@@ -19,17 +20,16 @@ mount --bind "$0" /run/systemd/journal/socket && exec "$@"
 /// A field is a line `NAME=value`, or the name on its own line, the value's length in eight bytes,
 /// and the value.
 fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut fields = BTreeMap::new();
     while let Some(end) = entry.iter().position(|byte| *byte == b'\n') {
         let (line, rest) = (&entry[..end], &entry[end + 1..]);
         if let Some(equals) = line.iter().position(|byte| *byte == b'=') {
-            fields.insert(text(&line[..equals]), text(&line[equals + 1..]));
+            fields.insert(utf8(&line[..equals]), utf8(&line[equals + 1..]));
             entry = rest;
         } else {
             let (length, value) = rest.split_first_chunk().unwrap();
             let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
-            fields.insert(text(line), text(&value[..length]));
+            fields.insert(utf8(line), utf8(&value[..length]));
             entry = &value[length + 1..];
         }
     }
@@ -42,9 +42,9 @@ fn log_line_is_a_journal_entry_with_fields() {
         skip(test_name!(), "this user may not mount file systems");
         return;
     };
-    let site = Site::at("http://127.0.0.1:9", SERIAL);
+    let site = Site::at("http://127.0.0.1:9", &probe_tables(&["n"]));
     let socket = UnixDatagram::bind(site.path("j")).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let stderr = File::create(site.path("log")).unwrap();
     let metadata = stderr.metadata().unwrap();
     let mut daemon = command
@@ -68,7 +68,7 @@ fn log_line_is_a_journal_entry_with_fields() {
     ] {
         assert_eq!(absent[name], value, "{name} of {absent:#?}");
     }
-    assert_eq!(std::fs::read_to_string(site.path("log")).unwrap(), "", "logs nothing twice");
+    assert_eq!(std::fs::read_to_string(site.path("log")).unwrap(), "", "the log file stays empty");
 }
 
 /// Returns the next entry whose message contains `text`.

@@ -1,10 +1,12 @@
-//! `tidegate sensor learn`: from the topics of a real broker to a configuration that reports them.
+//! `tidegate sensor learn` turns the topics of a real broker into a working configuration.
 
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{Broker, PROGRAM, Site, cloud, values, wait_until};
+use crate::support::{
+    Broker, PROGRAM, Site, cloud, mqtt_tables, utf8, values, wait_until, write_private,
+};
 
-/// What a house with a few products publishes.
+/// Messages of some products.
 const MESSAGES: [(&str, &str); 8] = [
     ("zigbee2mqtt/kitchen", r#"{"temperature":27.34,"humidity":44.72}"#),
     ("zigbee2mqtt/bridge/state", r#"{"state":"online"}"#),
@@ -20,10 +22,6 @@ fn learn(words: &[&str]) -> Output {
     Command::new(PROGRAM).args(["sensor", "learn"]).args(words).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
 fn retained() -> impl Iterator<Item = (String, Vec<u8>)> {
     MESSAGES.into_iter().map(|(topic, payload)| (topic.to_owned(), payload.into()))
 }
@@ -34,15 +32,16 @@ async fn learnt_tables_are_a_working_configuration() {
     broker.publish_as(retained(), true).await;
     let port = broker.port().to_string();
     let output = learn(&["--host", "127.0.0.1", "--port", &port, "--for", "1s"]);
-    let (page, told) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("zigbee2mqtt/bridge/state: 1; a product's own talk, left out"), "{told}");
-    assert!(told.contains("raw: 1; bytes"), "{told}");
+    let (tables, stderr) = (utf8(&output.stdout), utf8(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    let left_out = "zigbee2mqtt/bridge/state: 1; a product's own talk, left out";
+    assert!(stderr.contains(left_out), "{stderr}");
+    assert!(stderr.contains("raw: 1; bytes"), "{stderr}");
     let site = Site::new(&cloud, "");
     std::fs::create_dir(site.path("conf.d")).unwrap();
-    std::fs::write(site.path("conf.d/learnt.toml"), &page).unwrap();
+    std::fs::write(site.path("conf.d/learnt.toml"), &tables).unwrap();
     let check = site.run(&["check"]);
-    assert!(check.status.success(), "{}\nin:\n{page}", text(&check.stderr));
+    assert!(check.status.success(), "{}\nin:\n{tables}", utf8(&check.stderr));
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish(retained()).await;
@@ -61,31 +60,27 @@ async fn learnt_tables_are_a_working_configuration() {
 async fn learn_on_a_configured_bus_prints_at_ctrl_c() {
     let (cloud, broker) = (cloud().await, Broker::start());
     broker.publish_as(retained(), true).await;
-    let port = broker.port();
-    let bus = format!("[bus.mqtt.house]\nhost = \"127.0.0.1\"\nport = {port}\n");
-    let site = Site::new(&cloud, &bus);
+    let site = Site::new(&cloud, &mqtt_tables(broker.port(), ""));
     let mut child = Command::new(PROGRAM)
         .args(["sensor", "learn", "--bus", "house", "--filter", "house/#", "--config"])
         .arg(site.config())
         .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(site.path("told")).unwrap())
+        .stderr(std::fs::File::create(site.path("stderr")).unwrap())
         .spawn()
         .unwrap();
     let pid = rustix::process::Pid::from_child(&child);
-    wait_until("it tells that it hears two topics", || {
-        let told = std::fs::read_to_string(site.path("told")).unwrap();
-        told.contains("hears house/attic/climate\n")
-            && told.contains("hears house/bath:1/climate\n")
+    wait_until("it reports two topics", || {
+        let stderr = std::fs::read_to_string(site.path("stderr")).unwrap();
+        stderr.contains("hears house/attic/climate\n")
+            && stderr.contains("hears house/bath:1/climate\n")
     });
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    wait_until("it ends", || child.try_wait().unwrap().is_some());
+    wait_until("the program ends", || child.try_wait().unwrap().is_some());
     let output = child.wait_with_output().unwrap();
-    let page = text(&output.stdout);
-    assert!(output.status.success(), "{page}");
-    assert!(
-        page.starts_with("[sensor.house-climate]\nbus = \"house\"\ntopic = \"house/+/climate\"\n"),
-        "{page}"
-    );
+    let tables = utf8(&output.stdout);
+    assert!(output.status.success(), "{tables}");
+    let expected = "[sensor.house-climate]\nbus = \"house\"\ntopic = \"house/+/climate\"\n";
+    assert!(tables.starts_with(expected), "{tables}");
 }
 
 #[test]
@@ -104,9 +99,9 @@ fn learn_reports_a_missing_broker_at_once() {
     ];
     for (words, code, expected) in cases {
         let output = learn(words);
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{words:?}: {told}");
-        assert!(told.contains(expected), "{words:?}: {told}");
+        let stderr = utf8(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
+        assert!(stderr.contains(expected), "{words:?}: {stderr}");
         assert_eq!(output.stdout, b"", "{words:?}");
     }
 }
@@ -115,13 +110,13 @@ fn learn_reports_a_missing_broker_at_once() {
 fn learn_reports_a_wrong_password() {
     let site = tempfile::tempdir().unwrap();
     let users = site.path().join("users");
-    crate::support::write_private(&users, "");
+    write_private(&users, "");
     let broker = Broker::start_with(format!(
         "user root\nallow_anonymous false\npassword_file {}\n",
         users.display()
     ));
     let file = site.path().join("credentials.toml");
-    crate::support::write_private(&file, "user = \"me\"\npassword = \"guess\"\n");
+    write_private(&file, "user = \"me\"\npassword = \"guess\"\n");
     let port = broker.port().to_string();
     let output = learn(&[
         "--host",
@@ -131,8 +126,8 @@ fn learn_reports_a_wrong_password() {
         "--credentials-file",
         file.to_str().unwrap(),
     ]);
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(69), "{told}");
-    assert!(told.contains("the broker refuses user and password"), "{told}");
-    assert!(!told.contains("guess"), "{told}");
+    let stderr = utf8(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{stderr}");
+    assert!(stderr.contains("the broker refuses user and password"), "{stderr}");
+    assert!(!stderr.contains("guess"), "{stderr}");
 }

@@ -1,15 +1,19 @@
-//! Starting, stopping, and what Losant is told of it.
+//! Starts and stops of the daemon, and the connection status that it reports to Losant.
 
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID};
 
-use crate::support::{Site, Tty, cloud, numbers, probe_tables, values, wait_until, write_private};
+use crate::support::{
+    Site, Tty, cloud, numbers, probe_tables, utf8, values, wait_until, write_private,
+};
 
 #[tokio::test]
 async fn connection_status_is_reported() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &probe_tables(&["n"]));
     let daemon = site.start();
-    wait_until("it is connected", || cloud.log(GATEWAY_ID).iter().any(|entry| entry.connected));
+    wait_until("the gateway is connected", || {
+        cloud.log(GATEWAY_ID).iter().any(|entry| entry.connected)
+    });
     assert!(daemon.terminate().success());
     let log = cloud.log(GATEWAY_ID);
     assert_eq!(log.len(), 2);
@@ -22,12 +26,11 @@ async fn stop_sends_the_backlog() {
     let cloud = cloud().await;
     let site =
         Site::new(&cloud, &format!("{}[daemon]\nstop_timeout = \"5 s\"\n", probe_tables(&["n"])));
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(&config.replace("batch_age_max = \"100 ms\"", "batch_age_max = \"1 h\""));
+    site.replace_in_config("batch_age_max = \"100 ms\"", "batch_age_max = \"1 h\"");
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=0\nn=1\n");
-    wait_until("both wait", || daemon.count("/outbox/states") == 2);
+    wait_until("both states wait", || daemon.count("/outbox/states") == 2);
     assert!(daemon.terminate().success());
     assert_eq!(values(&cloud, "n"), numbers(2));
     assert_eq!(site.outbox()["states"], 0);
@@ -41,12 +44,12 @@ async fn offline_stop_keeps_the_backlog_for_the_next_start() {
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=0\nn=1\n");
-    wait_until("both wait", || daemon.count("/outbox/states") == 2);
+    wait_until("both states wait", || daemon.count("/outbox/states") == 2);
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 2);
     cloud.set_dark(false);
     let daemon = site.start();
-    wait_until("both arrive", || values(&cloud, "n") == numbers(2));
+    wait_until("both states arrive", || values(&cloud, "n") == numbers(2));
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 0);
 }
@@ -79,7 +82,7 @@ async fn token_comes_from_a_systemd_credential() {
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start_with(&[("CREDENTIALS_DIRECTORY", &directory), application]);
     tty.write("n=0\n");
-    wait_until("it arrives", || values(&cloud, "n") == numbers(1));
+    wait_until("the state arrives", || values(&cloud, "n") == numbers(1));
     assert!(!cloud.counters().calls.contains_key("authenticateDevice"), "a token needs no key");
     assert!(daemon.terminate().success());
 }
@@ -93,7 +96,7 @@ async fn unplugged_line_is_reopened() {
     let mut tty = Tty::plugged(site.path("tty"));
     for round in 0..3 {
         tty.write(format!("n={round}\n"));
-        wait_until("it is heard", || values(&cloud, "n").len() == round + 1);
+        wait_until("the reading arrives", || values(&cloud, "n").len() == round + 1);
         tty.write("n=99");
         tty.unplug();
         wait_until("the loss is noticed", || {
@@ -103,7 +106,7 @@ async fn unplugged_line_is_reopened() {
         });
         tty.plug();
     }
-    assert_eq!(values(&cloud, "n"), numbers(3), "no half line is taken for a reading");
+    assert_eq!(values(&cloud, "n"), numbers(3), "an incomplete line is not a reading");
     assert!(daemon.terminate().success());
     site.outbox();
 }
@@ -115,8 +118,8 @@ async fn second_daemon_on_the_same_outbox_is_refused() {
     let daemon = site.start();
     let second = site.run(&["run"]);
     assert_eq!(second.status.code(), Some(1));
-    let words = String::from_utf8(second.stderr).unwrap();
-    assert!(words.contains("another tidegate is running on this outbox"), "{words}");
-    assert!(daemon.count("/outbox/states") == 0, "the first one is not disturbed");
+    let message = utf8(&second.stderr);
+    assert!(message.contains("another tidegate is running on this outbox"), "{message}");
+    assert!(daemon.count("/outbox/states") == 0, "the first daemon is not disturbed");
     assert!(daemon.terminate().success());
 }

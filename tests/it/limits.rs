@@ -1,9 +1,11 @@
-//! More than there is room for: what goes is the oldest, and all of it is counted.
+//! Bounds: a full outbox drops and counts its oldest states, and huge messages do not use memory.
 
 use serde_json::Value;
 
-use crate::delivery::{messages, mqtt};
-use crate::support::{Broker, Site, Tty, assert_content, cloud, numbers, values, wait_until};
+use crate::support::{
+    Broker, Site, Tty, assert_content, cloud, message, number_messages, number_tables, numbers,
+    probe_tables, values, wait_until,
+};
 
 /// The smallest outbox that the configuration allows, in bytes.
 const OUTBOX_BYTES: u64 = 1 << 20;
@@ -12,20 +14,8 @@ const OUTBOX_BYTES: u64 = 1 << 20;
 async fn full_outbox_drops_and_counts_the_oldest() {
     let cloud = cloud().await;
     cloud.set_dark(true);
-    let site = Site::new(
-        &cloud,
-        r#"
-[bus.serial.probe]
-path = "tty"
-[sensor.probe]
-bus = "probe"
-format = "key-value"
-map = [{ channel = "n", attribute = "n" }, { channel = "text", attribute = "text" }]
-"#,
-    );
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    let config = config.replace("[outbox]", "[outbox]\nsize_max = \"1 MiB\"");
-    site.write_config(&config);
+    let site = Site::new(&cloud, &probe_tables(&["n", "text"]));
+    site.replace_in_config("[outbox]", "[outbox]\nsize_max = \"1 MiB\"");
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     daemon.wait_for_log("serial line open");
@@ -34,7 +24,7 @@ map = [{ channel = "n", attribute = "n" }, { channel = "text", attribute = "text
         tty.write(format!("n={number} text={padding}\n"));
     }
     let received = || daemon.count("/ledger/probe/received");
-    wait_until("all came in", || received() == 2 * total);
+    wait_until("all readings are received", || received() == 2 * total);
     let status = daemon.status();
     assert!(status["outbox"]["bytes"].as_u64().unwrap() <= OUTBOX_BYTES, "{status:#}");
     let dropped = status["ledger"]["probe"]["dropped"]["outbox_full"].as_u64().unwrap() / 2;
@@ -51,21 +41,21 @@ map = [{ channel = "n", attribute = "n" }, { channel = "text", attribute = "text
 #[tokio::test]
 async fn huge_messages_do_not_grow_memory() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let site = Site::new(&cloud, &number_tables(broker.port()));
     let daemon = site.start();
     daemon.wait_for_subscription();
-    let huge = |_| ("n/a".to_owned(), vec![b'9'; 5 << 20]);
+    let huge = |_| message("n/a", vec![b'9'; 5 << 20]);
     let rejected = |count| {
         let rejected = || daemon.count("/ledger/house/rejected/too_long");
-        wait_until("they are rejected", || rejected() == count);
+        wait_until("the huge messages are rejected", || rejected() == count);
     };
     broker.publish((0..2).map(huge)).await;
     rejected(2);
     let before_kb = daemon.memory_kb();
     broker.publish((0..20).map(huge)).await;
     rejected(22);
-    broker.publish(messages(0..1)).await;
-    wait_until("the next one arrives", || values(&cloud, "n") == [Value::from(0)]);
+    broker.publish(number_messages(0..1)).await;
+    wait_until("the next message arrives", || values(&cloud, "n") == [Value::from(0)]);
     let growth_kb = daemon.memory_kb().saturating_sub(before_kb);
     assert!(growth_kb < 20_000, "{growth_kb} kB for messages of 5 MB");
     assert!(daemon.terminate().success());

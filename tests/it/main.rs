@@ -1,4 +1,4 @@
-//! The daemon as a whole: the real program against a real broker, real pseudo-terminals and the sandbox.
+//! Tests of the real program against a real broker, real pseudo-terminals and the sandbox.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,17 +1,11 @@
-//! What is peculiar to MQTT: topics that overlap, qualities of service, sessions.
+//! MQTT buses: overlapping topics, acknowledgements and sessions.
 
 use serde_json::{Value, json};
 
-use crate::delivery::mqtt;
-use crate::support::{Broker, Site, assert_content, cloud, values, values_of, wait_until};
-
-fn bus(port: u16, sensors: &str) -> String {
-    format!("\n[bus.mqtt.house]\nhost = \"127.0.0.1\"\nport = {port}\n{sensors}")
-}
-
-fn message(topic: &str, payload: impl Into<Vec<u8>>) -> (String, Vec<u8>) {
-    (topic.to_owned(), payload.into())
-}
+use crate::support::{
+    Broker, Site, assert_content, cloud, message, mqtt_tables, number_tables, values, values_of,
+    wait_until,
+};
 
 #[tokio::test]
 async fn text_payload_gets_scale_and_offset() {
@@ -23,13 +17,13 @@ topic = "meters/+/power"
 format = "text"
 map = [{ channel = "value", attribute = "{{ topic[1] }}_power", scale = 0.001, offset = -1 }]
 "#;
-    let site = Site::new(&cloud, &bus(broker.port(), sensors));
+    let site = Site::new(&cloud, &mqtt_tables(broker.port(), sensors));
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker
         .publish([message("meters/oven/power", " 2500\n"), message("meters/pv/power", "-500")])
         .await;
-    wait_until("both arrive", || {
+    wait_until("both messages arrive", || {
         values(&cloud, "oven_power") == [json!(1.5)] && values(&cloud, "pv_power") == [json!(-1.5)]
     });
     assert!(daemon.terminate().success());
@@ -59,12 +53,12 @@ topic = "n/a"
 format = "text"
 map = [{ channel = "value", attribute = "one" }]
 "##;
-    let site = Site::new(&cloud, &bus(broker.port(), sensors));
+    let site = Site::new(&cloud, &mqtt_tables(broker.port(), sensors));
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish([message("n/a", "1"), message("n/b", "2"), message("last", "3")]).await;
     let all = || values_of(&cloud, tidegate_sandbox::GREENHOUSE_ID, "all");
-    wait_until("the last one arrives", || all().contains(&json!(3)));
+    wait_until("the last message arrives", || all().contains(&json!(3)));
     assert!(daemon.terminate().success());
     assert_eq!(all(), [json!(1), json!(2), json!(3)]);
     assert_eq!(values_of(&cloud, tidegate_sandbox::GREENHOUSE_ID, "some"), [json!(1), json!(2)]);
@@ -83,13 +77,13 @@ topic = "climate"
 format = "json"
 map = [{ channel = "/t", attribute = "t" }]
 "#;
-    let site = Site::new(&cloud, &bus(broker.port(), sensors));
+    let site = Site::new(&cloud, &mqtt_tables(broker.port(), sensors));
     let daemon = site.start();
     daemon.wait_for_subscription();
     let payloads: [&[u8]; 7] =
         [b"{\"t\": 1}", b"", b"{", b"\xff\xfe", b"{\"t\": [1]}", b"{\"h\": 1}", b"{\"t\": 2}"];
     broker.publish(payloads.map(|payload| message("climate", payload))).await;
-    wait_until("the good ones arrive", || values(&cloud, "t") == [json!(1), json!(2)]);
+    wait_until("the good messages arrive", || values(&cloud, "t") == [json!(1), json!(2)]);
     assert!(daemon.terminate().success());
     let before = site.outbox();
     let rejected = json!({"malformed": 3, "not_scalar": 1, "no_channel": 1});
@@ -97,20 +91,24 @@ map = [{ channel = "/t", attribute = "t" }]
     let daemon = site.start();
     daemon.wait_for_log("resumed=true");
     broker.publish([message("climate", "{\"t\": 3}")]).await;
-    wait_until("the next one arrives", || values(&cloud, "t").len() == 3);
+    wait_until("the next message arrives", || values(&cloud, "t").len() == 3);
     assert!(daemon.terminate().success());
-    assert_eq!(site.outbox()["ledger"]["house"]["rejected"], rejected, "they came again");
+    assert_eq!(
+        site.outbox()["ledger"]["house"]["rejected"],
+        rejected,
+        "the broker delivered them again"
+    );
     assert_content(&cloud);
 }
 
 #[tokio::test]
 async fn equal_messages_after_a_kill_are_stored() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let site = Site::new(&cloud, &number_tables(broker.port()));
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish([message("n/a", "7"), message("n/a", "7")]).await;
-    wait_until("both arrive", || values(&cloud, "n").len() == 2);
+    wait_until("both messages arrive", || values(&cloud, "n").len() == 2);
     daemon.kill();
     let daemon = site.start();
     daemon.wait_for_log("resumed=true");
@@ -125,13 +123,13 @@ async fn equal_messages_after_a_kill_are_stored() {
 #[tokio::test]
 async fn broker_keeps_messages_of_a_stopped_daemon() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let site = Site::new(&cloud, &number_tables(broker.port()));
     let daemon = site.start();
     daemon.wait_for_subscription();
     assert!(daemon.terminate().success());
     broker.publish([message("n/a", "1"), message("n/a", "2")]).await;
     let daemon = site.start();
-    wait_until("both arrive", || values(&cloud, "n") == [json!(1), json!(2)]);
+    wait_until("both messages arrive", || values(&cloud, "n") == [json!(1), json!(2)]);
     assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);
@@ -140,7 +138,7 @@ async fn broker_keeps_messages_of_a_stopped_daemon() {
 #[tokio::test]
 async fn equal_messages_after_a_broker_restart_are_stored() {
     let (cloud, mut broker) = (cloud().await, Broker::persistent());
-    let site = Site::new(&cloud, &mqtt(broker.port()));
+    let site = Site::new(&cloud, &number_tables(broker.port()));
     let daemon = site.start();
     daemon.wait_for_log("resumed=false");
     for round in 1..=3 {

@@ -1,5 +1,4 @@
-//! Bad networks: whatever lies between, the readings stay, the log says once what is wrong, the tries are spaced, and when it
-//! is over all goes on.
+//! Bad networks: the daemon keeps its readings, logs the cause once, spaces its retries, and recovers.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,86 +13,88 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::delivery::{SERIAL, wait_for_numbers};
-use crate::support::{Daemon, Line, Site, Tty, assert_content, cloud, wait_until};
+use crate::support::{
+    Daemon, Relay, Site, Tty, assert_content, cloud, probe_tables, wait_for_numbers, wait_until,
+};
 
-/// The shortest wait between two tries in the tests' configuration.
+/// The shortest pause between two tries in the tests' configuration.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 
-/// Tries that must fail before a line is mended.
+/// Tries that must fail before the connection is repaired.
 const TRIES: usize = 4;
 
 fn port(cloud: &Sandbox) -> u16 {
     cloud.url().rsplit(':').next().unwrap().parse().unwrap()
 }
 
-/// A site whose cloud is at `url`, with short timeouts and `more` about it.
+/// Returns a site whose cloud is at `url`, with short timeouts and `more` options.
 fn site(url: &str, more: &str) -> Site {
-    let site = Site::at(url, SERIAL);
-    let config = std::fs::read_to_string(site.config()).unwrap();
+    let site = Site::at(url, &probe_tables(&["n"]));
     let timeouts = "connect_timeout = \"1 s\"\nrequest_timeout = \"1 s\"\nproxy = \"none\"";
-    site.write_config(&config.replace("[losant]", &format!("[losant]\n{timeouts}\n{more}")));
+    site.replace_in_config("[losant]", &format!("[losant]\n{timeouts}\n{more}"));
     site
 }
 
-fn told(daemon: &Daemon, words: &str) -> usize {
+fn count_in_log(daemon: &Daemon, words: &str) -> usize {
     daemon.log().matches(words).count()
 }
 
-/// A daemon with such a cloud keeps a reading, says one of `words` and that it is offline, each once, and tries again and
-/// again, but not at once.
-#[expect(clippy::disallowed_methods, reason = "a real daemon is watched in real time")]
+/// Asserts that a daemon that cannot reach its cloud keeps a reading and spaces its retries.
+///
+/// Its log must contain one of `words`, which are separated by `|`, and once that it is offline.
+#[expect(clippy::disallowed_methods, reason = "a real daemon is observed in real time")]
 fn assert_keeps(site: &Site, words: &str) -> Daemon {
     let mut tty = Tty::plugged(site.path("tty"));
     let began = Instant::now();
     let daemon = site.start();
     daemon.wait_for_log("serial line open");
     tty.write("n=0\n");
-    wait_until("it waits", || daemon.count("/outbox/states") == 1);
-    wait_until("it was tried", || told(&daemon, "nothing can be sent now") >= TRIES);
+    wait_until("the state waits", || daemon.count("/outbox/states") == 1);
+    wait_until("several tries have failed", || {
+        count_in_log(&daemon, "nothing can be sent now") >= TRIES
+    });
     assert!(words.split('|').any(|word| daemon.log().contains(word)), "{}", daemon.log());
-    let tries = told(&daemon, "nothing can be sent now");
+    let tries = count_in_log(&daemon, "nothing can be sent now");
     let most = began.elapsed().as_millis() / RETRY_MIN.as_millis() + 1;
-    assert!(tries as u128 <= most, "{tries} tries, {most} are the most");
-    assert_eq!(told(&daemon, "cloud offline"), 1);
+    assert!(tries as u128 <= most, "{tries} tries, expected at most {most}");
+    assert_eq!(count_in_log(&daemon, "cloud offline"), 1);
     assert_eq!(daemon.status()["cloud"]["online"], false);
     assert_eq!(daemon.count("/outbox/states"), 1);
     daemon
 }
 
-/// It is mended: what was kept arrives, once, and the log says so, once.
+/// Asserts that the kept reading arrives once, and that the log reports the recovery once.
 fn assert_recovers(site: &Site, cloud: &Sandbox, daemon: Daemon) {
     wait_for_numbers(cloud, 1);
     daemon.wait_until_sent();
-    wait_until("it is told", || told(&daemon, "cloud online") == 1);
-    assert_eq!(told(&daemon, "cloud offline"), 1);
+    wait_until("the recovery is logged", || count_in_log(&daemon, "cloud online") == 1);
+    assert_eq!(count_in_log(&daemon, "cloud offline"), 1);
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 0);
     assert_content(cloud);
 }
 
-/// The same over a line on which each connection meets with `trouble`.
-async fn assert_survives(trouble: impl Fn(TcpStream, u16) + Send + Sync + 'static, words: &str) {
+/// Asserts that a daemon keeps its readings while `fault` serves its connections, and recovers.
+async fn assert_survives(fault: impl Fn(TcpStream, u16) + Send + Sync + 'static, words: &str) {
     let cloud = cloud().await;
-    let line = Line::troubled(port(&cloud), trouble);
-    let site = site(&line.url(), "");
+    let relay = Relay::failing(port(&cloud), fault);
+    let site = site(&relay.url(), "");
     let daemon = assert_keeps(&site, words);
-    line.mend();
+    relay.repair();
     assert_recovers(&site, &cloud, daemon);
 }
 
-/// Reads until the other end is silent for a moment.
-fn read_call(stream: &mut TcpStream) {
-    let mut call = [0; 4_096];
-    // However much of the call came.
-    let _read = stream.read(&mut call);
+/// Reads some bytes of a request.
+fn read_request(stream: &mut TcpStream) {
+    // The connection may end before any bytes arrive.
+    let _read = stream.read(&mut [0; 4_096]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::disallowed_methods, reason = "its tasks end with the test's runtime")]
 async fn a_port_that_refuses_keeps_the_readings() {
     let cloud = cloud().await;
-    // Bound, so that nobody else gets it, and not listened on.
+    // The port is bound, so that no other process gets it, and does not listen.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let site = site(&format!("http://{}", socket.local_addr().unwrap()), "");
@@ -120,7 +121,7 @@ fn unresolvable_name_keeps_readings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn black_hole_keeps_readings() {
-    // It takes the connection and what is sent, and never says a word.
+    // The peer accepts the connection and its data, and never answers.
     let swallow = |mut stream: TcpStream, _| {
         stream.read_to_end(&mut Vec::new()).ok();
     };
@@ -130,22 +131,25 @@ async fn black_hole_keeps_readings() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silently_vanished_peer_is_reconnected() {
     let cloud = cloud().await;
-    let line = Line::to(port(&cloud));
-    let site = site(&line.url(), "");
+    let relay = Relay::to(port(&cloud));
+    let site = site(&relay.url(), "");
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     daemon.wait_for_log("serial line open");
     tty.write("n=0\n");
     wait_for_numbers(&cloud, 1);
     daemon.wait_until_sent();
-    // The connection stays open on our side, and nothing comes over it any more.
-    line.freeze();
+    // The connection stays open on the daemon's side, and carries no more data.
+    relay.freeze();
     tty.write("n=1\n");
-    wait_until("it is noticed", || told(&daemon, "cloud offline") == 1);
+    wait_until("the loss is noticed", || count_in_log(&daemon, "cloud offline") == 1);
     assert_eq!(daemon.count("/outbox/states"), 1);
     wait_for_numbers(&cloud, 2);
     daemon.wait_until_sent();
-    assert_eq!((told(&daemon, "cloud offline"), told(&daemon, "cloud online")), (1, 2));
+    assert_eq!(
+        (count_in_log(&daemon, "cloud offline"), count_in_log(&daemon, "cloud online")),
+        (1, 2)
+    );
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 0);
     assert_content(&cloud);
@@ -154,7 +158,7 @@ async fn silently_vanished_peer_is_reconnected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn truncated_answer_keeps_readings() {
     let half = |mut stream: TcpStream, _| {
-        read_call(&mut stream);
+        read_request(&mut stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"success\"").ok();
     };
     assert_survives(half, "end of file|connection closed|incomplete|decoding").await;
@@ -163,7 +167,7 @@ async fn truncated_answer_keeps_readings() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_reset_keeps_readings() {
     let reset = |mut stream: TcpStream, _| {
-        // What is closed before all was read is reset.
+        // A connection that is closed with unread data is reset.
         stream.read_exact(&mut [0; 20]).ok();
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"success\"").ok();
     };
@@ -172,7 +176,7 @@ async fn connection_reset_keeps_readings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answer_of_a_byte_per_second_keeps_readings() {
-    // The cloud has the reading, and its answer takes minutes.
+    // The cloud stores the reading, and its answer takes minutes.
     let trickle = |mut stream: TcpStream, cloud| {
         let mut far = TcpStream::connect(("127.0.0.1", cloud)).unwrap();
         let mut call = [0; 8_192];
@@ -194,7 +198,7 @@ async fn non_http_peer_keeps_readings() {
     assert_survives(mail, "invalid HTTP|unexpected message|connection error|reset|closed").await;
 }
 
-/// A certificate for `name`, `alter`ed, of this authority, as the configuration of a server.
+/// Returns the configuration of a server with a certificate for `name` that `alter` has changed.
 fn certified(
     authority: &CertifiedIssuer<'_, KeyPair>,
     name: &str,
@@ -211,7 +215,7 @@ fn certified(
     )
 }
 
-/// Passes TLS connections on to the cloud, with the certificate of the moment.
+/// Forwards TLS connections to the cloud, with the current certificate.
 #[expect(clippy::disallowed_methods, reason = "its tasks end with the test's runtime")]
 async fn tls_server(config: watch::Receiver<Arc<ServerConfig>>, cloud: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -220,7 +224,7 @@ async fn tls_server(config: watch::Receiver<Arc<ServerConfig>>, cloud: u16) -> u
         while let Ok((socket, _)) = listener.accept().await {
             let acceptor = TlsAcceptor::from(Arc::clone(&config.borrow()));
             tokio::spawn(async move {
-                // A client that does not like the certificate is none of the server's errors.
+                // A client may refuse the certificate.
                 let Ok(mut near) = acceptor.accept(socket).await else { return };
                 let mut far = tokio::net::TcpStream::connect(("127.0.0.1", cloud)).await.unwrap();
                 tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
@@ -230,7 +234,7 @@ async fn tls_server(config: watch::Receiver<Arc<ServerConfig>>, cloud: u16) -> u
     port
 }
 
-/// A certificate that is not good enough keeps the readings until there is a good one.
+/// Asserts that a daemon keeps its readings until an invalid certificate is replaced.
 async fn assert_tls_survives(name: &str, alter: fn(&mut CertificateParams), words: &str) {
     rustls::crypto::ring::default_provider().install_default().ok();
     let mut parameters = CertificateParams::default();
@@ -275,7 +279,7 @@ async fn future_certificate_keeps_readings() {
 #[tokio::test]
 async fn slow_answers_lose_nothing() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, SERIAL);
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
     let mut tty = Tty::plugged(site.path("tty"));
     let slow = Fault::Slow { bytes: 1, pause: Duration::from_millis(20) };
     cloud.fail_next(Action::SendState, 2, slow);
@@ -283,7 +287,7 @@ async fn slow_answers_lose_nothing() {
     daemon.wait_for_log("serial line open");
     tty.write("n=0\n");
     wait_for_numbers(&cloud, 1);
-    wait_until("it is confirmed", || daemon.count("/cloud/readings_stored") == 1);
+    wait_until("the reading is confirmed", || daemon.count("/cloud/readings_stored") == 1);
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 0);
     assert_content(&cloud);

@@ -1,9 +1,9 @@
-//! `tidegate sensor probe`: from bytes on a real pseudo-terminal to a configuration that reads them.
+//! `tidegate sensor probe` turns bytes on a real pseudo-terminal into a configuration that reads them.
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{PROGRAM, Site, Tty, cloud, probe_tables, wait_until};
+use crate::support::{PROGRAM, Site, Tty, cloud, probe_tables, utf8, wait_until};
 
 fn spawn(line: &Path, words: &[&str]) -> Child {
     let mut command = Command::new(PROGRAM);
@@ -11,15 +11,11 @@ fn spawn(line: &Path, words: &[&str]) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
 fn recording(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
 }
 
-/// An instrument that sends these bytes over and over until the probe has heard enough.
+/// Probes an instrument that sends these bytes repeatedly.
 fn probe(site: &Site, bytes: &[u8]) -> Output {
     let mut tty = Tty::plugged(site.path("tty"));
     let mut child = spawn(&site.path("tty"), &["--for", "2s"]);
@@ -47,17 +43,17 @@ fn probed_tables_read_the_same_recording() {
     for (name, bytes, expected) in cases {
         let site = Site::at("http://127.0.0.1:1", "");
         let output = probe(&site, &bytes);
-        let (page, told) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "{name}: {told}");
+        let (tables, stderr) = (utf8(&output.stdout), utf8(&output.stderr));
+        assert!(output.status.success(), "{name}: {stderr}");
         std::fs::create_dir(site.path("conf.d")).unwrap();
-        std::fs::write(site.path("conf.d/probed.toml"), &page).unwrap();
+        std::fs::write(site.path("conf.d/probed.toml"), &tables).unwrap();
         let check = site.run(&["check"]);
-        assert!(check.status.success(), "{name}: {}\nin:\n{page}", text(&check.stderr));
+        assert!(check.status.success(), "{name}: {}\nin:\n{tables}", utf8(&check.stderr));
         let record = site.path("record");
         std::fs::write(&record, &bytes).unwrap();
         let test = site.run(&["sensor", "test", "probed", "--input", record.to_str().unwrap()]);
-        let shown = String::from_utf8_lossy(&test.stdout).into_owned();
-        assert!(shown.contains(expected), "{name}: {expected}\nin:\n{shown}\nby:\n{page}");
+        let shown = utf8(&test.stdout);
+        assert!(shown.contains(expected), "{name}: {expected}\nin:\n{shown}\nby:\n{tables}");
     }
 }
 
@@ -68,7 +64,7 @@ fn silence_and_noise_give_advice() {
     let words = ["--for", "1s", "--baud-rate", "9600"];
     let output = spawn(&site.path("silent"), &words).wait_with_output().unwrap();
     assert_eq!((output.status.code(), &*output.stdout), (Some(69), &b""[..]));
-    assert!(text(&output.stderr).contains("nothing was heard on"), "{}", text(&output.stderr));
+    assert!(utf8(&output.stderr).contains("nothing was heard on"), "{}", utf8(&output.stderr));
     drop(silent);
     let mut noisy = Tty::plugged(site.path("noisy"));
     let mut child = spawn(&site.path("noisy"), &words);
@@ -79,8 +75,8 @@ fn silence_and_noise_give_advice() {
         child.try_wait().unwrap().is_some()
     });
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(69), "{}", text(&output.stdout));
-    assert!(text(&output.stderr).contains("at no setting do they make sense"));
+    assert_eq!(output.status.code(), Some(69), "{}", utf8(&output.stdout));
+    assert!(utf8(&output.stderr).contains("at no setting do they make sense"));
 }
 
 #[test]
@@ -91,19 +87,19 @@ fn ctrl_c_prints_partial_findings() {
         .args(["sensor", "probe", "--for", "1h"])
         .arg(site.path("tty"))
         .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(site.path("told")).unwrap())
+        .stderr(std::fs::File::create(site.path("stderr")).unwrap())
         .spawn()
         .unwrap();
-    // It forgets what came before it listened.
-    wait_until("the probe has heard something", || {
+    // The probe discards bytes from before its start.
+    wait_until("the probe has received bytes", || {
         tty.try_write(b"t=21.5\r\nt=21.6\r\n");
-        std::fs::read_to_string(site.path("told")).unwrap().contains("something speaks")
+        std::fs::read_to_string(site.path("stderr")).unwrap().contains("something speaks")
     });
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     wait_until("the probe ends", || child.try_wait().unwrap().is_some());
     let output = child.wait_with_output().unwrap();
-    assert!(text(&output.stdout).contains("format = \"key-value\""), "{}", text(&output.stdout));
+    assert!(utf8(&output.stdout).contains("format = \"key-value\""), "{}", utf8(&output.stdout));
 }
 
 #[tokio::test]
@@ -113,12 +109,12 @@ async fn probe_leaves_a_line_of_the_daemon_alone() {
     let daemon = site.start();
     daemon.wait_for_log("serial line open");
     let output = spawn(&site.path("tty"), &["--for", "1s"]).wait_with_output().unwrap();
-    let told = text(&output.stderr);
-    assert_eq!((output.status.code(), &*output.stdout), (Some(69), &b""[..]), "{told}");
-    // Who may not look at the daemon's files is refused by the kernel.
+    let stderr = utf8(&output.stderr);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(69), &b""[..]), "{stderr}");
+    // A user who may not inspect the daemon's files gets the kernel's refusal.
     assert!(
-        told.contains("is in use by tidegate") || told.contains("another program uses it"),
-        "{told}"
+        stderr.contains("is in use by tidegate") || stderr.contains("another program uses it"),
+        "{stderr}"
     );
 }
 
@@ -130,8 +126,12 @@ fn probe_reports_a_path_that_is_no_tty() {
         [("none", "is the adapter plugged in?"), ("file", "file: "), (".", "is it a serial port")];
     for (name, expected) in cases {
         let output = spawn(&site.path(name), &["--for", "1s"]).wait_with_output().unwrap();
-        let told = text(&output.stderr);
-        assert_eq!((output.status.code(), &*output.stdout), (Some(69), &b""[..]), "{name}: {told}");
-        assert!(told.contains(expected), "{name}: {told}");
+        let stderr = utf8(&output.stderr);
+        assert_eq!(
+            (output.status.code(), &*output.stdout),
+            (Some(69), &b""[..]),
+            "{name}: {stderr}"
+        );
+        assert!(stderr.contains(expected), "{name}: {stderr}");
     }
 }

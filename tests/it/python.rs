@@ -1,4 +1,4 @@
-//! Losant's own Python client reads back what the daemon sent.
+//! Losant's own Python client reads back the states that the daemon sent.
 
 use std::process::Command;
 
@@ -34,7 +34,7 @@ map = [
     for line in &sent {
         tty.write(format!("{line}\n"));
     }
-    wait_until("both arrive", || values(&cloud, "temperature").len() == 2);
+    wait_until("both states arrive", || values(&cloud, "temperature").len() == 2);
     let output = Command::new(judge())
         .arg("tests/conformance/read_back.py")
         .args([cloud.url(), cloud.api_token(), cloud.application_id(), GATEWAY_ID])

@@ -1,5 +1,4 @@
-//! No secret and no token appears in a log at any level, in another output, in an argument or in a core
-//! dump.
+//! No secret and no token appears in a log at any level, another output, an argument or a core dump.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -16,8 +15,7 @@ use crate::support::{
 const KEY: &str = "key = \"gateway-key\"\nsecret = \"hunter2\"\n";
 
 fn log_all(site: &Site) {
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(&config.replace("info,tidegate=debug", "trace"));
+    site.replace_in_config("info,tidegate=debug", "trace");
 }
 
 fn assert_secrecy(output: &str, secrets: &[&str]) {
@@ -26,7 +24,7 @@ fn assert_secrecy(output: &str, secrets: &[&str]) {
     }
 }
 
-/// The crates that carry the calls log, too.
+/// The libraries that make the calls log, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn trace_log_shows_neither_secret_nor_token() {
     for (offered, trace) in [("h2", "frame=Headers"), ("http/1.1", "http1 handshake complete")] {
@@ -35,7 +33,7 @@ async fn trace_log_shows_neither_secret_nor_token() {
         site.write_credentials(KEY);
         log_all(&site);
         let daemon = site.start();
-        // For a token, and to tell that we are there.
+        // The calls for a token and for the connection status.
         for _ in 0..2 {
             cloud.version().await;
         }
@@ -56,8 +54,7 @@ async fn refusal_shows_neither_secret_nor_token() {
     for credentials in [KEY, "token = \"hunter2\"\n"] {
         let site = Site::new(&cloud, &probe_tables(&["t"]));
         site.write_credentials(credentials);
-        let config = std::fs::read_to_string(site.config()).unwrap();
-        site.write_config(&config.replace("[losant]", &application));
+        site.replace_in_config("[losant]", &application);
         log_all(&site);
         let daemon = site.start();
         daemon.wait_for_log("401");
@@ -96,7 +93,7 @@ fn leaves_a_core_dump(child: &mut Child) -> bool {
     child.wait().unwrap().core_dumped()
 }
 
-/// The kernel gives the files of a process that may not be dumped to root.
+/// Returns whether root owns the files of a process: so the kernel protects an undumpable process.
 fn is_of_root(child: &Child) -> bool {
     std::fs::metadata(format!("/proc/{}/environ", child.id())).unwrap().uid() == 0
 }
@@ -106,7 +103,7 @@ async fn assert_no_core_dump(words: &[&str], is_under_way: impl Fn(&Sandbox) -> 
     let config = shell.site.config();
     let words = [words, &["--config", config.to_str().unwrap()]].concat();
     let mut child = start_dumpable(&shell.site, PROGRAM, &words);
-    wait_until("it has a token", || is_under_way(&shell.cloud));
+    wait_until("the program has a token", || is_under_way(&shell.cloud));
     assert!(is_of_root(&child), "the memory of the process is open to its user");
     assert!(!leaves_a_core_dump(&mut child), "a crash writes the token to the disk");
 }
@@ -122,7 +119,8 @@ async fn crash_leaves_no_core_dump() {
     assert_no_core_dump(&stream, |cloud| cloud.streams_open(GATEWAY_ID) == 1).await;
 }
 
-/// Shows that the test before can fail. For an ordinary user the owner of the files is enough.
+/// Shows that [`crash_leaves_no_core_dump`] can fail. For an ordinary user the owner of the files
+/// is enough.
 #[tokio::test]
 async fn other_programs_leave_a_core_dump() {
     if !may_dump_core(test_name!()) {
@@ -130,9 +128,9 @@ async fn other_programs_leave_a_core_dump() {
     }
     let site = Site::at("http://127.0.0.1:1", "");
     let mut child = start_dumpable(&site, "sleep", &["600"]);
-    wait_until("it runs", || {
+    wait_until("the program runs", || {
         std::fs::read_to_string(format!("/proc/{}/comm", child.id())).unwrap() == "sleep\n"
     });
-    let is_told_by_owner = !geteuid().is_root() && !is_of_root(&child);
-    assert!(leaves_a_core_dump(&mut child) || is_told_by_owner);
+    let is_shown_by_owner = !geteuid().is_root() && !is_of_root(&child);
+    assert!(leaves_a_core_dump(&mut child) || is_shown_by_owner);
 }

@@ -1,10 +1,10 @@
-//! `tidegate sensor`: what the sensors make of what they hear, without the outbox and the cloud.
+//! `tidegate sensor test` and `list`, which need neither the outbox nor the cloud.
 
 use std::process::{Command, Stdio};
 
 use crate::support::{PROGRAM, Site, Tty, cloud, wait_until};
 
-const PROBE: &str = r#"
+const CLIMATE: &str = r#"
 [bus.serial.probe]
 path = "tty"
 [sensor.probe]
@@ -20,7 +20,7 @@ map = [
 #[tokio::test]
 async fn sensor_test_shows_each_step_of_a_recording() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, CLIMATE);
     let record = site.path("record.txt");
     std::fs::write(&record, "t=215 h=40\nt=9999 h=42\nnoise\nt=2").unwrap();
     let output = site.run(&["sensor", "test", "probe", "--input", record.to_str().unwrap()]);
@@ -47,7 +47,7 @@ async fn sensor_test_shows_each_step_of_a_recording() {
 #[tokio::test]
 async fn sensor_test_shows_a_live_bus() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, CLIMATE);
     let mut tty = Tty::plugged(site.path("tty"));
     let mut child = Command::new(PROGRAM)
         .args(["sensor", "test", "probe", "--count", "1", "--config"])
@@ -57,7 +57,7 @@ async fn sensor_test_shows_a_live_bus() {
         .spawn()
         .unwrap();
     let line = format!("{}\nt=215\n", "x".repeat(5_000));
-    wait_until("the sensor was heard", || {
+    wait_until("the sensor has read a message", || {
         tty.write(&line);
         child.try_wait().unwrap().is_some()
     });
@@ -69,7 +69,7 @@ async fn sensor_test_shows_a_live_bus() {
 #[tokio::test]
 async fn sensors_are_listed_and_unknown_ones_refused() {
     let cloud = cloud().await;
-    let site = Site::new(&cloud, PROBE);
+    let site = Site::new(&cloud, CLIMATE);
     let text = String::from_utf8(site.run(&["sensor", "list"]).stdout).unwrap();
     assert!(text.contains("bus probe  sensor    probe: as key-value"), "{text}");
     assert!(text.contains("h, mean of 1m -> gateway.humidity"), "{text}");

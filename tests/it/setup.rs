@@ -1,30 +1,20 @@
-//! The first five minutes: `tidegate setup` from a script and on a real terminal, and `tidegate provision`.
+//! `tidegate setup` from a script and on a real terminal, and `tidegate provision`.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
-use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 use tempfile::TempDir;
 use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox};
 
-use crate::support::{PROGRAM, Site, cloud, wait_until, write_private};
+use crate::support::{End, PROGRAM, Site, Terminal, cloud, utf8, write_private};
 
-/// A machine on which nothing has been set up yet.
+/// A machine without a configuration.
 struct Machine {
     cloud: Sandbox,
     etc: TempDir,
-}
-
-/// How a program ended, and all that it said.
-#[derive(Debug)]
-struct End {
-    code: i32,
-    said: String,
 }
 
 impl Machine {
@@ -48,14 +38,12 @@ impl Machine {
         let mut command = self.command(words);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // It may end without having read it.
+        // The program may end before it reads its input.
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).ok();
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        End { code: output.status.code().unwrap(), said }
+        End::of(&child.wait_with_output().unwrap())
     }
 
-    /// The usual setup, from a script.
+    /// Runs the usual setup from a script.
     fn set_up(&self, secret: &str, more: &[&str]) -> End {
         let words = ["setup", "--no-start", "--device-id", GATEWAY_ID, "--url", self.cloud.url()];
         let sensor = ["--bus", "/dev/ttyUSB0", "--map", "t=temperature"];
@@ -64,93 +52,39 @@ impl Machine {
     }
 }
 
-/// A program on a terminal, and the person in front of it.
-struct Terminal {
-    master: File,
-    child: Child,
-    seen: String,
-}
-
-impl Terminal {
-    fn start(mut command: Command) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let open = || {
-            File::from(
-                rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap(),
-            )
-        };
-        let child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
-        let flags = fcntl_getfl(&master).unwrap();
-        fcntl_setfl(&master, flags | OFlags::NONBLOCK).unwrap();
-        Self { master: File::from(master), child, seen: String::new() }
-    }
-
-    fn look(&mut self) {
-        let mut buffer = [0; 4_096];
-        while let Ok(length @ 1..) = self.master.read(&mut buffer) {
-            self.seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
-    }
-
-    /// Waits for a question and answers it.
-    fn answer(&mut self, question: &str, answer: &str) {
-        let start = self.seen.len();
-        wait_until(&format!("the question {question}"), || {
-            self.look();
-            self.seen[start..].contains(question)
-        });
-        writeln!(self.master, "{answer}").unwrap();
-    }
-
-    fn end(mut self) -> (ExitStatus, String) {
-        let mut status = None;
-        wait_until("the program ends", || {
-            self.look();
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        self.look();
-        (status.unwrap(), self.seen)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn scripted_setup_is_idempotent() {
     let machine = Machine::new().await;
     let end = machine.set_up("gateway-secret", &[]);
-    assert_eq!(end.code, 0, "{}", end.said);
-    assert!(end.said.contains("Found in Losant: gateway (gateway)"), "{}", end.said);
-    assert!(end.said.contains("Start it with: tidegate run --config"), "{}", end.said);
+    assert_eq!(end.code, 0, "{}", end.text());
+    assert!(end.text().contains("Found in Losant: gateway (gateway)"), "{}", end.text());
+    assert!(end.text().contains("Start it with: tidegate run --config"), "{}", end.text());
     let credentials = machine.path("credentials.toml");
     let mode = std::fs::metadata(&credentials).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let text = std::fs::read_to_string(&credentials).unwrap();
     assert_eq!(text, "key = \"gateway-key\"\nsecret = \"gateway-secret\"\n");
     let check = machine.script(&["check"], "");
-    assert!(check.said.contains("t -> gateway.temperature"), "{check:?}");
+    assert!(check.text().contains("t -> gateway.temperature"), "{check:?}");
 
     let again = machine.set_up("gateway-secret", &[]);
-    assert_eq!(again.code, 0, "{}", again.said);
-    assert!(!again.said.contains("Wrote"), "{}", again.said);
-    // Now all is known, so nothing has to be told.
+    assert_eq!(again.code, 0, "{}", again.text());
+    assert!(!again.text().contains("Wrote"), "{}", again.text());
+    // The files contain all settings, so that no argument is needed.
     let silent = machine.script(&["setup", "--no-start", "--device-id", GATEWAY_ID], "");
-    assert_eq!(silent.code, 0, "{}", silent.said);
-    assert!(!silent.said.contains("Wrote"), "{}", silent.said);
+    assert_eq!(silent.code, 0, "{}", silent.text());
+    assert!(!silent.text().contains("Wrote"), "{}", silent.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn setup_with_bad_credentials_writes_nothing() {
     let machine = Machine::new().await;
     let refused = machine.set_up("hunter2", &[]);
-    assert_eq!(refused.code, 77, "{}", refused.said);
-    assert!(!refused.said.contains("hunter2"), "{}", refused.said);
+    assert_eq!(refused.code, 77, "{}", refused.text());
+    assert!(!refused.text().contains("hunter2"), "{}", refused.text());
     let unknown = machine.script(&["setup", "--device-id", GATEWAY_ID], "");
-    assert_eq!(unknown.code, 64, "{}", unknown.said);
-    assert!(unknown.said.contains("give --access-key KEY"), "{}", unknown.said);
+    assert_eq!(unknown.code, 64, "{}", unknown.text());
+    assert!(unknown.text().contains("give --access-key KEY"), "{}", unknown.text());
     machine.cloud.set_dark(true);
     assert_eq!(machine.set_up("gateway-secret", &[]).code, 69);
     assert_eq!(std::fs::read_dir(machine.etc.path()).unwrap().count(), 0);
@@ -160,7 +94,7 @@ async fn setup_with_bad_credentials_writes_nothing() {
 async fn setup_asks_and_hides_the_secret() {
     let machine = Machine::new().await;
     let words = ["setup", "--no-start", "--url", machine.cloud.url()];
-    let mut terminal = Terminal::start(machine.command(&words));
+    let mut terminal = Terminal::start(&mut machine.command(&words));
     terminal.answer("Device ID of the gateway: ", GATEWAY_ID);
     terminal.answer("Access key: ", "gateway-key");
     terminal.answer("Access secret (hidden): ", "hunter2");
@@ -173,11 +107,11 @@ async fn setup_asks_and_hides_the_secret() {
     terminal.answer("Channels and attributes", "t=temperature h=brandNew");
     terminal.answer("Create them?", "y");
     terminal.answer("Application token (hidden): ", machine.cloud.api_token());
-    let (status, seen) = terminal.end();
-    assert!(status.success(), "{seen}");
-    assert!(seen.contains("gateway: created brandNew"), "{seen}");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("gateway: created brandNew"), "{screen}");
     for secret in ["hunter2", "gateway-secret", machine.cloud.api_token()] {
-        assert!(!seen.contains(secret), "{seen}");
+        assert!(!screen.contains(secret), "{screen}");
     }
     for file in ["tidegate.toml", "conf.d/setup.toml", "credentials.toml"] {
         let text = std::fs::read_to_string(machine.path(file)).unwrap();
@@ -186,7 +120,7 @@ async fn setup_asks_and_hides_the_secret() {
     assert_eq!(machine.script(&["check", "--quiet"], "").code, 0);
 }
 
-/// A site whose gateway and greenhouse report something that Losant does not have yet.
+/// Returns a site whose gateway and greenhouse report attributes that Losant does not have yet.
 async fn site() -> (Sandbox, Site) {
     let cloud = cloud().await;
     let site = Site::new(
@@ -209,7 +143,7 @@ map = [{ channel = "t", attribute = "newToo" }]
     (cloud, site)
 }
 
-/// The attributes of a device in the cloud, with their types.
+/// Returns the attributes of a device in the cloud with their types.
 fn attributes(site: &Site, device: &str) -> Vec<String> {
     let output = site.run(&["device", "get", "--device", device]);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -224,10 +158,10 @@ async fn provision_creates_only_missing_attributes() {
     let (_cloud, site) = site().await;
     let (gateway, greenhouse) = (attributes(&site, GATEWAY_ID), attributes(&site, GREENHOUSE_ID));
     let shown = site.run(&["provision", "--dry-run"]);
-    let said = String::from_utf8(shown.stdout).unwrap();
+    let stdout = utf8(&shown.stdout);
     assert!(shown.status.success());
-    assert!(said.contains("gateway: 2 of 2 attributes are missing"), "{said}");
-    assert!(said.contains("greenhouse: 1 of 1 attributes are missing"), "{said}");
+    assert!(stdout.contains("gateway: 2 of 2 attributes are missing"), "{stdout}");
+    assert!(stdout.contains("greenhouse: 1 of 1 attributes are missing"), "{stdout}");
     assert_eq!(attributes(&site, GATEWAY_ID), gateway, "a dry run creates nothing");
 
     let token = site.path("token").display().to_string();
@@ -240,7 +174,7 @@ async fn provision_creates_only_missing_attributes() {
     let expected = [&greenhouse[..], &["newToo:number".to_owned()]].concat();
     assert_eq!(attributes(&site, GREENHOUSE_ID), expected);
 
-    let again = String::from_utf8(site.run(&words).stdout).unwrap();
+    let again = utf8(&site.run(&words).stdout);
     assert!(again.contains("gateway: all 2 attributes are in Losant"), "{again}");
     assert!(!again.contains("created"), "{again}");
 }

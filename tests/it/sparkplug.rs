@@ -1,4 +1,4 @@
-//! An edge node of another project, a real broker, and a gateway that comes too late for its births.
+//! A Sparkplug edge node of another project, and a gateway that requests the births that it missed.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -7,10 +7,10 @@ use serde_json::json;
 
 use crate::support::{Broker, Relay, Site, assert_content, cloud, judge, values, wait_until};
 
-/// An edge node by pysparkplug.
+/// An edge node of pysparkplug.
 struct Node {
     process: Child,
-    said: Lines<BufReader<ChildStdout>>,
+    births: Lines<BufReader<ChildStdout>>,
     numbers: ChildStdin,
 }
 
@@ -22,15 +22,15 @@ impl Node {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(process.stdout.take().unwrap()).lines();
+        let births = BufReader::new(process.stdout.take().unwrap()).lines();
         let numbers = process.stdin.take().unwrap();
-        let mut node = Self { process, said, numbers };
+        let mut node = Self { process, births, numbers };
         node.wait_for_birth();
         node
     }
 
     fn wait_for_birth(&mut self) {
-        assert_eq!(self.said.next().unwrap().unwrap(), "born");
+        assert_eq!(self.births.next().unwrap().unwrap(), "born");
     }
 
     fn publish(&mut self, number: f32) {
@@ -77,16 +77,18 @@ async fn missed_sparkplug_birth_is_requested() {
     node.wait_for_birth();
     wait_until("the birth arrives", || values(&cloud, "pressure") == [json!(0)]);
     node.publish(-2.5);
-    wait_until("it has a name", || values(&cloud, "temperature") == [json!(-2.5)]);
+    wait_until("the temperature arrives", || values(&cloud, "temperature") == [json!(-2.5)]);
     assert_eq!(values(&cloud, "pressure"), [json!(0), json!(-2)]);
-    // Without the gateway the node could have been born again, with other aliases.
+    // While the gateway is disconnected, the node could publish a new birth with other aliases.
     relay.cut();
-    wait_until("it is connected again", || daemon.log().matches("subscribed").count() == 2);
+    wait_until("the gateway is connected again", || {
+        daemon.log().matches("subscribed").count() == 2
+    });
     node.publish(-3.0);
     node.wait_for_birth();
     wait_until("the birth arrives", || values(&cloud, "pressure").len() == 3);
     node.publish(-4.0);
-    wait_until("it has a name", || values(&cloud, "temperature").len() == 2);
+    wait_until("the temperature arrives", || values(&cloud, "temperature").len() == 2);
     assert!(daemon.terminate().success());
     let account = site.outbox()["ledger"]["plant"].clone();
     assert_eq!(account["rejected"], json!({"no_birth": 2}));

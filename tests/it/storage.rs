@@ -3,10 +3,9 @@
 
 use tidegate_sandbox::Sandbox;
 
-use crate::delivery::wait_for_numbers;
 use crate::support::{
     Broker, Daemon, Site, SmallDisk, Strace, assert_content, assert_counts, assert_ledger, cloud,
-    has_own_mounts, test_name, wait_until,
+    has_own_mounts, message, mqtt_tables, test_name, wait_for_numbers, wait_until,
 };
 
 /// Size of a large message.
@@ -17,22 +16,15 @@ const LARGE_COUNT: u64 = 700;
 
 /// Returns a site with a sensor of numbers and texts, and an outbox that reserves no free space.
 fn site(cloud: &Sandbox, broker: &Broker) -> Site {
-    let instruments = format!(
-        r#"
-[bus.mqtt.house]
-host = "127.0.0.1"
-port = {}
+    let sensor = r#"
 [sensor.number]
 bus = "house"
 topic = "n/#"
 format = "json"
-map = [{{ channel = "n", attribute = "n" }}, {{ channel = "text", attribute = "text" }}]
-"#,
-        broker.port()
-    );
-    let site = Site::new(cloud, &instruments);
-    let config = std::fs::read_to_string(site.config()).unwrap();
-    site.write_config(&config.replace("[outbox]", "[outbox]\nfree_min = \"0 B\""));
+map = [{ channel = "n", attribute = "n" }, { channel = "text", attribute = "text" }]
+"#;
+    let site = Site::new(cloud, &mqtt_tables(broker.port(), sensor));
+    site.replace_in_config("[outbox]", "[outbox]\nfree_min = \"0 B\"");
     site
 }
 
@@ -48,8 +40,7 @@ fn large(range: std::ops::Range<u64>) -> impl Iterator<Item = (String, Vec<u8>)>
             char::from(b'!' + u8::try_from((seed >> 33) % 90).unwrap())
         };
         let text: String = std::iter::repeat_with(&mut next).take(LARGE_BYTES).collect();
-        let message = serde_json::json!({ "n": number, "text": text });
-        ("n/a".to_owned(), message.to_string().into_bytes())
+        message("n/a", serde_json::json!({ "n": number, "text": text }).to_string())
     })
 }
 

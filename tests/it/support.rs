@@ -1,10 +1,10 @@
-//! What every test stands on: a site with a daemon, a broker, a tty, and patience.
+//! Fixtures of the tests: a site with a daemon, a broker, a tty, a cloud, and checks of the results.
 
 mod bad_disk;
 mod broker;
 mod daemon;
 mod instruments;
-mod line;
+
 mod relay;
 mod shell;
 mod site;
@@ -14,14 +14,16 @@ mod tls_cloud;
 mod tty;
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(crate) use bad_disk::{SmallDisk, Strace, has_own_mounts, with_own_mounts};
 pub(crate) use broker::{Broker, Pattern};
 pub(crate) use daemon::{Daemon, Memory};
-pub(crate) use instruments::{fan_tables, probe_tables};
-pub(crate) use line::Line;
+pub(crate) use instruments::{
+    fan_tables, message, mqtt_tables, number_messages, number_tables, probe_tables,
+};
 pub(crate) use relay::Relay;
 pub(crate) use shell::{End, Shell};
 pub(crate) use site::{PROGRAM, Site, write_private};
@@ -33,16 +35,18 @@ pub(crate) use tty::{Tty, join_ttys};
 use serde_json::Value;
 use tidegate_sandbox::{GATEWAY_ID, Sandbox, Undeclared};
 
-/// The Python with the clients and servers of others: the one that `TIDEGATE_JUDGE` names, or that tests/prepare.sh installs.
+/// Returns the Python interpreter that has the clients and servers of other projects.
+///
+/// `TIDEGATE_JUDGE` names it; by default it is the one that tests/prepare.sh installs.
 pub(crate) fn judge() -> PathBuf {
     let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/judge/bin/python");
     let python = std::env::var_os("TIDEGATE_JUDGE").map_or(installed, PathBuf::from);
-    assert!(python.exists(), "{} is not there: run tests/prepare.sh", python.display());
+    assert!(python.exists(), "{} does not exist: run tests/prepare.sh", python.display());
     python
 }
 
-/// How long anything may take before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+/// The longest that a test waits for anything.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Waits until `condition` holds.
 #[expect(
@@ -52,32 +56,55 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(started.elapsed() < TIMEOUT, "timed out after {TIMEOUT:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// A cloud that takes any attribute.
+/// Returns the number in an environment variable, or `default` if the variable is not set.
+pub(crate) fn env_number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Returns the text that a program printed.
+pub(crate) fn utf8(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Returns a TCP port that is free at the moment.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts a cloud that accepts any attribute.
 pub(crate) async fn cloud() -> Sandbox {
     Sandbox::builder().undeclared(Undeclared::Accept).start().await.unwrap()
 }
 
-/// The values of one attribute of the gateway in the cloud, in the order of their times.
+/// Returns the values of one attribute of the gateway in the cloud, in the order of their times.
 pub(crate) fn values(cloud: &Sandbox, attribute: &str) -> Vec<Value> {
     values_of(cloud, GATEWAY_ID, attribute)
 }
 
-/// The values of one attribute of a device in the cloud, in the order of their times.
+/// Returns the values of one attribute of a device in the cloud, in the order of their times.
 pub(crate) fn values_of(cloud: &Sandbox, device: &str, attribute: &str) -> Vec<Value> {
     cloud.states(device).iter().filter_map(|state| state.data.get(attribute).cloned()).collect()
 }
 
-/// The numbers from 0 on, as an attribute's values.
+/// Returns the numbers from 0 to `count` - 1 as values of an attribute.
 pub(crate) fn numbers(count: u64) -> Vec<Value> {
     (0..count).map(Value::from).collect()
 }
 
-/// The gateway's attribute `n` counts from 0 on, without a gap or a repeat. Tells the neighbours of the first that does not.
+/// Waits until the cloud has `count` values of the gateway's attribute `n`, and checks them.
+pub(crate) fn wait_for_numbers(cloud: &Sandbox, count: u64) {
+    wait_until("all numbers are in the cloud", || values(cloud, "n").len() as u64 >= count);
+    assert_counts(cloud, count);
+}
+
+/// Asserts that the gateway's attribute `n` counts from 0 to `count` - 1 without a gap or a repeat.
+///
+/// A failure prints the neighbours of the first wrong value.
 pub(crate) fn assert_counts(cloud: &Sandbox, count: u64) {
     let (values, numbers) = (values(cloud, "n"), numbers(count));
     let wrong = values.iter().zip(&numbers).position(|(value, number)| value != number);
@@ -86,18 +113,21 @@ pub(crate) fn assert_counts(cloud: &Sandbox, count: u64) {
     assert_eq!(values.len(), numbers.len(), "{:?}", cloud.states(GATEWAY_ID));
 }
 
-/// The sandbox found nothing wrong with what it was sent, and was not called too often.
+/// Asserts that the sandbox rejected no state by its schema and no call by its throttle.
 pub(crate) fn assert_content(cloud: &Sandbox) {
     let counters = cloud.counters();
     let throttled = counters.throttled_calls;
     assert_eq!(
         (counters.schema_rejections, throttled),
         (0, BTreeMap::new()),
-        "the cloud complains"
+        "the cloud rejected or throttled calls"
     );
 }
 
-/// For each bus: received + generated = waiting + stored + rejected + dropped + filtered, and what waits is in the outbox.
+/// Asserts that the ledger of each bus adds up.
+///
+/// received + generated = waiting + stored + rejected + dropped + filtered, and the outbox contains
+/// the waiting readings of all buses.
 pub(crate) fn assert_ledger(document: &Value) {
     let count = |account: &Value, key: &str| account[key].as_u64().unwrap();
     let sum = |account: &Value, key: &str| -> u64 {
@@ -106,10 +136,10 @@ pub(crate) fn assert_ledger(document: &Value) {
     let mut waiting = 0;
     for account in document["ledger"].as_object().unwrap().values() {
         let reasons = ["rejected", "dropped", "filtered"].map(|key| sum(account, key));
-        let gone = count(account, "stored") + reasons.iter().sum::<u64>();
-        let came = count(account, "received") + count(account, "generated");
-        assert!(gone <= came, "{document:#}");
-        waiting += came - gone;
+        let finished = count(account, "stored") + reasons.iter().sum::<u64>();
+        let accepted = count(account, "received") + count(account, "generated");
+        assert!(finished <= accepted, "{document:#}");
+        waiting += accepted - finished;
     }
     assert_eq!(Some(waiting), document["readings"].as_u64(), "{document:#}");
 }

@@ -1,8 +1,8 @@
-//! A real mosquitto, and clients that talk to it.
+//! A real mosquitto, and its clients.
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS, 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{PATIENCE, wait_until};
+use super::{TIMEOUT, free_port, wait_until};
 
-/// How many ports are tried.
+/// The number of ports that are tried.
 const PORTS_MAX: usize = 5;
 
-/// A broker on a port of its own.
+/// A mosquitto on a port of its own.
 pub(crate) struct Broker {
     directory: TempDir,
     port: u16,
     process: Option<Child>,
-    /// Whether it keeps its sessions over a restart.
+    /// Whether the broker keeps its sessions over a restart.
     is_persistent: bool,
-    /// More lines of its configuration, such as another listener.
+    /// More lines of the configuration, such as another listener.
     extra: String,
 }
 
@@ -36,12 +36,12 @@ impl Broker {
         Self::start_as(false)
     }
 
-    /// A broker that keeps its sessions over an orderly restart.
+    /// Starts a broker that keeps its sessions over an orderly restart.
     pub(crate) fn persistent() -> Self {
         Self::start_as(true)
     }
 
-    /// A broker with more lines of configuration.
+    /// Starts a broker with more lines of configuration.
     pub(crate) fn start_with(extra: String) -> Self {
         Self::launch(false, extra)
     }
@@ -53,9 +53,9 @@ impl Broker {
     fn launch(is_persistent: bool, extra: String) -> Self {
         let directory = TempDir::new().unwrap();
         let mut broker = Self { directory, port: 0, process: None, is_persistent, extra };
-        // Between the choice of a port and its use somebody else may take it.
+        // Another process may take the port between its choice and its use.
         for _ in 0..PORTS_MAX {
-            broker.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            broker.port = free_port();
             if broker.try_restart() {
                 return broker;
             }
@@ -63,7 +63,7 @@ impl Broker {
         panic!("mosquitto does not start: {}", broker.log());
     }
 
-    /// A broker that is not there yet.
+    /// Returns a broker that does not run yet.
     pub(crate) fn absent() -> Self {
         let mut broker = Self::start();
         broker.stop();
@@ -78,17 +78,17 @@ impl Broker {
         assert!(self.try_restart(), "mosquitto does not start: {}", self.log());
     }
 
-    /// Starts mosquitto; `false` if it ends at once.
+    /// Starts mosquitto. Returns `false` if it ends at once.
     fn try_restart(&mut self) -> bool {
         let file = self.directory.path().join("mosquitto.conf");
-        // Without the last line mosquitto throws away what a client has not fetched beyond 1,000 messages.
+        // Without the last line mosquitto keeps at most 1,000 messages for a client.
         let mut config = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n",
             self.port
         );
         if self.is_persistent {
             let directory = self.directory.path().display();
-            // The user is root's choice only: without it mosquitto could not write where root let it.
+            // Mosquitto runs as the user mosquitto if root starts it, and could not write here then.
             write!(config, "persistence true\npersistence_location {directory}/\nuser root\n")
                 .unwrap();
         }
@@ -98,8 +98,9 @@ impl Broker {
         let program = if program.exists() { program } else { Path::new("mosquitto") };
         let log = File::create(self.directory.path().join("log")).unwrap();
         let process = Command::new(program).arg("-c").arg(&file).stderr(log).spawn();
-        let process =
-            self.process.insert(process.expect("mosquitto is there: run tests/prepare.sh"));
+        let process = self
+            .process
+            .insert(process.expect("cannot run mosquitto: tests/prepare.sh installs it"));
         let mut has_ended = false;
         wait_until("mosquitto listens", || {
             has_ended = process.try_wait().unwrap().is_some();
@@ -119,7 +120,7 @@ impl Broker {
         }
     }
 
-    /// Ends it with SIGTERM, so that it saves what it is to keep, and starts it again.
+    /// Ends the broker with SIGTERM, so that it saves its sessions, and starts it again.
     pub(crate) fn restart_in_order(&mut self) {
         let mut process = self.process.take().unwrap();
         kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
@@ -133,7 +134,7 @@ impl Broker {
         options
     }
 
-    /// Publishes with QoS 1, and returns when the broker has acknowledged all of them.
+    /// Publishes messages with QoS 1. Returns when the broker has acknowledged all of them.
     pub(crate) async fn publish(&self, messages: impl IntoIterator<Item = (String, Vec<u8>)>) {
         self.publish_as(messages, false).await;
     }
@@ -150,7 +151,7 @@ impl Broker {
         }
     }
 
-    /// Publishes with MQTT 5 and QoS 1 what the broker is to forget after `expiry_s` seconds.
+    /// Publishes a message with MQTT 5 and QoS 1 that expires after `expiry_s` seconds.
     pub(crate) async fn publish_expiring(&self, topic: &str, payload: &str, expiry_s: u32) {
         let options = v5::MqttOptions::new("expiring", "127.0.0.1", self.port);
         let (client, mut connection) = v5::AsyncClient::new(options, 8);
@@ -162,16 +163,17 @@ impl Broker {
         while !is_answer(connection.poll().await.unwrap()) {}
     }
 
-    /// Publishes the numbers from 0 on with QoS 1, one in each `interval`, until it is told to finish.
+    /// Publishes the numbers from 0 on with QoS 1, one per `interval`, until
+    /// [`finish`](Publisher::finish).
     pub(crate) fn publish_numbers(&self, topic: &str, interval: Duration) -> Publisher {
         let (client, mut connection) = AsyncClient::new(self.options("steady"), 8);
         let (finish, topic) = (Arc::new(AtomicBool::new(false)), topic.to_owned());
         let is_finished = Arc::clone(&finish);
         let publish = async move {
-            let mut pace = tokio::time::interval(interval);
+            let mut ticks = tokio::time::interval(interval);
             let mut count = 0;
             while !is_finished.load(Ordering::Relaxed) {
-                pace.tick().await;
+                ticks.tick().await;
                 client.try_publish(&topic, QoS::AtLeastOnce, false, count.to_string()).unwrap();
                 acknowledged(&mut connection).await;
                 count += 1;
@@ -182,8 +184,9 @@ impl Broker {
         Publisher { finish, thread: std::thread::spawn(move || runtime.block_on(publish)) }
     }
 
-    /// Publishes by a pattern with QoS 1, topic after topic, without waiting for each acknowledgement, until it is told to
-    /// finish.
+    /// Publishes the messages of a pattern with QoS 1 until [`finish`](PatternPublisher::finish).
+    ///
+    /// Up to [`AHEAD_MAX`] messages are unacknowledged at a time.
     pub(crate) fn publish_pattern(&self, pattern: Pattern) -> PatternPublisher {
         let (client, connection) = AsyncClient::new(self.options("pattern"), AHEAD_MAX);
         let finish = Arc::new(AtomicBool::new(false));
@@ -192,7 +195,7 @@ impl Broker {
         PatternPublisher { finish, thread: std::thread::spawn(move || runtime.block_on(publish)) }
     }
 
-    /// Subscribes, and returns when the broker has confirmed it.
+    /// Subscribes to a filter. Returns when the broker has confirmed the subscription.
     pub(crate) async fn subscribe(&self, filter: &str) -> Subscriber {
         let (client, mut connection) = AsyncClient::new(self.options("subscriber"), 8);
         client.try_subscribe(filter, QoS::AtLeastOnce).unwrap();
@@ -212,7 +215,7 @@ async fn acknowledged(connection: &mut EventLoop) {
     let acknowledged = async {
         while !matches!(connection.poll().await.unwrap(), Event::Incoming(Packet::PubAck(_))) {}
     };
-    tokio::time::timeout(PATIENCE, acknowledged).await.expect("the broker acknowledges");
+    tokio::time::timeout(TIMEOUT, acknowledged).await.expect("the broker acknowledges");
 }
 
 /// A client that publishes on a thread of its own.
@@ -222,21 +225,21 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Ends it, and tells how many messages the broker has acknowledged.
+    /// Ends the client. Returns how many messages the broker has acknowledged.
     pub(crate) fn finish(self) -> u64 {
         self.finish.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-/// Messages that may be under way to the broker at once.
+/// The most messages that are unacknowledged at a time.
 const AHEAD_MAX: usize = 100;
 
-/// What is published over and over: message `n` of each topic, then `n` + 1.
+/// A pattern of messages: message `n` of each topic, then message `n` + 1.
 pub(crate) struct Pattern {
     pub(crate) topics: Vec<String>,
     pub(crate) payload: fn(u64) -> Vec<u8>,
-    /// Messages in a second, over all topics.
+    /// Messages per second, over all topics.
     pub(crate) per_second: u32,
 }
 
@@ -248,23 +251,24 @@ impl Pattern {
         mut connection: EventLoop,
         finish: Arc<AtomicBool>,
     ) -> Vec<u64> {
-        let mut pace = tokio::time::interval(Duration::from_secs(1) / self.per_second);
-        let (mut counts, mut turn, mut under_way) = (vec![0; self.topics.len()], 0, 0);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.per_second);
+        let (mut counts, mut turn, mut in_flight) = (vec![0; self.topics.len()], 0, 0);
         loop {
             let is_finished = finish.load(Ordering::Relaxed);
-            if is_finished && under_way == 0 {
+            if is_finished && in_flight == 0 {
                 return counts;
             }
             tokio::select! {
-                _ = pace.tick(), if !is_finished && under_way < AHEAD_MAX => {
-                    let payload = (self.payload)(counts[turn]);
-                    client.try_publish(&self.topics[turn], QoS::AtLeastOnce, false, payload).unwrap();
+                _ = ticks.tick(), if !is_finished && in_flight < AHEAD_MAX => {
+                    let (topic, payload) = (&self.topics[turn], (self.payload)(counts[turn]));
+                    client.try_publish(topic, QoS::AtLeastOnce, false, payload).unwrap();
                     counts[turn] += 1;
                     turn = (turn + 1) % self.topics.len();
-                    under_way += 1;
+                    in_flight += 1;
                 }
                 event = connection.poll() => {
-                    under_way -= usize::from(matches!(event.unwrap(), Event::Incoming(Packet::PubAck(_))));
+                    let is_ack = matches!(event.unwrap(), Event::Incoming(Packet::PubAck(_)));
+                    in_flight -= usize::from(is_ack);
                 }
             }
         }
@@ -278,21 +282,21 @@ pub(crate) struct PatternPublisher {
 }
 
 impl PatternPublisher {
-    /// Ends it, and tells how many messages of each topic the broker has acknowledged.
+    /// Ends the client. Returns how many messages of each topic the broker has acknowledged.
     pub(crate) fn finish(self) -> Vec<u64> {
         self.finish.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-/// A client that listens.
+/// A client that receives messages.
 pub(crate) struct Subscriber {
     _client: AsyncClient,
     connection: EventLoop,
 }
 
 impl Subscriber {
-    /// The next message.
+    /// Receives the next message.
     pub(crate) async fn next(&mut self) -> Publish {
         let next = async {
             loop {
@@ -303,6 +307,6 @@ impl Subscriber {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, next).await.expect("a message comes")
+        tokio::time::timeout(TIMEOUT, next).await.expect("a message arrives")
     }
 }

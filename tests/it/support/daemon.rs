@@ -19,12 +19,12 @@ pub(crate) struct Daemon {
     log: PathBuf,
 }
 
-/// Memory of a process, or the most of each that was seen.
+/// Memory of a process, or the maximum of several measurements.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Memory {
-    /// All that is resident, the pages of the program's file included.
+    /// All resident pages, with those of the program's file.
     pub(crate) resident_kb: u64,
-    /// What the process made itself: heap and stacks.
+    /// Resident pages of heap and stacks.
     pub(crate) anonymous_kb: u64,
 }
 
@@ -48,6 +48,7 @@ impl std::fmt::Display for Memory {
 }
 
 impl Daemon {
+    /// Starts the daemon, and waits until it answers.
     pub(crate) fn start(
         config: &Path,
         socket: &Path,
@@ -59,7 +60,7 @@ impl Daemon {
         daemon
     }
 
-    /// The same without waiting for it.
+    /// Starts the daemon, and does not wait until it answers.
     pub(crate) fn spawn(
         config: &Path,
         socket: &Path,
@@ -84,7 +85,7 @@ impl Daemon {
         serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
     }
 
-    /// What the socket answers to this, headers and all.
+    /// Returns the socket's answer to a request, with its headers.
     pub(crate) fn http(&self, request: &str) -> Option<String> {
         let mut answer = String::new();
         let mut socket = UnixStream::connect(&self.socket).ok()?;
@@ -93,27 +94,27 @@ impl Daemon {
         Some(answer)
     }
 
-    /// Whether it is so far that it answers.
+    /// Returns whether the daemon answers.
     pub(crate) fn is_ready(&self) -> bool {
         self.try_status().is_some()
     }
 
-    /// The id of the process.
+    /// Returns the id of the process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What the daemon says of itself.
+    /// Returns the status document.
     pub(crate) fn status(&self) -> Value {
         self.try_status().expect("the daemon answers")
     }
 
-    /// One number of the status, by its JSON pointer; 0 if it is not there.
+    /// Returns a number of the status document by its JSON pointer, or 0 if it is absent.
     pub(crate) fn count(&self, pointer: &str) -> u64 {
         self.status().pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
     }
 
-    /// Waits until the outbox is empty, for as long as it gets emptier.
+    /// Waits until the outbox is empty. Fails when the number of states stops falling.
     pub(crate) fn wait_until_sent(&self) {
         let mut before = u64::MAX;
         while before > 0 {
@@ -123,12 +124,12 @@ impl Daemon {
         }
     }
 
-    /// The memory that is resident, in kB.
+    /// Returns the resident memory in kB.
     pub(crate) fn memory_kb(&self) -> u64 {
         self.memory().resident_kb
     }
 
-    /// The memory in use.
+    /// Returns the memory in use.
     pub(crate) fn memory(&self) -> Memory {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let field = |name: &str| {
@@ -142,28 +143,28 @@ impl Daemon {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Waits until the log has this text.
+    /// Waits until the log contains a text.
     pub(crate) fn wait_for_log(&self, text: &str) {
-        wait_until(&format!("the log says \"{text}\""), || self.log().contains(text));
+        wait_until(&format!("the log contains \"{text}\""), || self.log().contains(text));
     }
 
-    /// Waits until a broker has agreed to send what is asked for: what was published before is nobody's.
+    /// Waits until the broker has confirmed the subscription. Earlier messages may be missed.
     pub(crate) fn wait_for_subscription(&self) {
         self.wait_for_log("subscribed bus=");
     }
 
-    /// SIGKILL, as a crash or a power cut would end it.
+    /// Ends the daemon with SIGKILL, as a crash does.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGHUP, which asks for a reload.
+    /// Sends SIGHUP, which reloads the configuration.
     pub(crate) fn hang_up(&self) {
         kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
-    /// SIGTERM, and the exit status.
+    /// Ends the daemon with SIGTERM, and returns its exit status.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).unwrap();

@@ -1,4 +1,4 @@
-//! A person at a shell who uses `tidegate device`.
+//! A site on which a user runs `tidegate device` in a shell.
 
 use std::process::{Command, Output};
 
@@ -7,14 +7,15 @@ use tidegate_sandbox::{GATEWAY_ID, Sandbox, StoredState, Undeclared};
 
 use super::instruments::probe_tables;
 use super::site::{PROGRAM, Site, write_private};
+use super::utf8;
 
-/// A person at a shell with a configuration and an application token.
+/// A site with a configuration and a file with an application token.
 pub(crate) struct Shell {
     pub(crate) cloud: Sandbox,
     pub(crate) site: Site,
 }
 
-/// How a command ended.
+/// The exit code and the output of a program.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) code: i32,
@@ -24,24 +25,28 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let code = output.status.code().unwrap();
-        Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Self { code, stdout: utf8(&output.stdout), stderr: utf8(&output.stderr) }
     }
 
-    /// The lines of a success, each JSON.
+    /// Returns all output: standard output, then standard error.
+    pub(crate) fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// Returns the lines of JSON that a successful program printed.
     pub(crate) fn lines(&self) -> Vec<Value> {
         assert_eq!((self.code, &*self.stderr), (0, ""), "{self:?}");
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The one line of a success.
+    /// Returns the only line of JSON that a successful program printed.
     pub(crate) fn line(&self) -> Value {
         let [line] = &self.lines()[..] else { panic!("not one line: {self:?}") };
         line.clone()
     }
 
-    /// Nothing but a message that has these words.
+    /// Asserts the exit code, and that the only output is a message that contains `words`.
     pub(crate) fn assert_refusal(&self, code: i32, words: &str) {
         assert_eq!((self.code, &*self.stdout), (code, ""), "{self:?}");
         assert!(self.stderr.contains(words), "{words}\nin {self:?}");
@@ -53,9 +58,8 @@ impl Shell {
         let cloud = Sandbox::builder().undeclared(Undeclared::Accept).start().await.unwrap();
         let site = Site::new(&cloud, &probe_tables(&["t"]));
         write_private(&site.path("token"), cloud.api_token());
-        let config = std::fs::read_to_string(site.config()).unwrap();
         let application = format!("[losant]\napplication_id = \"{}\"", cloud.application_id());
-        site.write_config(&config.replace("[losant]", &application));
+        site.replace_in_config("[losant]", &application);
         Self { cloud, site }
     }
 
@@ -65,19 +69,19 @@ impl Shell {
         command
     }
 
-    /// Does an action with the device's access key.
+    /// Runs an action with the device's access key.
     pub(crate) fn device(&self, words: &[&str]) -> End {
         End::of(&self.command(words).output().unwrap())
     }
 
-    /// An action with the application's token.
+    /// Returns the command of an action with the application's token.
     pub(crate) fn application_command(&self, words: &[&str]) -> Command {
         let mut command = self.command(words);
         command.arg("--token-file").arg(self.site.path("token"));
         command
     }
 
-    /// Does an action with the application's token.
+    /// Runs an action with the application's token.
     pub(crate) fn application(&self, words: &[&str]) -> End {
         End::of(&self.application_command(words).output().unwrap())
     }

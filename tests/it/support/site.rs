@@ -1,4 +1,4 @@
-//! A directory with a configuration, as an operator would lay it out.
+//! A directory with the configuration and the files of a daemon.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,23 +14,23 @@ use super::{Daemon, assert_ledger};
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 
-/// The program of a daemon: the one that `DAEMON_PROGRAM` names, such as a release build, or the one under test.
+/// Returns the program of a daemon: `DAEMON_PROGRAM`, such as a release build, or the one under test.
 pub(super) fn program() -> OsString {
     std::env::var_os("DAEMON_PROGRAM").unwrap_or_else(|| PROGRAM.into())
 }
 
-/// A configuration and all that belongs to it.
+/// A configuration and the files that belong to it.
 pub(crate) struct Site {
     directory: TempDir,
 }
 
 impl Site {
-    /// A site whose cloud is the sandbox, with short times, and `instruments` at the end of its configuration.
+    /// Makes a site for this sandbox with short times. Its configuration ends with `instruments`.
     pub(crate) fn new(cloud: &Sandbox, instruments: &str) -> Self {
         Self::at(cloud.url(), instruments)
     }
 
-    /// The same for a cloud that may not be there yet.
+    /// Makes a site for the cloud at `url`, which need not exist yet.
     pub(crate) fn at(url: &str, instruments: &str) -> Self {
         let site = Self { directory: TempDir::with_prefix("tg-").unwrap() };
         site.write_credentials("key = \"gateway-key\"\nsecret = \"gateway-secret\"\n");
@@ -76,31 +76,42 @@ level = "info,tidegate=debug"
         std::fs::write(self.config(), text).unwrap();
     }
 
+    /// Replaces all occurrences of a text in the configuration.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration does not contain the text.
+    pub(crate) fn replace_in_config(&self, from: &str, to: &str) {
+        let config = std::fs::read_to_string(self.config()).unwrap();
+        assert!(config.contains(from), "no {from:?} in {config}");
+        self.write_config(&config.replace(from, to));
+    }
+
     pub(crate) fn write_credentials(&self, text: &str) {
         write_private(&self.path("credentials.toml"), text);
     }
 
-    /// Starts the daemon and waits until it answers.
+    /// Starts the daemon, and waits until it answers.
     pub(crate) fn start(&self) -> Daemon {
         self.start_with(&[])
     }
 
-    /// Starts the daemon and does not wait for it.
+    /// Starts the daemon, and does not wait until it answers.
     pub(crate) fn spawn(&self) -> Daemon {
         Daemon::spawn(&self.config(), &self.path("s"), &self.path("log"), &[])
     }
 
-    /// The same with these variables in its environment.
+    /// Starts the daemon with these environment variables, and waits until it answers.
     pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Daemon {
         Daemon::start(&self.config(), &self.path("s"), &self.path("log"), environment)
     }
 
-    /// Runs the program with these words and the configuration.
+    /// Runs the program with these arguments and the configuration.
     pub(crate) fn run(&self, words: &[&str]) -> Output {
         Command::new(program()).args(words).arg("--config").arg(self.config()).output().unwrap()
     }
 
-    /// The outbox of a daemon that has ended; its ledger must add up.
+    /// Returns the outbox's status after the daemon has ended. Asserts that its ledger adds up.
     pub(crate) fn outbox(&self) -> Value {
         let output = self.run(&["outbox", "status", "--json"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -110,6 +121,7 @@ level = "info,tidegate=debug"
     }
 }
 
+/// Writes a file that only its owner can read.
 pub(crate) fn write_private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();

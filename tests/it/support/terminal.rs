@@ -1,4 +1,4 @@
-//! A program at a terminal, and a person before it.
+//! A program on a terminal, and the user's input.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -24,12 +24,12 @@ impl Terminal {
         let slave: OwnedFd = open(name, flags, Mode::empty()).unwrap();
         let end = || Stdio::from(slave.try_clone().unwrap());
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
-        // Else the command would keep the terminal open after the program has ended.
+        // Otherwise the command would keep the terminal open after the program has ended.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self { child, master: File::from(master), screen: String::new() }
     }
 
-    /// Waits until the program has written this.
+    /// Waits until the terminal shows a text.
     pub(crate) fn wait_for(&mut self, text: &str) {
         wait_until(&format!("the terminal shows \"{text}\""), || {
             assert!(self.read(), "the program ended before \"{text}\":\n{}", self.screen);
@@ -37,18 +37,28 @@ impl Terminal {
         });
     }
 
-    /// Types this, with the enter key at the end.
+    /// Waits until the program asks a new question, and types the answer.
+    pub(crate) fn answer(&mut self, question: &str, answer: &str) {
+        let start = self.screen.len();
+        wait_until(&format!("the terminal shows \"{question}\""), || {
+            assert!(self.read(), "the program ended before \"{question}\":\n{}", self.screen);
+            self.screen[start..].contains(question)
+        });
+        self.type_line(answer);
+    }
+
+    /// Types a text and the enter key.
     pub(crate) fn type_line(&mut self, text: &str) {
         self.master.write_all(format!("{text}\n").as_bytes()).unwrap();
     }
 
-    /// The exit code, and all that was on the screen.
+    /// Waits until the program ends. Returns its exit code and all that it wrote.
     pub(crate) fn end(mut self) -> (i32, String) {
         wait_until("the program closes the terminal", || !self.read());
         (self.child.wait().unwrap().code().unwrap(), std::mem::take(&mut self.screen))
     }
 
-    /// Reads what there is; `false` when the program has closed the terminal.
+    /// Reads available output. Returns `false` when the program has closed the terminal.
     fn read(&mut self) -> bool {
         let mut buffer = [0; 1_024];
         match self.master.read(&mut buffer) {

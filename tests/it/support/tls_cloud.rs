@@ -1,4 +1,4 @@
-//! A cloud behind TLS, with little to say, that shows in which version of HTTP it is spoken to.
+//! A minimal cloud behind TLS that records the HTTP version of each request.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
-/// Requests that nobody has asked about.
+/// The most requests whose versions are not read yet.
 const REQUESTS_MAX: usize = 1_000;
 
-/// A server that hands out one token, and says yes to every call.
+/// A server that issues one token and accepts every call.
 pub(crate) struct TlsCloud {
     pub(crate) url: String,
-    /// What vouches for it.
+    /// The server's own certificate, as PEM.
     pub(crate) certificate: String,
     requests: mpsc::Receiver<Version>,
 }
 
 impl TlsCloud {
-    /// The token that it hands out.
+    /// The token that the server issues.
     pub(crate) const TOKEN: &str = "a-token-of-the-cloud";
 
-    /// A server that offers these protocols (ALPN).
+    /// Starts a server that offers these protocols (ALPN).
     #[expect(clippy::disallowed_methods, reason = "its tasks end with the test's runtime")]
     pub(crate) async fn start(offered: &[&str]) -> Self {
         let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -46,27 +46,27 @@ impl TlsCloud {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
-        let (tell, requests) = mpsc::channel(REQUESTS_MAX);
+        let (versions, requests) = mpsc::channel(REQUESTS_MAX);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(acceptor.clone(), socket, tell.clone()));
+                tokio::spawn(serve(acceptor.clone(), socket, versions.clone()));
             }
         });
         Self { url, certificate: identity.cert.pem(), requests }
     }
 
-    /// The version of the next request.
+    /// Returns the HTTP version of the next request.
     pub(crate) async fn version(&mut self) -> Version {
-        let next = tokio::time::timeout(PATIENCE, self.requests.recv());
-        next.await.expect("a request comes").unwrap()
+        let next = tokio::time::timeout(TIMEOUT, self.requests.recv());
+        next.await.expect("a request arrives").unwrap()
     }
 }
 
-async fn serve(acceptor: TlsAcceptor, socket: TcpStream, tell: mpsc::Sender<Version>) {
-    // A client that does not like the certificate is none of the server's errors.
+async fn serve(acceptor: TlsAcceptor, socket: TcpStream, versions: mpsc::Sender<Version>) {
+    // A client may refuse the certificate.
     let Ok(stream) = acceptor.accept(socket).await else { return };
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        tell.try_send(request.version()).ok();
+        versions.try_send(request.version()).ok();
         let token = TlsCloud::TOKEN;
         let body = format!(
             r#"{{"applicationId": "{APPLICATION_ID}", "token": "{token}", "success": true}}"#

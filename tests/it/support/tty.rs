@@ -1,4 +1,4 @@
-//! A serial adapter: a real pseudo-terminal under a stable name, which can be unplugged.
+//! A serial adapter: a real pseudo-terminal under a stable name that can be unplugged.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -16,13 +16,13 @@ use super::wait_until;
 pub(crate) struct Tty {
     link: PathBuf,
     master: Option<File>,
-    heard: String,
+    received: String,
 }
 
 impl Tty {
-    /// An adapter that is plugged in under the name `link`.
+    /// Plugs in an adapter under the name `link`.
     pub(crate) fn plugged(link: PathBuf) -> Self {
-        let mut tty = Self { link, master: None, heard: String::new() };
+        let mut tty = Self { link, master: None, received: String::new() };
         tty.plug();
         tty
     }
@@ -36,7 +36,7 @@ impl Tty {
         self.master = None;
     }
 
-    /// Puts bytes on the line, as fast as the daemon takes them.
+    /// Writes bytes to the line, as fast as the daemon reads them.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let mut rest = bytes.as_ref();
         wait_until("the daemon reads the line", || {
@@ -51,14 +51,14 @@ impl Tty {
         });
     }
 
-    /// Puts of these bytes on the line what it takes at once, as an instrument does that nobody listens to.
+    /// Writes as many of these bytes as the line accepts at once, as if no program read them.
     pub(crate) fn try_write(&mut self, bytes: &[u8]) {
         if let Err(error) = self.master.as_mut().unwrap().write_all(bytes) {
             assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
         }
     }
 
-    /// The next line that the daemon wrote.
+    /// Waits for the next line that the daemon writes.
     pub(crate) fn read_line(&mut self) -> String {
         let mut line = None;
         wait_until("the daemon writes a line", || {
@@ -68,20 +68,22 @@ impl Tty {
         line.unwrap()
     }
 
-    /// The next line that the daemon wrote, if it has.
+    /// Returns the next line if the daemon has written one.
     pub(crate) fn try_read_line(&mut self) -> Option<String> {
         let mut buffer = [0; 1_024];
         if let Ok(length) = self.master.as_mut().unwrap().read(&mut buffer) {
-            self.heard.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+            self.received.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
         }
-        let (line, rest) = self.heard.split_once('\n')?;
+        let (line, rest) = self.received.split_once('\n')?;
         let (line, rest) = (line.to_owned(), rest.to_owned());
-        self.heard = rest;
+        self.received = rest;
         Some(line)
     }
 }
 
-/// A null modem: two ttys, joined so that each hears what is written to the other. Its threads end with the test.
+/// Joins two ttys like a null modem: each receives what is written to the other.
+///
+/// The threads end with the test.
 pub(crate) fn join_ttys(one: &Path, other: &Path) {
     let [one, other] = [one, other].map(open_line);
     pass_on(one.try_clone().unwrap(), other.try_clone().unwrap());
@@ -93,16 +95,16 @@ fn pass_on(mut from: File, mut to: File) {
         let mut buffer = [0; 1_024];
         loop {
             match from.read(&mut buffer) {
-                // A line loses what nobody takes.
+                // A line loses bytes that no program reads.
                 Ok(length) => to.write_all(&buffer[..length]).unwrap_or_default(),
-                // There is nothing, or nobody has opened that end yet, or any more.
+                // There are no bytes, or no program has opened the other end.
                 Err(_) => std::thread::sleep(Duration::from_millis(2)),
             }
         }
     });
 }
 
-/// The instrument's end of a new serial line whose other end is called `link`.
+/// Opens a new serial line whose other end is named `link`. Returns the instrument's end.
 fn open_line(link: &Path) -> File {
     let (master, name) = open_pty();
     let mut settings = tcgetattr(&master).unwrap();
@@ -112,9 +114,9 @@ fn open_line(link: &Path) -> File {
     File::from(master)
 }
 
-/// A pseudo-terminal: one end, which does not block, and the path of the other.
+/// Opens a pseudo-terminal. Returns one end, which does not block, and the path of the other.
 pub(super) fn open_pty() -> (OwnedFd, PathBuf) {
-    // Were it inherited by a daemon or a broker, the line would stay plugged in for as long as these run.
+    // A daemon or a broker that inherited it would keep the line plugged in.
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags).unwrap();
     grantpt(&master).unwrap();
