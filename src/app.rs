@@ -35,11 +35,11 @@ use crate::tasks::timekeeper::TimekeeperTask;
 use commands::{CommandParts, CommandPipeline};
 use running::{Channels, Running, Runtime};
 use tidegate_bus::{
-    ARRIVALS_MAX, BusContext, BusEvent, CHECKPOINTS, Handles, Health, LossCounters, PULSES,
-    PulseCounts, TailCheckpoints,
+    BusContext, BusEvent, CHECKPOINTS, EVENTS_MAX, Handles, LossCounters, PULSES, PulseCounts,
+    TailCheckpoints,
 };
 use tidegate_commands::history::History;
-use tidegate_config::{Bus, BusKind, Config, Entry, OutboxSettings};
+use tidegate_config::{Bus, Config, Entry, OutboxSettings};
 use tidegate_ingest::mapping::{Pipeline, Produced, Sensor};
 use tidegate_losant::Client;
 use tidegate_model::{Account, DeviceId, Name};
@@ -176,7 +176,7 @@ impl App {
         let mut supervisor = Supervisor::default();
         let (flush, buses_stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (commits, committed) = watch::channel(0);
-        let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
+        let (arrivals, queue) = mpsc::channel(EVENTS_MAX);
         let tally = self.tally;
         let pipeline = |bus: &Bus| start_pipeline(bus.sensors.clone(), &config.devices, &clock);
         let pipelines: BTreeMap<_, _> =
@@ -418,28 +418,24 @@ pub(crate) fn start_single_bus(
     clock: &SharedClock,
     stop: &CancellationToken,
 ) -> SingleBus {
-    let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
+    let (sender, arrivals) = mpsc::channel(EVENTS_MAX);
     let board = StatusRegistry::default();
     board.started(name);
     let tally = LossCounters::default();
-    let outlet = BusContext::new(name.clone(), sender, tally.clone(), Arc::new(board.clone()));
-    let mut kind = bus.kind.clone();
-    if let BusKind::Mqtt(settings) = &mut kind {
-        settings.client_id.push_str("-test");
-        (settings.qos, settings.is_lasting) = (0, false);
-        // The status topic and the shared subscription belong to the daemon.
-        (settings.status_topic, settings.share) = (None, None);
-    }
-    if let BusKind::Gpio(settings) = &mut kind {
-        // An inspection sets no outputs.
-        settings.outputs.clear();
-    }
-    let bus = Bus { kind, sensors: bus.sensors.clone() };
+    let context = BusContext {
+        bus: name.clone(),
+        sensors: bus.sensors.clone(),
+        events: sender,
+        losses: tally.clone(),
+        monitor: Arc::new(board.clone()),
+        clock: Arc::clone(clock),
+        stop: stop.clone(),
+        // Only the daemon knows its health.
+        health: Arc::new(|| Value::Null),
+        is_inspection: true,
+    };
     let mut supervisor = Supervisor::default();
-    // Only the daemon knows its health.
-    let health: Health = Arc::new(|| Value::Null);
-    let starter =
-        &mut buses::BusStarter { supervisor: &mut supervisor, stop, clock, health: &health };
-    starter.start(&bus, name, outlet);
+    // An inspection writes nothing, so no handle is kept.
+    drop(buses::spawn_bus(&mut supervisor, &bus.kind, context));
     SingleBus { arrivals, tally, board, name: name.clone(), _supervisor: supervisor }
 }

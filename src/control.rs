@@ -5,8 +5,8 @@
 //! not know the paths: parts of the daemon register theirs in [`Routes`]. [`ask`] is the client,
 //! for the command line.
 
+mod answer;
 mod client;
-mod connection;
 mod routes;
 
 use std::io;
@@ -14,24 +14,25 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::net::Listener;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 pub use client::{Error, Reply, ask};
 pub use hyper::{Method, StatusCode};
 use routes::Audience;
 pub use routes::{Answer, Body, Request, Routes};
+use tidegate_runtime::http_server::{self, Limits};
 
-/// The most connections at a time, on the socket and on the port each; further ones wait to be
-/// accepted.
-const CONNECTIONS_MAX: usize = 16;
-
-/// The pause after a failed accept, for example without free file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The bounds of the socket and of the port each.
+const LIMITS: Limits = Limits {
+    connections_max: 16,
+    connection_timeout: Duration::from_secs(60),
+    header_timeout: Duration::from_secs(5),
+    headers_max: 32,
+    buffer_bytes_max: 16 << 10,
+};
 
 /// The open socket and port.
 #[derive(Debug)]
@@ -87,22 +88,11 @@ impl ControlServer {
     }
 }
 
-/// Serves all connections in one task, which bounds their cost.
-async fn serve(mut listener: impl Listener<Io: Send + Unpin>, routes: &Routes, audience: Audience) {
-    let mut connections = FuturesUnordered::new();
-    loop {
-        let has_room = connections.len() < CONNECTIONS_MAX;
-        tokio::select! {
-            accepted = listener.accept(), if has_room => match accepted {
-                Ok((stream, _)) => connections.push(connection::answer(stream, routes, audience)),
-                Err(error) => {
-                    debug!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(()) = connections.next() => {}
-        }
-    }
+async fn serve(listener: impl Listener<Io: Send + Unpin>, routes: &Routes, audience: Audience) {
+    http_server::serve("control", listener, LIMITS, |request| {
+        answer::answer(request, routes, audience)
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -216,14 +216,18 @@ impl Running {
         for (name, bus) in self.config.buses.iter().filter(|(name, _)| names.contains(*name)) {
             board.started(name);
             let stop = buses_stop.child_token();
-            let outlet = BusContext::new(
-                name.clone(),
-                wires.arrivals.clone(),
-                wires.tally.clone(),
-                Arc::new(board.clone()),
-            );
-            let mut starter = buses::BusStarter { supervisor, stop: &stop, clock, health };
-            let handle = starter.start(bus, name, outlet);
+            let context = BusContext {
+                bus: name.clone(),
+                sensors: bus.sensors.clone(),
+                events: wires.arrivals.clone(),
+                losses: wires.tally.clone(),
+                monitor: Arc::new(board.clone()),
+                clock: Arc::clone(clock),
+                stop: stop.clone(),
+                health: Arc::clone(health),
+                is_inspection: false,
+            };
+            let handle = buses::spawn_bus(supervisor, &bus.kind, context);
             wires.handles.send_modify(|handles| drop(handles.insert(name.clone(), handle)));
             self.buses.insert(name.clone(), stop);
         }

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{print, shown};
+use tidegate_bus::driver;
 use tidegate_commands::actuator::{Actuator, WriteTemplate};
 use tidegate_config::Config;
-use tidegate_config::{Bus, BusKind, CloudCredentials, ExecMode, ModbusUnit, Proxy};
+use tidegate_config::{Bus, CloudCredentials, Proxy};
 use tidegate_ingest::mapping::{
     Aggregate, AttributeSelector, Conversion, Deadband, DeviceSelector, Flow, Sensor,
 };
@@ -93,37 +94,7 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
 }
 
 fn describe_bus(plan: &mut String, name: &tidegate_model::Name, bus: &Bus) -> std::fmt::Result {
-    let every = |interval| format!("every {}", humantime::format_duration(interval));
-    let description = match &bus.kind {
-        BusKind::Exec(exec) => {
-            let when = match exec.mode {
-                ExecMode::Interval { interval, .. } => every(interval),
-                ExecMode::Lines => "always, by lines".to_owned(),
-            };
-            format!("program {}, {when}", exec.command.join(" "))
-        }
-        BusKind::File(file) => {
-            format!("files {}, {}", file.patterns.join(", "), every(file.interval))
-        }
-        BusKind::Gpio(gpio) => {
-            let (chip, inputs, outputs) = (gpio.chip.display(), &gpio.inputs, &gpio.outputs);
-            format!("GPIO lines of {chip}, {} inputs, {} outputs", inputs.len(), outputs.len())
-        }
-        BusKind::Http(http) => format!("HTTP pushes to http://{}/push", http.listen),
-        BusKind::Modbus(modbus) => {
-            let unit = |unit: &ModbusUnit| format!("{} ({})", unit.name, unit.id);
-            let units: Vec<_> = modbus.units.iter().map(unit).collect();
-            format!("Modbus {}, units {}", modbus.line, units.join(", "))
-        }
-        BusKind::Mqtt(mqtt) => {
-            let (host, port, client_id, qos) = (&mqtt.host, mqtt.port, &mqtt.client_id, mqtt.qos);
-            format!("MQTT broker {host}:{port} as {client_id}, QoS {qos}")
-        }
-        BusKind::Serial(serial) => {
-            format!("serial {} at {} baud", serial.port.place, serial.port.baud_rate)
-        }
-        BusKind::System(system) => format!("this computer, {}", every(system.interval)),
-    };
+    let description = driver(&bus.kind).describe();
     writeln!(plan, "\nbus       {name}: {description}")
 }
 

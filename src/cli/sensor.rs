@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Usage, check, print};
 use crate::{app, logging};
-use tidegate_bus::BusEvent;
-use tidegate_config::{Bus, BusKind, Config, ExecMode, FileMode};
+use tidegate_bus::{BusEvent, driver};
+use tidegate_config::{Bus, Config};
 use tidegate_ingest::decode::{Births, decode_on};
-use tidegate_ingest::frame::{Frame, Framer, Framing};
+use tidegate_ingest::frame::{Frame, Framer};
 use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline, Sensor};
 use tidegate_model::{Account, DeviceId, Name, Reading};
 use tidegate_runtime::clock::{Clock as _, SharedClock, SystemClock};
@@ -136,7 +136,7 @@ impl Bench {
     /// What is recorded goes through the framer of the bus, if it has one.
     fn replay(&mut self, bytes: &[u8], topic: &str, count: Option<u64>) -> anyhow::Result<()> {
         let mut frames = Vec::new();
-        match self.framing() {
+        match driver(&self.bus.kind).framing() {
             Some(framing) => {
                 let mut framer = Framer::new(framing);
                 let now = Instant::now().into_std();
@@ -195,26 +195,6 @@ impl Bench {
             stop.cancel();
             Ok(())
         })
-    }
-
-    /// How the bus cuts its stream; `None` if it hears whole messages.
-    fn framing(&self) -> Option<Framing> {
-        match &self.bus.kind {
-            BusKind::Serial(serial) => Some(serial.framing.clone()),
-            BusKind::Exec(exec) if exec.mode == ExecMode::Lines => {
-                Some(Framing::lines(exec.output_bytes_max))
-            }
-            BusKind::File(file) if file.mode == FileMode::Tail => {
-                Some(Framing::lines(file.bytes_max))
-            }
-            BusKind::Exec(_)
-            | BusKind::File(_)
-            | BusKind::Gpio(_)
-            | BusKind::Http(_)
-            | BusKind::Modbus(_)
-            | BusKind::Mqtt(_)
-            | BusKind::System(_) => None,
-        }
     }
 
     /// One message, step by step.

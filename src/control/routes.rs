@@ -124,7 +124,7 @@ pub(super) enum Audience {
 
 /// Why a request has no route.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stray {
+pub(super) enum RouteError {
     /// The path is unknown.
     NotFound,
     /// The path accepts only these methods.
@@ -157,14 +157,14 @@ impl Routes {
         audience: Audience,
         method: &Method,
         path: &str,
-    ) -> Result<&Handler, Stray> {
+    ) -> Result<&Handler, RouteError> {
         let is_visible = audience == Audience::Trusted || self.public.contains(path);
-        let routes = self.paths.get(path).filter(|_| is_visible).ok_or(Stray::NotFound)?;
+        let routes = self.paths.get(path).filter(|_| is_visible).ok_or(RouteError::NotFound)?;
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let found = routes.iter().find(|(other, _)| other == method);
         found.map(|(_, handler)| handler).ok_or_else(|| {
             let methods: Vec<_> = routes.iter().map(|(method, _)| method.as_str()).collect();
-            Stray::WrongMethod(methods.join(", "))
+            RouteError::WrongMethod(methods.join(", "))
         })
     }
 }
@@ -189,11 +189,11 @@ mod tests {
         let found = |method, path| routes.find(Audience::Trusted, &method, path).map(drop);
         assert_eq!(found(Method::HEAD, "/outbox"), Ok(()));
         assert_eq!(found(Method::DELETE, "/outbox"), Ok(()));
-        let wrong = |methods: &str| Err(Stray::WrongMethod(methods.to_owned()));
+        let wrong = |methods: &str| Err(RouteError::WrongMethod(methods.to_owned()));
         assert_eq!(found(Method::POST, "/outbox"), wrong("GET, DELETE"));
         assert_eq!(found(Method::GET, "/reload"), wrong("POST"));
-        assert_eq!(found(Method::GET, "/"), Err(Stray::NotFound));
-        assert_eq!(found(Method::GET, "/outbox/"), Err(Stray::NotFound));
+        assert_eq!(found(Method::GET, "/"), Err(RouteError::NotFound));
+        assert_eq!(found(Method::GET, "/outbox/"), Err(RouteError::NotFound));
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
         routes.make_public("/metrics");
         let found = |path| routes.find(Audience::Anyone, &Method::GET, path).map(drop);
         assert_eq!(found("/metrics"), Ok(()));
-        assert_eq!(found("/status"), Err(Stray::NotFound));
+        assert_eq!(found("/status"), Err(RouteError::NotFound));
     }
 
     #[test]

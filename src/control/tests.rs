@@ -132,11 +132,11 @@ async fn silent_clients_time_out_and_delay_no_others() {
 async fn connection_beyond_the_limit_waits() {
     let open = open();
     let mut taken = Vec::new();
-    for _ in 0..CONNECTIONS_MAX {
+    for _ in 0..LIMITS.connections_max {
         taken.push(open.connect().await);
     }
     open.get("/status").await.unwrap();
-    assert_eq!(taken.len(), CONNECTIONS_MAX, "they are held until here");
+    assert_eq!(taken.len(), LIMITS.connections_max, "they are held until here");
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ async fn a_server_over_tcp_is_read_and_found_again_after_a_restart() {
     wait_until("all arrive", || {
         expected().iter().all(|(name, value)| values(&cloud, name).contains(value))
     });
-    daemon.wait_for_log("no good answer within 300ms");
+    daemon.wait_for_log("no valid answer within 300ms");
     daemon.wait_for_log("it refuses Holding from 5000");
     drop(server);
     wait_until("the loss is seen", || daemon.log().matches("Connection refused").count() >= 2);
@@ -138,7 +138,7 @@ async fn a_silent_unit_and_damaged_answers_on_a_serial_line_do_not_stop_the_good
             values(&cloud, name).into_iter().filter(|arrived| *arrived != value).collect();
         assert!(wrong.is_empty(), "{name}: {wrong:?}");
     }
-    daemon.wait_for_log("no good answer within 300ms");
+    daemon.wait_for_log("no valid answer within 300ms");
     assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);
@@ -241,7 +241,7 @@ map = [{ channel = "a", attribute = "a" }]
         }
     });
     let daemon = site.start();
-    daemon.wait_for_log("cannot read; trying again");
+    daemon.wait_for_log("cannot read; retrying");
     for _ in 0..3 {
         // It answers others meanwhile.
         assert_eq!(daemon.count("/ledger/line/received"), 0);

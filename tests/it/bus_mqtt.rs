@@ -125,7 +125,12 @@ async fn a_broker_that_ends_each_session_is_tried_less_and_less_often_and_told_o
     let site = Site::new(&cloud, &bus(port, ""));
     let daemon = site.start();
     wait_until("it has tried often", || connections.load(Ordering::Relaxed) >= 5);
-    assert_eq!(daemon.log().matches("WARN no broker; trying again").count(), 1, "{}", daemon.log());
+    assert_eq!(
+        daemon.log().matches("WARN cannot connect to broker; retrying").count(),
+        1,
+        "{}",
+        daemon.log()
+    );
     assert!(daemon.terminate().success());
 }
 
@@ -260,7 +265,7 @@ async fn a_broker_behind_tls_is_trusted_by_its_authority_and_trusts_our_certific
     let certificate = format!("client_certificate = \"{}\"", file("client.pem"));
     for (options, trouble) in [
         (format!("{}\n{certificate}", ca(strangers.path())), "invalid peer certificate"),
-        (ca(at), "no broker; trying again"),
+        (ca(at), "cannot connect to broker; retrying"),
         (certificate.clone(), "invalid peer certificate"),
     ] {
         let site = Site::new(&cloud, &bus(port, &options));

@@ -84,7 +84,7 @@ async fn a_driver_that_cannot_switch_a_transceiver_is_told() {
     let _tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     daemon.wait_for_log(
-        "its driver switches no transceiver; remove rs485 if the adapter does it by itself",
+        "its driver cannot switch an RS-485 transceiver; remove rs485 if the adapter switches by itself",
     );
     assert!(daemon.terminate().success());
     site.write_config(

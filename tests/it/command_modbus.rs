@@ -121,7 +121,7 @@ async fn a_server_over_tcp_is_written_to_and_every_way_to_fail_is_told() {
     for (command, words) in [
         ("liar", "unit pump holds [0000] instead"),
         ("nowhere", "unit pump refuses: Illegal data address"),
-        ("dead", "no good answer within 300ms; it may have been done"),
+        ("dead", "no valid answer within 300ms; the write may have happened"),
     ] {
         cloud.send_command(GATEWAY_ID, command, json!(7));
         let (result, message) = wait_for_outcome(&daemon, command);

@@ -374,7 +374,7 @@ async fn an_actuator_that_is_not_there_is_made_safe_when_it_is() {
     wait_for_stream(&cloud, GATEWAY_ID);
     daemon.wait_for_log("serial line open");
     tty.unplug();
-    daemon.wait_for_log("serial line not there");
+    daemon.wait_for_log("serial line not available");
     cloud.set_dark(true);
     daemon.wait_for_log("actuator could not be made safe");
     tty.plug();

@@ -183,7 +183,7 @@ async fn a_command_for_an_unplugged_line_fails_and_is_not_kept_for_later() {
     wait_for_stream(&cloud, GATEWAY_ID);
     daemon.wait_for_log("serial line open");
     tty.unplug();
-    daemon.wait_for_log("serial line not there");
+    daemon.wait_for_log("serial line not available");
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 1}));
     wait_until("it fails", || daemon.count("/commands/failed") == 1);
     tty.plug();

@@ -33,22 +33,15 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
     let (bus, settings) = config.buses.into_iter().next().unwrap();
     let now = tokio::time::Instant::now().into_std();
     let mut frames = Vec::new();
-    match &settings.kind {
-        BusKind::Serial(serial) => {
-            let mut framer = Framer::new(serial.framing.clone());
-            for chunk in bytes.chunks(CHUNK_BYTES) {
-                framer.handle_bytes(chunk, now);
-            }
-            framer.handle_timeout(now + Duration::from_secs(60));
-            frames.extend(framer.drain_frames());
+    if let BusKind::Serial(serial) = &settings.kind {
+        let mut framer = Framer::new(serial.framing.clone());
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            framer.handle_bytes(chunk, now);
         }
-        BusKind::Exec(_)
-        | BusKind::File(_)
-        | BusKind::Gpio(_)
-        | BusKind::Http(_)
-        | BusKind::Modbus(_)
-        | BusKind::Mqtt(_)
-        | BusKind::System(_) => frames.push(Frame::Whole(Bytes::from(bytes))),
+        framer.handle_timeout(now + Duration::from_secs(60));
+        frames.extend(framer.drain_frames());
+    } else {
+        frames.push(Frame::Whole(Bytes::from(bytes)));
     }
     let mut plan = Pipeline::new(settings.sensors, config.devices);
     let (mut lines, mut ledger) = (Vec::new(), Ledger::new());

@@ -56,7 +56,7 @@ fn log_line_is_a_journal_entry_with_fields() {
         .stderr(stderr)
         .spawn()
         .unwrap();
-    let absent = next_entry(&socket, "serial line not there; waiting for it");
+    let absent = next_entry(&socket, "serial line not available; retrying");
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     for (name, value) in [

@@ -1,38 +1,39 @@
-//! Acknowledgements: how whoever sent a message learns that it is on the disk.
+//! Acknowledgements: they notify the sender of a message that it is on the disk.
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::mqtt::Due;
+use crate::mqtt::PacketAck;
 
-/// An acknowledgement that somebody waits for.
+/// An acknowledgement that the sender of a message waits for.
 #[derive(Debug)]
-pub struct Ack(Waiting);
+pub struct Ack(Recipient);
 
 #[derive(Debug)]
-enum Waiting {
-    Broker { acks: mpsc::Sender<Due>, due: Due },
+enum Recipient {
+    Broker { acks: mpsc::Sender<PacketAck>, ack: PacketAck },
     Caller(oneshot::Sender<()>),
 }
 
 impl Ack {
-    /// One that a broker waits for.
-    pub(super) fn broker(acks: mpsc::Sender<Due>, due: Due) -> Self {
-        Self(Waiting::Broker { acks, due })
+    /// Creates an acknowledgement for a broker.
+    pub(crate) fn broker(acks: mpsc::Sender<PacketAck>, ack: PacketAck) -> Self {
+        Self(Recipient::Broker { acks, ack })
     }
 
-    /// One that somebody on this computer waits for.
-    pub(super) fn caller() -> (Self, oneshot::Receiver<()>) {
+    /// Creates an acknowledgement for a task of this process.
+    pub(crate) fn caller() -> (Self, oneshot::Receiver<()>) {
         let (ack, acknowledged) = oneshot::channel();
-        (Self(Waiting::Caller(ack)), acknowledged)
+        (Self(Recipient::Caller(ack)), acknowledged)
     }
 
-    /// Acknowledges. Call it only when the message is safe, and in the order of arrival.
+    /// Sends the acknowledgement. Call it only when the message is on the disk, and in the order of
+    /// arrival.
     pub fn send(self) {
         match self.0 {
-            // A full or closed queue means that the connection is gone; the broker will deliver again.
-            Waiting::Broker { acks, due } => acks.try_send(due).unwrap_or_default(),
-            // A caller that has gone will send again.
-            Waiting::Caller(ack) => ack.send(()).unwrap_or_default(),
+            // A full or closed queue means a lost connection: the broker redelivers the message.
+            Recipient::Broker { acks, ack } => acks.try_send(ack).unwrap_or_default(),
+            // A caller that has ended sends the message again.
+            Recipient::Caller(ack) => ack.send(()).unwrap_or_default(),
         }
     }
 }

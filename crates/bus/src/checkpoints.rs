@@ -1,96 +1,101 @@
-//! Up to where logs were read, so that what is added while the daemon is down is read, too.
+//! Checkpoints of logs: how far each log was read, so that a restart continues there.
 //!
-//! A line goes to the collector with the mark behind it, and both are committed together: over a restart each line is stored
-//! once, also when the daemon was killed.
+//! A line goes to the collector with the checkpoint behind it, and both are committed together. So
+//! each line is stored once, even if the daemon is killed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use tidegate_model::Name;
 
-/// The table of the outbox that has the marks, each under `BUS/PATH`.
-pub const CHECKPOINTS: &str = "marks";
+/// The table of the outbox with the checkpoints, each under `BUS/PATH`.
+pub const CHECKPOINTS: &str = "checkpoints";
 
-/// The version of a mark's record: this byte, and the mark by postcard.
+/// The version of a record: this byte, then the checkpoint as postcard.
 const VERSION: u8 = 1;
 
-/// The marks that are kept, of all buses: eight buses with as many files as they take. The table has room for these with paths
-/// of 4 KiB.
-const MARKS_MAX: usize = 2_048;
+/// The most checkpoints of all buses: eight buses with the most files that each may read. The table
+/// has room for as many with paths of 4 KiB.
+const CHECKPOINTS_MAX: usize = 2_048;
 
-/// A place in a log.
+/// A position in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TailCheckpoint {
-    /// Which file, on its file system.
-    pub(super) inode: u64,
-    /// How many bytes of it were read.
-    pub(super) offset: u64,
-    /// The CRC-32 of how it begins: inodes are used again.
-    pub(super) head: u32,
+pub(crate) struct TailCheckpoint {
+    /// The inode of the file.
+    pub(crate) inode: u64,
+    /// The number of bytes that were read.
+    pub(crate) offset: u64,
+    /// The CRC-32 of the beginning of the file, because file systems reuse inodes.
+    pub(crate) head: u32,
 }
 
-/// A change of a mark as the outbox takes it: the key, and the record if there is one.
+/// The key of a checkpoint and its new record, as the outbox takes them; `None` removes it.
 pub type CheckpointChange = (Vec<u8>, Option<Vec<u8>>);
 
-/// The marks of what was given to the collector, by their keys. Clones share them.
+/// The checkpoints of all lines that the collector has, by their keys. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct TailCheckpoints(Arc<Mutex<BTreeMap<Vec<u8>, TailCheckpoint>>>);
 
 impl TailCheckpoints {
-    /// The marks in these records. One that is of an unknown version is left alone.
-    pub fn load(notes: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
-        let mut marks = BTreeMap::new();
-        for (key, record) in notes {
-            let mark = match record.split_first() {
+    /// Loads checkpoints from records of the outbox. Ignores a record of an unknown version.
+    pub fn load(records: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+        let mut checkpoints = BTreeMap::new();
+        for (key, record) in records {
+            let checkpoint = match record.split_first() {
                 Some((&VERSION, record)) => postcard::from_bytes(record).ok(),
                 Some(_) | None => None,
             };
-            if let Some(mark) = mark {
-                marks.insert(key, mark);
+            if let Some(checkpoint) = checkpoint {
+                checkpoints.insert(key, checkpoint);
             } else {
                 let key = key.escape_ascii();
-                warn!(%key, "a mark of an unknown version is not used");
+                warn!(%key, "ignoring checkpoint of unknown version");
             }
         }
-        Self(Arc::new(Mutex::new(marks)))
+        Self(Arc::new(Mutex::new(checkpoints)))
     }
 
-    /// The marks of a bus.
-    pub(super) fn of(&self, bus: &Name) -> BTreeMap<PathBuf, TailCheckpoint> {
+    /// Returns the checkpoints of a bus.
+    pub(crate) fn of(&self, bus: &Name) -> BTreeMap<PathBuf, TailCheckpoint> {
         let prefix = key(bus, Path::new(""));
-        let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = marks.iter().filter_map(|(key, mark)| {
+        let checkpoints = self.lock();
+        let own = checkpoints.iter().filter_map(|(key, checkpoint)| {
             let path = key.strip_prefix(prefix.as_slice())?;
-            Some((OsString::from_vec(path.to_owned()).into(), *mark))
+            Some((OsString::from_vec(path.to_owned()).into(), *checkpoint))
         });
         own.collect()
     }
 
-    /// Notes a mark, or that there is none. The caller must bring the change to the disk; there is none when the table is full.
-    pub(super) fn set(
+    /// Sets or removes a checkpoint. The caller must write the returned change to disk. Returns
+    /// `None` when the table is full.
+    pub(crate) fn set(
         &self,
         bus: &Name,
         path: &Path,
-        mark: Option<TailCheckpoint>,
+        checkpoint: Option<TailCheckpoint>,
     ) -> Option<CheckpointChange> {
         let key = key(bus, path);
-        let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mark) = mark else {
-            marks.remove(&key);
+        let mut checkpoints = self.lock();
+        let Some(checkpoint) = checkpoint else {
+            checkpoints.remove(&key);
             return Some((key, None));
         };
-        if !marks.contains_key(&key) && marks.len() >= MARKS_MAX {
+        if !checkpoints.contains_key(&key) && checkpoints.len() >= CHECKPOINTS_MAX {
             return None;
         }
-        marks.insert(key.clone(), mark);
-        let record = postcard::to_extend(&mark, vec![VERSION]).ok()?;
+        checkpoints.insert(key.clone(), checkpoint);
+        let record = postcard::to_extend(&checkpoint, vec![VERSION]).ok()?;
         Some((key, Some(record)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, TailCheckpoint>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,27 +112,30 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_comes_back_from_its_record_and_belongs_to_its_bus() {
+    fn checkpoint_is_restored_from_its_record_for_its_bus() {
         let path = Path::new("/var/log/pump.log");
-        let mark = TailCheckpoint { inode: 7, offset: 1 << 40, head: 9 };
-        let (key, record) = TailCheckpoints::default().set(&name("log"), path, Some(mark)).unwrap();
+        let checkpoint = TailCheckpoint { inode: 7, offset: 1 << 40, head: 9 };
+        let (key, record) =
+            TailCheckpoints::default().set(&name("log"), path, Some(checkpoint)).unwrap();
         let unknown = (b"log//var/log/other.log".to_vec(), vec![2, 1]);
-        let marks = TailCheckpoints::load(vec![(key.clone(), record.unwrap()), unknown]);
-        assert_eq!(marks.of(&name("log")), BTreeMap::from([(path.to_owned(), mark)]));
-        assert_eq!(marks.of(&name("lo")), BTreeMap::new());
-        assert_eq!(marks.set(&name("log"), path, None), Some((key, None)));
-        assert_eq!(marks.of(&name("log")), BTreeMap::new());
+        let checkpoints = TailCheckpoints::load(vec![(key.clone(), record.unwrap()), unknown]);
+        assert_eq!(checkpoints.of(&name("log")), BTreeMap::from([(path.to_owned(), checkpoint)]));
+        assert_eq!(checkpoints.of(&name("lo")), BTreeMap::new());
+        assert_eq!(checkpoints.set(&name("log"), path, None), Some((key, None)));
+        assert_eq!(checkpoints.of(&name("log")), BTreeMap::new());
     }
 
     #[test]
-    fn only_so_many_marks_are_kept() {
-        let (marks, mark) =
+    fn keeps_a_bounded_number_of_checkpoints() {
+        let (checkpoints, checkpoint) =
             (TailCheckpoints::default(), TailCheckpoint { inode: 7, offset: 1, head: 9 });
         let set = |number: usize| {
-            marks.set(&name("log"), Path::new(&number.to_string()), Some(mark)).is_some()
+            checkpoints
+                .set(&name("log"), Path::new(&number.to_string()), Some(checkpoint))
+                .is_some()
         };
-        assert!((0..MARKS_MAX).all(set));
-        assert!(!set(MARKS_MAX));
-        assert!(set(0), "one that is there changes");
+        assert!((0..CHECKPOINTS_MAX).all(set));
+        assert!(!set(CHECKPOINTS_MAX));
+        assert!(set(0), "an existing one changes");
     }
 }

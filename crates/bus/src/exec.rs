@@ -1,8 +1,9 @@
 //! Programs that print readings: run on an interval, or kept running and read by lines.
 //!
-//! A program gets an argument vector and no shell, an environment with nothing of ours in it, no standard input, and a
-//! process group of its own, which is killed as a whole when the run is over, takes too long or prints too much. A run is over
-//! when the program itself has ended. One that is read by lines waits for a collector that is behind.
+//! A program is started without a shell, with an environment of its own, without standard input, and
+//! as the leader of a process group. The whole group is killed when the run is over, takes too long
+//! or prints too much. A run is over when the program itself has exited. A program that is read by
+//! lines is slowed down by a collector that is behind: the pipe fills.
 
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
@@ -15,82 +16,103 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::info;
 
-use super::problem_log::ProblemLog;
-use super::{Feed, RECONNECT_WAIT, sleep_until};
+use crate::problem_log::ProblemLog;
+use crate::{BusContext, BusDriver, BusTask, RECONNECT_DELAY_MAX, RECONNECT_DELAY_MIN, WriteQueue};
 use tidegate_config::{ExecBus, ExecMode};
-use tidegate_ingest::frame::{Frame, Framer, Framing};
+use tidegate_ingest::frame::{Framer, Framing};
 use tidegate_model::Reason;
 use tidegate_model::excerpt::excerpt;
 use tidegate_runtime::liveness;
 use tidegate_runtime::random;
+use tidegate_runtime::wait::sleep_until;
 use tidegate_timing::backoff::Backoff;
 
-/// Where programs that a program calls are looked for: what a login shell of Debian has.
+/// The `PATH` of a program: that of a login shell of Debian.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How much of what a program complains about is told, in bytes.
-const COMPLAINT_BYTES_MAX: usize = 512;
+/// The bytes of standard error that an error message quotes.
+const STDERR_BYTES_MAX: usize = 512;
 
-/// Read at once of what a program prints, in bytes.
+/// The bytes that are read at once.
 const READ_BYTES: usize = 4_096;
 
-/// The longest wait before a program that ended without a line is started again: it may be broken for good.
-const RESTART_WAIT_MAX: Duration = Duration::from_secs(300);
+/// The longest delay before a program that ended without a line is started again: it may never
+/// work.
+const RESTART_DELAY_MAX: Duration = Duration::from_secs(300);
 
-/// How long a program may go on after it closed its output, and how long its output may after the program's end: somebody
-/// whom it left behind may hold it open for ever.
+/// How long a program may run after it closed its output, and how long the output may stay open
+/// after the program has exited: a child process may hold it open.
 const END_WAIT: Duration = Duration::from_secs(2);
 
-/// A program that ran so long was well.
+/// A program that ran this long counts as healthy.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
-/// The task that runs one program.
-pub struct ExecTask {
-    /// Which, and when.
-    pub settings: ExecBus,
-    /// To the collector.
-    pub feed: Feed,
+/// The subject of all problems of this bus.
+const PROGRAM: &str = "program";
+
+impl BusDriver for ExecBus {
+    fn describe(&self) -> String {
+        let program = self.command.join(" ");
+        match self.mode {
+            ExecMode::Interval { interval, .. } => {
+                format!("program {program}, every {}", humantime::format_duration(interval))
+            }
+            ExecMode::Lines => format!("program {program}, always, by lines"),
+        }
+    }
+
+    fn framing(&self) -> Option<Framing> {
+        (self.mode == ExecMode::Lines).then(|| Framing::lines(self.output_bytes_max))
+    }
+
+    fn task(&self, context: BusContext, _: WriteQueue) -> BusTask {
+        Box::pin(Driver { settings: self.clone(), context }.run())
+    }
 }
 
-/// Why a run gave nothing.
+/// Why a run gave no reading.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
     #[error("cannot start {program}: {error}")]
     Start { program: String, error: std::io::Error },
-    #[error("cannot read what it prints: {0}")]
+    #[error("cannot read its output: {0}")]
     Read(#[from] std::io::Error),
     #[error("it printed more than {0} bytes; see output_size_max")]
     TooLong(usize),
     #[error("it took longer than {0:?}; see timeout")]
     TooSlow(Duration),
-    #[error("it closed its output, but goes on{complaint}")]
-    Closed { complaint: String },
-    #[error("it ended with {status}{complaint}")]
-    Failed { status: ExitStatus, complaint: String },
+    #[error("it closed its output, but continues to run{stderr}")]
+    Closed { stderr: String },
+    #[error("it ended with {status}{stderr}")]
+    Failed { status: ExitStatus, stderr: String },
 }
 
-impl ExecTask {
-    /// Runs until it is stopped.
-    pub async fn run(self) {
-        let Self { settings, feed } = &self;
-        let mut troubles = feed.troubles();
-        info!(bus = %feed.bus(), program = settings.command.first(), "running a program");
+struct Driver {
+    settings: ExecBus,
+    context: BusContext,
+}
+
+impl Driver {
+    async fn run(self) {
+        let Self { settings, context } = &self;
+        let mut problems = context.problems();
+        info!(bus = %context.bus, program = settings.command.first(), "running a program");
         let running = async {
             match settings.mode {
                 ExecMode::Interval { interval, timeout } => {
-                    self.repeat(interval, timeout, &mut troubles).await;
+                    self.repeat(interval, timeout, &mut problems).await;
                 }
-                ExecMode::Lines => self.keep_running(&mut troubles).await,
+                ExecMode::Lines => self.keep_running(&mut problems).await,
             }
         };
-        // What runs is killed when it is dropped.
+        // Dropping the future kills the program.
         tokio::select! {
-            () = feed.stopped() => {}
+            () = context.stopped() => {}
             () = running => {}
         }
     }
 
-    async fn repeat(&self, interval: Duration, timeout: Duration, troubles: &mut ProblemLog) {
+    async fn repeat(&self, interval: Duration, timeout: Duration, problems: &mut ProblemLog) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -100,54 +122,55 @@ impl ExecTask {
                 liveness::with_deadline(timeout + liveness::LATE_MAX, "a run of the program", run);
             match run.await.unwrap_or(Err(RunError::TooSlow(timeout))) {
                 Ok(output) => {
-                    troubles.end("program");
-                    self.feed.offer("", output);
+                    problems.end(PROGRAM);
+                    self.context.offer("", output);
                 }
                 Err(error) => {
                     if matches!(error, RunError::TooLong(_)) {
-                        self.feed.reject(Reason::TooLong);
+                        self.context.reject(Reason::TooLong);
                     }
-                    troubles.begin("program", &error.to_string());
+                    problems.begin(PROGRAM, &error.to_string());
                 }
             }
         }
     }
 
-    async fn keep_running(&self, troubles: &mut ProblemLog) {
+    async fn keep_running(&self, problems: &mut ProblemLog) {
         let mut rng = random::seeded();
-        let mut backoff = Backoff::new(RECONNECT_WAIT.0, RESTART_WAIT_MAX);
+        let mut backoff = Backoff::new(RECONNECT_DELAY_MIN, RESTART_DELAY_MAX);
         loop {
-            let (started, mut has_spoken) = (Instant::now(), false);
-            if let Err(error) = self.read_lines(troubles, &mut has_spoken).await {
-                troubles.begin("program", &error.to_string());
+            let (started, mut has_printed) = (Instant::now(), false);
+            if let Err(error) = self.read_lines(problems, &mut has_printed).await {
+                problems.begin(PROGRAM, &error.to_string());
             }
             if started.elapsed() > HEALTHY_AFTER {
                 backoff.reset();
             }
-            let wait_max = if has_spoken { RECONNECT_WAIT.1 } else { RESTART_WAIT_MAX };
-            tokio::time::sleep(backoff.next_delay(&mut rng).min(wait_max)).await;
+            let delay_max = if has_printed { RECONNECT_DELAY_MAX } else { RESTART_DELAY_MAX };
+            tokio::time::sleep(backoff.next_delay(&mut rng).min(delay_max)).await;
         }
     }
 
-    /// Passes lines on until the program ends, which it never should.
+    /// Passes on lines until the program ends. It should never end.
     async fn read_lines(
         &self,
-        troubles: &mut ProblemLog,
-        has_spoken: &mut bool,
+        problems: &mut ProblemLog,
+        has_printed: &mut bool,
     ) -> Result<(), RunError> {
         let mut program = Program::start(&self.settings)?;
         let mut framer = Framer::new(Framing::lines(self.settings.output_bytes_max));
         let stdout = program.child.stdout.take();
-        let lines = self.pass_on(stdout, &mut framer, (troubles, has_spoken));
-        let ended = watch(&mut program.child, lines, Some(END_WAIT)).await;
-        // A line without its end, when there is no more to come.
+        let lines = self.pass_on(stdout, &mut framer, problems, has_printed);
+        let ended = wait_for_end(&mut program.child, lines, Some(END_WAIT)).await;
+        // Counts a line without its end.
         framer.handle_disconnected();
         for frame in framer.drain_frames() {
-            self.take(frame).await;
+            self.context.deliver_frame(frame).await;
         }
-        match ended? {
-            (Some(status), complaint) => Err(RunError::Failed { status, complaint }),
-            (None, complaint) => Err(RunError::Closed { complaint }),
+        let End { status, stderr } = ended?;
+        match status {
+            Some(status) => Err(RunError::Failed { status, stderr }),
+            None => Err(RunError::Closed { stderr }),
         }
     }
 
@@ -155,33 +178,26 @@ impl ExecTask {
         &self,
         stdout: Option<ChildStdout>,
         framer: &mut Framer,
-        (troubles, has_spoken): (&mut ProblemLog, &mut bool),
+        problems: &mut ProblemLog,
+        has_printed: &mut bool,
     ) -> Result<(), RunError> {
         let Some(mut stdout) = stdout else { return Ok(()) };
-        // A program may pause within a line for as long as it likes: for the framer no time passes.
+        // A program may pause within a line: the framer gets one time for all input.
         let started = Instant::now().into_std();
         let mut buffer = [0; READ_BYTES];
         while let length @ 1.. = stdout.read(&mut buffer).await? {
             framer.handle_bytes(buffer.get(..length).unwrap_or_default(), started);
             for frame in framer.drain_frames() {
-                troubles.end("program");
-                *has_spoken = true;
-                self.take(frame).await;
+                problems.end(PROGRAM);
+                *has_printed = true;
+                self.context.deliver_frame(frame).await;
             }
         }
         Ok(())
     }
-
-    /// The pipe holds what comes while the collector is behind.
-    async fn take(&self, frame: Frame) {
-        match frame {
-            Frame::Whole(line) => self.feed.deliver("", line, None).await,
-            Frame::Lost(loss) => self.feed.lose_frame(loss),
-        }
-    }
 }
 
-/// Runs the program once and returns what it printed.
+/// Runs the program once and returns its output.
 async fn run_once(settings: &ExecBus) -> Result<Bytes, RunError> {
     let mut program = Program::start(settings)?;
     let bytes_max = settings.output_bytes_max;
@@ -195,57 +211,67 @@ async fn run_once(settings: &ExecBus) -> Result<Bytes, RunError> {
         }
         Ok(())
     };
-    match watch(&mut program.child, output, None).await? {
-        (Some(status), _) if status.success() => Ok(printed.into()),
-        (Some(status), complaint) => Err(RunError::Failed { status, complaint }),
-        (None, complaint) => Err(RunError::Closed { complaint }),
+    let End { status, stderr } = wait_for_end(&mut program.child, output, None).await?;
+    match status {
+        Some(status) if status.success() => Ok(printed.into()),
+        Some(status) => Err(RunError::Failed { status, stderr }),
+        None => Err(RunError::Closed { stderr }),
     }
 }
 
-/// Waits until the program and its output have ended, and returns how it ended and what it complained about. There is no
-/// status if it goes on for longer than this without output.
-async fn watch(
+/// How a program ended.
+struct End {
+    /// The exit status; `None` if the program closed its output and continued to run.
+    status: Option<ExitStatus>,
+    /// The beginning of its standard error, for a message.
+    stderr: String,
+}
+
+/// Waits until the program has exited and `output` has finished.
+///
+/// Gives up if the program runs for longer than `silent_max` after its output has finished.
+async fn wait_for_end(
     child: &mut Child,
     output: impl Future<Output = Result<(), RunError>>,
     silent_max: Option<Duration>,
-) -> Result<(Option<ExitStatus>, String), RunError> {
-    let (stderr, mut words) = (child.stderr.take(), Vec::new());
+) -> Result<End, RunError> {
+    let (stderr, mut text) = (child.stderr.take(), Vec::new());
     let mut status = None;
     {
-        let (mut output, mut complaint) = (pin!(output), pin!(complain(stderr, &mut words)));
-        let (mut is_silent, mut is_content, mut until) = (false, false, None);
-        while !(is_silent && is_content && status.is_some()) {
+        let (mut output, mut stderr) = (pin!(output), pin!(read_stderr(stderr, &mut text)));
+        let (mut is_output_read, mut is_stderr_read, mut deadline) = (false, false, None);
+        while !(is_output_read && is_stderr_read && status.is_some()) {
             tokio::select! {
-                read = &mut output, if !is_silent => {
+                read = &mut output, if !is_output_read => {
                     read?;
-                    is_silent = true;
-                    until = until.or(silent_max.map(|wait| Instant::now() + wait));
+                    is_output_read = true;
+                    deadline = deadline.or(silent_max.map(|wait| Instant::now() + wait));
                 }
-                () = &mut complaint, if !is_content => is_content = true,
+                () = &mut stderr, if !is_stderr_read => is_stderr_read = true,
                 ended = child.wait(), if status.is_none() => {
                     status = Some(ended?);
-                    until = Some(Instant::now() + END_WAIT);
+                    deadline = Some(Instant::now() + END_WAIT);
                 }
-                () = sleep_until(until) => break,
+                () = sleep_until(deadline) => break,
             }
         }
     }
-    let words = words.trim_ascii();
-    let complaint = if words.is_empty() { String::new() } else { format!(": {}", excerpt(words)) };
-    Ok((status, complaint))
+    let text = text.trim_ascii();
+    let stderr = if text.is_empty() { String::new() } else { format!(": {}", excerpt(text)) };
+    Ok(End { status, stderr })
 }
 
-/// Reads all that a program complains about, and keeps how that begins.
-async fn complain(stderr: Option<ChildStderr>, words: &mut Vec<u8>) {
+/// Reads all of standard error and keeps its beginning.
+async fn read_stderr(stderr: Option<ChildStderr>, text: &mut Vec<u8>) {
     let Some(mut stderr) = stderr else { return };
     let mut buffer = [0; READ_BYTES];
     while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
-        let room = COMPLAINT_BYTES_MAX.saturating_sub(words.len());
-        words.extend_from_slice(buffer.get(..length.min(room)).unwrap_or_default());
+        let room = STDERR_BYTES_MAX.saturating_sub(text.len());
+        text.extend_from_slice(buffer.get(..length.min(room)).unwrap_or_default());
     }
 }
 
-/// A running program, whose whole group is killed when this is dropped.
+/// A running program. Dropping it kills its process group.
 struct Program {
     child: Child,
     group: Option<Pid>,
@@ -276,7 +302,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if let Some(group) = self.group {
-            // A group that has ended by itself is what is wanted.
+            // An error means that the group has ended already.
             kill_process_group(group, Signal::KILL).unwrap_or_default();
         }
     }

@@ -1,138 +1,164 @@
-//! Files: sensors that the kernel shows as files (1-Wire, hwmon, IIO, thermal zones), files that programs write, and logs.
+//! Files: sensors that the kernel shows as files (1-Wire, hwmon, IIO, thermal zones), files that
+//! programs write, and logs.
 //!
-//! Files are looked at on an interval: the kernel's files tell nobody that they changed. The topic of a message is the path
-//! of its file, without the slash at its beginning.
+//! The driver reads on an interval, because files of the kernel do not notify of changes. The topic
+//! of a message is the path of its file without the leading slash.
 
 mod tail;
 mod whole;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info};
 
-use super::Feed;
-use super::checkpoints::TailCheckpoint;
-use super::problem_log::ProblemLog;
+use crate::checkpoints::TailCheckpoint;
+use crate::problem_log::ProblemLog;
+use crate::{BusContext, BusDriver, BusTask, WriteQueue};
 use tail::Tails;
 use tidegate_config::{FileBus, FileMode};
-use tidegate_ingest::frame::Loss;
-use whole::Whole;
+use tidegate_ingest::frame::{Framing, Loss};
+use whole::WholeFiles;
 
-/// Files that one bus reads; more matches of its patterns are told as a trouble and left out.
+/// The most files of one bus. If its patterns match more, that is a problem, and the others are not
+/// read.
 const FILES_MAX: usize = 256;
 
-/// The task that reads files.
-pub struct FileTask {
-    /// Which files, and how.
-    pub settings: FileBus,
-    /// To the collector.
-    pub feed: Feed,
+impl BusDriver for FileBus {
+    fn describe(&self) -> String {
+        let interval = humantime::format_duration(self.interval);
+        format!("files {}, every {interval}", self.patterns.join(", "))
+    }
+
+    fn framing(&self) -> Option<Framing> {
+        (self.mode == FileMode::Tail).then(|| Framing::lines(self.bytes_max))
+    }
+
+    fn task(&self, context: BusContext, _: WriteQueue) -> BusTask {
+        Box::pin(run(self.clone(), context))
+    }
 }
 
-/// How the files of a bus are read.
+/// Reads the files of a bus, in one of two ways.
 enum Reader {
-    Whole(Whole),
+    Whole(WholeFiles),
     Tails(Tails),
 }
 
-/// What a file gave.
-#[derive(Debug, PartialEq, Eq)]
-enum Find {
-    /// A message of this file.
+/// The result of reading a file.
+#[derive(Debug)]
+enum Event {
+    /// The content of this file.
     Message(PathBuf, Bytes),
-    /// A line of this log, and the place behind it.
+    /// A line of this log, and the checkpoint behind it.
     Line(PathBuf, Bytes, TailCheckpoint),
-    /// Where this log is read on, or that it is read no more.
-    Place(PathBuf, Option<TailCheckpoint>),
-    /// A file or a line over the bound, or a line without its end.
+    /// The checkpoint of this log without a line; `None` if the log is no longer followed.
+    Checkpoint(PathBuf, Option<TailCheckpoint>),
+    /// A file or a line above the bound, or a line without its end.
     Lost(PathBuf, Loss),
-    /// It cannot be read.
-    Trouble(PathBuf, String),
-    /// It was read.
-    Well(PathBuf),
+    /// This file or pattern has a problem.
+    Failed(PathBuf, FileError),
+    /// This file or pattern has no problem.
+    Succeeded(PathBuf),
 }
 
-impl FileTask {
-    /// Runs until it is stopped.
-    pub async fn run(self) {
-        let Self { settings, feed } = self;
-        let mut reader = match settings.mode {
-            FileMode::Whole => Reader::Whole(Whole::new(settings.bytes_max, false)),
-            FileMode::Change => Reader::Whole(Whole::new(settings.bytes_max, true)),
-            FileMode::Tail => Reader::Tails(Tails::new(settings.bytes_max, feed.marks())),
+/// Why a file or a pattern gives nothing.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("there are more than {FILES_MAX} files; the others are not read")]
+    TooMany,
+    #[error("cannot read directory {directory}: {error}")]
+    Directory { directory: PathBuf, error: io::Error },
+    #[error("there is no such file")]
+    NoMatch,
+    #[error("it has more than {bytes_max} bytes; see size_max")]
+    TooLarge { bytes_max: usize },
+    #[error(transparent)]
+    Read(#[from] io::Error),
+}
+
+async fn run(settings: FileBus, context: BusContext) {
+    let mut reader = match settings.mode {
+        FileMode::Whole => Reader::Whole(WholeFiles::new(settings.bytes_max, false)),
+        FileMode::Change => Reader::Whole(WholeFiles::new(settings.bytes_max, true)),
+        FileMode::Tail => Reader::Tails(Tails::new(settings.bytes_max, context.checkpoints())),
+    };
+    info!(bus = %context.bus, files = settings.patterns.join(", "), "reading files");
+    let mut problems = context.problems();
+    let mut failed = BTreeSet::new();
+    let mut ticks = tokio::time::interval(settings.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = context.stopped() => return,
+            _ = ticks.tick() => {}
+        }
+        let patterns = settings.patterns.clone();
+        let round = move || {
+            let mut events = Vec::new();
+            reader.round(&expand(&patterns, &mut events), &mut events);
+            (reader, events)
         };
-        info!(bus = %feed.bus(), files = settings.patterns.join(", "), "reading files");
-        let mut troubles = feed.troubles();
-        let mut troubled = BTreeSet::new();
-        let mut ticks = tokio::time::interval(settings.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let Some(read) = context.read_blocking(round, &mut problems).await else { return };
+        let mut events;
+        (reader, events) = read;
+        end_old_problems(&mut failed, &mut events);
+        for event in events {
             tokio::select! {
-                () = feed.stopped() => return,
-                _ = ticks.tick() => {}
-            }
-            let patterns = settings.patterns.clone();
-            let round = move || {
-                let mut finds = Vec::new();
-                reader.round(&expand(&patterns, &mut finds), &mut finds);
-                (reader, finds)
-            };
-            let Some(read) = feed.look(round, &mut troubles).await else { return };
-            let mut finds;
-            (reader, finds) = read;
-            relieve(&mut troubled, &mut finds);
-            for find in finds {
-                tokio::select! {
-                    () = feed.stopped() => return,
-                    () = pass_on(find, &feed, &mut troubles) => {}
-                }
+                () = context.stopped() => return,
+                () = handle(event, &context, &mut problems) => {}
             }
         }
     }
 }
 
-/// Adds that all is well with what was in trouble and is not there any more, such as a sensor that was pulled.
-fn relieve(troubled: &mut BTreeSet<PathBuf>, finds: &mut Vec<Find>) {
-    let begins = |find: &Find| match find {
-        Find::Trouble(path, _) => Some(path.clone()),
-        Find::Message(..) | Find::Line(..) | Find::Place(..) | Find::Lost(..) | Find::Well(_) => {
-            None
-        }
+/// Adds a success for each path that failed in the last round and not in this one. A removed
+/// sensor has no other event.
+fn end_old_problems(failed: &mut BTreeSet<PathBuf>, events: &mut Vec<Event>) {
+    let failure = |event: &Event| match event {
+        Event::Failed(path, _) => Some(path.clone()),
+        Event::Message(..)
+        | Event::Line(..)
+        | Event::Checkpoint(..)
+        | Event::Lost(..)
+        | Event::Succeeded(_) => None,
     };
-    let still: BTreeSet<_> = finds.iter().filter_map(begins).collect();
-    let over = std::mem::replace(troubled, still);
-    finds.extend(over.into_iter().filter(|path| !troubled.contains(path)).map(Find::Well));
+    let failing: BTreeSet<_> = events.iter().filter_map(failure).collect();
+    let before = std::mem::replace(failed, failing);
+    events.extend(before.into_iter().filter(|path| !failed.contains(path)).map(Event::Succeeded));
 }
 
 impl Reader {
-    fn round(&mut self, paths: &[PathBuf], finds: &mut Vec<Find>) {
+    fn round(&mut self, paths: &[PathBuf], events: &mut Vec<Event>) {
         match self {
-            Self::Whole(whole) => whole.round(paths, finds),
-            Self::Tails(tails) => tails.round(paths, finds),
+            Self::Whole(files) => files.round(paths, events),
+            Self::Tails(tails) => tails.round(paths, events),
         }
     }
 }
 
-async fn pass_on(find: Find, feed: &Feed, troubles: &mut ProblemLog) {
-    match find {
-        Find::Message(path, payload) => feed.deliver(&topic(&path), payload, None).await,
-        Find::Line(path, line, mark) => {
-            feed.deliver_line(&path, Some((&topic(&path), line)), Some(mark)).await;
+async fn handle(event: Event, context: &BusContext, problems: &mut ProblemLog) {
+    let bus = &context.bus;
+    match event {
+        Event::Message(path, payload) => context.deliver(&topic(&path), payload, None).await,
+        Event::Line(path, line, checkpoint) => {
+            let reading = context.reading(&topic(&path), line);
+            context.deliver_line(&path, Some(reading), Some(checkpoint)).await;
         }
-        Find::Place(path, mark) => {
-            let offset = mark.map(|mark| mark.offset);
-            debug!(bus = %feed.bus(), path = %path.display(), offset, "reading the log from here");
-            feed.deliver_line(&path, None, mark).await;
+        Event::Checkpoint(path, checkpoint) => {
+            let offset = checkpoint.map(|checkpoint| checkpoint.offset);
+            debug!(%bus, path = %path.display(), offset, "log position changed");
+            context.deliver_line(&path, None, checkpoint).await;
         }
-        Find::Lost(path, loss) => {
-            debug!(bus = %feed.bus(), path = %path.display(), ?loss, "a part of a file was rejected");
-            feed.lose_frame(loss);
+        Event::Lost(path, loss) => {
+            debug!(%bus, path = %path.display(), ?loss, "part of a file was rejected");
+            context.count_loss(loss);
         }
-        Find::Trouble(path, trouble) => troubles.begin(&path.to_string_lossy(), &trouble),
-        Find::Well(path) => troubles.end(&path.to_string_lossy()),
+        Event::Failed(path, error) => problems.begin(&path.to_string_lossy(), &error.to_string()),
+        Event::Succeeded(path) => problems.end(&path.to_string_lossy()),
     }
 }
 
@@ -140,8 +166,8 @@ fn topic(path: &Path) -> String {
     path.to_string_lossy().trim_start_matches('/').to_owned()
 }
 
-/// The files that there are now, each once. A pattern without one is a trouble.
-fn expand(patterns: &[String], finds: &mut Vec<Find>) -> Vec<PathBuf> {
+/// Returns the files that match now, each once. A pattern without a match is a problem.
+fn expand(patterns: &[String], events: &mut Vec<Event>) -> Vec<PathBuf> {
     let mut files = BTreeSet::new();
     for pattern in patterns {
         let mut unreadable = None;
@@ -154,16 +180,15 @@ fn expand(patterns: &[String], finds: &mut Vec<Find>) -> Vec<PathBuf> {
         let has_more = matches.next().is_some();
         drop(matches);
         if has_more {
-            let trouble = format!("there are more than {FILES_MAX} files; the rest is not read");
-            finds.push(Find::Trouble(pattern.into(), trouble));
+            events.push(Event::Failed(pattern.into(), FileError::TooMany));
         } else if let (true, Some(error)) = (found.is_empty(), unreadable) {
-            let (directory, error) = (error.path().display(), error.error());
-            let trouble = format!("cannot look into {directory}: {error}");
-            finds.push(Find::Trouble(pattern.into(), trouble));
+            let directory = error.path().to_owned();
+            let error = FileError::Directory { directory, error: error.into() };
+            events.push(Event::Failed(pattern.into(), error));
         } else if found.is_empty() {
-            finds.push(Find::Trouble(pattern.into(), "there is no such file".to_owned()));
+            events.push(Event::Failed(pattern.into(), FileError::NoMatch));
         } else if !found.contains(&pattern.into()) {
-            finds.push(Find::Well(pattern.into()));
+            events.push(Event::Succeeded(pattern.into()));
         }
         files.extend(found);
     }
@@ -175,15 +200,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_in_trouble_and_is_gone_is_in_trouble_no_longer() {
+    fn problem_ends_when_its_file_is_gone() {
         let (pulled, broken) = (PathBuf::from("28-0a"), PathBuf::from("28-0b"));
-        let trouble = |path: &PathBuf| Find::Trouble(path.clone(), "I/O error".to_owned());
-        let mut troubled = BTreeSet::new();
-        let mut finds = vec![trouble(&pulled), trouble(&broken)];
-        relieve(&mut troubled, &mut finds);
-        assert_eq!(finds.len(), 2);
-        let mut finds = vec![trouble(&broken)];
-        relieve(&mut troubled, &mut finds);
-        assert_eq!(finds, [trouble(&broken), Find::Well(pulled)]);
+        let failure = |path: &PathBuf| Event::Failed(path.clone(), FileError::NoMatch);
+        let mut failed = BTreeSet::new();
+        let mut events = vec![failure(&pulled), failure(&broken)];
+        end_old_problems(&mut failed, &mut events);
+        assert_eq!(events.len(), 2);
+        let mut events = vec![failure(&broken)];
+        end_old_problems(&mut failed, &mut events);
+        let [Event::Failed(first, _), Event::Succeeded(second)] = events.as_slice() else {
+            panic!("{events:?}");
+        };
+        assert_eq!((first, second), (&broken, &pulled));
     }
 }

@@ -1,222 +1,229 @@
-//! Lines of a GPIO chip, through the kernel's character device: levels that are told, pulses that are counted, outputs that
-//! are driven.
+//! Lines of a GPIO chip, through the kernel's character device: inputs whose levels are reported,
+//! inputs whose pulses are counted, and outputs.
 //!
-//! Each message is a JSON object with the input's name as topic. Counts go on where they were before a restart: they are on
-//! the disk with each message. An output is driven by nobody else while the bus runs, and left as configured when it stops.
+//! Each message is a JSON object with the name of the input as its topic. Pulse counts survive
+//! restarts: they are committed with each message. While the bus runs no other program can drive its
+//! outputs; at a stop they are left as configured.
 
 mod lines;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{error, info};
 
-use super::{Feed, RECONNECT_WAIT, WriteError, WriteRequest, sleep_until};
+use crate::{
+    BusContext, BusDriver, BusTask, RECONNECT_DELAY_MAX, RECONNECT_DELAY_MIN, WriteError,
+    WriteQueue, WriteRequest,
+};
 use lines::{Inputs, LinesError, Outputs};
 use tidegate_config::{Edges, GpioBus};
 use tidegate_ingest::gpio::{Counter, Edge, Level};
 use tidegate_model::{Name, Write};
 use tidegate_runtime::random;
+use tidegate_runtime::wait::sleep_until;
 use tidegate_timing::backoff::Backoff;
 use tidegate_timing::machine::Machine as _;
 
-/// The task that owns the lines.
-pub struct GpioTask {
-    /// Which lines.
-    pub settings: GpioBus,
-    /// To the collector.
-    pub feed: Feed,
-    /// From the actuators.
-    pub writes: mpsc::Receiver<WriteRequest>,
+/// The subject of problems with the chip.
+const CHIP: &str = "chip";
+
+impl BusDriver for GpioBus {
+    fn describe(&self) -> String {
+        let (chip, inputs, outputs) = (self.chip.display(), &self.inputs, &self.outputs);
+        format!("GPIO lines of {chip}, {} inputs, {} outputs", inputs.len(), outputs.len())
+    }
+
+    fn task(&self, context: BusContext, writes: WriteQueue) -> BusTask {
+        let mut settings = self.clone();
+        if context.is_inspection {
+            settings.outputs.clear();
+        }
+        Box::pin(Driver { settings, context, writes }.run())
+    }
 }
 
-/// What is known of the inputs.
+struct Driver {
+    settings: GpioBus,
+    context: BusContext,
+    writes: WriteQueue,
+}
+
+/// The states of the inputs.
 #[derive(Default)]
-struct Watch {
+struct InputStates {
     levels: BTreeMap<Name, Level>,
     counters: BTreeMap<Name, Counter>,
 }
 
-/// Lines that are there.
+/// The requested lines.
 struct Lines {
     inputs: Option<Inputs>,
     outputs: Option<Outputs>,
-    /// When a pulse ends, and what the output is then.
-    pulses: BTreeMap<Name, (Instant, bool)>,
+    pulses: BTreeMap<Name, Pulse>,
 }
 
-/// What the task waits for.
-enum News {
+/// A pulse on an output that has not ended.
+struct Pulse {
+    end: Instant,
+    /// The level after the pulse.
+    is_active_after: bool,
+}
+
+/// The events of open lines.
+enum Event {
     Edges(Vec<(Name, Edge)>),
     Write(WriteRequest),
-    /// Each input is to be told.
+    /// The time to report each input.
     Tick,
-    /// A level is to be told, or a pulse is over.
-    Due,
+    /// A level is due to be reported, or a pulse has ended.
+    Timeout,
     Lost(LinesError),
-    Stop,
+    Stopped,
 }
 
-impl GpioTask {
-    /// Runs until it is stopped. An absent chip is no fault: it is waited for.
-    pub async fn run(mut self) {
-        let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
-        let mut troubles = self.feed.troubles();
+impl Driver {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(RECONNECT_DELAY_MIN, RECONNECT_DELAY_MAX);
+        let mut problems = self.context.problems();
         loop {
-            let trouble = match Lines::open(&self.settings) {
+            let error = match Lines::open(&self.settings) {
                 Ok(lines) => {
                     let chip = self.settings.chip.display();
-                    info!(bus = %self.feed.bus(), %chip, "gpio lines open");
-                    self.feed.connected();
-                    troubles.end("chip");
+                    info!(bus = %self.context.bus, %chip, "gpio lines open");
+                    self.context.connected();
+                    problems.end(CHIP);
                     backoff.reset();
                     match self.serve(lines).await {
-                        None => return,
-                        Some(trouble) => trouble,
+                        Ok(()) => return,
+                        Err(error) => error,
                     }
                 }
-                Err(trouble) => trouble,
+                Err(error) => error,
             };
-            let chip = self.settings.chip.display();
-            let trouble = format!("{chip}: {trouble}{}", trouble.cure());
-            self.feed.lost(&trouble);
-            troubles.begin("chip", &trouble);
+            let problem = format!("{}: {error}{}", self.settings.chip.display(), error.fix());
+            self.context.disconnected(&problem);
+            problems.begin(CHIP, &problem);
             let delay = backoff.next_delay(&mut random::seeded());
-            if !self.pause(Instant::now() + delay).await {
+            if !self.writes.reject_for(delay, &self.context).await {
                 return;
             }
         }
     }
 
-    /// Serves the lines until they are gone; `None` at the stop.
-    async fn serve(&mut self, mut lines: Lines) -> Option<LinesError> {
-        let mut watch = match self.watch(&lines) {
-            Ok(watch) => watch,
-            Err(trouble) => return Some(trouble),
-        };
+    /// Serves the lines until the bus is stopped (`Ok`) or the lines are lost.
+    async fn serve(&mut self, mut lines: Lines) -> Result<(), LinesError> {
+        let mut states = self.read_states(&lines)?;
         let mut ticks = tokio::time::interval(self.settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let due = [watch.due(), lines.due()].into_iter().flatten().min();
-            let news = tokio::select! {
+            let timeout =
+                [states.next_report(), lines.next_pulse_end()].into_iter().flatten().min();
+            let event = tokio::select! {
                 biased;
-                () = self.feed.stopped() => News::Stop,
-                Some(request) = self.writes.recv() => News::Write(request),
-                () = sleep_until(due) => News::Due,
-                // Before the edges: a line that flutters has always some.
-                _ = ticks.tick() => News::Tick,
-                edges = lines.edges() => edges.map_or_else(News::Lost, News::Edges),
+                () = self.context.stopped() => Event::Stopped,
+                Some(request) = self.writes.recv() => Event::Write(request),
+                () = sleep_until(timeout) => Event::Timeout,
+                // Before the edges, because a flickering line always has some.
+                _ = ticks.tick() => Event::Tick,
+                edges = lines.edges() => edges.map_or_else(Event::Lost, Event::Edges),
             };
-            let done = match news {
-                News::Edges(edges) => {
-                    self.hear(&mut watch, &edges);
+            let handled = match event {
+                Event::Edges(edges) => {
+                    self.handle_edges(&mut states, &edges);
                     Ok(())
                 }
-                News::Write(request) => lines.write(request),
-                News::Tick => lines.levels().map(|levels| self.look(&mut watch, &levels)),
-                News::Due => lines.end_pulses(),
-                News::Lost(trouble) => Err(trouble),
-                News::Stop => {
-                    self.tell_counts(&watch);
-                    self.tell_levels(&mut watch);
+                Event::Write(request) => lines.write(request),
+                Event::Tick => lines.levels().map(|levels| self.handle_tick(&mut states, &levels)),
+                Event::Timeout => lines.end_pulses(),
+                Event::Lost(error) => Err(error),
+                Event::Stopped => {
+                    self.report_counts(&states);
+                    self.report_levels(&mut states);
                     self.close(lines);
-                    return None;
+                    return Ok(());
                 }
             };
-            self.tell_levels(&mut watch);
-            if let Err(trouble) = done {
-                return Some(trouble);
-            }
+            self.report_levels(&mut states);
+            handled?;
         }
     }
 
-    /// What is known of inputs that have just been requested.
-    fn watch(&self, lines: &Lines) -> Result<Watch, LinesError> {
-        let (mut watch, now) = (Watch::default(), Instant::now().into_std());
+    /// Reads the states of inputs that have just been requested.
+    fn read_states(&self, lines: &Lines) -> Result<InputStates, LinesError> {
+        let (mut states, now) = (InputStates::default(), Instant::now().into_std());
         let levels: BTreeMap<_, _> = lines.levels()?.into_iter().collect();
         for input in &self.settings.inputs {
             let name = input.name.clone();
             match input.edges {
                 Edges::Reported | Edges::Ignored => {
                     let is_active = levels.get(&name).copied().unwrap_or_default();
-                    watch.levels.insert(name, Level::new(is_active, now));
+                    states.levels.insert(name, Level::new(is_active, now));
                 }
                 Edges::CountedRising | Edges::CountedFalling | Edges::CountedBoth => {
-                    let count = self.feed.pulses(&name);
-                    watch.counters.insert(name, Counter::new(count));
+                    let count = self.context.pulses(&name);
+                    states.counters.insert(name, Counter::new(count));
                 }
             }
         }
-        Ok(watch)
+        Ok(states)
     }
 
-    fn hear(&self, watch: &mut Watch, edges: &[(Name, Edge)]) {
+    fn handle_edges(&self, states: &mut InputStates, edges: &[(Name, Edge)]) {
         let now = Instant::now().into_std();
         for (name, edge) in edges {
-            if let Some(level) = watch.levels.get_mut(name) {
+            if let Some(level) = states.levels.get_mut(name) {
                 level.handle_edge(edge, now);
             }
-            if let Some(counter) = watch.counters.get_mut(name) {
+            if let Some(counter) = states.counters.get_mut(name) {
                 counter.handle_edge(edge, now);
-                self.feed.count_pulses(name, counter.count());
+                self.context.set_pulses(name, counter.count());
             }
         }
     }
 
-    fn look(&self, watch: &mut Watch, levels: &[(Name, bool)]) {
+    fn handle_tick(&self, states: &mut InputStates, levels: &[(Name, bool)]) {
         let now = Instant::now().into_std();
         for (name, is_active) in levels {
-            if let Some(level) = watch.levels.get_mut(name) {
+            if let Some(level) = states.levels.get_mut(name) {
                 level.handle_level(*is_active, now);
             }
         }
-        self.tell_counts(watch);
+        self.report_counts(states);
     }
 
-    fn tell_counts(&self, watch: &Watch) {
+    fn report_counts(&self, states: &InputStates) {
         let now = Instant::now().into_std();
-        for (name, counter) in &watch.counters {
-            self.tell(name, &counter.message(now));
+        for (name, counter) in &states.counters {
+            self.report(name, &counter.message(now));
         }
     }
 
-    fn tell_levels(&self, watch: &mut Watch) {
+    fn report_levels(&self, states: &mut InputStates) {
         let now = Instant::now().into_std();
-        for (name, level) in &mut watch.levels {
+        for (name, level) in &mut states.levels {
             level.handle_timeout(now);
             while let Some(message) = level.poll_action() {
-                self.tell(name, &message);
+                self.report(name, &message);
             }
         }
     }
 
-    fn tell(&self, name: &Name, message: &Value) {
-        self.feed.offer(name, message.to_string().into());
+    fn report(&self, name: &Name, message: &Value) {
+        self.context.offer(name, message.to_string().into());
     }
 
     fn close(&self, lines: Lines) {
         if let Some(Err(error)) = lines.outputs.map(Outputs::close) {
-            error!(bus = %self.feed.bus(), %error, "outputs could not be left as configured");
-        }
-    }
-
-    /// Waits without lines, so that all writes fail; `false` when the daemon stops.
-    async fn pause(&mut self, until: Instant) -> bool {
-        loop {
-            tokio::select! {
-                () = self.feed.stopped() => return false,
-                () = tokio::time::sleep_until(until) => return true,
-                Some(request) = self.writes.recv() => request.finish(Err(WriteError::NotConnected)),
-            }
+            error!(bus = %self.context.bus, %error, "cannot set outputs to their at_stop levels");
         }
     }
 }
 
-impl Watch {
-    /// When the next level is to be told.
-    fn due(&self) -> Option<Instant> {
+impl InputStates {
+    /// Returns the time of the next report of a level.
+    fn next_report(&self) -> Option<Instant> {
         self.levels.values().filter_map(Level::poll_timeout).min().map(Instant::from_std)
     }
 }
@@ -227,6 +234,7 @@ impl Lines {
         Ok(Self { inputs, outputs, pulses: BTreeMap::new() })
     }
 
+    /// Waits for edges. Cancel-safe.
     async fn edges(&self) -> Result<Vec<(Name, Edge)>, LinesError> {
         match &self.inputs {
             Some(inputs) => inputs.edges().await,
@@ -238,12 +246,11 @@ impl Lines {
         self.inputs.as_ref().map_or_else(|| Ok(Vec::new()), Inputs::levels)
     }
 
-    /// When the next pulse ends.
-    fn due(&self) -> Option<Instant> {
-        self.pulses.values().map(|(until, _)| *until).min()
+    fn next_pulse_end(&self) -> Option<Instant> {
+        self.pulses.values().map(|pulse| pulse.end).min()
     }
 
-    /// Does one write, and tells the outcome. `Err` when the lines are gone.
+    /// Does one write and sends its outcome. Fails only if the lines are lost.
     fn write(&mut self, request: WriteRequest) -> Result<(), LinesError> {
         let Write::Gpio(write) = &request.write else {
             request.finish(Err(WriteError::WrongKind));
@@ -265,25 +272,24 @@ impl Lines {
                 return Ok(());
             }
         }
-        // Whatever pulse was under way, this is newer.
+        // The new write replaces a pulse that has not ended.
         self.pulses.remove(&write.output);
         if let Some(length) = write.pulse {
-            let end = (Instant::now() + length, !write.is_active);
-            self.pulses.insert(write.output.clone(), end);
+            let pulse = Pulse { end: Instant::now() + length, is_active_after: !write.is_active };
+            self.pulses.insert(write.output.clone(), pulse);
         }
         request.finish(Ok(String::new()));
         Ok(())
     }
 
-    /// Ends the pulses whose time is over.
+    /// Ends the pulses that are due.
     fn end_pulses(&mut self) -> Result<(), LinesError> {
         let now = Instant::now();
         let Some(outputs) = &self.outputs else { return Ok(()) };
-        let over = self.pulses.iter().filter(|(_, (until, _))| *until <= now);
-        for (name, (_, is_active)) in over {
-            outputs.set(name, *is_active).transpose()?;
+        for (name, pulse) in self.pulses.iter().filter(|(_, pulse)| pulse.end <= now) {
+            outputs.set(name, pulse.is_active_after).transpose()?;
         }
-        self.pulses.retain(|_, (until, _)| *until > now);
+        self.pulses.retain(|_, pulse| pulse.end > now);
         Ok(())
     }
 }

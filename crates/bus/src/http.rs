@@ -1,101 +1,72 @@
-//! An HTTP endpoint that scripts and webhooks push to: `POST /push` or `POST /push/TOPIC`, with a bearer token and a JSON
-//! object, or a list of them, as its body.
+//! An HTTP endpoint for scripts and webhooks: `POST /push` or `POST /push/TOPIC` with a bearer token
+//! and a JSON object, or a list of JSON objects, as the body.
 //!
-//! `200` says that the readings are on the disk, or were counted as rejected: it is the acknowledgement. Anything else, or
-//! no answer, says that they may not be, and that they should be pushed again.
+//! `200` is the acknowledgement: the readings are on the disk, or counted as rejected. After any
+//! other answer, or none, the client must push again.
 
-mod answer;
+mod push;
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tracing::{debug, info, warn};
+use tokio::net::TcpListener;
+use tracing::{info, warn};
 
-use super::{Feed, RECONNECT_WAIT};
+use crate::{BusContext, BusDriver, BusTask, RECONNECT_DELAY_MAX, RECONNECT_DELAY_MIN, WriteQueue};
 use tidegate_config::HttpBus;
+use tidegate_runtime::http_server::{self, Limits};
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
 
-/// How long one connection, with its one request, may take.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+impl BusDriver for HttpBus {
+    fn describe(&self) -> String {
+        format!("HTTP pushes to http://{}/push", self.listen)
+    }
 
-/// How long the head of its request may take: one that says nothing must not keep others out for longer.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// After an accept that failed, as when there are no file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The task that listens.
-pub struct HttpTask {
-    /// Where, and for whom.
-    pub settings: HttpBus,
-    /// To the collector.
-    pub feed: Feed,
+    fn task(&self, context: BusContext, _: WriteQueue) -> BusTask {
+        let settings = self.clone();
+        Box::pin(async move {
+            tokio::select! {
+                () = context.stopped() => {}
+                () = run(&settings, &context) => {}
+            }
+        })
+    }
 }
 
-impl HttpTask {
-    /// Runs until it is stopped. A port that is taken is no fault: it is waited for.
-    pub async fn run(self) {
-        let listen = self.settings.listen;
-        let mut rng = random::seeded();
-        let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
-        let mut troubles = self.feed.troubles();
-        let listener = loop {
-            match TcpListener::bind(listen).await {
-                Ok(listener) => break listener,
-                Err(error) => {
-                    troubles.begin(&listen.to_string(), &format!("cannot listen: {error}"));
-                }
-            }
-            if !self.feed.pause(backoff.next_delay(&mut rng)).await {
-                return;
-            }
-        };
-        self.feed.connected();
-        info!(bus = %self.feed.bus(), %listen, "listening for pushes");
-        if !listen.ip().is_loopback() {
-            warn!(bus = %self.feed.bus(), %listen, "other computers can push, and see the token on its way");
-        }
-        self.serve(&listener).await;
+/// Listens until it is dropped. A client whose connection is dropped pushes again.
+async fn run(settings: &HttpBus, context: &BusContext) {
+    let (bus, listen) = (&context.bus, settings.listen);
+    let listener = open(settings, context).await;
+    context.connected();
+    info!(%bus, %listen, "listening for pushes");
+    if !listen.ip().is_loopback() {
+        warn!(%bus, %listen, "other computers can push; the token is not encrypted on the network");
     }
+    let limits = Limits {
+        connections_max: settings.connections_max,
+        connection_timeout: Duration::from_secs(30),
+        header_timeout: Duration::from_secs(5),
+        headers_max: 100,
+        buffer_bytes_max: 408 << 10,
+    };
+    http_server::serve(bus, listener, limits, |request| push::answer(request, settings, context))
+        .await;
+}
 
-    /// A connection that is open at the stop is dropped: without an answer its client pushes again.
-    async fn serve(&self, listener: &TcpListener) {
-        let mut connections = FuturesUnordered::new();
-        loop {
-            let has_room = connections.len() < self.settings.connections_max;
-            tokio::select! {
-                () = self.feed.stopped() => return,
-                accepted = listener.accept(), if has_room => match accepted {
-                    Ok((stream, _)) => connections.push(self.connection(stream)),
-                    Err(error) => {
-                        debug!(bus = %self.feed.bus(), %error, "cannot accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                Some(()) = connections.next() => {}
+/// Opens the port. Retries while another program uses it.
+async fn open(settings: &HttpBus, context: &BusContext) -> TcpListener {
+    let mut rng = random::seeded();
+    let mut backoff = Backoff::new(RECONNECT_DELAY_MIN, RECONNECT_DELAY_MAX);
+    let mut problems = context.problems();
+    let subject = settings.listen.to_string();
+    loop {
+        match TcpListener::bind(settings.listen).await {
+            Ok(listener) => {
+                problems.end(&subject);
+                return listener;
             }
+            Err(error) => problems.begin(&subject, &format!("cannot listen: {error}")),
         }
-    }
-
-    async fn connection(&self, stream: TcpStream) {
-        let answer = service_fn(async |request| {
-            Ok::<_, Infallible>(answer::answer(request, &self.settings, &self.feed).await)
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .keep_alive(false)
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), answer);
-        match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(bus = %self.feed.bus(), %error, "a push broke off"),
-            Err(_) => debug!(bus = %self.feed.bus(), "a push took too long"),
-        }
+        tokio::time::sleep(backoff.next_delay(&mut rng)).await;
     }
 }

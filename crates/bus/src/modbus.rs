@@ -1,10 +1,13 @@
-//! Modbus, RTU on a serial line or TCP: units that are asked for their registers, one after the other on one line.
+//! Modbus, RTU on a serial line or TCP: polls the registers of units, one unit after the other.
 //!
-//! Each unit has its own interval, and its registers make one message, a JSON object, with its name as topic. A unit that does
-//! not answer is asked less and less often, so that it does not slow the others. After a silence or a damaged answer the line
-//! is opened again: only then does no late answer of one unit pass for another's. A unit that answers when it is asked again may
-//! answer twice, so the line is left alone then for twice its timeout. Writes go between two requests, ahead of what
-//! is due to be asked, but never two in a row while something is due.
+//! Each unit has an interval of its own. Its registers make one message, a JSON object, with the name
+//! of the unit as its topic. A unit that does not answer is polled less and less often, so that it
+//! does not delay the others.
+//!
+//! After a timeout or a damaged answer the line is opened again, so that a late answer of one unit
+//! cannot pass for the answer of another. A unit that answers the second request may still answer the
+//! first, so the line then stays idle for twice its timeout. Writes happen between two requests,
+//! before the next poll, but never two in a row while a poll is due.
 
 mod line;
 mod write;
@@ -12,91 +15,102 @@ mod write;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::problem_log::ProblemLog;
-use super::{Feed, RECONNECT_WAIT, WriteError, WriteRequest, sleep_until};
-use line::{Line, LineError};
+use crate::problem_log::ProblemLog;
+use crate::{
+    BusContext, BusDriver, BusTask, RECONNECT_DELAY_MAX, RECONNECT_DELAY_MIN, WriteError,
+    WriteQueue, WriteRequest,
+};
+use line::{CallError, Line};
 use tidegate_config::{ModbusBus, ModbusUnit};
 use tidegate_modbus::{Request, decode, plan_requests};
 use tidegate_model::Write;
 use tidegate_runtime::random;
+use tidegate_runtime::wait::sleep_until;
 use tidegate_timing::backoff::Backoff;
 use write::{Unconfirmed, write};
 
-/// The longest wait before a silent unit is asked again, unless its interval is longer.
-const SILENT_WAIT_MAX: Duration = Duration::from_secs(60);
+/// The longest delay before a silent unit is polled again, unless its interval is longer.
+const SILENT_DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// How often one request is made before its unit counts as silent. One that is known to be silent is asked once. Also how
-/// often a unit is asked whether it holds what was written.
+/// The tries of one request before its unit counts as silent. A silent unit gets one try. Also the
+/// tries of reading back a write.
 const TRIES_MAX: u32 = 3;
 
-/// The task that owns one Modbus line.
-pub struct ModbusTask {
+/// The subject of problems with the line.
+const LINE: &str = "line";
+
+impl BusDriver for ModbusBus {
+    fn describe(&self) -> String {
+        let unit = |unit: &ModbusUnit| format!("{} ({})", unit.name, unit.id);
+        let units: Vec<_> = self.units.iter().map(unit).collect();
+        format!("Modbus {}, units {}", self.line, units.join(", "))
+    }
+
+    fn task(&self, context: BusContext, writes: WriteQueue) -> BusTask {
+        Box::pin(Driver { settings: self.clone(), context, writes, unconfirmed: None }.run())
+    }
+}
+
+struct Driver {
     settings: ModbusBus,
-    feed: Feed,
-    writes: mpsc::Receiver<WriteRequest>,
-    /// A write whose answer did not come before the line was lost.
+    context: BusContext,
+    writes: WriteQueue,
+    /// A write whose answer did not arrive before the line was lost.
     unconfirmed: Option<Unconfirmed>,
 }
 
 /// What ended a wait.
-enum Waited {
-    /// It is time to ask.
-    Due,
-    /// The daemon stops.
+enum Event {
+    /// A poll is due.
+    PollDue,
     Stopped,
     /// The line must be opened again.
     Lost,
 }
 
-/// A unit and when it is asked.
+/// A unit and its polls.
 struct Poll {
     unit: ModbusUnit,
     requests: Vec<Request>,
     due: Instant,
     backoff: Backoff,
     round: Round,
-    /// Whether it was asked in vain, and has said nothing since.
+    /// Whether a request failed and none has succeeded since.
     is_silent: bool,
 }
 
-/// What a unit has said since it was last done with.
+/// The results of one round of requests to a unit.
 #[derive(Default)]
 struct Round {
     channels: Map<String, Value>,
-    refusals: Vec<String>,
-    /// The next request.
+    exceptions: Vec<String>,
+    /// The index of the next request.
     next: usize,
-    /// How often that was asked in vain.
+    /// The failed tries of that request.
     tries: u32,
 }
 
-impl ModbusTask {
-    /// One for the line of `settings`, with the way to the collector and the queue from the actuators.
-    pub fn new(settings: ModbusBus, feed: Feed, writes: mpsc::Receiver<WriteRequest>) -> Self {
-        Self { settings, feed, writes, unconfirmed: None }
-    }
-
-    /// Runs until it is stopped. An absent line is no fault: it is waited for.
-    pub async fn run(mut self) {
+impl Driver {
+    async fn run(mut self) {
         let mut rng = random::seeded();
-        let mut backoff = Backoff::new(RECONNECT_WAIT.0, RECONNECT_WAIT.1);
-        let mut troubles = self.feed.troubles();
+        let mut backoff = Backoff::new(RECONNECT_DELAY_MIN, RECONNECT_DELAY_MAX);
+        let mut problems = self.context.problems();
         let units = self.settings.units.iter().filter(|unit| !unit.registers.is_empty());
         let mut polls: Vec<_> = units.map(Poll::new).collect();
-        let (mut is_told, mut unanswered) = (false, None);
+        let (mut is_logged, mut unanswered) = (false, None);
         loop {
             match Line::open(&self.settings, unanswered).await {
                 Ok(mut line) => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        info!(bus = %self.feed.bus(), line = %self.settings.line, "modbus line open");
+                    if !std::mem::replace(&mut is_logged, true) {
+                        let (bus, line) = (&self.context.bus, &self.settings.line);
+                        info!(%bus, %line, "modbus line open");
                     }
-                    self.feed.connected();
-                    troubles.end("line");
-                    let is_stopped = self.poll(&mut line, &mut polls, &mut troubles).await;
+                    self.context.connected();
+                    problems.end(LINE);
+                    let is_stopped = self.serve(&mut line, &mut polls, &mut problems).await;
                     if is_stopped {
                         return;
                     }
@@ -104,119 +118,112 @@ impl ModbusTask {
                     backoff.reset();
                     continue;
                 }
-                Err(trouble) => {
-                    self.feed.lost(&trouble);
-                    troubles.begin("line", &trouble);
+                Err(error) => {
+                    let error = error.to_string();
+                    self.context.disconnected(&error);
+                    problems.begin(LINE, &error);
                     if let Some(unconfirmed) = self.unconfirmed.take() {
-                        unconfirmed.give_up(&trouble);
+                        unconfirmed.give_up(&error);
                     }
                 }
             }
-            is_told = false;
-            if !self.pause(Instant::now() + backoff.next_delay(&mut rng)).await {
+            is_logged = false;
+            let delay = backoff.next_delay(&mut rng);
+            if !self.writes.reject_for(delay, &self.context).await {
                 return;
             }
         }
     }
 
-    /// Asks the units in the order in which they are due. `true` at the stop, `false` when the line must be opened again.
-    async fn poll(
+    /// Polls the units in the order in which they are due. Returns whether the bus is stopped;
+    /// otherwise the line must be opened again.
+    async fn serve(
         &mut self,
         line: &mut Line,
         polls: &mut [Poll],
-        troubles: &mut ProblemLog,
+        problems: &mut ProblemLog,
     ) -> bool {
         loop {
             let next = polls.iter_mut().min_by_key(|poll| poll.due);
             match self.wait(line, next.as_ref().map(|poll| poll.due)).await {
-                Waited::Due => {}
-                Waited::Stopped => return true,
-                Waited::Lost => return false,
+                Event::PollDue => {}
+                Event::Stopped => return true,
+                Event::Lost => return false,
             }
             let Some(poll) = next else { continue };
-            // A request under way is not broken off: half an answer would be left on the line.
-            let asked = poll.ask_next(line).await;
-            if asked.is_ok() && !poll.is_through() {
+            // A stop waits for the request: half an answer would stay on the line.
+            let result = poll.request_next(line).await;
+            if result.is_ok() && !poll.is_complete() {
                 continue;
             }
             let unit = poll.unit.name.to_string();
-            let trouble = match &asked {
-                Ok(()) => poll.round.refusals.join("; "),
+            let problem = match &result {
+                Ok(()) => poll.round.exceptions.join("; "),
                 Err(error) => {
-                    debug!(bus = %self.feed.bus(), unit, %error, "no good answer");
+                    debug!(bus = %self.context.bus, unit, %error, "modbus request failed");
                     if poll.may_try_again() {
                         return false;
                     }
                     error.to_string()
                 }
             };
-            if trouble.is_empty() {
-                troubles.end(&unit);
+            if problem.is_empty() {
+                problems.end(&unit);
             } else {
-                troubles.begin(&unit, &trouble);
+                problems.begin(&unit, &problem);
             }
             let Round { channels, .. } = std::mem::take(&mut poll.round);
             if !channels.is_empty() {
-                self.feed.offer(&unit, Value::Object(channels).to_string().into());
+                self.context.offer(&unit, Value::Object(channels).to_string().into());
             }
-            if asked.is_err() {
-                poll.fall_silent();
+            if result.is_err() {
+                poll.delay_silent();
                 return false;
             }
-            poll.finish();
+            poll.schedule_next();
         }
     }
 
-    /// Waits until then, or for ever, and writes what there is to write.
-    async fn wait(&mut self, line: &mut Line, until: Option<Instant>) -> Waited {
+    /// Waits until this time, or for ever, and writes meanwhile.
+    async fn wait(&mut self, line: &mut Line, until: Option<Instant>) -> Event {
         if let Some(unconfirmed) = self.unconfirmed.take() {
             self.unconfirmed = unconfirmed.read_back(line).await;
         }
         loop {
             if self.unconfirmed.is_some() || line.is_lost() {
-                return Waited::Lost;
+                return Event::Lost;
             }
             tokio::select! {
                 biased;
-                () = self.feed.stopped() => return Waited::Stopped,
+                () = self.context.stopped() => return Event::Stopped,
                 Some(request) = self.writes.recv() => {
                     self.unconfirmed = self.write(line, request).await;
                     if until.is_some_and(|until| until <= Instant::now()) && !line.is_lost() {
-                        return Waited::Due;
+                        return Event::PollDue;
                     }
                 }
-                () = sleep_until(until) => return Waited::Due,
+                () = sleep_until(until) => return Event::PollDue,
             }
         }
     }
 
-    /// Waits without a line, so that all writes fail; `false` when the daemon stops.
-    async fn pause(&mut self, until: Instant) -> bool {
-        loop {
-            tokio::select! {
-                () = self.feed.stopped() => return false,
-                () = tokio::time::sleep_until(until) => return true,
-                Some(request) = self.writes.recv() => request.finish(Err(WriteError::NotConnected)),
-            }
-        }
-    }
-
-    /// Does one write, unless it is none for a unit of ours, or nobody waits for it any more.
+    /// Does one write. Returns it if it must be read back on a new line.
     async fn write(&self, line: &mut Line, request: WriteRequest) -> Option<Unconfirmed> {
-        let Write::Modbus(order) = &request.write else {
+        let Write::Modbus(write_data) = &request.write else {
             request.finish(Err(WriteError::WrongKind));
             return None;
         };
-        let Some(unit) = self.settings.units.iter().find(|unit| unit.name == order.unit) else {
-            let unit = order.unit.clone();
+        let Some(unit) = self.settings.units.iter().find(|unit| unit.name == write_data.unit)
+        else {
+            let unit = write_data.unit.clone();
             request.finish(Err(WriteError::Unknown(unit)));
             return None;
         };
         if request.is_given_up() {
             return None;
         }
-        if let Err(trouble) = line.refresh(&self.settings).await {
-            request.finish(Err(WriteError::Broken(trouble)));
+        if let Err(error) = line.refresh(&self.settings).await {
+            request.finish(Err(WriteError::Broken(error.to_string())));
             return None;
         }
         write(line, unit.clone(), request).await
@@ -226,7 +233,7 @@ impl ModbusTask {
 impl Poll {
     fn new(unit: &ModbusUnit) -> Self {
         let requests = plan_requests(&unit.registers, unit.merge_gap_max);
-        let backoff = Backoff::new(unit.interval, unit.interval.max(SILENT_WAIT_MAX));
+        let backoff = Backoff::new(unit.interval, unit.interval.max(SILENT_DELAY_MAX));
         Self {
             unit: unit.clone(),
             requests,
@@ -237,10 +244,10 @@ impl Poll {
         }
     }
 
-    /// Asks for the registers of the next request. A refusal concerns only its own.
-    async fn ask_next(&mut self, line: &mut Line) -> Result<(), LineError> {
+    /// Sends the next request. An exception concerns only the registers of this request.
+    async fn request_next(&mut self, line: &mut Line) -> Result<(), CallError> {
         let Some(request) = self.requests.get(self.round.next) else { return Ok(()) };
-        match line.ask(&self.unit, request).await? {
+        match line.read(&self.unit, request).await? {
             Ok(answer) => {
                 let registers =
                     request.registers.iter().filter_map(|at| self.unit.registers.get(*at));
@@ -252,8 +259,8 @@ impl Poll {
             }
             Err(exception) => {
                 let Request { table, address, .. } = request;
-                let refusal = format!("it refuses {table:?} from {address}: {exception}");
-                self.round.refusals.push(refusal);
+                let text = format!("it refuses {table:?} from {address}: {exception}");
+                self.round.exceptions.push(text);
             }
         }
         self.round.next += 1;
@@ -262,24 +269,23 @@ impl Poll {
         Ok(())
     }
 
-    /// Whether all has been asked for.
-    fn is_through(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.round.next >= self.requests.len()
     }
 
-    /// After a request in vain: whether it is to be made again, at once.
+    /// Counts a failed request. Returns whether to try it again at once.
     fn may_try_again(&mut self) -> bool {
         self.round.tries += 1;
         !self.is_silent && self.round.tries < TRIES_MAX
     }
 
-    fn finish(&mut self) {
+    fn schedule_next(&mut self) {
         self.backoff.reset();
-        // After a pause, as of a dead line, what was missed is not made up for.
+        // Polls that were missed while the line was lost are skipped.
         self.due = (self.due + self.unit.interval).max(Instant::now());
     }
 
-    fn fall_silent(&mut self) {
+    fn delay_silent(&mut self) {
         self.is_silent = true;
         self.due = Instant::now() + self.backoff.next_delay(&mut random::seeded());
     }

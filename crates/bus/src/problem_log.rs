@@ -1,4 +1,4 @@
-//! What is wrong on a bus: one log line when it begins or changes, one when it is over.
+//! Logs the problems of a bus: one line when a problem begins or changes, one when it is over.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,69 +9,73 @@ use tracing::{debug, info, warn};
 use crate::monitor::SharedMonitor;
 use tidegate_model::Name;
 
-/// Subjects, such as paths or units, of which troubles are remembered. Those of more are told each time.
+/// The most subjects, such as paths or units, whose problems are remembered. Problems of further
+/// subjects are logged each time.
 const SUBJECTS_MAX: usize = 1_024;
 
-/// Between two lines about one subject: a loose contact must not fill the journal.
-const TELL_INTERVAL: Duration = Duration::from_secs(60);
+/// The shortest time between two warnings about one subject: a loose contact must not fill the
+/// journal.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The troubles of one bus.
+/// The problems of one bus.
 #[derive(Debug)]
-pub(super) struct ProblemLog {
+pub struct ProblemLog {
     bus: Name,
     monitor: SharedMonitor,
     subjects: BTreeMap<String, Subject>,
 }
 
-/// What is known of one subject that is or was in trouble.
+/// The last problem of one subject.
 #[derive(Debug)]
 struct Subject {
-    trouble: String,
+    problem: String,
     is_over: bool,
-    /// Whether this trouble has been told.
-    is_told: bool,
-    told_at: Instant,
+    /// Whether this problem was logged as a warning.
+    is_logged: bool,
+    /// The time of the last warning.
+    logged_at: Instant,
 }
 
 impl ProblemLog {
-    pub(super) fn new(bus: Name, monitor: SharedMonitor) -> Self {
+    /// Creates the log of a bus, which reports to `monitor` too.
+    pub(crate) fn new(bus: Name, monitor: SharedMonitor) -> Self {
         Self { bus, monitor, subjects: BTreeMap::new() }
     }
 
-    /// Something is wrong with the subject. One that is so each minute anew is told once a minute.
-    pub(super) fn begin(&mut self, subject: &str, trouble: &str) {
-        self.monitor.problem(&self.bus, subject, Some(trouble));
+    /// Records a problem with a subject. Logs at most one warning a minute for each subject.
+    pub fn begin(&mut self, subject: &str, problem: &str) {
+        self.monitor.problem(&self.bus, subject, Some(problem));
         let now = Instant::now();
         let known = self.subjects.get(subject);
-        let (is_told, is_early) = known.map_or((false, false), |known| {
-            let is_same = !known.is_over && known.trouble == trouble;
-            (is_same && known.is_told, now < known.told_at + TELL_INTERVAL)
+        let (is_logged, is_early) = known.map_or((false, false), |known| {
+            let is_same = !known.is_over && known.problem == problem;
+            (is_same && known.is_logged, now < known.logged_at + LOG_INTERVAL)
         });
-        if is_told {
+        if is_logged {
             return;
         }
         if is_early {
-            debug!(bus = %self.bus, subject, error = trouble, "cannot read; trying again");
+            debug!(bus = %self.bus, subject, error = problem, "cannot read; retrying");
         } else {
-            warn!(bus = %self.bus, subject, error = trouble, "cannot read; trying again");
+            warn!(bus = %self.bus, subject, error = problem, "cannot read; retrying");
         }
-        let told_at = known.filter(|_| is_early).map_or(now, |known| known.told_at);
-        let news =
-            Subject { trouble: trouble.to_owned(), is_over: false, is_told: !is_early, told_at };
+        let logged_at = known.filter(|_| is_early).map_or(now, |known| known.logged_at);
+        let problem = problem.to_owned();
+        let last = Subject { problem, is_over: false, is_logged: !is_early, logged_at };
         if known.is_some() || self.subjects.len() < SUBJECTS_MAX {
-            self.subjects.insert(subject.to_owned(), news);
+            self.subjects.insert(subject.to_owned(), last);
         }
     }
 
-    /// All is well with the subject.
-    pub(super) fn end(&mut self, subject: &str) {
+    /// Records that a subject has no problem. Logs it if the problem was logged.
+    pub fn end(&mut self, subject: &str) {
         let Some(known) = self.subjects.get_mut(subject).filter(|known| !known.is_over) else {
             return;
         };
         known.is_over = true;
         self.monitor.problem(&self.bus, subject, None);
-        if known.is_told {
-            info!(bus = %self.bus, subject, "reads again");
+        if known.is_logged {
+            info!(bus = %self.bus, subject, "reading again");
         }
     }
 }
@@ -83,32 +87,36 @@ mod tests {
     use super::*;
     use crate::monitor::Recorder;
 
-    fn is_told(troubles: &ProblemLog) -> bool {
-        troubles.subjects["a"].is_told
+    fn is_logged(problems: &ProblemLog) -> bool {
+        problems.subjects["a"].is_logged
+    }
+
+    fn log() -> ProblemLog {
+        ProblemLog::new("bus".parse().unwrap(), Arc::new(Recorder::default()))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_loose_contact_is_told_once_a_minute_and_one_that_lasts_is_told() {
-        let mut troubles = ProblemLog::new("bus".parse().unwrap(), Arc::new(Recorder::default()));
-        troubles.begin("a", "gone");
-        assert!(is_told(&troubles));
+    async fn flapping_subject_is_logged_once_a_minute() {
+        let mut problems = log();
+        problems.begin("a", "gone");
+        assert!(is_logged(&problems));
         for _ in 0..29 {
             tokio::time::advance(Duration::from_secs(2)).await;
-            troubles.end("a");
-            troubles.begin("a", "gone");
-            assert!(!is_told(&troubles), "too early");
+            problems.end("a");
+            problems.begin("a", "gone");
+            assert!(!is_logged(&problems), "too early");
         }
         tokio::time::advance(Duration::from_secs(2)).await;
-        troubles.begin("a", "gone");
-        assert!(is_told(&troubles), "it lasts");
+        problems.begin("a", "gone");
+        assert!(is_logged(&problems), "it lasts");
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut troubles = ProblemLog::new("bus".parse().unwrap(), Arc::new(Recorder::default()));
+    fn remembers_a_bounded_number_of_subjects() {
+        let mut problems = log();
         for subject in 0..2_000 {
-            troubles.begin(&subject.to_string(), "gone");
+            problems.begin(&subject.to_string(), "gone");
         }
-        assert_eq!(troubles.subjects.len(), SUBJECTS_MAX);
+        assert_eq!(problems.subjects.len(), SUBJECTS_MAX);
     }
 }

@@ -1,180 +1,160 @@
-//! A serial line: a tty that is opened, cut into frames, written to, and opened again when it comes back. An instrument that
-//! speaks only when it is asked is asked.
+//! A serial line: opens a tty, cuts its bytes into frames, writes to it, and opens it again when it
+//! was unplugged. Polls an instrument that sends only on request.
 
-pub(super) mod port;
-mod question;
+mod poll;
+pub(crate) mod port;
 mod tty;
 mod usb;
 mod write;
 
+use std::io;
+
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::attempts::Attempts;
-use super::{BusContext, WriteRequest, pause, sleep_until};
-use question::Questions;
+use crate::reconnect::Reconnect;
+use crate::{BusContext, BusDriver, BusTask, WriteQueue, WriteRequest};
+use poll::Poller;
+pub use port::PortError;
 use tidegate_config::{Port, SerialBus};
-use tidegate_ingest::frame::{Frame, Framer};
-use tidegate_model::{Name, Reading};
-use tidegate_runtime::clock::SharedClock;
+use tidegate_ingest::frame::{Framer, Framing};
+use tidegate_runtime::wait::sleep_until;
 use tidegate_timing::machine::Machine as _;
 pub use tty::Tty;
-use write::Awaited;
+use write::PendingReply;
 
-/// Read at once, in bytes: a tty's own buffer holds 4 KiB.
+/// The bytes that are read at once: the buffer of a tty.
 const READ_BYTES: usize = 4_096;
 
-/// The task that owns one tty.
-#[derive(Debug)]
-pub struct SerialTask {
-    /// The name of the bus.
-    pub bus: Name,
-    /// The tty and how it is set.
-    pub settings: SerialBus,
-    /// To the collector.
-    pub outlet: BusContext,
-    /// From the actuators.
-    pub writes: mpsc::Receiver<WriteRequest>,
-    /// Ends the task.
-    pub stop: CancellationToken,
-}
-
-/// Opens a tty alone, to find out what speaks there.
+/// Opens a tty exclusively, outside of a bus, to find out which instrument is connected.
 ///
 /// # Errors
-/// When it cannot be opened so; in words that say what to do.
-pub async fn open_line(settings: &Port) -> Result<Tty, String> {
+/// If the tty cannot be opened with these settings.
+pub async fn open_line(settings: &Port) -> Result<Tty, PortError> {
     port::open(settings).await
 }
 
-/// Why the line was left.
-enum End {
+impl BusDriver for SerialBus {
+    fn describe(&self) -> String {
+        format!("serial {} at {} baud", self.port.place, self.port.baud_rate)
+    }
+
+    fn framing(&self) -> Option<Framing> {
+        Some(self.framing.clone())
+    }
+
+    fn task(&self, context: BusContext, writes: WriteQueue) -> BusTask {
+        Box::pin(Driver { settings: self.clone(), context, writes }.run())
+    }
+}
+
+struct Driver {
+    settings: SerialBus,
+    context: BusContext,
+    writes: WriteQueue,
+}
+
+/// The events of an open line.
+enum Event {
     Stopped,
-    Lost(String),
-}
-
-/// What the line waits for.
-enum News {
-    Stop,
     Write(WriteRequest),
-    Read(std::io::Result<usize>),
-    Question,
-    NoReply,
-    Pause,
+    Read(io::Result<usize>),
+    PollTimeout,
+    ReplyTimeout,
+    FramerTimeout,
 }
 
-impl SerialTask {
-    /// Runs until it is stopped. An absent tty is no fault: it is waited for.
-    pub async fn run(mut self, clock: SharedClock) {
-        let mut attempts = Attempts::new();
+impl Driver {
+    async fn run(mut self) {
+        let mut reconnect = Reconnect::new();
         loop {
             let opened = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.context.stopped() => return,
                 opened = port::open(&self.settings.port) => opened,
             };
-            let trouble = match opened {
+            let error = match opened {
                 Ok(tty) => {
-                    info!(bus = %self.bus, path = tty.name(), "serial line open");
-                    self.outlet.connected();
-                    attempts.opened();
-                    match self.pump(tty, &clock).await {
-                        End::Stopped => return,
-                        End::Lost(trouble) => trouble,
+                    info!(bus = %self.context.bus, path = tty.name(), "serial line open");
+                    self.context.connected();
+                    reconnect.opened();
+                    match self.serve(tty).await {
+                        Ok(()) => return,
+                        Err(error) => error.to_string(),
                     }
                 }
-                Err(trouble) => trouble,
+                Err(error) => error.to_string(),
             };
-            self.outlet.lost(&trouble);
-            let path = &self.settings.port.place;
-            if attempts.lost(&trouble) {
-                warn!(bus = %self.bus, %path, error = trouble, "serial line not there; waiting for it");
+            self.context.disconnected(&error);
+            let (bus, path) = (&self.context.bus, &self.settings.port.place);
+            if reconnect.lost(&error) {
+                warn!(%bus, %path, error, "serial line not available; retrying");
             } else {
-                debug!(bus = %self.bus, %path, error = trouble, "serial line not there; waiting for it");
+                debug!(%bus, %path, error, "serial line not available; retrying");
             }
-            if !pause(attempts.next_delay(), &mut self.writes, &self.stop).await {
+            if !self.writes.reject_for(reconnect.next_delay(), &self.context).await {
                 return;
             }
         }
     }
 
-    /// Reads and writes until the line is lost.
-    async fn pump(&mut self, mut tty: Tty, clock: &SharedClock) -> End {
+    /// Reads and writes until the bus is stopped (`Ok`) or the line is lost.
+    async fn serve(&mut self, mut tty: Tty) -> io::Result<()> {
         let mut framer = Framer::new(self.settings.framing.clone());
-        let mut questions = Questions::new(self.bus.clone(), self.settings.poll.as_ref());
+        let mut poller = Poller::new(self.context.bus.clone(), self.settings.poll.as_ref());
         let mut buffer = [0; READ_BYTES];
-        let mut awaited: Option<Awaited> = None;
+        let mut pending: Option<PendingReply> = None;
         let end = loop {
-            let pause_end = framer.poll_timeout().map(Instant::from_std);
-            // One conversation at a time: no answer is taken for another's.
-            let is_free = awaited.is_none();
-            let is_unasked = is_free && !questions.is_awaiting();
-            // Reading is cancel-safe: what was not read yet stays in the tty.
-            let news = tokio::select! {
-                () = self.stop.cancelled() => News::Stop,
-                Some(request) = self.writes.recv(), if is_unasked => News::Write(request),
-                () = sleep_until(questions.due()), if is_free => News::Question,
-                () = Awaited::expiry(awaited.as_ref()) => News::NoReply,
-                read = tty.read(&mut buffer) => News::Read(read),
-                () = sleep_until(pause_end) => News::Pause,
+            let framer_timeout = framer.poll_timeout().map(Instant::from_std);
+            // One exchange at a time, so that each reply belongs to one request.
+            let is_free = pending.is_none();
+            let may_write = is_free && !poller.is_awaiting();
+            // Reading is cancel-safe: unread bytes stay in the tty.
+            let event = tokio::select! {
+                () = self.context.stopped() => Event::Stopped,
+                Some(request) = self.writes.recv(), if may_write => Event::Write(request),
+                () = sleep_until(poller.poll_timeout()), if is_free => Event::PollTimeout,
+                () = sleep_until(pending.as_ref().map(PendingReply::deadline)) => {
+                    Event::ReplyTimeout
+                }
+                read = tty.read(&mut buffer) => Event::Read(read),
+                () = sleep_until(framer_timeout) => Event::FramerTimeout,
             };
-            let done = match news {
-                News::Stop => break End::Stopped,
-                News::Write(request) => match write::write(&mut tty, request).await {
-                    Ok(waits) => {
-                        awaited = waits;
-                        Ok(())
-                    }
-                    Err(trouble) => Err(trouble),
-                },
-                News::Question => questions.proceed(&mut tty).await,
-                News::NoReply => {
-                    awaited.take().into_iter().for_each(Awaited::expire);
+            let handled = match event {
+                Event::Stopped => break Ok(()),
+                Event::Write(request) => {
+                    write::write(&mut tty, request).await.map(|reply| pending = reply)
+                }
+                Event::PollTimeout => poller.handle_timeout(&mut tty).await,
+                Event::ReplyTimeout => {
+                    pending.take().into_iter().for_each(PendingReply::expire);
                     Ok(())
                 }
                 // An unplugged adapter reads as an endless end of file.
-                News::Read(Ok(0)) => Err("the line was unplugged".to_owned()),
-                News::Read(Err(error)) => Err(error.to_string()),
-                News::Read(Ok(length)) => {
+                Event::Read(Ok(0)) => Err(io::Error::other("the line was unplugged")),
+                Event::Read(Err(error)) => Err(error),
+                Event::Read(Ok(length)) => {
                     let bytes = buffer.get(..length).unwrap_or_default();
                     framer.handle_bytes(bytes, Instant::now().into_std());
                     Ok(())
                 }
-                News::Pause => {
+                Event::FramerTimeout => {
                     framer.handle_timeout(Instant::now().into_std());
                     Ok(())
                 }
             };
             for frame in framer.drain_frames() {
-                if let Some(frame) = Awaited::hear(&mut awaited, frame) {
-                    questions.handle_answer();
-                    self.pass_on(frame, clock);
+                if let Some(frame) = PendingReply::handle_frame(&mut pending, frame) {
+                    poller.handle_frame();
+                    self.context.offer_frame(frame);
                 }
             }
-            if let Err(trouble) = done {
-                break End::Lost(trouble);
+            if let Err(error) = handled {
+                break Err(error);
             }
         };
         framer.handle_disconnected();
-        framer.drain_frames().for_each(|frame| self.pass_on(frame, clock));
+        framer.drain_frames().for_each(|frame| self.context.offer_frame(frame));
         end
-    }
-
-    fn pass_on(&self, frame: Frame, clock: &SharedClock) {
-        match frame {
-            Frame::Whole(payload) => {
-                let reading = Reading {
-                    bus: self.bus.clone(),
-                    time: clock.now(),
-                    topic: String::new(),
-                    payload,
-                    origin: None,
-                };
-                self.outlet.offer(reading, None);
-            }
-            Frame::Lost(loss) => self.outlet.lose_frame(loss),
-        }
     }
 }

@@ -1,62 +1,56 @@
-//! The computer itself, as a sensor: temperature, load, memory, disks, power supply, Wi-Fi, wear of its card, and the
-//! gateway's own health. One JSON document each time.
+//! The computer itself: temperature, load, memory, disks, power supply, Wi-Fi, wear of the SD card
+//! and the gateway's health. Each reading is one JSON object.
 
 mod probe;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 use tracing::info;
 
-use super::Feed;
+use crate::{BusContext, BusDriver, BusTask, WriteQueue};
 use tidegate_config::SystemBus;
 
-/// Tells the gateway's own health, as channels below `gateway`.
-pub type Health = Arc<dyn Fn() -> Value + Send + Sync>;
+impl BusDriver for SystemBus {
+    fn describe(&self) -> String {
+        format!("this computer, every {}", humantime::format_duration(self.interval))
+    }
 
-/// The task that looks at the computer.
-pub struct SystemTask {
-    /// What to look at, and how often.
-    pub settings: SystemBus,
-    /// To the collector.
-    pub feed: Feed,
-    /// The gateway's own health.
-    pub health: Health,
+    fn task(&self, context: BusContext, _: WriteQueue) -> BusTask {
+        Box::pin(run(self.clone(), context))
+    }
 }
 
-impl SystemTask {
-    /// Runs until it is stopped.
-    pub async fn run(self) {
-        let Self { settings, feed, health } = self;
-        info!(bus = %feed.bus(), "looking at this computer");
-        let mut troubles = feed.troubles();
-        let mut ticks = tokio::time::interval(settings.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = feed.stopped() => return,
-                _ = ticks.tick() => {}
-            }
-            let (paths, health) =
-                (settings.disks.clone(), settings.gateway.then(|| Arc::clone(&health)));
-            let look = move || {
-                let disks = probe::disks(&paths);
-                let mut channels = probe::probe(Path::new("/"), &disks);
-                if let (Some(health), Some(channels)) = (health, channels.as_object_mut()) {
-                    channels.insert("gateway".to_owned(), health());
-                }
-                (channels, disks)
-            };
-            let Some((channels, disks)) = feed.look(look, &mut troubles).await else { return };
-            for (path, space) in disks {
-                match space {
-                    Ok(_) => troubles.end(&path),
-                    Err(error) => troubles.begin(&path, &format!("{error}; see disks")),
-                }
-            }
-            feed.offer("", channels.to_string().into());
+async fn run(settings: SystemBus, context: BusContext) {
+    info!(bus = %context.bus, "reading the state of this computer");
+    let mut problems = context.problems();
+    let mut ticks = tokio::time::interval(settings.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = context.stopped() => return,
+            _ = ticks.tick() => {}
         }
+        let paths = settings.disks.clone();
+        let health = settings.gateway.then(|| Arc::clone(&context.health));
+        let read = move || {
+            let disks = probe::disks(&paths);
+            let mut channels = probe::probe(Path::new("/"), &disks);
+            if let (Some(health), Some(channels)) = (health, channels.as_object_mut()) {
+                channels.insert("gateway".to_owned(), health());
+            }
+            (channels, disks)
+        };
+        let Some((channels, disks)) = context.read_blocking(read, &mut problems).await else {
+            return;
+        };
+        for disk in disks {
+            match disk.space {
+                Ok(_) => problems.end(&disk.path),
+                Err(error) => problems.begin(&disk.path, &format!("{error}; see disks")),
+            }
+        }
+        context.offer("", channels.to_string().into());
     }
 }

@@ -1,6 +1,8 @@
-//! What all tasks share: the clock, liveness, supervision and randomness.
+//! What all tasks share: the clock, liveness, supervision,
+//! randomness and a bounded HTTP server.
 
 pub mod clock;
+pub mod http_server;
 pub mod liveness;
 pub mod random;
 pub mod supervisor;

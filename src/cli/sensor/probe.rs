@@ -177,9 +177,9 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
 }
 
 async fn listen_at(port: Port, time: Duration, interrupt: &mut Signal) -> Result<Tried, String> {
-    let mut stream = open_line(&port).await?;
+    let mut stream = open_line(&port).await.map_err(|error| error.to_string())?;
     // What came at the setting before.
-    stream.forget_input()?;
+    stream.discard_input().map_err(|error| error.to_string())?;
     tell(&format!("{}: ", notation(&port)));
     let end = Instant::now() + time;
     let mut think_at = Instant::now() + THINK_INTERVAL;

@@ -1,56 +1,56 @@
-//! Files that are read whole.
+//! Reads files whole, each time or when their content has changed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rustix::fs::OFlags;
 
-use super::Find;
+use super::{Event, FileError};
 use tidegate_ingest::frame::Loss;
 
-/// Reads files whole.
-pub(super) struct Whole {
+/// The files of a bus that are read whole.
+pub(super) struct WholeFiles {
     bytes_max: usize,
     only_changes: bool,
-    /// What each file held the last time, where only changes count.
+    /// The digest of each file's last content, if only changes count.
     digests: BTreeMap<PathBuf, u64>,
 }
 
-impl Whole {
+impl WholeFiles {
     pub(super) fn new(bytes_max: usize, only_changes: bool) -> Self {
         Self { bytes_max, only_changes, digests: BTreeMap::new() }
     }
 
     /// Reads all files once.
-    pub(super) fn round(&mut self, paths: &[PathBuf], finds: &mut Vec<Find>) {
+    pub(super) fn round(&mut self, paths: &[PathBuf], events: &mut Vec<Event>) {
         self.digests.retain(|path, _| paths.contains(path));
         for path in paths {
             let content = match read(path, self.bytes_max) {
                 Ok(content) => content,
-                Err(trouble) => {
-                    finds.push(Find::Trouble(path.clone(), trouble));
+                Err(error) => {
+                    events.push(Event::Failed(path.clone(), error.into()));
                     continue;
                 }
             };
             let is_known = self.only_changes && self.is_known(path, &content);
             if content.len() > self.bytes_max {
-                let trouble = format!("it has more than {} bytes; see size_max", self.bytes_max);
-                finds.push(Find::Trouble(path.clone(), trouble));
+                let error = FileError::TooLarge { bytes_max: self.bytes_max };
+                events.push(Event::Failed(path.clone(), error));
                 if !is_known {
-                    finds.push(Find::Lost(path.clone(), Loss::TooLong));
+                    events.push(Event::Lost(path.clone(), Loss::TooLong));
                 }
                 continue;
             }
             if is_known {
                 continue;
             }
-            finds.push(Find::Well(path.clone()));
-            finds.push(Find::Message(path.clone(), content));
+            events.push(Event::Succeeded(path.clone()));
+            events.push(Event::Message(path.clone(), content));
         }
     }
 
@@ -62,24 +62,23 @@ impl Whole {
     }
 }
 
-/// Opens a regular file. What else may stand under its name, such as a pipe, must not hold us up.
-pub(super) fn open(path: &Path) -> std::io::Result<File> {
+/// Opens a regular file. Never blocks on others, such as a pipe of the same name.
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
-        Err(std::io::Error::other("is not a regular file"))
+        Err(io::Error::other("is not a regular file"))
     }
 }
 
-/// The content, with at most one byte more than the bound.
-fn read(path: &Path, bytes_max: usize) -> Result<Bytes, String> {
-    let file = open(path).map_err(|error| error.to_string())?;
+/// Reads the content, and at most one byte above the bound.
+fn read(path: &Path, bytes_max: usize) -> io::Result<Bytes> {
     let mut content = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut content).map_err(|error| error.to_string())?;
+    open(path)?.take(limit).read_to_end(&mut content)?;
     Ok(content.into())
 }
 
@@ -87,46 +86,59 @@ fn read(path: &Path, bytes_max: usize) -> Result<Bytes, String> {
 mod tests {
     use super::*;
 
-    fn message(path: &Path, content: &'static [u8]) -> [Find; 2] {
-        [Find::Well(path.into()), Find::Message(path.into(), Bytes::from_static(content))]
-    }
-
-    fn round(whole: &mut Whole, path: &Path) -> Vec<Find> {
-        let mut finds = Vec::new();
-        whole.round(&[path.to_owned()], &mut finds);
-        finds
+    /// The events of one round as text.
+    fn round(files: &mut WholeFiles, path: &Path) -> Vec<String> {
+        let mut events = Vec::new();
+        files.round(&[path.to_owned()], &mut events);
+        let show = |event| match event {
+            Event::Message(of, content) => {
+                assert_eq!(of, path);
+                format!("message {}", content.escape_ascii())
+            }
+            Event::Failed(of, error) => {
+                assert_eq!(of, path);
+                format!("failed: {error}")
+            }
+            Event::Lost(of, loss) => {
+                assert_eq!(of, path);
+                format!("lost {loss:?}")
+            }
+            Event::Succeeded(of) => {
+                assert_eq!(of, path);
+                "succeeded".to_owned()
+            }
+            event @ (Event::Line(..) | Event::Checkpoint(..)) => panic!("{event:?}"),
+        };
+        events.into_iter().map(show).collect()
     }
 
     #[test]
-    fn a_file_is_read_each_time_or_only_when_it_changed() {
+    fn reads_a_file_each_time_or_on_change() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("temperature");
-        let (mut always, mut changes) = (Whole::new(64, false), Whole::new(64, true));
+        let (mut always, mut changes) = (WholeFiles::new(64, false), WholeFiles::new(64, true));
         std::fs::write(&path, "21312\n").unwrap();
         for _ in 0..2 {
-            assert_eq!(round(&mut always, &path), message(&path, b"21312\n"));
+            assert_eq!(round(&mut always, &path), ["succeeded", "message 21312\\n"]);
         }
-        assert_eq!(round(&mut changes, &path), message(&path, b"21312\n"));
-        assert_eq!(round(&mut changes, &path), []);
+        assert_eq!(round(&mut changes, &path), ["succeeded", "message 21312\\n"]);
+        assert_eq!(round(&mut changes, &path), [""; 0]);
         std::fs::write(&path, "21375\n").unwrap();
-        assert_eq!(round(&mut changes, &path), message(&path, b"21375\n"));
+        assert_eq!(round(&mut changes, &path), ["succeeded", "message 21375\\n"]);
     }
 
     #[test]
-    fn what_is_too_large_or_no_file_is_told_and_read_no_further() {
+    fn reports_large_and_irregular_files() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("large");
         std::fs::write(&path, "x".repeat(65)).unwrap();
-        let mut whole = Whole::new(64, false);
-        let trouble = "it has more than 64 bytes; see size_max".to_owned();
-        let expected =
-            [Find::Trouble(path.clone(), trouble), Find::Lost(path.clone(), Loss::TooLong)];
-        assert_eq!(round(&mut whole, &path), expected);
+        let mut files = WholeFiles::new(64, false);
+        let expected = ["failed: it has more than 64 bytes; see size_max", "lost TooLong"];
+        assert_eq!(round(&mut files, &path), expected);
         let pipe = directory.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
         for path in [pipe, directory.path().to_owned(), "/dev/zero".into()] {
-            let trouble = "is not a regular file".to_owned();
-            assert_eq!(round(&mut whole, &path), [Find::Trouble(path, trouble)]);
+            assert_eq!(round(&mut files, &path), ["failed: is not a regular file"]);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The lines of one chip, requested from the kernel.
+//! Requests the lines of one chip from the kernel.
 
 use std::collections::BTreeMap;
 
@@ -13,52 +13,53 @@ use tidegate_config::{
 use tidegate_ingest::gpio::Edge;
 use tidegate_model::Name;
 
-/// Whom the kernel names as the user of the lines.
+/// The name of this program in the kernel's list of line users.
 const CONSUMER: &str = "tidegate";
 
-/// Edges that the kernel keeps until they are read. A line that flutters at 10 kHz fills it in 100 ms.
+/// The edges that the kernel buffers. A line that flickers at 10 kHz fills the buffer in 100 ms.
 const KERNEL_EDGES_MAX: u32 = 1_024;
 
-/// Edges that are read at once.
+/// The most edges that are read at once.
 const BATCH_MAX: usize = 64;
 
-/// Why lines cannot be had, or are gone.
+/// Why lines cannot be requested, or are lost.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinesError {
-    /// There is no such line.
+    /// The chip has no such line.
     #[error("the chip has no {0}")]
     NoLine(GpioLine),
-    /// Somebody else has it.
+    /// Another program uses the line.
     #[error("{line} ({name}) is in use by \"{consumer}\"")]
     InUse { name: Name, line: GpioLine, consumer: String },
-    /// All else.
+    /// The kernel refused the request.
     #[error(transparent)]
     Kernel(#[from] gpiocdev::Error),
-    /// The runtime does not watch it.
+    /// The runtime cannot wait for edges.
     #[error(transparent)]
-    Watch(#[from] std::io::Error),
+    Wait(#[from] std::io::Error),
 }
 
 impl LinesError {
-    /// What to do about it.
-    pub(super) fn cure(&self) -> &'static str {
+    /// Returns how to fix it, for the end of a message.
+    pub(super) fn fix(&self) -> &'static str {
         match self {
             Self::NoLine(_) => "; `gpioinfo` lists its lines",
-            Self::InUse { .. } => "; end that program, or take another line",
-            Self::Kernel(_) | Self::Watch(_) => {
-                "; is it a GPIO chip (`gpiodetect` lists them), and is the service's user in the group gpio?"
+            Self::InUse { .. } => "; end that program, or use another line",
+            Self::Kernel(_) | Self::Wait(_) => {
+                "; check that it is a GPIO chip (`gpiodetect` lists them), and add the service user \
+                 to group gpio"
             }
         }
     }
 }
 
-/// Inputs that are watched.
+/// The requested inputs.
 pub(super) struct Inputs {
     request: AsyncFd<Request>,
     names: BTreeMap<Offset, Name>,
 }
 
-/// Outputs that are driven.
+/// The requested outputs.
 pub(super) struct Outputs {
     request: Request,
     offsets: BTreeMap<Name, Offset>,
@@ -79,12 +80,12 @@ impl Inputs {
         for input in &settings.inputs {
             let offset = find(&chip, &input.name, &input.line)?;
             names.insert(offset, input.name.clone());
-            builder.with_line(offset).from_line_config(&configuration(input));
+            builder.with_line(offset).from_line_config(&input_config(input));
         }
-        Ok(Some(Self { request: watched(builder.request()?)?, names }))
+        Ok(Some(Self { request: watch(builder.request()?)?, names }))
     }
 
-    /// Waits for edges, and gives those of one batch. Cancel-safe.
+    /// Waits for edges and returns one batch. Cancel-safe.
     pub(super) async fn edges(&self) -> Result<Vec<(Name, Edge)>, LinesError> {
         let mut edges = Vec::new();
         let mut ready = self.request.readable().await?;
@@ -104,7 +105,7 @@ impl Inputs {
         Ok(edges)
     }
 
-    /// Whether each input is active now.
+    /// Returns whether each input is active.
     pub(super) fn levels(&self) -> Result<Vec<(Name, bool)>, LinesError> {
         let level = |(offset, name): (&Offset, &Name)| {
             let value = self.request.get_ref().value(*offset)?;
@@ -115,7 +116,7 @@ impl Inputs {
 }
 
 impl Outputs {
-    /// Requests the outputs, and gives them their first level; `None` if there are none.
+    /// Requests the outputs and sets their `at_start` levels; `None` if there are none.
     pub(super) fn open(settings: &GpioBus) -> Result<Option<Self>, LinesError> {
         if settings.outputs.is_empty() {
             return Ok(None);
@@ -127,7 +128,7 @@ impl Outputs {
         for output in &settings.outputs {
             let offset = find(&chip, &output.name, &output.line)?;
             offsets.insert(output.name.clone(), offset);
-            // As it is, so that what it was can be seen.
+            // Requested without a direction first, to read the present level.
             let active_low = output.is_active_low;
             builder
                 .with_line(offset)
@@ -139,21 +140,21 @@ impl Outputs {
         for output in &settings.outputs {
             let Some(offset) = offsets.get(&output.name).copied() else { continue };
             let before = request.value(offset)?;
-            config.with_line(offset).from_line_config(&driven(output, before));
-            at_stop.insert(offset, last(output, before));
+            config.with_line(offset).from_line_config(&output_config(output, before));
+            at_stop.insert(offset, level_at_stop(output, before));
         }
         request.reconfigure(&config)?;
         Ok(Some(Self { request, offsets, at_stop }))
     }
 
-    /// Drives one output; `None` if there is none of this name.
+    /// Sets one output; `None` if there is none of this name.
     pub(super) fn set(&self, output: &Name, is_active: bool) -> Option<Result<(), LinesError>> {
         let offset = self.offsets.get(output)?;
         let value = if is_active { Value::Active } else { Value::Inactive };
         Some(self.request.set_value(*offset, value).map_err(LinesError::from))
     }
 
-    /// Gives all outputs their last level.
+    /// Sets all outputs to their `at_stop` levels.
     pub(super) fn close(self) -> Result<(), LinesError> {
         for (offset, value) in &self.at_stop {
             if let Some(value) = value {
@@ -166,13 +167,13 @@ impl Outputs {
 
 #[expect(
     deprecated,
-    reason = "a request keeps its file for as long as it lives, which is all that the unsafe successor asks for"
+    reason = "a request keeps its file open, which is the only condition of the unsafe successor"
 )]
-fn watched(request: Request) -> std::io::Result<AsyncFd<Request>> {
+fn watch(request: Request) -> std::io::Result<AsyncFd<Request>> {
     AsyncFd::new(request)
 }
 
-/// The number of a line that nobody else uses.
+/// Returns the offset of an unused line.
 fn find(chip: &Chip, name: &Name, line: &GpioLine) -> Result<Offset, LinesError> {
     let none = || LinesError::NoLine(line.clone());
     let info = match line {
@@ -187,7 +188,7 @@ fn find(chip: &Chip, name: &Name, line: &GpioLine) -> Result<Offset, LinesError>
     Ok(info.offset)
 }
 
-fn configuration(input: &GpioInput) -> line::Config {
+fn input_config(input: &GpioInput) -> line::Config {
     line::Config {
         direction: Some(Direction::Input),
         active_low: input.is_active_low,
@@ -208,7 +209,7 @@ fn configuration(input: &GpioInput) -> line::Config {
     }
 }
 
-fn driven(output: &GpioOutput, before: Value) -> line::Config {
+fn output_config(output: &GpioOutput, before: Value) -> line::Config {
     line::Config {
         direction: Some(Direction::Output),
         active_low: output.is_active_low,
@@ -226,7 +227,8 @@ fn driven(output: &GpioOutput, before: Value) -> line::Config {
     }
 }
 
-fn last(output: &GpioOutput, before: Value) -> Option<Value> {
+/// Returns the level that an output has after a stop; `None` leaves it as it is.
+fn level_at_stop(output: &GpioOutput, before: Value) -> Option<Value> {
     match output.at_stop {
         AtStop::Off => Some(Value::Inactive),
         AtStop::On => Some(Value::Active),

@@ -1,4 +1,4 @@
-//! One connection to Modbus units.
+//! One connection to Modbus units, and calls on it.
 
 use std::io;
 use std::pin::Pin;
@@ -11,71 +11,81 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 use tokio_modbus::client::{Client as _, Context, rtu, tcp};
 use tokio_modbus::slave::{Slave, SlaveContext as _};
-use tokio_modbus::{Error, ExceptionCode, Request as Question, Response};
+use tokio_modbus::{Error, ExceptionCode, Request as Call, Response};
 
-use crate::Tty;
 use crate::serial::port;
+use crate::{PortError, Tty};
 use tidegate_config::{ModbusBus, ModbusLine, ModbusUnit};
 use tidegate_modbus::{Request, ResponseData, Table};
 use tidegate_model::{ModbusData, ModbusWrite};
 use tidegate_runtime::liveness;
 
-/// How long a TCP connection may take.
+/// The longest time until a TCP connection is open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A TCP connection that was not used for so long is opened again before a write: servers drop those that are idle, and a write
-/// into a dropped one fails.
+/// A TCP connection that was idle for this long is opened again before a write, because servers drop
+/// idle connections and a write into a dropped connection fails.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
-/// After an answer that may be a late one to the question before, the line is left alone for at most so long.
-const LATE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The longest time that the line stays idle for a late answer.
+const LATE_ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// An open line.
 pub(super) struct Line {
     context: Context,
-    /// How long it must be silent between two frames.
+    /// The silence between two frames.
     gap: Duration,
     silent_since: Instant,
     is_serial: bool,
-    /// The unit whose answer did not come the last time that it was asked.
+    /// The address of the unit whose last answer did not arrive.
     unanswered: Option<u8>,
-    /// Until then a second answer may come to a question that was asked twice.
+    /// The time until which a second answer to a repeated request may arrive.
     late_until: Option<Instant>,
-    /// Whether it must be opened again.
+    /// Whether the line must be opened again.
     is_lost: bool,
 }
 
-/// Why the line must be opened again.
+/// Why a line cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LineError {
-    /// No answer, or one with a wrong checksum, which tokio-modbus waits on for ever.
-    #[error("no good answer within {0:?}")]
-    Silent(Duration),
-    /// The answer has other registers than those that were asked for.
-    #[error("the answer is not one to the question")]
-    Astray,
-    /// The line broke, or the answer is not one to the question.
+pub(super) enum OpenError {
+    /// The serial port cannot be opened.
     #[error(transparent)]
-    Broken(#[from] Error),
+    Port(#[from] PortError),
+    /// The TCP connection cannot be opened.
+    #[error("{host}:{port}: {error}; is this the address of the unit?")]
+    Connect { host: String, port: u16, error: io::Error },
+}
+
+/// Why a call failed and the line must be opened again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// No answer arrived, or one with a wrong checksum, which tokio-modbus ignores.
+    #[error("no valid answer within {0:?}")]
+    TimedOut(Duration),
+    /// The answer is for another request.
+    #[error("the answer does not match the request")]
+    Mismatch,
+    /// The connection failed, or the answer is invalid.
+    #[error(transparent)]
+    Connection(#[from] Error),
 }
 
 impl Line {
-    /// Opens the line. Who did not answer on the line before may still do so on this one.
-    pub(super) async fn open(settings: &ModbusBus, unanswered: Option<u8>) -> Result<Self, String> {
+    /// Opens the line. `unanswered` is the unit that may still answer a request of the last line.
+    pub(super) async fn open(
+        settings: &ModbusBus,
+        unanswered: Option<u8>,
+    ) -> Result<Self, OpenError> {
         let context = match &settings.line {
-            ModbusLine::Rtu(port) => rtu::attach(Asking(port::open(port).await?)),
+            ModbusLine::Rtu(port) => rtu::attach(DiscardingTty(port::open(port).await?)),
             ModbusLine::Tcp { host, port } => {
+                let failed = |error| OpenError::Connect { host: host.clone(), port: *port, error };
                 let connecting = TcpStream::connect((host.as_str(), *port));
+                let late = || io::Error::other(format!("no connection within {CONNECT_TIMEOUT:?}"));
                 let connected = timeout(CONNECT_TIMEOUT, connecting).await;
-                let late = || format!("no connection within {CONNECT_TIMEOUT:?}");
-                let stream = connected
-                    .map_err(|_| late())
-                    .and_then(|stream| stream.map_err(|error| error.to_string()))
-                    .map_err(|why| {
-                        format!("{host}:{port}: {why}; is this where the unit listens?")
-                    })?;
-                // A request is one small packet, and waits for nothing.
-                stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                let stream = connected.unwrap_or_else(|_| Err(late())).map_err(failed)?;
+                // A request is one small packet, which must not wait for more.
+                stream.set_nodelay(true).map_err(failed)?;
                 tcp::attach(stream)
             }
         };
@@ -91,18 +101,18 @@ impl Line {
         })
     }
 
-    /// The unit whose answer did not come.
+    /// Returns the address of the unit whose last answer did not arrive.
     pub(super) fn unanswered(&self) -> Option<u8> {
         self.unanswered
     }
 
-    /// Whether it must be opened again.
+    /// Returns whether the line must be opened again.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost
     }
 
-    /// Opens an idle connection again. `Err`, with the line lost, when that fails.
-    pub(super) async fn refresh(&mut self, settings: &ModbusBus) -> Result<(), String> {
+    /// Opens an idle TCP connection again. An error means that the line is lost.
+    pub(super) async fn refresh(&mut self, settings: &ModbusBus) -> Result<(), OpenError> {
         if !self.is_serial && self.silent_since.elapsed() > IDLE_MAX {
             self.is_lost = true;
             *self = Self::open(settings, None).await?;
@@ -110,45 +120,44 @@ impl Line {
         Ok(())
     }
 
-    /// Asks one question. The inner error is the unit's refusal, after which the line is as good as before.
-    pub(super) async fn ask(
+    /// Reads registers. The inner error is an exception of the unit, which leaves the line intact.
+    pub(super) async fn read(
         &mut self,
         unit: &ModbusUnit,
         request: &Request,
-    ) -> Result<Result<ResponseData, ExceptionCode>, LineError> {
+    ) -> Result<Result<ResponseData, ExceptionCode>, CallError> {
         let (address, count) = (request.address, request.count);
-        let question = match request.table {
-            Table::Coils => Question::ReadCoils(address, count),
-            Table::Discrete => Question::ReadDiscreteInputs(address, count),
-            Table::Holding => Question::ReadHoldingRegisters(address, count),
-            Table::Input => Question::ReadInputRegisters(address, count),
+        let call = match request.table {
+            Table::Coils => Call::ReadCoils(address, count),
+            Table::Discrete => Call::ReadDiscreteInputs(address, count),
+            Table::Holding => Call::ReadHoldingRegisters(address, count),
+            Table::Input => Call::ReadInputRegisters(address, count),
         };
-        self.call(unit, question, |response| answer(response, count)).await
+        self.call(unit, call, |response| answer(response, count)).await
     }
 
-    /// Writes, and waits for the unit to confirm. The inner error is its refusal.
-    pub(super) async fn tell(
+    /// Writes and waits for the confirmation. The inner error is an exception of the unit.
+    pub(super) async fn write(
         &mut self,
         unit: &ModbusUnit,
         write: &ModbusWrite,
-    ) -> Result<Result<(), ExceptionCode>, LineError> {
+    ) -> Result<Result<(), ExceptionCode>, CallError> {
         let address = write.address;
-        let (question, confirmation) = match &write.data {
+        let (call, confirmation) = match &write.data {
             ModbusData::Coil(is_on) if write.use_multiple_write => (
-                Question::WriteMultipleCoils(address, vec![*is_on].into()),
+                Call::WriteMultipleCoils(address, vec![*is_on].into()),
                 Response::WriteMultipleCoils(address, 1),
             ),
-            ModbusData::Coil(is_on) => (
-                Question::WriteSingleCoil(address, *is_on),
-                Response::WriteSingleCoil(address, *is_on),
-            ),
+            ModbusData::Coil(is_on) => {
+                (Call::WriteSingleCoil(address, *is_on), Response::WriteSingleCoil(address, *is_on))
+            }
             ModbusData::Words(words) => match words.as_slice() {
                 [word] if !write.use_multiple_write => (
-                    Question::WriteSingleRegister(address, *word),
+                    Call::WriteSingleRegister(address, *word),
                     Response::WriteSingleRegister(address, *word),
                 ),
                 words => (
-                    Question::WriteMultipleRegisters(address, words.into()),
+                    Call::WriteMultipleRegisters(address, words.into()),
                     Response::WriteMultipleRegisters(
                         address,
                         u16::try_from(words.len()).unwrap_or(u16::MAX),
@@ -156,58 +165,60 @@ impl Line {
                 ),
             },
         };
-        self.call(unit, question, |response| (response == confirmation).then_some(())).await
+        self.call(unit, call, |response| (response == confirmation).then_some(())).await
     }
 
-    /// Asks, and takes the answer as `read` reads it; `None` if it is none to this question.
+    /// Calls a unit and converts its answer. `convert` returns `None` if the answer does not match.
     async fn call<T>(
         &mut self,
         unit: &ModbusUnit,
-        question: Question<'_>,
-        read: impl FnOnce(Response) -> Option<T>,
-    ) -> Result<Result<T, ExceptionCode>, LineError> {
-        self.turn_to(unit).await;
-        // The context's own methods take an answer with other registers than those that were asked for.
+        call: Call<'_>,
+        convert: impl FnOnce(Response) -> Option<T>,
+    ) -> Result<Result<T, ExceptionCode>, CallError> {
+        self.select_unit(unit).await;
+        // The typed methods of the context accept answers with the wrong number of registers.
         let answer = timeout(unit.timeout, async {
-            match self.context.call(question).await? {
-                Ok(response) => read(response).map(Ok).ok_or(LineError::Astray),
+            match self.context.call(call).await? {
+                Ok(response) => convert(response).map(Ok).ok_or(CallError::Mismatch),
                 Err(exception) => Ok(Err(exception)),
             }
         });
         let answer =
             liveness::with_deadline(unit.timeout + liveness::LATE_MAX, "an answer", answer).await;
-        self.heard(unit, answer)
+        self.finish_call(unit, answer)
     }
 
-    async fn turn_to(&mut self, unit: &ModbusUnit) {
+    /// Waits until the line is free, and addresses a unit.
+    async fn select_unit(&mut self, unit: &ModbusUnit) {
         let free_at = self.silent_since + self.gap;
         let late_until = self.late_until.take().unwrap_or(free_at);
         tokio::time::sleep_until(free_at.max(late_until)).await;
         self.context.set_slave(Slave(unit.id));
     }
 
-    fn heard<T>(
+    fn finish_call<T>(
         &mut self,
         unit: &ModbusUnit,
-        answer: Result<Result<T, LineError>, Elapsed>,
-    ) -> Result<T, LineError> {
-        let answer = answer.unwrap_or(Err(LineError::Silent(unit.timeout)));
+        answer: Result<Result<T, CallError>, Elapsed>,
+    ) -> Result<T, CallError> {
+        let answer = answer.unwrap_or(Err(CallError::TimedOut(unit.timeout)));
         self.silent_since = Instant::now();
         self.is_lost = answer.is_err();
         match &answer {
             Ok(_) if self.unanswered.take() == Some(unit.id) => {
-                // Nothing in an answer tells whether it is for this question or for the one before, so the other may follow.
-                let wait = (2 * unit.timeout).min(LATE_WAIT_MAX);
+                // An answer does not name its request: it may belong to the request before, and the
+                // answer to this one may follow.
+                let wait = (2 * unit.timeout).min(LATE_ANSWER_WAIT_MAX);
                 self.late_until = Some(self.silent_since + wait);
             }
-            Err(LineError::Silent(_)) if self.is_serial => self.unanswered = Some(unit.id),
+            Err(CallError::TimedOut(_)) if self.is_serial => self.unanswered = Some(unit.id),
             Ok(_) | Err(_) => {}
         }
         answer
     }
 }
 
-/// The bits or words of a response, if it has those that were asked for. Bits come in whole bytes.
+/// Returns the bits or words of a response, if it has the requested number. Bits fill whole bytes.
 fn answer(response: Response, count: u16) -> Option<ResponseData> {
     let count = usize::from(count);
     match response {
@@ -231,11 +242,11 @@ fn answer(response: Response, count: u16) -> Option<ResponseData> {
     }
 }
 
-/// A tty on which whatever came before a question is no answer to it.
+/// A tty that discards unread input before each request.
 #[derive(Debug)]
-struct Asking(Tty);
+struct DiscardingTty(Tty);
 
-impl AsyncRead for Asking {
+impl AsyncRead for DiscardingTty {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut task::Context<'_>,
@@ -245,13 +256,13 @@ impl AsyncRead for Asking {
     }
 }
 
-impl AsyncWrite for Asking {
+impl AsyncWrite for DiscardingTty {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut task::Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.forget_input().map_err(io::Error::other)?;
+        self.0.discard_input()?;
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 

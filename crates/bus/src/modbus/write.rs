@@ -1,7 +1,7 @@
-//! A write to a unit, and what confirms it.
+//! Writes to a unit, and their confirmation.
 //!
-//! A unit answers each write. Where that is not enough, or the answer was damaged on the line, it is read again: the write
-//! itself is never repeated.
+//! A unit confirms each write. If the actuator wants more, or the answer was damaged, the registers are
+//! read back. A write is never repeated.
 
 use tokio_modbus::ExceptionCode;
 
@@ -12,47 +12,48 @@ use tidegate_config::ModbusUnit;
 use tidegate_modbus::{Request, ResponseData, Table};
 use tidegate_model::{ModbusData, ModbusWrite, Write};
 
-/// A write of which only reading can tell whether it was done.
+/// A write that must be read back to know whether it happened.
 pub(super) struct Unconfirmed {
     request: WriteRequest,
     unit: ModbusUnit,
     written: ModbusWrite,
-    /// How often the unit was asked in vain.
+    /// The failed tries of reading back.
     tries: u32,
 }
 
-/// Writes, and tells the outcome. What is returned is to be read back on another line, for this one is lost.
+/// Writes and sends the outcome. Returns the write if the line is lost and a new line must read it
+/// back.
 pub(super) async fn write(
     line: &mut Line,
     unit: ModbusUnit,
     request: WriteRequest,
 ) -> Option<Unconfirmed> {
     let Write::Modbus(written) = request.write.clone() else { return None };
-    let answer = line.tell(&unit, &written).await;
+    let answer = line.write(&unit, &written).await;
     let outcome = match answer {
         Ok(Ok(())) if written.read_back => {
             return Unconfirmed { request, unit, written, tries: 0 }.read_back(line).await;
         }
         Ok(Ok(())) => Ok(String::new()),
-        Ok(Err(exception)) => Err(refused(&unit, exception)),
+        Ok(Err(exception)) => Err(exception_error(&unit, exception)),
         Err(_) if written.read_back => {
             return Some(Unconfirmed { request, unit, written, tries: 0 });
         }
         Err(error) => {
-            let words = format!("unit {} gave {error}; it may have been done", unit.name);
-            Err(WriteError::Unconfirmed(words))
+            let text = format!("unit {}: {error}; the write may have happened", unit.name);
+            Err(WriteError::Unconfirmed(text))
         }
     };
     request.finish(outcome);
     None
 }
 
-fn refused(unit: &ModbusUnit, exception: ExceptionCode) -> WriteError {
+fn exception_error(unit: &ModbusUnit, exception: ExceptionCode) -> WriteError {
     WriteError::Unconfirmed(format!("unit {} refuses: {exception}", unit.name))
 }
 
 impl Unconfirmed {
-    /// Reads what the unit holds, and tells the outcome. Returned to be tried again if the line is lost.
+    /// Reads the written registers and sends the outcome. Returns the write if the line is lost.
     pub(super) async fn read_back(mut self, line: &mut Line) -> Option<Self> {
         let (table, count) = match &self.written.data {
             ModbusData::Coil(_) => (Table::Coils, 1),
@@ -62,14 +63,14 @@ impl Unconfirmed {
         };
         let address = self.written.address;
         let request = Request { table, address, count, registers: Vec::new() };
-        let outcome = match line.ask(&self.unit, &request).await {
-            Ok(Ok(held)) if is_same(&held, &self.written.data) => Ok("read back".to_owned()),
+        let outcome = match line.read(&self.unit, &request).await {
+            Ok(Ok(held)) if is_equal(&held, &self.written.data) => Ok("read back".to_owned()),
             Ok(Ok(held)) => {
-                let words = format!("unit {} holds {} instead", self.unit.name, shown(&held));
-                Err(WriteError::Unconfirmed(words))
+                let text = format!("unit {} holds {} instead", self.unit.name, show(&held));
+                Err(WriteError::Unconfirmed(text))
             }
             Ok(Err(exception)) => Err(WriteError::Unconfirmed(format!(
-                "unit {} does not let it be read back: {exception}",
+                "unit {} refuses to read it back: {exception}",
                 self.unit.name
             ))),
             Err(error) => {
@@ -85,14 +86,14 @@ impl Unconfirmed {
         None
     }
 
-    /// Tells that nobody knows.
-    pub(super) fn give_up(self, trouble: &str) {
-        let words = format!("it may have been done, but cannot be read back: {trouble}");
-        self.request.finish(Err(WriteError::Unconfirmed(words)));
+    /// Sends an unknown outcome.
+    pub(super) fn give_up(self, error: &str) {
+        let text = format!("the write may have happened, but cannot be read back: {error}");
+        self.request.finish(Err(WriteError::Unconfirmed(text)));
     }
 }
 
-fn is_same(held: &ResponseData, written: &ModbusData) -> bool {
+fn is_equal(held: &ResponseData, written: &ModbusData) -> bool {
     match (held, written) {
         (ResponseData::Bits(bits), ModbusData::Coil(is_on)) => bits.first() == Some(is_on),
         (ResponseData::Words(held), ModbusData::Words(words)) => held == words,
@@ -101,7 +102,7 @@ fn is_same(held: &ResponseData, written: &ModbusData) -> bool {
     }
 }
 
-fn shown(held: &ResponseData) -> String {
+fn show(held: &ResponseData) -> String {
     match held {
         ResponseData::Bits(bits) => format!("{:?}", bits.iter().take(1).collect::<Vec<_>>()),
         ResponseData::Words(words) => format!("{words:04x?}"),

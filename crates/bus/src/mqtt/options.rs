@@ -1,4 +1,4 @@
-//! What a connection to a broker is made of: who we are, how it is secured, and our last will.
+//! Options of a connection to a broker: client id, credentials, TLS and the last will.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,21 +6,23 @@ use std::time::Duration;
 use rumqttc::v5::mqttbytes::QoS as QoS5;
 use rumqttc::v5::mqttbytes::v5::LastWill as LastWill5;
 use rumqttc::{LastWill, MqttOptions, QoS, TlsConfiguration, Transport, v5};
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use tidegate_config::{MqttBus, MqttTls, MqttVersion};
 
-/// Above this a packet ends the connection; below it a payload that is too large is rejected and acknowledged, so that it
-/// does not come again for ever. A sensor's message is a thousand times smaller.
+/// The largest packet. A larger one ends the connection. A payload below this bound that is too large
+/// for the bus is rejected and acknowledged, so that the broker does not redeliver it for ever.
 const PACKET_BYTES_MAX: u32 = 64 << 20;
 
-/// Publishes of ours that the broker has not answered yet. MQTT 5 would let 65,535 of them have a place in memory each.
+/// The most unacknowledged publishes. MQTT 5 would allow 65,535, each with a place in memory.
 const PUBLISHES_MAX: u16 = 100;
 
-/// What the broker keeps at the status topic while we are there, and what it says when we are not.
+/// The message at the status topic while the gateway is connected.
 pub(super) const ONLINE: &str = "online";
+
+/// The message at the status topic while the gateway is disconnected.
 pub(super) const OFFLINE: &str = "offline";
 
 /// The options of a session.
@@ -30,11 +32,24 @@ pub(super) enum Options {
     V5(Box<v5::MqttOptions>),
 }
 
-/// What a bus's settings make of them.
+/// Why a certificate cannot be used. A retry does not help until it is replaced.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TlsError {
+    #[error("ca_file: {0}")]
+    CaPem(pem::Error),
+    #[error("ca_file: {0}")]
+    CaCertificate(rustls::Error),
+    #[error("client_certificate: {0}")]
+    ClientPem(pem::Error),
+    #[error("client_certificate: {0}")]
+    ClientCertificate(rustls::Error),
+}
+
+/// Creates the options of a bus.
 ///
 /// # Errors
-/// When a certificate cannot be used: nothing can be done about that before it is replaced.
-pub(super) fn options(settings: &MqttBus) -> Result<Options, String> {
+/// If a certificate cannot be used.
+pub(super) fn options(settings: &MqttBus) -> Result<Options, TlsError> {
     let transport = match &settings.tls {
         Some(tls) => {
             let config = TlsConfiguration::Rustls(Arc::new(client_config(tls)?));
@@ -71,7 +86,8 @@ fn options3(settings: &MqttBus, transport: Transport) -> MqttOptions {
     options
 }
 
-/// Without an expiry MQTT 5 ends a session with its connection. Topic aliases are not asked for, so a broker sends none.
+/// Sets an expiry, because without one MQTT 5 ends a session with its connection. Requests no topic
+/// aliases, so that the broker sends none.
 fn options5(settings: &MqttBus, transport: Transport, session_expiry_s: u32) -> v5::MqttOptions {
     let mut options = v5::MqttOptions::new(&settings.client_id, &settings.host, settings.port);
     options
@@ -91,26 +107,25 @@ fn options5(settings: &MqttBus, transport: Transport, session_expiry_s: u32) -> 
     options
 }
 
-fn client_config(tls: &MqttTls) -> Result<ClientConfig, String> {
+fn client_config(tls: &MqttTls) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     match &tls.private_ca {
         Some(pem) => {
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| format!("ca_file: {error}"))?;
-                roots.add(certificate).map_err(|error| format!("ca_file: {error}"))?;
+                let certificate = certificate.map_err(TlsError::CaPem)?;
+                roots.add(certificate).map_err(TlsError::CaCertificate)?;
             }
         }
-        // Some of the system's certificates may be odd; those that are not will do.
+        // Invalid certificates of the system are skipped.
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
     let config = ClientConfig::builder().with_root_certificates(roots);
     let Some(pem) = &tls.client_certificate else { return Ok(config.with_no_client_auth()) };
-    let unusable = |error: &dyn std::fmt::Display| format!("client_certificate: {error}");
     let pem = pem.expose().as_bytes();
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let chain = chain.map_err(|error| unusable(&error))?;
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| unusable(&error))?;
-    config.with_client_auth_cert(chain, key).map_err(|error| unusable(&error))
+    let chain = chain.map_err(TlsError::ClientPem)?;
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(TlsError::ClientPem)?;
+    config.with_client_auth_cert(chain, key).map_err(TlsError::ClientCertificate)
 }

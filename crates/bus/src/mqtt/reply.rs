@@ -1,4 +1,4 @@
-//! Writes that a device answers with a message on a topic of its own.
+//! Publishes that a device answers with a message on another topic.
 
 use tokio::time::Instant;
 
@@ -6,67 +6,67 @@ use crate::{WriteError, WriteRequest};
 use tidegate_model::excerpt::line;
 use tidegate_model::{TopicReply, Write};
 
-/// The writes whose answer is waited for, oldest first: one of each actuator at most.
+/// The writes whose reply is due, oldest first. Each actuator has at most one.
 #[derive(Debug, Default)]
-pub(super) struct Replies(Vec<Awaited>);
+pub(super) struct PendingReplies(Vec<PendingReply>);
 
 #[derive(Debug)]
-struct Awaited {
+struct PendingReply {
     request: WriteRequest,
     reply: TopicReply,
-    until: Instant,
+    deadline: Instant,
 }
 
-impl Replies {
-    /// Keeps a write that was handed to the connection until it is answered. One that nobody answers is given back.
-    pub(super) fn expect(&mut self, request: WriteRequest) -> Option<WriteRequest> {
+impl PendingReplies {
+    /// Keeps a published write until its reply. Returns a write without a reply.
+    pub(super) fn insert(&mut self, request: WriteRequest) -> Option<WriteRequest> {
         let Write::Mqtt { reply: Some(reply), .. } = &request.write else { return Some(request) };
-        let (reply, until) = (reply.clone(), Instant::now() + reply.words.timeout);
-        self.0.push(Awaited { request, reply, until });
+        let (reply, deadline) = (reply.clone(), Instant::now() + reply.words.timeout);
+        self.0.push(PendingReply { request, reply, deadline });
         None
     }
 
-    /// Takes a message for the answer to the oldest write that it fits.
-    pub(super) fn hear(&mut self, topic: &str, payload: &[u8]) {
-        let outcome = |awaited: &Awaited| {
-            let TopicReply { topic: expected, words } = &awaited.reply;
-            let begins = |start: &String| payload.starts_with(start.as_bytes());
-            let said = line(payload);
+    /// Takes a message for the reply to the oldest write that it matches.
+    pub(super) fn handle_message(&mut self, topic: &str, payload: &[u8]) {
+        let outcome = |pending: &PendingReply| {
+            let TopicReply { topic: expected, words } = &pending.reply;
+            let starts = |start: &String| payload.starts_with(start.as_bytes());
+            let text = line(payload);
             if topic != expected {
                 None
-            } else if words.failure.as_ref().is_some_and(begins) {
-                let trouble = format!("the device answered \"{said}\"");
-                Some(Err(WriteError::Unconfirmed(trouble)))
+            } else if words.failure.as_ref().is_some_and(starts) {
+                let error = format!("the device answered \"{text}\"");
+                Some(Err(WriteError::Unconfirmed(error)))
             } else {
-                begins(&words.success).then_some(Ok(said))
+                starts(&words.success).then_some(Ok(text))
             }
         };
         let mut answered = self.0.iter().enumerate();
-        let answered = answered.find_map(|(at, awaited)| Some((at, outcome(awaited)?)));
+        let answered = answered.find_map(|(at, pending)| Some((at, outcome(pending)?)));
         if let Some((at, outcome)) = answered {
             self.0.remove(at).request.finish(outcome);
         }
     }
 
-    /// When the next answer is overdue.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.0.iter().map(|awaited| awaited.until).min()
+    /// Returns the time at which the next reply is overdue.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.0.iter().map(|pending| pending.deadline).min()
     }
 
-    /// Gives up the answers that are overdue.
+    /// Fails the writes whose replies are overdue.
     pub(super) fn expire(&mut self) {
         let now = Instant::now();
-        for late in self.0.extract_if(.., |awaited| awaited.until <= now) {
+        for late in self.0.extract_if(.., |pending| pending.deadline <= now) {
             let timeout = late.reply.words.timeout;
-            let trouble = format!("the device did not answer within {timeout:?}");
-            late.request.finish(Err(WriteError::Unconfirmed(trouble)));
+            let error = format!("the device did not answer within {timeout:?}");
+            late.request.finish(Err(WriteError::Unconfirmed(error)));
         }
     }
 
-    /// Gives up all of them.
+    /// Fails all writes.
     pub(super) fn fail(&mut self, why: &str) {
-        for awaited in self.0.drain(..) {
-            awaited.request.finish(Err(WriteError::Broken(why.to_owned())));
+        for pending in self.0.drain(..) {
+            pending.request.finish(Err(WriteError::Broken(why.to_owned())));
         }
     }
 }

@@ -1,55 +1,55 @@
-//! One connection to a broker, from CONNECT until it is lost or given up.
+//! One connection to a broker, from CONNECT until it is lost or closed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::link::{self, Client, Connection, Event, Message};
+use super::client::{
+    self, BrokerEvent, Client, Connection, ConnectionError, Message, PublishRefused,
+};
 use super::options::{OFFLINE, ONLINE, Options};
-use super::reply::Replies;
-use super::{Due, Subscription};
-use crate::attempts::Attempts;
-use crate::{Ack, BusContext, BusEvent, WriteError, WriteRequest, sleep_until};
+use super::reply::PendingReplies;
+use super::{PacketAck, Subscription};
+use crate::reconnect::Reconnect;
+use crate::{Ack, BusContext, BusEvent, WriteError, WriteQueue, WriteRequest};
 use tidegate_config::MqttBus;
 use tidegate_ingest::retained::RetainedFilter;
 use tidegate_model::topic::TopicFilter;
 use tidegate_model::{MessageFingerprint, Name, Reading, Reason, Write};
-use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::liveness;
+use tidegate_runtime::wait::sleep_until;
 
-/// How long a stop waits for the last acknowledgements to leave.
+/// The longest time that a stop waits for the last acknowledgements to be sent.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a connection may take until the broker takes us or not: the client gives up after 5 s, with TLS, too.
+/// The longest time until the broker accepts or refuses a connection. The client gives up after 5 s,
+/// with TLS too.
 const CONNECT_MAX: Duration = liveness::LATE_MAX;
 
-/// What a session shares with its task for as long as it runs.
-pub(super) struct Wiring<'a> {
-    pub(super) outlet: &'a BusContext,
-    pub(super) clock: &'a SharedClock,
-    pub(super) ack_sender: &'a mpsc::Sender<Due>,
-    pub(super) acks: &'a mut mpsc::Receiver<Due>,
-    pub(super) writes: &'a mut mpsc::Receiver<WriteRequest>,
-    pub(super) stop: &'a CancellationToken,
-    /// What was taken of topics that a sensor wants retained messages of.
+/// What all connections of a bus share.
+pub(super) struct Shared<'a> {
+    pub(super) context: &'a BusContext,
+    pub(super) ack_sender: &'a mpsc::Sender<PacketAck>,
+    pub(super) acks: &'a mut mpsc::Receiver<PacketAck>,
+    pub(super) writes: &'a mut WriteQueue,
+    /// The retained messages that were read.
     pub(super) retained: &'a mut RetainedFilter,
-    pub(super) attempts: &'a mut Attempts,
+    pub(super) reconnect: &'a mut Reconnect,
 }
 
-/// What the connection waits for.
-enum News {
-    Event(Result<Event, String>),
-    Due(Due),
+/// The events of a session.
+enum Event {
+    Broker(Result<BrokerEvent, ConnectionError>),
+    Ack(PacketAck),
     Write(WriteRequest),
-    Overdue,
-    Stop,
+    ReplyTimeout,
+    Stopped,
 }
 
-/// One connection.
+/// One connection to the broker.
 pub(super) struct Session<'a> {
     bus: &'a Name,
     settings: &'a MqttBus,
@@ -57,24 +57,25 @@ pub(super) struct Session<'a> {
     connection: u64,
     client: Client,
     is_connected: bool,
-    /// Publishes that the connection has not taken yet, in order; `None` where nobody waits for that.
-    queued: VecDeque<Option<WriteRequest>>,
-    /// Publishes that the broker has not acknowledged yet, by packet id.
+    /// Publishes that the connection has not sent, in order; `None` if no outcome is awaited.
+    unsent: VecDeque<Option<WriteRequest>>,
+    /// Publishes that the broker has not acknowledged, by packet id.
     unacknowledged: BTreeMap<u16, WriteRequest>,
     /// Publishes that a device answers.
-    replies: Replies,
+    replies: PendingReplies,
     /// Acknowledgements that found the request queue full.
-    delayed: VecDeque<Due>,
-    heard: Heard,
+    delayed: VecDeque<PacketAck>,
+    sent_acks: SentAcks,
 }
 
-/// Which acknowledgements the broker has heard: it answers a ping after all that was sent before it.
+/// Knows which acknowledgements the broker has received: it answers a ping after it has read all
+/// packets before the ping.
 #[derive(Debug, Default)]
-struct Heard {
-    /// The packet id that was acknowledged last.
-    sent: Option<u16>,
-    /// What that was when the ping was sent.
-    pinged: Option<u16>,
+struct SentAcks {
+    /// The packet id of the last acknowledgement.
+    last: Option<u16>,
+    /// The packet id of the last acknowledgement before the last ping.
+    before_ping: Option<u16>,
 }
 
 impl<'a> Session<'a> {
@@ -85,7 +86,7 @@ impl<'a> Session<'a> {
         options: Options,
         connection: u64,
     ) -> (Self, Connection) {
-        let (client, link) = link::open(options);
+        let (client, link) = client::open(options);
         let session = Self {
             bus,
             settings,
@@ -93,86 +94,90 @@ impl<'a> Session<'a> {
             connection,
             client,
             is_connected: false,
-            queued: VecDeque::new(),
+            unsent: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
-            replies: Replies::default(),
+            replies: PendingReplies::default(),
             delayed: VecDeque::new(),
-            heard: Heard::default(),
+            sent_acks: SentAcks::default(),
         };
         (session, link)
     }
 
-    /// Whether the broker ever accepted this connection.
+    /// Returns whether the broker has accepted this connection.
     pub(super) fn is_connected(&self) -> bool {
         self.is_connected
     }
 
-    /// Runs until the connection is lost (the trouble in words) or the daemon stops (`None`).
+    /// Runs until the bus is stopped (`Ok`) or the connection is lost.
     pub(super) async fn run(
         &mut self,
         link: &mut Connection,
-        wiring: &mut Wiring<'_>,
-    ) -> Option<String> {
+        shared: &mut Shared<'_>,
+    ) -> Result<(), ConnectionError> {
         let mut connecting = Some(liveness::deadline(CONNECT_MAX, "a connection to the broker"));
         loop {
             let event = {
-                // The poll is never dropped half-way, except at a stop: dropping it could tear a packet.
+                // Only a stop drops the poll: dropping it could cut a packet.
                 let mut poll = pin!(link.poll());
                 loop {
-                    let news = tokio::select! {
-                        event = &mut poll => News::Event(event),
-                        Some(due) = wiring.acks.recv() => News::Due(due),
-                        Some(request) = wiring.writes.recv() => News::Write(request),
-                        () = sleep_until(self.replies.due()) => News::Overdue,
-                        () = wiring.stop.cancelled() => News::Stop,
+                    let event = tokio::select! {
+                        event = &mut poll => Event::Broker(event),
+                        Some(ack) = shared.acks.recv() => Event::Ack(ack),
+                        Some(request) = shared.writes.recv() => Event::Write(request),
+                        () = sleep_until(self.replies.next_deadline()) => Event::ReplyTimeout,
+                        () = shared.context.stopped() => Event::Stopped,
                     };
-                    match news {
-                        News::Event(event) => break event,
-                        News::Due(due) => self.acknowledge(due),
-                        News::Write(request) => self.publish(request),
-                        News::Overdue => self.replies.expire(),
-                        News::Stop => return None,
+                    match event {
+                        Event::Broker(event) => break event,
+                        Event::Ack(ack) => self.acknowledge(ack),
+                        Event::Write(request) => self.publish(request),
+                        Event::ReplyTimeout => self.replies.expire(),
+                        Event::Stopped => return Ok(()),
                     }
                 }
             };
             match event {
                 Ok(event) => {
-                    // What follows may wait for the collector, which has a promise of its own.
+                    // Handling may wait for the collector, which has a deadline of its own.
                     drop(connecting.take());
-                    self.handle(event, wiring).await;
+                    self.handle(event, shared).await;
                 }
-                Err(trouble) => {
-                    self.fail_writes(&trouble);
-                    return Some(trouble);
+                Err(error) => {
+                    self.fail_writes(&error.to_string());
+                    return Err(error);
                 }
             }
             self.retry_delayed();
         }
     }
 
-    /// Sends the last acknowledgements, until nobody can ask for more, and leaves the broker in good order.
+    /// Sends the last acknowledgements and disconnects. Ends when `acks` has ended.
     ///
-    /// The broker ends the connection: were it closed here while messages still come in, TCP would reset it, and a broker
-    /// that cannot write any more does not read the acknowledgements either.
-    pub(super) async fn finish(mut self, mut link: Connection, acks: &mut mpsc::Receiver<Due>) {
+    /// The broker closes the connection. If the gateway closed it while messages still arrive, TCP
+    /// would reset it, and a broker that cannot write may not read the acknowledgements either.
+    pub(super) async fn finish(
+        mut self,
+        mut link: Connection,
+        acks: &mut mpsc::Receiver<PacketAck>,
+    ) {
         self.fail_writes("the daemon stops");
         if !self.is_connected {
             return;
         }
-        let left = tokio::time::timeout(FINISH_TIMEOUT, async {
-            let mut is_leaving = false;
+        let finished = tokio::time::timeout(FINISH_TIMEOUT, async {
+            let mut is_disconnecting = false;
             loop {
                 let event = {
                     let mut poll = pin!(link.poll());
                     loop {
                         tokio::select! {
                             event = &mut poll => break event,
-                            due = acks.recv(), if !is_leaving => if let Some(due) = due {
-                                self.acknowledge(due);
+                            ack = acks.recv(), if !is_disconnecting => if let Some(ack) = ack {
+                                self.acknowledge(ack);
                             } else {
-                                // After a disconnection in good order the broker throws our last will away.
-                                self.tell_status(OFFLINE);
-                                is_leaving = self.client.disconnect();
+                                // The broker discards the last will after a regular disconnection.
+                                self.publish_status(OFFLINE);
+                                is_disconnecting = self.client.disconnect();
                             },
                         }
                     }
@@ -183,47 +188,50 @@ impl<'a> Session<'a> {
                 self.retry_delayed();
             }
         });
-        if left.await.is_err() {
-            warn!(bus = %self.bus, "the broker did not take the last acknowledgements in time");
+        if finished.await.is_err() {
+            warn!(bus = %self.bus, "broker did not read the last acknowledgements in time");
         }
     }
 
-    async fn handle(&mut self, event: Event, wiring: &mut Wiring<'_>) {
+    async fn handle(&mut self, event: BrokerEvent, shared: &mut Shared<'_>) {
         match event {
-            Event::Connected { resumed } => {
+            BrokerEvent::Connected { resumed } => {
                 let MqttBus { host, port, .. } = self.settings;
                 info!(bus = %self.bus, host, port, resumed, "broker connected");
                 self.is_connected = true;
-                wiring.outlet.connected();
-                wiring.attempts.opened();
-                wiring.outlet.deliver(BusEvent::Session { bus: self.bus.clone(), resumed }).await;
+                shared.context.connected();
+                shared.reconnect.opened();
+                shared.context.send(BusEvent::Session { bus: self.bus.clone(), resumed }).await;
                 self.subscribe();
-                if self.tell_status(ONLINE) {
-                    self.queued.push_back(None);
+                if self.publish_status(ONLINE) {
+                    self.unsent.push_back(None);
                 }
             }
-            Event::Subscribed(refusals) => self.check_subscriptions(&refusals, wiring.outlet),
-            Event::Message(message) => self.receive(message, wiring).await,
-            Event::Answered { packet_id, answer } => {
+            BrokerEvent::Subscribed(refusals) => {
+                self.check_subscriptions(&refusals, shared.context);
+            }
+            BrokerEvent::Message(message) => self.receive(message, shared).await,
+            BrokerEvent::PublishAnswered { packet_id, answer } => {
                 if let Some(request) = self.unacknowledged.remove(&packet_id) {
-                    request.finish(answer.map(|()| String::new()).map_err(WriteError::Broken));
+                    let failed = |error: PublishRefused| WriteError::Broken(error.to_string());
+                    request.finish(answer.map(|()| String::new()).map_err(failed));
                 }
             }
-            Event::Sent(packet_id) => self.sent(packet_id),
-            Event::Acknowledged(packet_id) => self.heard.sent = Some(packet_id),
-            Event::Pinged => self.heard.pinged = self.heard.sent,
-            Event::PingAnswered => {
-                if let Some(packet_id) = self.heard.pinged.take() {
+            BrokerEvent::PublishSent(packet_id) => self.handle_publish_sent(packet_id),
+            BrokerEvent::AckSent(packet_id) => self.sent_acks.last = Some(packet_id),
+            BrokerEvent::PingSent => self.sent_acks.before_ping = self.sent_acks.last,
+            BrokerEvent::PingAnswered => {
+                if let Some(packet_id) = self.sent_acks.before_ping.take() {
                     let bus = self.bus.clone();
-                    debug!(%bus, packet_id, "acknowledgements were heard");
-                    wiring.outlet.deliver(BusEvent::Acknowledged { bus, packet_id }).await;
+                    debug!(%bus, packet_id, "broker received the acknowledgements");
+                    shared.context.send(BusEvent::Acknowledged { bus, packet_id }).await;
                 }
             }
-            Event::Other => {}
+            BrokerEvent::Other => {}
         }
     }
 
-    /// Subscribes at each connection: a broker may have lost the session although it says otherwise.
+    /// Subscribes on each connection: a broker may have lost a session that it reports as resumed.
     fn subscribe(&self) {
         let filters = self.subscriptions.iter();
         let shared = |filter: &TopicFilter| match &self.settings.share {
@@ -233,11 +241,12 @@ impl<'a> Session<'a> {
         let replies = self.reply_topics().map(str::to_owned);
         let filters: Vec<_> = filters.map(|one| shared(&one.filter)).chain(replies).collect();
         if !filters.is_empty() && !self.client.subscribe(filters, self.settings.qos) {
-            error!(bus = %self.bus, "cannot subscribe");
+            error!(bus = %self.bus, "cannot subscribe: the request queue is full");
         }
     }
 
-    /// The topics of answers that no sensor subscribes to. An answer is for the gateway that asked, so they are not shared.
+    /// Returns the reply topics without a sensor. They are not shared: a reply is for the gateway that
+    /// published the request.
     fn reply_topics(&self) -> impl Iterator<Item = &str> {
         let MqttBus { replies, share, .. } = self.settings;
         let is_own = |topic: &&str| share.is_some() || !self.is_for_a_sensor(topic);
@@ -248,69 +257,74 @@ impl<'a> Session<'a> {
         self.subscriptions.iter().any(|one| one.filter.matches(topic))
     }
 
-    /// Says at the status topic whether we are there. `false` if there is none, or nothing could be said.
-    fn tell_status(&self, status: &str) -> bool {
+    /// Publishes the status. Returns `false` if there is no status topic or the queue is full.
+    fn publish_status(&self, status: &str) -> bool {
         let topic = self.settings.status_topic.as_ref();
         topic.is_some_and(|topic| self.client.publish(topic, 1, true, status.into()))
     }
 
-    fn check_subscriptions(&self, refusals: &[Option<String>], outlet: &BusContext) {
+    fn check_subscriptions(&self, refusals: &[Option<String>], context: &BusContext) {
         debug!(bus = %self.bus, filters = refusals.len(), "subscribed");
         let filters = self.subscriptions.iter().map(|one| one.filter.as_str());
         for (refusal, filter) in refusals.iter().zip(filters.chain(self.reply_topics())) {
-            let trouble = refusal.as_ref().map(|reason| {
+            let problem = refusal.as_ref().map(|reason| {
                 format!("the broker refuses this subscription: {reason}; may this user read it?")
             });
-            outlet.trouble(filter, trouble.as_deref());
+            context.monitor.problem(self.bus, filter, problem.as_deref());
             if let Some(reason) = refusal {
-                error!(bus = %self.bus, filter, reason, "the broker refuses this subscription; may this user read it?");
+                error!(
+                    bus = %self.bus,
+                    filter,
+                    reason,
+                    "the broker refuses this subscription; may this user read it?"
+                );
             }
         }
     }
 
-    async fn receive(&mut self, message: Message, wiring: &mut Wiring<'_>) {
+    async fn receive(&mut self, message: Message, shared: &mut Shared<'_>) {
         let connection = self.connection;
         if let Some(packet_id) = message.packet_id {
-            self.heard.given_again(packet_id);
+            self.sent_acks.forget(packet_id);
         }
-        let due = message.packet_id.map(|packet_id| Due { connection, packet_id });
-        let ack = due.map(|due| Ack::broker(wiring.ack_sender.clone(), due));
+        let packet_ack = message.packet_id.map(|packet_id| PacketAck { connection, packet_id });
+        let ack = packet_ack.map(|ack| Ack::broker(shared.ack_sender.clone(), ack));
         if !message.is_retained {
-            self.replies.hear(&message.topic, &message.payload);
+            self.replies.handle_message(&message.topic, &message.payload);
         }
         if self.is_only_a_reply(&message.topic) {
             if let Some(ack) = ack {
-                wiring.outlet.deliver(BusEvent::Empty(ack)).await;
+                shared.context.send(BusEvent::Empty(ack)).await;
             }
             return;
         }
-        if let Some(reason) = self.unfit(&message) {
-            debug!(bus = %self.bus, topic = message.topic, %reason, "a message was rejected");
-            wiring.outlet.reject(reason);
+        if let Some(reason) = self.rejection(&message) {
+            debug!(bus = %self.bus, topic = message.topic, %reason, "message rejected");
+            shared.context.reject(reason);
             if let Some(ack) = ack {
-                wiring.outlet.deliver(BusEvent::Empty(ack)).await;
+                shared.context.send(BusEvent::Empty(ack)).await;
             }
             return;
         }
         let digest = digest(&message);
-        if self.wants_retained(&message)
-            && wiring.retained.handle_message(&message.topic, digest, message.is_retained)
+        if self.reads_retained(&message)
+            && shared.retained.handle_message(&message.topic, digest, message.is_retained)
         {
-            wiring.outlet.duplicate();
+            shared.context.count_duplicate();
             if let Some(ack) = ack {
-                wiring.outlet.deliver(BusEvent::Empty(ack)).await;
+                shared.context.send(BusEvent::Empty(ack)).await;
             }
             return;
         }
         let Message { topic, payload, packet_id, is_retained } = message;
         let origin = packet_id.map(|packet_id| MessageFingerprint { packet_id, digest });
-        let reading =
-            Reading { bus: self.bus.clone(), time: wiring.clock.now(), topic, payload, origin };
+        let reading = Reading { origin, ..shared.context.reading(&topic, payload) };
         if packet_id.is_some() || is_retained {
-            // The broker keeps the rest while we wait for the collector. What it retains comes all at once, and not again.
-            wiring.outlet.deliver(BusEvent::Reading(reading, ack)).await;
+            // The broker keeps further messages while the collector's queue is full. Retained
+            // messages arrive all at once and are not redelivered.
+            shared.context.send(BusEvent::Reading(reading, ack)).await;
         } else {
-            wiring.outlet.offer(reading, None);
+            shared.context.offer_reading(reading);
         }
     }
 
@@ -318,43 +332,45 @@ impl<'a> Session<'a> {
         self.settings.replies.iter().any(|reply| reply == topic) && !self.is_for_a_sensor(topic)
     }
 
-    fn unfit(&self, message: &Message) -> Option<Reason> {
+    /// Returns why a message is invalid, if it is.
+    fn rejection(&self, message: &Message) -> Option<Reason> {
         if message.payload.len() > self.settings.payload_bytes_max {
             let (bytes, bytes_max) = (message.payload.len(), self.settings.payload_bytes_max);
-            warn!(bus = %self.bus, topic = message.topic, bytes, bytes_max, "a payload that is too large was rejected");
+            let topic = &message.topic;
+            warn!(bus = %self.bus, topic, bytes, bytes_max, "payload too large; rejected");
             return Some(Reason::TooLong);
         }
-        (message.is_retained && !self.wants_retained(message)).then_some(Reason::Retained)
+        (message.is_retained && !self.reads_retained(message)).then_some(Reason::Retained)
     }
 
-    fn wants_retained(&self, message: &Message) -> bool {
-        let wants = |one: &Subscription| one.retained && one.filter.matches(&message.topic);
-        self.subscriptions.iter().any(wants)
+    fn reads_retained(&self, message: &Message) -> bool {
+        let reads = |one: &Subscription| one.retained && one.filter.matches(&message.topic);
+        self.subscriptions.iter().any(reads)
     }
 
-    fn acknowledge(&mut self, due: Due) {
-        // Acknowledgements are in the order of the messages (MQTT 3.1.1, 4.6), so one that is delayed delays the others.
-        if !self.delayed.is_empty() || !self.try_acknowledge(due) {
-            self.delayed.push_back(due);
+    fn acknowledge(&mut self, ack: PacketAck) {
+        // Acknowledgements must be sent in the order of the messages (MQTT 3.1.1, 4.6).
+        if !self.delayed.is_empty() || !self.try_acknowledge(ack) {
+            self.delayed.push_back(ack);
         }
     }
 
     fn retry_delayed(&mut self) {
-        while let Some(due) = self.delayed.front() {
-            if !self.try_acknowledge(*due) {
+        while let Some(ack) = self.delayed.front() {
+            if !self.try_acknowledge(*ack) {
                 break;
             }
             self.delayed.pop_front();
         }
     }
 
-    /// `false` where the request queue is full.
-    fn try_acknowledge(&self, due: Due) -> bool {
-        // One from an earlier connection is void: the broker delivers that message again, and it will be known then.
-        if due.connection != self.connection {
+    /// Returns `false` if the request queue is full.
+    fn try_acknowledge(&self, ack: PacketAck) -> bool {
+        // The broker redelivers a message of an earlier connection; deduplication recognises it.
+        if ack.connection != self.connection {
             return true;
         }
-        self.client.acknowledge(due.packet_id)
+        self.client.acknowledge(ack.packet_id)
     }
 
     fn publish(&mut self, request: WriteRequest) {
@@ -365,16 +381,16 @@ impl<'a> Session<'a> {
             return request.finish(Err(WriteError::NotConnected));
         }
         if self.client.publish(topic, *qos, *retain, payload.to_vec()) {
-            let unanswered = self.replies.expect(request);
-            self.queued.push_back(unanswered);
+            let without_reply = self.replies.insert(request);
+            self.unsent.push_back(without_reply);
         } else {
             request.finish(Err(WriteError::Busy));
         }
     }
 
-    /// The connection took the oldest queued publish.
-    fn sent(&mut self, packet_id: u16) {
-        let Some(Some(request)) = self.queued.pop_front() else { return };
+    /// The connection has sent the oldest publish.
+    fn handle_publish_sent(&mut self, packet_id: u16) {
+        let Some(Some(request)) = self.unsent.pop_front() else { return };
         if packet_id == 0 {
             request.finish(Ok(String::new()));
         } else {
@@ -385,17 +401,17 @@ impl<'a> Session<'a> {
     fn fail_writes(&mut self, why: &str) {
         self.replies.fail(why);
         let unacknowledged = std::mem::take(&mut self.unacknowledged).into_values();
-        for request in unacknowledged.chain(self.queued.drain(..).flatten()) {
+        for request in unacknowledged.chain(self.unsent.drain(..).flatten()) {
             request.finish(Err(WriteError::Broken(why.to_owned())));
         }
     }
 }
 
-impl Heard {
-    /// The broker gives a packet id to another message, of which it has heard nothing yet.
-    fn given_again(&mut self, packet_id: u16) {
-        self.sent.take_if(|sent| *sent == packet_id);
-        self.pinged.take_if(|pinged| *pinged == packet_id);
+impl SentAcks {
+    /// Forgets a packet id: the broker uses it for another message, which is unacknowledged.
+    fn forget(&mut self, packet_id: u16) {
+        self.last.take_if(|last| *last == packet_id);
+        self.before_ping.take_if(|last| *last == packet_id);
     }
 }
 

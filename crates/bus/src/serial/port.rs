@@ -1,4 +1,4 @@
-//! Opens a tty: found by its path or by the USB adapter that it belongs to, set up, and for ourselves alone.
+//! Opens a tty, given by its path or by its USB adapter, exclusively and with its settings.
 
 use std::fs::File;
 use std::io;
@@ -9,25 +9,60 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use serial2::SerialPort;
 use serial2::rs4xx::{Rs485Config, TransceiverMode};
-
 use tokio_serial::{ErrorKind, SerialPortBuilderExt as _};
 
 use super::tty::Tty;
-use super::usb;
+use super::usb::{self, UsbError};
 use tidegate_config::{FlowControl, Parity, Place, Port, Rs485, StopBits};
+use tidegate_runtime::wait::blocking;
 
-/// Opens the tty and sets it up. No other program can open it then, except root's. The error says what to do.
-///
-/// An adapter that does not answer its driver holds up whoever opens it for seconds, so that is done on a thread of its own.
-pub(crate) async fn open(settings: &Port) -> Result<Tty, String> {
-    let settings = settings.clone();
-    match tokio::task::spawn_blocking(move || open_here(&settings)).await {
-        Ok(opened) => opened,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+/// Why a tty cannot be opened. The message says how to fix it.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// The USB adapter cannot be found.
+    #[error(transparent)]
+    Usb(#[from] UsbError),
+    /// The tty cannot be opened or set up.
+    #[error("{}: {error}{}", path.display(), fix(error))]
+    Open {
+        /// The device file.
+        path: PathBuf,
+        /// The cause.
+        error: tokio_serial::Error,
+    },
+    /// The kernel driver of the tty does not support RS-485.
+    #[error(
+        "{}: its driver cannot switch an RS-485 transceiver; remove rs485 if the adapter \
+         switches by itself",
+        path.display()
+    )]
+    Rs485Unsupported {
+        /// The device file.
+        path: PathBuf,
+    },
+    /// The kernel driver of the tty refused the RS-485 mode.
+    #[error(
+        "{}: cannot set the RS-485 mode: {error}; remove rs485 if the adapter switches by itself",
+        path.display()
+    )]
+    Rs485Failed {
+        /// The device file.
+        path: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
 }
 
-fn open_here(settings: &Port) -> Result<Tty, String> {
+/// Opens a tty and sets it up. No other program can open it then, except as root.
+///
+/// Runs on a thread of its own, because an adapter that does not answer its kernel driver blocks
+/// the call for seconds.
+pub(crate) async fn open(settings: &Port) -> Result<Tty, PortError> {
+    let settings = settings.clone();
+    blocking(move || open_blocking(&settings)).await
+}
+
+fn open_blocking(settings: &Port) -> Result<Tty, PortError> {
     let path = find(&settings.place)?;
     let builder = tokio_serial::new(path.to_string_lossy(), settings.baud_rate)
         .data_bits(match settings.data_bits {
@@ -50,54 +85,51 @@ fn open_here(settings: &Port) -> Result<Tty, String> {
             FlowControl::Software => tokio_serial::FlowControl::Software,
             FlowControl::Hardware => tokio_serial::FlowControl::Hardware,
         });
-    // It is open until the line is: the mode could be gone with its last user.
-    let _switched = settings.rs485.map(|rs485| switch(&path, rs485)).transpose()?;
+    // Stays open until the tty is: closing its last handle could reset the mode.
+    let _rs485 = settings.rs485.map(|rs485| set_rs485(&path, rs485)).transpose()?;
     builder
         .open_native_async()
         .map(|stream| Tty::new(stream, settings.baud_rate))
-        .map_err(|error| format!("{}: {error}{}", path.display(), cure(&error)))
+        .map_err(|error| PortError::Open { path, error })
 }
 
-/// Has the kernel switch the transceiver.
-fn switch(path: &Path, rs485: Rs485) -> Result<SerialPort, String> {
+/// Makes the kernel switch the transceiver.
+fn set_rs485(path: &Path, rs485: Rs485) -> Result<SerialPort, PortError> {
+    let path = path.to_owned();
     let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
-    let opening = File::options().read(true).write(true).custom_flags(flags).open(path);
-    let file = opening.map_err(|error| {
-        let error = tokio_serial::Error::from(error);
-        format!("{}: {error}{}", path.display(), cure(&error))
-    })?;
+    let file = match File::options().read(true).write(true).custom_flags(flags).open(&path) {
+        Ok(file) => file,
+        Err(error) => return Err(PortError::Open { path, error: error.into() }),
+    };
     let port = SerialPort::from(OwnedFd::from(file));
     let mut mode = Rs485Config::new();
     mode.set_invert_rts(rs485.is_inverted);
     mode.set_delay_before_send(rs485.delay);
     mode.set_delay_after_send(rs485.delay);
-    let cure = "its driver switches no transceiver; remove rs485 if the adapter does it by itself";
     match port.set_rs4xx_mode(mode).and_then(|()| port.get_rs4xx_mode()) {
         Ok(TransceiverMode::Rs485(_)) => Ok(port),
-        // A driver sets what it can.
-        Ok(_) => Err(format!("{}: {cure}", path.display())),
-        Err(error) => Err(format!("{}: {error}; {cure}", path.display())),
+        // A driver ignores a mode that it does not support.
+        Ok(_) => Err(PortError::Rs485Unsupported { path }),
+        Err(error) => Err(PortError::Rs485Failed { path, error }),
     }
 }
 
-/// The device file.
-fn find(place: &Place) -> Result<PathBuf, String> {
+/// Returns the device file.
+fn find(place: &Place) -> Result<PathBuf, PortError> {
     match place {
         Place::Path(path) => Ok(path.clone()),
-        Place::Usb(identity) => usb::find(Path::new("/"), identity),
+        Place::Usb(identity) => Ok(usb::find(Path::new("/"), identity)?),
     }
 }
 
-/// What to do about an error.
-fn cure(error: &tokio_serial::Error) -> &'static str {
+/// Returns how to fix an error, for the end of a message.
+fn fix(error: &tokio_serial::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
-            "; add the service's user to the group dialout"
-        }
+        ErrorKind::Io(io::ErrorKind::PermissionDenied) => "; add the service user to group dialout",
         ErrorKind::Io(io::ErrorKind::NotFound) => "; is the adapter plugged in?",
-        ErrorKind::NoDevice => "; another program uses it",
+        ErrorKind::NoDevice => "; another program uses it: end that program",
         ErrorKind::Io(_) | ErrorKind::InvalidInput | ErrorKind::Unknown => {
-            "; is it a serial port, and can it do this speed?"
+            "; is it a serial port that supports this baud rate?"
         }
     }
 }

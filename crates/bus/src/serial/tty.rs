@@ -1,7 +1,7 @@
-//! An open tty that holds nobody up.
+//! An open tty whose writes and close never block.
 //!
-//! The kernel has one way to wait until all is sent, and another when a tty is closed with bytes unsent. Both keep the thread,
-//! the first for ever where flow control or a hung adapter holds the bytes, the second for 30 s.
+//! The kernel blocks a thread that waits until all bytes are sent: for ever if flow control or a
+//! faulty adapter holds them. It also blocks a thread that closes a tty with unsent bytes, for 30 s.
 
 use std::io;
 use std::pin::Pin;
@@ -14,21 +14,22 @@ use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 
 use tidegate_runtime::liveness;
 
-/// How much longer than on the wire a write may take before the line counts as broken, as when flow control holds it.
+/// How much longer than its time on the wire a write may take before the line counts as lost, for
+/// example because of flow control.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two looks whether all is sent.
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// The interval of checks whether all bytes are sent.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Of one character on the wire: with a start bit, parity and two stop bits.
+/// The most bits of a character on the wire: with a start bit, a parity bit and two stop bits.
 const BITS_MAX: u64 = 12;
 
-/// A tty of our own.
+/// A tty that this process has opened exclusively.
 #[derive(Debug)]
 pub struct Tty {
     stream: SerialStream,
     baud_rate: u32,
-    /// Whether a write has begun that is not known to be sent.
+    /// Whether a write has started and may not be sent.
     is_unsent: bool,
 }
 
@@ -37,32 +38,36 @@ impl Tty {
         Self { stream, baud_rate, is_unsent: false }
     }
 
-    /// Its path.
+    /// Returns the path.
     pub(super) fn name(&self) -> Option<String> {
         self.stream.name()
     }
 
-    /// Throws away what came and was not read.
+    /// Discards unread input.
     ///
     /// # Errors
-    /// When the line is broken.
-    pub fn forget_input(&self) -> Result<(), String> {
-        self.stream.clear(ClearBuffer::Input).map_err(|error| error.to_string())
+    /// If the line is lost.
+    pub fn discard_input(&self) -> io::Result<()> {
+        Ok(self.stream.clear(ClearBuffer::Input)?)
     }
 
-    /// Writes all of it, and waits until the driver has sent it. `Err` when the line is broken.
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+    /// Writes all bytes and waits until the kernel has sent them.
+    ///
+    /// # Errors
+    /// If the line is lost.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let limit = WRITE_TIMEOUT + self.time_on_the_wire(bytes.len());
         self.is_unsent = true;
         let sent = timeout(limit, async {
-            self.stream.write_all(bytes).await.map_err(|error| error.to_string())?;
-            while self.stream.bytes_to_write().map_err(|error| error.to_string())? > 0 {
-                tokio::time::sleep(LOOK_INTERVAL).await;
+            self.stream.write_all(bytes).await?;
+            while self.stream.bytes_to_write()? > 0 {
+                tokio::time::sleep(CHECK_INTERVAL).await;
             }
             Ok(())
         });
         let sent = liveness::with_deadline(limit + liveness::LATE_MAX, "a write", sent).await;
-        sent.unwrap_or_else(|_| Err(format!("a write took more than {limit:.0?}")))?;
+        let late = || io::Error::other(format!("a write took more than {limit:.0?}"));
+        sent.unwrap_or_else(|_| Err(late()))?;
         self.is_unsent = false;
         Ok(())
     }
@@ -75,8 +80,8 @@ impl Tty {
 
 impl Drop for Tty {
     fn drop(&mut self) {
-        // What is still unsent would be waited for. What is sent must not be cleared: on a pseudo-terminal it may lie unread at
-        // the other end. A line that is gone has nothing to clear.
+        // The kernel would wait for unsent bytes. Sent bytes must not be cleared: the other end of a
+        // pseudo-terminal may not have read them. Clearing fails if the line is lost.
         if self.is_unsent {
             self.stream.clear(ClearBuffer::Output).unwrap_or_default();
         }
@@ -103,7 +108,7 @@ impl AsyncWrite for Tty {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    /// Nothing is kept back here; whether the kernel has sent it is not waited for.
+    /// Does not wait for the kernel: [`Tty::send`] does.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

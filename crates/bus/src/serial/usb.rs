@@ -1,14 +1,34 @@
-//! Finds the tty of a USB adapter by what the adapter says of itself, as the kernel shows it in `/sys`. The name of its tty
-//! may change with each plugging in.
+//! Finds the tty of a USB adapter by the adapter's USB descriptor, which the kernel shows in `/sys`. The
+//! name of the tty may change each time the adapter is plugged in.
 
 use std::path::{Path, PathBuf};
 
 use tidegate_config::UsbIdentity;
 
-/// Directories between a tty and its USB device: an interface and, for some drivers, a port.
+/// The most directories between a tty and its USB device: an interface and, for some drivers, a
+/// port.
 const LEVELS_MAX: usize = 4;
 
-/// A tty and the adapter that it belongs to.
+/// Why there is not exactly one matching adapter.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UsbError {
+    /// No adapter matches.
+    #[error("no USB adapter {0} is plugged in")]
+    NotFound(UsbIdentity),
+    /// Several adapters match.
+    #[error(
+        "several USB adapters are {identity}: {adapters}; name one of them, for example with \
+         usb = \"0403:6001:SERIAL\" or usb_interface = 0"
+    )]
+    Ambiguous {
+        /// The configured identity.
+        identity: UsbIdentity,
+        /// The adapters, separated by commas.
+        adapters: String,
+    },
+}
+
+/// A tty and its adapter.
 #[derive(Debug)]
 struct Adapter {
     tty: String,
@@ -16,21 +36,20 @@ struct Adapter {
     interface: Option<u8>,
 }
 
-/// The device file of the adapter, with `root` for `/`. The error says what there is instead.
-pub(super) fn find(root: &Path, wanted: &UsbIdentity) -> Result<PathBuf, String> {
+/// Returns the device file of the adapter, with `root` in place of `/`.
+pub(super) fn find(root: &Path, identity: &UsbIdentity) -> Result<PathBuf, UsbError> {
     let entries = std::fs::read_dir(root.join("sys/class/tty")).into_iter().flatten();
+    let entries = entries.filter_map(Result::ok);
     let mut adapters: Vec<_> =
-        entries.filter_map(Result::ok).filter_map(|entry| adapter(&entry.path(), wanted)).collect();
+        entries.filter_map(|entry| adapter(&entry.path(), identity)).collect();
     adapters.sort_by(|one, other| one.tty.cmp(&other.tty));
     match adapters.as_slice() {
-        [] => Err(format!("no USB adapter {wanted} is plugged in")),
+        [] => Err(UsbError::NotFound(identity.clone())),
         [one] => Ok(root.join("dev").join(&one.tty)),
         several => {
             let list: Vec<_> = several.iter().map(Adapter::describe).collect();
-            let list = list.join(", ");
-            Err(format!(
-                "several USB adapters are {wanted}: {list}; say which, as in usb = \"0403:6001:SERIAL\" or usb_interface = 0"
-            ))
+            let identity = identity.clone();
+            Err(UsbError::Ambiguous { identity, adapters: list.join(", ") })
         }
     }
 }
@@ -46,7 +65,7 @@ impl Adapter {
     }
 }
 
-/// The adapter that a tty belongs to, if it is one of those that are wanted.
+/// Returns the adapter of a tty, if it matches.
 fn adapter(tty: &Path, wanted: &UsbIdentity) -> Option<Adapter> {
     let device = std::fs::canonicalize(tty.join("device")).ok()?;
     let ancestors = || device.ancestors().take(LEVELS_MAX);
@@ -75,7 +94,8 @@ mod tests {
 
     use super::*;
 
-    /// A `/sys` with adapters: tty, USB port, vendor, product, serial number, interface; as Linux 6.1 shows usb-serial.
+    /// Creates a `/sys` with adapters, like Linux 6.1 with usb-serial. Each adapter has: tty, USB
+    /// port, vendor, product, serial number, interface.
     fn sys(adapters: &[(&str, &str, &str, &str, &str, &str)]) -> TempDir {
         let root = TempDir::new().unwrap();
         let class = root.path().join("sys/class/tty");
@@ -98,32 +118,32 @@ mod tests {
         root
     }
 
-    fn find_in(root: &TempDir, wanted: &str, interface: Option<u8>) -> Result<PathBuf, String> {
+    fn find_in(root: &TempDir, wanted: &str, interface: Option<u8>) -> Result<PathBuf, UsbError> {
         let mut wanted: UsbIdentity = wanted.parse().unwrap();
         wanted.interface = interface;
         find(root.path(), &wanted)
     }
 
     #[test]
-    fn a_replugged_adapter_is_found_under_its_new_name() {
+    fn finds_a_replugged_adapter_by_its_identity() {
         let one = ("ttyUSB0", "1-1", "0403", "6001", "A1", "00");
         let root = sys(&[one, ("ttyACM0", "1-2", "2341", "0043", "B2", "00")]);
         assert_eq!(find_in(&root, "0403:6001", None), Ok(root.path().join("dev/ttyUSB0")));
         let root = sys(&[("ttyUSB7", "1-4", "0403", "6001", "A1", "00")]);
         assert_eq!(find_in(&root, "0403:6001:A1", None), Ok(root.path().join("dev/ttyUSB7")));
         assert_eq!(
-            find_in(&root, "0403:6001:A2", None).unwrap_err(),
+            find_in(&root, "0403:6001:A2", None).unwrap_err().to_string(),
             "no USB adapter 0403:6001:A2 is plugged in"
         );
     }
 
     #[test]
-    fn twins_are_told_apart_by_serial_number_or_interface() {
+    fn serial_number_or_interface_selects_an_adapter() {
         let root = sys(&[
             ("ttyUSB0", "1-1", "0403", "6011", "A1", "00"),
             ("ttyUSB1", "1-1", "0403", "6011", "A1", "01"),
         ]);
-        let error = find_in(&root, "0403:6011", None).unwrap_err();
+        let error = find_in(&root, "0403:6011", None).unwrap_err().to_string();
         assert!(error.contains("ttyUSB0 (A1, interface 0), ttyUSB1 (A1, interface 1)"), "{error}");
         assert_eq!(find_in(&root, "0403:6011", Some(1)), Ok(root.path().join("dev/ttyUSB1")));
     }

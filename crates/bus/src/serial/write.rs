@@ -1,4 +1,6 @@
-//! A write to a serial line, and the line that answers it.
+//! Writes to a serial line, and the replies to them.
+
+use std::io;
 
 use tokio::time::Instant;
 
@@ -8,68 +10,71 @@ use tidegate_ingest::frame::Frame;
 use tidegate_model::excerpt::line;
 use tidegate_model::{Reply, Write};
 
-/// A write whose answer is waited for. Other writes wait with it, so that no answer is taken for another's.
+/// A write whose reply is due. Other writes wait, so that each reply belongs to one write.
 #[derive(Debug)]
-pub(super) struct Awaited {
+pub(super) struct PendingReply {
     request: WriteRequest,
     reply: Reply,
-    until: Instant,
+    deadline: Instant,
 }
 
-/// Writes one request. Returns it where the device is to answer. `Err` when the line is broken.
-pub(super) async fn write(tty: &mut Tty, request: WriteRequest) -> Result<Option<Awaited>, String> {
+/// Writes one request. Returns it if the device is to reply.
+///
+/// # Errors
+/// If the line is lost.
+pub(super) async fn write(
+    tty: &mut Tty,
+    request: WriteRequest,
+) -> io::Result<Option<PendingReply>> {
     let Write::Serial { bytes, reply } = &request.write else {
         request.finish(Err(WriteError::WrongKind));
         return Ok(None);
     };
     if request.is_given_up() {
-        // Nobody waits for it any more: it would come too late.
+        // Written now, it would come too late.
         return Ok(None);
     }
-    if let Err(trouble) = tty.send(bytes).await {
-        request.finish(Err(WriteError::Broken(trouble.clone())));
-        return Err(trouble);
+    if let Err(error) = tty.send(bytes).await {
+        request.finish(Err(WriteError::Broken(error.to_string())));
+        return Err(error);
     }
     let Some(reply) = reply.clone() else {
         request.finish(Ok(String::new()));
         return Ok(None);
     };
-    let until = Instant::now() + reply.timeout;
-    Ok(Some(Awaited { request, reply, until }))
+    let deadline = Instant::now() + reply.timeout;
+    Ok(Some(PendingReply { request, reply, deadline }))
 }
 
-impl Awaited {
-    /// Waits until the answer is overdue; for ever if none is waited for.
-    pub(super) async fn expiry(awaited: Option<&Self>) {
-        match awaited {
-            Some(awaited) => tokio::time::sleep_until(awaited.until).await,
-            None => std::future::pending().await,
-        }
+impl PendingReply {
+    /// Returns the time at which the reply is overdue.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
-    /// Takes a line for the answer, if it begins like one; any other line is given back.
-    pub(super) fn hear(waiting: &mut Option<Self>, frame: Frame) -> Option<Frame> {
-        let (Some(awaited), Frame::Whole(said)) = (waiting.as_ref(), &frame) else {
+    /// Takes a frame for the reply, if it starts like one. Returns any other frame.
+    pub(super) fn handle_frame(pending: &mut Option<Self>, frame: Frame) -> Option<Frame> {
+        let (Some(waiting), Frame::Whole(content)) = (pending.as_ref(), &frame) else {
             return Some(frame);
         };
-        let words = line(said);
-        let failure = awaited.reply.failure.as_ref();
-        let outcome = if said.starts_with(awaited.reply.success.as_bytes()) {
-            Ok(words)
-        } else if failure.is_some_and(|failure| said.starts_with(failure.as_bytes())) {
-            Err(WriteError::Unconfirmed(format!("the device answered \"{words}\"")))
+        let text = line(content);
+        let failure = waiting.reply.failure.as_ref();
+        let outcome = if content.starts_with(waiting.reply.success.as_bytes()) {
+            Ok(text)
+        } else if failure.is_some_and(|failure| content.starts_with(failure.as_bytes())) {
+            Err(WriteError::Unconfirmed(format!("the device answered \"{text}\"")))
         } else {
             return Some(frame);
         };
-        if let Some(awaited) = waiting.take() {
-            awaited.request.finish(outcome);
+        if let Some(waiting) = pending.take() {
+            waiting.request.finish(outcome);
         }
         None
     }
 
-    /// Tells that there was no answer in time.
+    /// Fails the write, because no reply came in time.
     pub(super) fn expire(self) {
-        let words = format!("the device did not answer within {:?}", self.reply.timeout);
-        self.request.finish(Err(WriteError::Unconfirmed(words)));
+        let text = format!("the device did not answer within {:?}", self.reply.timeout);
+        self.request.finish(Err(WriteError::Unconfirmed(text)));
     }
 }

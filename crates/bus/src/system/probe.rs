@@ -1,4 +1,4 @@
-//! What `/proc` and `/sys` tell. What a computer does not have is left out.
+//! Reads `/proc` and `/sys`. Channels of absent hardware are left out.
 
 use std::fs::{File, read_dir, read_to_string};
 use std::path::{Path, PathBuf};
@@ -8,14 +8,16 @@ use procfs_core::{FromRead, LoadAverage, Meminfo, Uptime};
 use rustix::fs::statvfs;
 use serde_json::{Map, Value, json};
 
-/// Where the platform devices are. Below, a Raspberry Pi's firmware tells what it suffers from, as `SOC/SOC:firmware` (kernel
-/// driver `raspberrypi`, since Linux 4.19). The node SOC is `soc`, or has its address in its name, as on a Pi 5.
+/// The directory of platform devices. The firmware of a Raspberry Pi reports power and temperature
+/// limits below it, in `SOC/SOC:firmware` (kernel driver `raspberrypi`, since Linux 4.19). SOC is
+/// `soc`, or has an address in its name, as on a Pi 5.
 const PLATFORM: &str = "sys/devices/platform";
 
-/// The monitor of the same driver for kernels without that file: its alarm is about the voltage alone.
+/// The hwmon device of the same driver, for kernels without that file. It reports only the voltage.
 const VOLTAGE_MONITOR: &str = "rpi_volt";
 
-/// The flags of it: name, bit now, bit since the boot (Raspberry Pi documentation, `vcgencmd get_throttled`).
+/// The flags of the firmware: name, bit for now, bit for any time since boot (Raspberry Pi
+/// documentation, `vcgencmd get_throttled`).
 const FLAGS: [(&str, u32, u32); 4] = [
     ("under_voltage", 0, 16),
     ("frequency_capped", 1, 17),
@@ -23,18 +25,24 @@ const FLAGS: [(&str, u32, u32); 4] = [
     ("soft_temperature_limit", 3, 19),
 ];
 
-/// Thermal zones, cards and network devices that are looked at; a Pi has a handful.
+/// The most thermal zones, cards and network devices that are read; a Pi has a handful.
 const ENTRIES_MAX: usize = 32;
 
-/// A disk, by a path on it, and its space or why that cannot be told.
-pub(super) type Disk = (String, std::io::Result<Value>);
-
-/// The disks of these paths.
-pub(super) fn disks(paths: &[PathBuf]) -> Vec<Disk> {
-    paths.iter().map(|path| (path.display().to_string(), space(path))).collect()
+/// A disk and its space.
+pub(super) struct Disk {
+    /// A path on the disk.
+    pub(super) path: String,
+    /// The channels of the disk, or why they cannot be read.
+    pub(super) space: std::io::Result<Value>,
 }
 
-/// All channels, with `root` for `/`.
+/// Reads the space of the disks with these paths.
+pub(super) fn disks(paths: &[PathBuf]) -> Vec<Disk> {
+    let disk = |path: &PathBuf| Disk { path: path.display().to_string(), space: space(path) };
+    paths.iter().map(disk).collect()
+}
+
+/// Reads all channels, with `root` in place of `/`.
 pub(super) fn probe(root: &Path, disks: &[Disk]) -> Value {
     let mut channels = Map::new();
     temperatures(root, &mut channels);
@@ -43,17 +51,18 @@ pub(super) fn probe(root: &Path, disks: &[Disk]) -> Value {
     power(root, &mut channels);
     wifi(root, &mut channels);
     wear(root, &mut channels);
-    let spaces =
-        disks.iter().filter_map(|(path, space)| Some((path.clone(), space.as_ref().ok()?.clone())));
+    let spaces = disks
+        .iter()
+        .filter_map(|disk| Some((disk.path.clone(), disk.space.as_ref().ok()?.clone())));
     channels.insert("disks".to_owned(), Value::Object(spaces.collect()));
-    // Most have one disk, which needs no pointer with slashes in it.
-    if let Some((_, Ok(space))) = disks.first() {
+    // Most computers have one disk: its channels need no pointer with slashes in it.
+    if let Some(Disk { space: Ok(space), .. }) = disks.first() {
         channels.insert("disk".to_owned(), space.clone());
     }
     Value::Object(channels)
 }
 
-/// `temperature` of the processor, in °C, and of all zones by their type.
+/// Adds the temperature of the processor, in °C, and those of all zones by their type.
 fn temperatures(root: &Path, channels: &mut Map<String, Value>) {
     let mut zones = Map::new();
     for zone in entries(&root.join("sys/class/thermal"), "thermal_zone") {
@@ -99,7 +108,7 @@ fn memory(root: &Path, channels: &mut Map<String, Value>) {
     }
 }
 
-/// Under-voltage and its kin, now and since the boot.
+/// Adds the flags of the power supply, for now and for any time since boot.
 fn power(root: &Path, channels: &mut Map<String, Value>) {
     let firmware = entries(&root.join(PLATFORM), "soc").into_iter().find_map(|soc| {
         let name = format!("{}:firmware", soc.file_name()?.to_string_lossy());
@@ -122,8 +131,9 @@ fn power(root: &Path, channels: &mut Map<String, Value>) {
     }
 }
 
-/// `wifi_signal_dbm` of the first wireless device that is connected (`/proc/net/wireless`: two head lines, then name, status,
-/// link, level). One that is not has the level 0 or, with some drivers, -256; some tell a quality above 0 in place of dBm.
+/// Adds `wifi_signal_dbm` of the first connected wireless device (`/proc/net/wireless`: two head
+/// lines, then name, status, link, level). A device without a connection has the level 0 or, with
+/// some drivers, -256. Some drivers report a quality above 0 in place of dBm.
 fn wifi(root: &Path, channels: &mut Map<String, Value>) {
     let Ok(text) = read_to_string(root.join("proc/net/wireless")) else { return };
     let level = |line: &str| line.split_whitespace().nth(3)?.trim_end_matches('.').parse().ok();
@@ -133,8 +143,8 @@ fn wifi(root: &Path, channels: &mut Map<String, Value>) {
     }
 }
 
-/// How much of the life of an eMMC is used, in steps of ten percent, by its worse area (`life_time`, JEDEC JESD84-B51;
-/// SD cards have no such register).
+/// Adds how much of the life of an eMMC is used, in steps of 10 %, for its worse area (`life_time`,
+/// JEDEC JESD84-B51; SD cards have no such register).
 fn wear(root: &Path, channels: &mut Map<String, Value>) {
     for card in entries(&root.join("sys/block"), "mmcblk") {
         let Some(text) = word(&card.join("device/life_time")) else { continue };
@@ -152,12 +162,12 @@ fn space(path: &Path) -> std::io::Result<Value> {
     let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
     let (total, free) = (bytes(space.f_blocks), bytes(space.f_bavail));
     let used = space.f_blocks.saturating_sub(space.f_bfree);
-    // As df does it: of what an ordinary user could have.
+    // As df computes it: relative to the space for ordinary users.
     let used_percent = percent(used, used.saturating_add(space.f_bavail));
     Ok(json!({"total_bytes": total, "free_bytes": free, "used_percent": used_percent}))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a tenth of a percent is what is wanted")]
+#[expect(clippy::cast_precision_loss, reason = "the result is rounded to a tenth of a percent")]
 fn percent(part: u64, whole: u64) -> Value {
     if whole == 0 {
         Value::Null
@@ -166,7 +176,7 @@ fn percent(part: u64, whole: u64) -> Value {
     }
 }
 
-/// The entries of a directory of `/sys` whose names begin so, in the order of their names.
+/// Lists the entries of a directory whose names have this prefix, sorted.
 fn entries(directory: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = read_dir(directory).into_iter().flatten().filter_map(Result::ok);
     let mut paths: Vec<_> = entries
@@ -182,9 +192,9 @@ fn number(path: &Path) -> Option<f64> {
     word(path)?.parse().ok()
 }
 
-/// The text of a file of `/sys`.
+/// Reads the text of a file of `/sys`.
 fn word(path: &Path) -> Option<String> {
-    // An attribute of sysfs has at most one page.
+    // A sysfs attribute has at most one page.
     let mut text = String::new();
     std::io::Read::read_to_string(
         &mut std::io::Read::take(File::open(path).ok()?, 4_096),
@@ -198,7 +208,7 @@ fn word(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The files as a Raspberry Pi 4 with Linux 6.6 shows them.
+    /// The files of a Raspberry Pi 4 with Linux 6.6.
     const PI: [(&str, &str); 9] = [
         ("sys/class/thermal/thermal_zone0/temp", "48312\n"),
         ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
@@ -207,13 +217,26 @@ mod tests {
         ("proc/uptime", "350735.47 234388.90\n"),
         (
             "proc/meminfo",
-            "MemTotal:        1000000 kB\nMemFree:          100000 kB\nMemAvailable:     750000 kB\n\
-             Buffers:           10000 kB\nCached:           200000 kB\nSwapCached:            0 kB\n\
-             Active:           100000 kB\nInactive:         100000 kB\nSwapTotal:        102396 kB\n\
-             SwapFree:         102396 kB\nDirty:                 0 kB\nWriteback:             0 kB\n\
-             AnonPages:        100000 kB\nMapped:           100000 kB\nSlab:              10000 kB\n\
-             PageTables:         1000 kB\nCommitted_AS:     100000 kB\nVmallocTotal:     100000 kB\n\
-             VmallocUsed:        1000 kB\nVmallocChunk:          0 kB\n",
+            "MemTotal:        1000000 kB\n\
+             MemFree:          100000 kB\n\
+             MemAvailable:     750000 kB\n\
+             Buffers:           10000 kB\n\
+             Cached:           200000 kB\n\
+             SwapCached:            0 kB\n\
+             Active:           100000 kB\n\
+             Inactive:         100000 kB\n\
+             SwapTotal:        102396 kB\n\
+             SwapFree:         102396 kB\n\
+             Dirty:                 0 kB\n\
+             Writeback:             0 kB\n\
+             AnonPages:        100000 kB\n\
+             Mapped:           100000 kB\n\
+             Slab:              10000 kB\n\
+             PageTables:         1000 kB\n\
+             Committed_AS:     100000 kB\n\
+             VmallocTotal:     100000 kB\n\
+             VmallocUsed:        1000 kB\n\
+             VmallocChunk:          0 kB\n",
         ),
         (
             "proc/net/wireless",
@@ -226,12 +249,13 @@ mod tests {
     ];
 
     #[test]
-    fn a_raspberry_pi_tells_all_its_channels() {
+    fn raspberry_pi_has_all_channels() {
         let channels = with(&PI);
         let expected = json!({
             "temperature": 48.312, "temperatures": {"cpu-thermal": 48.312},
             "load": 0.52_f32, "load_5min": 0.58_f32, "load_15min": 0.59_f32, "uptime_s": 350_735.47,
-            "memory_available_bytes": 768_000_000, "memory_used_percent": 25.0, "swap_used_bytes": 0,
+            "memory_available_bytes": 768_000_000, "memory_used_percent": 25.0,
+            "swap_used_bytes": 0,
             "under_voltage": true, "under_voltage_since_boot": true,
             "frequency_capped": false, "frequency_capped_since_boot": false,
             "throttled": true, "throttled_since_boot": true,
@@ -252,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_power_supply_is_told_wherever_the_kernel_shows_it() {
+    fn finds_the_power_flags_of_all_kernels() {
         let five = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled";
         assert_eq!(with(&[(five, "4\n")])["throttled"], true);
         let monitor = [
@@ -264,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wireless_device_that_is_not_connected_has_no_signal() {
+    fn unconnected_wireless_device_has_no_signal() {
         let head = "Inter-| sta-|   Quality        |\n face | tus | link level noise |\n";
         let signal = |lines: &str| {
             let channels = with(&[("proc/net/wireless", &format!("{head}{lines}"))]);
@@ -279,17 +303,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_computer_does_not_have_is_left_out() {
+    fn absent_hardware_has_no_channels() {
         let root = tempfile::tempdir().unwrap();
         let absent = disks(&["/no/such/disk".into()]);
-        assert!(absent[0].1.is_err());
+        assert!(absent[0].space.is_err());
         assert_eq!(probe(root.path(), &absent), json!({"disks": {}}));
         let channels = probe(root.path(), &disks(&[root.path().to_owned()]));
         assert!(channels["disk"]["free_bytes"].as_u64().unwrap() > 0, "{channels}");
     }
 
     #[test]
-    fn this_computer_can_be_looked_at() {
+    fn reads_this_computer() {
         let channels = probe(Path::new("/"), &disks(&["/".into()]));
         assert!(channels["uptime_s"].as_f64().unwrap() > 0.0, "{channels}");
         assert!(channels["own_memory_bytes"].as_u64().unwrap() > 0, "{channels}");

@@ -1,6 +1,6 @@
-//! Where an earlier run came to: the same file, or the one that a rotation moved away meanwhile.
+//! Opens the log of a checkpoint: the same file, also if a rotation has renamed it.
 
-use std::io::{Error, ErrorKind};
+use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -9,47 +9,60 @@ use tracing::{info, warn};
 use super::Tail;
 use crate::checkpoints::TailCheckpoint;
 
-/// How many files of a directory are looked at for one that was moved away.
+/// The most files of a directory that are searched for a renamed log.
 const NEIGHBOURS_MAX: usize = 4_096;
 
-/// The log at its mark. If it was rotated, the old one is read to its end first; if that is gone, or the file was cut, from the
-/// beginning.
+/// Opens a log at its checkpoint. If the log was rotated, opens the old file, which must be read to
+/// its end first. If that is gone or was truncated, opens the new file at its beginning.
 pub(super) fn open_at(
     path: &Path,
-    mark: TailCheckpoint,
+    checkpoint: TailCheckpoint,
     line_bytes_max: usize,
-) -> std::io::Result<Tail> {
-    if let Ok(tail) = open_marked(path, mark, line_bytes_max) {
+) -> Result<Tail> {
+    if let Ok(tail) = open_same(path, checkpoint, line_bytes_max) {
         return Ok(tail);
     }
-    if let Some(tail) = find_moved(path, mark, line_bytes_max) {
+    if let Some(tail) = find_moved(path, checkpoint, line_bytes_max) {
         return Ok(tail);
     }
     let tail = Tail::open(path, line_bytes_max)?;
-    warn!(path = %path.display(), "the log was cut, or moved to where it is not found, while nobody looked; what it had before is not read");
+    warn!(
+        path = %path.display(),
+        "log was truncated or rotated away while the bus was stopped; its unread lines are lost"
+    );
     Ok(tail)
 }
 
-/// The log of this mark under another name in the same directory.
-pub(super) fn find_moved(path: &Path, mark: TailCheckpoint, line_bytes_max: usize) -> Option<Tail> {
+/// Opens the file of a checkpoint under another name in the same directory.
+pub(super) fn find_moved(
+    path: &Path,
+    checkpoint: TailCheckpoint,
+    line_bytes_max: usize,
+) -> Option<Tail> {
     let neighbours = std::fs::read_dir(path.parent()?).ok()?.take(NEIGHBOURS_MAX).flatten();
-    let same = neighbours.filter(|one| one.metadata().is_ok_and(|file| file.ino() == mark.inode));
+    let same =
+        neighbours.filter(|one| one.metadata().is_ok_and(|file| file.ino() == checkpoint.inode));
     let (tail, moved) = same
-        .map(|one| (open_marked(&one.path(), mark, line_bytes_max), one.path()))
+        .map(|one| (open_same(&one.path(), checkpoint, line_bytes_max), one.path()))
         .find_map(|(tail, moved)| Some((tail.ok()?, moved)))?;
-    info!(path = %path.display(), moved = %moved.display(), "the log was rotated while nobody looked; reading the old one to its end");
+    info!(
+        path = %path.display(),
+        moved = %moved.display(),
+        "log was rotated while the bus was stopped; reading the old file to its end"
+    );
     Some(tail)
 }
 
-/// The file of a mark, if it is that.
-pub(super) fn open_marked(
+/// Opens a file at a checkpoint, if the checkpoint is of this file.
+pub(super) fn open_same(
     path: &Path,
-    mark: TailCheckpoint,
+    checkpoint: TailCheckpoint,
     line_bytes_max: usize,
-) -> std::io::Result<Tail> {
+) -> Result<Tail> {
     let mut tail = Tail::open(path, line_bytes_max)?;
-    tail.seek(mark.offset)?;
-    if tail.mark(mark.offset) == mark && tail.file.metadata()?.len() >= mark.offset {
+    tail.seek(checkpoint.offset)?;
+    let is_same = tail.checkpoint(checkpoint.offset) == checkpoint;
+    if is_same && tail.file.metadata()?.len() >= checkpoint.offset {
         Ok(tail)
     } else {
         Err(Error::from(ErrorKind::NotFound))

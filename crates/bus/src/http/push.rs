@@ -1,9 +1,9 @@
-//! What one push is answered.
+//! Answers one push when its readings are on the disk.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -11,55 +11,67 @@ use serde_json::value::RawValue;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
 
-use crate::{Ack, Feed};
+use crate::{Ack, BusContext};
 use tidegate_config::HttpBus;
 use tidegate_model::Reason;
 use tidegate_model::topic::check_topic;
+use tidegate_runtime::http_server::{BodyError, read_body};
 
-/// Where pushes go to.
+/// The path of pushes.
 const PATH: &str = "/push";
 
-/// What stands before the token.
+/// The scheme before the token.
 const SCHEME: &[u8] = b"Bearer ";
 
-/// Readings in one push: less than may wait for the collector, so that one client cannot fill its queue.
+/// The most readings in one push: fewer than the collector's queue takes, so that one client cannot
+/// fill it.
 const READINGS_MAX: usize = 256;
 
-/// How long a client waits for the disk. Behind it the outbox takes nothing, and the client should come again later.
+/// The longest time until the readings are on the disk. After that the client must push again.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why a push is not taken.
+/// Why a push is refused.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum PushError {
     #[error("push to {PATH} or {PATH}/TOPIC")]
     NotFound,
     #[error("use POST")]
     NotPost,
-    #[error("show the token: Authorization: Bearer …")]
+    #[error("the token is missing or wrong; send the header Authorization: Bearer TOKEN")]
     NotAuthorized,
-    #[error("the path holds a wildcard, a control character, or a % that stands for none")]
+    #[error("the topic in the path has a wildcard, a control character or an invalid % escape")]
     BadTopic,
-    #[error("the body is too large")]
-    TooLarge,
-    #[error("the body broke off")]
-    BrokenOff,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error("the body is not a JSON object or a list of at most {READINGS_MAX} of them: {0}")]
-    NotJson(String),
-    #[error("the gateway's disk takes nothing now; push again later")]
+    NotJson(JsonError),
+    #[error("the gateway cannot write to its disk now; push again later")]
     NotStored,
 }
 
-/// Takes a push, and answers when it is on the disk.
+/// Why a body has no readings.
+#[derive(Debug, thiserror::Error)]
+enum JsonError {
+    #[error(transparent)]
+    Syntax(#[from] serde_json::Error),
+    #[error("it has {0} entries")]
+    Entries(usize),
+    #[error("entry {0} is not an object")]
+    NotObject(usize),
+}
+
+/// Answers a push when its readings are on the disk.
 pub(super) async fn answer(
     request: Request<Incoming>,
     settings: &HttpBus,
-    feed: &Feed,
+    context: &BusContext,
 ) -> Response<Full<Bytes>> {
-    let (status, text) = match take(request, settings, feed).await {
+    let (status, text) = match store(request, settings, context).await {
         Ok(readings) => (StatusCode::OK, format!("{{\"readings\":{readings}}}\n")),
-        Err(refusal) => {
-            let error = serde_json::Value::from(refusal.to_string());
-            (refusal.status(), format!("{{\"error\":{error}}}\n"))
+        Err(error) => {
+            let status = error.status();
+            let error = serde_json::Value::from(error.to_string());
+            (status, format!("{{\"error\":{error}}}\n"))
         }
     };
     let mut response = Response::new(Full::from(text));
@@ -72,85 +84,81 @@ pub(super) async fn answer(
     response
 }
 
-/// How many readings are on the disk.
-async fn take(
+/// Stores the readings of a push and returns their number.
+async fn store(
     request: Request<Incoming>,
     settings: &HttpBus,
-    feed: &Feed,
-) -> Result<usize, Refusal> {
+    context: &BusContext,
+) -> Result<usize, PushError> {
     authorize(&request, settings)?;
     let topic = topic(request.uri().path())?;
     if request.method() != Method::POST {
-        return Err(Refusal::NotPost);
+        return Err(PushError::NotPost);
     }
-    let body = Limited::new(request.into_body(), settings.body_bytes_max).collect().await;
-    let body = body.map_err(|error| {
-        if error.is::<LengthLimitError>() { Refusal::TooLarge } else { Refusal::BrokenOff }
-    });
-    let readings = body.and_then(|body| split(&body.to_bytes())).inspect_err(|refusal| {
-        // What broke off on its way never arrived.
-        match refusal {
-            Refusal::TooLarge => feed.reject(Reason::TooLong),
-            Refusal::NotJson(_) => feed.reject(Reason::Malformed),
-            Refusal::NotFound
-            | Refusal::NotPost
-            | Refusal::NotAuthorized
-            | Refusal::BadTopic
-            | Refusal::BrokenOff
-            | Refusal::NotStored => {}
-        }
+    let body = read_body(request.into_body(), settings.body_bytes_max).await;
+    let readings = body.map_err(PushError::Body).and_then(|body| split(&body));
+    let readings = readings.inspect_err(|error| match error {
+        PushError::Body(BodyError::TooLarge { .. }) => context.reject(Reason::TooLong),
+        PushError::NotJson(_) => context.reject(Reason::Malformed),
+        // An incomplete body has not arrived, so it is not counted.
+        PushError::Body(BodyError::Incomplete)
+        | PushError::NotFound
+        | PushError::NotPost
+        | PushError::NotAuthorized
+        | PushError::BadTopic
+        | PushError::NotStored => {}
     })?;
     let count = readings.len();
-    let acknowledged = deliver(readings, &topic, feed);
+    let acknowledged = deliver(readings, &topic, context);
     match tokio::time::timeout(COMMIT_TIMEOUT, acknowledged).await {
         Ok(Ok(())) => Ok(count),
-        Ok(Err(_)) | Err(_) => Err(Refusal::NotStored),
+        Ok(Err(_)) | Err(_) => Err(PushError::NotStored),
     }
 }
 
-/// Passes the readings on; ends when the last of them, and so all, are on the disk.
+/// Passes on the readings. Returns when the last of them, and so all, are on the disk.
 async fn deliver(
     readings: Vec<Bytes>,
     topic: &str,
-    feed: &Feed,
+    context: &BusContext,
 ) -> Result<(), oneshot::error::RecvError> {
     let (ack, acknowledged) = Ack::caller();
     let last = readings.len().saturating_sub(1);
     let mut ack = Some(ack);
     for (index, reading) in readings.into_iter().enumerate() {
         let ack = if index == last { ack.take() } else { None };
-        feed.deliver(topic, reading, ack).await;
+        context.deliver(topic, reading, ack).await;
     }
     acknowledged.await
 }
 
-fn authorize(request: &Request<Incoming>, settings: &HttpBus) -> Result<(), Refusal> {
+fn authorize(request: &Request<Incoming>, settings: &HttpBus) -> Result<(), PushError> {
     let header = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let shown = header.and_then(|value| {
-        let (scheme, shown) = value.split_at_checked(SCHEME.len())?;
-        // Its case does not matter (RFC 9110, section 11.1).
-        scheme.eq_ignore_ascii_case(SCHEME).then_some(shown)
+    let token = header.and_then(|value| {
+        let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+        // The scheme is case-insensitive (RFC 9110, section 11.1).
+        scheme.eq_ignore_ascii_case(SCHEME).then_some(token)
     });
-    let shown = shown.unwrap_or_default();
-    let wanted = settings.token.expose().as_bytes();
-    if bool::from(shown.ct_eq(wanted)) { Ok(()) } else { Err(Refusal::NotAuthorized) }
+    let token = token.unwrap_or_default();
+    let expected = settings.token.expose().as_bytes();
+    if bool::from(token.ct_eq(expected)) { Ok(()) } else { Err(PushError::NotAuthorized) }
 }
 
-/// The topic that a path names; empty for the bare one.
-fn topic(path: &str) -> Result<String, Refusal> {
-    let rest = path.strip_prefix(PATH).ok_or(Refusal::NotFound)?;
+/// Returns the topic in a path; empty without one.
+fn topic(path: &str) -> Result<String, PushError> {
+    let rest = path.strip_prefix(PATH).ok_or(PushError::NotFound)?;
     match rest.strip_prefix('/') {
         Some("") => Ok(String::new()),
-        Some(topic) => {
-            decoded(topic).filter(|topic| check_topic(topic).is_ok()).ok_or(Refusal::BadTopic)
-        }
+        Some(topic) => percent_decode(topic)
+            .filter(|topic| check_topic(topic).is_ok())
+            .ok_or(PushError::BadTopic),
         None if rest.is_empty() => Ok(String::new()),
-        None => Err(Refusal::NotFound),
+        None => Err(PushError::NotFound),
     }
 }
 
-/// A part of a URL with its `%20` and the like as what they stand for.
-fn decoded(text: &str) -> Option<String> {
+/// Decodes `%20` and the like in a part of a URL.
+fn percent_decode(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
@@ -162,31 +170,33 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The objects of a body, each as it was written.
-fn split(body: &Bytes) -> Result<Vec<Bytes>, Refusal> {
-    let not_json = |error: serde_json::Error| Refusal::NotJson(error.to_string());
+/// Splits a body into its objects, without changing their text.
+fn split(body: &Bytes) -> Result<Vec<Bytes>, PushError> {
+    let not_json = |error: serde_json::Error| PushError::NotJson(error.into());
     let texts: Vec<&RawValue> = if body.trim_ascii_start().starts_with(b"[") {
         serde_json::from_slice(body).map_err(not_json)?
     } else {
         vec![serde_json::from_slice(body).map_err(not_json)?]
     };
     if texts.is_empty() || texts.len() > READINGS_MAX {
-        return Err(Refusal::NotJson(format!("it has {} entries", texts.len())));
+        return Err(PushError::NotJson(JsonError::Entries(texts.len())));
     }
     if let Some(at) = texts.iter().position(|text| !text.get().starts_with('{')) {
-        return Err(Refusal::NotJson(format!("entry {at} is no object")));
+        return Err(PushError::NotJson(JsonError::NotObject(at)));
     }
     Ok(texts.iter().map(|text| body.slice_ref(text.get().as_bytes())).collect())
 }
 
-impl Refusal {
+impl PushError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::NotPost => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAuthorized => StatusCode::UNAUTHORIZED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BadTopic | Self::BrokenOff | Self::NotJson(_) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::Incomplete) | Self::BadTopic | Self::NotJson(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -197,19 +207,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_an_object_or_a_list_of_objects_and_nothing_else() {
+    fn accepts_only_an_object_or_a_list_of_objects() {
         let split = |body: &'static str| split(&Bytes::from_static(body.as_bytes()));
         assert_eq!(split(" {\"t\": 1.10}\n").unwrap(), ["{\"t\": 1.10}"]);
         assert_eq!(split("[{\"t\":1}, {\"t\":2}]").unwrap(), ["{\"t\":1}", "{\"t\":2}"]);
         for body in ["", "[]", "1", "[1]", "[[{}]]", "{", "{} {}", "[{},", "\"{}\"", "null"] {
-            assert!(matches!(split(body), Err(Refusal::NotJson(_))), "{body} was taken");
+            assert!(matches!(split(body), Err(PushError::NotJson(_))), "{body} was taken");
         }
         let many = format!("[{}{{}}]", "{},".repeat(READINGS_MAX));
         assert!(super::split(&many.into()).is_err());
     }
 
     #[test]
-    fn the_path_names_the_topic() {
+    fn path_contains_the_topic() {
         assert_eq!(topic("/push").unwrap(), "");
         assert_eq!(topic("/push/").unwrap(), "");
         assert_eq!(topic("/push/door/front").unwrap(), "door/front");
@@ -217,10 +227,10 @@ mod tests {
         for path in
             ["/push/+", "/push/%2B", "/push/%", "/push/%2", "/push/%+1", "/push/%ff", "/push/%ö"]
         {
-            assert!(matches!(topic(path), Err(Refusal::BadTopic)), "{path} was taken");
+            assert!(matches!(topic(path), Err(PushError::BadTopic)), "{path} was taken");
         }
         for path in ["/", "/pushy", "/other"] {
-            assert!(matches!(topic(path), Err(Refusal::NotFound)), "{path} was found");
+            assert!(matches!(topic(path), Err(PushError::NotFound)), "{path} was found");
         }
     }
 }

@@ -1,4 +1,6 @@
-//! What an instrument on a serial line is asked.
+//! Polls an instrument that sends only on request.
+
+use std::io;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -9,17 +11,17 @@ use tidegate_ingest::serial_poll::{PollAction, PollSchedule, PollTiming};
 use tidegate_model::Name;
 use tidegate_timing::machine::Machine as _;
 
-/// The questions of one line, if it is asked any.
+/// Sends the requests of one line, if it has any.
 #[derive(Debug)]
-pub(super) struct Questions<'a> {
+pub(super) struct Poller<'a> {
     bus: Name,
     poll: Option<&'a SerialPoll>,
     schedule: PollSchedule,
-    /// Whether the silence of the instrument was told.
+    /// Whether the missing replies were logged.
     is_silent: bool,
 }
 
-impl<'a> Questions<'a> {
+impl<'a> Poller<'a> {
     pub(super) fn new(bus: Name, poll: Option<&'a SerialPoll>) -> Self {
         let count = poll.map_or(0, |poll| poll.questions.len());
         let [interval, timeout, gap] =
@@ -28,26 +30,34 @@ impl<'a> Questions<'a> {
         Self { bus, poll, schedule, is_silent: false }
     }
 
-    /// When [`Questions::proceed`] is to be called next.
-    pub(super) fn due(&self) -> Option<Instant> {
+    /// Returns the time of the next [`Poller::handle_timeout`].
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.schedule.poll_timeout().map(Instant::from_std)
     }
 
+    /// Returns whether a reply is due.
     pub(super) fn is_awaiting(&self) -> bool {
         self.schedule.is_awaiting()
     }
 
-    /// Asks what is due, or tells that an answer is overdue. `Err` when the line is broken.
-    pub(super) async fn proceed(&mut self, tty: &mut Tty) -> Result<(), String> {
+    /// Sends the request that is due, or logs a missing reply.
+    ///
+    /// # Errors
+    /// If the line is lost.
+    pub(super) async fn handle_timeout(&mut self, tty: &mut Tty) -> io::Result<()> {
         self.schedule.handle_timeout(now());
         match self.schedule.poll_action() {
             Some(PollAction::Send(index)) => {
-                let question = self.poll.and_then(|poll| poll.questions.get(index));
-                tty.send(question.map_or(&[][..], |question| question)).await
+                let request = self.poll.and_then(|poll| poll.questions.get(index));
+                tty.send(request.map_or(&[][..], |request| request)).await
             }
             Some(PollAction::ReportTimeout(index)) => {
                 if !std::mem::replace(&mut self.is_silent, true) {
-                    warn!(bus = %self.bus, question = index, "the instrument does not answer; see poll_timeout");
+                    warn!(
+                        bus = %self.bus,
+                        request = index,
+                        "the instrument does not answer; see poll_timeout"
+                    );
                 }
                 Ok(())
             }
@@ -55,8 +65,8 @@ impl<'a> Questions<'a> {
         }
     }
 
-    /// Records a message of the instrument.
-    pub(super) fn handle_answer(&mut self) {
+    /// Takes a frame for the reply that is due, if one is.
+    pub(super) fn handle_frame(&mut self) {
         if self.schedule.handle_message(now()) && std::mem::take(&mut self.is_silent) {
             info!(bus = %self.bus, "the instrument answers again");
         }

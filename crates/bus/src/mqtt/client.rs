@@ -1,4 +1,4 @@
-//! The one place that knows that MQTT 3.1.1 and MQTT 5 have clients with types of their own; the session knows neither.
+//! One interface to the clients for MQTT 3.1.1 and MQTT 5, which have types of their own.
 
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::QoS as QoS5;
@@ -7,57 +7,77 @@ use rumqttc::{Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode, v5};
 
 use super::options::Options;
 
-/// Requests that may wait for the connection: acknowledgements, publishes and one subscription.
+/// The most requests in the client's queue: acknowledgements, publishes and one subscription.
 const REQUESTS_MAX: usize = 256;
 
-/// A message that came in.
+/// A received message.
 pub(super) struct Message {
     pub(super) topic: String,
     pub(super) payload: Bytes,
     pub(super) is_retained: bool,
-    /// What the broker wants to hear that we have it; a QoS 0 message has none.
+    /// The packet id to acknowledge; `None` for QoS 0.
     pub(super) packet_id: Option<u16>,
 }
 
-/// What happens on a connection.
-pub(super) enum Event {
-    /// The broker takes us.
+/// An event of a connection.
+pub(super) enum BrokerEvent {
+    /// The broker has accepted the connection.
     Connected {
         resumed: bool,
     },
-    /// For each filter, in their order: why the broker refuses it, if it does.
+    /// The result of each filter of a subscription, in order; `Some` is why the broker refuses it.
     Subscribed(Vec<Option<String>>),
     Message(Message),
-    /// What the broker says to a publish of ours.
-    Answered {
+    /// The broker has acknowledged or refused a publish.
+    PublishAnswered {
         packet_id: u16,
-        answer: Result<(), String>,
+        answer: Result<(), PublishRefused>,
     },
-    /// A publish left; QoS 0 has packet id 0.
-    Sent(u16),
-    /// An acknowledgement left.
-    Acknowledged(u16),
-    /// A ping left.
-    Pinged,
-    /// The broker answered it, and so has read all that left before.
+    /// A publish was sent; QoS 0 has packet id 0.
+    PublishSent(u16),
+    /// An acknowledgement was sent.
+    AckSent(u16),
+    /// A ping was sent.
+    PingSent,
+    /// The broker has answered the ping, and so has read all packets before it.
     PingAnswered,
-    /// Nothing that a session must know.
+    /// An event that does not matter to a session.
     Other,
 }
 
-/// The queue of requests to the broker.
+/// A publish that an MQTT 5 broker refused, with its reason.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker refuses the publish: {0:?}")]
+pub(super) struct PublishRefused(packet5::PubAckReason);
+
+/// Why a connection failed. The message says how to fix it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectionError {
+    #[error("the broker refuses user and password; check the bus's credentials_file")]
+    Credentials,
+    #[error("connection refused; is the broker running on this host and port?")]
+    Refused,
+    #[error("the broker does not support MQTT 5; remove version from the bus")]
+    Version,
+    #[error(transparent)]
+    V3(Box<rumqttc::ConnectionError>),
+    #[error(transparent)]
+    V5(Box<v5::ConnectionError>),
+}
+
+/// Queues requests to the broker.
 pub(super) enum Client {
     V3(rumqttc::AsyncClient),
     V5(v5::AsyncClient),
 }
 
-/// The connection itself, which moves only while it is polled.
+/// The connection itself. It makes progress only while it is polled.
 pub(super) enum Connection {
     V3(Box<rumqttc::EventLoop>),
     V5(Box<v5::EventLoop>),
 }
 
-/// A client for one connection.
+/// Creates the client of one connection.
 pub(super) fn open(options: Options) -> (Client, Connection) {
     match options {
         Options::V3(options) => {
@@ -72,7 +92,7 @@ pub(super) fn open(options: Options) -> (Client, Connection) {
 }
 
 impl Client {
-    /// Subscribes; `false` if the queue is full or a filter is none.
+    /// Subscribes. Returns `false` if the queue is full or a filter is invalid.
     pub(super) fn subscribe(&self, filters: Vec<String>, qos: u8) -> bool {
         match self {
             Self::V3(client) => {
@@ -88,7 +108,7 @@ impl Client {
         }
     }
 
-    /// Publishes; `false` if the queue is full.
+    /// Publishes. Returns `false` if the queue is full.
     pub(super) fn publish(&self, topic: &str, qos: u8, retain: bool, payload: Vec<u8>) -> bool {
         match self {
             Self::V3(client) => client.try_publish(topic, quality(qos), retain, payload).is_ok(),
@@ -96,7 +116,7 @@ impl Client {
         }
     }
 
-    /// Acknowledges a message; `false` if the queue is full.
+    /// Acknowledges a message. Returns `false` if the queue is full.
     pub(super) fn acknowledge(&self, packet_id: u16) -> bool {
         match self {
             Self::V3(client) => {
@@ -112,7 +132,7 @@ impl Client {
         }
     }
 
-    /// Leaves in good order; `false` if the queue is full.
+    /// Disconnects. Returns `false` if the queue is full.
     pub(super) fn disconnect(&self) -> bool {
         match self {
             Self::V3(client) => client.try_disconnect().is_ok(),
@@ -122,62 +142,58 @@ impl Client {
 }
 
 impl Connection {
-    /// Waits for the next event. Dropping it half-way could tear a packet.
+    /// Waits for the next event. Not cancel-safe: dropping it could cut a packet.
     ///
     /// # Errors
-    /// When the connection is lost or was refused: why, in words that say what to do.
-    pub(super) async fn poll(&mut self) -> Result<Event, String> {
+    /// If the connection is lost or refused.
+    pub(super) async fn poll(&mut self) -> Result<BrokerEvent, ConnectionError> {
         match self {
-            Self::V3(connection) => {
-                connection.poll().await.map(event).map_err(|error| advice(&error))
-            }
-            Self::V5(connection) => {
-                connection.poll().await.map(event5).map_err(|error| advice5(&error))
-            }
+            Self::V3(connection) => connection.poll().await.map(event).map_err(error),
+            Self::V5(connection) => connection.poll().await.map(event5).map_err(error5),
         }
     }
 }
 
-fn event(event: rumqttc::Event) -> Event {
+fn event(event: rumqttc::Event) -> BrokerEvent {
     match event {
         rumqttc::Event::Incoming(Packet::ConnAck(answer)) => {
-            Event::Connected { resumed: answer.session_present }
+            BrokerEvent::Connected { resumed: answer.session_present }
         }
         rumqttc::Event::Incoming(Packet::SubAck(answer)) => {
             let refusal = |code: &SubscribeReasonCode| {
                 (*code == SubscribeReasonCode::Failure).then(|| "refused".to_owned())
             };
-            Event::Subscribed(answer.return_codes.iter().map(refusal).collect())
+            BrokerEvent::Subscribed(answer.return_codes.iter().map(refusal).collect())
         }
-        rumqttc::Event::Incoming(Packet::Publish(publish)) => Event::Message(Message {
+        rumqttc::Event::Incoming(Packet::Publish(publish)) => BrokerEvent::Message(Message {
             topic: publish.topic,
             payload: publish.payload,
             is_retained: publish.retain,
             packet_id: (publish.qos != QoS::AtMostOnce).then_some(publish.pkid),
         }),
         rumqttc::Event::Incoming(Packet::PubAck(answer)) => {
-            Event::Answered { packet_id: answer.pkid, answer: Ok(()) }
+            BrokerEvent::PublishAnswered { packet_id: answer.pkid, answer: Ok(()) }
         }
-        rumqttc::Event::Incoming(Packet::PingResp) => Event::PingAnswered,
-        rumqttc::Event::Incoming(_) => Event::Other,
-        rumqttc::Event::Outgoing(outgoing) => left(&outgoing),
+        rumqttc::Event::Incoming(Packet::PingResp) => BrokerEvent::PingAnswered,
+        rumqttc::Event::Incoming(_) => BrokerEvent::Other,
+        rumqttc::Event::Outgoing(outgoing) => sent(&outgoing),
     }
 }
 
-fn event5(event: v5::Event) -> Event {
+fn event5(event: v5::Event) -> BrokerEvent {
     match event {
         v5::Event::Incoming(packet5::Packet::ConnAck(answer)) => {
-            Event::Connected { resumed: answer.session_present }
+            BrokerEvent::Connected { resumed: answer.session_present }
         }
         v5::Event::Incoming(packet5::Packet::SubAck(answer)) => {
             let refusal = |code: &packet5::SubscribeReasonCode| {
                 let is_granted = matches!(code, packet5::SubscribeReasonCode::Success(_));
                 (!is_granted).then(|| format!("{code:?}"))
             };
-            Event::Subscribed(answer.return_codes.iter().map(refusal).collect())
+            BrokerEvent::Subscribed(answer.return_codes.iter().map(refusal).collect())
         }
-        v5::Event::Incoming(packet5::Packet::Publish(publish)) => Event::Message(Message {
-            // A broker must refuse a topic that is no UTF-8 (MQTT 5, 1.5.4); no sensor reads what comes of one.
+        v5::Event::Incoming(packet5::Packet::Publish(publish)) => BrokerEvent::Message(Message {
+            // A broker must refuse a topic that is not UTF-8 (MQTT 5, 1.5.4).
             topic: String::from_utf8_lossy(&publish.topic).into_owned(),
             payload: publish.payload,
             is_retained: publish.retain,
@@ -186,23 +202,21 @@ fn event5(event: v5::Event) -> Event {
         v5::Event::Incoming(packet5::Packet::PubAck(answer)) => {
             use packet5::PubAckReason::{NoMatchingSubscribers, Success};
             let packet5::PubAck { pkid, reason, .. } = answer;
-            let is_taken = matches!(reason, Success | NoMatchingSubscribers);
-            let refused = || format!("the broker refuses the publish: {reason:?}");
-            let answer = if is_taken { Ok(()) } else { Err(refused()) };
-            Event::Answered { packet_id: pkid, answer }
+            let is_accepted = matches!(reason, Success | NoMatchingSubscribers);
+            let answer = if is_accepted { Ok(()) } else { Err(PublishRefused(reason)) };
+            BrokerEvent::PublishAnswered { packet_id: pkid, answer }
         }
-        v5::Event::Incoming(packet5::Packet::PingResp(_)) => Event::PingAnswered,
-        v5::Event::Incoming(_) => Event::Other,
-        v5::Event::Outgoing(outgoing) => left(&outgoing),
+        v5::Event::Incoming(packet5::Packet::PingResp(_)) => BrokerEvent::PingAnswered,
+        v5::Event::Incoming(_) => BrokerEvent::Other,
+        v5::Event::Outgoing(outgoing) => sent(&outgoing),
     }
 }
 
-/// What left.
-fn left(outgoing: &Outgoing) -> Event {
+fn sent(outgoing: &Outgoing) -> BrokerEvent {
     match outgoing {
-        Outgoing::Publish(packet_id) => Event::Sent(*packet_id),
-        Outgoing::PubAck(packet_id) => Event::Acknowledged(*packet_id),
-        Outgoing::PingReq => Event::Pinged,
+        Outgoing::Publish(packet_id) => BrokerEvent::PublishSent(*packet_id),
+        Outgoing::PubAck(packet_id) => BrokerEvent::AckSent(*packet_id),
+        Outgoing::PingReq => BrokerEvent::PingSent,
         Outgoing::Subscribe(_)
         | Outgoing::Unsubscribe(_)
         | Outgoing::PubRec(_)
@@ -210,7 +224,7 @@ fn left(outgoing: &Outgoing) -> Event {
         | Outgoing::PubComp(_)
         | Outgoing::PingResp
         | Outgoing::Disconnect
-        | Outgoing::AwaitAck(_) => Event::Other,
+        | Outgoing::AwaitAck(_) => BrokerEvent::Other,
     }
 }
 
@@ -222,39 +236,35 @@ fn quality5(qos: u8) -> QoS5 {
     if qos == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce }
 }
 
-fn advice(error: &rumqttc::ConnectionError) -> String {
+fn error(error: rumqttc::ConnectionError) -> ConnectionError {
     use rumqttc::ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
     use rumqttc::ConnectionError::{ConnectionRefused, Io};
     if let ConnectionRefused(BadUserNamePassword | NotAuthorized) = error {
-        return CREDENTIALS.to_owned();
+        return ConnectionError::Credentials;
     }
-    if matches!(error, Io(error) if is_refused(error)) {
-        return NOBODY.to_owned();
+    if matches!(&error, Io(error) if is_refused(error)) {
+        return ConnectionError::Refused;
     }
-    error.to_string()
+    ConnectionError::V3(Box::new(error))
 }
 
-fn advice5(error: &v5::ConnectionError) -> String {
+fn error5(error: v5::ConnectionError) -> ConnectionError {
     use packet5::ConnectReturnCode::{
         BadUserNamePassword, NotAuthorized, RefusedProtocolVersion, UnsupportedProtocolVersion,
     };
     use v5::ConnectionError::{ConnectionRefused, Io};
     if let ConnectionRefused(BadUserNamePassword | NotAuthorized) = error {
-        return CREDENTIALS.to_owned();
+        return ConnectionError::Credentials;
     }
     if let ConnectionRefused(RefusedProtocolVersion | UnsupportedProtocolVersion) = error {
-        return OLD.to_owned();
+        return ConnectionError::Version;
     }
-    if matches!(error, Io(error) if is_refused(error)) {
-        return NOBODY.to_owned();
+    if matches!(&error, Io(error) if is_refused(error)) {
+        return ConnectionError::Refused;
     }
-    error.to_string()
+    ConnectionError::V5(Box::new(error))
 }
 
 fn is_refused(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::ConnectionRefused
 }
-
-const CREDENTIALS: &str = "the broker refuses user and password; check the bus's credentials_file";
-const NOBODY: &str = "connection refused; is the broker running on this host and port?";
-const OLD: &str = "the broker does not speak MQTT 5; take the bus's version away";

@@ -1,0 +1,59 @@
+//! The events that buses and the dispatcher send to the collector.
+
+use tokio::sync::mpsc;
+
+use crate::{Ack, CheckpointChange};
+use tidegate_ingest::mapping::Pipeline;
+use tidegate_model::{DeviceId, Name, Reading, State};
+
+/// The most events in the collector's queue.
+pub const EVENTS_MAX: usize = 1_024;
+
+/// The name under which the ledger counts reports. No bus can have this name.
+pub const REPORTS: &str = "commands";
+
+/// An event in the collector's queue.
+#[derive(Debug)]
+pub enum BusEvent {
+    /// A message for the sensors of a bus, with its acknowledgement if the sender waits for one.
+    Reading(Reading, Option<Ack>),
+    /// A line of a log with the checkpoint behind it, or a checkpoint alone. The collector commits
+    /// both together.
+    Line(Option<Reading>, CheckpointChange),
+    /// A message without a reading that must be acknowledged in its turn.
+    Empty(Ack),
+    /// This bus lost its broker session.
+    Disconnected(Name),
+    /// The broker has received the acknowledgement of the latest message with this packet id, and
+    /// all acknowledgements before it.
+    Acknowledged {
+        /// The bus.
+        bus: Name,
+        /// The packet id.
+        packet_id: u16,
+    },
+    /// The [`LossCounters`](crate::LossCounters) have changed.
+    Counted,
+    /// A state that the gateway generated.
+    Report(Report),
+    /// From this event on, this pipeline maps the readings of the bus; `None` if the bus is gone.
+    Pipeline(Name, Option<Pipeline>),
+    /// A broker session is open.
+    Session {
+        /// The bus.
+        bus: Name,
+        /// Whether the broker kept the session, and so may redeliver unacknowledged messages.
+        resumed: bool,
+    },
+}
+
+/// A state that comes from no sensor: the result of a command. Counted under [`REPORTS`].
+#[derive(Debug)]
+pub struct Report {
+    /// The device of the state.
+    pub device: DeviceId,
+    /// The state.
+    pub state: State,
+    /// A number, and the channel that receives it when the state is on the disk.
+    pub told: Option<(u64, mpsc::Sender<u64>)>,
+}
