@@ -27,7 +27,7 @@ use crate::notify;
 use crate::outbox_admin;
 use crate::status::{BusStatus, Sources, StatusRegistry};
 use crate::tasks::attribute_check::AttributeCheckTask;
-use crate::tasks::collector::{BootClock, Collector, remembered};
+use crate::tasks::collector::{BootClock, Collector, CollectorParts, stored_boots};
 use crate::tasks::connection_status::ConnectionStatusTask;
 use crate::tasks::reporter::ReporterTask;
 use crate::tasks::retention::RetentionTask;
@@ -76,7 +76,7 @@ impl App {
         let path = &config.outbox.path;
         let outbox =
             Outbox::open(path, options).with_context(|| format!("outbox {}", path.display()))?;
-        let boots = remembered(&outbox).context("cannot read the outbox")?;
+        let boots = stored_boots(&outbox).context("cannot read the outbox")?;
         let boot = boot_id();
         let anchor_ms = boots.get(boot).and_then(|boot| boot.anchor_ms);
         let clock = Arc::new(TrustedClock::new(config.clock_trust, boot, anchor_ms));
@@ -178,24 +178,26 @@ impl App {
         let (commits, committed) = watch::channel(0);
         let (arrivals, queue) = mpsc::channel(EVENTS_MAX);
         let tally = self.tally;
-        let pipeline = |bus: &Bus| start_pipeline(bus.sensors.clone(), &config.devices, &clock);
-        let pipelines: BTreeMap<_, _> =
-            config.buses.iter().map(|(name, bus)| (name.clone(), pipeline(bus))).collect();
-        let (chronicle, anchors) = BootClock::new(Arc::clone(&trusted), boots, &outbox);
+        let (boot_clock, anchors) = BootClock::new(Arc::clone(&trusted), boots, &outbox);
         let produced = start_attribute_check(&config, &client, &mut supervisor, stop);
-        let store = (Arc::clone(&outbox), chronicle);
-        let intervals = (config.outbox.commit_interval, config.outbox.sync_interval_online);
         let routes =
             routes(&config, &board, &outbox, supervisor.liveness().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
-        let settings = (intervals, reporter_limits.clone(), known_handles.clone());
-        let collector =
-            Collector::new(pipelines, store, tally.clone(), settings, (commits, board.clone()));
+        let collector = Collector::new(CollectorParts {
+            pipelines: start_pipelines(&config, &clock),
+            outbox: Arc::clone(&outbox),
+            boot_clock,
+            losses: tally.clone(),
+            commit_interval: config.outbox.commit_interval,
+            sync_interval_online: config.outbox.sync_interval_online,
+            limits: reporter_limits.clone(),
+            handles: known_handles.clone(),
+            committed: commits,
+            status: board.clone(),
+        });
         supervisor.spawn("collector", collector.run(queue));
 
-        let reported = CancellationToken::new();
-        let is_reported = reported.clone().drop_guard();
         let reporter = ReporterTask {
             client: Arc::clone(&client),
             found: outbox.backlog(),
@@ -209,10 +211,7 @@ impl App {
             anchors,
             board: board.clone(),
         };
-        supervisor.spawn("reporter", async move {
-            reporter.run().await;
-            drop(is_reported);
-        });
+        let reported = start_reporter(reporter, &mut supervisor);
         let periodic = Periodic {
             client: &client,
             clock: &trusted,
@@ -243,6 +242,22 @@ impl App {
         let parts = Runtime { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)
     }
+}
+
+/// Starts the reporter. The returned token is cancelled once the reporter has ended.
+fn start_reporter(reporter: ReporterTask, supervisor: &mut Supervisor) -> CancellationToken {
+    let reported = CancellationToken::new();
+    let guard = reported.clone().drop_guard();
+    supervisor.spawn("reporter", async move {
+        reporter.run().await;
+        drop(guard);
+    });
+    reported
+}
+
+fn start_pipelines(config: &Config, clock: &SharedClock) -> BTreeMap<Name, Pipeline> {
+    let pipeline = |bus: &Bus| start_pipeline(bus.sensors.clone(), &config.devices, clock);
+    config.buses.iter().map(|(name, bus)| (name.clone(), pipeline(bus))).collect()
 }
 
 /// What the periodic tasks need: connection status, timekeeper and retention.

@@ -1,8 +1,9 @@
-//! Turns what the buses hear into states, and brings them to the disk in groups.
+//! Maps readings to states and commits them to the outbox in groups.
 //!
-//! It ends when all buses have let go of its queue, after a last commit.
+//! The collector ends after a last commit, once all buses have closed its queue.
 
 mod boot_clock;
+mod group;
 mod pending_acks;
 
 use std::collections::BTreeMap;
@@ -15,159 +16,141 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::status::StatusRegistry;
-pub use boot_clock::{Anchors, BootClock, remembered};
+pub use boot_clock::{Anchors, BootClock, stored_boots};
+use group::Group;
 use pending_acks::PendingAcks;
-use tidegate_bus::{Ack, BusEvent, CHECKPOINTS, Handles, LossCounters, PULSES, REPORTS, Report};
+use tidegate_bus::{BusEvent, CHECKPOINTS, Handles, LossCounters, PULSES, REPORTS, Report};
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::dedup::RedeliveryFilter;
 use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline};
-use tidegate_model::{Ledger, Name, Priority, Reading, ReadingTime, Reason};
+use tidegate_model::{Name, Priority, Reading, ReadingTime, Reason, State};
 use tidegate_outbox::{Commit, Error, Outbox, Pending};
 use tidegate_runtime::liveness;
 use tidegate_runtime::wait::{blocking, sleep_until};
+use tidegate_timing::log_limit::LogLimit;
 use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
-/// A commit is made early when so many states wait for it.
-const GROUP_STATES_MAX: usize = 1_024;
-
-/// A commit is made early when so many messages wait for their acknowledgement: mosquitto sends no more than 20 ahead, and
-/// would otherwise stand still until the commit interval is over.
-const GROUP_ACKS_MAX: usize = 16;
-
-/// Between two tries when the disk does not take a commit. Meanwhile the buses' queue fills and its losses are counted.
+/// The wait before a commit that the disk refused is retried.
+///
+/// Meanwhile the queue of the buses fills; its losses are counted.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
-/// Between two warnings about rejected readings with the same reason from the same bus.
-const TELL_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The collector.
-pub struct Collector {
-    plans: BTreeMap<Name, Pipeline>,
-    outbox: Arc<Outbox>,
-    tally: LossCounters,
-    commit_interval: Duration,
-    /// How long what the cloud may confirm soon waits for its sync; `None` at the end, and where that is not wanted.
-    sync_interval_online: Option<Duration>,
-    /// For the window within which readings are joined.
-    limits: watch::Receiver<Limits>,
-    committed: watch::Sender<u64>,
-    board: StatusRegistry,
-    sessions: BTreeMap<Name, RedeliveryFilter>,
-    stamps: UniqueTimestamps,
-    chronicle: BootClock,
-    told: BTreeMap<(Name, Reason), Instant>,
-    /// To ask nodes of Sparkplug B for their births.
-    handles: watch::Receiver<Handles>,
-    group: Group,
-    held: PendingAcks,
-    /// When to look whether what is held is safe.
-    look: Option<Instant>,
+/// What a collector needs.
+pub struct CollectorParts {
+    /// The pipeline of each bus.
+    pub pipelines: BTreeMap<Name, Pipeline>,
+    /// The outbox to which readings go.
+    pub outbox: Arc<Outbox>,
+    /// The boots in which the time of day was unknown.
+    pub boot_clock: BootClock,
+    /// The losses that the buses count.
+    pub losses: LossCounters,
+    /// The longest time that a reading waits for its commit.
+    pub commit_interval: Duration,
+    /// The longest time that a commit waits for its sync while the cloud answers.
+    ///
+    /// `None` syncs each commit.
+    pub sync_interval_online: Option<Duration>,
+    /// Has the window in which readings of a device are merged.
+    pub limits: watch::Receiver<Limits>,
+    /// The buses, for requests to Sparkplug B nodes.
+    pub handles: watch::Receiver<Handles>,
+    /// Counts the commits.
+    pub committed: watch::Sender<u64>,
+    /// The status to update with each commit.
+    pub status: StatusRegistry,
 }
 
-/// How long a reading waits for the disk, always and while the cloud answers; the window within which readings are joined, and the
-/// ways to the buses.
-type Settings = ((Duration, Option<Duration>), watch::Receiver<Limits>, watch::Receiver<Handles>);
-
-/// What waits for the next commit.
-#[derive(Default)]
-struct Group {
-    states: Vec<Pending>,
-    ledger: Ledger,
-    acks: Vec<Ack>,
-    /// Up to where logs were read.
-    marks: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// Who is told of this commit.
-    told: Vec<(u64, mpsc::Sender<u64>)>,
-    since: Option<Instant>,
+/// Maps readings and commits states.
+pub struct Collector {
+    parts: CollectorParts,
+    sessions: BTreeMap<Name, RedeliveryFilter>,
+    timestamps: UniqueTimestamps,
+    rejection_log: LogLimit<(Name, Reason)>,
+    group: Group,
+    pending_acks: PendingAcks,
+    /// The time of the next check whether pending acknowledgements are safe.
+    next_check: Option<Instant>,
 }
 
 impl Collector {
-    /// A collector for these buses. Each commit raises the number in `committed` and is told to the board.
-    pub fn new(
-        plans: BTreeMap<Name, Pipeline>,
-        (outbox, chronicle): (Arc<Outbox>, BootClock),
-        tally: LossCounters,
-        ((commit_interval, sync_interval_online), limits, handles): Settings,
-        (committed, board): (watch::Sender<u64>, StatusRegistry),
-    ) -> Self {
-        let known = |bus: &Name| (bus.clone(), RedeliveryFilter::new(outbox.origins(bus)));
-        let sessions = plans.keys().map(known).collect();
-        let (stamps, told) = (chronicle.stamps(&outbox), BTreeMap::new());
-        let group = Group::default();
-        board.promise(sync_interval_online.unwrap_or_default().max(commit_interval));
+    /// Creates a collector that continues with the content of the outbox.
+    pub fn new(parts: CollectorParts) -> Self {
+        let outbox = &parts.outbox;
+        let session = |bus: &Name| (bus.clone(), RedeliveryFilter::new(outbox.origins(bus)));
+        let sessions = parts.pipelines.keys().map(session).collect();
+        let timestamps = parts.boot_clock.timestamps(outbox);
+        let sync_interval = parts.sync_interval_online.unwrap_or_default();
+        parts.status.promise(sync_interval.max(parts.commit_interval));
         Self {
-            plans,
-            outbox,
-            tally,
-            commit_interval,
-            sync_interval_online,
-            limits,
-            committed,
-            board,
+            parts,
             sessions,
-            stamps,
-            chronicle,
-            told,
-            handles,
-            group,
-            held: PendingAcks::default(),
-            look: None,
+            timestamps,
+            rejection_log: LogLimit::default(),
+            group: Group::default(),
+            pending_acks: PendingAcks::default(),
+            next_check: None,
         }
     }
 
     /// Runs until the queue ends.
-    pub async fn run(mut self, mut arrivals: mpsc::Receiver<BusEvent>) {
-        let mut learned = self.chronicle.learned();
-        learned.mark_changed();
+    pub async fn run(mut self, mut events: mpsc::Receiver<BusEvent>) {
+        let mut anchor = self.parts.boot_clock.anchor();
+        anchor.mark_changed();
         loop {
-            let due = self.group.since.map(|since| since + self.commit_interval);
+            let due = self.group.since.map(|since| since + self.parts.commit_interval);
             let now = Instant::now().into_std();
-            let made = self.plans.values().filter_map(|plan| plan.poll_timeout(now)).min();
-            let arrival = tokio::select! {
-                arrival = arrivals.recv() => arrival,
-                () = sleep_until(made.map(Instant::from_std)) => {
-                    self.make(|plan| plan.handle_timeout(Instant::now().into_std()));
+            let pipelines = self.parts.pipelines.values();
+            let timeout = pipelines.filter_map(|pipeline| pipeline.poll_timeout(now)).min();
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = sleep_until(timeout.map(Instant::from_std)) => {
+                    self.put_made(|pipeline| pipeline.handle_timeout(Instant::now().into_std()));
                     continue;
                 }
                 () = sleep_until(due) => {
                     self.commit().await;
                     continue;
                 }
-                () = sleep_until(self.look) => {
+                () = sleep_until(self.next_check) => {
                     self.settle().await;
                     continue;
                 }
-                Ok(()) = learned.changed() => {
-                    if let Some(anchor_ms) = *learned.borrow_and_update() {
-                        self.stamps.anchor(self.chronicle.boot(), anchor_ms);
-                        self.group.wake();
+                Ok(()) = anchor.changed() => {
+                    if let Some(anchor_ms) = *anchor.borrow_and_update() {
+                        self.timestamps.anchor(self.parts.boot_clock.boot(), anchor_ms);
+                        self.group.start_timer();
                     }
                     continue;
                 }
             };
-            let Some(arrival) = arrival else { break };
-            self.apply(arrival);
+            let Some(event) = event else { break };
+            self.apply(event);
             if self.group.is_full() {
                 self.commit().await;
             }
         }
-        self.make(Pipeline::finish);
-        self.sync_interval_online = None;
-        self.commit().await;
-        // What is stored is being acknowledged now, so brokers that are there deliver none of it again.
-        self.sessions.values_mut().for_each(RedeliveryFilter::handle_stop);
-        self.commit().await;
-        info!("collector done");
+        self.finish().await;
     }
 
-    fn apply(&mut self, arrival: BusEvent) {
-        match arrival {
+    async fn finish(mut self) {
+        self.put_made(Pipeline::finish);
+        self.parts.sync_interval_online = None;
+        self.commit().await;
+        // Connected brokers receive the acknowledgements now and redeliver none of the messages.
+        self.sessions.values_mut().for_each(RedeliveryFilter::handle_stop);
+        self.commit().await;
+        info!("collector stopped");
+    }
+
+    fn apply(&mut self, event: BusEvent) {
+        match event {
             BusEvent::Session { bus, resumed } => {
                 self.sessions.entry(bus).or_default().handle_connected(resumed);
             }
             BusEvent::Disconnected(bus) => {
-                if let Some(plan) = self.plans.get_mut(&bus) {
-                    plan.disconnected();
+                if let Some(pipeline) = self.parts.pipelines.get_mut(&bus) {
+                    pipeline.disconnected();
                 }
                 self.sessions.entry(bus).or_default().handle_disconnected();
             }
@@ -175,22 +158,22 @@ impl Collector {
                 self.sessions.entry(bus).or_default().handle_acknowledged(packet_id);
             }
             BusEvent::Empty(ack) => self.group.acknowledge_later(ack),
-            BusEvent::Counted => self.group.wake(),
-            BusEvent::Report(report) => self.take_report(report),
-            BusEvent::Pipeline(bus, plan) => self.replace_plan(bus, plan),
-            BusEvent::Line(reading, (key, mark)) => {
+            BusEvent::Counted => self.group.start_timer(),
+            BusEvent::Report(report) => self.put_report(report),
+            BusEvent::Pipeline(bus, pipeline) => self.replace_pipeline(bus, pipeline),
+            BusEvent::Line(reading, (key, checkpoint)) => {
                 if let Some(reading) = reading {
-                    self.take(&reading);
+                    self.map(&reading);
                 }
-                self.group.marks.insert(key, mark);
-                self.group.wake();
+                self.group.checkpoints.insert(key, checkpoint);
+                self.group.start_timer();
             }
             BusEvent::Reading(reading, ack) => {
                 let session = self.sessions.entry(reading.bus.clone()).or_default();
                 if reading.origin.is_some_and(|origin| session.handle_message(origin)) {
                     self.group.ledger.entry(reading.bus).or_default().duplicates += 1;
                 } else {
-                    self.take(&reading);
+                    self.map(&reading);
                 }
                 if let Some(ack) = ack {
                     self.group.acknowledge_later(ack);
@@ -199,37 +182,38 @@ impl Collector {
         }
     }
 
-    /// What the old plan still holds is put first, as at a stop.
-    fn replace_plan(&mut self, bus: Name, plan: Option<Pipeline>) {
-        if let Some(mut old) = self.plans.remove(&bus) {
+    /// Queues the open windows of the old pipeline, as at a stop, and installs the new one.
+    fn replace_pipeline(&mut self, bus: Name, pipeline: Option<Pipeline>) {
+        if let Some(mut old) = self.parts.pipelines.remove(&bus) {
             self.put_all(&bus, old.finish());
-            self.group.wake();
+            self.group.start_timer();
         }
-        self.plans.extend(plan.map(|plan| (bus, plan)));
+        self.parts.pipelines.extend(pipeline.map(|pipeline| (bus, pipeline)));
     }
 
-    fn take(&mut self, reading: &Reading) {
-        let Some(plan) = self.plans.get_mut(&reading.bus) else { return };
-        let mut mapped = plan.map(reading, Instant::now().into_std());
+    fn map(&mut self, reading: &Reading) {
+        let Some(pipeline) = self.parts.pipelines.get_mut(&reading.bus) else { return };
+        let mut mapped = pipeline.map(reading, Instant::now().into_std());
         if let (Some(request), Some(bus)) =
-            (mapped.request.take(), self.handles.borrow().get(&reading.bus))
+            (mapped.request.take(), self.parts.handles.borrow().get(&reading.bus))
         {
-            debug!(bus = %reading.bus, topic = reading.topic, "asking the node for its births");
+            debug!(bus = %reading.bus, topic = reading.topic, "requesting births from node");
             bus.offer(request);
         }
-        self.tell(reading, &mapped.rejected, &mapped.details);
+        self.log_rejections(reading, &mapped);
         self.put_all(&reading.bus, mapped);
-        self.group.wake();
+        self.group.start_timer();
     }
 
-    /// Puts what the plans make by themselves: at windows' ends and where sensors are silent, or at the stop.
-    fn make(&mut self, make: impl Fn(&mut Pipeline) -> Mapped) {
+    /// Queues the states that pipelines make: at the end of a window, after silence, or at a stop.
+    fn put_made(&mut self, make: impl Fn(&mut Pipeline) -> Mapped) {
+        let pipelines = self.parts.pipelines.iter_mut();
         let mapped: Vec<_> =
-            self.plans.iter_mut().map(|(bus, plan)| (bus.clone(), make(plan))).collect();
+            pipelines.map(|(bus, pipeline)| (bus.clone(), make(pipeline))).collect();
         for (bus, mapped) in mapped {
             if !mapped.made.is_empty() {
                 self.put_all(&bus, mapped);
-                self.group.wake();
+                self.group.start_timer();
             }
         }
     }
@@ -242,7 +226,7 @@ impl Collector {
         for (reason, readings) in mapped.filtered {
             account.filter_out(reason, readings);
         }
-        let window = self.limits.borrow().merge_window;
+        let window = self.parts.limits.borrow().merge_window;
         for outgoing in mapped.states {
             let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().received += readings;
@@ -253,68 +237,65 @@ impl Collector {
         }
     }
 
-    fn take_report(&mut self, Report { device, state, told }: Report) {
+    fn put_report(&mut self, Report { device, state, told }: Report) {
         if let Ok(bus) = REPORTS.parse() {
             let priority = Priority::default();
-            // One that is told again after a crash must have the same time.
+            // A report that is repeated after a crash must have the same time: no merge window.
             let outgoing = Outgoing { device, sensor: None, priority, state };
             let readings = self.put(&bus, outgoing, Duration::ZERO);
             self.group.ledger.entry(bus).or_default().received += readings;
         }
-        self.group.told.extend(told);
-        self.group.wake();
+        self.group.receipts.extend(told);
+        self.group.start_timer();
     }
 
-    /// Explains rejections: one a minute for each bus and reason to the operator, all of them at debug level.
-    fn tell(&mut self, reading: &Reading, rejected: &BTreeMap<Reason, u64>, details: &[String]) {
-        let (bus, topic, now) = (&reading.bus, reading.topic.as_str(), Instant::now());
-        for detail in details {
-            debug!(%bus, topic, detail, "rejected");
+    /// Logs rejections: one warning a minute for each bus and reason, and all at debug level.
+    fn log_rejections(&mut self, reading: &Reading, mapped: &Mapped) {
+        let (bus, topic) = (&reading.bus, reading.topic.as_str());
+        for detail in &mapped.details {
+            debug!(%bus, topic, detail, "reading rejected");
         }
-        for reason in rejected.keys() {
-            let told = self.told.get(&(bus.clone(), *reason));
-            if told.is_none_or(|told| now.duration_since(*told) >= TELL_INTERVAL) {
-                let detail = details.first().map(String::as_str).unwrap_or_default();
-                warn!(%bus, topic, %reason, detail, "readings are rejected; more like this are only counted");
-                self.told.insert((bus.clone(), *reason), now);
+        let now = Instant::now().into_std();
+        for reason in mapped.rejected.keys() {
+            if self.rejection_log.admit((bus.clone(), *reason), now) {
+                let detail = mapped.details.first().map(String::as_str).unwrap_or_default();
+                warn!(%bus, topic, %reason, detail, "reading rejected; see the ledger for more");
             }
         }
     }
 
-    /// Puts a state into the group and returns how many readings are in it.
+    /// Adds a state to the group and counts its readings in the ledger. Returns their number.
+    ///
+    /// The caller counts the readings as received or generated.
     fn put(&mut self, bus: &Name, outgoing: Outgoing, window: Duration) -> u64 {
         let Outgoing { device, sensor, priority, mut state } = outgoing;
-        let is_own = self.stamps.place(device, &mut state, window);
-        if let (true, Some(sensor), Some(plan)) = (is_own, sensor, self.plans.get_mut(bus)) {
-            plan.count_payload(sensor);
+        let is_own = self.timestamps.place(device, &mut state, window);
+        let pipeline = self.parts.pipelines.get_mut(bus);
+        if let (true, Some(sensor), Some(pipeline)) = (is_own, sensor, pipeline) {
+            pipeline.count_payload(sensor);
         }
         let readings = u16::try_from(state.data.len()).unwrap_or(u16::MAX);
-        let moment = state.time;
-        self.chronicle.record(moment);
-        let written = match moment {
-            ReadingTime::Wall(_) => serde_json::to_vec(&state),
-            ReadingTime::Boot(_) => serde_json::to_vec(&state.data),
-        };
-        let json = match written {
-            Ok(json) => Bytes::from(json),
-            // A state is texts and finite numbers; were it not so, it must at least not vanish.
-            Err(error) => {
-                error!(%error, "a state cannot be written as JSON");
-                return 0;
-            }
-        };
         let account = self.group.ledger.entry(bus.clone()).or_default();
-        account.outbox_in += u64::from(readings);
-        let bus = bus.clone();
-        self.group.states.push(Pending { device, bus, moment, priority, readings, json });
+        match encode(&state) {
+            Ok(json) => {
+                account.outbox_in += u64::from(readings);
+                let (bus, moment) = (bus.clone(), state.time);
+                self.parts.boot_clock.record(moment);
+                self.group.states.push(Pending { device, bus, moment, priority, readings, json });
+            }
+            Err(error) => {
+                error!(%error, %bus, device_id = %device, "state dropped: cannot write it as JSON");
+                *account.dropped.entry(Reason::NotSerialisable).or_default() += u64::from(readings);
+            }
+        }
         u64::from(readings)
     }
 
-    /// Writes the group, for as long as it takes, and then acknowledges.
+    /// Writes the group, retrying until the disk takes it. Acknowledges what is safe.
     async fn commit(&mut self) {
-        self.show();
-        let mut ledger = std::mem::take(&mut self.group.ledger);
-        for (bus, account) in self.tally.take() {
+        self.update_sensor_status();
+        let mut ledger = self.group.take_ledger();
+        for (bus, account) in self.parts.losses.take() {
             ledger.entry(bus).or_default().add(&account);
         }
         let sessions = self.sessions.iter_mut();
@@ -323,92 +304,96 @@ impl Collector {
             .filter(|(_, change)| !change.is_empty())
             .collect();
         let states = std::mem::take(&mut self.group.states);
-        let pulses = (PULSES, self.tally.pulses().take_changes());
-        let marks = (CHECKPOINTS, std::mem::take(&mut self.group.marks).into_iter().collect());
-        let anchors = self.chronicle.changes();
-        let window =
-            self.sync_interval_online.filter(|_| anchors.is_empty() && self.board.is_online());
-        let notes = [(boot_clock::TABLE, anchors), pulses, marks].into();
+        let pulses = (PULSES, self.parts.losses.pulses().take_changes());
+        let checkpoints = std::mem::take(&mut self.group.checkpoints).into_iter().collect();
+        let anchors = self.parts.boot_clock.take_changes();
+        let interval = self.sync_interval().filter(|_| anchors.is_empty());
+        let notes = [(boot_clock::TABLE, anchors), pulses, (CHECKPOINTS, checkpoints)].into();
         let commit = Arc::new(Commit { states, ledger, origins, notes });
-        let mut is_told = false;
-        while let Err(error) = self.append(Arc::clone(&commit), window.is_some()).await {
-            self.board.refused(&error.to_string());
-            if !std::mem::replace(&mut is_told, true) {
-                error!(%error, states = commit.states.len(), "the outbox does not take readings; trying again");
-            }
-            tokio::time::sleep(DISK_RETRY).await;
-        }
-        if is_told {
-            info!("the outbox takes readings again");
-        }
-        self.board.committed(commit.states.len());
+        self.append_with_retries(&commit, interval.is_some()).await;
+        self.parts.status.committed(commit.states.len());
         self.group.since = None;
-        self.chronicle.committed();
-        self.held.hold(&mut self.group.acks, &mut self.group.told);
-        self.committed.send_modify(|commits| *commits += 1);
-        match window {
-            Some(window) if !self.held.is_due(window) => {
-                self.look = self.look.or_else(|| self.held.look_at(self.commit_interval));
+        self.parts.boot_clock.committed();
+        self.pending_acks.add(&mut self.group.acks, &mut self.group.receipts);
+        self.parts.committed.send_modify(|commits| *commits += 1);
+        match interval {
+            Some(interval) if !self.pending_acks.is_due(interval) => {
+                let commit_interval = self.parts.commit_interval;
+                self.next_check =
+                    self.next_check.or_else(|| self.pending_acks.next_check(commit_interval));
             }
-            // Nothing is held from before, and this commit was synced.
-            None if self.look.is_none() => self.held.release(),
+            // This commit was synced, and nothing is pending from an earlier one.
+            None if self.next_check.is_none() => self.pending_acks.release(),
             Some(_) | None => self.settle().await,
         }
     }
 
-    /// Acknowledges what is held, if the cloud or the disk has it. Syncs it at the end of the window, and when the cloud is gone.
+    /// Returns the time that commits wait for their sync; `None` if each is synced.
+    fn sync_interval(&self) -> Option<Duration> {
+        self.parts.sync_interval_online.filter(|_| self.parts.status.is_online())
+    }
+
+    /// Sends the pending acknowledgements if the cloud or the disk has their readings.
+    ///
+    /// Syncs at the end of the interval, and when the cloud is offline.
     async fn settle(&mut self) {
-        let window = self.sync_interval_online.filter(|_| self.board.is_online());
-        let is_due = window.is_none_or(|window| self.held.is_due(window));
-        let outbox = Arc::clone(&self.outbox);
+        let is_due = self.sync_interval().is_none_or(|interval| self.pending_acks.is_due(interval));
+        let outbox = Arc::clone(&self.parts.outbox);
         let settling = blocking(move || outbox.settle(is_due));
         match liveness::with_deadline(liveness::DISK_MAX, "a sync", settling).await {
-            Ok(true) => self.held.release(),
+            Ok(true) => self.pending_acks.release(),
             Ok(false) => {}
             Err(error) => {
-                self.board.refused(&error.to_string());
-                error!(%error, "the disk does not take what waits for its sync; trying again");
+                self.parts.status.refused(&error.to_string());
+                error!(%error, "cannot sync the outbox; retrying");
             }
         }
-        self.look = self.held.look_at(self.commit_interval);
+        self.next_check = self.pending_acks.next_check(self.parts.commit_interval);
     }
 
-    /// Shows on the board what the sensors said.
-    fn show(&self) {
-        for (bus, plan) in &self.plans {
-            let sensors = plan.stats().map(|(sensor, stats)| (sensor.clone(), stats));
-            self.board.heard(bus, sensors.collect());
+    /// Copies the statistics of the sensors into the status.
+    fn update_sensor_status(&self) {
+        for (bus, pipeline) in &self.parts.pipelines {
+            let sensors = pipeline.stats().map(|(sensor, stats)| (sensor.clone(), stats));
+            self.parts.status.heard(bus, sensors.collect());
         }
     }
 
-    async fn append(&self, commit: Arc<Commit>, is_spared: bool) -> Result<(), Error> {
-        let outbox = Arc::clone(&self.outbox);
-        let append = if is_spared { Outbox::append_unsynced } else { Outbox::append };
+    async fn append_with_retries(&self, commit: &Arc<Commit>, is_sync_delayed: bool) {
+        let mut is_failing = false;
+        while let Err(error) = self.append(Arc::clone(commit), is_sync_delayed).await {
+            self.parts.status.refused(&error.to_string());
+            if !std::mem::replace(&mut is_failing, true) {
+                error!(%error, states = commit.states.len(), "cannot write to outbox; retrying");
+            }
+            tokio::time::sleep(DISK_RETRY).await;
+        }
+        if is_failing {
+            info!("outbox is writable again");
+        }
+    }
+
+    async fn append(&self, commit: Arc<Commit>, is_sync_delayed: bool) -> Result<(), Error> {
+        let outbox = Arc::clone(&self.parts.outbox);
+        let append = if is_sync_delayed { Outbox::append_unsynced } else { Outbox::append };
         let appending = blocking(move || append(&outbox, &commit));
         let evicted = liveness::with_deadline(liveness::DISK_MAX, "a commit", appending).await?;
         if evicted.states > 0 {
             warn!(
                 states = evicted.states,
                 readings = evicted.readings,
-                "the outbox is full; the oldest were dropped"
+                "outbox full; dropped the oldest states"
             );
         }
         Ok(())
     }
 }
 
-impl Group {
-    fn acknowledge_later(&mut self, ack: Ack) {
-        self.acks.push(ack);
-        self.wake();
-    }
-
-    fn is_full(&self) -> bool {
-        self.states.len() >= GROUP_STATES_MAX || self.acks.len() >= GROUP_ACKS_MAX
-    }
-
-    /// Lets the time to the next commit run.
-    fn wake(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
-    }
+/// Writes a state as the outbox stores it: the whole state, or its values without a time of day.
+fn encode(state: &State) -> Result<Bytes, serde_json::Error> {
+    let json = match state.time {
+        ReadingTime::Wall(_) => serde_json::to_vec(state),
+        ReadingTime::Boot(_) => serde_json::to_vec(&state.data),
+    };
+    json.map(Bytes::from)
 }

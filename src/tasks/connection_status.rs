@@ -99,7 +99,7 @@ impl ConnectionStatusTask {
     /// Nothing is told with a time that may be wrong. The date of any answer tells the time of day, so one is asked for; a
     /// certificate that is not valid yet is only a clock that is wrong.
     async fn wait_for_time(&self) {
-        let mut learned = self.clock.learned();
+        let mut learned = self.clock.anchor();
         let mut backoff = Backoff::new(TIME_WAIT.0, TIME_WAIT.1);
         let (mut rng, mut is_told) = (random::seeded(), false);
         let shape = Shape { exclude_connection_info: true, ..Shape::default() };

@@ -37,7 +37,7 @@ impl Throttle {
     /// A pace of which calls are known from a daemon that ran before, by when they ended, oldest first.
     pub fn resumed(ended: impl IntoIterator<Item = Instant>) -> Self {
         let mut pace = Self::default();
-        ended.into_iter().for_each(|at| pace.note_end(at));
+        ended.into_iter().for_each(|at| pace.add_end(at));
         pace
     }
 
@@ -81,21 +81,25 @@ impl Throttle {
     pub fn begin(&mut self, now: Instant) {
         self.under_way += 1;
         self.spread_until = Some(self.spread_until.unwrap_or(now).max(now) + spacing());
+        debug_assert!(self.in_window(now) <= CALLS_MAX, "{self:?}");
     }
 
     /// A call ended. `may_count` unless it is certain that it never reached Losant.
     pub fn end(&mut self, now: Instant, may_count: bool) {
         self.under_way = self.under_way.saturating_sub(1);
         if may_count {
-            self.note_end(now);
+            self.add_end(now);
         }
     }
 
-    fn note_end(&mut self, at: Instant) {
-        if self.ended.len() >= CALLS_MAX {
+    /// Keeps the ends sorted: a call of an earlier run can count as ending later than this one.
+    fn add_end(&mut self, at: Instant) {
+        let place = self.ended.partition_point(|end| *end <= at);
+        self.ended.insert(place, at);
+        if self.ended.len() > CALLS_MAX {
             self.ended.pop_front();
         }
-        self.ended.push_back(at);
+        debug_assert!(self.ended.iter().is_sorted(), "{self:?}");
     }
 }
 

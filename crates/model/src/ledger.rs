@@ -81,6 +81,8 @@ pub enum Reason {
     Exported,
     /// The outbox was full, and its values went into a mean.
     Downsampled,
+    /// The state could not be written as JSON.
+    NotSerialisable,
 }
 
 impl Reason {
@@ -119,6 +121,7 @@ impl Reason {
             Self::Purged => "purged",
             Self::Exported => "exported",
             Self::Downsampled => "downsampled",
+            Self::NotSerialisable => "not_serialisable",
         }
     }
 }
@@ -188,11 +191,20 @@ impl Account {
         }
     }
 
-    /// How many readings must be waiting in the outbox if nothing was lost uncounted.
+    /// Returns the number of readings that must wait in the outbox if each loss was counted.
     pub fn waiting(&self) -> u64 {
-        let sum = |counts: &BTreeMap<Reason, u64>| counts.values().sum::<u64>();
-        let gone = self.stored + sum(&self.rejected) + sum(&self.dropped) + sum(&self.filtered);
-        (self.received + self.generated).saturating_sub(gone)
+        (self.received + self.generated).saturating_sub(self.finished())
+    }
+
+    /// Returns whether all readings are accounted for, with `waiting` of them in the outbox.
+    pub fn is_balanced(&self, waiting: u64) -> bool {
+        self.received + self.generated == waiting + self.finished()
+    }
+
+    /// Returns the number of readings that are stored, rejected, dropped or filtered.
+    fn finished(&self) -> u64 {
+        let counts = [&self.rejected, &self.dropped, &self.filtered];
+        self.stored + counts.into_iter().flat_map(BTreeMap::values).sum::<u64>()
     }
 }
 

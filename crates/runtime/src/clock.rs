@@ -78,7 +78,7 @@ impl TrustedClock {
     }
 
     /// The time of day at uptime 0 as it was first known, in milliseconds since the Unix epoch; `None` until it is.
-    pub fn learned(&self) -> watch::Receiver<Option<i64>> {
+    pub fn anchor(&self) -> watch::Receiver<Option<i64>> {
         self.learned.subscribe()
     }
 
@@ -180,7 +180,7 @@ mod tests {
         }
         let (began, date) = (uptime(), SystemClock.read());
         clock.hear(CloudDate { began, ended: began, date });
-        assert!(clock.learned().borrow().is_some());
+        assert!(clock.anchor().borrow().is_some());
         let now = clock.wall_time().unwrap();
         assert!(now.since(date).max(date.since(now)) < Duration::from_secs(5));
     }
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_always_right_is_the_systems() {
         let clock = TrustedClock::new(TrustMode::Always, boot_id(), None);
-        assert!(clock.learned().borrow().is_some());
+        assert!(clock.anchor().borrow().is_some());
         let now = clock.wall_time().unwrap();
         assert!(SystemClock.read().since(now) < Duration::from_secs(5));
     }

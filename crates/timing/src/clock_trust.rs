@@ -17,7 +17,7 @@ mod boots;
 
 use std::time::Duration;
 
-pub use boots::{BOOTS_MAX, Boot, Boots};
+pub use boots::{BOOTS_MAX, Boot, Boots, Recorded};
 
 use tidegate_model::WallTime;
 

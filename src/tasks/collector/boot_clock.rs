@@ -1,7 +1,7 @@
-//! When readings were taken: the moments of states, and what the outbox remembers of boots without a time of day.
+//! Remembers the boots in which readings were taken without the time of day.
 //!
-//! The moment that the time becomes known, all boots get their anchors. These are brought to the disk before the reporter
-//! hears of them, so that no state is ever sent with two times.
+//! All boots get their anchors as soon as the time of day is known. The anchors reach the disk
+//! before the reporter receives them, so that no state is ever sent with two times.
 
 use std::sync::Arc;
 
@@ -14,92 +14,91 @@ use tidegate_runtime::clock::{TrustedClock, uptime};
 use tidegate_timing::clock_trust::{Boot, Boots};
 use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
-/// The table of notes that remembers the boots.
+/// The table of notes that stores the boots.
 pub(super) const TABLE: &str = "boots";
 
-/// The anchors of all boots, once they are on the disk; the reporter waits for them.
+/// The anchors of all boots, once they are on disk. The reporter waits for them.
 pub type Anchors = watch::Receiver<Option<Arc<Boots>>>;
 
-/// The boots that the outbox remembers.
+/// Reads the boots from the outbox.
 ///
 /// # Errors
 /// When the outbox cannot be read.
-pub fn remembered(outbox: &Outbox) -> Result<Boots, Error> {
+pub fn stored_boots(outbox: &Outbox) -> Result<Boots, Error> {
     let boots = outbox.notes(TABLE)?.into_iter().filter_map(|(_, value)| {
         let boot = serde_json::from_slice::<Boot>(&value);
-        boot.inspect_err(|error| warn!(%error, "a boot cannot be understood; it is left out")).ok()
+        boot.inspect_err(|error| warn!(%error, "ignoring a damaged record of a boot")).ok()
     });
     Ok(Boots::restored(boots.collect()))
 }
 
-/// What the collector knows of time.
+/// Gives boots their anchors, and the outbox the changes of its records.
 pub struct BootClock {
     clock: Arc<TrustedClock>,
     boots: Boots,
-    /// The latest time of what was stored before this boot.
+    /// The latest time of the states from before this boot.
     floor: WallTime,
-    is_pinned: bool,
+    is_anchored: bool,
     changes: Vec<NoteChange>,
     anchors: watch::Sender<Option<Arc<Boots>>>,
 }
 
 impl BootClock {
-    /// Goes on with the boots that are remembered. What is known of the time is told to the second.
+    /// Continues with the stored boots. The second value receives the anchors.
     pub fn new(clock: Arc<TrustedClock>, boots: Boots, outbox: &Outbox) -> (Self, Anchors) {
-        let floor = outbox.latest().into_values().max();
-        let floor = floor.unwrap_or(WallTime::EPOCH);
-        let (anchors, told) = watch::channel(None);
+        let floor = outbox.latest().into_values().max().unwrap_or(WallTime::EPOCH);
+        let (anchors, receiver) = watch::channel(None);
         let changes = Vec::new();
-        (Self { clock, boots, floor, is_pinned: false, changes, anchors }, told)
+        (Self { clock, boots, floor, is_anchored: false, changes, anchors }, receiver)
     }
 
     /// Creates timestamps that continue after the states of earlier runs.
-    pub(super) fn stamps(&self, outbox: &Outbox) -> UniqueTimestamps {
-        let boot = self.boots.get(self.clock.boot());
+    pub(super) fn timestamps(&self, outbox: &Outbox) -> UniqueTimestamps {
+        let boot = self.boots.get(self.boot());
         UniqueTimestamps::after(outbox.latest(), boot.map(Boot::last))
     }
 
-    /// The time of day at uptime 0 as it was first known; `None` until it is.
-    pub(super) fn learned(&self) -> watch::Receiver<Option<i64>> {
-        self.clock.learned()
+    /// Watches the time of day at uptime 0, in milliseconds since the Unix epoch.
+    pub(super) fn anchor(&self) -> watch::Receiver<Option<i64>> {
+        self.clock.anchor()
     }
 
-    /// Returns the boot of this run.
+    /// Returns the current boot.
     pub(super) fn boot(&self) -> BootId {
         self.clock.boot()
     }
 
-    /// Remembers the time of a state if it is a boot time of this boot.
+    /// Records the time of a state if it is a boot time of the current boot.
     pub(super) fn record(&mut self, time: ReadingTime) {
         if let ReadingTime::Boot(time) = time
-            && time.boot == self.clock.boot()
+            && time.boot == self.boot()
         {
-            self.note(time);
+            self.record_boot_time(time);
         }
     }
 
-    fn note(&mut self, time: BootTime) {
-        let (changed, gone) = self.boots.note(time, self.floor);
-        self.changes.extend(gone.map(|boot| (key(&boot), None)));
-        self.changes.extend(changed.iter().map(change));
+    fn record_boot_time(&mut self, time: BootTime) {
+        let recorded = self.boots.record(time, self.floor);
+        self.changes.extend(recorded.forgotten.map(|boot| (key(&boot), None)));
+        self.changes.extend(recorded.changed.iter().map(change));
     }
 
-    /// What the next commit has to write of it.
-    pub(super) fn changes(&mut self) -> Vec<NoteChange> {
-        let learned = *self.clock.learned().borrow();
-        if let Some(anchor_ms) = learned.filter(|_| !self.is_pinned) {
-            let boot = self.clock.boot();
-            self.note(BootTime::new(boot, uptime()));
+    /// Takes the changes that the next commit writes.
+    pub(super) fn take_changes(&mut self) -> Vec<NoteChange> {
+        let anchor_ms = *self.anchor().borrow();
+        if let Some(anchor_ms) = anchor_ms.filter(|_| !self.is_anchored) {
+            let boot = self.boot();
+            self.record_boot_time(BootTime::new(boot, uptime()));
             self.changes.extend(self.boots.pin(boot, anchor_ms).iter().map(change));
-            self.is_pinned = true;
+            self.is_anchored = true;
         }
         std::mem::take(&mut self.changes)
     }
 
-    /// A commit is on the disk.
+    /// Passes the anchors on to the reporter once a commit has written them.
     pub(super) fn committed(&self) {
-        if self.is_pinned && self.anchors.borrow().is_none() {
-            info!("readings without a time have one now, if there were any; states may be sent");
+        if self.is_anchored && self.anchors.borrow().is_none() {
+            info!("clock synchronised; buffered readings have timestamps");
             self.anchors.send_replace(Some(Arc::new(self.boots.clone())));
         }
     }

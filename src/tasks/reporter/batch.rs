@@ -176,7 +176,7 @@ mod tests {
         let time = BootTime { boot, uptime_ms: 61_500 };
         let outbox = outbox(directory.path(), &[time.into()]);
         let mut boots = Boots::default();
-        boots.note(time, WallTime::EPOCH);
+        boots.record(time, WallTime::EPOCH);
         boots.pin(boot, NOW_MS - 3_600_000);
         let load = || Batch::load(&outbox, &call(&outbox), &limits(), (&boots, &Fixed)).unwrap();
         let expected = br#"{"time":"2026-05-01T09:01:01.500Z","data":{"n":1}}"#;

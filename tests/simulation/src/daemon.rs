@@ -150,12 +150,12 @@ impl Daemon {
         let count = self.group.len();
         for (device, time, value) in self.group.drain(..) {
             if let ReadingTime::Boot(time) = time {
-                disk.boots.note(time, self.floor);
+                disk.boots.record(time, self.floor);
             }
             disk.append(device, time, value);
         }
         if let Some(anchor_ms) = self.timeline.first_anchor_ms().filter(|_| !self.is_pinned) {
-            disk.boots.note(BootTime::new(boot, self.uptime(now)), self.floor);
+            disk.boots.record(BootTime::new(boot, self.uptime(now)), self.floor);
             disk.boots.pin(boot, anchor_ms);
             self.is_pinned = true;
         }

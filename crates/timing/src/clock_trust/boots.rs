@@ -41,6 +41,15 @@ impl Boot {
     }
 }
 
+/// The records to write after [`Boots::record`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// The boot, if its record changed.
+    pub changed: Option<Boot>,
+    /// The oldest boot, if its record must be removed.
+    pub forgotten: Option<Boot>,
+}
+
 /// The boots that are remembered, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Boots(Vec<Boot>);
@@ -60,24 +69,24 @@ impl Boots {
     /// Notes a reading without a time. `floor` is the latest time of what was stored before this boot.
     ///
     /// Returns the boot if there is something new about it, and one that had to go for it.
-    pub fn note(
+    pub fn record(
         &mut self,
         BootTime { boot: id, uptime_ms }: BootTime,
         floor: WallTime,
-    ) -> (Option<Boot>, Option<Boot>) {
+    ) -> Recorded {
         let uptime_ms = i64::try_from(uptime_ms).unwrap_or(i64::MAX / 2);
         if let Some(boot) = self.0.iter_mut().find(|boot| boot.id == id) {
             let is_new = uptime_ms > boot.last_ms;
             boot.last_ms = boot.last_ms.max(uptime_ms);
-            return (is_new.then_some(*boot), None);
+            return Recorded { changed: is_new.then_some(*boot), forgotten: None };
         }
         let number = self.0.last().map_or(1, |boot| boot.number + 1);
         let (floor_ms, anchor_ms) = (floor.as_millis(), None);
         let boot =
             Boot { id, number, first_ms: uptime_ms, last_ms: uptime_ms, floor_ms, anchor_ms };
         self.0.push(boot);
-        let gone = (self.0.len() > BOOTS_MAX).then(|| self.0.remove(0));
-        (Some(boot), gone)
+        let forgotten = (self.0.len() > BOOTS_MAX).then(|| self.0.remove(0));
+        Recorded { changed: Some(boot), forgotten }
     }
 
     /// The time is known: gives each boot that has none its anchor. Returns those.

@@ -117,8 +117,8 @@ fn a_daemon_that_starts_again_knows_the_time_of_its_boot() {
 fn boots_without_a_time_are_placed_in_order_between_what_is_known() {
     let (floor, mut boots) = (at(0), Boots::default());
     for boot in 1..=3_u128 {
-        boots.note(after_boot(boot, 5), floor);
-        boots.note(after_boot(boot, 600), floor);
+        boots.record(after_boot(boot, 5), floor);
+        boots.record(after_boot(boot, 600), floor);
     }
     assert_eq!(boots.wall_time(after_boot(1, 5)), None);
     // The third boot learns that it began at 10:50.
@@ -133,7 +133,7 @@ fn boots_without_a_time_are_placed_in_order_between_what_is_known() {
 #[test]
 fn an_anchor_is_pinned_once() {
     let mut boots = Boots::default();
-    boots.note(after_boot(1, 5), at(0));
+    boots.record(after_boot(1, 5), at(0));
     boots.pin(BootId(1), DAY);
     assert_eq!(boots.pin(BootId(1), DAY + 5_000), []);
     assert_eq!(boots.wall_time(after_boot(1, 5)), Some(at(5)));
@@ -142,9 +142,9 @@ fn an_anchor_is_pinned_once() {
 #[test]
 fn a_boot_is_not_placed_before_what_was_stored_if_there_is_room() {
     let mut boots = Boots::default();
-    boots.note(after_boot(1, 100), at(1_000));
-    boots.note(after_boot(1, 200), at(1_000));
-    boots.note(after_boot(2, 1), at(1_000));
+    boots.record(after_boot(1, 100), at(1_000));
+    boots.record(after_boot(1, 200), at(1_000));
+    boots.record(after_boot(2, 1), at(1_000));
     boots.pin(BootId(2), DAY + 1_105_000);
     let first = boots.wall_time(after_boot(1, 100)).unwrap();
     let last = boots.wall_time(after_boot(1, 200)).unwrap();
@@ -156,8 +156,8 @@ fn a_state_from_the_future_moves_no_boot_there() {
     let mut boots = Boots::default();
     let future = at(86_400);
     for boot in 1..=3 {
-        boots.note(after_boot(boot, 5), future);
-        boots.note(after_boot(boot, 600), future);
+        boots.record(after_boot(boot, 5), future);
+        boots.record(after_boot(boot, 600), future);
     }
     boots.pin(BootId(3), DAY + 3_000_000);
     let time = |boot, uptime_s: u64| boots.wall_time(after_boot(boot, uptime_s)).unwrap();
@@ -169,6 +169,7 @@ fn a_state_from_the_future_moves_no_boot_there() {
 #[test]
 fn the_boots_that_are_remembered_are_bounded() {
     let mut boots = Boots::default();
-    let gone = (0..1_000).filter(|boot| boots.note(after_boot(*boot, 1), at(0)).1.is_some());
+    let gone =
+        (0..1_000).filter(|boot| boots.record(after_boot(*boot, 1), at(0)).forgotten.is_some());
     assert_eq!(gone.count(), 1_000 - BOOTS_MAX);
 }
