@@ -1,4 +1,4 @@
-//! Decoders: no payload panics in any format, and what is said about a bad one stays short.
+//! Decoders: no payload causes a panic in any format, and error messages stay short.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +15,9 @@ fn format(choice: u8) -> Format {
         3 => Format::Json { array_pointer: None },
         4 => Format::Json { array_pointer: Some("/a".to_owned()) },
         5 => Format::Regex(compile_pattern(r"(?<a>\w+)[=: ]+(?<b>[-\d.]+)").unwrap()),
-        6 => Format::Binary([Kind::Float32, Kind::Bcd(8), Kind::Text(9), Kind::Signed(3)].map(field).to_vec()),
+        6 => Format::Binary(
+            [Kind::Float32, Kind::Bcd(8), Kind::Text(9), Kind::Signed(3)].map(field).to_vec(),
+        ),
         7 => Format::Nmea,
         8 => Format::Obis,
         9 => Format::Ruuvi,
@@ -27,7 +29,7 @@ fn format(choice: u8) -> Format {
 
 fuzz_target!(|input: &[u8]| {
     let [choice, payload @ ..] = input else { return };
-    // A birth is read as such, and data with what it told.
+    // The first half is a birth, and the second half data that uses its aliases.
     let mut births = Births::default();
     let (birth, data) = payload.split_at(payload.len() / 2);
     let topic = |kind| format!("spBv1.0/a/{kind}/b");

@@ -12,7 +12,8 @@ use tidegate_timing::machine::Machine as _;
 const BYTES_MAX: usize = 64;
 
 fn shape(choice: u8) -> Shape {
-    let length = Length { offset: 1, size: 2, endian: Endian::Little, counts: Counted::Rest, extra: 1 };
+    let length =
+        Length { offset: 1, size: 2, endian: Endian::Little, counts: Counted::Rest, extra: 1 };
     match choice % 7 {
         0 => Shape::Line,
         1 => Shape::Delimited(b"\r\n".to_vec()),
@@ -30,7 +31,11 @@ fn shape(choice: u8) -> Shape {
 
 fuzz_target!(|input: &[u8]| {
     let [choice, size, bytes @ ..] = input else { return };
-    let algorithm = if choice & 0x20 != 0 { ChecksumAlgorithm::Crc16(&crc::CRC_16_MODBUS) } else { ChecksumAlgorithm::Xor };
+    let algorithm = if choice & 0x20 != 0 {
+        ChecksumAlgorithm::Crc16(&crc::CRC_16_MODBUS)
+    } else {
+        ChecksumAlgorithm::Xor
+    };
     let checksum = Checksum { algorithm, notation: Notation::Hexadecimal, from: 0 };
     let framing = Framing {
         shape: shape(*choice),

@@ -1,8 +1,11 @@
-// Calls every action that Losant's JavaScript client has for a device, both streams too, against a running sandbox.
+// Calls every action and both streams that Losant's JavaScript client has for a device, against a
+// running sandbox.
 //
-// Usage: node actions.mjs SCHEMAS READY, where SCHEMAS is the folder of Losant's schemas and READY what
-// `tidegate-sandbox serve --json` printed; the modules are those below the working directory. Each answer must be valid
-// by the schema that the client's documentation names for it.
+//     node actions.mjs SCHEMAS READY
+//
+// SCHEMAS is the directory of Losant's schemas. READY is the output of `tidegate-sandbox serve
+// --json`. The modules are loaded from the working directory. Each answer must be valid by the
+// schema that the client's documentation names for it.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -21,11 +24,12 @@ const ajv = new Ajv({ strict: false });
 require('ajv-formats').default(ajv);
 const called = new Set();
 
-/** Losant's schemas do not have the keys that `_links=true`, the client's default, adds. */
+/** Validates an answer without `_type` and `_links`, which Losant's schemas do not have. */
 function check(name, answer) {
   answer = bare(answer);
   const validate = ajv.compile(JSON.parse(readFileSync(join(schemas, `${name}.json`), 'utf8')));
-  assert(validate(answer), `${name}: ${JSON.stringify(validate.errors)} in ${JSON.stringify(answer)}`);
+  const isValid = validate(answer);
+  assert(isValid, `${name}: ${JSON.stringify(validate.errors)} in ${JSON.stringify(answer)}`);
   return answer;
 }
 
@@ -49,7 +53,7 @@ async function refused(statusCode, ...rest) {
   });
 }
 
-/** 200 and success, or 202 and a job, as the sandbox was told. */
+/** Validates the answer to a job: 200 and success, or 202 and a job, by the sandbox's setup. */
 const job = (answer) => check('jobQueued' in answer ? 'jobEnqueuedResult' : 'success', answer);
 
 async function authenticate({ deviceId, key, secret }) {
@@ -60,7 +64,7 @@ async function authenticate({ deviceId, key, secret }) {
   return client;
 }
 
-/** What a device's own token may do. */
+/** Calls the actions that a device's own token allows. */
 async function deviceActions(client) {
   const now = Date.now();
   const states = [
@@ -70,45 +74,55 @@ async function deviceActions(client) {
   check('success', await call(client, 'sendState', greenhouse, { deviceState: states }));
   const history = check('deviceStates', await call(client, 'getState', greenhouse, { limit: 10 }));
   assert.deepEqual(history.map((state) => state.data.temperature), [22, 21.5]);
-  const composite = check('compositeDeviceState', await call(client, 'getCompositeState', greenhouse));
-  assert.equal(composite.door.value, false);
+  const composite = await call(client, 'getCompositeState', greenhouse);
+  assert.equal(check('compositeDeviceState', composite).door.value, false);
 
   const deviceCommand = { name: 'fan', payload: { speed: 80 } };
   check('success', await call(client, 'sendCommand', gateway, { deviceCommand }));
-  const commands = check('deviceCommands', await call(client, 'getCommand', gateway, { limit: 10 }));
-  assert.deepEqual(commands[0].payload, { speed: 80 });
+  const commands = await call(client, 'getCommand', gateway, { limit: 10 });
+  assert.deepEqual(check('deviceCommands', commands)[0].payload, { speed: 80 });
 
-  for (const connectionStatus of [{ status: 'disconnected', disconnectReason: 'power loss' }, { status: 'connected' }]) {
+  const disconnected = { status: 'disconnected', disconnectReason: 'power loss' };
+  for (const connectionStatus of [disconnected, { status: 'connected' }]) {
     check('success', await call(client, 'setConnectionStatus', gateway, { connectionStatus }));
   }
   const log = check('deviceLog', await call(client, 'getLogEntries', gateway, { limit: 10 }));
   assert.equal(log.length, 2);
   assert.equal(check('device', await call(client, 'get', gateway)).deviceClass, 'gateway');
 
-  await refused(400, client, 'sendState', gateway, { deviceState: { data: { temperature: null } } });
-  for (const action of ['delete', 'export', 'removeData']) await refused(403, client, action, gateway);
+  const deviceState = { data: { temperature: null } };
+  await refused(400, client, 'sendState', gateway, { deviceState });
+  for (const action of ['delete', 'export', 'removeData']) {
+    await refused(403, client, action, gateway);
+  }
   await refused(403, client, 'patch', gateway, { device: {} });
 }
 
-/** Each stream gives what happens after it was opened, one event each, valid by its schema. */
+/** Checks that each stream delivers an event after it is opened, valid by its schema. */
 async function streams(client) {
-  for (const [action, event, schema, send, body] of [
-    ['commandStream', 'deviceCommand', 'deviceCommand', 'sendCommand', { deviceCommand: { name: 'lamp', payload: 'äöü' } }],
-    ['stateStream', 'deviceState', 'deviceStateOrStates', 'sendState', { deviceState: { data: { light: 3 } } }],
-  ]) {
+  const stream = async (action, event, schema, send) => {
     const source = await call(client, action, greenhouse, { keepAliveInterval: 2 });
-    const heard = new Promise((resolve) => source.addEventListener(event, resolve));
-    await call(client, send, greenhouse, body);
-    const seen = check(schema, JSON.parse((await heard).data));
-    assert.deepEqual(seen.payload ?? seen.data, body.deviceCommand?.payload ?? body.deviceState.data);
+    const next = new Promise((resolve) => source.addEventListener(event, resolve));
+    await send();
+    const body = check(schema, JSON.parse((await next).data));
     source.close();
-  }
+    return body;
+  };
+  const deviceCommand = { name: 'lamp', payload: 'äöü' };
+  const sendCommand = () => call(client, 'sendCommand', greenhouse, { deviceCommand });
+  const command = await stream('commandStream', 'deviceCommand', 'deviceCommand', sendCommand);
+  assert.deepEqual(command.payload, deviceCommand.payload);
+  const deviceState = { data: { light: 3 } };
+  const sendState = () => call(client, 'sendState', greenhouse, { deviceState });
+  const state = await stream('stateStream', 'deviceState', 'deviceStateOrStates', sendState);
+  assert.deepEqual(state.data, deviceState.data);
 }
 
-/** What takes an application's token. */
+/** Calls the actions that need an application's token. */
 async function applicationActions(client) {
   const tags = [{ key: 'floor', value: '1' }];
-  const device = check('device', await call(client, 'patch', greenhouse, { device: { name: 'Orangery', tags } }));
+  const patch = { device: { name: 'Orangery', tags } };
+  const device = check('device', await call(client, 'patch', greenhouse, patch));
   assert.deepEqual([device.name, device.tags], ['Orangery', tags]);
   await refused(400, client, 'patch', greenhouse, { device: { colour: 'green' } });
   await exportData(client);
@@ -135,7 +149,7 @@ const device = await authenticate(gateway);
 await deviceActions(device);
 await streams(device);
 await applicationActions(losant.createClient({ url: ready.url, accessToken: ready.apiToken }));
-const has = Object.keys(device.device).filter((name) => typeof device.device[name] === 'function');
-assert.deepEqual([...called].sort(), has.sort());
+const isAction = (name) => typeof device.device[name] === 'function';
+assert.deepEqual([...called].sort(), Object.keys(device.device).filter(isAction).sort());
 console.log(`${called.size} actions`);
 process.exit(0);

@@ -1,7 +1,9 @@
 """Calls every action that Losant's Python client has for a device, against a running sandbox.
 
-Usage: actions.py SCHEMAS READY, where SCHEMAS is the folder of Losant's schemas and READY what `tidegate-sandbox serve
---json` printed. Each answer must be valid by the schema that the client's documentation names for it.
+    actions.py SCHEMAS READY
+
+SCHEMAS is the directory of Losant's schemas. READY is the output of `tidegate-sandbox serve
+--json`. Each answer must be valid by the schema that the client's documentation names for it.
 """
 
 import http.server
@@ -17,7 +19,7 @@ import jsonschema
 import losant_rest
 import losant_rest.device
 
-PATIENCE_S = 20
+TIMEOUT_S = 20
 schemas = pathlib.Path(sys.argv[1])
 ready = json.loads(sys.argv[2])
 gateway, greenhouse, workshop = ready["devices"]
@@ -25,7 +27,7 @@ called = set()
 
 
 def check(schema, answer):
-    """Losant's schemas do not have the keys that `_links=true`, the client's default, adds."""
+    """Validates an answer without `_type` and `_links`, which Losant's schemas do not have."""
     schema = json.loads((schemas / f"{schema}.json").read_text())
     answer = bare(answer)
     checker = jsonschema.Draft7Validator.FORMAT_CHECKER
@@ -58,7 +60,7 @@ def refused(status, client, action, target, **arguments):
 
 
 def job(answer):
-    """200 and success, or 202 and a job, as the sandbox was told."""
+    """Validates the answer to a job: 200 and success, or 202 and a job, by the sandbox's setup."""
     return check("jobEnqueuedResult" if "jobQueued" in answer else "success", answer)
 
 
@@ -72,26 +74,31 @@ def authenticate(device):
 
 
 def device_actions(client):
-    """What a device's own token may do."""
+    """Calls the actions that a device's own token allows."""
     now_ms = int(time.time() * 1000)
     states = [{"time": now_ms - 2000, "data": {"temperature": 21.5, "door": False}},
               {"time": {"$date": "2016-06-13T04:00:00.000Z"}, "data": {"temperature": 1}},
               {"time": now_ms - 1000, "data": {"temperature": 22}, "meta": {"backfill": True}}]
     check("success", call(client, "send_state", greenhouse, deviceState=states))
     check("success", call(client, "send_state", gateway, deviceState={"data": {"uptime": 5}}))
-    history = check("deviceStates", call(client, "get_state", greenhouse, limit=10, sortDirection="asc"))
+    history = call(client, "get_state", greenhouse, limit=10, sortDirection="asc")
+    history = check("deviceStates", history)
     assert [state["data"]["temperature"] for state in history] == [21.5, 22], history
-    assert check("deviceStates", call(client, "get_state", greenhouse, since=now_ms - 1500)) == history[1:]
+    newest = call(client, "get_state", greenhouse, since=now_ms - 1500)
+    assert check("deviceStates", newest) == history[1:]
     composite = check("compositeDeviceState", call(client, "get_composite_state", greenhouse))
     assert (composite["temperature"]["value"], composite["door"]["value"]) == (22, False), composite
-    narrow = call(client, "get_composite_state", greenhouse, start=str(-1500), attributes="door,temperature")
+    selection = {"start": str(-1500), "attributes": "door,temperature"}
+    narrow = call(client, "get_composite_state", greenhouse, **selection)
     assert set(check("compositeDeviceState", narrow)) == {"temperature"}, narrow
 
-    check("success", call(client, "send_command", gateway, deviceCommand={"name": "fan", "payload": [1, None]}))
+    command = {"name": "fan", "payload": [1, None]}
+    check("success", call(client, "send_command", gateway, deviceCommand=command))
     commands = check("deviceCommands", call(client, "get_command", gateway, limit=10))
     assert (commands[0]["name"], commands[0]["payload"]) == ("fan", [1, None]), commands
 
-    for status in [{"status": "disconnected", "disconnectReason": "power loss", "messagesFromClient": 7},
+    loss = {"disconnectReason": "power loss", "messagesFromClient": 7}
+    for status in [{"status": "disconnected", **loss},
                    {"status": "connected", "connectedAt": now_ms, "ipAddress": "10.0.0.2"}]:
         check("success", call(client, "set_connection_status", gateway, connectionStatus=status))
     log = check("deviceLog", call(client, "get_log_entries", gateway, limit=10))
@@ -108,7 +115,7 @@ def device_actions(client):
 
 
 def application_actions(client):
-    """What takes an application's token."""
+    """Calls the actions that need an application's token."""
     tags = [{"key": "floor", "value": "1"}, {"key": "floor", "value": "2"}]
     patch = {"name": "Orangery", "description": "hot", "tags": tags}
     device = check("device", call(client, "patch", greenhouse, device=patch))
@@ -121,7 +128,8 @@ def application_actions(client):
     counts = check("devicePayloadCounts", call(client, "payload_counts", greenhouse))
     assert counts["deviceState"] == 2, counts
     breakdown = call(client, "payload_counts_breakdown", greenhouse, resolution="3600000")
-    assert sum(entry["value"] for entry in check("payloadCountsBreakdown", breakdown)["counts"]) == 2, breakdown
+    counts = check("payloadCountsBreakdown", breakdown)["counts"]
+    assert sum(entry["value"] for entry in counts) == 2, breakdown
 
     export(client)
     job(call(client, "remove_data", greenhouse, start="1", end="0"))
@@ -147,8 +155,8 @@ def export(client):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/done"
         job(call(client, "export", greenhouse, callbackUrl=url, start="1"))
-        announced = calls.get(timeout=PATIENCE_S)
-        with urllib.request.urlopen(announced["url"], timeout=PATIENCE_S) as answer:
+        callback = calls.get(timeout=TIMEOUT_S)
+        with urllib.request.urlopen(callback["url"], timeout=TIMEOUT_S) as answer:
             rows = answer.read().decode().splitlines()
         assert len(rows) == 3 and rows[0].startswith("ID,Timestamp,Date,temperature,"), rows
         server.shutdown()
@@ -157,8 +165,8 @@ def export(client):
 def main():
     device_actions(authenticate(gateway))
     application_actions(losant_rest.Client(auth_token=ready["apiToken"], url=ready["url"]))
-    has = {name for name in vars(losant_rest.device.Device) if not name.startswith("_")}
-    assert called == has, f"not called: {sorted(has - called)}"
+    actions = {name for name in vars(losant_rest.device.Device) if not name.startswith("_")}
+    assert called == actions, f"not called: {sorted(actions - called)}"
     print(f"{len(called)} actions")
 
 

@@ -1,7 +1,9 @@
-// Sends commands as an application does, and waits until each device has told what became of them.
+// Sends commands as an application does, and waits until each device has reported their results.
 //
-// Usage: node command.mjs URL TOKEN APPLICATION COMMANDS, where COMMANDS is a list of [device id, name, payload]; the
-// modules are those below the working directory. Prints, for each, the data of the state that tells.
+//     node command.mjs URL TOKEN APPLICATION COMMANDS
+//
+// COMMANDS is a list of [device id, name, payload]. The modules are loaded from the working
+// directory. Prints for each command the data of the state that reports its result.
 
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -12,7 +14,7 @@ const losant = require('losant-rest');
 
 const [url, accessToken, applicationId, commands] = process.argv.slice(2);
 const client = losant.createClient({ url, accessToken });
-const told = [];
+const results = [];
 for (const [deviceId, name, payload] of JSON.parse(commands)) {
   const deviceCommand = { name, payload };
   await client.device.sendCommand({ applicationId, deviceId, deviceCommand });
@@ -22,6 +24,6 @@ for (const [deviceId, name, payload] of JSON.parse(commands)) {
     const states = await client.device.getState({ applicationId, deviceId, limit: 100 });
     state = states.find(({ data }) => data.last === name);
   }
-  told.push(state?.data);
+  results.push(state?.data);
 }
-console.log(JSON.stringify(told));
+console.log(JSON.stringify(results));

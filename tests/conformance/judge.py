@@ -1,6 +1,8 @@
-"""Says of bodies whether Losant's schemas accept them.
+"""Prints whether Losant's schemas accept bodies.
 
-Usage: judge.py SCHEMAS. Every line of the input is `[SCHEMA, BODY]`; the same line of the output is `true` or `false`.
+    judge.py SCHEMAS
+
+Each line of the input is `[SCHEMA, BODY]`. The same line of the output is `true` or `false`.
 """
 
 import json

@@ -1,8 +1,9 @@
-"""A device with Losant's own MQTT client, which is told to go to a local broker and changed in nothing else.
+"""Runs a device with Losant's own MQTT client against a local broker.
 
     losant_device.py PORT DEVICE_ID
 
-It reports a state, waits for one command, and prints it as JSON.
+Only the address of the broker differs from the original. The device reports a state, waits for one
+command, and prints it as JSON.
 """
 
 import json
@@ -14,7 +15,7 @@ from paho.mqtt import client as mqtt
 
 port, device_id = int(sys.argv[1]), sys.argv[2]
 
-# Losant's client knows one port of its broker. Ours has another.
+# Losant's client has a fixed port. The local broker has another.
 connect = mqtt.Client.connect
 mqtt.Client.connect = lambda client, host, _, keep_alive: connect(client, host, port, keep_alive)
 Device.mqtt_endpoint = "127.0.0.1"
@@ -33,4 +34,5 @@ while not commands and time.monotonic() < deadline:
     device.loop(0.1)
 device.close()
 command = commands[0]
-print(json.dumps({"name": command["name"], "payload": command["payload"], "time": str(command["time"])}))
+result = {"name": command["name"], "payload": command["payload"], "time": str(command["time"])}
+print(json.dumps(result))

@@ -1,11 +1,13 @@
-"""A Modbus server of another project (pymodbus) for tidegate's tests.
+"""Runs a Modbus server of another project (pymodbus) for tidegate's tests.
 
     modbus_server.py tcp PORT            or    modbus_server.py rtu TTY
 
-Unit 1 has in its input registers, from 0: the float 21.5 (ABCD), -2 as i16, 70000 as u32 with the least word first,
-"PUMP" and the BCD 1234; in holding registers, from 10: 0..149; coil 3 and discrete input 5 are set.
-It prints "ready" when it listens. To other units it does not answer, and each fifth of its answers is damaged on RTU. On TCP
-it confirms a write of several registers from 21, and writes 0 instead.
+The server has only unit 1, and does not answer requests for other units. Its input registers from 0
+contain the float 21.5 (ABCD), -2 as i16, 70000 as u32 with the least word first, "PUMP" and the BCD
+1234. Its holding registers from 10 contain 0 to 149. Coil 3 and discrete input 5 are set.
+
+On RTU every fifth answer is damaged. On TCP a write of several registers from 21 is confirmed, and
+writes 0 instead. The server prints "ready" when it listens.
 """
 
 import asyncio
@@ -29,14 +31,14 @@ answers = 0
 
 
 def tcp(is_sending, packet):
-    """Says nothing in the name of another unit, and forgets what is for register 21."""
+    """Drops answers of other units, and zeroes a write to register 21."""
     if not is_sending and packet[7:10] == b"\x10\x00\x15":
         return packet[:13] + bytes(len(packet) - 13)
     return b"" if is_sending and packet[6:7] != b"\x01" else packet
 
 
 def rtu(is_sending, packet):
-    """The same; and turns a bit of each fifth answer."""
+    """Drops answers of other units, and flips a bit of every fifth answer."""
     global answers
     if not is_sending:
         return packet
@@ -47,12 +49,12 @@ def rtu(is_sending, packet):
 
 
 async def main():
-    kind, place = sys.argv[1:]
+    kind, address = sys.argv[1:]
     if kind == "tcp":
-        server = ModbusTcpServer(device(), address=("127.0.0.1", int(place)), trace_packet=tcp)
+        server = ModbusTcpServer(device(), address=("127.0.0.1", int(address)), trace_packet=tcp)
     else:
         server = ModbusSerialServer(
-            device(), framer=FramerType.RTU, port=place, baudrate=19200, trace_packet=rtu
+            device(), framer=FramerType.RTU, port=address, baudrate=19200, trace_packet=rtu
         )
     print("ready", flush=True)
     await server.serve_forever()

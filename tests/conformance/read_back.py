@@ -1,4 +1,7 @@
-"""Prints the newest states of a device, as Losant's own client reads them: URL TOKEN APPLICATION DEVICE."""
+"""Prints the newest states of a device, as Losant's own client reads them.
+
+    read_back.py URL TOKEN APPLICATION DEVICE
+"""
 
 import json
 import sys

@@ -1,5 +1,7 @@
-// Says what texts mean to JavaScript's Date.parse: every line of the input is a text as JSON, the same line of the
-// output its milliseconds since the epoch, or null. Run it with TZ=UTC.
+// Prints how JavaScript's Date.parse reads texts.
+//
+// Each line of the input is a text as JSON. The same line of the output is its milliseconds since
+// the epoch, or null. Run it with TZ=UTC.
 
 import { createInterface } from 'node:readline';
 

@@ -1,7 +1,7 @@
 //! After a long outage the backlog is sent as fast as Losant's throttle allows, and no faster.
 //!
-//! A few states by default. `make drain` sets `DRAIN_STATES`, and with `DRAIN_ANSWER_MS` the time that
-//! the cloud takes to answer.
+//! A few states by default. `make drain` sets `DRAIN_STATES`, and with `DRAIN_ANSWER_MS` the time
+//! that the cloud takes to answer.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! The daemon's memory does not grow with the backlog, neither offline nor while it is sent.
 //!
-//! A few states by default, and only heap and stacks count. `make memory` sets `MEMORY_STATES`, and with
-//! `DAEMON_PROGRAM` the release build, of which all resident pages count. The daemon runs in the
-//! environment of its systemd unit.
+//! A few states by default, and only heap and stacks count. `make memory` sets `MEMORY_STATES`, and
+//! with `DAEMON_PROGRAM` the release build, of which all resident pages count. The daemon runs in
+//! the environment of its systemd unit.
 
 use std::time::{Duration, Instant};
 

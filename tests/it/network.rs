@@ -1,4 +1,5 @@
-//! Bad networks: the daemon keeps its readings, logs the cause once, spaces its retries, and recovers.
+//! Bad networks: the daemon keeps its readings, logs the cause once, spaces its retries and
+//! recovers.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -58,8 +58,9 @@ const SAMPLES: [Sample; 10] = [
         topic: "shellyplus1pm-a8032ab1/status/switch:0",
         payload: concat!(
             r#"{"id":0, "source":"WS_in", "output":true, "apower":10.7, "voltage":120.7, "#,
-            r#""current":0.133, "aenergy":{"total":46791.262,"by_minute":[73.921,177.749,177.749],"#,
-            r#""minute_ts":1682952864},"temperature":{"tC":47.9, "tF":118.3}}"#,
+            r#""current":0.133, "aenergy":{"total":46791.262,"#,
+            r#""by_minute":[73.921,177.749,177.749],"minute_ts":1682952864},"#,
+            r#""temperature":{"tC":47.9, "tF":118.3}}"#,
         ),
         attributes: &[
             ("shellyplus1pm-a8032ab1_on", "true"),
@@ -90,7 +91,7 @@ const SAMPLES: [Sample; 10] = [
         payload: "ON",
         attributes: &[("livingroom_door", "\"ON\"")],
     },
-    // github.com/Scrin/RuuviBridge: parser/measurement.go, with Ruuvi's test vector of data format 5.
+    // github.com/Scrin/RuuviBridge: parser/measurement.go; Ruuvi's test vector of data format 5.
     Sample {
         topic: "ruuvi_measurements/CB:B8:33:4C:88:4F",
         payload: concat!(

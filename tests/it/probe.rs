@@ -1,4 +1,4 @@
-//! `tidegate sensor probe` turns bytes on a real pseudo-terminal into a configuration that reads them.
+//! `tidegate sensor probe` turns bytes on a real pseudo-terminal into a working configuration.
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -1,4 +1,5 @@
-//! No secret and no token appears in a log at any level, another output, an argument or a core dump.
+//! No secret and no token appears in a log at any level, another output, an argument or a core
+//! dump.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;

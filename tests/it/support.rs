@@ -1,4 +1,4 @@
-//! Fixtures of the tests: a site with a daemon, a broker, a tty, a cloud, and checks of the results.
+//! Fixtures of the tests: a site with a daemon, a broker, a tty, a cloud, and checks of results.
 
 mod bad_disk;
 mod broker;

@@ -88,7 +88,7 @@ impl Broker {
         );
         if self.is_persistent {
             let directory = self.directory.path().display();
-            // Mosquitto runs as the user mosquitto if root starts it, and could not write here then.
+            // If root starts mosquitto, it runs as the user mosquitto, which could not write here.
             write!(config, "persistence true\npersistence_location {directory}/\nuser root\n")
                 .unwrap();
         }

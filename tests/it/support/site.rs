@@ -14,7 +14,7 @@ use super::{Daemon, assert_ledger};
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 
-/// Returns the program of a daemon: `DAEMON_PROGRAM`, such as a release build, or the one under test.
+/// Returns the daemon's program: `DAEMON_PROGRAM`, such as a release build, or the one under test.
 pub(super) fn program() -> OsString {
     std::env::var_os("DAEMON_PROGRAM").unwrap_or_else(|| PROGRAM.into())
 }
