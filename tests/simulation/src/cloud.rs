@@ -1,4 +1,4 @@
-//! A cloud that counts and remembers, and that answers as badly as the weather says.
+//! A cloud that checks its calls and stores states, and that answers with errors at random.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,14 +8,14 @@ use rand::{Rng as _, RngExt as _};
 use tidegate_delivery::response::Outcome;
 use tidegate_model::{DeviceId, WallTime};
 
-/// Losant's throttle, exactly.
+/// Losant's throttle: calls of a device in [`WINDOW`].
 const CALLS_MAX: usize = 30;
 const WINDOW: Duration = Duration::from_secs(15);
 
-/// Every so many values there is one that the cloud refuses.
+/// The cloud refuses one of this number of values.
 const BAD_EVERY: u64 = 497;
 
-/// A state as it is sent.
+/// A state that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) sequence: u64,
@@ -23,17 +23,33 @@ pub(super) struct Sent {
     pub(super) value: u64,
 }
 
+/// The moment at which a call arrives, and the cloud's faults.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conditions {
+    pub(super) now: Duration,
+    /// The true time of day at `now`.
+    pub(super) day: WallTime,
+    /// The probability of an error.
+    pub(super) error_chance: f64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Cloud {
     calls: BTreeMap<DeviceId, VecDeque<Duration>>,
-    /// For each device and time, the value.
+    /// The value of each time of each device.
     pub(super) stored: BTreeMap<DeviceId, BTreeMap<WallTime, u64>>,
-    /// Until when a device is refused, and with what.
-    refused: BTreeMap<DeviceId, (Duration, u16)>,
-    /// Whether it refuses bad values.
-    is_picky: bool,
+    refusals: BTreeMap<DeviceId, Refusal>,
+    /// Whether the cloud refuses bad values.
+    refuses_bad_values: bool,
     pub(super) repeats: u64,
     pub(super) calls_made: u64,
+}
+
+/// The cloud answers all calls of a device with this status for some time.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    until: Duration,
+    status: u16,
 }
 
 pub(super) fn is_bad(value: u64) -> bool {
@@ -41,18 +57,19 @@ pub(super) fn is_bad(value: u64) -> bool {
 }
 
 impl Cloud {
-    pub(super) fn new(is_picky: bool) -> Self {
-        Self { is_picky, ..Self::default() }
+    pub(super) fn new(refuses_bad_values: bool) -> Self {
+        Self { refuses_bad_values, ..Self::default() }
     }
 
-    /// A call arrives at `now`, which by the true time of day is `day`.
-    pub(super) fn take(
+    /// Handles a call, and checks that it keeps to the throttle and to acceptable times.
+    pub(super) fn handle_call(
         &mut self,
         device: DeviceId,
         batch: &[Sent],
-        (now, day): (Duration, WallTime),
-        (trouble, rng): (f64, &mut StdRng),
+        conditions: Conditions,
+        rng: &mut StdRng,
     ) -> Outcome {
+        let Conditions { now, day, error_chance } = conditions;
         self.calls_made += 1;
         let calls = self.calls.entry(device).or_default();
         calls.retain(|call| now.saturating_sub(*call) < WINDOW);
@@ -63,16 +80,16 @@ impl Cloud {
             let is_taken = sent.time > day.minus(month) && sent.time < day.plus(month / 30);
             assert!(is_taken, "{device} sent {}, which is ignored at {day}", sent.time);
         }
-        if let Some((_, status)) = self.refused.get(&device).filter(|(until, _)| *until > now) {
-            return answer(*status, None);
+        if let Some(refusal) = self.refusals.get(&device).filter(|refusal| refusal.until > now) {
+            return answer(refusal.status, None);
         }
-        if rng.random_bool(trouble) {
+        if rng.random_bool(error_chance) {
             let status =
                 [401, 403, 404, 408, 413, 425, 429, 500, 502, 503, 301, 307, 200, 405, 418]
                     [rng.random_range(0..15)];
             if matches!(status, 403 | 404 | 503) {
                 let until = now + Duration::from_secs(rng.random_range(0..120));
-                self.refused.insert(device, (until, status));
+                self.refusals.insert(device, Refusal { until, status });
             }
             let retry_after =
                 rng.random_bool(0.3).then(|| Duration::from_secs(rng.next_u64() % 40));
@@ -81,7 +98,7 @@ impl Cloud {
             }
             return answer(status, retry_after);
         }
-        if self.is_picky && batch.iter().any(|sent| is_bad(sent.value)) {
+        if self.refuses_bad_values && batch.iter().any(|sent| is_bad(sent.value)) {
             return answer(400, None);
         }
         let stored = self.stored.entry(device).or_default();

@@ -1,4 +1,4 @@
-//! The daemon of a simulated world: the real machines, wired as the tasks wire them, without a task.
+//! The daemon of a simulated world: the real machines, connected as in the daemon's tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,18 +14,28 @@ use tidegate_timing::unique_timestamps::UniqueTimestamps;
 use super::cloud::Sent;
 use super::disk::{Disk, Fate};
 
-/// The longest that a reading waits for a commit, and between two tries of one.
+/// The longest time that a reading waits for a commit.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Time between two tries of a commit.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
-/// Where the daemon runs.
+/// The boot in which the daemon runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) boot: BootId,
-    /// When the boot began, in the world's time.
+    /// Start of the boot, in the world's time.
     pub(super) boot_at: Duration,
-    /// The instant of the world's time 0.
+    /// Instant of the world's time 0.
     pub(super) origin: Instant,
+}
+
+/// A call that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Completed<'a> {
+    pub(super) call: &'a Call,
+    pub(super) batch: &'a [Sent],
+    pub(super) outcome: &'a Outcome,
 }
 
 /// The daemon's memory.
@@ -35,13 +45,13 @@ pub(super) struct Daemon {
     machine: Reporter,
     timeline: Timeline,
     stamps: UniqueTimestamps,
-    /// The time is known, and that is on the disk: states may be sent.
+    /// Whether the time of day is known and on the disk, so that states may be sent.
     is_pinned: bool,
     floor: WallTime,
     group: Vec<(DeviceId, ReadingTime, u64)>,
     commit_due: Option<Duration>,
-    /// What is under way of each device.
-    under_way: BTreeMap<DeviceId, BTreeSet<u64>>,
+    /// Sequence numbers of the states in the current calls of each device.
+    in_flight: BTreeMap<DeviceId, BTreeSet<u64>>,
     /// The last sequence number that each live lane sent for the first time.
     sent: BTreeMap<DeviceId, u64>,
 }
@@ -82,7 +92,7 @@ impl Daemon {
             floor: floor.unwrap_or(WallTime::from_millis(0)),
             group: Vec::new(),
             commit_due: None,
-            under_way: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
     }
@@ -109,8 +119,8 @@ impl Daemon {
         self.is_pinned
     }
 
-    /// A reading comes in.
-    pub(super) fn take(&mut self, device: DeviceId, value: u64, now: Duration) {
+    /// Handles a reading.
+    pub(super) fn handle_reading(&mut self, device: DeviceId, value: u64, now: Duration) {
         let time = self.time(now);
         let number = Value::Integer(i64::try_from(value).unwrap());
         let mut state = State { time, data: [("n".parse().unwrap(), number)].into() };
@@ -119,27 +129,33 @@ impl Daemon {
         self.commit_due.get_or_insert(now + COMMIT_INTERVAL);
     }
 
-    pub(super) fn see(&mut self, system: WallTime, is_synchronised: bool, now: Duration) {
+    pub(super) fn handle_system_clock(
+        &mut self,
+        system: WallTime,
+        is_synchronised: bool,
+        now: Duration,
+    ) {
         let uptime = self.uptime(now);
         self.timeline.see(Sighting { uptime, system, is_synchronised });
-        self.learn(now);
+        self.anchor_timestamps(now);
     }
 
-    /// The time may have become known: readings are stamped with it at once, and a commit makes that lasting.
-    fn learn(&mut self, now: Duration) {
+    /// Assigns times of day to readings once the time of day is known, and plans a commit of it.
+    fn anchor_timestamps(&mut self, now: Duration) {
         if let Some(anchor_ms) = self.timeline.first_anchor_ms().filter(|_| !self.is_pinned) {
             self.stamps.anchor(self.place.boot, anchor_ms);
             self.commit_due.get_or_insert(now);
         }
     }
 
-    pub(super) fn hear(&mut self, (began, now): (Duration, Duration), date: WallTime) {
+    /// Handles the date of an answer to a call that began at `began`.
+    pub(super) fn handle_cloud_date(&mut self, began: Duration, now: Duration, date: WallTime) {
         let (began, ended) = (self.uptime(began), self.uptime(now));
         self.timeline.hear(CloudDate { began, ended, date });
-        self.learn(now);
+        self.anchor_timestamps(now);
     }
 
-    /// Brings the group to the disk, if it takes it. Returns how many readings that were.
+    /// Writes the readings to the disk unless it is full. Returns how many readings were written.
     pub(super) fn commit(&mut self, disk: &mut Disk, now: Duration) -> usize {
         if disk.is_full {
             self.commit_due = Some(now + DISK_RETRY);
@@ -162,7 +178,7 @@ impl Daemon {
         count
     }
 
-    /// What to do now, and with which states.
+    /// Returns the next step of the reporter.
     pub(super) fn poll(&mut self, disk: &mut Disk, now: Duration) -> Step {
         if !self.is_pinned {
             return Step::Idle;
@@ -173,15 +189,15 @@ impl Daemon {
         }
         let step = self.machine.poll(instant);
         if let Step::WaitUntil(at) = step {
-            assert!(at > instant, "a wait that is not in the future");
+            assert!(at > instant, "the reporter waits until a time that has passed");
         }
         step
     }
 
-    /// The states of a call. Those whose time Losant would ignore are set aside.
+    /// Loads the states of a call. States whose times Losant would ignore are set aside.
     pub(super) fn load(&mut self, disk: &mut Disk, call: &Call, now: Duration) -> Vec<Sent> {
         let time_now = self.time(now).wall().unwrap();
-        let found = disk.peek(call.device, (call.after, call.through), call.states_max);
+        let found = disk.peek(call.device, call.after, call.through, call.states_max);
         let mut batch: Vec<Sent> = Vec::new();
         for (sequence, state) in found {
             let time = match state.moment {
@@ -202,22 +218,22 @@ impl Daemon {
         batch
     }
 
-    /// Nothing is under way twice, and nothing is left out: what waits in the lane before a call is under way.
+    /// Asserts that a call contains no state of another call, and skips no state before it.
     fn check_begin(&mut self, disk: &Disk, call: &Call, batch: &[Sent]) {
         let Some(first) = batch.first() else { return };
         assert!(batch.is_sorted_by(|one, next| one.sequence < next.sequence));
         let unsorted = batch.windows(2).find(|pair| pair[0].time >= pair[1].time);
         assert_eq!(unsorted, None, "{call:?}");
-        let under_way = self.under_way.entry(call.device).or_default();
+        let in_flight = self.in_flight.entry(call.device).or_default();
         let start = if call.lane == Lane::Live { call.after } else { 0 };
-        let before = disk.peek(call.device, (start, first.sequence - 1), usize::MAX);
-        let left_out = before.iter().find(|(sequence, _)| !under_way.contains(sequence));
-        assert!(left_out.is_none(), "{call:?} leaves out {left_out:?}");
-        let is_new = batch.iter().all(|sent| under_way.insert(sent.sequence));
-        assert!(is_new, "{call:?} is under way already");
+        let before = disk.peek(call.device, start, first.sequence - 1, usize::MAX);
+        let skipped = before.iter().find(|(sequence, _)| !in_flight.contains(sequence));
+        assert!(skipped.is_none(), "{call:?} skips {skipped:?}");
+        let is_new = batch.iter().all(|sent| in_flight.insert(sent.sequence));
+        assert!(is_new, "{call:?} contains a state of another call");
     }
 
-    /// The live lane sends in order: what it sends for the first time is above all that it sent before.
+    /// Asserts that the live lane sends states in the order of their sequence numbers.
     fn check_order(&mut self, call: &Call, batch: &[Sent]) {
         let sent = self.sent.entry(call.device).or_default();
         if let (Lane::Live, Some(first), Some(last)) = (call.lane, batch.first(), batch.last()) {
@@ -229,12 +245,13 @@ impl Daemon {
     pub(super) fn settle(
         &mut self,
         disk: &mut Disk,
-        (call, batch, outcome): (&Call, &[Sent], &Outcome),
+        completed: Completed<'_>,
         now: Duration,
         rng: &mut StdRng,
     ) -> Disposal {
-        let under_way = self.under_way.entry(call.device).or_default();
-        under_way.retain(|sequence| batch.iter().all(|sent| sent.sequence != *sequence));
+        let Completed { call, batch, outcome } = completed;
+        let in_flight = self.in_flight.entry(call.device).or_default();
+        in_flight.retain(|sequence| batch.iter().all(|sent| sent.sequence != *sequence));
         if !batch.is_empty() {
             disk.calls += &throttle_log::end(call.device, self.uptime(now), outcome.may_count());
         }

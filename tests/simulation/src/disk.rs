@@ -1,4 +1,4 @@
-//! What outlives the daemon, as simply as can be: the outbox that the real one must be like, and the notes.
+//! The storage that outlives the daemon: a simple model of the outbox, and the throttle log.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use tidegate_delivery::reporter::Waiting;
 use tidegate_model::{DeviceId, ReadingTime, WallTime};
 use tidegate_timing::clock_trust::Boots;
 
-/// A state that is stored.
+/// A stored state.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stored {
     pub(super) moment: ReadingTime,
@@ -14,21 +14,21 @@ pub(super) struct Stored {
     pub(super) fate: Fate,
 }
 
-/// What became of it.
+/// The result of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    Waits,
+    Waiting,
     Confirmed,
     Rejected,
     TimeRefused,
 }
 
-/// The states of one device; the sequence number is the place plus 1.
+/// The states of one device. The sequence number of a state is its index plus 1.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) states: Vec<Stored>,
-    waits: u64,
-    /// All before this place is settled.
+    waiting: u64,
+    /// All states before this index are settled.
     settled: usize,
     latest: Option<WallTime>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Queue {
 pub(super) struct Disk {
     pub(super) queues: BTreeMap<DeviceId, Queue>,
     pub(super) boots: Boots,
-    /// The file of calls.
+    /// The content of the throttle log.
     pub(super) calls: String,
     pub(super) is_full: bool,
 }
@@ -49,47 +49,48 @@ impl Disk {
         if let ReadingTime::Wall(time) = moment {
             queue.latest = queue.latest.max(Some(time));
         }
-        queue.waits += 1;
-        queue.states.push(Stored { moment, value, fate: Fate::Waits });
+        queue.waiting += 1;
+        queue.states.push(Stored { moment, value, fate: Fate::Waiting });
     }
 
     pub(super) fn waiting(&self) -> impl Iterator<Item = (DeviceId, Waiting)> {
         self.queues.iter().map(|(device, queue)| {
             let last = queue.states.len() as u64;
-            (*device, Waiting { states: queue.waits, bytes: queue.waits * 100, last })
+            (*device, Waiting { states: queue.waiting, bytes: queue.waiting * 100, last })
         })
     }
 
-    /// The oldest waiting states within a range of sequence numbers, with these.
+    /// Returns the oldest waiting states with sequence numbers above `after`, up to `through`.
     pub(super) fn peek(
         &self,
         device: DeviceId,
-        (after, through): (u64, u64),
+        after: u64,
+        through: u64,
         states_max: usize,
     ) -> Vec<(u64, Stored)> {
         let queue = &self.queues[&device];
         let start = queue.settled.max(usize::try_from(after).unwrap());
         let numbered = (start as u64 + 1..=through).zip(&queue.states[start..]);
-        let waits = numbered.filter(|(_, state)| state.fate == Fate::Waits);
-        waits.take(states_max).map(|(number, state)| (number, *state)).collect()
+        let waiting = numbered.filter(|(_, state)| state.fate == Fate::Waiting);
+        waiting.take(states_max).map(|(number, state)| (number, *state)).collect()
     }
 
     pub(super) fn settle(&mut self, device: DeviceId, sequence: u64, fate: Fate) {
         let queue = self.queues.get_mut(&device).unwrap();
         let state = &mut queue.states[usize::try_from(sequence).unwrap() - 1];
-        assert_eq!(state.fate, Fate::Waits, "{device} {sequence} was settled already");
+        assert_eq!(state.fate, Fate::Waiting, "{device} {sequence} was settled already");
         state.fate = fate;
-        queue.waits -= 1;
-        while queue.states.get(queue.settled).is_some_and(|state| state.fate != Fate::Waits) {
+        queue.waiting -= 1;
+        while queue.states.get(queue.settled).is_some_and(|state| state.fate != Fate::Waiting) {
             queue.settled += 1;
         }
     }
 
     pub(super) fn is_drained(&self) -> bool {
-        self.queues.values().all(|queue| queue.waits == 0)
+        self.queues.values().all(|queue| queue.waiting == 0)
     }
 
-    /// The time of day that each device had last.
+    /// Returns the latest time of day of each device.
     pub(super) fn latest(&self) -> BTreeMap<DeviceId, WallTime> {
         self.queues.iter().filter_map(|(device, queue)| Some((*device, queue.latest?))).collect()
     }

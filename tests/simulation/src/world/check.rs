@@ -1,4 +1,5 @@
-//! What must hold when all is calm again: nothing lost, nothing reordered, each time right or between its neighbours.
+//! The checks at the end of a world: no reading is lost or reordered, and each time is right or lies
+//! between its neighbours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,16 +7,16 @@ use std::time::Duration;
 use tidegate_model::{DeviceId, WallTime};
 
 use super::super::disk::Fate;
-use super::{EPOCH_MS, World};
+use super::{EPOCH_MS, Measured, World};
 
-/// How far a time may be off that was told by a kernel or by the cloud.
+/// The largest error of a time that comes from the kernel or the cloud.
 const ERROR_MAX: Duration = Duration::from_secs(6);
 
-/// How far ahead readings may be that came in one burst, as when a broker delivers what it kept: a millisecond each.
+/// The largest lead of readings in one burst, such as from a broker: a millisecond per reading.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 impl World {
-    /// What must hold at the end.
+    /// Checks all promises at the end of the world.
     pub(super) fn check(&mut self) {
         for (device, queue) in &self.disk.queues {
             let stored = self.cloud.stored.get(device);
@@ -30,12 +31,12 @@ impl World {
                     Fate::Confirmed => assert!(is_stored, "{device} {state:?} never arrived"),
                     Fate::Rejected => self.figures.rejected += 1,
                     Fate::TimeRefused => self.figures.time_refused += 1,
-                    Fate::Waits => {}
+                    Fate::Waiting => {}
                 }
                 let is_bad_time = state.fate == Fate::TimeRefused;
                 assert!(!is_bad_time || state.value < 60, "{device} {state:?} has a bad time");
             }
-            if self.weather.length > Duration::ZERO {
+            if self.scenario.length > Duration::ZERO {
                 assert_eq!(expected, self.next_value[device], "{device} lost readings");
             }
             assert!(times.values().is_sorted_by(|one, next| one < next), "{device} reordered");
@@ -44,18 +45,18 @@ impl World {
         self.figures.repeats = self.cloud.repeats;
     }
 
-    /// Times are right where they were told, and between what is known where they were not.
+    /// Checks that times are right if the boot's time of day was known, and not too late otherwise.
     fn check_times(&self, device: DeviceId, times: &BTreeMap<u64, WallTime>) {
-        for (value, time) in times.iter().filter(|(value, _)| **value >= self.weather.backlog) {
-            let (taken, boot) = self.truth[&(device, *value)];
-            let day = WallTime::from_millis(EPOCH_MS).plus(taken);
-            if self.learned.contains_key(&boot) {
+        for (value, time) in times.iter().filter(|(value, _)| **value >= self.scenario.backlog) {
+            let Measured { at, boot } = self.measured[&(device, *value)];
+            let day = WallTime::from_millis(EPOCH_MS).plus(at);
+            if self.clock_known.contains_key(&boot) {
                 let is_right = day.since(*time) <= ERROR_MAX && time.since(day) <= AHEAD_MAX;
                 assert!(is_right, "{device} {value}: {time} instead of {day}");
             } else {
-                let next = self.learned.iter().find(|(id, _)| **id > boot);
-                let (_, learned) = next.expect("the last boot learned the time");
-                let next = WallTime::from_millis(EPOCH_MS).plus(*learned + ERROR_MAX);
+                let next = self.clock_known.iter().find(|(id, _)| **id > boot);
+                let (_, known) = next.expect("the last boot knows the time of day");
+                let next = WallTime::from_millis(EPOCH_MS).plus(*known + ERROR_MAX);
                 assert!(*time < next, "{device} {value}: {time} after {next}");
             }
         }

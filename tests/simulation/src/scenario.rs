@@ -1,46 +1,46 @@
-//! What may go wrong in a world, and what did.
+//! The faults that a simulated world may have, and the figures of a run.
 
 use std::time::Duration;
 
-/// What may go wrong.
+/// The size and the faults of a simulated world.
 #[derive(Debug, Clone)]
-pub(super) struct Weather {
+pub(super) struct Scenario {
     pub(super) devices: u8,
-    /// How many states wait for each device at the start.
+    /// Number of states that wait for each device at the start.
     pub(super) backlog: u64,
-    /// How long an answer takes, about.
+    /// Typical time of the cloud's answers.
     pub(super) answer_time: Duration,
-    /// How long the rough part is.
+    /// Duration of the part with faults.
     pub(super) length: Duration,
-    pub(super) is_rough: bool,
-    /// Little goes wrong but kills and short reboots, so that these come while all calls are used.
+    pub(super) has_faults: bool,
+    /// The faults are mainly kills and short reboots, so that they happen at full throughput.
     pub(super) is_busy: bool,
 }
 
-impl Weather {
-    pub(super) fn calm() -> Self {
+impl Scenario {
+    pub(super) fn without_faults() -> Self {
         Self {
             devices: 1,
             backlog: 0,
             answer_time: Duration::from_millis(100),
             length: Duration::ZERO,
-            is_rough: false,
+            has_faults: false,
             is_busy: false,
         }
     }
 
     pub(super) fn busy() -> Self {
         let length = Duration::from_secs(400);
-        Self { backlog: 20_000, length, is_busy: true, ..Self::rough() }
+        Self { backlog: 20_000, length, is_busy: true, ..Self::with_faults() }
     }
 
-    pub(super) fn rough() -> Self {
+    pub(super) fn with_faults() -> Self {
         let length = Duration::from_secs(1_800);
-        Self { devices: 3, backlog: 300, length, is_rough: true, ..Self::calm() }
+        Self { devices: 3, backlog: 300, length, has_faults: true, ..Self::without_faults() }
     }
 }
 
-/// What happened.
+/// The figures of a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Figures {
     pub(super) readings: u64,
@@ -51,7 +51,7 @@ pub(super) struct Figures {
     pub(super) kills: u64,
     pub(super) boots: u64,
     pub(super) boots_without_time: u64,
-    pub(super) use_while_draining: f64,
+    pub(super) throttle_use: f64,
     pub(super) live_delay_max: Duration,
 }
 
@@ -67,7 +67,7 @@ impl Figures {
         self.boots_without_time += other.boots_without_time;
     }
 
-    /// Whether there was some of everything.
+    /// Returns whether each kind of event happened.
     pub(super) fn is_eventful(&self) -> bool {
         let least = [self.repeats, self.rejected, self.time_refused, self.kills, self.boots];
         self.boots_without_time > 0 && least.iter().all(|count| *count > 10)
