@@ -1,8 +1,10 @@
-//! The promises of commands, kept in a world that is made to break them: the gate, the history and the watch over virtual time.
+//! Simulated worlds that test the promises of commands: admission, history and gap tracker over
+//! virtual time.
 //!
-//! A seed makes a world: an application that commands, streams that are cut, repeat and delay, answers that are lost, a clock
-//! that is wrong, a disk that refuses, a daemon that is killed at any step. In the end all is calm, and of each command that
-//! could be had it must be known what became of it. `SEEDS=10000` runs more worlds, `SEED=17` runs one.
+//! A seed makes a world: an application that sends commands, streams that are cut, repeat and
+//! delay, answers that are lost, a clock that is wrong, a full disk, and a daemon that is killed at
+//! any step. At the end there are no faults, and each command that could be received must have a
+//! result. `SEEDS=10000` runs more worlds, `SEED=17` runs one.
 
 mod daemon;
 mod streams;
@@ -20,17 +22,19 @@ use super::{SEEDS, number};
 use daemon::{Around, Daemon, Disk, Habits};
 use streams::Cloud;
 
-/// When every world begins.
+/// The true time of day when a world begins.
 const START_MS: i64 = 1_777_629_600_000;
 
-/// One look at the world.
+/// A step of virtual time.
 const TICK_MS: i64 = 250;
 
-/// How long a world is rough, and how long it is calm afterwards.
-const ROUGH_MS: i64 = 2_400_000;
-const CALM_MS: i64 = 900_000;
+/// Duration of the part with faults.
+const FAULTS_MS: i64 = 2_400_000;
 
-/// What happened, to be told and to see that enough did.
+/// Duration of the part without faults that follows.
+const RECOVERY_MS: i64 = 900_000;
+
+/// The number of events of each kind.
 #[derive(Debug, Default)]
 struct Figures {
     sent: u64,
@@ -43,27 +47,30 @@ struct Figures {
     kills: u64,
 }
 
-/// What the world knows better than the daemon: by the number in a command's payload.
+/// The ground truth about each command, by the number in its payload.
 #[derive(Debug, Default)]
 struct Truth {
-    acted: BTreeMap<u64, u32>,
+    /// How often a command ran.
+    runs: BTreeMap<u64, u32>,
     records: BTreeMap<u64, Record>,
-    /// Refused, because it was too old to tell whether it had run.
+    /// Commands that were refused because their records were deleted already.
     forgotten: BTreeSet<u64>,
     figures: Figures,
 }
 
 impl Truth {
     fn act(&mut self, command: u64) {
-        *self.acted.entry(command).or_default() += 1;
+        *self.runs.entry(command).or_default() += 1;
     }
 
-    /// What is on the disk about a command. One whose record was given up may come again: then it is refused, unless it was
-    /// refused before because the clock was wrong.
+    /// Notes the record of a command on the disk.
+    ///
+    /// A command whose record was deleted may arrive again, and is refused then. Its first record
+    /// stays, unless the command was refused because the clock was wrong.
     fn record(&mut self, command: u64, record: Record) {
         let before = self.records.get(&command);
-        let is_for_now = |before: &Record| matches!(&*before.message, "ahead" | "no_time");
-        if before.is_none_or(|before| before.number == record.number || is_for_now(before)) {
+        let is_temporary = |before: &Record| matches!(&*before.message, "ahead" | "no_time");
+        if before.is_none_or(|before| before.number == record.number || is_temporary(before)) {
             self.records.insert(command, record);
         }
     }
@@ -94,7 +101,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let has_ids = chance(&mut rng, 0.5);
-        // Room for a thousand commands of a device, or for 64.
+        // The history keeps a thousand commands of a device, or 64.
         let lanes = if chance(&mut rng, 0.5) { 2 } else { 1_000 };
         Self {
             now_ms: START_MS,
@@ -111,25 +118,25 @@ impl World {
     }
 
     fn run(mut self) -> Figures {
-        while self.now_ms < START_MS + ROUGH_MS {
-            self.disturb();
-            self.command();
+        while self.now_ms < START_MS + FAULTS_MS {
+            self.change_faults();
+            self.send_commands();
             self.step(true);
         }
-        // What is sent while all is calm must run.
-        (self.skew_ms, self.disk.is_full, self.cloud.is_away) = (0, false, false);
-        while self.now_ms < START_MS + ROUGH_MS + CALM_MS {
+        // From here on there are no faults, and commands that were received must get results.
+        (self.skew_ms, self.disk.is_full, self.cloud.is_offline) = (0, false, false);
+        while self.now_ms < START_MS + FAULTS_MS + RECOVERY_MS {
             self.step(false);
         }
-        self.judge();
+        self.check();
         self.truth.figures
     }
 
-    /// The weather changes.
-    fn disturb(&mut self) {
+    /// Starts and ends faults at random.
+    fn change_faults(&mut self) {
         let rng = &mut self.rng;
         if chance(rng, 0.002) {
-            self.cloud.is_away = !self.cloud.is_away;
+            self.cloud.is_offline = !self.cloud.is_offline;
         }
         if chance(rng, 0.01) {
             self.cloud.cut(device(rng.random_range(1..=2)));
@@ -138,7 +145,7 @@ impl World {
             self.disk.is_full = !self.disk.is_full;
         }
         if chance(rng, 0.002) {
-            // Right, a bit wrong, very wrong, or no time of day at all.
+            // The clock is correct, a little wrong, very wrong, or at the epoch.
             let now_ms = self.now_ms;
             let skews =
                 [0, 0, 0, 0, 0, 0, 20_000, -20_000, 7_200_000, -7_200_000, -now_ms + 60_000];
@@ -146,8 +153,8 @@ impl World {
         }
     }
 
-    /// Somebody commands: at times nobody, at times a flood.
-    fn command(&mut self) {
+    /// Sends no command, one command, or a flood.
+    fn send_commands(&mut self) {
         let flood = (self.now_ms / 600_000) % 3 == 2;
         let count = if chance(&mut self.rng, 0.02) {
             if flood { self.rng.random_range(1..12) } else { 1 }
@@ -156,7 +163,7 @@ impl World {
         };
         for nth in 0..count {
             self.next += 1;
-            // Losant's times are milliseconds, and several commands may share one, but not as many as a page has.
+            // Several commands may share a millisecond, but fewer than a page has.
             let time = Some(WallTime::from_millis(self.now_ms + nth / 4));
             let payload = json!({"n": self.next, "id": format!("id-{}", self.next)});
             let target = device(self.rng.random_range(1..=2));
@@ -167,8 +174,8 @@ impl World {
         }
     }
 
-    /// The daemon lives for one tick, if it does.
-    fn step(&mut self, is_rough: bool) {
+    /// Advances the time by one tick, and runs the daemon.
+    fn step(&mut self, has_faults: bool) {
         self.now_ms += TICK_MS;
         let wall = WallTime::from_millis(self.now_ms + self.skew_ms);
         if self.daemon.is_none() && self.now_ms >= self.restart_ms {
@@ -180,7 +187,7 @@ impl World {
             cloud: &mut self.cloud,
             truth: &mut self.truth,
             rng: &mut self.rng,
-            kill_chance: if is_rough { 0.004 } else { 0.0 },
+            kill_chance: if has_faults { 0.004 } else { 0.0 },
             now_ms: self.now_ms,
             wall,
         };
@@ -193,41 +200,42 @@ impl World {
         }
     }
 
-    /// The promises.
-    fn judge(&mut self) {
-        for (number, times) in &self.truth.acted {
+    /// Checks the promises.
+    fn check(&mut self) {
+        for (number, times) in &self.truth.runs {
             assert_eq!(*times, 1, "command {number} ran {times} times");
         }
         for command in self.cloud.sent() {
             let number = daemon::number_of(command);
             let time = command.time.unwrap();
-            let acted = self.truth.acted.contains_key(&number);
+            let has_run = self.truth.runs.contains_key(&number);
             let result = self.truth.records.get(&number).map(|record| record.result);
-            // The cloud's dates are whole seconds, so what was sent in the second of the first stream may have come before it.
+            // The cloud's dates have whole seconds: a command of the second in which the first
+            // stream opened may precede it.
             let since = self.disk.listening_since(command.device);
             let is_expected = since.is_some_and(|since| time >= since.plus(Duration::from_secs(1)));
             if is_expected {
                 assert!(
                     result.is_some() || self.truth.forgotten.contains(&number),
-                    "nobody knows what became of command {number}: {command:?}"
+                    "command {number} has no record: {command:?}"
                 );
             }
             match result {
                 Some(CommandResult::Started) => panic!("command {number} has no result in the end"),
                 Some(CommandResult::Executed) => {
-                    assert!(acted, "command {number} did not run, but is said to have");
+                    assert!(has_run, "command {number} did not run, and is recorded as executed");
                     self.truth.figures.executed += 1;
                 }
                 Some(CommandResult::Refused) => {
-                    assert!(!acted, "command {number} was refused, and ran");
+                    assert!(!has_run, "command {number} was refused, and ran");
                     self.truth.figures.refused += 1;
                 }
                 Some(CommandResult::Interrupted) => self.truth.figures.interrupted += 1,
                 Some(CommandResult::Failed) => {
-                    assert!(!acted, "command {number} could not be recorded, and ran");
+                    assert!(!has_run, "command {number} could not be recorded, and ran");
                     self.truth.figures.failed += 1;
                 }
-                None => assert!(!acted, "command {number} ran, and nobody knows"),
+                None => assert!(!has_run, "command {number} ran without a record"),
             }
         }
     }
@@ -241,8 +249,8 @@ fn no_command_runs_twice_in_any_world() {
     };
     let (mut sum, count) = (Figures::default(), seeds.end - seeds.start);
     for seed in seeds {
-        let ran = std::panic::catch_unwind(|| World::new(seed).run());
-        let Ok(figures) = ran else {
+        let result = std::panic::catch_unwind(|| World::new(seed).run());
+        let Ok(figures) = result else {
             panic!("the world of seed {seed} broke a promise; SEED={seed} runs it again");
         };
         sum.add(&figures);

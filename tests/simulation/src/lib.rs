@@ -1,10 +1,10 @@
 //! Simulated worlds that test the promises of delivery and commands with the pure machines over
 //! virtual time.
 //!
-//! A seed makes a world: devices that measure, a link that fails, a cloud that refuses, a clock that
-//! is wrong and steps, a full disk, a daemon that is killed and a computer that loses power. The
-//! world checks the promises while it runs and again when all faults are over. `SEEDS=10000` runs
-//! more worlds, `SEED=17` runs one.
+//! A seed makes a world: devices that measure, a link that fails, a cloud that refuses, a clock
+//! that is wrong and steps, a full disk, a daemon that is killed and a computer that loses power.
+//! The world checks the promises while it runs and again when all faults are over. `SEEDS=10000`
+//! runs more worlds, `SEED=17` runs one.
 
 #![cfg(test)]
 #![expect(

@@ -1,5 +1,5 @@
-//! The checks at the end of a world: no reading is lost or reordered, and each time is right or lies
-//! between its neighbours.
+//! The checks at the end of a world: no reading is lost or reordered, and each time is right or
+//! lies between its neighbours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
