@@ -1,65 +1,85 @@
-//! What moves an actuator: a bus, a program, an HTTP request, or the gateway itself.
+//! Drivers, which execute the writes of actuators: a bus, a program, an HTTP request, the gateway.
 //!
-//! A write is done once. Nothing here repeats it, whatever went wrong.
+//! A driver executes each write once. It never repeats one, whatever fails.
+//!
+//! To add a kind of actuator:
+//! 1. Add a module to `crates/commands/src/actuator/template` that renders the write of a command.
+//! 2. Add a module here with a [`Driver`] and a function `driver`, which returns the driver for an
+//!    actuator of its kind and `None` for all others.
+//! 3. Add that function to [`KINDS`].
+//!
+//! A kind that writes to a bus needs only the first step: [`bus`] passes the write to its task.
 
+mod bus;
 mod exec;
 mod gateway;
 mod http;
 
-pub use gateway::Gateway;
-pub use http::HttpError;
+use std::pin::Pin;
 
 use tokio::sync::watch;
 
-use tidegate_bus::{Handles, WriteError};
-use tidegate_model::{Name, Write};
+pub use exec::ExecError;
+pub use gateway::Gateway;
+pub use http::{HttpError, client};
 
-/// What moves one actuator.
-#[derive(Debug, Clone)]
-pub enum Driver {
-    /// A bus, by its name: a reload may put another connection there.
-    Bus(Name, watch::Receiver<Handles>),
-    /// A program, started for each write.
-    Exec,
-    /// A request to a host.
-    Http(reqwest::Client),
-    /// The gateway itself.
-    Gateway(Gateway),
+use crate::logging::LoggingError;
+use tidegate_bus::Handles;
+use tidegate_commands::actuator::Actuator;
+use tidegate_model::Write;
+
+/// The kinds of drivers.
+const KINDS: [fn(&Actuator, &DriverContext) -> Option<Box<dyn Driver>>; 4] =
+    [bus::driver, exec::driver, http::driver, gateway::driver];
+
+/// Executes the writes of one actuator.
+pub trait Driver: Send + Sync {
+    /// Executes one write and returns the answer of the other side.
+    ///
+    /// A caller that drops the future gives the write up; a program is killed then.
+    ///
+    /// # Errors
+    /// Fails if the write was not confirmed. It may have had an effect all the same.
+    fn execute(&self, write: Write) -> Execution<'_>;
 }
 
-impl Driver {
-    /// One that makes HTTP requests: through no proxy, following no redirect, for a command is for the host that it names.
-    ///
-    /// # Errors
-    /// When TLS cannot be set up.
-    pub fn http() -> Result<Self, HttpError> {
-        http::client().map(Self::Http)
-    }
+/// The execution of one write.
+pub type Execution<'a> = Pin<Box<dyn Future<Output = Result<String, DriverError>> + Send + 'a>>;
 
-    /// Does a write, and returns what was answered. Dropped half-way it gives up: a program is killed then.
-    ///
-    /// # Errors
-    /// What went wrong, in words; it may have been done all the same.
-    pub async fn act(&self, write: Write) -> Result<String, String> {
-        match (self, write) {
-            (Self::Bus(name, handles), write) => {
-                let handle = handles.borrow().get(name).cloned();
-                let written = match handle {
-                    Some(handle) => handle.write(write).await,
-                    None => Err(WriteError::NotConnected),
-                };
-                written.map_err(|error| error.to_string())
-            }
-            (Self::Exec, Write::Exec(execution)) => {
-                exec::run(&execution).await.map_err(|error| error.to_string())
-            }
-            (Self::Http(client), Write::Http(request)) => {
-                http::send(client, request).await.map_err(|error| error.to_string())
-            }
-            (Self::Gateway(gateway), Write::Gateway(action)) => gateway.act(&action),
-            (Self::Exec | Self::Http(_) | Self::Gateway(_), _) => {
-                Err("this is not a write for this kind of actuator".to_owned())
-            }
-        }
+/// The parts of the daemon that drivers need.
+#[derive(Debug, Clone)]
+pub struct DriverContext {
+    /// The buses, by name. A reload may replace a connection.
+    pub buses: watch::Receiver<Handles>,
+    /// The HTTP client.
+    pub http: reqwest::Client,
+    /// The gateway.
+    pub gateway: Gateway,
+}
+
+impl DriverContext {
+    /// Creates the driver of an actuator; `None` if its kind has no driver.
+    pub fn driver(&self, actuator: &Actuator) -> Option<Box<dyn Driver>> {
+        KINDS.iter().find_map(|driver| driver(actuator, self))
     }
+}
+
+/// Why a write failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The bus did not confirm the write.
+    #[error(transparent)]
+    Bus(#[from] tidegate_bus::WriteError),
+    /// The program failed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The HTTP request failed.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The log level is invalid.
+    #[error(transparent)]
+    LogLevel(#[from] LoggingError),
+    /// The write is for another kind of actuator.
+    #[error("the write is for another kind of actuator")]
+    WrongKind,
 }

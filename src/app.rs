@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::actuators::{Driver, Gateway};
+use crate::actuators::{self, DriverContext, Gateway};
 use crate::control::{ControlServer, Routes};
 use crate::logging::LogControl;
 use crate::notify;
@@ -32,7 +32,7 @@ use crate::tasks::connection_status::ConnectionStatusTask;
 use crate::tasks::reporter::ReporterTask;
 use crate::tasks::retention::RetentionTask;
 use crate::tasks::timekeeper::TimekeeperTask;
-use commands::{CommandParts, CommandPipeline};
+use commands::{CommandContext, CommandTasks};
 use running::{Channels, Running, Runtime};
 use tidegate_bus::{
     BusContext, BusEvent, CHECKPOINTS, EVENTS_MAX, Handles, LossCounters, PULSES, PulseCounts,
@@ -61,7 +61,7 @@ pub struct App {
     board: StatusRegistry,
     history: History,
     tally: LossCounters,
-    http: Driver,
+    http: reqwest::Client,
     log: LogControl,
 }
 
@@ -99,7 +99,7 @@ impl App {
         let marks =
             TailCheckpoints::load(outbox.notes(CHECKPOINTS).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
-        let http = Driver::http()?;
+        let http = actuators::client()?;
         Ok(Self {
             config,
             entries,
@@ -225,19 +225,24 @@ impl App {
         start_service_tasks(&mut supervisor, control, routes, &self.log, stop);
 
         let health = buses::health(board.clone(), Arc::clone(&outbox));
-        let commands = CommandParts {
+        let gateway = Gateway { log: self.log, status: board.clone(), flush, reload };
+        let drivers = DriverContext { buses: known_handles, http: self.http, gateway };
+        let commands = CommandContext {
             outbox,
             client,
             clock: Arc::clone(&clock),
-            board: board.clone(),
-            gateway: Gateway { log: self.log, board: board.clone(), flush, reload },
-            http: self.http,
-            handles: known_handles,
+            status: board.clone(),
+            drivers,
             stop: stop.clone(),
         };
-        let until = (&mut supervisor, buses_stop.clone());
-        let commands =
-            CommandPipeline::start(commands, &config, (self.history, arrivals.clone()), until);
+        let commands = CommandTasks::start(
+            commands,
+            &config,
+            self.history,
+            arrivals.clone(),
+            &mut supervisor,
+            buses_stop.clone(),
+        );
         let wires = Channels { arrivals, tally, handles, limits, produced, commands };
         let parts = Runtime { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)

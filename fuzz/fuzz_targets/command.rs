@@ -1,16 +1,18 @@
-//! Commands: no payload panics anywhere between the cloud and a write, and what is written stays what its template says.
+//! No command payload causes a panic, and each write keeps the form of its template.
 #![no_main]
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_commands::actuator::{Actuator, Router, WriteTemplate};
+use tidegate_commands::actuator::{
+    Actuator, MqttTemplate, Router, SerialTemplate, WriteTemplate,
+};
+use tidegate_commands::admission::{Admission, Clocks, Decision, Rules};
 use tidegate_commands::arguments::{Argument, ArgumentKind, Arguments};
-use tidegate_commands::admission::{Admission, Admission, Rules};
 use tidegate_commands::history::History;
 use tidegate_timing::rate_limit::RateLimit;
-use tidegate_template::template::Template;
+use tidegate_template::Template;
 use tidegate_model::{Command, DeviceId, Source, WallTime, Write};
 
 fn template(text: &str) -> Template {
@@ -27,7 +29,7 @@ fn actuator(command: &str, write: WriteTemplate, arguments: Arguments) -> Actuat
         arguments,
         rate: RateLimit { runs_max: 1_000, window: Duration::from_secs(1) },
         timeout: Duration::from_secs(1),
-        safe: None,
+        failsafe: None,
     }
 }
 
@@ -35,15 +37,19 @@ fn actuators() -> [Actuator; 3] {
     let kind = ArgumentKind::Number { minimum: 0.0, maximum: 9.0, is_integer: true };
     let argument = Argument { kind, is_optional: false };
     let arguments = Arguments::new([("n".to_owned(), argument)].into());
-    let line = WriteTemplate::Serial { text: template("SAY {{ payload.t }}\n"), is_hex: false, reply: None };
-    let digit = WriteTemplate::Serial { text: template("N{{ payload.n }}\n"), is_hex: false, reply: None };
-    let message = WriteTemplate::Mqtt {
+    let serial = |text| {
+        let text = template(text);
+        WriteTemplate::Serial(SerialTemplate { text, is_hex: false, reply: None })
+    };
+    let line = serial("SAY {{ payload.t }}\n");
+    let digit = serial("N{{ payload.n }}\n");
+    let message = WriteTemplate::Mqtt(MqttTemplate {
         topic: template("lamps/{{ payload.t }}/set"),
         payload: template("{{ payload | tojson }}"),
         qos: 1,
         retain: false,
         reply: None,
-    };
+    });
     [
         actuator("line", line, Arguments::default()),
         actuator("digit", digit, arguments),
@@ -63,13 +69,15 @@ fuzz_target!(|input: (u8, &[u8])| {
     };
     let router = Router::new(ACTUATORS.iter().cloned().map(Into::into));
     let device = DeviceId::from([1; 12]);
-    let mut gate = Admission::new(rules, router, device, [("gateway".parse().unwrap(), device)].into());
+    let devices = [("gateway".parse().unwrap(), device)].into();
+    let mut admission = Admission::new(rules, router, device, devices);
     let now = WallTime::from_millis(1_777_629_600_000);
-    let history = History::load(&[], 1, now).unwrap();
+    let history = History::load(&[], 1, now.into()).unwrap();
     let name = ["line", "digit", "message"][usize::from(choice) % 3].to_owned();
     let command = Command { device, name, time: Some(now), payload, unread: None };
-    let (admission, _) = gate.judge(&command, Source::Live, &history, (Instant::now(), now));
-    let Admission::Run { write, .. } = admission else { return };
+    let clocks = Clocks { now: Instant::now(), time: now.into() };
+    let judgement = admission.handle_command(&command, Source::Live, &history, clocks);
+    let Decision::Run { write, .. } = judgement.decision else { return };
     match write {
         Write::Serial { bytes, .. } => {
             let ends = bytes.iter().filter(|byte| byte.is_ascii_control()).count();

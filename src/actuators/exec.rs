@@ -1,7 +1,8 @@
-//! A program that a command starts.
+//! Starts the program of a command.
 //!
-//! It gets its argument vector and no shell, an environment with nothing of ours in it, no standard input, the root
-//! directory, and a process group of its own, which is killed as a whole when it takes too long or prints too much.
+//! The program gets an argument vector without a shell, an environment with `PATH` only, no standard
+//! input, the root directory, and a process group of its own. The whole group is killed if the
+//! program takes too long or prints too much.
 
 use std::process::{ExitStatus, Stdio};
 
@@ -9,26 +10,54 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
-use tidegate_model::Execution;
+use super::{Driver, DriverContext, DriverError};
+use tidegate_commands::actuator::{Actuator, WriteTemplate};
 use tidegate_model::excerpt::line;
+use tidegate_model::{Execution, Write};
 
-/// Where programs that a program calls are looked for: what a login shell of Debian has.
+/// The search path of a login shell of Debian.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Why a program did not do it.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ExecError {
-    #[error("cannot start it: {0}")]
-    Start(std::io::Error),
-    #[error("cannot read what it prints: {0}")]
-    Read(std::io::Error),
-    #[error("it printed more than {0} bytes and was killed; see output_size_max")]
-    TooLong(usize),
-    #[error("it ended with {status}: {said}")]
-    Failed { status: ExitStatus, said: String },
+/// The driver of an actuator that starts a program.
+struct ProgramRunner;
+
+/// Returns the driver of an actuator that starts a program.
+pub(super) fn driver(actuator: &Actuator, _context: &DriverContext) -> Option<Box<dyn Driver>> {
+    matches!(actuator.write, WriteTemplate::Exec(_)).then_some(Box::new(ProgramRunner))
 }
 
-/// Kills the group of a program when it is dropped.
+impl Driver for ProgramRunner {
+    fn execute(&self, write: Write) -> super::Execution<'_> {
+        Box::pin(async move {
+            let Write::Exec(execution) = write else { return Err(DriverError::WrongKind) };
+            Ok(run(&execution).await?)
+        })
+    }
+}
+
+/// Why a program failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The program cannot be started.
+    #[error("cannot start the program: {0}")]
+    Start(std::io::Error),
+    /// The output of the program cannot be read.
+    #[error("cannot read the output of the program: {0}")]
+    Read(std::io::Error),
+    /// The program printed too much.
+    #[error("the program printed more than {0} bytes and was killed; see output_size_max")]
+    TooLong(usize),
+    /// The program ended with another status than 0.
+    #[error("the program ended with {status}: {output}")]
+    Failed {
+        /// The exit status.
+        status: ExitStatus,
+        /// The first line of its standard error, or else of its standard output.
+        output: String,
+    },
+}
+
+/// Kills the process group of a program on drop.
 struct Group {
     child: Child,
     id: Option<Pid>,
@@ -37,17 +66,14 @@ struct Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            // It may be gone already.
+            // The group may have ended already.
             kill_process_group(id, Signal::KILL).unwrap_or_default();
         }
     }
 }
 
-/// Runs a program to its end; dropped half-way it is killed. Returns the first line that it printed.
-///
-/// # Errors
-/// When it cannot be started, prints too much, or ends with another status than 0.
-pub(super) async fn run(execution: &Execution) -> Result<String, ExecError> {
+/// Runs a program to its end and returns the first line that it printed.
+async fn run(execution: &Execution) -> Result<String, ExecError> {
     let mut command = Command::new(&execution.program);
     command
         .args(&execution.arguments)
@@ -64,18 +90,21 @@ pub(super) async fn run(execution: &Execution) -> Result<String, ExecError> {
     let mut group = Group { child, id };
     let bytes_max = execution.output_bytes_max;
     let (stdout, stderr) = (group.child.stdout.take(), group.child.stderr.take());
-    let (printed, complained, status) =
+    let (stdout, stderr, status) =
         tokio::try_join!(read(stdout, bytes_max), read(stderr, bytes_max), async {
             group.child.wait().await.map_err(ExecError::Read)
-        },)?;
+        })?;
     if status.success() {
-        return Ok(line(&printed));
+        return Ok(line(&stdout));
     }
-    let said = if complained.is_empty() { line(&printed) } else { line(&complained) };
-    Err(ExecError::Failed { status, said })
+    let output = if stderr.is_empty() { line(&stdout) } else { line(&stderr) };
+    Err(ExecError::Failed { status, output })
 }
 
-/// Reads all of it, but no more than `bytes_max` bytes.
+/// Reads the whole output.
+///
+/// # Errors
+/// Fails if there are more than `bytes_max` bytes.
 async fn read(
     output: Option<impl AsyncRead + Unpin>,
     bytes_max: usize,
@@ -99,36 +128,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_gets_words_and_no_shell() {
-        let words = ["%s\n", "$(reboot); `id` | > /tmp/x"];
-        let said = run(&execution("/usr/bin/printf", &words)).await.unwrap();
+    async fn program_gets_arguments_without_a_shell() {
+        let arguments = ["%s\n", "$(reboot); `id` | > /tmp/x"];
+        let said = run(&execution("/usr/bin/printf", &arguments)).await.unwrap();
         assert_eq!(said, "$(reboot); `id` | > /tmp/x");
     }
 
     #[tokio::test]
-    async fn a_program_sees_nothing_of_our_environment() {
+    async fn program_gets_an_empty_environment() {
         let said = run(&execution("/usr/bin/env", &[])).await.unwrap();
         assert!(said.starts_with("PATH=/usr/local/sbin"), "{said}");
         assert!(!said.contains("CARGO"), "{said}");
     }
 
     #[tokio::test]
-    async fn a_failure_is_told_in_the_programs_words() {
+    async fn error_has_the_output_of_the_program() {
         let error =
             run(&execution("/bin/sh", &["-c", "echo no pump >&2; exit 3"])).await.unwrap_err();
-        assert_eq!(error.to_string(), "it ended with exit status: 3: no pump");
+        assert_eq!(error.to_string(), "the program ended with exit status: 3: no pump");
         let error = run(&execution("/nonexistent", &[])).await.unwrap_err();
-        assert!(error.to_string().starts_with("cannot start it"), "{error}");
+        assert!(error.to_string().starts_with("cannot start the program"), "{error}");
     }
 
     #[tokio::test]
-    async fn one_that_prints_without_end_is_killed() {
+    async fn endless_output_is_killed() {
         let error = run(&execution("/usr/bin/yes", &[])).await.unwrap_err();
         assert!(matches!(error, ExecError::TooLong(100)), "{error}");
     }
 
     #[tokio::test]
-    async fn one_that_is_given_up_is_killed_with_its_children() {
+    async fn abandoned_program_is_killed_with_its_children() {
         let directory = tempfile::TempDir::new().unwrap();
         let (born, late) = (directory.path().join("born"), directory.path().join("late"));
         let script =
@@ -143,8 +172,8 @@ mod tests {
                 );
             }
         }
-        // Twice as long as the child would have needed.
+        // Twice the time that the child needs.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(!late.exists(), "a child of the program lived on");
+        assert!(!late.exists(), "a child of the program survived");
     }
 }

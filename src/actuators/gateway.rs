@@ -1,57 +1,70 @@
-//! What the gateway itself does when it is told.
+//! Executes the actions of the gateway itself.
 
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
+use super::{Driver, DriverContext, DriverError, Execution};
 use crate::logging::LogControl;
 use crate::status::StatusRegistry;
-use tidegate_model::GatewayAction;
+use tidegate_commands::actuator::{Actuator, WriteTemplate};
+use tidegate_model::{GatewayAction, Write};
 
-/// The gateway as an actuator.
+/// The driver of an actuator that is the gateway.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    /// The level of the log.
+    /// The control of the log level.
     pub log: LogControl,
-    /// What is told of the daemon.
-    pub board: StatusRegistry,
+    /// The source of the summary.
+    pub status: StatusRegistry,
     /// Wakes the reporter.
     pub flush: Arc<Notify>,
-    /// Asks for a reload. One that waits already does for all.
+    /// Requests a reload. A pending request stands for all.
     pub reload: mpsc::Sender<()>,
 }
 
+/// Returns the driver of an actuator that is the gateway.
+pub(super) fn driver(actuator: &Actuator, context: &DriverContext) -> Option<Box<dyn Driver>> {
+    matches!(actuator.write, WriteTemplate::Gateway(_))
+        .then(|| Box::new(context.gateway.clone()) as _)
+}
+
+impl Driver for Gateway {
+    fn execute(&self, write: Write) -> Execution<'_> {
+        Box::pin(async move {
+            let Write::Gateway(action) = write else { return Err(DriverError::WrongKind) };
+            self.act(&action)
+        })
+    }
+}
+
 impl Gateway {
-    /// Does it, and returns what there is to say.
-    ///
-    /// # Errors
-    /// When the log's level is none.
-    pub(super) fn act(&self, action: &GatewayAction) -> Result<String, String> {
+    /// Executes an action and returns a message for the report.
+    fn act(&self, action: &GatewayAction) -> Result<String, DriverError> {
         match action {
             GatewayAction::LogLevel(level) => {
-                self.log.set(level).map_err(|error| error.to_string())?;
+                self.log.set(level)?;
                 Ok(format!("the log level is {level} until the next start"))
             }
             GatewayAction::FlushNow => {
                 self.flush.notify_one();
-                Ok("what waits is sent as fast as the cloud takes it".to_owned())
+                Ok("sending the backlog".to_owned())
             }
             GatewayAction::Reload => {
                 self.reload.try_send(()).unwrap_or_default();
-                Ok("the configuration is read again; the log and the status tell the outcome"
-                    .to_owned())
+                Ok("reload requested; see the log or the status for its result".to_owned())
             }
             GatewayAction::ReportStatus => {
-                let notes = self.board.data();
-                let streams = notes.streams.values().filter(|is_open| **is_open).count();
+                let status = self.status.data();
+                let streams_open = status.streams.values().filter(|is_open| **is_open).count();
                 Ok(format!(
-                    "version {}, {} of {} streams open, {} states stored, {} commands executed, {} failed",
-                    env!("CARGO_PKG_VERSION"),
-                    streams,
-                    notes.streams.len(),
-                    notes.cloud.states_stored,
-                    notes.commands.executed,
-                    notes.commands.failed,
+                    "version {version}, {streams_open} of {streams} streams open, \
+                     {stored} states stored, {executed} commands executed, {failed} failed",
+                    version = env!("CARGO_PKG_VERSION"),
+                    streams = status.streams.len(),
+                    stored = status.cloud.states_stored,
+                    executed = status.commands.executed,
+                    failed = status.commands.failed,
                 ))
             }
         }

@@ -1,4 +1,4 @@
-//! The way of a command: listeners, dispatcher, actuators; and what a reload changes of it.
+//! Starts the tasks that process commands, and replaces them at a reload.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::actuators::{Driver, Gateway};
+use crate::actuators::DriverContext;
 use crate::status::StatusRegistry;
-use crate::tasks::actuator::{ActuatorTask, Finished, Links, ORDERS_MAX, Order};
-use crate::tasks::dispatcher::{DispatcherTask, INBOUND_MAX, Inbound, Routes};
+use crate::tasks::actuator::{ActuatorJob, ActuatorTask, JOBS_MAX, JobOutcome, StreamStates};
+use crate::tasks::dispatcher::{DispatcherInput, DispatcherTask, INPUTS_MAX, Routes};
 use crate::tasks::listener::ListenerTask;
-use tidegate_bus::{BusEvent, Handles};
-use tidegate_commands::actuator::{Actuator, Router, WriteTemplate};
+use tidegate_bus::BusEvent;
+use tidegate_commands::actuator::{Actuator, Router};
 use tidegate_commands::admission::Admission;
-use tidegate_commands::history::{Heard, History, NewerHistory, TABLE};
+use tidegate_commands::history::{Coverage, History, NewerHistory, TABLE};
 use tidegate_config::Config;
 use tidegate_losant::Client;
 use tidegate_model::{DeviceId, Name};
@@ -25,102 +25,112 @@ use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
 use tidegate_timing::log_limit::LogLimit;
 
-/// Results that may wait for the dispatcher.
-const FINISHED_MAX: usize = 64;
+/// The most outcomes in the queue of the dispatcher.
+const OUTCOMES_MAX: usize = 64;
 
-/// How long a reload waits for an actuator to do what waits for it; what is left then counts as interrupted.
+/// How long a reload waits for the queued commands of an actuator. The rest ends as interrupted.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What commands need of the rest of the daemon.
-pub(super) struct CommandParts {
+/// The parts of the daemon that the command tasks need.
+pub(super) struct CommandContext {
     pub(super) outbox: Arc<Outbox>,
     pub(super) client: Arc<Client>,
     pub(super) clock: SharedClock,
-    pub(super) board: StatusRegistry,
-    pub(super) gateway: Gateway,
-    pub(super) http: Driver,
-    pub(super) handles: watch::Receiver<Handles>,
+    pub(super) status: StatusRegistry,
+    pub(super) drivers: DriverContext,
     pub(super) stop: CancellationToken,
 }
 
-/// The way of a command while the daemon runs. Let go of, it ends.
-pub(super) struct CommandPipeline {
-    parts: CommandParts,
-    inbound: mpsc::Sender<Inbound>,
-    finished: mpsc::Sender<Finished>,
-    /// Held by each actuator until it has ended.
+/// The tasks that process commands: listeners, dispatcher, actuators. They end when it is dropped.
+pub(super) struct CommandTasks {
+    context: CommandContext,
+    inputs: mpsc::Sender<DispatcherInput>,
+    outcomes: mpsc::Sender<JobOutcome>,
+    /// Each actuator task holds a clone until it has ended.
     alive: mpsc::Sender<()>,
-    links: watch::Sender<Links>,
-    orders: BTreeMap<Name, mpsc::Sender<Order>>,
+    streams: watch::Sender<StreamStates>,
+    jobs: BTreeMap<Name, mpsc::Sender<ActuatorJob>>,
     actuators: BTreeMap<Name, CancellationToken>,
-    listeners: BTreeMap<Name, (Listening, CancellationToken)>,
+    listeners: BTreeMap<Name, RunningListener>,
 }
 
-/// What a listener was started with; one that should have other is started afresh.
+/// The settings of a listener. A reload restarts a listener whose settings change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listening {
+struct ListenerSettings {
     device: DeviceId,
-    has_detour: bool,
+    has_gateway_route: bool,
 }
 
-/// An actuator that is to be started, with what already waits for it.
-type Queued = (Arc<Actuator>, mpsc::Receiver<Order>);
+struct RunningListener {
+    settings: ListenerSettings,
+    stop: CancellationToken,
+}
 
-impl CommandPipeline {
-    /// Starts the tasks. When the actuators have ended after a stop, `buses_stop` is cancelled: they need the buses for
-    /// their last writes.
+/// An actuator that is to be started, with its queue.
+struct QueuedActuator {
+    actuator: Arc<Actuator>,
+    jobs: mpsc::Receiver<ActuatorJob>,
+}
+
+impl CommandTasks {
+    /// Starts the tasks.
+    ///
+    /// `buses_stop` is cancelled after the actuators have ended: their last writes need the buses.
     pub(super) fn start(
-        parts: CommandParts,
+        context: CommandContext,
         config: &Config,
-        (history, arrivals): (History, mpsc::Sender<BusEvent>),
-        (supervisor, buses_stop): (&mut Supervisor, CancellationToken),
+        history: History,
+        arrivals: mpsc::Sender<BusEvent>,
+        supervisor: &mut Supervisor,
+        buses_stop: CancellationToken,
     ) -> Self {
-        let (inbound, incoming) = mpsc::channel(INBOUND_MAX);
-        let (finished, results) = mpsc::channel(FINISHED_MAX);
+        let (inputs, queued_inputs) = mpsc::channel(INPUTS_MAX);
+        let (outcomes, queued_outcomes) = mpsc::channel(OUTCOMES_MAX);
         let (alive, mut ended) = mpsc::channel::<()>(1);
-        let (until, grace) = (parts.stop.clone(), config.stop_timeout / 4);
+        let (stop, grace) = (context.stop.clone(), config.stop_timeout / 4);
         supervisor.spawn("actuators", async move {
-            until.cancelled().await;
+            stop.cancelled().await;
             if tokio::time::timeout(grace, ended.recv()).await.is_err() {
-                warn!("actuators take too long to end; the buses end before them");
+                warn!("actuators did not end in time; stopping the buses");
             }
             buses_stop.cancel();
         });
-        let (links, _) = watch::channel(Links::new());
-        let mut way = Self {
-            parts,
-            inbound,
-            finished,
+        let (streams, _) = watch::channel(StreamStates::new());
+        let mut tasks = Self {
+            context,
+            inputs,
+            outcomes,
             alive,
-            links,
-            orders: BTreeMap::new(),
+            streams,
+            jobs: BTreeMap::new(),
             actuators: BTreeMap::new(),
             listeners: BTreeMap::new(),
         };
         let names = config.actuators.iter().map(|actuator| actuator.name.clone()).collect();
-        let queued = way.queue(config, &names);
-        way.start_actuators(queued, supervisor);
-        let heard = |device| history.heard(device);
-        way.start_listeners(config, heard, supervisor);
-        let CommandParts { outbox, clock, board, .. } = &way.parts;
+        let queued = tasks.open_queues(config, &names);
+        tasks.start_actuators(queued, supervisor);
+        tasks.start_listeners(config, |device| history.coverage(device), supervisor);
+        let CommandContext { outbox, clock, status, .. } = &tasks.context;
         let dispatcher = DispatcherTask {
-            routes: way.routes(config),
+            routes: tasks.routes(config),
             history,
             outbox: Arc::clone(outbox),
             arrivals,
             clock: Arc::clone(clock),
-            board: board.clone(),
+            status: status.clone(),
             refusal_log: LogLimit::default(),
         };
-        supervisor.spawn("dispatcher", dispatcher.run(incoming, results));
-        way
+        supervisor.spawn("dispatcher", dispatcher.run(queued_inputs, queued_outcomes));
+        tasks
     }
 
-    /// Goes by another configuration. The actuators of `changed` do what waits for them, are made safe if they are to be at a
-    /// stop, and start afresh, or are gone; no command is lost meanwhile.
+    /// Applies another configuration without losing a command.
+    ///
+    /// The actuators in `changed` execute their queued commands and end. Those that are still
+    /// configured start again.
     ///
     /// # Errors
-    /// When a task does not end, or another one ends meanwhile.
+    /// Fails if one of these tasks does not end, or if another task ends meanwhile.
     pub(super) async fn reload(
         &mut self,
         config: &Config,
@@ -128,31 +138,34 @@ impl CommandPipeline {
         supervisor: &mut Supervisor,
     ) -> Result<(), TaskEnd> {
         self.stop_listeners(config, supervisor).await?;
-        let queued = self.queue(config, changed);
-        // Without a dispatcher the supervisor has news of its own.
-        self.inbound.send(Inbound::Routes(Box::new(self.routes(config)))).await.unwrap_or_default();
-        self.end_actuators(changed, supervisor).await?;
+        let queued = self.open_queues(config, changed);
+        let routes = DispatcherInput::Routes(Box::new(self.routes(config)));
+        // If the dispatcher has ended, the supervisor reports it.
+        self.inputs.send(routes).await.unwrap_or_default();
+        self.stop_actuators(changed, supervisor).await?;
         self.start_actuators(queued, supervisor);
-        match self.heard() {
-            Ok(history) => self.start_listeners(config, |device| history.heard(device), supervisor),
+        match read_history(&self.context.outbox, 1, &self.context.clock) {
+            Ok(history) => {
+                self.start_listeners(config, |device| history.coverage(device), supervisor);
+            }
             Err(error) => {
-                error!(%error, "what was heard of commands cannot be read, so nothing missed is asked for");
+                error!(%error, "cannot read the command history; missed commands are skipped");
                 self.start_listeners(config, |_| None, supervisor);
             }
         }
         Ok(())
     }
 
-    /// Queues for these actuators, as far as there are such.
-    fn queue(&mut self, config: &Config, names: &BTreeSet<Name>) -> Vec<Queued> {
-        self.orders.retain(|name, _| !names.contains(name));
-        let wanted = config.actuators.iter().filter(|actuator| names.contains(&actuator.name));
-        let queued = |actuator: &Actuator| {
-            let (order, queue) = mpsc::channel(ORDERS_MAX);
-            self.orders.insert(actuator.name.clone(), order);
-            (Arc::new(actuator.clone()), queue)
+    /// Opens new queues for the named actuators that are configured.
+    fn open_queues(&mut self, config: &Config, names: &BTreeSet<Name>) -> Vec<QueuedActuator> {
+        self.jobs.retain(|name, _| !names.contains(name));
+        let named = config.actuators.iter().filter(|actuator| names.contains(&actuator.name));
+        let open_queue = |actuator: &Actuator| {
+            let (sender, jobs) = mpsc::channel(JOBS_MAX);
+            self.jobs.insert(actuator.name.clone(), sender);
+            QueuedActuator { actuator: Arc::new(actuator.clone()), jobs }
         };
-        wanted.map(queued).collect()
+        named.map(open_queue).collect()
     }
 
     fn routes(&self, config: &Config) -> Routes {
@@ -160,33 +173,36 @@ impl CommandPipeline {
         let (rules, devices) = (config.commands.rules.clone(), config.devices.clone());
         Routes {
             admission: Admission::new(rules, Router::new(actuators), config.cloud.device, devices),
-            orders: self.orders.clone(),
+            jobs: self.jobs.clone(),
             report: config.commands.report.clone(),
-            lanes: lanes(config),
+            devices: commanded_devices(config),
         }
     }
 
-    fn start_actuators(&mut self, queued: Vec<Queued>, supervisor: &mut Supervisor) {
-        for (actuator, queue) in queued {
-            let (name, stop) = (actuator.name.clone(), self.parts.stop.child_token());
-            let Some(hand) = self.hand(&actuator) else { continue };
+    fn start_actuators(&mut self, queued: Vec<QueuedActuator>, supervisor: &mut Supervisor) {
+        for QueuedActuator { actuator, jobs } in queued {
+            let (name, stop) = (actuator.name.clone(), self.context.stop.child_token());
+            let Some(driver) = self.context.drivers.driver(&actuator) else {
+                error!(actuator = %name, "no driver for this kind of actuator; not started");
+                continue;
+            };
             let task = ActuatorTask {
                 actuator,
-                hand,
-                links: self.links.subscribe(),
-                finished: self.finished.clone(),
+                driver,
+                streams: self.streams.subscribe(),
+                outcomes: self.outcomes.clone(),
                 stop: stop.clone(),
             };
             let alive = self.alive.clone();
             supervisor.spawn(actuator_task(&name), async move {
-                task.run(queue).await;
+                task.run(jobs).await;
                 drop(alive);
             });
             self.actuators.insert(name, stop);
         }
     }
 
-    async fn end_actuators(
+    async fn stop_actuators(
         &mut self,
         names: &BTreeSet<Name>,
         supervisor: &mut Supervisor,
@@ -201,123 +217,104 @@ impl CommandPipeline {
         supervisor.ended(&ending).await
     }
 
+    /// Stops the listeners whose settings change.
     async fn stop_listeners(
         &mut self,
         config: &Config,
         supervisor: &mut Supervisor,
     ) -> Result<(), TaskEnd> {
-        let wanted = listened(config);
+        let settings = listener_settings(config);
         let mut ending = BTreeSet::new();
-        self.listeners.retain(|name, (listening, stop)| {
-            let stays = wanted.get(name) == Some(listening);
-            if !stays {
-                stop.cancel();
+        self.listeners.retain(|name, listener| {
+            let is_unchanged = settings.get(name) == Some(&listener.settings);
+            if !is_unchanged {
+                listener.stop.cancel();
                 ending.insert(listener_task(name));
             }
-            stays
+            is_unchanged
         });
         supervisor.ended(&ending).await?;
-        self.parts.board.data().streams.retain(|name, _| wanted.contains_key(name));
+        self.context.status.data().streams.retain(|name, _| settings.contains_key(name));
         Ok(())
     }
 
-    /// Starts listeners where there should be one and is none.
+    /// Starts the configured listeners that do not run.
     fn start_listeners(
         &mut self,
         config: &Config,
-        heard: impl Fn(DeviceId) -> Option<Heard>,
+        coverage: impl Fn(DeviceId) -> Option<Coverage>,
         supervisor: &mut Supervisor,
     ) {
-        for (name, listening) in listened(config) {
+        for (name, settings) in listener_settings(config) {
             if self.listeners.contains_key(&name) {
                 continue;
             }
-            let stop = self.parts.stop.child_token();
+            let stop = self.context.stop.child_token();
             let listener = ListenerTask {
                 name: name.clone(),
-                device: listening.device,
-                heard: heard(listening.device),
-                has_detour: listening.has_detour,
-                client: Arc::clone(&self.parts.client),
-                commands: self.inbound.clone(),
-                links: self.links.clone(),
-                clock: Arc::clone(&self.parts.clock),
-                board: self.parts.board.clone(),
+                device: settings.device,
+                coverage: coverage(settings.device),
+                has_gateway_route: settings.has_gateway_route,
+                client: Arc::clone(&self.context.client),
+                inputs: self.inputs.clone(),
+                streams: self.streams.clone(),
+                clock: Arc::clone(&self.context.clock),
+                status: self.context.status.clone(),
                 stop: stop.clone(),
             };
             supervisor.spawn(listener_task(&name), listener.run());
-            self.listeners.insert(name, (listening, stop));
+            self.listeners.insert(name, RunningListener { settings, stop });
         }
-    }
-
-    /// The history as it is on the disk now, for what was heard.
-    fn heard(&self) -> Result<History, HistoryError> {
-        read_history(&self.parts.outbox, 1, &self.parts.clock)
-    }
-
-    fn hand(&self, actuator: &Actuator) -> Option<Driver> {
-        Some(match &actuator.write {
-            WriteTemplate::Serial { .. }
-            | WriteTemplate::Mqtt { .. }
-            | WriteTemplate::Modbus { .. }
-            | WriteTemplate::Gpio { .. } => {
-                // The configuration gives these a bus that is there.
-                Driver::Bus(actuator.bus.clone()?, self.parts.handles.clone())
-            }
-            WriteTemplate::Exec { .. } => Driver::Exec,
-            WriteTemplate::Http { .. } => self.parts.http.clone(),
-            WriteTemplate::LogLevel(_)
-            | WriteTemplate::ReportStatus
-            | WriteTemplate::FlushNow
-            | WriteTemplate::Reload => Driver::Gateway(self.parts.gateway.clone()),
-        })
     }
 }
 
 /// Why the history of commands cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HistoryError {
-    /// The outbox does not give it.
+    /// The outbox cannot be read.
     #[error("cannot read the history of commands")]
     Outbox(#[from] tidegate_outbox::Error),
-    /// It is newer than we are.
+    /// A newer version of tidegate wrote it.
     #[error(transparent)]
     Newer(#[from] NewerHistory),
 }
 
-/// The history of commands, whose memory is shared by so many devices.
+/// Reads the history of commands.
 pub(super) fn history(
     outbox: &Outbox,
     config: &Config,
     clock: &SharedClock,
 ) -> Result<History, HistoryError> {
-    read_history(outbox, lanes(config), clock)
+    read_history(outbox, commanded_devices(config), clock)
 }
 
 fn read_history(
     outbox: &Outbox,
-    lanes: usize,
+    devices: usize,
     clock: &SharedClock,
 ) -> Result<History, HistoryError> {
-    Ok(History::load(&outbox.notes(TABLE)?, lanes, clock.now())?)
+    Ok(History::load(&outbox.notes(TABLE)?, devices, clock.now())?)
 }
 
-/// The devices that commands may come for: those with actuators, and the gateway, which may speak for others.
-fn lanes(config: &Config) -> usize {
-    let commanded: BTreeSet<_> = config.actuators.iter().map(|actuator| actuator.device).collect();
-    commanded.len() + 1
+/// Returns how many devices can receive commands: those with actuators, and the gateway.
+fn commanded_devices(config: &Config) -> usize {
+    let devices: BTreeSet<_> = config.actuators.iter().map(|actuator| actuator.device).collect();
+    devices.len() + 1
 }
 
-/// Which devices are listened to: those with actuators, and the gateway if it speaks for others.
-fn listened(config: &Config) -> BTreeMap<Name, Listening> {
-    let has_detour = config.commands.rules.target.is_some() && !config.actuators.is_empty();
+/// Returns the devices that need a listener: those with actuators, and the gateway if its commands
+/// can name other devices.
+fn listener_settings(config: &Config) -> BTreeMap<Name, ListenerSettings> {
+    let has_gateway_route = config.commands.rules.target.is_some() && !config.actuators.is_empty();
     let is_commanded = |device: DeviceId| {
         config.actuators.iter().any(|actuator| actuator.device == device)
-            || (has_detour && device == config.cloud.device)
+            || (has_gateway_route && device == config.cloud.device)
     };
     let devices = config.devices.iter().filter(|(_, device)| is_commanded(**device));
     devices
-        .map(|(name, device)| (name.clone(), Listening { device: *device, has_detour }))
+        .map(|(name, device)| {
+            (name.clone(), ListenerSettings { device: *device, has_gateway_route })
+        })
         .collect()
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::commands::CommandPipeline;
+use super::commands::CommandTasks;
 use super::{Reloads, buses, start_pipeline};
 use crate::notify;
 use crate::status::{Names, ReloadStatus, StatusRegistry};
@@ -60,7 +60,7 @@ pub(super) struct Channels {
     pub(super) handles: watch::Sender<Handles>,
     pub(super) limits: watch::Sender<Limits>,
     pub(super) produced: watch::Sender<BTreeMap<DeviceId, Produced>>,
-    pub(super) commands: CommandPipeline,
+    pub(super) commands: CommandTasks,
 }
 
 /// The daemon while it runs.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{print, shown};
 use tidegate_bus::driver;
-use tidegate_commands::actuator::{Actuator, WriteTemplate};
+use tidegate_commands::actuator::{Actuator, GatewayTemplate, WriteTemplate};
 use tidegate_config::Config;
 use tidegate_config::{Bus, CloudCredentials, Proxy};
 use tidegate_ingest::mapping::{
@@ -163,37 +163,40 @@ fn describe_flow(plan: &mut String, flow: &Flow) -> std::fmt::Result {
 fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) -> std::fmt::Result {
     let device = device_name(actuator.device, config);
     let write = match &actuator.write {
-        WriteTemplate::Serial { text, .. } => format!("{:?}", text.to_string()),
-        WriteTemplate::Mqtt { topic, payload, qos, retain, .. } => {
-            let retain = if *retain { ", retained" } else { "" };
-            format!("{topic} {payload} (QoS {qos}{retain})")
+        WriteTemplate::Serial(serial) => format!("{:?}", serial.text.to_string()),
+        WriteTemplate::Mqtt(mqtt) => {
+            let retain = if mqtt.retain { ", retained" } else { "" };
+            format!("{} {} (QoS {}{retain})", mqtt.topic, mqtt.payload, mqtt.qos)
         }
-        WriteTemplate::Modbus { unit, register, value, .. } => {
-            format!("{value} to {:?} {} of {unit}", register.table, register.address)
+        WriteTemplate::Modbus(modbus) => {
+            let register = &modbus.register;
+            let (table, address) = (register.table, register.address);
+            format!("{} to {table:?} {address} of {}", modbus.value, modbus.unit)
         }
-        WriteTemplate::Gpio { output, value, pulse } => {
-            let pulse = pulse.as_ref().map(|pulse| format!(" for {pulse}")).unwrap_or_default();
-            format!("{value} to {output}{pulse}")
+        WriteTemplate::Gpio(gpio) => {
+            let pulse = gpio.pulse.as_ref().map(|pulse| format!(" for {pulse}"));
+            format!("{} to {}{}", gpio.value, gpio.output, pulse.unwrap_or_default())
         }
-        WriteTemplate::Exec { program, arguments, .. } => {
-            let words: Vec<_> =
-                arguments.iter().map(|word| format!(" {:?}", word.to_string())).collect();
-            format!("runs {}{}", program.display(), words.concat())
+        WriteTemplate::Exec(exec) => {
+            let arguments = exec.arguments.iter().map(|word| format!(" {:?}", word.to_string()));
+            format!("runs {}{}", exec.program.display(), arguments.collect::<String>())
         }
-        WriteTemplate::Http { url, .. } => format!("requests {url}"),
-        WriteTemplate::LogLevel(level) => format!("sets the log level to {level}"),
-        WriteTemplate::ReportStatus => "reports the status".to_owned(),
-        WriteTemplate::FlushNow => "sends what waits".to_owned(),
-        WriteTemplate::Reload => "reads the configuration again".to_owned(),
+        WriteTemplate::Http(http) => format!("requests {}", http.url),
+        WriteTemplate::Gateway(action) => match action {
+            GatewayTemplate::LogLevel(level) => format!("sets the log level to {level}"),
+            GatewayTemplate::ReportStatus => "reports the status".to_owned(),
+            GatewayTemplate::FlushNow => "sends the backlog".to_owned(),
+            GatewayTemplate::Reload => "reloads the configuration".to_owned(),
+        },
     };
     writeln!(
         plan,
         "  actuator  {}: {device} command \"{}\" -> {write}",
         actuator.name, actuator.command
     )?;
-    let Some(safe) = &actuator.safe else { return Ok(()) };
+    let Some(safe) = &actuator.failsafe else { return Ok(()) };
     let shown = |span: Option<Duration>| span.map(humantime::format_duration);
-    if let Some(offline) = shown(safe.offline) {
+    if let Some(offline) = shown(safe.offline_after) {
         writeln!(plan, "    made safe after {offline} without a command stream")?;
     }
     if let Some(max_on_time) = shown(safe.max_on_time) {

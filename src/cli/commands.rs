@@ -1,4 +1,4 @@
-//! `tidegate commands`: what became of the commands, and what one would write.
+//! `tidegate commands`: lists the commands and their results, and tries one without a write.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use super::{CommandsCommand, ConfigArgs, DryRunArgs, control, print};
 use crate::app::outbox_options;
 use tidegate_commands::actuator::Router;
-use tidegate_commands::admission::Admission;
+use tidegate_commands::admission::{Admission, PreparedWrite};
 use tidegate_commands::history::{History, Record, TABLE};
 use tidegate_model::{
     Command, DeviceId, GatewayAction, HttpMethod, ModbusData, ReadingTime, WallTime, Write,
 };
 use tidegate_outbox::Outbox;
 
-/// Does one of the commands about commands.
+/// Runs `tidegate commands`.
 pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
     match command {
         CommandsCommand::List { config, json, limit } => {
@@ -25,33 +25,34 @@ pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
             }
             let mut page = String::new();
             for record in &records {
-                describe(&mut page, record)?;
+                write_record(&mut page, record)?;
             }
             print(&page)
         }
         CommandsCommand::Show { config, number } => {
             let records = history(&config)?;
             let record = records.iter().find(|record| record.number == number);
-            let record =
-                record.with_context(|| format!("there is no command {number} in the history"))?;
+            let record = record.with_context(|| format!("the history has no command {number}"))?;
             print(&format!("{}\n", serde_json::to_string_pretty(record)?))
         }
-        CommandsCommand::Run(args) => rehearse(&args),
+        CommandsCommand::Run(args) => dry_run(&args),
     }
 }
 
-/// The history, newest first: the daemon's last commands, or all of them when it is stopped.
+/// Returns the history, newest first.
+///
+/// A running daemon provides its last commands. Without a daemon the outbox provides all of them.
 fn history(args: &ConfigArgs) -> anyhow::Result<Vec<Record>> {
     if let Ok(document) = control::document(&args.socket()?, "/status") {
         let records = document.get("command_history").cloned().unwrap_or_default();
-        return serde_json::from_value(records).context("the daemon's history cannot be read");
+        return serde_json::from_value(records).context("cannot parse the history of the daemon");
     }
     let config = args.inspect()?;
     let settings = &config.outbox;
     let path = settings.path.display();
     anyhow::ensure!(
         settings.path.exists(),
-        "no daemon answers, and there is no outbox at {path} yet"
+        "the daemon is not running, and there is no outbox at {path}"
     );
     let options = outbox_options(settings);
     let outbox = Outbox::open(&settings.path, options).with_context(|| format!("outbox {path}"))?;
@@ -60,7 +61,7 @@ fn history(args: &ConfigArgs) -> anyhow::Result<Vec<Record>> {
     Ok(history.records().rev().cloned().collect())
 }
 
-fn describe(page: &mut String, record: &Record) -> std::fmt::Result {
+fn write_record(page: &mut String, record: &Record) -> std::fmt::Result {
     let time = match record.received {
         ReadingTime::Wall(time) => time.to_string(),
         ReadingTime::Boot(_) => "time unknown".to_owned(),
@@ -78,33 +79,34 @@ fn describe(page: &mut String, record: &Record) -> std::fmt::Result {
     writeln!(page)
 }
 
-/// Shows what a command would write. Nothing is written.
-fn rehearse(args: &DryRunArgs) -> anyhow::Result<()> {
+/// Prints the write that a command would cause, without executing it.
+fn dry_run(args: &DryRunArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.dry_run,
         super::Usage::new(
-            "a command is run by sending it in Losant; here it can only be tried: add --dry-run"
+            "commands are sent through Losant; add --dry-run to see what this one would write"
         )
     );
     let config = args.config.inspect()?;
-    let known = config.devices.get(args.device.as_str()).copied();
-    let device: Option<DeviceId> = known.or_else(|| args.device.parse().ok());
-    let device = device.with_context(|| format!("there is no device \"{}\"", args.device))?;
+    let named = config.devices.get(args.device.as_str()).copied();
+    let device: Option<DeviceId> = named.or_else(|| args.device.parse().ok());
+    let device = device.with_context(|| format!("unknown device \"{}\"", args.device))?;
     let payload = serde_json::from_str(&args.payload)
-        .with_context(|| format!("the payload is no JSON: {}", args.payload))?;
+        .with_context(|| format!("the payload is not valid JSON: {}", args.payload))?;
     let command = Command { device, name: args.command.clone(), time: None, payload, unread: None };
     let actuators = config.actuators.into_iter().map(std::sync::Arc::new);
     let gateway = config.cloud.device;
-    let gate =
-        Admission::new(config.commands.rules, Router::new(actuators), gateway, config.devices);
-    match gate.rehearse(&command) {
-        Ok((actuator, write)) => print(&format!("{}: {}\n", actuator.name, shown(&write))),
-        Err(refusal) => anyhow::bail!("refused ({}): {refusal}", refusal.as_str()),
+    let (rules, router) = (config.commands.rules, Router::new(actuators));
+    match Admission::new(rules, router, gateway, config.devices).prepare(&command) {
+        Ok(PreparedWrite { actuator, write }) => {
+            print(&format!("{}: {}\n", actuator.name, description(&write)))
+        }
+        Err(reason) => anyhow::bail!("refused ({}): {reason}", reason.as_str()),
     }
 }
 
-/// A write as an operator reads it.
-fn shown(write: &Write) -> String {
+/// Describes a write in words.
+fn description(write: &Write) -> String {
     match write {
         Write::Serial { bytes, .. } => format!("writes \"{}\"", bytes.escape_ascii()),
         Write::Mqtt { topic, payload, qos, retain, .. } => {
@@ -123,8 +125,8 @@ fn shown(write: &Write) -> String {
         }
         Write::Gpio(write) => {
             let level = if write.is_active { "on" } else { "off" };
-            let pulse =
-                write.pulse.map(|length| format!(" for {}", humantime::format_duration(length)));
+            let pulse = write.pulse.map(humantime::format_duration);
+            let pulse = pulse.map(|length| format!(" for {length}"));
             format!("turns {} {level}{}", write.output, pulse.unwrap_or_default())
         }
         Write::Exec(execution) => {
@@ -143,7 +145,7 @@ fn shown(write: &Write) -> String {
             format!("sets the log level to {level:?}")
         }
         Write::Gateway(GatewayAction::ReportStatus) => "reports the status".to_owned(),
-        Write::Gateway(GatewayAction::FlushNow) => "sends what waits".to_owned(),
-        Write::Gateway(GatewayAction::Reload) => "reads the configuration again".to_owned(),
+        Write::Gateway(GatewayAction::FlushNow) => "sends the backlog".to_owned(),
+        Write::Gateway(GatewayAction::Reload) => "reloads the configuration".to_owned(),
     }
 }

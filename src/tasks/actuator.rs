@@ -1,8 +1,8 @@
-//! Runs the commands of one actuator, one after the other, and makes it safe when nobody is there to command.
+//! Executes the commands of one actuator in order, and its failsafe write when it is due.
 //!
-//! Each actuator has a queue and a task of its own, so one that hangs delays no other. It ends when the daemon stops: what
-//! is under way then counts as interrupted, what waits too, and the safe write comes last. When a reload takes its queue away
-//! it first does what waits there.
+//! Each actuator has its own queue and task, so an actuator that hangs delays no other. When the
+//! daemon stops, the running command and the queued ones end as interrupted, and the failsafe write
+//! comes last. When a reload closes the queue, the task executes the queued commands first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,173 +13,181 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::actuators::Driver;
-use tidegate_commands::actuator::{Actuator, Failsafe};
+use crate::actuators::{Driver, DriverError};
+use tidegate_commands::actuator::Actuator;
+use tidegate_commands::failsafe::{FailsafeReason, FailsafeTimer};
 use tidegate_model::{CommandResult, DeviceId, Write};
 use tidegate_runtime::liveness;
 use tidegate_runtime::wait::sleep_until;
+use tidegate_timing::machine::Machine as _;
 
-/// Commands that may wait for one actuator.
-pub const ORDERS_MAX: usize = 256;
+/// The most commands in the queue of one actuator.
+pub const JOBS_MAX: usize = 256;
 
-/// Between two tries of a safe write that did not succeed.
-const SAFE_RETRY: Duration = Duration::from_secs(5);
-
-/// A recorded command.
+/// A recorded command, ready to be executed.
 #[derive(Debug)]
-pub struct Order {
-    /// Its number in the history.
+pub struct ActuatorJob {
+    /// The number of its record in the history.
     pub number: u64,
-    /// What it writes.
+    /// The write.
     pub write: Write,
-    /// Until when it is fresh enough to run.
-    pub until: Instant,
+    /// When the command becomes stale.
+    pub fresh_until: Instant,
 }
 
-/// What became of an order.
+/// The end of a job.
 #[derive(Debug)]
-pub struct Finished {
-    /// Its number in the history.
+pub struct JobOutcome {
+    /// The number of its record in the history.
     pub number: u64,
-    /// Executed, failed or interrupted; refused if it had to wait too long.
+    /// Executed, failed, interrupted, or refused because the command became stale in the queue.
     pub result: CommandResult,
-    /// What the actuator said, or what went wrong.
+    /// The answer of the actuator, or the error.
     pub message: String,
-    /// How long it took.
+    /// How long the write took.
     pub duration: Duration,
 }
 
-/// Whether each device has an open command stream.
-pub type Links = BTreeMap<DeviceId, bool>;
+/// Whether the command stream of each device is open.
+pub type StreamStates = BTreeMap<DeviceId, bool>;
 
 /// The task of one actuator.
 pub struct ActuatorTask {
-    /// What it is.
+    /// The actuator.
     pub actuator: Arc<Actuator>,
-    /// What moves it.
-    pub hand: Driver,
-    /// The command streams.
-    pub links: watch::Receiver<Links>,
-    /// To the dispatcher.
-    pub finished: mpsc::Sender<Finished>,
-    /// Ends the task.
+    /// Executes the writes.
+    pub driver: Box<dyn Driver>,
+    /// The state of the command streams.
+    pub streams: watch::Receiver<StreamStates>,
+    /// The queue of the dispatcher for outcomes.
+    pub outcomes: mpsc::Sender<JobOutcome>,
+    /// Stops the task.
     pub stop: CancellationToken,
 }
 
-/// Which safe writes are due, and when.
-#[derive(Debug, Default)]
-struct Due {
-    /// The stream was lost, and nothing has been done about it.
-    offline: Option<Instant>,
-    /// A command was run that must not last.
-    hold: Option<Instant>,
-}
-
-/// What the task waits for.
-enum News {
-    Order(Order),
-    Links,
-    Safe(&'static str),
-    Drained,
+/// The events of the task.
+enum ActuatorEvent {
+    Job(ActuatorJob),
+    StreamsChanged,
+    FailsafeTimeout,
+    QueueClosed,
     Stop,
 }
 
 impl ActuatorTask {
-    /// Runs until the daemon stops.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
-        let mut due = Due::default();
-        let mut was_online = true;
+    /// Runs until the daemon stops or a reload closes the queue.
+    pub async fn run(mut self, mut jobs: mpsc::Receiver<ActuatorJob>) {
+        let mut failsafe = FailsafeTimer::new(self.actuator.failsafe.as_ref());
         loop {
-            let is_online =
-                self.links.borrow_and_update().get(&self.actuator.device) == Some(&true);
-            if std::mem::replace(&mut was_online, is_online) != is_online {
-                let failsafe = self.actuator.safe.as_ref().and_then(|safe| safe.offline);
-                due.offline = failsafe.filter(|_| !is_online).map(|after| Instant::now() + after);
-            }
-            match self.wait(&mut orders, &due).await {
-                News::Links => {}
-                News::Order(order) => {
-                    if self.perform(order).await {
-                        // Also after a failure: it may have been done all the same.
-                        let max_on_time =
-                            self.actuator.safe.as_ref().and_then(|safe| safe.max_on_time);
-                        due.hold = max_on_time.map(|after| Instant::now() + after);
+            let streams = self.streams.borrow_and_update().clone();
+            let is_online = streams.get(&self.actuator.device) == Some(&true);
+            failsafe.handle_stream(is_online, now());
+            match self.next_event(&mut jobs, failsafe.poll_timeout().map(Instant::from)).await {
+                ActuatorEvent::StreamsChanged => {}
+                ActuatorEvent::Job(job) => {
+                    if self.execute(job).await {
+                        failsafe.handle_command_run(now());
                     }
                 }
-                News::Safe(why) => {
-                    let retry = (!self.make_safe(why).await).then(|| Instant::now() + SAFE_RETRY);
-                    // One safe write answers both.
-                    due = Due { offline: retry.filter(|_| !was_online), hold: retry };
-                }
-                News::Drained | News::Stop => break,
+                ActuatorEvent::FailsafeTimeout => failsafe.handle_timeout(now()),
+                ActuatorEvent::QueueClosed | ActuatorEvent::Stop => break,
+            }
+            while let Some(reason) = failsafe.poll_action() {
+                let is_success = self.write_failsafe(reason).await;
+                failsafe.handle_written(is_success, now());
             }
         }
-        orders.close();
-        while let Some(order) = orders.recv().await {
-            let message = "the daemon stopped before it ran".to_owned();
-            self.tell(order.number, CommandResult::Interrupted, message, Duration::ZERO).await;
+        jobs.close();
+        while let Some(job) = jobs.recv().await {
+            let message = "the daemon stopped before the command ran".to_owned();
+            self.finish(job.number, CommandResult::Interrupted, message, Duration::ZERO).await;
         }
-        // What is held must not be held for ever by nobody.
-        if self.actuator.safe.as_ref().is_some_and(|safe| safe.at_stop || due.hold.is_some()) {
-            self.make_safe("it stops").await;
+        failsafe.handle_stop();
+        if let Some(reason) = failsafe.poll_action() {
+            self.write_failsafe(reason).await;
         }
     }
 
-    async fn wait(&mut self, orders: &mut mpsc::Receiver<Order>, due: &Due) -> News {
+    async fn next_event(
+        &mut self,
+        jobs: &mut mpsc::Receiver<ActuatorJob>,
+        failsafe_due: Option<Instant>,
+    ) -> ActuatorEvent {
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => News::Stop,
-            () = sleep_until(due.hold) => News::Safe("it was held long enough"),
-            () = sleep_until(due.offline) => News::Safe("there is no command stream"),
-            Ok(()) = self.links.changed() => News::Links,
-            order = orders.recv() => order.map_or(News::Drained, News::Order),
+            () = self.stop.cancelled() => ActuatorEvent::Stop,
+            () = sleep_until(failsafe_due) => ActuatorEvent::FailsafeTimeout,
+            Ok(()) = self.streams.changed() => ActuatorEvent::StreamsChanged,
+            job = jobs.recv() => job.map_or(ActuatorEvent::QueueClosed, ActuatorEvent::Job),
         }
     }
 
-    /// Runs one command; `false` if it came to its turn too late.
-    async fn perform(&self, Order { number, write, until }: Order) -> bool {
+    /// Executes one command. Returns `false` if it became stale in the queue and did not run.
+    async fn execute(&self, ActuatorJob { number, write, fresh_until }: ActuatorJob) -> bool {
         let started = Instant::now();
-        if started > until {
-            let message = "stale: it waited too long for the actuator".to_owned();
-            self.tell(number, CommandResult::Refused, message, Duration::ZERO).await;
+        if started > fresh_until {
+            let message = "stale: the command waited too long for the actuator".to_owned();
+            self.finish(number, CommandResult::Refused, message, Duration::ZERO).await;
             return false;
         }
-        let timeout = self.actuator.timeout;
-        let acting = tokio::time::timeout(timeout, self.hand.act(write));
-        let acting = liveness::with_deadline(timeout + liveness::LATE_MAX, "a command", acting);
-        let (result, message) = match self.stop.run_until_cancelled(acting).await {
-            Some(Ok(Ok(message))) => (CommandResult::Executed, message),
-            Some(Ok(Err(message))) => (CommandResult::Failed, message),
-            Some(Err(_)) => (CommandResult::Failed, format!("no outcome within {timeout:?}")),
-            None => (CommandResult::Interrupted, "the daemon stopped while it ran".to_owned()),
-        };
-        self.tell(number, result, message, started.elapsed()).await;
+        let (result, message) =
+            match self.stop.run_until_cancelled(self.write(write, "a command")).await {
+                Some(Ok(answer)) => (CommandResult::Executed, answer),
+                Some(Err(error)) => (CommandResult::Failed, error.to_string()),
+                None => {
+                    let message = "the daemon stopped while the command ran".to_owned();
+                    (CommandResult::Interrupted, message)
+                }
+            };
+        self.finish(number, result, message, started.elapsed()).await;
         true
     }
 
-    async fn tell(&self, number: u64, result: CommandResult, message: String, duration: Duration) {
-        let finished = Finished { number, result, message, duration };
-        // Without a dispatcher the record stays open, and counts as interrupted at the next start.
-        self.finished.send(finished).await.unwrap_or_default();
+    /// Executes a write within the timeout of the actuator.
+    async fn write(&self, write: Write, work: &'static str) -> Result<String, ExecuteError> {
+        let timeout = self.actuator.timeout;
+        let executing = tokio::time::timeout(timeout, self.driver.execute(write));
+        let executing = liveness::with_deadline(timeout + liveness::LATE_MAX, work, executing);
+        match executing.await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(ExecuteError::Timeout(timeout)),
+        }
     }
 
-    /// Does the safe write. `false` if it must be tried again.
-    async fn make_safe(&self, why: &'static str) -> bool {
-        let Some(Failsafe { write, .. }) = &self.actuator.safe else { return true };
-        let timeout = self.actuator.timeout;
-        let acting = tokio::time::timeout(timeout, self.hand.act(write.clone()));
-        let outcome =
-            match liveness::with_deadline(timeout + liveness::LATE_MAX, "a safe write", acting)
-                .await
-            {
-                Ok(outcome) => outcome,
-                Err(_) => Err(format!("no outcome within {timeout:?}")),
-            };
-        let actuator = &self.actuator.name;
+    async fn finish(
+        &self,
+        number: u64,
+        result: CommandResult,
+        message: String,
+        duration: Duration,
+    ) {
+        let outcome = JobOutcome { number, result, message, duration };
+        // Without a dispatcher the record has no result and ends as interrupted at the next start.
+        self.outcomes.send(outcome).await.unwrap_or_default();
+    }
+
+    /// Executes the failsafe write. Returns whether it succeeded.
+    async fn write_failsafe(&self, reason: FailsafeReason) -> bool {
+        let Some(failsafe) = &self.actuator.failsafe else { return true };
+        let outcome = self.write(failsafe.write.clone(), "a failsafe write").await;
+        let (actuator, reason) = (&self.actuator.name, reason.as_str());
         match &outcome {
-            Ok(_) => info!(%actuator, why, "actuator made safe"),
-            Err(error) => error!(%actuator, why, error, "actuator could not be made safe"),
+            Ok(_) => info!(%actuator, reason, "failsafe write executed"),
+            Err(error) => error!(%actuator, reason, %error, "failsafe write failed"),
         }
         outcome.is_ok()
     }
+}
+
+/// Why a write has no answer.
+#[derive(Debug, thiserror::Error)]
+enum ExecuteError {
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error("no outcome within {0:?}")]
+    Timeout(Duration),
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

@@ -1,8 +1,8 @@
-//! Judges each command, records it on the disk, hands it to its actuator, and tells what became of it.
+//! Checks each command, records it on disk, queues it for its actuator, and reports its result.
 //!
-//! One task owns the gate and the history, so there is one order: recorded, synced, then acted on. What waits is recorded
-//! together, so that a flood costs one sync for many commands. It ends when all listeners and then all actuators have let
-//! go of its queues.
+//! One task owns the admission check and the history, so there is one order: record, sync, execute.
+//! All queued commands are recorded together, so that a flood costs one sync for many commands. The
+//! task ends after all listeners and then all actuators have closed their queues.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::actuator::{Finished, Order};
+use super::actuator::{ActuatorJob, JobOutcome};
 use crate::status::StatusRegistry;
 use tidegate_bus::{BusEvent, Report};
-use tidegate_commands::admission::{Admission, Decision, Refusal};
-use tidegate_commands::history::{Ending, History, TABLE};
+use tidegate_commands::admission::{Admission, Clocks, Decision, Judgement, RefusalReason};
+use tidegate_commands::history::{History, Outcome, TABLE};
 use tidegate_commands::report::ReportRules;
 use tidegate_model::{Command, CommandResult, DeviceId, Name, Source, WallTime};
 use tidegate_outbox::Outbox;
@@ -26,296 +26,308 @@ use tidegate_runtime::wait::blocking;
 use tidegate_timing::log_limit::LogLimit;
 use tidegate_timing::rate_limit::{RateLimit, Window};
 
-/// What may wait for the dispatcher, from all listeners together.
-pub const INBOUND_MAX: usize = 64;
+/// The most items in the queue of the dispatcher, from all listeners together.
+pub const INPUTS_MAX: usize = 64;
 
-/// What is recorded with one sync.
+/// The most items that are recorded with one sync.
 const BATCH_MAX: usize = 64;
 
-/// How long the end waits for the collector to take the last results.
-const TOLD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the task waits at its end until the collector has stored the last reports.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many refusals are told to the cloud: in a flood the rest is only counted, and in the history.
-const REFUSALS_TOLD: RateLimit = RateLimit { runs_max: 100, window: Duration::from_secs(60) };
+/// How many refusals are reported to Losant. More are counted and recorded in the history.
+const REFUSALS_REPORTED: RateLimit = RateLimit { runs_max: 100, window: Duration::from_secs(60) };
 
-/// What a listener says.
+/// The inputs of the dispatcher.
 #[derive(Debug)]
-pub enum Inbound {
-    /// A command came.
+pub enum DispatcherInput {
+    /// A command arrived.
     Command(Command, Source),
-    /// Nothing was missed on the stream of a device until then.
-    Heard {
-        /// Which device.
+    /// All commands of a device were received until then.
+    Coverage {
+        /// The device.
         device: DeviceId,
-        /// Until when.
+        /// The end of the period.
         until: WallTime,
     },
-    /// From here on other rules hold.
+    /// A reload replaced the routes.
     Routes(Box<Routes>),
 }
 
-/// Where commands go, and by which rules.
+/// The rules and destinations of commands.
 #[derive(Debug)]
 pub struct Routes {
-    /// Judges.
+    /// The admission check.
     pub admission: Admission,
     /// The queues of the actuators.
-    pub orders: BTreeMap<Name, mpsc::Sender<Order>>,
-    /// What is told to the cloud.
+    pub jobs: BTreeMap<Name, mpsc::Sender<ActuatorJob>>,
+    /// The attributes of reports.
     pub report: ReportRules,
-    /// How many devices share the history.
-    pub lanes: usize,
+    /// The number of devices that share the history.
+    pub devices: usize,
 }
 
-/// The dispatcher's task.
+/// The task of the dispatcher.
 pub struct DispatcherTask {
-    /// Where commands go.
+    /// The rules and destinations of commands.
     pub routes: Routes,
-    /// Remembers.
+    /// The history of commands.
     pub history: History,
-    /// Keeps the history.
+    /// Stores the history.
     pub outbox: Arc<Outbox>,
-    /// To the collector.
+    /// The queue of the collector.
     pub arrivals: mpsc::Sender<BusEvent>,
     /// The wall clock.
     pub clock: SharedClock,
-    /// Told about outcomes.
-    pub board: StatusRegistry,
+    /// Receives counts and results.
+    pub status: StatusRegistry,
     /// Limits the warnings about refusals to one a minute for each reason.
     pub refusal_log: LogLimit<&'static str>,
 }
 
-/// A command that is recorded and then acted on.
-type Ready = (OwnedPermit<Order>, Order);
-
-/// What the task waits for.
-enum News {
-    Inbound(Vec<Inbound>),
-    Finished(Vec<Finished>),
-    Told(Vec<u64>),
+/// An admitted command with its place in the queue of its actuator.
+struct AdmittedJob {
+    permit: OwnedPermit<ActuatorJob>,
+    job: ActuatorJob,
 }
 
-/// The queues that it reads.
+/// The events of the task.
+enum DispatcherEvent {
+    Inputs(Vec<DispatcherInput>),
+    Outcomes(Vec<JobOutcome>),
+    Reported(Vec<u64>),
+}
+
+/// The queues that the task reads.
 struct Queues {
-    inbound: mpsc::Receiver<Inbound>,
-    finished: mpsc::Receiver<Finished>,
-    told: mpsc::Receiver<u64>,
-    is_inbound_open: bool,
+    inputs: mpsc::Receiver<DispatcherInput>,
+    outcomes: mpsc::Receiver<JobOutcome>,
+    reported: mpsc::Receiver<u64>,
+    is_input_open: bool,
 }
 
 impl Queues {
-    /// Waits. `None` when the listeners and the actuators are gone.
-    async fn next(&mut self) -> Option<News> {
-        let (mut finished, mut inbound, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    /// Waits for the next event. Returns `None` after listeners and actuators have ended.
+    async fn next(&mut self) -> Option<DispatcherEvent> {
+        let (mut outcomes, mut inputs, mut reported) = (Vec::new(), Vec::new(), Vec::new());
         tokio::select! {
-            // Results first: they make room.
+            // Outcomes come first, because they make room for commands.
             biased;
-            count = self.finished.recv_many(&mut finished, BATCH_MAX) => {
-                (count > 0).then_some(News::Finished(finished))
+            count = self.outcomes.recv_many(&mut outcomes, BATCH_MAX) => {
+                (count > 0).then_some(DispatcherEvent::Outcomes(outcomes))
             }
-            count = self.inbound.recv_many(&mut inbound, BATCH_MAX), if self.is_inbound_open => {
-                self.is_inbound_open = count > 0;
-                Some(News::Inbound(inbound))
+            count = self.inputs.recv_many(&mut inputs, BATCH_MAX), if self.is_input_open => {
+                self.is_input_open = count > 0;
+                Some(DispatcherEvent::Inputs(inputs))
             }
-            _ = self.told.recv_many(&mut told, BATCH_MAX) => Some(News::Told(told)),
+            _ = self.reported.recv_many(&mut reported, BATCH_MAX) => {
+                Some(DispatcherEvent::Reported(reported))
+            }
         }
     }
 }
 
 impl DispatcherTask {
-    /// Runs until the listeners have let go of `inbound` and the actuators of `finished`.
+    /// Runs until the listeners have closed `inputs` and the actuators have closed `outcomes`.
     pub async fn run(
         mut self,
-        inbound: mpsc::Receiver<Inbound>,
-        finished: mpsc::Receiver<Finished>,
+        inputs: mpsc::Receiver<DispatcherInput>,
+        outcomes: mpsc::Receiver<JobOutcome>,
     ) {
-        let (teller, told) = mpsc::channel(BATCH_MAX);
-        let mut queues = Queues { inbound, finished, told, is_inbound_open: true };
+        let (stored, reported) = mpsc::channel(BATCH_MAX);
+        let mut queues = Queues { inputs, outcomes, reported, is_input_open: true };
         let mut refusals = Window::default();
-        self.begin(&teller).await;
-        while let Some(news) = queues.next().await {
-            match news {
-                News::Inbound(batch) if batch.is_empty() => self.routes.orders.clear(),
-                News::Inbound(batch) => self.take(batch, &mut refusals, &teller).await,
-                News::Finished(batch) => self.settle(batch, &teller).await,
-                News::Told(numbers) => numbers.into_iter().for_each(|one| self.history.tell(one)),
+        self.begin(&stored).await;
+        while let Some(event) = queues.next().await {
+            match event {
+                DispatcherEvent::Inputs(batch) if batch.is_empty() => self.routes.jobs.clear(),
+                DispatcherEvent::Inputs(batch) => {
+                    self.process(batch, &mut refusals, &stored).await;
+                }
+                DispatcherEvent::Outcomes(batch) => self.settle(batch, &stored).await,
+                DispatcherEvent::Reported(numbers) => {
+                    numbers.into_iter().for_each(|number| self.history.mark_reported(number));
+                }
             }
         }
-        // With these the collector makes its last commit, and says so.
-        drop((self.arrivals, teller));
-        let told = async {
-            while let Some(number) = queues.told.recv().await {
-                self.history.tell(number);
+        // Without these senders the collector makes its last commit and closes the queue.
+        drop((self.arrivals, stored));
+        let last_reports = async {
+            while let Some(number) = queues.reported.recv().await {
+                self.history.mark_reported(number);
             }
         };
-        if tokio::time::timeout(TOLD_TIMEOUT, told).await.is_err() {
-            warn!(
-                "the last results of commands were not taken in time; they are told at the next start"
-            );
+        if tokio::time::timeout(REPORT_TIMEOUT, last_reports).await.is_err() {
+            warn!("the last command results were not stored in time; reporting them at next start");
         }
         if let Err(error) = record(&self.outbox, &mut self.history).await {
-            error!(%error, "cannot record what was told of commands");
+            error!(%error, "cannot record which command results were reported");
         }
     }
 
-    /// Tells what an earlier run did not get to tell.
-    async fn begin(&mut self, teller: &mpsc::Sender<u64>) {
-        self.history.records().for_each(|record| self.board.acted(record));
-        let is_untold =
-            |number: &u64| self.history.record(*number).is_some_and(|record| !record.is_told);
-        let numbers: Vec<u64> = self.history.records().map(|record| record.number).collect();
-        let untold: Vec<u64> = numbers.into_iter().filter(is_untold).collect();
+    /// Reports the results that an earlier run did not report.
+    async fn begin(&mut self, stored: &mpsc::Sender<u64>) {
+        self.history.records().for_each(|record| self.status.acted(record));
+        let unreported: Vec<u64> = self
+            .history
+            .records()
+            .filter(|record| !record.is_reported)
+            .map(|record| record.number)
+            .collect();
         if let Err(error) = record(&self.outbox, &mut self.history).await {
             return error!(%error, "cannot record which commands were interrupted");
         }
-        for number in untold {
+        for number in unreported {
             if self.is_result(number, CommandResult::Interrupted) {
-                self.board.data().commands.interrupted += 1;
-                warn!(
-                    number,
-                    "a command was interrupted when the daemon ended; it is not run again"
-                );
+                self.status.data().commands.interrupted += 1;
+                warn!(number, "command was interrupted by the end of the daemon; not run again");
             }
-            self.report(number, teller).await;
+            self.report(number, stored).await;
         }
-        self.show();
+        self.publish();
     }
 
-    async fn take(
+    async fn process(
         &mut self,
-        batch: Vec<Inbound>,
+        batch: Vec<DispatcherInput>,
         refusals: &mut Window,
-        teller: &mpsc::Sender<u64>,
+        stored: &mpsc::Sender<u64>,
     ) {
-        let (mut ready, mut refused) = (Vec::new(), Vec::new());
-        for inbound in batch {
-            match inbound {
-                Inbound::Heard { device, until } => self.history.hear(device, until),
-                Inbound::Routes(routes) => {
-                    self.history.share(routes.lanes);
+        let (mut admitted, mut refused) = (Vec::new(), Vec::new());
+        for input in batch {
+            match input {
+                DispatcherInput::Coverage { device, until } => {
+                    self.history.extend_coverage(device, until);
+                }
+                DispatcherInput::Routes(routes) => {
+                    self.history.set_device_count(routes.devices);
                     self.routes = *routes;
                 }
-                Inbound::Command(command, source) => {
-                    self.judge(&command, source, &mut ready, &mut refused);
+                DispatcherInput::Command(command, source) => {
+                    self.admit(&command, source, &mut admitted, &mut refused);
                 }
             }
         }
-        // The one rule: recorded and on the disk, then run.
+        // A command runs only after its record is on disk.
         if let Err(error) = record(&self.outbox, &mut self.history).await {
-            error!(%error, commands = ready.len(), "cannot record commands, so they do not run");
-            for (_, order) in ready {
-                let message = "it could not be recorded";
+            error!(%error, commands = admitted.len(), "cannot record commands; not running them");
+            for AdmittedJob { job, .. } in admitted {
+                let message = "the command could not be recorded";
                 let result = CommandResult::Failed;
-                self.finish(order.number, Ending { result, message, duration_ms: None });
+                self.finish(job.number, Outcome { result, message, duration_ms: None });
             }
             return;
         }
-        for (permit, order) in ready {
-            permit.send(order);
+        for AdmittedJob { permit, job } in admitted {
+            permit.send(job);
         }
         let now = Instant::now().into_std();
         for number in refused {
-            if refusals.admit(REFUSALS_TOLD, now) {
-                self.report(number, teller).await;
+            if refusals.admit(REFUSALS_REPORTED, now) {
+                self.report(number, stored).await;
             } else {
-                self.history.tell(number);
+                self.history.mark_reported(number);
             }
         }
-        self.show();
+        self.publish();
     }
 
-    fn judge(
+    /// Checks a command. Adds it to `admitted`, or its number to `refused`.
+    fn admit(
         &mut self,
         command: &Command,
         source: Source,
-        ready: &mut Vec<Ready>,
+        admitted: &mut Vec<AdmittedJob>,
         refused: &mut Vec<u64>,
     ) {
-        let now = (Instant::now().into_std(), self.clock.now());
-        let (admission, record) = self.routes.admission.judge(command, source, &self.history, now);
-        let refusal = match admission {
+        let clocks = Clocks { now: Instant::now().into_std(), time: self.clock.now() };
+        let Judgement { decision, record } =
+            self.routes.admission.handle_command(command, source, &self.history, clocks);
+        let reason = match decision {
             Decision::Duplicate => {
-                // The history is read with some overlap, so this is nothing to tell anybody.
-                debug!(command = command.name, device_id = %command.device, "command known already");
-                self.board.data().commands.duplicates += 1;
+                // Normal: the command history is read with an overlap.
+                debug!(command = command.name, device_id = %command.device, "duplicate command");
+                self.status.data().commands.duplicates += 1;
                 return;
             }
             Decision::Run { actuator, write, fresh_for } => {
-                match self.permit(&actuator.name, command.device) {
+                match self.reserve(&actuator.name, command.device) {
                     Some(permit) => {
-                        self.board.data().commands.received += 1;
-                        let number = self.history.begin(record);
-                        let until = Instant::now() + fresh_for;
-                        return ready.push((permit, Order { number, write, until }));
+                        self.status.data().commands.received += 1;
+                        let number = self.history.add(record);
+                        let fresh_until = Instant::now() + fresh_for;
+                        let job = ActuatorJob { number, write, fresh_until };
+                        return admitted.push(AdmittedJob { permit, job });
                     }
-                    None => Refusal::Busy,
+                    None => RefusalReason::Busy,
                 }
             }
-            Decision::Refused(refusal) => refusal,
+            Decision::Refused(reason) => reason,
         };
-        let reason = refusal.as_str();
-        // What is told of one that may have run long ago would stand over what was told then.
-        let number = (refusal != Refusal::Forgotten).then(|| self.history.begin(record));
-        self.explain(number, command, &refusal);
+        // A forgotten command may have run and been reported; a report now would contradict that.
+        let is_reported = reason != RefusalReason::Forgotten;
+        let number = is_reported.then(|| self.history.add(record));
+        self.warn_refused(number, command, &reason);
         {
-            let mut notes = self.board.data();
-            notes.commands.received += 1;
-            *notes.commands.refused.entry(reason).or_default() += 1;
+            let mut status = self.status.data();
+            status.commands.received += 1;
+            *status.commands.refused.entry(reason.as_str()).or_default() += 1;
         }
         let Some(number) = number else { return };
-        let message = format!("{reason}: {refusal}");
+        let message = format!("{}: {reason}", reason.as_str());
         let result = CommandResult::Refused;
-        self.finish(number, Ending { result, message: &message, duration_ms: None });
+        self.finish(number, Outcome { result, message: &message, duration_ms: None });
         refused.push(number);
     }
 
-    /// Explains a refusal: one a minute for each reason to the operator, all of them at debug level and in the history.
-    fn explain(&mut self, number: Option<u64>, command: &Command, refusal: &Refusal) {
-        let (name, device_id, reason) = (&command.name, command.device, refusal.as_str());
+    /// Logs a refusal: one a minute for each reason as a warning, all others at debug level.
+    fn warn_refused(&mut self, number: Option<u64>, command: &Command, reason: &RefusalReason) {
+        let (name, device_id, detail) = (&command.name, command.device, reason);
+        let reason = reason.as_str();
         if self.refusal_log.admit(reason, Instant::now().into_std()) {
-            warn!(number, command = name, %device_id, reason, detail = %refusal, "command refused");
+            warn!(number, command = name, %device_id, reason, %detail, "command refused");
         } else {
-            debug!(number, command = name, %device_id, reason, detail = %refusal, "command refused");
+            debug!(number, command = name, %device_id, reason, %detail, "command refused");
         }
     }
 
-    /// A place in the queue of an actuator; `None` if it is full, or if too many commands of the device wait in all queues.
-    fn permit(&self, actuator: &Name, device: DeviceId) -> Option<OwnedPermit<Order>> {
-        let queue = self.routes.orders.get(actuator).filter(|_| self.history.has_room(device))?;
+    /// Reserves a place in the queue of an actuator.
+    ///
+    /// Returns `None` if the queue is full, or if the device has too many commands in all queues.
+    fn reserve(&self, actuator: &Name, device: DeviceId) -> Option<OwnedPermit<ActuatorJob>> {
+        let queue = self.routes.jobs.get(actuator).filter(|_| self.history.has_room(device))?;
         queue.clone().try_reserve_owned().ok()
     }
 
-    async fn settle(&mut self, batch: Vec<Finished>, teller: &mpsc::Sender<u64>) {
-        let numbers: Vec<u64> = batch.iter().map(|finished| finished.number).collect();
-        for Finished { number, result, message, duration } in batch {
+    /// Records and reports the results of commands.
+    async fn settle(&mut self, batch: Vec<JobOutcome>, stored: &mpsc::Sender<u64>) {
+        let numbers: Vec<u64> = batch.iter().map(|outcome| outcome.number).collect();
+        for JobOutcome { number, result, message, duration } in batch {
             let duration_ms = u64::try_from(duration.as_millis()).ok();
-            self.finish(number, Ending { result, message: &message, duration_ms });
-            let mut notes = self.board.data();
+            self.finish(number, Outcome { result, message: &message, duration_ms });
+            let commands = &mut self.status.data().commands;
             match result {
-                CommandResult::Executed => notes.commands.executed += 1,
-                CommandResult::Interrupted => notes.commands.interrupted += 1,
-                CommandResult::Refused => {
-                    *notes.commands.refused.entry("stale").or_default() += 1;
-                }
-                CommandResult::Failed | CommandResult::Started => {
-                    notes.commands.failed += 1;
-                }
+                CommandResult::Executed => commands.executed += 1,
+                CommandResult::Interrupted => commands.interrupted += 1,
+                CommandResult::Refused => *commands.refused.entry("stale").or_default() += 1,
+                CommandResult::Failed | CommandResult::Started => commands.failed += 1,
             }
         }
         if let Err(error) = record(&self.outbox, &mut self.history).await {
-            error!(%error, "cannot record the results of commands; they will count as interrupted");
+            error!(%error, "cannot record command results; they would be interrupted at a restart");
         }
         for number in numbers {
-            self.report(number, teller).await;
+            self.report(number, stored).await;
         }
-        self.show();
+        self.publish();
     }
 
-    fn finish(&mut self, number: u64, ending: Ending<'_>) {
-        self.history.finish(number, ending, self.clock.now());
-        let Ending { result, message, duration_ms } = ending;
+    /// Adds a result to the history, the status and the log.
+    fn finish(&mut self, number: u64, outcome: Outcome<'_>) {
+        self.history.finish(number, outcome, self.clock.now());
+        let Outcome { result, message, duration_ms } = outcome;
         let Some(record) = self.history.record(number) else { return };
-        self.board.acted(record);
+        self.status.acted(record);
         let (command, actuator) = (&record.name, record.actuator.as_deref());
         match result {
             CommandResult::Executed => {
@@ -335,27 +347,27 @@ impl DispatcherTask {
         self.history.record(number).is_some_and(|record| record.result == result)
     }
 
-    /// Sends the result to the outbox, as a state.
-    async fn report(&mut self, number: u64, teller: &mpsc::Sender<u64>) {
+    /// Sends the report of a result to the collector, which stores it in the outbox.
+    async fn report(&mut self, number: u64, stored: &mpsc::Sender<u64>) {
         let Some(record) = self.history.record(number) else { return };
         match self.routes.report.report(record) {
             Some((device, state)) => {
-                let told = Some((number, teller.clone()));
-                let arrival = BusEvent::Report(Report { device, state, told });
-                // A collector that is gone has broken the outbox and ends the daemon: the next start tells it.
-                self.arrivals.send(arrival).await.unwrap_or_default();
+                let told = Some((number, stored.clone()));
+                let event = BusEvent::Report(Report { device, state, told });
+                // A missing collector ends the daemon. The next start reports the result.
+                self.arrivals.send(event).await.unwrap_or_default();
             }
-            None => self.history.tell(number),
+            None => self.history.mark_reported(number),
         }
     }
 
-    /// Shows the last commands on the board.
-    fn show(&self) {
-        self.board.data().recent = StatusRegistry::recent(self.history.records());
+    /// Publishes the last commands in the status.
+    fn publish(&self) {
+        self.status.data().recent = StatusRegistry::recent(self.history.records());
     }
 }
 
-/// Brings the changes of the history to the disk. What could not be written stays due.
+/// Writes the changes of the history to disk. Changes that cannot be written stay pending.
 async fn record(outbox: &Arc<Outbox>, history: &mut History) -> Result<(), tidegate_outbox::Error> {
     let changes = history.take_changes();
     if changes.is_empty() {
@@ -368,5 +380,5 @@ async fn record(outbox: &Arc<Outbox>, history: &mut History) -> Result<(), tideg
     });
     let writing = liveness::with_deadline(liveness::DISK_MAX, "recording commands", writing);
     let (written, changes) = writing.await;
-    written.inspect_err(|_| history.put_back(changes))
+    written.inspect_err(|_| history.restore_changes(changes))
 }

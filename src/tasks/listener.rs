@@ -1,6 +1,7 @@
-//! Holds the command stream of one device, opens it again whenever it ends, and asks for what was missed in between.
+//! Keeps the command stream of one device open, and requests the commands that a gap missed.
 //!
-//! What is to be asked for, [`GapTracker`] knows. A gap may span a restart: the dispatcher keeps until when nothing was missed.
+//! The [`GapTracker`] decides what to request. A gap may span a restart, so the dispatcher stores up
+//! to when all commands were received.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::actuator::Links;
-use super::dispatcher::Inbound;
+use super::actuator::StreamStates;
+use super::dispatcher::DispatcherInput;
 use crate::status::StatusRegistry;
-use tidegate_commands::gap_tracker::GapTracker;
-use tidegate_commands::history::Heard;
+use tidegate_commands::gap_tracker::{GapState, GapTracker, Page, PageRequest, PageSize};
+use tidegate_commands::history::Coverage;
 use tidegate_delivery::reporter::{PARK, THROTTLE_WAIT};
 use tidegate_delivery::response::ResponseClass;
 use tidegate_losant::query::{History, SortDirection};
@@ -27,47 +28,55 @@ use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::liveness;
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
+use tidegate_timing::machine::Machine as _;
 
-/// The first and the longest wait before a stream is opened again.
-const REOPEN_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+/// The first wait before a closed stream is opened again.
+const REOPEN_WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// At the start, and when the cloud is back, streams are opened within this time, not all at once.
+/// The longest wait before a closed stream is opened again.
+const REOPEN_WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// The period over which the streams of all devices are opened at a start or after an outage.
 const SPREAD: Duration = Duration::from_millis(500);
 
-/// Only a stream that lived so long counts as healthy and resets the waits.
+/// How long a stream must be open to reset the back-off.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// How often the dispatcher is told that nothing was missed: each costs a write to the disk, and what it saves is reading a
-/// little more history after a crash.
-const HEARD_INTERVAL: Duration = Duration::from_secs(300);
+/// How often the end of the coverage is stored.
+///
+/// Each time costs a write to disk. It saves reading a little more history after a crash.
+const COVERAGE_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Between two tries to read the history of a gap while the stream is open.
-const CATCH_UP_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The first wait before a failed page request is repeated.
+const PAGE_WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// A server may ask for a wait before a stream is opened again; no longer than this is waited for its sake.
+/// The longest wait before a failed page request is repeated.
+const PAGE_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The longest `retry` of an event stream that is obeyed.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// The listener of one device.
 pub struct ListenerTask {
-    /// The device's name, for logs.
+    /// The name of the device, for logs.
     pub name: Name,
     /// The device.
     pub device: DeviceId,
-    /// What is known from an earlier run.
-    pub heard: Option<Heard>,
-    /// Whether commands for this device can also be sent to the gateway, should its own stream be refused.
-    pub has_detour: bool,
-    /// To the cloud.
+    /// The coverage of an earlier run.
+    pub coverage: Option<Coverage>,
+    /// Whether commands for the device can also be sent to the gateway, if its stream is refused.
+    pub has_gateway_route: bool,
+    /// The connection to Losant.
     pub client: Arc<Client>,
-    /// To the dispatcher.
-    pub commands: mpsc::Sender<Inbound>,
-    /// Told whether the stream is open.
-    pub links: watch::Sender<Links>,
-    /// Stands in for the cloud's clock where that is not told.
+    /// The queue of the dispatcher.
+    pub inputs: mpsc::Sender<DispatcherInput>,
+    /// Receives whether the stream is open.
+    pub streams: watch::Sender<StreamStates>,
+    /// Stands in for Losant's clock if an answer has no date.
     pub clock: SharedClock,
-    /// Told whether the stream is open.
-    pub board: StatusRegistry,
-    /// Ends the task.
+    /// Receives whether the stream is open.
+    pub status: StatusRegistry,
+    /// Stops the task.
     pub stop: CancellationToken,
 }
 
@@ -75,59 +84,54 @@ impl ListenerTask {
     /// Runs until it is stopped.
     pub async fn run(self) {
         let stop = self.stop.clone();
-        let listening = stop.run_until_cancelled(self.listen());
-        listening.await;
+        stop.run_until_cancelled(self.listen()).await;
     }
 
     async fn listen(&self) {
         let mut rng = random::seeded();
-        let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
-        let mut told = String::new();
-        let mut watch = GapTracker::new(self.heard);
+        let mut backoff = Backoff::new(REOPEN_WAIT_MIN, REOPEN_WAIT_MAX);
+        let mut tracker = GapTracker::new(self.coverage);
+        let mut last_error = String::new();
         let mut last_id = None;
         tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await;
         loop {
-            let opened = Instant::now();
+            let started = Instant::now();
             let call = self.client.command_stream(self.device).after(last_id.clone());
             let opening = call.open(self.clock.wall_time().unwrap_or(WallTime::EPOCH));
-            let wait = match liveness::with_deadline(
-                liveness::CALL_MAX,
-                "opening a stream",
-                opening,
-            )
-            .await
-            {
+            let opened =
+                liveness::with_deadline(liveness::CALL_MAX, "opening a stream", opening).await;
+            let wait = match opened {
                 Ok(mut stream) => {
                     info!(device = %self.name, device_id = %self.device, "command stream open");
-                    told.clear();
-                    self.note(true);
-                    let end = self.follow(&mut stream, &mut watch, &mut rng).await;
-                    self.note(false);
+                    last_error.clear();
+                    self.publish(true);
+                    let end = self.follow(&mut stream, &mut tracker, &mut rng).await;
+                    self.publish(false);
                     last_id = stream.last_id().map(str::to_owned).or(last_id);
                     info!(device = %self.name, %end, "command stream ended; opening it again");
                     stream.retry().unwrap_or_default().min(RETRY_MAX)
                 }
                 Err(error) => {
-                    let words = error.to_string();
-                    if told == words {
+                    let text = error.to_string();
+                    if last_error == text {
                         debug!(device = %self.name, %error, "still no command stream");
                     } else {
-                        self.explain(&error);
-                        told = words;
+                        self.warn_refused(&error);
+                        last_error = text;
                     }
-                    least_wait(&error)
+                    retry_wait(&error)
                 }
             };
-            if opened.elapsed() >= HEALTHY {
+            if started.elapsed() >= HEALTHY {
                 backoff.reset();
             }
             self.pause(backoff.next_delay(&mut rng), wait, &mut rng).await;
         }
     }
 
-    /// Says once why there is no stream.
-    fn explain(&self, error: &Error) {
-        if error.verdict() == ResponseClass::Blocked && self.has_detour {
+    /// Logs why the stream cannot be opened.
+    fn warn_refused(&self, error: &Error) {
+        if error.verdict() == ResponseClass::Blocked && self.has_gateway_route {
             let advice = "send its commands to the gateway and name it in the payload";
             warn!(device = %self.name, %error, advice, "no command stream of this device");
         } else {
@@ -135,115 +139,119 @@ impl ListenerTask {
         }
     }
 
-    /// Waits for `delay`, or until another call has reached the cloud again; but at least for `wait`.
+    /// Waits for `delay` or until another call reaches Losant again, but at least for `wait`.
     async fn pause(&self, delay: Duration, wait: Duration, rng: &mut StdRng) {
         let started = Instant::now();
-        // Those that were told to wait together do not come back together.
+        // The jitter spreads streams that were refused at the same time.
         let wait = wait + wait.mul_f64(rng.random_range(0.0..=0.1));
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            () = self.client.recovered() => tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await,
+            () = self.client.recovered() => {
+                tokio::time::sleep(rng.random_range(Duration::ZERO..=SPREAD)).await;
+            }
         }
         tokio::time::sleep_until(started + wait).await;
     }
 
-    /// Closes the gap before this stream, and passes commands on until the stream ends. `watch` then knows until when nothing
-    /// was missed.
+    /// Closes the gap before this stream, and forwards commands until the stream ends.
     async fn follow(
         &self,
         stream: &mut EventStream<Command>,
-        watch: &mut GapTracker,
+        tracker: &mut GapTracker,
         rng: &mut StdRng,
     ) -> StreamEnd {
-        watch.open(stream.opened());
-        let mut backoff = Backoff::new(CATCH_UP_WAIT.0, CATCH_UP_WAIT.1);
+        tracker.handle_stream_opened(stream.opened());
+        let mut backoff = Backoff::new(PAGE_WAIT_MIN, PAGE_WAIT_MAX);
         loop {
-            // What the stream delivers meanwhile waits in it.
-            self.catch_up(watch).await;
-            let until = watch.hear(stream.heard_until());
-            self.pass_on(Inbound::Heard { device: self.device, until }).await;
-            let patience = match watch.gap() {
-                Some(_) => backoff.next_delay(rng),
-                None => HEARD_INTERVAL,
-            };
-            if let Some(end) = self.forward(stream, patience).await {
-                watch.hear(stream.heard_until());
+            // Commands that the stream delivers meanwhile wait in it.
+            while let Some(request) = tracker.poll_action() {
+                self.request_page(request, tracker, &mut backoff, rng).await;
+            }
+            let until = tracker.handle_alive(stream.heard_until());
+            self.send(DispatcherInput::Coverage { device: self.device, until }).await;
+            let timeout = tracker.poll_timeout().map(Instant::from);
+            let timeout = timeout.unwrap_or_else(|| Instant::now() + COVERAGE_INTERVAL);
+            if let Some(end) = self.forward(stream, timeout).await {
+                tracker.handle_alive(stream.heard_until());
                 return end;
             }
+            tracker.handle_timeout(Instant::now().into_std());
         }
     }
 
-    /// Reads the history of a gap, as far as the cloud lets us.
-    async fn catch_up(&self, watch: &mut GapTracker) {
-        while let Some(gap) = watch.gap() {
-            let history = History {
-                limit: NonZeroU32::new(gap.limit),
-                sort_direction: Some(SortDirection::Asc),
-                start: Some(gap.start),
-                end: Some(gap.end),
-                ..History::default()
-            };
-            let asking = self.client.get_command(self.device, &history);
-            let page = match liveness::with_deadline(
-                liveness::CALL_MAX,
-                "asking for commands",
-                asking,
-            )
-            .await
-            {
-                Ok(page) => page,
-                Err(error) => {
-                    warn!(device = %self.name, %error, "cannot ask for the commands that were missed; trying again");
-                    // It may have been too much to read, or to be carried in time.
-                    if !matches!(error, Error::Refused { .. }) {
-                        watch.ask_for_less();
-                    }
-                    return;
-                }
-            };
-            debug!(device = %self.name, commands = page.len(), "commands around the gap");
-            let latest = page.iter().filter_map(|command| command.time).max();
-            let commands = page.len();
-            for command in page {
-                self.pass_on(Inbound::Command(command, Source::CaughtUp)).await;
+    /// Requests one page of the command history and forwards its commands.
+    async fn request_page(
+        &self,
+        request: PageRequest,
+        tracker: &mut GapTracker,
+        backoff: &mut Backoff,
+        rng: &mut StdRng,
+    ) {
+        let history = History {
+            limit: NonZeroU32::new(request.limit),
+            sort_direction: Some(SortDirection::Asc),
+            start: Some(request.start),
+            end: Some(request.end),
+            ..History::default()
+        };
+        let call = self.client.get_command(self.device, &history);
+        let answer =
+            liveness::with_deadline(liveness::CALL_MAX, "requesting missed commands", call).await;
+        let commands = match answer {
+            Ok(commands) => commands,
+            Err(error) => {
+                warn!(device = %self.name, %error, "cannot request missed commands; retrying");
+                // Without an answer, the page may have been too large to be read in time.
+                let is_answered = matches!(error, Error::Refused { .. });
+                let size = if is_answered { PageSize::Keep } else { PageSize::Reduce };
+                let retry_at = Instant::now() + backoff.next_delay(rng);
+                return tracker.handle_page_failed(size, retry_at.into_std());
             }
-            if !watch.read(latest, commands) {
-                warn!(device = %self.name, "more commands were missed than are asked for");
-            }
+        };
+        debug!(device = %self.name, commands = commands.len(), "commands around the gap");
+        let latest = commands.iter().filter_map(|command| command.time).max();
+        let page = Page { latest, commands: commands.len() };
+        for command in commands {
+            self.send(DispatcherInput::Command(command, Source::CaughtUp)).await;
+        }
+        if tracker.handle_page(page) == GapState::Truncated {
+            warn!(device = %self.name, "too many missed commands; the newest are not requested");
         }
     }
 
-    /// Passes commands on for so long, or until the stream ends.
+    /// Forwards commands of the stream until `timeout`. Returns the end of the stream.
     async fn forward(
         &self,
         stream: &mut EventStream<Command>,
-        patience: Duration,
+        timeout: Instant,
     ) -> Option<StreamEnd> {
-        let until = Instant::now() + patience;
         loop {
-            match tokio::time::timeout_at(until, stream.next()).await {
-                Ok(Ok(command)) => self.pass_on(Inbound::Command(command, Source::Live)).await,
+            match tokio::time::timeout_at(timeout, stream.next()).await {
+                Ok(Ok(command)) => {
+                    self.send(DispatcherInput::Command(command, Source::Live)).await;
+                }
                 Ok(Err(end)) => return Some(end),
                 Err(_) => return None,
             }
         }
     }
 
-    async fn pass_on(&self, inbound: Inbound) {
-        // The queue's other end is gone only when the daemon stops, and then this task is cancelled.
-        self.commands.send(inbound).await.unwrap_or_default();
+    async fn send(&self, input: DispatcherInput) {
+        // The dispatcher ends only when the daemon stops, and then this task is cancelled.
+        self.inputs.send(input).await.unwrap_or_default();
     }
 
-    fn note(&self, is_open: bool) {
-        self.board.data().streams.insert(self.name.clone(), is_open);
-        self.links.send_modify(|links| {
-            links.insert(self.device, is_open);
+    /// Publishes whether the stream is open.
+    fn publish(&self, is_open: bool) {
+        self.status.data().streams.insert(self.name.clone(), is_open);
+        self.streams.send_modify(|streams| {
+            streams.insert(self.device, is_open);
         });
     }
 }
 
-/// A device that the cloud refuses is not asked for again soon, and one that asked too often not at once.
-fn least_wait(error: &Error) -> Duration {
+/// Returns the least wait before a refused stream is opened again.
+fn retry_wait(error: &Error) -> Duration {
     match error.verdict() {
         ResponseClass::Blocked | ResponseClass::Malformed | ResponseClass::TooLarge => PARK,
         ResponseClass::Throttled(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
@@ -264,18 +272,18 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_refused_is_asked_for_later_and_one_that_is_not_served_soon() {
+    fn refused_stream_waits_longer_than_an_unavailable_one() {
         for status in [400, 403, 404, 413] {
-            assert_eq!(least_wait(&refused(status, None)), PARK, "{status}");
+            assert_eq!(retry_wait(&refused(status, None)), PARK, "{status}");
         }
-        assert_eq!(least_wait(&refused(429, None)), THROTTLE_WAIT);
-        assert_eq!(least_wait(&refused(429, Some(1))), THROTTLE_WAIT);
-        assert_eq!(least_wait(&refused(429, Some(60))), Duration::from_secs(60));
-        assert_eq!(least_wait(&refused(429, Some(1_000_000))), PARK);
+        assert_eq!(retry_wait(&refused(429, None)), THROTTLE_WAIT);
+        assert_eq!(retry_wait(&refused(429, Some(1))), THROTTLE_WAIT);
+        assert_eq!(retry_wait(&refused(429, Some(60))), Duration::from_secs(60));
+        assert_eq!(retry_wait(&refused(429, Some(1_000_000))), PARK);
         for status in [401, 408, 500, 502, 503, 504] {
-            assert_eq!(least_wait(&refused(status, None)), Duration::ZERO, "{status}");
+            assert_eq!(retry_wait(&refused(status, None)), Duration::ZERO, "{status}");
         }
-        assert_eq!(least_wait(&refused(503, Some(20))), Duration::from_secs(20));
-        assert_eq!(least_wait(&refused(503, Some(1_000_000))), PARK);
+        assert_eq!(retry_wait(&refused(503, Some(20))), Duration::from_secs(20));
+        assert_eq!(retry_wait(&refused(503, Some(1_000_000))), PARK);
     }
 }

@@ -1,4 +1,4 @@
-//! From a command to a write: which actuator takes it, what it must look like, and what goes out.
+//! Actuators: which commands they accept, and which write a command causes.
 
 mod template;
 #[cfg(test)]
@@ -8,64 +8,45 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
-pub use template::{WriteError, WriteTemplate};
+pub use template::{
+    ExecTemplate, GatewayTemplate, GpioTemplate, HttpBodyTemplate, HttpTemplate, ModbusTemplate,
+    MqttTemplate, SerialTemplate, WriteError, WriteTemplate,
+};
 
 use crate::arguments::Arguments;
-use tidegate_model::{Command, DeviceId, Name, WallTime, Write};
+use crate::failsafe::Failsafe;
+use tidegate_model::{Command, DeviceId, Name, Write};
 use tidegate_timing::rate_limit::RateLimit;
 
-/// What one command of one device does.
+/// A configured receiver of one command of one device.
 #[derive(Debug, Clone)]
 pub struct Actuator {
-    /// The name that the configuration gives it.
+    /// Its name in the configuration.
     pub name: Name,
-    /// Whose commands it takes.
+    /// The device whose commands it accepts.
     pub device: DeviceId,
-    /// Which command, by its exact name.
+    /// The exact name of the command.
     pub command: String,
-    /// The bus that it writes to, if it needs one.
+    /// The bus that executes the write, if its kind needs one.
     pub bus: Option<Name>,
-    /// What it writes.
+    /// The template of the write.
     pub write: WriteTemplate,
-    /// What a command must look like.
+    /// The arguments that the payload must have.
     pub arguments: Arguments,
     /// How often it may run.
     pub rate: RateLimit,
     /// How long a write may take.
     pub timeout: Duration,
-    /// What is written when nobody is there to command.
-    pub safe: Option<Failsafe>,
-}
-
-/// The safe write of an actuator, and when it is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failsafe {
-    /// What is written.
-    pub write: Write,
-    /// When there has been no command stream for so long.
-    pub offline: Option<Duration>,
-    /// At the daemon's stop.
-    pub at_stop: bool,
-    /// So long after a command, unless another one came: for outputs that must not stay on.
-    pub max_on_time: Option<Duration>,
-}
-
-/// What a template of an actuator sees.
-#[derive(Serialize)]
-struct Context<'a> {
-    payload: &'a serde_json::Value,
-    name: &'a str,
-    time: Option<WallTime>,
-    device: String,
+    /// The write that leaves the output harmless, and when it is executed.
+    pub failsafe: Option<Failsafe>,
 }
 
 impl Actuator {
-    /// What this command writes.
+    /// Renders the write of a command.
     ///
     /// # Errors
-    /// When the command does not fit the template, or could do harm. Do not retry: it stays so.
+    /// Fails if the payload does not fit the template, or if the write could do harm. A retry fails
+    /// again.
     pub fn write_for(&self, command: &Command) -> Result<Write, WriteError> {
         self.write.render(command)
     }
@@ -76,7 +57,7 @@ impl Actuator {
 pub struct Router(BTreeMap<DeviceId, BTreeMap<String, Arc<Actuator>>>);
 
 impl Router {
-    /// A router over `actuators`, of which no two share device and command; the configuration sees to that.
+    /// Creates a router. The configuration ensures that no two actuators share device and command.
     pub fn new(actuators: impl IntoIterator<Item = Arc<Actuator>>) -> Self {
         let mut routes: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for actuator in actuators {
@@ -85,7 +66,7 @@ impl Router {
         Self(routes)
     }
 
-    /// The actuator for `command` of `device`, if there is one.
+    /// Returns the actuator for `command` of `device`.
     pub fn find(&self, device: DeviceId, command: &str) -> Option<&Arc<Actuator>> {
         self.0.get(&device)?.get(command)
     }

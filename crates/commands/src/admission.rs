@@ -1,4 +1,8 @@
-//! Whether a command may run: known, allowed, well-formed, fresh, not too often, and not seen before.
+//! Decides whether a command may run: known, allowed, valid, fresh, not too often, not seen before.
+
+mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,108 +10,73 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::actuator::{Actuator, Router, WriteError};
-use crate::arguments::ArgumentError;
-use crate::history::{AHEAD_MAX, History, Known, Record, digest};
+use crate::actuator::{Actuator, Router};
+use crate::history::{AHEAD_MAX, DuplicateCheck, History, Record, command_digest};
 use tidegate_model::excerpt::excerpt;
-use tidegate_model::{
-    Command, DeviceId, Name, PAYLOAD_BYTES_MAX, ReadingTime, Source, Unread, Write,
-};
+use tidegate_model::{Command, DeviceId, Name, ReadingTime, Source, Unread, Write};
 use tidegate_timing::rate_limit::Window;
 
-/// What the gate is set to.
+pub use refusal::RefusalReason;
+
+/// Limits and payload members that apply to all commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// The oldest command from the stream that runs.
+    /// The maximum age of a command from the stream.
     pub age_max: Duration,
-    /// The oldest command that runs although it was sent while there was no stream.
+    /// The maximum age of a command that was sent while no stream was open.
     pub catch_up_age_max: Duration,
-    /// The member of the payload that is the command's id.
+    /// The payload member that holds the id of the command.
     pub id: Option<String>,
-    /// The member of the payload by which a command to the gateway names another device.
+    /// The payload member by which a command to the gateway names another device.
     pub target: Option<String>,
 }
 
-/// What the gate says to a command.
+/// The current time of both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    /// The monotonic clock, for rate limits.
+    pub now: Instant,
+    /// The time of day if it is known, for the age of a command.
+    pub time: ReadingTime,
+}
+
+/// The result of the admission check.
 #[derive(Debug, Clone)]
 pub enum Decision {
-    /// Run it.
+    /// The command may run.
     Run {
-        /// What takes it.
+        /// The actuator that executes the write.
         actuator: Arc<Actuator>,
-        /// What it writes.
+        /// The write.
         write: Write,
-        /// How much longer it may wait for its actuator.
+        /// How long the command may wait in the queue of its actuator.
         fresh_for: Duration,
     },
-    /// The same command came before.
+    /// The same command arrived before.
     Duplicate,
-    /// It does not run.
-    Refused(Refusal),
+    /// The command does not run.
+    Refused(RefusalReason),
 }
 
-/// Why a command does not run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No actuator takes this command.
-    #[error("no actuator takes it")]
-    Unknown,
-    /// It names a device that is none of ours.
-    #[error("\"{0}\" is no device of this gateway")]
-    UnknownDevice(String),
-    /// It is older than allowed: nobody wants yesterday's "open valve".
-    #[error("it is {} s old", .0.as_secs())]
-    Stale(Duration),
-    /// It says that it was sent later than now, and not by a little.
-    #[error("it is dated {} s ahead of the clock here", .0.as_secs())]
-    Ahead(Duration),
-    /// It says when it was sent, and the gateway does not know the time of day yet.
-    #[error("the time of day is not known yet, so neither is its age")]
-    NoTime,
-    /// So much came after it that nobody can tell whether it ran.
-    #[error("it is too old to tell whether it ran before")]
-    Forgotten,
-    /// Its payload is too large.
-    #[error("its payload has more than {PAYLOAD_BYTES_MAX} bytes")]
-    TooLarge,
-    /// Its payload is no JSON that can be read.
-    #[error("its payload is nested too deeply, or has a text or a number that cannot be held")]
-    Malformed,
-    /// Its arguments are not those of the actuator.
-    #[error(transparent)]
-    Arguments(#[from] ArgumentError),
-    /// What it would write cannot be written.
-    #[error(transparent)]
-    Unwritable(#[from] WriteError),
-    /// The actuator has run as often as it may.
-    #[error("the actuator has run as often as it may for now")]
-    TooOften,
-    /// Too many commands wait for the actuator.
-    #[error("too many commands wait for the actuator")]
-    Busy,
+/// A decision and the record that the history keeps of it.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// The decision.
+    pub decision: Decision,
+    /// The record, without a result.
+    pub record: Record,
 }
 
-impl Refusal {
-    /// The stable text for logs, counts and labels.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::UnknownDevice(_) => "unknown_device",
-            Self::Stale(_) => "stale",
-            Self::Ahead(_) => "ahead",
-            Self::NoTime => "no_time",
-            Self::Forgotten => "forgotten",
-            Self::TooLarge => "too_large",
-            Self::Malformed => "malformed",
-            Self::Arguments(_) => "arguments",
-            Self::Unwritable(_) => "unwritable",
-            Self::TooOften => "too_often",
-            Self::Busy => "busy",
-        }
-    }
+/// The write of a command and the actuator that executes it.
+#[derive(Debug, Clone)]
+pub struct PreparedWrite {
+    /// The actuator.
+    pub actuator: Arc<Actuator>,
+    /// The write.
+    pub write: Write,
 }
 
-/// Admits each command once.
+/// Checks each command against the rules, the actuators and the history.
 #[derive(Debug)]
 pub struct Admission {
     rules: Rules,
@@ -118,7 +87,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// A gate in front of these actuators.
+    /// Creates the check for the actuators in `router`.
     pub fn new(
         rules: Rules,
         router: Router,
@@ -128,51 +97,51 @@ impl Admission {
         Self { rules, router, gateway, devices, windows: BTreeMap::new() }
     }
 
-    /// Judges a command that arrived at `now` and `time`, and gives the record of it that is to be kept.
+    /// Decides whether a command runs.
     ///
-    /// A command without a time counts as sent now, and is never taken for a repeat unless it has an id.
-    pub fn judge(
+    /// A command without a time counts as sent now. It is a duplicate only if it has an id.
+    pub fn handle_command(
         &mut self,
         command: &Command,
         source: Source,
         history: &History,
-        (now, time): (Instant, ReadingTime),
-    ) -> (Decision, Record) {
-        let id = self.rules.id.as_ref().and_then(|member| text_of(command.payload.get(member)?));
-        let mut record = Record::of(command, source, id.as_deref(), time);
-        let known = history.knows(command.device, command.time, digest(command, id.as_deref()));
-        if known == Known::Yes {
-            return (Decision::Duplicate, record);
-        }
-        let checked = if known == Known::Forgotten {
-            Err(Refusal::Forgotten)
-        } else {
-            self.check(command, source, &mut record, (now, time))
+        clocks: Clocks,
+    ) -> Judgement {
+        let id =
+            self.rules.id.as_ref().and_then(|member| scalar_text(command.payload.get(member)?));
+        let mut record = Record::new(command, source, id.as_deref(), clocks.time);
+        let digest = command_digest(command, id.as_deref());
+        let decision = match history.check_duplicate(command.device, command.time, digest) {
+            DuplicateCheck::Duplicate => Decision::Duplicate,
+            DuplicateCheck::Forgotten => Decision::Refused(RefusalReason::Forgotten),
+            DuplicateCheck::New => match self.check(command, source, &mut record, clocks) {
+                Ok(PreparedWrite { actuator, write }) => {
+                    let age = age(command, clocks.time);
+                    let fresh_for = self.age_max(source).saturating_sub(age);
+                    Decision::Run { actuator, write, fresh_for }
+                }
+                Err(reason) => Decision::Refused(reason),
+            },
         };
-        match checked {
-            Ok((actuator, write)) => {
-                let fresh_for = self.age_max(source).saturating_sub(age(command, time));
-                (Decision::Run { actuator, write, fresh_for }, record)
-            }
-            Err(refusal) => (Decision::Refused(refusal), record),
-        }
+        Judgement { decision, record }
     }
 
-    /// What a command of these words would write, without regard to its age and to how often it came.
+    /// Returns the write that a command would cause. Ignores its age, the history and rate limits.
     ///
     /// # Errors
-    /// Why it would be refused.
-    pub fn rehearse(&self, command: &Command) -> Result<(Arc<Actuator>, Write), Refusal> {
+    /// Returns the reason for which the command would be refused.
+    pub fn prepare(&self, command: &Command) -> Result<PreparedWrite, RefusalReason> {
         let target = self.target(command)?;
-        let actuator = self.router.find(target, &command.name).ok_or(Refusal::Unknown)?;
-        let others: Vec<&str> = [&self.rules.id, &self.rules.target]
+        let actuator = self.router.find(target, &command.name).ok_or(RefusalReason::Unknown)?;
+        let reserved: Vec<&str> = [&self.rules.id, &self.rules.target]
             .into_iter()
             .flatten()
             .map(String::as_str)
             .collect();
-        actuator.arguments.check(&command.payload, &others)?;
+        actuator.arguments.check(&command.payload, &reserved)?;
         let addressed = Command { device: target, ..command.clone() };
-        Ok((Arc::clone(actuator), actuator.write_for(&addressed)?))
+        let write = actuator.write_for(&addressed)?;
+        Ok(PreparedWrite { actuator: Arc::clone(actuator), write })
     }
 
     fn check(
@@ -180,35 +149,35 @@ impl Admission {
         command: &Command,
         source: Source,
         record: &mut Record,
-        (now, time): (Instant, ReadingTime),
-    ) -> Result<(Arc<Actuator>, Write), Refusal> {
+        clocks: Clocks,
+    ) -> Result<PreparedWrite, RefusalReason> {
         match command.unread {
-            Some(Unread::TooLarge) => return Err(Refusal::TooLarge),
-            Some(Unread::Malformed) => return Err(Refusal::Malformed),
+            Some(Unread::TooLarge) => return Err(RefusalReason::TooLarge),
+            Some(Unread::Malformed) => return Err(RefusalReason::Malformed),
             None => {}
         }
         record.target = self.target(command)?;
         if let Some(actuator) = self.router.find(record.target, &command.name) {
             record.actuator = Some(actuator.name.clone());
         }
-        if command.time.is_some() && time.wall().is_none() {
-            return Err(Refusal::NoTime);
+        if command.time.is_some() && clocks.time.wall().is_none() {
+            return Err(RefusalReason::NoTime);
         }
-        let age = age(command, time);
+        let age = age(command, clocks.time);
         if age > self.age_max(source) && record.actuator.is_some() {
-            return Err(Refusal::Stale(age));
+            return Err(RefusalReason::Stale(age));
         }
-        let sent = command.time.zip(time.wall());
+        let sent = command.time.zip(clocks.time.wall());
         let ahead = sent.map(|(sent, now)| sent.since(now)).unwrap_or_default();
         if ahead > AHEAD_MAX && record.actuator.is_some() {
-            return Err(Refusal::Ahead(ahead));
+            return Err(RefusalReason::Ahead(ahead));
         }
-        let (actuator, write) = self.rehearse(command)?;
-        let window = self.windows.entry(actuator.name.clone()).or_default();
-        if window.admit(actuator.rate, now) {
-            Ok((actuator, write))
+        let prepared = self.prepare(command)?;
+        let window = self.windows.entry(prepared.actuator.name.clone()).or_default();
+        if window.admit(prepared.actuator.rate, clocks.now) {
+            Ok(prepared)
         } else {
-            Err(Refusal::TooOften)
+            Err(RefusalReason::TooOften)
         }
     }
 
@@ -219,31 +188,33 @@ impl Admission {
         }
     }
 
-    /// Whose command it is: the device's that it was sent to, or the one that it names.
-    fn target(&self, command: &Command) -> Result<DeviceId, Refusal> {
+    /// Returns the device that a command is for.
+    ///
+    /// That is the device that Losant sent it to. A command to the gateway may name another one.
+    fn target(&self, command: &Command) -> Result<DeviceId, RefusalReason> {
         let named = self.rules.target.as_ref().and_then(|member| command.payload.get(member));
         let Some(named) = named.filter(|_| command.device == self.gateway) else {
             return Ok(command.device);
         };
-        let named = text_of(named).unwrap_or_default();
+        let named = scalar_text(named).unwrap_or_default();
         let by_name = self.devices.get(named.as_str()).copied();
         let by_id = || self.devices.values().find(|id| id.to_string() == named).copied();
-        by_name.or_else(by_id).ok_or_else(|| Refusal::UnknownDevice(excerpt(named.as_bytes())))
+        by_name
+            .or_else(by_id)
+            .ok_or_else(|| RefusalReason::UnknownDevice(excerpt(named.as_bytes())))
     }
 }
 
-/// Zero without a time: such a command counts as sent now.
+/// Returns the age of a command; zero if it has no time or if the time of day is unknown.
 fn age(command: &Command, time: ReadingTime) -> Duration {
     command.time.zip(time.wall()).map(|(sent, now)| now.since(sent)).unwrap_or_default()
 }
 
-fn text_of(json: &Value) -> Option<String> {
+/// Returns the text of a JSON string or number.
+fn scalar_text(json: &Value) -> Option<String> {
     match json {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

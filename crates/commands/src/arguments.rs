@@ -1,4 +1,4 @@
-//! What the payload of a command may hold: its arguments with their types and bounds, as the configuration has them.
+//! The arguments of a command: names, types and bounds from the configuration.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,19 @@ use serde_json::Value;
 
 use tidegate_model::excerpt::excerpt;
 
-/// The arguments of a command. Without any, the payload may be anything; else it is an object with these and no others.
+/// The arguments of a command.
+///
+/// Without arguments any payload is valid. Otherwise the payload is an object with these members
+/// and no others.
 #[derive(Debug, Clone, Default)]
 pub struct Arguments(BTreeMap<String, Argument>);
 
 /// One argument.
 #[derive(Debug, Clone)]
 pub struct Argument {
-    /// What it is.
+    /// Its type and bounds.
     pub kind: ArgumentKind,
-    /// Whether a command may leave it out.
+    /// Whether a command may omit it.
     pub is_optional: bool,
 }
 
@@ -24,68 +27,71 @@ pub struct Argument {
 pub enum ArgumentKind {
     /// True or false.
     Boolean,
-    /// A number, both bounds included.
+    /// A number within inclusive bounds.
     Number {
-        /// The least.
+        /// The minimum.
         minimum: f64,
-        /// The greatest.
+        /// The maximum.
         maximum: f64,
-        /// Whether it must be whole: 3 and 3.0 are, 3.5 is not.
+        /// Whether it must be whole, such as 3 or 3.0.
         is_integer: bool,
     },
-    /// A text of a bounded length.
+    /// A text.
     Text {
-        /// In characters.
+        /// The maximum length, in characters.
         length_max: usize,
     },
     /// One of these texts.
     Choice(Vec<String>),
 }
 
-/// Why a payload does not fit.
+/// Why a payload is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
-    /// The payload is a list, a number and so on.
-    #[error("the payload must be an object of arguments")]
+    /// The payload is not an object.
+    #[error("the payload must be an object with the arguments")]
     NotAnObject,
-    /// The configuration does not know it.
-    #[error("the argument \"{0}\" is not known")]
+    /// The configuration has no such argument.
+    #[error("unknown argument \"{0}\"")]
     Unknown(String),
-    /// It must be there.
+    /// A required argument is missing.
     #[error("the argument \"{0}\" is missing")]
     Missing(String),
-    /// It has another type, or is out of its bounds.
-    #[error("the argument \"{name}\" must be {wanted}")]
-    Unfit {
-        /// Which.
+    /// An argument has another type, or exceeds its bounds.
+    #[error("the argument \"{name}\" must be {expected}")]
+    Invalid {
+        /// Its name.
         name: String,
-        /// What it must be.
-        wanted: String,
+        /// The expected type and bounds.
+        expected: String,
     },
 }
 
 impl Arguments {
-    /// These arguments, by their names.
+    /// Creates the arguments from their names.
     pub fn new(arguments: BTreeMap<String, Argument>) -> Self {
         Self(arguments)
     }
 
-    /// Checks a payload. Members named in `others` are not arguments, such as the id of the command.
+    /// Checks a payload. Members in `reserved`, such as the id of the command, are not arguments.
     ///
     /// # Errors
-    /// The first thing that does not fit.
-    pub fn check(&self, payload: &Value, others: &[&str]) -> Result<(), ArgumentError> {
+    /// Returns the first mismatch.
+    pub fn check(&self, payload: &Value, reserved: &[&str]) -> Result<(), ArgumentError> {
         if self.0.is_empty() {
             return Ok(());
         }
         let Value::Object(members) = payload else { return Err(ArgumentError::NotAnObject) };
-        for (name, value) in members.iter().filter(|(name, _)| !others.contains(&name.as_str())) {
+        for (name, value) in members {
+            if reserved.contains(&name.as_str()) {
+                continue;
+            }
             let Some(argument) = self.0.get(name) else {
                 return Err(ArgumentError::Unknown(excerpt(name.as_bytes())));
             };
             if !argument.kind.admits(value) {
-                let (name, wanted) = (name.clone(), argument.kind.to_string());
-                return Err(ArgumentError::Unfit { name, wanted });
+                let (name, expected) = (name.clone(), argument.kind.to_string());
+                return Err(ArgumentError::Invalid { name, expected });
             }
         }
         let is_missing = |(name, argument): &(&String, &Argument)| {
@@ -153,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_passes() {
+    fn accepts_valid_payloads() {
         for payload in [
             json!({"speed": 0}),
             json!({"speed": 100.0, "ramp": 0.5, "on": true, "mode": "auto", "note": "größ"}),
@@ -165,11 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
-        for (payload, told) in [
+    fn error_names_the_argument() {
+        for (payload, expected) in [
             (json!(null), "the payload must be an object"),
             (json!({}), "\"speed\" is missing"),
-            (json!({"speed": 1, "x\n": 1}), "is not known"),
+            (json!({"speed": 1, "x\n": 1}), "unknown argument"),
             (json!({"speed": 101}), "\"speed\" must be a whole number from 0 to 100"),
             (json!({"speed": 1.5}), "must be a whole number"),
             (json!({"speed": "1"}), "must be a whole number"),
@@ -179,7 +185,7 @@ mod tests {
             (json!({"speed": {"a": 1}}), "must be a whole number"),
         ] {
             let error = fan().check(&payload, &[]).unwrap_err().to_string();
-            assert!(error.contains(told), "{payload}: {error}");
+            assert!(error.contains(expected), "{payload}: {error}");
         }
     }
 }

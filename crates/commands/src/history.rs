@@ -1,20 +1,25 @@
-//! The history of commands: what came, what became of it, and therefore what must not run again.
+//! The history of commands: which commands arrived and with which result they ended.
 //!
-//! It is kept in memory and mirrored to a durable table: each change of it leaves the changes of the table in
-//! [`History::take_changes`], and whoever runs a command writes these first.
+//! It is kept in memory and mirrored to a durable table. Each modification adds the changes of the
+//! table to a list. The owner takes them with [`History::take_changes`] and writes them before it
+//! executes a command.
 //!
 //! Invariants:
-//! - a command that was recorded is known for ever: either by its record, or because it is not newer than the *floor*, the
-//!   time of the newest record that was given up. So forgetting can refuse a command, but never repeat one;
-//! - a record that has no result yet is not given up, so what became of a command is always told;
-//! - there is a bounded number of records for each device, if whoever begins one asks first whether there is room;
-//! - a record that was started and has no result, when the table is read, was interrupted.
+//! - A recorded command is recognised for ever: by its record, or because its time is not after the
+//!   *floor*, the time of the newest record that was removed. So a removed record can cause a
+//!   refusal, but never a second execution.
+//! - A record without a result is not removed, so every result is reported.
+//! - The number of records of each device is bounded, if the owner calls [`History::has_room`] before
+//!   it adds a command that waits for its result.
+//! - A record without a result that is read from the table belongs to an interrupted command.
 
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use record::{AHEAD_MAX, Digest, Record, digest};
+pub use record::{AHEAD_MAX, Digest, Record, command_digest};
 
 use record::MESSAGE_CHARS_MAX;
 use tidegate_model::{CommandResult, DeviceId, ReadingTime, WallTime};
@@ -22,89 +27,95 @@ use tidegate_model::{CommandResult, DeviceId, ReadingTime, WallTime};
 /// The name of the durable table.
 pub const TABLE: &str = "commands";
 
-/// The most records in all; more would not fit into a table of notes.
+/// The most records of all devices; the outbox bounds the size of a table.
 const RECORDS_MAX: usize = 8_192;
 
-/// The most and the fewest records of one device.
-const LANE_RECORDS: (usize, usize) = (64, 1_024);
+/// The fewest records of a device, however many devices share the history.
+const DEVICE_RECORDS_MIN: usize = 64;
+
+/// The most records of a device.
+const DEVICE_RECORDS_MAX: usize = 1_024;
 
 /// The format of the table.
 const VERSION: &[u8] = &[1];
 
-/// One change of the durable table: a key with its new value, or with none to remove it.
-pub type Change = (Vec<u8>, Option<Vec<u8>>);
+/// One change of the durable table: a key with its new value, or with `None` to remove it.
+pub type TableChange = (Vec<u8>, Option<Vec<u8>>);
 
-/// Whether a command came before.
+/// Whether a command arrived before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// It did not.
-    No,
-    /// It did.
-    Yes,
-    /// It is as old as what has been given up, so nobody can tell.
+pub enum DuplicateCheck {
+    /// It did not arrive before.
+    New,
+    /// It arrived before.
+    Duplicate,
+    /// It is not newer than the floor, so it may have arrived before.
     Forgotten,
 }
 
-/// What became of a command.
+/// The end of a command.
 #[derive(Debug, Clone, Copy)]
-pub struct Ending<'a> {
-    /// In one word.
+pub struct Outcome<'a> {
+    /// The result.
     pub result: CommandResult,
-    /// The reason, or what the actuator said.
+    /// The reason, or the answer of the actuator.
     pub message: &'a str,
     /// How long the actuator took.
     pub duration_ms: Option<u64>,
 }
 
-/// What is known of the commands that a device was sent.
+/// The period in which every command of a device was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
-    /// When its stream was opened for the first time: nothing older is asked for.
-    pub first: WallTime,
-    /// Until when nothing was missed.
+pub struct Coverage {
+    /// When the first stream was opened. Older commands are never requested.
+    pub since: WallTime,
+    /// The end of the period.
     pub until: WallTime,
 }
 
-/// The table cannot be used.
+/// The table was written in a newer format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the history of commands was written by a newer tidegate; install that again")]
+#[error("the command history was written by a newer version of tidegate; install that version")]
 pub struct NewerHistory;
 
-/// The history.
+/// The history of all devices.
 #[derive(Debug, Default)]
 pub struct History {
-    lanes: BTreeMap<DeviceId, Lane>,
+    devices: BTreeMap<DeviceId, DeviceHistory>,
     records: BTreeMap<u64, Record>,
-    lane_records_max: usize,
+    device_records_max: usize,
     last: u64,
-    changes: Vec<Change>,
+    changes: Vec<TableChange>,
 }
 
+/// The index of the records of one device.
 #[derive(Debug, Default)]
-struct Lane {
+struct DeviceHistory {
     /// Time and number of each record that has a result, oldest first.
-    order: BTreeSet<(i64, u64)>,
-    /// How many have none yet.
-    open: usize,
+    finished: BTreeSet<(i64, u64)>,
+    /// The number of records without a result.
+    unfinished: usize,
     digests: BTreeSet<Digest>,
+    /// The time of the newest removed record.
     floor: Option<i64>,
-    heard: Option<Heard>,
+    coverage: Option<Coverage>,
 }
 
 impl History {
-    /// Reads the table. What was started and has no result is interrupted now, at `now`.
+    /// Reads the table and ends each record without a result as interrupted at `now`.
     ///
-    /// A record that cannot be read may have been of any command, so then nothing that is as old as the newest record runs.
+    /// An unreadable record may belong to any command. If there is one, the floor of each device
+    /// rises to its newest record.
     ///
     /// # Errors
-    /// When a newer tidegate wrote it.
+    /// Fails if a newer version of tidegate wrote the table.
     pub fn load(
         table: &[(Vec<u8>, Vec<u8>)],
         devices: usize,
         now: ReadingTime,
     ) -> Result<Self, NewerHistory> {
         let mut history = Self::default();
-        history.share(devices);
+        history.set_device_count(devices);
         let mut is_damaged = false;
         match table.iter().find(|(key, _)| key == b"v") {
             Some((_, version)) if version != VERSION => return Err(NewerHistory),
@@ -114,13 +125,13 @@ impl History {
         for (key, value) in table.iter().filter(|(key, _)| key != b"v") {
             is_damaged |= history.read(key, value).is_none();
         }
-        let is_open = |record: &&Record| record.result == CommandResult::Started;
-        let open: Vec<u64> =
-            history.records.values().filter(is_open).map(|record| record.number).collect();
-        for number in open {
-            let message = "tidegate ended before it knew the outcome";
+        let is_started = |record: &&Record| record.result == CommandResult::Started;
+        let started: Vec<u64> =
+            history.records.values().filter(is_started).map(|record| record.number).collect();
+        for number in started {
+            let message = "tidegate ended before the command had a result";
             let result = CommandResult::Interrupted;
-            history.finish(number, Ending { result, message, duration_ms: None }, now);
+            history.finish(number, Outcome { result, message, duration_ms: None }, now);
         }
         if is_damaged {
             history.raise_floors();
@@ -128,98 +139,107 @@ impl History {
         Ok(history)
     }
 
-    /// Shares the room among so many devices. A lane that has more now gives it up with its next record.
-    pub fn share(&mut self, devices: usize) {
-        let (least, most) = LANE_RECORDS;
-        self.lane_records_max = (RECORDS_MAX / devices.max(1)).clamp(least, most);
+    /// Divides the capacity among `devices`. Surplus records are removed with the next command.
+    pub fn set_device_count(&mut self, devices: usize) {
+        let share = RECORDS_MAX / devices.max(1);
+        self.device_records_max = share.clamp(DEVICE_RECORDS_MIN, DEVICE_RECORDS_MAX);
     }
 
-    /// Whether a command with this time and digest came to a device before.
-    pub fn knows(&self, device: DeviceId, time: Option<WallTime>, digest: Option<Digest>) -> Known {
-        let Some(lane) = self.lanes.get(&device) else { return Known::No };
-        if digest.is_some_and(|digest| lane.digests.contains(&digest)) {
-            Known::Yes
-        } else if time.is_some_and(|time| lane.floor.is_some_and(|floor| time.as_millis() <= floor))
-        {
-            Known::Forgotten
+    /// Returns whether a command with this time and digest arrived for a device before.
+    pub fn check_duplicate(
+        &self,
+        device: DeviceId,
+        time: Option<WallTime>,
+        digest: Option<Digest>,
+    ) -> DuplicateCheck {
+        let Some(known) = self.devices.get(&device) else { return DuplicateCheck::New };
+        let is_forgotten = |time: WallTime| known.floor.is_some_and(|it| time.as_millis() <= it);
+        if digest.is_some_and(|digest| known.digests.contains(&digest)) {
+            DuplicateCheck::Duplicate
+        } else if time.is_some_and(is_forgotten) {
+            DuplicateCheck::Forgotten
         } else {
-            Known::No
+            DuplicateCheck::New
         }
     }
 
-    /// Whether one more command of a device may begin that is not given its result at once.
+    /// Returns whether a device may have one more record without a result.
     pub fn has_room(&self, device: DeviceId) -> bool {
-        self.lanes.get(&device).is_none_or(|lane| lane.open < self.lane_records_max)
+        let unfinished = self.devices.get(&device).map_or(0, |known| known.unfinished);
+        unfinished < self.device_records_max
     }
 
-    /// Records a command and gives it a number. The oldest record of the device that has a result makes room, if there are too
-    /// many.
-    pub fn begin(&mut self, mut record: Record) -> u64 {
+    /// Adds the record of a command and returns its number.
+    ///
+    /// Removes the oldest finished records of the device while it has too many.
+    pub fn add(&mut self, mut record: Record) -> u64 {
         self.last += 1;
         record.number = self.last;
         let device = record.device;
         self.write(&record);
         self.insert(record);
-        let records_max = self.lane_records_max;
-        while self.lanes.get(&device).is_some_and(|lane| lane.is_over(records_max)) {
+        let records_max = self.device_records_max;
+        while self.devices.get(&device).is_some_and(|known| known.is_over(records_max)) {
             self.forget_oldest(device);
         }
         self.last
     }
 
-    /// Notes what became of a command. Nothing, if its record has been given up meanwhile.
-    pub fn finish(&mut self, number: u64, ending: Ending<'_>, now: ReadingTime) {
+    /// Records the end of a command. Does nothing if its record was removed.
+    pub fn finish(&mut self, number: u64, outcome: Outcome<'_>, now: ReadingTime) {
         let Some(record) = self.records.get_mut(&number) else { return };
-        let lane = self.lanes.entry(record.device).or_default();
+        let known = self.devices.entry(record.device).or_default();
         if record.result == CommandResult::Started {
-            lane.open = lane.open.saturating_sub(1);
-            lane.order.insert((record.order_ms(), number));
+            known.unfinished = known.unfinished.saturating_sub(1);
+            known.finished.insert((record.order_ms(), number));
         }
-        record.result = ending.result;
-        record.message = ending.message.chars().take(MESSAGE_CHARS_MAX).collect();
-        record.duration_ms = ending.duration_ms;
+        record.result = outcome.result;
+        record.message = outcome.message.chars().take(MESSAGE_CHARS_MAX).collect();
+        record.duration_ms = outcome.duration_ms;
         record.finished = Some(now);
         self.changes.push((record_key(number), Some(record.encode())));
     }
 
-    /// Notes that the result is on its way to the cloud and cannot be lost any more.
-    pub fn tell(&mut self, number: u64) {
+    /// Records that the report of the result is stored in the outbox.
+    pub fn mark_reported(&mut self, number: u64) {
         let Some(record) = self.records.get_mut(&number) else { return };
-        record.is_told = true;
+        record.is_reported = true;
         self.changes.push((record_key(number), Some(record.encode())));
     }
 
-    /// Notes that nothing was missed on the stream of a device until then.
-    pub fn hear(&mut self, device: DeviceId, until: WallTime) {
-        let lane = self.lanes.entry(device).or_default();
-        let heard = lane.heard.get_or_insert(Heard { first: until, until });
-        heard.until = heard.until.max(until);
-        let times = [heard.first.as_millis().to_be_bytes(), heard.until.as_millis().to_be_bytes()];
-        self.changes.push((lane_key(b'h', device), Some(times.concat())));
+    /// Records that all commands of a device were received until then.
+    pub fn extend_coverage(&mut self, device: DeviceId, until: WallTime) {
+        let known = self.devices.entry(device).or_default();
+        let coverage = known.coverage.get_or_insert(Coverage { since: until, until });
+        coverage.until = coverage.until.max(until);
+        let times = [coverage.since, coverage.until].map(|time| time.as_millis().to_be_bytes());
+        self.changes.push((device_key(b'h', device), Some(times.concat())));
     }
 
-    /// Until when nothing was missed; `None` before the first stream.
-    pub fn heard(&self, device: DeviceId) -> Option<Heard> {
-        self.lanes.get(&device)?.heard
+    /// Returns the coverage of a device; `None` before its first stream.
+    pub fn coverage(&self, device: DeviceId) -> Option<Coverage> {
+        self.devices.get(&device)?.coverage
     }
 
-    /// One record.
+    /// Returns a record by its number.
     pub fn record(&self, number: u64) -> Option<&Record> {
         self.records.get(&number)
     }
 
-    /// All records, oldest first.
+    /// Returns all records, oldest first.
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {
         self.records.values()
     }
 
-    /// The changes since the last time. What they record must not be acted on before they are on the disk.
-    pub fn take_changes(&mut self) -> Vec<Change> {
+    /// Takes the changes since the last call.
+    ///
+    /// The caller writes them to disk before it acts on what they record.
+    pub fn take_changes(&mut self) -> Vec<TableChange> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Takes back changes that could not be written: they come first the next time.
-    pub fn put_back(&mut self, mut changes: Vec<Change>) {
+    /// Puts back changes that could not be written, before all later ones.
+    pub fn restore_changes(&mut self, mut changes: Vec<TableChange>) {
         changes.append(&mut self.changes);
         self.changes = changes;
     }
@@ -229,44 +249,43 @@ impl History {
     }
 
     fn insert(&mut self, record: Record) {
-        let lane = self.lanes.entry(record.device).or_default();
+        let known = self.devices.entry(record.device).or_default();
         if record.result == CommandResult::Started {
-            lane.open += 1;
+            known.unfinished += 1;
         } else {
-            lane.order.insert((record.order_ms(), record.number));
+            known.finished.insert((record.order_ms(), record.number));
         }
-        lane.digests.extend(record.digest);
+        known.digests.extend(record.digest);
         self.last = self.last.max(record.number);
         self.records.insert(record.number, record);
     }
 
-    /// Gives up the record that has a result and the oldest time, and raises the floor to that.
+    /// Removes the oldest finished record of a device and raises the floor to its time.
     fn forget_oldest(&mut self, device: DeviceId) {
-        let Some(lane) = self.lanes.get_mut(&device) else { return };
-        let Some((time_ms, number)) = lane.order.pop_first() else { return };
+        let Some(known) = self.devices.get_mut(&device) else { return };
+        let Some((time_ms, number)) = known.finished.pop_first() else { return };
         if let Some(record) = self.records.remove(&number) {
             if let Some(digest) = record.digest {
-                lane.digests.remove(&digest);
+                known.digests.remove(&digest);
             }
             self.changes.push((record_key(number), None));
         }
-        lane.raise_floor(time_ms);
-        let floor = lane.floor.unwrap_or(time_ms).to_be_bytes().to_vec();
-        self.changes.push((lane_key(b'f', device), Some(floor)));
+        let floor = known.raise_floor(time_ms);
+        self.changes.push((device_key(b'f', device), Some(floor.to_be_bytes().to_vec())));
     }
 
+    /// Raises the floor of each device to the newest time that is known of it.
     fn raise_floors(&mut self) {
-        for (device, lane) in &mut self.lanes {
-            let newest = lane.order.last().map(|(time_ms, _)| *time_ms);
-            let newest = newest.max(lane.heard.map(|heard| heard.until.as_millis()));
-            let Some(newest) = newest else { continue };
-            lane.raise_floor(newest);
-            let floor = lane.floor.unwrap_or(newest).to_be_bytes().to_vec();
-            self.changes.push((lane_key(b'f', *device), Some(floor)));
+        for (device, known) in &mut self.devices {
+            let newest = known.finished.last().map(|(time_ms, _)| *time_ms);
+            let covered = known.coverage.map(|coverage| coverage.until.as_millis());
+            let Some(newest) = newest.max(covered) else { continue };
+            let floor = known.raise_floor(newest);
+            self.changes.push((device_key(b'f', *device), Some(floor.to_be_bytes().to_vec())));
         }
     }
 
-    /// Takes one entry of the table. `None` if it cannot be understood.
+    /// Reads one entry of the table. Returns `None` if it is damaged.
     fn read(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (kind, rest) = key.split_first()?;
         if *kind == b'r' {
@@ -276,14 +295,13 @@ impl History {
             return Some(());
         }
         let device = DeviceId::from(<[u8; 12]>::try_from(rest).ok()?);
-        let lane = self.lanes.entry(device).or_default();
+        let known = self.devices.entry(device).or_default();
         match kind {
-            b'f' => lane.floor = Some(millis(value)?),
+            b'f' => known.floor = Some(millis(value)?),
             b'h' => {
-                let (first, until) = value.split_at_checked(8)?;
-                let (first, until) = (millis(first)?, millis(until)?);
-                let (first, until) = (WallTime::from_millis(first), WallTime::from_millis(until));
-                lane.heard = Some(Heard { first, until });
+                let (since, until) = value.split_at_checked(8)?;
+                let time = |bytes| millis(bytes).map(WallTime::from_millis);
+                known.coverage = Some(Coverage { since: time(since)?, until: time(until)? });
             }
             _ => return None,
         }
@@ -291,14 +309,15 @@ impl History {
     }
 }
 
-impl Lane {
-    /// Whether it has more records than it may have, and one that can be given up.
+impl DeviceHistory {
+    /// Returns whether there are more records than allowed, and one of them can be removed.
     fn is_over(&self, records_max: usize) -> bool {
-        self.order.len() + self.open > records_max && !self.order.is_empty()
+        self.finished.len() + self.unfinished > records_max && !self.finished.is_empty()
     }
 
-    fn raise_floor(&mut self, time_ms: i64) {
-        self.floor = Some(self.floor.map_or(time_ms, |floor| floor.max(time_ms)));
+    /// Raises the floor to `time_ms` if it is lower. Returns the floor.
+    fn raise_floor(&mut self, time_ms: i64) -> i64 {
+        *self.floor.insert(self.floor.map_or(time_ms, |floor| floor.max(time_ms)))
     }
 }
 
@@ -310,9 +329,6 @@ fn record_key(number: u64) -> Vec<u8> {
     [b"r".as_slice(), &number.to_be_bytes()].concat()
 }
 
-fn lane_key(kind: u8, device: DeviceId) -> Vec<u8> {
+fn device_key(kind: u8, device: DeviceId) -> Vec<u8> {
     [&[kind], device.as_bytes().as_slice()].concat()
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,29 +1,33 @@
-//! What is told of a command to the cloud: a state of the device that it was for.
+//! The report of a command to Losant: a state with the result.
 
 use std::collections::BTreeMap;
 
 use crate::history::Record;
 use tidegate_model::{AttributeName, CommandResult, DeviceId, State, Value};
 
-/// Which attributes tell of a command. Losant knows them only if they are declared there, so none is told by itself.
+/// The attributes of a report.
+///
+/// Losant accepts an attribute only if it is declared there, so each one is off by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReportRules {
-    /// Whether the gateway tells, and not the device that the command was for.
+    /// The gateway, if it reports in place of the device that the command was for.
     pub by_gateway: Option<DeviceId>,
-    /// Its name, a text.
+    /// The name of the command, a text.
     pub command: Option<AttributeName>,
-    /// The id in its payload, a text; not told of a command that has none.
+    /// The id in the payload, a text; omitted if there is none.
     pub id: Option<AttributeName>,
-    /// What became of it, a text: executed, failed, refused or interrupted.
+    /// The result, a text: executed, failed, refused or interrupted.
     pub result: Option<AttributeName>,
-    /// The reason, or what the actuator said; a text, empty where there is nothing to say.
+    /// The reason, or the answer of the actuator; a text that may be empty.
     pub message: Option<AttributeName>,
-    /// How long the actuator took, in milliseconds; not told of a command that did not run.
+    /// How long the actuator took, in milliseconds; omitted if the command did not run.
     pub duration_ms: Option<AttributeName>,
 }
 
 impl ReportRules {
-    /// The state that tells of a command that has a result; `None` if nothing is to be told.
+    /// Returns the device and the state that report a result.
+    ///
+    /// Returns `None` if the command has no result or if no attribute is configured.
     pub fn report(&self, record: &Record) -> Option<(DeviceId, State)> {
         if record.result == CommandResult::Started {
             return None;
@@ -55,7 +59,7 @@ mod tests {
     use tidegate_model::{Command, Source, WallTime};
 
     #[test]
-    fn only_what_is_configured_is_told() {
+    fn reports_only_configured_attributes() {
         let device = DeviceId::from([1; 12]);
         let time = WallTime::from_millis(1_777_629_600_000);
         let command = Command {
@@ -65,7 +69,7 @@ mod tests {
             payload: json!({}),
             unread: None,
         };
-        let mut record = Record::of(&command, Source::Live, None, time.into());
+        let mut record = Record::new(&command, Source::Live, None, time.into());
         let name = |name: &str| name.parse().ok();
         let mut rules =
             ReportRules { command: name("last"), id: name("lastId"), ..ReportRules::default() };
@@ -73,12 +77,12 @@ mod tests {
         record.result = CommandResult::Executed;
         record.finished = Some(WallTime::from_millis(1_777_629_600_005).into());
         record.duration_ms = Some(5);
-        let told = |rules: &ReportRules| {
+        let reported = |rules: &ReportRules| {
             let (device, state) = rules.report(&record)?;
             Some(format!("{device} {}", serde_json::to_string(&state).unwrap()))
         };
         assert_eq!(
-            told(&rules).unwrap(),
+            reported(&rules).unwrap(),
             r#"010101010101010101010101 {"time":"2026-05-01T10:00:00.005Z","data":{"last":"fan"}}"#
         );
         rules.result = name("result");
@@ -86,9 +90,12 @@ mod tests {
         rules.duration_ms = name("took");
         rules.by_gateway = Some(DeviceId::from([2; 12]));
         assert_eq!(
-            told(&rules).unwrap(),
-            r#"020202020202020202020202 {"time":"2026-05-01T10:00:00.005Z","data":{"last":"fan","message":"","result":"executed","took":5}}"#
+            reported(&rules).unwrap(),
+            concat!(
+                r#"020202020202020202020202 {"time":"2026-05-01T10:00:00.005Z","#,
+                r#""data":{"last":"fan","message":"","result":"executed","took":5}}"#
+            )
         );
-        assert_eq!(told(&ReportRules::default()), None);
+        assert_eq!(reported(&ReportRules::default()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What commands become, and what they cannot become.
+//! The writes that commands cause, and the writes that they cannot cause.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tidegate_model::{DeviceId, HttpMethod, WallTime};
 use tidegate_template::Template;
 
 #[test]
-fn a_command_becomes_a_line() {
+fn renders_a_serial_line() {
     let pump = serial("SET {{ payload.speed }} {{ name }} {{ device }} {{ time }}\n");
     assert_eq!(
         pump.write_for(&command(json!({"speed": 3}))),
@@ -22,7 +22,7 @@ fn a_command_becomes_a_line() {
 }
 
 #[test]
-fn a_command_becomes_a_message() {
+fn renders_an_mqtt_message() {
     let lamp = mqtt("house/{{ payload.room }}/set", r#"{"on": {{ payload.on }}}"#);
     assert_eq!(
         lamp.write_for(&command(json!({"room": "hall", "on": true}))),
@@ -37,7 +37,7 @@ fn a_command_becomes_a_message() {
 }
 
 #[test]
-fn a_command_cannot_smuggle_a_second_line() {
+fn command_cannot_add_a_second_line() {
     let pump = serial("SAY {{ payload | tojson }}\n");
     for payload in [
         json!({"text": "hi\nSTOP"}),
@@ -55,7 +55,7 @@ fn a_command_cannot_smuggle_a_second_line() {
 }
 
 #[test]
-fn a_command_cannot_reach_a_topic_that_is_none() {
+fn rejects_invalid_topics() {
     let lamp = mqtt("{{ payload.topic }}", "x");
     for topic in ["", "house/#", "house/+", "a\nb"] {
         let error = lamp.write_for(&command(json!({"topic": topic}))).unwrap_err();
@@ -64,7 +64,7 @@ fn a_command_cannot_reach_a_topic_that_is_none() {
 }
 
 #[test]
-fn a_command_cannot_climb_to_another_branch_of_topics() {
+fn command_cannot_choose_another_topic_level() {
     let lamp = mqtt("house/{{ payload.room }}/set", "x");
     for room in ["a/b", "/", "../hall"] {
         let error = lamp.write_for(&command(json!({"room": room}))).unwrap_err();
@@ -75,13 +75,13 @@ fn a_command_cannot_climb_to_another_branch_of_topics() {
 }
 
 #[test]
-fn a_command_without_what_the_template_needs_is_refused() {
+fn missing_variable_is_an_error() {
     let error = serial("SET {{ payload.speed }}\n").write_for(&command(json!(null))).unwrap_err();
     assert!(error.to_string().contains("`payload.speed`"), "{error}");
 }
 
 #[test]
-fn writes_are_bounded() {
+fn writes_have_a_maximum_length() {
     let long = command(json!("x".repeat(4_096)));
     assert!(serial("{{ payload }}").write_for(&long).is_ok());
     assert_eq!(
@@ -95,7 +95,7 @@ fn writes_are_bounded() {
 }
 
 #[test]
-fn a_command_finds_its_actuator_by_device_and_name() {
+fn router_finds_by_device_and_exact_name() {
     let router = Router::new([Arc::new(serial("x"))]);
     let name = |device, command| router.find(device, command).map(|found| found.name.to_string());
     assert_eq!(name(device(1), "setSpeed").as_deref(), Some("pump"));
@@ -104,14 +104,14 @@ fn a_command_finds_its_actuator_by_device_and_name() {
 }
 
 #[test]
-fn bytes_are_written_as_hexadecimal_digits() {
+fn hex_template_writes_bytes() {
     let text = template("A0 {{ payload.level | hex(4) }}{{ [1, 2] | crc16 }}");
-    let pump = actuator(WriteTemplate::Serial { text, is_hex: true, reply: None });
+    let pump = actuator(WriteTemplate::Serial(SerialTemplate { text, is_hex: true, reply: None }));
     let write = pump.write_for(&command(json!({"level": 258}))).unwrap();
     let bytes = [0xa0, 1, 2, 0x81, 0xe1];
     assert_eq!(write, Write::Serial { bytes: bytes.to_vec().into(), reply: None });
     let text = template("{{ payload }}");
-    let pump = actuator(WriteTemplate::Serial { text, is_hex: true, reply: None });
+    let pump = actuator(WriteTemplate::Serial(SerialTemplate { text, is_hex: true, reply: None }));
     for payload in ["0", "0g", "ü0"] {
         let error = pump.write_for(&command(json!(payload))).unwrap_err();
         assert!(matches!(error, WriteError::NotHex { .. }), "{payload}: {error}");
@@ -119,10 +119,10 @@ fn bytes_are_written_as_hexadecimal_digits() {
 }
 
 #[test]
-fn a_program_gets_its_words_as_they_are() {
+fn program_gets_arguments_unchanged() {
     let program = "/usr/bin/say".into();
     let arguments = vec![template("--text"), template("{{ payload.text }}")];
-    let write = WriteTemplate::Exec { program, arguments, output_bytes_max: 10 };
+    let write = WriteTemplate::Exec(ExecTemplate { program, arguments, output_bytes_max: 10 });
     let text = "$(reboot); rm -rf / | `id` ' \"";
     let Ok(Write::Exec(execution)) = actuator(write).write_for(&command(json!({"text": text})))
     else {
@@ -132,10 +132,10 @@ fn a_program_gets_its_words_as_they_are() {
 }
 
 #[test]
-fn a_command_cannot_lead_a_program_to_another_file() {
+fn command_cannot_lead_a_program_to_another_file() {
     let play = |argument: &str, payload| {
         let (program, arguments) = ("/usr/bin/aplay".into(), vec![template(argument)]);
-        let write = WriteTemplate::Exec { program, arguments, output_bytes_max: 10 };
+        let write = WriteTemplate::Exec(ExecTemplate { program, arguments, output_bytes_max: 10 });
         actuator(write).write_for(&command(payload)).map(drop)
     };
     let sound = "/srv/sounds/{{ payload.sound }}.wav";
@@ -148,19 +148,19 @@ fn a_command_cannot_lead_a_program_to_another_file() {
     let list = "/srv/{{ payload.room }}/list";
     let refused = play(list, json!({"room": ".."}));
     assert!(matches!(refused, Err(WriteError::Climbs { .. })), "{refused:?}");
-    assert_eq!(play("{{ payload.path }}", json!({"path": "../a"})), Ok(()), "all its own: data");
-    assert_eq!(play("echo a >> ../b/c", json!({})), Ok(()), "all the owner's");
+    assert_eq!(play("{{ payload.path }}", json!({"path": "../a"})), Ok(()), "only command data");
+    assert_eq!(play("echo a >> ../b/c", json!({})), Ok(()), "only the template");
 }
 
 #[test]
-fn a_command_cannot_lead_a_request_elsewhere() {
+fn command_cannot_change_host_or_path() {
     let relay = |url: &str| {
-        actuator(WriteTemplate::Http {
+        actuator(WriteTemplate::Http(HttpTemplate {
             method: HttpMethod::Post,
             origin: "http://10.0.0.5".to_owned(),
             url: template(url),
             body: None,
-        })
+        }))
     };
     let below = relay("http://10.0.0.5/relay/{{ payload.n }}?on=1");
     assert!(below.write_for(&command(json!({"n": 3}))).is_ok());
@@ -174,12 +174,14 @@ fn a_command_cannot_lead_a_request_elsewhere() {
 }
 
 fn serial(text: &str) -> Actuator {
-    actuator(WriteTemplate::Serial { text: template(text), is_hex: false, reply: None })
+    let text = template(text);
+    actuator(WriteTemplate::Serial(SerialTemplate { text, is_hex: false, reply: None }))
 }
 
 fn mqtt(topic: &str, payload: &str) -> Actuator {
     let (topic, payload) = (template(topic), template(payload));
-    actuator(WriteTemplate::Mqtt { topic, payload, qos: 1, retain: false, reply: None })
+    let template = MqttTemplate { topic, payload, qos: 1, retain: false, reply: None };
+    actuator(WriteTemplate::Mqtt(template))
 }
 
 fn actuator(write: WriteTemplate) -> Actuator {
@@ -194,7 +196,7 @@ fn actuator(write: WriteTemplate) -> Actuator {
         arguments: Arguments::default(),
         rate: RateLimit { runs_max: 10, window: Duration::from_secs(60) },
         timeout: Duration::from_secs(1),
-        safe: None,
+        failsafe: None,
     }
 }
 

@@ -1,13 +1,13 @@
-//! The gate: what passes, what does not, and why.
+//! Which commands are admitted, and the reasons for which others are refused.
 
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::*;
-use crate::actuator::WriteTemplate;
+use crate::actuator::{SerialTemplate, WriteTemplate};
 use crate::arguments::{Argument, ArgumentKind, Arguments};
-use crate::history::Ending;
+use crate::history::Outcome;
 use tidegate_model::{BootId, BootTime, CommandResult, WallTime};
 use tidegate_template::Template;
 use tidegate_timing::rate_limit::RateLimit;
@@ -32,23 +32,23 @@ fn valve(device: DeviceId) -> Arc<Actuator> {
         device,
         command: "valve".to_owned(),
         bus: Some("boiler".parse().unwrap()),
-        write: WriteTemplate::Serial { text, is_hex: false, reply: None },
+        write: WriteTemplate::Serial(SerialTemplate { text, is_hex: false, reply: None }),
         arguments: Arguments::new(BTreeMap::from([open])),
         rate: RateLimit { runs_max: 3, window: Duration::from_secs(60) },
         timeout: Duration::from_secs(1),
-        safe: None,
+        failsafe: None,
     })
 }
 
-/// A gate, its history, and a clock for its rates.
+/// An admission check with its history and clocks.
 struct Bench {
-    gate: Admission,
+    admission: Admission,
     history: History,
     now: Instant,
     wall: WallTime,
 }
 
-#[expect(clippy::disallowed_methods, reason = "any moment will do")]
+#[expect(clippy::disallowed_methods, reason = "any instant serves as the start")]
 fn bench() -> Bench {
     let rules = Rules {
         age_max: Duration::from_secs(60),
@@ -59,30 +59,31 @@ fn bench() -> Bench {
     let router = Router::new([valve(device(1)), valve(device(2))]);
     let devices =
         [("gateway", 1), ("attic", 2)].map(|(name, id)| (name.parse().unwrap(), device(id)));
-    let gate = Admission::new(rules, router, device(1), devices.into());
+    let admission = Admission::new(rules, router, device(1), devices.into());
     let history = History::load(&[], 2, WallTime::from_millis(NOW).into()).unwrap();
-    Bench { gate, history, now: Instant::now(), wall: WallTime::from_millis(NOW) }
+    Bench { admission, history, now: Instant::now(), wall: WallTime::from_millis(NOW) }
 }
 
 impl Bench {
-    fn judge(&mut self, source: Source, command: &Command) -> Decision {
-        let now = (self.now, self.wall.into());
-        let (admission, record) = self.gate.judge(command, source, &self.history, now);
-        match &admission {
+    fn decide(&mut self, source: Source, command: &Command) -> Decision {
+        let clocks = Clocks { now: self.now, time: self.wall.into() };
+        let Judgement { decision, record } =
+            self.admission.handle_command(command, source, &self.history, clocks);
+        match &decision {
             Decision::Duplicate => {}
-            Decision::Run { .. } => drop(self.history.begin(record)),
+            Decision::Run { .. } => drop(self.history.add(record)),
             Decision::Refused(_) => {
-                let number = self.history.begin(record);
+                let number = self.history.add(record);
                 let (result, message) = (CommandResult::Refused, "");
-                let ending = Ending { result, message, duration_ms: None };
-                self.history.finish(number, ending, self.wall.into());
+                let outcome = Outcome { result, message, duration_ms: None };
+                self.history.finish(number, outcome, self.wall.into());
             }
         }
-        admission
+        decision
     }
 
     fn live(&mut self, command: &Command) -> String {
-        match self.judge(Source::Live, command) {
+        match self.decide(Source::Live, command) {
             Decision::Run { write: Write::Serial { bytes, .. }, .. } => {
                 String::from_utf8_lossy(&bytes).trim().to_owned()
             }
@@ -94,7 +95,7 @@ impl Bench {
 }
 
 #[test]
-fn a_command_runs_once() {
+fn command_runs_once() {
     let mut bench = bench();
     assert_eq!(bench.live(&command(NOW, json!({"open": 1}))), "V1");
     assert_eq!(bench.live(&command(NOW, json!({"open": 1}))), "duplicate");
@@ -102,7 +103,7 @@ fn a_command_runs_once() {
 }
 
 #[test]
-fn an_id_stands_for_the_command() {
+fn id_identifies_a_command() {
     let mut bench = bench();
     assert_eq!(bench.live(&command(NOW, json!({"open": 1, "requestId": "a"}))), "V1");
     assert_eq!(bench.live(&command(NOW + 5, json!({"open": 2, "requestId": "a"}))), "duplicate");
@@ -110,37 +111,37 @@ fn an_id_stands_for_the_command() {
 }
 
 #[test]
-fn an_old_command_is_stale_unless_it_was_caught_up_in_time() {
+fn old_command_is_stale_unless_caught_up_in_time() {
     let mut bench = bench();
     assert_eq!(bench.live(&command(NOW - 60_001, json!({"open": 1}))), "stale");
     assert_eq!(bench.live(&command(NOW - 60_000, json!({"open": 1}))), "V1");
     assert_eq!(bench.live(&command(NOW + 60_000, json!({"open": 1}))), "V1");
     let late = command(NOW - 600_000, json!({"open": 1}));
-    assert!(matches!(bench.judge(Source::CaughtUp, &late), Decision::Run { .. }));
+    assert!(matches!(bench.decide(Source::CaughtUp, &late), Decision::Run { .. }));
     let later = command(NOW - 600_001, json!({"open": 1}));
-    let stale = Refusal::Stale(Duration::from_millis(600_001));
-    let Decision::Refused(refusal) = bench.judge(Source::CaughtUp, &later) else {
+    let stale = RefusalReason::Stale(Duration::from_millis(600_001));
+    let Decision::Refused(refusal) = bench.decide(Source::CaughtUp, &later) else {
         panic!("it ran");
     };
     assert_eq!(refusal, stale);
 }
 
 #[test]
-fn without_a_time_of_day_no_command_is_taken_for_fresh() {
+fn refuses_timed_commands_without_a_synchronised_clock() {
     let mut bench = bench();
     let uptime = BootTime { boot: BootId(1), uptime_ms: 90_000 };
-    let moment = (bench.now, uptime.into());
+    let clocks = Clocks { now: bench.now, time: uptime.into() };
     let old = command(NOW - 86_400_000, json!({"open": 1}));
-    let (admission, _) = bench.gate.judge(&old, Source::Live, &bench.history, moment);
-    let Decision::Refused(refusal) = admission else { panic!("it ran") };
-    assert_eq!(refusal, Refusal::NoTime);
+    let judgement = bench.admission.handle_command(&old, Source::Live, &bench.history, clocks);
+    let Decision::Refused(refusal) = judgement.decision else { panic!("it ran") };
+    assert_eq!(refusal, RefusalReason::NoTime);
 }
 
-/// A sender may choose the time. None that is far ahead is taken for the last word.
+/// A sender can choose the time of a command, so a future time must not raise the floor.
 #[test]
-fn commands_that_are_dated_ahead_do_not_keep_later_ones_from_running() {
+fn future_commands_do_not_block_later_ones() {
     let mut bench = bench();
-    bench.history.share(1_000);
+    bench.history.set_device_count(1_000);
     for year in 1..200 {
         let ahead = command(NOW + year * 31_536_000_000, json!({"open": 1}));
         assert_eq!(bench.live(&ahead), "ahead");
@@ -152,7 +153,7 @@ fn commands_that_are_dated_ahead_do_not_keep_later_ones_from_running() {
 }
 
 #[test]
-fn what_is_not_allowed_is_refused_with_its_reason() {
+fn refusal_has_its_reason() {
     let mut bench = bench();
     let other = |name: &str, device| Command {
         name: name.into(),
@@ -172,7 +173,7 @@ fn what_is_not_allowed_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_command_to_the_gateway_can_name_a_device_of_its_own() {
+fn command_to_the_gateway_can_name_a_peripheral() {
     let mut bench = bench();
     let named = |device: Value| command(NOW, json!({"open": 5, "device": device}));
     for (device, expected) in [
@@ -186,22 +187,22 @@ fn a_command_to_the_gateway_can_name_a_device_of_its_own() {
     }
     let record = bench.history.records().next().unwrap();
     assert_eq!((record.device, record.target), (device(1), device(2)));
-    let from_a_peripheral = Command { device: device(2), ..named(json!("gateway")) };
-    let Decision::Run { actuator, .. } = bench.judge(Source::Live, &from_a_peripheral) else {
+    let to_peripheral = Command { device: device(2), ..named(json!("gateway")) };
+    let Decision::Run { actuator, .. } = bench.decide(Source::Live, &to_peripheral) else {
         panic!("refused");
     };
-    assert_eq!(&*actuator.name, "valve-2", "only the gateway speaks for others");
+    assert_eq!(&*actuator.name, "valve-2", "only a command to the gateway can name another device");
 }
 
 #[test]
-fn an_actuator_runs_only_so_often() {
+fn actuator_has_a_rate_limit() {
     let mut bench = bench();
     for time in 0..3 {
         assert_eq!(bench.live(&command(NOW + time, json!({"open": 1}))), "V1");
     }
     assert_eq!(bench.live(&command(NOW + 3, json!({"open": 1}))), "too_often");
     let attic = Command { device: device(2), ..command(NOW, json!({"open": 1})) };
-    assert_eq!(bench.live(&attic), "V1", "others are not held back");
+    assert_eq!(bench.live(&attic), "V1", "other actuators are not affected");
     bench.now += Duration::from_secs(60);
     assert_eq!(bench.live(&command(NOW + 4, json!({"open": 1}))), "V1");
 }

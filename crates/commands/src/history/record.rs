@@ -1,4 +1,4 @@
-//! One command in the history, and what makes two commands the same.
+//! The record of one command, and the digest by which a repeated command is recognised.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,20 +8,24 @@ use serde::{Deserialize, Serialize};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{Command, CommandResult, DeviceId, Name, ReadingTime, Source, WallTime};
 
-/// The longest message about a result, in characters.
+/// The longest message of a result, in characters.
 pub(super) const MESSAGE_CHARS_MAX: usize = 200;
 
-/// How much of a payload is kept, in characters: it is for people.
+/// How much of a payload is kept, in characters. Only people read it.
 const PAYLOAD_CHARS_MAX: usize = 200;
 
-/// The longest name that is kept, in characters, as Losant has it (schema `deviceCommand`).
+/// The longest name that is kept, in characters: Losant's maximum (schema `deviceCommand`).
 const NAME_CHARS_MAX: usize = 255;
 
-/// How far ahead of the clock here a command may be dated. One that is further ahead does not run, so that nobody can have all that
-/// is sent before its time taken for forgotten.
+/// How far ahead of the gateway's clock a command may be dated.
+///
+/// A command that is further ahead does not run, because it would raise the floor for all commands
+/// that are sent before its time.
 pub const AHEAD_MAX: Duration = Duration::from_secs(300);
 
-/// What makes two commands the same: half a SHA-256. Written as a text, because few readers of JSON know so large a number.
+/// The identity of a command: the first half of a SHA-256.
+///
+/// It is serialised as text, because few JSON parsers support numbers of 128 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Digest(u128);
@@ -40,55 +44,56 @@ impl TryFrom<String> for Digest {
     }
 }
 
-/// One command.
+/// The record of one command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its number here, from 1 on.
+    /// Its number on this gateway, from 1.
     pub number: u64,
-    /// Whose stream it came on.
+    /// The device on whose stream it arrived.
     pub device: DeviceId,
-    /// Whose it is, where it names another device than that.
+    /// The device that it is for; differs from `device` if the payload names another one.
     pub target: DeviceId,
     /// Its name.
     pub name: String,
-    /// The id in its payload, if it has one.
+    /// The id in its payload.
     pub id: Option<String>,
-    /// How its payload begins.
+    /// The beginning of its payload.
     pub payload: String,
-    /// When the cloud took it, in milliseconds since the Unix epoch.
+    /// When Losant accepted it, in milliseconds since the Unix epoch.
     pub time_ms: Option<i64>,
-    /// The time at which it arrived here.
+    /// When it arrived at the gateway.
     #[serde(with = "text")]
     pub received: ReadingTime,
-    /// Whether it was caught up.
+    /// Whether it was read from the command history after a gap.
     pub is_caught_up: bool,
-    /// Which actuator it is for, if any.
+    /// Its actuator.
     pub actuator: Option<Name>,
-    /// What became of it.
+    /// Its result.
     pub result: CommandResult,
-    /// The reason, or what the actuator said.
+    /// The reason, or the answer of the actuator.
     pub message: String,
     /// How long the actuator took.
     pub duration_ms: Option<u64>,
-    /// The time of the result.
+    /// When it ended.
     #[serde(with = "optional_text")]
     pub finished: Option<ReadingTime>,
-    /// Whether the result is on its way to the cloud.
-    pub is_told: bool,
-    /// By what it is known again; none for a command without time and id, which never comes again.
+    /// Whether the report of the result is stored in the outbox.
+    #[serde(rename = "is_told")]
+    pub is_reported: bool,
+    /// Its identity; `None` if it has neither time nor id, and so can never be recognised.
     pub digest: Option<Digest>,
 }
 
 impl Record {
-    /// The record of a command that is `Started`.
-    pub fn of(command: &Command, source: Source, id: Option<&str>, now: ReadingTime) -> Self {
+    /// Creates the record of a command with the result `Started`.
+    pub fn new(command: &Command, source: Source, id: Option<&str>, now: ReadingTime) -> Self {
         Self {
             number: 0,
             device: command.device,
             target: command.device,
             name: command.name.chars().take(NAME_CHARS_MAX).collect(),
             id: id.map(|id| excerpt(id.as_bytes())),
-            payload: cut(&command.payload.to_string()),
+            payload: truncate(&command.payload.to_string()),
             time_ms: command.time.map(WallTime::as_millis),
             received: now,
             is_caught_up: source == Source::CaughtUp,
@@ -97,14 +102,14 @@ impl Record {
             message: String::new(),
             duration_ms: None,
             finished: None,
-            is_told: false,
-            digest: digest(command, id),
+            is_reported: false,
+            digest: command_digest(command, id),
         }
     }
 
-    /// Its place in time; not further ahead than a command that runs.
+    /// Returns the time by which records are ordered: at most [`AHEAD_MAX`] after the arrival.
     pub(super) fn order_ms(&self) -> i64 {
-        // A command that came while the time of day was unknown is older than all others.
+        // A command that arrived before the time of day was known is older than all others.
         let received = match self.received {
             ReadingTime::Wall(time) => time,
             ReadingTime::Boot(time) => WallTime::EPOCH.plus(time.uptime()),
@@ -114,7 +119,8 @@ impl Record {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        // Numbers and texts can always be written; an empty value would be read as damaged, which is safe.
+        // Numbers and strings always serialise. An empty value would be read as damaged, which is
+        // safe.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -165,8 +171,10 @@ mod optional_text {
     }
 }
 
-/// By what a command is known again: its name with its id, or else with its time and payload. `None` if it has neither.
-pub fn digest(command: &Command, id: Option<&str>) -> Option<Digest> {
+/// Returns the identity of a command: of its name and id, or else of its name, time and payload.
+///
+/// Returns `None` if the command has neither id nor time.
+pub fn command_digest(command: &Command, id: Option<&str>) -> Option<Digest> {
     let mut text = String::new();
     write_scalar(&command.name, &mut text);
     match (id, command.time) {
@@ -181,7 +189,7 @@ pub fn digest(command: &Command, id: Option<&str>) -> Option<Digest> {
     sha256.as_ref().first_chunk().map(|half| Digest(u128::from_be_bytes(*half)))
 }
 
-/// Writes JSON with its keys sorted, so that the stream and the history of commands give the same text.
+/// Writes JSON with sorted keys, so that the stream and the command history give the same text.
 fn write_canonical(json: &serde_json::Value, text: &mut String) {
     match json {
         serde_json::Value::Object(object) => {
@@ -208,17 +216,17 @@ fn write_canonical(json: &serde_json::Value, text: &mut String) {
     }
 }
 
-/// The length keeps `["a","b"]` and `["a,b"]` apart.
+/// Writes a value after its length, so that `["a","b"]` and `["a,b"]` differ.
 fn write_scalar(scalar: impl std::fmt::Display, text: &mut String) {
     let written = scalar.to_string();
     // Writing to a String cannot fail.
     write!(text, "{}:{written}", written.len()).unwrap_or_default();
 }
 
-fn cut(text: &str) -> String {
-    let mut cut: String = text.chars().take(PAYLOAD_CHARS_MAX).collect();
-    if cut.len() < text.len() {
-        cut.push('…');
+fn truncate(text: &str) -> String {
+    let mut truncated: String = text.chars().take(PAYLOAD_CHARS_MAX).collect();
+    if truncated.len() < text.len() {
+        truncated.push('…');
     }
-    cut
+    truncated
 }

@@ -1,4 +1,4 @@
-//! The history: nothing is run twice, whatever is forgotten or cut off.
+//! No command runs twice, whichever records are removed or lost.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -18,11 +18,11 @@ fn command(time_ms: i64, payload: serde_json::Value) -> Command {
 }
 
 fn record(command: &Command) -> Record {
-    Record::of(command, Source::Live, None, WallTime::from_millis(NOW).into())
+    Record::new(command, Source::Live, None, WallTime::from_millis(NOW).into())
 }
 
-fn knows(history: &History, command: &Command) -> Known {
-    history.knows(command.device, command.time, digest(command, None))
+fn check(history: &History, command: &Command) -> DuplicateCheck {
+    history.check_duplicate(command.device, command.time, command_digest(command, None))
 }
 
 /// A durable table, and a history that is read from it.
@@ -30,7 +30,7 @@ fn knows(history: &History, command: &Command) -> Known {
 struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Disk {
-    fn write(&mut self, changes: Vec<Change>) {
+    fn write(&mut self, changes: Vec<TableChange>) {
         for (key, value) in changes {
             match value {
                 Some(value) => drop(self.0.insert(key, value)),
@@ -47,54 +47,60 @@ impl Disk {
 }
 
 #[test]
-fn a_command_is_known_however_its_keys_are_ordered() {
+fn key_order_does_not_change_the_identity() {
     let mut history = History::load(&[], 1, WallTime::from_millis(NOW).into()).unwrap();
-    history.begin(record(&command(NOW, json!({"a": 1, "b": [2, 3]}))));
+    history.add(record(&command(NOW, json!({"a": 1, "b": [2, 3]}))));
     for (again, expected) in [
-        (command(NOW, json!({"b": [2, 3], "a": 1})), Known::Yes),
-        (command(NOW, json!({"a": 1, "b": [23]})), Known::No),
-        (command(NOW + 1, json!({"a": 1, "b": [2, 3]})), Known::No),
-        (Command { device: device(8), ..command(NOW, json!({"a": 1, "b": [2, 3]})) }, Known::No),
-        (Command { name: "v".into(), ..command(NOW, json!({"a": 1, "b": [2, 3]})) }, Known::No),
+        (command(NOW, json!({"b": [2, 3], "a": 1})), DuplicateCheck::Duplicate),
+        (command(NOW, json!({"a": 1, "b": [23]})), DuplicateCheck::New),
+        (command(NOW + 1, json!({"a": 1, "b": [2, 3]})), DuplicateCheck::New),
+        (
+            Command { device: device(8), ..command(NOW, json!({"a": 1, "b": [2, 3]})) },
+            DuplicateCheck::New,
+        ),
+        (
+            Command { name: "v".into(), ..command(NOW, json!({"a": 1, "b": [2, 3]})) },
+            DuplicateCheck::New,
+        ),
     ] {
-        assert_eq!(knows(&history, &again), expected, "{again:?}");
+        assert_eq!(check(&history, &again), expected, "{again:?}");
     }
 }
 
 #[test]
-fn an_id_makes_two_commands_the_same_whatever_their_times_are() {
+fn equal_ids_make_commands_equal() {
     let (one, other) = (command(NOW, json!({"n": 1})), command(NOW + 9, json!({"n": 2})));
-    assert_eq!(digest(&one, Some("a")), digest(&other, Some("a")));
-    assert_ne!(digest(&one, Some("a")), digest(&one, Some("b")));
-    assert_eq!(digest(&Command { time: None, ..one }, None), None);
+    assert_eq!(command_digest(&one, Some("a")), command_digest(&other, Some("a")));
+    assert_ne!(command_digest(&one, Some("a")), command_digest(&one, Some("b")));
+    assert_eq!(command_digest(&Command { time: None, ..one }, None), None);
 }
 
 #[test]
-fn what_was_started_and_has_no_result_was_interrupted() {
+fn unfinished_command_is_interrupted_after_a_restart() {
     let (mut disk, mut history) = (Disk::default(), Disk::default().load());
-    let number = history.begin(record(&command(NOW, json!(1))));
-    let done = history.begin(record(&command(NOW, json!(2))));
-    let ending = Ending { result: CommandResult::Executed, message: "", duration_ms: Some(3) };
-    history.finish(done, ending, WallTime::from_millis(NOW).into());
+    let number = history.add(record(&command(NOW, json!(1))));
+    let done = history.add(record(&command(NOW, json!(2))));
+    let outcome = Outcome { result: CommandResult::Executed, message: "", duration_ms: Some(3) };
+    history.finish(done, outcome, WallTime::from_millis(NOW).into());
     disk.write(history.take_changes());
     let mut history = disk.load();
     assert_eq!(history.record(number).unwrap().result, CommandResult::Interrupted);
     assert_eq!(history.record(done).unwrap().result, CommandResult::Executed);
-    assert_eq!(knows(&history, &command(NOW, json!(1))), Known::Yes);
+    assert_eq!(check(&history, &command(NOW, json!(1))), DuplicateCheck::Duplicate);
     disk.write(history.take_changes());
-    assert_eq!(disk.load().begin(record(&command(NOW, json!(3)))), done + 1);
+    assert_eq!(disk.load().add(record(&command(NOW, json!(3)))), done + 1);
 }
 
 #[test]
-fn what_cannot_be_read_lets_nothing_old_run() {
+fn damaged_record_refuses_older_commands() {
     let (mut disk, mut history) = (Disk::default(), Disk::default().load());
-    history.begin(record(&command(NOW, json!(1))));
-    history.begin(record(&command(NOW - 1, json!(2))));
+    history.add(record(&command(NOW, json!(1))));
+    history.add(record(&command(NOW - 1, json!(2))));
     disk.write(history.take_changes());
     disk.0.insert(record_key(2), b"{".to_vec());
     let history = disk.load();
-    assert_eq!(knows(&history, &command(NOW - 1, json!(2))), Known::Forgotten);
-    assert_eq!(knows(&history, &command(NOW + 1, json!(2))), Known::No);
+    assert_eq!(check(&history, &command(NOW - 1, json!(2))), DuplicateCheck::Forgotten);
+    assert_eq!(check(&history, &command(NOW + 1, json!(2))), DuplicateCheck::New);
     disk.0.insert(b"v".to_vec(), vec![2]);
     let table: Vec<_> = disk.0.into_iter().collect();
     assert_eq!(
@@ -104,22 +110,26 @@ fn what_cannot_be_read_lets_nothing_old_run() {
 }
 
 #[test]
-fn what_was_heard_is_kept() {
+fn coverage_survives_a_restart() {
     let (mut disk, mut history) = (Disk::default(), Disk::default().load());
-    assert_eq!(history.heard(device(7)), None);
-    let (first, until) = (WallTime::from_millis(NOW), WallTime::from_millis(NOW + 5));
-    for time in [first, until, first] {
-        history.hear(device(7), time);
+    assert_eq!(history.coverage(device(7)), None);
+    let (since, until) = (WallTime::from_millis(NOW), WallTime::from_millis(NOW + 5));
+    for time in [since, until, since] {
+        history.extend_coverage(device(7), time);
     }
     disk.write(history.take_changes());
-    assert_eq!(disk.load().heard(device(7)), Some(Heard { first, until }));
+    assert_eq!(disk.load().coverage(device(7)), Some(Coverage { since, until }));
 }
 
 proptest! {
-    /// Commands come in any order, again and again; the process dies at any time, with or without its last changes.
+    /// Commands arrive in any order and repeatedly. The process dies at any time, with or without its
+    /// last changes.
     #[test]
-    fn nothing_runs_twice(
-        events in prop::collection::vec((0_i64..300, any::<bool>(), any::<bool>(), 0_u8..20), 1..800),
+    fn no_command_runs_twice_after_crashes(
+        events in prop::collection::vec(
+            (0_i64..300, any::<bool>(), any::<bool>(), 0_u8..20),
+            1..800,
+        ),
     ) {
         let (mut disk, mut history) = (Disk::default(), Disk::default().load());
         let mut runs = BTreeMap::new();
@@ -129,14 +139,14 @@ proptest! {
             if crash == 0 {
                 history = disk.load();
             }
-            if knows(&history, &command) != Known::No || !history.has_room(command.device) {
+            if check(&history, &command) != DuplicateCheck::New || !history.has_room(command.device) {
                 continue;
             }
-            let number = history.begin(record(&command));
-            prop_assert!(history.records.len() <= history.lane_records_max);
-            prop_assert!(history.record(number).is_some(), "what has no result is kept");
+            let number = history.add(record(&command));
+            prop_assert!(history.records.len() <= history.device_records_max);
+            prop_assert!(history.record(number).is_some(), "records without a result are kept");
             if is_refused {
-                history.finish(number, Ending { result, message: "", duration_ms: None }, at.into());
+                history.finish(number, Outcome { result, message: "", duration_ms: None }, at.into());
             } else if is_written {
                 disk.write(history.take_changes());
                 *runs.entry(time).or_insert(0) += 1;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::{Check, GATEWAY, find_device, seconds};
 use crate::field::Field;
 use crate::{Bus, BusKind, raw};
-use tidegate_commands::actuator::{Actuator, Failsafe, WriteTemplate};
+use tidegate_commands::actuator::{Actuator, MqttTemplate, WriteTemplate};
+use tidegate_commands::failsafe::Failsafe;
 use tidegate_model::{Command, DeviceId, Name};
 use tidegate_timing::rate_limit::RateLimit;
 
@@ -52,7 +53,7 @@ pub(super) fn actuators(
 pub(super) fn subscribe_to_replies(actuators: &[Actuator], buses: &mut BTreeMap<Name, Bus>) {
     for Actuator { bus, write, .. } in actuators {
         let bus = bus.as_ref().and_then(|name| buses.get_mut(name));
-        let WriteTemplate::Mqtt { reply: Some(reply), .. } = write else { continue };
+        let WriteTemplate::Mqtt(MqttTemplate { reply: Some(reply), .. }) = write else { continue };
         let Some(Bus { kind: BusKind::Mqtt(session), .. }) = bus else { continue };
         if !session.replies.contains(&reply.topic) {
             session.replies.push(reply.topic.clone());
@@ -97,9 +98,9 @@ fn actuator(
         arguments,
         rate,
         timeout,
-        safe: None,
+        failsafe: None,
     };
-    actuator.safe = safety.resolve(&key, &actuator, check);
+    actuator.failsafe = safety.resolve(&key, &actuator, check);
     Some(actuator)
 }
 
@@ -159,7 +160,7 @@ impl Safety {
             check.problems.add(&safe_key, error, "give it the arguments of the command");
         }
         match actuator.write_for(&command) {
-            Ok(write) => Some(Failsafe { write, offline, at_stop, max_on_time }),
+            Ok(write) => Some(Failsafe { write, offline_after: offline, at_stop, max_on_time }),
             Err(error) => {
                 check.problems.add(safe_key, error, "give what the templates name");
                 None

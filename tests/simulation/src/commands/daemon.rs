@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use tidegate_commands::actuator::{Actuator, Router, WriteTemplate};
-use tidegate_commands::admission::{Admission, Decision, Refusal, Rules};
+use tidegate_commands::actuator::{Actuator, Router, SerialTemplate, WriteTemplate};
+use tidegate_commands::admission::{Admission, Clocks, Decision, Judgement, RefusalReason, Rules};
 use tidegate_commands::arguments::Arguments;
-use tidegate_commands::gap_tracker::GapTracker;
-use tidegate_commands::history::{Change, Ending, History, Record};
+use tidegate_commands::gap_tracker::{GapState, GapTracker, Page, PageSize};
+use tidegate_commands::history::{History, Outcome, Record, TableChange};
 use tidegate_model::{Command, CommandResult, DeviceId, Source, WallTime};
 use tidegate_template::Template;
+use tidegate_timing::machine::Machine as _;
 use tidegate_timing::rate_limit::RateLimit;
 
 use super::streams::Cloud;
@@ -32,7 +33,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    fn write(&mut self, changes: &[Change]) -> bool {
+    fn write(&mut self, changes: &[TableChange]) -> bool {
         for (key, value) in changes.iter().filter(|_| !self.is_full) {
             match value {
                 Some(value) => self.table.insert(key.clone(), value.clone()),
@@ -116,11 +117,11 @@ fn valve(device: DeviceId) -> Arc<Actuator> {
         device,
         command: "valve".to_owned(),
         bus: Some("boiler".parse().unwrap()),
-        write: WriteTemplate::Serial { text, is_hex: false, reply: None },
+        write: WriteTemplate::Serial(SerialTemplate { text, is_hex: false, reply: None }),
         arguments: Arguments::default(),
         rate: RateLimit { runs_max: 60, window: Duration::from_secs(60) },
         timeout: Duration::from_secs(1),
-        safe: None,
+        failsafe: None,
     })
 }
 
@@ -146,12 +147,12 @@ impl Daemon {
         let devices =
             [("gateway", 1), ("attic", 2)].map(|(name, id)| (name.parse().unwrap(), device(id)));
         let router = Router::new([valve(device(1)), valve(device(2))]);
-        let gate = Admission::new(rules, router, device(1), devices.into());
+        let admission = Admission::new(rules, router, device(1), devices.into());
         let table: Vec<_> = disk.table.clone().into_iter().collect();
         let history = History::load(&table, habits.lanes, wall.into()).unwrap();
-        let watches = [1, 2].map(|id| (device(id), GapTracker::new(history.heard(device(id)))));
+        let watches = [1, 2].map(|id| (device(id), GapTracker::new(history.coverage(device(id)))));
         let mut daemon = Self {
-            admission: gate,
+            admission,
             history,
             watches: watches.into(),
             hands: BTreeMap::new(),
@@ -170,7 +171,7 @@ impl Daemon {
             self.judge(&command, source, around, &mut ready);
         }
         for (device, until) in heard {
-            self.history.hear(device, until);
+            self.history.extend_coverage(device, until);
         }
         if around.is_killed() {
             return false;
@@ -208,28 +209,29 @@ impl Daemon {
         }
         for (device, watch) in &mut self.watches {
             let Some(delivered) = cloud.deliver(*device, now_ms) else {
-                let since = self.history.heard(*device).map(|heard| heard.first);
+                let since = self.history.coverage(*device).map(|coverage| coverage.since);
                 let opened = is_time_to_try.then(|| cloud.open(*device, now_ms, since, rng));
                 if let Some(opened) = opened.flatten() {
-                    watch.open(opened);
-                    heard.push((*device, watch.hear(opened)));
+                    watch.handle_stream_opened(opened);
+                    heard.push((*device, watch.handle_alive(opened)));
                 }
                 continue;
             };
             // The listener reads the history before it looks at what the stream has delivered meanwhile; the gate must not mind.
-            while let Some(gap) = watch.gap().filter(|_| is_time_to_try) {
-                let Some(page) = cloud.page(*device, gap, rng) else {
-                    watch.ask_for_less();
+            watch.handle_timeout(moment(now_ms));
+            while is_time_to_try && let Some(request) = watch.poll_action() {
+                let Some(page) = cloud.page(*device, request, rng) else {
+                    watch.handle_page_failed(PageSize::Reduce, moment(now_ms + 1_000));
                     break;
                 };
                 let latest = page.iter().filter_map(|command| command.time).max();
-                let count = page.len();
+                let answer = Page { latest, commands: page.len() };
                 commands.extend(page.into_iter().map(|command| (command, Source::CaughtUp)));
-                watch.read(latest, count);
+                assert_eq!(watch.handle_page(answer), GapState::Complete);
             }
             commands.extend(delivered.into_iter().map(|command| (command, Source::Live)));
-            let until = watch.hear(cloud.heard(*device).unwrap());
-            if chance(rng, 0.01) || self.history.heard(*device).is_none() {
+            let until = watch.handle_alive(cloud.heard(*device).unwrap());
+            if chance(rng, 0.01) || self.history.coverage(*device).is_none() {
                 heard.push((*device, until));
             }
         }
@@ -244,19 +246,20 @@ impl Daemon {
         ready: &mut Vec<(String, Order)>,
     ) {
         let (now_ms, wall) = (around.now_ms, around.wall);
-        let now = (moment(now_ms), wall.into());
-        let (admission, record) = self.admission.judge(command, source, &self.history, now);
-        if matches!(admission, Decision::Duplicate) {
+        let clocks = Clocks { now: moment(now_ms), time: wall.into() };
+        let Judgement { decision, record } =
+            self.admission.handle_command(command, source, &self.history, clocks);
+        if matches!(decision, Decision::Duplicate) {
             around.truth.figures.duplicates += 1;
             return;
         }
-        if matches!(admission, Decision::Refused(Refusal::Forgotten)) {
+        if matches!(decision, Decision::Refused(RefusalReason::Forgotten)) {
             // Counted and logged, but neither recorded nor told.
             around.truth.forgotten.insert(number_of(command));
             return;
         }
-        let number = self.history.begin(record);
-        match admission {
+        let number = self.history.add(record);
+        match decision {
             Decision::Run { actuator, fresh_for, .. } => {
                 let hand = actuator.name.to_string();
                 let waiting = self.hands.get(&hand).map_or(0, |hand| hand.queue.len());
@@ -271,7 +274,7 @@ impl Daemon {
                 let (result, message) = (CommandResult::Refused, refusal.as_str());
                 self.history.finish(
                     number,
-                    Ending { result, message, duration_ms: None },
+                    Outcome { result, message, duration_ms: None },
                     wall.into(),
                 );
             }
@@ -302,14 +305,18 @@ impl Daemon {
     }
 
     fn finish(&mut self, number: u64, result: CommandResult, wall: WallTime) {
-        self.history.finish(number, Ending { result, message: "", duration_ms: None }, wall.into());
+        self.history.finish(
+            number,
+            Outcome { result, message: "", duration_ms: None },
+            wall.into(),
+        );
     }
 
     /// Brings the history to the disk; what could not be written stays due.
     fn record(&mut self, disk: &mut Disk, truth: &mut Truth) -> bool {
         let changes = self.history.take_changes();
         if !disk.write(&changes) {
-            self.history.put_back(changes);
+            self.history.restore_changes(changes);
             return false;
         }
         let records = changes.iter().filter(|(key, _)| key.starts_with(b"r"));
@@ -319,8 +326,8 @@ impl Daemon {
             truth.record(payload["n"].as_u64().unwrap(), record);
         }
         for id in [1, 2].map(device) {
-            if let Some(heard) = self.history.heard(id) {
-                disk.listening.entry(id).or_insert(heard.first);
+            if let Some(heard) = self.history.coverage(id) {
+                disk.listening.entry(id).or_insert(heard.since);
             }
         }
         true

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use tidegate_commands::gap_tracker::Gap;
+use tidegate_commands::gap_tracker::PageRequest;
 use tidegate_model::{Command, DeviceId, WallTime};
 
 use super::chance;
@@ -98,7 +98,7 @@ impl Cloud {
     pub(super) fn page(
         &self,
         device: DeviceId,
-        gap: Gap,
+        gap: PageRequest,
         rng: &mut StdRng,
     ) -> Option<Vec<Command>> {
         if self.is_offline || chance(rng, 0.2) {

@@ -8,7 +8,10 @@ use super::super::bus::{choice, register};
 use super::super::{Check, find_bus, tell_unknown, template};
 use crate::field::Field;
 use crate::{Bus, BusKind, GpioBus, ModbusBus, raw};
-use tidegate_commands::actuator::WriteTemplate;
+use tidegate_commands::actuator::{
+    ExecTemplate, GatewayTemplate, GpioTemplate, HttpBodyTemplate, HttpTemplate, ModbusTemplate,
+    MqttTemplate, SerialTemplate, WriteTemplate,
+};
 use tidegate_model::topic::check_topic;
 use tidegate_model::{HttpMethod, Name, Reply, TopicReply};
 
@@ -135,7 +138,8 @@ fn serial(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteT
     let fix = "say what goes on the wire: write = \"FAN {{ payload.speed }}\\n\"";
     let key = format!("{key}.write");
     let text = check.required(&key, raw.write, fix)?;
-    Some(WriteTemplate::Serial { text: template(&key, &text, check)?, is_hex: is_hex?, reply })
+    let text = template(&key, &text, check)?;
+    Some(WriteTemplate::Serial(SerialTemplate { text, is_hex: is_hex?, reply }))
 }
 
 /// What success, failure and the time to wait are, as they are written.
@@ -192,13 +196,13 @@ fn mqtt(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
     let words = (raw.reply, raw.reply_failure, raw.reply_timeout);
     let reply = topic_reply(key, raw.reply_topic, words, check);
-    Some(WriteTemplate::Mqtt {
+    Some(WriteTemplate::Mqtt(MqttTemplate {
         topic: template(&topic_key, &topic?, check)?,
         payload: template(&payload_key, &payload?, check)?,
         qos: u8::try_from(qos).ok()?,
         retain: check.or_default(&format!("{key}.retain"), raw.retain, false),
         reply,
-    })
+    }))
 }
 
 fn modbus(
@@ -227,7 +231,7 @@ fn modbus(
     }
     let value_key = format!("{key}.value");
     let value = check.required(&value_key, raw.value, "say what: value = \"{{ payload.level }}\"");
-    Some(WriteTemplate::Modbus {
+    Some(WriteTemplate::Modbus(ModbusTemplate {
         value: template(&value_key, &value?, check)?,
         use_multiple_write: check.or_default(
             &format!("{key}.use_multiple_write"),
@@ -237,7 +241,7 @@ fn modbus(
         read_back: check.or_default(&format!("{key}.read_back"), raw.read_back, false),
         unit: unit?,
         register: register?,
-    })
+    }))
 }
 
 fn gpio(
@@ -258,11 +262,11 @@ fn gpio(
         Some(pulse) => Some(template(&format!("{key}.pulse"), &pulse.0, check)?),
         None => None,
     };
-    Some(WriteTemplate::Gpio {
+    Some(WriteTemplate::Gpio(GpioTemplate {
         value: template(&value_key, &value?, check)?,
         output: output?,
         pulse,
-    })
+    }))
 }
 
 /// The one of `names` that is meant.
@@ -294,7 +298,7 @@ fn exec(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     }
     let arguments = words.map(|word| template(&key, &word, check)).collect::<Option<_>>()?;
     let output_bytes_max = usize::try_from(output).unwrap_or_default();
-    Some(WriteTemplate::Exec { program, arguments, output_bytes_max })
+    Some(WriteTemplate::Exec(ExecTemplate { program, arguments, output_bytes_max }))
 }
 
 fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
@@ -306,7 +310,8 @@ fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
             let type_key = format!("{key}.content_type");
             let json = "application/json".to_owned();
             let media_type = check.or_default(&type_key, raw.content_type, json);
-            Some((media_type, template(&format!("{key}.body"), &body.0, check)?))
+            let content = template(&format!("{key}.body"), &body.0, check)?;
+            Some(HttpBodyTemplate { media_type, content })
         }
         None => None,
     };
@@ -317,7 +322,8 @@ fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
         check.problems.add(key, "is no URL with a fixed host", fix);
         return None;
     };
-    Some(WriteTemplate::Http { method: method?, origin, url: template(&key, &url, check)?, body })
+    let url = template(&key, &url, check)?;
+    Some(WriteTemplate::Http(HttpTemplate { method: method?, origin, url, body }))
 }
 
 /// Scheme, host and port of a URL; `None` if a template begins among them, or they hold a password.
@@ -333,19 +339,20 @@ fn gateway(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<Write
     only(key, &raw, GATEWAY, check);
     let level_key = format!("{key}.level");
     let actions = [
-        ("report-status", Some(WriteTemplate::ReportStatus)),
+        ("report-status", Some(GatewayTemplate::ReportStatus)),
         ("log-level", None),
-        ("flush-now", Some(WriteTemplate::FlushNow)),
-        ("reload", Some(WriteTemplate::Reload)),
+        ("flush-now", Some(GatewayTemplate::FlushNow)),
+        ("reload", Some(GatewayTemplate::Reload)),
     ];
     let action = choice(&format!("{key}.gateway"), raw.gateway, check, &actions)?;
     if action.is_some() {
         if raw.level.is_some() {
             check.problems.add(level_key, "is for gateway = \"log-level\"", "remove it");
         }
-        return action;
+        return action.map(WriteTemplate::Gateway);
     }
     let fix = "say which: level = \"{{ payload.level }}\"";
     let level = check.required(&level_key, raw.level, fix)?;
-    Some(WriteTemplate::LogLevel(template(&level_key, &level, check)?))
+    let level = template(&level_key, &level, check)?;
+    Some(WriteTemplate::Gateway(GatewayTemplate::LogLevel(level)))
 }
