@@ -84,7 +84,7 @@ async fn hostile_payloads_are_refused_or_stay_data() {
 
 /// Each is refused, and what was sent around it runs, whether it comes on the stream or from the history.
 #[tokio::test]
-async fn a_command_that_cannot_be_read_is_refused_and_hides_no_other() {
+async fn unreadable_command_is_refused_and_hides_no_other() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, SITE);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -127,7 +127,7 @@ async fn a_command_that_cannot_be_read_is_refused_and_hides_no_other() {
 
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "it measures how long a flood takes")]
-async fn a_flood_runs_as_often_as_the_actuator_may_and_is_refused_beyond() {
+async fn flood_of_commands_is_refused_beyond_the_rate_limit() {
     const FLOOD: u64 = 3_000;
     let cloud = cloud().await;
     let report = "[commands.report]\nresult = \"lastResult\"\n";

@@ -28,7 +28,7 @@ level = "{{ payload }}"
 "#;
 
 #[tokio::test]
-async fn a_flush_sends_what_would_have_waited_for_an_hour() {
+async fn flush_command_sends_waiting_states_at_once() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, GATEWAY);
     let config = std::fs::read_to_string(site.config()).unwrap();
@@ -47,7 +47,7 @@ async fn a_flush_sends_what_would_have_waited_for_an_hour() {
 }
 
 #[tokio::test]
-async fn a_reload_by_command_brings_a_new_actuator_and_a_bad_file_changes_nothing() {
+async fn reload_command_applies_valid_files_only() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, GATEWAY);
     let mut tty = Tty::plugged(site.path("tty"));
@@ -71,7 +71,7 @@ async fn a_reload_by_command_brings_a_new_actuator_and_a_bad_file_changes_nothin
 }
 
 #[tokio::test]
-async fn the_log_level_is_set_and_the_status_told() {
+async fn commands_set_the_log_level_and_report_the_status() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, GATEWAY);
     let _tty = Tty::plugged(site.path("tty"));

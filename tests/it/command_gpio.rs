@@ -26,7 +26,7 @@ safe_at_stop = true
 "#;
 
 #[tokio::test]
-async fn an_absent_chip_is_waited_for_and_a_command_for_it_fails() {
+async fn absent_gpio_chip_is_retried_and_its_commands_fail() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PINS);
     let daemon = site.start();
@@ -40,7 +40,7 @@ async fn an_absent_chip_is_waited_for_and_a_command_for_it_fails() {
 }
 
 #[tokio::test]
-async fn what_is_no_level_and_no_length_of_a_pulse_is_refused() {
+async fn invalid_levels_and_pulses_are_refused() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PINS);
     let run = |command: &str, payload: &str| {
@@ -53,7 +53,7 @@ async fn what_is_no_level_and_no_length_of_a_pulse_is_refused() {
     }
     for length in [r#""25 h""#, r#""0 s""#, "5", r#""-1 s""#, r#""1 s; 1 h""#, "null", r#""""#] {
         let text = run("bell", &format!(r#"{{"on": true, "length": {length}}}"#));
-        assert!(text.contains("is no length of a pulse"), "{length}: {text}");
+        assert!(text.contains("invalid pulse length"), "{length}: {text}");
     }
     assert_eq!(run("relay", "1"), "relay: turns relay on\n");
     let pulse = run("bell", r#"{"on": false, "length": "1500 ms"}"#);
@@ -61,7 +61,7 @@ async fn what_is_no_level_and_no_length_of_a_pulse_is_refused() {
 }
 
 #[tokio::test]
-async fn mistakes_in_gpio_lines_are_told() {
+async fn mistakes_in_gpio_lines_are_reported() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,

@@ -100,7 +100,7 @@ fn wait_for_outcome(daemon: &Daemon, actuator: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_server_over_tcp_is_written_to_and_every_way_to_fail_is_told() {
+async fn modbus_tcp_write_reports_success_and_each_failure() {
     let cloud = cloud().await;
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let site = Site::new(&cloud, &actuators(&format!("tcp = \"127.0.0.1:{port}\"")));
@@ -133,7 +133,7 @@ async fn a_server_over_tcp_is_written_to_and_every_way_to_fail_is_told() {
 }
 
 #[tokio::test]
-async fn damaged_answers_on_a_serial_line_leave_no_write_in_doubt_that_is_read_back() {
+async fn read_back_settles_writes_with_damaged_answers() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &actuators("path = \"tty\"\nbaud_rate = 19200"));
     join_ttys(&site.path("tty"), &site.path("server"));
@@ -151,7 +151,7 @@ async fn damaged_answers_on_a_serial_line_leave_no_write_in_doubt_that_is_read_b
 }
 
 #[tokio::test]
-async fn what_a_register_cannot_hold_is_refused_before_it_is_written() {
+async fn values_beyond_the_register_are_refused() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &actuators("tcp = \"127.0.0.1:9\""));
     for (command, payload, words) in [
@@ -177,7 +177,7 @@ async fn what_a_register_cannot_hold_is_refused_before_it_is_written() {
 }
 
 #[tokio::test]
-async fn mistakes_in_an_actuator_of_a_modbus_bus_are_told() {
+async fn mistakes_in_a_modbus_actuator_are_reported() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,

@@ -74,7 +74,7 @@ fn wait_for_results(cloud: &Sandbox, expected: &[(&str, &str, &str)]) {
 }
 
 #[tokio::test]
-async fn a_result_is_what_the_device_answered() {
+async fn serial_reply_decides_the_result() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &format!("{REPORT}{FAN}"));
     let mut tty = Tty::plugged(site.path("tty"));
@@ -109,7 +109,7 @@ async fn a_result_is_what_the_device_answered() {
 
 /// A lamp that answers on a topic of its own, which is no sensor's.
 #[tokio::test]
-async fn a_result_is_what_the_device_answered_on_its_topic() {
+async fn mqtt_reply_decides_the_result() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let lamp = format!(
         r#"{REPORT}
@@ -157,7 +157,7 @@ reply_timeout = "1 s"
 }
 
 #[tokio::test]
-async fn a_command_that_a_crash_cut_off_is_told_as_interrupted_and_does_not_run_again() {
+async fn command_cut_by_a_crash_is_interrupted_and_not_rerun() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, "");
     let config = std::fs::read_to_string(site.config()).unwrap();
@@ -183,7 +183,7 @@ async fn a_command_that_a_crash_cut_off_is_told_as_interrupted_and_does_not_run_
 }
 
 #[tokio::test]
-async fn an_actuator_that_hangs_delays_no_other_and_ends_with_the_daemon() {
+async fn hanging_actuator_delays_no_other_and_no_stop() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, "");
     let config = std::fs::read_to_string(site.config()).unwrap();
@@ -198,7 +198,8 @@ async fn an_actuator_that_hangs_delays_no_other_and_ends_with_the_daemon() {
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 7}));
     assert_eq!(tty.read_line(), "FAN 7");
     assert!(daemon.terminate().success());
-    let interrupted = ["the daemon stopped while it ran", "the daemon stopped before it ran"];
+    let interrupted =
+        ["the daemon stopped while the command ran", "the daemon stopped before the command ran"];
     let mut expected: Vec<_> =
         interrupted.map(|message| (json!("sleep"), json!("interrupted"), json!(message))).to_vec();
     expected.insert(0, (json!("fan"), json!("executed"), json!("")));
@@ -226,7 +227,7 @@ fn host(answers: &'static [&'static str]) -> (u16, std::thread::JoinHandle<Vec<S
 }
 
 #[tokio::test]
-async fn a_host_and_the_gateway_itself_can_be_told() {
+async fn http_and_gateway_actuators_report_their_answers() {
     let (port, host) = host(&["200 OK", "500 Oh", "302 Found\r\nlocation: http://example.com/"]);
     let cloud = cloud().await;
     let instruments = format!(
@@ -272,7 +273,7 @@ level = "{{{{ payload.level }}}}"
 }
 
 #[tokio::test]
-async fn a_command_that_waits_too_long_for_its_actuator_does_not_run() {
+async fn command_that_becomes_stale_in_the_queue_does_not_run() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, "");
     let config = std::fs::read_to_string(site.config()).unwrap();
@@ -282,14 +283,14 @@ async fn a_command_that_waits_too_long_for_its_actuator_does_not_run() {
     wait_for_stream(&cloud, GATEWAY_ID);
     cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 2}));
     cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 0}));
-    let stale = "stale: it waited too long for the actuator";
+    let stale = "stale: the command waited too long for the actuator";
     wait_for_results(&cloud, &[("sleep", "executed", "slept"), ("sleep", "refused", stale)]);
     assert_eq!(std::fs::read_to_string(site.path("slept")).unwrap(), "2\n");
     assert!(daemon.terminate().success());
 }
 
 #[tokio::test]
-async fn a_command_that_takes_too_long_fails_and_its_program_is_ended() {
+async fn timeout_fails_the_command_and_kills_its_program() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, "");
     let config = std::fs::read_to_string(site.config()).unwrap();
@@ -319,7 +320,7 @@ timeout = "1 s"
 }
 
 #[tokio::test]
-async fn the_commands_of_an_actuator_run_in_the_order_in_which_they_came() {
+async fn commands_of_an_actuator_run_in_order() {
     let cloud = cloud().await;
     let fan = FAN.replace("reply", "# reply");
     let site = Site::new(&cloud, &fan);
@@ -337,7 +338,7 @@ async fn the_commands_of_an_actuator_run_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test]
-async fn a_result_survives_an_outage_and_a_restart() {
+async fn result_survives_an_outage_and_a_restart() {
     let cloud = cloud().await;
     let fan = FAN.replace("reply", "# reply");
     let site = Site::new(&cloud, &format!("{REPORT}{fan}"));
@@ -362,7 +363,7 @@ async fn a_result_survives_an_outage_and_a_restart() {
 
 /// What makes it safe is tried until it succeeds.
 #[tokio::test]
-async fn an_actuator_that_is_not_there_is_made_safe_when_it_is() {
+async fn failed_failsafe_write_is_retried() {
     let cloud = cloud().await;
     let fan = FAN.replace("reply", "# reply").replace(
         "[actuator.fan.argument",
@@ -376,14 +377,14 @@ async fn an_actuator_that_is_not_there_is_made_safe_when_it_is() {
     tty.unplug();
     daemon.wait_for_log("serial line not available");
     cloud.set_dark(true);
-    daemon.wait_for_log("actuator could not be made safe");
+    daemon.wait_for_log("failsafe write failed");
     tty.plug();
     assert_eq!(tty.read_line(), "FAN 0");
     assert!(daemon.terminate().success());
 }
 
 #[tokio::test]
-async fn an_actuator_is_made_safe_when_it_was_held_too_long_and_at_a_stop_and_offline() {
+async fn failsafe_is_written_after_on_time_offline_and_at_stop() {
     let cloud = cloud().await;
     let fan = FAN.replace("reply", "# reply").replace(
         "[actuator.fan.argument",
@@ -398,10 +399,10 @@ async fn an_actuator_is_made_safe_when_it_was_held_too_long_and_at_a_stop_and_of
     // A start that takes long is a time without a stream, too.
     while tty.read_line() != "FAN 9" {}
     assert_eq!(tty.read_line(), "FAN 0");
-    daemon.wait_for_log("it was held long enough");
+    daemon.wait_for_log("maximum on-time reached");
     cloud.set_dark(true);
     assert_eq!(tty.read_line(), "FAN 0");
-    daemon.wait_for_log("there is no command stream");
+    daemon.wait_for_log("no command stream");
     cloud.set_dark(false);
     wait_for_stream(&cloud, GATEWAY_ID);
     assert!(daemon.terminate().success());
@@ -409,7 +410,7 @@ async fn an_actuator_is_made_safe_when_it_was_held_too_long_and_at_a_stop_and_of
 }
 
 #[tokio::test]
-async fn a_command_to_the_gateway_can_name_a_peripheral_of_its_own() {
+async fn gateway_command_can_name_a_peripheral() {
     let cloud = cloud().await;
     let fan = FAN
         .replace("reply", "# reply")
@@ -434,7 +435,7 @@ async fn a_command_to_the_gateway_can_name_a_peripheral_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_history_can_be_asked_for_and_a_command_can_be_tried() {
+async fn cli_lists_the_history_and_tries_a_command() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &FAN.replace("reply", "# reply"));
     let mut tty = Tty::plugged(site.path("tty"));

@@ -81,7 +81,7 @@ fn trouble(random: &mut StdRng, cloud: &Sandbox) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_command_runs_twice_and_of_each_it_is_told_what_became_of_it() {
+async fn no_command_runs_twice_and_each_has_a_result() {
     let (commands, kills) = (number("SOAK_COMMANDS", 150), number("SOAK_KILLS", 4));
     let seed = number("SOAK_SEED", 1) as u64;
     let mut random = StdRng::seed_from_u64(seed);

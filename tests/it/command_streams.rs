@@ -9,8 +9,8 @@ fn wait_for_stream(cloud: &Sandbox, device: &str) {
     wait_until("the stream is open", || cloud.streams_open(device) == 1);
 }
 
-/// The first stream is answered with `fault`; this is told in these words, and the next stream is followed.
-async fn is_told_and_opened_again(fault: Fault, words: &str) {
+/// Answers the first stream with `fault` and expects `words` in the log and a second stream.
+async fn expect_log_and_reopen(fault: Fault, words: &str) {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
@@ -25,37 +25,36 @@ async fn is_told_and_opened_again(fault: Fault, words: &str) {
 }
 
 #[tokio::test]
-async fn an_answer_without_content_is_no_stream() {
+async fn empty_answer_is_not_a_stream() {
     let fault = Fault::Status(204, String::new());
-    is_told_and_opened_again(fault, "204").await;
+    expect_log_and_reopen(fault, "204").await;
 }
 
 #[tokio::test]
-async fn a_page_to_sign_in_on_is_no_stream() {
-    is_told_and_opened_again(Fault::CaptivePortal, "expected an event stream, not \"text/html")
-        .await;
+async fn login_page_is_not_a_stream() {
+    expect_log_and_reopen(Fault::CaptivePortal, "expected an event stream, not \"text/html").await;
 }
 
 #[tokio::test]
-async fn another_media_type_is_no_stream() {
+async fn other_media_type_is_not_a_stream() {
     let fault = Fault::ContentType("application/json".to_owned());
-    is_told_and_opened_again(fault, "expected an event stream, not \"application/json\"").await;
+    expect_log_and_reopen(fault, "expected an event stream, not \"application/json\"").await;
 }
 
 #[tokio::test]
-async fn a_server_in_trouble_is_asked_again() {
+async fn stream_is_retried_after_a_server_error() {
     let fault = Fault::Status(503, r#"{"type": "Unavailable", "message": "later"}"#.to_owned());
-    is_told_and_opened_again(fault, "503").await;
+    expect_log_and_reopen(fault, "503").await;
 }
 
 #[tokio::test]
-async fn a_connection_that_is_dropped_is_made_again() {
-    is_told_and_opened_again(Fault::Drop, "no command stream; trying again").await;
+async fn stream_is_retried_after_a_dropped_connection() {
+    expect_log_and_reopen(Fault::Drop, "no command stream; trying again").await;
 }
 
 /// A line that is cut without a word looks idle for ever, but for the signs of life that are missing.
 #[tokio::test]
-async fn a_stream_that_falls_silent_is_opened_again_and_what_was_missed_is_caught_up() {
+async fn silent_stream_is_reopened_and_missed_commands_run() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
@@ -70,7 +69,7 @@ async fn a_stream_that_falls_silent_is_opened_again_and_what_was_missed_is_caugh
 }
 
 #[tokio::test]
-async fn a_token_that_is_no_longer_taken_is_renewed_for_a_stream() {
+async fn expired_token_is_renewed_for_a_stream() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &fan_tables());
     let daemon = site.start();
@@ -85,7 +84,7 @@ async fn a_token_that_is_no_longer_taken_is_renewed_for_a_stream() {
 
 /// The daemon goes on where the last event was, should the server know how, and waits as long as it is asked to.
 #[tokio::test]
-async fn ids_and_waits_that_a_stream_gives_are_honoured() {
+async fn event_ids_and_retry_of_a_stream_are_honoured() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
@@ -110,7 +109,7 @@ async fn ids_and_waits_that_a_stream_gives_are_honoured() {
 
 /// A gateway's token may report for its peripherals, but need not be allowed to read them.
 #[tokio::test]
-async fn a_peripheral_that_may_not_be_read_is_told_once_and_commanded_through_the_gateway() {
+async fn blocked_peripheral_is_commanded_through_the_gateway() {
     let sandbox = Sandbox::builder().undeclared(Undeclared::Accept).peripherals_covered(false);
     let cloud = sandbox.start().await.unwrap();
     let fan = fan_tables().replace("[actuator.fan]", "[actuator.fan]\ndevice = \"greenhouse\"");

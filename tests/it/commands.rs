@@ -31,7 +31,7 @@ fn wait_for_executed(daemon: &Daemon, count: u64) {
 }
 
 #[tokio::test]
-async fn a_command_reaches_a_serial_line_and_an_mqtt_topic() {
+async fn command_reaches_a_serial_line_and_an_mqtt_topic() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &format!("{}{}", fan_tables(), lamp(broker.port())));
     let mut tty = Tty::plugged(site.path("tty"));
@@ -54,7 +54,7 @@ async fn a_command_reaches_a_serial_line_and_an_mqtt_topic() {
 }
 
 #[tokio::test]
-async fn a_cut_stream_is_opened_again_and_nothing_is_lost_or_repeated() {
+async fn cut_stream_loses_and_repeats_no_command() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
@@ -76,7 +76,7 @@ async fn a_cut_stream_is_opened_again_and_nothing_is_lost_or_repeated() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_the_start_is_not_run() {
+async fn commands_before_the_first_start_do_not_run() {
     let cloud = cloud().await;
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 1}));
     let site = Site::new(&cloud, &fan_tables());
@@ -90,7 +90,7 @@ async fn what_was_sent_before_the_start_is_not_run() {
 }
 
 #[tokio::test]
-async fn what_no_actuator_takes_or_cannot_be_written_is_refused_and_without_a_broker_it_fails() {
+async fn unknown_and_unwritable_commands_do_not_run() {
     let (cloud, broker) = (cloud().await, Broker::absent());
     let site = Site::new(&cloud, &format!("{}{}", fan_tables(), lamp(broker.port())));
     let mut tty = Tty::plugged(site.path("tty"));
@@ -119,7 +119,7 @@ fn event(name: &str, time: &str, payload: &str) -> Step {
 }
 
 #[tokio::test]
-async fn an_old_command_is_refused_and_one_that_comes_twice_runs_once() {
+async fn old_command_is_refused_and_repeated_one_runs_once() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
@@ -150,7 +150,7 @@ async fn an_old_command_is_refused_and_one_that_comes_twice_runs_once() {
 }
 
 #[tokio::test]
-async fn a_command_in_the_dark_is_caught_up_once() {
+async fn command_during_an_outage_runs_once() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
@@ -175,7 +175,7 @@ async fn a_command_in_the_dark_is_caught_up_once() {
 }
 
 #[tokio::test]
-async fn a_command_for_an_unplugged_line_fails_and_is_not_kept_for_later() {
+async fn command_for_an_unplugged_line_fails_at_once() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &fan_tables());
     let mut tty = Tty::plugged(site.path("tty"));
