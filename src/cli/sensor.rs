@@ -19,7 +19,7 @@ use super::{ConfigArgs, Usage, check, print};
 use crate::{app, logging};
 use tidegate_bus::{BusEvent, driver};
 use tidegate_config::{Bus, Config};
-use tidegate_ingest::decode::{Births, decode_on};
+use tidegate_ingest::decode::Births;
 use tidegate_ingest::frame::{Frame, Framer};
 use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline, Sensor};
 use tidegate_model::{Account, DeviceId, Name, Reading};
@@ -207,7 +207,7 @@ impl Bench {
         let more = if payload.len() > BYTES_SHOWN_MAX { " …" } else { "" };
         writeln!(page, "bytes     {}{more}", digits.collect::<Vec<_>>().join(" "))?;
         writeln!(page, "message   \"{}\"", payload.escape_ascii())?;
-        match decode_on(&topic, &self.sensor.format, &payload, &mut self.births) {
+        match self.sensor.format.decode(&topic, &payload, &mut self.births) {
             Err(error) => writeln!(page, "{:<9} {error}", self.sensor.format.to_string())?,
             Ok(messages) => {
                 for message in &messages {

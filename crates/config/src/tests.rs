@@ -191,7 +191,7 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         (
             "format",
             "format = \"regex\"\npattern = '(?<t>'",
-            "sensor.probe.pattern: error: unclosed group; channels are",
+            "sensor.probe.pattern: invalid pattern: unclosed group; channels are",
         ),
         (
             "format",

@@ -33,7 +33,7 @@ use self::draft::Draft;
 use self::rebirth::Asked;
 use self::settings::Contexts;
 use self::stale::Silence;
-use crate::decode::{Births, DecodeError, Decoded, Format, decode_on};
+use crate::decode::{Births, DecodeError, Decoded};
 use crate::sensor_stats::SensorStats;
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{
@@ -141,7 +141,7 @@ impl Pipeline {
             if sensor.ignores(&reading.payload) {
                 continue;
             }
-            match decode_on(&reading.topic, &sensor.format, &reading.payload, &mut self.births) {
+            match sensor.format.decode(&reading.topic, &reading.payload, &mut self.births) {
                 Ok(messages) => {
                     for (number, decoded) in messages.into_iter().enumerate() {
                         draft.begin(number);
@@ -152,9 +152,8 @@ impl Pipeline {
                     }
                 }
                 Err(error) => {
-                    if let (Format::Sparkplug { rebirth: true }, DecodeError::NoBirth { .. }) =
-                        (&sensor.format, &error)
-                    {
+                    let is_no_birth = matches!(error, DecodeError::NoBirth { .. });
+                    if is_no_birth && sensor.format.requests_births() {
                         draft.request(self.asked.ask(&reading.topic, reading.time.wall(), now));
                     }
                     undecoded.push((index, error));
@@ -248,7 +247,7 @@ impl Pipeline {
     ) -> Result<(), Rejection> {
         let Message { sensor, time, arrival, now, .. } = *message;
         let word = match mapping.source {
-            Source::Channel(_) => message.decoded.words().get(channel).map(String::as_str),
+            Source::Channel(_) => message.decoded.original_texts().get(channel).map(String::as_str),
             Source::Expression(_) => None,
         };
         let value = mapping.conversion.apply(value, word)?;

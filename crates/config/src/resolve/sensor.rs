@@ -12,7 +12,7 @@ use super::bus::choice;
 use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::field::Field;
 use crate::{Bus, BusKind, Topics, raw};
-use tidegate_ingest::decode::Format;
+use tidegate_ingest::decode::{Format, Nmea, Sparkplug};
 use tidegate_ingest::frame::ChecksumAlgorithm;
 use tidegate_ingest::mapping::{
     AttributeSelector, DeviceSelector, Sensor, Source, StaleSettings, TimeNotation, TimeSource,
@@ -76,7 +76,8 @@ pub(super) fn sensor(
     let bus = bus_name.filter(|name| find_bus(&key, name, buses, check).is_some());
     let Some(bus) = bus.and_then(|name| buses.get_mut(&*name)) else { return };
     check_topic(&topic_key, &bus.kind, topic.is_some(), check);
-    if let (Some(Format::Nmea), BusKind::Serial(serial)) = (&format, &bus.kind)
+    let has_format = |name| format.as_ref().is_some_and(|format| format.name() == name);
+    if let (true, BusKind::Serial(serial)) = (has_format(Nmea::NAME), &bus.kind)
         && serial
             .framing
             .checksum
@@ -86,7 +87,7 @@ pub(super) fn sensor(
         let fix = "remove checksum from the bus's frame: the format looks at it";
         check.problems.add(format!("{key}.format"), "the frame takes the checksum off", fix);
     }
-    if let Some(Format::Sparkplug { .. }) = format {
+    if has_format(Sparkplug::NAME) {
         check_births(&key, &bus.kind, topic.as_ref().and_then(Option::as_ref), check);
     }
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use tidegate_ingest::decode::{Births, Csv, Format, decode_on};
+use tidegate_ingest::decode::{
+    Births, Csv, Format, Json as JsonDecoder, KeyValue, Nmea, Obis, PlainText, Ruuvi, Sparkplug,
+};
 use tidegate_model::Value;
 use tidegate_model::excerpt::line;
 
@@ -70,10 +72,10 @@ impl Dialect {
             Ok(_) => return Self::Text,
             Err(_) => {}
         }
-        if text.starts_with(['$', '!']) && is_read(&Format::Nmea, payload) {
+        if text.starts_with(['$', '!']) && is_read(&Nmea.into(), payload) {
             return Self::Nmea;
         }
-        if is_read(&Format::KeyValue, payload) && pairs_have_names(text) {
+        if is_read(&KeyValue.into(), payload) && pairs_have_names(text) {
             return Self::KeyValue;
         }
         csv(text).unwrap_or(Self::Text)
@@ -127,16 +129,18 @@ impl Dialect {
 
     fn format(self) -> Option<Format> {
         Some(match self {
-            Self::Json { is_list } => Format::Json { array_pointer: is_list.then(String::new) },
-            Self::KeyValue => Format::KeyValue,
-            Self::Csv { delimiter, .. } => {
-                Format::Csv(Csv { columns: Vec::new(), header: false, delimiter })
+            Self::Json { is_list } => {
+                JsonDecoder { array_pointer: is_list.then(String::new) }.into()
             }
-            Self::Nmea => Format::Nmea,
-            Self::Obis => Format::Obis,
-            Self::Ruuvi => Format::Ruuvi,
-            Self::Sparkplug => Format::Sparkplug { rebirth: false },
-            Self::Text => Format::Text,
+            Self::KeyValue => KeyValue.into(),
+            Self::Csv { delimiter, .. } => {
+                Csv { columns: Vec::new(), has_header: false, delimiter }.into()
+            }
+            Self::Nmea => Nmea.into(),
+            Self::Obis => Obis.into(),
+            Self::Ruuvi => Ruuvi.into(),
+            Self::Sparkplug => Sparkplug { rebirth: false }.into(),
+            Self::Text => PlainText.into(),
             Self::Binary => return None,
         })
     }
@@ -209,7 +213,7 @@ impl Channels {
         births: &mut Births,
     ) -> bool {
         let Some(format) = dialect.format() else { return false };
-        let Ok(messages) = decode_on(topic, &format, payload, births) else { return false };
+        let Ok(messages) = format.decode(topic, payload, births) else { return false };
         for message in messages.iter().take(ITEMS_MAX) {
             if let Dialect::Json { .. } = dialect {
                 // A message of JSON serializes as the document that it is.
@@ -330,7 +334,7 @@ fn is_plain(key: &str) -> bool {
 }
 
 fn is_read(format: &Format, payload: &[u8]) -> bool {
-    decode_on("", format, payload, &mut Births::default()).is_ok()
+    format.decode("", payload, &mut Births::default()).is_ok()
 }
 
 /// Names begin with a letter, so that `12:30:15` is none with a value. A tab between two words may as well be a header's.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{FRAME_BYTES_MAX, Guess, frames};
 use crate::mqtt::shape::{Channels, Dialect};
-use tidegate_ingest::decode::{Births, Format, decode_on};
+use tidegate_ingest::decode::{Births, Format, Obis};
 use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Notation, Shape};
 
 /// How the frame of a telegram is written in the table of the bus.
@@ -48,7 +48,7 @@ fn telegrams(bytes: &[u8], checksum: Option<Checksum>, now: Instant) -> Vec<Vec<
         keep_markers: true,
     };
     let framing = Framing { shape, checksum, ..Framing::lines(FRAME_BYTES_MAX) };
-    let is_telegram =
-        |frame: &Vec<u8>| decode_on("", &Format::Obis, frame, &mut Births::default()).is_ok();
+    let format = Format::from(Obis);
+    let is_telegram = |frame: &Vec<u8>| format.decode("", frame, &mut Births::default()).is_ok();
     frames(framing, bytes, now).into_iter().filter(is_telegram).collect()
 }

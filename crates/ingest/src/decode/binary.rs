@@ -1,35 +1,60 @@
-//! Binary messages: fields of a layout.
+//! Binary messages with a fixed layout.
 
-use super::number::Kind;
-use super::{DecodeError, Flat};
-use crate::frame::Endian;
-use tidegate_model::ValueError;
+use super::decoded::{ChannelMap, Decoded};
+use super::decoder::{Decoder, DecoderKind, DecoderOption};
+use super::error::DecodeError;
+use super::field::{BinaryField, FieldError};
+use super::sparkplug::Births;
 use tidegate_model::excerpt::excerpt;
 
-/// One field of a binary message.
+pub(super) const KIND: DecoderKind = DecoderKind {
+    name: Binary::NAME,
+    options: &[DecoderOption::Fields],
+    create: |options| Some(Binary { fields: options.fields }.into()),
+};
+
+/// Decodes the fields of a binary message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Field {
-    /// Its channel.
-    pub name: String,
-    /// Where it begins, in bytes.
-    pub offset: usize,
-    /// What it means.
-    pub kind: Kind,
-    /// The order of its bytes.
-    pub endian: Endian,
+pub struct Binary {
+    /// The layout.
+    pub fields: Vec<BinaryField>,
 }
 
-/// Reads all fields, or refuses the message: one that is too short for a field is not the message that was meant.
-pub(super) fn decode(payload: &[u8], fields: &[Field]) -> Result<Flat, DecodeError> {
-    let mut channels = Flat::new();
+impl Binary {
+    /// The name of the format in the configuration.
+    pub const NAME: &str = "binary";
+}
+
+impl Decoder for Binary {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn channels(&self) -> Option<Vec<String>> {
+        Some(self.fields.iter().map(|field| field.name.clone()).collect())
+    }
+
+    fn decode(
+        &self,
+        _topic: &str,
+        payload: &[u8],
+        _births: &mut Births,
+    ) -> Result<Vec<Decoded>, DecodeError> {
+        Ok(vec![decode(payload, &self.fields)?.into()])
+    }
+}
+
+/// Decodes all fields. A message that is too short for a field is rejected completely.
+fn decode(payload: &[u8], fields: &[BinaryField]) -> Result<ChannelMap, DecodeError> {
+    let mut channels = ChannelMap::new();
     for field in fields {
         let bytes = payload.get(field.offset..).unwrap_or_default();
         let value = match field.kind.read(bytes, field.endian) {
             Ok(value) => Ok(value),
-            // A sensor writes NaN where it has no value; its other fields are good.
-            Err(super::number::NumberError::NoValue(error)) => Err::<_, ValueError>(error),
+            // A sensor writes NaN for a missing value. The other fields are valid.
+            Err(FieldError::InvalidValue(error)) => Err(error),
             Err(error) => {
-                return Err(DecodeError::BadField {
+                return Err(DecodeError::InvalidField {
                     name: field.name.clone(),
                     at: field.offset,
                     problem: error,

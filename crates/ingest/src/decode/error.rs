@@ -1,195 +1,162 @@
-//! Why a message could not be read.
+//! Decode errors.
 
-use super::number::NumberError;
+use std::borrow::Cow;
+
 use tidegate_model::Reason;
 
-/// Why a message could not be read. `at` counts bytes from 0.
+use super::field::FieldError;
+
+/// The reason that a payload was rejected. `at` counts bytes from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Noise, or another encoding.
+    /// The payload is noise, or a text in another encoding.
     #[error(
         "byte {at} is not UTF-8, from \"{excerpt}\"; check baud rate and parity, or have the sensor \
          send UTF-8"
     )]
     NotUtf8 {
-        /// The first byte that is not.
+        /// The first invalid byte.
         at: usize,
-        /// What is there.
+        /// The text from there.
         excerpt: String,
     },
-    /// Something in a line of pairs is no pair.
+    /// A part of a line of pairs is not a pair.
     #[error(
         "no key=value at byte {at}, from \"{excerpt}\"; separate pairs with blanks, commas or \
-         semicolons, quote a value that holds one, or take format = \"regex\""
+         semicolons, quote a value that contains one, or use format = \"regex\""
     )]
     NotPair {
-        /// Where the token begins.
+        /// The start of the part.
         at: usize,
-        /// What is there.
+        /// The text from there.
         excerpt: String,
     },
-    /// A key occurs twice, as when two lines ran together.
-    #[error("the key at byte {at} is there twice, from \"{excerpt}\"; a line may hold a key once")]
-    RepeatedKey {
-        /// Where the second pair begins.
+    /// A key occurs twice, as after a merge of two lines.
+    #[error("duplicate key at byte {at}, from \"{excerpt}\"; a message may contain a key once")]
+    DuplicateKey {
+        /// The start of the second pair.
         at: usize,
-        /// What is there.
+        /// The text from there.
         excerpt: String,
     },
-    /// A CSV line with more or fewer fields than columns are named.
-    #[error(
-        "{found} fields where {expected} columns are named, in \"{excerpt}\"; check columns and delimiter"
-    )]
+    /// A CSV record has more or fewer fields than columns.
+    #[error("{found} fields for {expected} columns, in \"{excerpt}\"; check columns and delimiter")]
     ColumnCount {
-        /// How many columns the configuration names.
+        /// The number of columns.
         expected: usize,
-        /// How many fields the line has.
+        /// The number of fields.
         found: usize,
-        /// How the line begins.
-        excerpt: String,
-    },
-    /// A CSV payload that is not one record with every quote closed.
-    #[error("no single CSV record: {problem}, in \"{excerpt}\"; send one record per message")]
-    NotRecord {
-        /// What is wrong.
-        problem: &'static str,
-        /// How the payload begins.
-        excerpt: String,
-    },
-    /// Not JSON; a NaN is not, either.
-    #[error(
-        "no JSON: {problem}, in \"{excerpt}\"; JSON has double quotes, no NaN and no trailing comma"
-    )]
-    NotJson {
-        /// What the parser says, with line and column.
-        problem: String,
-        /// How the payload begins.
+        /// The start of the payload.
         excerpt: String,
     },
     /// The pattern does not match.
     #[error(
-        "the pattern does not match \"{excerpt}\"; try it on a recorded line, or anchor it less"
+        "the pattern does not match \"{excerpt}\"; test it on a recorded line, or anchor it less"
     )]
     NoMatch {
-        /// How the payload begins.
+        /// The start of the payload.
         excerpt: String,
     },
-    /// A binary message that its layout does not fit.
+    /// A field of a binary message is missing or not valid.
     #[error(
-        "field {name} at byte {at} of {bytes}: {problem}, in \"{excerpt}\"; check offset, type and the bus's frame"
+        "field {name} at byte {at} of {bytes}: {problem}, in \"{excerpt}\"; check offset, kind and \
+         the frame of the bus"
     )]
-    BadField {
-        /// The field.
+    InvalidField {
+        /// The name of the field.
         name: String,
-        /// Where it begins.
+        /// The start of the field.
         at: usize,
-        /// What is wrong.
-        problem: NumberError,
-        /// The bytes of the message.
+        /// The problem.
+        problem: FieldError,
+        /// The length of the message.
         bytes: usize,
-        /// How the payload begins.
+        /// The start of the payload.
         excerpt: String,
     },
-    /// No sentence of NMEA 0183, or a damaged one.
-    #[error("no NMEA 0183 sentence: {problem}, in \"{excerpt}\"; check baud rate and wiring")]
-    NotNmea {
-        /// What is wrong.
+    /// The payload is not valid in the format of the decoder.
+    #[error("invalid {format}: {problem}, in \"{excerpt}\"; {advice}")]
+    Invalid {
+        /// The format in words, such as `NMEA 0183 sentence`.
+        format: &'static str,
+        /// The problem.
+        problem: Cow<'static, str>,
+        /// The invalid text.
+        excerpt: String,
+        /// The next step for the operator.
+        advice: &'static str,
+    },
+    /// A 1-Wire thermometer reported a fault.
+    #[error("invalid 1-Wire reading: {problem}, in \"{excerpt}\"; {advice}")]
+    Thermometer {
+        /// The problem.
         problem: &'static str,
-        /// How the payload begins.
-        excerpt: String,
-    },
-    /// No telegram of a smart meter.
-    #[error(
-        "no telegram: {problem}, in \"{excerpt}\"; check that the bus's frame begins with / and ends with !"
-    )]
-    NotTelegram {
-        /// What is wrong.
-        problem: &'static str,
-        /// The line that is wrong.
-        excerpt: String,
-    },
-    /// No advertisement of a Ruuvi sensor.
-    #[error(
-        "no advertisement of a Ruuvi sensor in data format 3, 5, 6 or E1, in \"{excerpt}\"; is it of another maker?"
-    )]
-    NotRuuvi {
-        /// How the payload begins.
-        excerpt: String,
-    },
-    /// No measurement of a 1-Wire thermometer.
-    #[error("no temperature: {problem}, in \"{excerpt}\"")]
-    BadThermometer {
-        /// What is wrong, and what to do.
-        problem: &'static str,
-        /// What that counts as.
+        /// The ledger reason.
         reason: Reason,
-        /// How the file begins.
+        /// The start of the payload.
         excerpt: String,
+        /// The next step for the operator.
+        advice: &'static str,
     },
-    /// What the messages are to be taken from is no array.
-    #[error(
-        "there is no array at \"{pointer}\"; it is found by a JSON pointer such as \"/readings\""
-    )]
+    /// There is no array for a JSON pointer.
+    #[error("no array at \"{pointer}\"; give a JSON pointer such as \"/readings\"")]
     NoArray {
-        /// Where it was looked for.
+        /// The JSON pointer.
         pointer: String,
     },
-    /// More messages in one payload than are taken.
-    #[error("{found} messages in one payload; at most {max} are taken at once")]
-    TooMany {
-        /// How many there are.
+    /// A payload has more messages than the limit.
+    #[error("{found} messages in one payload; the limit is {max}")]
+    TooManyMessages {
+        /// The number of messages.
         found: usize,
-        /// How many are taken.
+        /// The limit.
         max: usize,
     },
-    /// No payload of Sparkplug B, or not on a topic of it.
-    #[error("no Sparkplug B message: {problem}; check that the topic is below spBv1.0/")]
-    NotSparkplug {
-        /// What is wrong.
-        problem: String,
+    /// The topic or the payload is not of Sparkplug B.
+    #[error("invalid Sparkplug B message: {problem}; check that the topic is below spBv1.0/")]
+    InvalidSparkplug {
+        /// The problem.
+        problem: &'static str,
     },
-    /// A metric without a name or a type, of which no birth was heard.
+    /// The birth certificate that explains a metric was not received.
     #[error(
-        "no birth of {node} told what {metric} is; restart the node, or let rebirth = true ask it"
+        "no birth certificate of {node} explains {metric}; restart the node, or set rebirth = true"
     )]
     NoBirth {
-        /// Its alias or its name.
+        /// The alias or the name of the metric.
         metric: String,
-        /// Group, node, and device if it is of one.
+        /// The group, the node and, if there is one, the device.
         node: String,
     },
-    /// A birth that the memory is not meant for.
+    /// The birth certificates of a node need too much memory.
     #[error(
-        "the births of {node} take more than {bytes_max} bytes; divide the node, or shorten its names"
+        "the birth certificates of {node} need more than {bytes_max} bytes; split the node, or \
+         shorten its names"
     )]
     BirthTooLarge {
-        /// Group, node, and device if it is of one.
+        /// The group, the node and, if there is one, the device.
         node: String,
-        /// What they may take.
+        /// The limit.
         bytes_max: usize,
     },
 }
 
 impl DecodeError {
-    /// The reason that the message is counted with.
+    /// Returns the ledger reason for the rejected message.
     pub fn reason(&self) -> Reason {
         match self {
             Self::NoBirth { .. } => Reason::NoBirth,
-            Self::BadThermometer { reason, .. } => *reason,
+            Self::Thermometer { reason, .. } => *reason,
             Self::NotUtf8 { .. }
             | Self::NotPair { .. }
-            | Self::RepeatedKey { .. }
+            | Self::DuplicateKey { .. }
             | Self::ColumnCount { .. }
-            | Self::NotRecord { .. }
-            | Self::NotJson { .. }
             | Self::NoMatch { .. }
-            | Self::BadField { .. }
-            | Self::NotNmea { .. }
-            | Self::NotTelegram { .. }
-            | Self::NotRuuvi { .. }
+            | Self::InvalidField { .. }
+            | Self::Invalid { .. }
             | Self::NoArray { .. }
-            | Self::TooMany { .. }
-            | Self::NotSparkplug { .. }
+            | Self::TooManyMessages { .. }
+            | Self::InvalidSparkplug { .. }
             | Self::BirthTooLarge { .. } => Reason::Malformed,
         }
     }

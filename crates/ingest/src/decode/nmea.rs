@@ -1,19 +1,26 @@
 //! Sentences of NMEA 0183: positions, speeds, depths, headings, winds and weather.
 //!
-//! The crate `nmea` reads the fields. It is stricter than the instruments that are in use, so what stands around the fields is
-//! read here: sentences of NMEA 2.0 and older, which have no checksum or no mode, the sentences of makers, and the flags by which
-//! a receiver says that it has no fix. The recordings of gpsd are the judge (tests/it/gpsd.rs).
+//! The crate `nmea` parses the fields. It is stricter than common instruments, so this module handles
+//! the rest: sentences of NMEA 2.0 and older without a checksum or a mode, proprietary sentences, and
+//! the flags of a receiver without a fix. A test runs the recordings of gpsd (tests/it/gpsd.rs).
 
 use nmea::ParseResult;
 use nmea::sentences::mwv::{MwvReference, MwvWindSpeedUnits};
 
-use super::{DecodeError, Flat};
+use super::decoded::{ChannelMap, Decoded};
+use super::decoder::{Decoder, DecoderKind};
+use super::error::DecodeError;
+use super::sparkplug::Births;
+use super::text::utf8;
 use crate::unit::{Conversion, Unit};
 use tidegate_model::Value;
 use tidegate_model::excerpt::excerpt;
 
-/// All channels that a sentence can have.
-pub(super) const CHANNELS: [&str; 25] = [
+pub(super) const KIND: DecoderKind =
+    DecoderKind { name: Nmea::NAME, options: &[], create: |_| Some(Nmea.into()) };
+
+/// All channels of all sentences.
+const CHANNELS: [&str; 25] = [
     "airTemperature",
     "altitude",
     "course",
@@ -41,18 +48,50 @@ pub(super) const CHANNELS: [&str; 25] = [
     "windSpeed",
 ];
 
-/// Reads one sentence. Its type is the channel `sentence`; a receiver that has no fix sends sentences without a `position`.
-pub(super) fn decode(text: &str) -> Result<Flat, DecodeError> {
-    read(text.trim())
-        .map_err(|problem| DecodeError::NotNmea { problem, excerpt: excerpt(text.as_bytes()) })
+/// Decodes one sentence of NMEA 0183, and checks its checksum.
+///
+/// The channel `sentence` is the type. Sentences of a receiver without a fix have no `position`.
+#[derive(Debug, Clone, Copy)]
+pub struct Nmea;
+
+impl Nmea {
+    /// The name of the format in the configuration.
+    pub const NAME: &str = "nmea";
 }
 
-fn read(sentence: &str) -> Result<Flat, &'static str> {
+impl Decoder for Nmea {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn channels(&self) -> Option<Vec<String>> {
+        Some(CHANNELS.map(str::to_owned).to_vec())
+    }
+
+    fn decode(
+        &self,
+        _topic: &str,
+        payload: &[u8],
+        _births: &mut Births,
+    ) -> Result<Vec<Decoded>, DecodeError> {
+        let text = utf8(payload)?;
+        let channels = parse(text.trim()).map_err(|problem| DecodeError::Invalid {
+            format: "NMEA 0183 sentence",
+            problem: problem.into(),
+            excerpt: excerpt(text.as_bytes()),
+            advice: "check baud rate and wiring",
+        })?;
+        Ok(vec![channels.into()])
+    }
+}
+
+/// Parses a sentence. The error is the problem in words.
+fn parse(sentence: &str) -> Result<ChannelMap, &'static str> {
     let body = body(sentence)?;
     let fields: Vec<&str> = body.split(',').collect();
     let field = |at: usize| fields.get(at).copied().unwrap_or_default();
-    let kind = kind(field(0)).ok_or("it does not begin with a talker and a type, such as GPGGA")?;
-    let mut channels = Flat::new();
+    let kind = kind(field(0)).ok_or("no talker and type, such as GPGGA")?;
+    let mut channels = ChannelMap::new();
     let mut put = |name: &str, number: Option<f64>| {
         if let Some(number) = number {
             channels.insert(name.to_owned(), Value::float(number));
@@ -68,37 +107,40 @@ fn read(sentence: &str) -> Result<Flat, &'static str> {
         "HDG" | "HDM" => put("magneticHeading", field(1).parse().ok()),
         _ => {}
     }
-    if is_read_by_crate(kind) && !is_void(kind, field) {
-        let whole = as_the_crate_wants(kind, &fields).join(",");
-        let whole = format!("${whole}*{:02X}", checksum(&whole));
-        let parsed = nmea::parse_str(&whole).map_err(|_| "its fields are not those of its type")?;
-        measure(&parsed, &mut channels);
+    if is_supported_by_crate(kind) && !is_void(kind, field) {
+        let normalized = normalize(kind, &fields).join(",");
+        let normalized = format!("${normalized}*{:02X}", checksum(&normalized));
+        let parsed = nmea::parse_str(&normalized)
+            .map_err(|_| "the fields do not match the sentence type")?;
+        add_channels(&parsed, &mut channels);
     }
     channels.insert("sentence".to_owned(), Value::text(kind.to_owned()));
     Ok(channels)
 }
 
-/// What stands between the mark at the beginning and the checksum, which is right or missing.
+/// Returns the text between the start character and the checksum, which is right or missing.
 fn body(sentence: &str) -> Result<&str, &'static str> {
-    let body = sentence.strip_prefix(['$', '!']).ok_or("it does not begin with $ or !")?;
+    let body = sentence.strip_prefix(['$', '!']).ok_or("no $ or ! at the start")?;
     let Some((body, digits)) = body.rsplit_once('*') else {
-        // Up to NMEA 2.0 the checksum may be missing. A maker's sentence without one may be the rest of anything.
+        // Up to NMEA 2.0 the checksum may be missing. A proprietary sentence needs one.
         let is_standard =
             body.starts_with(|begin: char| begin.is_ascii_uppercase() && begin != 'P');
-        return if is_standard { Ok(body) } else { Err("it has no checksum") };
+        return if is_standard { Ok(body) } else { Err("no checksum") };
     };
     match u8::from_str_radix(digits, 16) {
         Ok(given) if given == checksum(body) => Ok(body),
-        _ => Err("its checksum is wrong"),
+        _ => Err("wrong checksum"),
     }
 }
 
-/// The exclusive or of all characters (NMEA 0183, 5.2.2.4).
+/// Returns the exclusive or of all characters (NMEA 0183, 5.2.2.4).
 fn checksum(body: &str) -> u8 {
     body.bytes().fold(0, |sum, byte| sum ^ byte)
 }
 
-/// The type of a sentence: what follows the talker, or the name of a maker's sentence, which need not end with a comma.
+/// Returns the type of a sentence: the address without the talker, or a proprietary address.
+///
+/// A proprietary address may end without a comma.
 fn kind(address: &str) -> Option<&str> {
     let is_name = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit();
     let name =
@@ -110,8 +152,8 @@ fn kind(address: &str) -> Option<&str> {
     }
 }
 
-/// The fields with modes that all versions know. What the instrument said there is read by [`is_void`].
-fn as_the_crate_wants<'a>(kind: &str, fields: &[&'a str]) -> Vec<&'a str> {
+/// Returns the fields with a mode that the crate accepts. [`is_void`] reads the original mode.
+fn normalize<'a>(kind: &str, fields: &[&'a str]) -> Vec<&'a str> {
     let mut fields = fields.to_vec();
     match kind {
         "GLL" => {
@@ -128,12 +170,12 @@ fn as_the_crate_wants<'a>(kind: &str, fields: &[&'a str]) -> Vec<&'a str> {
     fields
 }
 
-fn is_read_by_crate(kind: &str) -> bool {
+fn is_supported_by_crate(kind: &str) -> bool {
     let kinds = ["GGA", "GLL", "GNS", "RMC", "VTG", "DPT", "HDT", "MDA", "MTW", "MWV", "VHW"];
     kinds.contains(&kind)
 }
 
-/// Whether the instrument itself says that the fields hold no measurement. What stands in them then is old, or made up.
+/// Returns whether the instrument marks the fields as not valid. They are then old or invented.
 fn is_void<'a>(kind: &str, field: impl Fn(usize) -> &'a str) -> bool {
     match kind {
         "GGA" => matches!(field(6), "" | "0"),
@@ -146,17 +188,15 @@ fn is_void<'a>(kind: &str, field: impl Fn(usize) -> &'a str) -> bool {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "other sentences of the crate have a type, but nothing that is wanted here"
-)]
-fn measure(parsed: &ParseResult, channels: &mut Flat) {
+/// Adds the channels of a parsed sentence.
+#[expect(clippy::wildcard_enum_match_arm, reason = "other sentences of the crate have no channel")]
+fn add_channels(parsed: &ParseResult, channels: &mut ChannelMap) {
     let mut put = |name: &str, number: Option<f64>| {
         if let Some(number) = number {
             channels.insert(name.to_owned(), Value::float(number));
         }
     };
-    // The crate's singles, as the sentence wrote them.
+    // Floats of single precision, with the digits of the sentence.
     let single = |number: Option<f32>| number.and_then(|number| number.to_string().parse().ok());
     let mut position = None;
     let mut time = None;
@@ -210,8 +250,8 @@ fn measure(parsed: &ParseResult, channels: &mut Flat) {
     if let Some((latitude, longitude)) = position {
         put("latitude", Some(latitude));
         put("longitude", Some(longitude));
-        // A Losant gps attribute is a text of latitude and longitude (devices/attributes, "GPS String"). A unit in the seventh
-        // decimal is 11 mm, which is what receivers with corrections tell.
+        // A Losant gps attribute is a text of latitude and longitude (devices/attributes, "GPS
+        // String"). The seventh decimal is 11 mm, the resolution of receivers with corrections.
         let written = format!("{latitude:.7},{longitude:.7}");
         channels.insert("position".to_owned(), Value::text(written));
     }

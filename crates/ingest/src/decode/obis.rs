@@ -1,66 +1,110 @@
-//! Telegrams of smart meters (DSMR, the P1 port): lines of an OBIS code and its values, as IEC 62056-21 writes a data
-//! block. The codes are the channels, whatever they are, so that the meters of all countries can be read.
+//! Telegrams of smart meters (DSMR, the P1 port): lines of an OBIS code and its values.
+//!
+//! The lines are a data block of IEC 62056-21. All codes are channels, so meters of all countries
+//! are supported.
 
-use super::{DecodeError, Flat};
+use super::decoded::{ChannelMap, Decoded};
+use super::decoder::{Decoder, DecoderKind};
+use super::error::DecodeError;
+use super::sparkplug::Births;
+use super::text::utf8;
 use tidegate_model::Value;
 use tidegate_model::excerpt::excerpt;
 
-/// Codes in one telegram: a Dutch meter with four slaves sends about 40.
+pub(super) const KIND: DecoderKind =
+    DecoderKind { name: Obis::NAME, options: &[], create: |_| Some(Obis.into()) };
+
+/// The most lines of a telegram. A Dutch meter with four sub-meters sends about 40.
 const LINES_MAX: usize = 256;
 
-/// Reads one telegram, from `/` to `!`. The frame's checksum is the bus's matter.
+/// Decodes one telegram from `/` to `!`. The framing of the bus verifies its checksum.
 ///
-/// The value of a line is its last one, since meters put the time of a value before it; the others are the channels
-/// `CODE.0`, `CODE.1` and so on, if there is more than one. A unit stands in the channel `CODE.unit`.
-pub(super) fn decode(text: &str) -> Result<Flat, DecodeError> {
-    let not_telegram = |problem, line: &str| DecodeError::NotTelegram {
-        problem,
+/// The value of a line is the last one, because meters write the time of a value before it. If
+/// there are more, the channels `CODE.0`, `CODE.1` and so on contain all of them. The channel
+/// `CODE.unit` is the unit.
+#[derive(Debug, Clone, Copy)]
+pub struct Obis;
+
+impl Obis {
+    /// The name of the format in the configuration.
+    pub const NAME: &str = "obis";
+}
+
+impl Decoder for Obis {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn decode(
+        &self,
+        _topic: &str,
+        payload: &[u8],
+        _births: &mut Births,
+    ) -> Result<Vec<Decoded>, DecodeError> {
+        Ok(vec![decode(utf8(payload)?)?.into()])
+    }
+}
+
+fn decode(text: &str) -> Result<ChannelMap, DecodeError> {
+    let invalid = |problem: &'static str, line: &str| DecodeError::Invalid {
+        format: "telegram",
+        problem: problem.into(),
         excerpt: excerpt(line.as_bytes()),
+        advice: "check that the frame of the bus starts with / and ends with !",
     };
-    let mut channels = Flat::new();
+    let mut channels = ChannelMap::new();
     let mut lines = text.trim_start().lines();
     let Some(identity) = lines.next().and_then(|line| line.strip_prefix('/')) else {
-        return Err(not_telegram("it does not begin with /", text));
+        return Err(invalid("no / at the start", text));
     };
     channels.insert("meter".to_owned(), Value::text(identity.trim()));
-    // IEC 62056-21 puts an STX before the first line.
+    // IEC 62056-21 has an STX before the first line.
     let lines = lines.map(|line| line.trim().trim_start_matches('\u{2}'));
-    let mut open: Option<(&str, Vec<&str>)> = None;
+    let mut open: Option<Line<'_>> = None;
     for (index, line) in lines.enumerate() {
         if line.starts_with('!') {
-            put(open.take(), &mut channels);
+            add_channels(open.take(), &mut channels);
             return Ok(channels);
         }
         if index > LINES_MAX {
-            return Err(not_telegram("it has too many lines", line));
+            return Err(invalid("too many lines", line));
         }
         if line.is_empty() {
             continue;
         }
-        let Some((code, values)) = split_line(line) else {
-            return Err(not_telegram("no code with values in brackets", line));
+        let Some(split) = Line::split(line) else {
+            return Err(invalid("no code with values in parentheses", line));
         };
         match &mut open {
-            // DSMR 2 and 3 break the line of a gas meter before its last value.
-            Some((_, before)) if code.is_empty() => before.extend(values),
-            Some(_) | None => put(open.replace((code, values)), &mut channels),
+            // DSMR 2 and 3 break the line of a gas meter before the last value.
+            Some(before) if split.code.is_empty() => before.values.extend(split.values),
+            Some(_) | None => add_channels(open.replace(split), &mut channels),
         }
     }
-    Err(not_telegram("it does not end with !", text))
+    Err(invalid("no ! at the end", text))
 }
 
-/// `1-0:1.8.1(000576.239*kWh)` as its code and its values.
-fn split_line(line: &str) -> Option<(&str, Vec<&str>)> {
-    let (code, values) = line.split_once('(')?;
-    Some((code, values.strip_suffix(')')?.split(")(").collect()))
+/// A line of a telegram.
+struct Line<'a> {
+    code: &'a str,
+    values: Vec<&'a str>,
 }
 
-fn put(line: Option<(&str, Vec<&str>)>, channels: &mut Flat) {
-    let Some((code, values)) = line else { return };
+impl<'a> Line<'a> {
+    /// Splits `1-0:1.8.1(000576.239*kWh)` into the code and the values.
+    fn split(line: &'a str) -> Option<Self> {
+        let (code, values) = line.split_once('(')?;
+        Some(Self { code, values: values.strip_suffix(')')?.split(")(").collect() })
+    }
+}
+
+/// Adds the channels of a line.
+fn add_channels(line: Option<Line<'_>>, channels: &mut ChannelMap) {
+    let Some(Line { code, values }) = line else { return };
     let Some((last, before)) = values.split_last() else { return };
     let (value, mut unit) =
         last.split_once('*').map_or((*last, None), |(value, unit)| (value, Some(unit)));
-    // `(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)` and `(00001.001)`: the unit stands before its value.
+    // `(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)` and `(00001.001)`: the unit is before the value.
     if let (None, [_, _, _, _, _, before]) = (unit, before) {
         unit = Some(before).copied().filter(|unit| unit.starts_with(char::is_alphabetic));
     }
@@ -72,7 +116,7 @@ fn put(line: Option<(&str, Vec<&str>)>, channels: &mut Flat) {
             channels.insert(format!("{code}.{index}"), Value::text(*value));
         }
     }
-    // An identifier such as 4530303433303037 is a text, which only its unit or its point can tell from a number.
+    // An identifier such as 4530303433303037 is a text. A number has a unit or a point, or is short.
     let is_number = unit.is_some() || value.contains('.') || value.len() < 16;
     let value = if is_number { Value::parse_word(value) } else { Value::text(value) };
     channels.insert(code.to_owned(), value);

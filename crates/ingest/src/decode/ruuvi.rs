@@ -1,5 +1,6 @@
-//! What Ruuvi's sensors broadcast: advertisements in hexadecimal digits, bare or as a Ruuvi Gateway publishes them. The data formats 3, 5,
-//! 6 and E1 are the crate's matter.
+//! Advertisements of Ruuvi sensors in hexadecimal digits, alone or as a Ruuvi Gateway publishes them.
+//!
+//! The crate `ruuvi_sensor_protocol` parses the data formats 3, 5, 6 and E1.
 
 use ruuvi_sensor_protocol::gateway::MqttData;
 use ruuvi_sensor_protocol::{
@@ -10,47 +11,82 @@ use ruuvi_sensor_protocol::{
 };
 use serde::Deserialize;
 
-use super::{DecodeError, Flat};
+use super::decoded::{ChannelMap, Decoded};
+use super::decoder::{Decoder, DecoderKind};
+use super::error::DecodeError;
+use super::sparkplug::Births;
+use super::text::utf8;
 use tidegate_model::Value;
 use tidegate_model::excerpt::excerpt;
 
-/// What a Ruuvi Gateway says beside the advertisement (docs.ruuvi.com, "MQTT: Time-stamped data from Bluetooth-sensors").
+pub(super) const KIND: DecoderKind =
+    DecoderKind { name: Ruuvi::NAME, options: &[], create: |_| Some(Ruuvi.into()) };
+
+/// Decodes one advertisement: `{"data": "0201061BFF9904…", …}`, or only the digits.
+#[derive(Debug, Clone, Copy)]
+pub struct Ruuvi;
+
+impl Ruuvi {
+    /// The name of the format in the configuration.
+    pub const NAME: &str = "ruuvi";
+}
+
+impl Decoder for Ruuvi {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn decode(
+        &self,
+        _topic: &str,
+        payload: &[u8],
+        _births: &mut Births,
+    ) -> Result<Vec<Decoded>, DecodeError> {
+        Ok(vec![decode(utf8(payload)?)?.into()])
+    }
+}
+
+/// The gateway's own data (docs.ruuvi.com, "MQTT: Time-stamped data from Bluetooth-sensors").
 #[derive(Default, Deserialize)]
-struct Relay {
+struct GatewayData {
     gw_mac: Option<String>,
     rssi: Option<i64>,
-    /// When it heard the sensor, in seconds since 1970.
+    /// The time of reception, in seconds since 1970.
     ts: Option<String>,
 }
 
-/// Reads one advertisement: `{"data": "0201061BFF9904…", …}`, or the digits alone.
-pub(super) fn decode(text: &str) -> Result<Flat, DecodeError> {
-    let wrong = || DecodeError::NotRuuvi { excerpt: excerpt(text.as_bytes()) };
+fn decode(text: &str) -> Result<ChannelMap, DecodeError> {
+    let invalid = || DecodeError::Invalid {
+        format: "Ruuvi advertisement",
+        problem: "not in data format 3, 5, 6 or E1".into(),
+        excerpt: excerpt(text.as_bytes()),
+        advice: "check that the sensor is from Ruuvi",
+    };
     let text = text.trim();
-    let (values, relay) = if text.starts_with('{') {
-        let data: MqttData = serde_json::from_str(text).map_err(|_| wrong())?;
-        (data.data, serde_json::from_str(text).map_err(|_| wrong())?)
+    let (values, gateway) = if text.starts_with('{') {
+        let data: MqttData = serde_json::from_str(text).map_err(|_| invalid())?;
+        (data.data, serde_json::from_str(text).map_err(|_| invalid())?)
     } else {
         let data = MqttData::deserialize(serde_json::json!({ "data": text }));
-        (data.map_err(|_| wrong())?.data, Relay::default())
+        (data.map_err(|_| invalid())?.data, GatewayData::default())
     };
     let mut channels = read(&values);
     let mut put = |name: &str, value| drop(channels.insert(name.to_owned(), Ok(value)));
-    if let Some(mac) = relay.gw_mac {
+    if let Some(mac) = gateway.gw_mac {
         put("gateway", Value::Text(mac));
     }
-    if let Some(rssi) = relay.rssi {
+    if let Some(rssi) = gateway.rssi {
         put("rssi", Value::Integer(rssi));
     }
-    if let Some(seconds) = relay.ts.and_then(|seconds| seconds.parse().ok()) {
+    if let Some(seconds) = gateway.ts.and_then(|seconds| seconds.parse().ok()) {
         put("timestamp", Value::Integer(seconds));
     }
     Ok(channels)
 }
 
-/// The values that the sensor has, in the units that people use, under the names of `RuuviBridge`.
-fn read(values: &SensorValues) -> Flat {
-    let mut channels = Flat::new();
+/// Returns the values in common units, with the names of `RuuviBridge`.
+fn read(values: &SensorValues) -> ChannelMap {
+    let mut channels = ChannelMap::new();
     let mut put = |name: &str, value: Option<Value>| {
         channels.extend(value.map(|value| (name.to_owned(), Ok(value))));
     };
@@ -96,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// The channels as JSON, without the address, which is always CB:B8:33:4C:88:4F.
+    /// Returns the channels as JSON, without the address, which is always CB:B8:33:4C:88:4F.
     fn shown(data: &str) -> String {
         let mut channels = decode(&format!("1BFF9904{data}")).unwrap();
         let mac = channels.remove("mac").map(Result::unwrap);
@@ -106,28 +142,44 @@ mod tests {
     }
 
     #[test]
-    fn data_format_5_is_read_as_its_document_has_it() {
+    fn decodes_the_test_vectors_of_data_format_5() {
         // docs.ruuvi.com, "Data format 5 (RAWv2)", test vectors.
         assert_eq!(
             shown("0512FC5394C37C0004FFFC040CAC364200CDCBB8334C884F"),
-            r#"{"accelerationX":0.004,"accelerationY":-0.004,"accelerationZ":1.036,"batteryVoltage":2.977,"humidity":53.49,"measurementSequenceNumber":205,"movementCounter":66,"pressure":100044,"temperature":24.3,"txPower":4}"#
+            concat!(
+                r#"{"accelerationX":0.004,"accelerationY":-0.004,"accelerationZ":1.036,"#,
+                r#""batteryVoltage":2.977,"humidity":53.49,"measurementSequenceNumber":205,"#,
+                r#""movementCounter":66,"pressure":100044,"temperature":24.3,"txPower":4}"#
+            )
         );
         assert_eq!(
             shown("057FFFFFFEFFFE7FFF7FFF7FFFFFDEFEFFFECBB8334C884F"),
-            r#"{"accelerationX":32.767,"accelerationY":32.767,"accelerationZ":32.767,"batteryVoltage":3.646,"humidity":163.835,"measurementSequenceNumber":65534,"movementCounter":254,"pressure":115534,"temperature":163.835,"txPower":20}"#
+            concat!(
+                r#"{"accelerationX":32.767,"accelerationY":32.767,"accelerationZ":32.767,"#,
+                r#""batteryVoltage":3.646,"humidity":163.835,"measurementSequenceNumber":65534,"#,
+                r#""movementCounter":254,"pressure":115534,"temperature":163.835,"txPower":20}"#
+            )
         );
         assert_eq!(
             shown("058001000000008001800180010000000000CBB8334C884F"),
-            r#"{"accelerationX":-32.767,"accelerationY":-32.767,"accelerationZ":-32.767,"batteryVoltage":1.6,"humidity":0.0,"measurementSequenceNumber":0,"movementCounter":0,"pressure":50000,"temperature":-163.835,"txPower":-40}"#
+            concat!(
+                r#"{"accelerationX":-32.767,"accelerationY":-32.767,"accelerationZ":-32.767,"#,
+                r#""batteryVoltage":1.6,"humidity":0.0,"measurementSequenceNumber":0,"#,
+                r#""movementCounter":0,"pressure":50000,"temperature":-163.835,"txPower":-40}"#
+            )
         );
         let nothing = decode("1BFF9904058000FFFFFFFF800080008000FFFFFFFFFFFFFFFFFFFFFF").unwrap();
-        assert_eq!(nothing, Flat::new());
+        assert_eq!(nothing, ChannelMap::new());
     }
 
     #[test]
-    fn a_gateway_says_more_than_the_sensor() {
+    fn adds_the_data_of_a_gateway() {
         // docs.ruuvi.com, "MQTT: Time-stamped data from Bluetooth-sensors", the first example's data.
-        let message = r#"{"gw_mac": "C8:25:2D:8E:9C:2C", "rssi": -26, "aoa": [], "gwts": "1653668027", "ts": "1653668027", "data": "0201061BFF99040515AE4C6DC6D7000CFFF803F4ADB6AD697FF41F0C28CBD6", "coords": ""}"#;
+        let message = concat!(
+            r#"{"gw_mac": "C8:25:2D:8E:9C:2C", "rssi": -26, "aoa": [], "gwts": "1653668027", "#,
+            r#""ts": "1653668027", "data": "0201061BFF99040515AE4C6DC6D7000CFFF803F4ADB6AD697F"#,
+            r#"F41F0C28CBD6", "coords": ""}"#
+        );
         let channels = decode(message).unwrap();
         for (name, value) in [
             ("temperature", Value::Float(27.75)),
@@ -141,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_advertisement_of_ruuvi_is_refused() {
+    fn rejects_other_advertisements() {
         for text in [
             "",
             "{}",
@@ -153,7 +205,7 @@ mod tests {
             "xyz",
             "FF",
         ] {
-            assert!(matches!(decode(text), Err(DecodeError::NotRuuvi { .. })), "{text}");
+            assert!(matches!(decode(text), Err(DecodeError::Invalid { .. })), "{text}");
         }
     }
 }

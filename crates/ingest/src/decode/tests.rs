@@ -1,12 +1,14 @@
-//! Every format by its examples.
+//! Tests of all formats with examples.
 
 use proptest::prelude::*;
 
+use super::decoder::MESSAGES_MAX;
 use super::*;
 use crate::frame::Endian;
+use tidegate_model::{Value, ValueError};
 
 #[test]
-fn pairs_may_be_written_as_sensors_write_them() {
+fn decodes_pairs_of_all_forms() {
     for line in [
         "t=21.5 h=40 door=open",
         "t:21.5,h:40,door:open",
@@ -15,7 +17,7 @@ fn pairs_may_be_written_as_sensors_write_them() {
         "t = 21.5 h = 40 door = \"open\"",
         "t :21.5\th\t: 40\tdoor =open",
     ] {
-        let message = one(&Format::KeyValue, line.as_bytes()).unwrap();
+        let message = one(&KeyValue.into(), line.as_bytes()).unwrap();
         assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))), "{line}");
         assert_eq!(message.channel("h"), Some(Ok(Value::Integer(40))), "{line}");
         assert_eq!(message.channel("door"), Some(Ok(text("open"))), "{line}");
@@ -25,25 +27,26 @@ fn pairs_may_be_written_as_sensors_write_them() {
 }
 
 #[test]
-fn a_line_may_be_a_key_a_tab_and_a_value() {
-    let block = "PID\t0xA053\r\nSER#\tHQ2026ABCDE\r\nV\t12800\r\nI\t-15\r\nLOAD\tON\r\nBMV\t712 Smart\r\nH2\t\r\n";
-    let message = one(&Format::KeyValue, block.as_bytes()).unwrap();
+fn decodes_lines_of_key_tab_value() {
+    let block = "PID\t0xA053\r\nSER#\tHQ2026ABCDE\r\nV\t12800\r\nI\t-15\r\nLOAD\tON\r\n\
+        BMV\t712 Smart\r\nH2\t\r\n";
+    let message = one(&KeyValue.into(), block.as_bytes()).unwrap();
     assert_eq!(message.channel("PID"), Some(Ok(text("0xA053"))));
     assert_eq!(message.channel("V"), Some(Ok(Value::Integer(12_800))));
     assert_eq!(message.channel("I"), Some(Ok(Value::Integer(-15))));
     assert_eq!(message.channel("BMV"), Some(Ok(text("712 Smart"))));
     assert_eq!(message.channel("H2"), None);
     for line in ["V\t1\nV\t2", "V\t1\nI", "V\t1\t2", "V\t1 h=2", "V", "\t1", "V 1\t2", "21.5\t40"] {
-        assert!(one(&Format::KeyValue, line.as_bytes()).is_err(), "{line} was taken");
+        assert!(one(&KeyValue.into(), line.as_bytes()).is_err(), "{line} was accepted");
     }
-    // Pairs that a tab separates stay what they are.
-    let message = one(&Format::KeyValue, b"t=1\th=2").unwrap();
+    // A tab may also separate pairs.
+    let message = one(&KeyValue.into(), b"t=1\th=2").unwrap();
     assert_eq!(message.names(), ["h", "t"]);
 }
 
 #[test]
-fn a_quoted_value_is_a_text_and_may_hold_separators() {
-    let message = one(&Format::KeyValue, br#"serial="0012" place="hall, upstairs" at=12:30"#);
+fn quoted_values_are_texts_with_any_separator() {
+    let message = one(&KeyValue.into(), br#"serial="0012" place="hall, upstairs" at=12:30"#);
     let message = message.unwrap();
     assert_eq!(message.channel("serial"), Some(Ok(text("0012"))));
     assert_eq!(message.channel("place"), Some(Ok(text("hall, upstairs"))));
@@ -51,7 +54,7 @@ fn a_quoted_value_is_a_text_and_may_hold_separators() {
 }
 
 #[test]
-fn a_cut_or_merged_line_of_pairs_yields_nothing() {
+fn rejects_cut_or_merged_pairs() {
     for line in [
         "",
         "t",
@@ -69,20 +72,20 @@ fn a_cut_or_merged_line_of_pairs_yields_nothing() {
         "t : ",
         "room t: 21.5",
     ] {
-        assert!(one(&Format::KeyValue, line.as_bytes()).is_err(), "{line} was taken");
+        assert!(one(&KeyValue.into(), line.as_bytes()).is_err(), "{line} was accepted");
     }
 }
 
 #[test]
-fn an_error_says_what_and_where() {
-    let error = |line: &[u8]| one(&Format::KeyValue, line).unwrap_err().to_string();
+fn error_contains_the_place_and_an_excerpt() {
+    let error = |line: &[u8]| one(&KeyValue.into(), line).unwrap_err().to_string();
     assert!(error(b"t=21 h").starts_with("no key=value at byte 5, from \"h\";"));
     assert!(error(b"t=2\xff1").starts_with("byte 3 is not UTF-8, from \"\\xff1\";"));
     assert!(error(&[b'x'; 1000]).len() < 250);
 }
 
 #[test]
-fn csv_fields_are_called_by_their_columns() {
+fn csv_columns_name_the_channels() {
     let columns = ["t", "h", "place"].map(str::to_owned).to_vec();
     let format = csv(columns, b';');
     let message = one(&format, br#"21.5; ;"hall; upstairs""#).unwrap();
@@ -92,7 +95,7 @@ fn csv_fields_are_called_by_their_columns() {
 }
 
 #[test]
-fn csv_fields_without_columns_are_called_by_their_index() {
+fn csv_without_columns_uses_the_index() {
     let format = csv(Vec::new(), b',');
     let message = one(&format, b"21.5,nan\n").unwrap();
     assert_eq!(message.channel("0"), Some(Ok(Value::Float(21.5))));
@@ -100,53 +103,45 @@ fn csv_fields_without_columns_are_called_by_their_index() {
 }
 
 #[test]
-fn a_cut_or_merged_csv_line_yields_nothing() {
+fn rejects_cut_or_merged_csv_lines() {
     let columns = ["t", "h"].map(str::to_owned).to_vec();
     let format = csv(columns, b',');
     for line in ["", "21.5", "21.5,40,1", "1,2\n3,4", "1,\"2"] {
-        assert!(one(&format, line.as_bytes()).is_err(), "{line} was taken");
+        assert!(one(&format, line.as_bytes()).is_err(), "{line} was accepted");
     }
 }
 
 #[test]
-fn a_json_channel_is_a_pointer_or_a_top_level_key() {
-    let message = one(
-        &Format::Json { array_pointer: None },
-        br#"{"t": 21.5, "a": [{"b": true}], "n": null}"#,
-    )
-    .unwrap();
+fn json_channels_are_pointers_or_keys() {
+    let message =
+        one(&Json { array_pointer: None }.into(), br#"{"t": 21.5, "a": [{"b": true}], "n": null}"#)
+            .unwrap();
     assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))));
     assert_eq!(message.channel("/t"), Some(Ok(Value::Float(21.5))));
     assert_eq!(message.channel("/a/0/b"), Some(Ok(Value::Boolean(true))));
     assert_eq!(message.channel("n"), Some(Err(ValueError::NotScalar)));
     assert_eq!(message.channel("/a/1/b"), None);
-    assert_eq!(
-        one(&Format::Json { array_pointer: None }, b"7").unwrap().channel(""),
-        Some(Ok(Value::Integer(7)))
-    );
+    assert_eq!(one(&json(), b"7").unwrap().channel(""), Some(Ok(Value::Integer(7))));
 }
 
 #[test]
-fn what_python_calls_json_is_refused() {
+fn rejects_invalid_json() {
     for payload in ["{\"t\": NaN}", "{'t': 1}", "{\"t\": 21.", "", &"[".repeat(1000)] {
-        assert!(
-            one(&Format::Json { array_pointer: None }, payload.as_bytes()).is_err(),
-            "{payload} was taken"
-        );
+        assert!(one(&json(), payload.as_bytes()).is_err(), "{payload} was accepted");
     }
 }
 
 #[test]
-fn a_plain_payload_is_the_channel_value() {
-    let value = |payload: &[u8]| one(&Format::Text, payload).unwrap().channel("value");
+fn plain_text_is_the_channel_value() {
+    let value = |payload: &[u8]| one(&PlainText.into(), payload).unwrap().channel("value");
     assert_eq!(value(b" 21.5\n"), Some(Ok(Value::Float(21.5))));
     assert_eq!(value("zu kühl".as_bytes()), Some(Ok(text("zu kühl"))));
     assert_eq!(value(b" "), None);
 }
 
 #[test]
-fn a_csv_header_names_the_columns_of_all_records_behind_it() {
-    let format = Format::Csv(Csv { columns: Vec::new(), header: true, delimiter: b',' });
+fn csv_header_names_the_columns() {
+    let format: Format = Csv { columns: Vec::new(), has_header: true, delimiter: b',' }.into();
     let messages = decode(&format, b"t,h\n21.5,40\n21.6,\n").unwrap();
     assert_eq!(messages.len(), 2);
     assert_eq!(messages[0].channel("h"), Some(Ok(Value::Integer(40))));
@@ -155,67 +150,69 @@ fn a_csv_header_names_the_columns_of_all_records_behind_it() {
         (Some(Ok(Value::Float(21.6))), None)
     );
     for payload in ["", "t,h", "t,h\n1"] {
-        assert!(decode(&format, payload.as_bytes()).is_err(), "{payload} was taken");
+        assert!(decode(&format, payload.as_bytes()).is_err(), "{payload} was accepted");
     }
 }
 
 #[test]
-fn each_element_of_an_array_is_a_message() {
-    let format = Format::Json { array_pointer: Some("/r".to_owned()) };
+fn json_array_elements_are_messages() {
+    let format: Format = Json { array_pointer: Some("/r".to_owned()) }.into();
     let messages = decode(&format, br#"{"r": [{"t": 1}, {"t": 2}]}"#).unwrap();
     let values: Vec<_> = messages.iter().map(|message| message.channel("t")).collect();
     assert_eq!(values, [Some(Ok(Value::Integer(1))), Some(Ok(Value::Integer(2)))]);
     let error = decode(&format, br#"{"t": 1}"#).unwrap_err().to_string();
-    assert!(error.starts_with("there is no array at \"/r\";"), "{error}");
+    assert!(error.starts_with("no array at \"/r\";"), "{error}");
     let many = format!("{{\"r\": [{}1]}}", "1,".repeat(MESSAGES_MAX));
-    assert!(matches!(decode(&format, many.as_bytes()), Err(DecodeError::TooMany { .. })));
+    assert!(matches!(decode(&format, many.as_bytes()), Err(DecodeError::TooManyMessages { .. })));
 }
 
 #[test]
-fn the_named_groups_of_a_pattern_are_the_channels() {
-    let pattern = compile_pattern(r"T1\s*:\s*(?<t>[-\d.]+)\s*C(?:, H (?<h>\d+))?").unwrap();
-    let message = one(&Format::Regex(pattern.clone()), b"#12 T1 : -3.5 C").unwrap();
+fn named_groups_are_channels() {
+    let pattern =
+        Pattern(compile_pattern(r"T1\s*:\s*(?<t>[-\d.]+)\s*C(?:, H (?<h>\d+))?").unwrap());
+    let message = one(&pattern.clone().into(), b"#12 T1 : -3.5 C").unwrap();
     assert_eq!(message.channel("t"), Some(Ok(Value::Float(-3.5))));
     assert_eq!(message.channel("h"), None);
-    assert!(matches!(one(&Format::Regex(pattern), b"T2: 4"), Err(DecodeError::NoMatch { .. })));
+    assert!(matches!(one(&pattern.into(), b"T2: 4"), Err(DecodeError::NoMatch { .. })));
 }
 
 #[test]
-fn a_pattern_that_is_none_or_too_large_or_names_nothing_is_refused() {
-    for (pattern, told) in [
+fn rejects_invalid_patterns() {
+    for (pattern, problem) in [
         ("(?<t>", "unclosed group"),
         ("(?<t>\\w{1000}{1000})", "exceeds size limit"),
-        ("\\d+", "names no group"),
+        ("\\d+", "no named group"),
     ] {
-        let error = compile_pattern(pattern).unwrap_err();
-        assert!(error.contains(told), "{error}");
+        let error = compile_pattern(pattern).unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
     }
 }
 
 #[test]
-fn a_binary_message_is_read_by_its_layout() {
-    let field = |name: &str, offset, kind: &str, endian| Field {
+fn decodes_a_binary_layout() {
+    let field = |name: &str, offset, kind: &str, endian| BinaryField {
         name: name.to_owned(),
         offset,
         kind: Kind::named(kind).unwrap(),
         endian,
     };
-    let format = Format::Binary(vec![
-        field("t", 2, "i16", Endian::Big),
-        field("p", 4, "f32", Endian::Little),
-    ]);
+    let fields = vec![field("t", 2, "i16", Endian::Big), field("p", 4, "f32", Endian::Little)];
+    let format: Format = Binary { fields }.into();
     let message = one(&format, b"\xaa\x55\xff\x9c\x00\x00\xc0\x7f").unwrap();
     assert_eq!(message.channel("t"), Some(Ok(Value::Integer(-100))));
     assert_eq!(message.channel("p"), Some(Err(ValueError::NotFinite)));
     let error = one(&format, b"\xaa\x55\xff\x9c").unwrap_err().to_string();
-    assert!(error.starts_with("field p at byte 4 of 4: the message ends before it"), "{error}");
+    assert!(
+        error.starts_with("field p at byte 4 of 4: the message ends before the field"),
+        "{error}"
+    );
 }
 
 #[test]
-fn a_position_is_written_as_losant_reads_it() {
-    // Sentences that are quoted as examples in many NMEA 0183 references.
+fn position_has_the_format_of_losant() {
+    // The examples of many NMEA 0183 references.
     let message = one(
-        &Format::Nmea,
+        &Nmea.into(),
         b"$GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76\r\n",
     )
     .unwrap();
@@ -224,39 +221,39 @@ fn a_position_is_written_as_losant_reads_it() {
     assert_eq!(message.channel("satellites"), Some(Ok(Value::Float(8.0))));
     assert_eq!(message.channel("sentence"), Some(Ok(text("GGA"))));
     let message =
-        one(&Format::Nmea, b"$GPGSV,3,1,11,03,03,111,00,04,15,270,00,06,01,010,00,13,06,292,00*74")
+        one(&Nmea.into(), b"$GPGSV,3,1,11,03,03,111,00,04,15,270,00,06,01,010,00,13,06,292,00*74")
             .unwrap();
     assert_eq!(message.names(), ["sentence"]);
     for (sentence, problem) in [
         (
             "$GPGGA,092750.000,5321.6803,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76",
-            "its checksum is wrong",
+            "wrong checksum",
         ),
         (
             "GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76",
-            "it does not begin with $",
+            "no $ or ! at the start",
         ),
-        ("$PGRME,9.1,M", "it has no checksum"),
-        ("$hello", "it has no checksum"),
-        ("$GGA,1", "it does not begin with a talker and a type"),
+        ("$PGRME,9.1,M", "no checksum"),
+        ("$hello", "no checksum"),
+        ("$GGA,1", "no talker and type"),
         (
             "$GPRMC,092750.000,A,5321.68x2,N,00630.3372,W,0.02,31.66,280511,,,A",
-            "its fields are not those of its type",
+            "the fields do not match the sentence type",
         ),
     ] {
-        let error = one(&Format::Nmea, sentence.as_bytes()).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("no NMEA 0183 sentence: {problem}")), "{error}");
+        let error = one(&Nmea.into(), sentence.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("invalid NMEA 0183 sentence: {problem}")), "{error}");
     }
 }
 
-/// The names of the channels of a sentence.
+/// Returns the channel names of a sentence.
 fn channels(sentence: &str) -> Vec<String> {
-    let message = one(&Format::Nmea, sentence.as_bytes()).unwrap();
+    let message = one(&Nmea.into(), sentence.as_bytes()).unwrap();
     message.names().into_iter().map(str::to_owned).collect()
 }
 
 #[test]
-fn what_a_receiver_calls_void_gives_no_position() {
+fn void_sentences_have_no_position() {
     for sentence in [
         "$GPRMC,212406.000,V,0000.0000,N,00000.0000,E,0.0,0.0,280316,,,N",
         "$GPRMC,212607.891,V,,,,,,,181207,0,N",
@@ -276,8 +273,8 @@ fn what_a_receiver_calls_void_gives_no_position() {
 }
 
 #[test]
-fn boats_tell_wind_depth_and_heading_in_one_unit_each() {
-    let known = Format::Nmea.channels().unwrap();
+fn marine_channels_have_one_unit_each() {
+    let known = Nmea.channels().unwrap();
     for (sentence, name, value) in [
         ("$WIMWV,041.1,R,18.52,K,A", "windSpeed", 10.0),
         ("$WIMWV,041.1,R,18.52,K,A", "windAngle", 41.1),
@@ -304,7 +301,7 @@ fn boats_tell_wind_depth_and_heading_in_one_unit_each() {
             38.0 + 44.24 / 60.0,
         ),
     ] {
-        let message = one(&Format::Nmea, sentence.as_bytes()).unwrap();
+        let message = one(&Nmea.into(), sentence.as_bytes()).unwrap();
         let Some(Ok(Value::Float(read))) = message.channel(name) else {
             panic!("{sentence}: {message:?}")
         };
@@ -317,11 +314,11 @@ fn boats_tell_wind_depth_and_heading_in_one_unit_each() {
 }
 
 #[test]
-fn the_codes_of_a_telegram_are_its_channels() {
+fn obis_codes_are_channels() {
     let telegram = b"/ISK5\\2M550E-1012\r\n\r\n1-3:0.2.8(50)\r\n0-0:1.0.0(190320181403W)\r\n\
         0-0:96.1.1(4530303433303037303532383730333138)\r\n1-0:1.8.1(000576.239*kWh)\r\n\
         0-1:24.2.1(190320181003W)(00042.125*m3)\r\n0-0:96.13.0()\r\n!A8DB\r\n";
-    let message = one(&Format::Obis, telegram).unwrap();
+    let message = one(&Obis.into(), telegram).unwrap();
     assert_eq!(message.channel("1-0:1.8.1"), Some(Ok(Value::Float(576.239))));
     assert_eq!(message.channel("1-0:1.8.1.unit"), Some(Ok(text("kWh"))));
     assert_eq!(message.channel("0-1:24.2.1"), Some(Ok(Value::Float(42.125))));
@@ -330,17 +327,17 @@ fn the_codes_of_a_telegram_are_its_channels() {
     assert_eq!(message.channel("0-0:96.13.0"), Some(Ok(text(""))));
     assert_eq!(message.channel("meter"), Some(Ok(text("ISK5\\2M550E-1012"))));
     for cut in [&telegram[1..], &telegram[..telegram.len() - 7], b"/a\r\nx\r\n!", b""] {
-        assert!(one(&Format::Obis, cut).is_err());
+        assert!(one(&Obis.into(), cut).is_err());
     }
 }
 
 #[test]
-fn a_broken_line_of_an_old_telegram_belongs_to_its_code() {
+fn joins_broken_lines_of_old_telegrams() {
     let telegram = b"/KMP5 KA6U001585575011\r\n\r\n0-0:96.1.1(204B413655303031353835)\r\n\
         1-0:1.8.1(00185.000*kWh)\r\n0-1:24.1.0(3)\r\n\
         0-1:24.3.0(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)\r\n(00001.001)\r\n0-1:24.4.0(1)\r\n\
         0-2:24.3.0(090212160000)(00)(60)(1)(0-2:24.2.1)(m3)\r\n(00007.500)\r\n!\r\n";
-    let message = one(&Format::Obis, telegram).unwrap();
+    let message = one(&Obis.into(), telegram).unwrap();
     assert_eq!(message.channel("0-1:24.3.0"), Some(Ok(Value::Float(1.001))));
     assert_eq!(message.channel("0-1:24.3.0.unit"), Some(Ok(text("m3"))));
     assert_eq!(message.channel("0-1:24.3.0.0"), Some(Ok(text("090212160000"))));
@@ -348,29 +345,31 @@ fn a_broken_line_of_an_old_telegram_belongs_to_its_code() {
     assert_eq!(message.channel("0-1:24.4.0"), Some(Ok(Value::Integer(1))));
     assert_eq!(message.channel(""), None);
     let telegram = b"/ISk5MT174-0001\r\n\x020.0.0(12345678)\r\n1.8.0(0001234.567*kWh)\r\n!\r\n";
-    let message = one(&Format::Obis, telegram).unwrap();
+    let message = one(&Obis.into(), telegram).unwrap();
     assert_eq!(message.channel("0.0.0"), Some(Ok(Value::Integer(12_345_678))));
 }
 
 proptest! {
     #[test]
-    fn no_payload_panics(payload: Vec<u8>, line in "[a-c0-9=:,; \"]{0,20}", delimiter: u8) {
+    fn decoding_never_panics_on_any_payload(payload: Vec<u8>, line in "[a-c0-9=:,; \"]{0,20}", delimiter: u8) {
         let columns = vec!["a".to_owned(), "b".to_owned()];
         let csv = csv(columns, delimiter);
-        let field = |kind| Field { name: "a".to_owned(), offset: 3, kind, endian: Endian::Big };
-            let binary = [Kind::Float32, Kind::Bcd(8), Kind::Text(5), Kind::Signed(3)].map(field);
-            let pattern = compile_pattern("(?<a>[a-c]+).(?<b>.*)").unwrap();
-            for format in [
-                Format::KeyValue,
-                csv,
-                Format::Csv(Csv { columns: Vec::new(), header: true, delimiter }),
-                Format::Json { array_pointer: Some("/a".to_owned()) },
-                Format::Regex(pattern),
-                Format::Binary(binary.to_vec()),
-                Format::Nmea,
-                Format::Obis,
-                Format::Text,
-            ] {
+        let endian = Endian::Big;
+        let field = |kind| BinaryField { name: "a".to_owned(), offset: 3, kind, endian };
+        let fields = [Kind::Float32, Kind::Bcd(8), Kind::Text(5), Kind::Signed(3)].map(field);
+        let pattern = Pattern(compile_pattern("(?<a>[a-c]+).(?<b>.*)").unwrap());
+        let formats: [Format; 9] = [
+            KeyValue.into(),
+            csv,
+            Csv { columns: Vec::new(), has_header: true, delimiter }.into(),
+                Json { array_pointer: Some("/a".to_owned()) }.into(),
+            pattern.into(),
+            Binary { fields: fields.to_vec() }.into(),
+            Nmea.into(),
+            Obis.into(),
+            PlainText.into(),
+        ];
+        for format in formats {
             for payload in [payload.as_slice(), line.as_bytes()] {
                 if let Err(error) = decode(&format, payload) {
                     prop_assert!(error.to_string().len() < 300, "{error}");
@@ -380,18 +379,26 @@ proptest! {
     }
 
     #[test]
-    fn a_written_pair_reads_back(key in "[a-z]{1,8}", number in -1e9..1e9_f64) {
+    fn reads_back_written_pairs(key in "[a-z]{1,8}", number in -1e9..1e9_f64) {
         let line = format!("{key}={number:?}");
-        let message = one(&Format::KeyValue, line.as_bytes()).unwrap();
+        let message = one(&KeyValue.into(), line.as_bytes()).unwrap();
         prop_assert_eq!(message.channel(&key), Some(Ok(Value::Float(number))));
     }
+}
+
+fn decode(format: &Format, payload: &[u8]) -> Result<Vec<Decoded>, DecodeError> {
+    format.decode("", payload, &mut Births::default())
+}
+
+fn json() -> Format {
+    Json { array_pointer: None }.into()
 }
 
 fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-/// The only message of a payload.
+/// Returns the only message of a payload.
 fn one(format: &Format, payload: &[u8]) -> Result<Decoded, DecodeError> {
     let mut messages = decode(format, payload)?;
     assert_eq!(messages.len(), 1);
@@ -399,5 +406,5 @@ fn one(format: &Format, payload: &[u8]) -> Result<Decoded, DecodeError> {
 }
 
 fn csv(columns: Vec<String>, delimiter: u8) -> Format {
-    Format::Csv(Csv { columns, header: false, delimiter })
+    Csv { columns, has_header: false, delimiter }.into()
 }

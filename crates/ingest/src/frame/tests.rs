@@ -256,7 +256,9 @@ fn any_framing() -> impl Strategy<Value = Framing> {
 
 fn cut(framing: Framing, chunks: &[&[u8]]) -> Vec<Frame> {
     let (mut framer, now) = (Framer::new(framing), start());
-    chunks.iter().for_each(|chunk| framer.handle_bytes(chunk, now));
+    for chunk in chunks {
+        framer.handle_bytes(chunk, now);
+    }
     framer.drain_frames().collect()
 }
 

@@ -103,7 +103,7 @@ impl Sensor {
     /// Whether a mapping names this channel, be it by its JSON pointer.
     pub(super) fn maps(&self, channel: &str) -> bool {
         let pointer = format!("/{}", channel.replace('~', "~0").replace('/', "~1"));
-        let is_json = matches!(self.format, Format::Json { .. });
+        let is_json = self.format.has_json_pointers();
         let names = |name: &str| name == channel || is_json && name == pointer;
         self.map
             .iter()
@@ -118,7 +118,7 @@ impl Sensor {
         let Some(source) = &self.time else { return Ok(arrival) };
         match message.channel(&source.channel).filter(|_| !message.is_null(&source.channel)) {
             Some(value) => {
-                let word = message.words().get(&source.channel).map(String::as_str);
+                let word = message.original_texts().get(&source.channel).map(String::as_str);
                 source.read(&value.map_err(reject_value)?, word, arrival).map(ReadingTime::Wall)
             }
             None => Ok(arrival),
@@ -139,7 +139,7 @@ impl Sensor {
         let payload = minijinja::Value::from(Serde(message));
         let is_map = payload.kind() == minijinja::value::ValueKind::Map;
         let words = |takes: &dyn Fn(&str) -> bool| {
-            let words = message.words().iter().filter(|(_, word)| takes(word));
+            let words = message.original_texts().iter().filter(|(_, word)| takes(word));
             let words = words.map(|(name, word)| (name.clone(), word.clone().into()));
             minijinja::Value::from(words.collect::<BTreeMap<String, minijinja::Value>>())
         };
@@ -153,7 +153,7 @@ impl Sensor {
             if is_map { merge_maps([payload, own]) } else { own }
         };
         let computed = context(payload.clone());
-        let named = if is_map && !message.words().is_empty() {
+        let named = if is_map && !message.original_texts().is_empty() {
             context(merge_maps([payload, words(&|word| !word.contains('.'))]))
         } else {
             computed.clone()

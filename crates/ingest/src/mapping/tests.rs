@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::decode::Format;
+use crate::decode::{Json, KeyValue};
 use tidegate_model::{Priority, State, WallTime};
 use tidegate_template::Expression;
 use tidegate_template::Template;
@@ -82,7 +82,7 @@ fn a_missing_channel_is_explained_by_those_that_are_there() {
 #[test]
 fn a_bad_value_does_not_hold_back_the_others() {
     let mut sensor = sensor("#", vec![map("t", "t"), map("n", "n"), map("l", "l"), map("s", "s")]);
-    sensor.format = Format::Json { array_pointer: None };
+    sensor.format = Json { array_pointer: None }.into();
     let long = "x".repeat(65_537);
     let payload = format!(r#"{{"t": 1, "n": null, "l": [], "s": "{long}"}}"#);
     let mapped = plan(vec![sensor]).map(&reading("a", &payload), now());
@@ -94,7 +94,7 @@ fn a_bad_value_does_not_hold_back_the_others() {
 #[test]
 fn a_sensor_that_decodes_silences_those_that_do_not() {
     let mut json = sensor("#", vec![map("t", "t")]);
-    json.format = Format::Json { array_pointer: None };
+    json.format = Json { array_pointer: None }.into();
     let mapped =
         plan(vec![json, sensor("#", vec![map("t", "t")])]).map(&reading("a", "t=1"), now());
     assert_eq!((mapped.states.len(), mapped.rejected.len(), mapped.details.len()), (1, 0, 0));
@@ -111,7 +111,7 @@ fn explanations_are_bounded() {
 #[test]
 fn a_table_turns_serial_numbers_in_the_payload_into_devices() {
     let mut sensor = sensor("#", vec![map("t", "t")]);
-    sensor.format = Format::Json { array_pointer: None };
+    sensor.format = Json { array_pointer: None }.into();
     sensor.device = DeviceSelector::ByTemplate(template("{{ payload.from.mac }}"));
     sensor.aliases = [("AA:01".to_owned(), "yard".parse().unwrap())].into();
     let mut plan = plan(vec![sensor]);
@@ -148,7 +148,7 @@ fn a_star_takes_every_channel_that_no_other_mapping_takes() {
 #[test]
 fn each_message_of_a_payload_is_a_state_of_its_own_time() {
     let mut sensor = sensor("#", vec![map("t", "t")]);
-    sensor.format = Format::Json { array_pointer: Some(String::new()) };
+    sensor.format = Json { array_pointer: Some(String::new()) }.into();
     sensor.time =
         Some(TimeSource { channel: "at".to_owned(), notation: TimeNotation::UnixSeconds });
     let mut plan = plan(vec![sensor]);
@@ -206,7 +206,7 @@ fn a_silent_sensor_is_told_and_so_is_its_return() {
 #[test]
 fn a_message_whose_time_is_null_was_measured_when_it_came() {
     let mut sensor = sensor("#", vec![map("t", "t")]);
-    sensor.format = Format::Json { array_pointer: None };
+    sensor.format = Json { array_pointer: None }.into();
     let notation = TimeNotation::UnixSeconds;
     sensor.time = Some(TimeSource { channel: "at".to_owned(), notation });
     let mut plan = plan(vec![sensor]);
@@ -233,7 +233,7 @@ fn a_sensor_is_back_when_it_is_heard_whatever_it_tells_of_the_past() {
 #[test]
 fn an_expression_reaches_a_channel_of_any_name() {
     let mut sensor = sensor("#", vec![]);
-    sensor.format = Format::Json { array_pointer: None };
+    sensor.format = Json { array_pointer: None }.into();
     let expression = "(payload['1-0:1.7.0'] - payload['1-0:2.7.0']) * 1000";
     let expression = Expression::compile("power", expression).unwrap();
     sensor.map.push(Mapping { source: Source::Expression(expression), ..map("", "power") });
@@ -245,7 +245,7 @@ fn an_expression_reaches_a_channel_of_any_name() {
 #[test]
 fn a_number_between_quotes_is_rounded_and_otherwise_a_text() {
     let mut sensor = sensor("#", vec![map("t", "t"), map("t", "word")]);
-    sensor.format = Format::Json { array_pointer: None };
+    sensor.format = Json { array_pointer: None }.into();
     sensor.map[0].flow.decimals = Some(1);
     let mapped = plan(vec![sensor]).map(&reading("a", r#"{"t": "21.4567"}"#), now());
     let data = [("t", Value::Float(21.5)), ("word", Value::Text("21.4567".to_owned()))];
@@ -255,7 +255,7 @@ fn a_number_between_quotes_is_rounded_and_otherwise_a_text() {
 #[test]
 fn every_other_channel_is_none_that_a_pointer_takes() {
     let mut sensor = sensor("#", vec![map("/t", "temp"), map("*", "unused")]);
-    sensor.format = Format::Json { array_pointer: None };
+    sensor.format = Json { array_pointer: None }.into();
     sensor.map[1].attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
     let mapped = plan(vec![sensor]).map(&reading("a", r#"{"t": 1, "h": 2}"#), now());
     let data = [("temp", Value::Integer(1)), ("h", Value::Integer(2))];
@@ -265,7 +265,7 @@ fn every_other_channel_is_none_that_a_pointer_takes() {
 #[test]
 fn no_message_says_what_its_topic_or_its_channel_is() {
     let mut sensor = sensor("+/+", vec![map("t", "unused")]);
-    sensor.format = Format::Json { array_pointer: None };
+    sensor.format = Json { array_pointer: None }.into();
     sensor.device = DeviceSelector::ByTemplate(template("{{ topic[1] }}"));
     sensor.map[0].attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
     let payload = r#"{"t": 1, "topic": ["s", "yard"], "channel": "x", "payload": 7}"#;
@@ -309,7 +309,7 @@ fn sensor(topic: &str, map: Vec<Mapping>) -> Sensor {
     Sensor {
         name: "climate".parse().unwrap(),
         topic: Some(topic.parse().unwrap()),
-        format: Format::KeyValue,
+        format: KeyValue.into(),
         device: DeviceSelector::Fixed(device(1)),
         ignore: None,
         aliases: BTreeMap::new(),

@@ -6,23 +6,10 @@ use super::super::Check;
 use super::super::bus::choice;
 use crate::field::Field;
 use crate::raw;
-use tidegate_ingest::decode::{self, Csv, Format, Kind};
+use tidegate_ingest::decode::{
+    self, BinaryField, DECODERS, DecoderKind, DecoderOption, DecoderOptions, Format, Kind,
+};
 use tidegate_ingest::frame::Endian;
-
-/// The formats, and which keys are theirs alone.
-const FORMATS: [(&str, &[&str]); 11] = [
-    ("key-value", &[]),
-    ("csv", &["columns", "header", "delimiter"]),
-    ("json", &["array_pointer"]),
-    ("regex", &["pattern"]),
-    ("binary", &["fields"]),
-    ("nmea", &[]),
-    ("obis", &[]),
-    ("sparkplug", &["rebirth"]),
-    ("ruuvi", &[]),
-    ("w1_slave", &[]),
-    ("text", &[]),
-];
 
 /// The furthest place of a field in a binary message, in bytes.
 const OFFSET_MAX: i64 = 65_535;
@@ -30,56 +17,58 @@ const OFFSET_MAX: i64 = 65_535;
 /// The longest text in a binary message, in bytes.
 const TEXT_BYTES_MAX: i64 = 1_024;
 
-/// Takes the format out of the sensor's table at `key`.
+/// Resolves the format of the sensor at `key`, with the options of its decoder.
 pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) -> Option<Format> {
     let format_key = format!("{key}.format");
     let fix = "say how its messages are written: format = \"key-value\", \"json\", …";
-    check.notes.of(&format_key).words = FORMATS.map(|(format, _)| format.to_owned()).to_vec();
-    let word = check.required(&format_key, raw.format.take(), fix)?;
-    let Some((_, own)) = FORMATS.iter().find(|(format, _)| *format == word) else {
-        check.unknown_word(&format_key, &word, &FORMATS.map(|(format, _)| format.to_owned()));
+    let names = DECODERS.map(|kind| kind.name.to_owned());
+    check.notes.of(&format_key).words = names.to_vec();
+    let name = check.required(&format_key, raw.format.take(), fix)?;
+    let Some(kind) = DECODERS.iter().find(|kind| kind.name == name) else {
+        check.unknown_word(&format_key, &name, &names);
         return None;
     };
-    let given = [
-        ("columns", raw.columns.is_some()),
-        ("header", raw.header.is_some()),
-        ("delimiter", raw.delimiter.is_some()),
-        ("array_pointer", raw.array_pointer.is_some()),
-        ("pattern", raw.pattern.is_some()),
-        ("rebirth", raw.rebirth.is_some()),
-        ("fields", !raw.fields.is_empty()),
-    ];
-    for (option, _) in given.into_iter().filter(|(option, given)| *given && !own.contains(option)) {
-        let owner = FORMATS.iter().find(|(_, keys)| keys.contains(&option));
-        let owner = owner.map_or("", |(format, _)| format);
-        check.problems.add(
-            format!("{key}.{option}"),
-            format!("is for format = \"{owner}\""),
-            "remove it",
-        );
+    reject_foreign_options(key, kind, raw, check);
+    let mut options = DecoderOptions::default();
+    let has = |option| kind.options.contains(&option);
+    if has(DecoderOption::Delimiter) {
+        csv(key, &mut options, raw, check)?;
     }
-    match word.as_str() {
-        "csv" => csv(key, raw, check).map(Format::Csv),
-        "json" => {
-            Some(Format::Json { array_pointer: raw.array_pointer.take().map(|field| field.0) })
+    if has(DecoderOption::Pattern) {
+        let fix = "write named groups: pattern = 't=(?<t>[-\\d.]+)'";
+        let key = format!("{key}.pattern");
+        let pattern = check.required(&key, raw.pattern.take(), fix)?;
+        options.pattern = Some(compile(&key, &pattern, check)?);
+    }
+    if has(DecoderOption::Fields) {
+        options.fields = fields(key, std::mem::take(&mut raw.fields), check)?;
+    }
+    if has(DecoderOption::Rebirth) {
+        options.rebirth = check.or_default(&format!("{key}.rebirth"), raw.rebirth.take(), false);
+    }
+    options.array_pointer = raw.array_pointer.take().map(|field| field.0);
+    (kind.create)(options)
+}
+
+/// Reports the options that belong to another decoder.
+fn reject_foreign_options(key: &str, kind: &DecoderKind, raw: &raw::Sensor, check: &mut Check<'_>) {
+    let given = [
+        (DecoderOption::Columns, "columns", raw.columns.is_some()),
+        (DecoderOption::Header, "header", raw.header.is_some()),
+        (DecoderOption::Delimiter, "delimiter", raw.delimiter.is_some()),
+        (DecoderOption::ArrayPointer, "array_pointer", raw.array_pointer.is_some()),
+        (DecoderOption::Pattern, "pattern", raw.pattern.is_some()),
+        (DecoderOption::Rebirth, "rebirth", raw.rebirth.is_some()),
+        (DecoderOption::Fields, "fields", !raw.fields.is_empty()),
+    ];
+    for (option, word, is_given) in given {
+        if !is_given || kind.options.contains(&option) {
+            continue;
         }
-        "regex" => {
-            let fix = "write named groups: pattern = 't=(?<t>[-\\d.]+)'";
-            let key = format!("{key}.pattern");
-            let pattern = check.required(&key, raw.pattern.take(), fix)?;
-            compile(&key, &pattern, check).map(Format::Regex)
-        }
-        "binary" => fields(key, std::mem::take(&mut raw.fields), check).map(Format::Binary),
-        "nmea" => Some(Format::Nmea),
-        "obis" => Some(Format::Obis),
-        "sparkplug" => {
-            let rebirth = check.or_default(&format!("{key}.rebirth"), raw.rebirth.take(), false);
-            Some(Format::Sparkplug { rebirth })
-        }
-        "ruuvi" => Some(Format::Ruuvi),
-        "w1_slave" => Some(Format::OneWire),
-        "text" => Some(Format::Text),
-        _ => Some(Format::KeyValue),
+        let owner = DECODERS.iter().find(|kind| kind.options.contains(&option));
+        let owner = owner.map_or("", |kind| kind.name);
+        let what = format!("is for format = \"{owner}\"");
+        check.problems.add(format!("{key}.{word}"), what, "remove it");
     }
 }
 
@@ -88,7 +77,13 @@ fn compile(key: &str, pattern: &str, check: &mut Check<'_>) -> Option<regex::Reg
     decode::compile_pattern(pattern).map_err(|error| check.problems.add(key, error, fix)).ok()
 }
 
-fn csv(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) -> Option<Csv> {
+/// Sets the options of CSV. `None` if the delimiter is not valid.
+fn csv(
+    key: &str,
+    options: &mut DecoderOptions,
+    raw: &mut raw::Sensor,
+    check: &mut Check<'_>,
+) -> Option<()> {
     let header = check.or_default(&format!("{key}.header"), raw.header.take(), false);
     let columns = raw.columns.take();
     if header && columns.is_some() {
@@ -104,14 +99,15 @@ fn csv(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) -> Option<Csv> {
     };
     let columns: Vec<_> = columns.unwrap_or_default().into_iter().map(|field| field.0).collect();
     check_names(&format!("{key}.columns"), columns.iter().filter(|name| !name.is_empty()), check);
-    Some(Csv { columns, header, delimiter })
+    (options.columns, options.has_header, options.delimiter) = (columns, header, delimiter);
+    Some(())
 }
 
 fn fields(
     key: &str,
     raw: Vec<raw::BinaryField>,
     check: &mut Check<'_>,
-) -> Option<Vec<decode::Field>> {
+) -> Option<Vec<BinaryField>> {
     if raw.is_empty() {
         let fix = "say what stands where: fields = [{ name = \"t\", offset = 0, kind = \"i16\" }]";
         check.problems.add(format!("{key}.fields"), "is missing or empty", fix);
@@ -132,7 +128,7 @@ fn check_names<'a>(key: &str, names: impl Iterator<Item = &'a String>, check: &m
     }
 }
 
-fn field(key: &str, raw: raw::BinaryField, check: &mut Check<'_>) -> Option<decode::Field> {
+fn field(key: &str, raw: raw::BinaryField, check: &mut Check<'_>) -> Option<BinaryField> {
     let name = check.required(&format!("{key}.name"), raw.name, "name its channel: name = \"t\"");
     let offset_key = format!("{key}.offset");
     let offset = check.required(&offset_key, raw.offset, "say at which byte it begins, from 0");
@@ -140,7 +136,7 @@ fn field(key: &str, raw: raw::BinaryField, check: &mut Check<'_>) -> Option<deco
     let endians = [("big", Endian::Big), ("little", Endian::Little)];
     let endian = choice(&format!("{key}.endian"), raw.endian, check, &endians);
     let kind = kind(key, (raw.kind, raw.size), (raw.bit, raw.bits), check);
-    Some(decode::Field {
+    Some(BinaryField {
         name: name?,
         offset: usize::try_from(offset).unwrap_or(0),
         kind: kind?,

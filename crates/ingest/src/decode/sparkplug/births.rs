@@ -1,22 +1,22 @@
-//! What births told: the names and types behind aliases, for as long as the memory has room.
+//! Birth certificates: the names and types of metrics, within a memory limit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::DecodeError;
+use super::super::error::DecodeError;
 use super::wire::Metric;
 use tidegate_model::excerpt::excerpt;
 
-/// The most that the births of one node take, in bytes: some 15,000 metrics with names of 40 bytes.
+/// The memory limit for the births of one node in bytes: about 15,000 metrics with 40-byte names.
 const NODE_BYTES_MAX: usize = 2 << 20;
 
-/// The most that all births of a bus take, in bytes. Beyond it the node whose birth is the oldest is forgotten.
+/// The memory limit for all births of a bus in bytes. Above it, the oldest node is removed.
 const BYTES_MAX: usize = 16 << 20;
 
-/// What a name and an alias take in memory beside the letters, in bytes, about.
+/// The approximate memory of a name and an alias in bytes, without the text.
 const ENTRY_BYTES: usize = 96;
 
-/// A node, or a device of it.
+/// A node, or one of its devices.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) group: &'a str,
@@ -25,25 +25,26 @@ pub(super) struct Source<'a> {
     pub(super) device: &'a str,
 }
 
-/// All births that were heard on a bus.
+/// The last birth certificates of all nodes and devices on a bus.
 #[derive(Debug, Default)]
 pub struct Births {
-    /// By `GROUP/NODE`.
+    /// The key is `GROUP/NODE`.
     nodes: BTreeMap<String, Node>,
     bytes: usize,
-    /// Counts births, to tell which is the oldest.
+    /// The number of births so far.
     count: u64,
 }
 
 #[derive(Debug, Default)]
 struct Node {
-    /// By the device; the node's own under the empty name.
+    /// The key is the device, and empty for the node itself.
     births: BTreeMap<String, Birth>,
     bytes: usize,
+    /// The number of the last birth. The oldest node has the lowest number.
     number: u64,
 }
 
-/// What one birth declares.
+/// The names, types and aliases of one birth certificate.
 #[derive(Debug, Default)]
 pub(super) struct Birth {
     types: BTreeMap<Arc<str>, Option<u32>>,
@@ -61,12 +62,12 @@ impl Birth {
 }
 
 impl Births {
-    /// Forgets all: who was not listening may have missed a birth, and an alias may mean another metric since.
+    /// Removes all births. After a disconnect an alias may have another meaning.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Takes a birth in place of the earlier one; that of a node ends those of its devices, too.
+    /// Replaces the birth of a source. The birth of a node also removes those of its devices.
     pub(super) fn insert(&mut self, source: Source<'_>, birth: Birth) -> Result<(), DecodeError> {
         let key = source.key();
         let own_bytes = key.len() + source.device.len() + ENTRY_BYTES;
@@ -90,16 +91,21 @@ impl Births {
         while self.bytes > BYTES_MAX {
             let oldest = self.nodes.iter().min_by_key(|(_, node)| node.number);
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
-            let forgotten = self.nodes.remove(&oldest).unwrap_or_default();
-            self.bytes -= forgotten.bytes;
+            let removed = self.nodes.remove(&oldest).unwrap_or_default();
+            self.bytes -= removed.bytes;
         }
+        debug_assert_eq!(
+            self.bytes,
+            self.nodes.values().map(|node| node.bytes).sum::<usize>(),
+            "the sum of the nodes' bytes"
+        );
         if is_small {
             return Ok(());
         }
-        Err(DecodeError::BirthTooLarge { node: source.shown(), bytes_max: NODE_BYTES_MAX })
+        Err(DecodeError::BirthTooLarge { node: source.label(), bytes_max: NODE_BYTES_MAX })
     }
 
-    /// The name of a metric and its type, which it may say itself.
+    /// Returns the name and the type of a metric, from the metric or from its birth.
     pub(super) fn identify<'a>(
         &'a self,
         source: Source<'_>,
@@ -107,24 +113,24 @@ impl Births {
     ) -> Result<(&'a str, Option<u32>), DecodeError> {
         let node = self.nodes.get(&source.key());
         let birth = node.and_then(|node| node.births.get(source.device));
-        let unknown = |metric| DecodeError::NoBirth { metric, node: source.shown() };
+        let no_birth = |metric| DecodeError::NoBirth { metric, node: source.label() };
         let name = match (metric.name.as_deref(), metric.alias) {
             (Some(name), _) if !name.is_empty() => name,
             (_, Some(alias)) => birth
                 .and_then(|birth| birth.aliases.get(&alias))
-                .ok_or_else(|| unknown(format!("alias {alias}")))?,
+                .ok_or_else(|| no_birth(format!("alias {alias}")))?,
             (_, None) => {
-                let problem = "a metric has neither name nor alias".to_owned();
-                return Err(DecodeError::NotSparkplug { problem });
+                let problem = "a metric has neither name nor alias";
+                return Err(DecodeError::InvalidSparkplug { problem });
             }
         };
         let own = metric.datatype.filter(|datatype| *datatype != 0);
-        let told = birth.and_then(|birth| birth.types.get(name));
-        if own.is_none() && told.is_none() && metric.is_whole() {
-            // It may be signed.
-            return Err(unknown(format!("metric {}", excerpt(name.as_bytes()))));
+        let declared = birth.and_then(|birth| birth.types.get(name));
+        if own.is_none() && declared.is_none() && metric.is_integer() {
+            // Without its type, the integer may be signed or unsigned.
+            return Err(no_birth(format!("metric {}", excerpt(name.as_bytes()))));
         }
-        Ok((name, own.or(told.copied().flatten())))
+        Ok((name, own.or(declared.copied().flatten())))
     }
 }
 
@@ -133,7 +139,7 @@ impl Source<'_> {
         format!("{}/{}", self.group, self.node)
     }
 
-    fn shown(self) -> String {
+    fn label(self) -> String {
         excerpt(format!("{}/{} {}", self.group, self.node, self.device).trim_end().as_bytes())
     }
 }

@@ -1,10 +1,10 @@
-//! Messages that pysparkplug 0.6.1 encoded, and what they say.
+//! Tests with messages that pysparkplug 0.6.1 encoded.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A birth of a device: a metric of each type with the aliases 1 to 14.
+/// The birth of a device, with a metric of each type and the aliases 1 to 14.
 const BIRTH: &str = "\
     0880d095ffbc3112120a02693810011880d095ffbc31200150fb0112140a0369313610021880d095ffbc31200250d4fd\
     0312160a0369333210031880d095ffbc3120035090ddfbff0f121b0a0369363410041880d095ffbc31200458809ce8af\
@@ -15,7 +15,7 @@ const BIRTH: &str = "\
     020012130a046e6f6e65100d1880d095ffbc312003380112240a1544657669636520436f6e74726f6c2f5265626f6f74\
     100e1880d095ffbc31200b70001801";
 
-/// Aliases 1 and 3 of one second, alias 1 and a name of the next; no types.
+/// Aliases 1 and 3 at one second, alias 1 and a name at the next; without types.
 const DATA: &str = "\
     08d0df95ffbc31120c100118e8d795ffbc3150f901120f100318e8d795ffbc3150ffffffff0f120c100118d0df95ffbc\
     3150f80112100a0369313618d0df95ffbc3150feff031802";
@@ -23,13 +23,13 @@ const DATA: &str = "\
 /// Alias 99.
 const ALIAS: &str = "08d0df95ffbc31120e10631880d095ffbc31650000c03f1802";
 
-/// A float by its name, without a type.
+/// A float with a name and without a type.
 const NAMED: &str = "08d0df95ffbc31120f0a01661880d095ffbc31650000c03f1802";
 
-/// A whole number by its name, without a type.
-const WHOLE: &str = "08d0df95ffbc31120e0a0269381880d095ffbc3150ff011802";
+/// An integer with a name and without a type.
+const INTEGER: &str = "08d0df95ffbc31120e0a0269381880d095ffbc3150ff011802";
 
-/// The command for a rebirth, of 22:13:20 UTC on 14 November 2023.
+/// The rebirth request of 22:13:20 UTC on 14 November 2023.
 const NCMD: &str =
     "0880d095ffbc3112210a144e6f646520436f6e74726f6c2f526562697274681880d095ffbc31200b7001";
 
@@ -37,7 +37,7 @@ const PUMP_BIRTH: &str = "spBv1.0/plant/DBIRTH/edge/pump";
 const PUMP: &str = "spBv1.0/plant/DDATA/edge/pump";
 
 #[test]
-fn a_birth_tells_each_metric_with_its_type() {
+fn birth_declares_metrics_with_types() {
     let messages = decode(PUMP_BIRTH, &bytes(BIRTH), &mut Births::default()).unwrap();
     let [message] = messages.as_slice() else { panic!("{messages:?}") };
     for (name, value) in [
@@ -63,7 +63,7 @@ fn a_birth_tells_each_metric_with_its_type() {
 }
 
 #[test]
-fn aliases_and_types_are_those_of_the_birth_and_each_time_is_a_message() {
+fn births_resolve_aliases_and_types() {
     let mut births = Births::default();
     decode(PUMP_BIRTH, &bytes(BIRTH), &mut births).unwrap();
     let messages = decode(PUMP, &bytes(DATA), &mut births).unwrap();
@@ -78,26 +78,27 @@ fn aliases_and_types_are_those_of_the_birth_and_each_time_is_a_message() {
 }
 
 #[test]
-fn what_only_a_birth_explains_is_refused_without_one() {
-    let refusal = |payload, births: &mut Births| {
+fn rejects_unknown_aliases_and_types() {
+    let error = |payload, births: &mut Births| {
         decode(PUMP, &bytes(payload), births).map_err(|error| error.to_string())
     };
     let mut births = Births::default();
-    let why = "no birth of plant/edge pump told what alias 99 is; restart the node, or let rebirth = true ask it";
-    assert_eq!(refusal(ALIAS, &mut births), Err(why.to_owned()));
-    assert!(refusal(WHOLE, &mut births).unwrap_err().contains("what metric i8 is"));
-    // A float needs no type.
-    assert_eq!(refusal(NAMED, &mut births).map(|messages| messages.len()), Ok(1));
+    let expected = "no birth certificate of plant/edge pump explains alias 99; restart the node, \
+                    or set rebirth = true";
+    assert_eq!(error(ALIAS, &mut births), Err(expected.to_owned()));
+    assert!(error(INTEGER, &mut births).unwrap_err().contains("explains metric i8"));
+    // A float is clear without a type.
+    assert_eq!(error(NAMED, &mut births).map(|messages| messages.len()), Ok(1));
     decode(PUMP_BIRTH, &bytes(BIRTH), &mut births).unwrap();
-    assert!(refusal(WHOLE, &mut births).is_ok());
-    assert!(refusal(ALIAS, &mut births).is_err());
-    // The aliases of a device end with the birth of its node.
+    assert!(error(INTEGER, &mut births).is_ok());
+    assert!(error(ALIAS, &mut births).is_err());
+    // The birth of a node removes the aliases of its devices.
     decode("spBv1.0/plant/NBIRTH/edge", &[], &mut births).unwrap();
-    assert!(refusal(DATA, &mut births).is_err());
+    assert!(error(DATA, &mut births).is_err());
 }
 
 #[test]
-fn deaths_commands_and_hosts_say_nothing_and_other_topics_are_wrong() {
+fn ignores_other_messages_and_rejects_other_topics() {
     for topic in ["NDEATH/edge", "DDEATH/edge/pump", "NCMD/edge", "DCMD/edge/pump"] {
         let topic = format!("spBv1.0/plant/{topic}");
         assert_eq!(decode(&topic, b"?", &mut Births::default()), Ok(Vec::new()), "{topic}");
@@ -109,7 +110,7 @@ fn deaths_commands_and_hosts_say_nothing_and_other_topics_are_wrong() {
 }
 
 #[test]
-fn the_memory_of_births_is_bounded() {
+fn limits_the_memory_of_births() {
     let birth = |names: usize| {
         let mut birth = Birth::default();
         for name in 0..names {
@@ -122,7 +123,8 @@ fn the_memory_of_births_is_bounded() {
     let error = births.insert(source("large"), birth(20_000)).unwrap_err().to_string();
     assert_eq!(
         error,
-        "the births of plant/large take more than 2097152 bytes; divide the node, or shorten its names"
+        "the birth certificates of plant/large need more than 2097152 bytes; split the node, or \
+         shorten its names"
     );
     let nodes: Vec<_> = (0..20).map(|node| node.to_string()).collect();
     for node in nodes.iter().chain(&nodes) {
@@ -130,11 +132,11 @@ fn the_memory_of_births_is_bounded() {
     }
     let metric = Metric { alias: Some(1), ..Metric::default() };
     assert!(births.identify(source("19"), &metric).is_ok());
-    assert!(births.identify(source("0"), &metric).is_err(), "the oldest is forgotten");
+    assert!(births.identify(source("0"), &metric).is_err(), "the oldest node is removed");
 }
 
 #[test]
-fn the_question_for_births_is_the_one_that_others_ask() {
+fn encodes_the_rebirth_request_of_pysparkplug() {
     let request = rebirth_request(PUMP, WallTime::from_millis(1_700_000_000_000));
     let payload = bytes(NCMD).into();
     let topic = "spBv1.0/plant/NCMD/edge".to_owned();
@@ -143,7 +145,7 @@ fn the_question_for_births_is_the_one_that_others_ask() {
 
 proptest! {
     #[test]
-    fn no_payload_makes_decoding_panic(payload: Vec<u8>, place: prop::sample::Index, byte: u8) {
+    fn decoding_never_panics_on_sparkplug(payload: Vec<u8>, place: prop::sample::Index, byte: u8) {
         let mut births = Births::default();
         decode(PUMP_BIRTH, &payload, &mut births).ok();
         let mut damaged = bytes(BIRTH);

@@ -1,41 +1,42 @@
-//! The messages of Sparkplug B in Protocol Buffers, as far as they are read, and the one that is written. The field numbers are
-//! those of `sparkplug_b.proto` in Eclipse Tahu.
+//! The protobuf messages of Sparkplug B, as far as the gateway reads and writes them.
+//!
+//! The field numbers are from `sparkplug_b.proto` in Eclipse Tahu.
 
 use prost::{Message, Oneof};
 
-/// Types of metrics (Sparkplug 3.0, section 6.4.16).
+/// Data types of metrics (Sparkplug 3.0, section 6.4.16).
 pub(super) mod datatype {
-    /// A signed number of 8 bits.
+    /// A signed integer of 8 bits.
     pub(in super::super) const INT8: u32 = 1;
-    /// Of 16 bits.
+    /// A signed integer of 16 bits.
     pub(in super::super) const INT16: u32 = 2;
-    /// Of 32 bits.
+    /// A signed integer of 32 bits.
     pub(in super::super) const INT32: u32 = 3;
-    /// Of 64 bits.
+    /// A signed integer of 64 bits.
     pub(in super::super) const INT64: u32 = 4;
-    /// True or false.
+    /// A boolean.
     pub(in super::super) const BOOLEAN: u32 = 11;
 }
 
-/// What is published at a node's or device's topic.
+/// The payload of a message.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Payload {
-    /// When it was sent, in ms since 1970.
+    /// The time of sending, in ms since 1970.
     #[prost(uint64, optional, tag = "1")]
     pub(super) timestamp: Option<u64>,
-    /// Each a [`Metric`], read one by one: in memory they take many times what they take on the wire.
+    /// Encoded [`Metric`]s. The decoder decodes them one by one, to need less memory.
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub(super) metrics: Vec<Vec<u8>>,
 }
 
-/// One named value.
+/// A named value.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Metric {
     #[prost(string, optional, tag = "1")]
     pub(super) name: Option<String>,
     #[prost(uint64, optional, tag = "2")]
     pub(super) alias: Option<u64>,
-    /// When it was measured, in ms since 1970.
+    /// The time of the measurement, in ms since 1970.
     #[prost(uint64, optional, tag = "3")]
     pub(super) timestamp: Option<u64>,
     #[prost(uint32, optional, tag = "4")]
@@ -47,8 +48,8 @@ pub(super) struct Metric {
 }
 
 impl Metric {
-    /// Whether its value means nothing without its type.
-    pub(super) fn is_whole(&self) -> bool {
+    /// Returns whether the value is an integer, whose sign depends on the data type.
+    pub(super) fn is_integer(&self) -> bool {
         matches!(self.content, Some(Content::Int(_) | Content::Long(_)))
     }
 }
@@ -78,9 +79,10 @@ pub(super) enum Content {
     Extension(Vec<u8>),
 }
 
-/// The payload of a command that asks a node for its births (Sparkplug 3.0, "Node Control/Rebirth"), sent at this time in ms
-/// since 1970.
-pub(super) fn rebirth(time_ms: u64) -> Vec<u8> {
+/// Returns the payload of a rebirth request (Sparkplug 3.0, "Node Control/Rebirth").
+///
+/// `time_ms` is the time of sending, in ms since 1970.
+pub(super) fn rebirth_request(time_ms: u64) -> Vec<u8> {
     let metric = Metric {
         name: Some("Node Control/Rebirth".to_owned()),
         alias: None,

@@ -1,9 +1,22 @@
-//! Numbers, bits and texts at a place in bytes: of binary messages.
+//! The fields of binary messages: numbers, bits and texts.
 
 use crate::frame::Endian;
 use tidegate_model::{Value, ValueError};
 
-/// What some bytes mean.
+/// One field of a binary message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BinaryField {
+    /// The name of the channel.
+    pub name: String,
+    /// The index of the first byte.
+    pub offset: usize,
+    /// The type of the value.
+    pub kind: Kind,
+    /// The byte order.
+    pub endian: Endian,
+}
+
+/// The type of a value in a binary message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// An unsigned number of 1 to 8 bytes.
@@ -16,38 +29,40 @@ pub enum Kind {
     Float64,
     /// Two decimal digits in each of 1 to 8 bytes.
     Bcd(usize),
-    /// Some bits of an unsigned number of 1 to 8 bytes, the lowest being bit 0.
+    /// Bits of an unsigned number of 1 to 8 bytes. Bit 0 is the lowest.
     Bits {
-        /// The bytes of the number.
+        /// The size of the number in bytes.
         bytes: usize,
-        /// The lowest of the bits.
+        /// The number of the lowest bit.
         lowest: u32,
-        /// How many bits. One bit is a boolean.
+        /// The number of bits. One bit is a boolean.
         count: u32,
     },
-    /// A text of so many bytes, in UTF-8, that a NUL ends early.
+    /// A UTF-8 text of this many bytes, up to the first NUL.
     Text(usize),
 }
 
-/// Why bytes are no value.
+/// The reason that bytes are not a valid value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NumberError {
-    /// Fewer bytes than the number takes.
-    #[error("the message ends before it")]
+pub enum FieldError {
+    /// The message is too short.
+    #[error("the message ends before the field")]
     Missing,
     /// A digit above 9 in binary-coded decimal.
-    #[error("a half-byte is above 9, so it is no binary-coded decimal")]
+    #[error("not binary-coded decimal: a half-byte is above 9")]
     NotDecimal,
     /// A text in another encoding.
-    #[error("it is not UTF-8")]
+    #[error("not UTF-8")]
     NotUtf8,
     /// A NaN, an infinity, or a text that is too long.
     #[error(transparent)]
-    NoValue(#[from] ValueError),
+    InvalidValue(#[from] ValueError),
 }
 
 impl Kind {
-    /// The kind of this name: `u8` to `u64` and `i8` to `i64` in steps of 8 bits, `f32`, `f64`, `bool`.
+    /// Returns the kind with this name.
+    ///
+    /// The names are `u8` to `u64` and `i8` to `i64` in steps of 8 bits, `f32`, `f64` and `bool`.
     pub fn named(name: &str) -> Option<Self> {
         let bytes = |bits: &str| {
             let bits: usize = bits.parse().ok().filter(|_| !bits.starts_with('+'))?;
@@ -65,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// How many bytes it takes.
+    /// Returns the size in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Self::Unsigned(bytes)
@@ -78,13 +93,12 @@ impl Kind {
         }
     }
 
-    /// Reads the value that begins `bytes`. What is behind it is left alone. An unsigned number above `i64::MAX` becomes
-    /// a float.
+    /// Reads a value from the front of `bytes`. An unsigned number above `i64::MAX` becomes a float.
     ///
     /// # Errors
-    /// When the bytes are too few, or no value of this kind.
-    pub fn read(self, bytes: &[u8], endian: Endian) -> Result<Value, NumberError> {
-        let bytes = bytes.get(..self.bytes()).ok_or(NumberError::Missing)?;
+    /// If there are too few bytes, or they are not a valid value.
+    pub fn read(self, bytes: &[u8], endian: Endian) -> Result<Value, FieldError> {
+        let bytes = bytes.get(..self.bytes()).ok_or(FieldError::Missing)?;
         match self {
             Self::Unsigned(_) => Ok(unsigned_value(unsigned(bytes, endian))),
             Self::Signed(size) => {
@@ -94,7 +108,7 @@ impl Kind {
             }
             Self::Float32 => {
                 let bits =
-                    u32::try_from(unsigned(bytes, endian)).map_err(|_| NumberError::Missing)?;
+                    u32::try_from(unsigned(bytes, endian)).map_err(|_| FieldError::Missing)?;
                 Ok(Value::float(shortest(f32::from_bits(bits)))?)
             }
             Self::Float64 => Ok(Value::float(f64::from_bits(unsigned(bytes, endian)))?),
@@ -106,7 +120,7 @@ impl Kind {
             }
             Self::Text(_) => {
                 let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-                let text = std::str::from_utf8(text).map_err(|_| NumberError::NotUtf8)?;
+                let text = std::str::from_utf8(text).map_err(|_| FieldError::NotUtf8)?;
                 Ok(Value::text(text.trim_end())?)
             }
         }
@@ -121,22 +135,23 @@ fn unsigned(bytes: &[u8], endian: Endian) -> u64 {
     }
 }
 
+/// Returns an integer or, above `i64::MAX`, a float.
 #[expect(clippy::cast_precision_loss, reason = "JSON has no larger whole numbers")]
 pub(super) fn unsigned_value(number: u64) -> Value {
     i64::try_from(number).map_or(Value::Float(number as f64), Value::Integer)
 }
 
-/// The number that a person would write for it: 21.4, not 21.399999618530273.
+/// Returns the shortest decimal number for a float: 21.4, not 21.399999618530273.
 pub(super) fn shortest(number: f32) -> f64 {
     number.to_string().parse().unwrap_or_else(|_| number.into())
 }
 
-fn decimal(digits: u64) -> Result<Value, NumberError> {
+fn decimal(digits: u64) -> Result<Value, FieldError> {
     let mut number = 0_u64;
     for shift in (0..16).rev() {
         let digit = digits >> (4 * shift) & 0xf;
         if digit > 9 {
-            return Err(NumberError::NotDecimal);
+            return Err(FieldError::NotDecimal);
         }
         number = number * 10 + digit;
     }
@@ -154,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_have_one_to_eight_bytes_of_either_order() {
+    fn reads_integers_of_1_to_8_bytes() {
         assert_eq!(read("u8", b"\xff", Endian::Big), Value::Integer(255));
         assert_eq!(read("i8", b"\xff", Endian::Big), Value::Integer(-1));
         assert_eq!(read("u16", b"\x01\x02", Endian::Big), Value::Integer(0x0102));
@@ -172,30 +187,30 @@ mod tests {
     }
 
     #[test]
-    fn floats_read_as_a_person_would_write_them() {
+    fn reads_floats_with_the_shortest_digits() {
         assert_eq!(read("f32", b"\x41\xab\x33\x33", Endian::Big), Value::Float(21.4));
         assert_eq!(read("f64", &21.4_f64.to_le_bytes(), Endian::Little), Value::Float(21.4));
         let nan = Kind::Float32.read(b"\x7f\xc0\0\0", Endian::Big);
-        assert_eq!(nan, Err(NumberError::NoValue(ValueError::NotFinite)));
+        assert_eq!(nan, Err(FieldError::InvalidValue(ValueError::NotFinite)));
     }
 
     #[test]
-    fn digits_bits_and_texts_are_read() {
+    fn reads_digits_bits_and_texts() {
         let big = Endian::Big;
         assert_eq!(Kind::Bcd(3).read(b"\x01\x23\x45", big), Ok(Value::Integer(12_345)));
-        assert_eq!(Kind::Bcd(1).read(b"\x1a", big), Err(NumberError::NotDecimal));
+        assert_eq!(Kind::Bcd(1).read(b"\x1a", big), Err(FieldError::NotDecimal));
         let bits = |lowest, count| Kind::Bits { bytes: 1, lowest, count }.read(b"\xb4", big);
         assert_eq!(bits(2, 1), Ok(Value::Boolean(true)));
         assert_eq!(bits(4, 3), Ok(Value::Integer(3)));
         assert_eq!(bits(70, 2), Ok(Value::Integer(0)));
         assert_eq!(Kind::Text(4).read(b"ok\0x", big), Ok(Value::Text("ok".to_owned())));
-        assert_eq!(Kind::Text(1).read(b"\xff", big), Err(NumberError::NotUtf8));
-        assert_eq!(Kind::Text(2).read(b"a", big), Err(NumberError::Missing));
+        assert_eq!(Kind::Text(1).read(b"\xff", big), Err(FieldError::NotUtf8));
+        assert_eq!(Kind::Text(2).read(b"a", big), Err(FieldError::Missing));
     }
 
     proptest! {
         #[test]
-        fn a_written_number_reads_back(number: i32, float in -1e30..1e30_f32) {
+        fn reads_back_written_numbers(number: i32, float in -1e30..1e30_f32) {
             let little = Endian::Little;
             let integer = Kind::Signed(4).read(&number.to_le_bytes(), little);
             prop_assert_eq!(integer, Ok(Value::Integer(number.into())));

@@ -1,0 +1,111 @@
+//! Comma-separated values.
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use super::decoded::{Decoded, DecodedBuilder};
+use super::decoder::{Decoder, DecoderKind, DecoderOption, MESSAGES_MAX};
+use super::error::DecodeError;
+use super::sparkplug::Births;
+use super::text::utf8;
+use tidegate_model::excerpt::excerpt;
+
+pub(super) const KIND: DecoderKind = DecoderKind {
+    name: Csv::NAME,
+    options: &[DecoderOption::Columns, DecoderOption::Header, DecoderOption::Delimiter],
+    create: |options| {
+        let (columns, delimiter) = (options.columns, options.delimiter);
+        Some(Csv { columns, has_header: options.has_header, delimiter }.into())
+    },
+};
+
+/// The most bytes that the CSV reader copies at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Decodes one record, or with a header any number of records. An empty field has no channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Csv {
+    /// The names of the channels; without names, the channels are `0`, `1` and so on.
+    pub columns: Vec<String>,
+    /// Whether the first record names the columns. Each other record is then a message.
+    pub has_header: bool,
+    /// The delimiter of the fields, an ASCII character.
+    pub delimiter: u8,
+}
+
+impl Csv {
+    /// The name of the format in the configuration.
+    pub const NAME: &str = "csv";
+
+    /// Returns a message with the columns of a record. `text` is the payload, for errors.
+    fn message(
+        columns: &[String],
+        record: &StringRecord,
+        text: &str,
+    ) -> Result<Decoded, DecodeError> {
+        if !columns.is_empty() && columns.len() != record.len() {
+            let (expected, found) = (columns.len(), record.len());
+            let excerpt = excerpt(text.as_bytes());
+            return Err(DecodeError::ColumnCount { expected, found, excerpt });
+        }
+        let name = |index: usize| columns.get(index).cloned().unwrap_or_else(|| index.to_string());
+        let mut message = DecodedBuilder::default();
+        for (index, field) in record.iter().enumerate().filter(|(_, field)| !field.is_empty()) {
+            message.add_word(&name(index), field);
+        }
+        Ok(message.build())
+    }
+}
+
+impl Decoder for Csv {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn channels(&self) -> Option<Vec<String>> {
+        (!self.columns.is_empty()).then(|| self.columns.clone())
+    }
+
+    fn decode(
+        &self,
+        _topic: &str,
+        payload: &[u8],
+        _births: &mut Births,
+    ) -> Result<Vec<Decoded>, DecodeError> {
+        let text = utf8(payload)?;
+        // The reader accepts the end of the text in place of a closing quote.
+        if !text.matches('"').count().is_multiple_of(2) {
+            return Err(invalid("unclosed quote", text));
+        }
+        let mut reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(self.delimiter)
+            .trim(Trim::All)
+            .buffer_capacity(text.len().clamp(1, BUFFER_BYTES))
+            .from_reader(text.as_bytes());
+        let mut records = reader.records().map_while(Result::ok);
+        let mut columns = self.columns.clone();
+        if self.has_header {
+            let Some(header) = records.next() else { return Err(invalid("no header", text)) };
+            columns = header.iter().map(str::to_owned).collect();
+        }
+        let records_max = if self.has_header { MESSAGES_MAX } else { 1 };
+        let mut messages = Vec::new();
+        for record in records {
+            if messages.len() >= records_max {
+                return Err(invalid("too many records", text));
+            }
+            messages.push(Self::message(&columns, &record, text)?);
+        }
+        if messages.is_empty() { Err(invalid("no record", text)) } else { Ok(messages) }
+    }
+}
+
+fn invalid(problem: &'static str, text: &str) -> DecodeError {
+    DecodeError::Invalid {
+        format: "CSV",
+        problem: problem.into(),
+        excerpt: excerpt(text.as_bytes()),
+        advice: "send one record per message, with all quotes closed",
+    }
+}

@@ -1,0 +1,91 @@
+//! Regular expressions: the named groups are the channels.
+
+use regex::{Regex, RegexBuilder};
+
+use super::decoded::{Decoded, DecodedBuilder};
+use super::decoder::{Decoder, DecoderKind, DecoderOption};
+use super::error::DecodeError;
+use super::sparkplug::Births;
+use super::text::utf8;
+use tidegate_model::excerpt::excerpt;
+
+pub(super) const KIND: DecoderKind = DecoderKind {
+    name: Pattern::NAME,
+    options: &[DecoderOption::Pattern],
+    create: |options| Some(Pattern(options.pattern?).into()),
+};
+
+/// The memory limit of a compiled pattern in bytes: 100 times the need of a sensor's line.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Searches for a regular expression in the text. Its named groups are the channels.
+#[derive(Debug, Clone)]
+pub struct Pattern(pub Regex);
+
+/// The reason that a pattern is not valid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// The syntax is wrong, or the compiled pattern needs more than 1 MiB.
+    #[error("invalid pattern: {0}")]
+    Invalid(String),
+    /// Without a named group there is no channel.
+    #[error("the pattern has no named group, so the message has no channel")]
+    NoNamedGroup,
+}
+
+impl Pattern {
+    /// The name of the format in the configuration.
+    pub const NAME: &str = "regex";
+}
+
+/// Compiles the regular expression of a [`Pattern`].
+///
+/// # Errors
+/// If the syntax is wrong, the pattern needs more than 1 MiB, or no group has a name.
+pub fn compile_pattern(pattern: &str) -> Result<Regex, PatternError> {
+    let compiled = RegexBuilder::new(pattern)
+        .size_limit(PATTERN_BYTES_MAX)
+        .dfa_size_limit(PATTERN_BYTES_MAX)
+        .build();
+    // The last line of the error is the reason. The lines before it show the place.
+    let compiled = compiled.map_err(|error| {
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default().trim();
+        PatternError::Invalid(reason.trim_start_matches("error: ").to_owned())
+    })?;
+    if compiled.capture_names().flatten().next().is_none() {
+        return Err(PatternError::NoNamedGroup);
+    }
+    Ok(compiled)
+}
+
+impl Decoder for Pattern {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn channels(&self) -> Option<Vec<String>> {
+        Some(self.0.capture_names().flatten().map(str::to_owned).collect())
+    }
+
+    /// Returns the named groups that took part in the match and are not blank.
+    fn decode(
+        &self,
+        _topic: &str,
+        payload: &[u8],
+        _births: &mut Births,
+    ) -> Result<Vec<Decoded>, DecodeError> {
+        let text = utf8(payload)?;
+        let Some(found) = self.0.captures(text) else {
+            return Err(DecodeError::NoMatch { excerpt: excerpt(text.as_bytes()) });
+        };
+        let mut message = DecodedBuilder::default();
+        for name in self.0.capture_names().flatten() {
+            let word = found.name(name).map_or("", |group| group.as_str().trim());
+            if !word.is_empty() {
+                message.add_word(name, word);
+            }
+        }
+        Ok(vec![message.build()])
+    }
+}
