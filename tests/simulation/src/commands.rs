@@ -19,7 +19,7 @@ use tidegate_commands::history::Record;
 use tidegate_model::{Command, CommandResult, DeviceId, WallTime};
 
 use super::{SEEDS, number};
-use daemon::{Around, Daemon, Disk, Habits};
+use daemon::{Daemon, Disk, Environment, Settings};
 use streams::Cloud;
 
 /// The true time of day when a world begins.
@@ -59,7 +59,7 @@ struct Truth {
 }
 
 impl Truth {
-    fn act(&mut self, command: u64) {
+    fn count_run(&mut self, command: u64) {
         *self.runs.entry(command).or_default() += 1;
     }
 
@@ -86,7 +86,7 @@ struct World {
     skew_ms: i64,
     truth: Truth,
     next: u64,
-    habits: Habits,
+    settings: Settings,
 }
 
 fn device(number: u8) -> DeviceId {
@@ -112,7 +112,7 @@ impl World {
             skew_ms: 0,
             truth: Truth::default(),
             next: 0,
-            habits: Habits { has_ids, lanes },
+            settings: Settings { has_ids, lanes },
             rng,
         }
     }
@@ -179,10 +179,10 @@ impl World {
         self.now_ms += TICK_MS;
         let wall = WallTime::from_millis(self.now_ms + self.skew_ms);
         if self.daemon.is_none() && self.now_ms >= self.restart_ms {
-            self.daemon = Some(Daemon::start(&mut self.disk, &mut self.truth, wall, self.habits));
+            self.daemon = Some(Daemon::start(&mut self.disk, &mut self.truth, wall, self.settings));
         }
         let Some(daemon) = &mut self.daemon else { return };
-        let mut around = Around {
+        let mut environment = Environment {
             disk: &mut self.disk,
             cloud: &mut self.cloud,
             truth: &mut self.truth,
@@ -191,7 +191,7 @@ impl World {
             now_ms: self.now_ms,
             wall,
         };
-        let alive = daemon.step(&mut around);
+        let alive = daemon.step(&mut environment);
         if !alive {
             self.daemon = None;
             self.cloud.hang_up();

@@ -1,5 +1,5 @@
-//! The daemon's part: what its listeners, its dispatcher and its actuators do with the pure machines, step by step, so that it can
-//! be killed in between.
+//! The daemon of a simulated world of commands: its listeners, dispatcher and actuators in steps,
+//! between which it can be killed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use tidegate_timing::rate_limit::RateLimit;
 use super::streams::Cloud;
 use super::{START_MS, Truth, chance, device};
 
-/// What may wait for an actuator.
+/// The most commands that wait for an actuator.
 const QUEUE_MAX: usize = 8;
 
-/// What outlives the daemon.
+/// The storage that outlives the daemon.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
-    /// It takes nothing.
+    /// Whether writes fail.
     pub(super) is_full: bool,
     table: BTreeMap<Vec<u8>, Vec<u8>>,
     listening: BTreeMap<DeviceId, WallTime>,
@@ -43,14 +43,16 @@ impl Disk {
         !self.is_full
     }
 
-    /// Since when what is sent to a device must not be missed: the first stream is known on the disk.
+    /// Returns since when no command of a device may be missed.
+    ///
+    /// It is the time of the first stream that is recorded on the disk.
     pub(super) fn listening_since(&self, device: DeviceId) -> Option<WallTime> {
         self.listening.get(&device).copied()
     }
 }
 
-/// Where a daemon lives, for one tick.
-pub(super) struct Around<'a> {
+/// The environment of the daemon in one tick.
+pub(super) struct Environment<'a> {
     pub(super) disk: &'a mut Disk,
     pub(super) cloud: &'a mut Cloud,
     pub(super) truth: &'a mut Truth,
@@ -60,39 +62,48 @@ pub(super) struct Around<'a> {
     pub(super) wall: WallTime,
 }
 
-impl Around<'_> {
+impl Environment<'_> {
     fn is_killed(&mut self) -> bool {
         chance(self.rng, self.kill_chance)
     }
 }
 
-/// How a daemon is set up.
+/// The settings of a daemon.
 #[derive(Clone, Copy)]
-pub(super) struct Habits {
-    /// Commands have ids.
+pub(super) struct Settings {
+    /// Whether commands have ids.
     pub(super) has_ids: bool,
-    /// Among so many devices the history is shared.
+    /// The number of devices that share the history.
     pub(super) lanes: usize,
 }
 
-/// A command, and how it came.
-type Arrived = (Command, Source);
+/// A received command.
+struct Arrival {
+    command: Command,
+    source: Source,
+}
 
-/// What an actuator has to do.
+/// The time until which a device's commands are complete.
+struct Coverage {
+    device: DeviceId,
+    until: WallTime,
+}
+
+/// A command for an actuator.
 struct Order {
     number: u64,
     command: u64,
     until_ms: i64,
 }
 
-/// Begins as told, and ends then.
+/// A command that runs.
 struct Running {
     order: Order,
     end_ms: i64,
 }
 
 #[derive(Default)]
-struct Hand {
+struct ActuatorQueue {
     queue: VecDeque<Order>,
     running: Option<Running>,
 }
@@ -100,12 +111,12 @@ struct Hand {
 pub(super) struct Daemon {
     admission: Admission,
     history: History,
-    watches: BTreeMap<DeviceId, GapTracker>,
-    hands: BTreeMap<String, Hand>,
+    trackers: BTreeMap<DeviceId, GapTracker>,
+    actuators: BTreeMap<String, ActuatorQueue>,
     next_try_ms: i64,
 }
 
-/// The number in a command's payload.
+/// Returns the number in a command's payload.
 pub(super) fn number_of(command: &Command) -> u64 {
     command.payload["n"].as_u64().unwrap()
 }
@@ -136,12 +147,12 @@ impl Daemon {
         disk: &mut Disk,
         truth: &mut Truth,
         wall: WallTime,
-        habits: Habits,
+        settings: Settings,
     ) -> Self {
         let rules = Rules {
             age_max: Duration::from_secs(60),
             catch_up_age_max: Duration::from_secs(600),
-            id: habits.has_ids.then(|| "id".to_owned()),
+            id: settings.has_ids.then(|| "id".to_owned()),
             target: None,
         };
         let devices =
@@ -149,126 +160,132 @@ impl Daemon {
         let router = Router::new([valve(device(1)), valve(device(2))]);
         let admission = Admission::new(rules, router, device(1), devices.into());
         let table: Vec<_> = disk.table.clone().into_iter().collect();
-        let history = History::load(&table, habits.lanes, wall.into()).unwrap();
-        let watches = [1, 2].map(|id| (device(id), GapTracker::new(history.coverage(device(id)))));
+        let history = History::load(&table, settings.lanes, wall.into()).unwrap();
+        let trackers = [1, 2].map(|id| (device(id), GapTracker::new(history.coverage(device(id)))));
         let mut daemon = Self {
             admission,
             history,
-            watches: watches.into(),
-            hands: BTreeMap::new(),
+            trackers: trackers.into(),
+            actuators: BTreeMap::new(),
             next_try_ms: 0,
         };
         daemon.record(disk, truth);
         daemon
     }
 
-    /// Lives for one tick. False when it was killed.
-    pub(super) fn step(&mut self, around: &mut Around<'_>) -> bool {
-        let (commands, heard) = self.listen(around);
+    /// Runs for one tick. Returns `false` if the daemon was killed.
+    pub(super) fn step(&mut self, environment: &mut Environment<'_>) -> bool {
+        let (arrivals, coverages) = self.listen(environment);
         let mut ready = Vec::new();
-        for (command, source) in commands {
-            around.truth.figures.caught_up += u64::from(source == Source::CaughtUp);
-            self.judge(&command, source, around, &mut ready);
+        for arrival in arrivals {
+            environment.truth.figures.caught_up += u64::from(arrival.source == Source::CaughtUp);
+            self.handle_command(&arrival, environment, &mut ready);
         }
-        for (device, until) in heard {
+        for Coverage { device, until } in coverages {
             self.history.extend_coverage(device, until);
         }
-        if around.is_killed() {
+        if environment.is_killed() {
             return false;
         }
-        // The one rule: recorded and on the disk, then run.
-        let is_recorded = self.record(around.disk, around.truth);
-        if around.is_killed() {
+        // A command runs only after its record is on the disk.
+        let is_recorded = self.record(environment.disk, environment.truth);
+        if environment.is_killed() {
             return false;
         }
-        for (hand, order) in ready {
+        for (actuator_name, order) in ready {
             if is_recorded {
-                self.hands.entry(hand).or_default().queue.push_back(order);
+                self.actuators.entry(actuator_name).or_default().queue.push_back(order);
             } else {
-                self.finish(order.number, CommandResult::Failed, around.wall);
+                self.finish(order.number, CommandResult::Failed, environment.wall);
             }
         }
-        for (number, result) in self.work(around) {
-            if around.is_killed() {
+        for (number, result) in self.work(environment) {
+            if environment.is_killed() {
                 return false;
             }
-            self.finish(number, result, around.wall);
+            self.finish(number, result, environment.wall);
         }
-        self.record(around.disk, around.truth);
-        !around.is_killed()
+        self.record(environment.disk, environment.truth);
+        !environment.is_killed()
     }
 
-    /// What came over the streams and out of the history, and until when nothing was missed.
-    fn listen(&mut self, around: &mut Around<'_>) -> (Vec<Arrived>, Vec<(DeviceId, WallTime)>) {
-        let Around { cloud, rng, now_ms, .. } = around;
+    /// Reads the streams and the cloud's history.
+    fn listen(&mut self, environment: &mut Environment<'_>) -> (Vec<Arrival>, Vec<Coverage>) {
+        let Environment { cloud, rng, now_ms, .. } = environment;
         let now_ms = *now_ms;
-        let (mut commands, mut heard) = (Vec::new(), Vec::new());
+        let (mut arrivals, mut coverages) = (Vec::new(), Vec::new());
         let is_time_to_try = now_ms >= self.next_try_ms;
         if is_time_to_try {
             self.next_try_ms = now_ms + 1_000;
         }
-        for (device, watch) in &mut self.watches {
+        for (device, tracker) in &mut self.trackers {
             let Some(delivered) = cloud.deliver(*device, now_ms) else {
                 let since = self.history.coverage(*device).map(|coverage| coverage.since);
                 let opened = is_time_to_try.then(|| cloud.open(*device, now_ms, since, rng));
                 if let Some(opened) = opened.flatten() {
-                    watch.handle_stream_opened(opened);
-                    heard.push((*device, watch.handle_alive(opened)));
+                    tracker.handle_stream_opened(opened);
+                    let until = tracker.handle_alive(opened);
+                    coverages.push(Coverage { device: *device, until });
                 }
                 continue;
             };
-            // The listener reads the history before it looks at what the stream has delivered meanwhile; the gate must not mind.
-            watch.handle_timeout(moment(now_ms));
-            while is_time_to_try && let Some(request) = watch.poll_action() {
+            // The listener reads the history before the commands that the stream has delivered
+            // meanwhile. Admission must accept this order.
+            tracker.handle_timeout(moment(now_ms));
+            while is_time_to_try && let Some(request) = tracker.poll_action() {
                 let Some(page) = cloud.page(*device, request, rng) else {
-                    watch.handle_page_failed(PageSize::Reduce, moment(now_ms + 1_000));
+                    tracker.handle_page_failed(PageSize::Reduce, moment(now_ms + 1_000));
                     break;
                 };
                 let latest = page.iter().filter_map(|command| command.time).max();
                 let answer = Page { latest, commands: page.len() };
-                commands.extend(page.into_iter().map(|command| (command, Source::CaughtUp)));
-                assert_eq!(watch.handle_page(answer), GapState::Complete);
+                let caught_up = |command| Arrival { command, source: Source::CaughtUp };
+                arrivals.extend(page.into_iter().map(caught_up));
+                assert_eq!(tracker.handle_page(answer), GapState::Complete);
             }
-            commands.extend(delivered.into_iter().map(|command| (command, Source::Live)));
-            let until = watch.handle_alive(cloud.heard(*device).unwrap());
+            let live = |command| Arrival { command, source: Source::Live };
+            arrivals.extend(delivered.into_iter().map(live));
+            let until = tracker.handle_alive(cloud.last_event(*device).unwrap());
             if chance(rng, 0.01) || self.history.coverage(*device).is_none() {
-                heard.push((*device, until));
+                coverages.push(Coverage { device: *device, until });
             }
         }
-        (commands, heard)
+        (arrivals, coverages)
     }
 
-    fn judge(
+    fn handle_command(
         &mut self,
-        command: &Command,
-        source: Source,
-        around: &mut Around<'_>,
+        arrival: &Arrival,
+        environment: &mut Environment<'_>,
         ready: &mut Vec<(String, Order)>,
     ) {
-        let (now_ms, wall) = (around.now_ms, around.wall);
+        let Arrival { command, source } = arrival;
+        let (now_ms, wall) = (environment.now_ms, environment.wall);
         let clocks = Clocks { now: moment(now_ms), time: wall.into() };
         let Judgement { decision, record } =
-            self.admission.handle_command(command, source, &self.history, clocks);
+            self.admission.handle_command(command, *source, &self.history, clocks);
         if matches!(decision, Decision::Duplicate) {
-            around.truth.figures.duplicates += 1;
+            environment.truth.figures.duplicates += 1;
             return;
         }
         if matches!(decision, Decision::Refused(RefusalReason::Forgotten)) {
-            // Counted and logged, but neither recorded nor told.
-            around.truth.forgotten.insert(number_of(command));
+            // The daemon counts and logs it, but neither records nor reports it.
+            environment.truth.forgotten.insert(number_of(command));
             return;
         }
         let number = self.history.add(record);
         match decision {
             Decision::Run { actuator, fresh_for, .. } => {
-                let hand = actuator.name.to_string();
-                let waiting = self.hands.get(&hand).map_or(0, |hand| hand.queue.len());
-                let promised = ready.iter().filter(|(name, _)| *name == hand).count();
-                if waiting + promised >= QUEUE_MAX || !self.history.has_room(command.device) {
+                let actuator_name = actuator.name.to_string();
+                let waiting =
+                    self.actuators.get(&actuator_name).map_or(0, |state| state.queue.len());
+                let ready_count = ready.iter().filter(|(name, _)| *name == actuator_name).count();
+                if waiting + ready_count >= QUEUE_MAX || !self.history.has_room(command.device) {
                     return self.finish(number, CommandResult::Refused, wall);
                 }
                 let until_ms = now_ms + i64::try_from(fresh_for.as_millis()).unwrap();
-                ready.push((hand, Order { number, command: number_of(command), until_ms }));
+                ready
+                    .push((actuator_name, Order { number, command: number_of(command), until_ms }));
             }
             Decision::Refused(refusal) => {
                 let (result, message) = (CommandResult::Refused, refusal.as_str());
@@ -282,23 +299,24 @@ impl Daemon {
         }
     }
 
-    /// The actuators begin and end what they do.
-    fn work(&mut self, around: &mut Around<'_>) -> Vec<(u64, CommandResult)> {
-        let Around { truth, rng, now_ms, .. } = around;
+    /// Starts and ends commands of the actuators. Returns the results of those that ended.
+    fn work(&mut self, environment: &mut Environment<'_>) -> Vec<(u64, CommandResult)> {
+        let Environment { truth, rng, now_ms, .. } = environment;
         let now_ms = *now_ms;
         let mut done = Vec::new();
-        for hand in self.hands.values_mut() {
-            if let Some(running) = hand.running.take_if(|running| running.end_ms <= now_ms) {
+        for state in self.actuators.values_mut() {
+            if let Some(running) = state.running.take_if(|running| running.end_ms <= now_ms) {
                 done.push((running.order.number, CommandResult::Executed));
             }
-            while hand.running.is_none() {
-                let Some(order) = hand.queue.pop_front() else { break };
+            while state.running.is_none() {
+                let Some(order) = state.queue.pop_front() else { break };
                 if order.until_ms < now_ms {
                     done.push((order.number, CommandResult::Refused));
                     continue;
                 }
-                truth.act(order.command);
-                hand.running = Some(Running { order, end_ms: now_ms + rng.random_range(0..1_500) });
+                truth.count_run(order.command);
+                state.running =
+                    Some(Running { order, end_ms: now_ms + rng.random_range(0..1_500) });
             }
         }
         done
@@ -312,7 +330,7 @@ impl Daemon {
         );
     }
 
-    /// Brings the history to the disk; what could not be written stays due.
+    /// Writes the changes of the history to the disk. Returns `false`, and keeps them, if it fails.
     fn record(&mut self, disk: &mut Disk, truth: &mut Truth) -> bool {
         let changes = self.history.take_changes();
         if !disk.write(&changes) {
@@ -326,8 +344,8 @@ impl Daemon {
             truth.record(payload["n"].as_u64().unwrap(), record);
         }
         for id in [1, 2].map(device) {
-            if let Some(heard) = self.history.coverage(id) {
-                disk.listening.entry(id).or_insert(heard.since);
+            if let Some(coverage) = self.history.coverage(id) {
+                disk.listening.entry(id).or_insert(coverage.since);
             }
         }
         true

@@ -90,7 +90,7 @@ impl Cloud {
     }
 
     /// Returns when a stream delivered its last event.
-    pub(super) fn heard(&self, device: DeviceId) -> Option<WallTime> {
+    pub(super) fn last_event(&self, device: DeviceId) -> Option<WallTime> {
         Some(WallTime::from_millis(self.streams.get(&device)?.alive_ms))
     }
 
