@@ -102,8 +102,9 @@ soak: ## Kills the daemon KILLS=200 times at every step while thousands of readi
 
 .PHONY: power-cut
 IMAGES ?= 1000
-power-cut: ## Cuts the power of the outbox so many times: make power-cut IMAGES=1000
-	TIDEGATE_IMAGES=$(IMAGES) cargo test --locked --lib a_power_cut_takes_nothing -- --nocapture
+power-cut: ## Opens IMAGES=1000 disk images of power cuts in the outbox
+	TIDEGATE_IMAGES=$(IMAGES) cargo test --locked --package tidegate-outbox --lib \
+		power_cut_loses_no_promised_state -- --nocapture
 
 bench: ## Measures the outbox
 	cargo bench --locked --bench outbox

@@ -1,10 +1,10 @@
-//! How fast the outbox takes states, and what the disk pays for it.
+//! Measures the outbox: states a second, processor time, bytes written to disk, and memory.
 //!
-//! First as fast as it can, the best of three runs: states a second, processor time for each, bytes handed to the disk for
-//! each byte of state, and the memory of the process afterwards. Then at the pace of readings that are committed each
-//! [`COMMIT_INTERVAL`], without waiting in between: commits are what writes, not time. Then a backlog of a million is made,
-//! opened again and drained. It fails when a gate is missed. The outbox is made in the current directory: what counts is a
-//! real disk. Run it with `make bench`.
+//! The first part appends at full speed and reports the best of three runs. The second part commits
+//! like a daemon with a commit each [`COMMIT_INTERVAL`], but without the pauses. The third part
+//! fills the outbox with a million states, opens it again and drains it. The benchmark fails if a
+//! result misses its limit. It creates the outbox in the current directory, to measure a real disk.
+//! Run it with `make bench`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,42 +14,44 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidegate_model::{Account, DeviceId, Name, Priority, ReadingTime, WallTime};
-use tidegate_outbox::{Commit, Options, Outbox, Pending};
+use tidegate_outbox::{Commit, NewState, Options, Outbox};
 
-/// Long enough to level out the disk's moods.
+/// The length of a run, long enough to average over the disk.
 const RUN: Duration = Duration::from_secs(3);
 
-/// Bytes of one state: two attributes, a usual size.
+/// The bytes of one state with two attributes.
 const STATE_BYTES: f64 = 78.0;
 
-/// Of so many runs as fast as it can the best counts: what else the computer does makes the others slower.
+/// The number of runs at full speed. The best one counts, because other work on the computer slows
+/// some runs down.
 const RUNS: u32 = 3;
 
-/// The usual one of the configuration.
+/// The default of the configuration.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Commits in a call while the cloud answers: those of 2 s, the usual age of a batch.
+/// The commits in one call to Losant: those of 2 s, the default age of a batch.
 const CALL_COMMITS: u64 = 4;
 
-/// Readings in a state.
+/// The readings in a state.
 const STATE_READINGS: u16 = 2;
 
-/// The backlog that is opened and drained.
+/// The states of the backlog that is opened and drained.
 const BACKLOG: u64 = 1_000_000;
 
-/// At least so many states a second in commits of 256, or half of what the disk's syncs allow.
+/// The least states a second in commits of 256, unless the syncs of the disk allow less than twice
+/// as many.
 const RATE_MIN: f64 = 200_000.0;
 
-/// At most so many bytes to the disk for each byte of state, at 1,000 readings a second.
+/// The most bytes written for each byte of state, at 1,000 readings a second.
 const WRITTEN_MAX: f64 = 2.0;
 
-/// At most so long to open the backlog.
+/// The longest time to open the backlog.
 const REOPEN_MAX: Duration = Duration::from_secs(2);
 
-/// At most so many bytes on the disk after the drain: three segments.
+/// The most bytes on disk after the drain: three segments.
 const DRAINED_MAX: u64 = 3 * tidegate_outbox::SEGMENT_BYTES;
 
-/// What is said when a gate is missed.
+/// The limits that were missed, as messages.
 type Missed = Vec<String>;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -113,7 +115,7 @@ fn paced(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Erro
             let directory = tempfile::tempdir_in(".")?;
             let outbox = open(directory.path())?;
             let written_before = written();
-            let states = pace(&outbox, bus, (readings, seconds), cloud == "answers")?;
+            let states = pace(&outbox, bus, readings, seconds, cloud == "answers")?;
             drop(outbox);
             let bytes = (written() - written_before) as f64;
             let amplification = bytes / (states as f64 * STATE_BYTES);
@@ -121,7 +123,8 @@ fn paced(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Erro
             println!("{readings:>10}    {cloud:<7}    {amplification:>12.2}    {day:>8.0}");
             if readings == 1_000 && amplification > WRITTEN_MAX {
                 missed.push(format!(
-                    "{amplification:.2} bytes written for each at 1,000 readings/s, cloud {cloud}; at most {WRITTEN_MAX}"
+                    "{amplification:.2} bytes written for each at 1,000 readings/s, \
+                     cloud {cloud}; at most {WRITTEN_MAX}"
                 ));
             }
         }
@@ -129,18 +132,20 @@ fn paced(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Erro
     Ok(())
 }
 
-/// What so many seconds bring at so many readings a second, a state each; returns the states. Sent is what waits, if the cloud answers.
+/// Appends the states of this time, one for each reading. Acknowledges them if `is_sent`. Returns
+/// their number.
 fn pace(
     outbox: &Outbox,
     bus: &Name,
-    (readings, seconds): (u64, u64),
+    readings_per_second: u64,
+    seconds: u64,
     is_sent: bool,
 ) -> Result<u64, Box<dyn std::error::Error>> {
     let device = DeviceId::from([1; 12]);
     let commits = Duration::from_secs(seconds).as_millis() / COMMIT_INTERVAL.as_millis();
     let mut done = 0;
     for number in 1..=u64::try_from(commits)? {
-        let through = number * readings * seconds / u64::try_from(commits)?;
+        let through = number * readings_per_second * seconds / u64::try_from(commits)?;
         outbox.append(&commit(bus, usize::try_from(through - done)?, done))?;
         done = through;
         if is_sent && number.is_multiple_of(CALL_COMMITS) {
@@ -166,7 +171,7 @@ fn backlog(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Er
         outbox.append(&commit(bus, 500, done))?;
     }
     println!(
-        "\n{BACKLOG} states wait after {:.1} s: {} on the disk, memory {}",
+        "\n{BACKLOG} states queued after {:.1} s: {} on the disk, memory {}",
         started.elapsed().as_secs_f64(),
         bytesize::ByteSize(disk_use(directory.path())?),
         memory()
@@ -200,7 +205,7 @@ fn backlog(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Er
     Ok(())
 }
 
-/// How often the disk syncs a page that is overwritten.
+/// Returns how often a second the disk syncs an overwritten page.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn syncs_per_second(file: &File) -> std::io::Result<f64> {
     let (started, mut syncs) = (Instant::now(), 0_u32);
@@ -226,9 +231,9 @@ fn disk_use(directory: &Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-/// States whose values wander, one a second from the `first` on.
+/// Returns a commit of states with changing values, one a second from `first` on.
 fn commit(bus: &Name, states: usize, first: u64) -> Commit {
-    let state = |number: u64| Pending {
+    let state = |number: u64| NewState {
         device: DeviceId::from([1; 12]),
         bus: bus.clone(),
         moment: ReadingTime::Wall(time(number)),
@@ -256,14 +261,15 @@ fn time(second: u64) -> WallTime {
     WallTime::from_millis(1_777_629_600_000).plus(Duration::from_secs(second))
 }
 
-/// Processor time of this process in user and kernel mode; the kernel counts it in 1/100 s.
+/// Returns the processor time of this process in user and kernel mode, in seconds. The kernel counts
+/// it in 1/100 s.
 fn cpu_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Bytes that this process has handed to the disk, as the kernel counts them.
+/// Returns the bytes that this process wrote to disk, as the kernel counts them.
 fn written() -> u64 {
     field("/proc/self/io", "write_bytes:").parse().unwrap_or(0)
 }

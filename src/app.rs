@@ -95,9 +95,9 @@ impl App {
                 .with_context(|| format!("cannot listen on {listen}; see status.listen"))?;
         }
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
-        let pulses = PulseCounts::load(&outbox.notes(PULSES).context("cannot read the outbox")?);
+        let pulses = PulseCounts::load(&outbox.rows(PULSES).context("cannot read the outbox")?);
         let marks =
-            TailCheckpoints::load(outbox.notes(CHECKPOINTS).context("cannot read the outbox")?);
+            TailCheckpoints::load(outbox.rows(CHECKPOINTS).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
         let http = actuators::client()?;
         Ok(Self {

@@ -1,7 +1,7 @@
-//! What an operator does to the outbox: looks into it, takes out, puts in.
+//! Administration of the outbox: lists, exports, imports, requeues and purges states.
 //!
-//! One request has one answer, both JSON, so that a running daemon answers over its control socket exactly what the outbox of
-//! a stopped one answers to the command line.
+//! Each request has one answer, both in JSON. A running daemon answers over its control socket; the
+//! command line answers the same requests itself when the daemon is stopped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 
 use crate::control::{Answer, Method, Routes, StatusCode};
 use tidegate_model::{Account, DeviceId, Name, Priority, ReadingTime, Reason, WallTime};
-use tidegate_outbox::{Commit, Outbox, Pending, Removed};
+use tidegate_outbox::{Commit, NewState, Outbox, Removed};
 
-/// The bus under which imported states are counted. The configuration has no other of this name.
+/// The bus in the ledger that counts imported states. The configuration reserves this name.
 pub const IMPORT_BUS: &str = "import";
 
-/// The first line of a file with exported states.
+/// The first line of an export file.
 pub const FILE_FORMAT: &str = r#"{"format":"tidegate-outbox","version":1}"#;
 
-/// Where the daemon's socket takes requests.
+/// The path of the requests on the control socket.
 pub const PATH: &str = "/outbox";
 
 /// The most states in one answer or one import.
@@ -28,58 +28,58 @@ pub const STATES_MAX: usize = 1_000;
 /// The most bytes of states in one answer or one import; a single state may be larger.
 pub const BYTES_MAX: usize = 256 << 10;
 
-/// The most readings in one imported state, as many as a state of any sensor here can have.
+/// The most readings in one imported state, the limit of any state in the outbox.
 const READINGS_MAX: usize = u16::MAX as usize;
 
-/// What is asked for.
+/// A request to the outbox.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// How much waits for each device: [`Lane`]s.
-    Lanes,
-    /// The oldest states of a device above a sequence number: [`Waiting`].
+    /// Lists the queues that are not empty. Answer: [`QueueInfo`]s.
+    Queues,
+    /// Lists the oldest states of a device. Answer: [`ListedState`]s.
     States {
-        /// Whose states.
+        /// The device of the states.
         device: DeviceId,
-        /// Above this one; 0 for all.
+        /// Only states with a larger sequence number; 0 for all.
         after: u64,
-        /// So many at most; never more than [`STATES_MAX`].
+        /// The most states; at most [`STATES_MAX`].
         limit: usize,
     },
-    /// The rejects, newest first: [`tidegate_outbox::Reject`]s.
+    /// Lists the rejects, newest first. Answer: [`tidegate_outbox::Reject`]s.
     Rejects,
-    /// Let these rejects wait again: [`Removed`].
+    /// Appends rejects to their queues again. Answer: [`Removed`].
     Requeue {
-        /// Their numbers.
+        /// The numbers of the rejects.
         numbers: Vec<u64>,
     },
-    /// No longer keep these rejects: [`Removed`].
-    Forget {
-        /// Their numbers.
+    /// Deletes rejects. Answer: [`Removed`].
+    DeleteRejects {
+        /// The numbers of the rejects.
         numbers: Vec<u64>,
     },
-    /// Drop what waits: [`Removed`].
+    /// Drops queued states. Answer: [`Removed`].
     Purge {
-        /// Whose states.
+        /// The device of the states.
         device: DeviceId,
-        /// From this sequence number.
+        /// The first sequence number.
         first: u64,
-        /// Through this one.
-        through: u64,
-        /// Whether they are safe in a file.
+        /// The last sequence number.
+        last: u64,
+        /// Whether the states are in a synced export file; the ledger counts them as such.
         is_exported: bool,
     },
-    /// Let these states wait: [`Removed`], with how many there were.
+    /// Queues states. Answer: [`Removed`], with the number of imported states.
     Import {
         /// At most [`STATES_MAX`].
         states: Vec<Exported>,
     },
 }
 
-/// What waits for one device.
+/// The size and the age of the queue of one device.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Lane {
-    /// Which.
+pub struct QueueInfo {
+    /// The device.
     pub device: DeviceId,
     /// States.
     pub states: u64,
@@ -87,59 +87,65 @@ pub struct Lane {
     pub readings: u64,
     /// Bytes of their JSON.
     pub bytes: u64,
-    /// When the oldest was measured, where that is known.
+    /// The time of the oldest state, if it has a time of day.
     pub oldest: Option<WallTime>,
 }
 
-/// A state that waits.
+/// A queued state in a list.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Waiting {
-    /// Its place among the states of its device.
+pub struct ListedState {
+    /// The sequence number of the state within its device.
     pub sequence: u64,
-    /// When it was measured; none where the time of day was not known then.
+    /// The time of the measurement; none if the time of day was not known then.
     pub time: Option<WallTime>,
-    /// The state as it will be sent; without a time its data alone.
+    /// The state as it will be sent; its `data` object alone if it has no time.
     pub state: Box<RawValue>,
 }
 
-/// A state in a file: one line of JSON.
+/// A state in an export file, as one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exported {
-    /// Whose state it is.
+    /// The device of the state.
     pub device: DeviceId,
-    /// The state as Losant takes it.
+    /// The state in the form of Losant's API.
     pub state: Box<RawValue>,
 }
 
 /// Why a line cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
-    /// It is not what an export writes.
-    #[error("is not {{\"device\": \"…\", \"state\": {{…}}}}: {0}")]
+    /// The line does not have the form of an export.
+    #[error("not of the form {{\"device\": \"…\", \"state\": {{…}}}}: {0}")]
     Form(#[from] serde_json::Error),
     /// The state has no time.
     #[error(
-        "the state's time is neither a text such as \"2026-05-01T10:00:00.000Z\" nor milliseconds since 1970"
+        "the state's time is neither a text such as \"2026-05-01T10:00:00.000Z\" \
+         nor milliseconds since 1970"
     )]
     Time,
     /// The state has no value, or too many.
     #[error("the state has {0} values; it must have 1 to {READINGS_MAX}")]
     Readings(usize),
     /// The state is larger than a request may be.
-    #[error("the state has {0} bytes; at most {BYTES_MAX} are taken")]
+    #[error("the state has {0} bytes; it may have at most {BYTES_MAX}")]
     TooLarge(usize),
 }
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
-    #[error("the request cannot be read: {0}")]
+    /// The request is malformed.
+    #[error("malformed request: {0}")]
     Request(#[from] serde_json::Error),
-    /// A state of an import.
-    #[error("state {0} of the import: {1}")]
-    State(usize, LineError),
+    /// A state of an import is invalid.
+    #[error("state {number} of the import: {error}")]
+    State {
+        /// The position of the state in the request, from 1.
+        number: usize,
+        /// The reason.
+        error: LineError,
+    },
     /// Too many states in one import.
     #[error("at most {STATES_MAX} states can be imported at once")]
     TooMany,
@@ -148,7 +154,7 @@ pub enum Error {
     Outbox(#[from] tidegate_outbox::Error),
 }
 
-/// What the parts of an imported state are read as; more in it is as it may be.
+/// The parts of an imported state that are checked. Other parts are kept unchecked.
 #[derive(Deserialize)]
 struct Parts {
     time: serde_json::Value,
@@ -156,17 +162,17 @@ struct Parts {
 }
 
 impl Exported {
-    /// Reads a line of a file.
+    /// Parses a line of an export file.
     ///
     /// # Errors
-    /// When it is none that can be imported.
+    /// When the line cannot be imported.
     pub fn parse(line: &str) -> Result<Self, LineError> {
         let exported: Self = serde_json::from_str(line)?;
-        exported.pending().map(|_| exported)
+        exported.new_state().map(|_| exported)
     }
 
-    /// The state as the outbox takes it.
-    fn pending(&self) -> Result<Pending, LineError> {
+    /// Converts the state to one that the outbox can queue.
+    fn new_state(&self) -> Result<NewState, LineError> {
         let text = self.state.get();
         if text.len() > BYTES_MAX {
             return Err(LineError::TooLarge(text.len()));
@@ -176,7 +182,7 @@ impl Exported {
         let time = millis.or_else(|| WallTime::parse(parts.time.as_str()?));
         let readings = parts.data.len();
         let fitting = u16::try_from(readings).ok().filter(|readings| *readings > 0);
-        Ok(Pending {
+        Ok(NewState {
             device: self.device,
             bus: import_bus(),
             moment: ReadingTime::Wall(time.ok_or(LineError::Time)?),
@@ -187,37 +193,40 @@ impl Exported {
     }
 }
 
-/// Answers a request, both in JSON.
+/// Answers a request in JSON.
 ///
 /// # Errors
-/// When the request cannot be read or the outbox fails; nothing is changed then.
+/// When the request is invalid or the outbox fails; then nothing is changed.
 pub fn answer(outbox: &Outbox, request: &[u8]) -> Result<String, Error> {
     perform(outbox, &serde_json::from_slice(request)?)
 }
 
-/// Does what is asked for, and tells as JSON what came of it.
+/// Executes a request and returns the answer as JSON.
 ///
 /// # Errors
 /// As [`answer`].
 pub fn perform(outbox: &Outbox, request: &Request) -> Result<String, Error> {
     let json = match request {
-        Request::Lanes => serde_json::to_string(&lanes(outbox)?),
+        Request::Queues => serde_json::to_string(&queues(outbox)?),
         Request::States { device, after, limit } => {
             serde_json::to_string(&states(outbox, *device, *after, *limit)?)
         }
         Request::Rejects => serde_json::to_string(&outbox.rejects(usize::MAX)?),
         Request::Requeue { numbers } => serde_json::to_string(&outbox.requeue(numbers)?),
-        Request::Forget { numbers } => serde_json::to_string(&outbox.forget(numbers)?),
-        Request::Purge { device, first, through, is_exported } => {
+        Request::DeleteRejects { numbers } => {
+            serde_json::to_string(&outbox.delete_rejects(numbers)?)
+        }
+        Request::Purge { device, first, last, is_exported } => {
             let reason = if *is_exported { Reason::Exported } else { Reason::Purged };
-            serde_json::to_string(&outbox.purge(*device, (*first, *through), reason)?)
+            serde_json::to_string(&outbox.purge(*device, *first, *last, reason)?)
         }
         Request::Import { states } => serde_json::to_string(&import(outbox, states)?),
     };
     Ok(json?)
 }
 
-/// Puts the outbox behind `POST /outbox`. `changed` is called when states may wait that did not wait before.
+/// Serves requests to the outbox at `POST /outbox`. Calls `changed` after each request, because it
+/// may have queued states.
 pub fn register(
     outbox: Arc<Outbox>,
     changed: impl Fn() + Send + Sync + 'static,
@@ -233,7 +242,7 @@ pub fn register(
                     changed();
                     Answer::text("application/json", json)
                 }
-                Ok(Err(error @ (Error::Request(_) | Error::State(..) | Error::TooMany))) => {
+                Ok(Err(error @ (Error::Request(_) | Error::State { .. } | Error::TooMany))) => {
                     Answer::error(StatusCode::BAD_REQUEST, &error)
                 }
                 Ok(Err(error @ Error::Outbox(_))) => {
@@ -245,15 +254,15 @@ pub fn register(
     });
 }
 
-fn lanes(outbox: &Outbox) -> Result<Vec<Lane>, Error> {
-    let waiting = outbox.backlog().devices.into_iter().filter(|(_, amount)| amount.states > 0);
-    let lane = |(device, amount): (DeviceId, tidegate_outbox::Amount)| {
+fn queues(outbox: &Outbox) -> Result<Vec<QueueInfo>, Error> {
+    let queues = outbox.backlog().devices.into_iter().filter(|(_, amount)| amount.states > 0);
+    let info = |(device, amount): (DeviceId, tidegate_outbox::Amount)| {
         let oldest = outbox.peek(device, 0, 1, 0)?;
         let oldest = oldest.first().and_then(|entry| entry.moment.wall());
         let tidegate_outbox::Amount { states, readings, bytes } = amount;
-        Ok(Lane { device, states, readings, bytes, oldest })
+        Ok(QueueInfo { device, states, readings, bytes, oldest })
     };
-    waiting.map(lane).collect()
+    queues.map(info).collect()
 }
 
 fn states(
@@ -261,24 +270,24 @@ fn states(
     device: DeviceId,
     after: u64,
     limit: usize,
-) -> Result<Vec<Waiting>, Error> {
-    let entries = outbox.peek(device, after, limit.min(STATES_MAX), BYTES_MAX)?;
-    let waiting = |entry: tidegate_outbox::Entry| {
-        let text = String::from_utf8_lossy(&entry.json).into_owned();
-        let (sequence, time) = (entry.sequence, entry.moment.wall());
-        Ok(Waiting { sequence, time, state: RawValue::from_string(text)? })
+) -> Result<Vec<ListedState>, Error> {
+    let states = outbox.peek(device, after, limit.min(STATES_MAX), BYTES_MAX)?;
+    let listed = |state: tidegate_outbox::QueuedState| {
+        let text = String::from_utf8_lossy(&state.json).into_owned();
+        let (sequence, time) = (state.sequence, state.moment.wall());
+        Ok(ListedState { sequence, time, state: RawValue::from_string(text)? })
     };
-    entries.into_iter().map(waiting).collect()
+    states.into_iter().map(listed).collect()
 }
 
 fn import(outbox: &Outbox, states: &[Exported]) -> Result<Removed, Error> {
     if states.len() > STATES_MAX {
         return Err(Error::TooMany);
     }
-    let pending = |(place, state): (usize, &Exported)| {
-        state.pending().map_err(|error| Error::State(place + 1, error))
+    let new_state = |(place, state): (usize, &Exported)| {
+        state.new_state().map_err(|error| Error::State { number: place + 1, error })
     };
-    let states: Vec<_> = states.iter().enumerate().map(pending).collect::<Result<_, _>>()?;
+    let states: Vec<_> = states.iter().enumerate().map(new_state).collect::<Result<_, _>>()?;
     let readings = states.iter().map(|state| u64::from(state.readings)).sum();
     let imported = Removed { states: states.len() as u64, readings };
     let account = Account { received: readings, outbox_in: readings, ..Account::default() };
@@ -288,7 +297,7 @@ fn import(outbox: &Outbox, states: &[Exported]) -> Result<Removed, Error> {
 }
 
 fn import_bus() -> Name {
-    #[expect(clippy::unwrap_used, reason = "a constant that a test reads")]
+    #[expect(clippy::unwrap_used, reason = "a constant that the tests parse")]
     IMPORT_BUS.parse().unwrap()
 }
 
@@ -309,9 +318,9 @@ mod tests {
         (directory, outbox)
     }
 
-    fn ask(outbox: &Outbox, request: &Value) -> Result<Value, String> {
-        let answer = answer(outbox, request.to_string().as_bytes());
-        answer.map(|text| serde_json::from_str(&text).unwrap()).map_err(|error| error.to_string())
+    fn ask(outbox: &Outbox, request: &Value) -> Result<Value, Error> {
+        let answer = answer(outbox, request.to_string().as_bytes())?;
+        Ok(serde_json::from_str(&answer).unwrap())
     }
 
     fn line(second: u32) -> Value {
@@ -320,19 +329,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_imported_waits_is_shown_and_can_be_taken_out() {
+    fn imported_states_are_listed_and_purged() {
         let (_directory, outbox) = open();
         let import = json!({"import": {"states": [line(1), line(2), line(3)]}});
         assert_eq!(ask(&outbox, &import).unwrap(), json!({"states": 3, "readings": 6}));
-        let lanes = ask(&outbox, &json!("lanes")).unwrap();
-        assert_eq!(lanes[0]["states"], 3);
-        assert_eq!(lanes[0]["oldest"], "2026-05-01T10:00:01.000Z");
+        let queues = ask(&outbox, &json!("queues")).unwrap();
+        assert_eq!(queues[0]["states"], 3);
+        assert_eq!(queues[0]["oldest"], "2026-05-01T10:00:01.000Z");
         let states = json!({"states": {"device": DEVICE, "after": 1, "limit": 1}});
         let states = ask(&outbox, &states).unwrap();
         assert_eq!(states[0]["sequence"], 2);
         assert_eq!(states[0]["state"], line(2)["state"]);
         assert_eq!(states.as_array().unwrap().len(), 1);
-        let purge = |first, is_exported| json!({"purge": {"device": DEVICE, "first": first, "through": first, "is_exported": is_exported}});
+        let purge = |number, is_exported| {
+            json!({"purge": {
+                "device": DEVICE, "first": number, "last": number, "is_exported": is_exported,
+            }})
+        };
         ask(&outbox, &purge(1, true)).unwrap();
         ask(&outbox, &purge(3, false)).unwrap();
         let account = &outbox.ledger()[&import_bus()];
@@ -341,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reject_is_shown_with_its_number_and_waits_again() {
+    fn reject_is_listed_and_requeued() {
         let (_directory, outbox) = open();
         ask(&outbox, &json!({"import": {"states": [line(1)]}})).unwrap();
         outbox.reject(DEVICE.parse().unwrap(), 1, "no", WallTime::from_millis(0)).unwrap();
@@ -353,13 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_none_is_refused_with_its_reason_and_nothing_is_imported() {
+    fn invalid_line_rejects_the_whole_import() {
         let (_directory, outbox) = open();
         let refused = |change: &dyn Fn(&mut Value)| {
             let (mut line, line_two) = (line(1), line(2));
             change(&mut line);
             let import = json!({"import": {"states": [line_two, line]}});
-            ask(&outbox, &import).unwrap_err()
+            ask(&outbox, &import).unwrap_err().to_string()
         };
         let error = refused(&|line| line["state"]["time"] = "yesterday".into());
         assert!(error.starts_with("state 2 of the import: the state's time is neither"), "{error}");

@@ -293,7 +293,7 @@ fn read_history(
     devices: usize,
     clock: &SharedClock,
 ) -> Result<History, HistoryError> {
-    Ok(History::load(&outbox.notes(TABLE)?, devices, clock.now())?)
+    Ok(History::load(&outbox.rows(TABLE)?, devices, clock.now())?)
 }
 
 /// Returns how many devices can receive commands: those with actuators, and the gateway.

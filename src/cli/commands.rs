@@ -56,7 +56,7 @@ fn history(args: &ConfigArgs) -> anyhow::Result<Vec<Record>> {
     );
     let options = outbox_options(settings);
     let outbox = Outbox::open(&settings.path, options).with_context(|| format!("outbox {path}"))?;
-    let table = outbox.notes(TABLE)?;
+    let table = outbox.rows(TABLE)?;
     let history = History::load(&table, config.devices.len(), WallTime::EPOCH.into())?;
     Ok(history.records().rev().cloned().collect())
 }

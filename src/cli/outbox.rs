@@ -1,6 +1,7 @@
-//! `tidegate outbox`: what waits, what was refused, and what an operator can do about it.
+//! `tidegate outbox`: lists, exports, imports, requeues and purges states.
 //!
-//! All of it goes through [`crate::outbox_admin`]: beside a running daemon over its socket, else on the outbox itself.
+//! All commands use [`crate::outbox_admin`]: over the socket of a running daemon, or on the files
+//! of a stopped one.
 
 mod access;
 mod export;
@@ -14,82 +15,83 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{ConfigArgs, Usage, print, prompt};
-use crate::outbox_admin::{Lane, Request, STATES_MAX, Waiting};
+use crate::outbox_admin::{ListedState, QueueInfo, Request, STATES_MAX};
 use access::OutboxAccess;
 use tidegate_config::Config;
 use tidegate_model::{DeviceId, Name};
 use tidegate_outbox::{Reject, Removed};
 
-/// How long a device may not be called again after a call, on average: 30 calls in 15 s (rest-api/overview).
+/// The average pause between two calls for a device, in milliseconds: Losant allows 30 calls in
+/// 15 s (rest-api/overview).
 const CALL_MILLIS: u64 = 500;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum OutboxCommand {
-    /// Shows what waits for each device, and what became of all readings.
+    /// Show the queue of each device, and the ledger
     Status {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Prints JSON.
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Lists the oldest states that wait, or those that the cloud refused.
+    /// List the oldest queued states, or the rejected states
     List {
         #[command(flatten)]
         config: ConfigArgs,
         #[command(flatten)]
         choice: DeviceChoice,
-        /// Lists what the cloud refused or would ignore, newest first, with its words.
+        /// List the rejected states, newest first, with Losant's messages
         #[arg(long)]
         rejects: bool,
-        /// The most that are listed for each device.
+        /// List at most this many states of each device
         #[arg(long, default_value_t = 20)]
         limit: usize,
-        /// Prints JSON, a line for each.
+        /// Print JSON, one line per state
         #[arg(long)]
         json: bool,
     },
-    /// Writes what waits to a file that another gateway can import.
+    /// Write the queued states to a file that another gateway can import
     Export {
         #[command(flatten)]
         config: ConfigArgs,
         #[command(flatten)]
         choice: DeviceChoice,
-        /// Takes out of the outbox what is safe in the file.
+        /// Remove the exported states from the outbox after the file is synced
         #[arg(long)]
         remove: bool,
-        /// Where to, a new file; "-" for standard output.
+        /// The new file, or "-" for standard output
         file: PathBuf,
     },
-    /// Lets the states of an exported file wait here.
+    /// Queue the states of an export file
     Import {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Where from; "-" for standard input.
+        /// The export file, or "-" for standard input
         file: PathBuf,
     },
-    /// Lets refused states wait again, when what they were refused for is mended.
+    /// Queue rejected states again, after the cause is fixed
     Requeue {
         #[command(flatten)]
         config: ConfigArgs,
         #[command(flatten)]
         choice: DeviceChoice,
-        /// All of them.
+        /// Requeue all rejected states
         #[arg(long, conflicts_with = "numbers")]
         all: bool,
-        /// Their numbers in the list of rejects.
+        /// The numbers of the states in the list of rejects
         numbers: Vec<u64>,
     },
-    /// Removes what waits, or what was refused, for good.
+    /// Remove queued or rejected states permanently
     Purge {
         #[command(flatten)]
         config: ConfigArgs,
         #[command(flatten)]
         choice: DeviceChoice,
-        /// Removes what was refused, and nothing that waits.
+        /// Remove the rejected states instead of the queued ones
         #[arg(long)]
         rejects: bool,
-        /// Does not ask.
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -97,49 +99,49 @@ pub(super) enum OutboxCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct DeviceChoice {
-    /// Only of this device: a name from the configuration, or an id.
+    /// Only states of this device: a name from the configuration, or an id
     #[arg(long)]
     device: Option<String>,
 }
 
-/// Does one of them.
+/// Runs a subcommand.
 pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
     match command {
         OutboxCommand::Status { config, json } => {
             let config = config.inspect()?;
-            status(&config, &OutboxAccess::to(&config)?, json)
+            status(&config, &OutboxAccess::open(&config)?, json)
         }
         OutboxCommand::List { config, choice, rejects, limit, json } => {
             let config = config.inspect()?;
-            let (chosen, way) = (choice.id(&config)?, OutboxAccess::to(&config)?);
+            let (chosen, access) = (choice.id(&config)?, OutboxAccess::open(&config)?);
             let names = names(&config);
             if rejects {
-                list_rejects(&way, chosen, limit, json, &names)
+                list_rejects(&access, chosen, limit, json, &names)
             } else {
-                list(&way, chosen, limit, json, &names)
+                list(&access, chosen, limit, json, &names)
             }
         }
         OutboxCommand::Export { config, choice, remove, file } => {
             let config = config.inspect()?;
-            export::export(&OutboxAccess::to(&config)?, choice.id(&config)?, remove, &file)
+            export::export(&OutboxAccess::open(&config)?, choice.id(&config)?, remove, &file)
         }
         OutboxCommand::Import { config, file } => {
-            import::import(&OutboxAccess::to(&config.inspect()?)?, &file)
+            import::import(&OutboxAccess::open(&config.inspect()?)?, &file)
         }
         OutboxCommand::Requeue { config, choice, all, numbers } => {
             let config = config.inspect()?;
             if !all && numbers.is_empty() && choice.device.is_none() {
-                return Err(Usage::new("say which: numbers, --device or --all").into());
+                return Err(Usage::new("specify numbers, --device or --all").into());
             }
-            let way = OutboxAccess::to(&config)?;
-            let numbers = rejects_of(&way, choice.id(&config)?, &numbers)?;
-            let requeued: Removed = way.ask(&Request::Requeue { numbers })?;
-            print(&format!("{} states wait again\n", requeued.states))
+            let access = OutboxAccess::open(&config)?;
+            let numbers = rejects_of(&access, choice.id(&config)?, &numbers)?;
+            let requeued: Removed = access.ask(&Request::Requeue { numbers })?;
+            print(&format!("requeued {} states\n", requeued.states))
         }
         OutboxCommand::Purge { config, choice, rejects, yes } => {
             let config = config.inspect()?;
-            let (chosen, way) = (choice.id(&config)?, OutboxAccess::to(&config)?);
-            if rejects { forget(&way, chosen, yes) } else { purge(&way, chosen, yes) }
+            let (chosen, access) = (choice.id(&config)?, OutboxAccess::open(&config)?);
+            if rejects { delete_rejects(&access, chosen, yes) } else { purge(&access, chosen, yes) }
         }
     }
 }
@@ -149,12 +151,14 @@ impl DeviceChoice {
         let Some(text) = &self.device else { return Ok(None) };
         let named = text.parse().ok().and_then(|name| config.devices.get::<Name>(&name));
         let id = named.copied().map_or_else(|| text.parse(), Ok);
-        let usage = |error| Usage::new(format!("no device of the configuration, and {error}"));
+        let usage = |error| {
+            Usage::new(format!("the configuration has no device of this name, and {error}"))
+        };
         Ok(Some(id.map_err(usage)?))
     }
 }
 
-/// The names that the configuration gives to devices.
+/// Returns the names of the devices in the configuration.
 fn names(config: &Config) -> BTreeMap<DeviceId, String> {
     config.devices.iter().map(|(name, id)| (*id, name.to_string())).collect()
 }
@@ -163,62 +167,69 @@ fn shown(device: DeviceId, names: &BTreeMap<DeviceId, String>) -> String {
     names.get(&device).map_or_else(|| device.to_string(), |name| format!("{name} ({device})"))
 }
 
-fn status(config: &Config, way: &OutboxAccess<'_>, json: bool) -> anyhow::Result<()> {
-    let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
-    let rejects: Vec<Reject> = way.ask(&Request::Rejects)?;
-    let ledger = way.ledger()?;
-    let sum = |part: fn(&Lane) -> u64| lanes.iter().map(part).sum::<u64>();
-    let (states, readings) = (sum(|lane| lane.states), sum(|lane| lane.readings));
-    let bytes = sum(|lane| lane.bytes);
+fn status(config: &Config, access: &OutboxAccess<'_>, json: bool) -> anyhow::Result<()> {
+    let queues: Vec<QueueInfo> = access.ask(&Request::Queues)?;
+    let rejects: Vec<Reject> = access.ask(&Request::Rejects)?;
+    let ledger = access.ledger()?;
+    let sum = |part: fn(&QueueInfo) -> u64| queues.iter().map(part).sum::<u64>();
+    let (states, readings) = (sum(|queue| queue.states), sum(|queue| queue.readings));
+    let bytes = sum(|queue| queue.bytes);
     if json {
         let document = json!({
-            "states": states, "readings": readings, "bytes": bytes, "devices": lanes,
+            "states": states, "readings": readings, "bytes": bytes, "devices": queues,
             "rejects": rejects.len(), "ledger": ledger,
         });
         return print(&format!("{document}\n"));
     }
     let mut page =
-        format!("outbox    {states} states with {readings} readings wait ({bytes} bytes)\n");
+        format!("outbox    {states} states with {readings} readings queued ({bytes} bytes)\n");
     let names = names(config);
-    for lane in &lanes {
-        write!(page, "device    {}: {} states", shown(lane.device, &names), lane.states)?;
-        if let Some(oldest) = lane.oldest {
-            write!(page, ", the oldest of {oldest}")?;
+    for queue in &queues {
+        write!(page, "device    {}: {} states", shown(queue.device, &names), queue.states)?;
+        if let Some(oldest) = queue.oldest {
+            write!(page, ", the oldest from {oldest}")?;
         }
-        let seconds = catch_up_seconds(lane.states, config.reporter.batch_states_max);
+        let seconds = catch_up_seconds(queue.states, config.reporter.batch_states_max);
         let time = humantime::format_duration(std::time::Duration::from_secs(seconds));
         writeln!(page, "; at least {time} to catch up")?;
     }
     if !rejects.is_empty() {
-        writeln!(page, "rejects   {}; see: tidegate outbox list --rejects", rejects.len())?;
+        writeln!(
+            page,
+            "rejects   {}; list them with: tidegate outbox list --rejects",
+            rejects.len()
+        )?;
     }
     describe_ledger(&mut page, &ledger)?;
     print(&page)
 }
 
-/// How long a backlog takes inside the throttle, when the cloud answers at once and bytes are not what limits a batch.
+/// Returns the least time to send a backlog within the throttle: Losant answers at once, and each
+/// batch has the most states.
 fn catch_up_seconds(states: u64, batch_states_max: usize) -> u64 {
     let calls = states.div_ceil(batch_states_max.max(1) as u64);
     (calls * CALL_MILLIS).div_ceil(1_000)
 }
 
 fn list(
-    way: &OutboxAccess<'_>,
+    access: &OutboxAccess<'_>,
     chosen: Option<DeviceId>,
     limit: usize,
     json: bool,
     names: &BTreeMap<DeviceId, String>,
 ) -> anyhow::Result<()> {
-    for device in waiting_devices(way, chosen)? {
+    for device in queued_devices(access, chosen)? {
         let (mut after, mut left) = (0, limit);
         while left > 0 {
             let limit = left.min(STATES_MAX);
-            let states: Vec<Waiting> = way.ask(&Request::States { device, after, limit })?;
+            let states: Vec<ListedState> = access.ask(&Request::States { device, after, limit })?;
             let Some(last) = states.last() else { break };
             (after, left) = (last.sequence, left.saturating_sub(states.len()));
-            for Waiting { sequence, time, state } in states {
+            for ListedState { sequence, time, state } in states {
                 if json {
-                    let line = json!({ "device": device, "sequence": sequence, "time": time, "state": state });
+                    let line = json!({
+                        "device": device, "sequence": sequence, "time": time, "state": state,
+                    });
                     print(&format!("{line}\n"))?;
                 } else {
                     let device = shown(device, names);
@@ -231,13 +242,13 @@ fn list(
 }
 
 fn list_rejects(
-    way: &OutboxAccess<'_>,
+    access: &OutboxAccess<'_>,
     chosen: Option<DeviceId>,
     limit: usize,
     json: bool,
     names: &BTreeMap<DeviceId, String>,
 ) -> anyhow::Result<()> {
-    let rejects: Vec<Reject> = way.ask(&Request::Rejects)?;
+    let rejects: Vec<Reject> = access.ask(&Request::Rejects)?;
     let wanted = rejects.iter().filter(|reject| chosen.is_none_or(|one| one == reject.device));
     for reject in wanted.take(limit) {
         if json {
@@ -251,23 +262,24 @@ fn list_rejects(
     Ok(())
 }
 
-/// The devices for which something waits; the chosen one alone, if there is one.
-fn waiting_devices(
-    way: &OutboxAccess<'_>,
+/// Returns the devices with queued states, or only the chosen one of them.
+fn queued_devices(
+    access: &OutboxAccess<'_>,
     chosen: Option<DeviceId>,
 ) -> anyhow::Result<Vec<DeviceId>> {
-    let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
-    let devices = lanes.into_iter().map(|lane| lane.device);
+    let queues: Vec<QueueInfo> = access.ask(&Request::Queues)?;
+    let devices = queues.into_iter().map(|queue| queue.device);
     Ok(devices.filter(|device| chosen.is_none_or(|one| one == *device)).collect())
 }
 
-/// The numbers of rejects: those of one device, if one is chosen, and of these those that are named, if some are.
+/// Returns the numbers of the rejects of the chosen device, or of all devices; with `named` only
+/// these numbers.
 fn rejects_of(
-    way: &OutboxAccess<'_>,
+    access: &OutboxAccess<'_>,
     chosen: Option<DeviceId>,
     named: &[u64],
 ) -> anyhow::Result<Vec<u64>> {
-    let rejects: Vec<Reject> = way.ask(&Request::Rejects)?;
+    let rejects: Vec<Reject> = access.ask(&Request::Rejects)?;
     let numbers: Vec<u64> = rejects
         .iter()
         .filter(|reject| chosen.is_none_or(|one| one == reject.device))
@@ -275,36 +287,42 @@ fn rejects_of(
         .filter(|number| named.is_empty() || named.contains(number))
         .collect();
     if let Some(missing) = named.iter().find(|number| !numbers.contains(number)) {
-        anyhow::bail!("there is no reject {missing}; see: tidegate outbox list --rejects");
+        anyhow::bail!(
+            "there is no reject {missing}; list them with: tidegate outbox list --rejects"
+        );
     }
     Ok(numbers)
 }
 
-fn forget(way: &OutboxAccess<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
-    let numbers = rejects_of(way, chosen, &[])?;
-    let parts = [format!("{} refused states", numbers.len())];
-    prompt::confirm(yes, "removes for good", &parts)?;
-    let forgotten: Removed = way.ask(&Request::Forget { numbers })?;
-    print(&format!("{} refused states are removed\n", forgotten.states))
+fn delete_rejects(
+    access: &OutboxAccess<'_>,
+    chosen: Option<DeviceId>,
+    yes: bool,
+) -> anyhow::Result<()> {
+    let numbers = rejects_of(access, chosen, &[])?;
+    let parts = [format!("{} rejected states", numbers.len())];
+    prompt::confirm(yes, "removes permanently", &parts)?;
+    let deleted: Removed = access.ask(&Request::DeleteRejects { numbers })?;
+    print(&format!("deleted {} rejected states\n", deleted.states))
 }
 
-fn purge(way: &OutboxAccess<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
-    let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
-    let lanes: Vec<_> =
-        lanes.iter().filter(|lane| chosen.is_none_or(|one| one == lane.device)).collect();
-    let part = |lane: &&Lane| {
-        format!("{} states of {}, which the cloud does not have", lane.states, lane.device)
+fn purge(access: &OutboxAccess<'_>, chosen: Option<DeviceId>, yes: bool) -> anyhow::Result<()> {
+    let queues: Vec<QueueInfo> = access.ask(&Request::Queues)?;
+    let queues: Vec<_> =
+        queues.iter().filter(|queue| chosen.is_none_or(|one| one == queue.device)).collect();
+    let part = |queue: &&QueueInfo| {
+        format!("{} states of {}, which Losant does not have", queue.states, queue.device)
     };
-    prompt::confirm(yes, "removes for good", &lanes.iter().map(part).collect::<Vec<_>>())?;
+    prompt::confirm(yes, "removes permanently", &queues.iter().map(part).collect::<Vec<_>>())?;
     let mut purged = 0;
-    for device in lanes.iter().map(|lane| lane.device) {
-        let request = Request::Purge { device, first: 1, through: u64::MAX, is_exported: false };
-        purged += way.ask::<Removed>(&request)?.states;
+    for device in queues.iter().map(|queue| queue.device) {
+        let request = Request::Purge { device, first: 1, last: u64::MAX, is_exported: false };
+        purged += access.ask::<Removed>(&request)?.states;
     }
-    print(&format!("{purged} states are removed; the ledger counts their readings as purged\n"))
+    print(&format!("purged {purged} states; the ledger counts their readings as purged\n"))
 }
 
-/// One line for each bus: what came in and what became of it.
+/// Writes one line for each bus with the counts of its readings.
 fn describe_ledger(page: &mut String, ledger: &Value) -> std::fmt::Result {
     for (bus, account) in ledger.as_object().into_iter().flatten() {
         let number = |key: &str| account.get(key).and_then(Value::as_u64).unwrap_or_default();
@@ -334,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backlog_takes_half_a_second_for_each_full_batch() {
+    fn catch_up_takes_half_a_second_per_full_batch() {
         assert_eq!(catch_up_seconds(0, 100), 0);
         assert_eq!(catch_up_seconds(1, 100), 1);
         assert_eq!(catch_up_seconds(1_000_000, 100), 5_000);

@@ -1,49 +1,52 @@
-//! How far something is, on standard error while a person looks at it.
+//! A progress bar on standard error, shown only on a terminal.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two looks; more often nobody can read.
+/// The time between two updates of the bar.
 const SHOW_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Steps of something, with or without a known end.
+/// Counts steps, with or without a known total.
 pub(super) struct Progress {
-    deed: &'static str,
+    /// The past participle after the count, such as "exported".
+    verb: &'static str,
     done: u64,
-    end: Option<u64>,
+    total: Option<u64>,
+    /// The time of the last update.
     shown: Option<Instant>,
-    is_seen: bool,
+    is_terminal: bool,
 }
 
 impl Progress {
-    /// With so many steps.
-    pub(super) fn of(deed: &'static str, end: u64) -> Self {
-        Self { end: Some(end), ..Self::without_end(deed) }
+    /// Starts a bar with this many steps.
+    pub(super) fn with_total(verb: &'static str, total: u64) -> Self {
+        Self { total: Some(total), ..Self::without_total(verb) }
     }
 
-    /// Nobody knows how many.
-    pub(super) fn without_end(deed: &'static str) -> Self {
-        Self { deed, done: 0, end: None, shown: None, is_seen: std::io::stderr().is_terminal() }
+    /// Starts a count of an unknown number of steps.
+    pub(super) fn without_total(verb: &'static str) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        Self { verb, done: 0, total: None, shown: None, is_terminal }
     }
 
-    /// One more is done.
+    /// Counts one step.
     pub(super) fn step(&mut self) {
         self.done += 1;
-        if self.is_seen && self.shown.is_none_or(|shown| shown.elapsed() >= SHOW_INTERVAL) {
+        if self.is_terminal && self.shown.is_none_or(|shown| shown.elapsed() >= SHOW_INTERVAL) {
             self.shown = Some(Instant::now());
-            write(&format!("\r{}\x1b[K", bar(self.deed, self.done, self.end)));
+            write(&format!("\r{}\x1b[K", bar(self.verb, self.done, self.total)));
         }
     }
 
-    /// Says something beside it.
-    pub(super) fn tell(&self, words: &str) {
-        let clear = if self.is_seen { "\r\x1b[K" } else { "" };
+    /// Prints a message above the bar.
+    pub(super) fn print(&self, words: &str) {
+        let clear = if self.is_terminal { "\r\x1b[K" } else { "" };
         write(&format!("{clear}{words}\n"));
     }
 
-    /// Takes it away. Returns how many steps were done.
+    /// Removes the bar. Returns the number of steps.
     pub(super) fn finish(self) -> u64 {
         if self.shown.is_some() {
             write("\r\x1b[K");
@@ -54,17 +57,17 @@ impl Progress {
 
 fn write(words: &str) {
     let mut stderr = std::io::stderr().lock();
-    // Nobody misses it where it cannot be written.
+    // A progress bar that cannot be written is no reason to fail.
     stderr.write_all(words.as_bytes()).and_then(|()| stderr.flush()).unwrap_or_default();
 }
 
-fn bar(deed: &str, done: u64, end: Option<u64>) -> String {
+fn bar(verb: &str, done: u64, total: Option<u64>) -> String {
     const WIDTH: u64 = 30;
-    let Some(end) = end.filter(|end| *end > 0) else { return format!("{done} {deed}") };
-    let done_max = done.min(end);
-    let full = usize::try_from(done_max * WIDTH / end).unwrap_or_default();
+    let Some(total) = total.filter(|total| *total > 0) else { return format!("{done} {verb}") };
+    let done_max = done.min(total);
+    let full = usize::try_from(done_max * WIDTH / total).unwrap_or_default();
     let empty = usize::try_from(WIDTH).unwrap_or_default().saturating_sub(full);
-    format!("[{}{}] {done} of {end} {deed}", "#".repeat(full), ".".repeat(empty))
+    format!("[{}{}] {done} of {total} {verb}", "#".repeat(full), ".".repeat(empty))
 }
 
 #[cfg(test)]
@@ -72,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_fills_up_and_stays_full() {
+    fn bar_fills_up_and_stays_full() {
         assert_eq!(bar("done", 0, Some(3)), format!("[{}] 0 of 3 done", ".".repeat(30)));
         assert_eq!(
             bar("done", 1, Some(2)),

@@ -24,7 +24,7 @@ use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::dedup::RedeliveryFilter;
 use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline};
 use tidegate_model::{Name, Priority, Reading, ReadingTime, Reason, State};
-use tidegate_outbox::{Commit, Error, Outbox, Pending};
+use tidegate_outbox::{Commit, Error, NewState, Outbox};
 use tidegate_runtime::liveness;
 use tidegate_runtime::wait::{blocking, sleep_until};
 use tidegate_timing::log_limit::LogLimit;
@@ -77,7 +77,7 @@ impl Collector {
     /// Creates a collector that continues with the content of the outbox.
     pub fn new(parts: CollectorParts) -> Self {
         let outbox = &parts.outbox;
-        let session = |bus: &Name| (bus.clone(), RedeliveryFilter::new(outbox.origins(bus)));
+        let session = |bus: &Name| (bus.clone(), RedeliveryFilter::new(outbox.fingerprints(bus)));
         let sessions = parts.pipelines.keys().map(session).collect();
         let timestamps = parts.boot_clock.timestamps(outbox);
         let sync_interval = parts.sync_interval_online.unwrap_or_default();
@@ -281,7 +281,7 @@ impl Collector {
                 account.outbox_in += u64::from(readings);
                 let (bus, moment) = (bus.clone(), state.time);
                 self.parts.boot_clock.record(moment);
-                self.group.states.push(Pending { device, bus, moment, priority, readings, json });
+                self.group.states.push(NewState { device, bus, moment, priority, readings, json });
             }
             Err(error) => {
                 error!(%error, %bus, device_id = %device, "state dropped: cannot write it as JSON");
@@ -299,7 +299,7 @@ impl Collector {
             ledger.entry(bus).or_default().add(&account);
         }
         let sessions = self.sessions.iter_mut();
-        let origins = sessions
+        let fingerprints = sessions
             .map(|(bus, session)| (bus.clone(), session.take_change()))
             .filter(|(_, change)| !change.is_empty())
             .collect();
@@ -308,8 +308,8 @@ impl Collector {
         let checkpoints = std::mem::take(&mut self.group.checkpoints).into_iter().collect();
         let anchors = self.parts.boot_clock.take_changes();
         let interval = self.sync_interval().filter(|_| anchors.is_empty());
-        let notes = [(boot_clock::TABLE, anchors), pulses, (CHECKPOINTS, checkpoints)].into();
-        let commit = Arc::new(Commit { states, ledger, origins, notes });
+        let rows = [(boot_clock::TABLE, anchors), pulses, (CHECKPOINTS, checkpoints)].into();
+        let commit = Arc::new(Commit { states, ledger, fingerprints, rows });
         self.append_with_retries(&commit, interval.is_some()).await;
         self.parts.status.committed(commit.states.len());
         self.group.since = None;
@@ -339,7 +339,12 @@ impl Collector {
     async fn settle(&mut self) {
         let is_due = self.sync_interval().is_none_or(|interval| self.pending_acks.is_due(interval));
         let outbox = Arc::clone(&self.parts.outbox);
-        let settling = blocking(move || outbox.settle(is_due));
+        let settling = blocking(move || {
+            if is_due {
+                outbox.sync_states()?;
+            }
+            Ok::<_, Error>(outbox.is_synced())
+        });
         match liveness::with_deadline(liveness::DISK_MAX, "a sync", settling).await {
             Ok(true) => self.pending_acks.release(),
             Ok(false) => {}

@@ -375,7 +375,7 @@ async fn record(outbox: &Arc<Outbox>, history: &mut History) -> Result<(), tideg
     }
     let outbox = Arc::clone(outbox);
     let writing = blocking(move || {
-        let written = outbox.note(TABLE, &changes);
+        let written = outbox.write_rows(TABLE, &changes);
         (written, changes)
     });
     let writing = liveness::with_deadline(liveness::DISK_MAX, "recording commands", writing);

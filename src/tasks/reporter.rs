@@ -267,7 +267,7 @@ impl ReporterTask {
         };
         match done {
             Ok(()) => {}
-            Err(Error::Scattered) => machine.report_in_order(device),
+            Err(Error::TooManyRanges) => machine.report_in_order(device),
             Err(error) => {
                 error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
             }

@@ -144,7 +144,7 @@ async fn fingerprints_are_forgotten_after_acknowledgement() {
     wait_until("all messages are received", || daemon.count("/ledger/house/received") == 301);
     daemon.kill();
     let outbox = Outbox::open(&site.path("outbox"), Options::default()).unwrap();
-    let remembered = outbox.origins(&"house".parse().unwrap());
+    let remembered = outbox.fingerprints(&"house".parse().unwrap());
     assert_eq!(
         remembered.iter().map(|fingerprint| fingerprint.packet_id).collect::<Vec<_>>(),
         [301]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidegate_model::{Account, DeviceId, Name, Priority, ReadingTime, WallTime};
-use tidegate_outbox::{Commit, Options, Outbox, Pending};
+use tidegate_outbox::{Commit, NewState, Options, Outbox};
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
 
 use crate::support::{
@@ -35,7 +35,7 @@ fn fill(site: &Site, states: u64) {
     let start = WallTime::from_millis(0).plus(now).minus(Duration::from_secs(states + 60));
     let state = |device: DeviceId, number: u64| {
         let time = start.plus(Duration::from_secs(number));
-        Pending {
+        NewState {
             device,
             bus: bus.clone(),
             moment: ReadingTime::Wall(time),

@@ -38,7 +38,7 @@ async fn exported_backlog_is_imported_and_sent_elsewhere() {
     assert!(daemon.terminate().success());
 
     let status = printed(&offline.run(&["outbox", "status"]));
-    assert!(status.contains("outbox    1500 states with 1500 readings wait"), "{status}");
+    assert!(status.contains("outbox    1500 states with 1500 readings queued"), "{status}");
     assert!(status.contains(&format!("device    gateway ({GATEWAY_ID}): 1500 states")), "{status}");
     assert!(status.contains("; at least 8s to catch up"), "{status}");
     let listed = printed(&offline.run(&["outbox", "list", "--limit", "2", "--json"]));
@@ -49,7 +49,7 @@ async fn exported_backlog_is_imported_and_sent_elsewhere() {
     let file = offline.path("states.jsonl");
     let file = file.to_str().unwrap();
     let exported = printed(&offline.run(&["outbox", "export", "--remove", file]));
-    let expected = format!("1500 states are in {file}, and 1500 of them no longer wait here\n");
+    let expected = format!("exported 1500 states to {file}; removed 1500 from the outbox\n");
     assert_eq!(exported, expected);
     let left = offline.outbox();
     assert_eq!(
@@ -64,7 +64,7 @@ async fn exported_backlog_is_imported_and_sent_elsewhere() {
     let daemon = online.start();
     assert!(daemon.terminate().success());
     let imported = printed(&online.run(&["outbox", "import", file]));
-    assert_eq!(imported, format!("1500 states of {file} wait here\n"));
+    assert_eq!(imported, format!("imported 1500 states from {file}\n"));
     let daemon = online.start();
     daemon.wait_until_sent();
     assert_eq!(values(&cloud, "s"), numbers(1_500));
@@ -91,15 +91,15 @@ async fn import_reports_invalid_lines_and_takes_the_others() {
     let imported = site.run(&["outbox", "import", file.to_str().unwrap()]);
     let stderr = utf8(&imported.stderr);
     assert_eq!(imported.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("line 3 is not {\"device\""), "{stderr}");
-    assert!(stderr.contains("line 4 the state's time is neither a text"), "{stderr}");
+    assert!(stderr.contains("line 3: not of the form {\"device\""), "{stderr}");
+    assert!(stderr.contains("line 4: the state's time is neither a text"), "{stderr}");
     assert!(stderr.contains("2 lines of"), "{stderr}");
     assert_eq!(site.outbox()["states"], 1);
     std::fs::write(site.path("states"), "{\"format\":\"tidegate-outbox\",\"version\":2}\n")
         .unwrap();
     let newer = site.run(&["outbox", "import", file.to_str().unwrap()]);
     let stderr = utf8(&newer.stderr);
-    assert!(stderr.contains("is no export of this version"), "{stderr}");
+    assert!(stderr.contains("is not an export of this version"), "{stderr}");
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn rejected_states_are_listed_and_requeued() {
     assert_eq!(unspecified.status.code(), Some(64));
     let missing = site.run(&["outbox", "requeue", "7"]);
     assert!(utf8(&missing.stderr).contains("there is no reject 7"));
-    assert_eq!(printed(&site.run(&["outbox", "requeue", "1"])), "1 states wait again\n");
+    assert_eq!(printed(&site.run(&["outbox", "requeue", "1"])), "requeued 1 states\n");
     let daemon = site.start();
     daemon.wait_until_sent();
     assert_eq!(values(&cloud, "s"), [json!(0)]);
@@ -146,9 +146,9 @@ async fn purge_asks_first_and_is_counted() {
     assert!(utf8(&refused.stderr).contains("confirm with --yes"));
     assert_eq!(site.outbox()["states"], 3);
     let other = printed(&site.run(&["outbox", "purge", "--yes", "--device", "greenhouse"]));
-    assert!(other.starts_with("0 states are removed"), "{other}");
+    assert!(other.starts_with("purged 0 states"), "{other}");
     let purged = printed(&site.run(&["outbox", "purge", "--yes"]));
-    assert!(purged.starts_with("3 states are removed"), "{purged}");
+    assert!(purged.starts_with("purged 3 states"), "{purged}");
     let left = site.outbox();
     assert_eq!(
         (&left["states"], &left["ledger"]["probe"]["dropped"]),
@@ -166,7 +166,7 @@ async fn outbox_commands_work_beside_a_running_daemon() {
     let daemon = site.start();
     read_numbers(&daemon, &mut tty, 10);
     let status = printed(&site.run(&["outbox", "status"]));
-    assert!(status.contains("outbox    10 states with 10 readings wait"), "{status}");
+    assert!(status.contains("outbox    10 states with 10 readings queued"), "{status}");
     let status: Value =
         serde_json::from_str(&printed(&site.run(&["outbox", "status", "--json"]))).unwrap();
     assert_ledger(&status);
@@ -175,7 +175,7 @@ async fn outbox_commands_work_beside_a_running_daemon() {
     let file = site.path("states");
     let file = file.to_str().unwrap();
     let exported = printed(&site.run(&["outbox", "export", "--remove", file]));
-    assert!(exported.starts_with("10 states are in"), "{exported}");
+    assert!(exported.starts_with("exported 10 states to"), "{exported}");
     assert_eq!(daemon.count("/outbox/states"), 0);
     cloud.set_dark(false);
     tty.write("s=10\n");

@@ -1,21 +1,24 @@
-//! The stored form of a group: the states of one device that one commit brought to the disk.
+//! The stored form of a block: states of one device from one commit.
 //!
-//! A commit with much for one device is stored as several groups of at most [`GROUP_BYTES_MAX`].
-//!
-//! A group describes itself, so that it can be understood without the rest of the store, and ends with a checksum, so that
-//! damage is noticed. All numbers are big-endian:
+//! A commit with many states of one device is stored as several blocks of at most
+//! [`BLOCK_BYTES_MAX`] bytes. A block describes itself, so that the recovery can read it without
+//! the rest of the outbox, and ends with a checksum. All numbers are big-endian:
 //!
 //! ```text
-//! magic "TGOB" | version u8 | commit u64 | device [12] | first sequence u64 | packing u8 | length u32, body | CRC-32 u32
+//! magic "TGOB" | version u8 | commit u64 | device [12] | first sequence u64 |
+//!     packing u8 | length u32, body | CRC-32 u32
 //!
-//! packing: 0 for a body as it is; 1 for LZ4, the body's length before it as LZ4 blocks have it by custom
+//! packing: 0 for a plain body; 1 for LZ4, after the length of the plain body (u32, little-endian)
 //! body: buses u16, each: length u8, name | records u32, each: record
 //! record: bus u16, readings u16, priority u8, moment, length u32, JSON
-//! moment: 0 u8, milliseconds since 1970 i64; or 1 u8, boot id u128, milliseconds since that boot u64
+//! moment: 0 u8, milliseconds since 1970 i64;
+//!     or 1 u8, boot id u128, milliseconds since that boot u64
 //! ```
 
 use bytes::{Buf, BufMut, Bytes};
 
+use super::index::{BlockKey, BlockMeta, Location};
+use super::types::{Amount, NewState};
 use tidegate_model::{BootId, BootTime, DeviceId, Name, Priority, ReadingTime, WallTime};
 
 pub(super) const MAGIC: &[u8; 4] = b"TGOB";
@@ -23,19 +26,20 @@ pub(super) const MAGIC: &[u8; 4] = b"TGOB";
 /// The version that is written. A reader knows all versions up to this one.
 pub(super) const VERSION: u8 = 3;
 
-/// The most bytes of JSON in a group of more than one state: enough to pack well, little enough to unpack for one batch.
-pub(super) const GROUP_BYTES_MAX: usize = 16 << 10;
+/// The most bytes of JSON in a block of more than one state. A block of this size compresses well,
+/// and unpacking it for one batch is cheap.
+pub(super) const BLOCK_BYTES_MAX: usize = 16 << 10;
 
-/// The most bytes of a body, to believe a length that was read.
+/// The most bytes of a body. A larger length is damage.
 const BODY_BYTES_MAX: u32 = 1 << 30;
 
 /// Magic, version, commit, device, first, packing and length.
 const HEAD_BYTES: usize = 4 + 1 + 8 + 12 + 8 + 1 + 4;
 
-/// The states of one device from one commit, or a part of them.
+/// States of one device from one commit.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Group {
-    /// Counts commits over all devices: the smallest is the oldest.
+pub(super) struct Block {
+    /// The number of the commit, which counts over all devices: the smallest is the oldest.
     pub(super) commit: u64,
     pub(super) device: DeviceId,
     /// The sequence number of the first record; the others follow without a gap.
@@ -43,7 +47,7 @@ pub(super) struct Group {
     pub(super) records: Vec<Record>,
 }
 
-/// One state.
+/// One state in a block.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Record {
     pub(super) bus: Name,
@@ -53,23 +57,68 @@ pub(super) struct Record {
     pub(super) json: Bytes,
 }
 
-/// Why bytes are no group.
+/// Why bytes are not a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Damage {
-    #[error("it is cut off or its checksum is wrong")]
+    #[error("the block is truncated or its checksum is wrong")]
     Checksum,
-    #[error("its version {0} is not known")]
+    #[error("unknown block version {0}")]
     Version(u8),
-    #[error("its content does not fit its form")]
+    #[error("the content of the block is malformed")]
     Form,
 }
 
-impl Group {
-    /// The sequence number of the last record.
+impl Record {
+    /// Returns the record as one state of a queue.
+    pub(super) fn amount(&self) -> Amount {
+        let (readings, bytes) = (u64::from(self.readings), self.json.len() as u64);
+        Amount { states: 1, readings, bytes }
+    }
+}
+
+impl From<&NewState> for Record {
+    fn from(state: &NewState) -> Self {
+        Self {
+            bus: state.bus.clone(),
+            readings: state.readings,
+            priority: state.priority,
+            moment: state.moment,
+            json: state.json.clone(),
+        }
+    }
+}
+
+impl NewState {
+    /// Returns a record as a state that can be queued again.
+    pub(super) fn from_record(device: DeviceId, record: Record) -> Self {
+        let Record { bus, readings, priority, moment, json } = record;
+        Self { device, bus, moment, priority, readings, json }
+    }
+}
+
+impl Block {
+    /// Returns the key of the block in the index.
+    pub(super) fn key(&self) -> BlockKey {
+        BlockKey { device: self.device, first: self.first }
+    }
+
+    /// Returns the entry of the block in the index.
+    pub(super) fn meta(&self, location: Location) -> BlockMeta {
+        let (last, priority, commit) = (self.last(), self.priority(), self.commit);
+        BlockMeta { last, location, priority, commit }
+    }
+
+    /// Returns the highest priority of any record: a block is evicted as late as its records.
+    pub(super) fn priority(&self) -> Priority {
+        self.records.iter().map(|record| record.priority).max().unwrap_or_default()
+    }
+
+    /// Returns the sequence number of the last record.
     pub(super) fn last(&self) -> u64 {
         self.first + self.records.len() as u64 - u64::from(!self.records.is_empty())
     }
 
+    /// Encodes the block.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut buses: Vec<&Name> = self.records.iter().map(|record| &record.bus).collect();
         buses.sort();
@@ -106,7 +155,7 @@ impl Group {
         bytes
     }
 
-    /// Reads a group that was written by [`Group::encode`].
+    /// Decodes a block from [`Block::encode`].
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Damage> {
         let (content, checksum) = bytes.split_last_chunk::<4>().ok_or(Damage::Checksum)?;
         if crc32fast::hash(content) != u32::from_be_bytes(*checksum) {
@@ -141,7 +190,7 @@ impl Group {
     }
 }
 
-/// Reads the body behind its packing and length.
+/// Decodes packing, length and body.
 fn unpack(mut head: &[u8]) -> Result<Bytes, Damage> {
     let packing = head.try_get_u8().map_err(form)?;
     let length = head.try_get_u32().map_err(form)?;
@@ -160,7 +209,7 @@ fn unpack(mut head: &[u8]) -> Result<Bytes, Damage> {
     }
 }
 
-/// All groups that stand whole somewhere in these bytes.
+/// Finds all undamaged blocks in these bytes.
 pub(super) fn find_all(bytes: &[u8]) -> Vec<&[u8]> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -171,11 +220,11 @@ pub(super) fn find_all(bytes: &[u8]) -> Vec<&[u8]> {
         let candidate = rest.get(begin..).unwrap_or_default();
         let length = candidate.get(HEAD_BYTES - 4..).and_then(|bytes| bytes.first_chunk());
         let length = length.and_then(|length| usize::try_from(u32::from_be_bytes(*length)).ok());
-        let group = length.and_then(|length| candidate.get(..HEAD_BYTES + length + 4));
-        match group.filter(|group| Group::decode(group).is_ok()) {
-            Some(group) => {
-                found.push(group);
-                at += begin + group.len();
+        let block = length.and_then(|length| candidate.get(..HEAD_BYTES + length + 4));
+        match block.filter(|block| Block::decode(block).is_ok()) {
+            Some(block) => {
+                found.push(block);
+                at += begin + block.len();
             }
             None => at += begin + 1,
         }
@@ -183,10 +232,12 @@ pub(super) fn find_all(bytes: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// A length as it is written. Names, buses and groups are far below these limits; what is not cannot be read back, and is
-/// then noticed as damage.
+/// Converts a length to its stored form. Names, buses and blocks are far below these limits. A
+/// length above them would be stored as 0, so that the block reads as damaged.
 fn narrow<T: TryFrom<usize> + Default>(length: usize) -> T {
-    T::try_from(length).unwrap_or_default()
+    let narrowed = T::try_from(length);
+    debug_assert!(narrowed.is_ok(), "length {length} does not fit its field");
+    narrowed.unwrap_or_default()
 }
 
 fn form(_: bytes::TryGetError) -> Damage {
@@ -250,7 +301,7 @@ mod tests {
 
     use super::*;
 
-    fn group() -> impl Strategy<Value = Group> {
+    fn block() -> impl Strategy<Value = Block> {
         let priority =
             prop_oneof![Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
         let moment = prop_oneof![
@@ -272,7 +323,7 @@ mod tests {
         );
         let records = prop::collection::vec(record, 1..20);
         (any::<u64>(), any::<[u8; 12]>(), 1..u64::MAX / 2, records).prop_map(
-            |(commit, device, first, records)| Group {
+            |(commit, device, first, records)| Block {
                 commit,
                 device: device.into(),
                 first,
@@ -283,27 +334,33 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_group_reads_back_as_it_was_written(group in group()) {
-            prop_assert_eq!(Group::decode(&group.encode()), Ok(group));
+        fn decodes_what_it_encodes(block in block()) {
+            prop_assert_eq!(Block::decode(&block.encode()), Ok(block));
         }
 
         #[test]
-        fn any_flipped_bit_and_any_cut_is_noticed(group in group(), at: prop::sample::Index, bit in 0..8_u8) {
-            let mut bytes = group.encode();
+        fn rejects_any_flipped_bit_and_any_cut(
+            block in block(),
+            at: prop::sample::Index,
+            bit in 0..8_u8,
+        ) {
+            let mut bytes = block.encode();
             let at = at.index(bytes.len());
-            prop_assert!(Group::decode(&bytes[..at]).is_err());
+            prop_assert!(Block::decode(&bytes[..at]).is_err());
             bytes[at] ^= 1 << bit;
-            prop_assert!(Group::decode(&bytes).is_err());
+            prop_assert!(Block::decode(&bytes).is_err());
         }
 
         #[test]
-        fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(Group::decode(&bytes).is_err());
+        fn rejects_random_bytes_without_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200)
+        ) {
+            prop_assert!(Block::decode(&bytes).is_err());
         }
     }
 
     #[test]
-    fn a_group_of_a_newer_version_is_not_guessed() {
+    fn rejects_newer_block_version() {
         let record = Record {
             bus: "a".parse().unwrap(),
             readings: 1,
@@ -311,12 +368,12 @@ mod tests {
             moment: ReadingTime::Wall(WallTime::from_millis(0)),
             json: Bytes::from("{}"),
         };
-        let group = Group { commit: 1, device: [1; 12].into(), first: 1, records: vec![record] };
-        let mut bytes = group.encode();
+        let block = Block { commit: 1, device: [1; 12].into(), first: 1, records: vec![record] };
+        let mut bytes = block.encode();
         bytes.truncate(bytes.len() - 4);
         bytes[4] = VERSION + 1;
         let checksum = crc32fast::hash(&bytes);
         bytes.put_u32(checksum);
-        assert_eq!(Group::decode(&bytes), Err(Damage::Version(VERSION + 1)));
+        assert_eq!(Block::decode(&bytes), Err(Damage::Version(VERSION + 1)));
     }
 }

@@ -1,9 +1,12 @@
-//! The outbox on the disk: a journal in front, generations behind it.
+//! The outbox on disk: a journal in front, stores behind it.
 //!
-//! Every change is a frame in the journal's active segment, and counts when it is written and synced. When the segment is full
-//! another takes its place, which begins with the whole state, and what still waits in the full one is packed into a
-//! generation. A write or a sync that fails ends its segment at the frame before: what follows goes into another file, and
-//! nothing is read back to learn what came of it.
+//! Each transaction becomes a frame in the active segment of the journal. It counts when the frame
+//! is written and, for a durable transaction, synced. When the segment is full, [`Disk::rotate`]
+//! starts another segment, which begins with the complete catalog, and packs the queued states of
+//! the full segment into a store. After a failed write or sync the segment ends at the frame
+//! before: later frames go to another file, and the outbox does not read the failed file back.
+
+mod rotation;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,358 +14,232 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use tracing::{info, warn};
-
-use super::block::{GROUP_BYTES_MAX, Group, Record};
+use super::block::Block;
+use super::catalog::{Catalog, RemovedRange};
+use super::error::Error;
+use super::exclusions::Exclusions;
 use super::frame;
-use super::index::{Home, Index, Key, Spot};
-use super::segment::{Segment, file_of, release};
-use super::state::{Change, Device, State};
-use super::store::{Builder, Generations, key};
+use super::index::{BlockKey, Index, IndexEntry, Location};
+use super::segment::Segment;
+use super::store::Stores;
 use super::sync;
-use super::thin::Thinning;
-use super::transaction::Draft;
-use super::{Entry, Error, Options};
-use tidegate_model::{DeviceId, Priority};
+use super::transaction::Transaction;
+use super::types::{Options, QueuedState};
+use tidegate_model::DeviceId;
 
-/// Room in a new segment for more than the state and the frame that it was made for.
-const ROOM_BYTES: usize = 4 << 10;
+/// A debug build checks the whole index after each commit while it has at most so many blocks.
+const CHECKED_BLOCKS_MAX: usize = 512;
 
-/// The files, and what they hold.
+/// A debug build checks a larger index each time after so many commits.
+const CHECK_INTERVAL_COMMITS: u64 = 256;
+
+/// The files of an outbox and the facts about them that memory holds.
 #[derive(Debug)]
 pub(super) struct Disk {
     pub(super) directory: PathBuf,
     pub(super) options: Options,
-    /// Held for as long as this is open.
+    /// Locked while the outbox is open.
     pub(super) lock: File,
-    /// None after a failure, until another can be made.
+    /// The segment that gets the next frame; none after a failure, until another can be created.
     pub(super) active: Option<Segment>,
-    /// The full segments, open to be read.
+    /// The full segments, open for reading.
     pub(super) full: BTreeMap<u64, File>,
-    pub(super) generations: Generations,
-    /// Something could not be read because it is damaged.
-    pub(super) is_suspect: bool,
-    pub(super) thinning: Thinning,
-    /// Groups that were written and not synced since.
-    pub(super) unsynced: Vec<Key>,
+    pub(super) stores: Stores,
+    /// A block could not be read because it is damaged; the outbox needs a repair.
+    pub(super) found_damage: bool,
+    pub(super) exclusions: Exclusions,
+    /// Blocks that were written and not yet synced.
+    pub(super) unsynced: Vec<BlockKey>,
     pub(super) index: Index,
-    pub(super) state: State,
+    pub(super) catalog: Catalog,
     pub(super) next_segment: u64,
-    pub(super) next_generation: u64,
+    pub(super) next_store: u64,
 }
 
 impl Disk {
-    /// A group. Where damage keeps it from being read, that is remembered.
-    pub(super) fn group(&mut self, key: Key, spot: Spot) -> Result<Group, Error> {
-        let group = self.read(key, spot);
-        self.is_suspect |= group.as_ref().is_err_and(Error::is_damage);
-        group
+    /// Reads a block, and records whether it is damaged.
+    pub(super) fn block(&mut self, entry: IndexEntry) -> Result<Block, Error> {
+        let block = self.read(entry);
+        self.found_damage |= block.as_ref().is_err_and(Error::is_damage);
+        block
     }
 
-    fn read(&mut self, (device, first): Key, spot: Spot) -> Result<Group, Error> {
-        let bytes = match spot.home {
-            Home::Generation(number) => {
-                let groups = self.state.generations.get(&number).copied().unwrap_or_default();
-                let bytes = self.generations.get(number, groups, &key(device, first))?;
-                bytes.ok_or(Error::Unreadable)?.to_vec()
+    fn read(&mut self, IndexEntry { key, meta }: IndexEntry) -> Result<Block, Error> {
+        let bytes = match meta.location {
+            Location::Store(number) => {
+                let blocks = self.catalog.stores.get(&number).copied().unwrap_or_default();
+                let bytes = self.stores.get(number, blocks, key)?;
+                bytes.ok_or(Error::Damaged)?.to_vec()
             }
-            Home::Segment { number, offset, length } => {
+            Location::Segment { number, offset, length } => {
                 let active = self.active.as_ref().filter(|active| active.number == number);
                 let file = active.map(|active| &active.file).or_else(|| self.full.get(&number));
-                let file = file.ok_or(Error::Unreadable)?;
+                let file = file.ok_or(Error::Damaged)?;
                 let mut bytes = vec![0; length];
                 file.read_exact_at(&mut bytes, offset)?;
                 bytes
             }
         };
-        let group = Group::decode(&bytes).map_err(|_| Error::Unreadable)?;
-        let is_it = (group.device, group.first) == (device, first);
-        if is_it { Ok(group) } else { Err(Error::Unreadable) }
+        let block = Block::decode(&bytes).map_err(|_| Error::Damaged)?;
+        if block.key() == key { Ok(block) } else { Err(Error::Damaged) }
     }
 
-    /// The oldest states of a device above `after`, within the bounds of [`super::Outbox::peek`].
+    /// Reads the oldest queued states of a device above `after`, as [`crate::Outbox::peek`] says.
     pub(super) fn peek(
         &mut self,
         device: DeviceId,
         after: u64,
         states_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<Entry>, Error> {
-        let lane = self.state.lanes.get(device.as_bytes()).cloned().unwrap_or_default();
-        let after = after.max(lane.gone.cursor());
-        let (mut entries, mut bytes, mut next) = (Vec::new(), 0, after + 1);
-        while let Some((key, spot)) = self.index.at(device, next) {
-            next = spot.last + 1;
-            let group = match self.group(key, spot) {
-                // What is acknowledged together must not reach across what was not sent.
-                Err(error) if error.is_damage() && !entries.is_empty() => break,
+    ) -> Result<Vec<QueuedState>, Error> {
+        let queue = self.catalog.queues.get(device.as_bytes()).cloned().unwrap_or_default();
+        let after = after.max(queue.removed.end_of_first());
+        let (mut states, mut bytes, mut next) = (Vec::new(), 0, after + 1);
+        while let Some(entry) = self.index.at(device, next) {
+            next = entry.meta.last + 1;
+            let block = match self.block(entry) {
+                // The reporter acknowledges a range, so a batch must not reach across a gap.
+                Err(error) if error.is_damage() && !states.is_empty() => break,
                 Err(error) if error.is_damage() => continue,
-                group => group?,
+                block => block?,
             };
-            for (sequence, record) in (group.first..).zip(group.records) {
-                if sequence <= after || lane.gone.covers(sequence, sequence) {
+            for (sequence, record) in (block.first..).zip(block.records) {
+                if sequence <= after || queue.removed.contains(sequence) {
                     continue;
                 }
                 bytes += record.json.len() + 1;
-                let is_full = entries.len() >= states_max || bytes > bytes_max;
-                if is_full && !entries.is_empty() {
-                    return Ok(entries);
+                let is_full = states.len() >= states_max || bytes > bytes_max;
+                if is_full && !states.is_empty() {
+                    return Ok(states);
                 }
                 let (moment, readings) = (record.moment, record.readings);
-                entries.push(Entry { sequence, moment, readings, json: record.json });
+                states.push(QueuedState { sequence, moment, readings, json: record.json });
             }
         }
-        Ok(entries)
+        Ok(states)
     }
 
-    /// Writes a draft, and syncs it if it `is_durable`. After an error nothing has changed.
-    pub(super) fn write(&mut self, draft: &Draft, is_durable: bool) -> Result<(), Error> {
-        let groups: Vec<_> = draft.groups.iter().map(Group::encode).collect();
-        let change = postcard::to_stdvec(&draft.change)?;
-        let bytes = frame::encode(0, 0, &change, &groups).0.len();
+    /// Writes a transaction, and syncs it if it `is_durable`. An error changes nothing.
+    pub(super) fn write(
+        &mut self,
+        transaction: &Transaction,
+        is_durable: bool,
+    ) -> Result<(), Error> {
+        let blocks: Vec<_> = transaction.blocks.iter().map(Block::encode).collect();
+        let delta = postcard::to_stdvec(&transaction.delta)?;
+        let bytes = frame::encode(0, 0, &delta, &blocks).bytes.len();
         if !self.active.as_ref().is_some_and(|active| active.has_room(bytes)) {
             self.rotate(bytes)?;
         }
-        let places = self.put(&change, &groups, is_durable)?;
-        self.state.apply(&draft.change);
-        for (group, (number, offset, length)) in draft.groups.iter().zip(places) {
-            let lane = self.state.lanes.entry(*group.device.as_bytes()).or_default();
-            group.records.iter().for_each(|record| lane.amount.add(record));
-            let home = Home::Segment { number, offset, length };
-            self.index.insert((group.device, group.first), group.spot(home));
-            self.unsynced.push((group.device, group.first));
+        let locations = self.append_frame(&delta, &blocks, is_durable)?;
+        self.catalog.apply(&transaction.delta);
+        for (block, location) in transaction.blocks.iter().zip(locations) {
+            for record in &block.records {
+                let device = *block.device.as_bytes();
+                self.catalog.count_queued(device, &record.bus, record.amount());
+            }
+            self.index.insert(block.key(), block.meta(location));
+            self.unsynced.push(block.key());
         }
         if is_durable {
-            self.synced();
+            self.mark_synced();
         }
-        for (device, removed) in &draft.removed {
-            let lane = self.state.lanes.entry(*device).or_default();
-            lane.amount = lane.amount.minus(*removed);
-        }
-        let emptied = self.emptied(&draft.change.gone);
+        self.catalog.count_removed(&transaction.removed, &transaction.removed_readings);
+        let emptied = self.emptied(&transaction.delta.removed);
         for key in &emptied {
             self.index.remove(*key);
         }
         if !emptied.is_empty() {
-            self.tidy();
+            self.remove_empty_files();
         }
+        self.debug_check();
         Ok(())
     }
 
-    /// The groups touched by these ranges of which nothing waits any more. Only now can that be said: a rotation may have
-    /// packed a group together with its neighbours since the draft was made.
-    fn emptied(&self, gone: &[(Device, u64, u64)]) -> Vec<Key> {
+    /// Returns the blocks in these ranges without any queued state. This is known only after the
+    /// write: a rotation may have merged a block with its neighbours since the transaction began.
+    fn emptied(&self, removed: &[RemovedRange]) -> Vec<BlockKey> {
         let mut emptied = Vec::new();
-        for (device, first, through) in gone {
-            let Some(lane) = self.state.lanes.get(device) else { continue };
-            let touched = self.index.from(DeviceId::from(*device), *first);
-            let touched = touched.take_while(|(key, _)| key.1 <= *through);
-            let is_empty = |(key, spot): &(Key, Spot)| lane.gone.covers(key.1, spot.last);
-            emptied.extend(touched.filter(is_empty).map(|(key, _)| key));
+        for range in removed {
+            let Some(queue) = self.catalog.queues.get(&range.device) else { continue };
+            let touched = self.index.from(DeviceId::from(range.device), range.first);
+            let touched = touched.take_while(|entry| entry.key.first <= range.last);
+            let is_empty = |IndexEntry { key, meta }: &IndexEntry| {
+                queue.removed.contains_all(key.first, meta.last)
+            };
+            emptied.extend(touched.filter(is_empty).map(|entry| entry.key));
         }
         emptied
     }
 
-    /// Brings all that was written to the disk.
+    /// Syncs all frames that were written.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         let Some(active) = &self.active else { return self.rotate(0) };
         let end = active.end;
-        sync::data(&active.file).inspect_err(|_| self.abandon(end))?;
-        self.synced();
+        sync::data(&active.file).inspect_err(|_| self.close_active(end))?;
+        self.mark_synced();
         Ok(())
     }
 
-    /// The active segment is synced: what stands in another that was given up is not, until it is packed.
-    fn synced(&mut self) {
+    /// Records that the active segment is synced. Unsynced blocks in a segment that was closed
+    /// after a failure stay unsynced until they are packed.
+    fn mark_synced(&mut self) {
         let Self { unsynced, index, full, .. } = self;
-        let is_given_up = |spot: Spot| match spot.home {
-            Home::Segment { number, .. } => full.contains_key(&number),
-            Home::Generation(_) => false,
+        let is_in_closed = |location: Location| match location {
+            Location::Segment { number, .. } => full.contains_key(&number),
+            Location::Store(_) => false,
         };
-        unsynced.retain(|key| index.get(*key).is_some_and(is_given_up));
+        unsynced.retain(|key| index.get(*key).is_some_and(|meta| is_in_closed(meta.location)));
     }
 
-    /// Whether nothing waits that a power cut could take.
-    pub(super) fn is_settled(&self) -> bool {
+    /// Returns whether a power cut would lose no queued state.
+    pub(super) fn is_synced(&self) -> bool {
         self.unsynced.iter().all(|key| self.index.get(*key).is_none())
     }
 
-    /// Writes a frame; where each group came to stand: segment, offset, length.
-    fn put(
+    /// Appends a frame to the active segment. Returns the location of each block.
+    fn append_frame(
         &mut self,
-        change: &[u8],
-        groups: &[Vec<u8>],
+        delta: &[u8],
+        blocks: &[Vec<u8>],
         is_durable: bool,
-    ) -> io::Result<Vec<(u64, u64, usize)>> {
+    ) -> io::Result<Vec<Location>> {
         let Some(active) = &mut self.active else { return Err(io::ErrorKind::NotFound.into()) };
         let (number, end) = (active.number, active.end);
-        let (bytes, places) = frame::encode(number, active.frame, change, groups);
-        if !active.has_room(bytes.len()) {
+        let frame = frame::encode(number, active.frame, delta, blocks);
+        if !active.has_room(frame.bytes.len()) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let written = active.append(&bytes).and_then(|begin| {
+        let written = active.append(&frame.bytes).and_then(|begin| {
             if is_durable {
                 sync::data(&active.file)?;
             }
             Ok(begin)
         });
-        let begin = written.inspect_err(|_| self.abandon(end))?;
-        let place = |(at, group): (u64, &Vec<u8>)| (number, begin + at, group.len());
-        Ok(places.into_iter().zip(groups).map(place).collect())
+        let begin = written.inspect_err(|_| self.close_active(end))?;
+        let locations = frame.block_offsets.into_iter().zip(blocks).map(|(offset, block)| {
+            Location::Segment { number, offset: begin + offset, length: block.len() }
+        });
+        Ok(locations.collect())
     }
 
-    /// Ends the active segment: what stands after `end` does not count.
-    fn abandon(&mut self, end: u64) {
+    /// Ends the active segment at this offset: later bytes do not count.
+    fn close_active(&mut self, end: u64) {
         if let Some(active) = self.active.take() {
-            self.state.segments.insert(active.number, end);
+            self.catalog.segments.insert(active.number, end);
             self.full.insert(active.number, active.file);
         }
     }
 
-    /// Begins another segment, with room for a frame of so many bytes, and packs what waits in the full ones.
-    pub(super) fn rotate(&mut self, bytes: usize) -> Result<(), Error> {
-        if let Some(active) = &self.active {
-            let end = active.end;
-            if !self.is_settled() {
-                sync::data(&active.file).inspect_err(|_| self.abandon(end))?;
-                self.synced();
-            }
-            self.abandon(end);
-        }
-        let number = self.next_segment;
-        self.next_segment += 1;
-        let (state, _) = frame::encode(number, 0, &postcard::to_stdvec(&self.state)?, &[]);
-        let length = (2 * state.len() + bytes + ROOM_BYTES).next_multiple_of(4096) as u64;
-        let length = length.max(self.options.segment_bytes);
-        let made = Segment::create(&self.directory, number, length).and_then(|mut segment| {
-            segment.append(&state)?;
-            segment.append(&state)?;
-            segment.frame = 1;
-            sync::data(&segment.file)?;
-            Ok(segment)
-        });
-        let made = made.inspect_err(|_| {
-            // A name without a state in its file is passed over when the outbox is opened.
-            std::fs::remove_file(file_of(&self.directory, number)).ok();
-        });
-        self.active = Some(made?);
-        if let Err(error) = self.pack() {
-            warn!(%error, "what waits cannot be packed now; it stays in the journal");
-        }
-        Ok(())
-    }
-
-    /// Packs what waits in the full segments, each into a generation.
-    fn pack(&mut self) -> Result<(), Error> {
-        self.tidy();
-        let full: Vec<_> = self.state.segments.keys().copied().collect();
-        for segment in full {
-            let before = self.index.of_segment(segment);
-            let number = self.next_generation;
-            self.next_generation += 1;
-            let mut builder = self.generations.begin(number)?;
-            let groups = self.merged(&before, &mut builder)?;
-            builder.finish()?;
-            let change = Change {
-                generations: BTreeMap::from([(number, groups.len() as u64)]),
-                segments_gone: vec![segment],
-                ..Change::default()
-            };
-            self.put(&postcard::to_stdvec(&change)?, &[], true)?;
-            self.state.apply(&change);
-            for (key, _) in &before {
-                self.index.remove(*key);
-            }
-            for (key, spot) in groups {
-                self.index.insert(key, Spot { home: Home::Generation(number), ..spot });
-            }
-            self.full.remove(&segment);
-            release(&self.directory, segment, self.options.segment_bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Puts what waits in these groups into a generation, in groups as large as they may be. One at a time is in memory.
-    fn merged(
-        &mut self,
-        spots: &[(Key, Spot)],
-        builder: &mut Builder,
-    ) -> Result<Vec<(Key, Spot)>, Error> {
-        let (mut packed, mut bytes) = (Vec::new(), 0);
-        let mut current: Option<(Group, Home)> = None;
-        let mut finish = |(done, home): (Group, Home)| -> Result<(), Error> {
-            builder.insert(key(done.device, done.first), &done.encode())?;
-            packed.push(((done.device, done.first), done.spot(home)));
-            Ok(())
-        };
-        for (place, spot) in spots {
-            let group = self.group(*place, *spot)?;
-            let lane = self.state.lanes.get(group.device.as_bytes()).cloned().unwrap_or_default();
-            for (sequence, record) in (group.first..).zip(group.records) {
-                if lane.gone.covers(sequence, sequence) {
-                    continue;
-                }
-                bytes += record.json.len();
-                let fits = |(one, _): &&mut (Group, Home)| {
-                    one.device == group.device
-                        && one.last() + 1 == sequence
-                        && one.priority() == spot.priority
-                        && bytes <= GROUP_BYTES_MAX
-                };
-                if let Some((current, _)) = current.as_mut().filter(fits) {
-                    current.records.push(record);
-                    continue;
-                }
-                bytes = record.json.len();
-                let (commit, device, records) = (spot.commit, group.device, vec![record]);
-                let next = Group { commit, device, first: sequence, records };
-                current.replace((next, spot.home)).map_or(Ok(()), &mut finish)?;
-            }
-        }
-        current.map_or(Ok(()), &mut finish)?;
-        Ok(packed)
-    }
-
-    /// Removes the segments and generations in which nothing waits.
-    pub(super) fn tidy(&mut self) {
-        let index = &self.index;
-        let generations = self.state.generations.keys().copied();
-        let segments = self.state.segments.keys().copied();
-        let change = Change {
-            generations_gone: generations.filter(|one| index.is_empty_generation(*one)).collect(),
-            segments_gone: segments.filter(|one| index.is_empty_segment(*one)).collect(),
-            ..Change::default()
-        };
-        if change.generations_gone.is_empty() && change.segments_gone.is_empty() {
-            return;
-        }
-        if let Err(error) = self.forget(&change) {
-            info!(%error, "what is confirmed cannot be removed now");
-        }
-    }
-
-    /// The journal says first that they are gone, and that this was confirmed.
-    fn forget(&mut self, change: &Change) -> Result<(), Error> {
-        self.put(&postcard::to_stdvec(change)?, &[], true)?;
-        self.state.apply(change);
-        for segment in &change.segments_gone {
-            self.full.remove(segment);
-            release(&self.directory, *segment, self.options.segment_bytes)?;
-        }
-        for generation in &change.generations_gone {
-            self.generations.remove(*generation)?;
-        }
-        Ok(())
-    }
-}
-
-impl Group {
-    pub(super) fn spot(&self, home: Home) -> Spot {
-        Spot { last: self.last(), home, priority: self.priority(), commit: self.commit }
-    }
-
-    /// A group goes late if one of its states does.
-    fn priority(&self) -> Priority {
-        self.records.iter().map(|record: &Record| record.priority).max().unwrap_or_default()
+    /// Checks in a debug build that ledger, queues and index agree.
+    fn debug_check(&self) {
+        debug_assert_eq!(self.catalog.imbalance(), None, "the ledger and the queues disagree");
+        let is_full_check = self.index.len() <= CHECKED_BLOCKS_MAX
+            || self.catalog.commit.is_multiple_of(CHECK_INTERVAL_COMMITS);
+        debug_assert_eq!(
+            self.index.violation().filter(|_| is_full_check),
+            None,
+            "the index is inconsistent"
+        );
     }
 }

@@ -1,187 +1,147 @@
-//! Thinning: the numeric states of one stretch of time as one, with the mean of each attribute.
+//! Downsampling: a full outbox replaces old numeric states by their means.
 //!
-//! The mean stands under the attribute's own name, so that charts go on; how many states there were, and the least and the
-//! greatest of each attribute, stand in the state's meta (rest-api/device, "Send State"). A state with a text, a boolean or a
-//! meta of its own is left as it is, and so is one that was downsampled before.
+//! One step takes a run: neighbouring blocks of one device and one priority, oldest first. It reads
+//! them, computes a mean for each bucket of time, removes the states of the run, and appends the
+//! result to the end of the queue. All of that is one frame, so after a power cut the outbox has
+//! either the states or their means, and the ledger agrees. States that the reporter has read are
+//! left alone, because Losant would get them twice.
+
+mod mean;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use super::block::Record;
+use super::disk::Disk;
+use super::error::Error;
+use super::index::IndexEntry;
+use super::ranges::SequenceRange;
+use super::removal::Removal;
+use super::transaction::Transaction;
+use super::types::{NewState, Removed};
+use tidegate_model::{Name, Priority, Reason};
 
-use tidegate_model::WallTime;
+/// The most blocks of one run. So many times 16 KiB are in memory and in one frame.
+const RUN_BLOCKS_MAX: usize = 16;
 
-/// States that became one.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Downsampled {
-    /// The state, as it will be sent: with the time of the first.
-    pub json: Bytes,
-    /// How many values it has.
-    pub readings: u16,
-}
+/// The most runs of one priority for one commit. Then the oldest states are dropped.
+const RUNS_MAX: usize = 4;
 
-/// A state of nothing but numbers.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Numbers<'a> {
-    #[serde(borrow)]
-    time: &'a RawValue,
-    data: BTreeMap<String, f64>,
-}
-
-#[derive(Serialize)]
-struct Whole<'a> {
-    time: &'a RawValue,
-    data: BTreeMap<&'a str, f64>,
-    meta: Meta<'a>,
-}
-
-/// The mark by which workflows can tell it.
-#[derive(Serialize)]
-struct Meta<'a> {
-    downsampled: usize,
-    min: BTreeMap<&'a str, f64>,
-    max: BTreeMap<&'a str, f64>,
-}
-
-/// The values of one attribute.
-struct Spread {
-    count: f64,
-    mean: f64,
-    min: f64,
-    max: f64,
-}
-
-/// In which stretch of this width a moment lies, counted from 1970. Stretches begin at the same times on every gateway.
-pub(crate) fn bucket(time: WallTime, width: Duration) -> i64 {
-    let width = i64::try_from(width.as_millis()).unwrap_or(i64::MAX).max(1);
-    time.as_millis().div_euclid(width)
-}
-
-/// Whether a state can be downsampled.
-pub(crate) fn is_numeric(json: &[u8]) -> bool {
-    serde_json::from_slice::<Numbers<'_>>(json).is_ok()
-}
-
-/// One state of several, in order; `None` where one of them cannot be downsampled, or nothing is gained by it.
-pub(crate) fn downsampled(states: &[Bytes]) -> Option<Downsampled> {
-    let parse = |state| serde_json::from_slice::<Numbers<'_>>(state).ok();
-    let states_in: Vec<_> = states.iter().map(|state| parse(state)).collect::<Option<_>>()?;
-    let mut spreads: BTreeMap<&str, Spread> = BTreeMap::new();
-    for (name, value) in states_in.iter().flat_map(|state| &state.data) {
-        spreads.entry(name).or_insert_with(|| Spread::of(*value)).add(*value);
-    }
-    if spreads.values().any(|spread| !spread.mean.is_finite()) {
-        return None;
-    }
-    let each = |pick: fn(&Spread) -> f64| {
-        spreads.iter().map(|(name, spread)| (*name, pick(spread))).collect()
-    };
-    let (min, max) = (each(|spread| spread.min), each(|spread| spread.max));
-    let whole = Whole {
-        time: states_in.first()?.time,
-        data: each(|spread| spread.mean),
-        meta: Meta { downsampled: states.len(), min, max },
-    };
-    let json = Bytes::from(serde_json::to_vec(&whole).ok()?);
-    let readings = u16::try_from(spreads.len()).ok()?;
-    let is_gain = json.len() < states.iter().map(Bytes::len).sum();
-    is_gain.then_some(Downsampled { json, readings })
-}
-
-impl Spread {
-    fn of(value: f64) -> Self {
-        Self { count: 0.0, mean: 0.0, min: value, max: value }
-    }
-
-    /// Moves the mean by Welford's way, so that no sum grows.
-    fn add(&mut self, value: f64) {
-        self.count += 1.0;
-        self.mean += (value - self.mean) / self.count;
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn state(second: u32, data: &Value) -> Bytes {
-        let time = WallTime::from_millis(i64::from(second) * 1_000).to_string();
-        Bytes::from(serde_json::to_vec(&json!({ "time": time, "data": data })).unwrap())
-    }
-
-    #[test]
-    fn states_become_one_with_mean_least_and_greatest_at_the_first_time() {
-        let states = [
-            state(1, &json!({ "t": 20, "humidity": 50.5 })),
-            state(2, &json!({ "t": 23 })),
-            state(3, &json!({ "t": 21.5 })),
+impl Transaction {
+    /// Downsamples until `incoming` bytes fit into `capacity`: low priority first. If nothing of a
+    /// priority is left to downsample, its oldest states are dropped before the next priority is
+    /// touched.
+    pub(super) fn downsample(
+        &mut self,
+        disk: &mut Disk,
+        incoming: u64,
+        capacity: u64,
+    ) -> Result<Removed, Error> {
+        let mut removed = Removed::default();
+        let levels = [
+            (Priority::Low, Some(Priority::Normal)),
+            (Priority::Normal, Some(Priority::High)),
+            (Priority::High, None),
         ];
-        let downsampled = downsampled(&states).unwrap();
-        let whole: Value = serde_json::from_slice(&downsampled.json).unwrap();
-        assert_eq!(
-            whole,
-            json!({
-                "time": "1970-01-01T00:00:01.000Z",
-                "data": { "humidity": 50.5, "t": 21.5 },
-                "meta": {
-                    "downsampled": 3,
-                    "min": { "humidity": 50.5, "t": 20.0 },
-                    "max": { "humidity": 50.5, "t": 23.0 },
-                },
-            })
-        );
-        assert_eq!(downsampled.readings, 2);
-        assert!(!is_numeric(&downsampled.json), "it is not downsampled again");
-    }
-
-    #[test]
-    fn what_is_no_number_or_has_a_meta_is_left_as_it_is() {
-        for other in [json!({ "on": true }), json!({ "text": "a" })] {
-            assert!(!is_numeric(&state(1, &other)));
-            let states = [state(1, &json!({ "t": 1 })), state(2, &other)];
-            assert_eq!(downsampled(&states), None);
+        for (level, next) in levels {
+            for _ in 0..RUNS_MAX {
+                if self.bytes_after(&disk.catalog) + incoming <= capacity {
+                    return Ok(removed);
+                }
+                let run = self.oldest_run(disk, level);
+                if run.is_empty() {
+                    break;
+                }
+                removed.add(self.downsample_run(disk, &run)?);
+            }
+            removed.add(self.evict(disk, incoming, capacity, next)?);
         }
-        assert!(!is_numeric(br#"{"time":"x","data":{"t":1},"meta":{"a":1}}"#));
+        Ok(removed)
     }
 
-    #[test]
-    fn what_would_not_get_smaller_is_left_as_it_is() {
-        assert_eq!(downsampled(&[state(1, &json!({ "t": 1 }))]), None);
-        assert_eq!(downsampled(&[]), None);
+    /// Returns the oldest blocks of this priority that may be downsampled: neighbours of one
+    /// device.
+    fn oldest_run(&self, disk: &Disk, level: Priority) -> Vec<IndexEntry> {
+        let is_allowed = |entry: &IndexEntry| {
+            entry.meta.priority == level
+                && !disk.exclusions.contains(entry)
+                && !self.removes(entry.key.device, entry.meta.last)
+        };
+        let is_lower = |entry: &IndexEntry| entry.meta.priority < level;
+        let ordered = disk.index.by_eviction_order().skip_while(is_lower);
+        let mut ordered = ordered.take_while(|entry| entry.meta.priority == level);
+        let Some(IndexEntry { key, .. }) = ordered.find(is_allowed) else { return Vec::new() };
+        let neighbours = disk.index.from(key.device, key.first);
+        neighbours.take_while(is_allowed).take(RUN_BLOCKS_MAX).collect()
     }
 
-    #[test]
-    fn a_mean_that_json_cannot_write_is_none() {
+    /// Replaces the states of a run by their means, if that makes them fewer.
+    fn downsample_run(&mut self, disk: &mut Disk, run: &[IndexEntry]) -> Result<Removed, Error> {
+        let [IndexEntry { key, meta }, ..] = run else { return Ok(Removed::default()) };
+        let device = key.device;
+        let last = run.last().map_or(meta.last, |entry| entry.meta.last);
+        let mut records = Vec::new();
+        for entry in run {
+            let block = disk.block(*entry)?;
+            let queue = disk.catalog.queues.get(device.as_bytes());
+            let is_queued = |number| queue.is_none_or(|queue| !queue.removed.contains(number));
+            let numbered = (block.first..).zip(block.records);
+            records.extend(numbered.filter(|(number, _)| is_queued(*number)).map(|(_, one)| one));
+        }
+        let (states, readings) = (records.len() as u64, readings_of(&records));
+        let kept = downsample_records(records, disk.options.downsample_bucket);
+        if kept.len() as u64 == states {
+            disk.exclusions.add_incompressible(run, &disk.index);
+            return Ok(Removed::default());
+        }
+        let lost = readings.saturating_sub(readings_of(&kept));
+        let range = SequenceRange { first: key.first, last };
+        self.remove(disk, device, range, Removal::Dropped(Reason::Downsampled))?;
+        // The kept readings are not lost: they are appended again below.
+        for record in &kept {
+            let account = self.account(&disk.catalog, &record.bus);
+            let counted = account.dropped.entry(Reason::Downsampled).or_default();
+            *counted = counted.saturating_sub(u64::from(record.readings));
+        }
+        let kept: Vec<_> = kept.into_iter().map(|one| NewState::from_record(device, one)).collect();
+        self.append(&disk.catalog, device, &kept.iter().collect::<Vec<_>>());
+        Ok(Removed { states: states - kept.len() as u64, readings: lost })
+    }
+}
+
+fn readings_of(records: &[Record]) -> u64 {
+    records.iter().map(|record| u64::from(record.readings)).sum()
+}
+
+/// Replaces the numeric records of each bus and bucket by one mean, if that is smaller. The mean
+/// takes the place of the first of them.
+fn downsample_records(records: Vec<Record>, width: Duration) -> Vec<Record> {
+    let mut buckets: BTreeMap<(Name, i64), Vec<usize>> = BTreeMap::new();
+    for (at, record) in records.iter().enumerate() {
+        let time = record.moment.wall().filter(|_| mean::is_numeric(&record.json));
+        if let Some(time) = time {
+            let bucket = mean::bucket(time, width);
+            buckets.entry((record.bus.clone(), bucket)).or_default().push(at);
+        }
+    }
+    let mut kept: Vec<Option<Record>> = records.into_iter().map(Some).collect();
+    for places in buckets.into_values() {
         let states: Vec<_> =
-            [f64::MAX, -f64::MAX, f64::MAX].map(|t| state(1, &json!({ "t": t }))).into();
-        assert_eq!(downsampled(&states), None);
-    }
-
-    #[test]
-    fn buckets_begin_at_the_same_times_everywhere_and_before_1970_too() {
-        let width = Duration::from_secs(600);
-        let at = |second: i64| bucket(WallTime::from_millis(second * 1_000), width);
-        assert_eq!([at(0), at(599), at(600), at(-1)], [0, 0, 1, -1]);
-    }
-
-    proptest! {
-        #[test]
-        fn a_mean_lies_between_the_least_and_the_greatest(values in prop::collection::vec(-1e6..1e6_f64, 4..50)) {
-            let states: Vec<_> = values.iter().map(|t| state(1, &json!({ "t": t }))).collect();
-            let whole: Value = serde_json::from_slice(&downsampled(&states).unwrap().json).unwrap();
-            let [mean, min, max] = ["/data/t", "/meta/min/t", "/meta/max/t"]
-                .map(|at| whole.pointer(at).and_then(Value::as_f64).unwrap());
-            prop_assert!(min - 1e-6 <= mean && mean <= max + 1e-6);
-            prop_assert!(values.contains(&min) && values.contains(&max));
-            prop_assert_eq!(whole["meta"]["downsampled"].as_u64(), Some(values.len() as u64));
+            places.iter().filter_map(|at| Some(kept.get(*at)?.as_ref()?.json.clone())).collect();
+        let mut mean = mean::mean_of(&states);
+        if mean.is_none() {
+            continue;
+        }
+        for at in places {
+            let Some(place) = kept.get_mut(at) else { continue };
+            // The first record becomes the mean, the others are removed.
+            let first = place.take().zip(mean.take());
+            *place = first.map(|(first, mean)| Record {
+                json: mean.json,
+                readings: mean.readings,
+                ..first
+            });
         }
     }
+    kept.into_iter().flatten().collect()
 }

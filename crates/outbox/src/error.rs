@@ -1,72 +1,79 @@
-//! What can go wrong with the outbox.
+//! The errors of the outbox.
 
 use std::io;
 use std::path::PathBuf;
 
+use super::ranges::RANGES_MAX;
+use super::types::{ROW_BYTES_MAX, TABLE_BYTES_MAX};
+
 /// The outbox cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
-    #[error(
-        "another tidegate is running on this outbox; stop it, or give this one a path of its own (outbox.path)"
-    )]
+    /// Another process has the outbox open.
+    #[error("another tidegate process uses this outbox; stop it, or set another outbox.path here")]
     Locked,
-    /// The directory cannot be made, read or written.
-    #[error("{}: {source}; it must be a directory that the daemon's user can write", path.display())]
+    /// The directory cannot be created, read or written.
+    #[error(
+        "{}: {source}; it must be a directory that the daemon's user can write",
+        path.display()
+    )]
     Directory {
-        /// What could not be used.
+        /// The directory of the outbox.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A newer tidegate wrote it.
+    /// A newer tidegate wrote the outbox.
     #[error(
-        "format version {0} is newer than this tidegate knows; install the newer version again"
+        "format version {0} is newer than this tidegate supports; install the newer tidegate again"
     )]
     Newer(u64),
-    /// An early tidegate wrote it.
-    #[error("it was written by a tidegate before 0.2 and cannot be read; move the directory aside")]
+    /// A tidegate before 0.2 wrote the outbox.
+    #[error("the outbox has the format of tidegate before 0.2; move the directory aside")]
     Older,
 }
 
 /// A call on an open outbox failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store of what waits longer failed.
-    #[error("the store failed: {0}")]
+    /// sled cannot read or write a store.
+    #[error("cannot use a store of the outbox: {0}")]
     Store(#[from] sled::Error),
     /// The disk is full or broken.
-    #[error("cannot bring the outbox to the disk: {0}")]
+    #[error("cannot write the outbox to disk: {0}")]
     Disk(#[from] io::Error),
-    /// A group does not read back.
+    /// A block cannot be read back.
     #[error("a part of the outbox is damaged")]
-    Unreadable,
-    /// A change cannot be put into bytes.
-    #[error("cannot write a change of the outbox: {0}")]
+    Damaged,
+    /// A change of the catalog cannot be encoded.
+    #[error("cannot encode a change of the outbox: {0}")]
     Encode(#[from] postcard::Error),
-    /// The state to be rejected does not wait.
-    #[error("state {0} of its device does not wait")]
-    NotWaiting(u64),
-    /// What is acknowledged lies scattered over more ranges than are kept.
+    /// A rejected state cannot be encoded; the state stays in its queue.
+    #[error("cannot encode a rejected state: {0}")]
+    EncodeReject(serde_json::Error),
+    /// The state to be rejected is not in its queue.
+    #[error("state {0} of its device is not in the outbox")]
+    NotQueued(u64),
+    /// The removed states of a device lie in more ranges than the outbox stores.
     #[error(
-        "more than {max} separate ranges of states are acknowledged; these will be sent again",
-        max = super::INTERVALS_MAX
+        "a device has more than {RANGES_MAX} separate ranges of acknowledged states; \
+         these states will be sent again"
     )]
-    Scattered,
-    /// A note is too large.
-    #[error("a note of {0} bytes is larger than {max} bytes", max = super::NOTE_BYTES_MAX)]
-    NoteTooLarge(usize),
-    /// A table of notes is full.
-    #[error("the notes of table {0} would take more than {max} bytes", max = super::NOTES_BYTES_MAX)]
-    NotesFull(&'static str),
+    TooManyRanges,
+    /// The value of a row is too large.
+    #[error("a row of {0} bytes is larger than {ROW_BYTES_MAX} bytes")]
+    RowTooLarge(usize),
+    /// A table is full.
+    #[error("table {0} would take more than {TABLE_BYTES_MAX} bytes")]
+    TableFull(&'static str),
 }
 
 impl Error {
-    /// Whether what was to be read is damaged, and will not be there another time.
+    /// Returns whether data is damaged, so that a retry cannot succeed.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::Disk(error) | Self::Store(sled::Error::Io(error)) => is_damage(error),
-            Self::Unreadable
+            Self::Damaged
             | Self::Store(
                 sled::Error::Corruption { .. }
                 | sled::Error::CollectionNotFound(_)
@@ -74,15 +81,17 @@ impl Error {
                 | sled::Error::Unsupported(_),
             ) => true,
             Self::Encode(_)
-            | Self::NotWaiting(_)
-            | Self::Scattered
-            | Self::NoteTooLarge(_)
-            | Self::NotesFull(_) => false,
+            | Self::EncodeReject(_)
+            | Self::NotQueued(_)
+            | Self::TooManyRanges
+            | Self::RowTooLarge(_)
+            | Self::TableFull(_) => false,
         }
     }
 }
 
-/// A medium that does not give back what it had, in contrast to a lack of memory, of room or of files that may be open.
+/// Returns whether the medium lost data. A lack of memory, of space or of file descriptors is no
+/// damage.
 fn is_damage(error: &io::Error) -> bool {
     let kinds = [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData];
     let is_broken = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());

@@ -1,151 +1,93 @@
-//! What goes when there is no room for all, and what is too old to stay.
-
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
+//! Evicts states when the outbox is full, and expires states that are too old.
 
 use rustix::fs::fstatvfs;
 
+use super::catalog::Catalog;
 use super::disk::Disk;
-use super::transaction::{Draft, Fate};
-use super::{Error, Pending, Removed};
-use tidegate_model::{DeviceId, Priority, Reason, WallTime, WhenFull};
+use super::error::Error;
+use super::index::IndexEntry;
+use super::ranges::SequenceRange;
+use super::removal::Removal;
+use super::transaction::Transaction;
+use super::types::Removed;
+use tidegate_model::{DeviceId, Priority, Reason, WallTime};
 
-/// How many groups of a device go at once because they are too old: each is read first.
-const EXPIRED_MAX: usize = 256;
+/// The most blocks of a device that expire in one transaction: each of them is read first.
+const EXPIRED_BLOCKS_MAX: usize = 256;
 
 impl Disk {
-    /// The most bytes of states that may wait now. A file system that is nearly full takes no more than it has of ours, or than
-    /// fits into the segment that is there anyway.
-    fn room(&self) -> u64 {
+    /// Returns the most bytes of states that may be queued. While the file system is nearly full,
+    /// that is what is queued already, or what fits into the segment that exists anyway.
+    pub(super) fn capacity(&self) -> u64 {
         let least = self.options.free_bytes_min;
-        let is_tight = least > 0
+        let is_nearly_full = least > 0
             && fstatvfs(&self.lock).is_ok_and(|space| space.f_bavail * space.f_frsize < least);
-        let kept = self.state.bytes().max(self.options.segment_bytes);
-        let most = if is_tight { kept } else { u64::MAX };
+        let current = self.catalog.bytes().max(self.options.segment_bytes);
+        let most = if is_nearly_full { current } else { u64::MAX };
         self.options.bytes_max.min(most)
     }
 }
 
-impl Draft {
-    /// Makes room for what comes, and tells which of it is taken and what had to go.
-    pub(super) fn admit<'a>(
-        &mut self,
-        disk: &mut Disk,
-        states: &'a [Pending],
-    ) -> Result<(Vec<&'a Pending>, Removed), Error> {
-        let room = disk.room();
-        let incoming = states.iter().map(bytes_of).sum();
-        if disk.state.bytes().saturating_add(incoming) <= room {
-            return Ok((states.iter().collect(), Removed::default()));
-        }
-        match disk.options.when_full {
-            WhenFull::DropOldest => {
-                let dropped = self.make_room(disk, incoming, room, None)?;
-                Ok((states.iter().collect(), dropped))
-            }
-            WhenFull::Downsample => {
-                let gone = self.thin(disk, incoming, room)?;
-                Ok((states.iter().collect(), gone))
-            }
-            WhenFull::DropNewest => self.admit_some(disk, states, room),
-        }
-    }
-
-    /// Takes what is worth more than what waits, and of the rest what fits; the others are dropped.
-    fn admit_some<'a>(
-        &mut self,
-        disk: &mut Disk,
-        states: &'a [Pending],
-        room: u64,
-    ) -> Result<(Vec<&'a Pending>, Removed), Error> {
-        let mut levels: BTreeMap<Reverse<Priority>, Vec<(usize, &Pending)>> = BTreeMap::new();
-        for (place, state) in states.iter().enumerate() {
-            levels.entry(Reverse(state.priority)).or_default().push((place, state));
-        }
-        let (mut admitted, mut bytes, mut dropped) = (Vec::new(), 0, Removed::default());
-        for (Reverse(priority), level) in levels {
-            let needed = bytes + level.iter().map(|(_, state)| bytes_of(state)).sum::<u64>();
-            dropped.add(self.make_room(disk, needed, room, Some(priority))?);
-            for (place, state) in level {
-                if self.bytes_left(disk) + bytes + bytes_of(state) <= room {
-                    bytes += bytes_of(state);
-                    admitted.push((place, state));
-                } else {
-                    dropped.add(self.turn_away(disk, state));
-                }
-            }
-        }
-        admitted.sort_by_key(|(place, _)| *place);
-        Ok((admitted.into_iter().map(|(_, state)| state).collect(), dropped))
-    }
-
-    /// Counts a state as dropped that never got in.
-    fn turn_away(&mut self, disk: &Disk, state: &Pending) -> Removed {
-        let readings = u64::from(state.readings);
-        let account = self.account(disk, &state.bus);
-        *account.dropped.entry(Reason::OutboxFull).or_default() += readings;
-        account.outbox_in = account.outbox_in.saturating_sub(readings);
-        Removed { states: 1, readings }
-    }
-
-    /// The bytes that wait when this draft is written.
-    pub(super) fn bytes_left(&self, disk: &Disk) -> u64 {
+impl Transaction {
+    /// Returns the bytes of the states that are queued now and after this transaction.
+    pub(super) fn bytes_after(&self, catalog: &Catalog) -> u64 {
         let removed: u64 = self.removed.values().map(|amount| amount.bytes).sum();
-        disk.state.bytes().saturating_sub(removed)
+        catalog.bytes().saturating_sub(removed)
     }
 
-    /// Drops groups, low priority first and the oldest first among equals, until `incoming` bytes fit into `room`; only such
-    /// as are worth less than `below`, if that is said. A commit that is larger than the outbox drives out everything.
-    pub(super) fn make_room(
+    /// Drops blocks until `incoming` bytes fit into `capacity`: low priority first, and the oldest
+    /// first among equals. With `below`, drops only blocks of a lower priority. A commit that is
+    /// larger than the outbox evicts everything.
+    pub(super) fn evict(
         &mut self,
         disk: &mut Disk,
         incoming: u64,
-        room: u64,
+        capacity: u64,
         below: Option<Priority>,
     ) -> Result<Removed, Error> {
-        let mut excess = (self.bytes_left(disk) + incoming).saturating_sub(room);
+        let needed = self.bytes_after(&disk.catalog) + incoming;
+        let mut excess = needed.saturating_sub(capacity);
         let mut dropped = Removed::default();
         if excess == 0 {
             return Ok(dropped);
         }
-        // So many groups hold more than what must go, for each of them has a byte that waits.
-        let worth_less = |spot: Priority| below.is_none_or(|below| spot < below);
-        let victims = disk.index.oldest().take_while(|(_, spot)| worth_less(spot.priority));
-        let victims: Vec<_> = victims.take(usize::try_from(excess).unwrap_or(usize::MAX)).collect();
-        for ((device, first), spot) in victims {
+        // Each block holds at least one queued byte, so as many blocks as bytes are enough.
+        let count = usize::try_from(excess).unwrap_or(usize::MAX);
+        let is_below = |priority: Priority| below.is_none_or(|below| priority < below);
+        let victims = disk.index.by_eviction_order();
+        let victims = victims.take_while(|entry| is_below(entry.meta.priority));
+        let victims: Vec<_> = victims.take(count).collect();
+        for IndexEntry { key, meta } in victims {
             if excess == 0 {
                 break;
             }
-            let fate = Fate::Dropped(Reason::OutboxFull);
-            let amount = self.remove(disk, device, (first, spot.last), fate)?;
+            let range = SequenceRange { first: key.first, last: meta.last };
+            let removal = Removal::Dropped(Reason::OutboxFull);
+            let amount = self.remove(disk, key.device, range, removal)?;
             excess = excess.saturating_sub(amount.bytes);
-            dropped.add(Removed { states: amount.states, readings: amount.readings });
+            dropped.add(amount.into());
         }
         Ok(dropped)
     }
 
-    /// Drops what was measured before `time`, from the oldest of each device on to the first that was not.
+    /// Drops the blocks whose states were all measured before `time`: for each device from the
+    /// oldest block to the first that is newer.
     pub(super) fn expire(&mut self, disk: &mut Disk, time: WallTime) -> Result<Removed, Error> {
         let mut dropped = Removed::default();
-        let devices: Vec<DeviceId> =
-            disk.state.lanes.keys().map(|device| DeviceId::from(*device)).collect();
-        for device in devices {
-            let spots: Vec<_> = disk.index.from(device, 0).take(EXPIRED_MAX).collect();
-            for (key, spot) in spots {
-                let group = disk.group(key, spot)?;
+        let devices = disk.catalog.queues.keys().map(|device| DeviceId::from(*device));
+        for device in devices.collect::<Vec<_>>() {
+            let entries: Vec<_> = disk.index.from(device, 0).take(EXPIRED_BLOCKS_MAX).collect();
+            for entry in entries {
+                let block = disk.block(entry)?;
                 let is_old = |moment: Option<WallTime>| moment.is_some_and(|moment| moment < time);
-                if !group.records.iter().all(|record| is_old(record.moment.wall())) {
+                if !block.records.iter().all(|record| is_old(record.moment.wall())) {
                     break;
                 }
-                let fate = Fate::Dropped(Reason::TooOld);
-                let amount = self.remove(disk, device, (key.1, spot.last), fate)?;
-                dropped.add(Removed { states: amount.states, readings: amount.readings });
+                let range = SequenceRange { first: entry.key.first, last: entry.meta.last };
+                let removal = Removal::Dropped(Reason::TooOld);
+                dropped.add(self.remove(disk, device, range, removal)?.into());
             }
         }
         Ok(dropped)
     }
-}
-
-pub(super) fn bytes_of(state: &Pending) -> u64 {
-    state.json.len() as u64
 }

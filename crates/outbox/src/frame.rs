@@ -1,14 +1,16 @@
-//! The frame: one change of the outbox as it stands in the journal.
+//! The frame: one transaction in the journal.
 //!
-//! A frame describes itself and ends with a checksum, so that a torn one is noticed. It names its segment, so that what a
-//! reused file held before is not taken for its content. Numbers are big-endian:
+//! A frame describes itself and ends with a checksum, so that a reader detects a torn frame. It
+//! names its segment, so that a reader ignores old frames in a reused file. Numbers are big-endian:
 //!
 //! ```text
-//! magic "TGJF" | version u8 | segment u64 | number u64 | length u32 | content | CRC-32 u32 of all before
-//! content: length u32, change | groups, each: length u32, group
+//! magic "TGJF" | version u8 | segment u64 | number u64 | length u32, content |
+//!     CRC-32 of all before u32
+//! content: length u32, delta | blocks, each: length u32, block
 //! ```
 //!
-//! Frame 0 of a segment stands there twice; its change is the whole state of the outbox. The others follow it by number.
+//! Each segment starts with two copies of frame 0, which holds the complete catalog in place of a
+//! delta. The other frames follow by number.
 
 use bytes::{Buf as _, BufMut as _};
 
@@ -22,59 +24,68 @@ const HEAD_BYTES: usize = 4 + 1 + 8 + 8 + 4;
 
 const CHECKSUM_BYTES: usize = 4;
 
-/// Frames begin at multiples of this and are filled up with zeros, which makes them quick to find.
+/// Frames start at multiples of this and are padded with zeros, so that a scan finds them fast.
 const ALIGN: usize = 16;
 
 /// A frame in the bytes of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Frame<'a> {
     pub(super) number: u64,
-    pub(super) change: &'a [u8],
-    /// Where each group begins in the segment, and its bytes.
-    pub(super) groups: Vec<(u64, &'a [u8])>,
-    /// Where the frame ends in the segment.
+    pub(super) delta: &'a [u8],
+    pub(super) blocks: Vec<FrameBlock<'a>>,
+    /// The end of the frame in the segment.
     pub(super) end: u64,
 }
 
-/// What a segment holds.
+/// A block in the bytes of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FrameBlock<'a> {
+    /// The offset of the block in the segment.
+    pub(super) offset: u64,
+    pub(super) bytes: &'a [u8],
+}
+
+/// An encoded frame.
+pub(super) struct EncodedFrame {
+    pub(super) bytes: Vec<u8>,
+    /// The offset of each block in the frame.
+    pub(super) block_offsets: Vec<u64>,
+}
+
+/// The frames of a segment.
 #[derive(Debug, Default)]
 pub(super) struct Scan<'a> {
     pub(super) frames: Vec<Frame<'a>>,
-    /// There are frames after something that is none.
+    /// Frames follow after bytes that are not a frame.
     pub(super) has_gap: bool,
-    /// A frame of this newer version.
+    /// The version of an undamaged frame that is newer than [`VERSION`].
     pub(super) newer: Option<u8>,
 }
 
-/// A frame as bytes, and where in it each group begins.
-pub(super) fn encode(
-    segment: u64,
-    number: u64,
-    change: &[u8],
-    groups: &[Vec<u8>],
-) -> (Vec<u8>, Vec<u64>) {
-    let content = 4 + change.len() + groups.iter().map(|group| 4 + group.len()).sum::<usize>();
+/// Encodes a frame.
+pub(super) fn encode(segment: u64, number: u64, delta: &[u8], blocks: &[Vec<u8>]) -> EncodedFrame {
+    let content = 4 + delta.len() + blocks.iter().map(|block| 4 + block.len()).sum::<usize>();
     let mut bytes = Vec::with_capacity(HEAD_BYTES + content + CHECKSUM_BYTES);
     bytes.put_slice(MAGIC);
     bytes.put_u8(VERSION);
     bytes.put_u64(segment);
     bytes.put_u64(number);
     bytes.put_u32(narrow(content));
-    bytes.put_u32(narrow(change.len()));
-    bytes.put_slice(change);
-    let mut places = Vec::with_capacity(groups.len());
-    for group in groups {
-        bytes.put_u32(narrow(group.len()));
-        places.push(bytes.len() as u64);
-        bytes.put_slice(group);
+    bytes.put_u32(narrow(delta.len()));
+    bytes.put_slice(delta);
+    let mut offsets = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        bytes.put_u32(narrow(block.len()));
+        offsets.push(bytes.len() as u64);
+        bytes.put_slice(block);
     }
     let checksum = crc32fast::hash(&bytes);
     bytes.put_u32(checksum);
     bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
-    (bytes, places)
+    EncodedFrame { bytes, block_offsets: offsets }
 }
 
-/// All whole frames of this segment, in their order. What is none is passed over to the next that is one.
+/// Finds all undamaged frames of this segment, in order. Skips other bytes.
 pub(super) fn scan(bytes: &[u8], segment: u64) -> Scan<'_> {
     let (mut scan, mut at) = (Scan::default(), 0);
     let mut expected = 0;
@@ -98,7 +109,7 @@ pub(super) fn scan(bytes: &[u8], segment: u64) -> Scan<'_> {
     scan
 }
 
-/// The segment that the first whole frame here names.
+/// Returns the segment that the first undamaged frame names.
 pub(super) fn segment_of(bytes: &[u8]) -> Option<u64> {
     let mut at = 0;
     while let Some(found) = find(bytes, at) {
@@ -112,11 +123,11 @@ pub(super) fn segment_of(bytes: &[u8]) -> Option<u64> {
 }
 
 fn find(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut places = (from.next_multiple_of(ALIGN)..bytes.len()).step_by(ALIGN);
-    places.find(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(MAGIC)))
+    let mut offsets = (from.next_multiple_of(ALIGN)..bytes.len()).step_by(ALIGN);
+    offsets.find(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(MAGIC)))
 }
 
-/// The frame that begins here; the version where it is whole and newer.
+/// Decodes the frame at this offset. The error is the version, if the frame is undamaged but newer.
 fn decode(bytes: &[u8], at: usize, segment: u64) -> Result<Frame<'_>, Option<u8>> {
     let rest = bytes.get(at..).unwrap_or_default();
     let mut head = rest.get(MAGIC.len()..HEAD_BYTES).ok_or(None)?;
@@ -134,13 +145,14 @@ fn decode(bytes: &[u8], at: usize, segment: u64) -> Result<Frame<'_>, Option<u8>
     }
     let mut content = content.get(HEAD_BYTES..).unwrap_or_default();
     let end = at + length;
-    let change = take(&mut content).ok_or(None)?;
-    let mut groups = Vec::new();
+    let delta = take(&mut content).ok_or(None)?;
+    let mut blocks = Vec::new();
     while !content.is_empty() {
         let begin = end - content.len() + 4;
-        groups.push((begin as u64, take(&mut content).ok_or(None)?));
+        let bytes = take(&mut content).ok_or(None)?;
+        blocks.push(FrameBlock { offset: begin as u64, bytes });
     }
-    Ok(Frame { number, change, groups, end: (end + CHECKSUM_BYTES).next_multiple_of(ALIGN) as u64 })
+    Ok(Frame { number, delta, blocks, end: (end + CHECKSUM_BYTES).next_multiple_of(ALIGN) as u64 })
 }
 
 fn take<'a>(content: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -150,9 +162,12 @@ fn take<'a>(content: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// A length as it is written. What is too long cannot be read back, and is noticed as damage.
+/// Converts a length to its stored form. A frame is far below 4 GiB; a longer one would be stored
+/// with length 0, so that it reads as damaged.
 fn narrow(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or_default()
+    let narrowed = u32::try_from(length);
+    debug_assert!(narrowed.is_ok(), "length {length} does not fit its field");
+    narrowed.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -162,7 +177,7 @@ mod tests {
     fn segment() -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for number in [0, 0, 1, 2, 3] {
-            let (frame, _) = encode(7, number, b"change", &[b"group".to_vec(), vec![]]);
+            let frame = encode(7, number, b"change", &[b"group".to_vec(), vec![]]).bytes;
             bytes.extend(frame);
             ends.push(bytes.len());
         }
@@ -175,19 +190,19 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_back_with_the_places_of_their_groups() {
+    fn frames_come_back_with_the_offsets_of_their_groups() {
         let (bytes, ends) = segment();
         let scan = scan(&bytes, 7);
         assert_eq!(numbers(&bytes), [0, 1, 2, 3]);
         let last = scan.frames.last().unwrap();
-        assert_eq!((last.change, last.end), (b"change".as_slice(), ends[4] as u64));
-        let place = usize::try_from(last.groups[0].0).unwrap();
+        assert_eq!((last.delta, last.end), (b"change".as_slice(), ends[4] as u64));
+        let place = usize::try_from(last.blocks[0].offset).unwrap();
         assert_eq!(&bytes[place..place + 5], b"group");
         assert!(!scan.has_gap);
     }
 
     #[test]
-    fn a_flipped_bit_costs_one_frame_and_the_first_not_even_that() {
+    fn flipped_bit_costs_at_most_one_frame() {
         let (bytes, ends) = segment();
         for at in (0..ends[4]).filter(|at| bytes[*at] != 0) {
             let mut damaged = bytes.clone();
@@ -204,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_another_segment_are_not_taken() {
+    fn ignores_frames_of_another_segment() {
         assert_eq!(scan(&segment().0, 8).frames, []);
         assert_eq!(segment_of(&segment().0), Some(7));
     }

@@ -1,118 +1,171 @@
-//! Where each group stands. This is all that memory holds of a backlog: an entry for each group, not for each state.
+//! The location of each block. Memory holds one entry for each block of a backlog, not for each
+//! state.
+//!
+//! Invariants, which [`Index::violation`] checks: the blocks of a device do not overlap, the
+//! eviction order holds each block once, and the counts per segment and store agree with the
+//! blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_model::{DeviceId, Priority};
 
-/// A device and the first sequence number of a group.
-pub(super) type Key = (DeviceId, u64);
+/// Identifies a block: its device and its first sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BlockKey {
+    pub(super) device: DeviceId,
+    pub(super) first: u64,
+}
 
-/// What is known of a group.
+/// The facts about a block that memory holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Spot {
+pub(super) struct BlockMeta {
+    /// The last sequence number of the block.
     pub(super) last: u64,
-    pub(super) home: Home,
+    pub(super) location: Location,
     pub(super) priority: Priority,
     pub(super) commit: u64,
 }
 
-/// Where a group stands.
+/// Where a block is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Home {
+pub(super) enum Location {
     Segment { number: u64, offset: u64, length: usize },
-    Generation(u64),
+    Store(u64),
 }
 
-/// The groups of which something waits.
+/// A block in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IndexEntry {
+    pub(super) key: BlockKey,
+    pub(super) meta: BlockMeta,
+}
+
+/// The blocks with at least one queued state.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    spots: BTreeMap<Key, Spot>,
-    /// In the order in which they go when there is no room.
-    order: BTreeSet<(Priority, u64, Key)>,
-    /// How many groups each home has.
+    blocks: BTreeMap<BlockKey, BlockMeta>,
+    /// The order of eviction: low priority first, then the oldest commit.
+    order: BTreeSet<(Priority, u64, BlockKey)>,
+    /// The number of blocks in each segment.
     segments: BTreeMap<u64, usize>,
-    generations: BTreeMap<u64, usize>,
+    /// The number of blocks in each store.
+    stores: BTreeMap<u64, usize>,
 }
 
 impl Index {
-    pub(super) fn insert(&mut self, key: Key, spot: Spot) {
+    /// Adds a block, and replaces the block with the same key.
+    pub(super) fn insert(&mut self, key: BlockKey, meta: BlockMeta) {
         self.remove(key);
-        self.order.insert((spot.priority, spot.commit, key));
-        *self.count(spot.home) += 1;
-        self.spots.insert(key, spot);
+        debug_assert!(
+            key.first <= meta.last && !self.has_any(key.device, key.first, meta.last),
+            "block {key:?} with {meta:?} is empty or overlaps another block"
+        );
+        self.order.insert((meta.priority, meta.commit, key));
+        *self.count_mut(meta.location) += 1;
+        self.blocks.insert(key, meta);
     }
 
-    pub(super) fn remove(&mut self, key: Key) {
-        let Some(spot) = self.spots.remove(&key) else { return };
-        self.order.remove(&(spot.priority, spot.commit, key));
-        *self.count(spot.home) -= 1;
+    /// Removes a block, if the index has it.
+    pub(super) fn remove(&mut self, key: BlockKey) {
+        let Some(meta) = self.blocks.remove(&key) else { return };
+        self.order.remove(&(meta.priority, meta.commit, key));
+        *self.count_mut(meta.location) -= 1;
     }
 
-    fn count(&mut self, home: Home) -> &mut usize {
-        match home {
-            Home::Segment { number, .. } => self.segments.entry(number).or_default(),
-            Home::Generation(number) => self.generations.entry(number).or_default(),
+    fn count_mut(&mut self, location: Location) -> &mut usize {
+        match location {
+            Location::Segment { number, .. } => self.segments.entry(number).or_default(),
+            Location::Store(number) => self.stores.entry(number).or_default(),
         }
     }
 
-    /// The group that holds this state or the next that there is, and those after it.
-    pub(super) fn from(
-        &self,
-        device: DeviceId,
-        sequence: u64,
-    ) -> impl Iterator<Item = (Key, Spot)> {
-        let before = self.spots.range((device, 0)..=(device, sequence)).next_back();
-        let start =
-            before.filter(|(_, spot)| spot.last >= sequence).map_or(sequence, |(key, _)| key.1);
-        self.spots.range((device, start)..=(device, u64::MAX)).map(|(key, spot)| (*key, *spot))
+    /// Iterates over the blocks of a device, from the block that holds `sequence`, or the next one.
+    pub(super) fn from(&self, device: DeviceId, sequence: u64) -> impl Iterator<Item = IndexEntry> {
+        let at = |first| BlockKey { device, first };
+        let before = self.blocks.range(at(0)..=at(sequence)).next_back();
+        let start = before.filter(|(_, meta)| meta.last >= sequence);
+        let start = start.map_or(sequence, |(key, _)| key.first);
+        self.blocks.range(at(start)..=at(u64::MAX)).map(entry)
     }
 
-    /// Where a group stands.
-    pub(super) fn get(&self, key: Key) -> Option<Spot> {
-        self.spots.get(&key).copied()
+    /// Returns the entry of a block.
+    pub(super) fn get(&self, key: BlockKey) -> Option<BlockMeta> {
+        self.blocks.get(&key).copied()
     }
 
-    /// How many groups there are.
+    /// Returns the number of blocks.
     pub(super) fn len(&self) -> usize {
-        self.spots.len()
+        self.blocks.len()
     }
 
-    /// All groups, device by device in order.
-    pub(super) fn all(&self) -> Vec<(Key, Spot)> {
-        self.spots.iter().map(|(key, spot)| (*key, *spot)).collect()
+    /// Returns all blocks, ordered by device and sequence number.
+    pub(super) fn all(&self) -> Vec<IndexEntry> {
+        self.blocks.iter().map(entry).collect()
     }
 
-    /// The group that holds this state, or the next that there is.
-    pub(super) fn at(&self, device: DeviceId, sequence: u64) -> Option<(Key, Spot)> {
+    /// Returns the block that holds this state, or the next block of the device.
+    pub(super) fn at(&self, device: DeviceId, sequence: u64) -> Option<IndexEntry> {
         self.from(device, sequence).next()
     }
 
-    /// Whether one of these states stands somewhere.
+    /// Returns whether a block holds at least one of these states.
     pub(super) fn has_any(&self, device: DeviceId, first: u64, last: u64) -> bool {
-        self.at(device, first).is_some_and(|(key, _)| key.1 <= last)
+        self.at(device, first).is_some_and(|entry| entry.key.first <= last)
     }
 
-    /// In the order in which they go when there is no room.
-    pub(super) fn oldest(&self) -> impl Iterator<Item = (Key, Spot)> {
-        self.order.iter().filter_map(|(_, _, key)| Some((*key, *self.spots.get(key)?)))
+    /// Iterates over the blocks in the order of eviction.
+    pub(super) fn by_eviction_order(&self) -> impl Iterator<Item = IndexEntry> {
+        self.order.iter().filter_map(|(_, _, key)| self.blocks.get_key_value(key)).map(entry)
     }
 
-    /// The groups of a segment, device by device in order.
-    pub(super) fn of_segment(&self, segment: u64) -> Vec<(Key, Spot)> {
-        let is_here =
-            |spot: &Spot| matches!(spot.home, Home::Segment { number, .. } if number == segment);
-        self.spots
-            .iter()
-            .filter(|(_, spot)| is_here(spot))
-            .map(|(key, spot)| (*key, *spot))
-            .collect()
+    /// Returns the blocks of a segment, ordered by device and sequence number.
+    pub(super) fn in_segment(&self, segment: u64) -> Vec<IndexEntry> {
+        let is_here = |meta: &BlockMeta| match meta.location {
+            Location::Segment { number, .. } => number == segment,
+            Location::Store(_) => false,
+        };
+        self.blocks.iter().filter(|(_, meta)| is_here(meta)).map(entry).collect()
     }
 
-    pub(super) fn is_empty_segment(&self, number: u64) -> bool {
-        self.segments.get(&number).is_none_or(|groups| *groups == 0)
+    pub(super) fn is_segment_empty(&self, number: u64) -> bool {
+        self.segments.get(&number).is_none_or(|blocks| *blocks == 0)
     }
 
-    pub(super) fn is_empty_generation(&self, number: u64) -> bool {
-        self.generations.get(&number).is_none_or(|groups| *groups == 0)
+    pub(super) fn is_store_empty(&self, number: u64) -> bool {
+        self.stores.get(&number).is_none_or(|blocks| *blocks == 0)
     }
+
+    /// Returns the first invariant that does not hold. Takes time in proportion to the blocks.
+    pub(super) fn violation(&self) -> Option<&'static str> {
+        if self.blocks.iter().any(|(key, meta)| meta.last < key.first) {
+            return Some("a block is empty");
+        }
+        let follows = |((before, meta), (after, _)): ((&BlockKey, &BlockMeta), (&BlockKey, _))| {
+            before.device != after.device || meta.last < after.first
+        };
+        if !self.blocks.iter().zip(self.blocks.iter().skip(1)).all(follows) {
+            return Some("two blocks of a device overlap");
+        }
+        let is_ordered = |(key, meta): (&BlockKey, &BlockMeta)| {
+            self.order.contains(&(meta.priority, meta.commit, *key))
+        };
+        if self.order.len() != self.blocks.len() || !self.blocks.iter().all(is_ordered) {
+            return Some("the eviction order does not hold each block once");
+        }
+        let mut counted = Self::default();
+        self.blocks.values().for_each(|meta| *counted.count_mut(meta.location) += 1);
+        let used = |counts: &BTreeMap<u64, usize>| {
+            let used = counts.iter().filter(|(_, blocks)| **blocks > 0);
+            used.map(|(number, blocks)| (*number, *blocks)).collect::<Vec<_>>()
+        };
+        if used(&self.segments) != used(&counted.segments) {
+            return Some("the counts per segment do not agree with the blocks");
+        }
+        let is_store_count_wrong = used(&self.stores) != used(&counted.stores);
+        is_store_count_wrong.then_some("the counts per store do not agree with the blocks")
+    }
+}
+
+fn entry((key, meta): (&BlockKey, &BlockMeta)) -> IndexEntry {
+    IndexEntry { key: *key, meta: *meta }
 }

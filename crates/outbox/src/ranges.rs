@@ -1,44 +1,57 @@
-//! Which sequence numbers of a device are gone: acknowledged, rejected or dropped.
+//! The sequence numbers of a device that left its queue: acknowledged, rejected or dropped.
 //!
-//! Most of the time that is a single range from the first number on. Others lie above it while a backlog is sent after what is
-//! new. There are at most [`INTERVALS_MAX`] of them; ranges that touch become one.
+//! Usually they are one range that starts at the first number. Other ranges lie above it while the
+//! reporter sends new states before an old backlog. A device has at most [`RANGES_MAX`] ranges from
+//! acknowledgements; ranges that touch become one.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How many ranges of acknowledged states of one device are kept apart.
-pub const INTERVALS_MAX: usize = 64;
+/// The most separate ranges of acknowledged states that the outbox stores for one device.
+pub const RANGES_MAX: usize = 64;
+
+/// Sequence numbers from `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SequenceRange {
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
 
 /// Ranges of sequence numbers, first to last, which neither overlap nor touch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
-    /// All from 1 on that is gone without a gap; 0 if 1 is not.
-    pub(super) fn cursor(&self) -> u64 {
+    /// Returns the last number of the range that starts at 1, or 0 if no range starts there.
+    pub(super) fn end_of_first(&self) -> u64 {
         self.0.get(&1).copied().unwrap_or(0)
     }
 
-    /// Whether all of this is gone.
-    pub(super) fn covers(&self, first: u64, last: u64) -> bool {
+    /// Returns whether one range contains this number.
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.contains_all(number, number)
+    }
+
+    /// Returns whether one range contains all numbers from `first` to `last`.
+    pub(super) fn contains_all(&self, first: u64, last: u64) -> bool {
         self.0.range(..=first).next_back().is_some_and(|(_, end)| last <= *end)
     }
 
-    /// Adds a range; one that begins at 0 or is empty adds what is left of it. Returns false, and changes nothing, where it
-    /// would stand apart from all the others and there are too many of them.
+    /// Adds a range, without number 0. Returns false and changes nothing if that would make more
+    /// than [`RANGES_MAX`] separate ranges.
     pub(super) fn insert(&mut self, first: u64, last: u64) -> bool {
         let first = first.max(1);
         let mut grown = self.clone();
         grown.merge(first, last);
-        let fits = grown.0.len() <= INTERVALS_MAX.max(self.0.len());
+        let fits = grown.0.len() <= RANGES_MAX.max(self.0.len());
         if fits {
             *self = grown;
         }
         fits
     }
 
-    /// Adds a range however many there are.
+    /// Adds a range, regardless of the number of ranges. An empty range changes nothing.
     pub(super) fn merge(&mut self, mut first: u64, mut last: u64) {
         if last < first {
             return;
@@ -65,14 +78,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranges_hold_what_a_set_of_numbers_holds(added in prop::collection::vec((1..60_u64, 0..9_u64), 0..30)) {
+        fn ranges_behave_like_a_set_of_numbers(
+            added in prop::collection::vec((1..60_u64, 0..9_u64), 0..30)
+        ) {
             let (mut ranges, mut set) = (Ranges::default(), BTreeSet::new());
             for (first, more) in added {
                 prop_assert!(ranges.insert(first, first + more));
                 set.extend(first..=first + more);
             }
             for number in 1..80 {
-                prop_assert_eq!(ranges.covers(number, number), set.contains(&number));
+                prop_assert_eq!(ranges.contains(number), set.contains(&number));
             }
             let flat: Vec<_> = ranges.0.into_iter().collect();
             prop_assert!(flat.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "{:?}", flat);
@@ -80,15 +95,15 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_touches_is_taken_even_when_there_are_too_many() {
+    fn full_ranges_accept_a_range_that_touches() {
         let mut ranges = Ranges::default();
-        for number in 0..INTERVALS_MAX as u64 {
+        for number in 0..RANGES_MAX as u64 {
             assert!(ranges.insert(10 * number + 5, 10 * number + 6));
         }
         assert!(!ranges.insert(9, 9));
         assert!(ranges.insert(7, 8));
-        assert!(ranges.insert(9, 14), "two become one");
-        assert!(ranges.insert(1, 2), "so there is room again");
-        assert_eq!(ranges.cursor(), 2);
+        assert!(ranges.insert(9, 14), "two ranges become one");
+        assert!(ranges.insert(1, 2), "one more range fits");
+        assert_eq!(ranges.end_of_first(), 2);
     }
 }

@@ -1,8 +1,10 @@
-//! What is done when an outbox is opened: the journal is read back, every group is looked at, and the ledger is balanced.
+//! Recovers the outbox when it is opened: reads the journal and all blocks, and balances the
+//! ledger.
 //!
-//! Where the newest state is gone, damaged with its segment, an older one is taken and everything that is found is put together
-//! again; what was confirmed meanwhile is then sent once more. What sled cannot read is searched for groups, byte by byte. So
-//! damage costs what it touches, and that is counted.
+//! If the segment with the newest catalog is damaged, an older catalog is used and all blocks that
+//! exist are queued; states that Losant confirmed since then are sent once more. If sled cannot
+//! read a store, its files are searched for blocks byte by byte. So damage costs only what it
+//! touches, and the loss is counted.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,73 +14,81 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::block::Group;
+use super::block::Block;
+use super::catalog::{Catalog, balance};
 use super::disk::Disk;
+use super::error::{Error, OpenError};
+use super::exclusions::Exclusions;
 use super::frame::{self, Scan};
-use super::index::{Home, Index};
-use super::repair::balance;
+use super::index::{BlockKey, Index, Location};
 use super::segment::{self, Segment, file_of};
-use super::state::State;
-use super::store::{Generations, groups_in, key};
-use super::thin::Thinning;
-use super::{OpenError, Options};
-use tidegate_model::Name;
+use super::store::{self, Stores};
+use super::types::Options;
 
-/// So often the lock is tried, [`LOCK_PAUSE`] apart.
+/// The most attempts to lock the outbox.
 const LOCK_TRIES_MAX: u32 = 20;
 
-/// Between two tries.
+/// The pause between two of these attempts.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is being put together.
+/// An outbox that is being recovered.
 struct Recovery {
     disk: Disk,
-    /// Readings that wait, for each bus.
-    waiting: BTreeMap<Name, u64>,
+    /// The catalog may be older than the blocks.
     is_damaged: bool,
 }
 
-/// A group that was found.
-struct Found {
-    segment: u64,
-    offset: u64,
+/// A block in a segment.
+struct FoundBlock {
+    location: Location,
     bytes: Vec<u8>,
 }
 
-/// Opens what is in the directory.
+/// Why nothing can be recovered.
+enum Failure {
+    Newer(u8),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Opens the outbox in a directory.
 pub(super) fn recover(directory: &Path, options: Options) -> Result<Disk, OpenError> {
     let lock = lock(directory)?;
     let failed = |source| OpenError::Directory { path: directory.to_owned(), source };
     if directory.join("db").exists() {
         return Err(OpenError::Older);
     }
-    let generations = Generations::new(directory).map_err(failed)?;
     let disk = Disk {
         directory: directory.to_owned(),
         options,
         lock,
         active: None,
         full: BTreeMap::new(),
-        generations,
-        is_suspect: false,
-        thinning: Thinning::default(),
+        stores: Stores::new(directory).map_err(failed)?,
+        found_damage: false,
+        exclusions: Exclusions::default(),
         unsynced: Vec::new(),
         index: Index::default(),
-        state: State::default(),
+        catalog: Catalog::default(),
         next_segment: 1,
-        next_generation: 1,
+        next_store: 1,
     };
-    let mut recovery = Recovery { disk, waiting: BTreeMap::new(), is_damaged: false };
+    let mut recovery = Recovery { disk, is_damaged: false };
     recovery.run().map_err(|error| match error {
         Failure::Newer(version) => OpenError::Newer(u64::from(version)),
         Failure::Io(source) => failed(source),
     })?;
-    let Recovery { mut disk, waiting, .. } = recovery;
-    balance(&mut disk.state.ledger, &waiting);
+    let Recovery { mut disk, .. } = recovery;
+    balance(&mut disk.catalog.ledger, &disk.catalog.waiting);
     if disk.active.is_none()
         && let Err(error) = disk.rotate(0)
     {
-        error!(%error, "the outbox cannot be written now; it takes readings when it can");
+        error!(%error, "cannot write the outbox; new readings wait until the disk accepts writes");
     }
     Ok(disk)
 }
@@ -91,7 +101,7 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     let mut tries = 1;
     let locked = loop {
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            // A program that a killed daemon was about to start holds it for a moment longer.
+            // A child process that a killed daemon was starting holds the lock a moment longer.
             Err(rustix::io::Errno::WOULDBLOCK) if tries < LOCK_TRIES_MAX => {
                 std::thread::sleep(LOCK_PAUSE);
                 tries += 1;
@@ -106,83 +116,66 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Why nothing can be put together.
-enum Failure {
-    Newer(u8),
-    Io(io::Error),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 impl Recovery {
     fn run(&mut self) -> Result<(), Failure> {
         let directory = self.disk.directory.clone();
-        let numbers = segment::numbers(&directory)?;
-        let built = self.disk.generations.numbers()?;
-        self.disk.next_segment = numbers.last().map_or(1, |last| last + 1);
-        self.disk.next_generation = built.last().map_or(1, |last| last + 1);
-        let found = self.read_newest(&directory, &numbers)?;
-        for one in found {
-            let home = (one.segment, one.offset);
-            self.take(&one.bytes, |length| Home::Segment {
-                number: home.0,
-                offset: home.1,
-                length,
-            });
+        let segments = segment::numbers(&directory)?;
+        let stores = self.disk.stores.numbers()?;
+        self.disk.next_segment = segments.last().map_or(1, |last| last + 1);
+        self.disk.next_store = stores.last().map_or(1, |last| last + 1);
+        for found in self.read_newest(&directory, &segments)? {
+            self.index_block(&found.bytes, found.location);
         }
-        self.read_generations(&built);
-        self.read_full(&directory, &numbers)?;
-        self.clear_away(&directory, &numbers, &built)?;
+        self.read_stores(&stores);
+        self.read_full(&directory, &segments)?;
+        self.remove_leftovers(&directory, &segments, &stores)?;
         Ok(())
     }
 
-    /// Reads the newest state, and what came after it. Returns the groups there.
-    fn read_newest(&mut self, directory: &Path, numbers: &[u64]) -> Result<Vec<Found>, Failure> {
-        for number in numbers.iter().rev() {
+    /// Reads the newest catalog and the changes after it. Returns the blocks of that segment.
+    fn read_newest(
+        &mut self,
+        directory: &Path,
+        segments: &[u64],
+    ) -> Result<Vec<FoundBlock>, Failure> {
+        for number in segments.iter().rev() {
             let bytes = fs::read(file_of(directory, *number))?;
             let scan = frame::scan(&bytes, *number);
             if let Some(version) = scan.newer {
                 return Err(Failure::Newer(version));
             }
-            // A segment without any frame was being made when the power was cut.
+            // A segment without a frame was being created at a power cut.
             let Some(last) = scan.frames.last() else { continue };
             let (end, next) = (last.end, last.number + 1);
             if !self.replay(&scan) {
-                warn!(
-                    segment = number,
-                    "the state in the journal is damaged; an older one is taken"
-                );
+                warn!(segment = number, "a catalog in the journal is damaged; using an older one");
                 self.is_damaged = true;
-                self.disk.state.segments.insert(*number, u64::MAX);
+                self.disk.catalog.segments.insert(*number, u64::MAX);
                 continue;
             }
             if scan.has_gap {
                 self.is_damaged = true;
-                self.disk.set_aside(&file_of(directory, *number));
+                self.disk.keep_damaged(&file_of(directory, *number));
             }
             if self.is_damaged {
-                self.disk.state.segments.insert(*number, end);
+                self.disk.catalog.segments.insert(*number, end);
                 return Ok(Vec::new());
             }
-            self.disk.active = Some(Segment::resume(directory, *number, (end, next))?);
-            return Ok(groups_of(&scan, *number, u64::MAX));
+            self.disk.active = Some(Segment::resume(directory, *number, end, next)?);
+            return Ok(blocks_of(&scan, *number, u64::MAX));
         }
         self.read_spare(directory)?;
         Ok(Vec::new())
     }
 
-    /// Where no segment has a state, the one before may still have its own.
+    /// Reads the catalog of the spare segment, which was the segment before, if no segment has one.
     fn read_spare(&mut self, directory: &Path) -> Result<(), Failure> {
         let bytes = match fs::read(directory.join("spare")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             bytes => bytes?,
         };
         let Some(number) = frame::segment_of(&bytes) else { return Ok(()) };
-        warn!("the newest segment of the journal is gone; the one before is taken");
+        warn!("the newest segment of the journal is missing; using the one before");
         self.is_damaged = true;
         fs::rename(directory.join("spare"), file_of(directory, number))?;
         let scan = frame::scan(&bytes, number);
@@ -191,25 +184,25 @@ impl Recovery {
         }
         self.replay(&scan);
         let end = scan.frames.last().map_or(0, |frame| frame.end);
-        self.disk.state.segments.insert(number, end);
+        self.disk.catalog.segments.insert(number, end);
         self.disk.next_segment = self.disk.next_segment.max(number + 2);
         Ok(())
     }
 
-    /// Applies a state and the changes after it; false where there is no state.
+    /// Applies a catalog and the changes after it. Returns false if there is no catalog.
     fn replay(&mut self, scan: &Scan<'_>) -> bool {
-        let Some((first, changes)) = scan.frames.split_first() else { return false };
-        let state = postcard::from_bytes::<State>(first.change);
-        let (0, Ok(state)) = (first.number, state) else { return false };
-        // Segments that were found damaged on the way here.
-        let damaged = std::mem::take(&mut self.disk.state.segments);
-        self.disk.state = state;
-        self.disk.state.segments.extend(damaged);
-        for frame in changes {
-            match postcard::from_bytes(frame.change) {
-                Ok(change) => self.disk.state.apply(&change),
+        let Some((first, deltas)) = scan.frames.split_first() else { return false };
+        let catalog = postcard::from_bytes::<Catalog>(first.delta);
+        let (0, Ok(catalog)) = (first.number, catalog) else { return false };
+        // Keeps the newer segments whose catalogs were found damaged.
+        let damaged = std::mem::take(&mut self.disk.catalog.segments);
+        self.disk.catalog = catalog;
+        self.disk.catalog.segments.extend(damaged);
+        for frame in deltas {
+            match postcard::from_bytes(frame.delta) {
+                Ok(delta) => self.disk.catalog.apply(&delta),
                 Err(error) => {
-                    warn!(%error, "a change in the journal cannot be understood");
+                    warn!(%error, "cannot decode a change in the journal; skipping it");
                     self.is_damaged = true;
                 }
             }
@@ -217,149 +210,161 @@ impl Recovery {
         true
     }
 
-    fn read_generations(&mut self, built: &[u64]) {
-        let listed = self.disk.state.generations.clone();
-        // Those that are not listed were not finished; where the list is old, they were.
+    fn read_stores(&mut self, numbers: &[u64]) {
+        let listed = self.disk.catalog.stores.clone();
+        // A store that is not listed is unfinished, unless the list is old.
         let is_list_old = self.is_damaged;
-        for number in built.iter().filter(|one| is_list_old || listed.contains_key(one)) {
-            let (mut groups, mut bad) = (Vec::new(), 0_u64);
-            let read =
-                self.disk.generations.read_all(*number, |bytes| match Group::decode(bytes) {
-                    Ok(group) => groups.push((group.device, group.first, group.last())),
-                    Err(_) => bad += 1,
-                });
+        for number in numbers.iter().filter(|one| is_list_old || listed.contains_key(one)) {
+            let (mut blocks, mut bad) = (Vec::new(), 0_u64);
+            let read = self.disk.stores.read_all(*number, |bytes| match Block::decode(bytes) {
+                Ok(block) => blocks.push(block.key()),
+                Err(_) => bad += 1,
+            });
             let expected = listed.get(number).copied().unwrap_or_default();
-            let is_whole = read.is_ok() && bad == 0 && groups.len() as u64 >= expected;
-            if !is_whole {
-                let error = read.err().map(|error| error.to_string()).unwrap_or_default();
-                warn!(
-                    generation = number,
-                    error, "a part of the outbox is damaged; salvaging what is whole"
-                );
-                let raw = self.disk.generations.raw(*number).unwrap_or_default();
-                self.salvage(*number, &raw);
+            if read.is_err() || bad > 0 || (blocks.len() as u64) < expected {
+                self.salvage_store(*number, read.err());
                 continue;
             }
-            self.disk.state.generations.insert(*number, groups.len() as u64);
-            for (device, first, _) in groups {
-                if let Ok(Some(bytes)) = self.disk.generations.get(*number, 0, &key(device, first))
-                {
-                    self.take(&bytes, |_| Home::Generation(*number));
-                }
+            self.disk.catalog.stores.insert(*number, blocks.len() as u64);
+            for key in blocks {
+                self.index_stored_block(*number, key);
             }
         }
-        self.disk.generations.close();
-        for number in listed.keys().filter(|number| !built.contains(number)) {
-            warn!(generation = number, "a part of the outbox is missing");
-            self.disk.state.generations.remove(number);
+        self.disk.stores.close();
+        for number in listed.keys().filter(|number| !numbers.contains(number)) {
+            warn!(store = number, "a store of the outbox is missing");
+            self.disk.catalog.stores.remove(number);
         }
     }
 
-    /// Builds a generation anew from the groups that are whole, and sets the damaged one aside.
-    fn salvage(&mut self, number: u64, raw: &[Vec<u8>]) {
-        let groups = groups_in(raw);
-        self.disk.state.generations.remove(&number);
-        let fresh = self.disk.next_generation;
-        self.disk.next_generation += 1;
-        let built = self.disk.generations.begin(fresh).and_then(|mut builder| {
-            groups.iter().try_for_each(|(key, bytes)| builder.insert(key.clone(), bytes))?;
+    fn index_stored_block(&mut self, store: u64, key: BlockKey) {
+        match self.disk.stores.get(store, 0, key) {
+            Ok(Some(bytes)) => self.index_block(&bytes, Location::Store(store)),
+            // The ledger expects the readings of the block, so the balance counts them as lost.
+            Ok(None) => warn!(store, "a block of a store is missing"),
+            Err(error) => warn!(store, %error, "cannot read a block of a store"),
+        }
+    }
+
+    /// Builds a new store from the undamaged blocks of a damaged one, and sets that one aside.
+    fn salvage_store(&mut self, number: u64, error: Option<Error>) {
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        warn!(store = number, error, "a store is damaged; salvaging its undamaged blocks");
+        let raw = self.disk.stores.raw(number).unwrap_or_default();
+        let blocks = store::blocks_in(&raw);
+        self.disk.catalog.stores.remove(&number);
+        let salvaged = self.disk.next_store;
+        self.disk.next_store += 1;
+        let built = self.disk.stores.begin(salvaged).and_then(|mut builder| {
+            blocks.iter().try_for_each(|(key, bytes)| builder.insert(*key, bytes))?;
             builder.finish()
         });
         if let Err(error) = built {
-            // It stays listed as it is, and the next start tries again.
-            self.disk.state.generations.insert(number, u64::MAX);
-            error!(%error, generation = number, "a damaged part of the outbox cannot be salvaged now");
+            // The damaged store stays listed, and the next start tries again.
+            self.disk.catalog.stores.insert(number, u64::MAX);
+            error!(%error, store = number, "cannot salvage a store; will retry at next start");
             return;
         }
-        self.disk.state.generations.insert(fresh, groups.len() as u64);
-        for bytes in groups.values() {
-            self.take(bytes, |_| Home::Generation(fresh));
+        self.disk.catalog.stores.insert(salvaged, blocks.len() as u64);
+        for bytes in blocks.values() {
+            self.index_block(bytes, Location::Store(salvaged));
         }
         self.is_damaged = true;
-        let path = self.disk.generations.path(number);
-        self.disk.set_aside(&path);
-        if let Err(error) = self.disk.generations.remove(number) {
-            warn!(%error, "a damaged generation cannot be removed");
+        let path = self.disk.stores.path(number);
+        self.disk.keep_damaged(&path);
+        if let Err(error) = self.disk.stores.remove(number) {
+            warn!(%error, store = number, "cannot remove a damaged store");
         }
     }
 
-    /// Reads the groups of the full segments.
-    fn read_full(&mut self, directory: &Path, numbers: &[u64]) -> Result<(), Failure> {
+    /// Reads the blocks of the full segments.
+    fn read_full(&mut self, directory: &Path, segments: &[u64]) -> Result<(), Failure> {
         if self.is_damaged {
-            // The list may be old. What is in none of the other places is taken from wherever it is.
+            // The list of segments may be old, so all segments are read.
             let active = self.disk.active.take();
-            for number in numbers {
-                self.disk.state.segments.entry(*number).or_insert(u64::MAX);
+            for number in segments {
+                self.disk.catalog.segments.entry(*number).or_insert(u64::MAX);
             }
             if let Some(active) = active {
-                self.disk.state.segments.insert(active.number, active.end);
+                self.disk.catalog.segments.insert(active.number, active.end);
                 self.disk.full.insert(active.number, active.file);
             }
         }
-        for (number, end) in self.disk.state.segments.clone() {
+        for (number, end) in self.disk.catalog.segments.clone() {
             let path = file_of(directory, number);
             let bytes = match fs::read(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    warn!(segment = number, "a part of the journal is missing");
-                    self.disk.state.segments.remove(&number);
+                    warn!(segment = number, "a segment of the journal is missing");
+                    self.disk.catalog.segments.remove(&number);
                     continue;
                 }
                 bytes => bytes?,
             };
             let scan = frame::scan(&bytes, number);
             if scan.has_gap {
-                self.disk.set_aside(&path);
+                self.disk.keep_damaged(&path);
             }
             self.disk.full.insert(number, File::open(&path)?);
-            for one in groups_of(&scan, number, end) {
-                let offset = one.offset;
-                self.take(&one.bytes, |length| Home::Segment { number, offset, length });
+            for found in blocks_of(&scan, number, end) {
+                self.index_block(&found.bytes, found.location);
             }
         }
         Ok(())
     }
 
-    /// Takes a group into the index if something of it waits and it stands nowhere else, and counts that.
-    fn take(&mut self, bytes: &[u8], home: impl FnOnce(usize) -> Home) {
-        let Ok(group) = Group::decode(bytes) else { return };
-        let disk = &mut self.disk;
-        disk.state.commit = disk.state.commit.max(group.commit);
-        let lane = disk.state.lanes.entry(*group.device.as_bytes()).or_default();
-        lane.last = lane.last.max(group.last());
-        let is_gone = lane.gone.covers(group.first, group.last());
-        if is_gone || disk.index.has_any(group.device, group.first, group.last()) {
+    /// Adds a block to the index and counts its queued states, unless all of them were removed or
+    /// the index has them at another location.
+    fn index_block(&mut self, bytes: &[u8], location: Location) {
+        let Ok(block) = Block::decode(bytes) else {
+            // The ledger expects the readings of the block, so the balance counts them as lost.
+            warn!(?location, "cannot decode a block of the outbox");
+            return;
+        };
+        let Disk { catalog, index, .. } = &mut self.disk;
+        catalog.commit = catalog.commit.max(block.commit);
+        let queue = catalog.queues.entry(*block.device.as_bytes()).or_default();
+        queue.last = queue.last.max(block.last());
+        let is_removed = queue.removed.contains_all(block.first, block.last());
+        if is_removed || index.has_any(block.device, block.first, block.last()) {
             return;
         }
-        for (sequence, record) in (group.first..).zip(&group.records) {
-            if !lane.gone.covers(sequence, sequence) {
-                lane.amount.add(record);
-                *self.waiting.entry(record.bus.clone()).or_default() += u64::from(record.readings);
+        let removed = queue.removed.clone();
+        for (sequence, record) in (block.first..).zip(&block.records) {
+            if !removed.contains(sequence) {
+                catalog.count_queued(*block.device.as_bytes(), &record.bus, record.amount());
             }
         }
-        disk.index.insert((group.device, group.first), group.spot(home(bytes.len())));
+        index.insert(block.key(), block.meta(location));
     }
 
-    /// Removes what a crash left half-way.
-    fn clear_away(&mut self, directory: &Path, numbers: &[u64], built: &[u64]) -> io::Result<()> {
+    /// Removes segments and stores that a crash left unfinished.
+    fn remove_leftovers(
+        &mut self,
+        directory: &Path,
+        segments: &[u64],
+        stores: &[u64],
+    ) -> io::Result<()> {
         let active = self.disk.active.as_ref().map(|active| active.number);
-        let state = &self.disk.state;
-        for number in numbers {
-            if Some(*number) != active && !state.segments.contains_key(number) {
+        let catalog = &self.disk.catalog;
+        for number in segments {
+            if Some(*number) != active && !catalog.segments.contains_key(number) {
                 segment::release(directory, *number, self.disk.options.segment_bytes)?;
             }
         }
-        for number in built.iter().filter(|number| !state.generations.contains_key(number)) {
-            self.disk.generations.remove(*number)?;
+        for number in stores.iter().filter(|number| !catalog.stores.contains_key(number)) {
+            self.disk.stores.remove(*number)?;
         }
         Ok(())
     }
 }
 
-/// The groups of a segment up to where it counts.
-fn groups_of(scan: &Scan<'_>, segment: u64, end: u64) -> Vec<Found> {
+/// Returns the blocks of a segment up to the offset where its frames stop counting.
+fn blocks_of(scan: &Scan<'_>, segment: u64, end: u64) -> Vec<FoundBlock> {
     let counted = scan.frames.iter().filter(|frame| frame.end <= end);
-    let groups = counted.flat_map(|frame| &frame.groups);
-    groups
-        .map(|(offset, bytes)| Found { segment, offset: *offset, bytes: bytes.to_vec() })
-        .collect()
+    let blocks = counted.flat_map(|frame| &frame.blocks).map(|block| {
+        let (number, offset, length) = (segment, block.offset, block.bytes.len());
+        let location = Location::Segment { number, offset, length };
+        FoundBlock { location, bytes: block.bytes.to_vec() }
+    });
+    blocks.collect()
 }

@@ -1,132 +1,147 @@
-//! Damage that is found while the outbox is open.
+//! Repairs an open outbox after it found damage.
 //!
-//! A group that cannot be read must not hold up what stands behind it, nor keep its file from being packed or removed. So
-//! everything that waits is read once. What is damaged is set aside; of a generation, what is still whole in the bytes of its
-//! files goes back into the journal; the rest is gone, and the difference to the ledger counts as dropped.
+//! A damaged block must not block the states behind it, nor keep its file from being packed or
+//! removed. The repair reads all queued states once. It keeps a copy of damaged files, salvages the
+//! undamaged blocks of a damaged store into the journal, removes the unreadable blocks from the
+//! queues, and counts the difference to the ledger as dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::block::{Group, find_all};
+use super::block::{Block, find_all};
+use super::catalog::balance;
 use super::disk::Disk;
-use super::index::{Home, Key, Spot};
+use super::error::Error;
+use super::index::{IndexEntry, Location};
 use super::segment::file_of;
-use super::transaction::Draft;
-use super::{Amount, Error};
-use tidegate_model::{DeviceId, Ledger, Name, Reason};
+use super::transaction::Transaction;
+use super::types::Amount;
+use tidegate_model::{DeviceId, Name};
 
-/// How many damaged files and generations are set aside; more are removed.
+/// The most damaged files and stores that are kept; further ones are removed.
 const DAMAGED_MAX: usize = 8;
 
-/// What a look at all that waits found.
+/// The result of reading all queued states.
 #[derive(Default)]
-struct Found {
+struct Survey {
     amounts: BTreeMap<DeviceId, Amount>,
-    /// Readings that wait, for each bus.
+    /// Readings in queued states, for each bus.
     waiting: BTreeMap<Name, u64>,
-    lost: Vec<(Key, Spot)>,
+    unreadable: Vec<IndexEntry>,
 }
 
 impl Disk {
-    /// Lets go of what cannot be read, and counts it.
+    /// Removes unreadable states from their queues, and counts them as dropped.
     ///
     /// # Errors
-    /// When something cannot be read for another reason than damage, or the disk takes nothing. Nothing is let go then.
-    pub(super) fn mend(&mut self) -> Result<(), Error> {
+    /// When a block cannot be read for another reason than damage, or the disk cannot be written.
+    /// Then nothing is removed.
+    pub(super) fn repair(&mut self) -> Result<(), Error> {
         let mut damaged = Vec::new();
-        for number in self.state.generations.keys().copied().collect::<Vec<_>>() {
-            if self.is_damaged(number)? {
-                self.rescue(number)?;
-                damaged.push(self.generations.path(number));
+        for number in self.catalog.stores.keys().copied().collect::<Vec<_>>() {
+            if self.is_store_damaged(number)? {
+                self.salvage_store(number)?;
+                damaged.push(self.stores.path(number));
             }
         }
-        let found = self.look()?;
-        let segments: BTreeSet<_> =
-            found.lost.iter().filter_map(|(_, spot)| segment(spot)).collect();
+        let survey = self.survey()?;
+        let segments: BTreeSet<_> = survey.unreadable.iter().filter_map(segment_of).collect();
         damaged.extend(segments.into_iter().map(|number| file_of(&self.directory, number)));
-        let mut draft = Draft::default();
-        let range = |(key, spot): &(Key, Spot)| (*key.0.as_bytes(), key.1, spot.last);
-        draft.change.gone = found.lost.iter().map(range).collect();
-        draft.change.ledger = self.state.ledger.clone();
-        balance(&mut draft.change.ledger, &found.waiting);
-        self.generations.close();
+        let transaction = self.removal_of(&survey);
+        self.stores.close();
         for path in &damaged {
-            self.set_aside(path);
+            self.keep_damaged(path);
         }
-        self.write(&draft, true)?;
-        for (device, lane) in &mut self.state.lanes {
-            let amount = found.amounts.get(&DeviceId::from(*device));
-            lane.amount = amount.copied().unwrap_or_default();
+        self.write(&transaction, true)?;
+        for (device, queue) in &mut self.catalog.queues {
+            let amount = survey.amounts.get(&DeviceId::from(*device));
+            queue.amount = amount.copied().unwrap_or_default();
         }
-        self.tidy();
+        self.remove_empty_files();
         Ok(())
     }
 
-    /// Reads everything that waits.
-    fn look(&mut self) -> Result<Found, Error> {
-        let mut found = Found::default();
-        for (key, spot) in self.index.all() {
-            let group = match self.group(key, spot) {
+    /// Returns the transaction that removes unreadable states and balances the ledger.
+    fn removal_of(&self, survey: &Survey) -> Transaction {
+        let mut transaction = Transaction::default();
+        for IndexEntry { key, meta } in &survey.unreadable {
+            transaction.delta.remove(*key.device.as_bytes(), key.first, meta.last);
+        }
+        transaction.delta.ledger = self.catalog.ledger.clone();
+        balance(&mut transaction.delta.ledger, &survey.waiting);
+        for (bus, readings) in &self.catalog.waiting {
+            let left = survey.waiting.get(bus).copied().unwrap_or_default();
+            transaction.removed_readings.insert(bus.clone(), readings.saturating_sub(left));
+        }
+        transaction
+    }
+
+    /// Reads all queued states.
+    fn survey(&mut self) -> Result<Survey, Error> {
+        let mut survey = Survey::default();
+        for entry in self.index.all() {
+            let block = match self.block(entry) {
                 Err(error) if error.is_damage() => {
-                    found.lost.push((key, spot));
+                    survey.unreadable.push(entry);
                     continue;
                 }
-                group => group?,
+                block => block?,
             };
-            let gone = self.state.lanes.get(key.0.as_bytes()).map(|lane| &lane.gone);
-            let amount = found.amounts.entry(key.0).or_default();
-            for (sequence, record) in (group.first..).zip(&group.records) {
-                if gone.is_none_or(|gone| !gone.covers(sequence, sequence)) {
-                    amount.add(record);
-                    *found.waiting.entry(record.bus.clone()).or_default() +=
+            let queue = self.catalog.queues.get(block.device.as_bytes());
+            let amount = survey.amounts.entry(block.device).or_default();
+            for (sequence, record) in (block.first..).zip(&block.records) {
+                if queue.is_none_or(|queue| !queue.removed.contains(sequence)) {
+                    *amount = amount.plus(record.amount());
+                    *survey.waiting.entry(record.bus.clone()).or_default() +=
                         u64::from(record.readings);
                 }
             }
         }
-        Ok(found)
+        Ok(survey)
     }
 
-    /// Whether something that waits in a generation cannot be read.
-    fn is_damaged(&mut self, number: u64) -> Result<bool, Error> {
-        let mut spots = self.index.all();
-        spots.retain(|(_, spot)| spot.home == Home::Generation(number));
-        for (key, spot) in spots {
-            match self.group(key, spot) {
+    /// Returns whether a queued block of a store cannot be read.
+    fn is_store_damaged(&mut self, number: u64) -> Result<bool, Error> {
+        let mut entries = self.index.all();
+        entries.retain(|entry| entry.meta.location == Location::Store(number));
+        for entry in entries {
+            match self.block(entry) {
                 Err(error) if error.is_damage() => return Ok(true),
-                group => drop(group?),
+                block => drop(block?),
             }
         }
         Ok(false)
     }
 
-    /// Puts what is whole of a damaged generation back into the journal.
-    fn rescue(&mut self, number: u64) -> Result<(), Error> {
-        let raw = self.generations.raw(number)?;
-        let groups = raw.iter().flat_map(|file| find_all(file)).map(Group::decode);
-        let mut draft = Draft::default();
-        for group in groups.filter_map(Result::ok) {
-            let spot = self.index.at(group.device, group.first);
-            let is_here = spot.is_some_and(|(key, spot)| {
-                (key.1, spot.last) == (group.first, group.last())
-                    && spot.home == Home::Generation(number)
+    /// Writes the undamaged blocks of a damaged store to the journal.
+    fn salvage_store(&mut self, number: u64) -> Result<(), Error> {
+        let raw = self.stores.raw(number)?;
+        let blocks = raw.iter().flat_map(|file| find_all(file)).map(Block::decode);
+        let mut transaction = Transaction::default();
+        for block in blocks.filter_map(Result::ok) {
+            let entry = self.index.at(block.device, block.first);
+            let is_here = entry.is_some_and(|entry| {
+                entry.key == block.key()
+                    && entry.meta.last == block.last()
+                    && entry.meta.location == Location::Store(number)
             });
-            let is_new = |one: &Group| (one.device, one.first) != (group.device, group.first);
-            if is_here && draft.groups.iter().all(is_new) {
-                // It waits already, and is counted again where it is put.
-                let counted = draft.removed.entry(*group.device.as_bytes()).or_default();
-                group.records.iter().for_each(|record| counted.add(record));
-                draft.groups.push(group);
+            if is_here && transaction.blocks.iter().all(|one| one.key() != block.key()) {
+                // The states are queued already, and the write counts them again.
+                for record in &block.records {
+                    transaction.count_removed(*block.device.as_bytes(), record);
+                }
+                transaction.blocks.push(block);
             }
         }
-        self.write(&draft, true).inspect_err(|_| self.generations.keep(number, raw))
+        self.write(&transaction, true).inspect_err(|_| self.stores.keep_damaged(number, raw))
     }
 
-    /// Keeps something damaged for those who want to look into it: a copy of a file, or a directory itself.
-    pub(super) fn set_aside(&self, path: &Path) {
+    /// Keeps something damaged for an investigation: a copy of a file, or a directory itself.
+    pub(super) fn keep_damaged(&self, path: &Path) {
         let damaged = self.directory.join("damaged");
         let keep = || {
             fs::create_dir_all(&damaged)?;
@@ -137,33 +152,14 @@ impl Disk {
             if path.is_dir() { fs::rename(path, to) } else { fs::copy(path, to).map(drop) }
         };
         if let Err(error) = keep() {
-            warn!(%error, "a damaged part of the outbox cannot be kept");
+            warn!(%error, "cannot keep a copy of a damaged part of the outbox");
         }
     }
 }
 
-fn segment(spot: &Spot) -> Option<u64> {
-    match spot.home {
-        Home::Segment { number, .. } => Some(number),
-        Home::Generation(_) => None,
-    }
-}
-
-/// Makes the ledger agree with what waits: readings that it expects here and that are not here were damaged; readings that
-/// it does not know were received, and their entry was lost.
-pub(super) fn balance(ledger: &mut Ledger, waiting: &BTreeMap<Name, u64>) {
-    for bus in waiting.keys() {
-        ledger.entry(bus.clone()).or_default();
-    }
-    for (bus, account) in ledger {
-        let (here, expected) = (waiting.get(bus).copied().unwrap_or(0), account.waiting());
-        if here < expected {
-            let lost = expected - here;
-            error!(%bus, readings = lost, "readings in the outbox were damaged and are lost");
-            *account.dropped.entry(Reason::Damaged).or_default() += lost;
-        } else {
-            account.received += here - expected;
-            account.outbox_in += here - expected;
-        }
+fn segment_of(entry: &IndexEntry) -> Option<u64> {
+    match entry.meta.location {
+        Location::Segment { number, .. } => Some(number),
+        Location::Store(_) => None,
     }
 }

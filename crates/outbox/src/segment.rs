@@ -1,7 +1,7 @@
-//! A segment: one file of the journal, with room that was made beforehand.
+//! A segment: one file of the journal, allocated in advance.
 //!
-//! The file is filled with zeros, or was another segment before, so that a commit overwrites blocks that exist: its fdatasync
-//! brings no metadata to the disk, and it needs no space on a disk that is full.
+//! A new file is filled with zeros; a reused file was another segment before. So a commit
+//! overwrites allocated pages: its fdatasync writes no metadata, and it works on a full disk.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 
 use super::sync;
 
-/// A segment that is done with, kept for the next.
+/// The name of an unused segment that becomes the next one.
 const SPARE: &str = "spare";
 
-/// The segment that is written.
+/// The active segment.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) file: File,
-    /// Where the next frame goes.
+    /// The offset of the next frame.
     pub(super) end: u64,
     /// The number of the next frame.
     pub(super) frame: u64,
@@ -26,7 +26,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Makes a segment of at least `length` bytes, from the spare one if there is one. Its name is on the disk when this returns.
+    /// Creates a segment of at least `length` bytes, from the spare segment if there is one, and
+    /// syncs its name.
     pub(super) fn create(directory: &Path, number: u64, length: u64) -> io::Result<Self> {
         let (path, spare) = (file_of(directory, number), directory.join(SPARE));
         if !spare.exists() {
@@ -40,22 +41,19 @@ impl Segment {
         Ok(Self { number, file, end: 0, frame: 0, length })
     }
 
-    /// Continues a segment after its last frame.
-    pub(super) fn resume(
-        directory: &Path,
-        number: u64,
-        (end, frame): (u64, u64),
-    ) -> io::Result<Self> {
+    /// Opens a segment to append frames from offset `end` on, the first with number `frame`.
+    pub(super) fn resume(directory: &Path, number: u64, end: u64, frame: u64) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(file_of(directory, number))?;
         let length = file.metadata()?.len();
         Ok(Self { number, file, end, frame, length })
     }
 
+    /// Returns whether a frame of so many bytes fits.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.end + bytes as u64 <= self.length
     }
 
-    /// Writes a frame; returns where it begins.
+    /// Writes a frame without a sync. Returns its offset.
     pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<u64> {
         let begin = self.end;
         self.file.write_all_at(frame, begin)?;
@@ -65,8 +63,8 @@ impl Segment {
     }
 }
 
-/// Fills up to `length` with zeros, a page at a time: a kernel that keeps what is written at once as one piece would take each frame
-/// for a change of that piece.
+/// Fills a file with zeros up to `length`, one page at a time: some kernels cache one write as one
+/// large folio, and would then write the whole folio for each frame.
 fn fill(file: &File, length: u64) -> io::Result<()> {
     let zeros = [0; 4 << 10];
     let mut at = file.metadata()?.len();
@@ -78,12 +76,12 @@ fn fill(file: &File, length: u64) -> io::Result<()> {
     sync::all(file)
 }
 
-/// The file of a segment.
+/// Returns the path of a segment.
 pub(super) fn file_of(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("journal-{number:010}"))
 }
 
-/// The numbers of the segments that are there.
+/// Returns the numbers of all segments, in order.
 pub(super) fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -95,7 +93,7 @@ pub(super) fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Lets a segment go: it becomes the spare one, unless there is one or it is larger than usual.
+/// Removes a segment. It becomes the spare segment, unless there is one or its size is not usual.
 pub(super) fn release(directory: &Path, number: u64, usual: u64) -> io::Result<()> {
     let (path, spare) = (file_of(directory, number), directory.join(SPARE));
     let is_usual = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == usual);

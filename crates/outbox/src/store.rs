@@ -1,7 +1,10 @@
-//! A generation: a small sled database with what waited when a segment of the journal was full.
+//! A store: a small sled database with the states that were queued when a segment was full.
 //!
-//! It is built in one go, synced file by file, and not written again; it goes as a whole when nothing in it waits any more. So
-//! what sled lacks is not missed: its flush is no fsync, its file never shrinks, and a full disk ends its handle for good.
+//! A store is built in one go, synced file by file, and never written again. It is removed as a
+//! whole when none of its states is queued any more. So three weaknesses of sled do no harm: its
+//! flush is no fsync, its file never shrinks, and a full disk breaks its handle for good.
+//!
+//! On disk the stores lie in the directory `generations`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,56 +16,65 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::Error;
-use super::block::{Group, find_all};
+use super::block::{Block, find_all};
+use super::error::Error;
+use super::index::BlockKey;
 use super::sync;
-use tidegate_model::DeviceId;
 
-/// sled's cache for the generation that is open, in bytes.
+/// The directory of the stores, below the directory of the outbox.
+const DIRECTORY: &str = "generations";
+
+/// sled's cache for the open store, in bytes.
 const CACHE_BYTES: u64 = 1 << 20;
 
-/// How much sled writes at once, in bytes: its buffers are of this size, and its file is a multiple of it.
+/// The size of sled's write buffers, in bytes. Its file is a multiple of it.
 const SLED_SEGMENT_BYTES: usize = 64 << 10;
 
-/// So much is put into a generation between two flushes, in bytes: it is what sled holds in memory besides its cache.
+/// The bytes that a builder inserts between two flushes. sled holds them in memory, besides its
+/// cache.
 const FLUSH_BYTES: usize = 256 << 10;
 
-/// sled's threads hold the lock of a database for a moment after it was closed: so often it is tried, [`LOCK_PAUSE`] apart.
+/// The most attempts to open a database: sled's threads hold its lock for a moment after a close.
 const LOCK_TRIES_MAX: u32 = 25;
 
-/// So often sled's garbage is collected when a database was closed: each time some of it goes.
-const COLLECTIONS: usize = 64;
-
-/// Between two tries.
+/// The pause between two of these attempts.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// A generation that is open.
+/// The rounds of garbage collection after a close; each round frees a part of sled's memory.
+const COLLECTIONS: usize = 64;
+
+/// The content of a damaged or unread store, file by file.
+type RawFiles = Vec<Vec<u8>>;
+
+/// An open store.
 #[derive(Clone)]
-enum Open {
+enum OpenStore {
     Sled(sled::Db),
-    /// sled writes when it opens a database, and a full disk does not let it: then its groups are read out of its bytes.
-    Bytes(Arc<BTreeMap<Vec<u8>, Vec<u8>>>),
+    /// The encoded blocks. sled writes when it opens a database, and fails on a full disk; then the
+    /// outbox reads the blocks from the bytes of the files.
+    Bytes(Arc<BTreeMap<BlockKey, Vec<u8>>>),
 }
 
-/// The generations; one is open at a time.
-pub(super) struct Generations {
+/// All stores. At most one of them is open at a time.
+pub(super) struct Stores {
     directory: PathBuf,
-    open: Option<(u64, Open)>,
-    /// The bytes of the open one as they were before sled looked at it, until all of it was read.
-    unread: Vec<Vec<u8>>,
-    /// The same of a damaged one, for its rescue.
-    uncut: Option<(u64, Vec<Vec<u8>>)>,
+    open: Option<(u64, OpenStore)>,
+    /// The files of the open store as they were before sled opened it. They are dropped when all
+    /// blocks were read.
+    unverified: RawFiles,
+    /// The files of a damaged store, from which a repair salvages blocks.
+    damaged: Option<(u64, RawFiles)>,
 }
 
-impl Generations {
-    /// Those in this directory, which is made if it is not there.
+impl Stores {
+    /// Creates the directory of the stores, if it does not exist.
     pub(super) fn new(outbox: &Path) -> io::Result<Self> {
-        let directory = outbox.join("generations");
+        let directory = outbox.join(DIRECTORY);
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory, open: None, unread: Vec::new(), uncut: None })
+        Ok(Self { directory, open: None, unverified: Vec::new(), damaged: None })
     }
 
-    /// The numbers of those that are there; what a build left half-way is removed.
+    /// Returns the numbers of all stores. Removes unfinished stores.
     pub(super) fn numbers(&self) -> io::Result<Vec<u64>> {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
@@ -76,58 +88,58 @@ impl Generations {
         Ok(numbers)
     }
 
-    /// Begins to build one.
-    pub(super) fn begin(&self, number: u64) -> Result<Builder, Error> {
-        let draft = self.directory.join(format!("{number}.new"));
-        if draft.exists() {
-            fs::remove_dir_all(&draft)?;
+    /// Starts to build a store.
+    pub(super) fn begin(&self, number: u64) -> Result<StoreBuilder, Error> {
+        let unfinished = self.directory.join(format!("{number}.new"));
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished)?;
         }
-        let database = open(&draft)?;
-        Ok(Builder { database, draft, path: self.path(number), unflushed: 0 })
+        let database = open(&unfinished)?;
+        Ok(StoreBuilder { database, unfinished, path: self.path(number), unflushed: 0 })
     }
 
-    /// A group of a generation that has so many `groups`.
+    /// Reads an encoded block of a store that should have so many `blocks`.
     pub(super) fn get(
         &mut self,
         number: u64,
-        groups: u64,
-        key: &[u8],
+        blocks: u64,
+        key: BlockKey,
     ) -> Result<Option<sled::IVec>, Error> {
-        match self.checked(number, groups)? {
-            Open::Sled(database) => guarded(|| database.get(key)),
-            Open::Bytes(groups) => Ok(groups.get(key).map(|group| group.as_slice().into())),
+        match self.open_verified(number, blocks)? {
+            OpenStore::Sled(database) => guarded(|| database.get(key_bytes(key))),
+            OpenStore::Bytes(blocks) => Ok(blocks.get(&key).map(|block| block.as_slice().into())),
         }
     }
 
-    /// Hands all groups to `each`, up to the first that sled cannot read.
+    /// Calls `each` with each encoded block, up to the first one that sled cannot read.
     pub(super) fn read_all(
         &mut self,
         number: u64,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
-        match self.opened(number)? {
-            Open::Sled(database) => {
+        match self.open(number)? {
+            OpenStore::Sled(database) => {
                 let mut items = database.iter();
                 while let Some((_, value)) = guarded(|| items.next().transpose())? {
                     each(&value);
                 }
             }
-            Open::Bytes(groups) => groups.values().for_each(|group| each(group)),
+            OpenStore::Bytes(blocks) => blocks.values().for_each(|block| each(block)),
         }
         Ok(())
     }
 
-    /// All bytes of its files, for a search for groups where sled cannot read it.
-    pub(super) fn raw(&mut self, number: u64) -> io::Result<Vec<Vec<u8>>> {
-        if let Some((_, files)) = self.uncut.take_if(|(uncut, _)| *uncut == number) {
+    /// Returns the bytes of all files of a store, in which a search for blocks does not need sled.
+    pub(super) fn raw(&mut self, number: u64) -> io::Result<RawFiles> {
+        if let Some((_, files)) = self.damaged.take_if(|(damaged, _)| *damaged == number) {
             return Ok(files);
         }
-        let unread = std::mem::take(&mut self.unread);
+        let unverified = std::mem::take(&mut self.unverified);
         if let Some((open, database)) = self.open.take() {
             drop(database);
             collect_garbage();
-            if open == number && !unread.is_empty() {
-                return Ok(unread);
+            if open == number && !unverified.is_empty() {
+                return Ok(unverified);
             }
         }
         let mut files = Vec::new();
@@ -142,7 +154,7 @@ impl Generations {
         Ok(files)
     }
 
-    /// Removes one.
+    /// Removes a store.
     pub(super) fn remove(&mut self, number: u64) -> io::Result<()> {
         self.open.take_if(|(open, _)| *open == number);
         match fs::remove_dir_all(self.path(number)) {
@@ -151,61 +163,62 @@ impl Generations {
         }
     }
 
+    /// Returns the directory of a store.
     pub(super) fn path(&self, number: u64) -> PathBuf {
         self.directory.join(format!("{number:010}"))
     }
 
-    /// Closes the one that is open.
+    /// Closes the open store.
     pub(super) fn close(&mut self) {
-        (self.open, self.unread) = (None, Vec::new());
+        (self.open, self.unverified) = (None, Vec::new());
         collect_garbage();
     }
 
-    /// Keeps the bytes of a damaged one for the next try.
-    pub(super) fn keep(&mut self, number: u64, files: Vec<Vec<u8>>) {
-        self.uncut = Some((number, files));
+    /// Keeps the files of a damaged store for the next repair.
+    pub(super) fn keep_damaged(&mut self, number: u64, files: RawFiles) {
+        self.damaged = Some((number, files));
     }
 
-    /// Opens one and sees whether sled finds everything in it.
-    fn checked(&mut self, number: u64, groups: u64) -> Result<Open, Error> {
+    /// Opens a store and verifies that sled finds all of its blocks.
+    fn open_verified(&mut self, number: u64, blocks: u64) -> Result<OpenStore, Error> {
         if let Some((_, open)) = self.open.as_ref().filter(|(open, _)| *open == number) {
             return Ok(open.clone());
         }
         let mut found = 0;
-        let checked = self.read_all(number, |_| found += 1).and_then(|()| {
-            if found < groups { Err(Error::Unreadable) } else { self.opened(number) }
-        });
-        if checked.as_ref().is_err_and(Error::is_damage) {
+        let opened = self
+            .read_all(number, |_| found += 1)
+            .and_then(|()| if found < blocks { Err(Error::Damaged) } else { self.open(number) });
+        if opened.as_ref().is_err_and(Error::is_damage) {
             let raw = self.raw(number)?;
-            self.keep(number, raw);
+            self.keep_damaged(number, raw);
         }
-        self.unread.clear();
-        checked
+        self.unverified.clear();
+        opened
     }
 
-    fn opened(&mut self, number: u64) -> Result<Open, Error> {
+    fn open(&mut self, number: u64) -> Result<OpenStore, Error> {
         if let Some((_, open)) = self.open.as_ref().filter(|(open, _)| *open == number) {
             return Ok(open.clone());
         }
         let path = self.path(number);
-        // sled would make a new one.
+        // sled would create a missing database.
         if !path.join("db").exists() {
             return Err(io::Error::from(io::ErrorKind::NotFound).into());
         }
-        // sled cuts off what it cannot read, so this is taken before it looks.
+        // sled truncates its file where it cannot read it, so the bytes are read first.
         let raw = self.raw(number)?;
         let opened = match open(&path) {
             Ok(database) => {
-                self.unread = raw;
-                Open::Sled(database)
+                self.unverified = raw;
+                OpenStore::Sled(database)
             }
             Err(error) if error.is_damage() => {
-                self.keep(number, raw);
+                self.keep_damaged(number, raw);
                 return Err(error);
             }
             Err(error) => {
-                warn!(generation = number, %error, "the disk does not let sled open a part of the outbox; it is read without");
-                Open::Bytes(Arc::new(groups_in(&raw)))
+                warn!(store = number, %error, "cannot open a store with sled; reading its files");
+                OpenStore::Bytes(Arc::new(blocks_in(&raw)))
             }
         };
         self.open = Some((number, opened.clone()));
@@ -213,20 +226,28 @@ impl Generations {
     }
 }
 
-/// A generation that is being built. One that is not finished is removed by the next start, or the next with its number.
-pub(super) struct Builder {
+impl std::fmt::Debug for Stores {
+    /// Omits the open store, because sled would print all of its content.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Stores").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+/// A store that is being built. An unfinished store is removed at the next start, or when the next
+/// store with its number is built.
+pub(super) struct StoreBuilder {
     database: sled::Db,
-    draft: PathBuf,
+    unfinished: PathBuf,
     path: PathBuf,
-    /// Bytes that were put in since the last flush.
+    /// The bytes that were inserted since the last flush.
     unflushed: usize,
 }
 
-impl Builder {
-    /// Puts a group in.
-    pub(super) fn insert(&mut self, key: Vec<u8>, group: &[u8]) -> Result<(), Error> {
-        guarded(|| self.database.insert(key, group))?;
-        self.unflushed += group.len();
+impl StoreBuilder {
+    /// Inserts an encoded block.
+    pub(super) fn insert(&mut self, key: BlockKey, block: &[u8]) -> Result<(), Error> {
+        guarded(|| self.database.insert(key_bytes(key), block))?;
+        self.unflushed += block.len();
         if self.unflushed >= FLUSH_BYTES {
             guarded(|| self.database.flush())?;
             self.unflushed = 0;
@@ -234,38 +255,27 @@ impl Builder {
         Ok(())
     }
 
-    /// The generation is on the disk when this returns.
+    /// Syncs the store and gives it its final name.
     pub(super) fn finish(self) -> Result<(), Error> {
-        let Self { database, draft, path, .. } = self;
+        let Self { database, unfinished, path, .. } = self;
         guarded(|| database.flush())?;
         drop(database);
         collect_garbage();
-        sync_all(&draft)?;
-        fs::rename(&draft, &path)?;
+        sync_all(&unfinished)?;
+        fs::rename(&unfinished, &path)?;
         Ok(sync::directory(path.parent().unwrap_or(&path))?)
     }
 }
 
-impl std::fmt::Debug for Generations {
-    /// sled would print all that is stored.
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Generations")
-            .field("directory", &self.directory)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The groups that are whole in the bytes of a generation, by their keys.
-pub(super) fn groups_in(raw: &[Vec<u8>]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+/// Finds the undamaged blocks in the bytes of a store. Returns them encoded.
+pub(super) fn blocks_in(raw: &[Vec<u8>]) -> BTreeMap<BlockKey, Vec<u8>> {
     let found = raw.iter().flat_map(|file| find_all(file));
-    let whole = found.filter_map(|bytes| Some((Group::decode(bytes).ok()?, bytes)));
-    whole.map(|(group, bytes)| (key(group.device, group.first), bytes.to_vec())).collect()
+    let whole = found.filter_map(|bytes| Some((Block::decode(bytes).ok()?, bytes)));
+    whole.map(|(block, bytes)| (block.key(), bytes.to_vec())).collect()
 }
 
-/// The key of a group.
-pub(super) fn key(device: DeviceId, first: u64) -> Vec<u8> {
-    [device.as_bytes().as_slice(), &first.to_be_bytes()].concat()
+fn key_bytes(key: BlockKey) -> Vec<u8> {
+    [key.device.as_bytes().as_slice(), &key.first.to_be_bytes()].concat()
 }
 
 fn open(path: &Path) -> Result<sled::Db, Error> {
@@ -287,17 +297,18 @@ fn open(path: &Path) -> Result<sled::Db, Error> {
     }
 }
 
-/// sled leaves what it replaced to be freed by threads that come by later, and here hardly one does.
+/// Frees the memory of a closed database. sled leaves that to later calls of its threads, and in
+/// this process there are hardly any.
 fn collect_garbage() {
     for _ in 0..COLLECTIONS {
         crossbeam_epoch::pin().flush();
     }
 }
 
-/// A damaged file can make sled panic.
+/// Calls sled and turns a panic, which a damaged file can cause, into an error.
 fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
     let done = catch_unwind(AssertUnwindSafe(work));
-    Ok(done.map_err(|_| Error::Unreadable)??)
+    Ok(done.map_err(|_| Error::Damaged)??)
 }
 
 fn sync_all(directory: &Path) -> io::Result<()> {

@@ -1,26 +1,26 @@
-//! Bringing files and names to the disk: the only places where the outbox does it.
+//! Syncs files and directories to disk. The outbox syncs only through these functions.
 //!
-//! Tests watch them, to know what a power cut could have taken.
+//! The tests of power cuts observe them, to know what a power cut could lose.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Brings what a file holds to the disk.
+/// Syncs the content of a file (fdatasync).
 pub(super) fn data(file: &File) -> io::Result<()> {
     #[cfg(test)]
     super::tests::power_cut::before_sync(file);
     file.sync_data()
 }
 
-/// Brings a file to the disk with all that is known of it.
+/// Syncs the content and the metadata of a file (fsync).
 pub(super) fn all(file: &File) -> io::Result<()> {
     #[cfg(test)]
     super::tests::power_cut::before_sync(file);
     file.sync_all()
 }
 
-/// Brings the names in a directory to the disk.
+/// Syncs the names in a directory.
 pub(super) fn directory(path: &Path) -> io::Result<()> {
     all(&File::open(path)?)
 }

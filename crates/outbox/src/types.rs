@@ -1,4 +1,4 @@
-//! What goes into the outbox, and what comes out.
+//! The values that callers pass to the outbox and get from it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,23 +6,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::block::Record;
 use tidegate_model::{
     DeviceId, FingerprintChanges, Ledger, Name, Priority, ReadingTime, Reason, WhenFull,
 };
 
-/// What an outbox is set to.
+/// The usual size of a segment of the journal, in bytes. The outbox always has one active segment
+/// and at most one spare segment; each store takes about as much.
+pub const SEGMENT_BYTES: u64 = 2 << 20;
+
+/// The largest value of a table row, in bytes.
+pub const ROW_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest size of one table, in bytes of keys and values.
+pub const TABLE_BYTES_MAX: usize = 16 << 20;
+
+/// The settings of an outbox.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// The most bytes of states.
     pub bytes_max: u64,
-    /// What goes when an append would go over it; it is counted.
+    /// How the outbox makes room when an append would exceed `bytes_max`. All losses are counted.
     pub when_full: WhenFull,
-    /// The stretch of time of which [`WhenFull::Downsample`] leaves one state.
+    /// The span of time whose states [`WhenFull::Downsample`] replaces by their mean.
     pub downsample_bucket: Duration,
-    /// While the file system has less free space than so many bytes, what is there is the most that is kept.
+    /// The outbox stops growing while the file system has less free space than this, in bytes.
     pub free_bytes_min: u64,
-    /// The usual size of a segment of the journal, in bytes: [`super::SEGMENT_BYTES`], except in tests.
+    /// The usual size of a segment of the journal, in bytes: [`SEGMENT_BYTES`], except in tests.
     pub segment_bytes: u64,
 }
 
@@ -33,94 +42,97 @@ impl Default for Options {
             when_full: WhenFull::default(),
             downsample_bucket: Duration::from_secs(600),
             free_bytes_min: 0,
-            segment_bytes: super::SEGMENT_BYTES,
+            segment_bytes: SEGMENT_BYTES,
         }
     }
 }
 
-/// What one commit brings.
+/// The content of one commit.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
     /// The states, in order.
-    pub states: Vec<Pending>,
-    /// What to add to the ledger.
+    pub states: Vec<NewState>,
+    /// The counts to add to the ledger. They must account for each reading of `states`; a debug
+    /// build checks that.
     pub ledger: Ledger,
-    /// What changes of the origins of each bus.
-    pub origins: BTreeMap<Name, FingerprintChanges>,
-    /// Notes to change, by their table.
-    pub notes: BTreeMap<&'static str, Vec<NoteChange>>,
+    /// The changes of the MQTT fingerprints of each bus.
+    pub fingerprints: BTreeMap<Name, FingerprintChanges>,
+    /// The rows to change, by table.
+    pub rows: BTreeMap<&'static str, Vec<RowChange>>,
 }
 
-/// The key of a note, and what it is to be; `None` removes it.
-pub type NoteChange = (Vec<u8>, Option<Vec<u8>>);
+/// The key of a row and its new value; `None` removes the row.
+pub type RowChange = (Vec<u8>, Option<Vec<u8>>);
 
-/// The key of a note, and what it is.
-pub type Note = (Vec<u8>, Vec<u8>);
+/// The key and the value of a row.
+pub type Row = (Vec<u8>, Vec<u8>);
 
-/// A state that is to be stored.
+/// A state that is to be queued.
 #[derive(Debug, Clone)]
-pub struct Pending {
-    /// Whose state it is.
+pub struct NewState {
+    /// The device that the state belongs to.
     pub device: DeviceId,
-    /// Where it came from.
+    /// The bus that the readings came from.
     pub bus: Name,
-    /// When it was measured.
+    /// The time of the measurement.
     pub moment: ReadingTime,
-    /// Whether it goes early or late when there is no room.
+    /// A full outbox removes states of low priority first.
     pub priority: Priority,
-    /// How many values it has.
+    /// The number of values in the state.
     pub readings: u16,
     /// The state exactly as it will be sent; for [`ReadingTime::Boot`] its `data` object alone.
     pub json: Bytes,
 }
 
-/// A state that waits.
+/// A state in the queue of its device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its place among the states of its device.
+pub struct QueuedState {
+    /// The sequence number of the state within its device.
     pub sequence: u64,
-    /// When it was measured.
+    /// The time of the measurement.
     pub moment: ReadingTime,
-    /// How many values it has.
+    /// The number of values in the state.
     pub readings: u16,
     /// The state exactly as it will be sent; for [`ReadingTime::Boot`] its `data` object alone.
     pub json: Bytes,
 }
 
-/// A state that the cloud refused, or would ignore.
+/// A state that Losant rejected, or would ignore because of its time.
+///
+/// It is stored as JSON, and `tidegate outbox list --rejects --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reject {
-    /// Its place among the rejects, which no other ever has.
+    /// The number of the reject; numbers are never reused.
     #[serde(default)]
     pub number: u64,
-    /// Whose state it is.
+    /// The device that the state belongs to.
     pub device: DeviceId,
-    /// Where it came from.
+    /// The bus that the readings came from.
     pub bus: Name,
-    /// When it was measured.
+    /// The time of the measurement.
     pub moment: ReadingTime,
-    /// Whether it goes early or late when there is no room.
+    /// The priority of the state, which it keeps when it is requeued.
     pub priority: Priority,
-    /// How many values it has.
+    /// The number of values in the state.
     pub readings: u16,
     /// [`Reason::RefusedByCloud`] or [`Reason::TimeRefused`].
     pub reason: Reason,
-    /// The server's words, or ours.
+    /// The message of the server or of tidegate.
     pub why: String,
-    /// When it was refused, ISO 8601.
+    /// The time of the rejection, ISO 8601.
     pub time: String,
-    /// The state.
+    /// The JSON of the state.
     pub state: String,
 }
 
-impl From<Reject> for Pending {
+impl From<Reject> for NewState {
     fn from(reject: Reject) -> Self {
         let Reject { device, bus, moment, priority, readings, state, .. } = reject;
         Self { device, bus, moment, priority, readings, json: state.into() }
     }
 }
 
-/// What left the outbox.
+/// How many states and readings left the outbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     /// States.
@@ -130,13 +142,19 @@ pub struct Removed {
 }
 
 impl Removed {
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.states += other.states;
         self.readings += other.readings;
     }
 }
 
-/// How much waits.
+impl From<Amount> for Removed {
+    fn from(amount: Amount) -> Self {
+        Self { states: amount.states, readings: amount.readings }
+    }
+}
+
+/// The size of a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amount {
     /// States.
@@ -147,19 +165,8 @@ pub struct Amount {
     pub bytes: u64,
 }
 
-/// How much waits, in all and for each device.
-#[derive(Debug, Clone, Default)]
-pub struct Backlog {
-    /// In all.
-    pub total: Amount,
-    /// For each device that ever had a state here.
-    pub devices: BTreeMap<DeviceId, Amount>,
-    /// The last sequence number that each of them was given.
-    pub last: BTreeMap<DeviceId, u64>,
-}
-
 impl Amount {
-    pub(super) fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             states: self.states + other.states,
             readings: self.readings + other.readings,
@@ -167,17 +174,23 @@ impl Amount {
         }
     }
 
-    pub(super) fn add(&mut self, record: &Record) {
-        self.states += 1;
-        self.readings += u64::from(record.readings);
-        self.bytes += record.json.len() as u64;
-    }
-
-    pub(super) fn minus(self, other: Self) -> Self {
+    /// Subtracts, and stops at zero.
+    pub(crate) fn minus(self, other: Self) -> Self {
         Self {
             states: self.states.saturating_sub(other.states),
             readings: self.readings.saturating_sub(other.readings),
             bytes: self.bytes.saturating_sub(other.bytes),
         }
     }
+}
+
+/// The sizes of all queues.
+#[derive(Debug, Clone, Default)]
+pub struct Backlog {
+    /// The sum over all devices.
+    pub total: Amount,
+    /// The queue of each device that ever had a state here.
+    pub devices: BTreeMap<DeviceId, Amount>,
+    /// The last sequence number of each of these devices.
+    pub last: BTreeMap<DeviceId, u64>,
 }

@@ -1,4 +1,4 @@
-//! The way to the outbox: through the daemon that has it open, or to the files of one that is stopped.
+//! Access to the outbox: over the socket of a running daemon, or to the files of a stopped one.
 
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
@@ -11,17 +11,20 @@ use crate::outbox_admin::{self, Request};
 use tidegate_config::Config;
 use tidegate_outbox::Outbox;
 
-/// The way.
+/// Access to the outbox.
 pub(super) enum OutboxAccess<'a> {
-    /// The daemon answers.
+    /// A running daemon answers the requests.
     Daemon(&'a Config),
-    /// There is none.
+    /// No daemon is running; this process has the outbox open.
     Files(Box<Outbox>),
 }
 
 impl<'a> OutboxAccess<'a> {
-    /// Finds it. A daemon that may not be asked has the outbox all the same.
-    pub(super) fn to(config: &'a Config) -> anyhow::Result<Self> {
+    /// Connects to the daemon, or opens the outbox if no daemon is running.
+    ///
+    /// # Errors
+    /// When the daemon is running and denies access, or the outbox cannot be opened.
+    pub(super) fn open(config: &'a Config) -> anyhow::Result<Self> {
         match control::document(&config.status_socket, "/status") {
             Ok(_) => return Ok(Self::Daemon(config)),
             Err(error) if is_absence(&error) => {}
@@ -31,14 +34,14 @@ impl<'a> OutboxAccess<'a> {
         let path = settings.path.display();
         anyhow::ensure!(
             settings.path.exists(),
-            "no daemon answers, and there is no outbox at {path} yet"
+            "no daemon is running, and there is no outbox at {path} yet"
         );
         let options = outbox_options(settings);
         let outbox = Outbox::open(&settings.path, options);
         Ok(Self::Files(Box::new(outbox.with_context(|| format!("outbox {path}"))?)))
     }
 
-    /// Has a request answered.
+    /// Sends a request and returns the answer.
     pub(super) fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
         let answer = match self {
             Self::Daemon(config) => {
@@ -47,10 +50,10 @@ impl<'a> OutboxAccess<'a> {
             }
             Self::Files(outbox) => outbox_admin::perform(outbox, request)?.into(),
         };
-        serde_json::from_slice(&answer).context("the answer cannot be read")
+        serde_json::from_slice(&answer).context("cannot decode the answer")
     }
 
-    /// What became of all readings.
+    /// Returns the ledger as JSON.
     pub(super) fn ledger(&self) -> anyhow::Result<Value> {
         match self {
             Self::Daemon(config) => {

@@ -1,4 +1,4 @@
-//! `tidegate outbox export`: for sites that are never online, and for gateways that go out of service.
+//! `tidegate outbox export`: for sites without a network, and for gateways that are retired.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -9,94 +9,105 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::access::OutboxAccess;
-use super::waiting_devices;
+use super::queued_devices;
 use crate::cli::progress::Progress;
 use crate::cli::{Usage, print};
-use crate::outbox_admin::{Exported, FILE_FORMAT, Lane, Request, STATES_MAX, Waiting};
+use crate::outbox_admin::{Exported, FILE_FORMAT, ListedState, QueueInfo, Request, STATES_MAX};
 use tidegate_model::DeviceId;
 use tidegate_outbox::Removed;
 
-/// Sequence numbers of a device that are in the file, without one between them that is not.
-type Run = (DeviceId, u64, u64);
+/// Consecutive states of a device that are all in the file.
+struct ExportedRange {
+    device: DeviceId,
+    first: u64,
+    last: u64,
+}
 
-/// Where it goes.
+/// The destination of an export.
 enum Target {
     File(BufWriter<File>),
     Standard,
 }
 
-/// Writes what waits. What has no time yet is left, as nobody else could give it one.
+/// Exports the queued states. States without a time stay, because only their own gateway can
+/// assign one.
 pub(super) fn export(
-    way: &OutboxAccess<'_>,
+    access: &OutboxAccess<'_>,
     chosen: Option<DeviceId>,
     remove: bool,
     path: &Path,
 ) -> anyhow::Result<()> {
     let is_standard = path == Path::new("-");
     if remove && is_standard {
-        return Err(
-            Usage::new("--remove needs a file: only that can be brought to the disk").into()
-        );
+        return Err(Usage::new(
+            "--remove needs a file, which can be synced before states are removed",
+        )
+        .into());
     }
     let mut target = if is_standard { Target::Standard } else { Target::create(path)? };
-    let lanes: Vec<Lane> = way.ask(&Request::Lanes)?;
-    let mut progress = Progress::of("exported", lanes.iter().map(|lane| lane.states).sum());
+    let queues: Vec<QueueInfo> = access.ask(&Request::Queues)?;
+    let total = queues.iter().map(|queue| queue.states).sum();
+    let mut progress = Progress::with_total("exported", total);
     target.line(FILE_FORMAT)?;
-    let (mut runs, mut untimed) = (Vec::new(), 0);
-    for device in waiting_devices(way, chosen)? {
-        untimed += write_device(way, device, &mut target, &mut runs, &mut progress)?;
+    let (mut ranges, mut untimed) = (Vec::new(), 0);
+    for device in queued_devices(access, chosen)? {
+        untimed += write_device(access, device, &mut target, &mut ranges, &mut progress)?;
     }
     let exported = progress.finish();
     target.finish(path)?;
     let mut removed = 0;
-    for (device, first, through) in runs.iter().copied().filter(|_| remove) {
-        let request = Request::Purge { device, first, through, is_exported: true };
-        removed += way.ask::<Removed>(&request)?.states;
+    for ExportedRange { device, first, last } in ranges.into_iter().filter(|_| remove) {
+        let request = Request::Purge { device, first, last, is_exported: true };
+        removed += access.ask::<Removed>(&request)?.states;
     }
     if is_standard {
         return Ok(());
     }
-    let mut page = format!("{exported} states are in {}", path.display());
+    let mut page = format!("exported {exported} states to {}", path.display());
     if remove {
-        write!(page, ", and {removed} of them no longer wait here")?;
+        write!(page, "; removed {removed} from the outbox")?;
     }
     if untimed > 0 {
-        write!(page, "; {untimed} wait for the time of day and are not in it")?;
+        write!(page, "; {untimed} states without a time were not exported")?;
     }
     print(&format!("{page}\n"))
 }
 
-/// Writes the states of one device. Returns how many have no time.
+/// Writes the states of one device. Returns the number of states without a time.
 fn write_device(
-    way: &OutboxAccess<'_>,
+    access: &OutboxAccess<'_>,
     device: DeviceId,
     target: &mut Target,
-    runs: &mut Vec<Run>,
+    ranges: &mut Vec<ExportedRange>,
     progress: &mut Progress,
 ) -> anyhow::Result<u64> {
-    let (mut after, mut untimed, mut run) = (0, 0, None::<Run>);
+    let (mut after, mut untimed, mut range) = (0, 0, None::<ExportedRange>);
     loop {
         let request = Request::States { device, after, limit: STATES_MAX };
-        let states: Vec<Waiting> = way.ask(&request)?;
+        let states: Vec<ListedState> = access.ask(&request)?;
         let Some(last) = states.last() else { break };
         after = last.sequence;
-        for Waiting { sequence, time, state } in states {
+        for ListedState { sequence, time, state } in states {
             if time.is_none() {
                 untimed += 1;
-                runs.extend(run.take());
+                ranges.extend(range.take());
                 continue;
             }
             target.line(&serde_json::to_string(&Exported { device, state })?)?;
-            run = Some((device, run.map_or(sequence, |(_, first, _)| first), sequence));
+            let first = range.map_or(sequence, |range| range.first);
+            range = Some(ExportedRange { device, first, last: sequence });
             progress.step();
         }
     }
-    runs.extend(run);
+    ranges.extend(range);
     Ok(untimed)
 }
 
 impl Target {
-    /// A new file, which only its owner can read. It replaces none.
+    /// Creates a file that only its owner can read.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be created.
     fn create(path: &Path) -> anyhow::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let file = file.with_context(|| format!("cannot create {}", path.display()))?;
@@ -110,7 +121,7 @@ impl Target {
         }
     }
 
-    /// Brings it to the disk, with its name.
+    /// Syncs the file and its name.
     fn finish(self, path: &Path) -> anyhow::Result<()> {
         let Self::File(file) = self else { return Ok(()) };
         let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;

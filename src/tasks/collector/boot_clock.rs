@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use tidegate_model::{BootId, BootTime, ReadingTime, WallTime};
-use tidegate_outbox::{Error, NoteChange, Outbox};
+use tidegate_outbox::{Error, Outbox, RowChange};
 use tidegate_runtime::clock::{TrustedClock, uptime};
 use tidegate_timing::clock_trust::{Boot, Boots};
 use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
-/// The table of notes that stores the boots.
+/// The outbox table with the known boots.
 pub(super) const TABLE: &str = "boots";
 
 /// The anchors of all boots, once they are on disk. The reporter waits for them.
@@ -25,7 +25,7 @@ pub type Anchors = watch::Receiver<Option<Arc<Boots>>>;
 /// # Errors
 /// When the outbox cannot be read.
 pub fn stored_boots(outbox: &Outbox) -> Result<Boots, Error> {
-    let boots = outbox.notes(TABLE)?.into_iter().filter_map(|(_, value)| {
+    let boots = outbox.rows(TABLE)?.into_iter().filter_map(|(_, value)| {
         let boot = serde_json::from_slice::<Boot>(&value);
         boot.inspect_err(|error| warn!(%error, "ignoring a damaged record of a boot")).ok()
     });
@@ -39,7 +39,7 @@ pub struct BootClock {
     /// The latest time of the states from before this boot.
     floor: WallTime,
     is_anchored: bool,
-    changes: Vec<NoteChange>,
+    changes: Vec<RowChange>,
     anchors: watch::Sender<Option<Arc<Boots>>>,
 }
 
@@ -84,7 +84,7 @@ impl BootClock {
     }
 
     /// Takes the changes that the next commit writes.
-    pub(super) fn take_changes(&mut self) -> Vec<NoteChange> {
+    pub(super) fn take_changes(&mut self) -> Vec<RowChange> {
         let anchor_ms = *self.anchor().borrow();
         if let Some(anchor_ms) = anchor_ms.filter(|_| !self.is_anchored) {
             let boot = self.boot();
@@ -108,6 +108,6 @@ fn key(boot: &Boot) -> Vec<u8> {
     boot.id.0.to_be_bytes().to_vec()
 }
 
-fn change(boot: &Boot) -> NoteChange {
+fn change(boot: &Boot) -> RowChange {
     (key(boot), Some(serde_json::to_vec(boot).unwrap_or_default()))
 }

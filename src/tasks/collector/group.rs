@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use tidegate_bus::Ack;
 use tidegate_model::Ledger;
-use tidegate_outbox::Pending;
+use tidegate_outbox::NewState;
 
 /// The number of states that makes a commit early.
 const STATES_MAX: usize = 1_024;
@@ -24,7 +24,7 @@ pub(super) type Receipt = (u64, mpsc::Sender<u64>);
 /// The content of the next commit.
 #[derive(Default)]
 pub(super) struct Group {
-    pub(super) states: Vec<Pending>,
+    pub(super) states: Vec<NewState>,
     pub(super) ledger: Ledger,
     pub(super) acks: Vec<Ack>,
     /// The positions up to which logs were read.

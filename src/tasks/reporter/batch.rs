@@ -6,7 +6,7 @@ use tracing::warn;
 use tidegate_delivery::batch_body;
 use tidegate_delivery::reporter::{Call, Lane, Limits};
 use tidegate_model::{ReadingTime, WallTime};
-use tidegate_outbox::{Entry, Error, Outbox};
+use tidegate_outbox::{Error, Outbox, QueuedState};
 use tidegate_runtime::clock::Clock;
 use tidegate_timing::clock_trust::{Boots, is_taken};
 
@@ -16,7 +16,7 @@ const REFUSED_MAX: usize = 100;
 /// States of one device, in order.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<QueuedState>,
     /// The elements of the body.
     pub(super) states: Vec<Bytes>,
 }
@@ -60,14 +60,14 @@ impl Batch {
     }
 }
 
-fn time(entry: &Entry, boots: &Boots) -> Option<WallTime> {
+fn time(entry: &QueuedState, boots: &Boots) -> Option<WallTime> {
     match entry.moment {
         ReadingTime::Wall(time) => Some(time),
         ReadingTime::Boot(time) => boots.wall_time(time),
     }
 }
 
-fn json(entry: &Entry, time: WallTime) -> Bytes {
+fn json(entry: &QueuedState, time: WallTime) -> Bytes {
     match entry.moment {
         ReadingTime::Wall(_) => entry.json.clone(),
         ReadingTime::Boot(_) => {
@@ -93,9 +93,8 @@ mod tests {
     use super::*;
     use tidegate_delivery::reporter::{Reporter, Step, Waiting};
     use tidegate_delivery::throttle::Throttle;
-    use tidegate_model::Priority;
-    use tidegate_model::{BootId, BootTime, DeviceId, Reason};
-    use tidegate_outbox::{Commit, Options, Pending};
+    use tidegate_model::{Account, BootId, BootTime, DeviceId, Priority, Reason};
+    use tidegate_outbox::{Commit, NewState, Options};
 
     const NOW_MS: i64 = 1_777_629_600_000;
 
@@ -114,7 +113,7 @@ mod tests {
     fn outbox(directory: &std::path::Path, moments: &[ReadingTime]) -> Outbox {
         let options = Options { bytes_max: 1 << 20, ..Options::default() };
         let outbox = Outbox::open(directory, options).unwrap();
-        let pending = |moment: &ReadingTime| Pending {
+        let pending = |moment: &ReadingTime| NewState {
             device: device(),
             bus: "probe".parse().unwrap(),
             moment: *moment,
@@ -122,8 +121,11 @@ mod tests {
             readings: 1,
             json: Bytes::from_static(b"{\"n\":1}"),
         };
-        let states = moments.iter().map(pending).collect();
-        outbox.append(&Commit { states, ..Commit::default() }).unwrap();
+        let states: Vec<_> = moments.iter().map(pending).collect();
+        let readings = states.len() as u64;
+        let account = Account { received: readings, outbox_in: readings, ..Account::default() };
+        let ledger = [("probe".parse().unwrap(), account)].into();
+        outbox.append(&Commit { states, ledger, ..Commit::default() }).unwrap();
         outbox
     }
 

@@ -1,4 +1,4 @@
-//! Bad storage: flipped bits, files cut short or missing, a disk that refuses.
+//! Bad storage: flipped bits, truncated and missing files, a failing disk.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -9,7 +9,7 @@ use super::*;
 /// Small segments, so that some are packed.
 const SMALL: Options = Options { segment_bytes: 8 << 10, ..OPTIONS };
 
-/// An outbox with several generations, and something in the journal: 40 commits of 10 states.
+/// Creates an outbox with several stores and states in the journal: 40 commits of 10 states.
 fn filled() -> (TempDir, Vec<String>) {
     let directory = TempDir::new().unwrap();
     let outbox = Outbox::open(directory.path(), SMALL).unwrap();
@@ -23,7 +23,7 @@ fn filled() -> (TempDir, Vec<String>) {
     (directory, all)
 }
 
-/// A text that LZ4 cannot make smaller.
+/// Returns a text that LZ4 cannot compress.
 fn unpackable(number: u8, count: u64) -> String {
     let seed = 977 * (u64::from(number) * 10 + count);
     (1..20).map(|n| ((seed + n).pow(3) % 65_521).to_string()).collect()
@@ -40,13 +40,13 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Opens what is left: everything that comes out went in, and the outbox still works. Returns how many states are lost, and
-/// how many of them are counted.
+/// Opens a damaged outbox: each state that it has was appended, and it still works. Returns the
+/// numbers of lost and of counted states.
 fn assert_salvaged(directory: &Path, all: &[String]) -> (usize, usize) {
     let outbox = Outbox::open(directory, SMALL).unwrap();
     let left = [texts(&outbox, 1), texts(&outbox, 2)].concat();
     assert!(left.iter().all(|text| all.contains(text)));
-    assert_ledger_agrees(&outbox);
+    assert_consistent(&outbox);
     let counted: u64 = outbox.ledger().values().flat_map(|account| account.dropped.values()).sum();
     outbox.append(&commit(3, "a", &["after"])).unwrap();
     drop(outbox);
@@ -56,7 +56,8 @@ fn assert_salvaged(directory: &Path, all: &[String]) -> (usize, usize) {
     (all.len() - left.len(), usize::try_from(counted).unwrap())
 }
 
-/// Damages a copy of an outbox in each 4 KiB of each file, and tells what it costs: at most `worst` states, which are counted.
+/// Damages a copy of an outbox in each 4 KiB of each file. Each damage may cost at most `worst`
+/// states, which must be counted.
 fn sweep(what: &str, worst: usize, damage: impl Fn(&File, u64)) {
     let (directory, all) = filled();
     let journal = files(directory.path()).into_iter().rfind(|path| !path.ends_with("spare"));
@@ -70,7 +71,7 @@ fn sweep(what: &str, worst: usize, damage: impl Fn(&File, u64)) {
             let (lost, counted) = assert_salvaged(copy.path(), &all);
             let place = format!("{} at {at}: {lost} lost, {counted} counted", path.display());
             assert!(lost <= worst && counted <= lost, "{place}");
-            // The last frame may have been torn, and the newest journal has the newest counts.
+            // The last frame may be torn, and the newest segment has the newest counts.
             assert!(counted == lost || Some(&path) == journal.as_ref(), "{place}");
             costs.push(lost);
             uncounted += lost - counted;
@@ -79,14 +80,14 @@ fn sweep(what: &str, worst: usize, damage: impl Fn(&File, u64)) {
     let free = costs.iter().filter(|lost| **lost == 0).count();
     let most = costs.iter().max().unwrap();
     eprintln!(
-        "{} {what}: {free} cost nothing, the worst {most} of {} states, {uncounted} uncounted in all",
+        "{} {what}: {free} cost nothing, the worst {most} of {} states, {uncounted} uncounted",
         costs.len(),
         all.len()
     );
 }
 
 #[test]
-fn a_flipped_bit_in_any_4_kib_of_any_file_costs_what_it_touches() {
+fn flipped_bit_costs_only_what_it_touches() {
     sweep("flipped bits", 40, |file, at| {
         let mut byte = [0];
         let at = at + 100;
@@ -97,12 +98,12 @@ fn a_flipped_bit_in_any_4_kib_of_any_file_costs_what_it_touches() {
 }
 
 #[test]
-fn a_file_that_is_cut_at_any_4_kib_costs_what_was_behind() {
+fn truncated_file_costs_only_what_was_behind() {
     sweep("cuts", 70, |file, at| file.set_len(at).unwrap());
 }
 
 #[test]
-fn a_missing_file_costs_what_was_in_it() {
+fn missing_file_costs_only_its_content() {
     let (directory, all) = filled();
     for path in files(directory.path()) {
         let copy = copy_of(directory.path());
@@ -113,11 +114,11 @@ fn a_missing_file_costs_what_was_in_it() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_costs_nothing_and_heals() {
+fn failing_disk_loses_nothing_and_recovers() {
     let directory = TempDir::new().unwrap();
     let outbox = Outbox::open(directory.path(), SMALL).unwrap();
     outbox.append(&commit(1, "a", &["one"])).unwrap();
-    // A directory where the next segment's file should be made stands for any disk that refuses.
+    // A directory in place of the next segment's file makes the disk fail.
     let spare = directory.path().join("spare");
     let numbers: Vec<_> = (1..3_000_u64).map(|n| (n.pow(5) % 65_521).to_string()).collect();
     let large = numbers.concat();
@@ -125,18 +126,18 @@ fn a_directory_that_cannot_be_written_costs_nothing_and_heals() {
     for _ in 0..3 {
         let refused = outbox.append(&commit(1, "a", &[&large]));
         assert!(matches!(refused, Err(Error::Disk(_))), "{refused:?}");
-        assert_eq!(texts(&outbox, 1), ["one"], "what waits can still be read");
+        assert_eq!(texts(&outbox, 1), ["one"], "queued states can still be read");
     }
     fs::remove_dir(&spare).unwrap();
     outbox.append(&commit(1, "a", &[&large])).unwrap();
     drop(outbox);
     let outbox = Outbox::open(directory.path(), SMALL).unwrap();
     assert_eq!(texts(&outbox, 1), ["one".to_owned(), large]);
-    assert_ledger_agrees(&outbox);
+    assert_consistent(&outbox);
 }
 
 #[test]
-fn what_the_cloud_has_gives_its_space_back() {
+fn acked_states_free_their_space() {
     let (directory, all) = filled();
     let outbox = Outbox::open(directory.path(), SMALL).unwrap();
     assert!(fs::read_dir(directory.path().join("generations")).unwrap().count() > 0);
@@ -149,7 +150,7 @@ fn what_the_cloud_has_gives_its_space_back() {
 }
 
 #[test]
-fn damage_while_running_does_not_hold_up_what_stands_behind_it() {
+fn damage_does_not_block_later_states() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     for text in ["first of all", "to be damaged", "last of all"] {
@@ -162,7 +163,7 @@ fn damage_while_running_does_not_hold_up_what_stands_behind_it() {
     };
     assert_eq!(peek(0), [1, 3]);
     assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 1)]));
-    assert_ledger_agrees(&outbox);
+    assert_consistent(&outbox);
     assert_eq!(peek(1), [3]);
     outbox.ack(device(1), 1, 1).unwrap();
     outbox.ack(device(1), 3, 3).unwrap();
@@ -171,11 +172,11 @@ fn damage_while_running_does_not_hold_up_what_stands_behind_it() {
     drop(outbox);
     let outbox = open(directory.path());
     assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 1)]));
-    assert_ledger_agrees(&outbox);
+    assert_consistent(&outbox);
 }
 
 #[test]
-fn damage_in_a_full_segment_does_not_keep_it_from_being_packed() {
+fn damaged_segment_is_still_packed() {
     let directory = TempDir::new().unwrap();
     let outbox = Outbox::open(directory.path(), SMALL).unwrap();
     outbox.append(&commit(1, "a", &["to be damaged"])).unwrap();
@@ -184,34 +185,34 @@ fn damage_in_a_full_segment_does_not_keep_it_from_being_packed() {
         outbox.append(&commit(1, "a", &[&format!("number {number}")])).unwrap();
     }
     let segments = segment::numbers(directory.path()).unwrap();
-    assert!(segments.len() <= 2, "{segments:?} could not be packed");
+    assert!(segments.len() <= 2, "{segments:?} were not packed");
     assert_eq!(texts(&outbox, 1).len(), 400);
     assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 1)]));
-    assert_ledger_agrees(&outbox);
+    assert_consistent(&outbox);
 }
 
 #[test]
-fn damage_does_not_keep_a_full_outbox_from_making_room() {
+fn damage_does_not_block_eviction() {
     let directory = TempDir::new().unwrap();
     let outbox = Outbox::open(directory.path(), Options { bytes_max: 30, ..OPTIONS }).unwrap();
     outbox.append(&commit(1, "a", &["to be damaged", "with this"])).unwrap();
     flip(&directory.path().join("journal-0000000001"), b"to be damaged");
     let dropped = outbox.append(&commit(1, "b", &["new", "and newer"])).unwrap();
-    assert_eq!(dropped, Removed::default(), "there was room without what was damaged");
+    assert_eq!(dropped, Removed::default(), "the outbox has room without the damaged states");
     assert_eq!(texts(&outbox, 1), ["new", "and newer"]);
     assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 2)]));
-    assert_ledger_agrees(&outbox);
+    assert_consistent(&outbox);
 }
 
 #[test]
-fn damage_in_a_generation_that_is_in_use_costs_what_it_touches() {
+fn damaged_open_store_costs_only_what_it_touches() {
     let (directory, all) = filled();
-    let (mut mended, mut rescued) = (0, 0);
+    let (mut repaired, mut salvaged) = (0, 0);
     for path in files(&directory.path().join("generations")) {
         let whole = fs::read(&path).unwrap();
-        let groups = whole.windows(4).enumerate().filter(|(_, window)| window == block::MAGIC);
-        // What stands in front of a group is sled's.
-        for at in groups.flat_map(|(at, _)| [at.saturating_sub(30), at + 30]) {
+        let blocks = whole.windows(4).enumerate().filter(|(_, window)| window == block::MAGIC);
+        // The bytes before a block belong to sled.
+        for at in blocks.flat_map(|(at, _)| [at.saturating_sub(30), at + 30]) {
             let copy = copy_of(directory.path());
             let outbox = Outbox::open(copy.path(), SMALL).unwrap();
             let mut bytes = whole.clone();
@@ -223,22 +224,22 @@ fn damage_in_a_generation_that_is_in_use_costs_what_it_touches() {
             let lost = all.len() - left.len();
             let dropped = outbox.ledger()["a"].dropped.get(&Reason::Damaged).copied();
             assert_eq!(dropped.unwrap_or(0), lost as u64, "at {at}");
-            assert_ledger_agrees(&outbox);
+            assert_consistent(&outbox);
             drop(outbox);
-            // What sled still had in memory is found by the next start.
+            // The next start finds damage that sled hid with its cache.
             if copy.path().join("damaged").exists() {
                 assert!(lost <= 100, "{lost} lost at {at}");
-                mended += 1;
-                rescued += u32::from(lost == 0);
+                repaired += 1;
+                salvaged += u32::from(lost == 0);
                 assert_eq!(assert_salvaged(copy.path(), &all), (lost, lost), "at {at}");
             }
         }
     }
-    eprintln!("{mended} times damage was found, {rescued} times without a loss");
-    assert!(mended > rescued && rescued > 0);
+    eprintln!("{repaired} repairs, {salvaged} without a loss");
+    assert!(repaired > salvaged && salvaged > 0);
 }
 
-/// Everything of a device: each peek ends before the next damage.
+/// Reads all states of a device; each peek ends before the next damaged block.
 fn read_through(outbox: &Outbox, number: u8) -> Vec<String> {
     let (mut after, mut texts) = (0, Vec::new());
     loop {
@@ -249,7 +250,7 @@ fn read_through(outbox: &Outbox, number: u8) -> Vec<String> {
     }
 }
 
-/// Flips a bit of these bytes in a file.
+/// Flips one bit of these bytes in a file.
 fn flip(path: &Path, victim: &[u8]) {
     let mut bytes = fs::read(path).unwrap();
     let at = bytes.windows(victim.len()).position(|window| window == victim).unwrap();
@@ -258,12 +259,12 @@ fn flip(path: &Path, victim: &[u8]) {
 }
 
 #[test]
-fn an_outbox_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
+fn newer_version_is_rejected_and_left_unchanged() {
     let directory = TempDir::new().unwrap();
     open(directory.path()).append(&commit(1, "a", &["one"])).unwrap();
     let journal = directory.path().join("journal-0000000001");
     let mut bytes = fs::read(&journal).unwrap();
-    // Both copies of the first frame: magic, version, segment, number, length, content, CRC-32 of all before.
+    // Both copies of the first frame: magic, version, segment, number, length, content, CRC-32.
     let newer = frame::VERSION + 1;
     let length = 25 + u32::from_be_bytes(*bytes[21..].first_chunk().unwrap()) as usize;
     for begin in [0, (length + 4).next_multiple_of(16)] {
@@ -278,21 +279,21 @@ fn an_outbox_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
     assert_eq!(fs::read(&journal).unwrap(), bytes);
 }
 
-/// As on a full disk, where sled cannot write what it writes when it opens a database.
+/// sled writes when it opens a database, which a full disk prevents.
 #[test]
-fn a_generation_that_sled_cannot_open_now_is_read_without_it_and_costs_nothing() {
+fn store_is_readable_when_sled_cannot_open_it() {
     let (directory, all) = filled();
-    let generations = fs::read_dir(directory.path().join("generations")).unwrap();
-    let held: Vec<_> = generations
+    let stores = fs::read_dir(directory.path().join("generations")).unwrap();
+    let held: Vec<_> = stores
         .map(|entry| {
             let config = sled::Config::new().path(entry.unwrap().path());
             let config = config.segment_size(64 << 10).mode(sled::Mode::LowSpace);
             config.flush_every_ms(None).open().unwrap()
         })
         .collect();
-    assert!(held.len() >= 3, "{} generations", held.len());
+    assert!(held.len() >= 3, "{} stores", held.len());
     let outbox = Outbox::open(directory.path(), SMALL).unwrap();
     assert_eq!([texts(&outbox, 1), texts(&outbox, 2)].concat(), all);
-    assert_ledger_agrees(&outbox);
+    assert_consistent(&outbox);
     assert!(!directory.path().join("damaged").exists());
 }

@@ -1,4 +1,4 @@
-//! The outbox against a model that does the same in the simplest way, through evictions, reopenings and crashes.
+//! Compares the outbox with a simple model, through evictions, reopenings and crashes.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,22 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{bus, copy_of, device};
-use crate::{Amount, Commit, Options, Outbox, Pending};
+use super::{assert_consistent, bus, copy_of, device};
+use crate::{Amount, Commit, NewState, Options, Outbox};
 use tidegate_model::Priority;
 use tidegate_model::{DeviceId, Ledger, ReadingTime, Reason, WallTime};
 
-/// Small, so that some appends evict.
+/// A small outbox, so that some appends evict.
 const CROWDED: Options = Options { bytes_max: 300, segment_bytes: 64 << 10, ..super::OPTIONS };
 
-/// Small segments, so that much is packed; what is packed is dropped in larger parts, so here nothing is.
+/// Small segments, so that most states are packed. Packed states are evicted in larger blocks than
+/// in the model, so this outbox is too large to evict.
 const PACKED: Options = Options { bytes_max: 1 << 20, segment_bytes: 1, ..super::OPTIONS };
 
-/// The outbox in the simplest way: what waits, in the order in which it goes when there is no room.
+/// The simplest outbox: the queued states, in the order of eviction.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Model {
-    waiting: Vec<Waiting>,
+    states: Vec<ModelState>,
     last: BTreeMap<u8, u64>,
     ledger: Ledger,
     rejects: usize,
@@ -29,7 +30,7 @@ struct Model {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Waiting {
+struct ModelState {
     commit: u64,
     device: u8,
     sequence: u64,
@@ -37,7 +38,7 @@ struct Waiting {
     json: Vec<u8>,
 }
 
-/// What can be seen of an outbox or of a model.
+/// The observable content of an outbox or of a model.
 #[derive(Debug, PartialEq)]
 struct View {
     queues: BTreeMap<DeviceId, Vec<(u64, Vec<u8>)>>,
@@ -47,11 +48,19 @@ struct View {
     rejects: usize,
 }
 
+/// A state that an action appends.
+#[derive(Debug, Clone)]
+struct ModelAppend {
+    device: u8,
+    bus: &'static str,
+    length: usize,
+}
+
 #[derive(Debug, Clone)]
 enum Action {
-    /// States by device, bus and length; each is two readings.
-    Append(Vec<(u8, &'static str, usize)>),
-    /// So many states after the first that stay.
+    /// Appends states; each has two readings.
+    Append(Vec<ModelAppend>),
+    /// Acknowledges `states` states, after the first `stay` ones.
     Ack {
         device: u8,
         stay: usize,
@@ -67,6 +76,7 @@ enum Action {
 
 fn action() -> impl Strategy<Value = Action> {
     let state = (1..4_u8, prop_oneof![Just("a"), Just("b")], 1..60_usize);
+    let state = state.prop_map(|(device, bus, length)| ModelAppend { device, bus, length });
     prop_oneof![
         6 => prop::collection::vec(state, 0..6).prop_map(Action::Append),
         4 => (1..4_u8, 0..4_usize, 0..8_usize)
@@ -79,21 +89,23 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 impl Model {
-    fn append(&mut self, states: &[(u8, &'static str, usize)]) -> Commit {
-        let incoming: usize = states.iter().map(|(_, _, length)| length).sum();
+    fn append(&mut self, states: &[ModelAppend]) -> Commit {
+        let incoming: usize = states.iter().map(|state| state.length).sum();
         while self.bytes() + incoming > self.bytes_max {
-            let Some(Waiting { commit, device, .. }) = self.waiting.first().cloned() else { break };
-            for gone in self.take(|one| (one.commit, one.device) == (commit, device)) {
+            let Some(ModelState { commit, device, .. }) = self.states.first().cloned() else {
+                break;
+            };
+            for gone in self.remove(|one| (one.commit, one.device) == (commit, device)) {
                 *self.account(gone.bus).dropped.entry(Reason::OutboxFull).or_default() += 2;
             }
         }
         let mut commit = Commit::default();
         self.commit += 1;
-        for (number, bus_name, length) in states {
+        for ModelAppend { device: number, bus: bus_name, length } in states {
             let sequence = self.last.entry(*number).or_default();
             *sequence += 1;
             let json = vec![b'0' + u8::try_from(*sequence % 10).unwrap(); *length];
-            let pending = Pending {
+            let pending = NewState {
                 device: device(*number),
                 bus: bus(bus_name),
                 moment: ReadingTime::Wall(WallTime::from_millis(1_000)),
@@ -102,7 +114,7 @@ impl Model {
                 json: Bytes::from(json.clone()),
             };
             let (commit_number, sequence) = (self.commit, *sequence);
-            self.waiting.push(Waiting {
+            self.states.push(ModelState {
                 commit: commit_number,
                 device: *number,
                 sequence,
@@ -119,13 +131,13 @@ impl Model {
         for ledger in [&mut self.ledger, &mut commit.ledger] {
             ledger.entry(bus("a")).or_default().reject(Reason::Malformed, 1);
         }
-        self.waiting.sort_by_key(|one| (one.commit, one.device, one.sequence));
+        self.states.sort_by_key(|one| (one.commit, one.device, one.sequence));
         commit
     }
 
-    /// Removes what waits and matches.
-    fn take(&mut self, matches: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
-        self.waiting.extract_if(.., |one| matches(one)).collect()
+    /// Removes the matching states.
+    fn remove(&mut self, matches: impl Fn(&ModelState) -> bool) -> Vec<ModelState> {
+        self.states.extract_if(.., |one| matches(one)).collect()
     }
 
     fn account(&mut self, name: &str) -> &mut tidegate_model::Account {
@@ -133,15 +145,16 @@ impl Model {
     }
 
     fn bytes(&self) -> usize {
-        self.waiting.iter().map(|one| one.json.len()).sum()
+        self.states.iter().map(|one| one.json.len()).sum()
     }
 
-    /// The sequence number of the nth state of a device that waits.
+    /// Returns the sequence number of the nth queued state of a device.
     fn nth(&self, device: u8, n: usize) -> Option<u64> {
-        self.waiting.iter().filter(|one| one.device == device).nth(n).map(|one| one.sequence)
+        self.states.iter().filter(|one| one.device == device).nth(n).map(|one| one.sequence)
     }
 
-    /// Does the same to the outbox and the model. Returns whether all up to here must survive a crash.
+    /// Applies an action to the outbox and the model. Returns whether all changes up to here must
+    /// survive a crash.
     fn apply(&mut self, action: &Action, outbox: &Outbox) -> bool {
         match action {
             Action::Append(states) => {
@@ -154,7 +167,8 @@ impl Model {
                     return false;
                 };
                 let range = first..=through;
-                let gone = self.take(|one| one.device == *number && range.contains(&one.sequence));
+                let gone =
+                    self.remove(|one| one.device == *number && range.contains(&one.sequence));
                 for one in &gone {
                     self.account(one.bus).stored += 2;
                 }
@@ -167,7 +181,7 @@ impl Model {
             }
             Action::Reject { device: number } => {
                 let Some(sequence) = self.nth(*number, 0) else { return false };
-                for one in self.take(|one| one.device == *number && one.sequence == sequence) {
+                for one in self.remove(|one| one.device == *number && one.sequence == sequence) {
                     *self.account(one.bus).rejected.entry(Reason::RefusedByCloud).or_default() += 2;
                 }
                 self.rejects += 1;
@@ -186,7 +200,7 @@ impl Model {
     fn view(&self) -> View {
         let (mut queues, mut amounts) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
         let mut waiting_per_bus = BTreeMap::new();
-        for one in &self.waiting {
+        for one in &self.states {
             let id = device(one.device);
             queues.entry(id).or_default().push((one.sequence, one.json.clone()));
             let amount: &mut Amount = amounts.entry(id).or_default();
@@ -236,7 +250,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn the_outbox_does_what_the_model_does(
+    fn outbox_behaves_like_its_model(
             actions in prop::collection::vec(action(), 1..60),
             options in prop_oneof![Just(CROWDED), Just(PACKED)],
         ) {
@@ -244,7 +258,7 @@ proptest! {
         let mut outbox = Outbox::open(directory.path(), options).unwrap();
         let bytes_max = usize::try_from(options.bytes_max).unwrap();
         let mut model = Model { bytes_max, ..Model::default() };
-        // What a crash may leave: the last durable condition or any later one.
+        // A crash may leave the last durable model or any later one.
         let mut survivors = vec![model.clone()];
         for action in &actions {
             let is_durable = model.apply(action, &outbox);
@@ -264,13 +278,14 @@ proptest! {
                     directory = copy;
                     let left = View::of(&outbox);
                     let survivor = survivors.iter().find(|one| one.view() == left);
-                    prop_assert!(survivor.is_some(), "nobody was ever like this: {:?}", left);
+                    prop_assert!(survivor.is_some(), "no model had this content: {:?}", left);
                     model = survivor.unwrap().clone();
                     survivors = vec![model.clone()];
                 }
                 Action::Append(_) | Action::Ack { .. } | Action::Reject { .. } | Action::Flush => {}
             }
             prop_assert_eq!(View::of(&outbox), model.view());
+            assert_consistent(&outbox);
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Power cuts: what a disk may hold when the power goes, at every moment at which the outbox brings something to it.
+//! Power cuts: opens images of the disk as a power cut may leave them, before each sync.
 //!
-//! A watcher knows what was synced, file by file and directory by directory. An image is any mix per 4 KiB page of what was
-//! synced and what was written since, with the old or the new length, and each directory as it was synced or as it is. In every
-//! image each state must be found whose append had returned.
+//! A watcher records the synced content of each file and directory. An image mixes, for each page
+//! of 4 KiB, the synced content with the content written since; it has the old or the new length
+//! of each file, and the synced or the current names of each directory. In each image the outbox
+//! must have all states whose append returned.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,42 +18,44 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tempfile::TempDir;
 
-use super::{assert_ledger_agrees, commit, device};
+use super::{assert_consistent, commit, device};
 use crate::{Options, Outbox};
 
-/// Small segments, so that there are many of them.
+/// Small segments, so that the journal rotates often.
 const OPTIONS: Options = Options { segment_bytes: 8 << 10, ..super::OPTIONS };
 
-/// A page of the kernel's cache: what reaches the disk or not.
+/// A page of the kernel's cache, the unit of a write.
 const PAGE: usize = 4096;
 
-/// A file, whatever its name: its inode, and when that was made, for inodes are used again.
+/// Identifies a file regardless of its name: its inode, and the time when the inode was created,
+/// because inodes are reused.
 type FileId = (u64, Option<SystemTime>);
 
 thread_local! {
     static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
 }
 
-/// What is known of the disk.
+/// The synced content of the disk.
 struct Watcher {
     root: PathBuf,
     files: BTreeMap<FileId, Vec<u8>>,
     directories: BTreeMap<FileId, BTreeMap<OsString, FileId>>,
-    /// Device and text of each state whose append returned and which was not acknowledged.
+    /// The text of each state, by device and sequence number, whose append returned and which was
+    /// not acknowledged.
     promised: BTreeMap<(u8, u64), String>,
     rng: StdRng,
     images_left: usize,
     images: usize,
 }
 
-/// Called before each sync: the power may go now, and what is synced then is safe.
+/// Runs before each sync: checks an image at random, then records the content as synced.
 pub(crate) fn before_sync(file: &File) {
-    // While an image is opened there is no watcher.
+    // The watcher is absent while an image is open.
     let Some(mut watcher) = WATCHER.with_borrow_mut(Option::take) else { return };
     if watcher.images_left > 0 && watcher.rng.random_bool(0.2) {
         watcher.check_image();
     }
-    watcher.note_synced(file);
+    watcher.record_synced(file);
     WATCHER.set(Some(watcher));
 }
 
@@ -65,7 +68,7 @@ fn listing(directory: &Path) -> BTreeMap<OsString, FileId> {
     entries.map(|entry| (entry.file_name(), id(&entry.metadata().unwrap()))).collect()
 }
 
-/// All files and directories below this one.
+/// Finds all files and directories below a directory.
 fn all_below(directory: &Path, found: &mut BTreeMap<FileId, PathBuf>) {
     found.insert(id(&fs::metadata(directory).unwrap()), directory.to_owned());
     for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
@@ -79,7 +82,7 @@ fn all_below(directory: &Path, found: &mut BTreeMap<FileId, PathBuf>) {
 }
 
 impl Watcher {
-    fn note_synced(&mut self, file: &File) {
+    fn record_synced(&mut self, file: &File) {
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
         if !path.starts_with(&self.root) {
             return;
@@ -92,7 +95,7 @@ impl Watcher {
         }
     }
 
-    /// Makes an image and opens it.
+    /// Creates an image and opens it.
     fn check_image(&mut self) {
         (self.images_left, self.images) = (self.images_left - 1, self.images + 1);
         let image = TempDir::new().unwrap();
@@ -119,7 +122,7 @@ impl Watcher {
                 );
             }
         }
-        assert_ledger_agrees(&outbox);
+        assert_consistent(&outbox);
     }
 
     fn make_directory(&mut self, one: FileId, there: &BTreeMap<FileId, PathBuf>, to: &Path) {
@@ -141,7 +144,7 @@ impl Watcher {
         }
     }
 
-    /// A file as the disk may hold it.
+    /// Returns the content of a file as a power cut may leave it.
     fn mix(&mut self, one: FileId, current: Option<Vec<u8>>) -> Vec<u8> {
         let synced = self.files.get(&one).cloned().unwrap_or_default();
         let current = current.unwrap_or_else(|| synced.clone());
@@ -162,7 +165,7 @@ fn with_watcher(work: impl FnOnce(&mut Watcher)) {
     WATCHER.with_borrow_mut(|watcher| work(watcher.as_mut().unwrap()));
 }
 
-/// Appends and acknowledges until so many images were tried.
+/// Appends and acknowledges states until so many images were checked. Returns their number.
 fn run(seed: u64, images: usize) -> usize {
     let directory = TempDir::new().unwrap();
     let mut rng = StdRng::seed_from_u64(seed);
@@ -178,7 +181,7 @@ fn run(seed: u64, images: usize) -> usize {
     WATCHER.set(Some(watcher));
     let outbox = Outbox::open(directory.path(), OPTIONS).unwrap();
     let mut last = BTreeMap::<u8, u64>::new();
-    // What was appended without a sync, and is not promised yet.
+    // States that were appended without a sync, so that they are not promised.
     let mut unsynced = BTreeMap::new();
     for step in 0.. {
         if WATCHER.with_borrow(|watcher| watcher.as_ref().unwrap().images_left == 0) {
@@ -200,7 +203,10 @@ fn run(seed: u64, images: usize) -> usize {
                 *last += 1;
                 unsynced.insert((number, *last), text);
             }
-            if outbox.settle(rng.random_bool(0.1)).unwrap() {
+            if rng.random_bool(0.1) {
+                outbox.sync_states().unwrap();
+            }
+            if outbox.is_synced() {
                 with_watcher(|watcher| watcher.promised.append(&mut unsynced));
             }
         } else {
@@ -217,11 +223,11 @@ fn run(seed: u64, images: usize) -> usize {
 }
 
 #[test]
-fn a_power_cut_takes_nothing_that_was_promised() {
+fn power_cut_loses_no_promised_state() {
     let count = |name| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
     let images = count("TIDEGATE_IMAGES").unwrap_or(40);
     let seed = count("TIDEGATE_SEED").unwrap_or(1) as u64;
-    eprintln!("seed {seed}: TIDEGATE_SEED={seed} plays it again");
+    eprintln!("seed {seed}: set TIDEGATE_SEED={seed} to repeat");
     let tried = run(seed, images);
-    eprintln!("{tried} images, no state lost");
+    eprintln!("{tried} images checked, no state lost");
 }

@@ -1,37 +1,38 @@
-//! Appends that are not synced while the cloud answers.
+//! Appends without a sync.
 
 use super::*;
 
 #[test]
-fn what_the_cloud_has_before_the_window_ends_is_never_synced() {
+fn acked_states_need_no_sync() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["synced"])).unwrap();
-    assert!(outbox.settle(false).unwrap());
+    assert!(outbox.is_synced());
     outbox.append_unsynced(&commit(1, "a", &["one", "two"])).unwrap();
     outbox.append_unsynced(&commit(2, "a", &["three"])).unwrap();
-    assert!(!outbox.settle(false).unwrap());
+    assert!(!outbox.is_synced());
     outbox.ack(device(1), 1, 3).unwrap();
-    assert!(!outbox.settle(false).unwrap(), "device 2 still waits");
+    assert!(!outbox.is_synced(), "the state of device 2 is still queued");
     outbox.ack(device(2), 1, 1).unwrap();
-    assert!(outbox.settle(false).unwrap());
-    assert_ledger_agrees(&outbox);
+    assert!(outbox.is_synced());
+    assert_consistent(&outbox);
 }
 
 #[test]
-fn what_still_waits_is_synced_when_it_must_be_and_with_the_next_commit_that_is() {
+fn unsynced_states_are_synced_with_the_next_commit() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     outbox.append_unsynced(&commit(1, "a", &["one"])).unwrap();
-    assert!(outbox.settle(true).unwrap());
+    outbox.sync_states().unwrap();
+    assert!(outbox.is_synced());
     outbox.append_unsynced(&commit(1, "a", &["two"])).unwrap();
-    assert!(!outbox.settle(false).unwrap());
+    assert!(!outbox.is_synced());
     outbox.append(&commit(1, "a", &["three"])).unwrap();
-    assert!(outbox.settle(false).unwrap());
+    assert!(outbox.is_synced());
 }
 
 #[test]
-fn a_full_segment_is_synced_before_another_takes_its_place() {
+fn rotation_syncs_the_full_segment() {
     let directory = TempDir::new().unwrap();
     let options = Options { segment_bytes: 8 << 10, ..OPTIONS };
     let outbox = Outbox::open(directory.path(), options).unwrap();
@@ -39,9 +40,10 @@ fn a_full_segment_is_synced_before_another_takes_its_place() {
     for _ in 0..100 {
         outbox.append_unsynced(&commit(1, "a", &[&text])).unwrap();
     }
-    assert!(outbox.settle(true).unwrap());
+    outbox.sync_states().unwrap();
+    assert!(outbox.is_synced());
     drop(outbox);
     let outbox = Outbox::open(directory.path(), options).unwrap();
     assert_eq!(texts(&outbox, 1).len(), 100);
-    assert_ledger_agrees(&outbox);
+    assert_consistent(&outbox);
 }

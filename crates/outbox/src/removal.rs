@@ -1,0 +1,72 @@
+//! Removes states from their queues, and counts them in the ledger.
+
+use super::block::Record;
+use super::disk::Disk;
+use super::error::Error;
+use super::ranges::SequenceRange;
+use super::transaction::Transaction;
+use super::types::Amount;
+use tidegate_model::{Account, DeviceId, Reason};
+
+/// Why a state leaves its queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Removal {
+    /// Losant confirmed the state.
+    Stored,
+    Rejected(Reason),
+    Dropped(Reason),
+}
+
+impl Removal {
+    fn count(self, account: &mut Account, record: &Record) {
+        let count = match self {
+            Self::Stored => &mut account.stored,
+            Self::Rejected(reason) => account.rejected.entry(reason).or_default(),
+            Self::Dropped(reason) => account.dropped.entry(reason).or_default(),
+        };
+        *count += u64::from(record.readings);
+    }
+}
+
+impl Transaction {
+    /// Removes the queued states of a device in this range. Returns how much that is; states that
+    /// left the queue before are not counted again.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRanges`] if the device would have too many separate ranges, except for
+    /// dropped states; and when a block cannot be read.
+    pub(super) fn remove(
+        &mut self,
+        disk: &mut Disk,
+        device: DeviceId,
+        range: SequenceRange,
+        removal: Removal,
+    ) -> Result<Amount, Error> {
+        let mut amount = Amount::default();
+        let queue = disk.catalog.queues.get(device.as_bytes());
+        let Some(queue) = queue else { return Ok(amount) };
+        let (first, last) = (range.first, range.last.min(queue.last));
+        let before = self.removed_ranges.get(device.as_bytes()).unwrap_or(&queue.removed).clone();
+        let mut after = before.clone();
+        match removal {
+            Removal::Dropped(_) => after.merge(first, last),
+            Removal::Stored | Removal::Rejected(_) if after.insert(first, last) => {}
+            Removal::Stored | Removal::Rejected(_) => return Err(Error::TooManyRanges),
+        }
+        let touched = disk.index.from(device, first);
+        let touched: Vec<_> = touched.take_while(|entry| entry.key.first <= last).collect();
+        for entry in touched {
+            let block = disk.block(entry)?;
+            for (sequence, record) in (block.first..=last).zip(&block.records) {
+                if sequence >= first && !before.contains(sequence) {
+                    amount = amount.plus(record.amount());
+                    self.count_removed(*device.as_bytes(), record);
+                    removal.count(self.account(&disk.catalog, &record.bus), record);
+                }
+            }
+        }
+        self.delta.remove(*device.as_bytes(), first.max(1), last);
+        self.removed_ranges.insert(*device.as_bytes(), after);
+        Ok(amount)
+    }
+}
