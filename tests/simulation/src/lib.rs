@@ -7,21 +7,12 @@
 //! runs more worlds, `SEED=17` runs one.
 
 #![cfg(test)]
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test fails by a panic, in its helpers too"
-)]
 
 mod cloud;
 mod commands;
 mod daemon;
 mod disk;
 mod scenario;
-
 mod world;
 
 use std::time::Duration;
