@@ -1,4 +1,5 @@
-//! Programs that do what programs should not: leave others behind, close their output and go on, or say all at once.
+//! Programs that misbehave: they leave child processes behind, close their output and run on, or
+//! print everything at once.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -6,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Site, cloud, values, wait_until};
 
-/// A site with a program that runs this, and a bus for it.
+/// Creates a site with this program as a bus.
 async fn site(text: &str, keys: &str) -> (tidegate_sandbox::Sandbox, Site) {
     let cloud = cloud().await;
     let site = Site::new(&cloud, "");
@@ -15,7 +16,8 @@ async fn site(text: &str, keys: &str) -> (tidegate_sandbox::Sandbox, Site) {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let config = std::fs::read_to_string(site.config()).unwrap();
     let instruments = format!(
-        "\n[bus.exec.probe]\ncommand = [\"{}\"]\n{keys}\n[sensor.probe]\nbus = \"probe\"\nformat = \"key-value\"\nmap = [{{ channel = \"n\", attribute = \"n\" }}]\n",
+        "\n[bus.exec.probe]\ncommand = [\"{}\"]\n{keys}\n[sensor.probe]\n\
+         bus = \"probe\"\nformat = \"key-value\"\nmap = [{{ channel = \"n\", attribute = \"n\" }}]\n",
         program.display()
     );
     site.write_config(&(config + &instruments));
@@ -23,7 +25,7 @@ async fn site(text: &str, keys: &str) -> (tidegate_sandbox::Sandbox, Site) {
 }
 
 #[tokio::test]
-async fn a_program_that_leaves_another_behind_is_over_when_it_ends_itself() {
+async fn run_ends_with_the_program_despite_leftover_children() {
     let keys = "interval = \"100 ms\"\ntimeout = \"1 min\"";
     let (cloud, site) = site("sleep 1000 &\necho n=1\n", keys).await;
     let daemon = site.start();
@@ -33,7 +35,7 @@ async fn a_program_that_leaves_another_behind_is_over_when_it_ends_itself() {
 }
 
 #[tokio::test]
-async fn a_program_whose_lines_end_is_started_again_whatever_lives_on() {
+async fn program_that_closes_its_output_is_restarted() {
     for text in [
         "echo n=1\nexec >&-\nsleep 1000\n",
         "sleep 1000 &\necho n=1\n",
@@ -48,7 +50,7 @@ async fn a_program_whose_lines_end_is_started_again_whatever_lives_on() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_of_a_program_that_says_much_at_once() {
+async fn large_output_at_once_loses_nothing() {
     let text = "n=0\nwhile [ $n -lt 20000 ]; do echo n=$n; n=$((n + 1)); done\nsleep 1000\n";
     let (cloud, site) = site(text, "mode = \"lines\"").await;
     let daemon = site.start();
@@ -60,7 +62,7 @@ async fn nothing_is_lost_of_a_program_that_says_much_at_once() {
 }
 
 #[tokio::test]
-async fn a_line_without_an_end_is_counted() {
+async fn line_without_an_end_is_counted() {
     let (cloud, site) = site("printf 'n=1\\nn='\nexec >&-\nsleep 1000\n", "mode = \"lines\"").await;
     let daemon = site.start();
     daemon.wait_for_log("it closed its output, but goes on");

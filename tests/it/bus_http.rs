@@ -1,4 +1,4 @@
-//! Pushes of clients that are slow, confused, or not welcome.
+//! Pushes of clients that are slow, faulty or unauthorised.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Daemon, Site, cloud, values, wait_until, write_private};
 
-/// A gateway with an endpoint, and its port.
+/// Starts a gateway with an HTTP endpoint. Returns its port too.
 async fn start() -> (tidegate_sandbox::Sandbox, Site, Daemon, u16) {
     let cloud = cloud().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -34,7 +34,7 @@ map = [{{ channel = "n", attribute = "n" }}]
     (cloud, site, daemon, port)
 }
 
-/// What a client is answered that sends all of this before it listens.
+/// Sends all of the request before reading the answer.
 fn say(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -44,7 +44,7 @@ fn say(port: u16, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_refusal_reaches_a_client_that_sends_on() {
+async fn refusal_reaches_a_client_that_keeps_sending() {
     let (_cloud, site, daemon, port) = start().await;
     let body = "x".repeat(200_000);
     for (token, status) in [("wrong", "401"), ("correct-horse", "413")] {
@@ -66,7 +66,7 @@ async fn a_refusal_reaches_a_client_that_sends_on() {
 }
 
 #[tokio::test]
-async fn a_topic_may_be_written_as_a_url_has_it() {
+async fn topic_may_be_percent_encoded() {
     let (cloud, site, daemon, port) = start().await;
     for (n, path) in
         ["gr%C3%B6%C3%9Fe/living%20room", "gr%c3%b6ße/living%20room"].iter().enumerate()
@@ -94,7 +94,7 @@ async fn a_topic_may_be_written_as_a_url_has_it() {
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_do_not_keep_others_out() {
+async fn silent_clients_do_not_block_others() {
     let (cloud, site, daemon, port) = start().await;
     let silent: Vec<_> = (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
     let answer = say(

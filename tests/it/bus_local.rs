@@ -1,4 +1,4 @@
-//! Buses on the gateway's own computer: files, programs, pushes, and the computer itself.
+//! Buses on the gateway's computer: files, programs, pushes and the computer itself.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,7 +22,7 @@ fn script(path: &Path, text: &str) {
 }
 
 #[tokio::test]
-async fn one_wire_thermometers_are_read_and_one_that_is_pulled_is_told_once() {
+async fn removed_one_wire_sensor_is_logged_once() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,
@@ -60,7 +60,7 @@ map = [{ channel = "value", attribute = "t_{{ topic[-2] }}", scale = 0.001 }]
 }
 
 #[tokio::test]
-async fn a_log_is_followed_over_its_rotation() {
+async fn log_is_followed_across_its_rotation() {
     let cloud = cloud().await;
     let bus = "\n[bus.file.log]\npaths = [\"app.log\"]\nmode = \"tail\"\ninterval = \"50 ms\"\n";
     let site = Site::new(&cloud, &format!("{bus}{}", sensor("log", "key-value", "n")));
@@ -88,7 +88,7 @@ async fn a_log_is_followed_over_its_rotation() {
 }
 
 #[tokio::test]
-async fn a_program_is_run_without_a_shell_and_without_our_environment() {
+async fn program_runs_without_a_shell_or_the_environment() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, "");
     script(
@@ -124,11 +124,11 @@ map = [
 }
 
 #[tokio::test]
-async fn a_program_that_hangs_is_killed_with_all_that_it_started() {
+async fn hanging_program_is_killed_with_its_children() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, "");
     let pids = site.path("pids");
-    // The first run hangs with a child that holds its output; the next ones answer.
+    // The first run hangs with a child that keeps its output open; the next runs succeed.
     script(
         &site.path("probe"),
         &format!(
@@ -149,7 +149,7 @@ async fn a_program_that_hangs_is_killed_with_all_that_it_started() {
     for pid in std::fs::read_to_string(pids).unwrap().split_whitespace() {
         let status = format!("/proc/{pid}/status");
         wait_until("the group is gone", || {
-            // One that nobody waits for stays a zombie, which runs no more.
+            // A child without a parent that waits for it stays a zombie, which does not run.
             std::fs::read_to_string(&status).map_or(true, |text| text.contains("State:\tZ"))
         });
     }
@@ -158,7 +158,7 @@ async fn a_program_that_hangs_is_killed_with_all_that_it_started() {
 }
 
 #[tokio::test]
-async fn a_program_that_prints_lines_is_started_again_when_it_ends() {
+async fn program_read_by_lines_is_restarted_when_it_ends() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, "");
     let count = site.path("count");
@@ -182,14 +182,14 @@ async fn a_program_that_prints_lines_is_started_again_when_it_ends() {
     daemon.wait_for_log("it ended with exit status: 3: broken");
     assert!(daemon.terminate().success());
     let account = site.outbox()["ledger"]["probe"].clone();
-    // Each run breaks off within a line.
+    // Each run ends within a line.
     assert!(account["rejected"]["incomplete"].as_u64().unwrap() >= 2, "{account}");
     assert_eq!(&account["dropped"], &json!({}));
     assert_counts(&cloud, account["stored"].as_u64().unwrap());
 }
 
 #[tokio::test]
-async fn a_push_is_answered_when_it_is_on_the_disk_and_survives_a_kill() {
+async fn acknowledged_push_survives_a_kill() {
     let cloud = cloud().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let instruments = format!(
@@ -242,7 +242,7 @@ async fn a_push_is_answered_when_it_is_on_the_disk_and_survives_a_kill() {
 }
 
 #[tokio::test]
-async fn the_computer_and_the_gateway_tell_how_they_are() {
+async fn system_bus_reports_computer_and_gateway() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,
@@ -273,7 +273,7 @@ map = [
 }
 
 #[tokio::test]
-async fn what_a_bus_cannot_do_is_told_by_check() {
+async fn check_reports_options_that_a_bus_lacks() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,

@@ -1,4 +1,4 @@
-//! Modbus against a server of another project, pymodbus, over TCP and over a serial line.
+//! Modbus against pymodbus, over TCP and over a serial line.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::support::{Site, assert_content, cloud, join_ttys, judge, values, wait_until};
 
-/// A server that ends with the test.
+/// A server that is stopped with the test.
 pub(crate) struct Server(Child);
 
 impl Server {
@@ -37,7 +37,7 @@ impl Drop for Server {
     }
 }
 
-/// Unit 1 is there, unit 2 is not; a refused address harms nobody else.
+/// Unit 1 answers, unit 2 does not; a refused address concerns no other register.
 fn instruments(line: &str) -> String {
     format!(
         r#"
@@ -99,7 +99,7 @@ fn expected() -> [(&'static str, serde_json::Value); 10] {
 }
 
 #[tokio::test]
-async fn a_server_over_tcp_is_read_and_found_again_after_a_restart() {
+async fn modbus_tcp_server_is_read_again_after_its_restart() {
     let cloud = cloud().await;
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let site = Site::new(&cloud, &instruments(&format!("tcp = \"127.0.0.1:{port}\"")));
@@ -122,7 +122,7 @@ async fn a_server_over_tcp_is_read_and_found_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_silent_unit_and_damaged_answers_on_a_serial_line_do_not_stop_the_good_ones() {
+async fn silent_or_damaged_units_do_not_stop_others() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &instruments("path = \"tty\"\nbaud_rate = 19200"));
     join_ttys(&site.path("tty"), &site.path("server"));
@@ -152,7 +152,7 @@ fn crc(frame: &[u8]) -> [u8; 2] {
     crc.to_le_bytes()
 }
 
-/// A unit that answers each request after so long, in their order: the register's own address.
+/// Starts a unit that answers each request after a delay, in order, with the register's address.
 fn slow_unit(path: std::path::PathBuf, latency: impl Fn(usize) -> Duration + Send + 'static) {
     let mut asked = std::fs::File::options().read(true).write(true).open(path).unwrap();
     let mut answering = asked.try_clone().unwrap();
@@ -177,7 +177,7 @@ fn slow_unit(path: std::path::PathBuf, latency: impl Fn(usize) -> Duration + Sen
 }
 
 #[tokio::test]
-async fn a_late_answer_of_a_slow_unit_is_not_taken_for_another_register() {
+async fn late_answer_is_not_taken_for_another_register() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,
@@ -196,7 +196,7 @@ map = [{ channel = "a", attribute = "a" }, { channel = "b", attribute = "b" }]
 "#,
     );
     join_ttys(&site.path("tty"), &site.path("unit"));
-    // It is busy now and then.
+    // The unit is slow at times.
     slow_unit(site.path("unit"), |number| {
         Duration::from_millis(if number % 8 < 3 { 400 } else { 5 })
     });
@@ -211,7 +211,7 @@ map = [{ channel = "a", attribute = "a" }, { channel = "b", attribute = "b" }]
 }
 
 #[tokio::test]
-async fn a_line_that_babbles_is_told_and_read_when_it_has_stopped() {
+async fn babbling_line_is_logged_and_read_afterwards() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,
@@ -234,7 +234,7 @@ map = [{ channel = "a", attribute = "a" }]
     let (mut babble, is_quiet) =
         (std::fs::File::options().write(true).open(site.path("unit")).unwrap(), is_over.clone());
     let babbling = std::thread::spawn(move || {
-        // A beginning of good answers without an end, and what no frame begins with.
+        // The beginning of a valid answer, and bytes with which no frame begins.
         let bytes = [1, 3, 2, 0, 7, 1, 3, 250, 0xff, 0xff, 0].repeat(90);
         while !is_quiet.load(Ordering::Relaxed) {
             babble.write_all(&bytes).unwrap();
@@ -243,7 +243,7 @@ map = [{ channel = "a", attribute = "a" }]
     let daemon = site.start();
     daemon.wait_for_log("cannot read; retrying");
     for _ in 0..3 {
-        // It answers others meanwhile.
+        // Other units answer meanwhile.
         assert_eq!(daemon.count("/ledger/line/received"), 0);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -256,7 +256,8 @@ map = [{ channel = "a", attribute = "a" }]
     site.outbox();
 }
 
-/// What a server says to the first request on each of its connections, or to none; later requests are answered well.
+/// The answers of a server to the first request on each connection. Later requests get valid
+/// answers.
 fn wrong_answers(request: [u8; 12]) -> Vec<Vec<u8>> {
     let [a, b, _, _, _, _, unit, function, ..] = request;
     let header = |id: [u8; 2], length: u8, unit: u8| vec![id[0], id[1], 0, 0, 0, length, unit];
@@ -265,24 +266,24 @@ fn wrong_answers(request: [u8; 12]) -> Vec<Vec<u8>> {
     vec![
         // Silence.
         Vec::new(),
-        // Of the transaction before, of another unit, of another function, and of another length.
+        // Of the last transaction, of another unit, of another function, and of another length.
         good([a, b.wrapping_sub(1)], unit, &body),
         good([a, b], unit + 1, &body),
         good([a, b], unit, &[4, 2, 0, 7]),
         [&header([a, b], 7, unit)[..], &[function, 4, 0, 7, 0, 7]].concat(),
-        // Less and more than it says, an odd length, another protocol, and what never ends.
+        // Shorter and longer than declared, an odd length, another protocol, and an endless answer.
         [&header([a, b], 5, unit)[..], &body[..3]].concat(),
         [&header([a, b], 4, unit)[..], &body].concat(),
         [&header([a, b], 4, unit)[..], &[function, 1, 7]].concat(),
         [&[a, b, 9, 9, 0, 5, unit][..], &body].concat(),
         [&[a, b, 0, 0, 0xff, 0xff, unit][..], &[function; 60_000]].concat(),
-        // A refusal.
+        // An exception.
         [&header([a, b], 3, unit)[..], &[function | 0x80, 6]].concat(),
     ]
 }
 
 #[tokio::test]
-async fn a_server_that_answers_in_every_wrong_way_gives_no_wrong_value() {
+async fn invalid_answers_give_no_wrong_value() {
     let cloud = cloud().await;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -339,7 +340,7 @@ map = [{{ channel = "a", attribute = "a" }}, {{ channel = "b", attribute = "b" }
 }
 
 #[tokio::test]
-async fn mistakes_in_a_modbus_line_are_told() {
+async fn mistakes_in_a_modbus_line_are_reported() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,

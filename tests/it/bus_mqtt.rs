@@ -1,5 +1,5 @@
-//! What a real broker and several gateways make of retained messages, last wills, shared subscriptions and TLS, in MQTT 3.1.1
-//! and in MQTT 5.
+//! Retained messages, last wills, shared subscriptions and TLS with a real broker, in MQTT 3.1.1 and
+//! MQTT 5.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use crate::support::{
     Broker, Relay, Site, assert_content, cloud, values, wait_until, write_private,
 };
 
-/// Each as an option of a bus.
+/// The options of a bus for each version.
 const VERSIONS: [&str; 2] = ["version = 3", "version = 5"];
 
 fn bus(port: u16, options: &str) -> String {
@@ -40,7 +40,7 @@ fn message(topic: &str, payload: &str) -> (String, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn a_retained_value_is_stored_once_and_not_again_with_each_connection() {
+async fn retained_value_is_stored_once_across_connections() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let relay = Relay::to(broker.port());
     let site = Site::new(&cloud, &bus(relay.port(), "version = 5"));
@@ -62,7 +62,7 @@ async fn a_retained_value_is_stored_once_and_not_again_with_each_connection() {
 }
 
 #[tokio::test]
-async fn however_many_values_a_broker_retains_all_arrive() {
+async fn all_of_many_retained_values_arrive() {
     for version in VERSIONS {
         let (cloud, broker) = (cloud().await, Broker::start());
         let site = Site::new(&cloud, &bus(broker.port(), &format!("{version}\nqos = 0")));
@@ -78,7 +78,7 @@ async fn however_many_values_a_broker_retains_all_arrive() {
     }
 }
 
-/// A broker that does this with each connection after it has taken it.
+/// Starts a broker that calls this for each connection after it has accepted it.
 fn fake_broker(then: impl Fn(&mut TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -96,7 +96,7 @@ fn fake_broker(then: impl Fn(&mut TcpStream) + Send + 'static) -> u16 {
 }
 
 #[tokio::test]
-async fn a_subscription_that_is_refused_is_told_for_as_long_as_it_is() {
+async fn refused_subscription_is_reported_while_it_lasts() {
     let cloud = cloud().await;
     let port = fake_broker(|stream| {
         let mut request = [0; 64];
@@ -114,7 +114,7 @@ async fn a_subscription_that_is_refused_is_told_for_as_long_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_broker_that_ends_each_session_is_tried_less_and_less_often_and_told_once() {
+async fn flapping_broker_is_retried_slowly_and_logged_once() {
     let cloud = cloud().await;
     let connections = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&connections);
@@ -135,7 +135,7 @@ async fn a_broker_that_ends_each_session_is_tried_less_and_less_often_and_told_o
 }
 
 #[tokio::test]
-async fn others_see_whether_the_gateway_is_there() {
+async fn status_topic_shows_whether_the_gateway_is_connected() {
     for version in VERSIONS {
         let (cloud, broker) = (cloud().await, Broker::start());
         let options = format!("{version}\nstatus_topic = \"tidegate/status\"");
@@ -154,7 +154,7 @@ async fn others_see_whether_the_gateway_is_there() {
 }
 
 #[tokio::test]
-async fn what_was_published_while_the_gateway_was_away_comes_once() {
+async fn messages_published_while_away_arrive_once() {
     for version in VERSIONS {
         let (cloud, broker) = (cloud().await, Broker::start());
         let site = Site::new(&cloud, &bus(broker.port(), version));
@@ -176,7 +176,7 @@ async fn what_was_published_while_the_gateway_was_away_comes_once() {
 }
 
 #[tokio::test]
-async fn mqtt_5_keeps_a_message_no_longer_than_its_sender_wants() {
+async fn mqtt_5_honours_the_expiry_of_messages() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &bus(broker.port(), "version = 5"));
     let daemon = site.start();
@@ -184,7 +184,7 @@ async fn mqtt_5_keeps_a_message_no_longer_than_its_sender_wants() {
     assert!(daemon.terminate().success());
     broker.publish_expiring("n/a", "2", 1).await;
     broker.publish([message("n/a", "3")]).await;
-    // The broker counts whole seconds of its own clock, which nothing but time moves.
+    // The broker counts whole seconds of its own clock.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     let daemon = site.start();
     wait_until("the other arrives", || values(&cloud, "n").last() == Some(&json!(3)));
@@ -194,7 +194,7 @@ async fn mqtt_5_keeps_a_message_no_longer_than_its_sender_wants() {
 }
 
 #[tokio::test]
-async fn two_gateways_divide_the_messages_of_a_shared_subscription() {
+async fn two_gateways_share_a_subscription() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let sites = [("one", VERSIONS[0]), ("other", VERSIONS[1])].map(|(id, version)| {
         let options = format!("{version}\nshare = \"gateways\"\nclient_id = \"{id}\"");
@@ -204,7 +204,7 @@ async fn two_gateways_divide_the_messages_of_a_shared_subscription() {
     for daemon in &daemons {
         daemon.wait_for_subscription();
     }
-    // The subscription follows the connection: what comes before it goes to one alone, or to nobody.
+    // The subscription follows the connection: earlier messages reach one gateway or none.
     let mut sent = 0;
     let stored = |at: usize| daemons[at].count("/ledger/house/stored");
     while stored(0) == 0 || stored(1) == 0 {
@@ -223,7 +223,7 @@ async fn two_gateways_divide_the_messages_of_a_shared_subscription() {
     assert!(total <= sent + 40, "{total} stored of {}", sent + 40);
 }
 
-/// A certificate authority, and what it vouches for, as files.
+/// The files of a certificate authority, and of certificates that it has signed.
 fn certify(directory: &Path) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -235,7 +235,7 @@ fn certify(directory: &Path) {
         let key = rcgen::KeyPair::generate().unwrap();
         let names = vec!["127.0.0.1".to_owned()];
         let mut wish = rcgen::CertificateParams::new(names).unwrap();
-        // OpenSSL takes a certificate with the name of its issuer for one that vouches for itself.
+        // OpenSSL takes a certificate with the name of its issuer for a self-signed one.
         wish.distinguished_name.push(rcgen::DnType::CommonName, name);
         let certificate = wish.signed_by(&key, &issuer).unwrap();
         std::fs::write(directory.join(format!("{name}.crt")), certificate.pem()).unwrap();
@@ -246,7 +246,7 @@ fn certify(directory: &Path) {
 }
 
 #[tokio::test]
-async fn a_broker_behind_tls_is_trusted_by_its_authority_and_trusts_our_certificate() {
+async fn tls_broker_and_gateway_verify_each_other() {
     let cloud = cloud().await;
     let directory = TempDir::new().unwrap();
     let at = directory.path();

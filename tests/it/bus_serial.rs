@@ -1,4 +1,4 @@
-//! What is peculiar to serial lines: instruments that are asked, and ttys that others use.
+//! Serial lines: instruments that are polled, and ttys that other programs use.
 
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{Site, Tty, assert_content, cloud, values, wait_until};
 
 #[tokio::test]
-async fn an_instrument_is_asked_and_its_silence_is_told_once() {
+async fn silence_of_a_polled_instrument_is_logged_once() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,
@@ -47,7 +47,7 @@ map = [{ channel = "w", attribute = "weight" }, { channel = "t", attribute = "ta
 }
 
 #[tokio::test]
-async fn a_tty_that_another_program_uses_is_waited_for() {
+async fn tty_in_use_is_opened_when_it_is_free() {
     let cloud = cloud().await;
     let site = Site::new(
         &cloud,
@@ -75,9 +75,9 @@ map = [{ channel = "t", attribute = "t" }]
     assert_content(&cloud);
 }
 
-/// A pty has no transceiver, as most USB adapters have none that the kernel could switch.
+/// A pty has no transceiver. Neither have most USB adapters one that the kernel could switch.
 #[tokio::test]
-async fn a_driver_that_cannot_switch_a_transceiver_is_told() {
+async fn driver_without_rs485_is_reported() {
     let cloud = cloud().await;
     let bus = "[bus.serial.probe]\npath = \"tty\"\nrs485 = \"rts\"\nrs485_delay = \"1 ms\"\n[sensor.probe]\nbus = \"probe\"\nformat = \"key-value\"\nmap = [{ channel = \"n\", attribute = \"n\" }]\n";
     let site = Site::new(&cloud, bus);

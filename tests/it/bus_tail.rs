@@ -1,4 +1,4 @@
-//! A log that is written while the daemon is there, while it is not, and while it is killed.
+//! A log that is written while the daemon runs, while it is stopped, and while it is killed.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::support::{Site, assert_content, assert_counts, cloud, values, wait_until};
 
-/// A log with the bus that follows it.
+/// A log, and the bus that follows it.
 const BUS: &str = r#"
 [bus.file.log]
 paths = ["app.log"]
@@ -33,17 +33,17 @@ fn rotate(site: &Site) {
 }
 
 #[tokio::test]
-async fn each_line_is_stored_once_over_stops_kills_and_rotations() {
+async fn each_line_is_stored_once_across_kills_and_rotations() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, BUS);
     File::create(site.path("app.log")).unwrap().write_all(b"n=-1\n").unwrap();
     let mut end = 0;
     for round in 0..6 {
         let daemon = site.start();
-        // What is there before the first start is old.
+        // The content before the first start is old.
         daemon.wait_for_log("reading the log from here");
         append(&site, end..end + 300);
-        // In the middle of it, some lines committed and some not.
+        // Kills while some lines are committed and others are not.
         let some = usize::try_from(end).unwrap() + 1;
         wait_until("some arrive", || values(&cloud, "n").len() >= some);
         if round % 3 == 1 {

@@ -1,9 +1,9 @@
 //! Programs that print readings: run on an interval, or kept running and read by lines.
 //!
-//! A program is started without a shell, with an environment of its own, without standard input, and
-//! as the leader of a process group. The whole group is killed when the run is over, takes too long
-//! or prints too much. A run is over when the program itself has exited. A program that is read by
-//! lines is slowed down by a collector that is behind: the pipe fills.
+//! A program is started without a shell, with an environment of its own, without standard input,
+//! and as the leader of a process group. The whole group is killed when the run is over, takes too
+//! long or prints too much. A run is over when the program itself has exited. A program that is
+//! read by lines is slowed down by a collector that is behind: the pipe fills.
 
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};

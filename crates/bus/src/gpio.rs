@@ -2,8 +2,8 @@
 //! inputs whose pulses are counted, and outputs.
 //!
 //! Each message is a JSON object with the name of the input as its topic. Pulse counts survive
-//! restarts: they are committed with each message. While the bus runs no other program can drive its
-//! outputs; at a stop they are left as configured.
+//! restarts: they are committed with each message. While the bus runs no other program can drive
+//! its outputs; at a stop they are left as configured.
 
 mod lines;
 

@@ -1,5 +1,5 @@
-//! An HTTP endpoint for scripts and webhooks: `POST /push` or `POST /push/TOPIC` with a bearer token
-//! and a JSON object, or a list of JSON objects, as the body.
+//! An HTTP endpoint for scripts and webhooks: `POST /push` or `POST /push/TOPIC` with a bearer
+//! token and a JSON object, or a list of JSON objects, as the body.
 //!
 //! `200` is the acknowledgement: the readings are on the disk, or counted as rejected. After any
 //! other answer, or none, the client must push again.

@@ -1,21 +1,20 @@
 //! Buses: the connections to instruments, with one driver for each kind.
 //!
 //! A driver owns one connection and uses it in both directions. It sends what it receives to the
-//! collector as [`BusEvent`]s, and takes [`WriteRequest`]s from the queue of its bus. It never waits
-//! for a slow collector, except where the other side keeps the data meanwhile: an MQTT broker
+//! collector as [`BusEvent`]s, and takes [`WriteRequest`]s from the queue of its bus. It never
+//! waits for a slow collector, except where the other side keeps the data meanwhile: an MQTT broker
 //! (QoS 1), a file, a pipe or an HTTP client.
 //!
 //! # How to add a bus
 //!
-//! 1. In `tidegate_config`, write a module with the settings of the kind, which implements
-//!    `BusSettings`: topics, exclusive resources, and the one line that `tidegate check` prints.
-//!    Add one line to the table of kinds there.
-//! 2. Here, write a module with the driver: `impl BusDriver for MySettings`, whose task reads and
-//!    calls [`BusContext::offer`] or [`BusContext::deliver`] until [`BusContext::stopped`]. See
-//!    `system.rs` for a short one. Add one line to the table in `driver.rs`.
+//! 1. In `tidegate_config`, add a module with the table and the settings of the kind, its topics and
+//!    its exclusive resources, and one line in the table of kinds there.
+//! 2. In this crate, add a module with the driver: `impl BusDriver for MySettings`. Its task reads
+//!    and calls [`BusContext::offer`] or [`BusContext::deliver`] until [`BusContext::stopped`].
+//!    `system.rs` is a short example. Add one line to the table in `driver.rs`.
 //! 3. Report a closed connection with [`BusContext::disconnected`], and problems with parts of the
-//!    bus through [`BusContext::problems`]. A driver never ends because its instrument is absent.
-//! 4. Write a test in `tests/it/` against a real or emulated instrument.
+//!    bus through [`BusContext::problems`]. The task never ends because its instrument is absent.
+//! 4. Add a test in `tests/it/` against a real or emulated instrument.
 
 mod ack;
 mod checkpoints;

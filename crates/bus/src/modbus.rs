@@ -1,13 +1,13 @@
 //! Modbus, RTU on a serial line or TCP: polls the registers of units, one unit after the other.
 //!
-//! Each unit has an interval of its own. Its registers make one message, a JSON object, with the name
-//! of the unit as its topic. A unit that does not answer is polled less and less often, so that it
-//! does not delay the others.
+//! Each unit has an interval of its own. Its registers make one message, a JSON object, with the
+//! name of the unit as its topic. A unit that does not answer is polled less and less often, so
+//! that it does not delay the others.
 //!
 //! After a timeout or a damaged answer the line is opened again, so that a late answer of one unit
-//! cannot pass for the answer of another. A unit that answers the second request may still answer the
-//! first, so the line then stays idle for twice its timeout. Writes happen between two requests,
-//! before the next poll, but never two in a row while a poll is due.
+//! cannot pass for the answer of another. A unit that answers the second request may still answer
+//! the first, so the line then stays idle for twice its timeout. Writes happen between two
+//! requests, before the next poll, but never two in a row while a poll is due.
 
 mod line;
 mod write;

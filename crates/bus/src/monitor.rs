@@ -13,7 +13,8 @@ pub trait Monitor: Debug + Send + Sync {
     /// Records that the line or the session of a bus is closed, and why.
     fn disconnected(&self, bus: &Name, error: &str);
 
-    /// Records a problem with one subject of a bus, such as a unit or a file; `None` when it is over.
+    /// Records a problem with one subject of a bus, such as a unit or a file; `None` when it is
+    /// over.
     fn problem(&self, bus: &Name, subject: &str, problem: Option<&str>);
 }
 

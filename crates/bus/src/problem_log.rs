@@ -1,21 +1,16 @@
 //! Logs the problems of a bus: one line when a problem begins or changes, one when it is over.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::monitor::SharedMonitor;
 use tidegate_model::Name;
+use tidegate_timing::log_limit::LogLimit;
 
-/// The most subjects, such as paths or units, whose problems are remembered. Problems of further
-/// subjects are logged each time.
+/// The most subjects, such as paths or units, whose problems are remembered.
 const SUBJECTS_MAX: usize = 1_024;
-
-/// The shortest time between two warnings about one subject: a loose contact must not fill the
-/// journal.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The problems of one bus.
 #[derive(Debug)]
@@ -23,6 +18,8 @@ pub struct ProblemLog {
     bus: Name,
     monitor: SharedMonitor,
     subjects: BTreeMap<String, Subject>,
+    /// Keeps a loose contact from filling the journal.
+    limit: LogLimit<String>,
 }
 
 /// The last problem of one subject.
@@ -32,37 +29,31 @@ struct Subject {
     is_over: bool,
     /// Whether this problem was logged as a warning.
     is_logged: bool,
-    /// The time of the last warning.
-    logged_at: Instant,
 }
 
 impl ProblemLog {
     /// Creates the log of a bus, which reports to `monitor` too.
     pub(crate) fn new(bus: Name, monitor: SharedMonitor) -> Self {
-        Self { bus, monitor, subjects: BTreeMap::new() }
+        Self { bus, monitor, subjects: BTreeMap::new(), limit: LogLimit::default() }
     }
 
     /// Records a problem with a subject. Logs at most one warning a minute for each subject.
     pub fn begin(&mut self, subject: &str, problem: &str) {
         self.monitor.problem(&self.bus, subject, Some(problem));
-        let now = Instant::now();
         let known = self.subjects.get(subject);
-        let (is_logged, is_early) = known.map_or((false, false), |known| {
-            let is_same = !known.is_over && known.problem == problem;
-            (is_same && known.is_logged, now < known.logged_at + LOG_INTERVAL)
-        });
-        if is_logged {
+        let is_same = known.is_some_and(|known| !known.is_over && known.problem == problem);
+        if is_same && known.is_some_and(|known| known.is_logged) {
             return;
         }
-        if is_early {
-            debug!(bus = %self.bus, subject, error = problem, "cannot read; retrying");
-        } else {
+        let has_room = known.is_some() || self.subjects.len() < SUBJECTS_MAX;
+        let is_logged = self.limit.admit(subject.to_owned(), Instant::now().into_std());
+        if is_logged {
             warn!(bus = %self.bus, subject, error = problem, "cannot read; retrying");
+        } else {
+            debug!(bus = %self.bus, subject, error = problem, "cannot read; retrying");
         }
-        let logged_at = known.filter(|_| is_early).map_or(now, |known| known.logged_at);
-        let problem = problem.to_owned();
-        let last = Subject { problem, is_over: false, is_logged: !is_early, logged_at };
-        if known.is_some() || self.subjects.len() < SUBJECTS_MAX {
+        if has_room {
+            let last = Subject { problem: problem.to_owned(), is_over: false, is_logged };
             self.subjects.insert(subject.to_owned(), last);
         }
     }
@@ -83,6 +74,7 @@ impl ProblemLog {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::monitor::Recorder;

@@ -1,9 +1,9 @@
-//! Follows logs: reads each line that is added to a file, also when the file is rotated or truncated,
-//! and after a restart.
+//! Follows logs: reads each line that is added to a file, also when the file is rotated or
+//! truncated, and after a restart.
 //!
 //! The content of a file that exists at the first start is old and not read. A file that appears
-//! later is read from its beginning. A complete line is passed on with the checkpoint behind it, from
-//! which a restart continues. A line that a rotation cut short is counted as incomplete.
+//! later is read from its beginning. A complete line is passed on with the checkpoint behind it,
+//! from which a restart continues. A line that a rotation cut short is counted as incomplete.
 //!
 //! A truncated log may be as long as before at the next round, so its beginning is compared too. A
 //! program that does not append leaves a hole at the beginning of the truncated file; the hole is
@@ -35,7 +35,8 @@ const HEAD_BYTES: usize = 256;
 pub(super) struct Tails {
     line_bytes_max: usize,
     logs: BTreeMap<PathBuf, Tail>,
-    /// The checkpoints of earlier runs. The first round takes them; files that appear later are new.
+    /// The checkpoints of earlier runs. The first round takes them; files that appear later are
+    /// new.
     checkpoints: Option<BTreeMap<PathBuf, TailCheckpoint>>,
     absent: AbsentLogs,
 }

@@ -46,8 +46,8 @@ impl LinesError {
             Self::NoLine(_) => "; `gpioinfo` lists its lines",
             Self::InUse { .. } => "; end that program, or use another line",
             Self::Kernel(_) | Self::Wait(_) => {
-                "; check that it is a GPIO chip (`gpiodetect` lists them), and add the service user \
-                 to group gpio"
+                "; check that it is a GPIO chip (`gpiodetect` lists them), and add the service \
+                 user to group gpio"
             }
         }
     }

@@ -23,8 +23,8 @@ use tidegate_runtime::liveness;
 /// The longest time until a TCP connection is open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A TCP connection that was idle for this long is opened again before a write, because servers drop
-/// idle connections and a write into a dropped connection fails.
+/// A TCP connection that was idle for this long is opened again before a write, because servers
+/// drop idle connections and a write into a dropped connection fails.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// The longest time that the line stays idle for a late answer.

@@ -1,7 +1,7 @@
 //! Writes to a unit, and their confirmation.
 //!
-//! A unit confirms each write. If the actuator wants more, or the answer was damaged, the registers are
-//! read back. A write is never repeated.
+//! A unit confirms each write. If the actuator wants more, or the answer was damaged, the registers
+//! are read back. A write is never repeated.
 
 use tokio_modbus::ExceptionCode;
 

@@ -12,8 +12,9 @@ use rustls::{ClientConfig, RootCertStore};
 
 use tidegate_config::{MqttBus, MqttTls, MqttVersion};
 
-/// The largest packet. A larger one ends the connection. A payload below this bound that is too large
-/// for the bus is rejected and acknowledged, so that the broker does not redeliver it for ever.
+/// The largest packet. A larger one ends the connection. A payload below this bound that is too
+/// large for the bus is rejected and acknowledged, so that the broker does not redeliver it for
+/// ever.
 const PACKET_BYTES_MAX: u32 = 64 << 20;
 
 /// The most unacknowledged publishes. MQTT 5 would allow 65,535, each with a place in memory.

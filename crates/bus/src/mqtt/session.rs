@@ -25,8 +25,8 @@ use tidegate_runtime::wait::sleep_until;
 /// The longest time that a stop waits for the last acknowledgements to be sent.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest time until the broker accepts or refuses a connection. The client gives up after 5 s,
-/// with TLS too.
+/// The longest time until the broker accepts or refuses a connection. The client gives up after 5
+/// s, with TLS too.
 const CONNECT_MAX: Duration = liveness::LATE_MAX;
 
 /// What all connections of a bus share.
@@ -245,8 +245,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Returns the reply topics without a sensor. They are not shared: a reply is for the gateway that
-    /// published the request.
+    /// Returns the reply topics without a sensor. They are not shared: a reply is for the gateway
+    /// that published the request.
     fn reply_topics(&self) -> impl Iterator<Item = &str> {
         let MqttBus { replies, share, .. } = self.settings;
         let is_own = |topic: &&str| share.is_some() || !self.is_for_a_sensor(topic);

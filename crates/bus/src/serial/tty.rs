@@ -1,7 +1,8 @@
 //! An open tty whose writes and close never block.
 //!
 //! The kernel blocks a thread that waits until all bytes are sent: for ever if flow control or a
-//! faulty adapter holds them. It also blocks a thread that closes a tty with unsent bytes, for 30 s.
+//! faulty adapter holds them. It also blocks a thread that closes a tty with unsent bytes, for 30
+//! s.
 
 use std::io;
 use std::pin::Pin;
@@ -80,8 +81,8 @@ impl Tty {
 
 impl Drop for Tty {
     fn drop(&mut self) {
-        // The kernel would wait for unsent bytes. Sent bytes must not be cleared: the other end of a
-        // pseudo-terminal may not have read them. Clearing fails if the line is lost.
+        // The kernel would wait for unsent bytes. Sent bytes must not be cleared: the other end of
+        // a pseudo-terminal may not have read them. Clearing fails if the line is lost.
         if self.is_unsent {
             self.stream.clear(ClearBuffer::Output).unwrap_or_default();
         }

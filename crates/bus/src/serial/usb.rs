@@ -1,5 +1,5 @@
-//! Finds the tty of a USB adapter by the adapter's USB descriptor, which the kernel shows in `/sys`. The
-//! name of the tty may change each time the adapter is plugged in.
+//! Finds the tty of a USB adapter by the adapter's USB descriptor, which the kernel shows in
+//! `/sys`. The name of the tty may change each time the adapter is plugged in.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Remembers the positions in absent logs: on a disk that is mounted later or was removed, or between
-//! two rotations. A log that returns is continued, not read from its beginning.
+//! Remembers the positions in absent logs: on a disk that is mounted later or was removed, or
+//! between two rotations. A log that returns is continued, not read from its beginning.
 
 use std::collections::BTreeMap;
 use std::io;

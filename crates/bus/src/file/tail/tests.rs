@@ -116,7 +116,8 @@ async fn log_that_returns_is_continued() {
     bench.append("a\n");
     assert_eq!(bench.lines(), ["a"]);
     for is_restarted in [false, true] {
-        // Moves the log out of the directory and back, like a disk that is removed and mounted again.
+        // Moves the log out of the directory and back, like a disk that is removed and mounted
+        // again.
         std::fs::create_dir(&elsewhere).unwrap();
         std::fs::rename(bench.path(), elsewhere.join("log")).unwrap();
         if is_restarted {
