@@ -65,7 +65,7 @@ async fn large_output_at_once_loses_nothing() {
 async fn line_without_an_end_is_counted() {
     let (cloud, site) = site("printf 'n=1\\nn='\nexec >&-\nsleep 1000\n", "mode = \"lines\"").await;
     let daemon = site.start();
-    daemon.wait_for_log("it closed its output, but goes on");
+    daemon.wait_for_log("it closed its output, but continues to run");
     wait_until("it is counted", || daemon.count("/ledger/probe/rejected/incomplete") >= 1);
     wait_until("the whole one arrives", || values(&cloud, "n").contains(&json!(1)));
     assert!(daemon.terminate().success());

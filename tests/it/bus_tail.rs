@@ -41,7 +41,7 @@ async fn each_line_is_stored_once_across_kills_and_rotations() {
     for round in 0..6 {
         let daemon = site.start();
         // The content before the first start is old.
-        daemon.wait_for_log("reading the log from here");
+        daemon.wait_for_log("log position changed");
         append(&site, end..end + 300);
         // Kills while some lines are committed and others are not.
         let some = usize::try_from(end).unwrap() + 1;

@@ -139,7 +139,7 @@ async fn fingerprints_are_forgotten_after_acknowledgement() {
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish(number_messages(0..300)).await;
-    daemon.wait_for_log("acknowledgements were heard bus=house packet_id=300");
+    daemon.wait_for_log("broker received the acknowledgements bus=house packet_id=300");
     broker.publish([message("n/a", "300")]).await;
     wait_until("all messages are received", || daemon.count("/ledger/house/received") == 301);
     daemon.kill();
