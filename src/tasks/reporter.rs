@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use rand::rngs::StdRng;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ use super::collector::Anchors;
 use crate::status::StatusRegistry;
 use batch::Batch;
 use calls::CallFile;
-use tidegate_delivery::reporter::{Call, Disposal, Ended, Limits, Reporter, Step, Waiting};
+use tidegate_delivery::reporter::{Call, Disposal, Ended, Limits, Reporter, Waiting};
 use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
 use tidegate_losant::{Client, Success};
 use tidegate_model::{DeviceId, WallTime};
@@ -31,6 +30,7 @@ use tidegate_runtime::liveness;
 use tidegate_runtime::random;
 use tidegate_runtime::wait;
 use tidegate_timing::clock_trust::Boots;
+use tidegate_timing::machine::Machine as _;
 
 /// How long states may wait without a call under way or a time to wait for, which never should be.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -78,7 +78,7 @@ enum Condition {
 }
 
 /// What the task waits for.
-enum News {
+enum Event {
     Loaded(Call, Batch),
     Sent(Box<Sent>),
     Backlog,
@@ -86,7 +86,7 @@ enum News {
     LinkUp,
     Limits,
     Flush,
-    NoMore,
+    Closed,
 }
 
 impl ReporterTask {
@@ -114,7 +114,6 @@ impl ReporterTask {
 
     async fn report(&self, boots: &Arc<Boots>, mut committed: watch::Receiver<u64>) {
         let (calls, mut machine) = self.resume().await;
-        let mut rng = random::seeded();
         let (mut condition, mut is_last_call) = (Condition::Unknown, false);
         let (mut loading, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut limits = self.limits.clone();
@@ -122,12 +121,13 @@ impl ReporterTask {
         loop {
             let backlog = self.outbox.backlog();
             note_backlog(&mut machine, &backlog);
-            let step = machine.poll(now());
-            if let Step::Send(call) = step {
+            machine.handle_timeout(now());
+            if let Some(call) = machine.poll_action() {
                 loading.push(self.load(call, boots, &calls));
                 continue;
             }
-            let is_idle = step == Step::Idle && loading.is_empty() && under_way.is_empty();
+            let timeout = machine.poll_timeout();
+            let is_idle = timeout.is_none() && loading.is_empty() && under_way.is_empty();
             if !is_idle || backlog.total.states == 0 {
                 idle = None;
             } else if idle.is_none() {
@@ -137,42 +137,39 @@ impl ReporterTask {
             if is_last_call && loading.is_empty() && under_way.is_empty() {
                 break;
             }
-            let timer = async {
-                match step {
-                    Step::WaitUntil(until) => tokio::time::sleep_until(until.into()).await,
-                    Step::Send(_) | Step::Idle => std::future::pending().await,
-                }
-            };
-            let news = tokio::select! {
-                Some((call, batch)) = loading.next() => News::Loaded(call, batch),
-                Some(sent) = under_way.next() => News::Sent(Box::new(sent)),
+            let event = tokio::select! {
+                Some((call, batch)) = loading.next() => Event::Loaded(call, batch),
+                Some(sent) = under_way.next() => Event::Sent(Box::new(sent)),
                 changed = committed.changed(), if !is_last_call => {
-                    if changed.is_ok() { News::Backlog } else { News::NoMore }
+                    if changed.is_ok() { Event::Backlog } else { Event::Closed }
                 }
-                () = self.client.recovered() => News::LinkUp,
+                () = self.client.recovered() => Event::LinkUp,
                 // At a stop the other end is gone, and nothing changes any more.
-                Ok(()) = limits.changed() => News::Limits,
-                () = self.flush.notified() => News::Flush,
-                () = timer => News::Timer,
+                Ok(()) = limits.changed() => Event::Limits,
+                () = self.flush.notified() => Event::Flush,
+                () = wait::sleep_until(timeout.map(Instant::from_std)) => Event::Timer,
             };
-            match news {
-                News::Loaded(call, batch) => {
-                    machine.loaded(&call, batch.entries.len(), batch.last());
+            match event {
+                Event::Loaded(call, batch) => {
+                    machine.handle_loaded(&call, batch.entries.len(), batch.last(), now());
                     under_way.push(self.send(call, batch, &calls));
                 }
-                News::Sent(sent) => {
+                Event::Sent(sent) => {
                     if !sent.batch.entries.is_empty() {
                         self.tell_condition(&mut condition, &sent.outcome);
                     }
-                    self.settle(&mut machine, *sent, &mut rng).await;
+                    self.settle(&mut machine, *sent).await;
                 }
-                News::Backlog | News::Timer => {}
-                News::LinkUp => machine.link_is_up(),
-                News::Limits => machine.set_limits(limits.borrow_and_update().clone()),
-                News::Flush => machine.flush(),
-                News::NoMore => {
+                Event::Backlog | Event::Timer => {}
+                Event::LinkUp => machine.handle_link_up(now()),
+                Event::Limits => {
+                    let limits = limits.borrow_and_update().clone();
+                    machine.handle_limits(limits, now());
+                }
+                Event::Flush => machine.handle_flush(now()),
+                Event::Closed => {
                     is_last_call = true;
-                    machine.drain();
+                    machine.handle_drain(now());
                 }
             }
         }
@@ -183,7 +180,7 @@ impl ReporterTask {
         let (path, boot) = (self.path.clone(), self.clock.boot());
         let opened = blocking(move || CallFile::open(&path, boot)).await;
         let (calls, remembered) = opened;
-        let mut machine = Reporter::new(self.limits.borrow().clone());
+        let mut machine = Reporter::new(self.limits.borrow().clone(), random::seeded(), now());
         for (device, waiting) in waiting(&self.found) {
             machine.resume(device, waiting, remembered.pace(device));
         }
@@ -241,16 +238,16 @@ impl ReporterTask {
     }
 
     /// Learns from a call, and does with its states what that means.
-    async fn settle(&self, machine: &mut Reporter, sent: Sent, rng: &mut StdRng) {
-        let verdict = ResponseClass::of(Asked::Action, &sent.outcome);
+    async fn settle(&self, machine: &mut Reporter, sent: Sent) {
+        let response = ResponseClass::of(Asked::Action, &sent.outcome);
         let ended = Ended {
             states: sent.batch.entries.len(),
             last: sent.batch.last(),
-            verdict: verdict.clone(),
+            response: response.clone(),
             may_count: sent.outcome.may_count(),
         };
-        let disposal = machine.settle(&sent.call, &ended, now(), rng);
-        Self::tell(&sent, &verdict);
+        let disposal = machine.handle_result(&sent.call, &ended, now());
+        Self::tell(&sent, &response);
         let (device, last) = (sent.call.device, ended.last);
         let outbox = Arc::clone(&self.outbox);
         let done = match (disposal, sent.batch.entries.first().map(|first| first.sequence)) {
@@ -267,13 +264,13 @@ impl ReporterTask {
         };
         match done {
             Ok(()) => {}
-            Err(Error::TooManyRanges) => machine.report_in_order(device),
+            Err(Error::TooManyRanges) => machine.handle_scattered(device, now()),
             Err(error) => {
                 error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
             }
         }
         self.board.link(machine.online(), sent.outcome.words());
-        self.board.called(device, machine.pace(device).cloned().unwrap_or_default());
+        self.board.called(device, machine.throttle(device).cloned().unwrap_or_default());
     }
 
     fn note_stored(&self, batch: &Batch) {
@@ -282,13 +279,13 @@ impl ReporterTask {
     }
 
     /// Tells what becomes of a device or a batch.
-    fn tell(sent: &Sent, verdict: &ResponseClass) {
+    fn tell(sent: &Sent, response: &ResponseClass) {
         let (device, states, error) =
             (sent.call.device, sent.batch.entries.len(), sent.outcome.words());
         if states == 0 {
             return;
         }
-        match verdict {
+        match response {
             ResponseClass::Stored => {
                 debug!(device_id = %device, states, "states stored");
             }
@@ -332,8 +329,8 @@ impl ReporterTask {
 }
 
 impl Condition {
-    fn after(verdict: &ResponseClass) -> Self {
-        match verdict {
+    fn after(response: &ResponseClass) -> Self {
+        match response {
             ResponseClass::Offline | ResponseClass::ServerError(_) => Self::Offline,
             ResponseClass::Unauthorized => Self::Unaccepted,
             ResponseClass::Stored
@@ -357,7 +354,7 @@ fn waiting(backlog: &Backlog) -> impl Iterator<Item = (DeviceId, Waiting)> {
 
 fn note_backlog(machine: &mut Reporter, backlog: &Backlog) {
     let now = now();
-    waiting(backlog).for_each(|(device, waiting)| machine.note_backlog(device, waiting, now));
+    waiting(backlog).for_each(|(device, waiting)| machine.handle_backlog(device, waiting, now));
 }
 
 /// Does what waits for the disk where that holds up no task.

@@ -1,16 +1,19 @@
-//! Which device to report next, which of its states, how many and when: the machine behind the reporter's task.
+//! Decides which device to report next, which of its states, how many and when.
 //!
-//! The task tells it what waits ([`Reporter::note_backlog`]) and how each call ended ([`Reporter::settle`]), and asks it
-//! what to do ([`Reporter::poll`]).
+//! The reporter's task passes in the backlog of each device ([`Reporter::handle_backlog`]) and the
+//! result of each call ([`Reporter::handle_result`]), and makes the calls that
+//! [`Machine::poll_action`] returns.
 //!
-//! Each device has two lanes. New states go in the *live* lane, as batches that fill up for a short while; what is there at
-//! the start, or came while nothing could be sent, is the *backlog*. Live batches go first. A backlog gets what is left of
-//! the device's budget, and at least one call in `LIVE_RUN_MAX` + 1. Devices take turns.
+//! Each device has two lanes. New states are in the *live* lane, whose batches fill up for a short
+//! while. States from before the start, or from a time without a connection, are in the *backlog*.
+//! Live batches have priority. A backlog gets the rest of the device's budget, and at least one
+//! call in `LIVE_RUN_MAX` + 1. Devices take turns.
 //!
-//! One call of a lane is under way at a time, so that each lane's order is kept without effort. Where answers take long, a
-//! backlog may have [`BACKLOG_CALLS_MAX`]: each begins after the states of the one before, and only while all goes well.
-//! Should the first of two fail, its states arrive after the second's. Over all devices there are as many calls under way as
-//! the answers' time asks for, up to [`CALLS_UNDER_WAY_MAX`]. A link that has just failed is tried with one call.
+//! Each lane has one call in flight, which keeps its order. Over a slow link a backlog may have
+//! [`BACKLOG_CALLS_MAX`]: each starts after the states of the one before, and only while all calls
+//! succeed. If the first of two fails, its states arrive after those of the second. The number of
+//! calls in flight over all devices grows with the response time, up to [`CALLS_UNDER_WAY_MAX`].
+//! After a failure of the link a single call probes it.
 
 mod device;
 #[cfg(test)]
@@ -19,50 +22,54 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rand::Rng;
+use rand::rngs::StdRng;
 
 use crate::response::ResponseClass;
 use crate::throttle::Throttle;
 use device::Device;
 use tidegate_model::DeviceId;
 use tidegate_timing::backoff::Backoff;
+use tidegate_timing::machine::Machine;
 
-/// How long a device that the cloud refuses (403, 404, 405) waits before it is tried again.
+/// The wait of a device that the cloud refuses (403, 404, 405).
 pub const PARK: Duration = Duration::from_secs(15 * 60);
 
-/// How long a device waits after a 429: Losant's window, since no `Retry-After` is documented.
+/// The wait of a device after a 429: Losant's window, since no `Retry-After` is documented.
 pub const THROTTLE_WAIT: Duration = Duration::from_secs(16);
 
-/// The longest `Retry-After` that is obeyed.
+/// The longest `Retry-After` that the reporter follows.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// How long a device waits when nothing could be read for it, although something waits.
+/// The wait of a device whose states could not be read from the outbox.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
 
-/// Calls that may be under way at once over a slow link. One at a time cannot use the budget of several devices: with an
-/// answer after 1 s ten devices would share one call a second, of the 20 that they may make. Each holds a batch in memory.
+/// The most calls in flight over a slow link; each holds a batch in memory.
+///
+/// A single call cannot use the budget of several devices: with a response after 1 s, ten devices
+/// would share one call a second, of the 20 that they may make.
 pub const CALLS_UNDER_WAY_MAX: usize = 24;
 
-/// The same while answers come fast: enough for the budget of ten devices, and little memory.
+/// The most calls in flight over a fast link: enough for the budget of ten devices.
 const CALLS_UNDER_WAY_FAST: usize = 8;
 
-/// Calls of one backlog that may be under way at once over a slow link. One at a time uses all 30 calls in 15 s only while
-/// answers take less than half a second.
+/// The most calls of one backlog in flight over a slow link.
+///
+/// A single call uses all 30 calls in 15 s only while responses take less than half a second.
 pub const BACKLOG_CALLS_MAX: usize = 2;
 
-/// Answers that take longer, as a rule, make a link slow.
+/// The average response time above which a link counts as slow.
 const SLOW_ANSWER: Duration = Duration::from_millis(250);
 
-/// Calls that are kept free for the other lane, where one lane has more to send than the link takes.
+/// Calls that are reserved for the other lane while one lane fills the link.
 const CALLS_RESERVED: usize = 2;
 
-/// Live calls that one device may make in a row while its backlog waits.
+/// The most live calls of a device in a row while it has a backlog.
 const LIVE_RUN_MAX: u8 = 4;
 
-/// A device whose live lane holds more than so many batches cannot keep up: the older ones become backlog.
+/// The most batches in a live lane. With more, the older ones become backlog.
 const LIVE_BATCHES_MAX: u64 = 3;
 
-/// What the reporter is set to.
+/// The settings of the reporter.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     /// The most states in one call, 1 or more.
@@ -81,69 +88,69 @@ pub struct Limits {
     pub retry_max: Duration,
 }
 
-/// What waits for a device.
+/// The states of a device in the outbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// States.
     pub states: u64,
     /// Bytes of their JSON.
     pub bytes: u64,
-    /// The last sequence number that was given.
+    /// The last assigned sequence number.
     pub last: u64,
 }
 
 /// One of a device's two queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// States that came a moment ago.
+    /// New states.
     Live,
-    /// States that have waited.
+    /// States that had to wait.
     Backlog,
 }
 
-/// A call that is to be made: the oldest states of a device after one sequence number and up to another.
+/// A call to make: the oldest states of a device in a range of sequence numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
     /// The device.
     pub device: DeviceId,
-    /// Which of its lanes.
+    /// The lane of the device.
     pub lane: Lane,
-    /// All that are sent come after this sequence number.
+    /// The states start after this sequence number.
     pub after: u64,
-    /// And are not above this one.
+    /// The states end at this sequence number.
     pub through: u64,
     /// The most states to send.
     pub states_max: usize,
-    /// Tells it from others.
+    /// Identifies the call.
     number: u64,
     began: Instant,
 }
 
-/// What to do.
+/// The next step of the reporter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Make this call now. It is counted.
-    Send(Call),
-    /// Nothing before then, or before a call ends.
+enum Step {
+    /// Start a call of this lane.
+    Start(DeviceId, Lane),
+    /// Wait until then, or until a call ends.
     WaitUntil(Instant),
-    /// Nothing until there is news.
+    /// Wait for an input.
     Idle,
 }
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// How many states it carried. None were found if this is 0: no call was made then.
+    /// The number of states in the call. With 0 none were found, and no call was made.
     pub states: usize,
     /// The sequence number of the last of them.
     pub last: u64,
-    /// What the answer means.
-    pub verdict: ResponseClass,
-    /// Whether the cloud may have counted it.
+    /// The class of the response.
+    pub response: ResponseClass,
+    /// Whether the call may count in Losant's throttle.
     pub may_count: bool,
 }
 
-/// What the task must do with the states that it sent.
+/// The instruction for the states of a call that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposal {
     /// Delete them.
@@ -154,31 +161,35 @@ pub enum Disposal {
     Reject,
 }
 
-/// The machine.
+/// Decides about calls. See the [module](self).
 #[derive(Debug)]
 pub struct Reporter {
     limits: Limits,
+    rng: StdRng,
+    now: Instant,
     devices: BTreeMap<DeviceId, Device>,
-    /// Counts the calls; the lane that was served longest ago is next.
+    /// Counts the calls. The lane that was served longest ago is next.
     turn: u64,
     link: Backoff,
     link_held_until: Option<Instant>,
-    /// When the link was last found down. A call that began before then tells nothing new.
+    /// The last failure of the link. Failures of calls that started before it are part of it.
     link_down_since: Option<Instant>,
-    /// The last call did not succeed for want of the cloud.
+    /// The last call failed for a reason that concerns the link or the server.
     is_link_suspect: bool,
-    /// How long answers took lately, the last ones counting most.
+    /// The moving average of the response time.
     answer_time: Duration,
     online: Option<bool>,
     is_draining: bool,
 }
 
 impl Reporter {
-    /// A reporter with nothing to report.
-    pub fn new(limits: Limits) -> Self {
+    /// Creates a reporter without devices. `rng` spreads the waits after failures.
+    pub fn new(limits: Limits, rng: StdRng, now: Instant) -> Self {
         let link = Backoff::new(limits.retry_min, limits.retry_max);
         Self {
             limits,
+            rng,
+            now,
             devices: BTreeMap::new(),
             turn: 0,
             link,
@@ -191,8 +202,9 @@ impl Reporter {
         }
     }
 
-    /// Goes by other limits from now on. What was learned about sizes is kept where it is stricter.
-    pub fn set_limits(&mut self, limits: Limits) {
+    /// Changes the limits. Learned batch sizes stay where they are stricter.
+    pub fn handle_limits(&mut self, limits: Limits, now: Instant) {
+        self.handle_timeout(now);
         for device in self.devices.values_mut() {
             device.set_limits(&self.limits, &limits);
         }
@@ -200,38 +212,43 @@ impl Reporter {
         self.limits = limits;
     }
 
-    /// Tells of a device that was here at the start: what waits for it is backlog, and `pace` knows its last calls.
-    pub fn resume(&mut self, device: DeviceId, waiting: Waiting, pace: Throttle) {
+    /// Adds a device at the start. Its states are backlog; `throttle` has its last calls.
+    pub fn resume(&mut self, device: DeviceId, waiting: Waiting, throttle: Throttle) {
         let device = self.device(device);
-        device.pace = pace;
+        device.throttle = throttle;
         device.frontier = waiting.last;
         device.waiting = waiting;
     }
 
-    /// Whether the cloud took part in the last call, be it to refuse it; `None` before the first.
+    /// Returns whether the cloud answered the last call, if only to refuse it.
+    ///
+    /// `None` before the first call.
     pub fn online(&self) -> Option<bool> {
         self.online
     }
 
-    /// The calls of a device in the last seconds.
-    pub fn pace(&self, device: DeviceId) -> Option<&Throttle> {
-        self.devices.get(&device).map(|device| &device.pace)
+    /// Returns the throttle of a device.
+    pub fn throttle(&self, device: DeviceId) -> Option<&Throttle> {
+        self.devices.get(&device).map(|device| &device.throttle)
     }
 
-    /// Tells what waits for a device in the outbox.
-    pub fn note_backlog(&mut self, device: DeviceId, waiting: Waiting, now: Instant) {
+    /// Updates the states of a device in the outbox.
+    pub fn handle_backlog(&mut self, device: DeviceId, waiting: Waiting, now: Instant) {
+        self.handle_timeout(now);
         let live_states_max = LIVE_BATCHES_MAX * self.limits.batch_states_max.max(1) as u64;
         let is_new = !self.devices.contains_key(&device);
         let device = self.device(device);
         if is_new {
             device.frontier = waiting.last.saturating_sub(waiting.states);
         }
-        device.note(waiting, live_states_max, now);
+        device.set_waiting(waiting, live_states_max, now);
     }
 
-    /// The outbox cannot keep track of more gaps in what was acknowledged of a device: it is reported in order until all is
-    /// sent.
-    pub fn report_in_order(&mut self, device: DeviceId) {
+    /// Reports a device in order until its backlog is empty.
+    ///
+    /// Needed when the outbox cannot track more gaps in the acknowledged states of the device.
+    pub fn handle_scattered(&mut self, device: DeviceId, now: Instant) {
+        self.handle_timeout(now);
         let device = self.device(device);
         device.is_in_order = true;
         device.frontier = device.waiting.last;
@@ -242,25 +259,28 @@ impl Reporter {
         self.devices.entry(device).or_insert_with(|| Device::new(limits))
     }
 
-    /// Sends what waits, without waiting for company or for the next try. What comes later is as ever.
-    pub fn flush(&mut self) {
-        self.link_is_up();
+    /// Sends all waiting states without a wait for full batches or for the link.
+    ///
+    /// States that arrive later wait as usual.
+    pub fn handle_flush(&mut self, now: Instant) {
+        self.handle_link_up(now);
         self.devices.values_mut().for_each(Device::flush);
     }
 
-    /// The link was seen to work by someone else: there is no reason to wait for it.
-    pub fn link_is_up(&mut self) {
+    /// Ends the wait for the link, after another call succeeded.
+    pub fn handle_link_up(&mut self, now: Instant) {
+        self.handle_timeout(now);
         self.link_held_until = None;
     }
 
-    /// The daemon is about to end: batches do not wait to fill any more, and a link that is down is tried once more.
-    pub fn drain(&mut self) {
+    /// Prepares the end of the daemon: sends partial batches, and tries the link once more.
+    pub fn handle_drain(&mut self, now: Instant) {
         self.is_draining = true;
-        self.link_is_up();
+        self.handle_link_up(now);
     }
 
-    /// What to do now.
-    pub fn poll(&mut self, now: Instant) -> Step {
+    fn step(&self) -> Step {
+        let now = self.now;
         let under_way =
             |lane| self.devices.values().map(|device| device.lane(lane).under_way()).sum::<usize>();
         let (live, backlog) = (under_way(Lane::Live), under_way(Lane::Backlog));
@@ -283,7 +303,7 @@ impl Reporter {
         };
         let (mut next, mut soonest) = (None, None);
         for (id, device) in &self.devices {
-            for (lane, at) in device.ready(now, &self.limits, (self.is_draining, is_slow)) {
+            for (lane, at) in device.ready(now, &self.limits, self.is_draining, is_slow) {
                 if is_crowded(lane) {
                     continue;
                 }
@@ -296,49 +316,46 @@ impl Reporter {
             }
         }
         match (next, soonest) {
-            (Some((.., device, lane)), _) => self.send(device, lane, now),
+            (Some((.., device, lane)), _) => Step::Start(device, lane),
             (None, Some(at)) => Step::WaitUntil(at),
             (None, None) => Step::Idle,
         }
     }
 
-    fn send(&mut self, id: DeviceId, lane: Lane, now: Instant) -> Step {
+    fn start(&mut self, id: DeviceId, lane: Lane) -> Call {
         self.turn += 1;
-        let turn = self.turn;
+        let (turn, now) = (self.turn, self.now);
         let device = self.device(id);
         let (after, through) = match lane {
             Lane::Live => (device.frontier, device.waiting.last),
             Lane::Backlog => (device.lane(lane).last(), device.frontier),
         };
         let states_max = device.begin(lane, turn, now);
-        Step::Send(Call { device: id, lane, after, through, states_max, number: turn, began: now })
+        Call { device: id, lane, after, through, states_max, number: turn, began: now }
     }
 
-    /// Tells what was found to send: so many states, the last of them with this sequence number. The next call of the lane
-    /// goes on from there.
-    pub fn loaded(&mut self, call: &Call, states: usize, last: u64) {
+    /// Records the states that a call carries: their number, and the sequence number of the last.
+    ///
+    /// The next call of the lane starts after them.
+    pub fn handle_loaded(&mut self, call: &Call, states: usize, last: u64, now: Instant) {
+        self.handle_timeout(now);
         self.device(call.device).lane_mut(call.lane).load(call.number, states, last);
     }
 
-    /// Takes in how a call ended and says what becomes of its states.
-    pub fn settle(
-        &mut self,
-        call: &Call,
-        ended: &Ended,
-        now: Instant,
-        rng: &mut impl Rng,
-    ) -> Disposal {
-        if ended.may_count && ended.verdict != ResponseClass::Offline {
+    /// Updates the machine with the result of a call. Returns the instruction for its states.
+    pub fn handle_result(&mut self, call: &Call, ended: &Ended, now: Instant) -> Disposal {
+        self.handle_timeout(now);
+        if ended.may_count && ended.response != ResponseClass::Offline {
             let took = now.saturating_duration_since(call.began);
             self.answer_time = (self.answer_time * 7 + took) / 8;
         }
-        let device = self.device(call.device);
+        let device = self.devices.entry(call.device).or_insert_with(|| Device::new(&self.limits));
         let is_alone = device.end(call, ended, now);
         if ended.states == 0 {
             device.hold(now + UNREADABLE_WAIT);
             return Disposal::Keep;
         }
-        let disposal = match &ended.verdict {
+        let disposal = match &ended.response {
             ResponseClass::Stored => {
                 device.confirm(call.lane, ended, is_alone);
                 Disposal::Delete
@@ -365,31 +382,26 @@ impl Reporter {
                 Disposal::Keep
             }
             ResponseClass::ServerError(wait) => {
-                let delay = device.trouble.next_delay(rng);
+                let delay = device.server_backoff.next_delay(&mut self.rng);
                 device.hold(now + delay.max(wait.unwrap_or_default().min(RETRY_AFTER_MAX)));
                 Disposal::Keep
             }
             ResponseClass::Unauthorized | ResponseClass::Offline => Disposal::Keep,
         };
-        self.judge_link(&ended.verdict, call.began, now, rng);
+        self.update_link(&ended.response, call.began);
         disposal
     }
 
-    /// What a call tells of the link. Those that were under way when it broke all fail, which is one failure.
-    fn judge_link(
-        &mut self,
-        verdict: &ResponseClass,
-        began: Instant,
-        now: Instant,
-        rng: &mut impl Rng,
-    ) {
-        match verdict {
+    /// Updates the link. Calls in flight when it breaks all fail, which counts as one failure.
+    fn update_link(&mut self, response: &ResponseClass, began: Instant) {
+        let now = self.now;
+        match response {
             ResponseClass::Offline | ResponseClass::Unauthorized => {
                 self.online = Some(false);
                 self.is_link_suspect = true;
                 if self.link_down_since.is_none_or(|since| began >= since) {
                     self.link_down_since = Some(now);
-                    self.link_held_until = Some(now + self.link.next_delay(rng));
+                    self.link_held_until = Some(now + self.link.next_delay(&mut self.rng));
                 }
             }
             ResponseClass::ServerError(_) => {
@@ -406,6 +418,30 @@ impl Reporter {
                 self.link_held_until = None;
                 self.link.reset();
             }
+        }
+    }
+}
+
+impl Machine for Reporter {
+    type Action = Call;
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self.step() {
+            Step::Start(..) => Some(self.now),
+            Step::WaitUntil(at) => Some(at),
+            Step::Idle => None,
+        }
+    }
+
+    /// Returns the next call to make. The throttle counts it.
+    fn poll_action(&mut self) -> Option<Call> {
+        match self.step() {
+            Step::Start(device, lane) => Some(self.start(device, lane)),
+            Step::WaitUntil(_) | Step::Idle => None,
         }
     }
 }

@@ -91,10 +91,11 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use tidegate_delivery::reporter::{Reporter, Step, Waiting};
+    use tidegate_delivery::reporter::{Reporter, Waiting};
     use tidegate_delivery::throttle::Throttle;
     use tidegate_model::{Account, BootId, BootTime, DeviceId, Priority, Reason};
     use tidegate_outbox::{Commit, NewState, Options};
+    use tidegate_timing::machine::Machine as _;
 
     const NOW_MS: i64 = 1_777_629_600_000;
 
@@ -142,12 +143,12 @@ mod tests {
 
     /// A call of the backlog.
     fn call(outbox: &Outbox) -> Call {
-        let mut machine = Reporter::new(limits());
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+        let now = Instant::now();
+        let mut machine = Reporter::new(limits(), tidegate_runtime::random::seeded(), now);
         let waiting = Waiting { states: 9, bytes: 9, last: outbox.backlog().last[&device()] };
         machine.resume(device(), waiting, Throttle::default());
-        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
-        let Step::Send(call) = machine.poll(Instant::now()) else { panic!("nothing to send") };
-        call
+        machine.poll_action().unwrap()
     }
 
     fn wall(days: i64) -> ReadingTime {

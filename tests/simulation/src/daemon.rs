@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tidegate_delivery::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter, Step};
+use tidegate_delivery::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter};
 use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
 use tidegate_delivery::throttle_log;
 use tidegate_model::{BootId, BootTime, DeviceId, ReadingTime, State, Value, WallTime};
 use tidegate_timing::clock_trust::{Boot, CloudDate, Sighting, Timeline, is_taken};
+use tidegate_timing::machine::Machine as _;
 use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
 use super::cloud::Sent;
@@ -36,6 +38,17 @@ pub(super) struct Completed<'a> {
     pub(super) call: &'a Call,
     pub(super) batch: &'a [Sent],
     pub(super) outcome: &'a Outcome,
+}
+
+/// What the machine of the reporter wants next.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    /// Make this call.
+    Send(Call),
+    /// Wait until then, or until a call ends.
+    WaitUntil(Instant),
+    /// Wait for an input.
+    Idle,
 }
 
 /// The daemon's memory.
@@ -72,7 +85,10 @@ impl Daemon {
         let (instant, uptime) = (place.origin + now, now.saturating_sub(place.boot_at));
         let remembered = throttle_log::read(&disk.calls, place.boot, uptime, instant);
         disk.calls = throttle_log::whole(place.boot, remembered.devices(), uptime, instant);
-        let mut machine = Reporter::new(limits());
+        // Each run of the daemon has waits of its own, and each run of a seed the same.
+        let seed = u64::try_from(now.as_millis()).unwrap();
+        let rng = StdRng::seed_from_u64(seed);
+        let mut machine = Reporter::new(limits(), rng, instant);
         for (device, waiting) in disk.waiting() {
             machine.resume(device, waiting, remembered.pace(device));
         }
@@ -185,9 +201,14 @@ impl Daemon {
         }
         let instant = self.instant(now);
         for (device, waiting) in disk.waiting() {
-            self.machine.note_backlog(device, waiting, instant);
+            self.machine.handle_backlog(device, waiting, instant);
         }
-        let step = self.machine.poll(instant);
+        self.machine.handle_timeout(instant);
+        let step = match (self.machine.poll_action(), self.machine.poll_timeout()) {
+            (Some(call), _) => Step::Send(call),
+            (None, Some(at)) => Step::WaitUntil(at),
+            (None, None) => Step::Idle,
+        };
         if let Step::WaitUntil(at) = step {
             assert!(at > instant, "the reporter waits until a time that has passed");
         }
@@ -213,7 +234,8 @@ impl Daemon {
         if !batch.is_empty() {
             disk.calls += &throttle_log::begin(call.device, self.uptime(now));
         }
-        self.machine.loaded(call, batch.len(), batch.last().map_or(0, |sent| sent.sequence));
+        let last = batch.last().map_or(0, |sent| sent.sequence);
+        self.machine.handle_loaded(call, batch.len(), last, self.instant(now));
         self.check_begin(disk, call, &batch);
         batch
     }
@@ -247,7 +269,6 @@ impl Daemon {
         disk: &mut Disk,
         completed: Completed<'_>,
         now: Duration,
-        rng: &mut StdRng,
     ) -> Disposal {
         let Completed { call, batch, outcome } = completed;
         let in_flight = self.in_flight.entry(call.device).or_default();
@@ -258,10 +279,10 @@ impl Daemon {
         let ended = Ended {
             states: batch.len(),
             last: batch.last().map_or(0, |sent| sent.sequence),
-            verdict: ResponseClass::of(Asked::Action, outcome),
+            response: ResponseClass::of(Asked::Action, outcome),
             may_count: outcome.may_count(),
         };
-        let disposal = self.machine.settle(call, &ended, self.instant(now), rng);
+        let disposal = self.machine.handle_result(call, &ended, self.instant(now));
         let fate = match disposal {
             Disposal::Delete => Fate::Confirmed,
             Disposal::Reject => Fate::Rejected,

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tidegate_delivery::reporter::{Call, Disposal, Step};
+use tidegate_delivery::reporter::{Call, Disposal};
 use tidegate_delivery::response::Outcome;
 use tidegate_model::{BootId, DeviceId, ReadingTime, WallTime};
 
 use super::cloud::{Cloud, Conditions, Sent, is_bad};
-use super::daemon::{Completed, Daemon, Place};
+use super::daemon::{Completed, Daemon, Place, Step};
 use super::disk::{Disk, Fate};
 use super::scenario::{Figures, Scenario};
 
@@ -487,7 +487,7 @@ impl World {
         }
         let CallInFlight { call, batch, outcome, .. } = flight;
         let completed = Completed { call, batch, outcome };
-        let disposal = daemon.settle(&mut self.disk, completed, self.now, &mut self.rng);
+        let disposal = daemon.settle(&mut self.disk, completed, self.now);
         let is_confirmed = matches!(flight.outcome, Outcome::Answer { success: true, .. });
         assert_eq!(disposal == Disposal::Delete, is_confirmed, "only a confirmation deletes");
         if disposal == Disposal::Reject {

@@ -1,4 +1,4 @@
-//! What the reporter's machine knows of one device: its two lanes, its budget, and what it learned about it.
+//! The state of one device in the reporter: its two lanes, its throttle and its learned limits.
 
 use std::time::{Duration, Instant};
 
@@ -11,21 +11,21 @@ use tidegate_timing::backoff::Backoff;
 #[derive(Debug)]
 pub(super) struct Device {
     pub(super) waiting: Waiting,
-    /// Above this sequence number states are live; what waits at or below it is backlog.
+    /// States above this sequence number are live; the others are backlog.
     pub(super) frontier: u64,
     /// Nothing is live until the backlog is sent.
     pub(super) is_in_order: bool,
-    pub(super) pace: Throttle,
-    /// Learned from 413: stays.
+    pub(super) throttle: Throttle,
+    /// The most states in a batch, learned from 413 responses.
     pub(super) states_cap: usize,
-    /// How long the device waits when the server has trouble with it.
-    pub(super) trouble: Backoff,
+    /// The waits after server errors.
+    pub(super) server_backoff: Backoff,
     held_until: Option<Instant>,
     live: Queue,
     backlog: Queue,
     /// Live calls since the last of the backlog.
     live_run: u8,
-    /// What waits up to this sequence number is to be sent at once.
+    /// States up to this sequence number are sent at once.
     flush_through: u64,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Queue {
     is_steady: bool,
     /// When it was served; 0 for never.
     pub(super) turn: u64,
-    /// Learned from 400: a search for the one bad state, over once it is found.
+    /// The batch size of a search for a bad state, after a 400 response.
     pub(super) search_cap: Option<usize>,
     waiting_since: Option<Instant>,
 }
@@ -86,9 +86,9 @@ impl Device {
             waiting: Waiting::default(),
             frontier: 0,
             is_in_order: false,
-            pace: Throttle::default(),
+            throttle: Throttle::default(),
             states_cap: limits.batch_states_max.max(1),
-            trouble: Backoff::new(limits.retry_min, limits.retry_max),
+            server_backoff: Backoff::new(limits.retry_min, limits.retry_max),
             held_until: None,
             live: Queue::default(),
             backlog: Queue::default(),
@@ -97,16 +97,16 @@ impl Device {
         }
     }
 
-    /// Goes by other limits from now on.
+    /// Changes the limits.
     pub(super) fn set_limits(&mut self, before: &Limits, after: &Limits) {
         let has_learned = self.states_cap < before.batch_states_max.max(1);
         let states_max = after.batch_states_max.max(1);
         self.states_cap = if has_learned { self.states_cap.min(states_max) } else { states_max };
-        self.trouble = Backoff::new(after.retry_min, after.retry_max);
+        self.server_backoff = Backoff::new(after.retry_min, after.retry_max);
     }
 
-    /// Takes in what waits, and makes backlog of what came while it could not be sent.
-    pub(super) fn note(&mut self, waiting: Waiting, live_states_max: u64, now: Instant) {
+    /// Updates the waiting states. Live states beyond the limit become backlog.
+    pub(super) fn set_waiting(&mut self, waiting: Waiting, live_states_max: u64, now: Instant) {
         self.waiting = waiting;
         if self.live.calls.is_empty() {
             if self.is_in_order {
@@ -119,12 +119,12 @@ impl Device {
         self.live.waiting_since = is_waiting.then(|| self.live.waiting_since.unwrap_or(now));
     }
 
-    /// What waits is to be sent at once.
+    /// Sends the waiting states at once.
     pub(super) fn flush(&mut self) {
         self.flush_through = self.waiting.last;
     }
 
-    /// Whether the oldest that waits was there when it was asked to be sent.
+    /// Returns whether a flush covers the oldest waiting state.
     fn is_flushing(&self) -> bool {
         self.waiting.last.saturating_sub(self.waiting.states) < self.flush_through
     }
@@ -155,15 +155,16 @@ impl Device {
         self.lane(lane).search_cap.unwrap_or(self.states_cap).min(self.states_cap)
     }
 
-    /// The lanes that have something to send, and from when on they may: now or later.
+    /// Returns the lanes with states to send, each with the earliest time of its next call.
     pub(super) fn ready(
         &self,
         now: Instant,
         limits: &Limits,
-        (is_draining, is_slow): (bool, bool),
+        is_draining: bool,
+        is_slow: bool,
     ) -> impl Iterator<Item = (Lane, Instant)> {
         let is_urgent = is_draining || self.is_flushing();
-        let free = self.pace.ready_at(now).max(self.held_until.unwrap_or(now));
+        let free = self.throttle.ready_at(now).max(self.held_until.unwrap_or(now));
         let since = self.live.waiting_since.filter(|_| self.live.calls.is_empty());
         let live = since.map(|since| {
             let age = if is_urgent { Duration::ZERO } else { limits.batch_age_max };
@@ -174,7 +175,7 @@ impl Device {
             || is_slow && !self.is_in_order && self.backlog.takes_another();
         let has_backlog =
             self.backlog.states().is_some_and(|states| self.backlog_states() > states);
-        let spread = if is_urgent { now } else { self.pace.spread_ready_at(now) };
+        let spread = if is_urgent { now } else { self.throttle.spread_ready_at(now) };
         let backlog = (is_free && has_backlog).then_some((Lane::Backlog, free.max(spread)));
         live.into_iter().chain(backlog)
     }
@@ -185,7 +186,7 @@ impl Device {
         if self.live_run >= LIVE_RUN_MAX { Lane::Live } else { lane }
     }
 
-    /// Whether there is no use in waiting for company.
+    /// Returns whether the live batch is full.
     fn is_live_full(&self, limits: &Limits) -> bool {
         let states = self.live_states();
         let state_bytes = self.waiting.bytes / self.waiting.states.max(1);
@@ -194,9 +195,9 @@ impl Device {
             || states * state_bytes >= limits.batch_bytes_max as u64
     }
 
-    /// Counts a call and says how many states it may carry.
+    /// Counts a call and returns the most states that it may carry.
     pub(super) fn begin(&mut self, lane: Lane, turn: u64, now: Instant) -> usize {
-        self.pace.begin(now);
+        self.throttle.begin(now);
         self.live_run = match lane {
             Lane::Live if self.backlog_states() > 0 => self.live_run.saturating_add(1),
             Lane::Live | Lane::Backlog => 0,
@@ -208,14 +209,14 @@ impl Device {
         self.states_max(lane)
     }
 
-    /// Takes in that a call ended. `true` if it began alone in its lane.
+    /// Records the end of a call. Returns whether it started alone in its lane.
     pub(super) fn end(&mut self, call: &Call, ended: &Ended, now: Instant) -> bool {
-        self.pace.end(now, ended.may_count && ended.states > 0);
+        self.throttle.end(now, ended.may_count && ended.states > 0);
         let queue = self.lane_mut(call.lane);
         let this = |begun: &Begun| begun.number == call.number;
         let is_alone = queue.calls.iter().any(|begun| this(begun) && begun.is_alone);
         queue.calls.retain(|begun| !this(begun));
-        queue.is_steady = ended.verdict == ResponseClass::Stored && (is_alone || queue.is_steady);
+        queue.is_steady = ended.response == ResponseClass::Stored && (is_alone || queue.is_steady);
         is_alone
     }
 
@@ -227,7 +228,7 @@ impl Device {
     /// says nothing of the search for a bad state, which may be in that one.
     pub(super) fn confirm(&mut self, lane: Lane, ended: &Ended, is_alone: bool) {
         let states_cap = self.states_cap;
-        self.trouble.reset();
+        self.server_backoff.reset();
         self.remove(lane, ended);
         // A search doubles back up once the bad state is behind it.
         let queue = self.lane_mut(lane);
@@ -237,7 +238,7 @@ impl Device {
         queue.search_cap = queue.search_cap.map(|cap| cap * 2).filter(|cap| *cap < states_cap);
     }
 
-    /// These states wait no longer.
+    /// Removes the states of a call from the waiting states.
     pub(super) fn remove(&mut self, lane: Lane, ended: &Ended) {
         self.waiting.states = self.waiting.states.saturating_sub(ended.states as u64);
         self.is_in_order &= self.waiting.states > 0;

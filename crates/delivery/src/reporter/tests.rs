@@ -10,7 +10,6 @@ use crate::throttle::CALLS_MAX;
 struct World {
     reporter: Reporter,
     now: Instant,
-    rng: StdRng,
     /// For each device: what was acknowledged, and the last number.
     lanes: BTreeMap<u8, (Vec<u64>, u64)>,
 }
@@ -28,10 +27,10 @@ fn world() -> World {
         retry_max: Duration::from_secs(300),
         ..Limits::default()
     };
+    let now = Instant::now();
     World {
-        reporter: Reporter::new(limits),
-        now: Instant::now(),
-        rng: StdRng::seed_from_u64(7),
+        reporter: Reporter::new(limits, StdRng::seed_from_u64(7), now),
+        now,
         lanes: BTreeMap::new(),
     }
 }
@@ -60,7 +59,7 @@ impl World {
 
     fn note(&mut self) {
         for number in self.lanes.keys() {
-            self.reporter.note_backlog(device(*number), self.waiting(*number), self.now);
+            self.reporter.handle_backlog(device(*number), self.waiting(*number), self.now);
         }
     }
 
@@ -70,19 +69,16 @@ impl World {
 
     fn poll(&mut self) -> Option<Call> {
         self.note();
-        match self.reporter.poll(self.now) {
-            Step::Send(call) => {
-                let batch = self.batch(&call);
-                let last = batch.last().copied().unwrap_or_default();
-                self.reporter.loaded(&call, batch.len(), last);
-                Some(call)
-            }
-            Step::WaitUntil(at) => {
-                assert!(at > self.now, "a wait that is not in the future would spin");
-                None
-            }
-            Step::Idle => None,
+        self.reporter.handle_timeout(self.now);
+        if let Some(call) = self.reporter.poll_action() {
+            let batch = self.batch(&call);
+            let last = batch.last().copied().unwrap_or_default();
+            self.reporter.handle_loaded(&call, batch.len(), last, self.now);
+            return Some(call);
         }
+        let timeout = self.reporter.poll_timeout();
+        assert!(timeout.is_none_or(|at| at > self.now), "a timeout in the past would spin");
+        None
     }
 
     /// What a call carries.
@@ -92,12 +88,12 @@ impl World {
         waiting.iter().filter(meant).take(call.states_max).copied().collect()
     }
 
-    fn end(&mut self, call: &Call, verdict: ResponseClass) -> Disposal {
+    fn end(&mut self, call: &Call, response: ResponseClass) -> Disposal {
         let batch = self.batch(call);
         let (states, last) = (batch.len(), batch.last().copied().unwrap_or_default());
-        let may_count = verdict != ResponseClass::Offline;
-        let ended = Ended { states, last, verdict, may_count };
-        let disposal = self.reporter.settle(call, &ended, self.now, &mut self.rng);
+        let may_count = response != ResponseClass::Offline;
+        let ended = Ended { states, last, response, may_count };
+        let disposal = self.reporter.handle_result(call, &ended, self.now);
         if disposal != Disposal::Keep {
             let (waiting, _) = self.lanes.get_mut(&call.device.as_bytes()[0]).unwrap();
             waiting.retain(|number| !batch.contains(number));
@@ -113,9 +109,9 @@ impl World {
         Some((call.device.as_bytes()[0], call.lane, *batch.first()?, *batch.last()?))
     }
 
-    fn fail(&mut self, verdict: ResponseClass) -> Disposal {
+    fn fail(&mut self, response: ResponseClass) -> Disposal {
         let call = self.poll().unwrap();
-        self.end(&call, verdict)
+        self.end(&call, response)
     }
 }
 
@@ -135,14 +131,14 @@ fn a_flush_sends_what_waits_at_once_and_nothing_that_comes_later() {
     let mut world = world();
     world.come(1, 3);
     assert_eq!(world.send(), None);
-    world.reporter.flush();
+    world.reporter.handle_flush(world.now);
     assert_eq!(world.send(), Some((1, Lane::Live, 1, 3)));
     world.come(1, 1);
     assert_eq!(world.send(), None);
     world.backlog(2, 1);
     world.fail(ResponseClass::Offline);
     assert_eq!(world.send(), None, "the link is held");
-    world.reporter.flush();
+    world.reporter.handle_flush(world.now);
     assert!(world.send().is_some());
 }
 
@@ -150,8 +146,8 @@ fn a_flush_sends_what_waits_at_once_and_nothing_that_comes_later() {
 fn a_batch_is_full_by_bytes_too() {
     let mut world = world();
     let waiting = Waiting { states: 3, bytes: 150_000, last: 3 };
-    world.reporter.note_backlog(device(1), waiting, world.now);
-    assert!(matches!(world.reporter.poll(world.now), Step::Send(_)));
+    world.reporter.handle_backlog(device(1), waiting, world.now);
+    assert!(world.reporter.poll_action().is_some());
 }
 
 #[test]
@@ -166,10 +162,10 @@ fn devices_take_turns() {
 fn a_throttled_refused_or_troubled_device_does_not_delay_the_others() {
     let mut world = world();
     (1..=4).for_each(|number| world.backlog(number, 1_000));
-    for verdict in
+    for response in
         [ResponseClass::Throttled(None), ResponseClass::Blocked, ResponseClass::ServerError(None)]
     {
-        assert_eq!(world.fail(verdict), Disposal::Keep);
+        assert_eq!(world.fail(response), Disposal::Keep);
     }
     let turns: Vec<_> = (0..3).map(|_| world.send().unwrap().0).collect();
     assert_eq!(turns, [4, 4, 4]);
@@ -185,7 +181,8 @@ fn a_retry_after_is_obeyed_up_to_a_bound() {
         world.backlog(1, 1);
         world.fail(ResponseClass::Throttled(Some(Duration::from_secs(asked_s))));
         let until = world.now + Duration::from_secs(waits_s);
-        assert_eq!(world.reporter.poll(world.now), Step::WaitUntil(until), "{asked_s} s");
+        assert_eq!(world.reporter.poll_action(), None);
+        assert_eq!(world.reporter.poll_timeout(), Some(until), "{asked_s} s");
     }
 }
 
@@ -334,7 +331,8 @@ fn two_calls_of_a_backlog_leave_nothing_for_a_third_when_all_is_under_way() {
     world.end(&first, ResponseClass::Stored);
     assert_eq!(world.poll(), None);
     world.end(&second, ResponseClass::Stored);
-    assert_eq!(world.reporter.poll(world.now), Step::Idle);
+    assert_eq!(world.reporter.poll_action(), None);
+    assert_eq!(world.reporter.poll_timeout(), None);
 }
 
 #[test]
@@ -344,7 +342,8 @@ fn without_a_link_nothing_is_sent_and_the_wait_grows_to_its_bound() {
     let mut longest = Duration::ZERO;
     for _ in 0..30 {
         assert_eq!(world.fail(ResponseClass::Offline), Disposal::Keep);
-        let Step::WaitUntil(at) = world.reporter.poll(world.now) else { panic!("no wait") };
+        assert_eq!(world.reporter.poll_action(), None);
+        let at = world.reporter.poll_timeout().unwrap();
         longest = longest.max(at - world.now);
         world.now = at;
     }
@@ -383,9 +382,9 @@ fn a_bad_state_is_isolated_by_halving_and_its_neighbours_go_on() {
             let Some(call) = world.poll() else { continue };
             calls += 1;
             let batch = world.batch(&call);
-            let verdict =
+            let response =
                 if batch.contains(&bad) { ResponseClass::Malformed } else { ResponseClass::Stored };
-            match world.end(&call, verdict) {
+            match world.end(&call, response) {
                 Disposal::Delete => stored.extend(batch),
                 Disposal::Reject => rejected.extend(batch),
                 Disposal::Keep => {}
@@ -414,7 +413,7 @@ fn a_device_with_too_many_gaps_is_reported_in_order() {
     let mut world = world();
     world.backlog(1, 150);
     world.come(1, 100);
-    world.reporter.report_in_order(device(1));
+    world.reporter.handle_scattered(device(1), world.now);
     for (first, last) in [(1, 100), (101, 200), (201, 250)] {
         assert_eq!(world.send(), Some((1, Lane::Backlog, first, last)));
     }
@@ -427,10 +426,10 @@ fn a_drain_sends_what_is_there() {
     let mut world = world();
     world.come(1, 1);
     assert_eq!(world.poll(), None);
-    world.reporter.drain();
+    world.reporter.handle_drain(world.now);
     world.fail(ResponseClass::Offline);
     assert_eq!(world.poll(), None);
-    world.reporter.drain();
+    world.reporter.handle_drain(world.now);
     assert_eq!(
         world.send(),
         Some((1, Lane::Live, 1, 1)),
@@ -444,8 +443,8 @@ fn a_device_whose_states_cannot_be_read_does_not_spin() {
     world.backlog(1, 1);
     let call = world.poll().unwrap();
     let ended =
-        Ended { states: 0, last: 0, verdict: ResponseClass::Unauthorized, may_count: false };
-    world.reporter.settle(&call, &ended, world.now, &mut world.rng);
+        Ended { states: 0, last: 0, response: ResponseClass::Unauthorized, may_count: false };
+    world.reporter.handle_result(&call, &ended, world.now);
     assert_eq!(world.poll(), None);
     world.pass(1_000);
     assert!(world.poll().is_some());
