@@ -40,7 +40,7 @@ use tidegate_bus::{
 };
 use tidegate_commands::history::History;
 use tidegate_config::{Bus, Config, Entry, OutboxSettings};
-use tidegate_ingest::mapping::{Pipeline, Produced, Sensor};
+use tidegate_ingest::mapping::{Pipeline, ProducedAttributes, Sensor};
 use tidegate_losant::Client;
 use tidegate_model::{Account, DeviceId, Name};
 use tidegate_outbox::{Options, Outbox};
@@ -391,7 +391,7 @@ fn start_pipeline(
     clock: &SharedClock,
 ) -> Pipeline {
     let mut pipeline = Pipeline::new(sensors, devices.clone());
-    pipeline.start(clock.now(), Instant::now().into_std());
+    pipeline.handle_start(clock.now(), Instant::now().into_std());
     pipeline
 }
 
@@ -401,7 +401,7 @@ fn start_attribute_check(
     client: &Arc<Client>,
     supervisor: &mut Supervisor,
     stop: &CancellationToken,
-) -> watch::Sender<BTreeMap<DeviceId, Produced>> {
+) -> watch::Sender<BTreeMap<DeviceId, ProducedAttributes>> {
     let (sender, produced) = watch::channel(running::produced(config));
     let task = AttributeCheckTask { client: Arc::clone(client), produced, stop: stop.clone() };
     supervisor.spawn("attribute check", task.run());

@@ -18,7 +18,7 @@ use crate::status::{Names, ReloadStatus, StatusRegistry};
 use tidegate_bus::{BusContext, BusEvent, Handles, Health, LossCounters};
 use tidegate_config::{Change, Config, Entry, Problems};
 use tidegate_delivery::reporter::Limits;
-use tidegate_ingest::mapping::{self, Produced};
+use tidegate_ingest::mapping::{self, ProducedAttributes};
 use tidegate_model::{DeviceId, Name};
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
@@ -59,7 +59,7 @@ pub(super) struct Channels {
     pub(super) tally: LossCounters,
     pub(super) handles: watch::Sender<Handles>,
     pub(super) limits: watch::Sender<Limits>,
-    pub(super) produced: watch::Sender<BTreeMap<DeviceId, Produced>>,
+    pub(super) produced: watch::Sender<BTreeMap<DeviceId, ProducedAttributes>>,
     pub(super) commands: CommandTasks,
 }
 
@@ -249,8 +249,8 @@ impl Running {
 }
 
 /// What the configuration gives to each device.
-pub(super) fn produced(config: &Config) -> BTreeMap<DeviceId, Produced> {
-    mapping::produced(config.buses.values().flat_map(|bus| &bus.sensors))
+pub(super) fn produced(config: &Config) -> BTreeMap<DeviceId, ProducedAttributes> {
+    mapping::produced_attributes(config.buses.values().flat_map(|bus| &bus.sensors))
 }
 
 /// What can be told of with this configuration.

@@ -10,7 +10,7 @@ use tidegate_commands::actuator::{Actuator, GatewayTemplate, WriteTemplate};
 use tidegate_config::Config;
 use tidegate_config::{Bus, CloudCredentials, Proxy};
 use tidegate_ingest::mapping::{
-    Aggregate, AttributeSelector, Conversion, Deadband, DeviceSelector, Flow, Sensor,
+    Aggregate, AttributeSelector, Conversion, Deadband, DeviceSelector, FilterSettings, Sensor,
 };
 
 /// Prints what the configuration means.
@@ -116,7 +116,7 @@ pub(super) fn describe_sensor(
         };
         write!(plan, "    {}", mapping.source)?;
         describe_conversion(plan, &mapping.conversion)?;
-        describe_flow(plan, &mapping.flow)?;
+        describe_filter(plan, &mapping.filter)?;
         writeln!(plan, " -> {device}.{attribute}")?;
     }
     if let Some(stale) = &sensor.stale {
@@ -142,19 +142,19 @@ fn describe_conversion(plan: &mut String, conversion: &Conversion) -> std::fmt::
     Ok(())
 }
 
-fn describe_flow(plan: &mut String, flow: &Flow) -> std::fmt::Result {
+fn describe_filter(plan: &mut String, filter: &FilterSettings) -> std::fmt::Result {
     let span = |duration: Duration| humantime::format_duration(duration);
-    if let Some(window) = flow.window {
+    if let Some(window) = filter.window {
         let name = Aggregate::NAMES.iter().find(|(_, one)| *one == window.aggregate);
         let name = name.map_or("", |(name, _)| name);
         write!(plan, ", {name} of {}", span(window.length))?;
     }
-    match flow.deadband {
+    match filter.deadband {
         Some(Deadband::Absolute(width)) => write!(plan, ", changes above {width}")?,
         Some(Deadband::Percent(percent)) => write!(plan, ", changes above {percent} %")?,
         None => {}
     }
-    if let Some(interval) = flow.interval_min {
+    if let Some(interval) = filter.interval_min {
         write!(plan, ", at most one in {}", span(interval))?;
     }
     Ok(())

@@ -21,7 +21,7 @@ use tidegate_bus::{BusEvent, driver};
 use tidegate_config::{Bus, Config};
 use tidegate_ingest::decode::Births;
 use tidegate_ingest::frame::{Frame, Framer};
-use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline, Sensor};
+use tidegate_ingest::mapping::{Outgoing, Pipeline, PipelineOutput, Sensor};
 use tidegate_model::{Account, DeviceId, Name, Reading};
 use tidegate_runtime::clock::{Clock as _, SharedClock, SystemClock};
 use tidegate_timing::machine::Machine as _;
@@ -110,7 +110,7 @@ struct Bench {
     bus_name: Name,
     bus: Bus,
     sensor: Sensor,
-    plan: Pipeline,
+    pipeline: Pipeline,
     births: Births,
     devices: Vec<(Name, DeviceId)>,
 }
@@ -128,9 +128,9 @@ impl Bench {
         };
         bus.sensors.retain(|sensor| *sensor.name == *name);
         let sensor = bus.sensors.first().cloned().context("the bus lost its sensor")?;
-        let plan = Pipeline::new(bus.sensors.clone(), config.devices.clone());
+        let pipeline = Pipeline::new(bus.sensors.clone(), config.devices.clone());
         let devices = config.devices.clone().into_iter().collect();
-        Ok(Self { bus_name, bus, sensor, plan, births: Births::default(), devices })
+        Ok(Self { bus_name, bus, sensor, pipeline, births: Births::default(), devices })
     }
 
     /// What is recorded goes through the framer of the bus, if it has one.
@@ -155,8 +155,8 @@ impl Bench {
                 Frame::Lost(loss) => print(&format!("lost      {loss:?}\n\n"))?,
             }
         }
-        let rest = self.plan.finish();
-        self.show_made(&rest)
+        self.pipeline.handle_stop();
+        self.show_generated()
     }
 
     /// Listens to the bus until it is interrupted or has heard enough.
@@ -173,7 +173,7 @@ impl Bench {
             let mut listening = app::start_single_bus(&self.bus_name, &self.bus, &clock, &stop);
             let mut heard = 0;
             while count.is_none_or(|count| heard < count) {
-                let due = self.plan.poll_timeout(Instant::now().into_std()).map(Instant::from_std);
+                let due = self.pipeline.poll_timeout().map(Instant::from_std);
                 tokio::select! {
                     arrival = listening.arrivals.recv() => match arrival {
                         Some(BusEvent::Reading(reading, _) | BusEvent::Line(Some(reading), _)) => {
@@ -187,8 +187,8 @@ impl Bench {
                         Some(due) => tokio::time::sleep_until(due).await,
                         None => std::future::pending().await,
                     }} => {
-                        let made = self.plan.handle_timeout(Instant::now().into_std());
-                        self.show_made(&made)?;
+                        self.pipeline.handle_timeout(Instant::now().into_std());
+                        self.show_generated()?;
                     }
                 }
             }
@@ -227,20 +227,25 @@ impl Bench {
         }
         let (bus, time) = (self.bus_name.clone(), SystemClock.now());
         let reading = Reading { bus, time, topic, payload, origin: None };
-        let mapped = self.plan.map(&reading, Instant::now().into_std());
-        self.describe(&mut page, &mapped)?;
+        self.pipeline.handle_reading(&reading, Instant::now().into_std());
+        while let Some(output) = self.pipeline.poll_action() {
+            self.describe(&mut page, &output)?;
+        }
         page.push('\n');
         print(&page)
     }
 
-    fn show_made(&self, mapped: &Mapped) -> anyhow::Result<()> {
+    /// Prints the states that the pipeline generated.
+    fn show_generated(&mut self) -> anyhow::Result<()> {
         let mut page = String::new();
-        self.describe(&mut page, mapped)?;
+        while let Some(output) = self.pipeline.poll_action() {
+            self.describe(&mut page, &output)?;
+        }
         print(&page)
     }
 
-    fn describe(&self, page: &mut String, mapped: &Mapped) -> anyhow::Result<()> {
-        for (word, states) in [("state", &mapped.states), ("made", &mapped.made)] {
+    fn describe(&self, page: &mut String, output: &PipelineOutput) -> anyhow::Result<()> {
+        for (word, states) in [("state", &output.states), ("made", &output.generated)] {
             for Outgoing { device, state, .. } in states {
                 writeln!(
                     page,
@@ -250,12 +255,12 @@ impl Bench {
                 )?;
             }
         }
-        for (word, counts) in [("rejected", &mapped.rejected), ("filtered", &mapped.filtered)] {
+        for (word, counts) in [("rejected", &output.rejected), ("filtered", &output.filtered)] {
             for (reason, count) in counts {
                 writeln!(page, "{word:<9} {count} ({reason})")?;
             }
         }
-        for detail in &mapped.details {
+        for detail in &output.details {
             writeln!(page, "because   {detail}")?;
         }
         Ok(())

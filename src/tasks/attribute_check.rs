@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use tidegate_ingest::mapping::{AttributeType, Mismatch, Produced, mismatches};
+use tidegate_ingest::mapping::{
+    AttributeProblem, AttributeType, ProducedAttributes, check_attributes,
+};
 use tidegate_losant::Client;
 use tidegate_losant::query::Shape;
 use tidegate_model::{AttributeName, DeviceId};
@@ -32,7 +34,7 @@ pub struct AttributeCheckTask {
     /// To the cloud.
     pub client: Arc<Client>,
     /// What the configuration gives to each device; sent anew with each reload.
-    pub produced: watch::Receiver<BTreeMap<DeviceId, Produced>>,
+    pub produced: watch::Receiver<BTreeMap<DeviceId, ProducedAttributes>>,
     /// Ends the task.
     pub stop: CancellationToken,
 }
@@ -56,7 +58,7 @@ impl AttributeCheckTask {
 }
 
 /// Waits for the next comparison.
-async fn wait(produced: &mut watch::Receiver<BTreeMap<DeviceId, Produced>>) {
+async fn wait(produced: &mut watch::Receiver<BTreeMap<DeviceId, ProducedAttributes>>) {
     tokio::select! {
         () = tokio::time::sleep(INTERVAL) => {}
         () = changed(produced) => {}
@@ -64,17 +66,21 @@ async fn wait(produced: &mut watch::Receiver<BTreeMap<DeviceId, Produced>>) {
 }
 
 /// Waits for a reload; for ever when there will be none.
-async fn changed(produced: &mut watch::Receiver<BTreeMap<DeviceId, Produced>>) {
+async fn changed(produced: &mut watch::Receiver<BTreeMap<DeviceId, ProducedAttributes>>) {
     if produced.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 /// The mismatches that were told, by the device.
-type Told = BTreeMap<DeviceId, Vec<Mismatch>>;
+type Told = BTreeMap<DeviceId, Vec<AttributeProblem>>;
 
 /// Asks for each device until all have answered; one that is refused holds up no other.
-async fn compare_all(client: &Client, produced: &BTreeMap<DeviceId, Produced>, told: &mut Told) {
+async fn compare_all(
+    client: &Client,
+    produced: &BTreeMap<DeviceId, ProducedAttributes>,
+    told: &mut Told,
+) {
     let mut rng = random::seeded();
     let mut backoff = Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1);
     told.retain(|device, _| produced.contains_key(device));
@@ -84,7 +90,7 @@ async fn compare_all(client: &Client, produced: &BTreeMap<DeviceId, Produced>, t
         for (device, produced) in left {
             match declared(client, *device).await {
                 Ok(declared) => {
-                    let found = mismatches(&declared, produced);
+                    let found = check_attributes(&declared, produced);
                     tell(*device, found, told.entry(*device).or_default());
                 }
                 Err(error) => {
@@ -101,7 +107,7 @@ async fn compare_all(client: &Client, produced: &BTreeMap<DeviceId, Produced>, t
 }
 
 /// Tells what was not told before, and that all of that is gone.
-fn tell(device: DeviceId, found: Vec<Mismatch>, told: &mut Vec<Mismatch>) {
+fn tell(device: DeviceId, found: Vec<AttributeProblem>, told: &mut Vec<AttributeProblem>) {
     for mismatch in found.iter().filter(|mismatch| !told.contains(mismatch)) {
         warn!(device_id = %device, %mismatch, "the device does not take what the configuration gives it");
     }

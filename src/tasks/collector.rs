@@ -22,12 +22,13 @@ use pending_acks::PendingAcks;
 use tidegate_bus::{BusEvent, CHECKPOINTS, Handles, LossCounters, PULSES, REPORTS, Report};
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::dedup::RedeliveryFilter;
-use tidegate_ingest::mapping::{Mapped, Outgoing, Pipeline};
+use tidegate_ingest::mapping::{Outgoing, Pipeline, PipelineOutput};
 use tidegate_model::{Name, Priority, Reading, ReadingTime, Reason, State};
 use tidegate_outbox::{Commit, Error, NewState, Outbox};
 use tidegate_runtime::liveness;
 use tidegate_runtime::wait::{blocking, sleep_until};
 use tidegate_timing::log_limit::LogLimit;
+use tidegate_timing::machine::Machine as _;
 use tidegate_timing::unique_timestamps::UniqueTimestamps;
 
 /// The wait before a commit that the disk refused is retried.
@@ -99,13 +100,13 @@ impl Collector {
         anchor.mark_changed();
         loop {
             let due = self.group.since.map(|since| since + self.parts.commit_interval);
-            let now = Instant::now().into_std();
             let pipelines = self.parts.pipelines.values();
-            let timeout = pipelines.filter_map(|pipeline| pipeline.poll_timeout(now)).min();
+            let timeout = pipelines.filter_map(Pipeline::poll_timeout).min();
             let event = tokio::select! {
                 event = events.recv() => event,
                 () = sleep_until(timeout.map(Instant::from_std)) => {
-                    self.put_made(|pipeline| pipeline.handle_timeout(Instant::now().into_std()));
+                    let now = Instant::now().into_std();
+                    self.put_generated(|pipeline| pipeline.handle_timeout(now));
                     continue;
                 }
                 () = sleep_until(due) => {
@@ -134,7 +135,7 @@ impl Collector {
     }
 
     async fn finish(mut self) {
-        self.put_made(Pipeline::finish);
+        self.put_generated(Pipeline::handle_stop);
         self.parts.sync_interval_online = None;
         self.commit().await;
         // Connected brokers receive the acknowledgements now and redeliver none of the messages.
@@ -150,7 +151,7 @@ impl Collector {
             }
             BusEvent::Disconnected(bus) => {
                 if let Some(pipeline) = self.parts.pipelines.get_mut(&bus) {
-                    pipeline.disconnected();
+                    pipeline.handle_disconnected();
                 }
                 self.sessions.entry(bus).or_default().handle_disconnected();
             }
@@ -185,7 +186,10 @@ impl Collector {
     /// Queues the open windows of the old pipeline, as at a stop, and installs the new one.
     fn replace_pipeline(&mut self, bus: Name, pipeline: Option<Pipeline>) {
         if let Some(mut old) = self.parts.pipelines.remove(&bus) {
-            self.put_all(&bus, old.finish());
+            old.handle_stop();
+            while let Some(output) = old.poll_action() {
+                self.put_all(&bus, output);
+            }
             self.group.start_timer();
         }
         self.parts.pipelines.extend(pipeline.map(|pipeline| (bus, pipeline)));
@@ -193,45 +197,49 @@ impl Collector {
 
     fn map(&mut self, reading: &Reading) {
         let Some(pipeline) = self.parts.pipelines.get_mut(&reading.bus) else { return };
-        let mut mapped = pipeline.map(reading, Instant::now().into_std());
+        pipeline.handle_reading(reading, Instant::now().into_std());
+        let Some(mut output) = pipeline.poll_action() else { return };
         if let (Some(request), Some(bus)) =
-            (mapped.request.take(), self.parts.handles.borrow().get(&reading.bus))
+            (output.request.take(), self.parts.handles.borrow().get(&reading.bus))
         {
             debug!(bus = %reading.bus, topic = reading.topic, "requesting births from node");
             bus.offer(request);
         }
-        self.log_rejections(reading, &mapped);
-        self.put_all(&reading.bus, mapped);
+        self.log_rejections(reading, &output);
+        self.put_all(&reading.bus, output);
         self.group.start_timer();
     }
 
-    /// Queues the states that pipelines make: at the end of a window, after silence, or at a stop.
-    fn put_made(&mut self, make: impl Fn(&mut Pipeline) -> Mapped) {
-        let pipelines = self.parts.pipelines.iter_mut();
-        let mapped: Vec<_> =
-            pipelines.map(|(bus, pipeline)| (bus.clone(), make(pipeline))).collect();
-        for (bus, mapped) in mapped {
-            if !mapped.made.is_empty() {
-                self.put_all(&bus, mapped);
-                self.group.start_timer();
+    /// Updates all pipelines, and queues the states that they generate: at the end of a window,
+    /// after silence, or at a stop.
+    fn put_generated(&mut self, update: impl Fn(&mut Pipeline)) {
+        let mut outputs = Vec::new();
+        for (bus, pipeline) in &mut self.parts.pipelines {
+            update(pipeline);
+            while let Some(output) = pipeline.poll_action() {
+                outputs.push((bus.clone(), output));
             }
+        }
+        for (bus, output) in outputs {
+            self.put_all(&bus, output);
+            self.group.start_timer();
         }
     }
 
-    fn put_all(&mut self, bus: &Name, mapped: Mapped) {
+    fn put_all(&mut self, bus: &Name, output: PipelineOutput) {
         let account = self.group.ledger.entry(bus.clone()).or_default();
-        for (reason, readings) in mapped.rejected {
+        for (reason, readings) in output.rejected {
             account.reject(reason, readings);
         }
-        for (reason, readings) in mapped.filtered {
+        for (reason, readings) in output.filtered {
             account.filter_out(reason, readings);
         }
         let window = self.parts.limits.borrow().merge_window;
-        for outgoing in mapped.states {
+        for outgoing in output.states {
             let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().received += readings;
         }
-        for outgoing in mapped.made {
+        for outgoing in output.generated {
             let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().generated += readings;
         }
@@ -250,15 +258,15 @@ impl Collector {
     }
 
     /// Logs rejections: one warning a minute for each bus and reason, and all at debug level.
-    fn log_rejections(&mut self, reading: &Reading, mapped: &Mapped) {
+    fn log_rejections(&mut self, reading: &Reading, output: &PipelineOutput) {
         let (bus, topic) = (&reading.bus, reading.topic.as_str());
-        for detail in &mapped.details {
+        for detail in &output.details {
             debug!(%bus, topic, detail, "reading rejected");
         }
         let now = Instant::now().into_std();
-        for reason in mapped.rejected.keys() {
+        for reason in output.rejected.keys() {
             if self.rejection_log.admit((bus.clone(), *reason), now) {
-                let detail = mapped.details.first().map(String::as_str).unwrap_or_default();
+                let detail = output.details.first().map(String::as_str).unwrap_or_default();
                 warn!(%bus, topic, %reason, detail, "reading rejected; see the ledger for more");
             }
         }

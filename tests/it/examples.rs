@@ -43,7 +43,7 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
     } else {
         frames.push(Frame::Whole(Bytes::from(bytes)));
     }
-    let mut plan = Pipeline::new(settings.sensors, config.devices);
+    let mut pipeline = Pipeline::new(settings.sensors, config.devices);
     let (mut lines, mut ledger) = (Vec::new(), Ledger::new());
     let account = ledger.entry(bus.clone()).or_default();
     let time = WallTime::parse("2026-05-01T10:00:05Z").unwrap().into();
@@ -59,17 +59,19 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
             continue;
         };
         let (bus, topic) = (bus.clone(), topic.to_owned());
-        let mapped = plan.map(&Reading { bus, time, topic, payload, origin: None }, now);
-        note(mapped.states);
-        note(mapped.made);
-        for (reason, readings) in mapped.rejected {
+        pipeline.handle_reading(&Reading { bus, time, topic, payload, origin: None }, now);
+        let output = pipeline.poll_action().unwrap();
+        note(output.states);
+        note(output.generated);
+        for (reason, readings) in output.rejected {
             account.reject(reason, readings);
         }
-        for (reason, readings) in mapped.filtered {
+        for (reason, readings) in output.filtered {
             account.filter_out(reason, readings);
         }
     }
-    note(plan.finish().made);
+    pipeline.handle_stop();
+    note(pipeline.poll_action().unwrap_or_default().generated);
     for counts in [&account.rejected, &account.filtered, &account.dropped] {
         lines.extend(counts.iter().map(|(reason, readings)| format!("{readings} {reason}")));
     }

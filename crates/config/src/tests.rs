@@ -206,7 +206,7 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         (
             "format",
             "format = \"json\"\ntime = { channel = \"at\", format = \"%d.%m. %H:%M\", zone = \"UTC\" }",
-            "sensor.probe.time.format: a time cannot be read with it: ",
+            "sensor.probe.time.format: a time written with the pattern cannot be parsed: ",
         ),
         (
             "map",

@@ -73,7 +73,7 @@ impl RedeliveryFilter {
             return true;
         }
         self.resumption = Resumption::Over;
-        // A broker reuses a packet id only after its acknowledgement, and acknowledgements are in order.
+        // A broker reuses a packet id after its acknowledgement. Acknowledgements are in order.
         self.handle_acknowledged(fingerprint.packet_id);
         if self.stored.len() >= FINGERPRINTS_MAX {
             self.forget(1);

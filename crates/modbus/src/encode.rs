@@ -232,7 +232,8 @@ mod tests {
                 let encoded = encode(&register, &number.to_string());
                 let Ok(ModbusData::Words(words)) = encoded else { panic!("{encoded:?}") };
                 let count = register.count();
-                let request = Request { table: Table::Holding, address: 7, count, registers: vec![0] };
+                let table = Table::Holding;
+                let request = Request { table, address: 7, count, registers: vec![0] };
                 let value = decode(&register, &request, &ResponseData::Words(words)).unwrap();
                 prop_assert_eq!(value.as_f64(), Some(f64::from(number)));
             }

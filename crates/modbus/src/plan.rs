@@ -108,7 +108,8 @@ mod tests {
     proptest! {
         #[test]
         fn reads_each_register_once_and_completely(
-            places in prop::collection::vec((0..4_u8, any::<u16>(), 0..3_u16), 0..60), merge_gap_max: u16,
+            places in prop::collection::vec((0..4_u8, any::<u16>(), 0..3_u16), 0..60),
+            merge_gap_max: u16,
         ) {
             let registers: Vec<_> = places.iter().map(|(table, address, kind)| {
                 let table = match table {

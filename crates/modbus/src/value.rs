@@ -142,7 +142,8 @@ mod tests {
                 let register = Register {
                     channel: String::new(), table: Table::Input, address, kind, order: Order::Dcba,
                 };
-                let request = Request { table: Table::Input, address: 3, count, registers: vec![0] };
+                let table = Table::Input;
+                let request = Request { table, address: 3, count, registers: vec![0] };
                 let _value = decode(&register, &request, &ResponseData::Words(words.clone()));
                 let _none = decode(&register, &request, &ResponseData::Bits(vec![true]));
             }

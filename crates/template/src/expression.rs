@@ -54,7 +54,7 @@ impl Expression {
         if self.needs.iter().any(lacks) {
             return Ok(None);
         }
-        // Compiled for each evaluation (microseconds): a compiled expression would borrow from `self`.
+        // Compiled for each evaluation (microseconds), because a compiled one borrows from `self`.
         let compiled = self.environment.compile_expression(&self.text);
         let value = match compiled.and_then(|compiled| compiled.eval(context)) {
             Ok(value) => value,

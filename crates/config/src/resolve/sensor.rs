@@ -77,15 +77,8 @@ pub(super) fn sensor(
     let Some(bus) = bus.and_then(|name| buses.get_mut(&*name)) else { return };
     check_topic(&topic_key, &bus.kind, topic.is_some(), check);
     let has_format = |name| format.as_ref().is_some_and(|format| format.name() == name);
-    if let (true, BusKind::Serial(serial)) = (has_format(Nmea::NAME), &bus.kind)
-        && serial
-            .framing
-            .checksum
-            .as_ref()
-            .is_some_and(|checksum| matches!(checksum.algorithm, ChecksumAlgorithm::Nmea))
-    {
-        let fix = "remove checksum from the bus's frame: the format looks at it";
-        check.problems.add(format!("{key}.format"), "the frame takes the checksum off", fix);
+    if has_format(Nmea::NAME) {
+        check_nmea_frame(&key, &bus.kind, check);
     }
     if has_format(Sparkplug::NAME) {
         check_births(&key, &bus.kind, topic.as_ref().and_then(Option::as_ref), check);
@@ -105,6 +98,16 @@ pub(super) fn sensor(
         stale,
         map,
     });
+}
+
+/// Reports a frame that removes the checksum of NMEA sentences, which the decoder needs.
+fn check_nmea_frame(key: &str, bus: &BusKind, check: &mut Check<'_>) {
+    let BusKind::Serial(serial) = bus else { return };
+    let checksum = serial.framing.checksum.as_ref();
+    if checksum.is_some_and(|one| matches!(one.algorithm, ChecksumAlgorithm::Nmea)) {
+        let fix = "remove checksum from the bus's frame: the format looks at it";
+        check.problems.add(format!("{key}.format"), "the frame takes the checksum off", fix);
+    }
 }
 
 /// One that no message can have would never be sent, and nobody would be told.

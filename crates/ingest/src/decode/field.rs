@@ -93,7 +93,9 @@ impl Kind {
         }
     }
 
-    /// Reads a value from the front of `bytes`. An unsigned number above `i64::MAX` becomes a float.
+    /// Reads a value from the front of `bytes`.
+    ///
+    /// An unsigned number above `i64::MAX` becomes a float.
     ///
     /// # Errors
     /// If there are too few bytes, or they are not a valid value.

@@ -1,8 +1,9 @@
 //! Sentences of NMEA 0183: positions, speeds, depths, headings, winds and weather.
 //!
-//! The crate `nmea` parses the fields. It is stricter than common instruments, so this module handles
-//! the rest: sentences of NMEA 2.0 and older without a checksum or a mode, proprietary sentences, and
-//! the flags of a receiver without a fix. A test runs the recordings of gpsd (tests/it/gpsd.rs).
+//! The crate `nmea` parses the fields. It is stricter than common instruments, so this module
+//! handles the rest: sentences of NMEA 2.0 and older without a checksum or a mode, proprietary
+//! sentences, and the flags of a receiver without a fix. A test decodes the recordings of gpsd
+//! (tests/it/gpsd.rs).
 
 use nmea::ParseResult;
 use nmea::sentences::mwv::{MwvReference, MwvWindSpeedUnits};

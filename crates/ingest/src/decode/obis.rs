@@ -116,7 +116,8 @@ fn add_channels(line: Option<Line<'_>>, channels: &mut ChannelMap) {
             channels.insert(format!("{code}.{index}"), Value::text(*value));
         }
     }
-    // An identifier such as 4530303433303037 is a text. A number has a unit or a point, or is short.
+    // An identifier such as 4530303433303037 is a text. A number is short, or has a unit or a
+    // point.
     let is_number = unit.is_some() || value.contains('.') || value.len() < 16;
     let value = if is_number { Value::parse_word(value) } else { Value::text(value) };
     channels.insert(code.to_owned(), value);

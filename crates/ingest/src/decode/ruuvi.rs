@@ -1,4 +1,4 @@
-//! Advertisements of Ruuvi sensors in hexadecimal digits, alone or as a Ruuvi Gateway publishes them.
+//! Advertisements of Ruuvi sensors in hexadecimal digits, alone or from a Ruuvi Gateway.
 //!
 //! The crate `ruuvi_sensor_protocol` parses the data formats 3, 5, 6 and E1.
 
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn adds_the_data_of_a_gateway() {
-        // docs.ruuvi.com, "MQTT: Time-stamped data from Bluetooth-sensors", the first example's data.
+        // docs.ruuvi.com, "MQTT: Time-stamped data from Bluetooth-sensors", first example.
         let message = concat!(
             r#"{"gw_mac": "C8:25:2D:8E:9C:2C", "rssi": -26, "aoa": [], "gwts": "1653668027", "#,
             r#""ts": "1653668027", "data": "0201061BFF99040515AE4C6DC6D7000CFFF803F4ADB6AD697F"#,

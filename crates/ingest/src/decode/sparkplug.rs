@@ -1,9 +1,9 @@
 //! Sparkplug B (Eclipse Sparkplug 3.0): the metrics of edge nodes and their devices, by name.
 //!
 //! A birth certificate declares the names and the types of the metrics. Later messages may contain
-//! only a number, the alias, in place of the name, and no type. So the decoder stores the births. It
-//! rejects a message with an unknown alias completely, because a value with a wrong name is worse
-//! than no value.
+//! only a number, the alias, in place of the name, and no type. So the decoder stores the births.
+//! It rejects a message with an unknown alias completely, because a value with a wrong name is
+//! worse than no value.
 
 pub(super) mod births;
 mod wire;

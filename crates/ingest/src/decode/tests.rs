@@ -351,7 +351,11 @@ fn joins_broken_lines_of_old_telegrams() {
 
 proptest! {
     #[test]
-    fn decoding_never_panics_on_any_payload(payload: Vec<u8>, line in "[a-c0-9=:,; \"]{0,20}", delimiter: u8) {
+    fn decoding_never_panics_on_any_payload(
+        payload: Vec<u8>,
+        line in "[a-c0-9=:,; \"]{0,20}",
+        delimiter: u8,
+    ) {
         let columns = vec!["a".to_owned(), "b".to_owned()];
         let csv = csv(columns, delimiter);
         let endian = Endian::Big;

@@ -1,73 +1,92 @@
-//! What of the values of one attribute is worth sending: a machine for each attribute of each device.
+//! Decides which values of one attribute of one device to send.
 //!
-//! A value goes through the stages in this order: rate of change, window, rounding, hold-off, deadband, smallest interval.
-//! One that a stage keeps back is *filtered*; what a stage lets go later is *made*. Time is an argument.
+//! A value passes the stages in this order: rate of change, window, rounding, stability, deadband,
+//! smallest interval. A value that a stage holds back is *filtered*. A value that a stage releases
+//! later is *generated*: it is an action of the machine.
 
 use std::time::{Duration, Instant};
 
-use super::Rejection;
 use super::conversion::number;
+use super::rejection::Rejection;
+use super::sample::Sample;
 use super::window::{Aggregate, Window, WindowSettings};
 use tidegate_model::{ReadingTime, Reason, Value};
+use tidegate_timing::machine::Machine;
 
-/// What of the values of an attribute is worth sending. The default is all of them.
-#[derive(Debug, Clone, Default)]
-pub struct Flow {
-    /// The fastest change, in units per second; a value that is further away is rejected.
+/// The stages of a filter. The default sends all values.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FilterSettings {
+    /// The fastest accepted change, in units per second. Faster changes are rejected.
     pub rate_max: Option<f64>,
-    /// Many values become one.
+    /// The window that aggregates values to one.
     pub window: Option<WindowSettings>,
-    /// Digits behind the point, to which numbers are rounded.
+    /// The number of decimals to which floats are rounded.
     pub decimals: Option<u8>,
-    /// How long a change must last before it counts.
+    /// The time for which a change must last.
     pub stable_for: Option<Duration>,
-    /// The largest difference from what was sent last that is not sent.
+    /// The largest difference from the last sent value that is not sent.
     pub deadband: Option<Deadband>,
-    /// How long the deadband keeps values back at most.
+    /// The longest time for which the deadband holds values back.
     pub heartbeat: Option<Duration>,
-    /// The shortest time from one value that is sent to the next. The last one that came meanwhile is sent at its end.
+    /// The shortest time between two sent values. The last value is sent at its end.
     pub interval_min: Option<Duration>,
 }
 
-/// How much of a difference makes no difference. Texts and booleans differ or do not.
+/// The largest difference without effect. Texts and booleans are equal or different.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Deadband {
-    /// In units of the value; 0 keeps equal values back.
+    /// In units of the value. 0 holds back equal values.
     Absolute(f64),
-    /// In percent of what was sent last.
+    /// In percent of the last sent value.
     Percent(f64),
 }
 
-/// The state of one attribute.
-#[derive(Debug, Default)]
+/// Filters the values of one attribute of one device.
+#[derive(Debug)]
 pub(super) struct AttributeFilter {
-    accepted: Option<(ReadingTime, Instant, f64)>,
+    settings: FilterSettings,
+    last_accepted: Option<Accepted>,
     window: Option<Window>,
-    candidate: Option<Waiting>,
-    sent: Option<(Instant, Value)>,
-    late: Option<(ReadingTime, Value)>,
+    /// A change that has not lasted long enough.
+    candidate: Option<Candidate>,
+    last_sent: Option<Sent>,
+    /// The value to send at the end of the interval.
+    delayed: Option<Sample>,
+    generated: Option<Sample>,
 }
 
-/// A change that has not lasted long enough.
+/// The last number that passed the check of the rate.
 #[derive(Debug)]
-struct Waiting {
-    since: Instant,
+struct Accepted {
     time: ReadingTime,
+    at: Instant,
+    number: f64,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    since: Instant,
+    sample: Sample,
+}
+
+#[derive(Debug)]
+struct Sent {
+    at: Instant,
     value: Value,
 }
 
-/// What became of a value.
+/// The immediate result for a value.
 #[derive(Debug, PartialEq)]
 pub(super) enum Outcome {
-    /// It is to be sent.
+    /// Send the value.
     Send(Value),
-    /// It is not.
+    /// The value is not sent, at least not now.
     Filtered(Reason),
 }
 
-impl Flow {
-    /// Whether every value is sent as it is, so that nothing need be remembered.
-    pub(super) fn is_plain(&self) -> bool {
+impl FilterSettings {
+    /// Returns whether each value is sent, so that no state is necessary.
+    pub(super) fn passes_all(&self) -> bool {
         self.rate_max.is_none()
             && self.window.is_none()
             && self.stable_for.is_none()
@@ -75,19 +94,20 @@ impl Flow {
             && self.interval_min.is_none()
     }
 
-    /// Whether it does something that only a number can have done to it.
-    pub(super) fn wants_number(&self) -> bool {
+    /// Returns whether a stage needs a number.
+    pub(super) fn needs_number(&self) -> bool {
         let aggregate = self.window.map(|window| window.aggregate);
         let is_computed =
             aggregate.is_some_and(|one| !matches!(one, Aggregate::Last | Aggregate::Count));
         is_computed || self.rate_max.is_some() || self.decimals.is_some()
     }
 
+    /// Rounds a float to the configured number of decimals.
     pub(super) fn round(&self, value: Value) -> Value {
         match (value, self.decimals) {
             (Value::Float(number), Some(decimals)) => {
                 let digits = usize::from(decimals);
-                // No -0.0, which -0.04 would be.
+                // The addition turns -0.0, for example from -0.04, into 0.0.
                 Value::Float(format!("{number:.digits$}").parse().unwrap_or(number) + 0.0)
             }
             (value, _) => value,
@@ -96,143 +116,186 @@ impl Flow {
 }
 
 impl AttributeFilter {
-    /// Takes a value that was measured at `time` and came at `now`.
-    pub(super) fn take(
+    pub(super) fn new(settings: FilterSettings) -> Self {
+        let window = settings.window.map(Window::new);
+        Self {
+            settings,
+            last_accepted: None,
+            window,
+            candidate: None,
+            last_sent: None,
+            delayed: None,
+            generated: None,
+        }
+    }
+
+    /// Processes a value that arrived at `now`.
+    ///
+    /// The owner calls [`Machine::handle_timeout`] before, so that generated values come first.
+    pub(super) fn handle_sample(
         &mut self,
-        flow: &Flow,
-        value: Value,
-        time: ReadingTime,
+        sample: Sample,
         now: Instant,
     ) -> Result<Outcome, Rejection> {
-        self.check_rate(flow, &value, time, now)?;
-        let Some(settings) = flow.window else {
-            let value = flow.round(value);
-            return Ok(self.hold(flow, value, time, now));
+        self.check_rate(&sample, now)?;
+        let (Some(window), Some(settings)) = (&mut self.window, self.settings.window) else {
+            return Ok(self.check_stability(sample, now));
         };
-        if !settings.aggregate.takes(&value) {
-            let why = "only numbers can be aggregated; map a number, or take aggregate = \"last\"";
-            return Err((Reason::Malformed, why.to_owned()));
+        if !settings.aggregate.accepts(&sample.value) {
+            let detail =
+                "only numbers can be aggregated; map a number, or set aggregate = \"last\"";
+            return Err(Rejection::new(Reason::Malformed, detail));
         }
-        match &mut self.window {
-            Some(window) => window.add(time, value),
-            None => self.window = Some(Window::open(settings, now, time, value)),
-        }
+        window.handle_sample(sample, now);
         Ok(Outcome::Filtered(Reason::Aggregated))
     }
 
-    /// When [`AttributeFilter::handle_timeout`] has something to do next.
-    pub(super) fn poll_timeout(&self, flow: &Flow, now: Instant) -> Option<Instant> {
-        let window =
-            self.window.as_ref().map(|window| if window.is_full() { now } else { window.end() });
-        let stable_for = self.candidate.as_ref().zip(flow.stable_for);
-        let stable_for = stable_for.map(|(candidate, stable_for)| candidate.since + stable_for);
-        let late = self.late.as_ref().and_then(|_| self.interval_end(flow));
-        [window, stable_for, late].into_iter().flatten().min()
+    /// Closes the window, or releases the delayed value.
+    pub(super) fn handle_stop(&mut self) {
+        let mut aggregate = None;
+        if let Some(window) = &mut self.window {
+            window.handle_stop();
+            aggregate = window.poll_action();
+        }
+        let aggregate = aggregate.map(|sample| self.round(sample));
+        self.generated = aggregate.or_else(|| self.delayed.take());
     }
 
-    /// A value that is made at `now`, if there is one, with the time at which it was measured.
-    pub(super) fn handle_timeout(
-        &mut self,
-        flow: &Flow,
-        now: Instant,
-    ) -> Option<(ReadingTime, Value)> {
-        let window = self.window.take_if(|window| window.is_full() || window.end() <= now);
-        if let Some((time, value)) = window.and_then(Window::close) {
-            let value = flow.round(value);
-            if let Outcome::Send(value) = self.hold(flow, value, time, now) {
-                return Some((time, value));
-            }
-        }
-        let is_due = |candidate: &mut Waiting| {
-            flow.stable_for.is_some_and(|stable_for| candidate.since + stable_for <= now)
+    fn round(&self, Sample { time, value }: Sample) -> Sample {
+        Sample { time, value: self.settings.round(value) }
+    }
+
+    fn check_rate(&mut self, sample: &Sample, now: Instant) -> Result<(), Rejection> {
+        let Some((rate_max, number)) = self.settings.rate_max.zip(number(&sample.value)) else {
+            return Ok(());
         };
-        if let Some(Waiting { time, value, .. }) = self.candidate.take_if(is_due)
-            && let Outcome::Send(value) = self.differ(flow, value, time, now)
-        {
-            return Some((time, value));
-        }
-        let is_due = self.interval_end(flow).is_some_and(|end| end <= now);
-        let (time, value) = self.late.take_if(|_| is_due)?;
-        self.sent = Some((now, value.clone()));
-        Some((time, value))
-    }
-
-    /// Ends what is open, as at a stop: the window, and a value that waits for its interval.
-    pub(super) fn finish(&mut self, flow: &Flow) -> Option<(ReadingTime, Value)> {
-        let window = self.window.take().and_then(Window::close);
-        window.map(|(time, value)| (time, flow.round(value))).or_else(|| self.late.take())
-    }
-
-    fn check_rate(
-        &mut self,
-        flow: &Flow,
-        value: &Value,
-        time: ReadingTime,
-        now: Instant,
-    ) -> Result<(), Rejection> {
-        let Some((rate_max, number)) = flow.rate_max.zip(number(value)) else { return Ok(()) };
-        if let Some((before, at, accepted)) = self.accepted {
-            // A sensor's clock that was put back must not stop all change until it is where it was.
-            let measured = time.since(before).unwrap_or_default();
-            let seconds = measured.max(now.saturating_duration_since(at)).as_secs_f64();
-            let change = (number - accepted).abs();
+        if let Some(last) = &self.last_accepted {
+            // The larger of both times counts, so that a sensor whose clock was set back continues.
+            let measured = sample.time.since(last.time).unwrap_or_default();
+            let seconds = measured.max(now.saturating_duration_since(last.at)).as_secs_f64();
+            let change = (number - last.number).abs();
             if change > rate_max * seconds {
-                let why =
+                let detail =
                     format!("a change of {change} within {seconds} s is faster than rate_max");
-                return Err((Reason::TooFast, why));
+                return Err(Rejection::new(Reason::TooFast, detail));
             }
         }
-        self.accepted = Some((time, now, number));
+        self.last_accepted = Some(Accepted { time: sample.time, at: now, number });
         Ok(())
     }
 
-    fn hold(&mut self, flow: &Flow, value: Value, time: ReadingTime, now: Instant) -> Outcome {
-        let is_news = self.sent.as_ref().is_none_or(|(_, sent)| *sent != value);
-        let Some(stable_for) = flow.stable_for.filter(|_| is_news) else {
+    /// Rounds the value, and holds a change back until it has lasted long enough.
+    fn check_stability(&mut self, sample: Sample, now: Instant) -> Outcome {
+        let sample = self.round(sample);
+        let is_change = self.last_sent.as_ref().is_none_or(|sent| sent.value != sample.value);
+        let Some(stable_for) = self.settings.stable_for.filter(|_| is_change) else {
             self.candidate = None;
-            return self.differ(flow, value, time, now);
+            return self.check_difference(sample, now);
         };
         match &self.candidate {
-            Some(candidate) if candidate.value == value => {
+            Some(candidate) if candidate.sample.value == sample.value => {
                 if candidate.since + stable_for > now {
                     return Outcome::Filtered(Reason::HeldOff);
                 }
                 self.candidate = None;
-                self.differ(flow, value, time, now)
+                self.check_difference(sample, now)
             }
             Some(_) | None => {
-                self.candidate = Some(Waiting { since: now, time, value });
+                self.candidate = Some(Candidate { since: now, sample });
                 Outcome::Filtered(Reason::HeldOff)
             }
         }
     }
 
-    fn differ(&mut self, flow: &Flow, value: Value, time: ReadingTime, now: Instant) -> Outcome {
-        if let (Some(deadband), Some((at, sent))) = (flow.deadband, &self.sent) {
-            let is_due = flow.heartbeat.is_some_and(|heartbeat| *at + heartbeat <= now);
-            if !is_due && deadband.covers(sent, &value) {
-                // It came back to what the cloud knows.
-                self.late = None;
+    /// Holds the value back within the deadband, or until the end of the interval.
+    fn check_difference(&mut self, sample: Sample, now: Instant) -> Outcome {
+        if let (Some(deadband), Some(sent)) = (self.settings.deadband, &self.last_sent) {
+            let heartbeat = self.settings.heartbeat;
+            let is_due = heartbeat.is_some_and(|heartbeat| sent.at + heartbeat <= now);
+            if !is_due && deadband.contains(&sent.value, &sample.value) {
+                // The value is again the one that the cloud has.
+                self.delayed = None;
                 return Outcome::Filtered(Reason::Unchanged);
             }
         }
-        if self.interval_end(flow).is_some_and(|end| now < end) {
-            self.late = Some((time, value));
+        if self.interval_end().is_some_and(|end| now < end) {
+            self.delayed = Some(sample);
             return Outcome::Filtered(Reason::TooSoon);
         }
-        self.late = None;
-        self.sent = Some((now, value.clone()));
-        Outcome::Send(value)
+        self.delayed = None;
+        self.last_sent = Some(Sent { at: now, value: sample.value.clone() });
+        Outcome::Send(sample.value)
     }
 
-    fn interval_end(&self, flow: &Flow) -> Option<Instant> {
-        let (at, _) = self.sent.as_ref()?;
-        flow.interval_min.map(|interval| *at + interval)
+    fn interval_end(&self) -> Option<Instant> {
+        let sent = self.last_sent.as_ref()?;
+        self.settings.interval_min.map(|interval| sent.at + interval)
+    }
+
+    /// Returns the instant at which the candidate has lasted long enough.
+    fn candidate_end(&self) -> Option<Instant> {
+        let since = self.candidate.as_ref()?.since;
+        self.settings.stable_for.map(|stable_for| since + stable_for)
+    }
+
+    /// Returns the aggregate of a window that ends at `now`, if it is sent.
+    fn close_window(&mut self, now: Instant) -> Option<Sample> {
+        let window = self.window.as_mut()?;
+        window.handle_timeout(now);
+        let sample = window.poll_action()?;
+        let time = sample.time;
+        match self.check_stability(sample, now) {
+            Outcome::Send(value) => Some(Sample { time, value }),
+            Outcome::Filtered(_) => None,
+        }
+    }
+
+    /// Returns a change that has lasted long enough at `now`, if it is sent.
+    fn release_candidate(&mut self, now: Instant) -> Option<Sample> {
+        let is_due = self.candidate_end().is_some_and(|end| end <= now);
+        let sample = self.candidate.take_if(|_| is_due)?.sample;
+        let time = sample.time;
+        match self.check_difference(sample, now) {
+            Outcome::Send(value) => Some(Sample { time, value }),
+            Outcome::Filtered(_) => None,
+        }
+    }
+
+    /// Returns the delayed value if the interval ends at `now`.
+    fn release_delayed(&mut self, now: Instant) -> Option<Sample> {
+        let is_due = self.interval_end().is_some_and(|end| end <= now);
+        let sample = self.delayed.take_if(|_| is_due)?;
+        self.last_sent = Some(Sent { at: now, value: sample.value.clone() });
+        Some(sample)
+    }
+}
+
+/// The action is a generated value. A time-out generates at most one.
+impl Machine for AttributeFilter {
+    type Action = Sample;
+
+    fn handle_timeout(&mut self, now: Instant) {
+        debug_assert!(self.generated.is_none(), "the last action was not polled");
+        self.generated = self
+            .close_window(now)
+            .or_else(|| self.release_candidate(now))
+            .or_else(|| self.release_delayed(now));
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let window = self.window.as_ref().and_then(Window::poll_timeout);
+        let delayed = self.delayed.as_ref().and_then(|_| self.interval_end());
+        [window, self.candidate_end(), delayed].into_iter().flatten().min()
+    }
+
+    fn poll_action(&mut self) -> Option<Sample> {
+        self.generated.take()
     }
 }
 
 impl Deadband {
-    fn covers(self, sent: &Value, value: &Value) -> bool {
+    /// Returns whether the value differs too little from the sent one.
+    fn contains(self, sent: &Value, value: &Value) -> bool {
         let Some((sent, value)) = number(sent).zip(number(value)) else { return sent == value };
         let width = match self {
             Self::Absolute(width) => width,

@@ -1,33 +1,43 @@
-//! What one value becomes, whatever came before it: named values, units, scale, limits.
+//! The conversion of one value: named values, units, scale and limits.
 
 use std::collections::BTreeMap;
 
-use super::{Rejection, reject_value};
+use super::rejection::Rejection;
 use crate::unit;
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{Reason, Value};
 
-/// How a value of a channel becomes one of an attribute. The steps are taken in the order of these fields.
-#[derive(Debug, Clone)]
+/// The conversion of a channel's value to an attribute's value, in the order of these fields.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Conversion {
-    /// What each value means, by its text; with none, all stay what they are.
+    /// The values that replace others. The key is the text of a value. Without entries, all values
+    /// stay as they are.
     pub values: BTreeMap<String, Value>,
-    /// From one unit to another.
+    /// The conversion to another unit.
     pub unit: Option<unit::Conversion>,
-    /// A factor for numbers; 1 with an offset of 0 leaves any value as it is.
+    /// The factor for numbers. A factor of 1 and an offset of 0 change no value.
     pub scale: f64,
-    /// What is added after scaling.
+    /// The number to add after scaling.
     pub offset: f64,
-    /// Numbers below the first or above the second are rejected.
-    pub accepted: (Option<f64>, Option<f64>),
-    /// Numbers below the first or above the second become these.
-    pub clamp: (Option<f64>, Option<f64>),
+    /// Numbers outside of this range are rejected.
+    pub accepted: Range,
+    /// Numbers outside of this range become the nearest limit.
+    pub clamp: Range,
 }
 
-/// The longest unit that may stand behind a number, in bytes: more is a sentence.
+/// A range of numbers. A limit that is `None` is infinite.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Range {
+    /// The lower limit.
+    pub min: Option<f64>,
+    /// The upper limit.
+    pub max: Option<f64>,
+}
+
+/// The longest unit after a number in bytes. Longer texts are not units.
 const UNIT_BYTES_MAX: usize = 8;
 
-/// Leaves every value as it is.
+/// Returns a conversion that changes no value.
 impl Default for Conversion {
     fn default() -> Self {
         Self {
@@ -35,27 +45,27 @@ impl Default for Conversion {
             unit: None,
             scale: 1.0,
             offset: 0.0,
-            accepted: (None, None),
-            clamp: (None, None),
+            accepted: Range::default(),
+            clamp: Range::default(),
         }
     }
 }
 
 impl Conversion {
-    /// Converts one value, which was written as `word` if it does not show that itself.
+    /// Converts a value. `original` is its text in the message, if it differs from the value.
     pub(super) fn apply(
         &self,
         value: Result<Value, Rejection>,
-        word: Option<&str>,
+        original: Option<&str>,
     ) -> Result<Value, Rejection> {
-        let value = self.name(value, word)?;
-        if !self.wants_number() {
+        let value = self.replace(value, original)?;
+        if !self.needs_number() {
             return Ok(value);
         }
         let value = numeric(value);
         let mut number = number(&value).ok_or_else(|| {
-            let why = "only a number can be converted or limited; map a number, or name its values";
-            (Reason::Malformed, why.to_owned())
+            let detail = "only numbers can be converted or limited; map a number, or set values";
+            Rejection::new(Reason::Malformed, detail)
         })?;
         let is_exact = self.unit.is_none() && self.is_unscaled();
         if let Some(unit) = self.unit {
@@ -64,14 +74,12 @@ impl Conversion {
         if !self.is_unscaled() {
             number = self.multiply(number) + self.offset;
         }
-        let converted = Value::float(number).map_err(reject_value)?;
-        let (min, max) = self.accepted;
-        if min.is_some_and(|min| number < min) || max.is_some_and(|max| number > max) {
-            return Err((Reason::OutOfRange, format!("{number} is out of the accepted range")));
+        let converted = Value::float(number)?;
+        if !self.accepted.contains(number) {
+            let detail = format!("{number} is outside of the accepted range");
+            return Err(Rejection::new(Reason::OutOfRange, detail));
         }
-        let (min, max) = self.clamp;
-        let clamped = max.map_or(number, |max| number.min(max));
-        let clamped = min.map_or(clamped, |min| clamped.max(min));
+        let clamped = self.clamp.clamp(number);
         match clamped.total_cmp(&number) {
             std::cmp::Ordering::Equal if is_exact => Ok(value),
             std::cmp::Ordering::Equal => Ok(converted),
@@ -79,20 +87,20 @@ impl Conversion {
         }
     }
 
-    /// Whether what comes out is a number, whatever goes in.
-    pub(super) fn wants_number(&self) -> bool {
-        let limits = [self.accepted.0, self.accepted.1, self.clamp.0, self.clamp.1];
-        self.unit.is_some() || !self.is_unscaled() || limits.iter().any(Option::is_some)
+    /// Returns whether the result is always a number.
+    pub(super) fn needs_number(&self) -> bool {
+        let is_limited = [self.accepted, self.clamp].iter().any(|range| *range != Range::default());
+        self.unit.is_some() || !self.is_unscaled() || is_limited
     }
 
-    /// The name of a value: by the word that stood there, `01`, and else by what it means, `1`.
-    fn name(
+    /// Replaces a value: by its original text, such as `01`, or else by its own text, `1`.
+    fn replace(
         &self,
         value: Result<Value, Rejection>,
-        word: Option<&str>,
+        original: Option<&str>,
     ) -> Result<Value, Rejection> {
-        if let Some(named) = word.and_then(|word| self.values.get(word)) {
-            return Ok(named.clone());
+        if let Some(value) = original.and_then(|original| self.values.get(original)) {
+            return Ok(value.clone());
         }
         let value = value?;
         if self.values.is_empty() {
@@ -100,20 +108,19 @@ impl Conversion {
         }
         let text = text(&value);
         self.values.get(&text).cloned().ok_or_else(|| {
-            let text = excerpt(word.unwrap_or(&text).as_bytes());
-            (
-                Reason::UnknownValue,
-                format!("\"{text}\" is none of the values that the mapping names"),
-            )
+            let text = excerpt(original.unwrap_or(&text).as_bytes());
+            let detail = format!("\"{text}\" is not in the values of the mapping");
+            Rejection::new(Reason::UnknownValue, detail)
         })
     }
 
-    #[expect(clippy::float_cmp, reason = "exactly the defaults leave a value as it is")]
+    #[expect(clippy::float_cmp, reason = "only the exact defaults change no value")]
     fn is_unscaled(&self) -> bool {
         self.scale == 1.0 && self.offset == 0.0
     }
 
-    /// Divides by 10 where it should multiply by 0.1, which is no binary fraction: 3 becomes 0.3, not 0.30000000000000004.
+    /// Multiplies by the scale. For a scale such as 0.1, which is not exact in binary, divides by
+    /// 10: 3 becomes 0.3, not 0.30000000000000004.
     fn multiply(&self, number: f64) -> f64 {
         let divisor = self.scale.recip();
         if divisor.abs() > 1.0 && divisor.fract() == 0.0 {
@@ -124,26 +131,39 @@ impl Conversion {
     }
 }
 
-/// The value as a number, if it is one.
+impl Range {
+    fn contains(self, number: f64) -> bool {
+        self.min.is_none_or(|min| number >= min) && self.max.is_none_or(|max| number <= max)
+    }
+
+    fn clamp(self, number: f64) -> f64 {
+        let clamped = self.max.map_or(number, |max| number.min(max));
+        self.min.map_or(clamped, |min| clamped.max(min))
+    }
+}
+
+/// Returns the value as a number; `None` for a boolean or a text.
 pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
-        #[expect(clippy::cast_precision_loss, reason = "a computed value is a float")]
+        #[expect(clippy::cast_precision_loss, reason = "computations use floats")]
         Value::Integer(integer) => Some(*integer as f64),
         Value::Float(number) => Some(*number),
         Value::Boolean(_) | Value::Text(_) => None,
     }
 }
 
-/// The number that a text is: JSON often has numbers between quotes, and instruments print units behind theirs, as in `24.0°C`
-/// and `55 %`. Any other value is what it was.
+/// Converts a text to a number, if it is one. Other values stay as they are.
+///
+/// JSON often has numbers in quotes, and instruments print units, as in `24.0°C` and `55 %`.
 pub(super) fn numeric(value: Value) -> Value {
     let number = if let Value::Text(text) = &value { leading_number(text.trim()) } else { None };
     number.unwrap_or(value)
 }
 
 fn leading_number(text: &str) -> Option<Value> {
-    let is_of_number = |letter: char| letter.is_ascii_digit() || matches!(letter, '.' | '-' | '+');
-    let unit_at = text.find(|letter| !is_of_number(letter)).unwrap_or(text.len());
+    let is_number_char =
+        |letter: char| letter.is_ascii_digit() || matches!(letter, '.' | '-' | '+');
+    let unit_at = text.find(|letter| !is_number_char(letter)).unwrap_or(text.len());
     let (before, unit) = text.split_at(unit_at);
     let is_digit = |letter: char| letter.is_ascii_digit();
     let is_unit = unit.len() <= UNIT_BYTES_MAX && !unit.contains(is_digit);
@@ -152,7 +172,7 @@ fn leading_number(text: &str) -> Option<Value> {
     values.find(|value| matches!(value, Value::Integer(_) | Value::Float(_)))
 }
 
-/// The value as a person would write it.
+/// Returns the text of a value.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Integer(integer) => integer.to_string(),
@@ -168,7 +188,7 @@ mod tests {
     use crate::unit::Unit;
 
     fn reason(conversion: &Conversion, value: Value) -> Reason {
-        conversion.apply(Ok(value), None).unwrap_err().0
+        conversion.apply(Ok(value), None).unwrap_err().reason
     }
 
     #[test]
@@ -176,7 +196,7 @@ mod tests {
         let scaled = |scale, offset, value| {
             Conversion { scale, offset, ..Conversion::default() }
                 .apply(Ok(value), None)
-                .map_err(|(reason, _)| reason)
+                .map_err(|rejection| rejection.reason)
         };
         let exact = Value::Integer(9_007_199_254_740_993);
         assert_eq!(scaled(1.0, 0.0, exact.clone()), Ok(exact));
@@ -188,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn named_values_are_translated_and_others_are_told() {
+    fn replaces_named_values_and_rejects_others() {
         let values = [("1", Value::Text("open".to_owned())), ("false", Value::Integer(0))];
         let values = values.map(|(text, value)| (text.to_owned(), value)).into();
         let conversion = Conversion { values, ..Conversion::default() };
@@ -201,13 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn units_come_before_scale_and_limits_after_it() {
+    fn unit_precedes_scale_and_limits_follow() {
         let named = |name| Unit::named(name).unwrap();
         let conversion = Conversion {
             unit: unit::Conversion::between(named("°F"), named("°C")),
             scale: 2.0,
-            accepted: (Some(0.0), Some(200.0)),
-            clamp: (Some(10.0), Some(150.0)),
+            accepted: Range { min: Some(0.0), max: Some(200.0) },
+            clamp: Range { min: Some(10.0), max: Some(150.0) },
             ..Conversion::default()
         };
         assert_eq!(conversion.apply(Ok(Value::Integer(122)), None), Ok(Value::Float(100.0)));
@@ -219,11 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn a_number_between_quotes_is_converted_too() {
+    fn converts_numbers_in_texts() {
         let text = |text: &str| Ok(Value::Text(text.to_owned()));
         let conversion = Conversion { scale: 0.1, ..Conversion::default() };
         assert_eq!(conversion.apply(text(" 215 "), None), Ok(Value::Float(21.5)));
-        let conversion = Conversion { accepted: (Some(0.0), None), ..Conversion::default() };
+        let conversion =
+            Conversion { accepted: Range { min: Some(0.0), max: None }, ..Conversion::default() };
         assert_eq!(conversion.apply(text("7"), None), Ok(Value::Integer(7)));
         for number in ["7 kg", "7%", "7.0°C", "+7 m³/h"] {
             let read = conversion.apply(text(number), None).unwrap();
@@ -232,14 +253,15 @@ mod tests {
         for word in
             ["", "nan", "true", "kg", "7:30", "2026-05-01", "1.2.3", "7,5 kg", "7 kilograms", "- V"]
         {
-            assert_eq!(conversion.apply(text(word), None).unwrap_err().0, Reason::Malformed);
+            assert_eq!(conversion.apply(text(word), None).unwrap_err().reason, Reason::Malformed);
         }
         assert_eq!(Conversion::default().apply(text("7"), None), text("7"));
     }
 
     #[test]
-    fn a_limit_leaves_an_exact_number_exact() {
-        let conversion = Conversion { accepted: (Some(0.0), None), ..Conversion::default() };
+    fn limits_keep_integers_exact() {
+        let conversion =
+            Conversion { accepted: Range { min: Some(0.0), max: None }, ..Conversion::default() };
         assert_eq!(conversion.apply(Ok(Value::Integer(7)), None), Ok(Value::Integer(7)));
     }
 }

@@ -1,11 +1,15 @@
-//! What the configuration says of a sensor.
+//! The settings of a sensor and its mappings.
 
 use std::collections::BTreeMap;
 
 use minijinja::value::{Serde, merge_maps};
 use regex::bytes::Regex;
 
-use super::{Conversion, EVERY_CHANNEL, Flow, Rejection, StaleSettings, TimeSource, reject_value};
+use super::attribute_filter::FilterSettings;
+use super::conversion::Conversion;
+use super::message_time::TimeSource;
+use super::rejection::Rejection;
+use super::silence::StaleSettings;
 use crate::decode::{Decoded, Format};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::topic::TopicFilter;
@@ -13,81 +17,88 @@ use tidegate_model::{AttributeName, DeviceId, Name, Priority, ReadingTime, Reaso
 use tidegate_template::Expression;
 use tidegate_template::Template;
 
-/// How many channels of a message are listed where none of them is mapped.
+/// The channel name that stands for all channels of a message.
+const EVERY_CHANNEL: &str = "*";
+
+/// The most channels to list for a message without a mapped channel.
 const NAMES_MAX: usize = 8;
 
-/// One kind of message on a bus, and what becomes of it.
+/// A sensor: a selection of the messages on a bus, and their mapping to attributes.
 #[derive(Debug, Clone)]
 pub struct Sensor {
-    /// The name that the configuration gives it.
+    /// The name in the configuration.
     pub name: Name,
-    /// The topics that it reads; `None` reads every message of the bus.
+    /// The topics of its messages; `None` for all messages of the bus.
     pub topic: Option<TopicFilter>,
-    /// How its messages are written.
+    /// The format of its messages.
     pub format: Format,
-    /// Messages that match are none of its.
+    /// Messages that match this pattern are ignored.
     pub ignore: Option<Regex>,
-    /// Whose values they are.
+    /// The device of the values.
     pub device: DeviceSelector,
-    /// What a template yields, such as a serial number, and the name of the device that it means.
+    /// The device names for results of the template, such as serial numbers.
     pub aliases: BTreeMap<String, Name>,
-    /// Whether its states go early or late when the outbox is full.
+    /// The priority of its states in a full outbox.
     pub priority: Priority,
-    /// Whether retained messages are taken; the bus decides that, not this module.
+    /// Whether retained MQTT messages are read. The bus applies this option.
     pub retained: bool,
-    /// Where its messages say when they were measured; if nowhere, when they came.
+    /// The time of measurement in its messages; without it, the time of arrival counts.
     pub time: Option<TimeSource>,
-    /// Tells when it is silent.
+    /// The report of its silence.
     pub stale: Option<StaleSettings>,
-    /// Which channels become which attributes.
+    /// The mappings of channels to attributes.
     pub map: Vec<Mapping>,
 }
 
-/// What a message is to expressions and to templates.
+/// The data of a message for expressions and for templates.
 pub(super) struct Contexts {
-    /// To expressions.
-    pub(super) computed: minijinja::Value,
-    /// To templates of devices and attributes.
-    pub(super) named: minijinja::Value,
+    /// For expressions.
+    pub(super) expressions: minijinja::Value,
+    /// For templates of devices and attributes.
+    pub(super) templates: minijinja::Value,
 }
 
-/// Whose values a sensor's are.
+/// The device of a sensor's values.
 #[derive(Debug, Clone)]
 pub enum DeviceSelector {
-    /// Always this device's.
+    /// This device.
     Fixed(DeviceId),
-    /// The device of the *name* that the template yields from `topic` (a list of its levels), `channel` and `payload`.
+    /// The device whose *name* the template yields.
+    ///
+    /// The template sees `topic` (a list of its levels), `channel` and `payload`.
     ByTemplate(Template),
 }
 
-/// One channel of a sensor and the attribute that it becomes.
+/// The mapping of a channel to an attribute.
 #[derive(Debug, Clone)]
 pub struct Mapping {
-    /// Where the value comes from.
+    /// The source of the value.
     pub source: Source,
     /// The attribute.
     pub attribute: AttributeSelector,
-    /// What it becomes.
+    /// The conversion of the value.
     pub conversion: Conversion,
-    /// Whether it is worth sending.
-    pub flow: Flow,
+    /// The filter that decides whether the value is sent.
+    pub filter: FilterSettings,
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A channel, as its [`Format`] calls it; `*` is every channel that no other mapping of the sensor takes.
+    /// A channel of the [`Format`]. `*` is every channel that no other mapping of the sensor uses.
     Channel(String),
-    /// Computed from the channels of a message. A message that lacks one of them gives no value.
+    /// An expression over the channels. A message that lacks one of them yields no value.
     Expression(Expression),
 }
 
-/// Which attribute a channel becomes.
+/// The attribute of a mapping.
 #[derive(Debug, Clone)]
 pub enum AttributeSelector {
-    /// Always this one.
+    /// This attribute.
     Fixed(AttributeName),
-    /// The name that the template yields from `topic` (a list of its levels), `channel` and `payload`.
+    /// The attribute whose name the template yields.
+    ///
+    /// The template sees `topic` (a list of its levels), `channel` and `payload`.
     ByTemplate(Template),
 }
 
@@ -100,7 +111,7 @@ impl Sensor {
         self.ignore.as_ref().is_some_and(|pattern| pattern.is_match(payload))
     }
 
-    /// Whether a mapping names this channel, be it by its JSON pointer.
+    /// Returns whether a mapping names this channel, also by its JSON pointer.
     pub(super) fn maps(&self, channel: &str) -> bool {
         let pointer = format!("/{}", channel.replace('~', "~0").replace('/', "~1"));
         let is_json = self.format.has_json_pointers();
@@ -110,6 +121,7 @@ impl Sensor {
             .any(|mapping| matches!(&mapping.source, Source::Channel(name) if names(name)))
     }
 
+    /// Returns the time of measurement in a message, or the arrival if the message has none.
     pub(super) fn measured_at(
         &self,
         message: &Decoded,
@@ -118,59 +130,66 @@ impl Sensor {
         let Some(source) = &self.time else { return Ok(arrival) };
         match message.channel(&source.channel).filter(|_| !message.is_null(&source.channel)) {
             Some(value) => {
-                let word = message.original_texts().get(&source.channel).map(String::as_str);
-                source.read(&value.map_err(reject_value)?, word, arrival).map(ReadingTime::Wall)
+                let original = message.original_texts().get(&source.channel).map(String::as_str);
+                source.read(&value?, original, arrival).map(ReadingTime::Wall)
             }
             None => Ok(arrival),
         }
     }
 
-    /// What expressions and templates see: `payload` and `topic`, the channels under their own names, and `written`, where
-    /// words are as they stood there. To a template, whose result is a name, a word such as `0012` or `12E4` is no number.
+    /// Returns the data for expressions and templates.
+    ///
+    /// They see `payload`, `topic`, each channel with its own name, and `written`, which has the
+    /// original texts. A template yields a name, so it sees `0012` or `12E4` as a text, not as a
+    /// number.
     pub(super) fn contexts(&self, topic: &str, message: &Decoded) -> Contexts {
         let computes = |mapping: &Mapping| {
             matches!(mapping.source, Source::Expression(_)) || !mapping.attribute.is_fixed()
         };
         if self.device.is_fixed() && !self.map.iter().any(computes) {
             let undefined = minijinja::Value::UNDEFINED;
-            return Contexts { computed: undefined.clone(), named: undefined };
+            return Contexts { expressions: undefined.clone(), templates: undefined };
         }
         let levels: Vec<String> = topic.split('/').map(str::to_owned).collect();
         let payload = minijinja::Value::from(Serde(message));
         let is_map = payload.kind() == minijinja::value::ValueKind::Map;
-        let words = |takes: &dyn Fn(&str) -> bool| {
-            let words = message.original_texts().iter().filter(|(_, word)| takes(word));
-            let words = words.map(|(name, word)| (name.clone(), word.clone().into()));
-            minijinja::Value::from(words.collect::<BTreeMap<String, minijinja::Value>>())
+        let originals = |accepts: &dyn Fn(&str) -> bool| {
+            let texts = message.original_texts().iter().filter(|(_, text)| accepts(text));
+            let texts = texts.map(|(name, text)| (name.clone(), text.clone().into()));
+            minijinja::Value::from(texts.collect::<BTreeMap<String, minijinja::Value>>())
         };
-        let written =
-            if is_map { merge_maps([payload.clone(), words(&|_| true)]) } else { payload.clone() };
+        let written = if is_map {
+            merge_maps([payload.clone(), originals(&|_| true)])
+        } else {
+            payload.clone()
+        };
         let context = |payload: minijinja::Value| {
             let own = minijinja::context! {
                 topic => levels.clone(), payload => payload.clone(), written => written.clone()
             };
-            // The last one counts: no message may say what its topic is.
+            // The later map wins, so a message cannot replace the topic.
             if is_map { merge_maps([payload, own]) } else { own }
         };
-        let computed = context(payload.clone());
-        let named = if is_map && !message.original_texts().is_empty() {
-            context(merge_maps([payload, words(&|word| !word.contains('.'))]))
+        let expressions = context(payload.clone());
+        let templates = if is_map && !message.original_texts().is_empty() {
+            context(merge_maps([payload, originals(&|text| !text.contains('.'))]))
         } else {
-            computed.clone()
+            expressions.clone()
         };
-        Contexts { computed, named }
+        Contexts { expressions, templates }
     }
 
-    pub(super) fn describe_miss(&self, message: &Decoded) -> String {
+    /// Describes a message without a mapped channel, for the log.
+    pub(super) fn describe_unmapped(&self, message: &Decoded) -> String {
         let list = |names: &mut dyn Iterator<Item = String>| {
             let quoted: Vec<_> =
                 names.take(NAMES_MAX).map(|name| excerpt(name.as_bytes())).collect();
             quoted.join(", ")
         };
-        let wanted = list(&mut self.map.iter().map(|mapping| mapping.source.to_string()));
+        let mapped = list(&mut self.map.iter().map(|mapping| mapping.source.to_string()));
         let found = list(&mut message.names().into_iter().map(str::to_owned));
         let name = &self.name;
-        format!("sensor {name}: the message has none of the channels {wanted}; it has {found}")
+        format!("sensor {name}: the message has none of the channels {mapped}; it has {found}")
     }
 }
 
@@ -179,7 +198,7 @@ impl DeviceSelector {
         matches!(self, Self::Fixed(_))
     }
 
-    /// The device, through the table of aliases if the sensor has one: what is in neither is refused.
+    /// Returns the device. The result of a template is an alias or the name of a device.
     pub(super) fn resolve(
         &self,
         context: &minijinja::Value,
@@ -190,13 +209,14 @@ impl DeviceSelector {
             Self::Fixed(device) => return Ok(*device),
             Self::ByTemplate(template) => template
                 .render(context)
-                .map_err(|error| (Reason::UnknownDevice, error.to_string()))?,
+                .map_err(|error| Rejection::new(Reason::UnknownDevice, error.to_string()))?,
         };
         let name = name.trim();
-        let known = aliases.get(name).map_or(name, |alias| alias);
-        devices.get(known).copied().ok_or_else(|| {
+        let device_name = aliases.get(name).map_or(name, |alias| alias);
+        devices.get(device_name).copied().ok_or_else(|| {
             let name = excerpt(name.as_bytes());
-            (Reason::UnknownDevice, format!("no device is called \"{name}\" in the configuration"))
+            let detail = format!("no device \"{name}\" in the configuration");
+            Rejection::new(Reason::UnknownDevice, detail)
         })
     }
 }
@@ -211,24 +231,24 @@ impl AttributeSelector {
             Self::Fixed(attribute) => return Ok(attribute.clone()),
             Self::ByTemplate(template) => template
                 .render(context)
-                .map_err(|error| (Reason::BadAttributeName, error.to_string()))?,
+                .map_err(|error| Rejection::new(Reason::BadAttributeName, error.to_string()))?,
         };
         name.trim().parse().map_err(|_| {
             let name = excerpt(name.trim().as_bytes());
-            let why = format!("\"{name}\" is no attribute name; take letters, digits, _ and -");
-            (Reason::BadAttributeName, why)
+            let detail = format!("invalid attribute name \"{name}\"; use letters, digits, _ and -");
+            Rejection::new(Reason::BadAttributeName, detail)
         })
     }
 }
 
 impl Source {
-    /// A source that takes every channel.
+    /// Returns whether the source is every channel that no other mapping uses.
     pub fn is_every_channel(&self) -> bool {
         matches!(self, Self::Channel(name) if name == EVERY_CHANNEL)
     }
 }
 
-/// As the configuration writes it.
+/// Writes the channel or the expression as in the configuration.
 impl std::fmt::Display for Source {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

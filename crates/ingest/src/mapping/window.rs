@@ -1,55 +1,64 @@
-//! The values of a stretch of time as one: their mean, sum, median and so on.
+//! Aggregation of the values in a time window: their mean, sum, median and so on.
 
 use std::time::{Duration, Instant};
 
 use super::conversion::number;
+use super::sample::Sample;
 use tidegate_model::{ReadingTime, Value};
+use tidegate_timing::machine::Machine;
 
-/// The most values in one window: a full one closes early.
+/// The most values in one window. A full window closes early.
 const VALUES_MAX: usize = 1_024;
 
-/// What a window makes of its values.
+/// The function that aggregates the values of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aggregate {
     /// The arithmetic mean.
     Mean,
-    /// The smallest.
+    /// The smallest value.
     Min,
-    /// The largest.
+    /// The largest value.
     Max,
-    /// The latest, of any type.
+    /// The last value, of any type.
     Last,
     /// The sum.
     Sum,
-    /// How many there were, of any type.
+    /// The number of values, of any type.
     Count,
-    /// The one in the middle; of an even number, the mean of the two in the middle.
+    /// The middle value, or the mean of the two middle values.
     Median,
 }
 
-/// Its configuration.
+/// The settings of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowSettings {
-    /// What it makes of its values.
+    /// The function that aggregates the values.
     pub aggregate: Aggregate,
-    /// From its first value to its end.
+    /// The time from the first value to the end.
     pub length: Duration,
 }
 
-/// An open window; it has at least one value.
+/// Aggregates the values of consecutive windows. A window opens with its first value.
 #[derive(Debug)]
 pub(super) struct Window {
     settings: WindowSettings,
+    open: Option<OpenWindow>,
+    result: Option<Sample>,
+}
+
+/// A window with at least one value.
+#[derive(Debug)]
+struct OpenWindow {
     end: Instant,
-    /// All values as numbers; zeros where the aggregate does not ask for numbers.
+    /// All values as numbers; zeros for values that are not numbers.
     numbers: Vec<f64>,
     last: Value,
-    /// When the last value was measured.
+    /// The time of the last value.
     time: ReadingTime,
 }
 
 impl Aggregate {
-    /// The aggregate of this name.
+    /// Returns the aggregate with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(one, _)| *one == name).map(|(_, aggregate)| *aggregate)
     }
@@ -65,8 +74,8 @@ impl Aggregate {
         ("median", Self::Median),
     ];
 
-    /// Whether it can be made of this value.
-    pub(super) fn takes(self, value: &Value) -> bool {
+    /// Returns whether the function accepts this value.
+    pub(super) fn accepts(self, value: &Value) -> bool {
         match self {
             Self::Last | Self::Count => true,
             Self::Mean | Self::Min | Self::Max | Self::Sum | Self::Median => {
@@ -77,39 +86,66 @@ impl Aggregate {
 }
 
 impl Window {
-    pub(super) fn open(
-        settings: WindowSettings,
-        now: Instant,
-        time: ReadingTime,
-        value: Value,
-    ) -> Self {
-        let numbers = vec![number(&value).unwrap_or(0.0)];
-        Self { settings, end: now + settings.length, numbers, last: value, time }
+    pub(super) fn new(settings: WindowSettings) -> Self {
+        Self { settings, open: None, result: None }
     }
 
-    pub(super) fn add(&mut self, time: ReadingTime, value: Value) {
-        self.numbers.push(number(&value).unwrap_or(0.0));
-        (self.last, self.time) = (value, time);
+    /// Adds a value that the aggregate accepts.
+    pub(super) fn handle_sample(&mut self, Sample { time, value }: Sample, now: Instant) {
+        let length = self.settings.length;
+        let open = self.open.get_or_insert_with(|| OpenWindow {
+            end: now + length,
+            numbers: Vec::new(),
+            last: value.clone(),
+            time,
+        });
+        debug_assert!(open.numbers.len() < VALUES_MAX, "a full window must be closed first");
+        open.numbers.push(number(&value).unwrap_or(0.0));
+        (open.last, open.time) = (value, time);
+        if open.numbers.len() >= VALUES_MAX {
+            open.end = now;
+        }
     }
 
-    pub(super) fn end(&self) -> Instant {
-        self.end
+    /// Closes the window early.
+    pub(super) fn handle_stop(&mut self) {
+        let aggregate = self.settings.aggregate;
+        self.result = self.open.take().and_then(|open| open.close(aggregate));
+    }
+}
+
+/// The action is the aggregate of a closed window, with the time of its last value.
+impl Machine for Window {
+    type Action = Sample;
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|end| end <= now) {
+            self.handle_stop();
+        }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.numbers.len() >= VALUES_MAX
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.open.as_ref().map(|open| open.end)
     }
 
-    /// What it comes to, and when that was measured: at its last value. `None` if a sum is no finite number.
-    pub(super) fn close(mut self) -> Option<(ReadingTime, Value)> {
+    fn poll_action(&mut self) -> Option<Sample> {
+        self.result.take()
+    }
+}
+
+impl OpenWindow {
+    /// Returns the aggregate; `None` if it is not a finite number.
+    fn close(mut self, aggregate: Aggregate) -> Option<Sample> {
+        let time = self.time;
         let count = self.numbers.len();
         #[expect(clippy::cast_precision_loss, reason = "1024 at most")]
         let divisor = count as f64;
         let sum: f64 = self.numbers.iter().sum();
-        let number = match self.settings.aggregate {
-            Aggregate::Last => return Some((self.time, self.last)),
+        let number = match aggregate {
+            Aggregate::Last => return Some(Sample { time, value: self.last }),
             Aggregate::Count => {
-                return Some((self.time, Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))));
+                let value = Value::Integer(i64::try_from(count).unwrap_or(i64::MAX));
+                return Some(Sample { time, value });
             }
             Aggregate::Mean => sum / divisor,
             Aggregate::Sum => sum,
@@ -121,7 +157,7 @@ impl Window {
                 f64::midpoint(at((count - 1) / 2), at(count / 2))
             }
         };
-        Value::float(number).ok().map(|value| (self.time, value))
+        Value::float(number).ok().map(|value| Sample { time, value })
     }
 }
 
@@ -131,17 +167,20 @@ mod tests {
     use tidegate_model::WallTime;
 
     #[test]
-    fn each_aggregate_is_what_its_name_says() {
+    fn computes_each_aggregate() {
         let of = |name: &str, numbers: &[f64]| {
             let aggregate = Aggregate::named(name).unwrap();
-            let settings = WindowSettings { aggregate, length: Duration::from_secs(1) };
+            let mut window = Window::new(WindowSettings { aggregate, length: Duration::ZERO });
             let now = tokio::time::Instant::now().into_std();
             let time = |millis| ReadingTime::from(WallTime::from_millis(millis));
-            let mut window = Window::open(settings, now, time(1), Value::Float(numbers[0]));
+            let sample =
+                |millis, number| Sample { time: time(millis), value: Value::Float(number) };
+            window.handle_sample(sample(1, numbers[0]), now);
             for number in &numbers[1..] {
-                window.add(time(2), Value::Float(*number));
+                window.handle_sample(sample(2, *number), now);
             }
-            let (time, value) = window.close().unwrap();
+            window.handle_timeout(now);
+            let Sample { time, value } = window.poll_action().unwrap();
             assert_eq!(time, WallTime::from_millis(2).into());
             value
         };

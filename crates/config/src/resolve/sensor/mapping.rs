@@ -8,7 +8,8 @@ use super::super::{Check, template};
 use crate::field::{Field, Scalar};
 use crate::raw;
 use tidegate_ingest::mapping::{
-    Aggregate, AttributeSelector, Conversion, Deadband, Flow, Mapping, Source, WindowSettings,
+    Aggregate, AttributeSelector, Conversion, Deadband, FilterSettings, Mapping, Range, Source,
+    WindowSettings,
 };
 use tidegate_ingest::unit::{self, Unit};
 use tidegate_model::Value;
@@ -29,7 +30,7 @@ pub(super) fn mapping(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> O
     let attribute = check.required(&attribute_key, raw.attribute.clone(), fix);
     let attribute = attribute.and_then(|text| attribute_selector(&attribute_key, &text, check));
     let conversion = conversion(key, raw, check);
-    let flow = flow(key, raw, check);
+    let filter = filter(key, raw, check);
     let (source, attribute) = (source?, attribute?);
     if let (true, AttributeSelector::Fixed(name)) = (source.is_every_channel(), &attribute) {
         let what = format!("\"{name}\" would be the attribute of every channel");
@@ -39,7 +40,7 @@ pub(super) fn mapping(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> O
             "make it of the channel: attribute = \"{{ channel }}\"",
         );
     }
-    Some(Mapping { source, attribute, conversion: conversion?, flow: flow? })
+    Some(Mapping { source, attribute, conversion: conversion?, filter: filter? })
 }
 
 fn source(
@@ -91,7 +92,7 @@ fn conversion(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Co
         if min.zip(max).is_some_and(|(min, max)| min > max) {
             check.problems.add(format!("{key}.{low}"), format!("is above {high}"), "exchange them");
         }
-        (min, max)
+        Range { min, max }
     };
     let limits = (float(&raw.valid_min), float(&raw.valid_max));
     let accepted = ordered("valid_min", "valid_max", limits);
@@ -152,7 +153,7 @@ fn unit(
     conversion.map(Some)
 }
 
-fn flow(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Flow> {
+fn filter(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<FilterSettings> {
     let mut span = |name: &str, field: &Option<Field<Duration>>| {
         let field = field.clone()?;
         Some(check.duration(&format!("{key}.{name}"), Some(field), &SPAN_RANGE))
@@ -186,7 +187,7 @@ fn flow(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Flow> {
         .clone()
         .map(|field| check.integer(&format!("{key}.decimals"), Some(field), 0, &DECIMALS_RANGE));
     let decimals = decimals.and_then(|decimals| u8::try_from(decimals).ok());
-    Some(Flow {
+    Some(FilterSettings {
         rate_max,
         window: window?,
         decimals,

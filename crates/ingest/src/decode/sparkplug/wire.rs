@@ -7,15 +7,15 @@ use prost::{Message, Oneof};
 /// Data types of metrics (Sparkplug 3.0, section 6.4.16).
 pub(super) mod datatype {
     /// A signed integer of 8 bits.
-    pub(in super::super) const INT8: u32 = 1;
+    pub(crate) const INT8: u32 = 1;
     /// A signed integer of 16 bits.
-    pub(in super::super) const INT16: u32 = 2;
+    pub(crate) const INT16: u32 = 2;
     /// A signed integer of 32 bits.
-    pub(in super::super) const INT32: u32 = 3;
+    pub(crate) const INT32: u32 = 3;
     /// A signed integer of 64 bits.
-    pub(in super::super) const INT64: u32 = 4;
+    pub(crate) const INT64: u32 = 4;
     /// A boolean.
-    pub(in super::super) const BOOLEAN: u32 = 11;
+    pub(crate) const BOOLEAN: u32 = 11;
 }
 
 /// The payload of a message.

@@ -1,14 +1,13 @@
-//! What a device declares against what the configuration produces for it.
+//! Compares the attributes of a device in Losant with those that the configuration produces.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::attribute_filter::Flow;
+use super::settings::{AttributeSelector, DeviceSelector, Mapping, Sensor};
 use super::window::Aggregate;
-use super::{AttributeSelector, DeviceSelector, Mapping, Sensor};
 use tidegate_model::{AttributeName, DeviceId, Value};
 
-/// The type of an attribute, as Losant declares it (schema `device`, "dataType").
+/// The type of an attribute in Losant (schema `device`, "dataType").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttributeType {
     /// `number`.
@@ -17,59 +16,70 @@ pub enum AttributeType {
     Text,
     /// `boolean`.
     Boolean,
-    /// `gps`: a text of latitude and longitude.
+    /// `gps`: a text with latitude and longitude.
     Gps,
-    /// `blob`: a text of base64.
+    /// `blob`: a text in base64.
     Blob,
 }
 
-/// What the configuration gives to an attribute, as far as it can be known before a message comes.
-pub type Produced = BTreeMap<AttributeName, Option<AttributeType>>;
+/// The attributes that the configuration produces, with their types where the mapping fixes them.
+pub type ProducedAttributes = BTreeMap<AttributeName, Option<AttributeType>>;
 
-/// An attribute that the cloud will not take as it is.
+/// A problem of an attribute that the configuration produces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mismatch {
-    /// The device does not have it: Losant would ignore its values.
-    Undeclared(AttributeName, Option<AttributeType>),
-    /// It has another type.
-    Type {
+pub enum AttributeProblem {
+    /// The device does not have the attribute. Losant ignores its values.
+    Undeclared {
         /// The attribute.
         attribute: AttributeName,
-        /// As the device declares it.
+        /// The type in the configuration, if the mapping fixes it.
+        produced: Option<AttributeType>,
+    },
+    /// The attribute has another type.
+    WrongType {
+        /// The attribute.
+        attribute: AttributeName,
+        /// The type in Losant.
         declared: AttributeType,
-        /// As the configuration produces it.
+        /// The type in the configuration.
         produced: AttributeType,
     },
 }
 
-/// Compares, and names what does not fit.
-pub fn mismatches(
+/// Returns the problems of the produced attributes of one device.
+pub fn check_attributes(
     declared: &BTreeMap<AttributeName, AttributeType>,
-    produced: &Produced,
-) -> Vec<Mismatch> {
+    produced: &ProducedAttributes,
+) -> Vec<AttributeProblem> {
     let compare = |(attribute, produced): (&AttributeName, &Option<AttributeType>)| match (
         declared.get(attribute),
         *produced,
     ) {
-        (None, produced) => Some(Mismatch::Undeclared(attribute.clone(), produced)),
-        (Some(declared), Some(produced)) if !declared.takes(produced) => {
+        (None, produced) => {
+            Some(AttributeProblem::Undeclared { attribute: attribute.clone(), produced })
+        }
+        (Some(declared), Some(produced)) if !declared.accepts(produced) => {
             let (attribute, declared) = (attribute.clone(), *declared);
-            Some(Mismatch::Type { attribute, declared, produced })
+            Some(AttributeProblem::WrongType { attribute, declared, produced })
         }
         (Some(_), _) => None,
     };
     produced.iter().filter_map(compare).collect()
 }
 
-/// What sensors give to each device that is always the same, under names that are always the same.
-pub fn produced<'a>(sensors: impl IntoIterator<Item = &'a Sensor>) -> BTreeMap<DeviceId, Produced> {
-    let mut devices: BTreeMap<DeviceId, Produced> = BTreeMap::new();
+/// Returns the attributes that sensors produce for each device.
+///
+/// Devices and attributes from templates are not known here.
+pub fn produced_attributes<'a>(
+    sensors: impl IntoIterator<Item = &'a Sensor>,
+) -> BTreeMap<DeviceId, ProducedAttributes> {
+    let mut devices: BTreeMap<DeviceId, ProducedAttributes> = BTreeMap::new();
     for sensor in sensors {
         let DeviceSelector::Fixed(device) = &sensor.device else { continue };
         let produced = devices.entry(*device).or_default();
         for mapping in &sensor.map {
             if let AttributeSelector::Fixed(attribute) = &mapping.attribute {
-                produced.insert(attribute.clone(), mapping.produces());
+                produced.insert(attribute.clone(), mapping.produced_type());
             }
         }
         if let Some(stale) = &sensor.stale {
@@ -80,13 +90,13 @@ pub fn produced<'a>(sensors: impl IntoIterator<Item = &'a Sensor>) -> BTreeMap<D
 }
 
 impl Mapping {
-    fn produces(&self) -> Option<AttributeType> {
-        let Flow { window, .. } = &self.flow;
-        match window.map(|window| window.aggregate) {
+    /// Returns the type of the values, if it does not depend on the messages.
+    fn produced_type(&self) -> Option<AttributeType> {
+        match self.filter.window.map(|window| window.aggregate) {
             Some(Aggregate::Last) | None => {}
             Some(_) => return Some(AttributeType::Number),
         }
-        if self.conversion.wants_number() {
+        if self.conversion.needs_number() {
             return Some(AttributeType::Number);
         }
         let mut types = self.conversion.values.values().map(AttributeType::of);
@@ -103,12 +113,12 @@ impl AttributeType {
         }
     }
 
-    /// Whether values of `produced` go into an attribute of this type.
-    fn takes(self, produced: Self) -> bool {
+    /// Returns whether an attribute of this type accepts values of the type `produced`.
+    fn accepts(self, produced: Self) -> bool {
         self == produced || produced == Self::Text && matches!(self, Self::Gps | Self::Blob)
     }
 
-    /// The word that Losant has for it.
+    /// Returns the name of the type in Losant.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Number => "number",
@@ -119,29 +129,29 @@ impl AttributeType {
         }
     }
 
-    /// The type of this word; `None` for one that is not known here.
+    /// Returns the type with this name in Losant; `None` for unknown types.
     pub fn named(word: &str) -> Option<Self> {
         let all = [Self::Number, Self::Text, Self::Boolean, Self::Gps, Self::Blob];
         all.into_iter().find(|one| one.as_str() == word)
     }
 }
 
-impl fmt::Display for Mismatch {
+impl fmt::Display for AttributeProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Undeclared(attribute, produced) => {
-                let word = produced.map_or("fitting", AttributeType::as_str);
+            Self::Undeclared { attribute, produced } => {
+                let name = produced.map_or("suitable", AttributeType::as_str);
                 write!(
                     formatter,
-                    "the device has no attribute {attribute}; add it in Losant, of {word} type"
+                    "the device has no attribute {attribute}; add it in Losant, with a {name} type"
                 )
             }
-            Self::Type { attribute, declared, produced } => {
+            Self::WrongType { attribute, declared, produced } => {
                 let (declared, produced) = (declared.as_str(), produced.as_str());
                 write!(
                     formatter,
-                    "attribute {attribute} is a {declared} in Losant, and the configuration gives a {produced}; \
-                     change its type there, or its mapping here"
+                    "attribute {attribute} has the type {declared} in Losant, but the \
+                     configuration produces {produced}; change the type in Losant, or the mapping"
                 )
             }
         }
@@ -153,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_named_with_its_cure() {
+    fn reports_problems_with_advice() {
         let name = |name: &str| name.parse::<AttributeName>().unwrap();
         let declared = [("t", "number"), ("door", "string"), ("at", "gps"), ("any", "number")];
         let declared = declared.map(|(one, word)| (name(one), AttributeType::named(word).unwrap()));
@@ -165,14 +175,14 @@ mod tests {
             ("h", None),
         ];
         let produced = produced.map(|(one, kind)| (name(one), kind)).into();
-        let told: Vec<_> =
-            mismatches(&declared.into(), &produced).iter().map(ToString::to_string).collect();
+        let problems: Vec<_> =
+            check_attributes(&declared.into(), &produced).iter().map(ToString::to_string).collect();
         assert_eq!(
-            told,
+            problems,
             [
-                "attribute door is a string in Losant, and the configuration gives a boolean; \
-                 change its type there, or its mapping here",
-                "the device has no attribute h; add it in Losant, of fitting type",
+                "attribute door has the type string in Losant, but the configuration produces \
+                 boolean; change the type in Losant, or the mapping",
+                "the device has no attribute h; add it in Losant, with a suitable type",
             ]
         );
         assert_eq!(AttributeType::named("integer"), None);

@@ -1,32 +1,32 @@
-//! The time that a message carries.
+//! The time of measurement in a message.
 
 use std::time::Duration;
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
-use super::Rejection;
 use super::conversion::{number, text};
+use super::rejection::Rejection;
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{ReadingTime, Reason, Value, WallTime};
 
-/// The oldest state that Losant keeps (devices/state, "time").
+/// The age of the oldest state that Losant keeps (devices/state, "time").
 const AGE_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// How far ahead a state may be for Losant to keep it (devices/state, "time").
+/// The furthest future time of a state that Losant keeps (devices/state, "time").
 const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
-/// Where a message says when it was measured.
-#[derive(Debug, Clone)]
+/// The channel with the time of measurement.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TimeSource {
-    /// The channel. A message without it was measured when it came.
+    /// The channel. Without it, the time of arrival counts.
     pub channel: String,
-    /// How it is written.
+    /// The notation of the time.
     pub notation: TimeNotation,
 }
 
-/// How a time is written.
-#[derive(Debug, Clone)]
+/// The notation of a time.
+#[derive(Debug, Clone, PartialEq)]
 pub enum TimeNotation {
     /// Seconds since the Unix epoch, with or without decimals.
     UnixSeconds,
@@ -34,72 +34,99 @@ pub enum TimeNotation {
     UnixMillis,
     /// RFC 3339, with an offset: `2026-05-01T12:00:00+02:00`.
     Rfc3339,
-    /// As `strptime` reads it. Without an offset in it, it is of this zone.
+    /// A `strptime` pattern.
     Pattern {
         /// For example `%d.%m.%Y %H:%M:%S`.
         pattern: String,
-        /// Where its clock stands.
+        /// The time zone of a time without an offset.
         zone: TimeZone,
     },
-    /// As smart meters write it (DSMR 4 and 5, section 6.4): `260501120000S`.
+    /// The notation of smart meters, `260501120000S` (DSMR 4 and 5, section 6.4).
     Dsmr {
-        /// Where the meter stands.
+        /// The time zone of the meter.
         zone: TimeZone,
     },
 }
 
+/// The reason that a time pattern is not valid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TimePatternError {
+    /// The pattern has an unknown directive.
+    #[error("invalid time pattern: {0}")]
+    Invalid(String),
+    /// A time that was written with the pattern cannot be parsed, for example without the year.
+    #[error("a time written with the pattern cannot be parsed: {0}")]
+    NotParsable(String),
+    /// A time that was written with the pattern is parsed as another time.
+    #[error("with the pattern, {written} is parsed as {parsed}")]
+    Ambiguous {
+        /// The time that was written.
+        written: DateTime,
+        /// The time that was parsed.
+        parsed: DateTime,
+    },
+}
+
 impl TimeSource {
-    /// The time in `value`, of a message that came at `arrival`. While the time of day is not known, any time of day is taken:
-    /// it is judged when the state is sent, by when it is known.
+    /// Returns the time in `value` of a message that arrived at `arrival`.
+    ///
+    /// `original` is the text in the message, if it differs from the value. Without a known time of
+    /// day each plausible time is accepted, and checked when the state is sent.
     pub(super) fn read(
         &self,
         value: &Value,
-        word: Option<&str>,
+        original: Option<&str>,
         arrival: ReadingTime,
     ) -> Result<WallTime, Rejection> {
-        // As a number, 01052026 has lost its first digit.
-        let written = word.map_or_else(|| text(value), str::to_owned);
+        // The number of 01052026 lacks the first digit.
+        let written = original.map_or_else(|| text(value), str::to_owned);
         let time = self.notation.parse(value, &written, arrival.wall()).ok_or_else(|| {
             let text = excerpt(written.as_bytes());
-            (Reason::BadTime, format!("\"{text}\" is no time as the sensor's time.format says"))
+            Rejection::new(Reason::BadTime, format!("\"{text}\" does not match time.format"))
         })?;
-        let is_kept = match arrival {
+        let is_accepted = match arrival {
             ReadingTime::Boot(_) => time.is_plausible(),
             ReadingTime::Wall(arrival) => {
                 arrival.since(time) <= AGE_MAX && time.since(arrival) <= AHEAD_MAX
             }
         };
-        if !is_kept {
-            let why = format!("the message's time {time} is more than 30 days old or a day ahead");
-            return Err((Reason::BadTime, why));
+        if !is_accepted {
+            let detail =
+                format!("the time {time} is more than 30 days old or more than a day ahead");
+            return Err(Rejection::new(Reason::BadTime, detail));
         }
         Ok(time)
     }
 }
 
 impl TimeNotation {
-    /// Whether a pattern reads back the day and the hour that it wrote.
+    /// Checks that a pattern parses the day and the hour that it writes.
     ///
     /// # Errors
-    /// When it does not, since it has no year, or twelve hours without `%p`.
-    pub fn check_pattern(pattern: &str) -> Result<(), String> {
+    /// If it does not, for example without a year, or with 12 hours and without `%p`.
+    pub fn check_pattern(pattern: &str) -> Result<(), TimePatternError> {
+        let invalid = |error: jiff::Error| TimePatternError::Invalid(error.to_string());
         let sample = DateTime::constant(2026, 11, 23, 22, 45, 56, 0);
-        let utc = sample.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?;
-        let written =
-            jiff::fmt::strtime::format(pattern, &utc).map_err(|error| error.to_string())?;
-        let read = jiff::fmt::strtime::parse(pattern, &written)
-            .and_then(|read| {
-                read.to_timestamp()
+        let utc = sample.to_zoned(TimeZone::UTC).map_err(invalid)?;
+        let written = jiff::fmt::strtime::format(pattern, &utc).map_err(invalid)?;
+        let parsed = jiff::fmt::strtime::parse(pattern, &written)
+            .and_then(|parsed| {
+                parsed
+                    .to_timestamp()
                     .map(|time| TimeZone::UTC.to_datetime(time))
-                    .or_else(|_| read.to_datetime())
+                    .or_else(|_| parsed.to_datetime())
             })
-            .map_err(|error| format!("a time cannot be read with it: {error}"))?;
-        let is_same = read.date() == sample.date() && [sample.hour(), 0].contains(&read.hour());
-        if is_same { Ok(()) } else { Err(format!("with it, {sample} reads as {read}")) }
+            .map_err(|error| TimePatternError::NotParsable(error.to_string()))?;
+        let is_hour = [sample.hour(), 0].contains(&parsed.hour());
+        if parsed.date() == sample.date() && is_hour {
+            Ok(())
+        } else {
+            Err(TimePatternError::Ambiguous { written: sample, parsed })
+        }
     }
 
     fn parse(&self, value: &Value, written: &str, arrival: Option<WallTime>) -> Option<WallTime> {
-        // JSON often has numbers between quotes.
+        // JSON often has numbers in quotes.
         let number = || number(value).or_else(|| written.trim().parse().ok());
         match (self, value) {
             (Self::UnixMillis, Value::Integer(millis)) => Some(WallTime::from_millis(*millis)),
@@ -112,7 +139,7 @@ impl TimeNotation {
             (Self::Rfc3339, Value::Integer(_) | Value::Float(_) | Value::Boolean(_)) => None,
             (Self::Pattern { pattern, zone }, _) => {
                 let broken_down = jiff::fmt::strtime::parse(pattern, written).ok()?;
-                // A message with an offset or a zone of its own needs no other.
+                // A time with an offset does not need the time zone.
                 broken_down
                     .to_timestamp()
                     .ok()
@@ -125,7 +152,7 @@ impl TimeNotation {
 }
 
 fn from_float(millis: f64) -> Option<WallTime> {
-    #[expect(clippy::cast_possible_truncation, reason = "it saturates, and so does the timestamp")]
+    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, as the time does")]
     millis.is_finite().then(|| WallTime::from_millis(millis.round() as i64))
 }
 
@@ -133,7 +160,9 @@ fn from_jiff(timestamp: jiff::Timestamp) -> WallTime {
     WallTime::from_millis(timestamp.as_millisecond())
 }
 
-/// Of the hour that occurs twice in autumn, the one that is nearer to the arrival; the hour that spring leaves out is moved on.
+/// Converts a local time. An hour that occurs twice in autumn is the one nearer to the arrival.
+///
+/// A time in the hour that is skipped in spring moves forward.
 fn nearest(zone: &TimeZone, clock: DateTime, arrival: Option<WallTime>) -> Option<WallTime> {
     let ambiguous = zone.to_ambiguous_timestamp(clock);
     let is_fold = matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. });
@@ -144,8 +173,10 @@ fn nearest(zone: &TimeZone, clock: DateTime, arrival: Option<WallTime>) -> Optio
     both.into_iter().flatten().min_by_key(|one| one.since(arrival).max(arrival.since(*one)))
 }
 
-/// `260501120000S`: year to second, and whether it is summer time. Some meters stay on winter time all year, so the letter
-/// alone decides; in a zone without a summer, `S` is an hour ahead of it.
+/// Parses `260501120000S`: year to second, and `S` for summer time or `W` for winter time.
+///
+/// Only the letter decides, because some meters use winter time all year. In a time zone without
+/// summer time, `S` is an hour ahead.
 fn dsmr(zone: &TimeZone, text: &str) -> Option<WallTime> {
     let (digits, is_summer) = match text.trim().split_at_checked(12)? {
         (digits, "S") => (digits, true),
@@ -179,7 +210,7 @@ mod tests {
         source
             .read(value, None, arrival.into())
             .map(|time| time.to_string())
-            .map_err(|(reason, _)| reason)
+            .map_err(|rejection| rejection.reason)
     }
 
     fn text(text: &str) -> Value {
@@ -187,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_read_as_it_is_written() {
+    fn parses_all_notations() {
         let ten = Ok("2026-05-01T10:00:00.000Z".to_owned());
         let pattern = |pattern: &str, hours| TimeNotation::Pattern {
             pattern: pattern.to_owned(),
@@ -207,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_between_quotes_is_a_time_and_so_is_a_word_with_its_first_digit() {
+    fn parses_numbers_in_quotes_and_original_texts() {
         let ten = Ok("2026-05-01T10:00:00.000Z".to_owned());
         assert_eq!(read(TimeNotation::UnixSeconds, &text("1777629600")), ten);
         assert_eq!(read(TimeNotation::UnixSeconds, &text("1777629600.0")), ten);
@@ -218,11 +249,11 @@ mod tests {
         let arrival = WallTime::parse(ARRIVAL).unwrap();
         let value = Value::Integer(1_052_026_100_000);
         let time = source.read(&value, Some("01052026100000"), arrival.into());
-        assert_eq!(time.map(|time| time.to_string()).map_err(|(reason, _)| reason), ten);
+        assert_eq!(time.map(|time| time.to_string()).map_err(|rejection| rejection.reason), ten);
     }
 
     #[test]
-    fn a_pattern_that_cannot_tell_the_time_is_no_pattern() {
+    fn rejects_ambiguous_patterns() {
         for good in [
             "%d.%m.%Y %H:%M:%S",
             "%Y%m%d%H%M",
@@ -242,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_hour_that_occurs_twice_the_nearer_one_is_meant() {
+    fn repeated_hour_is_the_one_nearer_to_arrival() {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let pattern = "%Y-%m-%d %H:%M".to_owned();
         let notation = TimeNotation::Pattern { pattern, zone: zone.clone() };
@@ -258,12 +289,12 @@ mod tests {
     }
 
     #[test]
-    fn a_smart_meter_says_whether_it_is_summer() {
+    fn smart_meter_letter_selects_the_offset() {
         let central = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let fixed = TimeZone::fixed(jiff::tz::offset(1));
         for (zone, written, arrival, expected) in [
             (&central, "260501120000S", "2026-05-01T10:00:05Z", "2026-05-01T10:00:00.000Z"),
-            // In Sweden the meters have no summer.
+            // The meters of Sweden use winter time all year.
             (&central, "260501110000W", "2026-05-01T10:00:05Z", "2026-05-01T10:00:00.000Z"),
             (&central, "261025023000S", "2026-10-25T01:30:05Z", "2026-10-25T00:30:00.000Z"),
             (&central, "261025023000W", "2026-10-25T00:30:05Z", "2026-10-25T01:30:00.000Z"),
@@ -281,18 +312,18 @@ mod tests {
     }
 
     #[test]
-    fn before_the_time_of_day_is_known_a_time_of_day_is_taken_and_nothing_else() {
+    fn unknown_time_of_day_accepts_plausible_times() {
         let source = TimeSource { channel: "at".to_owned(), notation: TimeNotation::UnixSeconds };
         let since_boot = ReadingTime::Boot(BootTime { boot: BootId(1), uptime_ms: 61_500 });
         let read = |seconds| source.read(&Value::Integer(seconds), None, since_boot);
         assert_eq!(read(1_777_629_600), Ok(WallTime::from_millis(1_777_629_600_000)));
-        // A clock that nobody set shows 1970, which would pass for a time since boot.
-        assert_eq!(read(3_000_000).map_err(|(reason, _)| reason), Err(Reason::BadTime));
-        assert_eq!(read(30).map_err(|(reason, _)| reason), Err(Reason::BadTime));
+        // A clock that was never set shows 1970.
+        assert_eq!(read(3_000_000).map_err(|rejection| rejection.reason), Err(Reason::BadTime));
+        assert_eq!(read(30).map_err(|rejection| rejection.reason), Err(Reason::BadTime));
     }
 
     #[test]
-    fn a_time_that_losant_would_ignore_or_nobody_can_read_is_refused() {
+    fn rejects_invalid_and_ignored_times() {
         for value in [
             text("now"),
             text("2026-03-31T10:00:00Z"),

@@ -1,0 +1,27 @@
+//! The reason that a value is not sent.
+
+use tidegate_model::{Reason, ValueError};
+
+/// The reason that a value is rejected, for the ledger and for the log.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rejection {
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+impl Rejection {
+    pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+impl From<ValueError> for Rejection {
+    fn from(error: ValueError) -> Self {
+        let reason = match error {
+            ValueError::NotFinite => Reason::NotFinite,
+            ValueError::TextTooLong => Reason::TooLong,
+            ValueError::NotScalar => Reason::NotScalar,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
