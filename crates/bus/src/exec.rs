@@ -102,7 +102,8 @@ impl Driver {
                 ExecMode::Interval { interval, timeout } => {
                     self.repeat(interval, timeout, &mut problems).await;
                 }
-                ExecMode::Lines => self.keep_running(&mut problems).await,
+                // Boxed, because the future holds the read buffer and the framer.
+                ExecMode::Lines => Box::pin(self.keep_running(&mut problems)).await,
             }
         };
         // Dropping the future kills the program.
