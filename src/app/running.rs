@@ -16,7 +16,7 @@ use super::{Reloads, buses, start_pipeline};
 use crate::notify;
 use crate::status::{Names, ReloadStatus, StatusRegistry};
 use tidegate_bus::{BusContext, BusEvent, Handles, Health, LossCounters};
-use tidegate_config::{Change, Config, Entry, Problems};
+use tidegate_config::{Config, Difference, Entry, Problems};
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::mapping::{self, ProducedAttributes};
 use tidegate_model::{DeviceId, Name};
@@ -39,8 +39,8 @@ const LAST_GOOD_HEADER: &str = "\
 # old copy would hide the mistake in the new files. To go back: tidegate run --config with this file, or compare and mend.
 ";
 
-/// The most keys and the most problems of a reload that are told.
-const TOLD_MAX: usize = 50;
+/// The most keys and the most problems of a reload that the log and the status list.
+const KEYS_LISTED_MAX: usize = 50;
 
 /// What stays while the daemon runs.
 pub(super) struct Runtime {
@@ -143,12 +143,13 @@ impl Running {
     }
 
     fn refuse(&self, problems: &Problems) {
-        for problem in problems.iter().take(TOLD_MAX) {
+        for problem in problems.iter().take(KEYS_LISTED_MAX) {
             error!(%problem, "the new configuration is not good; the old one stays");
         }
         let mut notes = self.parts.board.data();
         notes.reload.count += 1;
-        notes.reload.problems = problems.iter().take(TOLD_MAX).map(ToString::to_string).collect();
+        notes.reload.problems =
+            problems.iter().take(KEYS_LISTED_MAX).map(ToString::to_string).collect();
         notes.reload.changed.clear();
     }
 
@@ -158,28 +159,39 @@ impl Running {
         entries: Vec<Entry>,
         reloads: &Reloads,
     ) -> Result<(), TaskEnd> {
-        let change = Change::between(&self.entries, &entries);
-        if change.log_level
+        let difference = Difference::between(&self.config, &config);
+        if difference.gateway {
+            warn!(
+                "another losant.device_id applies with the next start; nothing is changed until then"
+            );
+            let changed = tidegate_config::changed_keys(&self.entries, &entries);
+            self.report(&difference, &changed, &changed);
+            return Ok(());
+        }
+        if difference.log_level
             && let Err(error) = reloads.log.set(&config.log_level)
         {
             error!(%error, "the log stays at its level");
         }
-        // What only a start applies stays as it was.
+        // The other settings stay as they were at the start, and so does their difference.
         self.config.log_level = config.log_level;
         self.config.reporter = config.reporter;
         self.config.devices = config.devices;
         self.config.buses = config.buses;
         self.config.actuators = config.actuators;
         self.config.commands = config.commands;
+        let changed = tidegate_config::changed_keys(&self.entries, &entries);
+        let since_start = tidegate_config::changed_keys(&self.started, &entries);
         self.entries = entries;
         self.parts.board.configure(names(&self.config));
-        if change.limits {
+        if difference.reporter {
             self.parts.wires.limits.send_replace(self.config.reporter.clone());
         }
         // Also when nothing changed here: the devices may declare more by now, and whoever reloads wants to know.
         self.parts.wires.produced.send_replace(produced(&self.config));
-        self.stop_changed(&change).await?;
-        for bus in &change.plans {
+        let connections = difference.connections();
+        self.stop_buses(&connections).await?;
+        for bus in difference.pipelines() {
             let plan = self.config.buses.get(bus);
             let devices = &self.config.devices;
             let plan =
@@ -188,19 +200,19 @@ impl Running {
             // Without a collector the supervisor has news of its own.
             self.parts.wires.arrivals.send(arrival).await.unwrap_or_default();
         }
-        self.start_buses(&change.buses);
-        if change.commands {
+        self.start_buses(&connections);
+        if difference.commands {
             let Runtime { supervisor, wires, .. } = &mut self.parts;
-            wires.commands.reload(&self.config, &change.actuators, supervisor).await?;
+            wires.commands.reload(&self.config, &difference.actuators, supervisor).await?;
         }
-        self.tell(&change);
+        self.report(&difference, &changed, &since_start);
         Ok(())
     }
 
-    /// Stops the buses that change or go.
-    async fn stop_changed(&mut self, change: &Change) -> Result<(), TaskEnd> {
+    /// Stops these buses.
+    async fn stop_buses(&mut self, names: &BTreeSet<Name>) -> Result<(), TaskEnd> {
         let mut ending = BTreeSet::new();
-        for name in &change.buses {
+        for name in names {
             self.parts.wires.handles.send_modify(|handles| drop(handles.remove(name)));
             if let Some(stop) = self.buses.remove(name) {
                 stop.cancel();
@@ -233,10 +245,18 @@ impl Running {
         }
     }
 
-    fn tell(&self, change: &Change) {
-        let since_start = Change::between(&self.started, &self.entries);
-        let next_start: Vec<_> = since_start.for_the_next_start().take(TOLD_MAX).cloned().collect();
-        let changed: Vec<_> = change.keys.iter().take(TOLD_MAX).cloned().collect();
+    /// Logs what a reload changed, and what waits for the next start, and puts it into the status.
+    fn report(
+        &self,
+        difference: &Difference,
+        changed: &BTreeSet<String>,
+        since_start: &BTreeSet<String>,
+    ) {
+        let next_start = difference.keys_for_next_start(since_start);
+        let listed = |keys: &BTreeSet<String>| -> Vec<_> {
+            keys.iter().take(KEYS_LISTED_MAX).cloned().collect()
+        };
+        let (changed, next_start) = (listed(changed), listed(&next_start));
         info!(
             changed = changed.join(", "),
             next_start = next_start.join(", "),

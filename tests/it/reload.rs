@@ -224,6 +224,30 @@ async fn readings_mean_what_the_configuration_said_when_they_came() {
 }
 
 #[tokio::test]
+async fn mapping_changes_leave_the_tty_open() {
+    let (cloud, site, mut tty) = site().await;
+    let daemon = site.start();
+    daemon.wait_for_log("serial line open bus=probe");
+    let options = "rate_max = 50.0, deadband = 0.5, decimals = 1, valid_max = 100.0";
+    for change in [
+        "priority = \"low\"".to_owned(),
+        "ignore = '^#'".to_owned(),
+        "stale = { after = \"1 h\", attribute = \"online\" }".to_owned(),
+        format!("map = [{{ channel = \"s\", attribute = \"s\", {options} }}]"),
+    ] {
+        write_fragment(&site, &format!("[sensor.probe]\n{change}\n"));
+        reload(&daemon);
+        let status = daemon.status();
+        assert_ne!(status["reload"]["changed"], json!([]), "{change} is applied");
+        assert_eq!(status["reload"]["next_start"], json!([]), "{change} needs no restart");
+    }
+    tty.write("s=1.04\n");
+    wait_until("the last mapping applies", || values(&cloud, "s") == [json!(1.0)]);
+    assert_eq!(daemon.log().matches("serial line open bus=probe").count(), 1);
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test]
 async fn the_log_and_the_reporter_go_by_new_limits_and_the_rest_is_named() {
     let (cloud, site, mut tty) = site().await;
     let daemon = site.start();

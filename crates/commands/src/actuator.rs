@@ -19,7 +19,7 @@ use tidegate_model::{Command, DeviceId, Name, Write};
 use tidegate_timing::rate_limit::RateLimit;
 
 /// A configured receiver of one command of one device.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Actuator {
     /// Its name in the configuration.
     pub name: Name,

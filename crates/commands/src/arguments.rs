@@ -10,11 +10,11 @@ use tidegate_model::excerpt::excerpt;
 ///
 /// Without arguments any payload is valid. Otherwise the payload is an object with these members
 /// and no others.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Arguments(BTreeMap<String, Argument>);
 
 /// One argument.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Argument {
     /// Its type and bounds.
     pub kind: ArgumentKind,
@@ -23,7 +23,7 @@ pub struct Argument {
 }
 
 /// The type of an argument, with its bounds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ArgumentKind {
     /// True or false.
     Boolean,

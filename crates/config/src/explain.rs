@@ -1,6 +1,6 @@
 //! The configuration as the daemon understands it, value by value, each with its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -55,6 +55,16 @@ impl Entry {
 /// All problems that could be found.
 pub fn explain(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
     explain_to(Purpose::Daemon, file)
+}
+
+/// Returns the keys whose value, or the file that they name, differs between two configurations.
+pub fn changed_keys(old: &[Entry], new: &[Entry]) -> BTreeSet<String> {
+    let values = |entries: &[Entry]| -> BTreeMap<_, _> {
+        entries.iter().map(|entry| (entry.key(), (entry.value.clone(), entry.checksum))).collect()
+    };
+    let (old, new) = (values(old), values(new));
+    let keys = old.keys().chain(new.keys());
+    keys.filter(|key| old.get(*key) != new.get(*key)).cloned().collect()
 }
 
 pub(super) fn explain_to(reader: Purpose, file: &Path) -> Result<(Config, Vec<Entry>), Problems> {

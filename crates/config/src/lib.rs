@@ -4,8 +4,8 @@
 //! they give up, so that an operator sees all mistakes at once.
 
 mod annotated;
-mod change;
 mod check_text;
+mod difference;
 mod explain;
 mod field;
 mod load;
@@ -26,9 +26,9 @@ mod types;
 
 use std::path::Path;
 
-pub use change::Change;
 pub use check_text::check_text;
-pub use explain::{Entry, explain};
+pub use difference::{BusDifference, Difference};
+pub use explain::{Entry, changed_keys, explain};
 pub use load::status_socket;
 pub use origin::Origin;
 pub use problem::{Problem, Problems};

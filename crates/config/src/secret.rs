@@ -35,7 +35,7 @@ impl fmt::Debug for Secret {
 }
 
 /// How the daemon proves to Losant which device it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum CloudCredentials {
     /// An access key: exchanged for a token at `POST /auth/device`, as often as needed.
     AccessKey {
@@ -56,7 +56,7 @@ impl CloudCredentials {
 }
 
 /// A broker's user and password.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct UserPassword {
     /// The user.

@@ -23,7 +23,7 @@ use tidegate_model::{ApplicationId, DeviceId, Name, WhenFull};
 use tidegate_timing::clock_trust::TrustMode;
 
 /// All that the daemon is told.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Config {
     /// The way to Losant.
     pub cloud: Cloud,
@@ -52,7 +52,7 @@ pub struct Config {
 }
 
 /// The way to Losant.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cloud {
     /// The base URL, without a slash at its end.
     pub url: String,
@@ -112,7 +112,7 @@ pub enum Proxy {
 }
 
 /// The outbox.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OutboxSettings {
     /// Its directory.
     pub path: PathBuf,
@@ -133,7 +133,7 @@ pub struct OutboxSettings {
 }
 
 /// Commands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Commands {
     /// Which of them run.
     pub rules: Rules,

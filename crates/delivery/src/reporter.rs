@@ -70,7 +70,7 @@ const LIVE_RUN_MAX: u8 = 4;
 const LIVE_BATCHES_MAX: u64 = 3;
 
 /// The settings of the reporter.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limits {
     /// The most states in one call, 1 or more.
     pub batch_states_max: usize,

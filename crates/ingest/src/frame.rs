@@ -25,7 +25,7 @@ pub use shape::{Counted, Endian, Length, Shape};
 use shape::{Limits, ScanResult};
 
 /// The rules that cut a stream into frames.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Framing {
     /// The start and the end of a frame.
     pub shape: Shape,

@@ -1,5 +1,6 @@
 //! Turns bytes into channels, and channels into states: framing, decoding, mapping. Does no IO.
 
+pub mod by_text;
 pub mod decode;
 pub mod dedup;
 pub mod frame;

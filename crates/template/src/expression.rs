@@ -73,6 +73,13 @@ impl Expression {
     }
 }
 
+/// Compares name and text.
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.to_string() == other.to_string()
+    }
+}
+
 /// Writes the source text.
 impl fmt::Display for Expression {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -65,6 +65,13 @@ impl Template {
     }
 }
 
+/// Compares name and text.
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.to_string() == other.to_string()
+    }
+}
+
 /// Writes the source text.
 impl fmt::Display for Template {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,7 +31,7 @@ pub use mqtt::MqttTemplate;
 pub use serial::SerialTemplate;
 
 /// The template of a [`Write`], by kind of actuator.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum WriteTemplate {
     /// Bytes for a serial bus.
     Serial(SerialTemplate),

@@ -12,6 +12,7 @@ use super::bus::choice;
 use super::{Check, GATEWAY, find_bus, find_device, template};
 use crate::field::Field;
 use crate::{Bus, BusKind, Topics, raw};
+use tidegate_ingest::by_text::ByText;
 use tidegate_ingest::decode::{Format, Nmea, Sparkplug};
 use tidegate_ingest::frame::ChecksumAlgorithm;
 use tidegate_ingest::mapping::{
@@ -187,10 +188,13 @@ fn aliases(
     aliases
 }
 
-fn ignore(key: &str, pattern: &str, check: &mut Check<'_>) -> Option<regex::bytes::Regex> {
+fn ignore(key: &str, pattern: &str, check: &mut Check<'_>) -> Option<ByText<regex::bytes::Regex>> {
     let compiled = regex::bytes::RegexBuilder::new(pattern).size_limit(1 << 20).build();
     let fix = "write a regular expression: ignore = '^#'";
-    compiled.map_err(|error| check.problems.add(key, last_line(&error.to_string()), fix)).ok()
+    compiled
+        .map_err(|error| check.problems.add(key, last_line(&error.to_string()), fix))
+        .ok()
+        .map(ByText)
 }
 
 /// What a parser says after it has drawn where.

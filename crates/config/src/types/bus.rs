@@ -21,7 +21,7 @@ use tidegate_modbus::Register;
 use tidegate_model::Name;
 
 /// One connection and the sensors that read from it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Bus {
     /// What it connects to.
     pub kind: BusKind,
@@ -30,7 +30,7 @@ pub struct Bus {
 }
 
 /// What a bus connects to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum BusKind {
     /// A program.
     Exec(ExecBus),
@@ -138,7 +138,7 @@ pub enum FileMode {
 }
 
 /// An HTTP endpoint that others push to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpBus {
     /// The address and port.
     pub listen: SocketAddr,
@@ -162,7 +162,7 @@ pub struct SystemBus {
 }
 
 /// A serial line that is read by frames.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SerialBus {
     /// The tty.
     pub port: Port,
@@ -186,7 +186,7 @@ pub struct SerialPoll {
 }
 
 /// A Modbus line.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModbusBus {
     /// What it runs on.
     pub line: ModbusLine,
@@ -220,7 +220,7 @@ impl fmt::Display for ModbusLine {
 }
 
 /// A unit on a Modbus line, which was once called a slave.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModbusUnit {
     /// Its name, which is the topic of its messages.
     pub name: Name,
@@ -237,7 +237,7 @@ pub struct ModbusUnit {
 }
 
 /// A session with an MQTT broker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttBus {
     /// The broker's host name or address.
     pub host: String,
@@ -280,7 +280,7 @@ pub enum MqttVersion {
 }
 
 /// How a connection to a broker is secured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttTls {
     /// Certificates in PEM that are trusted in place of the system's.
     pub private_ca: Option<Vec<u8>>,

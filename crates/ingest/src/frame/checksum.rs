@@ -3,7 +3,7 @@
 use crc::{Algorithm, Crc, NoTable};
 
 /// The checksum at the end of a frame.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Checksum {
     /// The algorithm that computes it.
     pub algorithm: ChecksumAlgorithm,
@@ -16,7 +16,7 @@ pub struct Checksum {
 }
 
 /// The algorithm of a checksum.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ChecksumAlgorithm {
     /// The exclusive or of all bytes.
     Xor,

@@ -10,6 +10,7 @@ use super::conversion::Conversion;
 use super::message_time::TimeSource;
 use super::rejection::Rejection;
 use super::silence::StaleSettings;
+use crate::by_text::ByText;
 use crate::decode::{Decoded, Format};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::topic::TopicFilter;
@@ -24,7 +25,7 @@ const EVERY_CHANNEL: &str = "*";
 const NAMES_MAX: usize = 8;
 
 /// A sensor: a selection of the messages on a bus, and their mapping to attributes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sensor {
     /// The name in the configuration.
     pub name: Name,
@@ -33,7 +34,7 @@ pub struct Sensor {
     /// The format of its messages.
     pub format: Format,
     /// Messages that match this pattern are ignored.
-    pub ignore: Option<Regex>,
+    pub ignore: Option<ByText<Regex>>,
     /// The device of the values.
     pub device: DeviceSelector,
     /// The device names for results of the template, such as serial numbers.
@@ -59,7 +60,7 @@ pub(super) struct Contexts {
 }
 
 /// The device of a sensor's values.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum DeviceSelector {
     /// This device.
     Fixed(DeviceId),
@@ -70,7 +71,7 @@ pub enum DeviceSelector {
 }
 
 /// The mapping of a channel to an attribute.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {
     /// The source of the value.
     pub source: Source,
@@ -83,7 +84,7 @@ pub struct Mapping {
 }
 
 /// The source of a value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A channel of the [`Format`]. `*` is every channel that no other mapping of the sensor uses.
     Channel(String),
@@ -92,7 +93,7 @@ pub enum Source {
 }
 
 /// The attribute of a mapping.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum AttributeSelector {
     /// This attribute.
     Fixed(AttributeName),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
+use crate::by_text::ByText;
 use crate::decode::{Json, KeyValue};
 use tidegate_model::{DeviceId, Priority, Reading, Reason, State, Value, WallTime};
 use tidegate_template::Expression;
@@ -169,7 +170,7 @@ fn each_message_of_a_payload_has_its_own_time() {
 #[test]
 fn ignored_message_is_counted_once() {
     let mut ignoring = sensor("#", vec![map("t", "t")]);
-    ignoring.ignore = Some(regex::bytes::Regex::new("^#").unwrap());
+    ignoring.ignore = Some(ByText(regex::bytes::Regex::new("^#").unwrap()));
     let mut bench = bench(vec![ignoring]);
     let mapped = bench.map(&reading("a", "# boot"), now());
     assert_eq!((mapped.rejected, mapped.details), ([(Reason::Ignored, 1)].into(), vec![]));

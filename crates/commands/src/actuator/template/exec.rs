@@ -9,7 +9,7 @@ use tidegate_model::{Command, Execution, Write};
 use tidegate_template::Template;
 
 /// A program with the templates of its arguments.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExecTemplate {
     /// The absolute path of the program; not a template.
     pub program: PathBuf,

@@ -6,7 +6,7 @@ use tidegate_model::{Command, GatewayAction, Write};
 use tidegate_template::Template;
 
 /// An action of the gateway.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum GatewayTemplate {
     /// Sets the log level that the template renders.
     LogLevel(Template),

@@ -14,7 +14,7 @@ const PULSE_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(86_400);
 
 /// The template of a level for a GPIO output.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GpioTemplate {
     /// The name of the output on its bus.
     pub output: Name,

@@ -7,7 +7,7 @@ use tidegate_model::{Command, HttpMethod, HttpRequest, Write};
 use tidegate_template::Template;
 
 /// The template of an HTTP request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpTemplate {
     /// The method.
     pub method: HttpMethod,
@@ -20,7 +20,7 @@ pub struct HttpTemplate {
 }
 
 /// The template of the body of an HTTP request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpBodyTemplate {
     /// The media type.
     pub media_type: String,

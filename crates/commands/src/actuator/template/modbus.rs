@@ -7,7 +7,7 @@ use tidegate_model::{Command, ModbusWrite, Name, Write};
 use tidegate_template::Template;
 
 /// The template of a value for a register of a Modbus unit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModbusTemplate {
     /// The name of the unit on its bus.
     pub unit: Name,

@@ -7,7 +7,7 @@ use tidegate_model::{Command, TopicReply, Write};
 use tidegate_template::Template;
 
 /// The template of a message for an MQTT bus.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MqttTemplate {
     /// The topic.
     pub topic: Template,

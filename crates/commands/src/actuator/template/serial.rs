@@ -10,7 +10,7 @@ use tidegate_template::Template;
 const BYTES_MAX: usize = 4 * 1024;
 
 /// The template of bytes for a serial bus.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SerialTemplate {
     /// The line with its delimiter, or the bytes as hexadecimal digits.
     pub text: Template,
