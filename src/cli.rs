@@ -183,7 +183,7 @@ impl ConfigArgs {
 
     /// Loads the configuration without the access key, for subcommands that do not call Losant.
     fn inspect(&self) -> anyhow::Result<Config> {
-        Ok(tidegate_config::look(&self.config)?)
+        Ok(tidegate_config::load_to_inspect(&self.config)?)
     }
 
     /// Returns the path of the daemon's socket.

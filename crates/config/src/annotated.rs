@@ -31,8 +31,8 @@ pub(super) fn words() -> BTreeMap<String, String> {
             table = if bare.starts_with("[[") { format!("{name}.0") } else { name.to_owned() };
             before = None;
         } else if let Some((key, note)) = option(bare) {
-            // Options that stand together share the words above the first.
-            before = paragraph(&mut above).or(before);
+            // Options without words of their own share the words above the first.
+            before = paragraph(&mut above).or(before.filter(|_| note.is_none()));
             if let Some(text) = before.clone().or_else(|| note.map(str::to_owned)) {
                 words.entry(general(&format!("{table}.{key}"))).or_insert(text);
             }

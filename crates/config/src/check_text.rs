@@ -1,23 +1,25 @@
-//! A configuration that stands in no file yet: what a person is about to be told to write.
+//! Checks a configuration that is in no file yet: one that a command proposes to write.
 
 use std::path::Path;
 
-use super::option_info::Notes;
-use super::{Config, Problems, Purpose, load, resolve};
+use super::check::Purpose;
+use super::option_info::OptionInfos;
+use super::{Config, Problems, load, resolve};
 
-/// Stands for the gateway, which such a text need not name.
-const NOBODY: &str = "[losant]\ndevice_id = \"000000000000000000000000\"\n";
+/// A gateway, which such a text need not name.
+const GATEWAY: &str = "[losant]\ndevice_id = \"000000000000000000000000\"\n";
 
-/// Reads and checks a text as if it stood beside a good configuration. Relative paths in it start here.
+/// Reads and checks a text as part of a valid configuration. Relative paths start at the working
+/// directory.
 ///
 /// # Errors
 /// All problems that could be found.
 pub fn check_text(text: &str) -> Result<Config, Problems> {
-    let (mut problems, mut notes) = (Problems::default(), Notes::default());
-    let tree = load::overlay(&[NOBODY, text], &mut problems);
+    let (mut problems, mut options) = (Problems::default(), OptionInfos::default());
+    let tree = load::overlay(&[GATEWAY, text], &mut problems);
     let raw = tree.and_then(|tree| load::read(tree, &mut problems));
     let here = Path::new("tidegate.toml");
     let config = raw
-        .and_then(|raw| resolve::resolve(raw, here, Purpose::Inspect, &mut problems, &mut notes));
+        .and_then(|raw| resolve::resolve(raw, here, Purpose::Inspect, &mut problems, &mut options));
     config.filter(|_| problems.is_empty()).ok_or(problems)
 }

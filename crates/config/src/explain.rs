@@ -5,11 +5,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::option_info::Notes;
+use super::check::Purpose;
+use super::option_info::OptionInfos;
 use super::origin::Origins;
 use super::raw::Raw;
 use super::shape::Shaped as _;
-use super::{Config, Origin, Problems, Purpose, load, resolve};
+use super::{Config, Origin, Problems, load, resolve};
 
 /// What is shown in place of a secret.
 const MASK: &str = "***";
@@ -54,7 +55,7 @@ impl Entry {
 /// # Errors
 /// All problems that could be found.
 pub fn explain(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
-    explain_to(Purpose::Daemon, file)
+    explain_for(Purpose::Daemon, file)
 }
 
 /// Returns the keys whose value, or the file that they name, differs between two configurations.
@@ -67,17 +68,18 @@ pub fn changed_keys(old: &[Entry], new: &[Entry]) -> BTreeSet<String> {
     keys.filter(|key| old.get(*key) != new.get(*key)).cloned().collect()
 }
 
-pub(super) fn explain_to(reader: Purpose, file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
+pub(super) fn explain_for(purpose: Purpose, file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
     let mut problems = Problems::default();
-    let (mut origins, mut notes) = (Origins::new(file), Notes::default());
+    let (mut origins, mut options) = (Origins::new(file), OptionInfos::default());
     let environment = std::env::vars().collect();
     let tree = load::merge(file, environment, &mut origins, &mut problems);
     let raw = tree.clone().and_then(|tree| load::read(tree, &mut problems));
-    let config = raw.and_then(|raw| resolve::resolve(raw, file, reader, &mut problems, &mut notes));
+    let config =
+        raw.and_then(|raw| resolve::resolve(raw, file, purpose, &mut problems, &mut options));
     problems.locate(&origins);
     match (config, tree.map(config::Value::try_deserialize)) {
         (Some(config), Some(Ok(tree))) if problems.is_empty() => {
-            let mut entries = entries(&tree, &notes, &origins);
+            let mut entries = entries(&tree, &options, &origins);
             let directory = file.parent().unwrap_or(Path::new(""));
             for entry in &mut entries {
                 entry.note_file(directory);
@@ -88,11 +90,11 @@ pub(super) fn explain_to(reader: Purpose, file: &Path) -> Result<(Config, Vec<En
     }
 }
 
-fn entries(tree: &Map<String, Value>, notes: &Notes, origins: &Origins) -> Vec<Entry> {
+fn entries(tree: &Map<String, Value>, options: &OptionInfos, origins: &Origins) -> Vec<Entry> {
     let mut values = BTreeMap::new();
     collect(tree, "", &mut values);
-    for (key, note) in notes.iter() {
-        let Some(value) = &note.value else { continue };
+    for (key, info) in options.iter() {
+        let Some(value) = &info.value else { continue };
         let mut parents = key.match_indices('.').filter_map(|(end, _)| key.get(..end));
         if parents.any(|parent| values.contains_key(parent)) {
             // It is an item of a list, which is shown as a whole.

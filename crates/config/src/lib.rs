@@ -1,9 +1,11 @@
-//! The configuration: from files and environment to a [`Config`] that holds only valid things.
+//! The configuration: merges files and environment into a [`Config`] that holds only valid values.
 //!
-//! `load` merges the layers into a `Raw`, `resolve` turns that into a [`Config`]. Both collect every problem before
-//! they give up, so that an operator sees all mistakes at once.
+//! `load` merges the layers into a `Raw`, and `resolve` turns the `Raw` into a [`Config`]. Both
+//! collect all problems before they fail, so that an operator sees all mistakes at once.
 
 mod annotated;
+mod bus;
+mod check;
 mod check_text;
 mod difference;
 mod explain;
@@ -11,6 +13,7 @@ mod field;
 mod load;
 mod option_info;
 mod origin;
+mod pem;
 mod problem;
 mod raw;
 mod render;
@@ -20,12 +23,19 @@ mod schema;
 mod secret;
 mod shape;
 mod suggest;
+mod table;
 #[cfg(test)]
 mod tests;
 mod types;
 
 use std::path::Path;
 
+pub use bus::{
+    AtStart, AtStop, Bias, Bus, BusKind, Drive, Edges, ExecBus, ExecMode, FileBus, FileMode,
+    FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus, ModbusLine,
+    ModbusUnit, MqttBus, MqttTls, MqttVersion, Parity, Place, Port, Rs485, SerialBus, SerialPoll,
+    StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
+};
 pub use check_text::check_text;
 pub use difference::{BusDifference, Difference};
 pub use explain::{Entry, changed_keys, explain};
@@ -37,49 +47,35 @@ pub use replace::replace;
 pub use resolve::KEEP_ALIVE_RANGE;
 pub use schema::schema;
 pub use secret::{CloudCredentials, Secret, UserPassword, read_credentials, read_token};
-pub use types::{
-    AtStart, AtStop, Bias, Bus, BusKind, Cloud, Commands, Config, Drive, Edges, ExecBus, ExecMode,
-    FileBus, FileMode, FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus,
-    ModbusLine, ModbusUnit, MqttBus, MqttTls, MqttVersion, OutboxSettings, Parity, Place, Port,
-    Proxy, Rs485, SerialBus, SerialPoll, StopBits, SystemBus, Topics, UsbIdentity,
-    UsbIdentityError,
-};
+pub use types::{Cloud, Commands, Config, OutboxSettings, Proxy};
 
-/// The defaults, which are also the annotated example: `config/tidegate.toml`.
+use check::Purpose;
+
+/// The annotated defaults, `config/tidegate.toml`.
 pub const DEFAULTS: &str = include_str!("../../../config/tidegate.toml");
 
-/// Reads and checks the configuration in `file`, with the `conf.d` directory beside it and the environment over it.
+/// Loads the configuration in `file`, with the `conf.d` directory beside it and the environment.
 ///
 /// # Errors
-/// All problems that could be found; the caller shows them and exits with 78 (`EX_CONFIG`).
+/// All problems of the configuration. The caller prints them and exits with 78 (`EX_CONFIG`).
 pub fn load(file: &Path) -> Result<Config, Problems> {
     explain(file).map(|(config, _)| config)
 }
 
-/// The same for those who only look, and do not talk to Losant: whoever may read the configuration need not be allowed to read
-/// the access key, which may be encrypted, too. It holds none.
+/// Loads the configuration without the access key, for commands that do not talk to Losant: a user
+/// who may read the configuration need not be allowed to read the key, and the key may be encrypted.
 ///
 /// # Errors
 /// As [`load()`].
-pub fn look(file: &Path) -> Result<Config, Problems> {
-    explain::explain_to(Purpose::Inspect, file).map(|(config, _)| config)
+pub fn load_to_inspect(file: &Path) -> Result<Config, Problems> {
+    explain::explain_for(Purpose::Inspect, file).map(|(config, _)| config)
 }
 
-/// The same for those who find out what a bus is good for: one that nothing uses yet is no mistake then.
+/// Loads the configuration without the access key, and accepts buses that no sensor or actuator uses
+/// yet: for commands that look for sensors on them.
 ///
 /// # Errors
 /// As [`load()`].
-pub fn look_at_buses(file: &Path) -> Result<Config, Problems> {
-    explain::explain_to(Purpose::Discover, file).map(|(config, _)| config)
-}
-
-/// Who reads a configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// The daemon, and what acts in its place.
-    Daemon,
-    /// A person who looks at it, without the access key.
-    Inspect,
-    /// The same, while it is being written.
-    Discover,
+pub fn load_to_discover(file: &Path) -> Result<Config, Problems> {
+    explain::explain_for(Purpose::Discover, file).map(|(config, _)| config)
 }

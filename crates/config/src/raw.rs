@@ -1,46 +1,11 @@
 //! The configuration as it is written: every option optional, nothing checked but its type.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use serde::Deserialize;
-
-use super::field::{Field, Size};
+use super::bus::Buses;
+use super::field::Field;
 use super::shape::{Shape, Shaped};
-
-type Text = Option<Field<String>>;
-type Integer = Option<Field<i64>>;
-type Float = Option<Field<f64>>;
-type Flag = Option<Field<bool>>;
-type Span = Option<Field<Duration>>;
-type Bytes = Option<Field<Size>>;
-type Word = Field<super::field::Scalar>;
-type Texts = Option<Vec<Field<String>>>;
-
-macro_rules! table {
-    ($name:ident { $($field:ident: $type:ty),* $(,)? }) => {
-        #[derive(Debug, Default, Deserialize)]
-        #[serde(default)]
-        pub(in crate) struct $name {
-            $(pub(in crate) $field: $type,)*
-        }
-
-        impl crate::shape::Shaped for $name {
-            fn shape() -> crate::shape::Shape {
-                crate::shape::Shape::Table(&[
-                    $((stringify!($field), <$type as crate::shape::Shaped>::shape)),*
-                ])
-            }
-        }
-    };
-}
-
-mod bus;
-
-pub(super) use bus::{
-    Buses, Exec, File, Frame, Gpio, GpioInput, GpioOutput, Http, Modbus, ModbusRegister,
-    ModbusUnit, Mqtt, Serial, System,
-};
+use super::table::{Bytes, Flag, Float, Integer, Span, Text, Texts, Word, table};
 
 table!(Raw {
     losant: Losant,

@@ -1,32 +1,28 @@
 //! Turns what is written into what is meant, and finds everything that cannot be meant.
 
 mod actuator;
-mod bus;
 mod cloud;
 mod command;
-mod frame;
+mod names;
 mod sensor;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 use std::time::Duration;
 
-use super::field::{Field, Size};
-use super::option_info::{Notes, written};
+use super::bus::{self, Bus, BusKind};
+use super::check::{Check, Purpose, choice, seconds};
+use super::field::Field;
+use super::option_info::OptionInfos;
 use super::raw::{self, Raw};
-use super::suggest::did_you_mean;
-use super::{Config, OutboxSettings, Problems, Purpose};
+use super::{Config, OutboxSettings, Problems};
+use actuator::World;
+use names::GATEWAY;
 use tidegate_delivery::reporter::Limits;
 use tidegate_model::{DeviceId, Name, WhenFull};
-use tidegate_template::Template;
 use tidegate_timing::clock_trust::TrustMode;
-
-/// The name by which sensors and actuators call the gateway device.
-const GATEWAY: &str = "gateway";
 
 /// The most states in one call: Losant names no limit, so far above this would be a guess (schema `deviceStates`).
 const BATCH_STATES_RANGE: RangeInclusive<i64> = 1..=500;
@@ -36,133 +32,21 @@ const BATCH_BYTES_RANGE: RangeInclusive<u64> = 1_000..=256_000;
 
 pub use cloud::KEEP_ALIVE_RANGE;
 
-/// Collects problems, and notes about what is assumed and allowed, while values are taken out of the raw configuration.
-struct Check<'a> {
-    problems: &'a mut Problems,
-    notes: &'a mut Notes,
-    reader: Purpose,
-    directory: &'a Path,
-}
-
-impl Check<'_> {
-    fn required<T>(&mut self, key: &str, value: Option<Field<T>>, fix: &str) -> Option<T> {
-        // What was of the wrong type has been told as that.
-        if value.is_none() && !self.problems.iter().any(|problem| problem.at == key) {
-            self.problems.add(key, "is missing", fix);
-        }
-        value.map(|field| field.0)
-    }
-
-    fn parsed<T: FromStr<Err: Display>>(&mut self, key: &str, text: &str) -> Option<T> {
-        text.parse().map_err(|error| self.problems.add(key, error, "")).ok()
-    }
-
-    /// A value within its range; one outside is told and replaced by the nearest inside, so that checking can go on.
-    fn within<T>(
-        &mut self,
-        key: &str,
-        value: T,
-        range: &RangeInclusive<T>,
-        show: fn(&T) -> String,
-    ) -> T
-    where
-        T: PartialOrd + Clone,
-    {
-        let (start, end) = (show(range.start()), show(range.end()));
-        let note = self.notes.of(key);
-        note.value = Some(written(show(&value)));
-        note.range = Some((written(start.clone()), written(end.clone())));
-        if range.contains(&value) {
-            return value;
-        }
-        self.problems.add(
-            key,
-            format!("is {}", show(&value)),
-            format!("give a value from {start} to {end}"),
-        );
-        if value < *range.start() { range.start().clone() } else { range.end().clone() }
-    }
-
-    fn integer(
-        &mut self,
-        key: &str,
-        field: Option<Field<i64>>,
-        default: i64,
-        range: &RangeInclusive<i64>,
-    ) -> i64 {
-        self.notes.of(key).default = Some(default.into());
-        self.within(key, field.map_or(default, |field| field.0), range, i64::to_string)
-    }
-
-    fn duration(
-        &mut self,
-        key: &str,
-        field: Option<Field<Duration>>,
-        range: &RangeInclusive<Duration>,
-    ) -> Duration {
-        let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
-        self.within(key, field.map_or(*range.start(), |field| field.0), range, show)
-    }
-
-    fn bytes(
-        &mut self,
-        key: &str,
-        field: Option<Field<Size>>,
-        default: u64,
-        range: &RangeInclusive<u64>,
-    ) -> u64 {
-        let show = |bytes: &u64| bytesize::ByteSize(*bytes).to_string();
-        self.notes.of(key).default = Some(show(&default).into());
-        self.within(key, field.map_or(default, |field| field.0.0), range, show)
-    }
-
-    /// A text or a flag, or what is assumed where it is not written.
-    fn or_default<T: Clone + Into<serde_json::Value>>(
-        &mut self,
-        key: &str,
-        field: Option<Field<T>>,
-        default: T,
-    ) -> T {
-        let note = self.notes.of(key);
-        note.default = Some(default.clone().into());
-        let value = field.map_or(default, |field| field.0);
-        note.value = Some(value.clone().into());
-        value
-    }
-
-    /// Tells that `word` is none of the `known` ones, with the likeliest or all of them.
-    fn unknown_word(&mut self, key: &str, word: &str, known: &[String]) {
-        let fix = did_you_mean(word, known.iter().map(String::as_str), || {
-            format!("use one of {}", known.join(", "))
-        });
-        self.problems.add(key, format!("\"{word}\" is not known"), fix);
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.directory.join(path)
-    }
-}
-
-/// Seconds as a duration range.
-fn seconds(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
-    Duration::from_secs(*range.start())..=Duration::from_secs(*range.end())
-}
-
 /// Checks everything. `None` only if there is at least one problem.
 pub(super) fn resolve(
     raw: Raw,
     file: &Path,
-    reader: Purpose,
+    purpose: Purpose,
     problems: &mut Problems,
-    notes: &mut Notes,
+    options: &mut OptionInfos,
 ) -> Option<Config> {
     let directory = std::path::absolute(file).ok()?.parent()?.to_owned();
-    let mut check = Check { problems, notes, reader, directory: &directory };
+    let mut check = Check { problems, options, purpose, directory: &directory };
     let needs_commands = !raw.actuator.is_empty();
     let cloud = cloud::cloud(raw.losant, needs_commands, &mut check);
     let gateway = cloud.as_ref().map(|cloud| cloud.device);
     let devices = devices(gateway, raw.device, &mut check);
-    let mut buses = bus::buses(raw.bus, gateway, &mut check);
+    let mut buses = bus::resolve(raw.bus, gateway, &mut check);
     let users = raw.sensor.values().map(|sensor| &sensor.bus);
     let users = users.chain(raw.actuator.values().map(|actuator| &actuator.bus));
     let used = users.flatten().map(|bus| bus.0.clone()).collect();
@@ -172,7 +56,12 @@ pub(super) fn resolve(
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
     let timeout = raw.commands.timeout.as_ref().map(|field| field.0);
-    let actuators = actuator::actuators(raw.actuator, timeout, (&buses, &devices), &mut check);
+    let actuators = actuator::actuators(
+        raw.actuator,
+        timeout,
+        World { buses: &buses, devices: &devices },
+        &mut check,
+    );
     actuator::subscribe_to_replies(&actuators, &mut buses);
     let reporter = reporter(raw.reporter, &mut check);
     let clock_trust = clock_trust(raw.clock, &mut check);
@@ -226,7 +115,7 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
 
 fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
     let words = [("auto", TrustMode::Auto), ("always", TrustMode::Always)];
-    bus::choice("clock.trust", raw.trust, check, &words).unwrap_or(TrustMode::Auto)
+    choice("clock.trust", raw.trust, check, &words).unwrap_or(TrustMode::Auto)
 }
 
 /// An address that others can reach is meant only if that is said, too: whoever asks there is told.
@@ -292,8 +181,7 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
     Some(OutboxSettings {
         path,
         bytes_max: check.bytes("outbox.size_max", raw.size_max, 0, &(1 << 20..=1 << 40)),
-        when_full: bus::choice("outbox.when_full", raw.when_full, check, &policies)
-            .unwrap_or_default(),
+        when_full: choice("outbox.when_full", raw.when_full, check, &policies).unwrap_or_default(),
         downsample_bucket: check.duration(
             "outbox.downsample_bucket",
             raw.downsample_bucket,
@@ -326,7 +214,7 @@ fn log_level(raw: raw::Log, check: &mut Check<'_>) -> String {
 
 /// A bus that nothing uses is more often a slip than a wish, and without a bus there is nothing to do.
 fn idle_buses(
-    buses: &BTreeMap<Name, super::Bus>,
+    buses: &BTreeMap<Name, Bus>,
     used: &BTreeSet<String>,
     has_actuators: bool,
     check: &mut Check<'_>,
@@ -335,7 +223,7 @@ fn idle_buses(
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
     }
-    if check.reader == Purpose::Discover {
+    if check.purpose == Purpose::Discover {
         return;
     }
     for (name, bus) in buses.iter().filter(|(name, _)| !used.contains(&***name)) {
@@ -347,7 +235,7 @@ fn idle_buses(
 
 /// A Modbus unit that is neither asked nor told anything is a slip.
 fn idle_units(
-    buses: &BTreeMap<Name, super::Bus>,
+    buses: &BTreeMap<Name, Bus>,
     actuators: &BTreeMap<String, raw::Actuator>,
     check: &mut Check<'_>,
 ) {
@@ -358,7 +246,7 @@ fn idle_units(
         actuators.values().any(|raw| names(&raw.bus, bus) && names(&raw.unit, unit))
     };
     for (name, bus) in buses {
-        let super::BusKind::Modbus(line) = &bus.kind else { continue };
+        let BusKind::Modbus(line) = &bus.kind else { continue };
         for unit in line.units.iter().filter(|unit| unit.registers.is_empty()) {
             let key = format!("bus.modbus.{name}.unit.{}.registers", unit.name);
             let is_explained = check.problems.iter().any(|problem| problem.at.starts_with(&key));
@@ -368,47 +256,4 @@ fn idle_units(
             }
         }
     }
-}
-
-fn find_bus<'a>(
-    key: &str,
-    name: &str,
-    buses: &'a BTreeMap<Name, super::Bus>,
-    check: &mut Check<'_>,
-) -> Option<&'a super::Bus> {
-    if !buses.contains_key(name) {
-        tell_unknown(&format!("{key}.bus"), "bus", name, buses.keys(), check);
-    }
-    buses.get(name)
-}
-
-fn find_device(
-    key: &str,
-    name: &str,
-    devices: &BTreeMap<Name, DeviceId>,
-    check: &mut Check<'_>,
-) -> Option<DeviceId> {
-    if !devices.contains_key(name) {
-        tell_unknown(key, "device", name, devices.keys(), check);
-    }
-    devices.get(name).copied()
-}
-
-fn tell_unknown<'a>(
-    key: &str,
-    kind: &str,
-    name: &str,
-    known: impl Iterator<Item = &'a Name>,
-    check: &mut Check<'_>,
-) {
-    let known: Vec<_> = known.map(|name| &**name).collect();
-    let fix = did_you_mean(name, known.iter().copied(), || match known.len() {
-        0 => format!("there is no {kind} yet; add one"),
-        _ => format!("there are {}", known.join(", ")),
-    });
-    check.problems.add(key, format!("there is no {kind} \"{name}\""), fix);
-}
-
-fn template(key: &str, text: &str, check: &mut Check<'_>) -> Option<Template> {
-    Template::compile(key, text).map_err(|error| check.problems.add(key, error, "")).ok()
 }

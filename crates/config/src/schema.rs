@@ -7,11 +7,12 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::annotated::{ANY, general, uncommented, words};
+use super::check::Purpose;
 use super::field::Form;
-use super::option_info::{Note, Notes};
+use super::option_info::{OptionInfo, OptionInfos};
 use super::raw::Raw;
 use super::shape::{Shape, ShapeOf, Shaped as _};
-use super::{DEFAULTS, Problems, Purpose, load, resolve};
+use super::{DEFAULTS, Problems, bus, load, resolve};
 
 /// One or more numbers, each with a unit, as humantime reads them.
 const DURATION_PATTERN: &str = r"^\s*([0-9]+\s*[a-zA-Zµ]+\s*)+$";
@@ -20,19 +21,7 @@ const DURATION_PATTERN: &str = r"^\s*([0-9]+\s*[a-zA-Zµ]+\s*)+$";
 const SIZE_PATTERN: &str = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]i?)?[bB]\s*$";
 
 /// The tables of tables whose names are such names; others have what a message or a topic holds.
-const NAMED: [&str; 11] = [
-    "device",
-    "sensor",
-    "actuator",
-    "bus.serial",
-    "bus.modbus",
-    "bus.mqtt",
-    "bus.file",
-    "bus.exec",
-    "bus.http",
-    "bus.gpio",
-    "bus.system",
-];
+const NAMED: [&str; 3] = ["device", "sensor", "actuator"];
 
 /// Names that the operator chooses; see `model::Name`.
 const NAME_PATTERN: &str = "^[a-z0-9_-]+$";
@@ -53,14 +42,14 @@ pub fn schema() -> Value {
 /// What is known about the options, by general key.
 struct Sources {
     words: BTreeMap<String, String>,
-    notes: BTreeMap<String, Note>,
+    options: BTreeMap<String, OptionInfo>,
     defaults: Map<String, Value>,
 }
 
 impl Sources {
     fn new() -> Self {
         let defaults = load::parse(DEFAULTS).and_then(|tree| tree.try_deserialize().ok());
-        Self { words: words(), notes: notes(), defaults: defaults.unwrap_or_default() }
+        Self { words: words(), options: options(), defaults: defaults.unwrap_or_default() }
     }
 
     fn schema(&self, shape: Shape, key: &str) -> Value {
@@ -74,7 +63,7 @@ impl Sources {
                 let properties: Map<_, _> = options.iter().map(option).collect();
                 json!({ "type": "object", "properties": properties, "additionalProperties": false })
             }
-            Shape::Named(shape) if NAMED.contains(&key) => json!({
+            Shape::Named(shape) if is_named(key) => json!({
                 "type": "object",
                 "propertyNames": { "pattern": NAME_PATTERN },
                 "additionalProperties": self.schema(shape(), &below(ANY)),
@@ -94,7 +83,7 @@ impl Sources {
     }
 
     fn value(&self, form: Form, key: &str) -> Value {
-        let note = self.notes.get(key);
+        let info = self.options.get(key);
         let mut schema = match form {
             Form::Text => json!({ "type": "string" }),
             Form::Integer => json!({ "type": "integer" }),
@@ -105,7 +94,7 @@ impl Sources {
             Form::Size => json!({ "type": "string", "pattern": SIZE_PATTERN }),
         };
         let Some(members) = schema.as_object_mut() else { return schema };
-        if let Some((least, most)) = note.and_then(|note| note.range.as_ref()) {
+        if let Some((least, most)) = info.and_then(|info| info.range.as_ref()) {
             match form {
                 Form::Integer | Form::Number => {
                     members.insert("minimum".to_owned(), least.clone());
@@ -120,27 +109,35 @@ impl Sources {
                 Form::Text | Form::Flag | Form::Scalar => {}
             }
         }
-        if let Some(note) = note.filter(|note| !note.words.is_empty()) {
-            members.insert("enum".to_owned(), note.words.clone().into());
+        if let Some(info) = info.filter(|info| !info.words.is_empty()) {
+            members.insert("enum".to_owned(), info.words.clone().into());
         }
         let default = key.split('.').try_fold(None, |at: Option<&Value>, segment| {
             let table = at.map_or(Some(&self.defaults), Value::as_object)?;
             table.get(segment).map(Some)
         });
-        let default = default.flatten().or_else(|| note.and_then(|note| note.default.as_ref()));
+        let default = default.flatten().or_else(|| info.and_then(|info| info.default.as_ref()));
         members.extend(default.map(|default| ("default".to_owned(), default.clone())));
         schema
     }
 }
 
 /// What the checks say about each option when they see the annotated file with all its examples.
-fn notes() -> BTreeMap<String, Note> {
+fn options() -> BTreeMap<String, OptionInfo> {
     // Files of secrets that the examples name are not there, which is no matter: only the notes are wanted.
     let (nowhere, mut problems) = (Path::new("/nonexistent/tidegate.toml"), Problems::default());
-    let mut notes = Notes::default();
+    let mut options = OptionInfos::default();
     let raw = load::parse(&uncommented()).and_then(|tree| load::read(tree, &mut problems));
-    raw.and_then(|raw| resolve::resolve(raw, nowhere, Purpose::Daemon, &mut problems, &mut notes));
-    notes.into_iter().map(|(key, note)| (general(&key), note)).collect()
+    raw.and_then(|raw| {
+        resolve::resolve(raw, nowhere, Purpose::Daemon, &mut problems, &mut options)
+    });
+    options.into_iter().map(|(key, info)| (general(&key), info)).collect()
+}
+
+/// Returns whether the operator chooses the names of the tables at `key`.
+fn is_named(key: &str) -> bool {
+    let is_bus = |word: &str| bus::WORDS.contains(&word);
+    NAMED.contains(&key) || key.strip_prefix("bus.").is_some_and(is_bus)
 }
 
 fn bare(value: &Value) -> String {

@@ -5,16 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-mod bus;
-
-pub use bus::{
-    AtStart, AtStop, Bias, Bus, BusKind, Drive, Edges, ExecBus, ExecMode, FileBus, FileMode,
-    FlowControl, GpioBus, GpioInput, GpioLine, GpioOutput, HttpBus, ModbusBus, ModbusLine,
-    ModbusUnit, MqttBus, MqttTls, MqttVersion, Parity, Place, Port, Rs485, SerialBus, SerialPoll,
-    StopBits, SystemBus, Topics, UsbIdentity, UsbIdentityError,
-};
-
-use super::{CloudCredentials, Secret};
+use super::{Bus, CloudCredentials, Secret};
 use tidegate_commands::actuator::Actuator;
 use tidegate_commands::admission::Rules;
 use tidegate_commands::report::ReportRules;

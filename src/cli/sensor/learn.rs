@@ -167,7 +167,7 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
     };
     let Some(tables) = tables else {
         let sensors = trial("[bus.mqtt.broker]\nhost = \"localhost\"")?.1.sensors;
-        let config = tidegate_config::look_at_buses(&args.config.config)?;
+        let config = tidegate_config::load_to_discover(&args.config.config)?;
         let named = config.buses.values().flat_map(|bus| &bus.sensors);
         let taken = named.map(|sensor| sensor.name.to_string()).collect();
         let names: Vec<_> = config.buses.keys().map(ToString::to_string).collect();

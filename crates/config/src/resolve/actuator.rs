@@ -6,7 +6,8 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Check, GATEWAY, find_device, seconds};
+use super::names::{GATEWAY, find_device};
+use crate::check::{Check, seconds};
 use crate::field::Field;
 use crate::{Bus, BusKind, raw};
 use tidegate_commands::actuator::{Actuator, MqttTemplate, WriteTemplate};
@@ -26,7 +27,11 @@ const RATE_DEFAULT: i64 = 120;
 type Devices = BTreeMap<Name, DeviceId>;
 
 /// What an actuator can refer to.
-type World<'a> = (&'a BTreeMap<Name, Bus>, &'a Devices);
+#[derive(Clone, Copy)]
+pub(super) struct World<'a> {
+    pub(super) buses: &'a BTreeMap<Name, Bus>,
+    pub(super) devices: &'a Devices,
+}
 
 /// Checks all actuators. One command of one device can have only one.
 pub(super) fn actuators(
@@ -65,7 +70,7 @@ fn actuator(
     name: &str,
     mut raw: raw::Actuator,
     timeout: Option<Duration>,
-    (buses, devices): World<'_>,
+    world: World<'_>,
     check: &mut Check<'_>,
 ) -> Option<Actuator> {
     let key = format!("actuator.{name}");
@@ -73,7 +78,7 @@ fn actuator(
     let command = command(&key, raw.command.take(), check);
     let device_key = format!("{key}.device");
     let device = check.or_default(&device_key, raw.device.take(), GATEWAY.to_owned());
-    let device = find_device(&device_key, &device, devices, check);
+    let device = find_device(&device_key, &device, world.devices, check);
     let arguments = argument::arguments(&key, std::mem::take(&mut raw.argument), check);
     let rate_key = format!("{key}.rate_max");
     let runs_max = check.integer(&rate_key, raw.rate_max.take(), RATE_DEFAULT, &RATE_RANGE);
@@ -88,7 +93,7 @@ fn actuator(
         at_stop: raw.safe_at_stop.take().is_some_and(|field| field.0),
         max_on_time: raw.max_on_time.take().map(|field| field.0),
     };
-    let (bus, write) = write::write(&key, raw, buses, check)?;
+    let (bus, write) = write::write(&key, raw, world.buses, check)?;
     let mut actuator = Actuator {
         name: actuator_name?,
         device: device?,

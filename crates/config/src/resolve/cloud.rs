@@ -2,20 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
-use super::{Check, raw, seconds};
+use crate::check::{Check, Purpose, seconds};
 use crate::field::Field;
-use crate::secret::{cloud_credentials_path, read_client_certificate, read_cloud_credentials};
-use crate::{Cloud, CloudCredentials, Proxy, Purpose, Secret};
+use crate::pem::{client_certificate, private_ca};
+use crate::secret::{cloud_credentials_path, read_cloud_credentials};
+use crate::{Cloud, CloudCredentials, Proxy, raw};
 
 /// The intervals between signs of life on a stream that the cloud is known to serve.
 pub const KEEP_ALIVE_RANGE: RangeInclusive<Duration> =
     Duration::from_secs(2)..=Duration::from_secs(60);
-
-/// The largest file of certificates that is read, in bytes; a bundle of all public ones has a quarter of it.
-const CA_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What a device may ask for (schema `deviceCredentials`).
 const SCOPES: [&str; 19] = [
@@ -69,7 +66,7 @@ pub(super) fn cloud(
     }
     let configured = raw.credentials_file.map(|path| check.path(&path.0));
     let path = cloud_credentials_path(configured, check.directory);
-    let credentials = match check.reader {
+    let credentials = match check.purpose {
         Purpose::Daemon => read_cloud_credentials(&path, check.problems),
         Purpose::Inspect | Purpose::Discover => Some(CloudCredentials::unread()),
     };
@@ -132,43 +129,6 @@ fn scopes(
         check.problems.add(KEY, "does not allow what tidegate does", fix);
     }
     scopes.into_iter().collect()
-}
-
-/// Certificates in PEM that are trusted; `key` is where the configuration names their file.
-pub(super) fn private_ca(key: &str, path: &Path, check: &mut Check<'_>) -> Option<Vec<u8>> {
-    let at = format!("{key}: {}", path.display());
-    let read = std::fs::metadata(path).and_then(|metadata| {
-        if metadata.len() > CA_FILE_BYTES_MAX {
-            return Err(std::io::Error::other(format!(
-                "it has more than {CA_FILE_BYTES_MAX} bytes"
-            )));
-        }
-        std::fs::read(path)
-    });
-    let pem =
-        read.map_err(|error| check.problems.add(&*at, format!("cannot read it: {error}"), ""));
-    let pem = pem.ok()?;
-    let certificates = reqwest::Certificate::from_pem_bundle(&pem);
-    if certificates.as_ref().is_ok_and(|certificates| !certificates.is_empty()) {
-        return Some(pem);
-    }
-    check.problems.add(
-        at,
-        "holds no certificate",
-        "give certificates in PEM: -----BEGIN CERTIFICATE-----",
-    );
-    None
-}
-
-/// A certificate of ours with its chain and key.
-pub(super) fn client_certificate(path: &Path, check: &mut Check<'_>) -> Option<Secret> {
-    let pem = read_client_certificate(path, check.problems)?;
-    if reqwest::Identity::from_pem(pem.expose().as_bytes()).is_ok() {
-        return Some(pem);
-    }
-    let fix = "give the certificate, its chain and its private key in PEM in this one file";
-    check.problems.add(path.display().to_string(), "is no certificate with a private key", fix);
-    None
 }
 
 fn proxy(raw: Option<Field<String>>, check: &mut Check<'_>) -> Proxy {

@@ -1,6 +1,7 @@
 //! The tables `[commands]` and `[commands.report]`.
 
-use super::{Check, GATEWAY, seconds};
+use super::names::GATEWAY;
+use crate::check::{Check, seconds};
 use crate::field::Field;
 use crate::{Commands, raw};
 use tidegate_commands::admission::Rules;

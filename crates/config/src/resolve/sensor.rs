@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::bus::choice;
-use super::{Check, GATEWAY, find_bus, find_device, template};
+use super::names::{GATEWAY, find_bus, find_device};
+use crate::check::{Check, choice, template};
 use crate::field::Field;
 use crate::{Bus, BusKind, Topics, raw};
 use tidegate_ingest::by_text::ByText;

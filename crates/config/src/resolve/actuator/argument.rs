@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::Check;
-use super::super::bus::choice;
+use crate::check::{Check, choice};
 use crate::raw;
 use tidegate_commands::arguments::{Argument, ArgumentKind, Arguments};
 

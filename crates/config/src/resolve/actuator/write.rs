@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::bus::{choice, register};
-use super::super::{Check, find_bus, tell_unknown, template};
+use super::super::names::find_bus;
+use crate::bus::{RawRegister, register};
+use crate::check::{Check, choice, report_unknown_name, template};
 use crate::field::Field;
 use crate::{Bus, BusKind, GpioBus, ModbusBus, raw};
 use tidegate_commands::actuator::{
@@ -80,16 +81,19 @@ pub(super) fn write(
         return Some((None, write?));
     };
     let kind = &find_bus(key, &bus.0, buses, check)?.kind;
-    let write = match kind {
-        BusKind::Serial(_) => serial(key, raw, check),
-        BusKind::Mqtt(_) => mqtt(key, raw, check),
-        BusKind::Gpio(bus) => gpio(key, raw, bus, check),
-        BusKind::Modbus(bus) => modbus(key, raw, bus, check),
-        BusKind::Exec(_) | BusKind::File(_) | BusKind::Http(_) | BusKind::System(_) => {
-            let problem = format!("{} buses cannot be written to", kind.word());
-            check.problems.add(format!("{key}.bus"), problem, "name another bus");
-            None
-        }
+    // A chain, not a match: a new kind of bus that only reads needs no line here.
+    let write = if let BusKind::Serial(_) = kind {
+        serial(key, raw, check)
+    } else if let BusKind::Mqtt(_) = kind {
+        mqtt(key, raw, check)
+    } else if let BusKind::Gpio(bus) = kind {
+        gpio(key, raw, bus, check)
+    } else if let BusKind::Modbus(bus) = kind {
+        modbus(key, raw, bus, check)
+    } else {
+        let problem = format!("{} buses cannot be written to", kind.word());
+        check.problems.add(format!("{key}.bus"), problem, "name another bus");
+        None
     };
     Some((Some(bus.0.parse().ok()?), write?))
 }
@@ -134,7 +138,9 @@ fn serial(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteT
     only(key, &raw, SERIAL, check);
     let encodings = [("text", false), ("hex", true)];
     let is_hex = choice(&format!("{key}.encoding"), raw.encoding, check, &encodings);
-    let reply = reply(key, (raw.reply, raw.reply_failure, raw.reply_timeout), check);
+    let options =
+        ReplyOptions { success: raw.reply, failure: raw.reply_failure, timeout: raw.reply_timeout };
+    let reply = reply(key, options, check);
     let fix = "say what goes on the wire: write = \"FAN {{ payload.speed }}\\n\"";
     let key = format!("{key}.write");
     let text = check.required(&key, raw.write, fix)?;
@@ -142,12 +148,16 @@ fn serial(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteT
     Some(WriteTemplate::Serial(SerialTemplate { text, is_hex: is_hex?, reply }))
 }
 
-/// What success, failure and the time to wait are, as they are written.
-type Words = (Option<Field<String>>, Option<Field<String>>, Option<Field<Duration>>);
+/// The options of a reply as they are written.
+struct ReplyOptions {
+    success: Option<Field<String>>,
+    failure: Option<Field<String>>,
+    timeout: Option<Field<Duration>>,
+}
 
 /// How a device answers, if it does.
-fn reply(key: &str, words: Words, check: &mut Check<'_>) -> Option<Reply> {
-    let (success, failure, timeout) = words;
+fn reply(key: &str, options: ReplyOptions, check: &mut Check<'_>) -> Option<Reply> {
+    let ReplyOptions { success, failure, timeout } = options;
     let timeout = timeout.or(Some(Field(REPLY_TIMEOUT_DEFAULT)));
     let timeout = check.duration(&format!("{key}.reply_timeout"), timeout, &REPLY_TIMEOUT_RANGE);
     let failure = failure.map(|field| field.0);
@@ -162,10 +172,10 @@ fn reply(key: &str, words: Words, check: &mut Check<'_>) -> Option<Reply> {
 fn topic_reply(
     key: &str,
     topic: Option<Field<String>>,
-    words: Words,
+    options: ReplyOptions,
     check: &mut Check<'_>,
 ) -> Option<TopicReply> {
-    match (topic, reply(key, words, check)) {
+    match (topic, reply(key, options, check)) {
         (Some(Field(topic)), Some(words)) => {
             if let Err(error) = check_topic(&topic) {
                 let fix = "name the one topic on which the device answers";
@@ -194,8 +204,9 @@ fn mqtt(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     let payload_key = format!("{key}.payload");
     let payload = check.required(&payload_key, raw.payload, "say what: payload = \"…\"");
     let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
-    let words = (raw.reply, raw.reply_failure, raw.reply_timeout);
-    let reply = topic_reply(key, raw.reply_topic, words, check);
+    let options =
+        ReplyOptions { success: raw.reply, failure: raw.reply_failure, timeout: raw.reply_timeout };
+    let reply = topic_reply(key, raw.reply_topic, options, check);
     Some(WriteTemplate::Mqtt(MqttTemplate {
         topic: template(&topic_key, &topic?, check)?,
         payload: template(&payload_key, &payload?, check)?,
@@ -216,7 +227,7 @@ fn modbus(
     let unit = check.required(&unit_key, raw.unit, "name the unit of its bus: unit = \"pump\"");
     let units: Vec<_> = bus.units.iter().map(|known| &known.name).collect();
     let unit = unit.and_then(|unit| known(&unit_key, "unit", &unit, &units, check));
-    let place = raw::ModbusRegister {
+    let place = RawRegister {
         channel: Some(Field(key.to_owned())),
         table: raw.table,
         address: raw.address,
@@ -279,7 +290,7 @@ fn known(
 ) -> Option<Name> {
     let found = names.iter().copied().find(|known| &***known == name);
     if found.is_none() {
-        tell_unknown(key, kind, name, names.iter().copied(), check);
+        report_unknown_name(key, kind, name, names.iter().copied(), check);
     }
     found.cloned()
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::Check;
-use super::super::bus::choice;
+use crate::check::{Check, choice};
 use crate::field::Field;
 use crate::raw;
 use tidegate_ingest::decode::{
@@ -22,7 +21,7 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
     let format_key = format!("{key}.format");
     let fix = "say how its messages are written: format = \"key-value\", \"json\", …";
     let names = DECODERS.map(|kind| kind.name.to_owned());
-    check.notes.of(&format_key).words = names.to_vec();
+    check.options.entry(&format_key).words = names.to_vec();
     let name = check.required(&format_key, raw.format.take(), fix)?;
     let Some(kind) = DECODERS.iter().find(|kind| kind.name == name) else {
         check.unknown_word(&format_key, &name, &names);
@@ -135,7 +134,8 @@ fn field(key: &str, raw: raw::BinaryField, check: &mut Check<'_>) -> Option<Bina
     let offset = check.integer(&offset_key, offset.map(Field), 0, &(0..=OFFSET_MAX));
     let endians = [("big", Endian::Big), ("little", Endian::Little)];
     let endian = choice(&format!("{key}.endian"), raw.endian, check, &endians);
-    let kind = kind(key, (raw.kind, raw.size), (raw.bit, raw.bits), check);
+    let options = KindOptions { word: raw.kind, size: raw.size, bit: raw.bit, bits: raw.bits };
+    let kind = kind(key, options, check);
     Some(BinaryField {
         name: name?,
         offset: usize::try_from(offset).unwrap_or(0),
@@ -144,14 +144,18 @@ fn field(key: &str, raw: raw::BinaryField, check: &mut Check<'_>) -> Option<Bina
     })
 }
 
-/// The kind of a value in bytes or registers: `kind`, with `size` for `bcd` and `text`, and `bit` and `bits` for a part of
-/// an unsigned number.
-pub(crate) fn kind(
-    key: &str,
-    (word, size): (Option<Field<String>>, Option<Field<i64>>),
-    (bit, bits): (Option<Field<i64>>, Option<Field<i64>>),
-    check: &mut Check<'_>,
-) -> Option<Kind> {
+/// The options of a kind as they are written.
+struct KindOptions {
+    word: Option<Field<String>>,
+    size: Option<Field<i64>>,
+    bit: Option<Field<i64>>,
+    bits: Option<Field<i64>>,
+}
+
+/// Resolves the kind of a value: `kind`, with `size` for `bcd` and `text`, and `bit` and `bits` for a
+/// part of an unsigned number.
+fn kind(key: &str, options: KindOptions, check: &mut Check<'_>) -> Option<Kind> {
+    let KindOptions { word, size, bit, bits } = options;
     let kind_key = format!("{key}.kind");
     let fix = "say what it is: kind = \"u16\", \"i32\", \"f32\", \"bool\", \"bcd\", \"text\", …";
     let word = check.required(&kind_key, word, fix)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::super::{Check, template};
+use crate::check::{Check, template};
 use crate::field::{Field, Scalar};
 use crate::raw;
 use tidegate_ingest::mapping::{

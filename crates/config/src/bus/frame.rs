@@ -1,9 +1,8 @@
-//! How a stream of bytes is cut: the table `frame` of any bus that reads a stream.
+//! How a stream of bytes is split into messages: the table `frame` of a bus that reads a stream.
 
-use super::bus::choice;
-use super::{Check, seconds};
+use crate::check::{Check, choice, seconds};
 use crate::field::Field;
-use crate::raw;
+use crate::table::{Bytes, Flag, Integer, Span, Text, table};
 use tidegate_ingest::frame::{
     Checksum, ChecksumAlgorithm, Counted, Endian, Framing, Length, Notation, Shape,
 };
@@ -16,6 +15,27 @@ const FRAME_BYTES_DEFAULT: u64 = 4_096;
 
 /// The longest mark: a start, an end or a delimiter.
 const MARK_BYTES_MAX: usize = 16;
+
+table!(Raw {
+    kind: Text,
+    delimiter: Text,
+    start: Text,
+    end: Text,
+    keep_markers: Flag,
+    size: Integer,
+    length_offset: Integer,
+    length_size: Integer,
+    length_endian: Text,
+    length_counts: Text,
+    length_extra: Integer,
+    idle_time: Span,
+    checksum: Text,
+    checksum_notation: Text,
+    checksum_from: Integer,
+    checksum_after_end: Flag,
+    size_max: Bytes,
+    inter_byte_timeout: Span,
+});
 
 /// The kinds, and which keys beside `kind`, `size_max`, `inter_byte_timeout` and the checksum's are theirs.
 const KINDS: [(&str, &[&str]); 6] = [
@@ -38,7 +58,7 @@ const KINDS: [(&str, &[&str]); 6] = [
 ];
 
 /// Checks the table at `key`; without it, a stream is lines.
-pub(super) fn framing(key: &str, raw: raw::Frame, check: &mut Check<'_>) -> Option<Framing> {
+pub(super) fn framing(key: &str, raw: Raw, check: &mut Check<'_>) -> Option<Framing> {
     let word = raw.kind.as_ref().map_or("line", |field| &field.0);
     let Some((_, keys)) = KINDS.iter().find(|(kind, _)| *kind == word) else {
         let kinds = KINDS.map(|(kind, _)| kind.to_owned());
@@ -63,19 +83,14 @@ pub(super) fn framing(key: &str, raw: raw::Frame, check: &mut Check<'_>) -> Opti
     );
     let checksum = checksum(key, &word, &raw, check);
     let checksum_bytes = checksum.as_ref().map_or(0, Checksum::bytes);
-    let shape = shape(key, &word, (bytes_max, checksum_bytes), raw, check)?;
+    let limits = Limits { bytes_max, checksum_bytes };
+    let shape = shape(key, &word, &limits, raw, check)?;
     Some(Framing { shape, checksum, bytes_max, inter_byte_timeout })
 }
 
 const TENTH_SECOND: std::time::Duration = std::time::Duration::from_millis(100);
 
-fn refuse_foreign_keys(
-    key: &str,
-    kind: &str,
-    own: &[&str],
-    raw: &raw::Frame,
-    check: &mut Check<'_>,
-) {
+fn refuse_foreign_keys(key: &str, kind: &str, own: &[&str], raw: &Raw, check: &mut Check<'_>) {
     let given = [
         ("delimiter", raw.delimiter.is_some()),
         ("start", raw.start.is_some()),
@@ -102,13 +117,14 @@ fn refuse_foreign_keys(
     }
 }
 
-fn shape(
-    key: &str,
-    kind: &str,
-    (bytes_max, checksum_bytes): (usize, usize),
-    raw: raw::Frame,
-    check: &mut Check<'_>,
-) -> Option<Shape> {
+/// The limits of a frame of fixed length.
+struct Limits {
+    bytes_max: usize,
+    checksum_bytes: usize,
+}
+
+fn shape(key: &str, kind: &str, limits: &Limits, raw: Raw, check: &mut Check<'_>) -> Option<Shape> {
+    let Limits { bytes_max, checksum_bytes } = *limits;
     let mark = |name: &str, field: Option<Field<String>>, fix: &str, check: &mut Check<'_>| {
         let key = format!("{key}.{name}");
         let text = check.required(&key, field, fix)?;
@@ -160,12 +176,7 @@ fn shape(
     })
 }
 
-fn length(
-    key: &str,
-    start_bytes: usize,
-    raw: &raw::Frame,
-    check: &mut Check<'_>,
-) -> Option<Length> {
+fn length(key: &str, start_bytes: usize, raw: &Raw, check: &mut Check<'_>) -> Option<Length> {
     let mut integer = |name: &str, field: &Option<Field<i64>>, default: usize, range| {
         let default = i64::try_from(default).unwrap_or(0);
         let value = check.integer(&format!("{key}.{name}"), field.clone(), default, &range);
@@ -195,7 +206,7 @@ fn length(
     })
 }
 
-fn checksum(key: &str, kind: &str, raw: &raw::Frame, check: &mut Check<'_>) -> Option<Checksum> {
+fn checksum(key: &str, kind: &str, raw: &Raw, check: &mut Check<'_>) -> Option<Checksum> {
     let Some(name) = &raw.checksum else {
         let foreign = [
             ("checksum_notation", raw.checksum_notation.is_some()),

@@ -1,15 +1,17 @@
 //! Modbus lines: the tables `[bus.modbus.…]`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::serial::{PortOptions, port};
-use super::{INTERVAL_RANGE, choice, span};
+use super::port::{Port, PortOptions, port};
+use super::settings::{Exclusive, Settings, Table, Topics};
+use super::values::INTERVAL_RANGE;
+use crate::check::{Check, choice, span};
 use crate::field::Field;
-use crate::resolve::Check;
-use crate::{ModbusBus, ModbusLine, ModbusUnit, Port, raw};
-use tidegate_modbus::{Kind, Order, Register, Table};
+use crate::table::{Integer, Span, Text, table};
+use tidegate_modbus::{Kind, Order, Register};
 use tidegate_model::Name;
 
 /// The port of Modbus TCP (registered at IANA as `mbap`).
@@ -30,39 +32,141 @@ const MERGE_GAP_RANGE: RangeInclusive<i64> = 0..=60;
 /// The units on one line, and the registers of one: more than a line could be asked for in a minute.
 const ENTRIES_MAX: usize = 512;
 
-pub(super) fn modbus(key: &str, mut raw: raw::Modbus, check: &mut Check<'_>) -> ModbusBus {
-    let line = line(key, &mut raw, check);
-    let least_gap = match &line {
-        ModbusLine::Rtu(port) => silence(port),
-        ModbusLine::Tcp { .. } => Duration::ZERO,
-    };
-    let gap_range = least_gap..=Duration::from_secs(10);
-    let gap = span(&format!("{key}.gap"), raw.gap, least_gap, &gap_range, check);
-    if raw.unit.is_empty() {
-        let fix = format!("add one: [{key}.unit.meter] with id = 1 and registers");
-        check.problems.add(format!("{key}.unit"), "there is no unit", fix);
+table!(Raw {
+    tcp: Text,
+    path: Text,
+    usb: Text,
+    usb_interface: Integer,
+    baud_rate: Integer,
+    data_bits: Integer,
+    parity: Text,
+    stop_bits: Integer,
+    rs485: Text,
+    rs485_delay: Span,
+    gap: Span,
+    interval: Span,
+    timeout: Span,
+    merge_gap_max: Integer,
+    unit: BTreeMap<String, RawUnit>,
+});
+
+table!(RawUnit {
+    id: Integer,
+    interval: Span,
+    timeout: Span,
+    registers: Vec<RawRegister>,
+});
+
+table!(RawRegister {
+    channel: Text,
+    table: Text,
+    address: Integer,
+    kind: Text,
+    order: Text,
+    length: Integer,
+});
+
+/// A Modbus line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModbusBus {
+    /// What it runs on.
+    pub line: ModbusLine,
+    /// The silence between two frames.
+    pub gap: Duration,
+    /// Who is asked.
+    pub units: Vec<ModbusUnit>,
+}
+
+/// What Modbus runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModbusLine {
+    /// A serial line.
+    Rtu(Port),
+    /// A TCP connection.
+    Tcp {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for ModbusLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rtu(port) => write!(formatter, "{} at {} baud", port.place, port.baud_rate),
+            Self::Tcp { host, port } => write!(formatter, "{host}:{port}"),
+        }
     }
-    let defaults = Defaults {
-        interval: raw.interval.unwrap_or(Field(Duration::from_secs(10))),
-        timeout: raw.timeout.unwrap_or(Field(Duration::from_secs(1))),
-        merge_gap_max: check.integer(
-            &format!("{key}.merge_gap_max"),
-            raw.merge_gap_max,
-            0,
-            &MERGE_GAP_RANGE,
-        ),
-        id_range: if matches!(line, ModbusLine::Rtu(_)) { 1..=247 } else { 0..=255 },
-    };
-    let units: Vec<_> = raw
-        .unit
-        .into_iter()
-        .filter_map(|(name, raw)| unit(&format!("{key}.unit.{name}"), &name, raw, &defaults, check))
-        .collect();
-    if units.len() > ENTRIES_MAX {
-        let fix = format!("give at most {ENTRIES_MAX}");
-        check.problems.add(format!("{key}.unit"), format!("there are {}", units.len()), fix);
+}
+
+/// A unit on a Modbus line, which was once called a slave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModbusUnit {
+    /// Its name, which is the topic of its messages.
+    pub name: Name,
+    /// Its address on the line, 1 to 247; 0 to 255 on TCP.
+    pub id: u8,
+    /// From question to question.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How many bits or words that nobody wants may be read to save a request.
+    pub merge_gap_max: u16,
+    /// What it is asked for.
+    pub registers: Vec<Register>,
+}
+
+impl Settings for ModbusBus {
+    type Raw = Raw;
+
+    const TOPICS: Topics = Topics::Optional;
+
+    fn resolve(table: &Table<'_>, mut raw: Raw, check: &mut Check<'_>) -> Self {
+        let key = table.key;
+        let line = line(key, &mut raw, check);
+        let least_gap = match &line {
+            ModbusLine::Rtu(port) => silence(port),
+            ModbusLine::Tcp { .. } => Duration::ZERO,
+        };
+        let gap_range = least_gap..=Duration::from_secs(10);
+        let gap = span(&format!("{key}.gap"), raw.gap, least_gap, &gap_range, check);
+        if raw.unit.is_empty() {
+            let fix = format!("add one: [{key}.unit.meter] with id = 1 and registers");
+            check.problems.add(format!("{key}.unit"), "there is no unit", fix);
+        }
+        let defaults = Defaults {
+            interval: raw.interval.unwrap_or(Field(Duration::from_secs(10))),
+            timeout: raw.timeout.unwrap_or(Field(Duration::from_secs(1))),
+            merge_gap_max: check.integer(
+                &format!("{key}.merge_gap_max"),
+                raw.merge_gap_max,
+                0,
+                &MERGE_GAP_RANGE,
+            ),
+            id_range: if matches!(line, ModbusLine::Rtu(_)) { 1..=247 } else { 0..=255 },
+        };
+        let units: Vec<_> = raw
+            .unit
+            .into_iter()
+            .filter_map(|(name, raw)| {
+                unit(&format!("{key}.unit.{name}"), &name, raw, &defaults, check)
+            })
+            .collect();
+        if units.len() > ENTRIES_MAX {
+            let fix = format!("give at most {ENTRIES_MAX}");
+            check.problems.add(format!("{key}.unit"), format!("there are {}", units.len()), fix);
+        }
+        ModbusBus { line, gap, units }
     }
-    ModbusBus { line, gap, units }
+
+    fn exclusive(&self) -> Vec<Exclusive> {
+        match &self.line {
+            ModbusLine::Rtu(port) => port.exclusive(),
+            // Most servers accept several connections.
+            ModbusLine::Tcp { .. } => Vec::new(),
+        }
+    }
 }
 
 /// What the line says for all its units.
@@ -73,7 +177,7 @@ struct Defaults {
     id_range: RangeInclusive<i64>,
 }
 
-fn line(key: &str, raw: &mut raw::Modbus, check: &mut Check<'_>) -> ModbusLine {
+fn line(key: &str, raw: &mut Raw, check: &mut Check<'_>) -> ModbusLine {
     let Some(tcp) = raw.tcp.take() else {
         let options = PortOptions {
             path: raw.path.take(),
@@ -125,7 +229,7 @@ fn silence(port: &Port) -> Duration {
 fn unit(
     key: &str,
     name: &str,
-    raw: raw::ModbusUnit,
+    raw: RawUnit,
     defaults: &Defaults,
     check: &mut Check<'_>,
 ) -> Option<ModbusUnit> {
@@ -160,21 +264,17 @@ fn unit(
 }
 
 /// One register of a unit.
-pub(in crate::resolve) fn register(
-    key: &str,
-    raw: raw::ModbusRegister,
-    check: &mut Check<'_>,
-) -> Option<Register> {
+pub(crate) fn register(key: &str, raw: RawRegister, check: &mut Check<'_>) -> Option<Register> {
     let fix = "name what it holds: channel = \"power\"";
     let channel = check.required(&format!("{key}.channel"), raw.channel, fix);
     let address_key = format!("{key}.address");
     let fix = "give the address of its first register, from 0: address = 12";
     let address = check.required(&address_key, raw.address, fix);
     let tables = [
-        ("holding", Table::Holding),
-        ("input", Table::Input),
-        ("coil", Table::Coils),
-        ("discrete", Table::Discrete),
+        ("holding", tidegate_modbus::Table::Holding),
+        ("input", tidegate_modbus::Table::Input),
+        ("coil", tidegate_modbus::Table::Coils),
+        ("discrete", tidegate_modbus::Table::Discrete),
     ];
     let table = choice(&format!("{key}.table"), raw.table, check, &tables)?;
     let kind_key = format!("{key}.kind");

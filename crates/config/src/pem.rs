@@ -1,0 +1,46 @@
+//! Certificates in PEM: those to trust, and a client certificate with its key.
+
+use std::path::Path;
+
+use super::check::Check;
+use super::secret::{Secret, read_client_certificate};
+
+/// The largest file of certificates that is read, in bytes; a bundle of all public ones has a quarter of it.
+const CA_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Certificates in PEM that are trusted; `key` is where the configuration names their file.
+pub(super) fn private_ca(key: &str, path: &Path, check: &mut Check<'_>) -> Option<Vec<u8>> {
+    let at = format!("{key}: {}", path.display());
+    let read = std::fs::metadata(path).and_then(|metadata| {
+        if metadata.len() > CA_FILE_BYTES_MAX {
+            return Err(std::io::Error::other(format!(
+                "it has more than {CA_FILE_BYTES_MAX} bytes"
+            )));
+        }
+        std::fs::read(path)
+    });
+    let pem =
+        read.map_err(|error| check.problems.add(&*at, format!("cannot read it: {error}"), ""));
+    let pem = pem.ok()?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem);
+    if certificates.as_ref().is_ok_and(|certificates| !certificates.is_empty()) {
+        return Some(pem);
+    }
+    check.problems.add(
+        at,
+        "holds no certificate",
+        "give certificates in PEM: -----BEGIN CERTIFICATE-----",
+    );
+    None
+}
+
+/// A certificate of ours with its chain and key.
+pub(super) fn client_certificate(path: &Path, check: &mut Check<'_>) -> Option<Secret> {
+    let pem = read_client_certificate(path, check.problems)?;
+    if reqwest::Identity::from_pem(pem.expose().as_bytes()).is_ok() {
+        return Some(pem);
+    }
+    let fix = "give the certificate, its chain and its private key in PEM in this one file";
+    check.problems.add(path.display().to_string(), "is no certificate with a private key", fix);
+    None
+}
