@@ -1,7 +1,9 @@
-//! The daemon while it runs: the parts that a reload starts, stops and changes. The outbox is none of them.
+//! The running daemon: the parts that a reload starts, stops and changes. A reload does not affect
+//! the outbox.
 //!
-//! A reload goes with the data. Buses that change stop first, and end when their acknowledgements have left. What they
-//! heard is then in the collector's queue, ahead of the new meaning of their messages, ahead of what the new buses hear.
+//! A reload keeps the order of the data. Buses that change stop first, and end after their
+//! acknowledgements. Their readings are then in the queue of the collector, before the new pipeline,
+//! which is before the readings of the new buses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,8 +25,8 @@ use tidegate_model::{DeviceId, Name};
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
 
-/// How long a reload may take. An MQTT bus waits at most 5 s for its broker to take the last acknowledgements, and the
-/// collector for a slow disk; a daemon that is not through after that starts afresh.
+/// How long a reload may take. An MQTT bus waits up to 5 s for its last acknowledgements, and the
+/// collector waits for a slow disk. If the reload takes longer, the daemon restarts.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The copy of the last good configuration, beside the outbox.
@@ -35,8 +37,9 @@ const COPY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the copy begins with.
 const LAST_GOOD_HEADER: &str = "\
-# The configuration that tidegate last ran with: one file, without secrets. It is not read by itself, for a start from an
-# old copy would hide the mistake in the new files. To go back: tidegate run --config with this file, or compare and mend.
+# The last valid configuration of tidegate in one file, without secrets. The daemon does not read it
+# by itself, because a start from an old copy would hide the mistake in the new files. To use it:
+# tidegate run --config with this file, or compare it with the new files.
 ";
 
 /// The most keys and the most problems of a reload that the log and the status list.
@@ -67,9 +70,9 @@ pub(super) struct Channels {
 pub(super) struct Running {
     parts: Runtime,
     config: Config,
-    /// What it goes by.
+    /// The values in effect.
     entries: Vec<Entry>,
-    /// What it was started with.
+    /// The values at the start.
     started: Vec<Entry>,
     buses: BTreeMap<Name, CancellationToken>,
 }
@@ -83,7 +86,7 @@ impl Running {
         running
     }
 
-    /// Keeps a copy of the configuration, which is good, for the day when somebody has broken the original.
+    /// Stores a copy of the valid configuration, for the case that the original becomes invalid.
     pub(super) async fn keep_copy(&self) {
         let Some(path) = self.config.outbox.path.parent().map(|path| path.join(LAST_GOOD)) else {
             return;
@@ -98,7 +101,7 @@ impl Running {
         }
     }
 
-    /// All is up, which the board tells from here on.
+    /// Reports the daemon as ready.
     pub(super) fn is_ready(&self) {
         self.parts.board.data().is_ready = true;
     }
@@ -113,10 +116,11 @@ impl Running {
         self.parts.supervisor
     }
 
-    /// Reads the configuration again and applies what has changed. What is wrong with it is told, and changes nothing.
+    /// Reads the configuration again and applies the differences. An invalid configuration is reported
+    /// and changes nothing.
     ///
     /// # Errors
-    /// When a part does not stop: the daemon must then end, and start with the new configuration.
+    /// If a part does not stop. The daemon must then end and start with the new configuration.
     pub(super) async fn reload(&mut self, reloads: &Reloads) -> anyhow::Result<()> {
         notify::reloading();
         let file = reloads.file.clone();
@@ -161,9 +165,7 @@ impl Running {
     ) -> Result<(), TaskEnd> {
         let difference = Difference::between(&self.config, &config);
         if difference.gateway {
-            warn!(
-                "another losant.device_id applies with the next start; nothing is changed until then"
-            );
+            warn!("losant.device_id differs; the reload applies nothing until the next start");
             let changed = tidegate_config::changed_keys(&self.entries, &entries);
             self.report(&difference, &changed, &changed);
             return Ok(());
@@ -187,7 +189,7 @@ impl Running {
         if difference.reporter {
             self.parts.wires.limits.send_replace(self.config.reporter.clone());
         }
-        // Also when nothing changed here: the devices may declare more by now, and whoever reloads wants to know.
+        // Even if nothing differs here: the attributes in Losant may have changed.
         self.parts.wires.produced.send_replace(produced(&self.config));
         let connections = difference.connections();
         self.stop_buses(&connections).await?;
@@ -268,12 +270,12 @@ impl Running {
     }
 }
 
-/// What the configuration gives to each device.
+/// Returns the attributes that the configuration produces for each device.
 pub(super) fn produced(config: &Config) -> BTreeMap<DeviceId, ProducedAttributes> {
     mapping::produced_attributes(config.buses.values().flat_map(|bus| &bus.sensors))
 }
 
-/// What can be told of with this configuration.
+/// Returns the names of this configuration for the status.
 pub(super) fn names(config: &Config) -> Names {
     let devices = config.devices.iter();
     Names {

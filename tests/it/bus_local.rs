@@ -317,9 +317,9 @@ write = "x"
     assert_eq!(output.status.code(), Some(78), "{text}");
     for words in [
         "bus.file.a.paths: \"",
-        "bus.exec.b.command: does not begin with an absolute path",
+        "bus.exec.b.command: does not start with an absolute path",
         "bus.exec.b.timeout: is for mode = \"interval\"",
-        "bus.exec.b.environment: \"NOPE\" is no variable; write each variable as \"NAME=value\"",
+        "bus.exec.b.environment: \"NOPE\" is not a variable; write each variable as \"NAME=value\"",
         "bus.http.c.listen: invalid socket address",
         "bus.http.c.credentials_file: is missing",
         "bus.system.d: bus.file.d has the same name",

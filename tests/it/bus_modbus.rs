@@ -364,12 +364,12 @@ id = 248
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert_eq!(output.status.code(), Some(78), "{text}");
     for words in [
-        "bus.modbus.a.baud_rate: is for a serial line, and there is tcp",
-        "bus.modbus.a.tcp: \"plc:99999\" is no address",
+        "bus.modbus.a.baud_rate: is for a serial line, but tcp is set",
+        "bus.modbus.a.tcp: \"plc:99999\" is not an address",
         "bus.modbus.a.unit.one.id: is missing",
         "bus.modbus.a.unit.one.registers.0.address: is 65535; give a value from 0 to 65534",
         "bus.modbus.a.unit.one.registers.1.kind: \"u8\" is not known",
-        "bus.modbus.a.unit.one.registers.2.kind: is for words, and this is one bit",
+        "bus.modbus.a.unit.one.registers.2.kind: is for words, but this table has bits",
         "bus.modbus.b.usb: \"ftdi\" is no USB identity",
         "bus.modbus.b.unit.one.id: is 248; give a value from 1 to 247",
         "bus.modbus.b.unit.one.registers: is missing or empty",

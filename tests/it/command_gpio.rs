@@ -88,7 +88,7 @@ output = "relais"
     assert_eq!(output.status.code(), Some(78), "{text}");
     for words in [
         "bus.gpio.a: there is no line",
-        "bus.gpio.b.input.door.debounce: is for edges, and these are ignored",
+        "bus.gpio.b.input.door.debounce: is for edges, which are ignored",
         "bus.gpio.b.output.relay.line: bus.gpio.b.input.door has the same line",
         "bus.gpio.b.output.relay.drive: \"push\" is not known",
         "bus.gpio.b.output.lamp.line: is neither a number nor a name",

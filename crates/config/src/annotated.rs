@@ -1,4 +1,5 @@
-//! The annotated defaults as data: the text with its examples taken out of their comments, and what it says about each option.
+//! The annotated defaults as data: the text with its examples uncommented, and the description of
+//! each option.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +9,15 @@ use super::DEFAULTS;
 use super::raw::Raw;
 use super::shape::{Shape, Shaped as _};
 
-/// What stands for a name that the operator chooses, and for the index of a list.
+/// The placeholder for a chosen name and for the index of a list.
 pub(super) const ANY: &str = "*";
 
-/// The annotated file with its examples taken out of their comments: every option that there is.
+/// Returns the annotated file with its examples uncommented: every option.
 pub(super) fn uncommented() -> String {
     DEFAULTS.lines().map(bare).collect::<Vec<_>>().join("\n")
 }
 
-/// What the annotated file says about tables and options, by key, with [`ANY`] for chosen names.
+/// Returns the descriptions of tables and options by key, with [`ANY`] for chosen names.
 pub(super) fn words() -> BTreeMap<String, String> {
     let (mut words, mut table) = (BTreeMap::new(), String::new());
     let (mut above, mut before) = (Vec::new(), None);
@@ -47,7 +48,7 @@ pub(super) fn words() -> BTreeMap<String, String> {
     words
 }
 
-/// A key with [`ANY`] in place of chosen names and of indexes.
+/// Returns a key with [`ANY`] in place of chosen names and of indexes.
 pub(super) fn general(key: &str) -> String {
     let mut shape = Some(Raw::shape());
     let segments = key.split('.').map(|segment| {
@@ -58,14 +59,14 @@ pub(super) fn general(key: &str) -> String {
     segments.collect::<Vec<_>>().join(".")
 }
 
-/// The key of a table, or of a list of tables, and the comment behind its header.
+/// Returns the key of a table or of a list of tables, and the comment after its header.
 fn header(line: &str) -> Option<(&str, Option<&str>)> {
     let inner = line.strip_prefix("[[").or_else(|| line.strip_prefix('['))?;
     let (name, rest) = inner.split_once(']').filter(|(name, _)| !name.is_empty())?;
     Some((name, rest.trim_start_matches([']', ' ']).strip_prefix("# ")))
 }
 
-/// A line without the "#" before an example.
+/// Returns a line without the "#" of an example.
 fn bare(line: &str) -> &str {
     let is_example = |text: &&str| {
         let text = text.trim_start();
@@ -75,10 +76,10 @@ fn bare(line: &str) -> &str {
     line.strip_prefix("# ").filter(is_example).unwrap_or(line)
 }
 
-/// The key of an option, and the comment behind it.
+/// Returns the key of an option and the comment after it.
 fn option(line: &str) -> Option<(&str, Option<&str>)> {
     let (key, _) = line.split_once(" = ").filter(|(key, _)| !key.contains([' ', '#']))?;
-    // The first "#" that does not belong to a text.
+    // The first "#" that is not part of a text.
     let mut splits = line.match_indices(" # ").map(|(at, _)| line.split_at(at));
     let note = splits.find(|(option, _)| DeTable::parse(option).is_ok());
     Some((key, note.map(|(_, note)| note.trim_start_matches([' ', '#']))))
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_about_an_option_stand_above_it_or_behind_it() {
+    fn description_is_above_or_after_the_option() {
         let words = words();
         let starts = |key: &str, text: &str| {
             assert!(
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_names_and_indexes_are_taken_out_of_a_key() {
+    fn general_key_has_no_chosen_names() {
         assert_eq!(general("sensor.boiler.map.0.channel"), "sensor.*.map.*.channel");
         assert_eq!(general("bus.serial.probe"), "bus.serial.*");
         assert_eq!(general("reporter.batch_age_max"), "reporter.batch_age_max");

@@ -47,8 +47,8 @@ pub struct Bus {
     pub sensors: Vec<Sensor>,
 }
 
-/// Defines the raw tables `[bus.KIND.NAME]`, their resolved settings and their resolution. The module
-/// of a kind has the word of its table as its name.
+/// Defines the raw tables `[bus.KIND.NAME]`, their resolved settings and their resolution. The
+/// module of a kind is named after the word of its table.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident($module:ident::$settings:ident)),* $(,)?) => {
         table!(Buses { $($module: BTreeMap<String, $module::Raw>,)* });

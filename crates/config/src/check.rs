@@ -24,7 +24,7 @@ pub(super) enum Purpose {
     Discover,
 }
 
-/// Collects problems, and notes about what is assumed and allowed, while values are taken out of the raw configuration.
+/// Collects the problems and the information about options while raw values are resolved.
 pub(super) struct Check<'a> {
     pub(super) problems: &'a mut Problems,
     pub(super) options: &'a mut OptionInfos,
@@ -39,7 +39,7 @@ impl Check<'_> {
         value: Option<Field<T>>,
         fix: &str,
     ) -> Option<T> {
-        // What was of the wrong type has been told as that.
+        // A value of the wrong type is reported already.
         if value.is_none() && !self.problems.iter().any(|problem| problem.at == key) {
             self.problems.add(key, "is missing", fix);
         }
@@ -50,7 +50,8 @@ impl Check<'_> {
         text.parse().map_err(|error| self.problems.add(key, error, "")).ok()
     }
 
-    /// A value within its range; one outside is told and replaced by the nearest inside, so that checking can go on.
+    /// Returns the value within its range. Reports a value outside and replaces it by the nearest
+    /// bound, so that checking continues.
     pub(super) fn within<T>(
         &mut self,
         key: &str,
@@ -109,7 +110,7 @@ impl Check<'_> {
         self.within(key, field.map_or(default, |field| field.0.0), range, show)
     }
 
-    /// A text or a flag, or what is assumed where it is not written.
+    /// Returns the value, or its default.
     pub(super) fn or_default<T: Clone + Into<serde_json::Value>>(
         &mut self,
         key: &str,
@@ -123,7 +124,7 @@ impl Check<'_> {
         value
     }
 
-    /// Tells that `word` is none of the `known` ones, with the likeliest or all of them.
+    /// Reports an unknown word, and suggests the most similar known word, or all.
     pub(super) fn unknown_word(&mut self, key: &str, word: &str, known: &[String]) {
         let fix = did_you_mean(word, known.iter().map(String::as_str), || {
             format!("use one of {}", known.join(", "))
@@ -136,12 +137,12 @@ impl Check<'_> {
     }
 }
 
-/// Seconds as a duration range.
+/// Returns a range of seconds as a range of durations.
 pub(super) fn seconds(range: RangeInclusive<u64>) -> RangeInclusive<Duration> {
     Duration::from_secs(*range.start())..=Duration::from_secs(*range.end())
 }
 
-/// A duration with a default that is not the least.
+/// Returns a duration whose default is not its minimum.
 pub(super) fn span(
     key: &str,
     field: Option<Field<Duration>>,
@@ -153,7 +154,7 @@ pub(super) fn span(
     check.duration(key, Some(field.unwrap_or(Field(default))), range)
 }
 
-/// One of a few words; the first is the default.
+/// Returns the value of one of a few words. The first word is the default.
 pub(super) fn choice<T: Clone>(
     key: &str,
     field: Option<Field<String>>,

@@ -1,7 +1,7 @@
 //! Compares the resolved settings of two configurations and says what a reload has to do.
 //!
-//! The comparison is typed: each setting implements `PartialEq`, and secrets and certificates are part of the
-//! settings that name them. So a new password in the same file is a difference of its bus.
+//! The comparison is typed: each setting implements `PartialEq`. Secrets and certificates are part
+//! of the settings that name them: a new password in the same file is a difference of its bus.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,8 @@ use tidegate_model::topic::TopicFilter;
 pub enum BusDifference {
     /// Nothing: the bus and its sensors are the same.
     Unchanged,
-    /// Replace the pipeline: messages are decoded or mapped in another way. The connection stays open.
+    /// Replace the pipeline: messages are decoded or mapped in another way. The connection stays
+    /// open.
     Mapping,
     /// Stop the old bus and start the new one: the connection or its subscriptions differ.
     Connection,
@@ -33,8 +34,8 @@ pub struct Difference {
     pub reporter: bool,
     /// Whether the log has another level.
     pub log_level: bool,
-    /// Whether the gateway is another Losant device. All states and commands depend on it, so that a
-    /// reload applies nothing.
+    /// Whether the gateway is another Losant device. All states and commands depend on it, so that
+    /// a reload applies nothing.
     pub gateway: bool,
     /// Tables that differ and that only a restart applies.
     pub next_start: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! The configuration as the daemon understands it, value by value, each with its place.
+//! The effective values of the configuration, each with its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,10 +12,10 @@ use super::raw::Raw;
 use super::shape::Shaped as _;
 use super::{Config, Origin, Problems, load, resolve};
 
-/// What is shown in place of a secret.
+/// The text that replaces a secret.
 const MASK: &str = "***";
 
-/// Options that hold secrets, were there one in spite of the rule that secrets have files of their own.
+/// Options that would contain a secret. Secrets belong into separate files; this is a second guard.
 const SECRET_OPTIONS: [&str; 4] = ["password", "secret", "token", "passphrase"];
 
 /// One value of the configuration.
@@ -25,32 +25,33 @@ pub struct Entry {
     pub table: String,
     /// The option in it.
     pub option: String,
-    /// Its value as it would be written. Secrets are masked.
+    /// The value as it would be written. Secrets are masked.
     pub value: Value,
-    /// Where it is written, or that it is a default.
+    /// The place of the value.
     pub place: Origin,
-    /// Of the file that it names, so that a password that changes in its file is a change, too; else 0.
+    /// The checksum of the file that the value names, so that a new password in the same file is a
+    /// change, too; else 0.
     pub(super) checksum: u32,
 }
 
 impl Entry {
-    /// The whole key, such as `bus.serial.boiler.path`.
+    /// Returns the whole key, such as `bus.serial.boiler.path`.
     pub fn key(&self) -> String {
         format!("{}.{}", self.table, self.option)
     }
 
-    /// Looks into the file that this names, if it names one whose content counts.
-    fn note_file(&mut self, directory: &Path) {
+    /// Sets the checksum, if the value names a file whose content counts.
+    fn set_checksum(&mut self, directory: &Path) {
         let is_file = self.option.ends_with("_file") || self.option == "client_certificate";
         if let Some(path) = self.value.as_str().filter(|_| is_file) {
-            // It has just been read and found good.
+            // The file has just been read and is valid.
             let content = std::fs::read(directory.join(path)).unwrap_or_default();
             self.checksum = crc32fast::hash(&content);
         }
     }
 }
 
-/// Reads and checks the configuration as [`load()`](super::load()) does, and tells where each value came from.
+/// Loads the configuration as [`load()`](super::load()) does, with every value and its place.
 ///
 /// # Errors
 /// All problems that could be found.
@@ -82,7 +83,7 @@ pub(super) fn explain_for(purpose: Purpose, file: &Path) -> Result<(Config, Vec<
             let mut entries = entries(&tree, &options, &origins);
             let directory = file.parent().unwrap_or(Path::new(""));
             for entry in &mut entries {
-                entry.note_file(directory);
+                entry.set_checksum(directory);
             }
             Ok((config, entries))
         }
@@ -97,11 +98,11 @@ fn entries(tree: &Map<String, Value>, options: &OptionInfos, origins: &Origins) 
         let Some(value) = &info.value else { continue };
         let mut parents = key.match_indices('.').filter_map(|(end, _)| key.get(..end));
         if parents.any(|parent| values.contains_key(parent)) {
-            // It is an item of a list, which is shown as a whole.
+            // An item of a list, which is shown as a whole.
             continue;
         }
         match values.get(key) {
-            // What was written in another way, such as a number in the environment, is shown as it is meant.
+            // A value in another form, such as a number in the environment, is shown with its type.
             Some(Value::String(_)) if value.is_string() => {}
             Some(_) | None => drop(values.insert(key.clone(), value.clone())),
         }
@@ -120,7 +121,7 @@ fn entries(tree: &Map<String, Value>, options: &OptionInfos, origins: &Origins) 
     entries
 }
 
-/// All values of a tree by key; a list is one value.
+/// Collects the values of a tree by key; a list is one value.
 fn collect(table: &Map<String, Value>, prefix: &str, values: &mut BTreeMap<String, Value>) {
     for (name, value) in table {
         let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
@@ -133,8 +134,8 @@ fn collect(table: &Map<String, Value>, prefix: &str, values: &mut BTreeMap<Strin
     }
 }
 
-/// A value with the tables of a list in the order of the declarations: the `config` crate keeps none, and what is compared
-/// with another reading of the same file must not differ.
+/// Returns a value with the tables of a list in the order of the declarations. The `config` crate
+/// keeps no order, and two reads of the same file must be equal.
 fn sorted(key: &str, value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(|item| sorted(&format!("{key}.0"), item)).collect(),
@@ -147,7 +148,7 @@ fn sorted(key: &str, value: &Value) -> Value {
     }
 }
 
-/// Sorts keys as the annotated file does: in the order of the declarations, chosen names by the alphabet.
+/// Returns the sort key: the order of the declarations, and the alphabet for chosen names.
 fn rank(key: &str) -> Vec<(usize, String)> {
     let mut shape = Some(Raw::shape());
     let position = |segment: &str| {
@@ -165,7 +166,7 @@ fn masked(option: &str, value: Value) -> Value {
     if let Value::String(text) = value { without_password(text).into() } else { value }
 }
 
-/// An address without the user and password that may stand in it.
+/// Returns an address without its user and password.
 fn without_password(text: String) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text };
     let authority = rest.split('/').next().unwrap_or_default();
@@ -182,14 +183,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_masked_wherever_they_were_written_by_mistake() {
+    fn secrets_are_masked() {
         assert_eq!(masked("password", "hunter2".into()), "***");
         assert_eq!(masked("url", "https://me:hunter2@host/a@b".into()), "https://***@host/a@b");
         assert_eq!(masked("url", "https://host/a@b".into()), "https://host/a@b");
     }
 
     #[test]
-    fn the_tables_of_a_list_have_an_order() {
+    fn tables_of_a_list_are_sorted() {
         let one: Value =
             serde_json::from_str(r#"[{ "scale": 2, "attribute": "a", "channel": "c" }]"#).unwrap();
         let sorted = sorted("sensor.a.map", &one).to_string();
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_come_in_the_order_of_the_annotated_file() {
+    fn tables_are_sorted_as_in_the_annotated_file() {
         assert!(rank("losant.url") < rank("device.a.id"));
         assert!(rank("bus.serial.a.path") < rank("bus.mqtt.a.host"));
         assert!(rank("sensor.a.map") < rank("sensor.b.bus"));

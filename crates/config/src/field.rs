@@ -1,6 +1,7 @@
-//! The types of single values. The `config` crate would turn 5.9 into 6 and `true` into 1; these refuse instead.
+//! The types of single values. The `config` crate converts 5.9 to 6 and `true` to 1; these types
+//! reject such values.
 //!
-//! A text is taken where a number is wanted, because environment variables are texts.
+//! A text is accepted for a number, because environment variables are texts.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-/// How a kind of value is written.
+/// The form of a kind of value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Text,
@@ -21,11 +22,11 @@ pub(super) enum Form {
     Scalar,
 }
 
-/// A kind of value: how it is read from what TOML can hold.
+/// A kind of value, and how it is read from a TOML value.
 pub(super) trait Kind: Sized {
     const FORM: Form;
 
-    /// What is expected, for error messages.
+    /// The expected form, for error messages.
     const EXPECTED: &'static str;
 
     fn from_text(text: &str) -> Option<Self>;
@@ -131,7 +132,7 @@ impl Kind for bool {
     }
 }
 
-/// A number, a boolean or a text. A text stays one, whatever it looks like.
+/// A number, a boolean or a text. A text is never converted.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Scalar {
     Integer(i64),
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_taken_from_texts_too_because_the_environment_has_only_texts() {
+    fn numbers_are_read_from_texts() {
         assert_eq!(read::<i64>(9600_i64), Ok(9600));
         assert_eq!(read::<i64>("9600"), Ok(9600));
         assert_eq!(read::<f64>(2_i64), Ok(2.0));
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_bent_into_another_type() {
+    fn other_types_are_rejected() {
         assert!(read::<i64>(5.9).is_err());
         assert!(read::<i64>(true).is_err());
         assert!(read::<bool>(1_i64).is_err());
@@ -214,12 +215,13 @@ mod tests {
         assert!(read::<f64>(f64::NAN).is_err());
         assert_eq!(
             read::<Duration>(5_i64).unwrap_err(),
-            "invalid type: integer `5`, expected a duration with a unit, such as \"500 ms\" or \"15 s\""
+            "invalid type: integer `5`, expected a duration with a unit, such as \"500 ms\" or \
+             \"15 s\""
         );
     }
 
     #[test]
-    fn durations_and_sizes_need_their_units() {
+    fn durations_and_sizes_need_units() {
         assert_eq!(read::<Duration>("500 ms"), Ok(Duration::from_millis(500)));
         assert!(read::<Duration>("500").is_err());
         assert_eq!(read::<Size>("64 MiB"), Ok(Size(64 << 20)));

@@ -63,7 +63,7 @@ pub fn load(file: &Path) -> Result<Config, Problems> {
 }
 
 /// Loads the configuration without the access key, for commands that do not talk to Losant: a user
-/// who may read the configuration need not be allowed to read the key, and the key may be encrypted.
+/// who may read the configuration may lack access to the key, and the key may be encrypted.
 ///
 /// # Errors
 /// As [`load()`].
@@ -71,8 +71,8 @@ pub fn load_to_inspect(file: &Path) -> Result<Config, Problems> {
     explain::explain_for(Purpose::Inspect, file).map(|(config, _)| config)
 }
 
-/// Loads the configuration without the access key, and accepts buses that no sensor or actuator uses
-/// yet: for commands that look for sensors on them.
+/// Loads the configuration without the access key, and accepts buses that no sensor or actuator
+/// uses yet: for commands that look for sensors on them.
 ///
 /// # Errors
 /// As [`load()`].

@@ -1,4 +1,5 @@
-//! Merges the layers and reads them into [`Raw`], collecting every unknown key and every wrong type.
+//! Merges the layers into one tree and reads it into [`Raw`]. Collects every unknown key and every
+//! wrong type.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,14 +14,15 @@ use super::shape::Shape;
 use super::suggest::did_you_mean;
 use super::{DEFAULTS, Problems};
 
-/// The most wrong values that are told at once: each costs a pass over the whole tree.
+/// The maximum number of wrong values in one report: each costs a pass over the whole tree.
 const WRONG_VALUES_MAX: usize = 100;
 
-/// The largest file that is read, in bytes: a thousand sensors have a third of it.
+/// The maximum size of a file in bytes: a thousand sensors need a third of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Merges the defaults, `file`, the `conf.d` beside it and the `TIDEGATE_` variables of `environment` into one tree, and
-/// writes into `origins` what came from where. Nothing if a layer cannot be read.
+/// Merges the defaults, `file`, the `conf.d` beside it and the `TIDEGATE_` variables of
+/// `environment` into one tree, and records the place of each value in `origins`. Returns nothing if a layer
+/// cannot be read.
 pub(super) fn merge(
     file: &Path,
     environment: BTreeMap<String, String>,
@@ -34,12 +36,12 @@ pub(super) fn merge(
         match origins.add_file(&path, &text) {
             Ok(()) => builder = builder.add_source(File::from_str(&text, FileFormat::Toml)),
             Err((place, error)) => {
-                problems.add_at(Some(place), "", format!("is no TOML: {error}"), "");
+                problems.add_at(Some(place), "", format!("is not TOML: {error}"), "");
             }
         }
     }
     if !problems.is_empty() {
-        // What such a file would have said is not known, so nothing more can be judged.
+        // The values of such a file are not known, so that no other problem would be reliable.
         return None;
     }
     origins.add_variables(environment.keys());
@@ -63,12 +65,12 @@ fn read_text(path: &Path, problems: &mut Problems) -> Option<String> {
         }
         std::fs::read_to_string(path)
     });
-    let told =
+    let report =
         |error| problems.add(path.display().to_string(), format!("cannot read it: {error}"), "");
-    read.map_err(told).ok()
+    read.map_err(report).ok()
 }
 
-/// The main file, then `conf.d/*.toml` beside it by name.
+/// Lists the main file, then `conf.d/*.toml` beside it by name.
 fn layers(file: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     let mut files = Vec::new();
     match std::fs::metadata(file) {
@@ -100,8 +102,8 @@ fn layers(file: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     files
 }
 
-/// Where the daemon with this configuration can be asked, whatever else is wrong with it: who asks may be allowed less than the
-/// daemon, and a mistake in the files is no reason not to show how it is.
+/// Returns the status socket of this configuration, whatever other problems it has: the user may
+/// lack rights that the daemon has, and a mistake in a file must not prevent `tidegate status`.
 ///
 /// # Errors
 /// When the main file cannot be read.
@@ -123,7 +125,7 @@ pub fn status_socket(file: &Path) -> Result<PathBuf, Problems> {
     Ok(directory.with_file_name(socket))
 }
 
-/// The defaults with these texts over them as a tree. Nothing if one is no TOML.
+/// Returns the defaults with these texts over them as a tree; nothing if a text is not TOML.
 pub(super) fn overlay(texts: &[&str], problems: &mut Problems) -> Option<Value> {
     let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
     for text in texts {
@@ -133,13 +135,13 @@ pub(super) fn overlay(texts: &[&str], problems: &mut Problems) -> Option<Value> 
     merged.map(|merged| merged.cache).map_err(|error| problems.add("", error, "")).ok()
 }
 
-/// A single text as a tree.
+/// Returns a single text as a tree.
 pub(super) fn parse(text: &str) -> Option<Value> {
     let source = File::from_str(text, FileFormat::Toml);
     Some(Config::builder().add_source(source).build().ok()?.cache)
 }
 
-/// Deserializes the tree. A value of the wrong type is told and taken out, until the rest fits.
+/// Deserializes the tree. Reports and removes values of the wrong type until the rest fits.
 pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
     for _ in 0..WRONG_VALUES_MAX {
         let mut unknown = Vec::new();
@@ -150,7 +152,7 @@ pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
         match result {
             Ok(raw) => {
                 for key in unknown {
-                    tell_unknown(&key, problems);
+                    report_unknown_key(&key, problems);
                 }
                 return Some(raw);
             }
@@ -165,12 +167,12 @@ pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
     None
 }
 
-/// A list index as it stands in a key: `0`, not `[0]`.
+/// Returns a list index as in a key: `0`, not `[0]`.
 fn unbracketed(segment: &Segment) -> String {
     segment.to_string().trim_matches(['[', ']']).to_owned()
 }
 
-/// The error without the key and file that the crate appends: both are told already.
+/// Returns the error without the key and the file that the crate appends.
 fn bare(error: &config::ConfigError) -> String {
     let text = if let config::ConfigError::At { error, .. } = error {
         error.to_string()
@@ -206,7 +208,7 @@ fn child_mut<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     }
 }
 
-fn tell_unknown(key: &str, problems: &mut Problems) {
+fn report_unknown_key(key: &str, problems: &mut Problems) {
     // serde_ignored writes "?" for the inside of an Option, which has no key.
     let keys: Vec<&str> = key.split('.').filter(|segment| *segment != "?").collect();
     let Some((last, parents)) = keys.split_last() else { return };
@@ -247,9 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn each_layer_stands_over_the_one_before() {
+    fn each_layer_overrides_the_one_before() {
         let (raw, problems) = load_text(
-            "[reporter]\nbatch_states_max = 10\nbatch_age_max = \"1 s\"\n[losant]\nurl = \"http://a\"",
+            "[reporter]\nbatch_states_max = 10\nbatch_age_max = \"1 s\"\n\
+             [losant]\nurl = \"http://a\"",
             &[
                 ("20-b.toml", "[reporter]\nbatch_states_max = 30"),
                 ("10-a.toml", "[reporter]\nbatch_states_max = 20"),
@@ -270,21 +273,27 @@ mod tests {
     }
 
     #[test]
-    fn every_unknown_key_and_every_wrong_type_is_told_at_once() {
+    fn all_unknown_keys_and_wrong_types_are_reported() {
         let (_, problems) = load_text(
-            "[reporter]\nbatch_state_max = 10\nbatch_age_max = 5\n[nonsense]\na = 1\n[bus.serial.probe]\nbaud_rate = \"fast\"\n\
+            "[reporter]\nbatch_state_max = 10\nbatch_age_max = 5\n[nonsense]\na = 1\n\
+             [bus.serial.probe]\nbaud_rate = \"fast\"\n\
              [sensor.a]\nmap = [{ channel = \"c\", attribute = \"a\", scael = 2 }]",
             &[("x.toml", "[bus.serial.probe]\npath = 5.5")],
             &[("TIDEGATE_LOG__LEVLE", "debug")],
         );
         let expected = [
-            "DIR/tidegate.toml:3: reporter.batch_age_max: invalid type: integer `5`, expected a duration with a unit",
-            "DIR/tidegate.toml:7: bus.serial.probe.baud_rate: invalid value: string \"fast\", expected a whole number",
-            "DIR/conf.d/x.toml:2: bus.serial.probe.path: invalid type: floating point `5.5`, expected a text in quotes",
-            "DIR/tidegate.toml:2: reporter.batch_state_max: unknown key; did you mean \"batch_states_max\"?",
+            "DIR/tidegate.toml:3: reporter.batch_age_max: invalid type: integer `5`, expected a \
+             duration with a unit",
+            "DIR/tidegate.toml:7: bus.serial.probe.baud_rate: invalid value: string \"fast\", \
+             expected a whole number",
+            "DIR/conf.d/x.toml:2: bus.serial.probe.path: invalid type: floating point `5.5`, \
+             expected a text in quotes",
+            "DIR/tidegate.toml:2: reporter.batch_state_max: unknown key; did you mean \
+             \"batch_states_max\"?",
             "DIR/tidegate.toml:4: nonsense: unknown key; the keys here are losant, device,",
             "DIR/tidegate.toml:9: sensor.a.map.0.scael: unknown key; did you mean \"scale\"?",
-            "TIDEGATE_LOG__LEVLE in the environment: log.levle: unknown key; did you mean \"level\"?",
+            "TIDEGATE_LOG__LEVLE in the environment: log.levle: unknown key; did you mean \
+             \"level\"?",
         ];
         for text in expected {
             assert!(problems.contains(text), "missing: {text}\nin:\n{problems}");
@@ -296,7 +305,7 @@ mod tests {
     fn a_syntax_error_names_its_file_and_line() {
         let (_, problems) =
             load_text("[losant]\n", &[("broken.toml", "[reporter]\nbatch_age_max = \n")], &[]);
-        assert!(problems.starts_with("DIR/conf.d/broken.toml:2: is no TOML: "), "{problems}");
+        assert!(problems.starts_with("DIR/conf.d/broken.toml:2: is not TOML: "), "{problems}");
         assert_eq!(problems.lines().count(), 1, "{problems}");
     }
 }

@@ -1,7 +1,7 @@
-//! Where each value of the merged configuration is written: in which layer, and on which line of it.
+//! The place of each value of the merged configuration: its layer and its line.
 //!
-//! The `config` crate merges the layers but knows no lines; this index is made beside it, layer by layer, by the same rules:
-//! tables are merged, everything else is replaced.
+//! The `config` crate merges the layers but knows no lines. This index is built beside it, layer by
+//! layer, by the same rules: tables are merged, everything else is replaced.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,25 +12,25 @@ use toml::de::{DeTable, DeValue};
 
 use super::raw::shape_at;
 
-/// How variables of the environment that are configuration begin.
+/// The prefix of environment variables with configuration.
 pub(super) const VARIABLE_PREFIX: &str = "TIDEGATE";
 
-/// What stands between the keys in the name of a variable.
+/// The separator between the keys in the name of a variable.
 pub(super) const VARIABLE_SEPARATOR: &str = "__";
 
-/// Where something is written.
+/// The place where a value is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// In no file of the operator: a default.
+    /// The defaults.
     Default,
-    /// In a file.
+    /// A file.
     File {
-        /// The file, as it was named.
+        /// The path, as given.
         path: PathBuf,
-        /// The line from 1 on, if it is about one.
+        /// The line, from 1, if known.
         line: Option<usize>,
     },
-    /// In a variable of the environment, with this name.
+    /// The environment variable with this name.
     Variable(String),
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Places by key, such as `sensor.boiler.map.0.channel`.
+/// The places by key, such as `sensor.boiler.map.0.channel`.
 #[derive(Debug)]
 pub(super) struct Origins {
     files: Vec<PathBuf>,
@@ -53,15 +53,15 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    /// An index that knows nothing yet. What no layer has written belongs into the file `main`.
+    /// Creates an empty index. A key that no layer has set belongs into the file `main`.
     pub(super) fn new(main: &Path) -> Self {
         Self { files: vec![main.to_owned()], places: BTreeMap::new() }
     }
 
-    /// Adds a file over what is there.
+    /// Adds a file over the layers so far.
     ///
     /// # Errors
-    /// When it is no TOML: the place and what is wrong there.
+    /// If the file is not TOML: the place and the problem.
     pub(super) fn add_file(&mut self, path: &Path, text: &str) -> Result<(), (Origin, String)> {
         let at = |offset: usize| Origin::File {
             path: path.to_owned(),
@@ -76,7 +76,8 @@ impl Origins {
         Ok(())
     }
 
-    /// What a reader comes by first: the files as layers, each from top to bottom, then the environment.
+    /// Returns the sort key of a place: the files by layer, each from top to bottom, then the
+    /// environment.
     pub(super) fn order(&self, place: &Origin) -> (usize, usize) {
         match place {
             Origin::Default => (0, 0),
@@ -112,13 +113,13 @@ impl Origins {
         }
     }
 
-    /// Where this very key is written.
+    /// Returns the place of exactly this key.
     pub(super) fn exact(&self, key: &str) -> Option<&Origin> {
         self.places.get(key)
     }
 
-    /// Where to look for a key: where it is written, else where the nearest table around it is, else the main file. Nothing for
-    /// what is no key of the configuration, such as the path of a file of secrets.
+    /// Returns the place of a key, or else of the nearest table around it, or else the main file.
+    /// Returns nothing for other texts, such as the path of a file of secrets.
     pub(super) fn nearest(&self, key: &str) -> Option<Origin> {
         let mut around = key;
         loop {
@@ -196,8 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn the_last_layer_that_writes_a_value_is_its_place() {
-        let main = "[bus.serial.a]\npath = \"x\"\nbaud_rate = 1\n\n[sensor.b]\nmap = [\n  { channel = \"c\" },\n  5,\n]\n";
+    fn place_is_in_the_last_layer() {
+        let main = "[bus.serial.a]\npath = \"x\"\nbaud_rate = 1\n\n[sensor.b]\nmap = [\n\
+                    { channel = \"c\" },\n  5,\n]\n";
         let fragment = "\n[bus.serial.a]\nbaud_rate = 2";
         let origins = origins(
             &[("main.toml", main), ("conf.d/f.toml", fragment)],
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_replaces_another_leaves_nothing_of_it() {
+    fn list_replaces_all_items_of_another() {
         let layers =
             [("a.toml", "[sensor.b]\nmap = [1, 2]"), ("b.toml", "[sensor.b]\nmap = [\n1]")];
         let origins = origins(&layers, &[]);

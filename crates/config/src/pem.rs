@@ -5,10 +5,10 @@ use std::path::Path;
 use super::check::Check;
 use super::secret::{Secret, read_client_certificate};
 
-/// The largest file of certificates that is read, in bytes; a bundle of all public ones has a quarter of it.
+/// The maximum size of a file of certificates in bytes; a bundle of all public ones has a quarter.
 const CA_FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Certificates in PEM that are trusted; `key` is where the configuration names their file.
+/// Reads certificates to trust; `key` is the option that names their file.
 pub(super) fn private_ca(key: &str, path: &Path, check: &mut Check<'_>) -> Option<Vec<u8>> {
     let at = format!("{key}: {}", path.display());
     let read = std::fs::metadata(path).and_then(|metadata| {
@@ -28,19 +28,19 @@ pub(super) fn private_ca(key: &str, path: &Path, check: &mut Check<'_>) -> Optio
     }
     check.problems.add(
         at,
-        "holds no certificate",
+        "has no certificate",
         "give certificates in PEM: -----BEGIN CERTIFICATE-----",
     );
     None
 }
 
-/// A certificate of ours with its chain and key.
+/// Reads a client certificate with its chain and key.
 pub(super) fn client_certificate(path: &Path, check: &mut Check<'_>) -> Option<Secret> {
     let pem = read_client_certificate(path, check.problems)?;
     if reqwest::Identity::from_pem(pem.expose().as_bytes()).is_ok() {
         return Some(pem);
     }
     let fix = "give the certificate, its chain and its private key in PEM in this one file";
-    check.problems.add(path.display().to_string(), "is no certificate with a private key", fix);
+    check.problems.add(path.display().to_string(), "is not a certificate with a private key", fix);
     None
 }

@@ -1,34 +1,34 @@
-//! What is wrong with a configuration, in words that say where and how to mend it.
+//! The problems of a configuration, each with its place and a fix.
 
 use std::fmt;
 
 use super::Origin;
 use super::origin::Origins;
 
-/// One mistake.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file and line to look at, where there is one.
+    /// The file and line, if known.
     pub place: Option<Origin>,
-    /// The key, such as `bus.serial.boiler.baud_rate`, or the file; empty where the place says it all.
+    /// The key, such as `bus.serial.boiler.baud_rate`, or the file; empty if the place is enough.
     pub at: String,
-    /// What is wrong.
+    /// The problem.
     pub what: String,
-    /// How to mend it.
+    /// How to fix it.
     pub fix: String,
 }
 
-/// All mistakes of a configuration.
+/// All problems of a configuration.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Adds a mistake.
+    /// Adds a problem.
     pub fn add(&mut self, at: impl Into<String>, what: impl fmt::Display, fix: impl Into<String>) {
         self.add_at(None, at, what, fix);
     }
 
-    /// Adds a mistake whose place is known already.
+    /// Adds a problem whose place is known.
     pub(super) fn add_at(
         &mut self,
         place: Option<Origin>,
@@ -42,7 +42,7 @@ impl Problems {
         }
     }
 
-    /// Finds the places of the mistakes that tell only their key, and puts all in the order in which they stand there.
+    /// Finds the places of problems that have only a key, and sorts all problems by place.
     pub(super) fn locate(&mut self, origins: &Origins) {
         for problem in self.0.iter_mut().filter(|problem| problem.place.is_none()) {
             let key = problem.at.split(": ").next().unwrap_or_default();
@@ -55,12 +55,12 @@ impl Problems {
         self.0.sort_by_key(order);
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no problem.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The mistakes, from the top of the first file to the bottom of the last.
+    /// Returns the problems, from the top of the first file to the bottom of the last.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }

@@ -1,11 +1,13 @@
-//! A configuration as one file: TOML that means the same, each value with its place in a comment.
+//! Renders a configuration as one TOML file with the same meaning, each value with its place in a
+//! comment.
 
 use super::Entry;
 
-/// The widest value, in characters, that the places stand behind in one column; behind a wider one they stand where it ends.
+/// The maximum width of the column of values in characters. The place of a wider value follows it
+/// directly.
 const COLUMN_MAX: usize = 60;
 
-/// These values as TOML, by tables.
+/// Renders these values as TOML, by tables.
 pub fn render(entries: &[Entry]) -> String {
     let mut page = String::new();
     for table in entries.chunk_by(|one, other| one.table == other.table) {

@@ -1,4 +1,4 @@
-//! Turns what is written into what is meant, and finds everything that cannot be meant.
+//! Validates the raw configuration, resolves it, and collects all problems.
 
 mod actuator;
 mod cloud;
@@ -24,15 +24,15 @@ use tidegate_delivery::reporter::Limits;
 use tidegate_model::{DeviceId, Name, WhenFull};
 use tidegate_timing::clock_trust::TrustMode;
 
-/// The most states in one call: Losant names no limit, so far above this would be a guess (schema `deviceStates`).
+/// The range of states in one call. Losant documents no limit (schema `deviceStates`).
 const BATCH_STATES_RANGE: RangeInclusive<i64> = 1..=500;
 
-/// Losant documents 256 KiB for an MQTT message and nothing for REST, so a body stays below that.
+/// The range of bytes in one call: below the 256 KiB that Losant documents for an MQTT message.
 const BATCH_BYTES_RANGE: RangeInclusive<u64> = 1_000..=256_000;
 
 pub use cloud::KEEP_ALIVE_RANGE;
 
-/// Checks everything. `None` only if there is at least one problem.
+/// Resolves everything. Returns `None` only if there is at least one problem.
 pub(super) fn resolve(
     raw: Raw,
     file: &Path,
@@ -118,12 +118,13 @@ fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
     choice("clock.trust", raw.trust, check, &words).unwrap_or(TrustMode::Auto)
 }
 
-/// An address that others can reach is meant only if that is said, too: whoever asks there is told.
+/// Resolves the address of the status over TCP. An address that other computers can reach needs
+/// `listen_public`, because there is no password.
 fn status_listen(raw: &raw::Status, check: &mut Check<'_>) -> Option<SocketAddr> {
     const KEY: &str = "status.listen";
     let listen: SocketAddr = check.parsed(KEY, &raw.listen.as_ref()?.0)?;
     if !listen.ip().is_loopback() && !raw.listen_public.as_ref().is_some_and(|public| public.0) {
-        let fix = "use 127.0.0.1 or [::1], or say that this is meant: listen_public = true";
+        let fix = "use 127.0.0.1 or [::1], or confirm it: listen_public = true";
         check.problems.add(KEY, format!("{listen} can be reached by other computers"), fix);
     }
     Some(listen)
@@ -136,7 +137,7 @@ fn devices(
 ) -> BTreeMap<Name, DeviceId> {
     let mut devices = BTreeMap::new();
     if let Ok(name) = GATEWAY.parse::<Name>() {
-        // Without a good id the configuration is refused anyway; sensors need not complain, too.
+        // An invalid id is reported already; sensors are not reported for it.
         devices.insert(name, gateway.unwrap_or_else(|| DeviceId::from([0; 12])));
     }
     for (name, device) in raw {
@@ -206,13 +207,14 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
 fn log_level(raw: raw::Log, check: &mut Check<'_>) -> String {
     let level = raw.level.map_or_else(|| "info".to_owned(), |level| level.0);
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&level) {
-        let fix = "use error, warn, info, debug or trace, or directives such as \"info,tidegate::bus=debug\"";
+        let fix =
+            "use error, warn, info, debug or trace, or a directive: \"info,tidegate::bus=debug\"";
         check.problems.add("log.level", error, fix);
     }
     level
 }
 
-/// A bus that nothing uses is more often a slip than a wish, and without a bus there is nothing to do.
+/// Reports buses that nothing uses, which are mostly mistakes, and a configuration without a bus.
 fn idle_buses(
     buses: &BTreeMap<Name, Bus>,
     used: &BTreeSet<String>,
@@ -233,13 +235,13 @@ fn idle_buses(
     }
 }
 
-/// A Modbus unit that is neither asked nor told anything is a slip.
+/// Reports Modbus units that are neither read nor written.
 fn idle_units(
     buses: &BTreeMap<Name, Bus>,
     actuators: &BTreeMap<String, raw::Actuator>,
     check: &mut Check<'_>,
 ) {
-    let is_told = |bus: &Name, unit: &Name| {
+    let is_written = |bus: &Name, unit: &Name| {
         let names = |field: &Option<Field<String>>, name: &Name| {
             field.as_ref().is_some_and(|field| field.0 == **name)
         };
@@ -250,8 +252,9 @@ fn idle_units(
         for unit in line.units.iter().filter(|unit| unit.registers.is_empty()) {
             let key = format!("bus.modbus.{name}.unit.{}.registers", unit.name);
             let is_explained = check.problems.iter().any(|problem| problem.at.starts_with(&key));
-            if !is_explained && !is_told(name, &unit.name) {
-                let fix = "say what to read: registers = [{ channel = \"power\", address = 0 }]";
+            if !is_explained && !is_written(name, &unit.name) {
+                let fix =
+                    "add registers to read: registers = [{ channel = \"power\", address = 0 }]";
                 check.problems.add(key, "is missing or empty, and no actuator writes to it", fix);
             }
         }

@@ -1,5 +1,5 @@
-//! A JSON Schema of the configuration for editors, made from what the daemon itself goes by: the types that read it, the
-//! ranges and words that the checks know, and the words of the annotated file.
+//! Generates the JSON Schema of the configuration for editors from the raw types, the ranges and
+//! words of the checks, and the descriptions of the annotated file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,13 +14,13 @@ use super::raw::Raw;
 use super::shape::{Shape, ShapeOf, Shaped as _};
 use super::{DEFAULTS, Problems, bus, load, resolve};
 
-/// One or more numbers, each with a unit, as humantime reads them.
+/// One or more numbers, each with a unit, as humantime parses them.
 const DURATION_PATTERN: &str = r"^\s*([0-9]+\s*[a-zA-Zµ]+\s*)+$";
 
 /// A number with a unit of bytes.
 const SIZE_PATTERN: &str = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]i?)?[bB]\s*$";
 
-/// The tables of tables whose names are such names; others have what a message or a topic holds.
+/// The tables, besides buses, whose names the operator chooses; other names come from messages.
 const NAMED: [&str; 3] = ["device", "sensor", "actuator"];
 
 /// Names that the operator chooses; see `model::Name`.
@@ -28,7 +28,8 @@ const NAME_PATTERN: &str = "^[a-z0-9_-]+$";
 
 /// The schema of `tidegate.toml` and of the files in `conf.d`.
 ///
-/// It requires nothing, because each file may write any part of the whole; `tidegate check` knows what is missing.
+/// The schema requires no option, because each file may contain any part of the configuration;
+/// `tidegate check` reports missing options.
 pub fn schema() -> Value {
     let sources = Sources::new();
     let mut schema = sources.schema(Raw::shape(), "");
@@ -39,7 +40,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// What is known about the options, by general key.
+/// The information about the options, by general key.
 struct Sources {
     words: BTreeMap<String, String>,
     options: BTreeMap<String, OptionInfo>,
@@ -122,9 +123,9 @@ impl Sources {
     }
 }
 
-/// What the checks say about each option when they see the annotated file with all its examples.
+/// Returns the information of the checks about each option of the annotated file with its examples.
 fn options() -> BTreeMap<String, OptionInfo> {
-    // Files of secrets that the examples name are not there, which is no matter: only the notes are wanted.
+    // The files of secrets in the examples do not exist. Their problems do not matter here.
     let (nowhere, mut problems) = (Path::new("/nonexistent/tidegate.toml"), Problems::default());
     let mut options = OptionInfos::default();
     let raw = load::parse(&uncommented()).and_then(|tree| load::read(tree, &mut problems));

@@ -1,4 +1,4 @@
-//! Secrets: read from files of their own, never shown.
+//! Secrets, which are read from separate files and never shown.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Problems;
 
-/// The largest credentials file that is read, in bytes; real ones have a few hundred.
+/// The maximum size of a credentials file in bytes; real ones have a few hundred.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
 
 /// A text that no log line, error or debug output shows.
@@ -16,7 +16,7 @@ const FILE_BYTES_MAX: u64 = 16 * 1024;
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for the one place that needs it.
+    /// Returns the text itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -34,10 +34,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How the daemon proves to Losant which device it is.
+/// The credentials of the gateway device.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CloudCredentials {
-    /// An access key: exchanged for a token at `POST /auth/device`, as often as needed.
+    /// An access key, which is exchanged for a token at `POST /auth/device`.
     AccessKey {
         /// The key, which is no secret by itself.
         key: String,
@@ -49,7 +49,7 @@ pub enum CloudCredentials {
 }
 
 impl CloudCredentials {
-    /// What stands for those that nobody read: Losant takes them for wrong.
+    /// Returns placeholders for credentials that were not read. Losant rejects them.
     pub(super) fn unread() -> Self {
         Self::AccessKey { key: String::new(), secret: Secret(String::new()) }
     }
@@ -73,8 +73,8 @@ struct CloudFile {
     token: Option<Secret>,
 }
 
-/// Where the cloud's credentials are: what the configuration says, else the systemd credential `losant`, else
-/// `credentials.toml` in the configuration's directory.
+/// Returns the path of the Losant credentials: the configured one, or else the systemd credential
+/// `losant`, or else `credentials.toml` in the directory of the configuration.
 pub(super) fn cloud_credentials_path(configured: Option<PathBuf>, directory: &Path) -> PathBuf {
     let from_systemd =
         || Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join("losant"));
@@ -117,16 +117,17 @@ pub(super) fn read_client_certificate(path: &Path, problems: &mut Problems) -> O
     read_private(path, "a certificate and its private key in PEM", problems).map(Secret)
 }
 
-/// Reads a token from a file that holds `token = "…"` or the bare token, such as an application token for the command line.
+/// Reads a token from a file that contains `token = "…"` or the bare token, such as an application
+/// token for the command line.
 ///
 /// # Errors
-/// When it cannot be read, others can read it, too, or it holds something else.
+/// If the file cannot be read, other users can read it, too, or it has other content.
 pub fn read_token(path: &Path) -> Result<Secret, Problems> {
     let mut problems = Problems::default();
     read_bare_token(path, &mut problems).ok_or(problems)
 }
 
-/// The same for a token that the configuration names.
+/// Reads a token that the configuration names.
 pub(super) fn read_bare_token(path: &Path, problems: &mut Problems) -> Option<Secret> {
     const CONTENT: &str = "the token, or token = \"…\",";
     let text = read_private(path, CONTENT, problems)?;
@@ -148,7 +149,7 @@ pub(super) fn read_bare_token(path: &Path, problems: &mut Problems) -> Option<Se
 /// Reads an access key or a token from a file of the command line.
 ///
 /// # Errors
-/// When it cannot be read, others can read it, too, or it holds something else.
+/// If the file cannot be read, other users can read it, too, or it has other content.
 pub fn read_credentials(path: &Path) -> Result<CloudCredentials, Problems> {
     let mut problems = Problems::default();
     read_cloud_credentials(path, &mut problems).ok_or(problems)
@@ -163,7 +164,7 @@ fn read<T: serde::de::DeserializeOwned>(
     let parsed = parse(&read_private(path, content, problems)?);
     if parsed.is_none() {
         let fix = format!("write {content} and nothing else into it");
-        problems.add(path.display().to_string(), "is not the TOML that is wanted here", fix);
+        problems.add(path.display().to_string(), "is not the expected TOML", fix);
     }
     parsed
 }
@@ -174,7 +175,7 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
     parsed.and_then(config::Config::try_deserialize).ok()
 }
 
-/// Reads a small file that others cannot read; `content` is what it should hold.
+/// Reads a small file that other users cannot read; `content` describes its expected content.
 fn read_private(path: &Path, content: &str, problems: &mut Problems) -> Option<String> {
     let at = path.display().to_string();
     let text = match std::fs::metadata(path) {
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_access_key_or_a_token_is_taken() {
+    fn access_key_or_token_is_accepted() {
         let (credentials, _) = read_text("key = \"k\"\nsecret = \"s\"", 0o600);
         assert!(matches!(credentials, Some(CloudCredentials::AccessKey { key, .. }) if key == "k"));
         let (credentials, _) = read_text("token = \"t\"", 0o640);
@@ -236,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_read_is_refused() {
+    fn file_that_others_can_read_is_rejected() {
         let (credentials, problems) = read_text("token = \"t\"", 0o644);
         assert!(credentials.is_none());
         assert!(problems.contains("chmod 600"), "{problems}");
     }
 
     #[test]
-    fn no_error_and_no_debug_output_shows_a_secret() {
+    fn errors_and_debug_output_show_no_secret() {
         for text in [
             "key = \"hunter2\"",
             "secret = hunter2",

@@ -1,13 +1,13 @@
-//! What may be written where: the tables and their options as data, made from the types that read them.
+//! The shape of the configuration: tables and options as data, from the raw types.
 
 use std::collections::BTreeMap;
 
 use super::field::{Field, Form, Kind};
 
-/// An option's name, and what may stand there.
+/// The name of an option and its shape.
 pub(super) type ShapeOf = (&'static str, fn() -> Shape);
 
-/// What may stand at one place of the configuration.
+/// The shape of one place of the configuration.
 #[derive(Clone, Copy)]
 pub(super) enum Shape {
     /// A table with these options, in the order of their declaration.
@@ -20,7 +20,7 @@ pub(super) enum Shape {
     Value(Form),
 }
 
-/// What knows its own shape.
+/// A raw type with a shape.
 pub(super) trait Shaped {
     fn shape() -> Shape;
 }
@@ -50,7 +50,7 @@ impl<T: Shaped> Shaped for BTreeMap<String, T> {
 }
 
 impl Shape {
-    /// What may stand one step below; nothing under an unknown key.
+    /// Returns the shape one step below; nothing for an unknown key.
     pub(super) fn child(self, key: &str) -> Option<Self> {
         match self {
             Self::Table(options) => {
@@ -61,7 +61,7 @@ impl Shape {
         }
     }
 
-    /// The options of a table; none for all else.
+    /// Returns the options of a table; none for other shapes.
     pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
         let options = if let Self::Table(options) = self { options } else { &[] };
         options.iter().map(|(name, _)| *name)

@@ -1,10 +1,10 @@
-//! "Did you mean": the known word that is most like an unknown one.
+//! "Did you mean": the known word that is most similar to an unknown one.
 
-/// How alike two words must be, 0 to 1, for the one to be taken for the other.
+/// The minimum similarity of a suggestion, 0 to 1.
 const LIKENESS_MIN: f64 = 0.75;
 
-/// The likeliest of the known words, if there is one that can be meant.
-pub(super) fn likeliest<'a>(
+/// Returns the most similar known word, if one is similar enough.
+pub(super) fn most_similar<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
@@ -13,13 +13,13 @@ pub(super) fn likeliest<'a>(
     likely.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
 }
 
-/// A question, if the word is likely a slip of the pen, else `otherwise`.
+/// Returns a question with the most similar word, or else `otherwise`.
 pub(super) fn did_you_mean<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
     otherwise: impl FnOnce() -> String,
 ) -> String {
-    likeliest(word, known).map_or_else(otherwise, |likely| format!("did you mean \"{likely}\"?"))
+    most_similar(word, known).map_or_else(otherwise, |likely| format!("did you mean \"{likely}\"?"))
 }
 
 #[cfg(test)]
@@ -27,9 +27,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_pen_is_recognised_and_another_word_is_not() {
-        assert_eq!(likeliest("buad_rate", ["path", "baud_rate"]), Some("baud_rate"));
-        assert_eq!(likeliest("colour", ["path", "baud_rate"]), None);
+    fn only_similar_words_are_suggested() {
+        assert_eq!(most_similar("buad_rate", ["path", "baud_rate"]), Some("baud_rate"));
+        assert_eq!(most_similar("colour", ["path", "baud_rate"]), None);
         assert_eq!(did_you_mean("colour", ["path"], || "use path".to_owned()), "use path");
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration as a whole: the annotated file, and what the operator is told.
+//! The configuration as a whole: the annotated file and the reported problems.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,8 +27,9 @@ fn load_text(text: &str) -> Result<Config, String> {
     write_private(&directory.path().join("credentials.toml"), "key = \"k\"\nsecret = \"s\"");
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
-    let told = |problems: Problems| problems.to_string();
-    load(&file).map_err(|p| told(p).replace(&format!("{}/", directory.path().display()), ""))
+    load(&file).map_err(|problems| {
+        problems.to_string().replace(&format!("{}/", directory.path().display()), "")
+    })
 }
 
 fn write_private(path: &Path, text: &str) {
@@ -43,7 +44,7 @@ fn changed(change: impl Fn(&str) -> String) -> Result<Config, String> {
 }
 
 #[test]
-fn the_defaults_fill_in_all_that_is_not_written() {
+fn defaults_fill_in_missing_options() {
     let config = load_text(MINIMAL).unwrap();
     assert_eq!(config.cloud.url, "https://api.losant.com");
     assert_eq!(config.reporter.batch_states_max, 100);
@@ -53,7 +54,7 @@ fn the_defaults_fill_in_all_that_is_not_written() {
 }
 
 #[test]
-fn the_annotated_file_names_every_option_and_its_examples_are_good() {
+fn annotated_file_has_every_option_and_is_valid() {
     let text = uncommented();
     let tree: Value = load::parse(&text).unwrap().try_deserialize().unwrap();
     let (mut options, mut written) = (BTreeSet::new(), BTreeSet::new());
@@ -107,7 +108,7 @@ fn collect_written(value: &Value, key: &str, written: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn each_mistake_is_told_with_its_key_and_its_cure() {
+fn mistakes_are_reported_with_key_and_fix() {
     let cases = [
         (
             "device_id",
@@ -157,11 +158,11 @@ fn each_mistake_is_told_with_its_key_and_its_cure() {
             "sensor.probe.map.0.attribute:",
         ),
     ];
-    assert_told(&cases);
+    assert_reported(&cases);
 }
 
 #[test]
-fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
+fn invalid_frames_formats_and_mappings_are_reported() {
     let cases = [
         (
             "path",
@@ -175,7 +176,8 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         ),
         (
             "path",
-            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, start = \"0xaac0\", end = \"abc\" }",
+            "path = \"/dev/x\"\nframe = { kind = \"fixed\", size = 4, \
+             start = \"0xaac0\", end = \"abc\" }",
             "frame.size: is 4, and start, checksum and end take more; count all bytes",
         ),
         (
@@ -186,7 +188,7 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         (
             "path",
             "path = \"/dev/x\"\nframe = { kind = \"delimiter\", delimiter = \"0x0\" }",
-            "frame.delimiter: \"0x0\" is no sequence of 1 to 16 bytes; write",
+            "frame.delimiter: \"0x0\" is not a sequence of 1 to 16 bytes; write",
         ),
         (
             "format",
@@ -200,12 +202,14 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
         ),
         (
             "format",
-            "format = \"json\"\ntime = { channel = \"at\", format = \"%F %T\", zone = \"Europe/Belrin\" }",
+            "format = \"json\"\ntime = { channel = \"at\", format = \"%F %T\", \
+             zone = \"Europe/Belrin\" }",
             "sensor.probe.time.zone: there is no time zone \"Europe/Belrin\"; take one",
         ),
         (
             "format",
-            "format = \"json\"\ntime = { channel = \"at\", format = \"%d.%m. %H:%M\", zone = \"UTC\" }",
+            "format = \"json\"\ntime = { channel = \"at\", format = \"%d.%m. %H:%M\", \
+             zone = \"UTC\" }",
             "sensor.probe.time.format: a time written with the pattern cannot be parsed: ",
         ),
         (
@@ -224,11 +228,11 @@ fn a_frame_a_format_or_a_mapping_that_cannot_be_is_told_with_its_cure() {
             "sensor.probe.map.0.expression: template sensor.probe.map.0.expression: syntax error",
         ),
     ];
-    assert_told(&cases);
+    assert_reported(&cases);
 }
 
 #[test]
-fn a_channel_that_no_message_can_have_is_told() {
+fn impossible_channels_are_reported() {
     let cases = [
         (
             "format",
@@ -242,59 +246,65 @@ fn a_channel_that_no_message_can_have_is_told() {
         ),
         (
             "format",
-            "format = \"binary\"\nfields = [{ name = \"t\", offset = 0, kind = \"u8\" }, { name = \"t\", offset = 1, kind = \"u8\" }]",
+            "format = \"binary\"\nfields = [{ name = \"t\", offset = 0, kind = \"u8\" }, \
+             { name = \"t\", offset = 1, kind = \"u8\" }]",
             "sensor.probe.fields: \"t\" is there twice; give each its own name",
         ),
     ];
-    assert_told(&cases);
-    let told = changed(|line| match line.split(' ').next() {
+    assert_reported(&cases);
+    let problem = changed(|line| match line.split(' ').next() {
         Some("path") => "path = \"/dev/x\"\nframe.checksum = \"nmea\"".to_owned(),
         Some("format") => "format = \"nmea\"".to_owned(),
         Some("map") => "map = [{ channel = \"windSped\", attribute = \"a\" }]".to_owned(),
         Some(_) | None => line.to_owned(),
     });
-    let told = told.unwrap_err();
+    let problem = problem.unwrap_err();
     assert!(
-        told.contains("sensor.probe.format: the frame takes the checksum off; remove"),
-        "{told}"
+        problem.contains(
+            "sensor.probe.format: the frame removes the checksum that this format verifies; remove"
+        ),
+        "{problem}"
     );
     assert!(
-        told.contains("map.0.channel: \"windSped\" is not known; did you mean \"windSpeed\"?"),
-        "{told}"
+        problem.contains("map.0.channel: \"windSped\" is not known; did you mean \"windSpeed\"?"),
+        "{problem}"
     );
 }
 
-/// Replaces the line that begins with the first text by the second, and expects to be told the third and nothing else.
-fn assert_told(cases: &[(&str, &str, &str)]) {
+/// Replaces the line that starts with the first text by the second, and expects the third as the
+/// only problem.
+fn assert_reported(cases: &[(&str, &str, &str)]) {
     for (key, replacement, expected) in cases {
-        let told = changed(|line| {
+        let problem = changed(|line| {
             if line.starts_with(*key) { (*replacement).to_owned() } else { line.to_owned() }
         });
-        let told = told.unwrap_err();
-        assert!(told.contains(expected), "expected: {expected}\nin: {told}");
+        let problem = problem.unwrap_err();
+        assert!(problem.contains(expected), "expected: {expected}\nin: {problem}");
         assert_eq!(
-            told.lines().count(),
+            problem.lines().count(),
             if expected.contains("there is no bus") { 2 } else { 1 },
-            "{told}"
+            "{problem}"
         );
     }
 }
 
 #[test]
-fn a_command_of_a_device_has_one_actuator() {
+fn command_of_a_device_has_one_actuator() {
     let actuator = |name: &str| {
         format!("[actuator.{name}]\ncommand = \"c\"\nbus = \"probe\"\nwrite = \"x\"\n")
     };
-    let told = load_text(&format!("{MINIMAL}{}{}", actuator("a"), actuator("b"))).unwrap_err();
+    let problem = load_text(&format!("{MINIMAL}{}{}", actuator("a"), actuator("b"))).unwrap_err();
     assert_eq!(
-        told,
-        "tidegate.toml:15: actuator.b.command: another actuator takes it; give each command of a device one actuator"
+        problem,
+        "tidegate.toml:15: actuator.b.command: another actuator has the same command; \
+         give each command of a device one actuator"
     );
 }
 
 #[test]
-fn the_way_to_the_cloud_is_as_it_is_written() {
-    let losant = "[losant]\nproxy = \"http://proxy.example:3128\"\ntoken_ttl = \"24 h\"\nrequested_scopes = [\"all.Device\"]";
+fn cloud_options_are_resolved() {
+    let losant = "[losant]\nproxy = \"http://proxy.example:3128\"\n\
+                  token_ttl = \"24 h\"\nrequested_scopes = [\"all.Device\"]";
     let cloud = load_text(&MINIMAL.replace("[losant]", losant)).unwrap().cloud;
     assert_eq!(cloud.proxy, Proxy::At("http://proxy.example:3128".to_owned()));
     assert_eq!(cloud.token_ttl, Some(std::time::Duration::from_secs(86_400)));
@@ -304,23 +314,17 @@ fn the_way_to_the_cloud_is_as_it_is_written() {
 }
 
 #[test]
-fn a_way_to_the_cloud_that_cannot_be_gone_is_told() {
-    for (written, told) in [
-        ("proxy = \"proxy.example:3128\"", "losant.proxy: is no proxy; write"),
-        (
-            "proxy = \"http://me:hunter2@proxy\"",
-            "losant.proxy: a password does not belong into this file",
-        ),
-        (
-            "url = \"https://me:hunter2@api.losant.com\"",
-            "losant.url: a password does not belong into this file",
-        ),
+fn invalid_cloud_options_are_reported() {
+    for (written, problem) in [
+        ("proxy = \"proxy.example:3128\"", "losant.proxy: is not a proxy; write"),
+        ("proxy = \"http://me:hunter2@proxy\"", "losant.proxy: must not contain a password"),
+        ("url = \"https://me:hunter2@api.losant.com\"", "losant.url: must not contain a password"),
         ("token_ttl = \"0 s\"", "losant.token_ttl: is 0s; give a value from 1m"),
         ("ca_file = \"none.pem\"", "none.pem: cannot read it"),
-        ("ca_file = \"tidegate.toml\"", "tidegate.toml: holds no certificate"),
+        ("ca_file = \"tidegate.toml\"", "tidegate.toml: has no certificate"),
         (
             "client_certificate = \"credentials.toml\"",
-            "credentials.toml: is no certificate with a private key",
+            "credentials.toml: is not a certificate with a private key",
         ),
         ("requested_scopes = [\"device.delete\"]", "a device cannot ask for \"device.delete\""),
         (
@@ -330,13 +334,13 @@ fn a_way_to_the_cloud_that_cannot_be_gone_is_told() {
     ] {
         let problems =
             load_text(&MINIMAL.replace("[losant]", &format!("[losant]\n{written}"))).unwrap_err();
-        assert!(problems.contains(told), "{told}\nin {problems}");
+        assert!(problems.contains(problem), "{problem}\nin {problems}");
         assert!(!problems.contains("hunter2"), "{problems}");
     }
 }
 
 #[test]
-fn a_token_is_read_bare_or_as_toml_from_a_file_that_others_cannot_read() {
+fn token_is_read_from_a_private_file() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("token");

@@ -1,4 +1,4 @@
-//! The configuration after it has been checked: nothing here needs to be looked at twice.
+//! The resolved configuration: all values are valid.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use tidegate_delivery::reporter::Limits;
 use tidegate_model::{ApplicationId, DeviceId, Name, WhenFull};
 use tidegate_timing::clock_trust::TrustMode;
 
-/// All that the daemon is told.
+/// The whole resolved configuration.
 #[derive(Debug, PartialEq)]
 pub struct Config {
-    /// The way to Losant.
+    /// The connection to Losant.
     pub cloud: Cloud,
     /// The gateway, called `gateway`, and its peripherals.
     pub devices: BTreeMap<Name, DeviceId>,
@@ -24,11 +24,11 @@ pub struct Config {
     pub outbox: OutboxSettings,
     /// Batches and retries.
     pub reporter: Limits,
-    /// How the time of day becomes known.
+    /// Which clock the daemon trusts.
     pub clock_trust: TrustMode,
     /// Commands.
     pub commands: Commands,
-    /// The buses with what hangs on them.
+    /// The buses with their sensors.
     pub buses: BTreeMap<Name, Bus>,
     /// All actuators.
     pub actuators: Vec<Actuator>,
@@ -36,43 +36,43 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// The level or directives of the log.
     pub log_level: String,
-    /// Where the status socket is.
+    /// The path of the status socket.
     pub status_socket: PathBuf,
-    /// Where metrics and health are told over TCP.
+    /// The TCP address of metrics and health.
     pub status_listen: Option<SocketAddr>,
 }
 
-/// The way to Losant.
+/// The connection to Losant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cloud {
     /// The base URL, without a slash at its end.
     pub url: String,
     /// The gateway device.
     pub device: DeviceId,
-    /// The application, if it is to be checked.
+    /// The expected application, if given.
     pub application: Option<ApplicationId>,
-    /// How the gateway proves who it is.
+    /// The credentials of the gateway.
     pub credentials: CloudCredentials,
-    /// What the token is to be good for; Losant's default, `all.Device`, if empty.
+    /// The scopes of the token; empty for Losant's default, `all.Device`.
     pub requested_scopes: Vec<String>,
-    /// How long the token is to live; for ever if not given.
+    /// The lifetime of a token; unlimited if not given.
     pub token_ttl: Option<Duration>,
-    /// Between two signs of life on a stream: 2 s to 60 s.
+    /// The time between two keep-alives on a stream, 2 s to 60 s.
     pub keep_alive_interval: Duration,
-    /// For a connection.
+    /// The timeout of a connection.
     pub connect_timeout: Duration,
-    /// For a whole call.
+    /// The timeout of a whole call.
     pub request_timeout: Duration,
-    /// Certificates in PEM that are trusted beside the system's.
+    /// Certificates in PEM to trust in addition to the system's.
     pub private_ca: Option<Vec<u8>>,
-    /// Our own certificate with its key, in PEM.
+    /// The client certificate with its key, in PEM.
     pub client_certificate: Option<Secret>,
-    /// What stands between us and the cloud.
+    /// The proxy between the gateway and Losant.
     pub proxy: Proxy,
 }
 
 impl Cloud {
-    /// The way to Losant with nothing special about it.
+    /// Creates a connection with the default options.
     pub fn new(url: &str, device: DeviceId, credentials: CloudCredentials) -> Self {
         Self {
             url: url.trim_end_matches('/').to_owned(),
@@ -91,12 +91,12 @@ impl Cloud {
     }
 }
 
-/// What stands between us and the cloud.
+/// The proxy between the gateway and Losant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proxy {
-    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    /// The proxy of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     Environment,
-    /// Nothing, whatever the environment says.
+    /// No proxy, even if the environment names one.
     None,
     /// This one.
     At(String),
@@ -107,17 +107,17 @@ pub enum Proxy {
 pub struct OutboxSettings {
     /// Its directory.
     pub path: PathBuf,
-    /// The most bytes of states in it.
+    /// The maximum size of its states in bytes.
     pub bytes_max: u64,
-    /// What goes when it is full.
+    /// Which states a full outbox drops.
     pub when_full: WhenFull,
     /// The stretch of time of which one state is left by thinning.
     pub downsample_bucket: Duration,
-    /// The longest that a state waits.
+    /// The maximum age of a state.
     pub age_max: Duration,
     /// The bytes that its file system keeps free, if it can.
     pub free_bytes_min: u64,
-    /// The longest that a reading waits for the disk.
+    /// How long a reading waits at most for the disk.
     pub commit_interval: Duration,
     /// The same while the cloud answers, where that is longer.
     pub sync_interval_online: Option<Duration>,
@@ -126,8 +126,8 @@ pub struct OutboxSettings {
 /// Commands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Commands {
-    /// Which of them run.
+    /// Which commands run.
     pub rules: Rules,
-    /// What is told of them.
+    /// Which results are reported.
     pub report: ReportRules,
 }

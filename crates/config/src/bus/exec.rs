@@ -20,27 +20,27 @@ table!(Raw {
 /// A program that prints readings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecBus {
-    /// The program, an absolute path, and its arguments. No shell sees them.
+    /// The absolute path of the program and its arguments. They do not pass through a shell.
     pub command: Vec<String>,
     /// When it runs.
     pub mode: ExecMode,
     /// The longest output of one run, or the longest line, in bytes.
     pub output_bytes_max: usize,
-    /// All that its environment holds beside `PATH`.
+    /// Its environment, besides `PATH`.
     pub environment: Vec<(String, String)>,
 }
 
-/// When a program runs, and what of its output is a message.
+/// When a program runs, and which part of its output is a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExecMode {
-    /// Again and again; all that a run prints is one message.
+    /// At intervals; the output of a run is one message.
     Interval {
         /// From start to start.
         interval: Duration,
         /// A run that takes longer is killed.
         timeout: Duration,
     },
-    /// Always; each line is a message.
+    /// All the time; each line is a message.
     Lines,
 }
 
@@ -54,8 +54,8 @@ impl Settings for ExecBus {
         let command_key = format!("{key}.command");
         let command = texts(raw.command);
         if !command.first().is_some_and(|program| Path::new(program).is_absolute()) {
-            let fix = "give the program's path and its arguments: command = [\"/usr/bin/program\", \"-a\"]";
-            check.problems.add(&command_key, "does not begin with an absolute path", fix);
+            let fix = "give the path and the arguments: command = [\"/usr/bin/program\", \"-a\"]";
+            check.problems.add(&command_key, "does not start with an absolute path", fix);
         }
         bounded(&command_key, &command, check);
         let modes = [("interval", false), ("lines", true)];
@@ -91,7 +91,7 @@ impl Settings for ExecBus {
             let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
             if pair.is_none() {
                 let fix = "write each variable as \"NAME=value\"";
-                check.problems.add(&environment_key, format!("\"{text}\" is no variable"), fix);
+                check.problems.add(&environment_key, format!("\"{text}\" is not a variable"), fix);
             }
             pair.map(|(name, value)| (name.to_owned(), value.to_owned()))
         });

@@ -12,22 +12,22 @@ table!(Raw { paths: Texts, mode: Text, interval: Span, size_max: Bytes });
 /// Files that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileBus {
-    /// Absolute paths, in which `*`, `?` and `[…]` stand for many.
+    /// Absolute paths with the wildcards `*`, `?` and `[…]`.
     pub patterns: Vec<String>,
-    /// What of them is a message.
+    /// Which part of a file is a message.
     pub mode: FileMode,
-    /// Between two looks at them.
+    /// The time between two reads.
     pub interval: Duration,
     /// The largest file, or the longest line, in bytes.
     pub bytes_max: usize,
 }
 
-/// What of a file is a message.
+/// Which part of a file is a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileMode {
-    /// The whole file, each time.
+    /// The whole file, each time it is read.
     Whole,
-    /// The whole file, when it is not what it was the last time.
+    /// The whole file, when it has changed.
     Change,
     /// Each line that is added to it.
     Tail,

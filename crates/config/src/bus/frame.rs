@@ -7,13 +7,14 @@ use tidegate_ingest::frame::{
     Checksum, ChecksumAlgorithm, Counted, Endian, Framing, Length, Notation, Shape,
 };
 
-/// The longest frame: a line of a lost newline must not take a Pi's memory, a smart meter's telegram has 2 KiB.
+/// The range of the longest frame in bytes. A lost newline must not fill the memory of a Pi; the
+/// telegram of a smart meter has 2 KiB.
 const FRAME_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1..=1 << 20;
 
-/// The longest frame if nothing else is said.
+/// The default of the longest frame in bytes.
 const FRAME_BYTES_DEFAULT: u64 = 4_096;
 
-/// The longest mark: a start, an end or a delimiter.
+/// The longest start, end or delimiter in bytes.
 const MARK_BYTES_MAX: usize = 16;
 
 table!(Raw {
@@ -37,7 +38,7 @@ table!(Raw {
     inter_byte_timeout: Span,
 });
 
-/// The kinds, and which keys beside `kind`, `size_max`, `inter_byte_timeout` and the checksum's are theirs.
+/// The kinds, each with the keys that only it has.
 const KINDS: [(&str, &[&str]); 6] = [
     ("line", &[]),
     ("delimiter", &["delimiter"]),
@@ -57,7 +58,7 @@ const KINDS: [(&str, &[&str]); 6] = [
     ("idle", &["idle_time"]),
 ];
 
-/// Checks the table at `key`; without it, a stream is lines.
+/// Resolves the table at `key`. Without options, messages are lines.
 pub(super) fn framing(key: &str, raw: Raw, check: &mut Check<'_>) -> Option<Framing> {
     let word = raw.kind.as_ref().map_or("line", |field| &field.0);
     let Some((_, keys)) = KINDS.iter().find(|(kind, _)| *kind == word) else {
@@ -65,7 +66,7 @@ pub(super) fn framing(key: &str, raw: Raw, check: &mut Check<'_>) -> Option<Fram
         check.unknown_word(&format!("{key}.kind"), word, &kinds);
         return None;
     };
-    refuse_foreign_keys(key, word, keys, &raw, check);
+    reject_foreign_keys(key, word, keys, &raw, check);
     let word = word.to_owned();
     let bytes_max = check.bytes(
         &format!("{key}.size_max"),
@@ -90,7 +91,7 @@ pub(super) fn framing(key: &str, raw: Raw, check: &mut Check<'_>) -> Option<Fram
 
 const TENTH_SECOND: std::time::Duration = std::time::Duration::from_millis(100);
 
-fn refuse_foreign_keys(key: &str, kind: &str, own: &[&str], raw: &Raw, check: &mut Check<'_>) {
+fn reject_foreign_keys(key: &str, kind: &str, own: &[&str], raw: &Raw, check: &mut Check<'_>) {
     let given = [
         ("delimiter", raw.delimiter.is_some()),
         ("start", raw.start.is_some()),
@@ -130,7 +131,7 @@ fn shape(key: &str, kind: &str, limits: &Limits, raw: Raw, check: &mut Check<'_>
         let text = check.required(&key, field, fix)?;
         bytes(&key, &text, check)
     };
-    let start = "give the bytes that it begins with: start = \"\\u0002\" or \"0x02\"";
+    let start = "give the first bytes of a message: start = \"\\u0002\" or \"0x02\"";
     let optional_mark = |name: &str, field: Option<Field<String>>, check: &mut Check<'_>| {
         if field.is_some() { mark(name, field, "", check) } else { Some(Vec::new()) }
     };
@@ -161,7 +162,7 @@ fn shape(key: &str, kind: &str, limits: &Limits, raw: Raw, check: &mut Check<'_>
         }
         "enclosed" => Shape::Enclosed {
             start: mark("start", raw.start, start, check)?,
-            end: mark("end", raw.end, "give the bytes that it ends with: end = \"0x03\"", check)?,
+            end: mark("end", raw.end, "give the last bytes of a message: end = \"0x03\"", check)?,
             checksum_after_end: raw.checksum_after_end.is_some_and(|field| field.0),
             keep_markers: raw.keep_markers.is_some_and(|field| field.0),
         },
@@ -225,7 +226,7 @@ fn checksum(key: &str, kind: &str, raw: &Raw, check: &mut Check<'_>) -> Option<C
         return None;
     };
     if matches!(algorithm, ChecksumAlgorithm::Nmea) && !matches!(kind, "line" | "delimiter") {
-        check.problems.add(checksum_key, "is for lines", "remove kind, or take checksum = \"xor\"");
+        check.problems.add(checksum_key, "is for lines", "remove kind, or use checksum = \"xor\"");
         return None;
     }
     let notations = [
@@ -243,7 +244,7 @@ fn checksum(key: &str, kind: &str, raw: &Raw, check: &mut Check<'_>) -> Option<C
     Some(Checksum { algorithm, notation, from: usize::try_from(from).unwrap_or(0) })
 }
 
-/// Bytes as the configuration writes them: a text, or `0x` and hexadecimal digits.
+/// Parses bytes: a text, or `0x` and hexadecimal digits.
 pub(super) fn bytes(key: &str, text: &str, check: &mut Check<'_>) -> Option<Vec<u8>> {
     let bytes = match text.strip_prefix("0x") {
         Some(digits) => from_hex(digits),
@@ -252,7 +253,7 @@ pub(super) fn bytes(key: &str, text: &str, check: &mut Check<'_>) -> Option<Vec<
     let bytes = bytes.filter(|bytes| (1..=MARK_BYTES_MAX).contains(&bytes.len()));
     if bytes.is_none() {
         let fix = "write a text such as \"\\r\\n\", or bytes such as \"0xaa55\"; 16 at most";
-        check.problems.add(key, format!("\"{text}\" is no sequence of 1 to 16 bytes"), fix);
+        check.problems.add(key, format!("\"{text}\" is not a sequence of 1 to 16 bytes"), fix);
     }
     bytes
 }

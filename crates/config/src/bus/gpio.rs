@@ -13,19 +13,19 @@ use crate::field::{Field, Scalar};
 use crate::table::{Flag, Span, Text, Word, table};
 use tidegate_model::Name;
 
-/// The chip with the pins of the header on all Pis, on kernels since 6.6 also on a Pi 5.
+/// The chip of the header pins on all Pis; on a Pi 5 since kernel 6.6.
 const CHIP: &str = "/dev/gpiochip0";
 
-/// Numbers of lines: far above any chip's.
+/// The range of line numbers, far above those of any chip.
 const OFFSET_RANGE: RangeInclusive<i64> = 0..=1_023;
 
-/// What the kernel takes in microseconds; longer than a second is no bounce.
+/// The range of the debounce time. No contact bounces for a second.
 const DEBOUNCE_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
 
-/// How long a contact bounces, for most.
+/// The default debounce time, which is enough for most contacts.
 const DEBOUNCE_DEFAULT: Duration = Duration::from_millis(5);
 
-/// The most lines that one request may have (`GPIO_V2_LINES_MAX`, include/uapi/linux/gpio.h).
+/// The maximum number of lines in one request (`GPIO_V2_LINES_MAX`, include/uapi/linux/gpio.h).
 const LINES_MAX: usize = 64;
 
 table!(Raw {
@@ -56,11 +56,11 @@ table!(RawOutput {
 pub struct GpioBus {
     /// The character device.
     pub chip: PathBuf,
-    /// How often each input is told, whether it changed or not.
+    /// How often each input is reported, in addition to its edges.
     pub interval: Duration,
-    /// What is read.
+    /// The lines to read.
     pub inputs: Vec<GpioInput>,
-    /// What is driven.
+    /// The lines to drive.
     pub outputs: Vec<GpioOutput>,
 }
 
@@ -82,27 +82,27 @@ impl fmt::Display for GpioLine {
     }
 }
 
-/// A line that is read.
+/// An input line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpioInput {
-    /// Its name, which is the topic of its messages.
+    /// The name, which is the topic of its messages.
     pub name: Name,
-    /// Where it is.
+    /// The line of the chip.
     pub line: GpioLine,
     /// Whether 0 volts is active.
     pub is_active_low: bool,
     /// The resistor in the chip.
     pub bias: Bias,
-    /// How long a level must last, for the kernel, to be one; zero for no filter.
+    /// The kernel ignores levels shorter than this; zero for no filter.
     pub debounce: Duration,
-    /// What becomes of its edges.
+    /// How its edges are used.
     pub edges: Edges,
 }
 
 /// The resistor in a chip at an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bias {
-    /// As it was set before.
+    /// Unchanged.
     AsIs,
     /// To the supply.
     PullUp,
@@ -112,42 +112,42 @@ pub enum Bias {
     Disabled,
 }
 
-/// What becomes of the edges of an input.
+/// How the edges of an input are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edges {
-    /// Each is told.
+    /// Each edge is reported.
     Reported,
-    /// They are not looked at, as on chips that have no interrupts.
+    /// Edges are ignored, as on chips without interrupts.
     Ignored,
-    /// Those to active are counted.
+    /// Edges to active are counted.
     CountedRising,
-    /// Those to inactive are counted.
+    /// Edges to inactive are counted.
     CountedFalling,
-    /// All are counted.
+    /// All edges are counted.
     CountedBoth,
 }
 
-/// A line that is driven.
+/// An output line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpioOutput {
     /// Its name.
     pub name: Name,
-    /// Where it is.
+    /// The line of the chip.
     pub line: GpioLine,
     /// Whether active is 0 volts.
     pub is_active_low: bool,
     /// How it is driven.
     pub drive: Drive,
-    /// What it is when the bus starts.
+    /// The level when the bus starts.
     pub at_start: AtStart,
-    /// What it is when the bus stops.
+    /// The level when the bus stops.
     pub at_stop: AtStop,
 }
 
 /// How an output is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drive {
-    /// To both sides.
+    /// To supply and ground.
     PushPull,
     /// To ground only.
     OpenDrain,
@@ -155,27 +155,27 @@ pub enum Drive {
     OpenSource,
 }
 
-/// What an output is when its bus starts.
+/// The level of an output when its bus starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AtStart {
     /// Inactive.
     Off,
     /// Active.
     On,
-    /// What it was.
+    /// Unchanged.
     Keep,
 }
 
-/// What an output is when its bus stops.
+/// The level of an output when its bus stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AtStop {
     /// Inactive.
     Off,
     /// Active.
     On,
-    /// What it is then.
+    /// Unchanged.
     Keep,
-    /// What it was before the bus started.
+    /// The level before the bus started.
     Restore,
 }
 
@@ -237,7 +237,7 @@ impl Settings for GpioBus {
     }
 }
 
-/// Which line was given to whom.
+/// The owner of each line, by key.
 type Taken = BTreeMap<GpioLine, String>;
 
 fn input(
@@ -266,7 +266,7 @@ fn input(
     let edges = choice(&format!("{key}.edges"), raw.edges, check, &words);
     let debounce_key = format!("{key}.debounce");
     if edges == Some(Edges::Ignored) && raw.debounce.is_some() {
-        check.problems.add(&debounce_key, "is for edges, and these are ignored", "remove it");
+        check.problems.add(&debounce_key, "is for edges, which are ignored", "remove it");
     }
     let default = if edges == Some(Edges::Ignored) { Duration::ZERO } else { DEBOUNCE_DEFAULT };
     Some(GpioInput {

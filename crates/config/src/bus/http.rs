@@ -10,24 +10,24 @@ use crate::check::Check;
 use crate::secret::read_bare_token;
 use crate::table::{Bytes, Integer, Text, table};
 
-/// Where an HTTP bus listens without a word about it: reachable by nobody but this computer.
+/// The default address: only this computer can reach it.
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_440);
 
-/// The most connections of an HTTP bus.
+/// The range of the maximum number of connections.
 const CONNECTIONS_RANGE: RangeInclusive<i64> = 1..=256;
 
 table!(Raw { listen: Text, credentials_file: Text, size_max: Bytes, connections_max: Integer });
 
-/// An HTTP endpoint that others push to.
+/// An HTTP endpoint that receives pushed readings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpBus {
     /// The address and port.
     pub listen: SocketAddr,
-    /// What a client must show.
+    /// The token that clients must send.
     pub token: Secret,
     /// The largest body in bytes.
     pub body_bytes_max: usize,
-    /// Connections at once.
+    /// The maximum number of connections at the same time.
     pub connections_max: usize,
 }
 
@@ -42,7 +42,7 @@ impl Settings for HttpBus {
         let listen = check.or_default(&listen_key, raw.listen, LISTEN_DEFAULT.to_string());
         let listen = check.parsed(&listen_key, &listen);
         let credentials_key = format!("{key}.credentials_file");
-        let fix = "name a file that holds the token that clients must show: credentials_file = \"push-token\"";
+        let fix = "name a file with the token of the clients: credentials_file = \"push-token\"";
         let path = check.required(&credentials_key, raw.credentials_file, fix);
         let token = path.and_then(|path| read_bare_token(&check.path(&path), check.problems));
         let connections_key = format!("{key}.connections_max");

@@ -17,19 +17,20 @@ use tidegate_model::Name;
 /// The port of Modbus TCP (registered at IANA as `mbap`).
 const TCP_PORT: u16 = 502;
 
-/// How long an answer may take.
+/// How long a response may take.
 const TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(60);
 
-/// The least silence between two frames above 19,200 baud (Modbus over Serial Line 1.02, section 2.5.1.1).
+/// The minimum silence between two frames above 19,200 baud (Modbus over Serial Line 1.02, section
+/// 2.5.1.1).
 const GAP_MIN: Duration = Duration::from_micros(1_750);
 
 /// Bits of the silence between two frames: 3.5 characters of 11 bits (same section), rounded up.
 const GAP_BITS: u64 = 39;
 
-/// What may be read in vain to save a request: half of the largest request for words.
+/// The range of unused registers to read: half of the largest request for words.
 const MERGE_GAP_RANGE: RangeInclusive<i64> = 0..=60;
 
-/// The units on one line, and the registers of one: more than a line could be asked for in a minute.
+/// The maximum number of units, and of registers of a unit: a line cannot poll more in a minute.
 const ENTRIES_MAX: usize = 512;
 
 table!(Raw {
@@ -69,15 +70,15 @@ table!(RawRegister {
 /// A Modbus line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModbusBus {
-    /// What it runs on.
+    /// The connection.
     pub line: ModbusLine,
     /// The silence between two frames.
     pub gap: Duration,
-    /// Who is asked.
+    /// The units to poll.
     pub units: Vec<ModbusUnit>,
 }
 
-/// What Modbus runs on.
+/// The connection of a Modbus line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModbusLine {
     /// A serial line.
@@ -100,20 +101,20 @@ impl fmt::Display for ModbusLine {
     }
 }
 
-/// A unit on a Modbus line, which was once called a slave.
+/// A unit on a Modbus line; the standard once called it a slave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModbusUnit {
-    /// Its name, which is the topic of its messages.
+    /// The name, which is the topic of its messages.
     pub name: Name,
     /// Its address on the line, 1 to 247; 0 to 255 on TCP.
     pub id: u8,
-    /// From question to question.
+    /// The time from request to request.
     pub interval: Duration,
-    /// How long an answer may take.
+    /// How long a response may take.
     pub timeout: Duration,
-    /// How many bits or words that nobody wants may be read to save a request.
+    /// How many unused bits or words may be read to save a request.
     pub merge_gap_max: u16,
-    /// What it is asked for.
+    /// The registers to read.
     pub registers: Vec<Register>,
 }
 
@@ -169,7 +170,7 @@ impl Settings for ModbusBus {
     }
 }
 
-/// What the line says for all its units.
+/// The values of the line for all its units.
 struct Defaults {
     interval: Field<Duration>,
     timeout: Field<Duration>,
@@ -206,7 +207,7 @@ fn line(key: &str, raw: &mut Raw, check: &mut Check<'_>) -> ModbusLine {
     ];
     for (option, _) in for_serial.iter().filter(|(_, is_set)| *is_set) {
         let at = format!("{key}.{option}");
-        check.problems.add(at, "is for a serial line, and there is tcp", "remove one of them");
+        check.problems.add(at, "is for a serial line, but tcp is set", "remove one of them");
     }
     let (host, port) = match tcp.0.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') => (host, port.parse().ok()),
@@ -214,13 +215,13 @@ fn line(key: &str, raw: &mut Raw, check: &mut Check<'_>) -> ModbusLine {
     };
     let Some(port) = port.filter(|_| !host.is_empty()) else {
         let fix = "write tcp = \"192.168.1.20:502\"";
-        check.problems.add(format!("{key}.tcp"), format!("\"{}\" is no address", tcp.0), fix);
+        check.problems.add(format!("{key}.tcp"), format!("\"{}\" is not an address", tcp.0), fix);
         return ModbusLine::Tcp { host: String::new(), port: TCP_PORT };
     };
     ModbusLine::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port }
 }
 
-/// The silence that the standard asks for at this speed.
+/// Returns the minimum silence at this speed according to the standard.
 fn silence(port: &Port) -> Duration {
     let micros = GAP_BITS * 1_000_000 / u64::from(port.baud_rate.max(1));
     Duration::from_micros(micros).max(GAP_MIN)
@@ -263,9 +264,9 @@ fn unit(
     })
 }
 
-/// One register of a unit.
+/// Resolves one register of a unit.
 pub(crate) fn register(key: &str, raw: RawRegister, check: &mut Check<'_>) -> Option<Register> {
-    let fix = "name what it holds: channel = \"power\"";
+    let fix = "name its channel: channel = \"power\"";
     let channel = check.required(&format!("{key}.channel"), raw.channel, fix);
     let address_key = format!("{key}.address");
     let fix = "give the address of its first register, from 0: address = 12";
@@ -279,7 +280,7 @@ pub(crate) fn register(key: &str, raw: RawRegister, check: &mut Check<'_>) -> Op
     let table = choice(&format!("{key}.table"), raw.table, check, &tables)?;
     let kind_key = format!("{key}.kind");
     if table.is_bits() && raw.kind.is_some() {
-        check.problems.add(&kind_key, "is for words, and this is one bit", "remove it");
+        check.problems.add(&kind_key, "is for words, but this table has bits", "remove it");
     }
     let kind = kind(&kind_key, raw.kind.filter(|_| !table.is_bits()), raw.length, check)?;
     let orders = [

@@ -11,13 +11,15 @@ use crate::table::{Bytes, Flag, Integer, Span, Text, table};
 use crate::{Secret, UserPassword};
 use tidegate_model::topic::check_topic;
 
-/// The largest MQTT message: Losant takes no more than 256 KiB either (references/message-throttling).
+/// The default of the largest MQTT message in bytes; Losant has the same limit
+/// (references/message-throttling).
 const PAYLOAD_BYTES_DEFAULT: u64 = 256 * 1024;
 
-/// How long a broker keeps what a gateway misses: a repair takes days. Mosquitto keeps it for ever with MQTT 3.1.1.
+/// The default session expiry: a repair takes days. With MQTT 3.1.1 mosquitto never expires a
+/// session.
 const SESSION_EXPIRY_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 
-/// A year; MQTT 5 has room for 136.
+/// The maximum session expiry: a year. MQTT 5 allows 136 years.
 const SESSION_EXPIRY_SECONDS_MAX: u64 = 365 * 86_400;
 
 table!(Raw {
@@ -46,46 +48,46 @@ pub struct MqttBus {
     pub port: u16,
     /// The client id, which names the session.
     pub client_id: String,
-    /// User and password, if the broker asks.
+    /// User and password, if the broker needs them.
     pub credentials: Option<UserPassword>,
     /// The keep-alive of the MQTT connection.
     pub keep_alive: Duration,
-    /// Which MQTT it speaks.
+    /// The version of MQTT.
     pub version: MqttVersion,
-    /// 0 or 1.
+    /// The quality of service of the subscriptions, 0 or 1.
     pub qos: u8,
     /// The largest message in bytes.
     pub payload_bytes_max: usize,
-    /// How the connection is secured, if it is.
+    /// TLS, if used.
     pub tls: Option<MqttTls>,
-    /// The group with which this gateway shares the messages of its subscriptions.
+    /// The group of gateways that share the messages of the subscriptions.
     pub share: Option<String>,
-    /// Where the broker tells others whether we are there.
+    /// The retained topic that contains `online` or `offline`.
     pub status_topic: Option<String>,
-    /// Whether the session outlives its connections; that of one who only looks does not.
+    /// Whether the session outlives its connections. Commands that inspect use a clean session.
     pub is_lasting: bool,
-    /// The topics on which devices answer to actuators.
+    /// The topics of the replies to actuators.
     pub replies: Vec<String>,
 }
 
-/// Which MQTT a broker is spoken to in.
+/// The version of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MqttVersion {
-    /// 3.1.1: the broker decides how long it keeps what we miss.
+    /// 3.1.1: the broker decides how long it queues messages for an absent client.
     V3,
     /// 5.
     V5 {
-        /// How long the broker keeps the session, and what we miss, after the connection ended; whole seconds.
+        /// How long the broker keeps the session after a disconnect, in whole seconds.
         session_expiry: Duration,
     },
 }
 
-/// How a connection to a broker is secured.
+/// TLS of a connection to a broker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MqttTls {
-    /// Certificates in PEM that are trusted in place of the system's.
+    /// Certificates in PEM to trust instead of the system's.
     pub private_ca: Option<Vec<u8>>,
-    /// Our own certificate with its key, in PEM.
+    /// The client certificate with its key, in PEM.
     pub client_certificate: Option<Secret>,
 }
 
@@ -107,7 +109,7 @@ impl Settings for MqttBus {
         let share = raw.share.map(|field| field.0);
         if share.as_ref().is_some_and(|group| group.is_empty() || group.contains(['/', '+', '#'])) {
             let fix = "name the group without / + and #: share = \"gateways\"";
-            check.problems.add(format!("{key}.share"), "is no name of a group", fix);
+            check.problems.add(format!("{key}.share"), "is not the name of a group", fix);
         }
         let status_topic = raw.status_topic.map(|field| field.0);
         if let Some(Err(error)) = status_topic.as_deref().map(check_topic) {
@@ -172,13 +174,17 @@ fn version(
     let version_key = format!("{key}.version");
     let version = check.integer(&version_key, version, 3, &(3..=5));
     if version == 4 {
-        check.problems.add(version_key, "is 4, which no MQTT is", "3 is MQTT 3.1.1, 5 is MQTT 5");
+        check.problems.add(
+            version_key,
+            "is 4, which does not exist",
+            "use 3 for MQTT 3.1.1, or 5 for MQTT 5",
+        );
     }
     let expiry_key = format!("{key}.session_expiry");
     if version != 5 {
         if session_expiry.is_some() {
-            let problem = "is of MQTT 5; before, the broker decides";
-            check.problems.add(&expiry_key, problem, "take it away, or say version = 5");
+            let problem = "requires MQTT 5";
+            check.problems.add(&expiry_key, problem, "remove it, or set version = 5");
         }
         return MqttVersion::V3;
     }
@@ -188,7 +194,7 @@ fn version(
     MqttVersion::V5 { session_expiry: check.within(&expiry_key, session_expiry, &range, show) }
 }
 
-/// TLS is on if `tls` says so, or where a certificate is named and it does not say no.
+/// Resolves TLS, which is on if `tls` is true, or if a certificate is given and `tls` is not false.
 fn tls(
     key: &str,
     wanted: Option<Field<bool>>,
@@ -199,8 +205,8 @@ fn tls(
     let is_named = ca_file.is_some() || certificate.is_some();
     match wanted.map(|field| field.0) {
         Some(false) if is_named => {
-            let problem = "is false, but a certificate is named";
-            check.problems.add(format!("{key}.tls"), problem, "take one of them away");
+            let problem = "is false, but a certificate is given";
+            check.problems.add(format!("{key}.tls"), problem, "remove one of them");
             return None;
         }
         Some(false) => return None,

@@ -10,17 +10,18 @@ use super::settings::Exclusive;
 use crate::check::{Check, choice};
 use crate::field::Field;
 
-/// Bits per second: from the slowest that is still met to what the fastest adapters take. Between them an adapter takes what
-/// it can, and says so when the line is opened.
+/// The range of bits per second, from the slowest instruments to the fastest adapters. An adapter
+/// that does not support a rate rejects it when the line is opened.
 const BAUD_RATE_RANGE: RangeInclusive<i64> = 50..=12_000_000;
 
-/// How long RTS is held around what is sent: the kernel takes at most 100 ms (`drivers/tty/serial/serial_core.c`).
+/// The range of the RTS delay: the kernel accepts at most 100 ms
+/// (`drivers/tty/serial/serial_core.c`).
 const RS485_DELAY_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(100);
 
-/// A tty and how it is set.
+/// A tty and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// Where it is.
+    /// Its place.
     pub place: Place,
     /// Bits per second.
     pub baud_rate: u32,
@@ -28,29 +29,29 @@ pub struct Port {
     pub data_bits: u8,
     /// The parity bit.
     pub parity: Parity,
-    /// How many stop bits.
+    /// The number of stop bits.
     pub stop_bits: StopBits,
-    /// How a receiver says "wait".
+    /// How a receiver pauses the sender.
     pub flow_control: FlowControl,
-    /// Whether the kernel switches a transceiver to sending with RTS.
+    /// How the kernel switches a transceiver with RTS, if it does.
     pub rs485: Option<Rs485>,
 }
 
 /// How a transceiver is switched (Linux, Documentation/driver-api/serial/serial-rs485.rst).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rs485 {
-    /// RTS is low while we send, not high.
+    /// Whether RTS is low, not high, while sending.
     pub is_inverted: bool,
     /// How long RTS is held before the first bit and after the last one, in whole milliseconds.
     pub delay: Duration,
 }
 
-/// Where a tty is.
+/// The place of a tty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// The device file or a link to it.
     Path(PathBuf),
-    /// Wherever this adapter is plugged in.
+    /// The tty of this adapter, on any USB port.
     Usb(UsbIdentity),
 }
 
@@ -63,23 +64,24 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a USB adapter says of itself.
+/// The identity of a USB adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsbIdentity {
-    /// The vendor's number.
+    /// The vendor id.
     pub vendor: u16,
-    /// The vendor's number of the product.
+    /// The product id.
     pub product: u16,
-    /// Its serial number, if there are several.
+    /// The serial number, to distinguish equal adapters.
     pub serial: Option<String>,
-    /// Which of its ttys, if it has several.
+    /// The interface, for an adapter with several ttys.
     pub interface: Option<u8>,
 }
 
-/// Why a text is no [`UsbIdentity`].
+/// The error for a text that is not a [`UsbIdentity`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is no USB identity; write vendor and product in hexadecimal, as lsusb shows them: \"0403:6001\", or \"0403:6001:SERIAL\""
+    "\"{0}\" is not a USB identity; write vendor and product in hexadecimal, as lsusb shows them: \
+     \"0403:6001\", or \"0403:6001:SERIAL\""
 )]
 pub struct UsbIdentityError(String);
 
@@ -147,7 +149,8 @@ pub enum FlowControl {
 }
 
 impl Port {
-    /// Returns the tty, which only one bus can open; nothing where it is missing, which is reported.
+    /// Returns the tty, which only one bus can open. Returns nothing if it is missing, which is
+    /// reported elsewhere.
     pub(super) fn exclusive(&self) -> Vec<Exclusive> {
         let (option, resource) = match &self.place {
             Place::Path(path) => ("path", path.to_string_lossy().into_owned()),
@@ -174,7 +177,7 @@ pub(super) struct PortOptions {
     pub(super) rs485_delay: Option<Field<Duration>>,
 }
 
-/// A tty. One that is given in no way or in two is told.
+/// Resolves a tty. Reports a missing or ambiguous place.
 pub(super) fn port(key: &str, raw: PortOptions, check: &mut Check<'_>) -> Port {
     let place = place(key, raw.path, raw.usb, raw.usb_interface, check);
     let parities = [("none", Parity::None), ("odd", Parity::Odd), ("even", Parity::Even)];
@@ -189,7 +192,7 @@ pub(super) fn port(key: &str, raw: PortOptions, check: &mut Check<'_>) -> Port {
     let rs485 = rs485(key, raw.rs485, raw.rs485_delay, check);
     if rs485.is_some() && flow_control == Some(FlowControl::Hardware) {
         let fix = "remove one of them";
-        check.problems.add(format!("{key}.rs485"), "flow_control wants RTS, too", fix);
+        check.problems.add(format!("{key}.rs485"), "flow_control uses RTS, too", fix);
     }
     let baud_rate =
         check.integer(&format!("{key}.baud_rate"), raw.baud_rate, 9_600, &BAUD_RATE_RANGE);
@@ -233,7 +236,7 @@ fn place(
     let usb_key = format!("{key}.usb");
     match (path, usb) {
         (Some(_), Some(_)) => {
-            check.problems.add(usb_key, "there is a path, too", "give one of them");
+            check.problems.add(usb_key, "path is set, too", "give one of them");
         }
         (None, Some(usb)) => {
             let number = check.integer(&interface_key, interface.clone(), 0, &(0..=255));

@@ -14,13 +14,13 @@ use crate::field::Field;
 use crate::table::{Integer, Span, Text, Texts, table};
 use tidegate_ingest::frame::Framing;
 
-/// How long an answer on a serial line may take.
+/// The range of the time that an answer may take.
 const TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
-/// Silence before the next question.
+/// The range of the pause before the next request.
 const GAP_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
 
-/// Questions in one round.
+/// The maximum number of requests in one round.
 const QUESTIONS_MAX: usize = 32;
 
 table!(Raw {
@@ -41,27 +41,27 @@ table!(Raw {
     poll_gap: Span,
 });
 
-/// A serial line that is read by frames.
+/// A serial line whose bytes are split into messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SerialBus {
     /// The tty.
     pub port: Port,
-    /// How its bytes are cut into messages.
+    /// How its bytes are split into messages.
     pub framing: Framing,
-    /// What the instrument is asked, if it speaks only then.
+    /// The requests, for an instrument that only answers.
     pub poll: Option<SerialPoll>,
 }
 
-/// What an instrument on a serial line is asked.
+/// The requests to an instrument on a serial line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SerialPoll {
-    /// The questions of one round; one message is awaited after each.
+    /// The requests of one round. One message is the answer to each.
     pub questions: Vec<Bytes>,
-    /// From round to round.
+    /// The time from round to round.
     pub interval: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// Silence between an answer and the next question.
+    /// The pause between an answer and the next request.
     pub gap: Duration,
 }
 
@@ -116,15 +116,15 @@ fn poll(
     let poll_key = format!("{key}.poll");
     let Some(questions) = questions else {
         if interval.is_some() || timeout.is_some() || gap.is_some() {
-            let fix = "say what the instrument is asked: poll = [\"READ?\\r\\n\"]";
+            let fix = "give the requests to the instrument: poll = [\"READ?\\r\\n\"]";
             check.problems.add(poll_key, "is missing", fix);
         }
         return None;
     };
     let is_good = |question: &Field<String>| !question.0.is_empty();
     if !(1..=QUESTIONS_MAX).contains(&questions.len()) || !questions.iter().all(is_good) {
-        let fix = format!("give 1 to {QUESTIONS_MAX} questions, none of them empty");
-        check.problems.add(poll_key, "asks nothing, or too much", fix);
+        let fix = format!("give 1 to {QUESTIONS_MAX} requests that are not empty");
+        check.problems.add(poll_key, "has no requests, or too many, or an empty one", fix);
     }
     let seconds = Duration::from_secs;
     Some(SerialPoll {

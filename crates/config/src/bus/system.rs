@@ -10,14 +10,14 @@ use crate::table::{Flag, Span, Texts, table};
 
 table!(Raw { interval: Span, disks: Texts, gateway: Flag });
 
-/// This computer itself.
+/// The state of this computer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemBus {
-    /// Between two looks.
+    /// The time between two messages.
     pub interval: Duration,
-    /// Mount points, or paths below them, whose space is told.
+    /// Mount points, or paths below them, whose space is reported.
     pub disks: Vec<PathBuf>,
-    /// Whether the gateway's own health is told, too.
+    /// Whether the health of the gateway is reported, too.
     pub gateway: bool,
 }
 

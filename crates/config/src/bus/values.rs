@@ -6,17 +6,17 @@ use std::time::Duration;
 use crate::check::{Check, span};
 use crate::field::{Field, Size};
 
-/// The time between two reads or requests: often enough for a fast sensor, seldom enough for a disk.
+/// The range of the time between two reads or requests.
 pub(super) const INTERVAL_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(7 * 86_400);
 
-/// The largest file, output or body: what a Pi can hold of each bus at once.
+/// The range of the largest file, output or body in bytes. A Pi must hold one of each bus.
 const BYTES_RANGE: RangeInclusive<u64> = 16..=1 << 20;
 
-/// That of a file, an output or a body without a word about it.
+/// The default of the largest file, output or body in bytes.
 const BYTES_DEFAULT: u64 = 64 * 1024;
 
-/// Paths of a file bus, disks of a system bus, words of a command.
+/// The maximum number of paths, disks or words of a command.
 const ENTRIES_MAX: usize = 64;
 
 pub(super) fn texts(fields: Option<Vec<Field<String>>>) -> Vec<String> {

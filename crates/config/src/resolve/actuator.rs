@@ -15,13 +15,13 @@ use tidegate_commands::failsafe::Failsafe;
 use tidegate_model::{Command, DeviceId, Name};
 use tidegate_timing::rate_limit::RateLimit;
 
-/// Losant's limit for the name of a command, in characters (schema `deviceCommand`).
+/// The maximum length of the name of a command in characters (Losant's schema `deviceCommand`).
 const COMMAND_LENGTH_MAX: usize = 255;
 
-/// How often an actuator may run in a window: the times of the runs are kept in memory.
+/// The range of runs in a window. The times of the runs are kept in memory.
 const RATE_RANGE: std::ops::RangeInclusive<i64> = 1..=100_000;
 
-/// How often an actuator runs in a minute at most, if nothing is said.
+/// The default of the runs in a minute.
 const RATE_DEFAULT: i64 = 120;
 
 type Devices = BTreeMap<Name, DeviceId>;
@@ -33,7 +33,7 @@ pub(super) struct World<'a> {
     pub(super) devices: &'a Devices,
 }
 
-/// Checks all actuators. One command of one device can have only one.
+/// Resolves all actuators. A command of a device can have only one actuator.
 pub(super) fn actuators(
     raw: BTreeMap<String, raw::Actuator>,
     timeout: Option<Duration>,
@@ -47,14 +47,18 @@ pub(super) fn actuators(
         let Some(actuator) = actuator(&name, raw, timeout, world, check) else { continue };
         if !taken.insert((actuator.device, actuator.command.clone())) {
             let fix = "give each command of a device one actuator";
-            check.problems.add(format!("{key}.command"), "another actuator takes it", fix);
+            check.problems.add(
+                format!("{key}.command"),
+                "another actuator has the same command",
+                fix,
+            );
         }
         actuators.push(actuator);
     }
     actuators
 }
 
-/// Tells each broker session on which topics actuators are answered.
+/// Adds the reply topics of actuators to the MQTT buses.
 pub(super) fn subscribe_to_replies(actuators: &[Actuator], buses: &mut BTreeMap<Name, Bus>) {
     for Actuator { bus, write, .. } in actuators {
         let bus = bus.as_ref().and_then(|name| buses.get_mut(name));
@@ -119,7 +123,7 @@ fn command(key: &str, field: Option<Field<String>>, check: &mut Check<'_>) -> Op
     command
 }
 
-/// The safe write of an actuator as it is written: a payload, and when.
+/// The options of a safe write as they are written.
 struct Safety {
     payload: Option<String>,
     offline: Option<Duration>,
@@ -128,7 +132,7 @@ struct Safety {
 }
 
 impl Safety {
-    /// Renders the safe write: what a command with this payload would write.
+    /// Resolves the safe write: the write of a command with this payload.
     fn resolve(self, key: &str, actuator: &Actuator, check: &mut Check<'_>) -> Option<Failsafe> {
         let Self { payload, offline, at_stop, max_on_time } = self;
         let is_used = offline.is_some() || at_stop || max_on_time.is_some();

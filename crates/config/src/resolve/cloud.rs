@@ -1,4 +1,4 @@
-//! The table `[losant]`: who we are, and the way to the cloud.
+//! The table `[losant]`: the gateway device, its credentials and the connection to Losant.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -10,11 +10,11 @@ use crate::pem::{client_certificate, private_ca};
 use crate::secret::{cloud_credentials_path, read_cloud_credentials};
 use crate::{Cloud, CloudCredentials, Proxy, raw};
 
-/// The intervals between signs of life on a stream that the cloud is known to serve.
+/// The range of keep-alive intervals that Losant is known to serve.
 pub const KEEP_ALIVE_RANGE: RangeInclusive<Duration> =
     Duration::from_secs(2)..=Duration::from_secs(60);
 
-/// What a device may ask for (schema `deviceCredentials`).
+/// The scopes that a device may request (schema `deviceCredentials`).
 const SCOPES: [&str; 19] = [
     "all.Device",
     "all.Device.read",
@@ -37,10 +37,10 @@ const SCOPES: [&str; 19] = [
     "devices.sendCommand",
 ];
 
-/// What the daemon cannot do without; `all.Device` has it all.
+/// The scopes that the daemon needs; `all.Device` contains them.
 const SCOPES_NEEDED: [&str; 2] = ["device.sendState", "device.setConnectionStatus"];
 
-/// What it cannot do without if there are actuators; `all.Device.read` has them, too.
+/// The scopes that actuators need; `all.Device.read` contains them, too.
 const SCOPES_FOR_COMMANDS: [&str; 2] = ["device.commandStream", "device.getCommand"];
 
 pub(super) fn cloud(
@@ -56,11 +56,11 @@ pub(super) fn cloud(
     let url = check.required("losant.url", raw.url, "")?;
     if url.contains('@') {
         let fix = "put the access key into credentials_file, and only the address here";
-        check.problems.add("losant.url", "a password does not belong into this file", fix);
+        check.problems.add("losant.url", "must not contain a password", fix);
     } else if !is_url(&url, &["http", "https"]) {
         check.problems.add(
             "losant.url",
-            format!("\"{url}\" is no web address"),
+            format!("\"{url}\" is not a web address"),
             "write url = \"https://api.losant.com\"",
         );
     }
@@ -71,7 +71,7 @@ pub(super) fn cloud(
         Purpose::Inspect | Purpose::Discover => Some(CloudCredentials::unread()),
     };
     if matches!(credentials, Some(CloudCredentials::Token(_))) && application.is_none() {
-        let fix = "copy the Application ID from Losant; only an access key tells it by itself";
+        let fix = "copy the Application ID from Losant; only an access key includes it";
         check.problems.add("losant.application_id", "is missing, and a token needs it", fix);
     }
     let token_ttl = raw.token_ttl.is_some().then(|| {
@@ -142,10 +142,10 @@ fn proxy(raw: Option<Field<String>>, check: &mut Check<'_>) -> Proxy {
     if !is_url(&url, &["http", "https"]) {
         let fix =
             "write \"environment\", \"none\" or an address such as \"http://proxy.example:3128\"";
-        check.problems.add(KEY, "is no proxy", fix);
+        check.problems.add(KEY, "is not a proxy", fix);
     } else if url.contains('@') {
         let fix = "set HTTPS_PROXY in the environment, from a file that only the service can read";
-        check.problems.add(KEY, "a password does not belong into this file", fix);
+        check.problems.add(KEY, "must not contain a password", fix);
     }
     Proxy::At(url)
 }

@@ -8,13 +8,13 @@ use tidegate_commands::admission::Rules;
 use tidegate_commands::report::ReportRules;
 use tidegate_model::{AttributeName, DeviceId};
 
-/// Checks which commands run, and what is told of them.
+/// Resolves which commands run, and which results are reported.
 pub(super) fn commands(
     raw: raw::Commands,
     gateway: Option<DeviceId>,
     check: &mut Check<'_>,
 ) -> Commands {
-    // For actuators that say nothing else; checked here, because there may be none.
+    // The default of actuators; checked here, because there may be no actuator.
     check.duration("commands.timeout", raw.timeout, &seconds(1..=300));
     let catch_up_key = "commands.catch_up_age_max";
     let rules = Rules {
@@ -26,7 +26,7 @@ pub(super) fn commands(
     Commands { rules, report: report(raw.report, gateway, check) }
 }
 
-/// The name of a member of the payload.
+/// Resolves the name of a member of the payload.
 fn member(key: &str, field: Option<Field<String>>, check: &mut Check<'_>) -> Option<String> {
     let name = field?.0;
     if name.is_empty() {

@@ -23,11 +23,11 @@ use tidegate_model::{DeviceId, Name, Priority};
 
 type Devices = BTreeMap<Name, DeviceId>;
 
-/// How long a sensor may be silent before that is told.
+/// The range of the silence after which a sensor is stale.
 const STALE_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(30 * 86_400);
 
-/// Checks one sensor and hangs it on its bus.
+/// Resolves one sensor and adds it to its bus.
 pub(super) fn sensor(
     name: &str,
     mut raw: raw::Sensor,
@@ -37,7 +37,7 @@ pub(super) fn sensor(
 ) {
     let key = format!("sensor.{name}");
     let sensor_name: Option<Name> = check.parsed(&key, name);
-    let fix = "say which bus it reads from: bus = \"…\"";
+    let fix = "name the bus to read from: bus = \"…\"";
     let bus_name = check.required(&format!("{key}.bus"), raw.bus.take(), fix);
     let format = format::format(&key, &mut raw, check);
     let device = device_selector(&key, raw.device, devices, check);
@@ -55,7 +55,7 @@ pub(super) fn sensor(
         None => false,
     };
     if raw.map.is_empty() {
-        let fix = "say what it measures: map = [{ channel = \"…\", attribute = \"…\" }]";
+        let fix = "map channels to attributes: map = [{ channel = \"…\", attribute = \"…\" }]";
         check.problems.add(format!("{key}.map"), "is missing or empty", fix);
     }
     let map = raw.map.into_iter().enumerate();
@@ -106,12 +106,16 @@ fn check_nmea_frame(key: &str, bus: &BusKind, check: &mut Check<'_>) {
     let BusKind::Serial(serial) = bus else { return };
     let checksum = serial.framing.checksum.as_ref();
     if checksum.is_some_and(|one| matches!(one.algorithm, ChecksumAlgorithm::Nmea)) {
-        let fix = "remove checksum from the bus's frame: the format looks at it";
-        check.problems.add(format!("{key}.format"), "the frame takes the checksum off", fix);
+        let fix = "remove checksum from the frame of the bus";
+        check.problems.add(
+            format!("{key}.format"),
+            "the frame removes the checksum that this format verifies",
+            fix,
+        );
     }
 }
 
-/// One that no message can have would never be sent, and nobody would be told.
+/// Reports a channel that no message of the format can have.
 fn check_channel(key: &str, name: &str, channels: &[String], check: &mut Check<'_>) {
     if !channels.iter().any(|channel| channel == name) {
         check.unknown_word(key, name, channels);
@@ -132,19 +136,23 @@ fn check_topic(key: &str, bus: &BusKind, is_there: bool, check: &mut Check<'_>) 
     }
 }
 
-/// A sensor that reads Sparkplug B must hear births, too.
+/// Reports a Sparkplug sensor that cannot receive births.
 fn check_births(key: &str, bus: &BusKind, topic: Option<&TopicFilter>, check: &mut Check<'_>) {
     let BusKind::Mqtt(settings) = bus else {
-        let problem = format!("{} buses have no Sparkplug B", bus.word());
-        return check.problems.add(format!("{key}.format"), problem, "take one of kind mqtt");
+        let problem = format!("{} buses cannot have Sparkplug B", bus.word());
+        return check.problems.add(format!("{key}.format"), problem, "use an mqtt bus");
     };
     if settings.share.is_some() {
-        let fix = "read it on a bus without share";
-        check.problems.add(format!("{key}.format"), "a share has not all births", fix);
+        let fix = "use a bus without share";
+        check.problems.add(
+            format!("{key}.format"),
+            "a shared subscription does not receive all births",
+            fix,
+        );
     }
     let kind = topic.and_then(|topic| topic.as_str().split('/').nth(2));
     if kind.is_some_and(|kind| kind != "+" && kind != "#") {
-        let fix = "let births in: topic = \"spBv1.0/GROUP/+/NODE/#\"";
+        let fix = "include births: topic = \"spBv1.0/GROUP/+/NODE/#\"";
         check.problems.add(format!("{key}.topic"), "births are on another topic", fix);
     }
 }
@@ -197,7 +205,7 @@ fn ignore(key: &str, pattern: &str, check: &mut Check<'_>) -> Option<ByText<rege
         .map(ByText)
 }
 
-/// What a parser says after it has drawn where.
+/// Returns the last line of an error, which is its reason.
 fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().trim().to_owned()
 }
@@ -224,7 +232,7 @@ fn time_source(key: &str, raw: raw::Time, check: &mut Check<'_>) -> Option<TimeS
         _ if is_pattern => {
             let zone = required_zone(key, raw.zone, check);
             if let Err(why) = TimeNotation::check_pattern(&format) {
-                let fix = "write one that tells the day and the time: \"%Y-%m-%d %H:%M:%S\"";
+                let fix = "include the day and the time: \"%Y-%m-%d %H:%M:%S\"";
                 check.problems.add(format_key, why, fix);
                 return None;
             }
@@ -244,12 +252,12 @@ fn required_zone(
     check: &mut Check<'_>,
 ) -> Option<TimeZone> {
     let key = format!("{key}.zone");
-    let fix = "say where its clock stands: zone = \"Europe/Berlin\", \"UTC\" or \"+02:00\"";
+    let fix = "give the time zone of its clock: zone = \"Europe/Berlin\", \"UTC\" or \"+02:00\"";
     let zone = check.required(&key, zone, fix)?;
     time_zone(&key, &zone, check)
 }
 
-/// A zone of the system's database, which is read here and nowhere else, or an offset such as `+02:00`.
+/// Returns a zone of the system's database, or an offset such as `+02:00`.
 fn time_zone(key: &str, name: &str, check: &mut Check<'_>) -> Option<TimeZone> {
     let offset = || {
         let text = format!("1970-01-01T00:00:00{name}");
@@ -278,7 +286,7 @@ fn stale(key: &str, raw: raw::Stale, check: &mut Check<'_>) -> Option<StaleSetti
     let after = check.required(&after_key, raw.after, fix);
     let after = after.map(|after| check.duration(&after_key, Some(Field(after)), &STALE_RANGE));
     let attribute_key = format!("{key}.attribute");
-    let fix = "name the boolean attribute that tells it: attribute = \"online\"";
+    let fix = "name a boolean attribute: attribute = \"online\"";
     let attribute = check.required(&attribute_key, raw.attribute, fix)?;
     match mapping::attribute_selector(&attribute_key, &attribute, check)? {
         AttributeSelector::Fixed(attribute) => Some(StaleSettings { after: after?, attribute }),

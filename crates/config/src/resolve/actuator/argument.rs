@@ -6,10 +6,10 @@ use crate::check::{Check, choice};
 use crate::raw;
 use tidegate_commands::arguments::{Argument, ArgumentKind, Arguments};
 
-/// The longest text that an argument may be, in characters.
+/// The range of the length of a text in characters.
 const LENGTH_RANGE: std::ops::RangeInclusive<i64> = 1..=65_536;
 
-/// The same, if nothing is said.
+/// The default.
 const LENGTH_DEFAULT: i64 = 255;
 
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ fn argument(key: &str, raw: raw::Argument, check: &mut Check<'_>) -> Option<Argu
     let kind = if raw.choices.is_some() && raw.kind.is_none() {
         Kind::Text
     } else {
-        let fix = "say what it is: \"boolean\", \"number\", \"integer\" or \"text\"";
+        let fix = "use \"boolean\", \"number\", \"integer\" or \"text\"";
         let word = check.required(&kind_key, raw.kind, fix)?;
         choice(&kind_key, Some(crate::field::Field(word)), check, &KINDS)?
     };

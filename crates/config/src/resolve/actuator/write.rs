@@ -1,4 +1,5 @@
-//! What an actuator writes: one kind for each bus, and programs, requests and the gateway itself.
+//! The writes of actuators: one kind for each bus that can be written to, and programs, HTTP
+//! requests and the gateway itself.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,20 +17,20 @@ use tidegate_commands::actuator::{
 use tidegate_model::topic::check_topic;
 use tidegate_model::{HttpMethod, Name, Reply, TopicReply};
 
-/// How much a program may print, in bytes.
+/// The range of the output of a program in bytes.
 const OUTPUT_RANGE: std::ops::RangeInclusive<u64> = 64..=1 << 20;
 
-/// The same, if nothing is said.
+/// The default.
 const OUTPUT_DEFAULT: u64 = 64 * 1024;
 
-/// How long a device may take to answer on its line.
+/// The range of the time that a reply may take.
 const REPLY_TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(60);
 
-/// The same, if nothing is said.
+/// The default.
 const REPLY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 
-/// The keys of each kind of actuator, beside those that say which kind it is.
+/// The keys of each kind of actuator.
 const SERIAL: &[&str] = &["bus", "write", "encoding", "reply", "reply_failure", "reply_timeout"];
 const MQTT: &[&str] = &[
     "bus",
@@ -59,7 +60,7 @@ const EXEC: &[&str] = &["exec", "output_size_max"];
 const HTTP: &[&str] = &["url", "method", "body", "content_type"];
 const GATEWAY: &[&str] = &["gateway", "level"];
 
-/// The bus, if it needs one, and the write.
+/// Resolves the bus, if the actuator needs one, and the write.
 pub(super) fn write(
     key: &str,
     raw: raw::Actuator,
@@ -69,7 +70,7 @@ pub(super) fn write(
     let ways = [raw.bus.is_some(), raw.exec.is_some(), raw.url.is_some(), raw.gateway.is_some()];
     if ways.iter().filter(|is_given| **is_given).count() != 1 {
         let what = "needs exactly one of bus, exec, url and gateway";
-        check.problems.add(key, what, "say what it moves: bus = \"…\"");
+        check.problems.add(key, what, "name what it writes to: bus = \"…\"");
         return None;
     }
     let Some(bus) = raw.bus.clone() else {
@@ -98,7 +99,7 @@ pub(super) fn write(
     Some((Some(bus.0.parse().ok()?), write?))
 }
 
-/// Tells each option that is for another kind of actuator.
+/// Reports each option that is for another kind of actuator.
 fn only(key: &str, raw: &raw::Actuator, known: &[&str], check: &mut Check<'_>) {
     let given = [
         ("write", raw.write.is_some()),
@@ -141,7 +142,7 @@ fn serial(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteT
     let options =
         ReplyOptions { success: raw.reply, failure: raw.reply_failure, timeout: raw.reply_timeout };
     let reply = reply(key, options, check);
-    let fix = "say what goes on the wire: write = \"FAN {{ payload.speed }}\\n\"";
+    let fix = "give the text to write: write = \"FAN {{ payload.speed }}\\n\"";
     let key = format!("{key}.write");
     let text = check.required(&key, raw.write, fix)?;
     let text = template(&key, &text, check)?;
@@ -155,7 +156,7 @@ struct ReplyOptions {
     timeout: Option<Field<Duration>>,
 }
 
-/// How a device answers, if it does.
+/// Resolves the reply of a device, if it has one.
 fn reply(key: &str, options: ReplyOptions, check: &mut Check<'_>) -> Option<Reply> {
     let ReplyOptions { success, failure, timeout } = options;
     let timeout = timeout.or(Some(Field(REPLY_TIMEOUT_DEFAULT)));
@@ -168,7 +169,7 @@ fn reply(key: &str, options: ReplyOptions, check: &mut Check<'_>) -> Option<Repl
     success.map(|field| Reply { success: field.0, failure, timeout })
 }
 
-/// The same of one that answers on a topic.
+/// Resolves the reply of a device that replies on a topic.
 fn topic_reply(
     key: &str,
     topic: Option<Field<String>>,
@@ -280,7 +281,7 @@ fn gpio(
     }))
 }
 
-/// The one of `names` that is meant.
+/// Finds a name, and reports an unknown one.
 fn known(
     key: &str,
     kind: &str,
@@ -303,8 +304,8 @@ fn exec(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     let mut words = raw.exec.unwrap_or_default().into_iter().map(|field| field.0);
     let program = PathBuf::from(words.next().unwrap_or_default());
     if !program.is_absolute() || program.to_string_lossy().contains("{{") {
-        let fix = "give its absolute path, without a template: exec = [\"/usr/bin/…\", \"{{ payload.level }}\"]";
-        check.problems.add(&key, "does not begin with a program", fix);
+        let fix = "use an absolute path without a template: exec = [\"/usr/bin/…\"]";
+        check.problems.add(&key, "does not start with a program", fix);
         return None;
     }
     let arguments = words.map(|word| template(&key, &word, check)).collect::<Option<_>>()?;
@@ -329,15 +330,16 @@ fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     let key = format!("{key}.url");
     let url = raw.url?.0;
     let Some(origin) = origin(&url) else {
-        let fix = "name scheme and host without a template: url = \"http://10.0.0.5/relay/{{ payload.n }}\"";
-        check.problems.add(key, "is no URL with a fixed host", fix);
+        let fix =
+            "use no template in scheme and host: url = \"http://10.0.0.5/relay/{{ payload.n }}\"";
+        check.problems.add(key, "is not a URL with a fixed host", fix);
         return None;
     };
     let url = template(&key, &url, check)?;
     Some(WriteTemplate::Http(HttpTemplate { method: method?, origin, url, body }))
 }
 
-/// Scheme, host and port of a URL; `None` if a template begins among them, or they hold a password.
+/// Returns scheme, host and port of a URL; `None` if they contain a template or a password.
 fn origin(url: &str) -> Option<String> {
     let scheme = ["http://", "https://"].into_iter().find(|scheme| url.starts_with(scheme))?;
     let rest = url.get(scheme.len()..)?;

@@ -1,4 +1,4 @@
-//! How a sensor writes its messages: `format` and the keys that belong to it.
+//! The format of a sensor: `format` and the options of its decoder.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use tidegate_ingest::decode::{
 };
 use tidegate_ingest::frame::Endian;
 
-/// The furthest place of a field in a binary message, in bytes.
+/// The maximum offset of a field in a binary message in bytes.
 const OFFSET_MAX: i64 = 65_535;
 
-/// The longest text in a binary message, in bytes.
+/// The maximum length of a text in a binary message in bytes.
 const TEXT_BYTES_MAX: i64 = 1_024;
 
 /// Resolves the format of the sensor at `key`, with the options of its decoder.
 pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) -> Option<Format> {
     let format_key = format!("{key}.format");
-    let fix = "say how its messages are written: format = \"key-value\", \"json\", …";
+    let fix = "name the format of its messages: format = \"key-value\", \"json\", …";
     let names = DECODERS.map(|kind| kind.name.to_owned());
     check.options.entry(&format_key).words = names.to_vec();
     let name = check.required(&format_key, raw.format.take(), fix)?;
@@ -108,7 +108,7 @@ fn fields(
     check: &mut Check<'_>,
 ) -> Option<Vec<BinaryField>> {
     if raw.is_empty() {
-        let fix = "say what stands where: fields = [{ name = \"t\", offset = 0, kind = \"i16\" }]";
+        let fix = "describe the fields: fields = [{ name = \"t\", offset = 0, kind = \"i16\" }]";
         check.problems.add(format!("{key}.fields"), "is missing or empty", fix);
         return None;
     }
@@ -119,7 +119,7 @@ fn fields(
     fields
 }
 
-/// Of two channels of one name, one would be lost.
+/// Reports duplicate names, of which one value would be lost.
 fn check_names<'a>(key: &str, names: impl Iterator<Item = &'a String>, check: &mut Check<'_>) {
     let mut seen = BTreeSet::new();
     for name in names.filter(|name| !seen.insert(*name)) {
@@ -130,7 +130,7 @@ fn check_names<'a>(key: &str, names: impl Iterator<Item = &'a String>, check: &m
 fn field(key: &str, raw: raw::BinaryField, check: &mut Check<'_>) -> Option<BinaryField> {
     let name = check.required(&format!("{key}.name"), raw.name, "name its channel: name = \"t\"");
     let offset_key = format!("{key}.offset");
-    let offset = check.required(&offset_key, raw.offset, "say at which byte it begins, from 0");
+    let offset = check.required(&offset_key, raw.offset, "give its first byte, from 0");
     let offset = check.integer(&offset_key, offset.map(Field), 0, &(0..=OFFSET_MAX));
     let endians = [("big", Endian::Big), ("little", Endian::Little)];
     let endian = choice(&format!("{key}.endian"), raw.endian, check, &endians);
@@ -152,17 +152,16 @@ struct KindOptions {
     bits: Option<Field<i64>>,
 }
 
-/// Resolves the kind of a value: `kind`, with `size` for `bcd` and `text`, and `bit` and `bits` for a
-/// part of an unsigned number.
+/// Resolves the kind of a value: `kind`, with `size` for `bcd` and `text`, and `bit` and `bits` for
+/// a part of an unsigned number.
 fn kind(key: &str, options: KindOptions, check: &mut Check<'_>) -> Option<Kind> {
     let KindOptions { word, size, bit, bits } = options;
     let kind_key = format!("{key}.kind");
-    let fix = "say what it is: kind = \"u16\", \"i32\", \"f32\", \"bool\", \"bcd\", \"text\", …";
+    let fix = "name its type: kind = \"u16\", \"i32\", \"f32\", \"bool\", \"bcd\", \"text\", …";
     let word = check.required(&kind_key, word, fix)?;
     let size_key = format!("{key}.size");
     let sized = |size_max, check: &mut Check<'_>| {
-        let size =
-            check.required(&size_key, size.clone(), "say how many bytes it takes: size = 4")?;
+        let size = check.required(&size_key, size.clone(), "give its number of bytes: size = 4")?;
         usize::try_from(check.integer(&size_key, Some(Field(size)), 1, &(1..=size_max))).ok()
     };
     let kind = match word.as_str() {

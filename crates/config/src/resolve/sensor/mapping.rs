@@ -1,4 +1,4 @@
-//! What becomes of a channel: the entries of `map`.
+//! The mappings of a sensor: the entries of `map`.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -15,14 +15,14 @@ use tidegate_ingest::unit::{self, Unit};
 use tidegate_model::Value;
 use tidegate_template::Expression;
 
-/// From a fast sensor to one value a day.
+/// The range of durations in a mapping.
 const SPAN_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(7 * 86_400);
 
-/// What a double can tell.
+/// The range of decimals: a double has 15.
 const DECIMALS_RANGE: RangeInclusive<i64> = 0..=15;
 
-/// Checks the entry at `key`.
+/// Resolves the entry at `key`.
 pub(super) fn mapping(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Mapping> {
     let source = source(key, raw.channel.clone(), raw.expression.clone(), check);
     let attribute_key = format!("{key}.attribute");
@@ -90,7 +90,7 @@ fn conversion(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Co
     let float = |field: &Option<Field<f64>>| field.as_ref().map(|field| field.0);
     let mut ordered = |low: &str, high: &str, (min, max): (Option<f64>, Option<f64>)| {
         if min.zip(max).is_some_and(|(min, max)| min > max) {
-            check.problems.add(format!("{key}.{low}"), format!("is above {high}"), "exchange them");
+            check.problems.add(format!("{key}.{low}"), format!("is above {high}"), "swap them");
         }
         Range { min, max }
     };
@@ -118,7 +118,7 @@ fn conversion(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Co
 }
 
 /// `None` if the units are bad; `Some(None)` if there are none.
-#[expect(clippy::option_option, reason = "the outer one is a problem that was told")]
+#[expect(clippy::option_option, reason = "the outer None is a reported problem")]
 fn unit(
     key: &str,
     from: Option<&Field<String>>,
@@ -174,13 +174,13 @@ fn filter(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Filter
     let absolute = positive("deadband", &raw.deadband).map(Deadband::Absolute);
     let percent = positive("deadband_percent", &raw.deadband_percent).map(Deadband::Percent);
     if absolute.is_some() && percent.is_some() {
-        let what = "there is a deadband, too";
+        let what = "deadband is set, too";
         check.problems.add(format!("{key}.deadband_percent"), what, "keep one of them");
     }
     let deadband = absolute.or(percent);
     if heartbeat.is_some() && deadband.is_none() {
         let fix = "add deadband = 0 to send only changes, or remove it";
-        check.problems.add(format!("{key}.heartbeat"), "is for a deadband", fix);
+        check.problems.add(format!("{key}.heartbeat"), "needs a deadband", fix);
     }
     let decimals = raw
         .decimals
@@ -199,7 +199,7 @@ fn filter(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Filter
 }
 
 /// `None` if it is bad; `Some(None)` if there is none.
-#[expect(clippy::option_option, reason = "the outer one is a problem that was told")]
+#[expect(clippy::option_option, reason = "the outer None is a reported problem")]
 fn window_settings(
     key: &str,
     aggregate: Option<&Field<String>>,
