@@ -261,8 +261,8 @@ fn time(second: u64) -> WallTime {
     WallTime::from_millis(1_777_629_600_000).plus(Duration::from_secs(second))
 }
 
-/// Returns the processor time of this process in user and kernel mode, in seconds. The kernel counts
-/// it in 1/100 s.
+/// Returns the processor time of this process in user and kernel mode, in seconds. The kernel
+/// counts it in 1/100 s.
 fn cpu_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
