@@ -267,7 +267,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         };
     }
     let Some(error) = error.downcast_ref::<tidegate_losant::Error>() else { return EXIT_FAILURE };
-    match error.verdict() {
+    match error.response_class() {
         ResponseClass::Offline | ResponseClass::ServerError(_) => EXIT_UNAVAILABLE,
         ResponseClass::Unauthorized => EXIT_NO_PERMISSION,
         ResponseClass::Blocked if error.status() == Some(403) => EXIT_NO_PERMISSION,

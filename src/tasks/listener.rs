@@ -131,7 +131,7 @@ impl ListenerTask {
 
     /// Logs why the stream cannot be opened.
     fn warn_refused(&self, error: &Error) {
-        if error.verdict() == ResponseClass::Blocked && self.has_gateway_route {
+        if error.response_class() == ResponseClass::Blocked && self.has_gateway_route {
             let advice = "send its commands to the gateway and name it in the payload";
             warn!(device = %self.name, %error, advice, "no command stream of this device");
         } else {
@@ -167,12 +167,12 @@ impl ListenerTask {
             while let Some(request) = tracker.poll_action() {
                 self.request_page(request, tracker, &mut backoff, rng).await;
             }
-            let until = tracker.handle_alive(stream.heard_until());
+            let until = tracker.handle_alive(stream.alive_until());
             self.send(DispatcherInput::Coverage { device: self.device, until }).await;
             let timeout = tracker.poll_timeout().map(Instant::from);
             let timeout = timeout.unwrap_or_else(|| Instant::now() + COVERAGE_INTERVAL);
             if let Some(end) = self.forward(stream, timeout).await {
-                tracker.handle_alive(stream.heard_until());
+                tracker.handle_alive(stream.alive_until());
                 return end;
             }
             tracker.handle_timeout(Instant::now().into_std());
@@ -252,7 +252,7 @@ impl ListenerTask {
 
 /// Returns the least wait before a refused stream is opened again.
 fn retry_wait(error: &Error) -> Duration {
-    match error.verdict() {
+    match error.response_class() {
         ResponseClass::Blocked | ResponseClass::Malformed | ResponseClass::TooLarge => PARK,
         ResponseClass::Throttled(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
         ResponseClass::ServerError(wait) => wait.unwrap_or_default().min(PARK),

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::status::StatusRegistry;
-use tidegate_losant::{Client, Heard};
+use tidegate_losant::{AnswerDate, Client};
 use tidegate_runtime::clock::{TrustedClock, uptime};
 use tidegate_timing::clock_trust::{CloudDate, Trust};
 
@@ -63,7 +63,7 @@ impl TimekeeperTask {
     }
 }
 
-fn by_uptime(heard: &Heard) -> CloudDate {
+fn by_uptime(heard: &AnswerDate) -> CloudDate {
     let (now, uptime) = (Instant::now(), uptime());
     let at = |instant: Instant| uptime.saturating_sub(now.saturating_duration_since(instant));
     CloudDate { began: at(heard.began), ended: at(heard.ended), date: heard.date }

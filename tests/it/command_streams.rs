@@ -63,7 +63,7 @@ async fn silent_stream_is_reopened_and_missed_commands_run() {
     daemon.wait_for_log("serial line open");
     cloud.silence_streams();
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 8}));
-    daemon.wait_for_log("nothing was heard for 10 s");
+    daemon.wait_for_log("no data for 10 s");
     assert_eq!(tty.read_line(), "FAN 8");
     assert!(daemon.terminate().success());
 }

@@ -144,8 +144,8 @@ async fn old_command_is_refused_and_repeated_one_runs_once() {
     let commands = daemon.status()["commands"].clone();
     assert_eq!((&commands["received"], &commands["duplicates"]), (&json!(3), &json!(1)));
     assert_eq!(commands["refused"], json!({"stale": 1}));
-    daemon.wait_for_log("an event that is not Losant's JSON was ignored");
-    daemon.wait_for_log("an unknown event on a stream was ignored");
+    daemon.wait_for_log("invalid event on a stream; ignored");
+    daemon.wait_for_log("unknown event on a stream; ignored");
     assert!(daemon.terminate().success());
 }
 

@@ -174,7 +174,7 @@ async fn bad_input_is_refused_before_sending() {
         (&["send-state", "--data", "temp=nan"], "NaN"),
         (&["send-state", "--json", r#"{"data": {"a": null}}"#], "data.a: a value is a number"),
         (&["send-state", "--json", r#"{"data": {}, "x": 1}"#], "unknown field `x`"),
-        (&["send-state", "--json", "{"], "this is no JSON"),
+        (&["send-state", "--json", "{"], "invalid JSON"),
         (&["send-state", "--json", "/does/not/exist"], "No such file"),
         (&["send-command", "--name", ""], "name: 0 characters"),
         (&["send-command", "--name", "a", "--payload", "open"], "--payload is no JSON"),
@@ -204,9 +204,9 @@ async fn bad_input_is_refused_before_sending() {
         (&["export", "--email", "nobody"], "no email address"),
         (&["export", "--callback-url", "ftp://a"], "no http or https address"),
         (&["export", "--attributes", "a.b"], "not an attribute name"),
-        (&["export", "--json", "[]"], "a list where Losant takes an object"),
+        (&["export", "--json", "[]"], "a list, but Losant expects an object"),
         (&["export", "--json", "{}", "--no-id"], "cannot be used with"),
-        (&["patch", "--json", "[]"], "a list where Losant takes an object"),
+        (&["patch", "--json", "[]"], "a list, but Losant expects an object"),
         (&["remove-data"], "--all"),
     ] {
         shell.application(words).assert_refusal(64, expected);

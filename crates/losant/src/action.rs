@@ -1,12 +1,14 @@
-//! The Device actions: Losant's names, methods and paths, and which credential each asks for.
+//! The Device actions: their names, methods, paths and credentials.
 
 use reqwest::Method;
 
-/// An action of the Device resource, in the order of Losant's documentation; the two newer ones are last.
+/// An action of the Device resource.
+///
+/// The order is that of Losant's documentation, with the two newer ones at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(
     missing_docs,
-    reason = "the names are Losant's, and the table in `device` tells what each does"
+    reason = "Losant defines the names; the table in `device` describes each action"
 )]
 pub enum Action {
     CommandStream,
@@ -27,17 +29,17 @@ pub enum Action {
     PayloadCountsBreakdown,
 }
 
-/// Whose token an action takes (rest-api/device, "Authentication" of each action).
+/// The token that an action needs (rest-api/device, "Authentication" of each action).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
-    /// A device's token is enough, as an access key gives it.
+    /// The token of a device, which an access key provides.
     Device,
-    /// No scope that a device can ask for includes it: it takes a token of the application.
+    /// A token of the application. No scope of a device includes the action.
     Application,
 }
 
 impl Action {
-    /// All of them.
+    /// All actions.
     pub const ALL: [Self; 16] = [
         Self::CommandStream,
         Self::Delete,
@@ -57,29 +59,29 @@ impl Action {
         Self::PayloadCountsBreakdown,
     ];
 
-    /// Losant's name, such as `sendState`.
+    /// Returns Losant's name, such as `sendState`.
     pub fn name(self) -> &'static str {
-        self.entry().0
+        self.spec().name
     }
 
-    /// The HTTP method.
+    /// Returns the HTTP method.
     pub fn method(self) -> Method {
-        self.entry().1
+        self.spec().method
     }
 
-    /// The path below the device's: empty, or with a leading slash.
+    /// Returns the path below that of the device: empty, or with a leading slash.
     pub fn path(self) -> &'static str {
-        self.entry().2
+        self.spec().path
     }
 
-    /// Whose token it takes.
+    /// Returns the token that it needs.
     pub fn credential(self) -> Credential {
-        self.entry().3
+        self.spec().credential
     }
 
-    fn entry(self) -> (&'static str, Method, &'static str, Credential) {
+    fn spec(self) -> Spec {
         use Credential::{Application, Device};
-        match self {
+        let (name, method, path, credential) = match self {
             Self::CommandStream => ("commandStream", Method::GET, "/commandStream", Device),
             Self::Delete => ("delete", Method::DELETE, "", Application),
             Self::Export => ("export", Method::POST, "/export", Application),
@@ -102,6 +104,15 @@ impl Action {
             Self::PayloadCountsBreakdown => {
                 ("payloadCountsBreakdown", Method::GET, "/payloadCountsBreakdown", Application)
             }
-        }
+        };
+        Spec { name, method, path, credential }
     }
+}
+
+/// The row of an action in the table of actions.
+struct Spec {
+    name: &'static str,
+    method: Method,
+    path: &'static str,
+    credential: Credential,
 }

@@ -1,6 +1,6 @@
-//! The bodies of the actions, in types that hold only what Losant's schemas take.
+//! The bodies of the actions, in types that hold only values that Losant's schemas allow.
 //!
-//! Each reads from JSON and writes to JSON, so that a body from a person's file is judged before anything is sent.
+//! Each type parses and writes JSON, so a body from a file is validated before it is sent.
 
 mod bounded;
 mod connection;
@@ -21,18 +21,18 @@ pub use patch::{
 };
 pub use state::{DeviceCommand, DeviceState, Scalar, States, StatesJson, Time};
 
-/// Why a text is not the body of an action.
+/// Why a text is not a valid body.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It is no JSON.
-    #[error("this is no JSON: {0}")]
+    /// The text is not JSON.
+    #[error("invalid JSON: {0}")]
     Syntax(#[source] serde_json::Error),
-    /// It is JSON that Losant would refuse.
+    /// The JSON does not match the schema.
     #[error("{path}: {reason}")]
     Content {
-        /// Where in it, such as `[3].data`.
+        /// The path in the JSON, such as `[3].data`.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -44,30 +44,34 @@ impl BodyError {
     }
 }
 
-/// Reads a body from JSON.
+/// Parses a body from JSON.
 ///
 /// # Errors
-/// When it is no JSON, or JSON that Losant's schema refuses.
+/// Fails if the text is not JSON or does not match Losant's schema.
 pub fn parse<T: DeserializeOwned + Serialize>(json: &str) -> Result<T, BodyError> {
     let given: Value = serde_json::from_str(json).map_err(BodyError::Syntax)?;
     let body: T = serde_path_to_error::deserialize(&given)
         .map_err(|error| BodyError::content(error.path().to_string(), error.inner().to_string()))?;
     let sent = serde_json::to_value(&body).map_err(BodyError::Syntax)?;
-    misread(&given, &sent, String::new()).map_or(Ok(body), Err)
+    find_misread(&given, &sent, String::new()).map_or(Ok(body), Err)
 }
 
-/// Finds what would be sent as another kind of JSON than it was given as: serde also reads an object from a list of its
-/// members, and a word from an object.
-fn misread(given: &Value, sent: &Value, path: String) -> Option<BodyError> {
+/// Finds a value that would be sent as another JSON type than it was given as.
+///
+/// Serde also parses an object from a list of its members, and a string from an object.
+fn find_misread(given: &Value, sent: &Value, path: String) -> Option<BodyError> {
     match (given, sent) {
-        (Value::Array(given), Value::Array(sent)) => (given.iter().zip(sent).enumerate())
-            .find_map(|(index, (given, sent))| misread(given, sent, format!("{path}[{index}]"))),
+        (Value::Array(given), Value::Array(sent)) => {
+            (given.iter().zip(sent).enumerate()).find_map(|(index, (given, sent))| {
+                find_misread(given, sent, format!("{path}[{index}]"))
+            })
+        }
         (Value::Object(given), Value::Object(sent)) => given.iter().find_map(|(key, given)| {
             let dot = if path.is_empty() { "" } else { "." };
-            misread(given, sent.get(key)?, format!("{path}{dot}{key}"))
+            find_misread(given, sent.get(key)?, format!("{path}{dot}{key}"))
         }),
         (given, sent) => (kind(given) != kind(sent)).then(|| {
-            let reason = format!("{} where Losant takes {}", kind(given), kind(sent));
+            let reason = format!("{}, but Losant expects {}", kind(given), kind(sent));
             BodyError::content(path, reason)
         }),
     }
@@ -84,7 +88,7 @@ fn kind(json: &Value) -> &'static str {
     }
 }
 
-/// Reads an optional member that may be null, which is not the same as absent.
+/// Parses an optional member for which null differs from absent.
 fn some<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,

@@ -1,4 +1,4 @@
-//! What the methods of the client return: a call that can be looked at, and that is made when it is awaited.
+//! Calls: the methods of the client return them, and awaiting one makes it.
 
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use super::stream::{EventStream, Item};
 use super::wire;
 use tidegate_model::{Command, DeviceId, WallTime};
 
-/// An action that answers `T`.
+/// A call of an action whose answer is a `T`.
 #[derive(Debug)]
 #[must_use = "a call is made only when it is awaited"]
 pub struct Call<'a, T> {
@@ -23,13 +23,13 @@ pub struct Call<'a, T> {
     answer: PhantomData<fn() -> T>,
 }
 
-/// What an action answers, once it is seen to be Losant's.
+/// The answer of an action.
 pub trait Answer: Sized {
-    /// What an answer must be, for the error that says that it is not.
+    /// The expected answer, for error messages.
     const EXPECTED: &'static str;
 
-    /// Takes the answer for `device` apart.
-    fn of(device: DeviceId, body: &[u8]) -> Option<Self>;
+    /// Parses the answer for `device`.
+    fn parse(device: DeviceId, body: &[u8]) -> Option<Self>;
 }
 
 impl<'a, T: Answer> Call<'a, T> {
@@ -37,15 +37,18 @@ impl<'a, T: Answer> Call<'a, T> {
         Self { client, request, answer: PhantomData }
     }
 
-    /// What would be sent.
+    /// Returns the request.
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// Makes the call and returns its answer as Losant wrote it, if it is what the action answers.
+    /// Makes the call and returns the JSON of its answer.
+    ///
+    /// # Errors
+    /// Fails if the call fails, or if the answer is not one of the action.
     pub async fn json(self) -> Result<Value, Error> {
         self.make(|device, body| {
-            T::of(device, body)?;
+            T::parse(device, body)?;
             serde_json::from_slice(body).ok()
         })
         .await
@@ -69,11 +72,11 @@ impl<'a, T: Answer + Send + 'a> IntoFuture for Call<'a, T> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.make(T::of))
+        Box::pin(self.make(T::parse))
     }
 }
 
-/// An action that answers a stream of `T`.
+/// A call of an action whose answer is a stream of `T`.
 #[derive(Debug)]
 #[must_use = "a stream must be opened"]
 pub struct StreamCall<'a, T> {
@@ -88,51 +91,56 @@ impl<'a, T: Item> StreamCall<'a, T> {
         Self { client, request, event, item: PhantomData }
     }
 
-    /// What would be sent.
+    /// Returns the request.
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// The same stream, its items as Losant writes them.
+    /// Returns the same call with the JSON of the items.
     pub fn json(self) -> StreamCall<'a, Value> {
         StreamCall::new(self.client, self.request, self.event)
     }
 
-    /// Says which event was the last, for a server that goes on from there. Losant does not say that it gives its events ids.
+    /// Sets the id of the last event, for a server that resumes there.
+    ///
+    /// The documentation of Losant does not mention event ids.
     pub fn after(self, event_id: Option<String>) -> Self {
         Self { request: self.request.last_event_id(event_id), ..self }
     }
 
-    /// Opens the stream. `now` stands in for the cloud's clock where its answer has no date.
+    /// Opens the stream. `now` replaces Losant's date if its answer has none.
     pub async fn open(self, now: WallTime) -> Result<EventStream<T>, Error> {
         EventStream::open(self.client, &self.request, self.event, now).await
     }
 }
 
-/// Something was done (schema `success`).
+/// The action was executed (schema `success`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Success;
 
 impl Answer for Success {
     const EXPECTED: &'static str = "\"success\": true";
 
-    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+    fn parse(_: DeviceId, body: &[u8]) -> Option<Self> {
         let json: Value = serde_json::from_slice(body).ok()?;
         (json.get("success") == Some(&Value::Bool(true))).then_some(Self)
     }
 }
 
-/// Something will be done: 202 with a job in today's API (schema `jobEnqueuedResult`), 200 and `success` in the older.
+/// The action will be executed.
+///
+/// The current API answers 202 with a job (schema `jobEnqueuedResult`), the older one 200 with
+/// `success`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// The job's id, where there is a job.
+    /// The id of the job.
     pub job_id: Option<String>,
 }
 
 impl Answer for Accepted {
     const EXPECTED: &'static str = "\"success\": true or \"jobQueued\": true";
 
-    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+    fn parse(_: DeviceId, body: &[u8]) -> Option<Self> {
         let json: Value = serde_json::from_slice(body).ok()?;
         let is_true = |key| json.get(key) == Some(&Value::Bool(true));
         let job_id = json.get("jobId").and_then(Value::as_str).map(str::to_owned);
@@ -140,21 +148,21 @@ impl Answer for Accepted {
     }
 }
 
-/// What `get` and `patch` tell of a device and we use (schema `device`).
+/// The description of a device: the part of the schema `device` that tidegate uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
+pub struct DeviceDescription {
     /// The name in Losant.
     pub name: String,
-    /// `gateway`, `peripheral` and so on; empty where it is not told.
+    /// The class, such as `gateway` or `peripheral`; empty if it is missing.
     pub device_class: String,
     /// The name and the type of each attribute.
     pub attributes: Vec<(String, String)>,
 }
 
-impl Answer for Device {
+impl Answer for DeviceDescription {
     const EXPECTED: &'static str = "a device";
 
-    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+    fn parse(_: DeviceId, body: &[u8]) -> Option<Self> {
         let device: Map<String, Value> = serde_json::from_slice(body).ok()?;
         let text = |key| device.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let attributes = device.get("attributes").and_then(Value::as_array);
@@ -170,7 +178,7 @@ impl Answer for Device {
 impl Answer for Vec<Command> {
     const EXPECTED: &'static str = "a list of commands";
 
-    fn of(device: DeviceId, body: &[u8]) -> Option<Self> {
+    fn parse(device: DeviceId, body: &[u8]) -> Option<Self> {
         wire::commands(device, body)
     }
 }
@@ -178,7 +186,7 @@ impl Answer for Vec<Command> {
 impl Answer for Vec<Value> {
     const EXPECTED: &'static str = "a list";
 
-    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+    fn parse(_: DeviceId, body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok()
     }
 }
@@ -186,7 +194,7 @@ impl Answer for Vec<Value> {
 impl Answer for Map<String, Value> {
     const EXPECTED: &'static str = "an object";
 
-    fn of(_: DeviceId, body: &[u8]) -> Option<Self> {
+    fn parse(_: DeviceId, body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok()
     }
 }

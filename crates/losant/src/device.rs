@@ -5,8 +5,8 @@
 //! | `commandStream` | GET `/commandStream` | device | the listener; `tidegate device` |
 //! | `delete` | DELETE | application | `tidegate device` |
 //! | `export` | POST `/export` | application | `tidegate device` |
-//! | `get` | GET | device | presence, to check the class at start; `tidegate device` |
-//! | `getCommand` | GET `/command` | device | the listener, for what it missed; `tidegate device` |
+//! | `get` | GET | device | connection status, to check the class at start; `tidegate device` |
+//! | `getCommand` | GET `/command` | device | the listener, for missed commands; `tidegate device` |
 //! | `getCompositeState` | GET `/compositeState` | device | `tidegate device` |
 //! | `getLogEntries` | GET `/logs` | device | `tidegate device` |
 //! | `getState` | GET `/state` | device | `tidegate device` |
@@ -14,38 +14,39 @@
 //! | `removeData` | DELETE `/data` | application | `tidegate device` |
 //! | `sendCommand` | POST `/command` | device | `tidegate device` |
 //! | `sendState` | POST `/state` | device | the reporter; `tidegate device` |
-//! | `setConnectionStatus` | POST `/setConnectionStatus` | device | presence; `tidegate device` |
+//! | `setConnectionStatus` | POST `/setConnectionStatus` | device | connection status; `tidegate device` |
 //! | `stateStream` | GET `/stateStream` | device | `tidegate device` |
 //! | `payloadCounts` | GET `/payloadCounts` | application | `tidegate device` |
 //! | `payloadCountsBreakdown` | GET `/payloadCountsBreakdown` | application | `tidegate device` |
 //!
-//! A device's token may do an action X with any of the scopes `all.Device`, `device.X` and, to read, `all.Device.read`;
-//! an application's with `all.Application`, `device.*`, `device.X` and, to read, `all.Application.read`
-//! (rest-api/device, "Authentication" of each action).
+//! The token of a device may execute an action X with one of the scopes `all.Device`, `device.X`
+//! and, for reading, `all.Device.read`. The token of an application needs `all.Application`,
+//! `device.*`, `device.X` or, for reading, `all.Application.read` (rest-api/device, "Authentication"
+//! of each action).
 
 use serde_json::{Map, Value};
 
 use super::action::Action;
 use super::body::{ConnectionStatus, DataExport, DeviceCommand, DevicePatch, StatesJson};
-use super::call::{Accepted, Call, Device, StreamCall, Success};
+use super::call::{Accepted, Call, DeviceDescription, StreamCall, Success};
 use super::query::{Composite, Export, History, Period, Query, Resolution, Shape};
 use super::request::Request;
 use super::session::Client;
 use tidegate_model::{Command, DeviceId};
 
 impl Client {
-    /// A stream of the commands that are sent to a device from now on.
+    /// Opens a stream of the commands that are sent to a device from now on.
     pub fn command_stream(&self, device: DeviceId) -> StreamCall<'_, Command> {
         let request = self.stream_request(Action::CommandStream, device);
         StreamCall::new(self, request, "deviceCommand")
     }
 
-    /// Deletes a device with all that it has.
+    /// Deletes a device with all its data.
     pub fn delete(&self, device: DeviceId) -> Call<'_, Success> {
         Call::new(self, Request::new(Action::Delete, device))
     }
 
-    /// Has a file made of a device's states. A body overrides the query.
+    /// Exports the states of a device to a file. A body overrides the query.
     pub fn export(
         &self,
         device: DeviceId,
@@ -63,7 +64,7 @@ impl Client {
     }
 
     /// Reads a device.
-    pub fn get(&self, device: DeviceId, shape: Shape) -> Call<'_, Device> {
+    pub fn get(&self, device: DeviceId, shape: Shape) -> Call<'_, DeviceDescription> {
         let query = shape.query().switch("excludeConnectionInfo", shape.exclude_connection_info);
         Call::new(self, Request::new(Action::Get, device).query(query.pairs()))
     }
@@ -73,7 +74,7 @@ impl Client {
         Call::new(self, Request::new(Action::GetCommand, device).query(history.query().pairs()))
     }
 
-    /// Reads the last value of each attribute.
+    /// Reads the last value of each attribute of a device.
     pub fn get_composite_state(
         &self,
         device: DeviceId,
@@ -83,7 +84,7 @@ impl Client {
         Call::new(self, Request::new(Action::GetCompositeState, device).query(query))
     }
 
-    /// Reads when a device was connected and disconnected.
+    /// Reads the connection log of a device.
     pub fn get_log_entries(&self, device: DeviceId, history: &History) -> Call<'_, Vec<Value>> {
         Call::new(self, Request::new(Action::GetLogEntries, device).query(history.query().pairs()))
     }
@@ -93,13 +94,18 @@ impl Client {
         Call::new(self, Request::new(Action::GetState, device).query(history.query().pairs()))
     }
 
-    /// Changes a device, and answers it as it is then.
-    pub fn patch(&self, device: DeviceId, patch: &DevicePatch, shape: Shape) -> Call<'_, Device> {
+    /// Changes a device and returns its new description.
+    pub fn patch(
+        &self,
+        device: DeviceId,
+        patch: &DevicePatch,
+        shape: Shape,
+    ) -> Call<'_, DeviceDescription> {
         let query = shape.query().pairs();
         Call::new(self, Request::new(Action::Patch, device).query(query).json(patch))
     }
 
-    /// Has the states of a period deleted.
+    /// Deletes the states of a period.
     pub fn remove_data(&self, device: DeviceId, period: Period) -> Call<'_, Accepted> {
         Call::new(self, Request::new(Action::RemoveData, device).query(period.query().pairs()))
     }
@@ -114,7 +120,7 @@ impl Client {
         Call::new(self, Request::new(Action::SendState, device).body(states.into().0))
     }
 
-    /// Tells Losant that a device is there or gone.
+    /// Reports that a device is connected or disconnected.
     pub fn set_connection_status(
         &self,
         device: DeviceId,
@@ -123,17 +129,17 @@ impl Client {
         Call::new(self, Request::new(Action::SetConnectionStatus, device).json(status))
     }
 
-    /// A stream of the states that a device reports from now on.
+    /// Opens a stream of the states that a device reports from now on.
     pub fn state_stream(&self, device: DeviceId) -> StreamCall<'_, Value> {
         StreamCall::new(self, self.stream_request(Action::StateStream, device), "deviceState")
     }
 
-    /// Counts what a device sent and was sent.
+    /// Returns the numbers of payloads that a device sent and received.
     pub fn payload_counts(&self, device: DeviceId, period: Period) -> Call<'_, Map<String, Value>> {
         Call::new(self, Request::new(Action::PayloadCounts, device).query(period.query().pairs()))
     }
 
-    /// The same by the day or the hour.
+    /// Returns the numbers of payloads by day or hour.
     pub fn payload_counts_breakdown(
         &self,
         device: DeviceId,

@@ -1,61 +1,62 @@
-//! What can go wrong between us and Losant, with the action that it happened to.
+//! The errors of calls to Losant.
 
 use std::error::Error as _;
 use std::time::Duration;
 
 use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
 
-/// How errors call the asking for a token.
+/// The action name of an authentication in errors.
 pub(super) const AUTHENTICATE: &str = "authenticateDevice";
 
-/// The client could not be made.
+/// The client cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up TLS: {}; is the package ca-certificates installed?", chain(.0))]
 pub struct SetupError(#[from] pub(super) reqwest::Error);
 
-/// A call that did not succeed.
+/// Why a call failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// No answer came: no connection, a time-out, a reset, a certificate that does not fit.
+    /// No answer arrived: no connection, a timeout, a reset, an invalid certificate.
     #[error("{action}: no answer: {cause}")]
     NoAnswer {
-        /// Which action.
+        /// The action.
         action: &'static str,
         /// The whole chain of causes on one line.
         cause: String,
-        /// Whether the call may have reached the cloud all the same: all but a failure to connect.
+        /// Whether the call may have reached Losant: true except for a failure to connect.
         may_have_arrived: bool,
     },
-    /// Losant, or something before it, refused.
+    /// Losant, or a server in front of it, refused the call.
     #[error("{action}: {status} {message}")]
     Refused {
-        /// Which action.
+        /// The action.
         action: &'static str,
         /// The status code.
         status: u16,
-        /// The server's words, 200 characters at most.
+        /// The message of the server, at most 200 characters.
         message: String,
-        /// From the header `Retry-After`, when it is in seconds.
+        /// The header `Retry-After`, if it is in seconds.
         retry_after: Option<Duration>,
     },
-    /// An answer that Losant would not give: a captive portal or a proxy.
+    /// The answer does not come from Losant, but from a captive portal or a proxy.
     #[error(
-        "{action}: the answer ({status}) is not Losant's: {message}; is there a login page or proxy in between?"
+        "{action}: the answer ({status}) does not come from Losant: {message}; is there a login \
+         page or a proxy in between?"
     )]
     NotLosant {
-        /// Which action.
+        /// The action.
         action: &'static str,
         /// The status code.
         status: u16,
-        /// What was expected or the first words of what came.
+        /// The expected answer, or the beginning of the actual one.
         message: String,
     },
-    /// The credentials were refused a short time ago and are not tried again yet. The text is that of the refusal.
+    /// The credentials were rejected a short time ago and are not tried again yet.
     #[error("{message}")]
     Unauthenticated {
-        /// Why they were refused.
+        /// The message of the rejection.
         message: String,
-        /// How long until the next try.
+        /// The wait before the next attempt.
         wait: Duration,
     },
     /// The access key belongs to another application.
@@ -63,9 +64,9 @@ pub enum Error {
         "the access key belongs to application {actual}, but losant.application_id says {expected}"
     )]
     OtherApplication {
-        /// What the configuration says.
+        /// The application in the configuration.
         expected: String,
-        /// What Losant says.
+        /// The application of the access key.
         actual: String,
     },
 }
@@ -75,7 +76,7 @@ impl Error {
         Self::NoAnswer { action, cause: chain(error), may_have_arrived: !error.is_connect() }
     }
 
-    /// The status code, if there was an answer.
+    /// Returns the status code of the answer.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } | Self::NotLosant { status, .. } => Some(*status),
@@ -85,13 +86,14 @@ impl Error {
         }
     }
 
-    /// What it means that a call ended so.
-    pub fn verdict(&self) -> ResponseClass {
+    /// Returns the response class of the call.
+    pub fn response_class(&self) -> ResponseClass {
         ResponseClass::of(Asked::Action, &self.outcome())
     }
 
-    /// The outcome of a call in the terms of [`tidegate_delivery::response`]. Where no token was given the call was not made: the
-    /// cloud refuses us, or it cannot be reached.
+    /// Returns the outcome of the call for the reporter.
+    ///
+    /// Without a token the call was not made: Losant rejects the credentials or is not reachable.
     pub fn outcome(&self) -> Outcome {
         if self.action() != Some(AUTHENTICATE) {
             return self.answer();
@@ -110,7 +112,7 @@ impl Error {
         }
     }
 
-    /// What came back, whatever was asked.
+    /// Returns the outcome of the HTTP request, be it for a token or for an action.
     pub(super) fn answer(&self) -> Outcome {
         let message = self.to_string();
         let answer = |status, retry_after, message| Outcome::Answer {
@@ -141,15 +143,15 @@ impl Error {
     }
 }
 
-/// An error and all its causes on one line; reqwest's own text stops before the cause that matters.
+/// Formats an error with all its causes on one line. The text of reqwest omits the causes.
 pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
+        let cause_text = error.to_string();
+        if !text.contains(&cause_text) {
             text.push_str(": ");
-            text.push_str(&words);
+            text.push_str(&cause_text);
         }
         cause = error.source();
     }

@@ -1,4 +1,6 @@
-//! The Losant Device API: a session with a token, and one method for each action; their table is in `device`.
+//! The client of the Losant Device API: a session with a token, and one method for each action.
+//!
+//! The module `device` has the table of the actions.
 
 mod action;
 pub mod body;
@@ -14,9 +16,9 @@ mod when;
 mod wire;
 
 pub use action::{Action, Credential};
-pub use call::{Accepted, Answer, Call, Device, StreamCall, Success};
+pub use call::{Accepted, Answer, Call, DeviceDescription, StreamCall, Success};
 pub use error::{Error, SetupError};
 pub use request::Request;
-pub use session::{Client, Heard};
+pub use session::{AnswerDate, Client};
 pub use stream::{EventStream, Item, StreamEnd};
 pub use when::{When, WhenError};

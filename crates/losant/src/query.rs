@@ -1,4 +1,4 @@
-//! The query parameters of the actions. All are text to Losant, and what is not set is not sent.
+//! The query parameters of the actions. Unset parameters are not sent.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tidegate_model::{AttributeName, WallTime};
 /// The names and values of a query.
 pub(super) type Pairs = Vec<(&'static str, String)>;
 
-/// Collects what is set.
+/// Collects the parameters that are set.
 #[derive(Default)]
 pub(super) struct Query(Pairs);
 
@@ -20,7 +20,7 @@ impl Query {
         self
     }
 
-    /// A switch that is off is left out: Losant says "if set".
+    /// Adds a switch if it is on. Losant documents switches as "if set".
     pub(super) fn switch(self, name: &'static str, is_on: bool) -> Self {
         self.with(name, is_on.then_some(true))
     }
@@ -30,23 +30,23 @@ impl Query {
     }
 }
 
-/// Which entries `getState`, `getCommand` and `getLogEntries` answer; without anything, the newest one.
+/// The entries that `getState`, `getCommand` and `getLogEntries` return; by default the newest one.
 ///
-/// Losant tells neither the largest limit nor whether the ends belong to the window, so who needs all entries asks for
-/// overlapping windows of at most 100 and expects to see one twice.
+/// Losant documents neither the largest limit nor whether the ends belong to the window. To read
+/// all entries, request overlapping windows of at most 100 and expect duplicates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The most entries; 1 if not given.
+    /// The most entries; default 1.
     pub limit: Option<NonZeroU32>,
-    /// Which end of the window comes first; the newest if not given.
+    /// The order of the entries; default newest first.
     pub sort_direction: Option<SortDirection>,
-    /// How long the window is.
+    /// The length of the window.
     pub duration: Option<Duration>,
-    /// Where the window begins.
+    /// The begin of the window.
     pub start: Option<WallTime>,
-    /// Where the window ends.
+    /// The end of the window.
     pub end: Option<WallTime>,
-    /// The older name of `start`, which today's API calls deprecated.
+    /// The deprecated name of `start`.
     pub since: Option<WallTime>,
 }
 

@@ -1,4 +1,4 @@
-//! One request of an action, before a session gives it a token.
+//! The request of an action, without host, application and token.
 
 use bytes::Bytes;
 use reqwest::{Method, Url};
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::action::Action;
 use tidegate_model::DeviceId;
 
-/// What an action sends: complete but for the host, the application and the token.
+/// The request of an action, complete except for host, application and token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     action: Action,
@@ -30,47 +30,49 @@ impl Request {
         Self { body: Some(body.into()), ..self }
     }
 
-    /// The last event that an earlier stream gave, for a server that goes on from there.
+    /// Sets the id of the last event of an earlier stream, for a server that resumes there.
     pub(super) fn last_event_id(self, id: Option<String>) -> Self {
         Self { last_event_id: id, ..self }
     }
 
-    /// `body` is one of the types of `body`, which are all made of what JSON can write.
+    /// Sets the body to the JSON of `body`, one of the types of the module `body`.
+    ///
+    /// Those types always serialise.
     pub(super) fn json(self, body: &impl Serialize) -> Self {
         self.body(serde_json::to_vec(body).unwrap_or_default())
     }
 
-    /// Which action.
+    /// Returns the action.
     pub fn action(&self) -> Action {
         self.action
     }
 
-    /// On which device.
+    /// Returns the device.
     pub fn device(&self) -> DeviceId {
         self.device
     }
 
-    /// The HTTP method.
+    /// Returns the HTTP method.
     pub fn method(&self) -> Method {
         self.action.method()
     }
 
-    /// The names and values of the query.
-    pub fn pairs(&self) -> &[(&'static str, String)] {
+    /// Returns the names and values of the query.
+    pub fn query_pairs(&self) -> &[(&'static str, String)] {
         &self.query
     }
 
-    /// The body, which is JSON.
-    pub fn content(&self) -> Option<&Bytes> {
+    /// Returns the body, which is JSON.
+    pub fn json_body(&self) -> Option<&Bytes> {
         self.body.as_ref()
     }
 
-    /// The header `Last-Event-ID`, where it has one.
+    /// Returns the header `Last-Event-ID`.
     pub fn event_id(&self) -> Option<&str> {
         self.last_event_id.as_deref()
     }
 
-    /// The whole address; `base` has no slash at its end, and `application` is an id or stands for one.
+    /// Returns the URL. `base` has no slash at its end; `application` is an id or a placeholder.
     pub fn url(&self, base: &str, application: &str) -> String {
         let Self { action, device, query, .. } = self;
         let address =

@@ -1,8 +1,10 @@
-//! The HTTP client and its session: who we are, a token, and its renewal.
+//! The HTTP client and its session: credentials, a token, and its renewal.
 //!
-//! A token is asked for once and kept until the cloud no longer takes it, or until most of its life is over. Nothing makes a
-//! storm of it: one caller asks while the others wait, and they share what it got, be it an error; and credentials that the
-//! cloud refuses are not tried again for a minute or more, nor is a token renewed that it does not take although it is new.
+//! The session requests one token and keeps it until Losant rejects it or until most of its lifetime
+//! is over. Requests for tokens are limited:
+//! - One caller requests a token while the others wait. They share the result, even an error.
+//! - Rejected credentials are not tried again for a minute or more.
+//! - A new token that Losant rejects is not renewed for a minute or more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,22 +28,25 @@ use tidegate_model::{ApplicationId, DeviceId, WallTime};
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
 
-/// Of server-sent events (WHATWG HTML, section 9.2.4).
+/// The header of server-sent events (WHATWG HTML, section 9.2.4).
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The largest answer that is read, in bytes: a page of 1,000 commands of a usual size.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// The most that is kept of a server's words.
+/// The longest error message that is kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
-/// Between tries with credentials that were refused.
-const REFUSED_WAIT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+/// The first wait before rejected credentials are tried again.
+const REJECTED_WAIT_MIN: Duration = Duration::from_secs(60);
 
-/// Between tries of any other kind; the callers' own waits are longer, but there are many callers.
+/// The longest wait before rejected credentials are tried again.
+const REJECTED_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// The wait after any other failure. The callers wait longer, but there are many of them.
 const FAILED_WAIT: Duration = Duration::from_secs(1);
 
-/// The part of a token's life after which it is renewed.
+/// The part of its lifetime after which a token is renewed.
 const LIFE_TO_USE: f64 = 0.9;
 
 /// A client of the Device API for one gateway. Share it behind an `Arc`.
@@ -52,15 +57,15 @@ pub struct Client {
     session: Mutex<Session>,
     is_reachable: AtomicBool,
     recovered: Notify,
-    dates: watch::Sender<Option<Heard>>,
+    dates: watch::Sender<Option<AnswerDate>>,
 }
 
-/// A date that came with an answer (RFC 9110, "Date").
+/// The date in an answer (RFC 9110, "Date").
 #[derive(Debug, Clone, Copy)]
-pub struct Heard {
+pub struct AnswerDate {
     /// When the call began.
     pub began: Instant,
-    /// When the head of its answer was there.
+    /// When the head of the answer arrived.
     pub ended: Instant,
     /// The date, in whole seconds.
     pub date: WallTime,
@@ -69,43 +74,57 @@ pub struct Heard {
 #[derive(Debug)]
 struct Session {
     granted: Option<Granted>,
-    /// Why no token was given, and until when it is not asked for again.
-    refused: Option<(String, Instant)>,
-    /// How the last attempt failed and until when that is an answer, to those who waited for it, too.
-    failed: Option<(Error, Instant)>,
+    /// The last rejection of the credentials.
+    rejected: Option<Rejection>,
+    /// The last failure, which callers that waited for the attempt share.
+    failed: Option<Failure>,
     backoff: Backoff,
     rng: StdRng,
 }
 
-/// What an authentication gave.
+/// Why the credentials were rejected, and until when they are not tried again.
+#[derive(Debug, Clone)]
+struct Rejection {
+    message: String,
+    until: Instant,
+}
+
+/// How an attempt failed, and until when its error is the result of further attempts.
+#[derive(Debug)]
+struct Failure {
+    error: Error,
+    until: Instant,
+}
+
+/// The result of an authentication.
 #[derive(Debug, Clone)]
 pub(super) struct Granted {
     token: Secret,
     application: ApplicationId,
-    /// When most of its life is over.
+    /// When most of its lifetime is over.
     renew_at: Option<Instant>,
-    /// Whether it was given in place of one that was not taken.
+    /// Whether it replaces a token that Losant rejected.
     is_renewed: bool,
-    /// Whether the cloud has taken it.
-    is_taken: Arc<AtomicBool>,
+    /// Whether Losant has accepted it.
+    is_accepted: Arc<AtomicBool>,
 }
 
 impl Granted {
     fn new(token: Secret, application: ApplicationId, renew_at: Option<Instant>) -> Self {
-        Self { token, application, renew_at, is_renewed: false, is_taken: Arc::default() }
+        Self { token, application, renew_at, is_renewed: false, is_accepted: Arc::default() }
     }
 
-    /// Given in place of one that was not taken, and not taken yet either.
-    fn is_in_vain(&self) -> bool {
-        self.is_renewed && !self.is_taken.load(Ordering::Relaxed)
+    /// Returns whether it replaces a rejected token and was not accepted yet either.
+    fn is_renewed_in_vain(&self) -> bool {
+        self.is_renewed && !self.is_accepted.load(Ordering::Relaxed)
     }
 }
 
 impl Client {
-    /// A client that has not spoken to the cloud yet.
+    /// Creates a client without connecting to Losant.
     ///
     /// # Errors
-    /// When the operating system has no certificates to trust.
+    /// Fails if the operating system provides no trusted certificates.
     pub fn new(cloud: Cloud) -> Result<Self, SetupError> {
         let http = http(&cloud)?;
         let granted = match (&cloud.credentials, cloud.application) {
@@ -114,52 +133,54 @@ impl Client {
             }
             (CloudCredentials::Token(_) | CloudCredentials::AccessKey { .. }, _) => None,
         };
-        let backoff = Backoff::new(REFUSED_WAIT.0, REFUSED_WAIT.1);
+        let backoff = Backoff::new(REJECTED_WAIT_MIN, REJECTED_WAIT_MAX);
         let rng = random::seeded();
-        let session = Mutex::new(Session { granted, refused: None, failed: None, backoff, rng });
+        let session = Mutex::new(Session { granted, rejected: None, failed: None, backoff, rng });
         let (is_reachable, recovered) = (AtomicBool::new(true), Notify::new());
         let dates = watch::Sender::new(None);
         Ok(Self { http, cloud, session, is_reachable, recovered, dates })
     }
 
-    /// The gateway device that this client is.
+    /// Returns the device id of the gateway.
     pub fn gateway(&self) -> DeviceId {
         self.cloud.device
     }
 
-    /// Waits until some call is answered after one was not: who waits for the cloud need not wait any longer.
+    /// Waits until a call is answered after an unanswered one. Retries may then start at once.
     pub async fn recovered(&self) {
         self.recovered.notified().await;
     }
 
-    /// The date of the last answer, from a cloud that proved who it is, or that is this computer.
-    pub fn dates(&self) -> watch::Receiver<Option<Heard>> {
+    /// Returns the date of the last answer from an authenticated server or from this computer.
+    pub fn dates(&self) -> watch::Receiver<Option<AnswerDate>> {
         self.dates.subscribe()
     }
 
-    fn note_date(&self, response: &Response, began: Instant) {
-        let is_proven = response.url().scheme() == "https"
+    fn record_date(&self, response: &Response, began: Instant) {
+        let is_authenticated = response.url().scheme() == "https"
             || matches!(response.url().host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
         let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
         let ended = Instant::now();
-        if let Some(date) = date.and_then(wire::http_date).filter(|_| is_proven) {
-            self.dates.send_replace(Some(Heard { began, ended, date }));
+        if let Some(date) = date.and_then(wire::http_date).filter(|_| is_authenticated) {
+            self.dates.send_replace(Some(AnswerDate { began, ended, date }));
         }
     }
 
-    fn note_reachable(&self, is_reachable: bool) {
+    fn record_reachable(&self, is_reachable: bool) {
         let was_reachable = self.is_reachable.swap(is_reachable, Ordering::Relaxed);
         if is_reachable && !was_reachable {
             self.recovered.notify_waiters();
         }
     }
 
-    /// Between two signs of life on a stream.
+    /// Returns the interval of keep-alive comments on a stream.
     pub(super) fn keep_alive_interval(&self) -> Duration {
         self.cloud.keep_alive_interval
     }
 
-    /// Makes a call and gives its successful answer with its status. A token that is no longer good is renewed once.
+    /// Makes a call and returns the status and body of its successful answer.
+    ///
+    /// Renews a rejected token once.
     pub(super) async fn call(&self, request: &Request) -> Result<(u16, Bytes), Error> {
         let action = request.action().name();
         let response = self.open(request, "application/json").await?;
@@ -169,7 +190,7 @@ impl Client {
         Ok((status, body))
     }
 
-    /// Makes a call up to the head of its successful answer.
+    /// Makes a call and returns its successful answer without reading the body.
     pub(super) async fn open(
         &self,
         request: &Request,
@@ -184,7 +205,7 @@ impl Client {
         let renewed = self.granted(Some(&granted)).await?;
         let response = self.send(request, accept, &renewed).await?;
         if response.status().as_u16() == 401 {
-            give_up_renewing(&mut *self.session.lock().await);
+            suspend_renewal(&mut *self.session.lock().await);
         }
         self.checked(response, action).await
     }
@@ -202,44 +223,45 @@ impl Client {
         if let Some(id) = request.event_id() {
             sending = sending.header(LAST_EVENT_ID, id);
         }
-        if let Some(body) = request.content() {
+        if let Some(body) = request.json_body() {
             sending = sending.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         let began = Instant::now();
         let sent = tokio::time::timeout(self.cloud.request_timeout, sending.send()).await;
         if let Ok(Ok(response)) = &sent {
-            self.note_date(response, began);
+            self.record_date(response, began);
         }
-        let is_taken = matches!(&sent, Ok(Ok(response)) if response.status().as_u16() != 401);
-        granted.is_taken.fetch_or(is_taken, Ordering::Relaxed);
-        self.note_reachable(matches!(sent, Ok(Ok(_))));
+        let is_accepted = matches!(&sent, Ok(Ok(response)) if response.status().as_u16() != 401);
+        granted.is_accepted.fetch_or(is_accepted, Ordering::Relaxed);
+        self.record_reachable(matches!(sent, Ok(Ok(_))));
         sent.map_err(|_| timed_out(action))?.map_err(|error| Error::no_answer(action, &error))
     }
 
-    /// The application that the credentials belong to; asks the cloud if it is not known yet.
+    /// Returns the application of the credentials. Authenticates if it is not known yet.
     ///
     /// # Errors
-    /// When the cloud cannot be asked or refuses.
+    /// Fails if Losant cannot be reached or rejects the credentials.
     pub async fn application(&self) -> Result<ApplicationId, Error> {
         self.granted(None).await.map(|granted| granted.application)
     }
 
-    /// Lets a 2xx through and turns all else into an error with the server's words, if these come in time.
+    /// Returns an answer with status 2xx. Turns any other one into an error with its message.
     async fn checked(&self, response: Response, action: &'static str) -> Result<Response, Error> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
         if status.is_redirection() {
-            let message = "it leads elsewhere, where no token is sent".to_owned();
+            let message =
+                "redirects are not followed, because the token must not leave the host".to_owned();
             return Err(Error::NotLosant { action, status: status.as_u16(), message });
         }
         let retry_after =
             response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let read = tokio::time::timeout(self.cloud.request_timeout, read_body(response, action));
         let body = read.await.ok().and_then(Result::ok).unwrap_or_default();
-        let words: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
-        let message = match (words.kind.as_str(), words.message.as_str()) {
+        let error: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
+        let message = match (error.kind.as_str(), error.message.as_str()) {
             ("", "") if body.is_empty() => status.canonical_reason().unwrap_or_default().to_owned(),
             ("", "") => shorten(&String::from_utf8_lossy(&body)),
             (kind, message) => shorten(&format!("{kind}: {message}")),
@@ -248,27 +270,29 @@ impl Client {
         Err(Error::Refused { action, status: status.as_u16(), message, retry_after })
     }
 
-    /// The session's grant. `spent` is one that the cloud no longer takes.
-    async fn granted(&self, spent: Option<&Granted>) -> Result<Granted, Error> {
+    /// Returns the current token. Renews it if it is due, or if it is the `rejected` one.
+    async fn granted(&self, rejected: Option<&Granted>) -> Result<Granted, Error> {
         let mut session = self.session.lock().await;
-        let is_spent = |granted: &Granted| spent.is_some_and(|spent| spent.token == granted.token);
-        let held = session.granted.clone().filter(|granted| !is_spent(granted));
+        let is_rejected =
+            |granted: &Granted| rejected.is_some_and(|other| other.token == granted.token);
+        let held = session.granted.clone().filter(|granted| !is_rejected(granted));
         let is_due = |granted: &Granted| granted.renew_at.is_some_and(|at| at <= Instant::now());
         if let Some(granted) = held.as_ref().filter(|granted| !is_due(granted)) {
             return Ok(granted.clone());
         }
-        // Another call is about to find the same: the token was renewed, and the new one is not taken either.
-        if spent.is_some_and(Granted::is_in_vain) && held.is_none() && session.refused.is_none() {
-            give_up_renewing(&mut session);
+        // The token was renewed, and Losant rejects the new one too.
+        let is_in_vain = rejected.is_some_and(Granted::is_renewed_in_vain);
+        if is_in_vain && held.is_none() && session.rejected.is_none() {
+            suspend_renewal(&mut session);
         }
-        let asked = self.ask(&mut session).await;
-        match (asked, held) {
+        let requested = self.request_token(&mut session).await;
+        match (requested, held) {
             (Ok(granted), _) => {
-                let granted = Granted { is_renewed: spent.is_some(), ..granted };
+                let granted = Granted { is_renewed: rejected.is_some(), ..granted };
                 session.granted = Some(granted.clone());
                 Ok(granted)
             }
-            // It is still good for a while; when it no longer is, a 401 will tell.
+            // The held token is still valid for a while. A 401 shows when it is not.
             (Err(_), Some(held)) => {
                 let held = Granted { renew_at: None, ..held };
                 session.granted = Some(held.clone());
@@ -278,30 +302,32 @@ impl Client {
         }
     }
 
-    /// Asks for a token, if it is time to ask, and remembers how it went.
-    async fn ask(&self, session: &mut Session) -> Result<Granted, Error> {
+    /// Requests a token unless an earlier failure forbids it, and records the result.
+    async fn request_token(&self, session: &mut Session) -> Result<Granted, Error> {
         let CloudCredentials::AccessKey { key, secret } = &self.cloud.credentials else {
-            let message = "the token is not taken, and a token cannot be renewed; put a new one into its file";
-            return Err(refused_by_401(message));
+            let message =
+                "Losant rejects the token, which cannot be renewed; write a new one to its file";
+            return Err(unauthorized(message));
         };
-        if let Some((message, until)) =
-            session.refused.clone().filter(|(_, until)| *until > Instant::now())
+        let now = Instant::now();
+        if let Some(Rejection { message, until }) = &session.rejected
+            && *until > now
         {
-            let wait = until.saturating_duration_since(Instant::now());
+            let (message, wait) = (message.clone(), until.saturating_duration_since(now));
             return Err(Error::Unauthenticated { message, wait });
         }
-        if let Some((error, _)) =
-            session.failed.as_ref().filter(|(_, until)| *until > Instant::now())
-        {
-            return Err(error.clone());
+        if let Some(failure) = session.failed.as_ref().filter(|failure| failure.until > now) {
+            return Err(failure.error.clone());
         }
-        let asked = self.authenticate(key, secret).await;
-        session.failed =
-            asked.as_ref().err().map(|error| (error.clone(), Instant::now() + FAILED_WAIT));
-        session.granted = asked.as_ref().ok().cloned();
-        match &asked {
+        let answer = self.authenticate(key, secret).await;
+        session.failed = answer
+            .as_ref()
+            .err()
+            .map(|error| Failure { error: error.clone(), until: Instant::now() + FAILED_WAIT });
+        session.granted = answer.as_ref().ok().cloned();
+        match &answer {
             Ok(_) => {
-                session.refused = None;
+                session.rejected = None;
                 session.backoff.reset();
             }
             Err(error) => {
@@ -309,20 +335,22 @@ impl Client {
                 let wait = match ResponseClass::of(Asked::Token, &error.answer()) {
                     ResponseClass::Unauthorized => backoff.next_delay(rng),
                     ResponseClass::Throttled(wait) => {
-                        wait.unwrap_or_default().clamp(THROTTLE_WAIT, REFUSED_WAIT.1)
+                        wait.unwrap_or_default().clamp(THROTTLE_WAIT, REJECTED_WAIT_MAX)
                     }
                     ResponseClass::Stored
                     | ResponseClass::TooLarge
                     | ResponseClass::Malformed
                     | ResponseClass::Blocked
                     | ResponseClass::ServerError(_)
-                    | ResponseClass::Offline => return asked,
+                    | ResponseClass::Offline => return answer,
                 };
-                session.refused = Some((error.to_string(), Instant::now() + wait));
-                warn!(%error, retry_s = wait.as_secs(), "Losant refuses the credentials; check their file");
+                let (message, until) = (error.to_string(), Instant::now() + wait);
+                session.rejected = Some(Rejection { message, until });
+                let retry_s = wait.as_secs();
+                warn!(%error, retry_s, "Losant rejects the credentials; check their file");
             }
         }
-        asked
+        answer
     }
 
     /// `POST /auth/device` (rest-api/auth).
@@ -334,19 +362,19 @@ impl Client {
             requested_scopes: &self.cloud.requested_scopes,
             token_ttl: self.cloud.token_ttl.map(|token_ttl| token_ttl.as_secs()),
         };
-        let asked_at = Instant::now();
+        let began = Instant::now();
         let url = format!("{}/auth/device", self.cloud.url);
         let request = self.http.post(url).header(ACCEPT, "application/json").json(&body);
         let request = request.timeout(self.cloud.request_timeout);
         let response =
             request.send().await.map_err(|error| Error::no_answer(AUTHENTICATE, &error))?;
-        self.note_date(&response, asked_at);
+        self.record_date(&response, began);
         let status = response.status().as_u16();
         let body = read_body(self.checked(response, AUTHENTICATE).await?, AUTHENTICATE).await?;
-        let not_losant = |what: &str| Error::NotLosant {
+        let not_losant = |message: &str| Error::NotLosant {
             action: AUTHENTICATE,
             status,
-            message: what.to_owned(),
+            message: message.to_owned(),
         };
         let authed: AuthedDevice =
             serde_json::from_slice(&body).map_err(|_| not_losant("no token in the answer"))?;
@@ -361,23 +389,24 @@ impl Client {
             });
         }
         info!(application_id = %application, device_class = authed.device_class, "authenticated");
-        let renew_at = self.cloud.token_ttl.map(|ttl| asked_at + ttl.mul_f64(LIFE_TO_USE));
+        let renew_at = self.cloud.token_ttl.map(|ttl| began + ttl.mul_f64(LIFE_TO_USE));
         Ok(Granted::new(Secret::from(authed.token), application, renew_at))
     }
 }
 
-/// A token was given and is not taken: another would not be either, so none is asked for in the next minute or more.
-fn give_up_renewing(session: &mut Session) {
-    let Session { refused, backoff, rng, .. } = session;
+/// Suspends the renewal for a minute or more: Losant rejects a token that it has just issued.
+fn suspend_renewal(session: &mut Session) {
+    let Session { rejected, backoff, rng, .. } = session;
     let now = Instant::now();
-    if refused.as_ref().is_none_or(|(_, until)| *until <= now) {
+    if rejected.as_ref().is_none_or(|rejection| rejection.until <= now) {
         let wait = backoff.next_delay(rng);
-        warn!(retry_s = wait.as_secs(), "Losant does not take the token that it gave");
-        *refused = Some(("401, also with a new token".to_owned(), now + wait));
+        warn!(retry_s = wait.as_secs(), "Losant rejects the token that it has just issued");
+        let message = "401, also with a new token".to_owned();
+        *rejected = Some(Rejection { message, until: now + wait });
     }
 }
 
-/// The connections: HTTP/2 where the other side offers it in TLS, else HTTP/1.1.
+/// Creates the HTTP client. It uses HTTP/2 if the server offers it in TLS, else HTTP/1.1.
 fn http(cloud: &Cloud) -> Result<reqwest::Client, reqwest::Error> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
@@ -398,7 +427,7 @@ fn http(cloud: &Cloud) -> Result<reqwest::Client, reqwest::Error> {
     builder.build()
 }
 
-fn refused_by_401(message: &str) -> Error {
+fn unauthorized(message: &str) -> Error {
     Error::Refused {
         action: AUTHENTICATE,
         status: 401,
@@ -426,7 +455,7 @@ async fn read_body(mut response: Response, action: &'static str) -> Result<Bytes
     Ok(body.freeze())
 }
 
-/// The first words of a text, on one line, without control characters.
+/// Returns the beginning of a text on one line, without control characters.
 pub(super) fn shorten(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect()
 }

@@ -1,26 +1,27 @@
-//! Server-sent events, the format of Losant's streams (WHATWG HTML, section 9.2.6, "Interpreting an event stream").
+//! Parses server-sent events, the format of Losant's streams.
 //!
-//! The parser takes bytes as they come off the network. It never holds more than its bound, whatever the server sends:
-//! a block (what lies between two blank lines) that would pass it is skipped to its end. Comments count only while their
-//! line is incomplete, so that a server may send them for ever to keep the connection open.
+//! The format is defined in WHATWG HTML, section 9.2.6, "Interpreting an event stream". A block is
+//! the text between two blank lines. The parser buffers a bounded number of bytes: it discards a
+//! block that exceeds the limit. A comment occupies the buffer only until its line ends, so a server
+//! may send comments for ever to keep the connection open.
 
 use std::time::Duration;
 
-/// What a stream yields.
+/// An event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A complete block with data.
     Message {
-        /// Its type; `message` where the block names none.
+        /// Its type; `message` if the block has none.
         event: String,
         /// Its data lines, joined with LF.
         data: String,
-        /// The last id that the stream gave, in this block or an earlier one.
+        /// The last id of the stream, from this block or an earlier one.
         id: Option<String>,
     },
-    /// How long the server wants clients to wait before they reconnect. The caller caps it.
+    /// The wait that the server requests before a reconnection. The caller limits it.
     Retry(Duration),
-    /// A block that passed the bound; it is discarded, and the last id with it.
+    /// A block that exceeded the limit. It was discarded, and the last id too.
     Oversize,
 }
 
@@ -28,10 +29,10 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Parser {
     block_bytes_max: usize,
-    /// The line so far; of a line that is discarded, one byte.
+    /// The incomplete line; at most one byte of a line that is discarded.
     line: Vec<u8>,
     is_first_line: bool,
-    /// An LF that comes next belongs to this CR.
+    /// Whether the last byte was a CR, to which a following LF belongs.
     is_after_cr: bool,
     is_discarding: bool,
     event: String,
@@ -41,7 +42,7 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// A parser that holds at most `block_bytes_max` bytes of an unfinished block.
+    /// Creates a parser that buffers at most `block_bytes_max` bytes of an incomplete block.
     pub fn new(block_bytes_max: usize) -> Self {
         Self {
             block_bytes_max,
@@ -55,7 +56,7 @@ impl Parser {
         }
     }
 
-    /// Takes the next bytes of the stream and appends what they complete to `events`.
+    /// Parses the next bytes of the stream and appends the completed events to `events`.
     pub fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) {
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let is_after_cr = std::mem::take(&mut self.is_after_cr);
@@ -71,30 +72,30 @@ impl Parser {
         }
     }
 
-    /// Whether all that came has been passed on: no block has begun.
+    /// Returns whether no block is incomplete.
     pub fn is_between_blocks(&self) -> bool {
         let is_empty = self.line.is_empty() && self.event.is_empty() && self.data.is_empty();
         is_empty && !self.is_discarding
     }
 
-    /// How many bytes the parser holds.
-    fn held(&self) -> usize {
+    /// Returns the number of buffered bytes.
+    fn buffered(&self) -> usize {
         self.line.len() + self.event.len() + self.data.len() + self.id.len()
     }
 
     fn extend(&mut self, text: &[u8], events: &mut Vec<Event>) {
-        if !self.is_discarding && self.held() + text.len() > self.block_bytes_max {
+        if !self.is_discarding && self.buffered() + text.len() > self.block_bytes_max {
             self.discard(events);
         }
         if !self.is_discarding {
             self.line.extend_from_slice(text);
         } else if self.line.is_empty() {
-            // One byte tells this line from a blank one.
+            // One byte distinguishes this line from a blank one.
             self.line.extend(text.first());
         }
     }
 
-    /// Gives up this block and what it said. The last id goes, too: with a long one, no later block would fit.
+    /// Discards the block, and the last id too: with a long id no later block would fit.
     fn discard(&mut self, events: &mut Vec<Event>) {
         self.is_discarding = true;
         self.line.clear();
@@ -120,8 +121,8 @@ impl Parser {
         } else {
             self.field(&String::from_utf8_lossy(text), events);
         }
-        // A byte that is no UTF-8 has become three.
-        if self.held() > self.block_bytes_max {
+        // An invalid UTF-8 byte has become a replacement character of three bytes.
+        if self.buffered() > self.block_bytes_max {
             self.discard(events);
         }
     }
@@ -147,7 +148,7 @@ impl Parser {
     fn dispatch(&mut self) -> Option<Event> {
         let event = std::mem::take(&mut self.event);
         let mut data = std::mem::take(&mut self.data);
-        // Without a data line there is nothing to dispatch; with an empty one there is an empty text.
+        // A block without a data line is not an event. An empty data line is an empty message.
         data.pop()?;
         let event = if event.is_empty() { "message".to_owned() } else { event };
         let id = (!self.id.is_empty()).then(|| self.id.clone());
@@ -281,7 +282,7 @@ mod tests {
             let mut parser = Parser::new(BLOCK_BYTES_MAX);
             for chunk in chunks {
                 parser.push(&chunk, &mut Vec::new());
-                prop_assert!(parser.held() <= BLOCK_BYTES_MAX);
+                prop_assert!(parser.buffered() <= BLOCK_BYTES_MAX);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Both streams: server-sent events that end, break and fall silent, and are then opened again by the caller.
+//! The streams of commands and states: server-sent events. The caller reopens a stream that ends.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,51 +16,53 @@ use super::wire;
 use crate::sse::{Event, Parser};
 use tidegate_model::{Command, DeviceId, WallTime};
 
-/// The largest event in bytes: Losant takes no message over 256 KiB, and JSON may write a character as six.
+/// The largest event, in bytes.
+///
+/// Losant accepts messages of at most 256 KiB, and JSON may escape a character as six.
 const EVENT_BYTES_MAX: usize = 512 * 1024;
 
-/// The longest id of an event that is told to the server again, in bytes.
+/// The longest event id that is sent back to the server, in bytes.
 const EVENT_ID_BYTES_MAX: usize = 256;
 
-/// A stream that is silent for so many keep-alive intervals is dead.
+/// The number of silent keep-alive intervals after which a stream counts as dead.
 const SILENT_INTERVALS: u32 = 3;
 
-/// The shortest silence that counts as death.
+/// The shortest silence after which a stream counts as dead.
 const SILENCE_MIN: Duration = Duration::from_secs(10);
 
-/// Why a stream gave no more.
+/// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamEnd {
-    /// The server ended it, which it may at any time.
+    /// The server closed it.
     #[error("the server ended the stream")]
     Closed,
-    /// Not even a sign of life for that long: the peer is gone.
-    #[error("nothing was heard for {} s", .0.as_secs())]
+    /// No byte arrived for that long.
+    #[error("no data for {} s", .0.as_secs())]
     Silent(Duration),
     /// The connection broke.
     #[error("the stream broke: {}", chain(.0))]
     Broken(#[from] reqwest::Error),
 }
 
-/// What a stream yields.
+/// An item of a stream.
 pub trait Item: Sized {
-    /// Takes the JSON of one event on `device` apart; `None` if it is not what Losant sends.
-    fn of(device: DeviceId, text: &str) -> Option<Self>;
+    /// Parses the JSON of one event; `None` if it is not an item.
+    fn parse(device: DeviceId, text: &str) -> Option<Self>;
 }
 
 impl Item for Command {
-    fn of(device: DeviceId, text: &str) -> Option<Self> {
+    fn parse(device: DeviceId, text: &str) -> Option<Self> {
         wire::command(device, text)
     }
 }
 
 impl Item for Value {
-    fn of(_: DeviceId, text: &str) -> Option<Self> {
+    fn parse(_: DeviceId, text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 }
 
-/// An open stream of one device's commands or states.
+/// An open stream of the commands or states of one device.
 #[derive(Debug)]
 pub struct EventStream<T> {
     device: DeviceId,
@@ -75,7 +77,7 @@ pub struct EventStream<T> {
     last_id: Option<String>,
     opened: WallTime,
     opened_at: Instant,
-    heard_at: Instant,
+    alive_at: Instant,
 }
 
 impl<T: Item> EventStream<T> {
@@ -85,7 +87,7 @@ impl<T: Item> EventStream<T> {
         event: &'static str,
         now: WallTime,
     ) -> Result<Self, Error> {
-        // Losant's own clients ask for JSON here and are served, so both are named.
+        // Losant's own clients accept JSON only and still get a stream, so both are named.
         let response = client.open(request, "text/event-stream, application/json").await?;
         let content_type = response.headers().get(reqwest::header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -113,35 +115,36 @@ impl<T: Item> EventStream<T> {
             last_id: None,
             opened,
             opened_at,
-            heard_at: opened_at,
+            alive_at: opened_at,
         })
     }
 
-    /// When the stream was opened, by the cloud's clock.
+    /// Returns when the stream was opened, by Losant's clock.
     pub fn opened(&self) -> WallTime {
         self.opened
     }
 
-    /// Until when all was heard that came, by the cloud's clock: what was sent later may have been missed, and so may an event of
-    /// which only the beginning has come.
-    pub fn heard_until(&self) -> WallTime {
-        self.opened.plus(self.heard_at - self.opened_at)
+    /// Returns the time up to which every event was received, by Losant's clock.
+    ///
+    /// A later event, or one that has arrived only in part, may be missed.
+    pub fn alive_until(&self) -> WallTime {
+        self.opened.plus(self.alive_at - self.opened_at)
     }
 
-    /// How long the server wants clients to wait before they open a stream again, if it said so.
+    /// Returns the wait that the server requests before a client reopens the stream.
     pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
-    /// The id of the last event that came, if it had one that a header can carry.
+    /// Returns the id of the last event, if a header can carry it.
     pub fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
-    /// The next item. Any byte counts as a sign of life. Cancel-safe.
+    /// Waits for the next item. Any byte shows that the stream is alive. Cancel-safe.
     ///
     /// # Errors
-    /// When the stream is over; open another.
+    /// Fails when the stream has ended. The caller opens another one.
     pub async fn next(&mut self) -> Result<T, StreamEnd> {
         loop {
             if let Some(item) = self.ready.pop_front() {
@@ -151,41 +154,42 @@ impl<T: Item> EventStream<T> {
             let chunk = chunk.map_err(|_| StreamEnd::Silent(self.silence_max))??;
             self.parser.push(&chunk.ok_or(StreamEnd::Closed)?, &mut self.events);
             if self.parser.is_between_blocks() {
-                self.heard_at = Instant::now();
+                self.alive_at = Instant::now();
             }
             for event in self.events.drain(..) {
                 match &event {
                     Event::Retry(wait) => self.retry = Some(*wait),
                     Event::Message { id, .. } => {
-                        self.last_id = id.clone().filter(|id| is_fit_for_a_header(id));
+                        self.last_id = id.clone().filter(|id| fits_header(id));
                     }
                     Event::Oversize => self.last_id = None,
                 }
-                self.ready.extend(item_of(self.device, self.event, event));
+                self.ready.extend(parse_item(self.device, self.event, event));
             }
         }
     }
 }
 
-fn is_fit_for_a_header(id: &str) -> bool {
+fn fits_header(id: &str) -> bool {
     id.len() <= EVENT_ID_BYTES_MAX && HeaderValue::from_str(id).is_ok()
 }
 
-fn item_of<T: Item>(device: DeviceId, wanted: &str, event: Event) -> Option<T> {
+fn parse_item<T: Item>(device: DeviceId, expected: &str, event: Event) -> Option<T> {
     match event {
-        Event::Message { event, data, .. } if event == wanted => {
-            let item = T::of(device, &data);
+        Event::Message { event, data, .. } if event == expected => {
+            let item = T::parse(device, &data);
             if item.is_none() {
-                warn!(device_id = %device, event, "an event that is not Losant's JSON was ignored");
+                warn!(device_id = %device, event, "invalid event on a stream; ignored");
             }
             item
         }
         Event::Message { event, .. } => {
-            warn!(device_id = %device, event, "an unknown event on a stream was ignored");
+            warn!(device_id = %device, event, "unknown event on a stream; ignored");
             None
         }
         Event::Oversize => {
-            warn!(device_id = %device, bytes_max = EVENT_BYTES_MAX, "an event that is too large was ignored");
+            let bytes_max = EVENT_BYTES_MAX;
+            warn!(device_id = %device, bytes_max, "event on a stream is too large; ignored");
             None
         }
         Event::Retry(_) => None,

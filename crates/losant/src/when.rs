@@ -1,4 +1,4 @@
-//! The times that actions take in their queries, as people write them.
+//! Parses the times that people write for queries.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,28 +6,29 @@ use std::time::Duration;
 
 use tidegate_model::WallTime;
 
-/// A moment, or one that counts from now.
+/// An absolute time, or one relative to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// At the time of the call.
+    /// The time of the call.
     Now,
-    /// So long before the call.
+    /// That long before the call.
     Ago(Duration),
-    /// At a moment.
+    /// An absolute time.
     At(WallTime),
 }
 
-/// Why a text is no [`When`].
+/// The text is not a [`When`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{text}\" is no time; write now, 2h (two hours ago), 2026-05-01T10:00:00Z, or milliseconds since 1970 such as 1777629600000"
+    "invalid time \"{text}\"; write now, 2h (two hours ago), 2026-05-01T10:00:00Z, or milliseconds \
+     since 1970 such as 1777629600000"
 )]
 pub struct WhenError {
     text: String,
 }
 
 impl When {
-    /// The moment itself, for the histories, which know no relative times.
+    /// Returns the absolute time, for actions without relative times.
     pub fn resolve(self, now: WallTime) -> WallTime {
         match self {
             Self::Now => now,
@@ -36,8 +37,10 @@ impl When {
         }
     }
 
-    /// As the actions with a period take it: 0 is now, a negative number counts from now, by the cloud's clock
-    /// (rest-api/device, "Export"). A moment before 1970 becomes the first millisecond after it.
+    /// Returns the number for actions with a period (rest-api/device, "Export").
+    ///
+    /// 0 is now, and a negative number is relative to now, both by Losant's clock. A time before 1970
+    /// becomes the first millisecond after it.
     pub fn as_period_millis(self) -> i64 {
         match self {
             Self::Now => 0,
@@ -52,7 +55,7 @@ impl When {
 impl FromStr for When {
     type Err = WhenError;
 
-    /// A lone 0 is refused: Losant means now by it in some actions and 1970 in others.
+    /// Parses a time. Rejects 0, which some actions read as now and others as 1970.
     fn from_str(text: &str) -> Result<Self, WhenError> {
         if text == "now" {
             return Ok(Self::Now);

@@ -1,14 +1,18 @@
-//! JSON as Losant writes it, taken apart with care: unknown keys are ignored, no key is trusted to be there.
+//! Parses the JSON of Losant. Unknown keys are ignored, and any key may be missing.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use tidegate_model::{Command, DeviceId, PAYLOAD_BYTES_MAX, Unread, WallTime};
 
-/// Above this a number is milliseconds since the epoch, below it seconds: 1 January 2001 in milliseconds.
+/// The least number that is milliseconds since the epoch; smaller ones are seconds.
+///
+/// It is 1 January 2001 in milliseconds.
 const MILLIS_MIN: f64 = 978_307_200_000.0;
 
-/// The body of `POST /auth/device` (schema `deviceCredentials`). It holds the secret, so it has no debug output.
+/// The body of `POST /auth/device` (schema `deviceCredentials`).
+///
+/// It holds the secret, so it has no debug output.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DeviceCredentials<'a> {
@@ -17,7 +21,7 @@ pub(super) struct DeviceCredentials<'a> {
     pub(super) secret: &'a str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub(super) requested_scopes: &'a [String],
-    /// In seconds, as far as anyone can tell: Losant does not say.
+    /// Presumably in seconds; the documentation does not name the unit.
     #[serde(rename = "tokenTTL", skip_serializing_if = "Option::is_none")]
     pub(super) token_ttl: Option<u64>,
 }
@@ -32,7 +36,7 @@ pub(super) struct AuthedDevice {
     pub(super) device_class: String,
 }
 
-/// An error body (schema `error`); neither field is promised.
+/// The body of an error (schema `error`). Either member may be missing.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct ErrorBody {
@@ -41,9 +45,9 @@ pub(super) struct ErrorBody {
     pub(super) message: String,
 }
 
-/// A command, its parts not read yet (schema `deviceCommand`).
+/// A command with unparsed members (schema `deviceCommand`).
 #[derive(Deserialize)]
-struct CommandParts<'a> {
+struct RawCommand<'a> {
     #[serde(borrow)]
     name: &'a RawValue,
     #[serde(borrow)]
@@ -52,9 +56,9 @@ struct CommandParts<'a> {
     payload: Option<&'a RawValue>,
 }
 
-/// Reads a command (schema `deviceCommand`). `None` if it has no name.
+/// Parses a command (schema `deviceCommand`). Returns `None` if it has no name.
 pub(super) fn command(device: DeviceId, text: &str) -> Option<Command> {
-    let CommandParts { name, time, payload } = serde_json::from_str(text).ok()?;
+    let RawCommand { name, time, payload } = serde_json::from_str(text).ok()?;
     let name = self::name(name.get())?;
     let time = time.and_then(|raw| self::time(&serde_json::from_str(raw.get()).ok()?));
     let read = payload.map_or(Ok(serde_json::Value::Null), |raw| self::payload(raw.get()));
@@ -62,14 +66,16 @@ pub(super) fn command(device: DeviceId, text: &str) -> Option<Command> {
     Some(Command { device, name, time, payload: read.unwrap_or_default(), unread })
 }
 
-/// Reads a list of commands, one by one: a payload that cannot be read does not hide its neighbours. What has no name is left
-/// out. `None` if it is no list.
+/// Parses a list of commands. Returns `None` if it is not a list.
+///
+/// Each command is parsed on its own, so an unreadable payload hides no other command. Commands
+/// without a name are omitted.
 pub(super) fn commands(device: DeviceId, body: &[u8]) -> Option<Vec<Command>> {
     let items: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
     Some(items.into_iter().filter_map(|item| command(device, item.get())).collect())
 }
 
-/// A name; as it is written, where it is a text that nobody can hold. `None` if it is no text.
+/// Parses a name. Returns a string with an invalid escape unparsed, and `None` for other JSON.
 fn name(text: &str) -> Option<String> {
     let written = || text.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
     serde_json::from_str(text).ok().or_else(written)
@@ -82,13 +88,13 @@ fn payload(text: &str) -> Result<serde_json::Value, Unread> {
     serde_json::from_str(text).map_err(|_| Unread::Malformed)
 }
 
-/// The header `Date`, such as `Fri, 01 May 2026 10:00:00 GMT`; whole seconds.
+/// Parses the header `Date`, such as `Fri, 01 May 2026 10:00:00 GMT`, in whole seconds.
 pub(super) fn http_date(text: &str) -> Option<WallTime> {
     let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(WallTime::from_millis(zoned.timestamp().as_millisecond()))
 }
 
-/// A time in any of its three forms: a text, a number, or `{"$date": text}` (devices/state, "time").
+/// Parses a time: a string, a number, or `{"$date": string}` (devices/state, "time").
 fn time(json: &serde_json::Value) -> Option<WallTime> {
     match json {
         serde_json::Value::String(text) => WallTime::parse(text),

@@ -50,7 +50,7 @@ pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyh
 
 /// How long to wait at least before another try; `None` if none would help.
 fn least_wait(error: &Error) -> Option<Duration> {
-    match error.verdict() {
+    match error.response_class() {
         ResponseClass::Offline => Some(Duration::ZERO),
         ResponseClass::ServerError(wait) => Some(wait.unwrap_or_default().min(PARK)),
         ResponseClass::Throttled(wait) => Some(wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK)),

@@ -40,7 +40,7 @@ pub(super) fn event(json: &Value) -> anyhow::Result<bool> {
 /// Prints what would be sent, without the token.
 pub(super) fn request(target: &Target, request: &Request) -> anyhow::Result<()> {
     let (base, application) = target.address();
-    let body = request.content().and_then(|body| serde_json::from_slice::<Value>(body).ok());
+    let body = request.json_body().and_then(|body| serde_json::from_slice::<Value>(body).ok());
     let mut shown = json!({
         "action": request.action().name(),
         "method": request.method().as_str(),

@@ -6,35 +6,35 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Why something is outside its bounds.
+/// Why a value is out of bounds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BoundedError {
     /// A text that is too short or too long.
     #[error("{actual} characters; Losant takes {min} to {max}")]
     Characters {
-        /// How long it is.
+        /// Its length.
         actual: usize,
-        /// The shortest.
+        /// The minimum length.
         min: usize,
-        /// The longest.
+        /// The maximum length.
         max: usize,
     },
     /// A list that is too long.
     #[error("{actual} items; Losant takes {max} at most")]
     Items {
-        /// How long it is.
+        /// Its length.
         actual: usize,
-        /// The longest.
+        /// The maximum length.
         max: usize,
     },
-    /// A number that is too small, too large, or none.
+    /// A number that is too small, too large, or not a number.
     #[error("{actual}; Losant takes a whole number from {min} to {max}")]
     Number {
-        /// What it is.
+        /// The value.
         actual: String,
-        /// The smallest.
+        /// The minimum.
         min: i64,
-        /// The largest.
+        /// The maximum.
         max: i64,
     },
 }
@@ -45,7 +45,7 @@ pub enum BoundedError {
 pub struct Text<const MIN: usize, const MAX: usize>(String);
 
 impl<const MIN: usize, const MAX: usize> Text<MIN, MAX> {
-    /// As much of a text as fits.
+    /// Truncates a text to the maximum length.
     pub fn cut(text: &str) -> Self {
         Self(text.chars().take(MAX).collect())
     }

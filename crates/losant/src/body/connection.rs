@@ -1,4 +1,4 @@
-//! What `setConnectionStatus` sends (schema `deviceConnectionStatus`): of two kinds, each with members of its own.
+//! The body of `setConnectionStatus` (schema `deviceConnectionStatus`).
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use tidegate_model::WallTime;
 /// A number of messages.
 type Count = Bounded<0, 2_147_483_647>;
 
-/// Whether a device is there.
+/// Whether a device is connected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(
     tag = "status",
@@ -17,45 +17,45 @@ type Count = Bounded<0, 2_147_483_647>;
     try_from = "Members"
 )]
 pub enum ConnectionStatus {
-    /// It is.
+    /// It is connected.
     Connected {
-        /// Since when.
+        /// When it connected.
         #[serde(skip_serializing_if = "Option::is_none")]
         connected_at: Option<Time>,
-        /// From where.
+        /// Its IP address.
         #[serde(skip_serializing_if = "Option::is_none")]
         ip_address: Option<Text<2, 39>>,
     },
-    /// It is gone.
+    /// It is disconnected.
     Disconnected {
-        /// Since when it was there.
+        /// When it connected.
         #[serde(skip_serializing_if = "Option::is_none")]
         connected_at: Option<Time>,
-        /// When it went.
+        /// When it disconnected.
         #[serde(skip_serializing_if = "Option::is_none")]
         disconnected_at: Option<Time>,
-        /// Why.
+        /// The reason.
         #[serde(skip_serializing_if = "Option::is_none")]
         disconnect_reason: Option<Text<0, 1024>>,
-        /// How many messages came from it.
+        /// The number of messages from it.
         #[serde(skip_serializing_if = "Option::is_none")]
         messages_from_client: Option<Count>,
-        /// How many messages went to it.
+        /// The number of messages to it.
         #[serde(skip_serializing_if = "Option::is_none")]
         messages_to_client: Option<Count>,
-        /// From where.
+        /// Its IP address.
         #[serde(skip_serializing_if = "Option::is_none")]
         ip_address: Option<Text<2, 39>>,
     },
 }
 
 impl ConnectionStatus {
-    /// Connected since then.
+    /// Creates the status of a device that is connected since then.
     pub fn connected(connected_at: WallTime) -> Self {
         Self::Connected { connected_at: Some(connected_at.into()), ip_address: None }
     }
 
-    /// Disconnected, for a reason of which Losant gets as much as it takes.
+    /// Creates the status of a disconnected device. Truncates the reason to its maximum.
     pub fn disconnected(connected_at: WallTime, disconnected_at: WallTime, reason: &str) -> Self {
         Self::Disconnected {
             connected_at: Some(connected_at.into()),
@@ -75,7 +75,7 @@ enum Status {
     Disconnected,
 }
 
-/// The members of both kinds, so that one in the wrong kind can be named.
+/// The members of both variants, so that an error can name one in the wrong variant.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Members {
@@ -95,7 +95,7 @@ struct Members {
 }
 
 impl Members {
-    /// The first member that only a disconnection may have.
+    /// Returns the first member that only a disconnected status may have.
     fn of_disconnection(&self) -> Option<&'static str> {
         let members = [
             ("disconnectedAt", self.disconnected_at.is_some()),

@@ -1,4 +1,4 @@
-//! What `export` takes in its body (schema `deviceDataExport`).
+//! The body of `export` (schema `deviceDataExport`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,40 +13,40 @@ use tidegate_model::AttributeName;
 /// The longest email address and callback, in characters.
 const CHARACTERS_MAX: usize = 1_024;
 
-/// An export. All that is absent has Losant's default.
+/// An export. Absent members have Losant's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DataExport {
-    /// Who is sent the export.
+    /// The email address that receives a link to the export.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub email: Option<Email>,
-    /// What is called with the export.
+    /// The URL that Losant calls with a link to the export.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<CallbackUrl>,
-    /// Only these attributes.
+    /// The attributes; all by default.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<List<AttributeName, 256>>,
-    /// From when: milliseconds since the epoch; 0 is now, a negative number counts from now.
+    /// The begin, in milliseconds since the epoch; 0 is now, negative numbers are relative to now.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub start: Option<Number>,
-    /// To when, in the same way.
+    /// The end, in the same form.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub end: Option<Number>,
-    /// What the file holds.
+    /// The columns of the file.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub options: Option<ExportOptions>,
 }
 
-/// What an export holds.
+/// The columns of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExportOptions {
     /// A column with ISO 8601 dates.
     pub include_date: bool,
-    /// A column with the device's id.
+    /// A column with the id of the device.
     #[serde(rename = "includeID")]
     pub include_id: bool,
-    /// Blobs in base64, not as links that expire.
+    /// Blobs in base64 instead of links that expire.
     pub include_blob_data: bool,
 }
 
@@ -61,18 +61,18 @@ impl Default for ExportOptions {
 #[serde(transparent)]
 pub struct Email(String);
 
-/// A web address that Losant calls.
+/// A URL that Losant calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct CallbackUrl(String);
 
-/// Why a text is no address.
+/// Why a text is not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// No email address.
+    /// Not an email address.
     #[error("this is no email address of at most {CHARACTERS_MAX} characters")]
     Email,
-    /// No web address.
+    /// Not a URL.
     #[error("this is no http or https address of at most {CHARACTERS_MAX} characters")]
     Url,
 }

@@ -1,4 +1,4 @@
-//! What `patch` sends (schema `devicePatch`).
+//! The body of `patch` (schema `devicePatch`).
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ type Key = AttributeName;
 
 type Description = Text<0, 32_767>;
 
-/// What to change of a device. What is absent stays; a list replaces the old one whole.
+/// The changes of a device. An absent member stays unchanged. A list replaces the whole old list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DevicePatch {
@@ -25,7 +25,7 @@ pub struct DevicePatch {
     /// All tags.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub tags: Option<List<Tag, 100>>,
-    /// All attributes. One that is left out is gone with its data.
+    /// All attributes. An omitted attribute is deleted with its data.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub attributes: Option<List<Attribute, 256>>,
     /// The class; not to or from `system`.
@@ -34,25 +34,25 @@ pub struct DevicePatch {
     /// The gateway of a peripheral.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub gateway_id: Option<Id>,
-    /// The parent; `Some(None)` is none.
+    /// The parent; `Some(None)` removes it.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<Option<Id>>,
-    /// How often a system device adds up its children, in seconds.
+    /// How often a system device aggregates its children, in seconds.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub system_interval: Option<Bounded<5, 3_600>>,
-    /// Losant does not say what it means.
+    /// Undocumented by Losant.
     #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub keep_duplicates: Option<bool>,
 }
 
 impl DevicePatch {
-    /// Whether it has a list, which takes away what is not in it.
+    /// Returns whether it has a list, which deletes the entries that it omits.
     pub fn replaces(&self) -> bool {
         self.tags.is_some() || self.attributes.is_some()
     }
 }
 
-/// A device's id in JSON.
+/// The id of a device in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(pub DeviceId);
 
@@ -112,7 +112,7 @@ pub enum DataType {
 pub struct Attribute {
     /// Its name.
     pub name: AttributeName,
-    /// The type of its values. Another type takes the data away.
+    /// The type of its values. A change of the type deletes the data.
     pub data_type: DataType,
     /// The MIME type of a blob.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
@@ -123,27 +123,27 @@ pub struct Attribute {
     /// Tags of the attribute.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub attribute_tags: Option<BTreeMap<Key, Text<1, 255>>>,
-    /// How a system device gets its value.
+    /// How a system device computes its value.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub system: Option<SystemAttribute>,
 }
 
-/// How an attribute of a system device comes from its children.
+/// How a system device computes an attribute from its children.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SystemAttribute {
-    /// How the values are put together.
+    /// How the values are aggregated.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub aggregation: Option<Aggregation>,
-    /// Nothing yet: the schema takes only an empty list.
+    /// Reserved: the schema allows only an empty list.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub aggregation_options: Option<List<serde_json::Value, 0>>,
-    /// Whose values.
+    /// The attributes of the children.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub child_attributes: Option<List<ChildAttribute, 256>>,
 }
 
-/// How values of several devices become one.
+/// How the values of several devices are aggregated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "the words are Losant's (devices/attributes)")]
@@ -165,9 +165,9 @@ pub enum Aggregation {
 pub struct ChildAttribute {
     /// Its name.
     pub name: AttributeName,
-    /// Of which children.
+    /// How the children are selected.
     pub mode: ChildMode,
-    /// The children that are listed, or not.
+    /// The ids of the children.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub device_ids: Option<List<Id, 1_000>>,
     /// Their tags.
@@ -175,7 +175,7 @@ pub struct ChildAttribute {
     pub device_tags: Option<List<DeviceTag, 100>>,
 }
 
-/// Which children count.
+/// How children are selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the words are Losant's (devices/attributes)")]
@@ -185,7 +185,7 @@ pub enum ChildMode {
     Blacklist,
 }
 
-/// A tag to choose children by; either half may be absent.
+/// A tag that selects children. Key or value may be absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceTag {

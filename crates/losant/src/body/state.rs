@@ -1,4 +1,4 @@
-//! What `sendState` and `sendCommand` send (schemas `deviceStateOrStates` and `deviceCommand`).
+//! The bodies of `sendState` and `sendCommand` (schemas `deviceStateOrStates` and `deviceCommand`).
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use serde_json::{Number, Value};
 use super::{Text, some};
 use tidegate_model::{AttributeName, WallTime};
 
-/// A time in one of the forms that the schemas take.
+/// A time in one of the forms that the schemas allow.
 ///
-/// What a text or a number means is for Losant to say, and what it cannot read becomes the time of arrival without a word;
-/// so only [`Time::from`] a [`WallTime`] is safe.
+/// Losant silently replaces a time that it cannot parse with the time of arrival, so only [`Time::from`] a [`WallTime`] is safe.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Time {
-    /// A text; safe are ISO 8601 with three decimals and `Z`.
+    /// A text. ISO 8601 with three decimals and `Z` is safe.
     Text(String),
-    /// Seconds or milliseconds since the epoch, or a negative number of milliseconds before now (devices/state, "time").
+    /// Seconds or milliseconds since the epoch, or negative milliseconds relative to now
+    /// (devices/state, "time").
     Number(Number),
     /// `{"$date": text}`.
     Date(String),
@@ -87,24 +87,24 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// One state, with all that Losant takes beside the values.
+/// One state with all members that Losant accepts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeviceState {
-    /// When the values were measured; on arrival if not given.
+    /// When the values were measured; default: the time of arrival.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     /// The values.
     pub data: BTreeMap<AttributeName, Scalar>,
-    /// Anything, for the workflows that the state triggers.
+    /// Any JSON, for the workflows that the state triggers.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub meta: Option<Value>,
-    /// Which version of a workflow it is for.
+    /// The version of the workflow that it triggers.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub flow_version: Option<Text<1, 255>>,
 }
 
-/// One state or several.
+/// One or several states.
 #[derive(Debug, Clone, PartialEq)]
 pub enum States {
     /// Sent as an object.
@@ -159,7 +159,7 @@ impl From<&States> for StatesJson {
 }
 
 impl From<&[Bytes]> for StatesJson {
-    /// Joins states that are JSON already, each as [`tidegate_model::State`] writes it.
+    /// Joins states that [`tidegate_model::State`] has serialised.
     fn from(states: &[Bytes]) -> Self {
         let size = 2 + states.iter().map(|state| state.len() + 1).sum::<usize>();
         let mut body = BytesMut::with_capacity(size);
@@ -175,16 +175,16 @@ impl From<&[Bytes]> for StatesJson {
     }
 }
 
-/// One command. Losant gives it no id, sender or expiry.
+/// One command. Losant defines no id, sender or expiry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeviceCommand {
-    /// When it was given; on arrival if not told.
+    /// When it was sent; default: the time of arrival.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
-    /// What to do.
+    /// Its name.
     pub name: Text<1, 255>,
-    /// With what; null is not the same as nothing.
+    /// Its payload. Null differs from absent.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
 }

@@ -189,16 +189,16 @@ fn what_is_wrong_is_told_with_its_place() {
     let error = parse::<DeviceCommand>(r#"{"name": ""}"#).unwrap_err();
     assert_eq!(error.to_string(), "name: 0 characters; Losant takes 1 to 255");
     for (json, told) in [
-        (r#"{"tags": [["k", "v"]]}"#, "tags[0]: a list where Losant takes an object"),
+        (r#"{"tags": [["k", "v"]]}"#, "tags[0]: a list, but Losant expects an object"),
         (
             r#"{"deviceClass": {"gateway": null}}"#,
-            "deviceClass: an object where Losant takes a text",
+            "deviceClass: an object, but Losant expects a text",
         ),
-        ("[]", "the body: a list where Losant takes an object"),
+        ("[]", "the body: a list, but Losant expects an object"),
     ] {
         assert_eq!(parse::<DevicePatch>(json).unwrap_err().to_string(), told);
     }
-    assert!(parse::<DeviceCommand>("{").unwrap_err().to_string().starts_with("this is no JSON"));
+    assert!(parse::<DeviceCommand>("{").unwrap_err().to_string().starts_with("invalid JSON"));
 }
 
 #[test]

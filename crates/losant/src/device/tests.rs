@@ -82,9 +82,10 @@ async fn names_methods_paths_and_parameters_are_those_that_losant_publishes() {
     let published = description["device"]["actions"].as_object().unwrap();
     let ours: BTreeMap<_, _> = full_requests(&client)
         .map(|request| {
-            let parameters: BTreeSet<_> = request.pairs().iter().map(|(name, _)| *name).collect();
+            let parameters: BTreeSet<_> =
+                request.query_pairs().iter().map(|(name, _)| *name).collect();
             let action = request.action();
-            let has_body = request.content().is_some();
+            let has_body = request.json_body().is_some();
             let sent = (request.method().to_string(), action.path(), parameters, has_body);
             (action.name(), sent)
         })
@@ -159,31 +160,31 @@ async fn an_address_is_written_as_losant_reads_it() {
 #[tokio::test]
 async fn what_is_not_set_is_not_sent() {
     let client = client();
-    assert!(client.get_state(device(), &History::default()).request().pairs().is_empty());
-    assert!(client.get(device(), Shape::default()).request().pairs().is_empty());
+    assert!(client.get_state(device(), &History::default()).request().query_pairs().is_empty());
+    assert!(client.get(device(), Shape::default()).request().query_pairs().is_empty());
     let export = client.export(device(), &Export::default(), None);
-    assert_eq!((export.request().pairs(), export.request().content()), (&[][..], None));
+    assert_eq!((export.request().query_pairs(), export.request().json_body()), (&[][..], None));
 }
 
 #[test]
 fn an_answer_is_checked_for_being_losants() {
     let device = device();
     assert_eq!(
-        Success::of(device, json!({"success": true, "_type": "success"}).to_string().as_bytes()),
+        Success::parse(device, json!({"success": true, "_type": "success"}).to_string().as_bytes()),
         Some(Success)
     );
-    assert_eq!(Success::of(device, json!({"success": "true"}).to_string().as_bytes()), None);
-    assert_eq!(Success::of(device, json!("welcome to the hotel").to_string().as_bytes()), None);
+    assert_eq!(Success::parse(device, json!({"success": "true"}).to_string().as_bytes()), None);
+    assert_eq!(Success::parse(device, json!("welcome to the hotel").to_string().as_bytes()), None);
     let queued = json!({"jobQueued": true, "jobId": "j1", "success": true});
     assert_eq!(
-        Accepted::of(device, queued.to_string().as_bytes()).unwrap().job_id.as_deref(),
+        Accepted::parse(device, queued.to_string().as_bytes()).unwrap().job_id.as_deref(),
         Some("j1")
     );
     assert_eq!(
-        Accepted::of(device, json!({"success": true}).to_string().as_bytes()).unwrap().job_id,
+        Accepted::parse(device, json!({"success": true}).to_string().as_bytes()).unwrap().job_id,
         None
     );
-    assert_eq!(Accepted::of(device, json!({}).to_string().as_bytes()), None);
-    assert_eq!(Vec::<Value>::of(device, json!({}).to_string().as_bytes()), None);
-    assert_eq!(Device::of(device, json!([]).to_string().as_bytes()), None);
+    assert_eq!(Accepted::parse(device, json!({}).to_string().as_bytes()), None);
+    assert_eq!(Vec::<Value>::parse(device, json!({}).to_string().as_bytes()), None);
+    assert_eq!(DeviceDescription::parse(device, json!([]).to_string().as_bytes()), None);
 }

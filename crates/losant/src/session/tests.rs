@@ -59,7 +59,7 @@ async fn wrong_credentials_are_tried_once_however_many_ask() {
     let client = Client::new(cloud(&sandbox, "wrong")).unwrap();
     for _ in 0..2 {
         for outcome in calls(&client).await {
-            assert_eq!(outcome.unwrap_err().verdict(), ResponseClass::Unauthorized);
+            assert_eq!(outcome.unwrap_err().response_class(), ResponseClass::Unauthorized);
         }
     }
     assert_eq!(authentications(&sandbox), 1);
@@ -72,7 +72,7 @@ async fn a_cloud_that_takes_no_token_that_it_gives_is_not_asked_for_more() {
     sandbox.fail_next(SandboxAction::Get, 10 * CALLERS, Fault::Status(401, String::new()));
     for _ in 0..3 {
         for outcome in calls(&client).await {
-            assert_eq!(outcome.unwrap_err().verdict(), ResponseClass::Unauthorized);
+            assert_eq!(outcome.unwrap_err().response_class(), ResponseClass::Unauthorized);
         }
     }
     assert_eq!(authentications(&sandbox), 2, "one token and one renewal");
@@ -147,8 +147,11 @@ async fn a_redirection_is_not_followed() {
     let fault = Fault::Response { status: 307, headers, body: String::new() };
     sandbox.fail_next(SandboxAction::Get, 1, fault);
     let error = client.get(gateway(), Shape::default()).await.unwrap_err();
-    assert!(error.to_string().contains("(307) is not Losant's: it leads elsewhere"), "{error}");
-    assert_eq!(error.verdict(), ResponseClass::Offline);
+    assert!(
+        error.to_string().contains("(307) does not come from Losant: redirects are not followed"),
+        "{error}"
+    );
+    assert_eq!(error.response_class(), ResponseClass::Offline);
     let answers = sandbox.counters().responses;
     assert!(answers.keys().eq(&[200, 307]), "a token and the redirection: {answers:?}");
 }

@@ -95,7 +95,7 @@ async fn a_server_that_nobody_vouches_for_is_given_nothing() {
     let (url, served) = serve(&Authority::new());
     let client = Client::new(cloud(&url)).unwrap();
     let error = client.get(gateway(), Shape::default()).await.unwrap_err();
-    assert_eq!(error.verdict(), ResponseClass::Offline);
+    assert_eq!(error.response_class(), ResponseClass::Offline);
     assert!(error.to_string().contains("certificate"), "{error}");
     served.join().unwrap().unwrap_err();
 }
@@ -107,7 +107,7 @@ async fn a_server_that_wants_a_certificate_gets_nothing_without() {
     let private_ca = Some(authority.0.pem().into_bytes());
     let client = Client::new(Cloud { private_ca, ..cloud(&url) }).unwrap();
     let error = client.get(gateway(), Shape::default()).await.unwrap_err();
-    assert_eq!(error.verdict(), ResponseClass::Offline);
+    assert_eq!(error.response_class(), ResponseClass::Offline);
     served.join().unwrap().unwrap_err();
 }
 
