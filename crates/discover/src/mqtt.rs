@@ -1,91 +1,91 @@
-//! What a broker's topics hold, learnt from messages: which format reads them, which belong together, and the tables of the
-//! configuration that would report them.
+//! Infers the sensors of a broker from its messages: formats, topic groups, and configuration.
 //!
-//! It keeps no message, only what it has learnt, of a bounded number of topics with a bounded number of channels each.
+//! It stores no message, only the findings for a bounded number of topics and channels.
 
-mod family;
-mod page;
 mod preset;
 pub mod shape;
+mod tables;
+mod topic_group;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-pub use family::Family;
-pub(crate) use page::map_entries;
-pub use page::{quoted, sensors};
+pub(crate) use tables::map_entries;
+pub use tables::{quoted, sensors};
+pub use topic_group::TopicGroup;
 
-use preset::{Preset, is_chatter};
-use shape::{Channels, Dialect};
+use preset::{Preset, is_internal};
+use shape::{Channels, DetectedFormat};
 use tidegate_ingest::decode::Births;
 
-/// The most topics that are kept; messages on others are only counted.
+/// The most topics that are recorded. Messages on other topics are only counted.
 pub const TOPICS_MAX: usize = 1_000;
 
-/// The longest topic that is kept, in bytes.
+/// The longest topic that is recorded, in bytes.
 const TOPIC_BYTES_MAX: usize = 512;
 
-/// The largest message that is looked into, in bytes.
+/// The largest message that is decoded, in bytes.
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Learns from messages.
+/// Collects the findings of all topics.
 #[derive(Debug, Default)]
-pub struct Learner {
+pub struct TopicSurvey {
     topics: BTreeMap<String, Topic>,
     births: Births,
-    missed: u64,
+    ignored: u64,
 }
 
-/// What is known of one topic.
+/// The findings of one topic.
 #[derive(Debug, Clone)]
 pub struct Topic {
-    /// How many messages came.
+    /// The number of messages.
     pub messages: u64,
-    /// From the first to the last.
+    /// The time from the first to the last message.
     pub span: Duration,
-    /// How all of them are written.
-    pub dialect: Dialect,
-    /// What they hold.
+    /// The format of all messages.
+    pub format: DetectedFormat,
+    /// The channels of all messages.
     pub channels: Channels,
-    /// Whose topic it is, if that is known.
+    /// The product whose topic it is.
     pub preset: Option<&'static Preset>,
-    /// Whether it is no measurement, but talk of a product with itself.
-    pub is_chatter: bool,
+    /// Whether a product uses the topic internally, without measurements.
+    pub is_internal: bool,
     first: Instant,
 }
 
-impl Learner {
-    /// Takes a message in that came at `now`. True if it is the first of its topic.
-    pub fn hear(&mut self, topic: &str, payload: &[u8], now: Instant) -> bool {
+impl TopicSurvey {
+    /// Records a message. Returns whether it is the first one of its topic.
+    pub fn handle_message(&mut self, topic: &str, payload: &[u8], now: Instant) -> bool {
         let is_known = self.topics.contains_key(topic);
-        let is_odd = topic.len() > TOPIC_BYTES_MAX || payload.len() > PAYLOAD_BYTES_MAX;
-        if is_odd || !is_known && self.topics.len() >= TOPICS_MAX {
-            self.missed += 1;
+        let is_oversize = topic.len() > TOPIC_BYTES_MAX || payload.len() > PAYLOAD_BYTES_MAX;
+        if is_oversize || !is_known && self.topics.len() >= TOPICS_MAX {
+            self.ignored += 1;
             return false;
         }
         let entry = self.topics.entry(topic.to_owned());
-        entry.or_insert_with(|| Topic::new(topic, now)).hear(topic, payload, &mut self.births, now);
+        let entry = entry.or_insert_with(|| Topic::new(topic, now));
+        entry.handle_message(topic, payload, &mut self.births, now);
         !is_known
     }
 
-    /// The topics that were heard.
+    /// Returns the recorded topics.
     pub fn topics(&self) -> impl Iterator<Item = (&str, &Topic)> {
         self.topics.iter().map(|(name, topic)| (name.as_str(), topic))
     }
 
-    /// How many messages were heard in all.
+    /// Returns the number of all messages.
     pub fn messages(&self) -> u64 {
-        self.missed + self.topics.values().map(|topic| topic.messages).sum::<u64>()
+        self.ignored + self.topics.values().map(|topic| topic.messages).sum::<u64>()
     }
 
-    /// Messages that were not looked into: on topics beyond [`TOPICS_MAX`], or too long.
-    pub fn missed(&self) -> u64 {
-        self.missed
+    /// Returns the number of messages that were too long or on topics beyond [`TOPICS_MAX`].
+    pub fn ignored(&self) -> u64 {
+        self.ignored
     }
 
-    /// The topics that belong together, without talk and without what no format reads.
-    pub fn families(&self) -> Vec<Family> {
-        family::families(&self.topics)
+    /// Groups the topics that one sensor can read. Omits internal topics and unknown formats.
+    pub fn topic_groups(&self) -> Vec<TopicGroup> {
+        topic_group::topic_groups(&self.topics)
     }
 }
 
@@ -95,40 +95,40 @@ impl Topic {
         Self {
             messages: 0,
             span: Duration::ZERO,
-            dialect: preset.map_or(Dialect::Binary, |preset| preset.dialect),
+            format: preset.map_or(DetectedFormat::Binary, |preset| preset.format),
             channels: Channels::default(),
             preset,
-            is_chatter: is_chatter(topic),
+            is_internal: is_internal(topic),
             first: now,
         }
     }
 
-    fn hear(&mut self, topic: &str, payload: &[u8], births: &mut Births, now: Instant) {
+    fn handle_message(&mut self, topic: &str, payload: &[u8], births: &mut Births, now: Instant) {
         self.messages += 1;
         self.span = now.saturating_duration_since(self.first);
-        if self.is_chatter || payload.is_empty() {
+        if self.is_internal || payload.is_empty() {
             return;
         }
-        if self.channels.hear(topic, self.dialect, payload, births) {
+        if self.channels.record(topic, self.format, payload, births) {
             return;
         }
         if self.preset.is_some() && !self.channels.is_empty() {
-            // A word between the measurements, such as "offline".
+            // A status between the measurements, such as "offline".
             return;
         }
-        // A topic that only looks like a product's.
+        // The topic only resembles that of a product.
         self.preset = None;
-        let own = Dialect::of(payload);
+        let own = DetectedFormat::detect(payload);
         let is_first = self.channels.is_empty();
-        let joined = if is_first { own } else { self.dialect.join(own) };
-        if joined != self.dialect {
-            self.dialect = joined;
+        let joined = if is_first { own } else { self.format.join(own) };
+        if joined != self.format {
+            self.format = joined;
             self.channels = Channels::default();
         }
-        self.channels.hear(topic, self.dialect, payload, births);
+        self.channels.record(topic, self.format, payload, births);
     }
 
-    /// How often a message came, in seconds; `None` if there was one.
+    /// Returns the mean interval between messages, in seconds; `None` with one message.
     pub fn period_s(&self) -> Option<f64> {
         let gaps = u32::try_from(self.messages.saturating_sub(1)).ok().filter(|gaps| *gaps > 0)?;
         Some(self.span.as_secs_f64() / f64::from(gaps))

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_is_a_message() {
+    fn block_is_a_message() {
         let stream = "event: deviceCommand\nid: 7\n\
                       data: {\"name\": \"setSpeed\",\ndata:  \"payload\": 3}\n\n";
         let data = "{\"name\": \"setSpeed\",\n \"payload\": 3}";
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_the_standard_read_as_it_says() {
+    fn parses_the_examples_of_the_standard() {
         let examples: [(&str, &[Event]); 4] = [
             ("data: YHOO\ndata: +2\ndata: 10\n\n", &[message("message", "YHOO\n+2\n10", None)]),
             (
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_with_lf_cr_or_crlf_wherever_it_is_split() {
+    fn line_ends_with_lf_cr_or_crlf_across_chunks() {
         let expected = [message("message", "a\nb", None), message("message", "c", None)];
         for stream in [
             "data:a\ndata:b\n\ndata:c\n\n",
@@ -211,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_skipped_at_the_start_only() {
+    fn skips_a_byte_order_mark_at_the_start_only() {
         let stream = b"\xef\xbb\xbfdata:a\n\n\xef\xbb\xbfdata:b\n\n";
         assert_eq!(events(&[&stream[..1], &stream[1..]]), [message("message", "a", None)]);
         assert_eq!(events(&[b"\xef\xbb\xbf\ndata:a\n\n"]), [message("message", "a", None)]);
     }
 
     #[test]
-    fn a_wait_is_a_number_of_milliseconds() {
+    fn retry_is_in_milliseconds() {
         let wait = |stream: &str| events(&[stream.as_bytes()]);
         assert_eq!(wait("retry: 1500\n"), [Event::Retry(Duration::from_millis(1500))]);
         for stream in ["retry: +1\n", "retry: 1.5\n", "retry:\n", "retry: 99999999999999999999\n"] {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_does_not_know_is_ignored() {
+    fn ignores_unknown_fields() {
         let stream = ":comment\nData: x\nfoo: bar\nid: a\0b\ndata: y\n\n\n\nevent: z\n\n";
         assert_eq!(events(&[stream.as_bytes()]), [message("message", "y", None)]);
     }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_over_the_bound_is_skipped_and_reported_once() {
+    fn oversize_block_is_discarded_and_reported_once() {
         let long = "x".repeat(BLOCK_BYTES_MAX);
         let line = "data: 123456789\n".repeat(BLOCK_BYTES_MAX / 10);
         for block in [format!("data: {long}\nid: 3\n{long}\n\n"), format!("{line}\n")] {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_counts_what_is_held() {
+    fn limit_counts_buffered_bytes() {
         let fits = [b"data: ".as_slice(), &[b'x'; BLOCK_BYTES_MAX - 6], b"\n\n"].concat();
         assert_eq!(events(&[&fits]).len(), 1);
         assert_ne!(events(&[&fits]), [Event::Oversize]);

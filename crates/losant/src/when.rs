@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_two_things_or_none_is_refused() {
+    fn rejects_ambiguous_and_invalid_times() {
         for text in ["", "0", "soon", "2", "10:00", "2026-05-01", "2026-05-01T10:00:00", "1.5"] {
             // A small number is a moment just after 1970, as Losant reads it.
             assert_eq!(text.parse::<When>().is_ok(), text == "2", "{text}");

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_read_in_every_form_of_its_time() {
+    fn parses_every_form_of_a_command_time() {
         let expected = Some(WallTime::from_millis(1_777_629_600_000));
         for time in [
             json!("2026-05-01T10:00:00.000Z"),
@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn the_date_of_an_answer_is_read() {
+    fn parses_the_date_header() {
         let expected = Some(WallTime::from_millis(1_777_629_600_000));
         assert_eq!(http_date("Fri, 01 May 2026 10:00:00 GMT"), expected);
         assert_eq!(http_date("yesterday"), None);
     }
 
     #[test]
-    fn a_command_without_a_name_is_none_and_a_strange_time_is_no_time() {
+    fn rejects_missing_names_and_ignores_invalid_times() {
         assert!(read(&json!({"payload": 1})).is_none());
         assert!(read(&json!([1])).is_none());
         assert!(read(&json!({"name": 1})).is_none());
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_cannot_be_read_does_not_hide_the_commands_around_it() {
+    fn unreadable_payload_hides_no_other_command() {
         let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
         let large = format!("\"{}\"", "x".repeat(PAYLOAD_BYTES_MAX));
         let payloads = [deep.as_str(), r#""\ud800""#, "1e999", large.as_str(), "1"];

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_ends_it_and_a_throttle_is_waited_for() {
+    fn refusal_ends_the_stream_and_throttling_waits() {
         for status in [400, 401, 403, 404] {
             assert_eq!(wait(status, None), None, "{status}");
         }

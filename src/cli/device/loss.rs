@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_is_lost() {
+    fn omitted_entries_are_lost() {
         assert_eq!(
             lost(r#"{"attributes": []}"#),
             ["attribute temp (number) with its data", "attribute door (boolean) with its data"]
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn another_type_loses_the_data_and_a_missing_detail_is_lost() {
+    fn changed_type_and_missing_detail_are_losses() {
         let patch = r#"{"attributes": [{"name": "temp", "dataType": "number"}, {"name": "door", "dataType": "string"}]}"#;
         assert_eq!(
             lost(patch),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_or_added_is_no_loss() {
+    fn kept_and_added_entries_are_no_loss() {
         let patch = r#"{"name": "Hut", "attributes": [
             {"name": "temp", "dataType": "number", "description": "in the sun"},
             {"name": "door", "dataType": "boolean"}, {"name": "light", "dataType": "number"}]}"#;

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_one_element_a_line() {
+    fn list_has_one_element_a_line() {
         assert_eq!(lines(&json!([{"a": 1}, 2])), "{\"a\":1}\n2\n");
         assert_eq!(lines(&json!([])), "");
         assert_eq!(lines(&json!({"a": [1, 2]})), "{\"a\":[1,2]}\n");

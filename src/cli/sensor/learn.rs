@@ -19,7 +19,7 @@ use crate::{app, logging};
 use tidegate_bus::BusEvent;
 use tidegate_config::{Bus, BusKind};
 use tidegate_discover::mqtt::shape::Channel;
-use tidegate_discover::mqtt::{Learner, TOPICS_MAX, quoted, sensors};
+use tidegate_discover::mqtt::{TOPICS_MAX, TopicSurvey, quoted, sensors};
 use tidegate_model::Name;
 use tidegate_model::excerpt::line;
 use tidegate_runtime::clock::{SharedClock, SystemClock};
@@ -75,16 +75,16 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
     // Nobody shall wait for a log line: what goes wrong ends this.
     logging::start("error")?;
     let seconds = args.time.as_secs();
-    tell(&format!("SingleBus to {} on {broker} for {seconds} s; Ctrl-C ends it.\n", args.filter));
-    let mut learner = Learner::default();
+    tell(&format!("Listening to {} on {broker} for {seconds} s; Ctrl-C ends it.\n", args.filter));
+    let mut survey = TopicSurvey::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(listen(&name, &bus, &broker, args.time, &mut learner))?;
-    tell(&heard(&learner));
-    let sensors = sensors(&name, &learner.families(), taken);
+    runtime.block_on(listen(&name, &bus, &broker, args.time, &mut survey))?;
+    tell(&heard(&survey));
+    let sensors = sensors(&name, &survey.topic_groups(), taken);
     if sensors.is_empty() {
         tell(
             "Nothing was heard that could be reported. Does a sensor publish meanwhile, and may this user read its topics?\n",
@@ -102,7 +102,7 @@ async fn listen(
     bus: &Bus,
     broker: &str,
     time: Duration,
-    learner: &mut Learner,
+    survey: &mut TopicSurvey,
 ) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let clock: SharedClock = Arc::new(SystemClock);
@@ -116,7 +116,7 @@ async fn listen(
             arrival = listening.arrivals.recv() => match arrival {
                 Some(BusEvent::Reading(reading, _)) => {
                     let now = Instant::now().into_std();
-                    if learner.hear(&reading.topic, &reading.payload, now) {
+                    if survey.handle_message(&reading.topic, &reading.payload, now) {
                         tell(&format!("hears {}\n", line(reading.topic.as_bytes())));
                     }
                     ControlFlow::Continue(())
@@ -126,7 +126,7 @@ async fn listen(
             },
             _ = look.tick() => {
                 let status = listening.status();
-                let is_gone = status.connected == Some(false) && learner.messages() == 0;
+                let is_gone = status.connected == Some(false) && survey.messages() == 0;
                 if is_gone {
                     ControlFlow::Break(Err(Unavailable(format!("{broker}: {}", status.error))))
                 } else {
@@ -178,14 +178,14 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
                 Usage::new(format!("there is no bus \"{wanted}\"; there is {known}")).into()
             );
         };
-        return Ok(Found { name, bus: as_learner(Bus { sensors, ..bus }), sensors: taken });
+        return Ok(Found { name, bus: with_own_client_id(Bus { sensors, ..bus }), sensors: taken });
     };
     let (name, bus) = trial(tables)?;
-    Ok(Found { name, bus: as_learner(bus), sensors: BTreeSet::new() })
+    Ok(Found { name, bus: with_own_client_id(bus), sensors: BTreeSet::new() })
 }
 
 /// With a client id of its own, so that two may learn at once.
-fn as_learner(mut bus: Bus) -> Bus {
+fn with_own_client_id(mut bus: Bus) -> Bus {
     if let BusKind::Mqtt(settings) = &mut bus.kind {
         settings.client_id = format!("tidegate-learn-{}", std::process::id());
     }
@@ -211,15 +211,15 @@ fn bus_tables(args: &LearnArgs, host: &str) -> anyhow::Result<String> {
 }
 
 /// A line for each topic.
-fn heard(learner: &Learner) -> String {
-    let mut page = format!("\n{} messages\n", learner.messages());
-    for (name, topic) in learner.topics() {
+fn heard(survey: &TopicSurvey) -> String {
+    let mut page = format!("\n{} messages\n", survey.messages());
+    for (name, topic) in survey.topics() {
         let name = line(name.as_bytes());
         let period = topic.period_s().map_or(String::new(), |s| format!(", one each {s:.1} s"));
-        let kind = match (topic.is_chatter, topic.preset) {
+        let kind = match (topic.is_internal, topic.preset) {
             (true, _) => "a product's own talk, left out".to_owned(),
-            (false, Some(preset)) => format!("{}, {}", preset.product, topic.dialect.word()),
-            (false, None) => topic.dialect.word().to_owned(),
+            (false, Some(preset)) => format!("{}, {}", preset.product, topic.format.word()),
+            (false, None) => topic.format.word().to_owned(),
         };
         // Writing to a String cannot fail.
         writeln!(page, "{name}: {}{period}; {kind}", topic.messages).unwrap_or_default();
@@ -228,11 +228,11 @@ fn heard(learner: &Learner) -> String {
             writeln!(page, "    {name}: {}, such as {example}", kind.word()).unwrap_or_default();
         }
     }
-    if learner.missed() > 0 {
+    if survey.ignored() > 0 {
         writeln!(
             page,
             "{} messages were too long, or of topics beyond {TOPICS_MAX}; --filter names some of them.",
-            learner.missed()
+            survey.ignored()
         )
         .unwrap_or_default();
     }

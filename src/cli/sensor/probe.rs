@@ -16,7 +16,7 @@ use crate::cli::{Unavailable, print};
 use tidegate_bus::open_line;
 use tidegate_config::{FlowControl, Parity, Place, Port, StopBits};
 use tidegate_discover::mqtt::quoted;
-use tidegate_discover::serial::{BYTES_MAX, Chunk, Guess, guess, text_share};
+use tidegate_discover::serial::{BYTES_MAX, Candidate, Chunk, best_candidate, text_share};
 use tidegate_model::excerpt::excerpt;
 
 /// The settings that are tried, the likeliest first: terminals and most instruments, NMEA 0183 (4800 and 38400), Modbus
@@ -47,7 +47,7 @@ const CHUNKS_MAX: usize = 16 * 1024;
 /// Between two thoughts about what was heard.
 const THINK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A guess below this is told, but nobody should write it down.
+/// A candidate below this is told, but nobody should write it down.
 const SCORE_MIN: f64 = 0.3;
 
 /// The devices that are no hardware, such as /dev/null (the kernel's admin-guide/devices.txt).
@@ -74,7 +74,7 @@ struct Tried {
     bytes: usize,
     text_share: f64,
     first: Vec<u8>,
-    guess: Option<Guess>,
+    candidate: Option<Candidate>,
     is_interrupted: bool,
 }
 
@@ -88,18 +88,18 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let tried = runtime.context("cannot start the runtime")?.block_on(listen(args))?;
     let heard = tried.iter().filter(|one| one.bytes > 0).count();
-    let best = tried.iter().filter_map(|one| Some((&one.port, one.guess.as_ref()?)));
+    let best = tried.iter().filter_map(|one| Some((&one.port, one.candidate.as_ref()?)));
     let best = best.reduce(|best, one| if one.1.score > best.1.score { one } else { best });
-    match best.filter(|(_, guess)| guess.score >= SCORE_MIN) {
-        Some((port, guess)) if guess.is_modbus && guess.bus_keys.is_empty() => Err(Unavailable(format!(
+    match best.filter(|(_, candidate)| candidate.score >= SCORE_MIN) {
+        Some((port, candidate)) if candidate.is_modbus && candidate.bus_keys.is_empty() => Err(Unavailable(format!(
             "{}, {}: {}. Its [bus.modbus.…] is yours to write, after the data sheet",
             notation(port),
-            guess.what,
-            guess.evidence.join("; ")
+            candidate.description,
+            candidate.evidence.join("; ")
         ))
         .into()),
-        Some((port, guess)) => {
-            let page = page(&path, port, guess)?;
+        Some((port, candidate)) => {
+            let page = page(&path, port, candidate)?;
             // What is printed is looked at as a configuration first, so that nobody is given one that is none.
             tidegate_config::check_text(&page)?;
             print(&page)
@@ -163,7 +163,8 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
         match listen_at(port, args.time, &mut interrupt).await {
             Ok(one) => {
                 tell(&format!("{}\n", one.summary()));
-                let is_done = one.is_interrupted || one.guess.as_ref().is_some_and(Guess::is_good);
+                let is_done =
+                    one.is_interrupted || one.candidate.as_ref().is_some_and(Candidate::is_good);
                 tried.push(one);
                 if is_done {
                     break;
@@ -202,7 +203,7 @@ async fn listen_at(port: Port, time: Duration, interrupt: &mut Signal) -> Result
             }
             () = tokio::time::sleep_until(think_at) => {
                 think_at = Instant::now() + THINK_INTERVAL;
-                if guess(&chunks).is_some_and(|guess| guess.is_certain()) {
+                if best_candidate(&chunks).is_some_and(|candidate| candidate.is_certain()) {
                     break false;
                 }
             }
@@ -214,8 +215,8 @@ async fn listen_at(port: Port, time: Duration, interrupt: &mut Signal) -> Result
         }
     };
     let first = chunks.first().map(|chunk: &Chunk| chunk.bytes.clone()).unwrap_or_default();
-    let (text_share, guess) = (text_share(&chunks), guess(&chunks));
-    Ok(Tried { port, bytes, text_share, first, guess, is_interrupted })
+    let (text_share, candidate) = (text_share(&chunks), best_candidate(&chunks));
+    Ok(Tried { port, bytes, text_share, first, candidate, is_interrupted })
 }
 
 impl Tried {
@@ -225,9 +226,9 @@ impl Tried {
         }
         let percent = self.text_share * 100.0;
         let start = format!("{} bytes, {percent:.0} % text", self.bytes);
-        match &self.guess {
-            Some(guess) if guess.score >= SCORE_MIN => {
-                format!("{start}; {}, score {:.2}", guess.what, guess.score)
+        match &self.candidate {
+            Some(candidate) if candidate.score >= SCORE_MIN => {
+                format!("{start}; {}, score {:.2}", candidate.description, candidate.score)
             }
             Some(_) | None => format!("{start}; no sense in it, such as {}", excerpt(&self.first)),
         }
@@ -245,13 +246,19 @@ fn notation(port: &Port) -> String {
 }
 
 /// The tables, with what speaks for them.
-fn page(path: &str, port: &Port, guess: &Guess) -> Result<String, std::fmt::Error> {
+fn page(path: &str, port: &Port, candidate: &Candidate) -> Result<String, std::fmt::Error> {
     let mut page = String::new();
-    writeln!(page, "# {}, {}, score {:.2} of 1:", notation(port), guess.what, guess.score)?;
-    for sentence in &guess.evidence {
+    writeln!(
+        page,
+        "# {}, {}, score {:.2} of 1:",
+        notation(port),
+        candidate.description,
+        candidate.score
+    )?;
+    for sentence in &candidate.evidence {
         writeln!(page, "# - {sentence}")?;
     }
-    let kind = if guess.is_modbus { "modbus" } else { "serial" };
+    let kind = if candidate.is_modbus { "modbus" } else { "serial" };
     writeln!(page, "[bus.{kind}.{NAME}]\npath = {}", quoted(path))?;
     writeln!(page, "baud_rate = {}", port.baud_rate)?;
     if port.data_bits != 8 {
@@ -260,16 +267,16 @@ fn page(path: &str, port: &Port, guess: &Guess) -> Result<String, std::fmt::Erro
     if port.parity == Parity::Even {
         writeln!(page, "parity = \"even\"")?;
     }
-    page.push_str(&guess.bus_keys.replace("NAME", NAME));
+    page.push_str(&candidate.bus_keys.replace("NAME", NAME));
     writeln!(page, "\n[sensor.{NAME}]\nbus = \"{NAME}\"")?;
-    page.push_str(&guess.sensor_keys);
-    if guess.is_modbus {
+    page.push_str(&candidate.sensor_keys);
+    if candidate.is_modbus {
         writeln!(
             page,
             "map = [{{ channel = \"*\", attribute = \"{{{{ topic[0] }}}}_{{{{ channel }}}}\" }}]"
         )?;
     } else {
-        writeln!(page, "map = [\n{}]", guess.map())?;
+        writeln!(page, "map = [\n{}]", candidate.map())?;
     }
     Ok(page)
 }

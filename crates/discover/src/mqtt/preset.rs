@@ -1,28 +1,28 @@
-//! The products that are known by their topics: config/examples/presets has a page for each.
+//! Products that are recognised by their topics. config/examples/presets has a file for each.
 
-use super::shape::Dialect;
+use super::shape::DetectedFormat;
 use tidegate_model::topic::TopicFilter;
 
-/// What is known of topics.
+/// The topics of a product.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Preset {
-    /// Whose topics they are.
+    /// The name of the product.
     pub product: &'static str,
-    /// Its page in config/examples/presets.
-    pub page: &'static str,
-    /// The topics.
+    /// Its file in config/examples/presets.
+    pub example_file: &'static str,
+    /// The filter of its topics.
     pub filter: &'static str,
-    /// The name of the sensor that reads them.
+    /// The name of the sensor.
     pub sensor: &'static str,
-    /// How they are written.
-    pub dialect: Dialect,
-    /// Whether what the broker retains is the last value of a sensor that seldom speaks.
+    /// The format of its messages.
+    pub format: DetectedFormat,
+    /// Whether retained messages are read: the last values of sensors that seldom publish.
     pub retained: bool,
 }
 
-const JSON: Dialect = Dialect::Json { is_list: false };
+const JSON: DetectedFormat = DetectedFormat::Json { is_list: false };
 
-/// In the order in which they are asked: `ruuvi/+/+` stands before what is more general.
+/// The presets, in the order of the search: specific filters before general ones.
 const PRESETS: [Preset; 16] = [
     json("Losant's devices", "losant.toml", "losant/+/state", "losant"),
     json("Zigbee2MQTT", "zigbee2mqtt.toml", "zigbee2mqtt/+", "zigbee2mqtt"),
@@ -31,11 +31,11 @@ const PRESETS: [Preset; 16] = [
     json("OpenMQTTGateway", "openmqttgateway.toml", "home/+/BTtoMQTT/+", "openmqttgateway"),
     json("RuuviBridge", "ruuvi.toml", "ruuvi_measurements/+", "ruuvi"),
     Preset {
-        dialect: Dialect::Ruuvi,
+        format: DetectedFormat::Ruuvi,
         ..json("Ruuvi Gateway", "ruuvi-gateway.toml", "ruuvi/+/+", "ruuvi-gateway")
     },
     Preset {
-        dialect: Dialect::Sparkplug,
+        format: DetectedFormat::Sparkplug,
         ..json("Sparkplug B", "sparkplug.toml", "spBv1.0/+/+/+/+", "sparkplug")
     },
     json("Shelly", "shelly.toml", "+/status/switch:0", "shelly-switch"),
@@ -51,8 +51,8 @@ const PRESETS: [Preset; 16] = [
     },
 ];
 
-/// Topics on which those products talk of themselves, or are talked to.
-const CHATTER: [&str; 18] = [
+/// Topics that products use for commands and for their own status.
+const INTERNAL_TOPICS: [&str; 18] = [
     "zigbee2mqtt/bridge/#",
     "zigbee2mqtt/+/availability",
     "zigbee2mqtt/+/set/#",
@@ -75,32 +75,32 @@ const CHATTER: [&str; 18] = [
 
 const fn json(
     product: &'static str,
-    page: &'static str,
+    example_file: &'static str,
     filter: &'static str,
     sensor: &'static str,
 ) -> Preset {
-    Preset { product, page, filter, sensor, dialect: JSON, retained: false }
+    Preset { product, example_file, filter, sensor, format: JSON, retained: false }
 }
 
 const fn text(
     product: &'static str,
-    page: &'static str,
+    example_file: &'static str,
     filter: &'static str,
     sensor: &'static str,
 ) -> Preset {
-    Preset { dialect: Dialect::Text, ..json(product, page, filter, sensor) }
+    Preset { format: DetectedFormat::Text, ..json(product, example_file, filter, sensor) }
 }
 
 impl Preset {
-    /// The first preset that has this topic.
+    /// Returns the first preset whose filter matches the topic.
     pub fn of(topic: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| matches(preset.filter, topic))
     }
 }
 
-/// Whether this topic is known to hold no measurement.
-pub(super) fn is_chatter(topic: &str) -> bool {
-    Preset::of(topic).is_none() && CHATTER.iter().any(|filter| matches(filter, topic))
+/// Returns whether a topic is known to have no measurements.
+pub(super) fn is_internal(topic: &str) -> bool {
+    Preset::of(topic).is_none() && INTERNAL_TOPICS.iter().any(|filter| matches(filter, topic))
 }
 
 fn matches(filter: &str, topic: &str) -> bool {
@@ -112,15 +112,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_filter_is_one() {
-        let filters = PRESETS.iter().map(|preset| preset.filter).chain(CHATTER);
+    fn filters_are_valid() {
+        let filters = PRESETS.iter().map(|preset| preset.filter).chain(INTERNAL_TOPICS);
         for filter in filters {
             assert!(filter.parse::<TopicFilter>().is_ok(), "{filter}");
         }
     }
 
     #[test]
-    fn a_product_is_known_by_its_topics_and_its_talk_is_none() {
+    fn recognises_products_and_internal_topics() {
         let cases = [
             ("zigbee2mqtt/kitchen", Some("Zigbee2MQTT"), false),
             ("zigbee2mqtt/bridge/state", None, true),
@@ -131,7 +131,7 @@ mod tests {
         ];
         for (topic, product, chatter) in cases {
             assert_eq!(Preset::of(topic).map(|preset| preset.product), product, "{topic}");
-            assert_eq!(is_chatter(topic), chatter, "{topic}");
+            assert_eq!(is_internal(topic), chatter, "{topic}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What messages are made of: the format that reads them all, and their channels with what their values are.
+//! Detects the format of messages, and their channels with the types of their values.
 
 use std::collections::BTreeSet;
 
@@ -10,27 +10,27 @@ use tidegate_ingest::decode::{
 use tidegate_model::Value;
 use tidegate_model::excerpt::line;
 
-/// The most channels that are kept of one topic or line: more than any instrument has.
+/// The most channels of one topic or line: more than any instrument has.
 const CHANNELS_MAX: usize = 64;
 
-/// The longest name of a channel that is kept, in bytes.
+/// The longest name of a channel, in bytes.
 const NAME_BYTES_MAX: usize = 200;
 
-/// How much is kept of a text for people to see, in characters.
+/// The longest example, in characters.
 const EXAMPLE_CHARACTERS_MAX: usize = 40;
 
-/// How deep objects are looked into.
+/// The depth to which JSON is read.
 const DEPTH_MAX: usize = 5;
 
-/// How many items of a list are looked at.
+/// How many items of a list are read.
 const ITEMS_MAX: usize = 8;
 
-/// How a stranger writes.
+/// The format of messages from an unknown source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Dialect {
+pub enum DetectedFormat {
     /// A JSON object, or a list of them.
     Json {
-        /// Whether it is a list.
+        /// Whether it is a list of objects.
         is_list: bool,
     },
     /// Pairs of a name and a value.
@@ -39,7 +39,7 @@ pub enum Dialect {
     Csv {
         /// The delimiter.
         delimiter: u8,
-        /// How many fields.
+        /// The number of fields.
         columns: usize,
     },
     /// A sentence of NMEA 0183.
@@ -50,15 +50,15 @@ pub enum Dialect {
     Ruuvi,
     /// Sparkplug B.
     Sparkplug,
-    /// One value, or a text without a known form.
+    /// One value, or a text of unknown format.
     Text,
-    /// No text.
+    /// Not text.
     Binary,
 }
 
-impl Dialect {
-    /// How this message is written, as far as it tells by itself.
-    pub fn of(payload: &[u8]) -> Self {
+impl DetectedFormat {
+    /// Detects the format of a message.
+    pub fn detect(payload: &[u8]) -> Self {
         let Ok(text) = std::str::from_utf8(payload) else { return Self::Binary };
         let text = text.trim();
         if text.contains(|letter: char| letter.is_control() && !letter.is_whitespace()) {
@@ -81,7 +81,7 @@ impl Dialect {
         csv(text).unwrap_or(Self::Text)
     }
 
-    /// The format that reads both this and the other.
+    /// Returns the format that can decode both.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         match (self, other) {
@@ -91,11 +91,11 @@ impl Dialect {
         }
     }
 
-    /// The word and the keys of the configuration; `None` if no format reads it.
+    /// Returns the keys of the configuration; `None` if no decoder fits.
     pub fn keys(self) -> Option<String> {
         Some(match self {
             Self::Json { is_list: false } => "format = \"json\"\n".to_owned(),
-            Self::Json { is_list: true } => "format = \"json\"\neach = \"\"\n".to_owned(),
+            Self::Json { is_list: true } => "format = \"json\"\narray_pointer = \"\"\n".to_owned(),
             Self::KeyValue => "format = \"key-value\"\n".to_owned(),
             Self::Csv { delimiter: b',', .. } => "format = \"csv\"\n".to_owned(),
             Self::Csv { delimiter, .. } => {
@@ -111,7 +111,7 @@ impl Dialect {
         })
     }
 
-    /// In a word.
+    /// Returns the name of the format for people.
     pub fn word(self) -> &'static str {
         match self {
             Self::Json { is_list: false } => "JSON",
@@ -127,7 +127,7 @@ impl Dialect {
         }
     }
 
-    fn format(self) -> Option<Format> {
+    fn decoder(self) -> Option<Format> {
         Some(match self {
             Self::Json { is_list } => {
                 JsonDecoder { array_pointer: is_list.then(String::new) }.into()
@@ -146,7 +146,7 @@ impl Dialect {
     }
 }
 
-/// What a value is, in the words of Losant's attribute types.
+/// The type of a value, by Losant's attribute types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
     /// A number.
@@ -169,7 +169,7 @@ impl ValueKind {
         }
     }
 
-    /// Losant's word (devices/attributes).
+    /// Returns Losant's name of the type (devices/attributes).
     pub fn word(self) -> &'static str {
         match self {
             Self::Number => "number",
@@ -180,14 +180,14 @@ impl ValueKind {
     }
 }
 
-/// A channel that was heard.
+/// A channel of the messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Channel {
-    /// As `channel` in the configuration names it.
+    /// Its name in the configuration.
     pub name: String,
-    /// What all its values were; a text where they differed.
+    /// The type of all its values; text if they differ.
     pub kind: ValueKind,
-    /// The last one; of a text how its first line begins.
+    /// The last value; of a text the beginning of its first line.
     pub example: String,
 }
 
@@ -199,23 +199,23 @@ impl Channel {
     }
 }
 
-/// The channels that were heard, in the order in which they came.
+/// The channels of the messages, in the order of their first occurrence.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Channels(Vec<Channel>);
 
 impl Channels {
-    /// Takes the channels of a message in. False if it is not written in this dialect.
-    pub fn hear(
+    /// Records the channels of a message. Returns `false` if it has another format.
+    pub fn record(
         &mut self,
         topic: &str,
-        dialect: Dialect,
+        format: DetectedFormat,
         payload: &[u8],
         births: &mut Births,
     ) -> bool {
-        let Some(format) = dialect.format() else { return false };
-        let Ok(messages) = format.decode(topic, payload, births) else { return false };
+        let Some(decoder) = format.decoder() else { return false };
+        let Ok(messages) = decoder.decode(topic, payload, births) else { return false };
         for message in messages.iter().take(ITEMS_MAX) {
-            if let Dialect::Json { .. } = dialect {
+            if let DetectedFormat::Json { .. } = format {
                 // A message of JSON serializes as the document that it is.
                 let document = serde_json::to_value(message).unwrap_or_default();
                 self.flatten("", &document, 0);
@@ -230,19 +230,19 @@ impl Channels {
         true
     }
 
-    /// All of them.
+    /// Returns all channels.
     pub fn iter(&self) -> impl Iterator<Item = &Channel> {
         self.0.iter()
     }
 
-    /// Whether at least half of the channels are those of the other, and all of them of the same kind.
+    /// Returns whether at least half of the channels are shared, and all of those have equal types.
     pub fn resembles(&self, other: &Self) -> bool {
         let shared = self.iter().filter(|one| other.get(&one.name).is_some()).count();
         let same = |one: &Channel| other.get(&one.name).is_none_or(|two| two.kind == one.kind);
         shared * 2 >= self.0.len().max(other.0.len()) && self.iter().all(same)
     }
 
-    /// Takes all channels of another in.
+    /// Adds the channels of another set.
     pub fn add(&mut self, other: &Self) {
         for channel in other.iter() {
             if let Some(known) = self.0.iter_mut().find(|one| one.name == channel.name) {
@@ -253,7 +253,7 @@ impl Channels {
         }
     }
 
-    /// The same channels, which were called by their index, by these names.
+    /// Renames the channels, whose names are indices, to `names`.
     #[must_use]
     pub fn renamed(&self, names: &[String]) -> Self {
         let name = |one: &Channel| names.get(one.name.parse::<usize>().ok()?).cloned();
@@ -264,8 +264,8 @@ impl Channels {
         Self(self.iter().map(renamed).collect())
     }
 
-    /// Forgets the channels that only tell more of another, such as `CODE.unit` and `CODE.0` of `CODE`.
-    pub fn forget_details(&mut self) {
+    /// Removes the details of other channels, such as `CODE.unit` and `CODE.0` of `CODE`.
+    pub fn remove_details(&mut self) {
         let names: BTreeSet<_> = self.iter().map(|one| one.name.clone()).collect();
         let is_detail =
             |name: &str| name.rsplit_once('.').is_some_and(|(whole, _)| names.contains(whole));
@@ -277,12 +277,12 @@ impl Channels {
         self.note(name, &Value::Integer(number));
     }
 
-    /// Whether nothing was heard.
+    /// Returns whether there is no channel.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// A channel by its name.
+    /// Returns a channel by its name.
     pub fn get(&self, name: &str) -> Option<&Channel> {
         self.iter().find(|channel| channel.name == name)
     }
@@ -328,7 +328,7 @@ impl Channels {
     }
 }
 
-/// A key of the top level that needs no pointer.
+/// Returns whether a key of the top level needs no JSON pointer.
 fn is_plain(key: &str) -> bool {
     !key.is_empty() && key != "*" && !key.contains(['/', '~'])
 }
@@ -337,7 +337,9 @@ fn is_read(format: &Format, payload: &[u8]) -> bool {
     format.decode("", payload, &mut Births::default()).is_ok()
 }
 
-/// Names begin with a letter, so that `12:30:15` is none with a value. A tab between two words may as well be a header's.
+/// Returns whether the names of pairs begin with a letter, unlike those of `12:30:15`.
+///
+/// A tab between two words may also belong to a header.
 fn pairs_have_names(text: &str) -> bool {
     if !text.contains(['=', ':']) && csv(text).is_none() {
         return false;
@@ -348,20 +350,22 @@ fn pairs_have_names(text: &str) -> bool {
         .all(|pair| pair.starts_with(|letter: char| letter.is_alphabetic() || letter == '_'))
 }
 
-/// Some fields, one of them a number: a sentence with a comma has none.
-fn csv(text: &str) -> Option<Dialect> {
+/// Detects fields of which one is a number, unlike a sentence with a comma.
+fn csv(text: &str) -> Option<DetectedFormat> {
     let delimiters = [b';', b'\t', b','];
     delimiters.into_iter().find_map(|delimiter| {
         let fields: Vec<_> = text.split(char::from(delimiter)).map(str::trim).collect();
         let is_number = |field: &&str| field.parse::<f64>().is_ok_and(f64::is_finite);
-        let dialect = Dialect::Csv { delimiter, columns: fields.len() };
+        let format = DetectedFormat::Csv { delimiter, columns: fields.len() };
         (fields.len() > 1 && !text.contains('\n') && fields.iter().any(is_number))
-            .then_some(dialect)
+            .then_some(format)
             .filter(|_| !is_position(text))
     })
 }
 
-/// `LATITUDE,LONGITUDE` in degrees with decimals, as Losant's gps attributes take it (devices/attributes, "gps").
+/// Returns whether a text is `LATITUDE,LONGITUDE` in degrees with decimals.
+///
+/// Losant's gps attributes have this format (devices/attributes, "gps").
 fn is_position(text: &str) -> bool {
     let degrees = |text: &str, max: f64| {
         text.contains('.') && text.trim().parse().is_ok_and(|number: f64| number.abs() <= max)
@@ -377,39 +381,44 @@ mod tests {
     fn channels(payload: &str) -> Vec<(String, ValueKind)> {
         let mut channels = Channels::default();
         let payload = payload.as_bytes();
-        assert!(channels.hear("", Dialect::of(payload), payload, &mut Births::default()));
+        assert!(channels.record(
+            "",
+            DetectedFormat::detect(payload),
+            payload,
+            &mut Births::default()
+        ));
         channels.iter().map(|channel| (channel.name.clone(), channel.kind)).collect()
     }
 
     #[test]
-    fn a_message_tells_how_it_is_written() {
-        let json = Dialect::Json { is_list: false };
-        let cases: [(&[u8], Dialect); 17] = [
-            (b"21.5", Dialect::Text),
-            (b" ON\r\n", Dialect::Text),
-            (b"null", Dialect::Text),
-            (b"", Dialect::Text),
+    fn detects_the_format_of_a_message() {
+        let json = DetectedFormat::Json { is_list: false };
+        let cases: [(&[u8], DetectedFormat); 17] = [
+            (b"21.5", DetectedFormat::Text),
+            (b" ON\r\n", DetectedFormat::Text),
+            (b"null", DetectedFormat::Text),
+            (b"", DetectedFormat::Text),
             (b"{\"t\": 1}", json),
-            (b"[{\"t\": 1}]", Dialect::Json { is_list: true }),
-            (b"t=21.5 h=40", Dialect::KeyValue),
-            (b"t:21.5,h:40", Dialect::KeyValue),
-            (b"12:30:15", Dialect::Text),
-            (b"V\t12800", Dialect::KeyValue),
-            (b"21.5\t40", Dialect::Csv { delimiter: b'\t', columns: 2 }),
-            (b"time\ttemp", Dialect::Text),
-            (b"21.5;40;on", Dialect::Csv { delimiter: b';', columns: 3 }),
-            (b"hello, world", Dialect::Text),
-            (b"52.52,13.40", Dialect::Text),
-            (b"$HEHDT,123.4,T*2B", Dialect::Nmea),
-            (b"\x01\x03\x04\xff", Dialect::Binary),
+            (b"[{\"t\": 1}]", DetectedFormat::Json { is_list: true }),
+            (b"t=21.5 h=40", DetectedFormat::KeyValue),
+            (b"t:21.5,h:40", DetectedFormat::KeyValue),
+            (b"12:30:15", DetectedFormat::Text),
+            (b"V\t12800", DetectedFormat::KeyValue),
+            (b"21.5\t40", DetectedFormat::Csv { delimiter: b'\t', columns: 2 }),
+            (b"time\ttemp", DetectedFormat::Text),
+            (b"21.5;40;on", DetectedFormat::Csv { delimiter: b';', columns: 3 }),
+            (b"hello, world", DetectedFormat::Text),
+            (b"52.52,13.40", DetectedFormat::Text),
+            (b"$HEHDT,123.4,T*2B", DetectedFormat::Nmea),
+            (b"\x01\x03\x04\xff", DetectedFormat::Binary),
         ];
         for (payload, expected) in cases {
-            assert_eq!(Dialect::of(payload), expected, "{}", payload.escape_ascii());
+            assert_eq!(DetectedFormat::detect(payload), expected, "{}", payload.escape_ascii());
         }
     }
 
     #[test]
-    fn channels_of_json_are_keys_and_pointers() {
+    fn json_channels_are_keys_and_pointers() {
         use ValueKind::{Boolean, Gps, Number, Text};
         let document = r#"{"a":1,"b":{"c/d":true,"e":["x"]},"n":null,"at":"52.52,13.40"}"#;
         let expected = [("a", Number), ("/b/c~1d", Boolean), ("/b/e/0", Text), ("at", Gps)];
@@ -418,7 +427,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_sends_fills_no_memory() {
+    fn list_of_objects_has_an_array_pointer() {
+        let keys = DetectedFormat::detect(b"[{\"t\": 1}]").keys();
+        assert_eq!(keys.as_deref(), Some("format = \"json\"\narray_pointer = \"\"\n"));
+    }
+
+    #[test]
+    fn channels_are_bounded() {
         let many: Vec<_> = (0..1_000).map(|number| format!("\"k{number}\":1")).collect();
         assert_eq!(channels(&format!("{{{}}}", many.join(","))).len(), CHANNELS_MAX);
         assert_eq!(channels(&format!("{{\"{}\":1}}", "k".repeat(201))).len(), 0);

@@ -1,19 +1,23 @@
-//! From messages to families and tables.
+//! From messages to topic_groups and tables.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
 /// Two messages of each, ten seconds apart.
-fn learnt(messages: &[(&str, &str)]) -> Learner {
-    let mut learner = Learner::default();
+fn learnt(messages: &[(&str, &str)]) -> TopicSurvey {
+    let mut survey = TopicSurvey::default();
     let start = now();
     for round in 0..2 {
         for (topic, payload) in messages {
-            learner.hear(topic, payload.as_bytes(), start + Duration::from_secs(10 * round));
+            survey.handle_message(
+                topic,
+                payload.as_bytes(),
+                start + Duration::from_secs(10 * round),
+            );
         }
     }
-    learner
+    survey
 }
 
 #[expect(clippy::disallowed_methods, reason = "any time will do to begin with")]
@@ -21,17 +25,17 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn filters(learner: &Learner) -> Vec<String> {
-    learner.families().iter().map(Family::filter).collect()
+fn filters(survey: &TopicSurvey) -> Vec<String> {
+    survey.topic_groups().iter().map(TopicGroup::filter).collect()
 }
 
-fn page(learner: &Learner) -> String {
-    sensors(&"house".parse().unwrap(), &learner.families(), BTreeSet::new())
+fn page(survey: &TopicSurvey) -> String {
+    sensors(&"house".parse().unwrap(), &survey.topic_groups(), BTreeSet::new())
 }
 
 #[test]
 fn topics_that_differ_in_a_level_are_one_family() {
-    let learner = learnt(&[
+    let survey = learnt(&[
         ("house/kitchen/temperature", "21.5"),
         ("house/bath/temperature", "23"),
         ("house/kitchen/humidity", "40"),
@@ -48,20 +52,20 @@ fn topics_that_differ_in_a_level_are_one_family() {
         "meter/+/values",
         "meter/2/name",
     ];
-    assert_eq!(filters(&learner), expected);
+    assert_eq!(filters(&survey), expected);
 }
 
 #[test]
-fn a_wildcard_lets_nothing_in_that_is_written_otherwise() {
-    let learner = learnt(&[("a/1/v", "1"), ("a/2/v", "2"), ("a/3/v", r#"{"v": 3}"#)]);
-    assert_eq!(filters(&learner), ["a/1/v", "a/2/v", "a/3/v"]);
-    let learner = learnt(&[("pump", "1"), ("fan", "2"), ("lamp", "3")]);
-    assert_eq!(filters(&learner), ["fan", "lamp", "pump"], "the filter + would let all in");
+fn wildcard_excludes_other_formats() {
+    let survey = learnt(&[("a/1/v", "1"), ("a/2/v", "2"), ("a/3/v", r#"{"v": 3}"#)]);
+    assert_eq!(filters(&survey), ["a/1/v", "a/2/v", "a/3/v"]);
+    let survey = learnt(&[("pump", "1"), ("fan", "2"), ("lamp", "3")]);
+    assert_eq!(filters(&survey), ["fan", "lamp", "pump"], "the filter + would let all in");
 }
 
 #[test]
 fn products_are_recognised_and_their_talk_is_left_out() {
-    let learner = learnt(&[
+    let survey = learnt(&[
         ("zigbee2mqtt/kitchen", r#"{"temperature":27.34,"humidity":44.72}"#),
         ("zigbee2mqtt/hall", r#"{"occupancy":true}"#),
         ("zigbee2mqtt/bridge/state", r#"{"state":"online"}"#),
@@ -71,8 +75,8 @@ fn products_are_recognised_and_their_talk_is_left_out() {
         ("garden/soil/2", "13"),
         ("homeassistant/sensor/x/config", r#"{"name":"x"}"#),
     ]);
-    assert_eq!(filters(&learner), ["tele/+/SENSOR", "zigbee2mqtt/+", "garden/soil/+"]);
-    let page = page(&learner);
+    assert_eq!(filters(&survey), ["tele/+/SENSOR", "zigbee2mqtt/+", "garden/soil/+"]);
+    let page = page(&survey);
     for expected in [
         "# Zigbee2MQTT: the examples have a page for it, presets/zigbee2mqtt.toml.\n[sensor.zigbee2mqtt]",
         "{ channel = \"occupancy\", attribute = \"{{ topic[1] }}_occupancy\" },  # boolean, such as true",
@@ -85,7 +89,7 @@ fn products_are_recognised_and_their_talk_is_left_out() {
 }
 
 #[test]
-fn what_the_products_publish_is_theirs() {
+fn recognises_the_messages_of_products() {
     // The sources of the samples stand in tests/it/presets.rs.
     let cases = [
         (
@@ -107,17 +111,17 @@ fn what_the_products_publish_is_theirs() {
         ("livingroom/binary_sensor/door/state", "ON", ("esphome-binary", "value")),
     ];
     for (topic, payload, (sensor, channel)) in cases {
-        let families = learnt(&[(topic, payload)]).families();
-        let [family] = &families[..] else { panic!("{topic}: {families:?}") };
-        assert_eq!(family.preset.map(|preset| preset.sensor), Some(sensor), "{topic}");
-        assert!(family.channels.get(channel).is_some(), "{family:?}");
+        let topic_groups = learnt(&[(topic, payload)]).topic_groups();
+        let [group] = &topic_groups[..] else { panic!("{topic}: {topic_groups:?}") };
+        assert_eq!(group.preset.map(|preset| preset.sensor), Some(sensor), "{topic}");
+        assert!(group.channels.get(channel).is_some(), "{group:?}");
     }
 }
 
 #[test]
-fn a_device_of_losant_is_a_peripheral_with_its_own_attributes() {
+fn losant_device_is_a_peripheral_with_attributes() {
     let topic = "losant/5f0000000000000000000001/state";
-    let learner = learnt(&[(topic, r#"{"time":1700000000000,"data":{"temperature":21.5}}"#)]);
+    let survey = learnt(&[(topic, r#"{"time":1700000000000,"data":{"temperature":21.5}}"#)]);
     let expected = r#"# Losant's devices: the examples have a page for it, presets/losant.toml.
 [device.5f0000000000000000000001]
 id = "5f0000000000000000000001"
@@ -132,17 +136,17 @@ map = [
   { channel = "/data/temperature", attribute = "temperature" },  # number, such as 21.5
 ]
 "#;
-    assert_eq!(page(&learner), expected);
+    assert_eq!(page(&survey), expected);
 }
 
 #[test]
 fn attributes_of_two_sensors_have_different_names() {
-    let learner = learnt(&[
+    let survey = learnt(&[
         ("attic/air:1/state", r#"{"t": 1, "x": 1}"#),
         ("cellar/floor/now", r#"{"t": 2, "y": 1}"#),
         ("attic/air:1/label", r#"{"x y": "a"}"#),
     ]);
-    let page = page(&learner);
+    let page = page(&survey);
     let expected = [
         "\"attic_air_1_state_t\"",
         "\"cellar_floor_now_t\"",
@@ -156,9 +160,9 @@ fn attributes_of_two_sensors_have_different_names() {
 
 #[test]
 fn names_that_are_taken_are_not_given_again() {
-    let learner = learnt(&[("attic/climate", r#"{"a b": 1, "a_b": 2}"#)]);
+    let survey = learnt(&[("attic/climate", r#"{"a b": 1, "a_b": 2}"#)]);
     let taken = BTreeSet::from(["attic-climate".to_owned()]);
-    let page = sensors(&"house".parse().unwrap(), &learner.families(), taken);
+    let page = sensors(&"house".parse().unwrap(), &survey.topic_groups(), taken);
     for expected in ["[sensor.attic-climate-2]", "attribute = \"a_b\"", "attribute = \"a_b-2\""] {
         assert!(page.contains(expected), "missing: {expected}\nin:\n{page}");
     }
@@ -166,20 +170,20 @@ fn names_that_are_taken_are_not_given_again() {
 
 #[test]
 fn memory_is_bounded_and_what_was_left_out_is_told() {
-    let mut learner = Learner::default();
+    let mut survey = TopicSurvey::default();
     for number in 0..TOPICS_MAX + 5 {
-        learner.hear(&format!("t/{number}/{number}"), b"{\"a\": 1}", now());
+        survey.handle_message(&format!("t/{number}/{number}"), b"{\"a\": 1}", now());
     }
-    learner.hear(&"t".repeat(TOPIC_BYTES_MAX + 1), b"1", now());
-    assert_eq!((learner.topics().count(), learner.missed()), (TOPICS_MAX, 6));
+    survey.handle_message(&"t".repeat(TOPIC_BYTES_MAX + 1), b"1", now());
+    assert_eq!((survey.topics().count(), survey.ignored()), (TOPICS_MAX, 6));
 }
 
 #[test]
-fn what_changes_its_form_is_read_as_text_and_bytes_are_left_out() {
-    let mut learner = learnt(&[("a", "21.5"), ("b", "x=1")]);
-    learner.hear("a", b"off", now());
-    learner.hear("b", b"off", now());
-    learner.hear("c", b"\x00\x01", now());
-    assert_eq!(filters(&learner), ["a", "b"]);
-    assert!(learner.families().iter().all(|family| family.dialect == Dialect::Text));
+fn changing_format_is_text_and_bytes_are_omitted() {
+    let mut survey = learnt(&[("a", "21.5"), ("b", "x=1")]);
+    survey.handle_message("a", b"off", now());
+    survey.handle_message("b", b"off", now());
+    survey.handle_message("c", b"\x00\x01", now());
+    assert_eq!(filters(&survey), ["a", "b"]);
+    assert!(survey.topic_groups().iter().all(|group| group.format == DetectedFormat::Text));
 }

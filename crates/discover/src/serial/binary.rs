@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::{Guess, frames, hex, share};
+use super::{Candidate, frames, hex, share};
 use crate::mqtt::shape::Channels;
 use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Shape};
 
@@ -42,7 +42,7 @@ const STARTS_MAX: usize = 16;
 /// Where more of the bytes are text, it is text.
 const TEXT_SHARE_MAX: f64 = 0.95;
 
-pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
+pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     let bytes = bytes.get(..BYTES_LOOKED_AT).unwrap_or(bytes);
     let is_text = |byte: &&u8| super::is_text(**byte);
     if share(bytes.iter().filter(is_text).count(), bytes.len()) > TEXT_SHARE_MAX {
@@ -52,7 +52,7 @@ pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
         periods(bytes).into_iter().map(|period| Try::new(period, bytes, now)).collect();
     // A checksum tells where a frame begins, if the line was first met in the middle of one.
     let proven = tried.iter().find(|one| one.checksum.is_some());
-    proven.or(tried.first())?.guess(bytes)
+    proven.or(tried.first())?.candidate(bytes)
 }
 
 /// A start, a length, and what the bytes are by them.
@@ -93,7 +93,7 @@ impl Try {
         Self { start, size, frames, checksum, end }
     }
 
-    fn guess(&self, bytes: &[u8]) -> Option<Guess> {
+    fn candidate(&self, bytes: &[u8]) -> Option<Candidate> {
         let Self { start, size, frames, checksum, end } = self;
         let (count, last) = (frames.len(), frames.last()?);
         let start_digits = hex(start).replace(' ', "");
@@ -121,8 +121,8 @@ impl Try {
             fields.push(format!("  {{ name = \"{name}\", offset = {offset}, kind = \"u8\" }},\n"));
             channels.add_number(&name, i64::from(*byte));
         }
-        Some(Guess {
-            what: format!("frames of {size} bytes"),
+        Some(Candidate {
+            description: format!("frames of {size} bytes"),
             frames: count,
             score: trust * share(count * size, bytes.len()),
             evidence,

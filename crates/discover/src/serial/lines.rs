@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Chunk, FRAME_BYTES_MAX, Guess, frames, is_text, quoted, share};
-use crate::mqtt::shape::{Channels, Dialect};
+use super::{Candidate, Chunk, FRAME_BYTES_MAX, frames, is_text, quoted, share};
+use crate::mqtt::shape::{Channels, DetectedFormat};
 use tidegate_ingest::decode::Births;
 use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Notation, Shape};
 use tidegate_model::excerpt::excerpt;
@@ -23,7 +23,7 @@ const STX: u8 = 0x02;
 const ETX: u8 = 0x03;
 
 /// Lines that end with CR, LF or both.
-pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
+pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     let mut lines = whole(Framing::lines(FRAME_BYTES_MAX), bytes, now);
     let end = match (bytes.contains(&b'\r'), bytes.contains(&b'\n')) {
         (true, true) => "CRLF",
@@ -33,7 +33,7 @@ pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
     };
     let checked: Vec<_> = lines.iter().filter_map(|line| checked(line)).collect();
     let all: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-    let is_nmea = all.iter().any(|line| Dialect::of(line) == Dialect::Nmea);
+    let is_nmea = all.iter().any(|line| DetectedFormat::detect(line) == DetectedFormat::Nmea);
     let (keys, proof) = if !is_nmea && !checked.is_empty() && checked.len() * 5 >= lines.len() * 4 {
         let proof = format!("{} lines have a good checksum (NMEA)", checked.len());
         lines = checked;
@@ -42,14 +42,14 @@ pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
         ("", None)
     };
     let text = share(bytes.iter().filter(|byte| is_text(**byte)).count(), bytes.len());
-    let mut guess = read(&lines, text, keys)?;
-    guess.what = format!("lines that end with {end}, {}", guess.what);
-    guess.evidence.extend(proof);
-    Some(guess)
+    let mut candidate = read(&lines, text, keys)?;
+    candidate.description = format!("lines that end with {end}, {}", candidate.description);
+    candidate.evidence.extend(proof);
+    Some(candidate)
 }
 
 /// Texts between STX and ETX.
-pub(super) fn guess_marked(bytes: &[u8], now: Instant) -> Option<Guess> {
+pub(super) fn candidate_marked(bytes: &[u8], now: Instant) -> Option<Candidate> {
     const KEYS: &str = "frame = { kind = \"enclosed\", start = \"0x02\", end = \"0x03\" }\n";
     let shape = Shape::Enclosed {
         start: vec![STX],
@@ -60,13 +60,13 @@ pub(super) fn guess_marked(bytes: &[u8], now: Instant) -> Option<Guess> {
     let framing = Framing { shape, ..Framing::lines(FRAME_BYTES_MAX) };
     let texts = whole(framing, bytes, now);
     let taken: usize = texts.iter().map(|text| text.len() + 2).sum();
-    let mut guess = read(&texts, share(taken, bytes.len()), KEYS)?;
-    guess.what = format!("texts between STX and ETX, {}", guess.what);
-    Some(guess)
+    let mut candidate = read(&texts, share(taken, bytes.len()), KEYS)?;
+    candidate.description = format!("texts between STX and ETX, {}", candidate.description);
+    Some(candidate)
 }
 
 /// Texts that nothing ends but silence.
-pub(super) fn guess_pauses(chunks: &[Chunk]) -> Option<Guess> {
+pub(super) fn candidate_pauses(chunks: &[Chunk]) -> Option<Candidate> {
     let mut texts: Vec<Vec<u8>> = Vec::new();
     let mut before: Option<Instant> = None;
     for chunk in chunks {
@@ -85,9 +85,9 @@ pub(super) fn guess_pauses(chunks: &[Chunk]) -> Option<Guess> {
     }
     let bytes: Vec<u8> = texts.concat();
     let text = share(bytes.iter().filter(|byte| is_text(**byte)).count(), bytes.len());
-    let mut guess = read(&texts, text, "frame = { kind = \"idle\", idle_time = \"50 ms\" }\n")?;
-    guess.what = format!("texts with silences between them, {}", guess.what);
-    Some(guess)
+    let mut candidate = read(&texts, text, "frame = { kind = \"idle\", idle_time = \"50 ms\" }\n")?;
+    candidate.description = format!("texts with silences between them, {}", candidate.description);
+    Some(candidate)
 }
 
 /// Frames without the first one, whose beginning may have been missed, where there are more.
@@ -106,79 +106,84 @@ fn checked(line: &[u8]) -> Option<Vec<u8>> {
     checksum.strip(line).map(<[u8]>::to_vec)
 }
 
-/// The dialect that most messages are written in, and what they hold. `text` is how much of all bytes is text,
+/// The format that most messages are written in, and what they hold. `text` is how much of all bytes is text,
 /// `bus_keys` how they were cut.
-fn read(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Guess> {
-    let mut counts: BTreeMap<Dialect, usize> = BTreeMap::new();
+fn read(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candidate> {
+    let mut counts: BTreeMap<DetectedFormat, usize> = BTreeMap::new();
     for message in messages {
-        *counts.entry(Dialect::of(message)).or_default() += 1;
+        *counts.entry(DetectedFormat::detect(message)).or_default() += 1;
     }
-    counts.remove(&Dialect::Binary);
+    counts.remove(&DetectedFormat::Binary);
     // Of two that are as frequent the more telling one, which the order has first.
-    let (dialect, _) =
+    let (format, _) =
         counts.into_iter().rev().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > 0)?;
-    let mut guess = Guess {
-        what: dialect.word().to_owned(),
+    let mut candidate = Candidate {
+        description: format.word().to_owned(),
         frames: 0,
         score: 0.0,
         evidence: Vec::new(),
         bus_keys: bus_keys.to_owned(),
-        sensor_keys: dialect.keys()?,
+        sensor_keys: format.keys()?,
         channels: Channels::default(),
         is_modbus: false,
     };
     let mut births = Births::default();
     let mut others: Vec<&[u8]> = Vec::new();
     for message in messages {
-        let is_read = Dialect::of(message) == dialect
-            && guess.channels.hear("", dialect, message, &mut births);
-        guess.frames += usize::from(is_read);
+        let is_read = DetectedFormat::detect(message) == format
+            && candidate.channels.record("", format, message, &mut births);
+        candidate.frames += usize::from(is_read);
         if !is_read {
             others.push(message);
         }
     }
-    let sample = messages.iter().rfind(|message| Dialect::of(message) == dialect)?;
-    guess.evidence.push(format!(
+    let sample = messages.iter().rfind(|message| DetectedFormat::detect(message) == format)?;
+    candidate.evidence.push(format!(
         "{} of {} messages are {}, such as {}",
-        guess.frames,
+        candidate.frames,
         messages.len(),
-        dialect.word(),
+        format.word(),
         excerpt(sample)
     ));
-    let mut explained = guess.frames;
-    match dialect {
-        Dialect::Nmea => explained += note_sentences(&mut guess, messages, &others),
-        Dialect::Csv { .. } => explained += note_header(&mut guess, dialect, messages, &others),
-        Dialect::Json { .. }
-        | Dialect::KeyValue
-        | Dialect::Obis
-        | Dialect::Ruuvi
-        | Dialect::Sparkplug
-        | Dialect::Text
-        | Dialect::Binary => {}
+    let mut explained = candidate.frames;
+    match format {
+        DetectedFormat::Nmea => explained += note_sentences(&mut candidate, messages, &others),
+        DetectedFormat::Csv { .. } => {
+            explained += note_header(&mut candidate, format, messages, &others)
+        }
+        DetectedFormat::Json { .. }
+        | DetectedFormat::KeyValue
+        | DetectedFormat::Obis
+        | DetectedFormat::Ruuvi
+        | DetectedFormat::Sparkplug
+        | DetectedFormat::Text
+        | DetectedFormat::Binary => {}
     }
-    guess.score = text * share(explained, messages.len()) * trust(dialect, &guess.channels);
-    Some(guess)
+    candidate.score = text * share(explained, messages.len()) * trust(format, &candidate.channels);
+    Some(candidate)
 }
 
 /// How much it tells that a message can be read so: nearly any text is a text.
-fn trust(dialect: Dialect, channels: &Channels) -> f64 {
+fn trust(format: DetectedFormat, channels: &Channels) -> f64 {
     let is_number = || channels.iter().all(|one| one.kind.word() == "number");
-    match dialect {
-        Dialect::Nmea | Dialect::Obis | Dialect::Ruuvi | Dialect::Sparkplug => 1.0,
-        Dialect::Json { .. } | Dialect::KeyValue | Dialect::Csv { .. } => 0.95,
-        Dialect::Text if is_number() => 0.9,
-        Dialect::Text => 0.5,
-        Dialect::Binary => 0.0,
+    match format {
+        DetectedFormat::Nmea
+        | DetectedFormat::Obis
+        | DetectedFormat::Ruuvi
+        | DetectedFormat::Sparkplug => 1.0,
+        DetectedFormat::Json { .. } | DetectedFormat::KeyValue | DetectedFormat::Csv { .. } => 0.95,
+        DetectedFormat::Text if is_number() => 0.9,
+        DetectedFormat::Text => 0.5,
+        DetectedFormat::Binary => 0.0,
     }
 }
 
 /// Leaves sentences out that hold no measurement. Returns how many lines that explains.
-fn note_sentences(guess: &mut Guess, messages: &[Vec<u8>], others: &[&[u8]]) -> usize {
+fn note_sentences(candidate: &mut Candidate, messages: &[Vec<u8>], others: &[&[u8]]) -> usize {
     let mut ignored = BTreeSet::new();
     let is_empty = |message: &[u8]| {
         let mut channels = Channels::default();
-        channels.hear("", Dialect::Nmea, message, &mut Births::default());
+        channels.record("", DetectedFormat::Nmea, message, &mut Births::default());
         channels.iter().all(|channel| channel.name == "sentence")
     };
     let known = messages.iter().map(Vec::as_slice).filter(|message| checked(message).is_some());
@@ -188,19 +193,19 @@ fn note_sentences(guess: &mut Guess, messages: &[Vec<u8>], others: &[&[u8]]) -> 
     }
     if !ignored.is_empty() {
         let kinds: Vec<_> = ignored.into_iter().take(IGNORED_MAX).collect();
-        guess.sensor_keys.extend(["ignore = '^\\$..(", &kinds.join("|"), ")'\n"]);
+        candidate.sensor_keys.extend(["ignore = '^\\$..(", &kinds.join("|"), ")'\n"]);
     }
     others.iter().filter(|other| checked(other).is_some()).count()
 }
 
 /// Names the columns after a line that has as many words as the others have values. Returns how many lines that explains.
 fn note_header(
-    guess: &mut Guess,
-    dialect: Dialect,
+    candidate: &mut Candidate,
+    format: DetectedFormat,
     messages: &[Vec<u8>],
     others: &[&[u8]],
 ) -> usize {
-    let Dialect::Csv { delimiter, columns } = dialect else { return 0 };
+    let DetectedFormat::Csv { delimiter, columns } = format else { return 0 };
     let words = |line: &[u8]| {
         let line = std::str::from_utf8(line).ok()?;
         let words: Vec<_> =
@@ -215,8 +220,8 @@ fn note_header(
     let quoted_names: Vec<_> = names.iter().map(|name| quoted(name)).collect();
     let pattern = quoted(&format!("^{}$", regex::escape(line.trim())));
     let quoted_names = quoted_names.join(", ");
-    guess.sensor_keys.extend(["columns = [", &quoted_names, "]\nignore = ", &pattern, "\n"]);
-    guess.channels = guess.channels.renamed(&names);
-    guess.evidence.push(format!("the line {} names the columns", excerpt(line.as_bytes())));
+    candidate.sensor_keys.extend(["columns = [", &quoted_names, "]\nignore = ", &pattern, "\n"]);
+    candidate.channels = candidate.channels.renamed(&names);
+    candidate.evidence.push(format!("the line {} names the columns", excerpt(line.as_bytes())));
     messages.iter().filter(|message| message.as_slice() == line.as_bytes()).count()
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crc::{CRC_16_MODBUS, Crc};
 
-use super::{Guess, share};
+use super::{Candidate, share};
 use crate::mqtt::shape::Channels;
 
 /// The checksum.
@@ -32,7 +32,7 @@ const REGISTERS_MAX: u16 = 32;
 /// Fewer frames may be chance.
 const FRAMES_MIN: usize = 2;
 
-pub(super) fn guess(bytes: &[u8]) -> Option<Guess> {
+pub(super) fn candidate(bytes: &[u8]) -> Option<Candidate> {
     let (mut rest, mut taken, mut frames) = (bytes, 0, Vec::new());
     while !rest.is_empty() {
         let length = frame_at(rest);
@@ -56,8 +56,8 @@ pub(super) fn guess(bytes: &[u8]) -> Option<Guess> {
     if tables.is_empty() {
         evidence.push("no question for registers was heard, so none is known".to_owned());
     }
-    Some(Guess {
-        what: "Modbus RTU".to_owned(),
+    Some(Candidate {
+        description: "Modbus RTU".to_owned(),
         frames: frames.len(),
         score: share(taken, bytes.len()),
         evidence,

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::{FRAME_BYTES_MAX, Guess, frames};
-use crate::mqtt::shape::{Channels, Dialect};
+use super::{Candidate, FRAME_BYTES_MAX, frames};
+use crate::mqtt::shape::{Channels, DetectedFormat};
 use tidegate_ingest::decode::{Births, Format, Obis};
 use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Notation, Shape};
 
@@ -14,7 +14,7 @@ const FRAME: &str =
 /// The same with the checksum of DSMR 4 and 5 (P1 companion standard, 6.2).
 const CHECKED_FRAME: &str = "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true, checksum = \"crc-16-arc\", checksum_notation = \"hex\", checksum_after_end = true }\n";
 
-pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
+pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     let algorithm = ChecksumAlgorithm::named("crc-16-arc")?;
     let checksum = Checksum { algorithm, notation: Notation::Hexadecimal, from: 0 };
     let checked = telegrams(bytes, Some(checksum), now);
@@ -25,11 +25,11 @@ pub(super) fn guess(bytes: &[u8], now: Instant) -> Option<Guess> {
     };
     let mut channels = Channels::default();
     for telegram in &telegrams {
-        channels.hear("", Dialect::Obis, telegram, &mut Births::default());
+        channels.record("", DetectedFormat::Obis, telegram, &mut Births::default());
     }
-    channels.forget_details();
-    (!channels.is_empty()).then(|| Guess {
-        what: "telegrams of a smart meter".to_owned(),
+    channels.remove_details();
+    (!channels.is_empty()).then(|| Candidate {
+        description: "telegrams of a smart meter".to_owned(),
         frames: telegrams.len(),
         score,
         evidence: vec![format!("{} telegrams with OBIS codes; {proof}", telegrams.len())],

@@ -15,57 +15,58 @@ fn heard(bytes: &[u8], times: usize) -> Vec<Chunk> {
     (0..).zip(bytes.repeat(times).chunks(50)).map(piece).collect()
 }
 
-fn guessed(bytes: &[u8], times: usize) -> Guess {
-    guess(&heard(bytes, times)).unwrap()
+fn guessed(bytes: &[u8], times: usize) -> Candidate {
+    best_candidate(&heard(bytes, times)).unwrap()
 }
 
-fn names(guess: &Guess) -> Vec<&str> {
-    guess.channels.iter().map(|channel| channel.name.as_str()).collect()
+fn names(candidate: &Candidate) -> Vec<&str> {
+    candidate.channels.iter().map(|channel| channel.name.as_str()).collect()
 }
 
 #[test]
 fn lines_of_pairs_are_recognised() {
-    let guess = guessed(include_bytes!("../../../../tests/data/key-value.txt"), 3);
-    assert!(guess.score > 0.75, "{guess:?}");
+    let candidate = guessed(include_bytes!("../../../../tests/data/key-value.txt"), 3);
+    assert!(candidate.score > 0.75, "{candidate:?}");
     assert_eq!(
-        (guess.bus_keys.as_str(), guess.sensor_keys.as_str()),
+        (candidate.bus_keys.as_str(), candidate.sensor_keys.as_str()),
         ("", "format = \"key-value\"\n")
     );
 }
 
 #[test]
-fn a_header_names_the_columns() {
-    let guess = guessed(b"x,y\nt;h;state\n21.5;40;on\n21.6;41;on\n21.7;42;off\n21.8;42;off\n", 1);
-    assert_eq!(names(&guess), ["t", "h", "state"], "{guess:?}");
+fn header_names_the_columns() {
+    let candidate =
+        guessed(b"x,y\nt;h;state\n21.5;40;on\n21.6;41;on\n21.7;42;off\n21.8;42;off\n", 1);
+    assert_eq!(names(&candidate), ["t", "h", "state"], "{candidate:?}");
     let expected = "format = \"csv\"\ndelimiter = \";\"\ncolumns = [\"t\", \"h\", \"state\"]\nignore = \"^t;h;state$\"\n";
-    assert_eq!(guess.sensor_keys, expected);
+    assert_eq!(candidate.sensor_keys, expected);
 }
 
 #[test]
-fn a_receiver_of_satellites_is_recognised_and_sentences_without_a_value_are_left_out() {
-    let guess = guessed(include_bytes!("../../../../tests/data/nmea.txt"), 4);
-    assert!(guess.is_certain(), "{guess:?}");
-    assert_eq!(guess.sensor_keys, "format = \"nmea\"\nignore = '^\\$..(GSA)'\n");
-    assert!(names(&guess).contains(&"position"));
+fn recognises_nmea_and_ignores_valueless_sentences() {
+    let candidate = guessed(include_bytes!("../../../../tests/data/nmea.txt"), 4);
+    assert!(candidate.is_certain(), "{candidate:?}");
+    assert_eq!(candidate.sensor_keys, "format = \"nmea\"\nignore = '^\\$..(GSA)'\n");
+    assert!(names(&candidate).contains(&"position"));
 }
 
 #[test]
-fn a_smart_meter_is_recognised_with_its_checksum() {
-    let guess = guessed(include_bytes!("../../../../tests/data/obis.txt"), 2);
-    assert_eq!(guess.what, "telegrams of a smart meter");
-    assert!(guess.bus_keys.contains("crc-16-arc"), "{guess:?}");
-    assert!(names(&guess).contains(&"1-0:1.8.1"));
+fn recognises_a_meter_with_checksum() {
+    let candidate = guessed(include_bytes!("../../../../tests/data/obis.txt"), 2);
+    assert_eq!(candidate.description, "telegrams of a smart meter");
+    assert!(candidate.bus_keys.contains("crc-16-arc"), "{candidate:?}");
+    assert!(names(&candidate).contains(&"1-0:1.8.1"));
     for detail in ["1-0:1.8.1.unit", "0-1:24.2.1.0"] {
-        assert!(!names(&guess).contains(&detail), "{detail}");
+        assert!(!names(&candidate).contains(&detail), "{detail}");
     }
 }
 
 #[test]
-fn a_meter_without_a_checksum_is_recognised_too() {
-    let guess =
+fn recognises_a_meter_without_checksum() {
+    let candidate =
         guessed(b"/KMP5 KA6U\r\n\r\n1-0:1.8.1(00185.000*kWh)\r\n1-0:1.7.0(0000.98*kW)\r\n!\r\n", 3);
-    assert_eq!(guess.what, "telegrams of a smart meter", "{guess:?}");
-    assert!(!guess.bus_keys.contains("checksum"));
+    assert_eq!(candidate.description, "telegrams of a smart meter", "{candidate:?}");
+    assert!(!candidate.bus_keys.contains("checksum"));
 }
 
 #[test]
@@ -78,14 +79,14 @@ fn frames_of_bytes_are_found_by_their_start_and_proved_by_their_checksum() {
             [vec![0xff], content.to_vec(), vec![sum.wrapping_neg()]].concat()
         })
         .collect();
-    let guess = guessed(&frames[4..], 1);
+    let candidate = guessed(&frames[4..], 1);
     let expected = "frame = { kind = \"fixed\", size = 9, start = \"0xff86\", checksum = \"sum-negated\", checksum_from = 1 }\n";
-    assert_eq!(guess.bus_keys, expected, "{guess:?}");
-    assert_eq!(names(&guess).len(), 6);
+    assert_eq!(candidate.bus_keys, expected, "{candidate:?}");
+    assert_eq!(names(&candidate).len(), 6);
 }
 
 #[test]
-fn an_end_behind_the_checksum_is_found() {
+fn finds_an_end_behind_the_checksum() {
     // The particle sensor SDS011.
     let frames: Vec<u8> = (0..12_u8)
         .flat_map(|number| {
@@ -94,10 +95,10 @@ fn an_end_behind_the_checksum_is_found() {
             [vec![0xaa, 0xc0], content.to_vec(), vec![sum, 0xab]].concat()
         })
         .collect();
-    let guess = guessed(&frames[4..], 1);
+    let candidate = guessed(&frames[4..], 1);
     let expected = "frame = { kind = \"fixed\", size = 10, start = \"0xaac0\", checksum = \"sum\", checksum_from = 2, end = \"0xab\" }\n";
-    assert_eq!(guess.bus_keys, expected, "{guess:?}");
-    assert_eq!(names(&guess).len(), 6);
+    assert_eq!(candidate.bus_keys, expected, "{candidate:?}");
+    assert_eq!(names(&candidate).len(), 6);
 }
 
 #[test]
@@ -105,10 +106,10 @@ fn modbus_between_others_gives_the_registers_that_are_asked_for() {
     // Modbus Application Protocol 1.1b3, 6.3: registers 108 to 110 of unit 17, and the answer; checksums computed.
     let question = [0x11, 0x03, 0x00, 0x6b, 0x00, 0x03, 0x76, 0x87];
     let answer = [0x11, 0x03, 0x06, 0xae, 0x41, 0x56, 0x52, 0x43, 0x40, 0x49, 0xad];
-    let guess = guessed(&[&question[..], &answer[..]].concat(), 3);
-    assert!(guess.is_modbus && guess.score > 0.9, "{guess:?}");
-    assert!(guess.bus_keys.contains("unit-17]\nid = 17\n"), "{guess:?}");
-    assert!(guess.bus_keys.contains("address = 107, kind = \"u16\""), "{guess:?}");
+    let candidate = guessed(&[&question[..], &answer[..]].concat(), 3);
+    assert!(candidate.is_modbus && candidate.score > 0.9, "{candidate:?}");
+    assert!(candidate.bus_keys.contains("unit-17]\nid = 17\n"), "{candidate:?}");
+    assert!(candidate.bus_keys.contains("address = 107, kind = \"u16\""), "{candidate:?}");
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn other_texts_are_cut_by_marks_or_by_silence() {
         chunks.push(Chunk { at, bytes: b"21.6".to_vec() });
     }
     assert_eq!(
-        guess(&chunks).unwrap().bus_keys,
+        best_candidate(&chunks).unwrap().bus_keys,
         "frame = { kind = \"idle\", idle_time = \"50 ms\" }\n"
     );
     let checked = guessed(b"$t=1*78\n$t=2*7B\n$t=3*7A\n", 3);
@@ -135,8 +136,8 @@ fn other_texts_are_cut_by_marks_or_by_silence() {
 }
 
 #[test]
-fn noise_and_the_wrong_speed_give_no_good_guess() {
-    assert_eq!(guess(&[]), None);
+fn noise_and_wrong_speed_give_no_good_candidate() {
+    assert_eq!(best_candidate(&[]), None);
     // A generator of numbers (Numerical Recipes' LCG) in place of noise.
     let mut state = 1_u32;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
@@ -145,22 +146,22 @@ fn noise_and_the_wrong_speed_give_no_good_guess() {
     })
     .take(4_000)
     .collect();
-    let score = guess(&heard(&noise, 1)).map_or(0.0, |guess| guess.score);
+    let score = best_candidate(&heard(&noise, 1)).map_or(0.0, |candidate| candidate.score);
     assert!(score < 0.3, "{score}");
     // "t=21.5" with two bytes melted into one, as half the speed does.
     let melted: Vec<u8> = b"t=21.5 h=40\r\n"
         .chunks(2)
         .map(|pair| pair.iter().fold(0x80, |sum, byte| sum ^ byte.rotate_left(3)))
         .collect();
-    let score = guess(&heard(&melted, 20)).map_or(0.0, |guess| guess.score);
+    let score = best_candidate(&heard(&melted, 20)).map_or(0.0, |candidate| candidate.score);
     assert!(score < 0.61, "{score}");
 }
 
 proptest::proptest! {
     #[test]
     fn no_bytes_break_it(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
-        if let Some(guess) = guess(&heard(&bytes, 2)) {
-            proptest::prop_assert!((0.0..=1.0).contains(&guess.score), "{guess:?}");
+        if let Some(candidate) = best_candidate(&heard(&bytes, 2)) {
+            proptest::prop_assert!((0.0..=1.0).contains(&candidate.score), "{candidate:?}");
         }
     }
 }

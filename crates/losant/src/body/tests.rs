@@ -84,7 +84,7 @@ fn commands_are_taken_as_the_schema_takes_them() {
 }
 
 #[test]
-fn a_connection_status_is_taken_as_the_schema_takes_it() {
+fn connection_status_follows_the_schema() {
     let bodies = [
         json!({"status": "connected"}),
         json!({"status": "connected", "connectedAt": 1, "ipAddress": "::"}),
@@ -111,7 +111,7 @@ fn a_connection_status_is_taken_as_the_schema_takes_it() {
 }
 
 #[test]
-fn a_patch_is_taken_as_the_schema_takes_it() {
+fn patch_follows_the_schema() {
     let tag = json!({"key": "k", "value": "v"});
     let attribute = json!({"name": "a", "dataType": "number"});
     let id = "575ecf887ae143cd83dc4aa2";
@@ -153,7 +153,7 @@ fn a_patch_is_taken_as_the_schema_takes_it() {
 }
 
 #[test]
-fn an_export_is_taken_as_the_schema_takes_it() {
+fn export_follows_the_schema() {
     let bodies = [
         json!({}),
         json!({"email": "a@b.c", "callbackUrl": "https://example.com/", "attributes": ["a"],
@@ -178,7 +178,7 @@ fn an_export_is_taken_as_the_schema_takes_it() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place() {
+fn error_has_the_path() {
     let error = parse::<States>(r#"[{"data": {"a": 1}}, {"data": {"b": null}}]"#).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -209,7 +209,7 @@ fn states_are_joined_without_a_change() {
 }
 
 #[test]
-fn the_daemons_own_statuses_are_what_the_schema_wants() {
+fn connection_statuses_of_the_daemon_are_valid() {
     let (up, down) = (WallTime::from_millis(0), WallTime::from_millis(1));
     let connected = serde_json::to_value(ConnectionStatus::connected(up)).unwrap();
     assert_eq!(
@@ -288,7 +288,7 @@ fn body(key: &'static str, values: Vec<Value>) -> impl Strategy<Value = Value> {
 }
 
 #[test]
-fn nothing_that_a_schema_refuses_is_sent_and_all_that_it_takes_is_taken() {
+fn accepts_exactly_what_the_schemas_accept() {
     let (states, commands, statuses) = (validator(STATES), validator(COMMAND), validator(STATUS));
     let (patches, exports) = (validator(PATCH), validator(EXPORT));
     let bodies = (

@@ -106,7 +106,7 @@ async fn names_methods_paths_and_parameters_are_those_that_losant_publishes() {
 }
 
 #[tokio::test]
-async fn the_actions_are_in_losants_order_with_the_newer_two_last() {
+async fn actions_are_in_the_order_of_losant() {
     let actions = full_requests(&client()).map(|request| request.action());
     assert_eq!(actions, Action::ALL);
     let names = actions.map(Action::name);
@@ -125,7 +125,7 @@ fn six_actions_take_an_applications_token() {
 }
 
 #[test]
-fn the_table_in_the_documentation_tells_what_the_code_does() {
+fn table_of_actions_matches_the_code() {
     let document = include_str!("../device.rs");
     for action in Action::ALL {
         let path =
@@ -141,7 +141,7 @@ fn the_table_in_the_documentation_tells_what_the_code_does() {
 }
 
 #[tokio::test]
-async fn an_address_is_written_as_losant_reads_it() {
+async fn url_has_the_form_of_losant() {
     let client = client();
     let composite = Composite {
         period: Period { start: Some(When::Ago(Duration::from_secs(7200))), end: Some(When::Now) },
@@ -158,7 +158,7 @@ async fn an_address_is_written_as_losant_reads_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_set_is_not_sent() {
+async fn unset_parameters_are_not_sent() {
     let client = client();
     assert!(client.get_state(device(), &History::default()).request().query_pairs().is_empty());
     assert!(client.get(device(), Shape::default()).request().query_pairs().is_empty());
@@ -167,7 +167,7 @@ async fn what_is_not_set_is_not_sent() {
 }
 
 #[test]
-fn an_answer_is_checked_for_being_losants() {
+fn rejects_answers_of_other_servers() {
     let device = device();
     assert_eq!(
         Success::parse(device, json!({"success": true, "_type": "success"}).to_string().as_bytes()),

@@ -44,7 +44,7 @@ async fn many_callers_share_one_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_expires_under_many_callers_is_renewed_once() {
+async fn expired_token_of_many_callers_is_renewed_once_only() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
     client.get(gateway(), Shape::default()).await.unwrap();
@@ -66,7 +66,7 @@ async fn wrong_credentials_are_tried_once_however_many_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cloud_that_takes_no_token_that_it_gives_is_not_asked_for_more() {
+async fn rejected_new_token_suspends_the_renewal() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
     sandbox.fail_next(SandboxAction::Get, 10 * CALLERS, Fault::Status(401, String::new()));
@@ -81,7 +81,7 @@ async fn a_cloud_that_takes_no_token_that_it_gives_is_not_asked_for_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_an_attempt_that_fails_does_not_try_again_at_once() {
+async fn waiting_callers_share_a_failure() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
     let trouble = Fault::Status(503, String::new());
@@ -91,7 +91,7 @@ async fn who_waits_for_an_attempt_that_fails_does_not_try_again_at_once() {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_with_the_scopes_and_the_life_that_are_configured() {
+async fn token_request_has_configured_scopes_and_lifetime() {
     let sandbox = Sandbox::start().await.unwrap();
     let requested_scopes = vec!["device.sendState".to_owned()];
     let token_ttl = Some(Duration::from_secs(3600));
@@ -105,7 +105,7 @@ async fn a_token_is_asked_for_with_the_scopes_and_the_life_that_are_configured()
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_before_it_dies_and_used_on_if_that_fails() {
+async fn token_is_renewed_early_and_kept_if_that_fails() {
     let sandbox = Sandbox::start().await.unwrap();
     let cloud = Cloud { token_ttl: Some(Duration::from_secs(3600)), ..cloud(&sandbox, SECRET) };
     let client = Client::new(cloud).unwrap();
@@ -127,7 +127,7 @@ async fn a_token_is_renewed_before_it_dies_and_used_on_if_that_fails() {
 }
 
 #[tokio::test]
-async fn a_refusal_whose_words_never_come_is_a_refusal() {
+async fn refusal_without_a_message_is_a_refusal() {
     let sandbox = Sandbox::start().await.unwrap();
     let request_timeout = Duration::from_secs(1);
     let client = Client::new(Cloud { request_timeout, ..cloud(&sandbox, SECRET) }).unwrap();
@@ -139,7 +139,7 @@ async fn a_refusal_whose_words_never_come_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_redirection_is_not_followed() {
+async fn redirects_are_not_followed() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
     let elsewhere = format!("{}/elsewhere", sandbox.url());
@@ -157,7 +157,7 @@ async fn a_redirection_is_not_followed() {
 }
 
 #[tokio::test]
-async fn no_secret_and_no_token_is_in_any_debug_output_or_error() {
+async fn debug_output_and_errors_have_no_secrets() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(cloud(&sandbox, SECRET)).unwrap();
     client.get(gateway(), Shape::default()).await.unwrap();

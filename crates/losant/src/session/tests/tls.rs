@@ -79,7 +79,7 @@ fn pem(identity: &Identity) -> Secret {
 }
 
 #[tokio::test]
-async fn a_private_authority_and_a_client_certificate_are_used() {
+async fn uses_a_private_authority_and_client_certificate() {
     let authority = Authority::new();
     let (url, served) = serve(&authority);
     let private_ca = Some(authority.0.pem().into_bytes());
@@ -91,7 +91,7 @@ async fn a_private_authority_and_a_client_certificate_are_used() {
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_vouches_for_is_given_nothing() {
+async fn untrusted_server_receives_nothing() {
     let (url, served) = serve(&Authority::new());
     let client = Client::new(cloud(&url)).unwrap();
     let error = client.get(gateway(), Shape::default()).await.unwrap_err();
@@ -101,7 +101,7 @@ async fn a_server_that_nobody_vouches_for_is_given_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_a_certificate_gets_nothing_without() {
+async fn missing_client_certificate_ends_the_connection() {
     let authority = Authority::new();
     let (url, served) = serve(&authority);
     let private_ca = Some(authority.0.pem().into_bytes());
@@ -112,7 +112,7 @@ async fn a_server_that_wants_a_certificate_gets_nothing_without() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_configured_is_asked() {
+async fn uses_the_configured_proxy() {
     rustls::crypto::ring::default_provider().install_default().ok();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = Proxy::At(format!("http://{}", listener.local_addr().unwrap()));

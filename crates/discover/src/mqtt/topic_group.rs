@@ -1,56 +1,58 @@
-//! Topics that belong together: those of a product, and those that differ in a level and are written alike.
+//! Groups topics that one sensor can read.
+//!
+//! These are the topics of a product, and topics that differ in one level and have the same format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Topic;
 use super::preset::Preset;
-use super::shape::{Channels, Dialect};
+use super::shape::{Channels, DetectedFormat};
 use tidegate_model::topic::TopicFilter;
 
-/// What differs.
+/// The wildcard for the level in which topics differ.
 const ANY: &str = "+";
 
-/// How many topics make a wildcard in the first level, which would let the topics of half a house in.
+/// The least number of topics for a wildcard in the first level, which matches many topics.
 const FIRST_LEVEL_MEMBERS_MIN: usize = 3;
 
 /// Topics that one sensor reads.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Family {
+pub struct TopicGroup {
     /// The levels of the filter.
     pub levels: Vec<String>,
-    /// Its topics.
+    /// The topics.
     pub topics: Vec<String>,
-    /// Their messages.
+    /// The number of messages.
     pub messages: u64,
-    /// From the first to the last message, of the topic where that was longest.
+    /// The longest time from the first to the last message of a topic.
     pub span: Duration,
-    /// How all are written.
-    pub dialect: Dialect,
-    /// What they hold.
+    /// The format of all messages.
+    pub format: DetectedFormat,
+    /// The channels of all messages.
     pub channels: Channels,
-    /// Whose topics they are, if that is known.
+    /// The product whose topics they are.
     pub preset: Option<&'static Preset>,
 }
 
-/// The families of what was heard: those of products first, then the others, by filter.
-pub(super) fn families(topics: &BTreeMap<String, Topic>) -> Vec<Family> {
-    let mut known: BTreeMap<&str, Family> = BTreeMap::new();
+/// Returns the groups: those of products first, then the others by filter.
+pub(super) fn topic_groups(topics: &BTreeMap<String, Topic>) -> Vec<TopicGroup> {
+    let mut known: BTreeMap<&str, TopicGroup> = BTreeMap::new();
     let mut others = Vec::new();
     for (name, topic) in topics {
-        if topic.is_chatter || topic.dialect.keys().is_none() || topic.channels.is_empty() {
+        if topic.is_internal || topic.format.keys().is_none() || topic.channels.is_empty() {
             continue;
         }
-        let family = Family::of(name, topic);
+        let group = TopicGroup::of(name, topic);
         let Some(preset) = topic.preset else {
-            others.push(family);
+            others.push(group);
             continue;
         };
         if let Some(first) = known.get_mut(preset.sensor) {
-            first.take(family);
+            first.merge(group);
         } else {
             let levels = preset.filter.split('/').map(str::to_owned).collect();
-            known.insert(preset.sensor, Family { levels, ..family });
+            known.insert(preset.sensor, TopicGroup { levels, ..group });
         }
     }
     while let Some(merged) = merge(&others, topics) {
@@ -60,35 +62,35 @@ pub(super) fn families(topics: &BTreeMap<String, Topic>) -> Vec<Family> {
     known.into_values().chain(others).collect()
 }
 
-impl Family {
+impl TopicGroup {
     fn of(name: &str, topic: &Topic) -> Self {
         Self {
             levels: name.split('/').map(str::to_owned).collect(),
             topics: vec![name.to_owned()],
             messages: topic.messages,
             span: topic.span,
-            dialect: topic.dialect,
+            format: topic.format,
             channels: topic.channels.clone(),
             preset: topic.preset,
         }
     }
 
-    /// The filter of the subscription.
+    /// Returns the filter of the subscription.
     pub fn filter(&self) -> String {
         self.levels.join("/")
     }
 
-    /// The levels in which its topics differ.
+    /// Returns the levels in which its topics differ.
     pub fn wildcards(&self) -> impl Iterator<Item = usize> {
         self.levels.iter().enumerate().filter(|(_, level)| *level == ANY).map(|(index, _)| index)
     }
 
-    /// What stands at this level in its topics.
+    /// Returns the texts of its topics at a level.
     pub fn words_at(&self, level: usize) -> BTreeSet<&str> {
         self.topics.iter().filter_map(|topic| topic.split('/').nth(level)).collect()
     }
 
-    fn take(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         self.topics.extend(other.topics);
         self.messages += other.messages;
         self.span = self.span.max(other.span);
@@ -101,13 +103,14 @@ impl Family {
     }
 }
 
-/// Makes one family of those that differ in one level, where that joins the most; `None` if there are no such.
-fn merge(families: &[Family], topics: &BTreeMap<String, Topic>) -> Option<Vec<Family>> {
-    let mut candidates: BTreeMap<(Vec<String>, usize, Dialect), Vec<usize>> = BTreeMap::new();
-    for (index, family) in families.iter().enumerate() {
-        let depth = family.levels.len();
+/// Merges the most groups that differ in one level. Returns `None` if there are none.
+fn merge(topic_groups: &[TopicGroup], topics: &BTreeMap<String, Topic>) -> Option<Vec<TopicGroup>> {
+    let mut candidates: BTreeMap<(Vec<String>, usize, DetectedFormat), Vec<usize>> =
+        BTreeMap::new();
+    for (index, group) in topic_groups.iter().enumerate() {
+        let depth = group.levels.len();
         for level in (0..depth).filter(|_| depth > 1) {
-            let key = (family.with_any(level), level, family.dialect);
+            let key = (group.with_any(level), level, group.format);
             candidates.entry(key).or_default().push(index);
         }
     }
@@ -118,26 +121,26 @@ fn merge(families: &[Family], topics: &BTreeMap<String, Topic>) -> Option<Vec<Fa
         if members.len() < members_min {
             return None;
         }
-        let mut joined: Option<Family> = None;
-        for member in members.iter().filter_map(|index| families.get(*index)) {
+        let mut joined: Option<TopicGroup> = None;
+        for member in members.iter().filter_map(|index| topic_groups.get(*index)) {
             match &mut joined {
-                None => joined = Some(Family { levels: levels.clone(), ..member.clone() }),
+                None => joined = Some(TopicGroup { levels: levels.clone(), ..member.clone() }),
                 Some(joined) if joined.channels.resembles(&member.channels) => {
-                    joined.take(member.clone());
+                    joined.merge(member.clone());
                 }
-                // Were one left out, the filter would let it in all the same.
+                // The filter would match a topic that is not a member.
                 Some(_) => return None,
             }
         }
-        let joined = joined.filter(|joined| !lets_others_in(joined, topics))?;
+        let joined = joined.filter(|joined| !matches_others(joined, topics))?;
         let is_member = |index: &usize| members.contains(index);
-        let rest = families.iter().enumerate().filter(|(index, _)| !is_member(index));
-        Some(rest.map(|(_, family)| family.clone()).chain([joined]).collect())
+        let rest = topic_groups.iter().enumerate().filter(|(index, _)| !is_member(index));
+        Some(rest.map(|(_, group)| group.clone()).chain([joined]).collect())
     })
 }
 
-fn lets_others_in(family: &Family, topics: &BTreeMap<String, Topic>) -> bool {
-    let Ok(filter) = family.filter().parse::<TopicFilter>() else { return true };
-    let members: BTreeSet<&String> = family.topics.iter().collect();
+fn matches_others(group: &TopicGroup, topics: &BTreeMap<String, Topic>) -> bool {
+    let Ok(filter) = group.filter().parse::<TopicFilter>() else { return true };
+    let members: BTreeSet<&String> = group.topics.iter().collect();
     topics.keys().any(|topic| filter.matches(topic) && !members.contains(topic))
 }

@@ -1,16 +1,16 @@
-//! What was learnt as tables of the configuration.
+//! Writes the findings as configuration tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::family::Family;
-use super::shape::{Channel, Channels, Dialect, ValueKind};
+use super::shape::{Channel, Channels, DetectedFormat, ValueKind};
+use super::topic_group::TopicGroup;
 use tidegate_model::{DeviceId, Name};
 
-/// The product whose topics name the device and hold the attributes as Losant knows them.
+/// The preset whose topics name the Losant device and whose channels are its attributes.
 const LOSANT: &str = "losant";
 
-/// Channels that tell when a message was measured.
+/// The names of channels with the time of the measurement.
 const TIME_NAMES: [&str; 8] =
     ["time", "timestamp", "ts", "gwts", "Time", "Timestamp", "epoch", "datetime"];
 
@@ -20,35 +20,36 @@ const SECONDS_RANGE: std::ops::Range<f64> = 1e9..1e10;
 /// The same, in milliseconds.
 const MILLISECONDS_RANGE: std::ops::Range<f64> = 1e12..1e13;
 
-/// The longest name of ours that is made of a topic, in characters.
+/// The longest name that is derived from a topic, in characters.
 const NAME_CHARACTERS_MAX: usize = 48;
 
-/// How many sensors may have one name but for the number behind it.
+/// The most sensors whose names differ only in a number.
 const SAME_NAMES_MAX: usize = 10_000;
 
 /// The most characters of a level that are replaced.
 const ODD_LETTERS_MAX: usize = 4;
 
-/// Tables `[sensor.…]`, and `[device.…]` where topics name devices, for a bus of this name. No sensor has a name that is
-/// `taken`.
-pub fn sensors(bus: &Name, families: &[Family], mut taken: BTreeSet<String>) -> String {
+/// Writes the tables `[sensor.…]`, and `[device.…]` for topics that name devices.
+///
+/// The sensors get other names than those in `taken`.
+pub fn sensors(bus: &Name, topic_groups: &[TopicGroup], mut taken: BTreeSet<String>) -> String {
     let mut page = String::new();
     let named: Vec<_> =
-        families.iter().map(|family| (sensor_name(family, &mut taken), family)).collect();
+        topic_groups.iter().map(|group| (sensor_name(group, &mut taken), group)).collect();
     let mut uses: BTreeMap<String, usize> = BTreeMap::new();
-    for (_, family) in &named {
+    for (_, group) in &named {
         let own: BTreeSet<_> =
-            reported(family).map(|channel| attribute(family, &channel.name)).collect();
+            reported(group).map(|channel| attribute(group, &channel.name)).collect();
         for attribute in own {
             *uses.entry(attribute).or_default() += 1;
         }
     }
-    for (name, family) in named {
+    for (name, group) in named {
         if !page.is_empty() {
             page.push('\n');
         }
         // Writing to a String cannot fail.
-        write_sensor(&mut page, bus, &name, family, &uses).unwrap_or_default();
+        write_sensor(&mut page, bus, &name, group, &uses).unwrap_or_default();
     }
     page
 }
@@ -57,32 +58,32 @@ fn write_sensor(
     page: &mut String,
     bus: &Name,
     name: &str,
-    family: &Family,
+    group: &TopicGroup,
     uses: &BTreeMap<String, usize>,
 ) -> std::fmt::Result {
-    if let Some(preset) = family.preset {
+    if let Some(preset) = group.preset {
         writeln!(
             page,
             "# {}: the examples have a page for it, presets/{}.",
-            preset.product, preset.page
+            preset.product, preset.example_file
         )?;
     }
-    let is_losant = name == LOSANT && family.preset.is_some();
+    let is_losant = name == LOSANT && group.preset.is_some();
     if is_losant {
-        for id in family.words_at(1).into_iter().filter(|id| id.parse::<DeviceId>().is_ok()) {
+        for id in group.words_at(1).into_iter().filter(|id| id.parse::<DeviceId>().is_ok()) {
             writeln!(page, "[device.{id}]\nid = \"{id}\"\n")?;
         }
     }
     writeln!(page, "[sensor.{name}]\nbus = {}", quoted(bus))?;
-    writeln!(page, "topic = {}", quoted(&family.filter()))?;
-    page.push_str(&family.dialect.keys().unwrap_or_default());
+    writeln!(page, "topic = {}", quoted(&group.filter()))?;
+    page.push_str(&group.format.keys().unwrap_or_default());
     if is_losant {
         writeln!(page, "device = \"{{{{ topic[1] }}}}\"")?;
     }
-    if family.preset.is_some_and(|preset| preset.retained) {
+    if group.preset.is_some_and(|preset| preset.retained) {
         writeln!(page, "retained = true")?;
     }
-    match time(family) {
+    match time(group) {
         Some((channel, Some(format))) => {
             let channel = quoted(&channel.name);
             writeln!(page, "time = {{ channel = {channel}, format = \"{format}\" }}")?;
@@ -94,8 +95,8 @@ fn write_sensor(
     }
     writeln!(page, "map = [")?;
     let mut known = BTreeSet::new();
-    for channel in reported(family) {
-        let mut attribute = attribute(family, &channel.name);
+    for channel in reported(group) {
+        let mut attribute = attribute(group, &channel.name);
         if uses.get(&attribute).is_some_and(|uses| *uses > 1) && !is_losant {
             attribute = format!("{}_{attribute}", name.replace('-', "_"));
         }
@@ -104,7 +105,7 @@ fn write_sensor(
     writeln!(page, "]")
 }
 
-/// The entries of a sensor's map that report channels under their own names, a line each.
+/// Writes one map entry a line, with attributes named like the channels.
 pub(crate) fn map_entries(channels: &Channels) -> String {
     let mut known = BTreeSet::new();
     let attribute = |channel: &Channel| slug(&channel.name);
@@ -114,19 +115,19 @@ pub(crate) fn map_entries(channels: &Channels) -> String {
 fn entry(channel: &Channel, attribute: &str) -> String {
     let (of, to) = (quoted(&channel.name), quoted(attribute));
     let (kind, example) = (channel.kind.word(), &channel.example);
-    let example = if example.is_empty() { "an empty one" } else { example };
+    let example = if example.is_empty() { "an empty text" } else { example };
     format!("  {{ channel = {of}, attribute = {to} }},  # {kind}, such as {example}\n")
 }
 
-/// The channels that are reported: all but the time.
-fn reported(family: &Family) -> impl Iterator<Item = &Channel> {
-    let time = time(family).map(|(channel, _)| channel.name.as_str());
-    family.channels.iter().filter(move |channel| Some(channel.name.as_str()) != time)
+/// Returns the reported channels: all except the time.
+fn reported(group: &TopicGroup) -> impl Iterator<Item = &Channel> {
+    let time = time(group).map(|(channel, _)| channel.name.as_str());
+    group.channels.iter().filter(move |channel| Some(channel.name.as_str()) != time)
 }
 
-/// The channel that holds the time of measurement, and how it is written, if that tells which time it is.
-fn time(family: &Family) -> Option<(&Channel, Option<&'static str>)> {
-    let mut named = family.channels.iter().filter(|one| TIME_NAMES.contains(&one.name.as_str()));
+/// Returns the channel with the time of the measurement, and its format if it is unambiguous.
+fn time(group: &TopicGroup) -> Option<(&Channel, Option<&'static str>)> {
+    let mut named = group.channels.iter().filter(|one| TIME_NAMES.contains(&one.name.as_str()));
     named.find_map(|channel| {
         let notation = time_notation(channel);
         let is_date = channel.example.parse::<jiff::civil::DateTime>().is_ok();
@@ -147,24 +148,24 @@ fn time_notation(channel: &Channel) -> Option<&'static str> {
 }
 
 /// What a value is called in Losant: after the levels in which the topics differ, and its channel.
-fn attribute(family: &Family, channel: &str) -> String {
-    if family.preset.is_some_and(|preset| preset.sensor == LOSANT) {
+fn attribute(group: &TopicGroup, channel: &str) -> String {
+    if group.preset.is_some_and(|preset| preset.sensor == LOSANT) {
         return slug(channel.strip_prefix("/data").unwrap_or(channel));
     }
     let mut words: Vec<_> =
-        family.wildcards().map(|level| placeholder(level, &family.words_at(level))).collect();
-    match (family.dialect, family.levels.last()) {
-        (Dialect::Text, Some(last))
-            if last != "+" && !(family.preset.is_some() && last == "state") =>
+        group.wildcards().map(|level| placeholder(level, &group.words_at(level))).collect();
+    match (group.format, group.levels.last()) {
+        (DetectedFormat::Text, Some(last))
+            if last != "+" && !(group.preset.is_some() && last == "state") =>
         {
             words.push(slug(last));
         }
         // house/kitchen/+ is of the kitchen.
-        (Dialect::Text, _) if family.preset.is_none() => {
-            let literal = family.levels.iter().rev().find(|level| *level != "+");
+        (DetectedFormat::Text, _) if group.preset.is_none() => {
+            let literal = group.levels.iter().rev().find(|level| *level != "+");
             words.splice(0..0, literal.map(|level| slug(level)));
         }
-        (Dialect::Text, _) => {}
+        (DetectedFormat::Text, _) => {}
         (_, _) => words.push(slug(channel)),
     }
     words.join("_")
@@ -189,13 +190,13 @@ fn placeholder(level: usize, words: &BTreeSet<&str>) -> String {
 }
 
 /// A name for the sensor, unlike those before it.
-fn sensor_name(family: &Family, taken: &mut BTreeSet<String>) -> String {
+fn sensor_name(group: &TopicGroup, taken: &mut BTreeSet<String>) -> String {
     let own = || {
-        let words = family.levels.iter().filter(|level| *level != "+").map(|level| slug(level));
+        let words = group.levels.iter().filter(|level| *level != "+").map(|level| slug(level));
         let words: Vec<_> = words.filter(|word| word != "value").collect();
         words.join("-").to_lowercase().chars().take(NAME_CHARACTERS_MAX).collect()
     };
-    let name: String = family.preset.map_or_else(own, |preset| preset.sensor.to_owned());
+    let name: String = group.preset.map_or_else(own, |preset| preset.sensor.to_owned());
     let name = if name.is_empty() { "sensor".to_owned() } else { name };
     unlike(name, taken)
 }
