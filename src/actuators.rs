@@ -28,9 +28,11 @@ use tidegate_bus::Handles;
 use tidegate_commands::actuator::Actuator;
 use tidegate_model::Write;
 
+/// Returns the driver of an actuator of one kind, and `None` for all other kinds.
+type DriverKind = fn(&Actuator, &DriverContext) -> Option<Box<dyn Driver>>;
+
 /// The kinds of drivers.
-const KINDS: [fn(&Actuator, &DriverContext) -> Option<Box<dyn Driver>>; 4] =
-    [bus::driver, exec::driver, http::driver, gateway::driver];
+const KINDS: [DriverKind; 4] = [bus::driver, exec::driver, http::driver, gateway::driver];
 
 /// Executes the writes of one actuator.
 pub trait Driver: Send + Sync {

@@ -234,15 +234,10 @@ impl App {
             status: board.clone(),
             drivers,
             stop: stop.clone(),
+            buses_stop: buses_stop.clone(),
         };
-        let commands = CommandTasks::start(
-            commands,
-            &config,
-            self.history,
-            arrivals.clone(),
-            &mut supervisor,
-            buses_stop.clone(),
-        );
+        let (history, events) = (self.history, arrivals.clone());
+        let commands = CommandTasks::start(commands, &config, history, events, &mut supervisor);
         let wires = Channels { arrivals, tally, handles, limits, produced, commands };
         let parts = Runtime { supervisor, buses_stop, clock, health, board, wires };
         Running::start(parts, config, entries)

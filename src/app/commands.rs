@@ -39,6 +39,8 @@ pub(super) struct CommandContext {
     pub(super) status: StatusRegistry,
     pub(super) drivers: DriverContext,
     pub(super) stop: CancellationToken,
+    /// Cancelled after the actuators have ended: their last writes need the buses.
+    pub(super) buses_stop: CancellationToken,
 }
 
 /// The tasks that process commands: listeners, dispatcher, actuators. They end when it is dropped.
@@ -74,20 +76,18 @@ struct QueuedActuator {
 
 impl CommandTasks {
     /// Starts the tasks.
-    ///
-    /// `buses_stop` is cancelled after the actuators have ended: their last writes need the buses.
     pub(super) fn start(
         context: CommandContext,
         config: &Config,
         history: History,
         arrivals: mpsc::Sender<BusEvent>,
         supervisor: &mut Supervisor,
-        buses_stop: CancellationToken,
     ) -> Self {
         let (inputs, queued_inputs) = mpsc::channel(INPUTS_MAX);
         let (outcomes, queued_outcomes) = mpsc::channel(OUTCOMES_MAX);
         let (alive, mut ended) = mpsc::channel::<()>(1);
-        let (stop, grace) = (context.stop.clone(), config.stop_timeout / 4);
+        let (stop, buses_stop) = (context.stop.clone(), context.buses_stop.clone());
+        let grace = config.stop_timeout / 4;
         supervisor.spawn("actuators", async move {
             stop.cancelled().await;
             if tokio::time::timeout(grace, ended.recv()).await.is_err() {

@@ -146,7 +146,9 @@ impl DispatcherTask {
                 }
                 DispatcherEvent::Outcomes(batch) => self.settle(batch, &stored).await,
                 DispatcherEvent::Reported(numbers) => {
-                    numbers.into_iter().for_each(|number| self.history.mark_reported(number));
+                    for number in numbers {
+                        self.history.mark_reported(number);
+                    }
                 }
             }
         }

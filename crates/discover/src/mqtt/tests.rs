@@ -1,4 +1,4 @@
-//! From messages to topic_groups and tables.
+//! Messages, and the topic groups and tables that are inferred from them.
 
 use std::collections::BTreeSet;
 

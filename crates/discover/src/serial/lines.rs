@@ -149,7 +149,7 @@ fn read(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candidate> {
     match format {
         DetectedFormat::Nmea => explained += note_sentences(&mut candidate, messages, &others),
         DetectedFormat::Csv { .. } => {
-            explained += note_header(&mut candidate, format, messages, &others)
+            explained += note_header(&mut candidate, format, messages, &others);
         }
         DetectedFormat::Json { .. }
         | DetectedFormat::KeyValue
