@@ -274,7 +274,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         ResponseClass::Stored
         | ResponseClass::TooLarge
         | ResponseClass::Malformed
-        | ResponseClass::Throttled(_)
+        | ResponseClass::RateLimited(_)
         | ResponseClass::Blocked => EXIT_FAILURE,
     }
 }

@@ -254,7 +254,7 @@ impl ListenerTask {
 fn retry_wait(error: &Error) -> Duration {
     match error.response_class() {
         ResponseClass::Blocked | ResponseClass::Malformed | ResponseClass::TooLarge => PARK,
-        ResponseClass::Throttled(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
+        ResponseClass::RateLimited(wait) => wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK),
         ResponseClass::ServerError(wait) => wait.unwrap_or_default().min(PARK),
         ResponseClass::Stored | ResponseClass::Unauthorized | ResponseClass::Offline => {
             Duration::ZERO

@@ -298,7 +298,7 @@ impl ReporterTask {
             ResponseClass::Blocked => {
                 warn!(device_id = %device, error, "the cloud refuses this device; readings are kept");
             }
-            ResponseClass::Throttled(_) => {
+            ResponseClass::RateLimited(_) => {
                 warn!(device_id = %device, error, "too many calls; this device waits");
             }
             ResponseClass::TooLarge | ResponseClass::Malformed if states > 1 => {
@@ -336,7 +336,7 @@ impl Condition {
             ResponseClass::Stored
             | ResponseClass::TooLarge
             | ResponseClass::Malformed
-            | ResponseClass::Throttled(_)
+            | ResponseClass::RateLimited(_)
             | ResponseClass::Blocked => Self::Online,
         }
     }

@@ -1,7 +1,8 @@
-//! The elements of a `sendState` body: stored states, those of one time as one, and a mark for those that had to wait.
+//! Builds the elements of a `sendState` body: merges states of one time, and marks backlog states.
 //!
-//! Losant merges what it is sent for one device and millisecond (devices/state, "time") and counts each element as a payload.
-//! So what is joined depends on times alone: a repeat that is cut otherwise comes to the same.
+//! Losant merges the states of one device and millisecond (devices/state, "time"), and counts each
+//! element as a payload. Only the times decide which states are merged, so a repeated call with
+//! other batch limits has the same effect in Losant.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +12,10 @@ use serde_json::value::RawValue;
 
 use tidegate_model::WallTime;
 
-/// The mark of a state that had to wait.
+/// The `meta` of a backlog state.
 const BACKFILL: &str = r#"{"backfill":true}"#;
 
-/// A state as JSON, its values as they are written.
+/// A state as JSON. The text of its values is kept.
 #[derive(Deserialize, Serialize)]
 struct Element<'a> {
     #[serde(borrow)]
@@ -25,29 +26,33 @@ struct Element<'a> {
     meta: Option<&'a RawValue>,
 }
 
-/// The elements for these states of one device, in order: neighbours of one time are one, unless an attribute is in two of them.
-/// With `is_backfill` those without a meta get a mark.
+/// Builds the elements for the states of one device, in order.
+///
+/// Adjacent states of one time become one element, unless they share an attribute. With
+/// `is_backfill`, elements without a `meta` get the backfill mark.
 pub fn elements(states: &[(WallTime, Bytes)], is_backfill: bool) -> Vec<Bytes> {
     let runs = states.chunk_by(|(one, _), (next, _)| one == next);
-    let joined = runs.flat_map(|run| {
-        let whole = (run.len() > 1).then(|| join(run)).flatten();
-        whole.map_or_else(|| run.iter().map(|(_, state)| state.clone()).collect(), |one| vec![one])
+    let merged = runs.flat_map(|run| {
+        let merged = (run.len() > 1).then(|| merge(run)).flatten();
+        merged.map_or_else(|| run.iter().map(|(_, state)| state.clone()).collect(), |one| vec![one])
     });
-    joined.map(|state| if is_backfill { marked(state) } else { state }).collect()
+    merged.map(|state| if is_backfill { mark(state) } else { state }).collect()
 }
 
-/// One state of several; `None` if an attribute is in two of them, or a meta is in one.
-fn join(run: &[(WallTime, Bytes)]) -> Option<Bytes> {
+/// Merges states into one.
+///
+/// Returns `None` if two of them share an attribute, or if one has a `meta`.
+fn merge(run: &[(WallTime, Bytes)]) -> Option<Bytes> {
     let mut states = run.iter().map(|(_, state)| parse(state));
-    let mut whole = states.next()??;
+    let mut merged = states.next()??;
     for state in states {
         for (name, value) in state?.data {
-            if whole.data.insert(name, value).is_some() {
+            if merged.data.insert(name, value).is_some() {
                 return None;
             }
         }
     }
-    written(&whole)
+    serialize(&merged)
 }
 
 fn parse(state: &[u8]) -> Option<Element<'_>> {
@@ -55,13 +60,13 @@ fn parse(state: &[u8]) -> Option<Element<'_>> {
     element.meta.is_none().then_some(element)
 }
 
-fn marked(state: Bytes) -> Bytes {
-    let Ok(mark) = RawValue::from_string(BACKFILL.to_owned()) else { return state };
-    let element = parse(&state).map(|element| Element { meta: Some(&mark), ..element });
-    element.as_ref().and_then(written).unwrap_or(state)
+fn mark(state: Bytes) -> Bytes {
+    let Ok(meta) = RawValue::from_string(BACKFILL.to_owned()) else { return state };
+    let element = parse(&state).map(|element| Element { meta: Some(&meta), ..element });
+    element.as_ref().and_then(serialize).unwrap_or(state)
 }
 
-fn written(element: &Element<'_>) -> Option<Bytes> {
+fn serialize(element: &Element<'_>) -> Option<Bytes> {
     serde_json::to_vec(element).ok().map(Bytes::from)
 }
 
@@ -78,18 +83,18 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_one_time_are_one_element_and_their_numbers_stay_as_they_are() {
+    fn merges_states_of_one_time_and_keeps_number_text() {
         let states = [
             (1, r#"{"time":"t1","data":{"a":1.50}}"#),
             (1, r#"{"time":"t1","data":{"b":"x","c":12345678901234567890}}"#),
             (2, r#"{"time":"t2","data":{"a":2}}"#),
         ];
-        let joined = r#"{"time":"t1","data":{"a":1.50,"b":"x","c":12345678901234567890}}"#;
-        assert_eq!(sent(&states, false), [joined, r#"{"time":"t2","data":{"a":2}}"#]);
+        let merged = r#"{"time":"t1","data":{"a":1.50,"b":"x","c":12345678901234567890}}"#;
+        assert_eq!(sent(&states, false), [merged, r#"{"time":"t2","data":{"a":2}}"#]);
     }
 
     #[test]
-    fn what_has_an_attribute_twice_or_a_meta_is_not_joined() {
+    fn keeps_states_with_shared_attribute_or_meta_apart() {
         for second in [r#"{"time":"t","data":{"a":2}}"#, r#"{"time":"t","data":{"b":2},"meta":1}"#]
         {
             let states = [(1, r#"{"time":"t","data":{"a":1}}"#), (1, second)];
@@ -98,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_had_to_wait_is_marked_unless_it_has_a_meta() {
+    fn marks_backfill_states_without_meta() {
         let states = [
             (1, r#"{"time":"t1","data":{"a":1}}"#),
             (2, r#"{"time":"t2","data":{"a":2},"meta":{"downsampled":3}}"#),

@@ -1,4 +1,4 @@
-//! Decides which batch goes to Losant when, and what an answer means. Does no IO.
+//! Decides which batch to send to Losant and when, and classifies the responses. Does no IO.
 
 pub mod batch_body;
 pub mod reporter;

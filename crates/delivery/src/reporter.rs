@@ -76,11 +76,13 @@ pub struct Limits {
     pub batch_states_max: usize,
     /// The most bytes in one call.
     pub batch_bytes_max: usize,
-    /// How long the oldest new state may wait for company.
+    /// The longest time that the oldest new state waits for a full batch.
     pub batch_age_max: Duration,
-    /// Readings of a device that come within this time after the first become one state; 0 for those of one millisecond.
+    /// Readings of a device within this time after the first become one state.
+    ///
+    /// With 0, only readings of one millisecond are merged.
     pub merge_window: Duration,
-    /// Whether states that had to wait carry a mark.
+    /// Whether backlog states carry the backfill mark.
     pub backfill_meta: bool,
     /// The shortest wait for the link.
     pub retry_min: Duration,
@@ -104,7 +106,7 @@ pub struct Waiting {
 pub enum Lane {
     /// New states.
     Live,
-    /// States that had to wait.
+    /// States from before the start, or from a time without a connection.
     Backlog,
 }
 
@@ -372,7 +374,7 @@ impl Reporter {
                 device.remove(call.lane, ended);
                 Disposal::Reject
             }
-            ResponseClass::Throttled(wait) => {
+            ResponseClass::RateLimited(wait) => {
                 let wait = wait.unwrap_or(THROTTLE_WAIT).clamp(THROTTLE_WAIT, RETRY_AFTER_MAX);
                 device.hold(now + wait);
                 Disposal::Keep
@@ -411,7 +413,7 @@ impl Reporter {
             ResponseClass::Stored
             | ResponseClass::TooLarge
             | ResponseClass::Malformed
-            | ResponseClass::Throttled(_)
+            | ResponseClass::RateLimited(_)
             | ResponseClass::Blocked => {
                 self.online = Some(true);
                 self.is_link_suspect = false;

@@ -1,8 +1,10 @@
-//! What the outcome of a call means: the one place that knows Losant's answers, and those of what lies between.
+//! Classifies the outcome of each call to Losant.
+//!
+//! No other module interprets a status code of Losant, or of a proxy or captive portal on the way.
 
 use std::time::Duration;
 
-/// What came back from a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// An HTTP answer.
@@ -11,27 +13,27 @@ pub enum Outcome {
         status: u16,
         /// Whether the body is JSON with `success: true`.
         success: bool,
-        /// The server's words, cut to a line.
+        /// The error message of the server, cut to one line.
         message: String,
-        /// The `Retry-After` header, if there was one in seconds.
+        /// The `Retry-After` header, if it is given in seconds.
         retry_after: Option<Duration>,
     },
-    /// No answer: no connection, a time-out, a reset, TLS.
+    /// No answer: no connection, a timeout, a reset, or a TLS error.
     NoAnswer {
-        /// What went wrong.
+        /// The error.
         message: String,
-        /// Whether the call may have reached the cloud all the same.
+        /// Whether the call may still have reached the cloud.
         may_have_arrived: bool,
     },
-    /// The call was not made: no token was given for what the credentials file says.
+    /// The call was not made: Losant issued no token for the credentials file.
     NotMade {
-        /// Why no token was given.
+        /// Why Losant issued no token.
         message: String,
     },
 }
 
 impl Outcome {
-    /// What went wrong, in one line; empty if nothing did.
+    /// Returns the error message in one line. Empty after a success.
     pub fn words(&self) -> &str {
         match self {
             Self::Answer { message, .. }
@@ -40,7 +42,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the cloud may have counted the call.
+    /// Returns whether the call may count in Losant's throttle.
     pub fn may_count(&self) -> bool {
         match self {
             Self::Answer { .. } => true,
@@ -50,43 +52,63 @@ impl Outcome {
     }
 }
 
-/// What was asked for; some answers mean another thing where a session begins.
+/// The kind of a request. Some answers have another meaning for a token request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// A token, with `POST /auth/device`.
+    /// A request for a token: `POST /auth/device`.
     Token,
     /// An action on a device, with a token.
     Action,
 }
 
-/// What to do after a call: for `sendState`, with the batch and its device. Only [`ResponseClass::Stored`] deletes a state.
+/// Names the policy that applies after a call.
+///
+/// For `sendState`, the policy covers the batch and its device. Only [`ResponseClass::Stored`]
+/// deletes states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseClass {
-    /// The cloud has it: a 2xx with `success: true`. Delete the batch.
+    /// A 2xx with `success: true`: the cloud stored the data.
+    ///
+    /// Deletes the batch.
     Stored,
-    /// The body was too large (413). Send fewer states, and remember it.
+    /// A 413: the body was too large.
+    ///
+    /// Halves the batch, and remembers the size as the maximum for the device. Rejects a single
+    /// state.
     TooLarge,
-    /// Something in the body is wrong (400, 422). Halve the batch to find the state; a single one goes to the rejects. Any
-    /// other call is not repeated.
+    /// A 400 or 422: a part of the body is invalid.
+    ///
+    /// Halves the batch until the invalid state is found, and rejects that state. Other actions are
+    /// not retried.
     Malformed,
-    /// Too many calls (429). Hold this device; the others go on.
-    Throttled(Option<Duration>),
-    /// We are not accepted (401), and the session's one renewal did not help; or no token is given for what the credentials
-    /// file says. Keep everything and wait as for the link; ask for a token again only after minutes.
+    /// A 429: too many calls.
+    ///
+    /// Pauses the device for `Retry-After`: 16 s by default and at least, 15 min at most. Other
+    /// devices continue.
+    RateLimited(Option<Duration>),
+    /// A 401 after the token was renewed once, or a credentials file that Losant does not accept.
+    ///
+    /// Keeps all data and retries as after [`ResponseClass::Offline`]. The session requests the
+    /// next token only after minutes.
     Unauthorized,
-    /// Not this device, or not now (403, 404, 405 and other client errors). Keep its data and try again much later; the
-    /// others go on.
+    /// A 403, 404, 405 or any other 4xx: Losant refuses this device, or refuses it at present.
+    ///
+    /// Keeps the data of the device and retries after 15 min. Other devices continue.
     Blocked,
-    /// The server has trouble with this call (5xx), which may be this device's alone. Hold it for a while that grows; try the
-    /// others one by one.
+    /// A 5xx: an error in the server, which may concern only this device.
+    ///
+    /// Keeps the data and retries with a growing delay, but not before `Retry-After` (15 min at
+    /// most). Until a call succeeds, only one call at a time is made for all devices.
     ServerError(Option<Duration>),
-    /// The cloud cannot be reached or does not speak: no answer, 408, 425, a redirect, or a 2xx that does not confirm, as a
-    /// captive portal sends. Keep everything and wait for the link.
+    /// No connection to Losant: no answer, a 408, a 425, a redirect, or a 2xx without
+    /// `success: true` (a captive portal).
+    ///
+    /// Keeps all data and retries with a growing delay, one call at a time.
     Offline,
 }
 
 impl ResponseClass {
-    /// Judges one outcome.
+    /// Classifies an outcome.
     pub fn of(asked: Asked, outcome: &Outcome) -> Self {
         let (status, success, retry_after) = match outcome {
             Outcome::Answer { status, success, retry_after, .. } => (status, success, retry_after),
@@ -96,7 +118,7 @@ impl ResponseClass {
         match (asked, status) {
             (_, 200..=299) if *success => Self::Stored,
             (_, 408 | 425) => Self::Offline,
-            (_, 429) => Self::Throttled(*retry_after),
+            (_, 429) => Self::RateLimited(*retry_after),
             (Asked::Token, 400..=499) | (Asked::Action, 401) => Self::Unauthorized,
             (Asked::Action, 400 | 422) => Self::Malformed,
             (Asked::Action, 413) => Self::TooLarge,
@@ -111,17 +133,17 @@ impl ResponseClass {
 mod tests {
     use super::*;
 
-    fn judge(asked: Asked, status: u16, success: bool) -> ResponseClass {
+    fn classify(asked: Asked, status: u16, success: bool) -> ResponseClass {
         let (message, retry_after) = (String::new(), None);
         ResponseClass::of(asked, &Outcome::Answer { status, success, message, retry_after })
     }
 
     fn action(status: u16) -> ResponseClass {
-        judge(Asked::Action, status, false)
+        classify(Asked::Action, status, false)
     }
 
     fn token(status: u16) -> ResponseClass {
-        judge(Asked::Token, status, false)
+        classify(Asked::Token, status, false)
     }
 
     fn no_answer(message: &str) -> ResponseClass {
@@ -130,63 +152,63 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmed_200_is_stored() {
-        assert_eq!(judge(Asked::Action, 200, true), ResponseClass::Stored);
+    fn confirmed_200_is_stored() {
+        assert_eq!(classify(Asked::Action, 200, true), ResponseClass::Stored);
     }
 
     #[test]
-    fn a_confirmed_202_is_a_job_that_was_taken() {
-        assert_eq!(judge(Asked::Action, 202, true), ResponseClass::Stored);
+    fn confirmed_202_is_stored() {
+        assert_eq!(classify(Asked::Action, 202, true), ResponseClass::Stored);
     }
 
     #[test]
-    fn no_other_status_is_ever_stored() {
+    fn status_outside_2xx_is_never_stored() {
         for status in (100..600).filter(|status| !(200..300).contains(status)) {
-            assert_ne!(judge(Asked::Action, status, true), ResponseClass::Stored, "{status}");
-            assert_ne!(judge(Asked::Token, status, true), ResponseClass::Stored, "{status}");
+            assert_ne!(classify(Asked::Action, status, true), ResponseClass::Stored, "{status}");
+            assert_ne!(classify(Asked::Token, status, true), ResponseClass::Stored, "{status}");
         }
     }
 
     #[test]
-    fn a_400_is_something_in_the_body() {
+    fn status_400_is_malformed() {
         assert_eq!(action(400), ResponseClass::Malformed);
     }
 
     #[test]
-    fn a_400_for_a_token_is_a_wrong_credentials_file() {
+    fn token_400_is_unauthorized() {
         assert_eq!(token(400), ResponseClass::Unauthorized);
     }
 
     #[test]
-    fn a_401_is_a_token_that_is_not_taken() {
+    fn status_401_is_unauthorized() {
         assert_eq!(action(401), ResponseClass::Unauthorized);
     }
 
     #[test]
-    fn a_401_for_a_token_is_a_wrong_or_deactivated_key() {
+    fn token_401_is_unauthorized() {
         assert_eq!(token(401), ResponseClass::Unauthorized);
     }
 
     #[test]
-    fn a_403_parks_the_device() {
+    fn status_403_is_blocked() {
         assert_eq!(action(403), ResponseClass::Blocked);
         assert_eq!(token(403), ResponseClass::Unauthorized);
     }
 
     #[test]
-    fn a_404_parks_the_device_and_keeps_its_data() {
+    fn status_404_is_blocked() {
         assert_eq!(action(404), ResponseClass::Blocked);
         assert_eq!(token(404), ResponseClass::Unauthorized);
     }
 
     #[test]
-    fn a_405_waits_long_for_somebody_to_mend_the_base_url() {
+    fn status_405_is_blocked() {
         assert_eq!(action(405), ResponseClass::Blocked);
         assert_eq!(token(405), ResponseClass::Unauthorized);
     }
 
     #[test]
-    fn what_passes_by_itself_is_waited_for() {
+    fn transient_4xx_is_offline() {
         for status in [408, 425] {
             assert_eq!(
                 (action(status), token(status)),
@@ -197,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_of_the_server_may_be_one_devices_alone() {
+    fn status_5xx_is_server_error() {
         for status in [500, 502, 503, 504, 511, 599] {
             assert_eq!(
                 (action(status), token(status)),
@@ -208,21 +230,21 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_not_made_for_want_of_a_token_counts_nowhere() {
+    fn call_without_token_does_not_count() {
         let outcome = Outcome::NotMade { message: "no such key".to_owned() };
         assert_eq!(ResponseClass::of(Asked::Action, &outcome), ResponseClass::Unauthorized);
         assert!(!outcome.may_count());
     }
 
     #[test]
-    fn no_answer_at_all_is_waited_for() {
+    fn missing_answer_is_offline() {
         for message in ["timed out", "connection reset by peer", "dns error", "tls handshake eof"] {
             assert_eq!(no_answer(message), ResponseClass::Offline, "{message}");
         }
     }
 
     #[test]
-    fn a_certificate_that_is_not_valid_yet_is_waited_for_because_the_clock_is_wrong() {
+    fn certificate_not_valid_yet_is_offline() {
         assert_eq!(
             no_answer("invalid peer certificate: certificate not valid yet"),
             ResponseClass::Offline
@@ -230,26 +252,29 @@ mod tests {
     }
 
     #[test]
-    fn a_413_is_a_body_that_is_too_large() {
+    fn status_413_is_too_large() {
         assert_eq!(action(413), ResponseClass::TooLarge);
     }
 
     #[test]
-    fn a_422_is_as_a_400() {
+    fn status_422_equals_400() {
         assert_eq!((action(422), token(422)), (action(400), token(400)));
     }
 
     #[test]
-    fn a_429_holds_the_device_for_as_long_as_it_says() {
-        assert_eq!(action(429), ResponseClass::Throttled(None));
+    fn status_429_is_rate_limited_with_retry_after() {
+        assert_eq!(action(429), ResponseClass::RateLimited(None));
         let retry_after = Some(Duration::from_secs(7));
         let answer =
             Outcome::Answer { status: 429, success: false, message: String::new(), retry_after };
-        assert_eq!(ResponseClass::of(Asked::Token, &answer), ResponseClass::Throttled(retry_after));
+        assert_eq!(
+            ResponseClass::of(Asked::Token, &answer),
+            ResponseClass::RateLimited(retry_after)
+        );
     }
 
     #[test]
-    fn a_redirect_is_not_followed_and_nothing_is_lost() {
+    fn redirect_is_offline() {
         for status in [301, 302, 303, 307, 308] {
             assert_eq!(
                 (action(status), token(status)),
@@ -260,12 +285,12 @@ mod tests {
     }
 
     #[test]
-    fn a_captive_portal_is_no_cloud() {
+    fn captive_portal_is_offline() {
         assert_eq!((action(200), token(200)), (ResponseClass::Offline, ResponseClass::Offline));
     }
 
     #[test]
-    fn any_other_refusal_parks_the_device_and_deletes_nothing() {
+    fn other_4xx_is_blocked() {
         for status in [402, 406, 409, 410, 418, 451] {
             assert_eq!(action(status), ResponseClass::Blocked, "{status}");
         }

@@ -1,13 +1,14 @@
-//! The calls of the last seconds, as lines of a file, so that a daemon that starts again keeps Losant's throttle.
+//! Formats and parses the file with the calls of the last seconds.
 //!
-//! A line is written before a call and after it. The file need not be synced: what a kill leaves in the operating system is
-//! enough, because calls of an earlier boot are older than this one, whatever became of their lines.
+//! With it a restarted daemon stays within Losant's throttle. A line is written before and after
+//! each call. The file needs no sync: its content survives a kill in the page cache, and calls of
+//! an earlier boot are older than this boot in any case.
 //!
 //! ```text
-//! boot 5d0c…                            the boot of all that follows
+//! boot 5d0c…                            the boot of all following lines
 //! begin 81234 575ecf887ae143cd83dc4aa2  uptime in milliseconds, device
 //! end 81301 575ecf887ae143cd83dc4aa2
-//! none 81302 575ecf887ae143cd83dc4aa2   it ended without having reached Losant
+//! none 81302 575ecf887ae143cd83dc4aa2   the call ended without reaching Losant
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,81 +17,91 @@ use std::time::{Duration, Instant};
 use crate::throttle::{CALLS_MAX, Throttle};
 use tidegate_model::{BootId, DeviceId};
 
-/// The first line.
+/// Returns the first line.
 pub fn head(boot: BootId) -> String {
     format!("boot {:032x}\n", boot.0)
 }
 
-/// All that must be known of these paces, as the text of a new file.
+/// Returns the text of a new file with the calls of all throttles.
 pub fn whole<'a>(
     boot: BootId,
-    paces: impl Iterator<Item = (DeviceId, &'a Throttle)>,
+    throttles: impl Iterator<Item = (DeviceId, &'a Throttle)>,
     uptime: Duration,
     now: Instant,
 ) -> String {
     let mut text = head(boot);
-    for (device, pace) in paces {
+    for (device, throttle) in throttles {
         let at = |ended: Instant| {
             let ahead = ended.saturating_duration_since(now);
             uptime.saturating_sub(now.saturating_duration_since(ended)) + ahead
         };
-        pace.ended().for_each(|ended| text += &end(device, at(ended), true));
-        (0..pace.under_way()).for_each(|_| text += &begin(device, uptime));
+        throttle.ended().for_each(|ended| text += &end(device, at(ended), true));
+        (0..throttle.under_way()).for_each(|_| text += &begin(device, uptime));
     }
     text
 }
 
-/// The line for a call that is about to begin.
+/// Returns the line for a call that is about to start.
 pub fn begin(device: DeviceId, uptime: Duration) -> String {
     format!("begin {} {device}\n", uptime.as_millis())
 }
 
-/// The line for a call that ended.
+/// Returns the line for a call that ended.
 pub fn end(device: DeviceId, uptime: Duration, may_count: bool) -> String {
     let word = if may_count { "end" } else { "none" };
     format!("{word} {} {device}\n", uptime.as_millis())
 }
 
-/// How long a call that was under way at a kill may take to arrive all the same: the operating system still sends what it
-/// has.
+/// How long a call in flight at a kill may take to arrive.
+///
+/// The kernel still sends the bytes that it has buffered.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 
-/// What is known of the calls before a start.
+/// The calls of earlier runs.
 #[derive(Debug, Default)]
 pub struct Remembered {
     devices: BTreeMap<DeviceId, Throttle>,
-    /// Of devices without a line.
+    /// The throttle of devices without a line.
     others: Throttle,
 }
 
 impl Remembered {
-    /// The pace of a device.
+    /// Returns the throttle of a device.
     pub fn pace(&self, device: DeviceId) -> Throttle {
         self.devices.get(&device).unwrap_or(&self.others).clone()
     }
 
-    /// The devices that have lines, with their paces.
+    /// Returns the devices that have lines, with their throttles.
     pub fn devices(&self) -> impl Iterator<Item = (DeviceId, &Throttle)> {
-        self.devices.iter().map(|(device, pace)| (*device, pace))
+        self.devices.iter().map(|(device, throttle)| (*device, throttle))
     }
 }
 
-/// What the lines tell at `uptime` of `boot`, which is `now`. A line that is cut off by a kill counts for nothing: its call
-/// had not begun, or has not ended. Lines of an earlier boot need not be all that were written, so that all devices wait
-/// until this boot is older than a window.
+/// The calls of one device in the file.
+#[derive(Default)]
+struct Calls {
+    under_way: usize,
+    /// The uptimes at which calls ended.
+    ended: Vec<Duration>,
+}
+
+/// Parses the lines. `now` is at `uptime` of `boot`.
+///
+/// A line cut off by a kill is ignored: its call has not started, or has not ended. Lines of an
+/// earlier boot may be incomplete, so all devices then wait until this boot is older than a window.
 pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> Remembered {
     let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
     let then = |at: Duration| {
         let ago = uptime.saturating_sub(at);
         now.checked_sub(ago).unwrap_or(now) + at.saturating_sub(uptime)
     };
-    // Of calls before this boot nothing is certain but that they are older.
+    // Calls before this boot have no known time, except that they are older than it.
     let earlier = std::iter::repeat_n(then(Duration::ZERO), CALLS_MAX);
     let others = Throttle::resumed(earlier.clone());
     if lines.next() != head(boot).strip_suffix('\n') {
         return Remembered { others, ..Remembered::default() };
     }
-    let mut devices: BTreeMap<DeviceId, (usize, Vec<Duration>)> = BTreeMap::new();
+    let mut devices: BTreeMap<DeviceId, Calls> = BTreeMap::new();
     for line in lines {
         let mut words = line.split(' ');
         let (Some(word), Some(at), Some(device)) = (words.next(), words.next(), words.next())
@@ -98,7 +109,7 @@ pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> Remembe
             continue;
         };
         let (Ok(at_ms), Ok(device)) = (at.parse(), device.parse()) else { continue };
-        let (under_way, ended) = devices.entry(device).or_default();
+        let Calls { under_way, ended } = devices.entry(device).or_default();
         match word {
             "begin" => *under_way += 1,
             "end" => ended.push(Duration::from_millis(at_ms)),
@@ -108,11 +119,12 @@ pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> Remembe
             *under_way = under_way.saturating_sub(1);
         }
     }
-    let pace = |(under_way, ended): (usize, Vec<Duration>)| {
+    let resume = |calls: Calls| {
+        let Calls { under_way, ended } = calls;
         let unfinished = std::iter::repeat_n(now + ARRIVES_WITHIN, under_way.min(CALLS_MAX));
         Throttle::resumed(earlier.clone().chain(ended.into_iter().map(then)).chain(unfinished))
     };
-    let devices = devices.into_iter().map(|(device, calls)| (device, pace(calls))).collect();
+    let devices = devices.into_iter().map(|(device, calls)| (device, resume(calls))).collect();
     Remembered { devices, others }
 }
 
@@ -128,7 +140,7 @@ mod tests {
         DeviceId::from([1; 12])
     }
 
-    /// A log of calls that began and ended at these seconds of uptime.
+    /// Returns a log of calls that started and ended at these seconds of uptime.
     fn log(calls: &[(u64, Option<u64>)]) -> String {
         let mut text = head(BOOT);
         for (began, ended) in calls {
@@ -147,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_before_a_restart_take_room_until_their_window_is_over() {
+    fn counts_calls_before_a_restart() {
         let text = log(&[(100, Some(101)); CALLS_MAX]);
         assert_eq!(wait(&text, BOOT, 105), WINDOW.checked_sub(Duration::from_secs(4)).unwrap());
         assert_eq!(wait(&text, BOOT, 117), Duration::ZERO);
@@ -155,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_under_way_may_arrive_until_now() {
+    fn counts_calls_in_flight_at_a_kill() {
         let mut calls = [(100, Some(101)); CALLS_MAX];
         calls[CALLS_MAX - 1].1 = None;
         calls[0].1 = None;
@@ -166,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_never_got_there_takes_no_room() {
+    fn ignores_logged_calls_that_never_arrived() {
         let mut text = head(BOOT);
         for _ in 0..CALLS_MAX {
             text += &begin(device(), Duration::from_secs(100));
@@ -176,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_an_earlier_boot_are_older_than_this_one() {
+    fn dates_calls_of_an_earlier_boot_before_this_boot() {
         let text = log(&[(100, Some(101)); CALLS_MAX]);
         assert_eq!(wait(&text, BootId(8), 5), WINDOW.saturating_sub(Duration::from_secs(5)));
         assert_eq!(wait(&text, BootId(8), 60), Duration::ZERO);
@@ -188,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not_a_reason_to_fail() {
+    fn ignores_invalid_lines() {
         for text in ["", "x", "boot \n\n\nbegin x y\n", "end 1 575ecf887ae143cd83dc4aa2\n"] {
             assert_eq!(wait(text, BOOT, 100), Duration::ZERO, "{text:?}");
         }

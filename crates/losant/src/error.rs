@@ -105,7 +105,7 @@ impl Error {
             ResponseClass::Stored
             | ResponseClass::TooLarge
             | ResponseClass::Malformed
-            | ResponseClass::Throttled(_)
+            | ResponseClass::RateLimited(_)
             | ResponseClass::Blocked
             | ResponseClass::ServerError(_)
             | ResponseClass::Offline => Outcome::NoAnswer { message, may_have_arrived: false },

@@ -334,7 +334,7 @@ impl Client {
                 let Session { backoff, rng, .. } = session;
                 let wait = match ResponseClass::of(Asked::Token, &error.answer()) {
                     ResponseClass::Unauthorized => backoff.next_delay(rng),
-                    ResponseClass::Throttled(wait) => {
+                    ResponseClass::RateLimited(wait) => {
                         wait.unwrap_or_default().clamp(THROTTLE_WAIT, REJECTED_WAIT_MAX)
                     }
                     ResponseClass::Stored

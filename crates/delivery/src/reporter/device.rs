@@ -13,7 +13,7 @@ pub(super) struct Device {
     pub(super) waiting: Waiting,
     /// States above this sequence number are live; the others are backlog.
     pub(super) frontier: u64,
-    /// Nothing is live until the backlog is sent.
+    /// Whether all states count as backlog until the backlog is sent.
     pub(super) is_in_order: bool,
     pub(super) throttle: Throttle,
     /// The most states in a batch, learned from 413 responses.
@@ -23,34 +23,42 @@ pub(super) struct Device {
     held_until: Option<Instant>,
     live: Queue,
     backlog: Queue,
-    /// Live calls since the last of the backlog.
+    /// Live calls since the last backlog call.
     live_run: u8,
     /// States up to this sequence number are sent at once.
     flush_through: u64,
 }
 
-/// One of its lanes.
+/// One lane of a device.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Calls under way, in the order in which they began: [`BACKLOG_CALLS_MAX`] at most.
+    /// Calls in flight, in the order of their starts. At most [`BACKLOG_CALLS_MAX`].
     calls: Vec<Begun>,
-    /// The last call that began alone was confirmed.
+    /// Whether the last call that started alone was confirmed.
     is_steady: bool,
-    /// When it was served; 0 for never.
+    /// The number of its last call; 0 before the first.
     pub(super) turn: u64,
     /// The batch size of a search for a bad state, after a 400 response.
     pub(super) search_cap: Option<usize>,
     waiting_since: Option<Instant>,
 }
 
-/// A call under way.
+/// A call in flight.
 #[derive(Debug)]
 struct Begun {
     number: u64,
-    /// No other of its lane was under way.
+    /// Whether no other call of its lane was in flight at its start.
     is_alone: bool,
-    /// How many states it carries and the last of them, once that is known.
-    carries: Option<(usize, u64)>,
+    /// The states of the call, once they are loaded.
+    carries: Option<Load>,
+}
+
+/// The states of a call.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    states: usize,
+    /// The sequence number of the last state.
+    last: u64,
 }
 
 impl Queue {
@@ -58,23 +66,23 @@ impl Queue {
         self.calls.len()
     }
 
-    /// The last sequence number that is under way; 0 if nothing is.
+    /// Returns the last sequence number in flight; 0 without one.
     pub(super) fn last(&self) -> u64 {
-        self.calls.last().and_then(|call| call.carries).map_or(0, |(_, last)| last)
+        self.calls.last().and_then(|call| call.carries).map_or(0, |load| load.last)
     }
 
     pub(super) fn load(&mut self, number: u64, states: usize, last: u64) {
         if let Some(call) = self.calls.iter_mut().find(|call| call.number == number) {
-            call.carries = Some((states, last));
+            call.carries = Some(Load { states, last });
         }
     }
 
-    /// States that are under way; `None` while that is not known of a call.
+    /// Returns the number of states in flight; `None` while a call is not loaded.
     fn states(&self) -> Option<u64> {
-        self.calls.iter().map(|call| call.carries.map(|(states, _)| states as u64)).sum()
+        self.calls.iter().map(|call| call.carries.map(|load| load.states as u64)).sum()
     }
 
-    /// Whether one more call may begin while others of this lane are under way.
+    /// Returns whether one more call may start while others of this lane are in flight.
     fn takes_another(&self) -> bool {
         self.is_steady && self.search_cap.is_none() && self.calls.len() < BACKLOG_CALLS_MAX
     }
@@ -180,8 +188,9 @@ impl Device {
         live.into_iter().chain(backlog)
     }
 
-    /// How the lane ranks among all devices' lanes: as live, or after those. A backlog that has waited long enough is not
-    /// overtaken once more.
+    /// Returns the rank of the lane among the lanes of all devices: as live, or after those.
+    ///
+    /// A backlog ranks as live after [`LIVE_RUN_MAX`] live calls in a row.
     pub(super) fn rank(&self, lane: Lane) -> Lane {
         if self.live_run >= LIVE_RUN_MAX { Lane::Live } else { lane }
     }
@@ -224,8 +233,10 @@ impl Device {
         self.held_until = Some(until);
     }
 
-    /// The cloud has these states: what was learned for the moment is over. A call that began while another was under way
-    /// says nothing of the search for a bad state, which may be in that one.
+    /// Removes confirmed states, resets the back-off and widens the search for a bad state.
+    ///
+    /// A call that started while another was in flight does not widen the search: the bad state may
+    /// be in the other call.
     pub(super) fn confirm(&mut self, lane: Lane, ended: &Ended, is_alone: bool) {
         let states_cap = self.states_cap;
         self.server_backoff.reset();

@@ -1,4 +1,4 @@
-//! The machine, told by hand what waits and how calls end.
+//! Tests the machine with scripted backlogs and results.
 #![expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 
 use rand::SeedableRng;
@@ -10,8 +10,17 @@ use crate::throttle::CALLS_MAX;
 struct World {
     reporter: Reporter,
     now: Instant,
-    /// For each device: what was acknowledged, and the last number.
-    lanes: BTreeMap<u8, (Vec<u64>, u64)>,
+    /// The queue of each device.
+    queues: BTreeMap<u8, Queued>,
+}
+
+/// The states of one device.
+#[derive(Default)]
+struct Queued {
+    /// The sequence numbers of the states in the outbox.
+    waiting: Vec<u64>,
+    /// The last assigned sequence number.
+    last: u64,
 }
 
 fn device(number: u8) -> DeviceId {
@@ -31,34 +40,34 @@ fn world() -> World {
     World {
         reporter: Reporter::new(limits, StdRng::seed_from_u64(7), now),
         now,
-        lanes: BTreeMap::new(),
+        queues: BTreeMap::new(),
     }
 }
 
 impl World {
-    /// So many states were there when the daemon started.
+    /// Adds a device with `states` in the outbox at the start.
     fn backlog(&mut self, number: u8, states: u64) {
-        self.lanes.insert(number, ((1..=states).collect(), states));
+        self.queues.insert(number, Queued { waiting: (1..=states).collect(), last: states });
         let waiting = self.waiting(number);
         self.reporter.resume(device(number), waiting, Throttle::default());
     }
 
-    /// So many new states come.
+    /// Adds `states` new states of a device.
     fn come(&mut self, number: u8, states: u64) {
-        let (waiting, last) = self.lanes.entry(number).or_default();
-        waiting.extend(*last + 1..=*last + states);
-        *last += states;
+        let queue = self.queues.entry(number).or_default();
+        queue.waiting.extend(queue.last + 1..=queue.last + states);
+        queue.last += states;
         self.note();
     }
 
     fn waiting(&self, number: u8) -> Waiting {
-        let (waiting, last) = &self.lanes[&number];
-        let states = waiting.len() as u64;
-        Waiting { states, bytes: states * 100, last: *last }
+        let queue = &self.queues[&number];
+        let states = queue.waiting.len() as u64;
+        Waiting { states, bytes: states * 100, last: queue.last }
     }
 
     fn note(&mut self) {
-        for number in self.lanes.keys() {
+        for number in self.queues.keys() {
             self.reporter.handle_backlog(device(*number), self.waiting(*number), self.now);
         }
     }
@@ -81,11 +90,11 @@ impl World {
         None
     }
 
-    /// What a call carries.
+    /// Returns the sequence numbers of the states in a call.
     fn batch(&self, call: &Call) -> Vec<u64> {
-        let (waiting, _) = &self.lanes[&call.device.as_bytes()[0]];
-        let meant = |number: &&u64| **number > call.after && **number <= call.through;
-        waiting.iter().filter(meant).take(call.states_max).copied().collect()
+        let queue = &self.queues[&call.device.as_bytes()[0]];
+        let is_in_range = |number: &&u64| **number > call.after && **number <= call.through;
+        queue.waiting.iter().filter(is_in_range).take(call.states_max).copied().collect()
     }
 
     fn end(&mut self, call: &Call, response: ResponseClass) -> Disposal {
@@ -95,13 +104,13 @@ impl World {
         let ended = Ended { states, last, response, may_count };
         let disposal = self.reporter.handle_result(call, &ended, self.now);
         if disposal != Disposal::Keep {
-            let (waiting, _) = self.lanes.get_mut(&call.device.as_bytes()[0]).unwrap();
-            waiting.retain(|number| !batch.contains(number));
+            let queue = self.queues.get_mut(&call.device.as_bytes()[0]).unwrap();
+            queue.waiting.retain(|number| !batch.contains(number));
         }
         disposal
     }
 
-    /// The next call, made and confirmed at once: whose, of which lane, from where to where.
+    /// Makes and confirms the next call. Returns its device, lane, and first and last number.
     fn send(&mut self) -> Option<(u8, Lane, u64, u64)> {
         let call = self.poll()?;
         let batch = self.batch(&call);
@@ -116,7 +125,7 @@ impl World {
 }
 
 #[test]
-fn a_lone_state_waits_for_company_and_a_full_batch_does_not() {
+fn partial_batch_waits_and_full_batch_does_not() {
     let mut world = world();
     world.come(1, 1);
     assert_eq!(world.send(), None);
@@ -127,7 +136,7 @@ fn a_lone_state_waits_for_company_and_a_full_batch_does_not() {
 }
 
 #[test]
-fn a_flush_sends_what_waits_at_once_and_nothing_that_comes_later() {
+fn flush_sends_only_waiting_states_at_once() {
     let mut world = world();
     world.come(1, 3);
     assert_eq!(world.send(), None);
@@ -137,13 +146,13 @@ fn a_flush_sends_what_waits_at_once_and_nothing_that_comes_later() {
     assert_eq!(world.send(), None);
     world.backlog(2, 1);
     world.fail(ResponseClass::Offline);
-    assert_eq!(world.send(), None, "the link is held");
+    assert_eq!(world.send(), None, "the link is waiting");
     world.reporter.handle_flush(world.now);
     assert!(world.send().is_some());
 }
 
 #[test]
-fn a_batch_is_full_by_bytes_too() {
+fn batch_is_full_by_bytes_too() {
     let mut world = world();
     let waiting = Waiting { states: 3, bytes: 150_000, last: 3 };
     world.reporter.handle_backlog(device(1), waiting, world.now);
@@ -159,11 +168,11 @@ fn devices_take_turns() {
 }
 
 #[test]
-fn a_throttled_refused_or_troubled_device_does_not_delay_the_others() {
+fn failing_device_does_not_delay_the_others() {
     let mut world = world();
     (1..=4).for_each(|number| world.backlog(number, 1_000));
     for response in
-        [ResponseClass::Throttled(None), ResponseClass::Blocked, ResponseClass::ServerError(None)]
+        [ResponseClass::RateLimited(None), ResponseClass::Blocked, ResponseClass::ServerError(None)]
     {
         assert_eq!(world.fail(response), Disposal::Keep);
     }
@@ -175,11 +184,11 @@ fn a_throttled_refused_or_troubled_device_does_not_delay_the_others() {
 }
 
 #[test]
-fn a_retry_after_is_obeyed_up_to_a_bound() {
+fn obeys_retry_after_up_to_a_bound() {
     for (asked_s, waits_s) in [(1, 16), (60, 60), (86_400, 15 * 60)] {
         let mut world = world();
         world.backlog(1, 1);
-        world.fail(ResponseClass::Throttled(Some(Duration::from_secs(asked_s))));
+        world.fail(ResponseClass::RateLimited(Some(Duration::from_secs(asked_s))));
         let until = world.now + Duration::from_secs(waits_s);
         assert_eq!(world.reporter.poll_action(), None);
         assert_eq!(world.reporter.poll_timeout(), Some(until), "{asked_s} s");
@@ -187,19 +196,23 @@ fn a_retry_after_is_obeyed_up_to_a_bound() {
 }
 
 #[test]
-fn new_states_go_before_a_backlog_and_both_are_sent_in_order() {
+fn sends_new_states_before_backlog_and_both_in_order() {
     let mut world = world();
     world.backlog(1, 1_000);
     assert_eq!(world.send(), Some((1, Lane::Backlog, 1, 100)));
     world.come(1, 3);
-    assert_eq!(world.send(), Some((1, Lane::Backlog, 101, 200)), "it may wait for company");
+    assert_eq!(
+        world.send(),
+        Some((1, Lane::Backlog, 101, 200)),
+        "the live batch may still fill up"
+    );
     world.pass(2_000);
     assert_eq!(world.send(), Some((1, Lane::Live, 1_001, 1_003)));
     assert_eq!(world.send(), Some((1, Lane::Backlog, 201, 300)));
 }
 
 #[test]
-fn a_backlog_is_not_starved_by_new_states() {
+fn new_states_do_not_starve_the_backlog() {
     let mut world = world();
     world.backlog(1, 100_000);
     let mut lanes = Vec::new();
@@ -212,7 +225,7 @@ fn a_backlog_is_not_starved_by_new_states() {
 }
 
 #[test]
-fn a_burst_of_the_backlog_leaves_room_for_new_states() {
+fn backlog_burst_leaves_room_for_live_calls() {
     let mut world = world();
     world.backlog(1, 1_000_000);
     let mut burst = 0;
@@ -228,7 +241,7 @@ fn a_burst_of_the_backlog_leaves_room_for_new_states() {
 }
 
 #[test]
-fn a_device_never_makes_more_calls_than_losant_allows() {
+fn never_makes_more_calls_than_losant_allows() {
     let mut world = world();
     world.come(1, 1);
     let mut calls = 0;
@@ -244,7 +257,7 @@ fn a_device_never_makes_more_calls_than_losant_allows() {
 }
 
 #[test]
-fn what_came_while_nothing_could_be_sent_becomes_backlog() {
+fn states_from_an_outage_become_backlog() {
     let mut world = world();
     world.come(1, 1);
     world.pass(2_000);
@@ -256,7 +269,7 @@ fn what_came_while_nothing_could_be_sent_becomes_backlog() {
 }
 
 #[test]
-fn each_lane_has_one_call_under_way_and_the_backlog_never_takes_live_states() {
+fn each_lane_has_one_call_in_flight_with_its_own_states() {
     let mut world = world();
     world.backlog(1, 50);
     world.come(1, 150);
@@ -265,7 +278,7 @@ fn each_lane_has_one_call_under_way_and_the_backlog_never_takes_live_states() {
     assert_eq!((live.lane, backlog.lane), (Lane::Live, Lane::Backlog));
     assert_eq!(world.poll(), None);
     world.come(1, 5_000);
-    assert_eq!(world.poll(), None, "the live call is still under way");
+    assert_eq!(world.poll(), None, "the live call is still in flight");
     assert_eq!(world.batch(&live), (51..=150).collect::<Vec<_>>());
     assert_eq!(world.batch(&backlog), (1..=50).collect::<Vec<_>>());
     world.end(&backlog, ResponseClass::Stored);
@@ -273,7 +286,7 @@ fn each_lane_has_one_call_under_way_and_the_backlog_never_takes_live_states() {
     assert!(world.poll().is_some());
 }
 
-/// Answers take long, as a rule.
+/// Returns a world with a high average response time.
 fn slow_world(devices: u8, states: u64) -> World {
     let mut world = world();
     (1..=devices).for_each(|number| world.backlog(number, states));
@@ -286,7 +299,7 @@ fn slow_world(devices: u8, states: u64) -> World {
 }
 
 #[test]
-fn calls_under_way_are_bounded_and_some_are_kept_for_new_states() {
+fn bounds_calls_in_flight_and_reserves_some_for_new_states() {
     for (mut world, calls_max) in
         [(world(), CALLS_UNDER_WAY_FAST), (slow_world(30, 1_000), CALLS_UNDER_WAY_MAX)]
     {
@@ -299,7 +312,7 @@ fn calls_under_way_are_bounded_and_some_are_kept_for_new_states() {
 }
 
 #[test]
-fn over_a_slow_link_a_backlog_has_two_calls_under_way_one_after_the_other() {
+fn slow_link_allows_two_consecutive_backlog_calls() {
     let mut world = slow_world(1, 2_000);
     let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
     assert_eq!(world.poll(), None);
@@ -312,20 +325,20 @@ fn over_a_slow_link_a_backlog_has_two_calls_under_way_one_after_the_other() {
 }
 
 #[test]
-fn a_slow_backlog_goes_on_with_one_call_until_what_failed_is_stored() {
+fn slow_backlog_uses_one_call_after_a_failure() {
     let mut world = slow_world(1, 2_000);
     let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
     let batch = world.batch(&first);
     world.end(&first, ResponseClass::Malformed);
-    assert_eq!(world.poll(), None, "the second is still under way");
+    assert_eq!(world.poll(), None, "the second call is still in flight");
     world.end(&second, ResponseClass::Stored);
     let half = world.poll().unwrap();
-    assert_eq!(world.batch(&half), batch[..50], "the search goes on");
+    assert_eq!(world.batch(&half), batch[..50], "the search continues");
     assert_eq!(world.poll(), None);
 }
 
 #[test]
-fn two_calls_of_a_backlog_leave_nothing_for_a_third_when_all_is_under_way() {
+fn starts_no_third_call_when_all_states_are_in_flight() {
     let mut world = slow_world(1, 1_000);
     let (first, second) = (world.poll().unwrap(), world.poll().unwrap());
     world.end(&first, ResponseClass::Stored);
@@ -336,7 +349,7 @@ fn two_calls_of_a_backlog_leave_nothing_for_a_third_when_all_is_under_way() {
 }
 
 #[test]
-fn without_a_link_nothing_is_sent_and_the_wait_grows_to_its_bound() {
+fn wait_for_the_link_grows_to_its_bound() {
     let mut world = world();
     world.backlog(1, 1_000);
     let mut longest = Duration::ZERO;
@@ -353,7 +366,7 @@ fn without_a_link_nothing_is_sent_and_the_wait_grows_to_its_bound() {
 }
 
 #[test]
-fn calls_that_fail_together_are_one_failure_and_one_call_tries_the_link() {
+fn simultaneous_failures_count_once_and_one_call_probes() {
     let mut world = world();
     (1..=6).for_each(|number| world.backlog(number, 1_000));
     let calls: Vec<_> = (0..6).map(|_| world.poll().unwrap()).collect();
@@ -363,13 +376,13 @@ fn calls_that_fail_together_are_one_failure_and_one_call_tries_the_link() {
     }
     world.pass(2_000);
     let probe = world.poll().expect("the first wait is 2 s at most");
-    assert_eq!(world.poll(), None, "one call is enough to try it");
+    assert_eq!(world.poll(), None, "one call probes the link");
     world.end(&probe, ResponseClass::Stored);
     assert!(world.poll().is_some() && world.poll().is_some());
 }
 
 #[test]
-fn a_bad_state_is_isolated_by_halving_and_its_neighbours_go_on() {
+fn halving_isolates_a_bad_state() {
     for lane in [Lane::Live, Lane::Backlog] {
         let (mut world, bad) = (world(), 64);
         match lane {
@@ -377,7 +390,7 @@ fn a_bad_state_is_isolated_by_halving_and_its_neighbours_go_on() {
             Lane::Backlog => world.backlog(1, 100),
         }
         let (mut stored, mut rejected, mut calls) = (Vec::new(), Vec::new(), 0);
-        while !world.lanes[&1].0.is_empty() {
+        while !world.queues[&1].waiting.is_empty() {
             world.pass(2_000);
             let Some(call) = world.poll() else { continue };
             calls += 1;
@@ -398,7 +411,7 @@ fn a_bad_state_is_isolated_by_halving_and_its_neighbours_go_on() {
 }
 
 #[test]
-fn a_batch_that_is_too_large_is_halved_and_the_size_is_remembered() {
+fn halves_too_large_batch_and_remembers_the_size() {
     let mut world = world();
     world.backlog(1, 151);
     assert_eq!(world.fail(ResponseClass::TooLarge), Disposal::Keep);
@@ -409,7 +422,7 @@ fn a_batch_that_is_too_large_is_halved_and_the_size_is_remembered() {
 }
 
 #[test]
-fn a_device_with_too_many_gaps_is_reported_in_order() {
+fn reports_device_with_too_many_gaps_in_order() {
     let mut world = world();
     world.backlog(1, 150);
     world.come(1, 100);
@@ -422,7 +435,7 @@ fn a_device_with_too_many_gaps_is_reported_in_order() {
 }
 
 #[test]
-fn a_drain_sends_what_is_there() {
+fn drain_sends_partial_batches() {
     let mut world = world();
     world.come(1, 1);
     assert_eq!(world.poll(), None);
@@ -430,15 +443,11 @@ fn a_drain_sends_what_is_there() {
     world.fail(ResponseClass::Offline);
     assert_eq!(world.poll(), None);
     world.reporter.handle_drain(world.now);
-    assert_eq!(
-        world.send(),
-        Some((1, Lane::Live, 1, 1)),
-        "one last try, although the link was down"
-    );
+    assert_eq!(world.send(), Some((1, Lane::Live, 1, 1)), "a last try although the link was down");
 }
 
 #[test]
-fn a_device_whose_states_cannot_be_read_does_not_spin() {
+fn unreadable_states_do_not_cause_a_busy_loop() {
     let mut world = world();
     world.backlog(1, 1);
     let call = world.poll().unwrap();
