@@ -2,8 +2,8 @@
 //! the outbox.
 //!
 //! A reload keeps the order of the data. Buses that change stop first, and end after their
-//! acknowledgements. Their readings are then in the queue of the collector, before the new pipeline,
-//! which is before the readings of the new buses.
+//! acknowledgements. Their readings are then in the queue of the collector, before the new
+//! pipeline, which is before the readings of the new buses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,13 +29,13 @@ use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
 /// collector waits for a slow disk. If the reload takes longer, the daemon restarts.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The copy of the last good configuration, beside the outbox.
+/// The file name of the last valid configuration, beside the outbox.
 const LAST_GOOD: &str = "last-good.toml";
 
-/// How long the daemon waits for the copy; a disk that is slower writes it all the same.
+/// How long the daemon waits for the copy. A slower disk still writes it later.
 const COPY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the copy begins with.
+/// The first lines of the copy.
 const LAST_GOOD_HEADER: &str = "\
 # The last valid configuration of tidegate in one file, without secrets. The daemon does not read it
 # by itself, because a start from an old copy would hide the mistake in the new files. To use it:
@@ -45,10 +45,10 @@ const LAST_GOOD_HEADER: &str = "\
 /// The most keys and the most problems of a reload that the log and the status list.
 const KEYS_LISTED_MAX: usize = 50;
 
-/// What stays while the daemon runs.
+/// The parts that stay over reloads.
 pub(super) struct Runtime {
     pub(super) supervisor: Supervisor,
-    /// Ends all buses; each has a token of its own below it.
+    /// Stops all buses. Each bus has its own child token.
     pub(super) buses_stop: CancellationToken,
     pub(super) clock: SharedClock,
     pub(super) health: Health,
@@ -56,7 +56,7 @@ pub(super) struct Runtime {
     pub(super) wires: Channels,
 }
 
-/// The ways to the tasks that stay. When they are let go of, these tasks end.
+/// The senders to the tasks that stay over reloads. These tasks end when it is dropped.
 pub(super) struct Channels {
     pub(super) arrivals: mpsc::Sender<BusEvent>,
     pub(super) tally: LossCounters,
@@ -66,7 +66,7 @@ pub(super) struct Channels {
     pub(super) commands: CommandTasks,
 }
 
-/// The daemon while it runs.
+/// The running daemon.
 pub(super) struct Running {
     parts: Runtime,
     config: Config,
@@ -95,9 +95,9 @@ impl Running {
         let written =
             tokio::task::spawn_blocking(move || tidegate_config::replace(&path, &text, 0o600));
         match tokio::time::timeout(COPY_TIMEOUT, written).await {
-            Ok(Ok(Err(error))) => warn!(%error, "the last good configuration is not kept"),
+            Ok(Ok(Err(error))) => warn!(%error, "cannot write the copy of the configuration"),
             Ok(Ok(Ok(_)) | Err(_)) => {}
-            Err(_) => warn!("the disk is slow to keep the last good configuration"),
+            Err(_) => warn!("the copy of the configuration is not written yet; the disk is slow"),
         }
     }
 
@@ -106,18 +106,18 @@ impl Running {
         self.parts.board.data().is_ready = true;
     }
 
-    /// Waits until a task ends by itself. Cancel-safe.
+    /// Waits until a task ends unexpectedly. Cancel-safe.
     pub(super) async fn watch(&mut self) -> TaskEnd {
         self.parts.supervisor.watch().await
     }
 
-    /// Lets go of all tasks, so that they end, and leaves them to be waited for.
+    /// Drops the channels, so that all tasks end. Returns the supervisor, which waits for them.
     pub(super) fn let_go(self) -> Supervisor {
         self.parts.supervisor
     }
 
-    /// Reads the configuration again and applies the differences. An invalid configuration is reported
-    /// and changes nothing.
+    /// Reads the configuration again and applies the differences. An invalid configuration is
+    /// reported and changes nothing.
     ///
     /// # Errors
     /// If a part does not stop. The daemon must then end and start with the new configuration.
@@ -134,7 +134,10 @@ impl Running {
                         Ok(())
                     }
                     Ok(Err(end)) => Err(end.into()),
-                    Err(_) => Err(anyhow::anyhow!("the reload did not end in {RELOAD_TIMEOUT:?}")),
+                    Err(_) => Err(anyhow::anyhow!(
+                        "the reload did not finish within \
+                        {RELOAD_TIMEOUT:?}"
+                    )),
                 }
             }
             Err(problems) => {
@@ -148,7 +151,7 @@ impl Running {
 
     fn refuse(&self, problems: &Problems) {
         for problem in problems.iter().take(KEYS_LISTED_MAX) {
-            error!(%problem, "the new configuration is not good; the old one stays");
+            error!(%problem, "invalid configuration; keeping the current one");
         }
         let mut notes = self.parts.board.data();
         notes.reload.count += 1;
@@ -173,7 +176,7 @@ impl Running {
         if difference.log_level
             && let Err(error) = reloads.log.set(&config.log_level)
         {
-            error!(%error, "the log stays at its level");
+            error!(%error, "cannot change the log level");
         }
         // The other settings stay as they were at the start, and so does their difference.
         self.config.log_level = config.log_level;
@@ -199,7 +202,7 @@ impl Running {
             let plan =
                 plan.map(|bus| start_pipeline(bus.sensors.clone(), devices, &self.parts.clock));
             let arrival = BusEvent::Pipeline(bus.clone(), plan);
-            // Without a collector the supervisor has news of its own.
+            // If the collector has ended, the supervisor reports it.
             self.parts.wires.arrivals.send(arrival).await.unwrap_or_default();
         }
         self.start_buses(&connections);
@@ -224,7 +227,7 @@ impl Running {
         self.parts.supervisor.ended(&ending).await
     }
 
-    /// Starts those of these buses that the configuration has.
+    /// Starts those of the named buses that are configured.
     fn start_buses(&mut self, names: &BTreeSet<Name>) {
         let Runtime { supervisor, buses_stop, clock, health, board, wires } = &mut self.parts;
         for (name, bus) in self.config.buses.iter().filter(|(name, _)| names.contains(*name)) {

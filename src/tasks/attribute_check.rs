@@ -1,8 +1,9 @@
-//! Compares what the devices declare in Losant with what the configuration gives them: what does not fit would be refused, or
-//! ignored without a word.
+//! Compares the attributes that devices declare in Losant with those that the configuration
+//! produces.
 //!
-//! After the start, with each reload, and once an hour, for attributes are changed in Losant, too. A mismatch is told when it is
-//! found and when it is gone.
+//! Losant refuses or silently ignores values that do not match. The task compares after the start,
+//! after each reload and once an hour, because attributes can also change in Losant. It logs each
+//! mismatch when it starts and when all of a device's mismatches are gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,20 +23,23 @@ use tidegate_runtime::liveness;
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
 
-/// The first and the longest wait before a device is asked again: nothing waits for the answer.
-const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+/// The first wait before a device that could not be read is read again.
+const RETRY_WAIT_MIN: Duration = Duration::from_secs(5);
 
-/// Between two comparisons: a call for each device is nothing beside 30 in 15 s, and an hour of values that nobody sees is
-/// soon enough told.
+/// The longest wait before a device that could not be read is read again.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// The time between two comparisons, each of which makes one call per device.
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// The task.
+/// The task that compares attributes.
 pub struct AttributeCheckTask {
-    /// To the cloud.
+    /// The connection to Losant.
     pub client: Arc<Client>,
-    /// What the configuration gives to each device; sent anew with each reload.
+    /// The attributes that the configuration produces for each device. Each reload sends them
+    /// again.
     pub produced: watch::Receiver<BTreeMap<DeviceId, ProducedAttributes>>,
-    /// Ends the task.
+    /// Stops the task.
     pub stop: CancellationToken,
 }
 
@@ -43,12 +47,12 @@ impl AttributeCheckTask {
     /// Runs until it is stopped.
     pub async fn run(self) {
         let Self { client, mut produced, stop } = self;
-        let mut told = Told::default();
+        let mut logged = Logged::default();
         let compare = async {
             loop {
                 let now = produced.borrow_and_update().clone();
                 tokio::select! {
-                    () = compare_all(&client, &now, &mut told) => wait(&mut produced).await,
+                    () = compare_all(&client, &now, &mut logged) => wait(&mut produced).await,
                     () = changed(&mut produced) => {}
                 }
             }
@@ -65,25 +69,25 @@ async fn wait(produced: &mut watch::Receiver<BTreeMap<DeviceId, ProducedAttribut
     }
 }
 
-/// Waits for a reload; for ever when there will be none.
+/// Waits for a reload; forever once the sender is dropped.
 async fn changed(produced: &mut watch::Receiver<BTreeMap<DeviceId, ProducedAttributes>>) {
     if produced.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// The mismatches that were told, by the device.
-type Told = BTreeMap<DeviceId, Vec<AttributeProblem>>;
+/// The mismatches of each device that were logged last.
+type Logged = BTreeMap<DeviceId, Vec<AttributeProblem>>;
 
-/// Asks for each device until all have answered; one that is refused holds up no other.
+/// Compares all devices, and retries those that cannot be read.
 async fn compare_all(
     client: &Client,
     produced: &BTreeMap<DeviceId, ProducedAttributes>,
-    told: &mut Told,
+    logged: &mut Logged,
 ) {
     let mut rng = random::seeded();
-    let mut backoff = Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1);
-    told.retain(|device, _| produced.contains_key(device));
+    let mut backoff = Backoff::new(RETRY_WAIT_MIN, RETRY_WAIT_MAX);
+    logged.retain(|device, _| produced.contains_key(device));
     let mut left: Vec<_> = produced.iter().collect();
     while !left.is_empty() {
         let mut failed = Vec::new();
@@ -91,10 +95,10 @@ async fn compare_all(
             match declared(client, *device).await {
                 Ok(declared) => {
                     let found = check_attributes(&declared, produced);
-                    tell(*device, found, told.entry(*device).or_default());
+                    log_changes(*device, found, logged.entry(*device).or_default());
                 }
                 Err(error) => {
-                    debug!(%error, device_id = %device, "could not read the device");
+                    debug!(%error, device_id = %device, "cannot read the device");
                     failed.push((device, produced));
                 }
             }
@@ -106,24 +110,25 @@ async fn compare_all(
     }
 }
 
-/// Tells what was not told before, and that all of that is gone.
-fn tell(device: DeviceId, found: Vec<AttributeProblem>, told: &mut Vec<AttributeProblem>) {
-    for mismatch in found.iter().filter(|mismatch| !told.contains(mismatch)) {
-        warn!(device_id = %device, %mismatch, "the device does not take what the configuration gives it");
+/// Logs new mismatches, and the end of all mismatches.
+fn log_changes(device: DeviceId, found: Vec<AttributeProblem>, logged: &mut Vec<AttributeProblem>) {
+    for mismatch in found.iter().filter(|mismatch| !logged.contains(mismatch)) {
+        warn!(device_id = %device, %mismatch, "attribute does not match the device in Losant");
     }
-    if found.is_empty() && !told.is_empty() {
-        info!(device_id = %device, "the device takes what the configuration gives it");
+    if found.is_empty() && !logged.is_empty() {
+        info!(device_id = %device, "all attributes match the device in Losant");
     }
-    *told = found;
+    *logged = found;
 }
 
+/// Reads the attributes that a device declares in Losant.
 async fn declared(
     client: &Client,
     device: DeviceId,
 ) -> Result<BTreeMap<AttributeName, AttributeType>, tidegate_losant::Error> {
     let shape = Shape { exclude_connection_info: true, ..Shape::default() };
-    let asking = client.get(device, shape).into_future();
-    let device = liveness::with_deadline(liveness::CALL_MAX, "asking for a device", asking).await?;
+    let request = client.get(device, shape).into_future();
+    let device = liveness::with_deadline(liveness::CALL_MAX, "reading a device", request).await?;
     let typed = device
         .attributes
         .iter()
@@ -138,16 +143,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_next_comparison_is_after_an_hour_or_with_a_reload() {
+    async fn compares_after_an_hour_or_a_reload() {
         let (sender, mut produced) = watch::channel(BTreeMap::new());
-        let begin = Instant::now();
+        let start = Instant::now();
         wait(&mut produced).await;
-        assert_eq!(begin.elapsed(), INTERVAL);
+        assert_eq!(start.elapsed(), INTERVAL);
         sender.send_replace(BTreeMap::new());
         wait(&mut produced).await;
-        assert_eq!(begin.elapsed(), INTERVAL, "at once");
+        assert_eq!(start.elapsed(), INTERVAL, "at once");
         drop(sender);
         wait(&mut produced).await;
-        assert_eq!(begin.elapsed(), 2 * INTERVAL);
+        assert_eq!(start.elapsed(), 2 * INTERVAL);
     }
 }

@@ -245,7 +245,7 @@ impl Collector {
         }
     }
 
-    fn put_report(&mut self, Report { device, state, told }: Report) {
+    fn put_report(&mut self, Report { device, state, receipt }: Report) {
         if let Ok(bus) = REPORTS.parse() {
             let priority = Priority::default();
             // A report that is repeated after a crash must have the same time: no merge window.
@@ -253,7 +253,7 @@ impl Collector {
             let readings = self.put(&bus, outgoing, Duration::ZERO);
             self.group.ledger.entry(bus).or_default().received += readings;
         }
-        self.group.receipts.extend(told);
+        self.group.receipts.extend(receipt);
         self.group.start_timer();
     }
 

@@ -1,7 +1,8 @@
-//! Tells Losant that the gateway is connected, and at a clean stop that it is not.
+//! Reports the connection status of the gateway to Losant: connected after the start, disconnected
+//! after a clean stop.
 //!
-//! The platform knows only what it is told here: a device that talks REST has no session that it could watch
-//! (devices/overview). A status never holds up a state.
+//! A device that uses the REST API has no session, so Losant cannot determine the status itself
+//! (devices/overview). States never wait for a status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,35 +20,43 @@ use tidegate_runtime::liveness;
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
 
-/// The first and the longest wait before the connection is told again.
-const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// The first wait before a failed report is repeated.
+const RETRY_WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// The first and the longest wait before the cloud is asked for the time again.
-const TIME_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The longest wait before a failed report is repeated.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// A daemon that does not live so long tells nothing. So one that crashes and is started again without a pause does not tell
-/// more often than Losant allows, 30 times in 15 s (rest-api/overview, "Throttles And Limits").
+/// The first wait before the time is requested from Losant again.
+const TIME_WAIT_MIN: Duration = Duration::from_secs(1);
+
+/// The longest wait before the time is requested from Losant again.
+const TIME_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The wait before the first report.
+///
+/// A daemon that crashes and restarts without a pause then makes no more than the 30 calls in 15 s
+/// that Losant allows (rest-api/overview, "Throttles And Limits").
 const FIRST_WAIT: Duration = Duration::from_millis(550);
 
-/// How long a stop waits for the last word.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a stop waits for the last report.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The presence task.
+/// The task that reports the connection status.
 pub struct ConnectionStatusTask {
-    /// To the cloud.
+    /// The connection to Losant.
     pub client: Arc<Client>,
-    /// The clock that gives the statuses their times.
+    /// Provides the times of the reports.
     pub clock: Arc<TrustedClock>,
-    /// Where it is told that the cloud is there, before the first state is sent.
+    /// Receives that the cloud is online, before the first state is sent.
     pub board: StatusRegistry,
-    /// Cancelled when the daemon begins to stop.
+    /// Cancelled when the daemon starts to stop.
     pub stop: CancellationToken,
-    /// Cancelled when the reporter is done, so that the last states come before the last word.
+    /// Cancelled when the reporter has ended, so that the last states come before the last report.
     pub reported: CancellationToken,
 }
 
 impl ConnectionStatusTask {
-    /// Runs until the last word is said.
+    /// Runs until the disconnection is reported.
     pub async fn run(self) {
         let Some(connected_at) = self.stop.run_until_cancelled(self.wall_time()).await else {
             return;
@@ -55,7 +64,9 @@ impl ConnectionStatusTask {
         let gateway = self.client.gateway();
         if self
             .stop
-            .run_until_cancelled(self.announce(ConnectionStatus::connected(connected_at)))
+            .run_until_cancelled(
+                self.report_until_accepted(ConnectionStatus::connected(connected_at)),
+            )
             .await
             .is_none()
         {
@@ -64,24 +75,24 @@ impl ConnectionStatusTask {
         if self.board.data().cloud.online.is_none() {
             self.board.link(Some(true), "");
         }
-        info!(device_id = %gateway, "told Losant that the gateway is connected");
+        info!(device_id = %gateway, "reported the gateway as connected");
         self.check_class().await;
         self.stop.cancelled().await;
         self.reported.cancelled().await;
         let now = self.clock.wall_time().unwrap_or(connected_at);
-        let farewell = ConnectionStatus::disconnected(connected_at, now, "shutdown");
-        let told = tokio::time::timeout(
-            FAREWELL_TIMEOUT,
-            self.client.set_connection_status(gateway, &farewell),
+        let status = ConnectionStatus::disconnected(connected_at, now, "shutdown");
+        let reported = tokio::time::timeout(
+            DISCONNECT_TIMEOUT,
+            self.client.set_connection_status(gateway, &status),
         );
-        match told.await {
+        match reported.await {
             Ok(Ok(Success)) => {
-                info!(device_id = %gateway, "told Losant that the gateway is disconnected");
+                info!(device_id = %gateway, "reported the gateway as disconnected");
             }
             Ok(Err(error)) => {
-                warn!(%error, "could not tell Losant that the gateway is disconnected");
+                warn!(%error, "cannot report the gateway as disconnected");
             }
-            Err(_) => warn!("could not tell Losant in time that the gateway is disconnected"),
+            Err(_) => warn!("cannot report the gateway as disconnected in time"),
         }
     }
 
@@ -91,56 +102,65 @@ impl ConnectionStatusTask {
         loop {
             match self.clock.wall_time() {
                 Some(time) => return time,
-                None => tokio::time::sleep(TIME_WAIT.0).await,
+                None => tokio::time::sleep(TIME_WAIT_MIN).await,
             }
         }
     }
 
-    /// Nothing is told with a time that may be wrong. The date of any answer tells the time of day, so one is asked for; a
-    /// certificate that is not valid yet is only a clock that is wrong.
+    /// Waits until the time of day is known, since each report has a time.
+    ///
+    /// Any answer of Losant has a date, so this requests the gateway device. Errors are retried:
+    /// the certificate of the server may seem not valid yet because the clock here is wrong.
     async fn wait_for_time(&self) {
-        let mut learned = self.clock.anchor();
-        let mut backoff = Backoff::new(TIME_WAIT.0, TIME_WAIT.1);
-        let (mut rng, mut is_told) = (random::seeded(), false);
+        let mut anchor = self.clock.anchor();
+        let mut backoff = Backoff::new(TIME_WAIT_MIN, TIME_WAIT_MAX);
+        let (mut rng, mut is_logged) = (random::seeded(), false);
         let shape = Shape { exclude_connection_info: true, ..Shape::default() };
-        while learned.borrow().is_none() {
-            let asked = self.client.get(self.client.gateway(), shape);
-            let asked = liveness::with_deadline(liveness::CALL_MAX, "asking for the time", asked);
-            let asked = tokio::select! {
-                asked = asked => asked,
-                _ = learned.wait_for(Option::is_some) => return,
+        while anchor.borrow().is_none() {
+            let request = self.client.get(self.client.gateway(), shape);
+            let request =
+                liveness::with_deadline(liveness::CALL_MAX, "requesting the time", request);
+            let answer = tokio::select! {
+                answer = request => answer,
+                _ = anchor.wait_for(Option::is_some) => return,
             };
-            if let Err(error) = asked
-                && !std::mem::replace(&mut is_told, true)
+            if let Err(error) = answer
+                && !std::mem::replace(&mut is_logged, true)
             {
-                info!(%error, "waiting for the time of day; the cloud cannot be asked for it yet");
+                info!(%error, "cannot request the time of day from Losant; retrying");
             }
             let delay = backoff.next_delay(&mut rng);
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = self.client.recovered() => {}
-                _ = learned.wait_for(Option::is_some) => return,
+                _ = anchor.wait_for(Option::is_some) => return,
             }
         }
     }
 
-    async fn announce(&self, status: ConnectionStatus) {
+    /// Reports a status, and retries until Losant accepts it.
+    async fn report_until_accepted(&self, status: ConnectionStatus) {
         tokio::time::sleep(FIRST_WAIT).await;
         let mut rng = random::seeded();
-        let mut backoff = Backoff::new(RETRY_WAIT.0, RETRY_WAIT.1);
-        let mut told = String::new();
+        let mut backoff = Backoff::new(RETRY_WAIT_MIN, RETRY_WAIT_MAX);
+        let mut last_error = String::new();
         let gateway = self.client.gateway();
-        let tell = || {
-            let telling = self.client.set_connection_status(gateway, &status);
-            liveness::with_deadline(liveness::CALL_MAX, "telling the connection status", telling)
+        let report = || {
+            let reporting = self.client.set_connection_status(gateway, &status);
+            liveness::with_deadline(
+                liveness::CALL_MAX,
+                "reporting the connection \
+                status",
+                reporting,
+            )
         };
-        while let Err(error) = tell().await {
-            let words = error.to_string();
-            if words == told {
-                debug!(%error, "still cannot tell Losant that the gateway is connected");
+        while let Err(error) = report().await {
+            let text = error.to_string();
+            if text == last_error {
+                debug!(%error, "still cannot report the gateway as connected");
             } else {
-                warn!(%error, "cannot tell Losant that the gateway is connected; trying again");
-                told = words;
+                warn!(%error, "cannot report the gateway as connected; retrying");
+                last_error = text;
             }
             let delay = backoff.next_delay(&mut rng);
             tokio::select! {
@@ -150,7 +170,9 @@ impl ConnectionStatusTask {
         }
     }
 
-    /// A device of another class may not report for peripherals (devices/gateways-peripherals).
+    /// Warns if the device is not a gateway.
+    ///
+    /// Losant then accepts no states for its peripherals (devices/gateways-peripherals).
     async fn check_class(&self) {
         let gateway = self.client.gateway();
         let shape = Shape { exclude_connection_info: true, ..Shape::default() };
@@ -161,9 +183,10 @@ impl ConnectionStatusTask {
                 if matches!(device.device_class.as_str(), "gateway" | "edgeCompute" | "") => {}
             Some(Ok(device)) => {
                 let class = device.device_class;
-                warn!(device_id = %gateway, class, "this device is no gateway: Losant takes nothing for peripherals");
+                warn!(device_id = %gateway, class, "device is not a gateway; Losant refuses \
+                    states of its peripherals");
             }
-            Some(Err(error)) => debug!(%error, "could not read the gateway device"),
+            Some(Err(error)) => debug!(%error, "cannot read the gateway device"),
             None => {}
         }
     }

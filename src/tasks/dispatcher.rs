@@ -354,8 +354,8 @@ impl DispatcherTask {
         let Some(record) = self.history.record(number) else { return };
         match self.routes.report.report(record) {
             Some((device, state)) => {
-                let told = Some((number, stored.clone()));
-                let event = BusEvent::Report(Report { device, state, told });
+                let receipt = Some((number, stored.clone()));
+                let event = BusEvent::Report(Report { device, state, receipt });
                 // A missing collector ends the daemon. The next start reports the result.
                 self.arrivals.send(event).await.unwrap_or_default();
             }

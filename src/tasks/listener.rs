@@ -1,7 +1,7 @@
 //! Keeps the command stream of one device open, and requests the commands that a gap missed.
 //!
-//! The [`GapTracker`] decides what to request. A gap may span a restart, so the dispatcher stores up
-//! to when all commands were received.
+//! The [`GapTracker`] decides what to request. A gap may span a restart, so the dispatcher stores
+//! up to when all commands were received.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -108,13 +108,13 @@ impl ListenerTask {
                     let end = self.follow(&mut stream, &mut tracker, &mut rng).await;
                     self.publish(false);
                     last_id = stream.last_id().map(str::to_owned).or(last_id);
-                    info!(device = %self.name, %end, "command stream ended; opening it again");
+                    info!(device = %self.name, %end, "command stream ended; reopening it");
                     stream.retry().unwrap_or_default().min(RETRY_MAX)
                 }
                 Err(error) => {
                     let text = error.to_string();
                     if last_error == text {
-                        debug!(device = %self.name, %error, "still no command stream");
+                        debug!(device = %self.name, %error, "still cannot open command stream");
                     } else {
                         self.warn_refused(&error);
                         last_error = text;
@@ -133,9 +133,10 @@ impl ListenerTask {
     fn warn_refused(&self, error: &Error) {
         if error.response_class() == ResponseClass::Blocked && self.has_gateway_route {
             let advice = "send its commands to the gateway and name it in the payload";
-            warn!(device = %self.name, %error, advice, "no command stream of this device");
+            warn!(device = %self.name, %error, advice, "cannot open the command stream of this \
+                device");
         } else {
-            warn!(device = %self.name, %error, "no command stream; trying again");
+            warn!(device = %self.name, %error, "cannot open command stream; retrying");
         }
     }
 

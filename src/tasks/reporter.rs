@@ -1,6 +1,7 @@
-//! Brings what waits in the outbox to the cloud, and deletes what the cloud confirmed.
+//! Sends the queued states of the outbox to Losant, and deletes the confirmed ones.
 //!
-//! It ends when no more will come and nothing more can be sent now, or when it is told to hurry.
+//! The task ends once the collector has ended and no more states can be sent, or when `hurry` is
+//! cancelled.
 
 mod batch;
 mod calls;
@@ -18,7 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use super::collector::Anchors;
 use crate::status::StatusRegistry;
-use batch::Batch;
+use batch::{Batch, Times};
 use calls::CallFile;
 use tidegate_delivery::reporter::{Call, Disposal, Ended, Limits, Reporter, Waiting};
 use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
@@ -32,52 +33,52 @@ use tidegate_runtime::wait;
 use tidegate_timing::clock_trust::Boots;
 use tidegate_timing::machine::Machine as _;
 
-/// How long states may wait without a call under way or a time to wait for, which never should be.
+/// How long queued states may wait without a call in flight or a timer. Longer is a defect.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The reporter's task.
 pub struct ReporterTask {
-    /// To the cloud.
+    /// The connection to Losant.
     pub client: Arc<Client>,
-    /// Where the states wait.
+    /// Holds the queued states.
     pub outbox: Arc<Outbox>,
-    /// What waited there before anything came.
+    /// The backlog at the start of the daemon.
     pub found: Backlog,
-    /// Raised with each commit; its end means that no more will come.
+    /// Counts the commits. It closes when the collector has ended.
     pub committed: watch::Receiver<u64>,
-    /// What the machine is set to, now and when it changes.
+    /// The settings of the machine. A reload changes them.
     pub limits: watch::Receiver<Limits>,
-    /// Cancelled when a stop has no more time for a call that is under way.
+    /// Cancelled when a stop has no more time for calls in flight.
     pub hurry: CancellationToken,
-    /// Asks to send at once what waits.
+    /// Requests that all waiting states are sent at once.
     pub flush: Arc<Notify>,
-    /// Where the outbox is; the file of calls is beside it.
+    /// The path of the outbox. The file of calls is beside it.
     pub path: PathBuf,
-    /// The time of day, which decides what Losant takes.
+    /// The time of day. Losant ignores states that are too old or too far ahead.
     pub clock: Arc<TrustedClock>,
-    /// Nothing is sent before the time is known and these are there.
+    /// The anchors of all boots. The reporter waits for them before its first call.
     pub anchors: Anchors,
-    /// Told about batches.
+    /// Receives the results of batches.
     pub board: StatusRegistry,
 }
 
-/// A call that was made, and how it ended.
+/// A call that ended, and its outcome.
 struct Sent {
     call: Call,
     batch: Batch,
     outcome: Outcome,
 }
 
-/// How the cloud answers, as far as it was told.
+/// The state of the link that was logged last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
     Unknown,
     Online,
     Offline,
-    Unaccepted,
+    Unauthorized,
 }
 
-/// What the task waits for.
+/// The events of the task.
 enum Event {
     Loaded(Call, Batch),
     Sent(Box<Sent>),
@@ -90,15 +91,17 @@ enum Event {
 }
 
 impl ReporterTask {
-    /// Runs until there is no more to come and nothing that can be sent now.
+    /// Runs until the collector has ended and no more states can be sent.
     pub async fn run(mut self) {
         let hurry = self.hurry.clone();
         hurry.run_until_cancelled(self.wait_and_report()).await;
         let left = self.outbox.backlog().total;
-        info!(states = left.states, "reporter done; the rest waits in the outbox");
+        info!(states = left.states, "reporter stopped; the remaining states stay in the outbox");
     }
 
-    /// Without the time of day nothing can be sent: what waits has no time, or may be too old.
+    /// Waits for the time of day, and then reports.
+    ///
+    /// Without it a queued state has no time, or may be too old for Losant.
     async fn wait_and_report(&mut self) {
         let (mut anchors, mut committed) = (self.anchors.clone(), self.committed.clone());
         let known = loop {
@@ -120,7 +123,7 @@ impl ReporterTask {
         let mut idle = None;
         loop {
             let backlog = self.outbox.backlog();
-            note_backlog(&mut machine, &backlog);
+            update_backlog(&mut machine, &backlog);
             machine.handle_timeout(now());
             if let Some(call) = machine.poll_action() {
                 loading.push(self.load(call, boots, &calls));
@@ -131,8 +134,7 @@ impl ReporterTask {
             if !is_idle || backlog.total.states == 0 {
                 idle = None;
             } else if idle.is_none() {
-                idle =
-                    Some(liveness::deadline(IDLE_MAX, "states wait, and nothing is done about it"));
+                idle = Some(liveness::deadline(IDLE_MAX, "states wait without a call or a timer"));
             }
             if is_last_call && loading.is_empty() && under_way.is_empty() {
                 break;
@@ -144,7 +146,7 @@ impl ReporterTask {
                     if changed.is_ok() { Event::Backlog } else { Event::Closed }
                 }
                 () = self.client.recovered() => Event::LinkUp,
-                // At a stop the other end is gone, and nothing changes any more.
+                // At a stop the sender is dropped, and the limits no longer change.
                 Ok(()) = limits.changed() => Event::Limits,
                 () = self.flush.notified() => Event::Flush,
                 () = wait::sleep_until(timeout.map(Instant::from_std)) => Event::Timer,
@@ -156,7 +158,7 @@ impl ReporterTask {
                 }
                 Event::Sent(sent) => {
                     if !sent.batch.entries.is_empty() {
-                        self.tell_condition(&mut condition, &sent.outcome);
+                        self.log_condition(&mut condition, &sent.outcome);
                     }
                     self.settle(&mut machine, *sent).await;
                 }
@@ -175,7 +177,7 @@ impl ReporterTask {
         }
     }
 
-    /// What is there at the start is backlog; the calls of a daemon before count.
+    /// Creates the machine with the backlog at the start and the calls of earlier runs.
     async fn resume(&self) -> (Calls, Reporter) {
         let (path, boot) = (self.path.clone(), self.clock.boot());
         let opened = blocking(move || CallFile::open(&path, boot)).await;
@@ -187,15 +189,16 @@ impl ReporterTask {
         (Arc::new(Mutex::new(calls)), machine)
     }
 
-    /// Reads the states of a call, and notes that it begins.
+    /// Reads the states of a call, and records its start in the file of calls.
     async fn load(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> (Call, Batch) {
         let (device, limits) = (call.device, self.limits.borrow().clone());
         let (outbox, clock) = (Arc::clone(&self.outbox), Arc::clone(&self.clock));
-        let (boots, noted) = (Arc::clone(boots), Arc::clone(calls));
+        let (boots, calls) = (Arc::clone(boots), Arc::clone(calls));
         let loaded = blocking(move || {
-            let batch = Batch::load(&outbox, &call, &limits, (&boots, &*clock))?;
+            let batch =
+                Batch::load(&outbox, &call, &limits, &Times { boots: &boots, clock: &*clock })?;
             if !batch.entries.is_empty() {
-                noted.lock().unwrap_or_else(PoisonError::into_inner).begin(device);
+                calls.lock().unwrap_or_else(PoisonError::into_inner).begin(device);
             }
             Ok::<_, Error>(batch)
         });
@@ -206,38 +209,33 @@ impl ReporterTask {
         (call, batch)
     }
 
-    /// Makes a call, and notes that it ended.
+    /// Makes a call, and records its end in the file of calls.
     async fn send(&self, call: Call, batch: Batch, calls: &Calls) -> Sent {
         let device = call.device;
         if batch.entries.is_empty() {
-            let outcome = Outcome::NotMade { message: "nothing to send was found".to_owned() };
+            let outcome = Outcome::NotMade { message: "no states to send".to_owned() };
             return Sent { call, batch, outcome };
         }
         let sending = self.client.send_state(device, &*batch.states);
-        let outcome = match liveness::with_deadline(
-            liveness::CALL_MAX,
-            "a call with states",
-            sending,
-        )
-        .await
-        {
-            Ok(Success) => Outcome::Answer {
-                status: 200,
-                success: true,
-                message: String::new(),
-                retry_after: None,
-            },
-            Err(error) => error.outcome(),
-        };
-        let (noted, may_count) = (Arc::clone(calls), outcome.may_count());
+        let outcome =
+            match liveness::with_deadline(liveness::CALL_MAX, "sending states", sending).await {
+                Ok(Success) => Outcome::Answer {
+                    status: 200,
+                    success: true,
+                    message: String::new(),
+                    retry_after: None,
+                },
+                Err(error) => error.outcome(),
+            };
+        let (calls, may_count) = (Arc::clone(calls), outcome.may_count());
         blocking(move || {
-            noted.lock().unwrap_or_else(PoisonError::into_inner).end(device, may_count);
+            calls.lock().unwrap_or_else(PoisonError::into_inner).end(device, may_count);
         })
         .await;
         Sent { call, batch, outcome }
     }
 
-    /// Learns from a call, and does with its states what that means.
+    /// Passes the result of a call to the machine, and deletes, keeps or rejects its states.
     async fn settle(&self, machine: &mut Reporter, sent: Sent) {
         let response = ResponseClass::of(Asked::Action, &sent.outcome);
         let ended = Ended {
@@ -247,12 +245,12 @@ impl ReporterTask {
             may_count: sent.outcome.may_count(),
         };
         let disposal = machine.handle_result(&sent.call, &ended, now());
-        Self::tell(&sent, &response);
+        Self::log_result(&sent, &response);
         let (device, last) = (sent.call.device, ended.last);
         let outbox = Arc::clone(&self.outbox);
         let done = match (disposal, sent.batch.entries.first().map(|first| first.sequence)) {
             (Disposal::Delete, Some(first)) => {
-                self.note_stored(&sent.batch);
+                self.count_stored(&sent.batch);
                 blocking(move || outbox.ack(device, first, last)).await.map(drop)
             }
             (Disposal::Reject, Some(first)) => {
@@ -266,20 +264,21 @@ impl ReporterTask {
             Ok(()) => {}
             Err(Error::TooManyRanges) => machine.handle_scattered(device, now()),
             Err(error) => {
-                error!(%error, device_id = %device, "cannot update the outbox; these states will be sent again");
+                error!(%error, device_id = %device, "cannot update the outbox; these states are \
+                    sent again");
             }
         }
         self.board.link(machine.online(), sent.outcome.words());
         self.board.called(device, machine.throttle(device).cloned().unwrap_or_default());
     }
 
-    fn note_stored(&self, batch: &Batch) {
+    fn count_stored(&self, batch: &Batch) {
         let readings = batch.entries.iter().map(|entry| u64::from(entry.readings)).sum();
         self.board.stored(batch.entries.len() as u64, readings);
     }
 
-    /// Tells what becomes of a device or a batch.
-    fn tell(sent: &Sent, response: &ResponseClass) {
+    /// Logs the result of a call and its consequence.
+    fn log_result(sent: &Sent, response: &ResponseClass) {
         let (device, states, error) =
             (sent.call.device, sent.batch.entries.len(), sent.outcome.words());
         if states == 0 {
@@ -290,28 +289,30 @@ impl ReporterTask {
                 debug!(device_id = %device, states, "states stored");
             }
             ResponseClass::Offline | ResponseClass::Unauthorized => {
-                debug!(error, "nothing can be sent now");
+                debug!(error, "cannot send states; retrying");
             }
             ResponseClass::ServerError(_) => {
-                warn!(device_id = %device, error, "the cloud has trouble with this device; trying again");
+                warn!(device_id = %device, error, "server error for this device; retrying");
             }
             ResponseClass::Blocked => {
-                warn!(device_id = %device, error, "the cloud refuses this device; readings are kept");
+                warn!(device_id = %device, error, "cloud refuses this device; keeping its \
+                    readings");
             }
             ResponseClass::RateLimited(_) => {
-                warn!(device_id = %device, error, "too many calls; this device waits");
+                warn!(device_id = %device, error, "too many calls; pausing this device");
             }
             ResponseClass::TooLarge | ResponseClass::Malformed if states > 1 => {
-                info!(device_id = %device, states, error, "a batch is refused; trying half of it");
+                info!(device_id = %device, states, error, "batch refused; retrying with half of \
+                    it");
             }
             ResponseClass::TooLarge | ResponseClass::Malformed => {
-                warn!(device_id = %device, error, "a state is refused for good; it is among the rejects");
+                warn!(device_id = %device, error, "state refused; moved to the rejects");
             }
         }
     }
 
-    /// Tells a change of the link, once.
-    fn tell_condition(&self, condition: &mut Condition, outcome: &Outcome) {
+    /// Logs each change of the link once.
+    fn log_condition(&self, condition: &mut Condition, outcome: &Outcome) {
         let after = Condition::after(&ResponseClass::of(Asked::Action, outcome));
         if std::mem::replace(condition, after) == after {
             return;
@@ -319,9 +320,9 @@ impl ReporterTask {
         let (error, backlog) = (outcome.words(), self.outbox.backlog().total.states);
         match after {
             Condition::Online => info!(backlog, "cloud online"),
-            Condition::Offline => warn!(error, "cloud offline; readings are kept and sent later"),
-            Condition::Unaccepted => {
-                warn!(error, "the cloud does not accept us; readings are kept");
+            Condition::Offline => warn!(error, "cloud offline; queueing readings"),
+            Condition::Unauthorized => {
+                warn!(error, "cloud rejects the credentials; queueing readings");
             }
             Condition::Unknown => {}
         }
@@ -332,7 +333,7 @@ impl Condition {
     fn after(response: &ResponseClass) -> Self {
         match response {
             ResponseClass::Offline | ResponseClass::ServerError(_) => Self::Offline,
-            ResponseClass::Unauthorized => Self::Unaccepted,
+            ResponseClass::Unauthorized => Self::Unauthorized,
             ResponseClass::Stored
             | ResponseClass::TooLarge
             | ResponseClass::Malformed
@@ -342,7 +343,7 @@ impl Condition {
     }
 }
 
-/// The file of calls, which those under way share.
+/// The file of calls, shared by the calls in flight.
 type Calls = Arc<Mutex<CallFile>>;
 
 fn waiting(backlog: &Backlog) -> impl Iterator<Item = (DeviceId, Waiting)> {
@@ -352,17 +353,17 @@ fn waiting(backlog: &Backlog) -> impl Iterator<Item = (DeviceId, Waiting)> {
     })
 }
 
-fn note_backlog(machine: &mut Reporter, backlog: &Backlog) {
+fn update_backlog(machine: &mut Reporter, backlog: &Backlog) {
     let now = now();
     waiting(backlog).for_each(|(device, waiting)| machine.handle_backlog(device, waiting, now));
 }
 
-/// Does what waits for the disk where that holds up no task.
+/// Runs work that blocks on the disk in another thread.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     liveness::with_deadline(liveness::DISK_MAX, "waiting for the disk", wait::blocking(work)).await
 }
 
-/// tokio's clock, which tests can pause, as the value that `logic` takes.
+/// Returns the time of tokio's clock, which tests can pause, as the machine expects it.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }

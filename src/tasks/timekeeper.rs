@@ -1,4 +1,4 @@
-//! Watches for the time of day: what the kernel says of its clock, and the dates of the cloud's answers.
+//! Determines the time of day from the state of the kernel clock and the dates of Losant's answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use tidegate_losant::{AnswerDate, Client};
 use tidegate_runtime::clock::{TrustedClock, uptime};
 use tidegate_timing::clock_trust::{CloudDate, Trust};
 
-/// Between two looks at the kernel's clock.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the state of the kernel clock is read.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The timekeeper's task.
 pub struct TimekeeperTask {
-    /// What is told the time.
+    /// The clock to update.
     pub clock: Arc<TrustedClock>,
-    /// Whose answers have dates.
+    /// Provides the dates of answers.
     pub client: Arc<Client>,
-    /// Told about the trust.
+    /// Receives the source of the time of day.
     pub board: StatusRegistry,
     /// Cancelled when the daemon stops.
     pub stop: CancellationToken,
@@ -31,40 +31,41 @@ impl TimekeeperTask {
     /// Runs until the daemon stops.
     pub async fn run(self) {
         let mut dates = self.client.dates();
-        let mut told = None;
+        let mut logged = None;
         loop {
-            self.tell(&mut told);
+            self.publish(&mut logged);
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                () = tokio::time::sleep(LOOK_INTERVAL) => self.clock.look(),
+                () = tokio::time::sleep(READ_INTERVAL) => self.clock.look(),
                 Ok(()) = dates.changed() => {
-                    if let Some(heard) = *dates.borrow_and_update() {
-                        self.clock.hear(by_uptime(&heard));
+                    if let Some(date) = *dates.borrow_and_update() {
+                        self.clock.hear(cloud_date(&date));
                     }
                 }
             }
         }
     }
 
-    fn tell(&self, told: &mut Option<Trust>) {
+    /// Publishes the source of the time of day, and logs each change once.
+    fn publish(&self, logged: &mut Option<Trust>) {
         let trust = self.clock.trust();
         self.board.data().clock.trust = self.clock.trust_word();
-        if let Some(trust) = trust.filter(|trust| told.replace(*trust) != Some(*trust)) {
+        if let Some(trust) = trust.filter(|trust| logged.replace(*trust) != Some(*trust)) {
             match trust {
                 Trust::Waiting => {
-                    info!("waiting for the time of day; readings are kept until it is known");
+                    info!("waiting for the time of day; queueing readings");
                 }
-
                 Trust::Resumed | Trust::Kernel | Trust::Cloud => {
-                    info!(by = trust.as_str(), "the time of day is known");
+                    info!(by = trust.as_str(), "time of day known");
                 }
             }
         }
     }
 }
 
-fn by_uptime(heard: &AnswerDate) -> CloudDate {
+/// Converts the times of an answer to uptimes.
+fn cloud_date(answer: &AnswerDate) -> CloudDate {
     let (now, uptime) = (Instant::now(), uptime());
     let at = |instant: Instant| uptime.saturating_sub(now.saturating_duration_since(instant));
-    CloudDate { began: at(heard.began), ended: at(heard.ended), date: heard.date }
+    CloudDate { began: at(answer.began), ended: at(answer.ended), date: answer.date }
 }

@@ -166,7 +166,7 @@ async fn a_wrong_secret_is_told_once_and_readings_are_kept() {
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("t=1\n");
-    daemon.wait_for_log("the cloud does not accept us; readings are kept");
+    daemon.wait_for_log("cloud rejects the credentials; queueing readings");
     assert_eq!(daemon.count("/outbox/states"), 1);
     assert_eq!(cloud.counters().calls["authenticateDevice"], 1, "no storm");
     assert!(!daemon.log().contains("hunter2"));

@@ -62,7 +62,7 @@ async fn reload_command_applies_valid_files_only() {
     assert_eq!(tty.read_line(), "FAN");
     site.write_config(&format!("{config}[actuator.fan]\n"));
     cloud.send_command(GATEWAY_ID, "reload", json!(null));
-    daemon.wait_for_log("the new configuration is not good");
+    daemon.wait_for_log("invalid configuration; keeping the current one");
     cloud.send_command(GATEWAY_ID, "fan", json!(null));
     assert_eq!(tty.read_line(), "FAN");
     site.write_config(&config);

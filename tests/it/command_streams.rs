@@ -49,7 +49,7 @@ async fn stream_is_retried_after_a_server_error() {
 
 #[tokio::test]
 async fn stream_is_retried_after_a_dropped_connection() {
-    expect_log_and_reopen(Fault::Drop, "no command stream; trying again").await;
+    expect_log_and_reopen(Fault::Drop, "cannot open command stream; retrying").await;
 }
 
 /// A line that is cut without a word looks idle for ever, but for the signs of life that are missing.
@@ -116,7 +116,7 @@ async fn blocked_peripheral_is_commanded_through_the_gateway() {
     let site = Site::new(&cloud, &format!("{fan}\n[commands]\ntarget = \"device\"\n"));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
-    let words = "no command stream of this device";
+    let words = "cannot open the command stream of this device";
     daemon.wait_for_log(words);
     daemon.wait_for_log("send its commands to the gateway and name it in the payload");
     wait_for_stream(&cloud, GATEWAY_ID);

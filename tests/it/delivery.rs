@@ -268,7 +268,7 @@ map = [{{ channel = "p", attribute = "p" }}]
     let daemon = site.start();
     cloud.fail_next(Action::SendState, 1, Fault::Status(403, r#"{"type":"Forbidden"}"#.to_owned()));
     tty.write("p=1\n");
-    daemon.wait_for_log("the cloud refuses this device");
+    daemon.wait_for_log("cloud refuses this device");
     tty.write("n=0\nn=1\n");
     wait_for_numbers(&cloud, 2);
     wait_until("only the peripheral's state is kept", || daemon.count("/outbox/states") == 1);

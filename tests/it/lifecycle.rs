@@ -61,7 +61,7 @@ async fn hanging_call_does_not_delay_a_stop() {
         Site::new(&cloud, &format!("{}[daemon]\nstop_timeout = \"2 s\"\n", probe_tables(&["n"])));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
-    daemon.wait_for_log("told Losant that the gateway is connected");
+    daemon.wait_for_log("reported the gateway as connected");
     cloud.fail_next(Action::SendState, 100, Fault::Hang);
     tty.write("n=0\n");
     wait_until("the call is under way", || cloud.counters().calls.contains_key("sendState"));

@@ -52,10 +52,10 @@ fn assert_keeps(site: &Site, words: &str) -> Daemon {
     tty.write("n=0\n");
     wait_until("the state waits", || daemon.count("/outbox/states") == 1);
     wait_until("several tries have failed", || {
-        count_in_log(&daemon, "nothing can be sent now") >= TRIES
+        count_in_log(&daemon, "cannot send states; retrying") >= TRIES
     });
     assert!(words.split('|').any(|word| daemon.log().contains(word)), "{}", daemon.log());
-    let tries = count_in_log(&daemon, "nothing can be sent now");
+    let tries = count_in_log(&daemon, "cannot send states; retrying");
     let most = began.elapsed().as_millis() / RETRY_MIN.as_millis() + 1;
     assert!(tries as u128 <= most, "{tries} tries, expected at most {most}");
     assert_eq!(count_in_log(&daemon, "cloud offline"), 1);

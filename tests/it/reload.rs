@@ -129,7 +129,7 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     assert_eq!(std::fs::read_to_string(site.path("last-good.toml")).unwrap(), kept);
     let problems = daemon.status()["reload"]["problems"].clone();
     assert!(problems[0].as_str().unwrap().contains(told), "{problems}");
-    daemon.wait_for_log("the new configuration is not good; the old one stays");
+    daemon.wait_for_log("invalid configuration; keeping the current one");
     tty.write("s=1\n");
     wait_until("readings go on", || values(&cloud, "s") == [json!(1)]);
     write_fragment(&site, "");

@@ -48,7 +48,7 @@ async fn a_mismatch_is_named_with_its_cure_and_looked_for_again_with_a_reload() 
     let fits = [("temperature", "number"), ("door", "number"), ("mystery", "number")];
     declare(&cloud, &fits).await;
     daemon.hang_up();
-    daemon.wait_for_log("the device takes what the configuration gives it");
+    daemon.wait_for_log("all attributes match the device in Losant");
     // Somebody changes it again, and somebody else the configuration.
     declare(&cloud, &[("temperature", "string"), ("door", "number"), ("mystery", "number")]).await;
     let config = std::fs::read_to_string(site.config()).unwrap();

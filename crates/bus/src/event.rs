@@ -55,5 +55,5 @@ pub struct Report {
     /// The state.
     pub state: State,
     /// A number, and the channel that receives it when the state is on the disk.
-    pub told: Option<(u64, mpsc::Sender<u64>)>,
+    pub receipt: Option<(u64, mpsc::Sender<u64>)>,
 }

@@ -53,7 +53,9 @@ fn least_wait(error: &Error) -> Option<Duration> {
     match error.response_class() {
         ResponseClass::Offline => Some(Duration::ZERO),
         ResponseClass::ServerError(wait) => Some(wait.unwrap_or_default().min(PARK)),
-        ResponseClass::RateLimited(wait) => Some(wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK)),
+        ResponseClass::RateLimited(wait) => {
+            Some(wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK))
+        }
         ResponseClass::Stored
         | ResponseClass::TooLarge
         | ResponseClass::Malformed

@@ -1,4 +1,4 @@
-//! The states of one call: read from the outbox, with a time, and none that Losant would ignore.
+//! Reads the states of one call from the outbox, and rejects those that Losant would ignore.
 
 use bytes::Bytes;
 use tracing::warn;
@@ -10,10 +10,10 @@ use tidegate_outbox::{Error, Outbox, QueuedState};
 use tidegate_runtime::clock::Clock;
 use tidegate_timing::clock_trust::{Boots, is_taken};
 
-/// States that are set aside for one call; more wait for the next.
+/// The most states that are moved to the rejects for one call. The next call continues.
 const REFUSED_MAX: usize = 100;
 
-/// States of one device, in order.
+/// The states of one call, in order.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) entries: Vec<QueuedState>,
@@ -21,24 +21,35 @@ pub(super) struct Batch {
     pub(super) states: Vec<Bytes>,
 }
 
+/// Determines the time of each state.
+#[derive(Clone, Copy)]
+pub(super) struct Times<'a> {
+    /// The boots, for states without a time of day.
+    pub(super) boots: &'a Boots,
+    /// The current time of day.
+    pub(super) clock: &'a dyn Clock,
+}
+
 impl Batch {
-    /// Reads the states of a call. Those at its beginning that Losant would silently ignore are moved to the rejects; one
-    /// that is further on ends the batch.
+    /// Reads the states of a call.
+    ///
+    /// Moves states at the start of the range that Losant would silently ignore to the rejects. One
+    /// further on ends the batch. The batch is empty while the time of day is unknown.
     pub(super) fn load(
         outbox: &Outbox,
         call: &Call,
         limits: &Limits,
-        (boots, clock): (&Boots, &dyn Clock),
+        times: &Times<'_>,
     ) -> Result<Self, Error> {
         let (mut batch, mut states) = (Self::default(), Vec::new());
-        // The clock lost its time of day: wait until it is back.
-        let Some(now) = clock.wall_time() else { return Ok(batch) };
+        // The clock can lose its time of day. The states then wait until it is known again.
+        let Some(now) = times.clock.wall_time() else { return Ok(batch) };
         for _ in 0..REFUSED_MAX {
             let mut refused = None;
             let found =
                 outbox.peek(call.device, call.after, call.states_max, limits.batch_bytes_max)?;
             for entry in found.into_iter().filter(|entry| entry.sequence <= call.through) {
-                let time = time(&entry, boots);
+                let time = time(&entry, times.boots);
                 let Some(time) = time.filter(|time| is_taken(*time, now)) else {
                     refused = Some((entry.sequence, why(time, now)));
                     break;
@@ -47,7 +58,8 @@ impl Batch {
                 batch.entries.push(entry);
             }
             let Some((sequence, why)) = refused.filter(|_| batch.entries.is_empty()) else { break };
-            warn!(device_id = %call.device, why, "a state would be ignored; it is among the rejects");
+            warn!(device_id = %call.device, why, "Losant would ignore this state; moved to the \
+                rejects");
             outbox.quarantine(call.device, sequence, &why, now)?;
         }
         let is_backfill = limits.backfill_meta && call.lane == Lane::Backlog;
@@ -80,9 +92,10 @@ fn json(entry: &QueuedState, time: WallTime) -> Bytes {
 fn why(time: Option<WallTime>, now: WallTime) -> String {
     match time {
         Some(time) => format!(
-            "its time {time} is too far from {now}: Losant ignores what is older than 30 days or a day ahead"
+            "its time {time} is too far from {now}: Losant ignores states older than 30 days or \
+             more than a day ahead"
         ),
-        None => "it was measured in a boot whose time can no longer be told".to_owned(),
+        None => "its boot has no known time of day".to_owned(),
     }
 }
 
@@ -141,7 +154,7 @@ mod tests {
         }
     }
 
-    /// A call of the backlog.
+    /// Returns a call of the backlog.
     fn call(outbox: &Outbox) -> Call {
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
         let now = Instant::now();
@@ -156,11 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn what_losant_would_ignore_is_set_aside_and_what_follows_is_sent() {
+    fn rejects_states_with_refused_times_and_sends_the_rest() {
         let directory = tempfile::TempDir::new().unwrap();
         let outbox = outbox(directory.path(), &[wall(-31), wall(2), wall(-1), wall(0), wall(-40)]);
         let (call, boots) = (call(&outbox), Boots::default());
-        let load = || Batch::load(&outbox, &call, &limits(), (&boots, &Fixed)).unwrap();
+        let load = || {
+            Batch::load(&outbox, &call, &limits(), &Times { boots: &boots, clock: &Fixed }).unwrap()
+        };
         let batch = load();
         let sequences: Vec<_> = batch.entries.iter().map(|entry| entry.sequence).collect();
         assert_eq!(sequences, [3, 4]);
@@ -173,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_without_a_time_gets_that_of_its_boot_and_the_same_each_time() {
+    fn state_of_a_boot_gets_the_same_time_on_each_load() {
         let directory = tempfile::TempDir::new().unwrap();
         let boot = BootId(7);
         let time = BootTime { boot, uptime_ms: 61_500 };
@@ -181,7 +196,10 @@ mod tests {
         let mut boots = Boots::default();
         boots.record(time, WallTime::EPOCH);
         boots.pin(boot, NOW_MS - 3_600_000);
-        let load = || Batch::load(&outbox, &call(&outbox), &limits(), (&boots, &Fixed)).unwrap();
+        let load = || {
+            Batch::load(&outbox, &call(&outbox), &limits(), &Times { boots: &boots, clock: &Fixed })
+                .unwrap()
+        };
         let expected = br#"{"time":"2026-05-01T09:01:01.500Z","data":{"n":1}}"#;
         assert_eq!(load().states, [Bytes::from_static(expected)]);
         assert_eq!(load().states, load().states);

@@ -1,6 +1,6 @@
-//! The file of calls, beside the outbox: what a daemon that is killed leaves to the next of Losant's throttle.
+//! Writes the file of calls, with which the next run stays within Losant's throttle after a kill.
 //!
-//! It is never synced: what is written outlives the process, and not the boot, and need not.
+//! The file is beside the outbox and is never synced: it must survive the process, not the boot.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -12,10 +12,10 @@ use tidegate_delivery::throttle_log::{self, Remembered};
 use tidegate_model::{BootId, DeviceId};
 use tidegate_runtime::clock::uptime;
 
-/// The file is written afresh when it is larger, in bytes: some thousand calls.
+/// The size above which the file is rewritten, in bytes: some thousand calls.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// The file, and whether it can be written.
+/// The open file of calls; `file` is `None` if it cannot be written.
 #[derive(Debug)]
 pub(super) struct CallFile {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct CallFile {
 }
 
 impl CallFile {
-    /// Reads what a daemon before left, and begins the file anew with it.
+    /// Reads the calls of earlier runs, and rewrites the file with the recent ones.
     pub(super) fn open(outbox: &Path, boot: BootId) -> (Self, Remembered) {
         let path = outbox.with_extension("calls");
         let mut calls = Self { path, boot, file: None, bytes: 0 };
@@ -43,13 +43,14 @@ impl CallFile {
             .replace(&whole)
             .inspect_err(|error| {
                 let path = self.path.display();
-                warn!(%error, %path, "cannot note calls; after a crash the cloud may be called too often");
+                warn!(%error, %path, "cannot record calls; a restart may exceed Losant's call \
+                    limit");
             })
             .ok();
         remembered
     }
 
-    /// Puts a new file in the old one's place, so that a kill leaves one of the two.
+    /// Replaces the file with a rename, so that a kill leaves the old or the new file.
     fn replace(&self, text: &str) -> std::io::Result<File> {
         let new = self.path.with_extension("calls.new");
         let mut file = File::create(&new)?;
@@ -71,7 +72,7 @@ impl CallFile {
             self.renew();
         }
         self.bytes += line.len();
-        // A disk that is full is told by the outbox; here it costs no more than a call too many after a kill.
+        // The outbox reports a full disk. Here it costs at most an extra call after a kill.
         if let Some(file) = &mut self.file
             && file.write_all(line.as_bytes()).is_err()
         {
