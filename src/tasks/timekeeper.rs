@@ -39,7 +39,7 @@ impl TimekeeperTask {
                 () = tokio::time::sleep(READ_INTERVAL) => self.clock.look(),
                 Ok(()) = dates.changed() => {
                     if let Some(date) = *dates.borrow_and_update() {
-                        self.clock.hear(cloud_date(&date));
+                        self.clock.add_cloud_date(cloud_date(&date));
                     }
                 }
             }

@@ -1,64 +1,71 @@
-//! A Losant device command, and what became of it.
+//! A Losant device command and its result.
 
 use serde::{Deserialize, Serialize};
 
 use super::{DeviceId, WallTime};
 
-/// The largest payload of a command that is read, as JSON, in bytes. Losant takes 256 KiB; what an actuator writes is far less, and
-/// what JSON becomes in memory far more.
+/// The largest command payload that is parsed, as JSON, in bytes.
+///
+/// Losant accepts 256 KiB. Actuators write far less, and parsed JSON needs far more memory.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
-/// A command as the cloud sent it (schema `deviceCommand`). Losant gives it no id, sender or expiry.
+/// Holds a command as the cloud sent it (schema `deviceCommand`).
+///
+/// Losant's commands have no id, sender or expiry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
-    /// The device that it was sent to.
+    /// The device that the command was sent to.
     pub device: DeviceId,
-    /// 1 to 255 characters.
+    /// The name of the command, of 1 to 255 characters.
     pub name: String,
-    /// When the cloud took it; `None` where the message carries no time that can be read.
+    /// The time at which the cloud accepted the command; `None` without a valid time.
     pub time: Option<WallTime>,
-    /// Any JSON; null where the message has none, and where it was not read.
+    /// Any JSON; null if the message has no payload or the payload was not parsed.
     pub payload: serde_json::Value,
-    /// Why the payload was not read.
+    /// The reason why the payload was not parsed.
     pub unread: Option<Unread>,
 }
 
-/// Why a payload was not read. Such a command cannot run, but is recorded and told as any other.
+/// Lists the reasons why a payload was not parsed.
+///
+/// Such a command cannot run. It is recorded and reported like any other command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// It has more than [`PAYLOAD_BYTES_MAX`] bytes.
+    /// The payload has more than [`PAYLOAD_BYTES_MAX`] bytes.
     TooLarge,
-    /// It is nested more than 127 times (the bound of `serde_json`), or has a text or a number that nobody can hold.
+    /// The payload is nested more than 127 levels deep (the bound of `serde_json`), or has an
+    /// invalid text or a number out of range.
     Malformed,
 }
 
-/// How a command came.
+/// Tags a command with the way by which it arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// On the stream, as it was sent.
+    /// From the stream, when it was sent.
     Live,
-    /// From the history, because it was sent while there was no stream.
+    /// From the history, because it was sent while the stream was closed.
     CaughtUp,
 }
 
-/// What became of a command. The texts are stable: they are stored and reported.
+/// Lists the results of a command. The texts are stable: they are stored and reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandResult {
-    /// Recorded, and perhaps under way.
+    /// The command is recorded and may be running.
     Started,
-    /// Its actuator took it.
+    /// The actuator executed the command.
     Executed,
-    /// Its actuator did not take it, or not wholly.
+    /// The actuator did not execute the command, or only a part of it.
     Failed,
-    /// It did not run, for a reason.
+    /// The gateway rejected the command without running it.
     Refused,
-    /// The daemon ended between the record and the result: it may have run, and does not run again.
+    /// The daemon ended between the record and the result. The command may have run and is not
+    /// run again.
     Interrupted,
 }
 
 impl CommandResult {
-    /// The stable text.
+    /// Returns the stable text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Started => "started",

@@ -1,14 +1,15 @@
-//! Losant's ids: 24 hexadecimal digits, kept as 12 bytes.
+//! Losant's ids: 24 hexadecimal digits, stored as 12 bytes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Why a text is not a Losant id.
+/// Reports a text that is not a Losant id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{text}\" is not a Losant id; an id is 24 hexadecimal digits, such as 575ecf887ae143cd83dc4aa2"
+    "\"{text}\" is not a Losant id; an id is 24 hexadecimal digits, \
+     such as 575ecf887ae143cd83dc4aa2"
 )]
 pub struct IdError {
     text: String,
@@ -35,7 +36,7 @@ macro_rules! id {
         pub struct $name(IdBytes);
 
         impl $name {
-            /// The id as its 12 bytes, in the order of its digits.
+            /// Returns the 12 bytes of the id, in the order of its digits.
             pub fn as_bytes(&self) -> &[u8; 12] {
                 &self.0
             }
@@ -82,12 +83,12 @@ macro_rules! id {
 }
 
 id! {
-    /// Which Losant device: a gateway or one of its peripherals.
+    /// Identifies a Losant device: a gateway or one of its peripherals.
     DeviceId
 }
 
 id! {
-    /// Which Losant application a device belongs to.
+    /// Identifies a Losant application.
     ApplicationId
 }
 
@@ -96,14 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_reads_back_as_it_was_written() {
+    fn parses_its_own_text() {
         let text = "575ecf887ae143cd83dc4aa2";
         assert_eq!(text.parse::<DeviceId>().unwrap().to_string(), text);
         assert_eq!(text.to_uppercase().parse::<DeviceId>().unwrap().to_string(), text);
     }
 
     #[test]
-    fn what_is_not_24_hexadecimal_digits_is_refused() {
+    fn requires_24_hexadecimal_digits() {
         for text in [
             "",
             "575ecf887ae143cd83dc4aa",
@@ -111,7 +112,7 @@ mod tests {
             "575ecf887ae143cd83dc4aag",
             "é5ecf887ae143cd83dc4aa2",
         ] {
-            assert!(text.parse::<ApplicationId>().is_err(), "{text} was taken");
+            assert!(text.parse::<ApplicationId>().is_err(), "{text} was accepted");
         }
     }
 }

@@ -1,9 +1,12 @@
-//! The ledger: what became of every reading, per bus, kept across restarts.
+//! The ledger: counts the outcome of every reading, per bus, across restarts.
 //!
-//! For each bus `received + generated = outbox + stored + rejected + dropped + filtered`, where `outbox` is what waits
-//! there. One value of one attribute counts as one; a message from which no value could be taken counts as one, too.
-//! A value that is not sent itself because its mapping asks for less, as for one mean a minute, is filtered when it comes
-//! in; what the gateway makes later, as that mean, is generated when it goes into the outbox.
+//! For each bus `received + generated = outbox + stored + rejected + dropped + filtered`, where
+//! `outbox` is the number of readings that wait in the outbox. One value of one attribute counts as
+//! one reading. A message without a usable value counts as one reading, too.
+//!
+//! A mapping can ask for fewer values, for example for one mean a minute. Values that it does not
+//! send are counted as filtered when they arrive. Values that the gateway makes from them, such as
+//! the mean, are counted as generated when they are written to the outbox.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,23 +15,25 @@ use serde::{Deserialize, Serialize};
 
 use super::Name;
 
-/// Why a reading was not sent. The texts are stable: they are stored, and they are labels of metrics.
+/// Lists the reasons why a reading was not sent.
+///
+/// The texts are stable: they are stored, and they are labels of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// No sensor of this bus could decode the message.
     Malformed,
-    /// A Sparkplug B message that only a birth explains, and none was heard.
+    /// A Sparkplug B message that needs a birth message, and none was received.
     NoBirth,
-    /// A frame or payload over the bus's limit, or a text over Losant's.
+    /// A frame or payload exceeds the limit of the bus, or a text exceeds Losant's.
     TooLong,
     /// The checksum of a frame is wrong.
     BadChecksum,
-    /// The rest of a frame did not come.
+    /// The rest of a frame did not arrive.
     Incomplete,
-    /// Bytes between frames that belong to none.
+    /// Bytes between frames that belong to no frame.
     Noise,
-    /// A NaN or an infinity.
+    /// The number is NaN or infinite.
     NotFinite,
     /// The channel holds a null, a list or an object.
     NotScalar,
@@ -38,55 +43,56 @@ pub enum Reason {
     NoSensor,
     /// The topic or payload names a device that the configuration does not know.
     UnknownDevice,
-    /// A name made from a template is no attribute name.
+    /// A name made from a template is not a valid attribute name.
     BadAttributeName,
-    /// The number is outside of what its mapping accepts.
+    /// The number is outside of the range that its mapping accepts.
     OutOfRange,
     /// The number changed faster than its mapping accepts.
     TooFast,
-    /// The mapping names values, and this is none of them.
+    /// The mapping lists the accepted values, and this value is not listed.
     UnknownValue,
-    /// The time in the message cannot be read, or is more than 30 days old or a day ahead, which Losant ignores.
+    /// The time in the message is invalid, more than 30 days old or more than a day ahead. Losant
+    /// ignores such times.
     BadTime,
     /// An expression failed.
     BadExpression,
-    /// The sensor's configuration says that messages like this are to be ignored.
+    /// The configuration of the sensor ignores messages like this.
     Ignored,
-    /// Taken into the mean, sum, … of a window.
+    /// The value is part of the mean, sum, … of a window.
     Aggregated,
-    /// Within the deadband of what was sent last.
+    /// The value is within the deadband around the last value sent.
     Unchanged,
-    /// Sooner after the last one than the mapping's smallest interval.
+    /// The value arrived before the mapping's shortest interval had passed.
     TooSoon,
-    /// A change that has not lasted yet.
+    /// The change has not lasted for long enough.
     HeldOff,
     /// A retained MQTT message, whose age is unknown.
     Retained,
-    /// The queue between a bus and the collector was full, as when the disk stalls.
+    /// The queue between a bus and the collector was full, for example because the disk stalled.
     QueueFull,
-    /// The outbox was full and this was the oldest.
+    /// The outbox was full and this reading was the oldest.
     OutboxFull,
-    /// The cloud refused this state for good.
+    /// The cloud rejected this state permanently.
     RefusedByCloud,
-    /// The cloud would silently ignore this state for its time: older than 30 days, or more than a day ahead
-    /// (rest-api/device, "Send State").
+    /// The cloud would silently ignore this state for its time, which is older than 30 days or more
+    /// than a day ahead (rest-api/device, "Send State").
     TimeRefused,
-    /// The outbox could not read this record back.
+    /// The outbox could not read this record.
     Damaged,
-    /// It waited for longer than the outbox keeps anything.
+    /// The reading waited for longer than the outbox keeps readings.
     TooOld,
-    /// The operator had it removed from the outbox.
+    /// The operator removed the reading from the outbox.
     Purged,
-    /// The operator took it out of the outbox into a file.
+    /// The operator exported the reading from the outbox to a file.
     Exported,
-    /// The outbox was full, and its values went into a mean.
+    /// The outbox was full, and the reading became part of a mean.
     Downsampled,
     /// The state could not be written as JSON.
     NotSerialisable,
 }
 
 impl Reason {
-    /// The stable text: lower case with underscores.
+    /// Returns the stable text: lower case with underscores.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -132,48 +138,48 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What became of the readings of one bus. All counts are readings.
+/// Counts the readings of one bus by outcome. All counts are readings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Account {
-    /// All that came in, whatever became of it.
+    /// All readings that arrived, with any outcome.
     pub received: u64,
     /// Written to the outbox.
     pub outbox_in: u64,
     /// Confirmed by the cloud.
     pub stored: u64,
-    /// Not fit to be sent.
+    /// Invalid readings, by reason.
     pub rejected: BTreeMap<Reason, u64>,
-    /// Fit to be sent, but lost.
+    /// Valid readings that were lost, by reason.
     pub dropped: BTreeMap<Reason, u64>,
-    /// Fit to be sent, but left out because the configuration asks for less.
+    /// Valid readings that the configuration leaves out, by reason.
     pub filtered: BTreeMap<Reason, u64>,
-    /// Made by the gateway itself and written to the outbox; not part of `received`.
+    /// Readings that the gateway made and wrote to the outbox; not part of `received`.
     pub generated: u64,
-    /// Delivered again by a broker and known; not part of `received`.
+    /// Readings that a broker delivered again; not part of `received`.
     pub duplicates: u64,
 }
 
 impl Account {
-    /// Counts `readings` as received and not fit to be sent.
+    /// Counts `readings` as received and rejected.
     pub fn reject(&mut self, reason: Reason, readings: u64) {
         self.received += readings;
         *self.rejected.entry(reason).or_default() += readings;
     }
 
-    /// Counts `readings` as received and lost.
+    /// Counts `readings` as received and dropped.
     pub fn drop(&mut self, reason: Reason, readings: u64) {
         self.received += readings;
         *self.dropped.entry(reason).or_default() += readings;
     }
 
-    /// Counts `readings` as received and left out.
+    /// Counts `readings` as received and filtered.
     pub fn filter_out(&mut self, reason: Reason, readings: u64) {
         self.received += readings;
         *self.filtered.entry(reason).or_default() += readings;
     }
 
-    /// Adds what `other` counted.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.outbox_in += other.outbox_in;
@@ -208,5 +214,5 @@ impl Account {
     }
 }
 
-/// One [`Account`] for each bus, by its name.
+/// Maps the name of each bus to its [`Account`].
 pub type Ledger = BTreeMap<Name, Account>;

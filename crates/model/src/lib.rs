@@ -1,6 +1,6 @@
-//! The nouns of tidegate: ids, times, values, readings, states and commands.
+//! The data types of tidegate: ids, times, values, readings, states and commands.
 //!
-//! Nothing here does IO, reads a clock or imports another module of ours.
+//! This crate does no IO, reads no clock and depends on no other crate of tidegate.
 
 mod command;
 pub mod excerpt;

@@ -1,4 +1,4 @@
-//! Names that the configuration gives, and names of Losant attributes.
+//! Names in the configuration, and names of Losant attributes.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,33 +7,35 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The longest name of ours, in characters: it must stay readable in a log line.
+/// The longest name in the configuration, in characters. It stays readable in a log line.
 const NAME_LENGTH_MAX: usize = 64;
 
-/// The longest attribute name that Losant takes, in characters (schema `deviceState`).
+/// The longest attribute name that Losant accepts, in characters (schema `deviceState`).
 const ATTRIBUTE_LENGTH_MAX: usize = 255;
 
-/// A name from the configuration: of a bus, a sensor, an actuator or a device. Cheap to clone.
+/// Names a bus, a sensor, an actuator or a device in the configuration. Cheap to clone.
 ///
-/// Lower-case letters, digits, `-` and `_`, so that an environment variable can reach its table.
+/// A name has lower-case letters, digits, `-` and `_`, so that an environment variable can set the
+/// options of its table.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// Why a text is no [`Name`].
+/// Reports a text that is not a [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not a name; use 1 to {NAME_LENGTH_MAX} of a-z, 0-9, - and _")]
 pub struct NameError {
     text: String,
 }
 
-/// The name of a Losant attribute: 1 to 255 of letters, digits, `_` and `-`. Cheap to clone.
+/// Names a Losant attribute: 1 to 255 of letters, digits, `_` and `-`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributeName(Arc<str>);
 
-/// Why a text is no [`AttributeName`].
+/// Reports a text that is not an [`AttributeName`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{text}\" is not an attribute name; Losant takes 1 to {ATTRIBUTE_LENGTH_MAX} of A-Z, a-z, 0-9, - and _"
+    "\"{text}\" is not an attribute name; \
+     Losant takes 1 to {ATTRIBUTE_LENGTH_MAX} of A-Z, a-z, 0-9, - and _"
 )]
 pub struct AttributeNameError {
     text: String,
@@ -119,18 +121,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_what_an_environment_variable_can_reach() {
+    fn name_fits_an_environment_variable() {
         assert!("boiler-2_a".parse::<Name>().is_ok());
         for text in ["", "Boiler", "boiler a", "boiler.a", "bölkow", &"x".repeat(65)] {
-            assert!(text.parse::<Name>().is_err(), "{text} was taken");
+            assert!(text.parse::<Name>().is_err(), "{text} was accepted");
         }
     }
 
     #[test]
-    fn an_attribute_name_is_what_the_state_schema_takes() {
+    fn attribute_name_fits_the_state_schema() {
         assert!("tempC_2-a".parse::<AttributeName>().is_ok());
         for text in ["", "a.b", "a b", "a/b", "é", &"x".repeat(256)] {
-            assert!(text.parse::<AttributeName>().is_err(), "{text} was taken");
+            assert!(text.parse::<AttributeName>().is_err(), "{text} was accepted");
         }
     }
 }

@@ -1,44 +1,44 @@
-//! What a bus yields: one message of a sensor, not yet about any device.
+//! One message from a bus, before it is decoded and mapped to a device.
 
 use bytes::Bytes;
 
 use super::{Name, ReadingTime};
 
-/// One line or payload as it came from a bus.
+/// Holds one line or payload as it arrived from a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
-    /// The bus that it came from.
+    /// The bus that received the message.
     pub bus: Name,
-    /// When its last byte arrived.
+    /// The time at which the last byte arrived.
     pub time: ReadingTime,
     /// The MQTT topic; empty on a bus that has none.
     pub topic: String,
     /// The frame without its delimiter, or the payload.
     pub payload: Bytes,
-    /// What the outbox must remember so that a redelivery is known; `None` where the bus never redelivers.
+    /// Lets the outbox recognise a redelivery; `None` if the bus never redelivers.
     pub origin: Option<MessageFingerprint>,
 }
 
-/// The mark of one QoS 1 message in a broker session: enough to know it when it is delivered again.
+/// Identifies one QoS 1 message of a broker session, so that a redelivery is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageFingerprint {
     /// The MQTT packet id, which a redelivery in the same session repeats.
     pub packet_id: u16,
-    /// CRC-32 of topic and payload, which tells a redelivery from another message that reuses the packet id.
+    /// The CRC-32 of topic and payload. It differs if another message reuses the packet id.
     pub digest: u32,
 }
 
-/// What changes of the origins that are remembered of a broker session.
+/// Describes a change to the stored fingerprints of a broker session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FingerprintChanges {
-    /// These come after those that are known, oldest first.
+    /// The fingerprints to append to the stored ones, oldest first.
     pub added: Vec<MessageFingerprint>,
-    /// So many of the oldest of all are then forgotten.
+    /// The number of oldest fingerprints to remove after that.
     pub forgotten: usize,
 }
 
 impl FingerprintChanges {
-    /// Nothing changes.
+    /// Returns whether there is no change.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

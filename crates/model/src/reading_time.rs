@@ -1,4 +1,4 @@
-//! The time at which a value was measured, by the wall clock or since a boot.
+//! The time of a measurement, by the wall clock or since a boot.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::WallTime;
 
-/// One run of the kernel: its boot id (`/proc/sys/kernel/random/boot_id`, a UUID) as a number.
+/// Identifies one run of the kernel by its boot id (`/proc/sys/kernel/random/boot_id`, a UUID) as a
+/// number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BootId(pub u128);
 
-/// A time since one boot, for a computer that does not know the time of day yet.
+/// Measures a time since one boot, for a computer that does not know the time of day yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BootTime {
     /// The boot.
@@ -34,7 +35,7 @@ impl BootTime {
     }
 }
 
-/// The time of a reading: by the wall clock, or since boot while the wall clock is not trusted.
+/// Holds the time of a reading: by the wall clock, or since boot while that is not trusted.
 ///
 /// A boot time comes before every wall time. The outbox stores the `serde` form of rejected states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +127,7 @@ impl fmt::Display for ReadingTime {
     }
 }
 
-/// A text that [`ReadingTime`] does not write.
+/// Reports a text that is not a [`ReadingTime`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid time \"{text}\"")]
 pub struct ReadingTimeError {
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn only_times_of_one_clock_have_a_difference() {
+    fn subtracts_only_times_of_one_clock() {
         let second = Duration::from_secs(1);
         assert_eq!(wall(3_000).since(wall(2_000)), Some(second));
         assert_eq!(boot_time(1, 3_000).since(boot_time(1, 2_000)), Some(second));

@@ -1,28 +1,31 @@
-//! What goes when there is no room for all.
+//! Rules for a full outbox: which states it removes first.
 
 use serde::{Deserialize, Serialize};
 
-/// Who goes first when there is no room: low before normal, high last.
+/// Orders states for removal from a full outbox: low first, high last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Goes first.
+    /// Removed first.
     Low,
-    /// As most.
+    /// The default.
     #[default]
     Normal,
-    /// Goes when nothing else is left.
+    /// Removed only if no other state is left.
     High,
 }
 
-/// What makes room in a full outbox. What is worth less goes first either way.
+/// Selects how a full outbox makes room.
+///
+/// States of a lower [`Priority`] are removed first in each mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The oldest states, for what is new.
+    /// Removes the oldest states.
     #[default]
     DropOldest,
-    /// Old states of numbers become one for each stretch of time; where that is not enough, the oldest states.
+    /// Merges old states of numbers into one state per period. Removes the oldest states if that
+    /// is not enough.
     Downsample,
-    /// New states, unless they are worth more than something that waits.
+    /// Drops new states, unless a state of lower priority waits in the outbox.
     DropNewest,
 }

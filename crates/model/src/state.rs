@@ -1,4 +1,4 @@
-//! A Losant device state: values of one device at one time.
+//! A Losant device state: the values of one device at one time.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{AttributeName, ReadingTime, Value};
 
-/// Attributes of one device at one time.
+/// Holds attribute values of one device at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
     /// The time of the measurement.

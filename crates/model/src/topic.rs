@@ -8,21 +8,23 @@ use crate::excerpt::excerpt;
 /// The longest topic or filter, in bytes (MQTT 3.1.1, section 1.5.3).
 const TOPIC_BYTES_MAX: usize = 65_535;
 
-/// A filter that topics are matched against: levels between `/`, where `+` stands for any one level and `#`, at the
-/// end, for any number of them.
+/// Matches topics against a filter.
+///
+/// The filter has levels between `/`. `+` matches any one level, and `#`, at the end, matches any
+/// number of levels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicFilter(String);
 
-/// Why a text is no topic or no topic filter.
+/// Lists the reasons why a text is not a topic or topic filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("the topic is empty; it needs at least one character")]
     Empty,
-    /// The length does not fit MQTT's two bytes.
-    #[error("the topic has {bytes} bytes; MQTT takes {TOPIC_BYTES_MAX} at most")]
+    /// The length does not fit into MQTT's two bytes.
+    #[error("the topic has {bytes} bytes; MQTT allows at most {TOPIC_BYTES_MAX}")]
     TooLong {
-        /// Its length.
+        /// The length of the text.
         bytes: usize,
     },
     /// A character for which a broker may close the connection.
@@ -31,34 +33,36 @@ pub enum TopicError {
          non-characters (MQTT 3.1.1, section 1.5.3)"
     )]
     Character {
-        /// How the topic begins.
+        /// The beginning of the topic.
         topic: String,
-        /// The first such character.
+        /// The first character that is not allowed.
         character: char,
     },
-    /// `#` anywhere but as the last level, or `+` beside something in its level.
+    /// `#` is not the last level, or `+` is not alone in its level.
     #[error(
         "topic filter \"{filter}\": + must be alone in its level, and # alone in the last one, \
          as in sensors/+/climate/#"
     )]
     WildcardPlace {
-        /// How the filter begins.
+        /// The beginning of the filter.
         filter: String,
     },
-    /// A `$share/…` filter: its messages come without that prefix, and brokers spread them over several clients.
+    /// The filter is a `$share/…` filter. Its messages arrive without that prefix, and brokers
+    /// distribute them over several clients.
     #[error(
-        "topic filter \"{filter}\" is a shared subscription; subscribe to the part after $share/GROUP/"
+        "topic filter \"{filter}\" is a shared subscription; \
+         subscribe to the part after $share/GROUP/"
     )]
     Shared {
-        /// How the filter begins.
+        /// The beginning of the filter.
         filter: String,
     },
-    /// A wildcard in a topic to publish to.
+    /// A topic to publish to contains a wildcard.
     #[error(
         "topic \"{topic}\" holds + or #; a message is published to one topic, without wildcards"
     )]
     Wildcard {
-        /// How the topic begins.
+        /// The beginning of the topic.
         topic: String,
     },
 }
@@ -66,7 +70,7 @@ pub enum TopicError {
 /// Checks that a message can be published to `topic`.
 ///
 /// # Errors
-/// When a broker would not take it.
+/// If the topic is not valid for a message.
 pub fn check_topic(topic: &str) -> Result<(), TopicError> {
     check_text(topic)?;
     if topic.contains(['+', '#']) {
@@ -76,26 +80,28 @@ pub fn check_topic(topic: &str) -> Result<(), TopicError> {
 }
 
 impl TopicFilter {
-    /// Whether messages on `topic` pass. A wildcard in the first level does not match topics that begin with `$`,
-    /// which are the broker's own (section 4.7.2).
+    /// Returns whether messages on `topic` pass the filter.
+    ///
+    /// A wildcard in the first level does not match topics that begin with `$`, which belong to the
+    /// broker (section 4.7.2).
     pub fn matches(&self, topic: &str) -> bool {
         if topic.starts_with('$') && self.0.starts_with(['+', '#']) {
             return false;
         }
         let mut levels = topic.split('/');
-        for wanted in self.0.split('/') {
-            match (wanted, levels.next()) {
-                // Also when there is no such level: a/# matches a.
+        for expected_level in self.0.split('/') {
+            match (expected_level, levels.next()) {
+                // This level can be missing in the topic: a/# matches a.
                 ("#", _) => return true,
                 ("+", Some(_)) => {}
-                (wanted, Some(level)) if wanted == level => {}
+                (expected_level, Some(level)) if expected_level == level => {}
                 (_, _) => return false,
             }
         }
         levels.next().is_none()
     }
 
-    /// The filter as it is sent to the broker.
+    /// Returns the filter as the client sends it to the broker.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -111,12 +117,12 @@ impl FromStr for TopicFilter {
         }
         let mut levels = filter.split('/').peekable();
         while let Some(level) = levels.next() {
-            let is_right = match level {
+            let is_valid = match level {
                 "+" => true,
                 "#" => levels.peek().is_none(),
                 level => !level.contains(['+', '#']),
             };
-            if !is_right {
+            if !is_valid {
                 return Err(TopicError::WildcardPlace { filter: excerpt(filter.as_bytes()) });
             }
         }
@@ -130,6 +136,7 @@ impl fmt::Display for TopicFilter {
     }
 }
 
+/// Checks the rules for both topics and filters.
 fn check_text(topic: &str) -> Result<(), TopicError> {
     if topic.is_empty() {
         return Err(TopicError::Empty);
@@ -137,7 +144,7 @@ fn check_text(topic: &str) -> Result<(), TopicError> {
     if topic.len() > TOPIC_BYTES_MAX {
         return Err(TopicError::TooLong { bytes: topic.len() });
     }
-    match topic.chars().find(|character| is_refused(*character)) {
+    match topic.chars().find(|character| is_forbidden(*character)) {
         Some(character) => {
             Err(TopicError::Character { topic: excerpt(topic.as_bytes()), character })
         }
@@ -145,8 +152,9 @@ fn check_text(topic: &str) -> Result<(), TopicError> {
     }
 }
 
-/// Control characters, NUL among them, and Unicode non-characters (section 1.5.3).
-fn is_refused(character: char) -> bool {
+/// Returns whether a character is a control character, such as NUL, or a Unicode non-character
+/// (section 1.5.3).
+fn is_forbidden(character: char) -> bool {
     let code = u32::from(character);
     character.is_control() || code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
 }
@@ -156,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_matches_as_the_standard_says() {
+    fn matches_the_examples_of_the_standard() {
         // The examples of MQTT 3.1.1, sections 4.7.1 and 4.7.2.
         let cases = [
             ("sport/tennis/player1/#", "sport/tennis/player1", true),
@@ -185,18 +193,18 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_no_broker_takes_is_refused() {
+    fn rejects_invalid_filters() {
         for filter in
             ["", "a/#/b", "a#", "a+/b", "+a", "##", "a\0b", "a\nb", "\u{ffff}", "$share/g/a"]
         {
-            assert!(filter.parse::<TopicFilter>().is_err(), "{filter:?} was taken");
+            assert!(filter.parse::<TopicFilter>().is_err(), "{filter:?} was accepted");
         }
         assert!("x".repeat(65_535).parse::<TopicFilter>().is_ok());
         assert!("x".repeat(65_536).parse::<TopicFilter>().is_err());
     }
 
     #[test]
-    fn an_error_shows_the_filter_and_the_way_out() {
+    fn error_shows_the_filter_and_the_fix() {
         assert_eq!(
             "a/#/b".parse::<TopicFilter>().unwrap_err().to_string(),
             "topic filter \"a/#/b\": + must be alone in its level, and # alone in the last one, \
@@ -205,10 +213,10 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_published_to_one_topic() {
+    fn rejects_wildcards_in_a_topic() {
         assert_eq!(check_topic("house/pump/set"), Ok(()));
         for topic in ["", "house/+/set", "house/#", "house\n"] {
-            assert!(check_topic(topic).is_err(), "{topic:?} was taken");
+            assert!(check_topic(topic).is_err(), "{topic:?} was accepted");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! What a sensor measured: a number, a boolean or a text.
+//! The value of a measurement: a number, a boolean or a text.
 
 use serde::{Serialize, Serializer};
 
-/// The longest text value that Losant takes, in bytes (devices/attributes, "string").
+/// The longest text value that Losant accepts, in bytes (devices/attributes, "string").
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
-/// A value of a channel or an attribute. Losant takes no null, list or object here.
+/// Holds the value of a channel or an attribute. Losant accepts no null, list or object here.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// A whole number, kept exact as long as nothing scales it.
+    /// A whole number. It stays exact unless the mapping scales it.
     Integer(i64),
     /// A finite number: neither NaN nor infinite, which JSON cannot write.
     Float(f64),
@@ -18,7 +18,7 @@ pub enum Value {
     Text(String),
 }
 
-/// Why something cannot be a [`Value`].
+/// Lists the reasons why a number, text or JSON value is not a [`Value`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// NaN or an infinity.
@@ -29,18 +29,25 @@ pub enum ValueError {
     TextTooLong,
     /// A JSON null, array or object.
     #[error(
-        "a null, array or object is no attribute value; point at a number, string or boolean inside it"
+        "an attribute value cannot be null, an array or an object; \
+         point at a number, string or boolean inside it"
     )]
     NotScalar,
 }
 
 impl Value {
-    /// A number that JSON can carry.
+    /// Creates a number.
+    ///
+    /// # Errors
+    /// If the number is NaN or infinite.
     pub fn float(number: f64) -> Result<Self, ValueError> {
         if number.is_finite() { Ok(Self::Float(number)) } else { Err(ValueError::NotFinite) }
     }
 
-    /// A text of at most 64 KiB.
+    /// Creates a text.
+    ///
+    /// # Errors
+    /// If the text is longer than 64 KiB.
     pub fn text(text: impl Into<String>) -> Result<Self, ValueError> {
         let text = text.into();
         if text.len() <= TEXT_BYTES_MAX {
@@ -50,9 +57,11 @@ impl Value {
         }
     }
 
-    /// What a bare word on a line or a plain payload means: a number, `true`, `false`, or else a text.
+    /// Parses a bare word of a line or a plain payload: a number, `true`, `false`, or else a text.
     ///
-    /// `nan` and `inf` in any spelling that a C `printf` writes are refused: a sensor that prints them has no value.
+    /// # Errors
+    /// If the word is `nan` or `inf` in any spelling that a C `printf` writes: a sensor prints
+    /// these words when it has no value. If the text is longer than 64 KiB.
     pub fn parse_word(word: &str) -> Result<Self, ValueError> {
         match word {
             "true" => return Ok(Self::Boolean(true)),
@@ -64,7 +73,7 @@ impl Value {
         }
         match word.parse() {
             Ok(number) => Self::float(number),
-            // What an Arduino prints for a number that its `print` cannot write.
+            // An Arduino's `print` writes `ovf` for a number that it cannot write.
             Err(_) if word == "ovf" => Err(ValueError::NotFinite),
             Err(_) => match signed(word) {
                 Some(number) => Self::float(number),
@@ -74,7 +83,7 @@ impl Value {
     }
 }
 
-/// A number whose sign stands apart from it, as scales print it: `-   12.34`.
+/// Parses a number with spaces after its sign, as scales print it: `-   12.34`.
 fn signed(word: &str) -> Option<f64> {
     let (sign, number) = word.split_at_checked(1)?;
     let digits = number.trim_start_matches(' ');
@@ -82,7 +91,7 @@ fn signed(word: &str) -> Option<f64> {
     let number = digits
         .parse()
         .ok()
-        .filter(|_| is_apart && digits.starts_with(|one: char| one.is_ascii_digit()));
+        .filter(|_| is_apart && digits.starts_with(|digit: char| digit.is_ascii_digit()));
     number.map(|number: f64| if sign == "-" { -number } else { number })
 }
 
@@ -120,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_the_simplest_thing_it_can_be() {
+    fn parses_a_word_as_number_boolean_or_text() {
         assert_eq!(Value::parse_word("12"), Ok(Value::Integer(12)));
         assert_eq!(Value::parse_word("-1.50"), Ok(Value::Float(-1.5)));
         assert_eq!(Value::parse_word("1e3"), Ok(Value::Float(1000.0)));
@@ -129,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_may_stand_apart_from_its_number() {
+    fn parses_spaces_after_a_sign() {
         for (word, number) in [("-   12.34", -12.34), ("+  12", 12.0), ("- 0", 0.0)] {
             assert_eq!(Value::parse_word(word), Ok(Value::Float(number)), "{word}");
         }
@@ -139,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_json_cannot_write_is_refused() {
+    fn rejects_numbers_that_json_cannot_write() {
         for word in ["nan", "NaN", "-nan", "inf", "-Infinity", "1e999", "ovf"] {
             assert_eq!(Value::parse_word(word), Err(ValueError::NotFinite), "{word}");
         }
     }
 
     #[test]
-    fn only_scalars_of_json_are_values() {
+    fn converts_only_json_scalars() {
         let json = serde_json::json!([1, 1.5, true, "a", null, [], {}]);
         let values: Vec<_> = json.as_array().unwrap().iter().map(Value::try_from).collect();
         assert_eq!(values[0], Ok(Value::Integer(1)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A time of day with its date, in milliseconds since the Unix epoch, UTC.
+/// Holds a date and time of day, in milliseconds since the Unix epoch, UTC.
 ///
 /// The text form is ISO 8601 with 24 characters: three decimals and `Z`. Losant can mistake neither
 /// the unit nor the zone of this form.

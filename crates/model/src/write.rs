@@ -1,4 +1,4 @@
-//! What an actuator is asked to do: a command, turned into one write.
+//! A write: the action that an actuator takes for a command.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,119 +7,122 @@ use bytes::Bytes;
 
 use super::Name;
 
-/// One write.
+/// Describes one action of an actuator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// Bytes for a serial line, with the delimiter that the actuator wants.
+    /// Bytes for a serial line, including the delimiter of the actuator.
     Serial {
-        /// What goes on the wire.
+        /// The bytes to send.
         bytes: Bytes,
-        /// The line that says whether it was done, if the device answers.
+        /// The line that confirms the write, if the device answers.
         reply: Option<Reply>,
     },
     /// A message for an MQTT broker.
     Mqtt {
         /// A topic without wildcards.
         topic: String,
-        /// The message.
+        /// The payload of the message.
         payload: Bytes,
-        /// 0 or 1.
+        /// The quality of service: 0 or 1.
         qos: u8,
         /// Whether the broker keeps it for later subscribers.
         retain: bool,
-        /// The message that says whether it was done, if the device answers.
+        /// The message that confirms the write, if the device answers.
         reply: Option<TopicReply>,
     },
     /// A bit or a number for a Modbus unit.
     Modbus(ModbusWrite),
     /// A level for a GPIO line.
     Gpio(GpioWrite),
-    /// A program, run without a shell.
+    /// A program that runs without a shell.
     Exec(Execution),
     /// An HTTP request.
     Http(HttpRequest),
-    /// Something that the gateway itself does.
+    /// An action of the gateway itself.
     Gateway(GatewayAction),
 }
 
-/// How a device says that it did what it was told.
+/// Describes the answers by which a device confirms or rejects a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// How the line or message begins that means success.
+    /// The beginning of a line or message that reports success.
     pub success: String,
-    /// How the one begins that means failure, if there is one.
+    /// The beginning of a line or message that reports failure, if there is one.
     pub failure: Option<String>,
-    /// How long to wait for either.
+    /// The longest time to wait for an answer.
     pub timeout: Duration,
 }
 
-/// How a device says on a topic that it did what it was told. Retained messages say nothing about that.
+/// Describes the MQTT messages by which a device answers a write.
+///
+/// Retained messages are not answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicReply {
     /// The topic, without wildcards.
     pub topic: String,
-    /// How its messages begin.
+    /// The beginnings of the answers, and the time limit.
     pub words: Reply,
 }
 
-/// What a Modbus unit is to hold.
+/// Describes a write to a Modbus unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModbusWrite {
-    /// The unit, by the name that its bus has for it.
+    /// The name of the unit in the configuration of its bus.
     pub unit: Name,
     /// The address of the coil or of the first register, from 0.
     pub address: u16,
-    /// What is written there.
+    /// The data to write.
     pub data: ModbusData,
-    /// Whether it is written as a list even if it is one: some units only know the functions for several.
+    /// Whether a single value is written with the function for several values. Some units have
+    /// no other write function.
     pub use_multiple_write: bool,
-    /// Whether it is read again, and counts as done only if it is there.
+    /// Whether the data is read back. The write then fails if the unit holds other data.
     pub read_back: bool,
 }
 
-/// Bits or words for a Modbus unit.
+/// Holds the data of a Modbus write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModbusData {
-    /// A coil.
+    /// One coil.
     Coil(bool),
-    /// Holding registers that follow each other.
+    /// Consecutive holding registers.
     Words(Vec<u16>),
 }
 
-/// What a GPIO output is to be.
+/// Describes a write to a GPIO output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpioWrite {
-    /// The output, by the name that its bus has for it.
+    /// The name of the output in the configuration of its bus.
     pub output: Name,
-    /// Whether it becomes active.
+    /// Whether the output becomes active.
     pub is_active: bool,
-    /// For how long, after which it becomes the opposite; for good if there is none.
+    /// The time after which the output returns to the opposite level; `None` if it stays.
     pub pulse: Option<Duration>,
 }
 
-/// A program and its arguments.
+/// Describes one run of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Execution {
-    /// The program, by its absolute path.
+    /// The absolute path of the program.
     pub program: PathBuf,
-    /// Its arguments, each one word whatever it holds.
+    /// The arguments. Spaces do not split an argument.
     pub arguments: Vec<String>,
-    /// How much of its output is read, in bytes.
+    /// The most bytes of output that are read.
     pub output_bytes_max: usize,
 }
 
-/// An HTTP request to a host that the configuration names.
+/// Describes an HTTP request to a host that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRequest {
     /// The method.
     pub method: HttpMethod,
-    /// Where to.
+    /// The URL of the request.
     pub url: String,
     /// The body with its media type, if there is one.
     pub body: Option<(String, Bytes)>,
 }
 
-/// A method of HTTP that changes something, or is used so by simple devices.
+/// Lists the HTTP methods for writes. Simple devices accept a write with GET, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpMethod {
     /// GET.
@@ -130,15 +133,15 @@ pub enum HttpMethod {
     Put,
 }
 
-/// What the gateway itself can be told.
+/// Lists the actions of the gateway itself that a command can start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GatewayAction {
     /// Sets the level or the directives of the log until the next start.
     LogLevel(String),
-    /// Answers with the daemon's condition in the message of the result.
+    /// Returns the status of the daemon in the message of the result.
     ReportStatus,
-    /// Sends what waits without waiting for company, or for the next try.
+    /// Sends all waiting states now, without waiting for a full batch or for the next retry.
     FlushNow,
-    /// Reads the configuration again.
+    /// Reloads the configuration.
     Reload,
 }

@@ -1,7 +1,7 @@
-//! The clocks: the one place that reads them.
+//! Reads the clocks. No other module does.
 //!
-//! Readings are stamped by [`TrustedClock`], which knows the time of day only once somebody can be believed: see
-//! [`tidegate_timing::clock_trust`].
+//! [`TrustedClock`] gives readings their times. It returns a time of day only from a trusted
+//! source: see [`tidegate_timing::clock_trust`].
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,14 @@ use crate::random;
 use tidegate_model::{BootId, BootTime, ReadingTime, WallTime};
 use tidegate_timing::clock_trust::{CloudDate, Sighting, Timeline, Trust, TrustMode};
 
-/// What systemd-timesyncd leaves when it has set the clock since the boot (systemd-timesyncd.service(8)).
+/// The file that systemd-timesyncd creates after it has set the clock
+/// (systemd-timesyncd.service(8)).
 const SYNCHRONISED_MARK: &str = "/run/systemd/timesync/synchronized";
 
-/// Where the kernel tells the id of this boot (`proc_sys_kernel(5)`).
+/// The file with the id of this boot (`proc_sys_kernel(5)`).
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Gives the times of readings. Tests have clocks of their own.
+/// Returns the times of readings. Tests have their own clocks.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the time now: wall time if it is trusted, else the time since boot.
     fn now(&self) -> ReadingTime;
@@ -31,10 +32,10 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
-/// A clock that tasks share.
+/// Shares a clock between tasks.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The clock of the operating system.
+/// Reads the clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -54,7 +55,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The clock that gives readings their times. It gives boot times until it trusts the time of day.
+/// Gives readings their times: boot times until the time of day is trusted.
 #[derive(Debug)]
 pub struct TrustedClock {
     mode: TrustMode,
@@ -64,7 +65,10 @@ pub struct TrustedClock {
 }
 
 impl TrustedClock {
-    /// A clock; `anchor_ms` is the time of day at uptime 0 if a daemon that ran before since `boot` knew it.
+    /// Creates a clock and reads the system clock once.
+    ///
+    /// `anchor_ms` is the time of day at uptime 0 from an earlier run of the daemon in this boot,
+    /// in milliseconds since the Unix epoch.
     pub fn new(mode: TrustMode, boot: BootId, anchor_ms: Option<i64>) -> Self {
         let timeline = Mutex::new(Timeline::new(anchor_ms));
         let clock = Self { mode, boot, timeline, learned: watch::Sender::new(anchor_ms) };
@@ -72,46 +76,49 @@ impl TrustedClock {
         clock
     }
 
-    /// Which boot this is.
+    /// Returns the id of this boot.
     pub fn boot(&self) -> BootId {
         self.boot
     }
 
-    /// The time of day at uptime 0 as it was first known, in milliseconds since the Unix epoch; `None` until it is.
+    /// Subscribes to the first trusted time of day at uptime 0.
+    ///
+    /// In milliseconds since the Unix epoch; `None` until it is known.
     pub fn anchor(&self) -> watch::Receiver<Option<i64>> {
         self.learned.subscribe()
     }
 
-    /// Why the time is taken to be right; `None` where the configuration says so.
+    /// Returns the source of the time; `None` if the configuration always trusts the clock.
     pub fn trust(&self) -> Option<Trust> {
         (self.mode == TrustMode::Auto).then(|| self.timeline().trust())
     }
 
-    /// The same as a stable word.
+    /// Returns the source of the time as a stable word.
     pub fn trust_word(&self) -> &'static str {
         self.trust().map_or("always", Trust::as_str)
     }
 
-    /// Looks at the system's clock and at what the kernel says of it.
+    /// Reads the system clock and its synchronisation, and updates the time.
     pub fn look(&self) {
         let is_synchronised = self.mode == TrustMode::Always || is_synchronised();
         let sighting = Sighting { uptime: uptime(), system: SystemClock.read(), is_synchronised };
         self.timeline().see(sighting);
-        self.tell();
+        self.publish_anchor();
     }
 
-    /// Takes in a date of the cloud.
-    pub fn hear(&self, heard: CloudDate) {
-        self.timeline().hear(heard);
-        self.tell();
+    /// Updates the time from a date of the cloud.
+    pub fn add_cloud_date(&self, date: CloudDate) {
+        self.timeline().add_cloud_date(date);
+        self.publish_anchor();
     }
 
-    fn tell(&self) {
+    /// Notifies the subscribers if the first anchor has changed.
+    fn publish_anchor(&self) {
         let first = self.timeline().first_anchor_ms();
         self.learned.send_if_modified(|learned| {
-            let is_news = *learned != first;
+            let has_changed = *learned != first;
             *learned = first;
-            is_news
+            has_changed
         });
     }
 
@@ -131,36 +138,42 @@ impl Clock for TrustedClock {
     }
 }
 
-/// How long ago this boot began, suspend included.
+/// Returns the time since this boot began, suspend included.
 pub fn uptime() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// The id of this boot. A kernel that does not tell it, as some containers do, has a new one at each start.
+/// Returns the id of this boot.
+///
+/// Some containers hide the id; the daemon then uses a new random id at each start.
 pub fn boot_id() -> BootId {
-    let told = std::fs::read_to_string(BOOT_ID_FILE).unwrap_or_default();
-    let digits = told.trim().replace('-', "");
+    let text = std::fs::read_to_string(BOOT_ID_FILE).unwrap_or_default();
+    let digits = text.trim().replace('-', "");
     u128::from_str_radix(&digits, 16).map_or_else(|_| BootId(random::seeded().random()), BootId)
 }
 
-/// Whether somebody keeps the system's clock right: the kernel says so, or, where it may not be asked, as under `ProtectClock=` of
-/// systemd, a mark of systemd's own.
+/// Returns whether the system clock is synchronised.
+///
+/// The kernel reports this. If the kernel denies access, as with systemd's `ProtectClock=`, the
+/// mark of systemd-timesyncd decides.
 fn is_synchronised() -> bool {
     kernel_is_synchronised().unwrap_or_else(|| Path::new(SYNCHRONISED_MARK).exists())
 }
 
-/// What the kernel says, if it may be asked.
+/// Returns whether the kernel reports a synchronised clock; `None` without access.
 #[cfg(target_pointer_width = "64")]
 fn kernel_is_synchronised() -> Option<bool> {
-    /// The flag for a clock that nobody keeps right (`STA_UNSYNC` of `adjtimex(2)`).
+    /// The flag of an unsynchronised clock (`STA_UNSYNC` of `adjtimex(2)`).
     const UNSYNCHRONISED: i32 = 0x0040;
-    let mut told = rtime_clock::adjtime::Timex::new();
-    rtime_clock::adjtime::adjtimex(&mut told).ok()?;
-    Some(told.0.status & UNSYNCHRONISED == 0)
+    let mut timex = rtime_clock::adjtime::Timex::new();
+    rtime_clock::adjtime::adjtimex(&mut timex).ok()?;
+    Some(timex.0.status & UNSYNCHRONISED == 0)
 }
 
-/// No crate asks the kernel of a 32-bit system safely. The packaged unit has `ProtectClock=` anyway.
+/// Returns `None`: no crate has a safe call for 32-bit systems.
+///
+/// The packaged unit sets `ProtectClock=`, so the kernel would deny access anyway.
 #[cfg(not(target_pointer_width = "64"))]
 fn kernel_is_synchronised() -> Option<bool> {
     None
@@ -171,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_without_trust_counts_from_boot_and_learns_from_the_cloud() {
+    fn gives_boot_times_until_a_cloud_date_arrives() {
         let clock = TrustedClock::new(TrustMode::Auto, boot_id(), None);
         if clock.trust() == Some(Trust::Waiting) {
             let ReadingTime::Boot(time) = clock.now() else { panic!("a wall time") };
@@ -179,14 +192,14 @@ mod tests {
             assert!(uptime().saturating_sub(time.uptime()) < Duration::from_secs(5));
         }
         let (began, date) = (uptime(), SystemClock.read());
-        clock.hear(CloudDate { began, ended: began, date });
+        clock.add_cloud_date(CloudDate { began, ended: began, date });
         assert!(clock.anchor().borrow().is_some());
         let now = clock.wall_time().unwrap();
         assert!(now.since(date).max(date.since(now)) < Duration::from_secs(5));
     }
 
     #[test]
-    fn a_clock_that_is_always_right_is_the_systems() {
+    fn trust_always_follows_the_system_clock() {
         let clock = TrustedClock::new(TrustMode::Always, boot_id(), None);
         assert!(clock.anchor().borrow().is_some());
         let now = clock.wall_time().unwrap();
@@ -194,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_has_one_id() {
+    fn boot_id_is_constant() {
         assert_eq!(boot_id(), boot_id());
     }
 }

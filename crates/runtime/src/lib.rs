@@ -1,5 +1,4 @@
-//! What all tasks share: the clock, liveness, supervision,
-//! randomness and a bounded HTTP server.
+//! Services for all tasks: the clock, liveness, supervision, randomness and a bounded HTTP server.
 
 pub mod clock;
 pub mod http_server;

@@ -1,10 +1,11 @@
-//! Who makes progress: a task says by when a piece of work will be done, and the watchdog is fed while all keep their word.
+//! Detects stuck tasks. The daemon feeds the watchdog while no task is stuck.
 //!
-//! Two things are a fault: a poll that does not return, as in an endless loop or a lock that never comes, and a promise that
-//! is over, as of a reporter whose call never ends. A task that waits for others promises nothing.
+//! A task is stuck if one of its polls does not return, for example in an endless loop, or if a
+//! deadline of its work has passed, for example of a call to the cloud. A task that waits for other
+//! tasks sets no deadline.
 //!
-//! What has to end by itself is wrapped in [`within`], which finds the pulse of its task by itself: like the span of a log
-//! line it belongs to the task, and no type on the way has to carry it. Outside of a supervised task it does nothing.
+//! [`with_deadline`] wraps work that must end by itself. It finds the current task in a task-local
+//! variable, so callers need not pass it on. Outside of a supervised task it does nothing.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,51 +15,62 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long one poll of a task may take. Polls take microseconds; a commit to a slow card is no poll but waited for.
+/// The longest time of one poll. A poll takes microseconds; slow disk writes run outside of polls.
 const POLL_MAX: Duration = Duration::from_secs(20);
 
-/// How much later than its own timeout a piece of work may end.
+/// The longest time by which work may exceed its own timeout.
 pub const LATE_MAX: Duration = Duration::from_secs(60);
 
-/// How long what waits for the disk may take. A card that tidies itself up stalls for seconds, a dying one for a minute.
+/// The longest time of work that waits for the disk.
+///
+/// A healthy SD card stalls for seconds, a failing card for a minute.
 pub const DISK_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// How long one call to the cloud may take: authentication, the call and a repeat of both, each at the longest timeouts that
-/// can be configured, are 40 minutes.
+/// The longest time of one call to the cloud.
+///
+/// Authentication, the call and a retry of both take 40 minutes at the longest timeouts that can be
+/// configured.
 pub const CALL_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// The pulses of all tasks. Cheap to clone.
+/// Tracks the liveness of all tasks. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Liveness(Arc<Mutex<BTreeMap<String, Beat>>>);
 
-/// The pulse of one task. Cheap to clone.
+/// Tracks the liveness of one task. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pulse {
-    pulses: Liveness,
+    liveness: Liveness,
     name: String,
 }
 
 #[derive(Debug, Default)]
 struct Beat {
-    /// When the poll began that has not returned.
+    /// The start of the poll that has not returned yet.
     polled: Option<Instant>,
-    /// What the task has promised, and by when it will be done.
-    promised: BTreeMap<u64, (&'static str, Instant)>,
-    /// The number of the last promise.
+    /// The deadlines of the task's work, by number.
+    deadlines: BTreeMap<u64, Deadline>,
+    /// The number of the last deadline.
     last: u64,
+}
+
+#[derive(Debug)]
+struct Deadline {
+    work: &'static str,
+    at: Instant,
 }
 
 tokio::task_local! {
     static PULSE: Pulse;
 }
 
-/// What was promised, until this is dropped: the work is done, or given up.
+/// Keeps a deadline until it is dropped, when the work has ended or was cancelled.
 #[derive(Debug)]
 #[must_use]
 pub struct Promise(Option<(Pulse, u64)>);
 
-/// Does some work of which the task promises that it ends within this time. Else the task counts as stuck: the time is what
-/// a daemon that is well never needs, and far above the work's own timeouts.
+/// Runs some work with a deadline.
+///
+/// The task counts as stuck after `limit`. So `limit` must be far above the work's own timeouts.
 pub async fn with_deadline<T>(
     limit: Duration,
     work: &'static str,
@@ -68,7 +80,7 @@ pub async fn with_deadline<T>(
     future.await
 }
 
-/// Promises that some work will be done within this time.
+/// Sets a deadline for some work, until the result is dropped.
 pub fn deadline(limit: Duration, work: &'static str) -> Promise {
     let pulse = PULSE.try_with(Clone::clone).ok();
     Promise(pulse.map(|pulse| {
@@ -80,34 +92,34 @@ pub fn deadline(limit: Duration, work: &'static str) -> Promise {
 impl Drop for Promise {
     fn drop(&mut self) {
         if let Some((pulse, number)) = self.0.take() {
-            // A task that was aborted has no beat any more.
-            if let Some(beat) = pulse.pulses.beats().get_mut(&pulse.name) {
-                beat.promised.remove(&number);
+            // An aborted task has no entry any more.
+            if let Some(beat) = pulse.liveness.beats().get_mut(&pulse.name) {
+                beat.deadlines.remove(&number);
             }
         }
     }
 }
 
 impl Liveness {
-    /// The pulse of a task of this name.
+    /// Returns the pulse of the task `name`.
     pub fn of(&self, name: &str) -> Pulse {
-        Pulse { pulses: self.clone(), name: name.to_owned() }
+        Pulse { liveness: self.clone(), name: name.to_owned() }
     }
 
-    /// The first task that is stuck at `now`, in words.
+    /// Describes the first task that is stuck at `now`.
     pub fn stuck(&self, now: Instant) -> Option<String> {
         self.beats().iter().find_map(|(name, beat)| {
             let is_busy = beat.polled.is_some_and(|since| now.duration_since(since) > POLL_MAX);
-            let late = beat.promised.values().find(|(_, by)| now > *by);
+            let late = beat.deadlines.values().find(|deadline| now > deadline.at);
             match (is_busy, late) {
                 (true, _) => Some(format!("task {name} has not yielded for {POLL_MAX:?}")),
-                (false, Some((work, _))) => Some(format!("task {name} is overdue: {work}")),
+                (false, Some(late)) => Some(format!("task {name} is overdue: {}", late.work)),
                 (false, None) => None,
             }
         })
     }
 
-    /// Runs a task so that its polls are timed.
+    /// Runs a task and measures its polls.
     pub async fn watched(self, name: String, task: impl Future<Output = ()> + Send) {
         let pulse = self.of(&name);
         let mut task = std::pin::pin!(PULSE.scope(pulse.clone(), task));
@@ -122,12 +134,12 @@ impl Liveness {
 
 impl Pulse {
     fn deadline(&self, limit: Duration, work: &'static str) -> u64 {
-        let by = Instant::now() + limit;
+        let at = Instant::now() + limit;
         let mut number = 0;
         self.change(|beat| {
             beat.last += 1;
             number = beat.last;
-            beat.promised.insert(number, (work, by));
+            beat.deadlines.insert(number, Deadline { work, at });
         });
         number
     }
@@ -144,7 +156,7 @@ impl Pulse {
     }
 
     fn change(&self, change: impl FnOnce(&mut Beat)) {
-        change(self.pulses.beats().entry(self.name.clone()).or_default());
+        change(self.liveness.beats().entry(self.name.clone()).or_default());
     }
 }
 
@@ -155,59 +167,59 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_never_ends_is_told_with_its_task_until_it_is_given_up() {
-        let pulses = Liveness::default();
+    async fn reports_overdue_work_until_it_is_cancelled() {
+        let liveness = Liveness::default();
         let hung = async {
             let call = with_deadline(40 * SECOND, "a call", std::future::pending::<()>());
             drop(tokio::time::timeout(60 * SECOND, call).await);
-            assert_eq!(pulses.stuck(Instant::now()), None, "it was given up");
+            assert_eq!(liveness.stuck(Instant::now()), None, "the work was cancelled");
         };
         let watch = async {
             tokio::time::sleep(40 * SECOND).await;
-            assert_eq!(pulses.stuck(Instant::now()), None);
+            assert_eq!(liveness.stuck(Instant::now()), None);
             tokio::time::sleep(SECOND).await;
-            let told = pulses.stuck(Instant::now());
-            assert_eq!(told.as_deref(), Some("task reporter is overdue: a call"));
+            let report = liveness.stuck(Instant::now());
+            assert_eq!(report.as_deref(), Some("task reporter is overdue: a call"));
         };
-        tokio::join!(pulses.clone().watched("reporter".to_owned(), hung), watch);
+        tokio::join!(liveness.clone().watched("reporter".to_owned(), hung), watch);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_of_several_promises_counts() {
-        let pulses = Liveness::default();
+    async fn checks_each_deadline_of_a_task() {
+        let liveness = Liveness::default();
         let busy = async {
             let (first, second) = (deadline(10 * SECOND, "first"), deadline(20 * SECOND, "second"));
             tokio::time::advance(15 * SECOND).await;
-            let told = || pulses.stuck(Instant::now());
-            assert_eq!(told().as_deref(), Some("task busy is overdue: first"));
+            let report = || liveness.stuck(Instant::now());
+            assert_eq!(report().as_deref(), Some("task busy is overdue: first"));
             drop(first);
-            assert_eq!(told(), None);
+            assert_eq!(report(), None);
             tokio::time::advance(6 * SECOND).await;
-            assert_eq!(told().as_deref(), Some("task busy is overdue: second"));
+            assert_eq!(report().as_deref(), Some("task busy is overdue: second"));
             drop(second);
         };
-        pulses.clone().watched("busy".to_owned(), busy).await;
+        liveness.clone().watched("busy".to_owned(), busy).await;
         assert_eq!(with_deadline(SECOND, "outside of a task", async { 7 }).await, 7);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_poll_that_does_not_return_is_told_and_a_task_that_waits_is_not() {
-        let pulses = Liveness::default();
+    async fn reports_a_stuck_poll_but_not_a_wait() {
+        let liveness = Liveness::default();
         let (sender, wait) = tokio::sync::oneshot::channel::<()>();
         let task = {
-            let pulses = pulses.clone();
+            let liveness = liveness.clone();
             async move {
                 wait.await.unwrap();
                 tokio::time::advance(POLL_MAX + Duration::from_millis(1)).await;
-                assert_eq!(pulses.stuck(Instant::now()), None, "a wait counts as a poll");
+                assert_eq!(liveness.stuck(Instant::now()), None, "a wait counts as a poll");
             }
         };
-        let watched = pulses.clone().watched("idle".to_owned(), task);
+        let watched = liveness.clone().watched("idle".to_owned(), task);
         tokio::join!(watched, async { sender.send(()).unwrap() });
 
-        pulses.of("wedged").change(|beat| beat.polled = Some(Instant::now()));
+        liveness.of("wedged").change(|beat| beat.polled = Some(Instant::now()));
         let later = Instant::now() + POLL_MAX + Duration::from_millis(1);
-        let told = pulses.stuck(later).unwrap();
-        assert_eq!(told, "task wedged has not yielded for 20s");
+        let report = liveness.stuck(later).unwrap();
+        assert_eq!(report, "task wedged has not yielded for 20s");
     }
 }

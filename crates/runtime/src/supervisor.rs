@@ -1,7 +1,8 @@
-//! Keeps the tasks: each has a name, none ends unseen.
+//! Supervises the tasks of the daemon by name.
 //!
-//! A task treats trouble that it expects as data and loops. One that ends by itself, fails or panics while the daemon runs
-//! is a fault: the supervisor names it and the daemon stops, so that systemd starts it afresh.
+//! A task handles expected errors itself and keeps running. A task that returns or panics while the
+//! daemon runs is a fault: the supervisor reports its name, and the daemon stops. systemd then
+//! restarts the daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,23 +14,23 @@ use crate::liveness::Liveness;
 #[cfg(panic = "abort")]
 compile_error!("supervision relies on unwinding: build with panic = \"unwind\"");
 
-/// How a task ended.
+/// Reports an unexpected end of a task.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskEnd {
-    /// It returned although nothing had asked it to.
+    /// The task returned without a request to end.
     #[error("task {0} ended by itself")]
     Returned(String),
-    /// It panicked.
+    /// The task panicked.
     #[error("task {0} panicked")]
     Panicked(String),
 }
 
-/// A set of named tasks.
+/// Supervises a set of named tasks.
 #[derive(Debug, Default)]
 pub struct Supervisor {
     tasks: JoinSet<()>,
     names: BTreeMap<Id, String>,
-    pulses: Liveness,
+    liveness: Liveness,
 }
 
 impl Supervisor {
@@ -40,16 +41,16 @@ impl Supervisor {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let name = name.into();
-        let handle = self.tasks.spawn(self.pulses.clone().watched(name.clone(), task));
+        let handle = self.tasks.spawn(self.liveness.clone().watched(name.clone(), task));
         self.names.insert(handle.id(), name);
     }
 
-    /// The pulses of the tasks.
+    /// Returns the liveness of the tasks.
     pub fn liveness(&self) -> &Liveness {
-        &self.pulses
+        &self.liveness
     }
 
-    /// Waits until a task ends, which a daemon that runs well never sees. Cancel-safe.
+    /// Waits until a task ends, which is a fault while the daemon runs. Cancel-safe.
     pub async fn watch(&mut self) -> TaskEnd {
         match self.tasks.join_next_with_id().await {
             Some(Ok((id, ()))) => TaskEnd::Returned(self.forget(id)),
@@ -58,10 +59,10 @@ impl Supervisor {
         }
     }
 
-    /// Waits until tasks have ended that were asked to, which is no fault of theirs.
+    /// Waits until the tasks `names` have ended. The caller has requested this end.
     ///
     /// # Errors
-    /// When one of them panics, or another task ends meanwhile.
+    /// If one of these tasks panics, or if another task ends meanwhile.
     pub async fn ended(&mut self, names: &BTreeSet<String>) -> Result<(), TaskEnd> {
         while self.names.values().any(|name| names.contains(name)) {
             match self.watch().await {
@@ -72,8 +73,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Waits at most `grace` for all tasks to end, then aborts the rest. Returns the names of those that had to be aborted
-    /// or had panicked.
+    /// Waits at most `grace` for all tasks to end, then aborts the remaining tasks.
+    ///
+    /// Returns a description of each task that was aborted or panicked.
     pub async fn finish(mut self, grace: Duration) -> Vec<String> {
         let mut faults = Vec::new();
         let all_ended = tokio::time::timeout(grace, async {
@@ -107,7 +109,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_told_with_the_name_of_its_task() {
+    async fn reports_a_panic_with_the_task_name() {
         let mut supervisor = Supervisor::default();
         supervisor.spawn("steady", std::future::pending());
         supervisor.spawn("shaky", async { panic!("as the test wants") });
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_was_asked_to_end_is_no_fault_and_another_is() {
+    async fn only_an_unrequested_end_is_a_fault() {
         let mut supervisor = Supervisor::default();
         let asked = BTreeSet::from(["asked".to_owned()]);
         supervisor.spawn("asked", async {});
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_does_not_end_is_named_and_aborted() {
+    async fn aborts_and_reports_a_hung_task() {
         let mut supervisor = Supervisor::default();
         supervisor.spawn("quick", async {});
         supervisor.spawn("hung", std::future::pending());

@@ -1,13 +1,13 @@
-//! How long to wait before the next try: exponential, with full jitter.
+//! Computes the delay before the next retry: exponential, with full jitter.
 
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-/// Delays that double from `min` to `max`, each drawn at random below its ceiling.
+/// Computes random delays below a ceiling that doubles from `min` to `max`.
 ///
-/// Full jitter spreads a fleet that lost its cloud at the same moment over the whole delay, so that the cloud's return is
-/// not its next outage.
+/// Full jitter spreads the retries of a fleet over the whole delay. So the gateways do not overload
+/// the cloud when it returns after an outage.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     min: Duration,
@@ -16,12 +16,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Delays of at least `min` and at most `max`; a `max` below `min` counts as `min`.
+    /// Creates delays of at least `min` and at most `max`; a `max` below `min` counts as `min`.
     pub fn new(min: Duration, max: Duration) -> Self {
         Self { min, max: max.max(min), failures: 0 }
     }
 
-    /// The delay after one more failure.
+    /// Counts a failure and returns the delay before the next try.
     pub fn next_delay(&mut self, rng: &mut impl Rng) -> Duration {
         let ceiling =
             self.min.saturating_mul(2_u32.saturating_pow(self.failures + 1)).min(self.max);
@@ -29,7 +29,7 @@ impl Backoff {
         rng.random_range(self.min..=ceiling.max(self.min))
     }
 
-    /// Forgets the failures: something went well.
+    /// Resets the count of failures after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
@@ -45,7 +45,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_delay_is_never_below_the_least_nor_above_the_most(
+        fn keeps_delays_between_minimum_and_maximum(
             seed: u64, min_ms in 0..10_000_u64, max_ms in 0..600_000_u64, failures in 1..100_usize,
         ) {
             let (min, max) = (Duration::from_millis(min_ms), Duration::from_millis(max_ms));
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ceiling_doubles_and_a_success_resets_it() {
+    fn doubles_the_ceiling_until_a_success() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let mut rng = StdRng::seed_from_u64(1);
         let first: Vec<_> = (0..6).map(|_| backoff.next_delay(&mut rng)).collect();

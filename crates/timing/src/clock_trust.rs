@@ -1,17 +1,18 @@
-//! Which time it is, for a computer without a clock battery: a timeline of our own, from the uptime and an anchor.
+//! Computes the time of day on a computer without a clock battery, from the uptime and an anchor.
 //!
-//! The anchor is the time of day at uptime 0. The uptime (`CLOCK_BOOTTIME`) never steps and goes on in suspend. The rules:
+//! The anchor is the time of day at uptime 0. The uptime (`CLOCK_BOOTTIME`) never steps and counts
+//! during suspend. The rules:
 //!
 //! 1. Without an anchor the time of day is not known, whatever the system's clock shows: it may be
 //!    1970, or the time of the last shutdown. [`Timeline::now`] then returns `None`.
-//! 2. A kernel that says that its clock is synchronised gives the anchor; so does the date of the cloud's answers, with an
-//!    error of half a second and half the time of the answer.
-//! 3. While the kernel is synchronised its clock is followed. A step of more than `STEP` is not, if the cloud was heard a
-//!    short time ago, agrees with our timeline and contradicts the step.
-//! 4. While it is not, the system's clock may be set to anything without effect, and the cloud's date corrects what the
-//!    quartz drifts: when it is off by more than `DRIFT_MAX`.
-//! 5. A correction backwards makes time stand still until it is caught up with, so that nothing is reordered; only one of
-//!    more than `STAND_STILL_MAX` is a jump.
+//! 2. A synchronised kernel clock sets the anchor. The date in the cloud's responses sets it, too,
+//!    with an error of half a second and half the response time.
+//! 3. While the kernel clock is synchronised, the timeline follows it. The timeline ignores a step
+//!    of more than `STEP` if a recent cloud date agrees with the timeline and contradicts the step.
+//! 4. While the kernel clock is not synchronised, changes of the system clock have no effect. The
+//!    cloud's date corrects a drift of more than `DRIFT_MAX`.
+//! 5. After a correction backwards the time stands still until the clock catches up, so that
+//!    readings keep their order. A correction of more than `STAND_STILL_MAX` is a jump.
 
 mod boots;
 
@@ -21,20 +22,20 @@ pub use boots::{BOOTS_MAX, Boot, Boots, Recorded};
 
 use tidegate_model::WallTime;
 
-/// A change of a synchronised clock up to this is its way of being kept right.
+/// The largest change of a synchronised clock that counts as an ordinary correction.
 const STEP: Duration = Duration::from_secs(1);
 
-/// How far the cloud's date may be off: its whole seconds, and the time of an answer.
+/// The largest error of the cloud's date: it has whole seconds and a response time.
 const DRIFT_MAX: Duration = Duration::from_secs(2);
 
-/// How far two clocks may differ that are both said to be right.
+/// The largest difference at which two clocks agree.
 const AGREES: Duration = Duration::from_secs(5);
 
-/// How long the cloud's date is an argument against a step of the clock.
-const HEARD_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// The longest time for which a cloud date can contradict a step of the clock.
+const CLOUD_DATE_AGE_MAX: Duration = Duration::from_secs(3_600);
 
-/// An answer that took longer says little about the time.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// The longest response time with which a cloud date is used.
+const RESPONSE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The longest that time stands still after a correction backwards.
 const STAND_STILL_MAX: Duration = Duration::from_secs(60);
@@ -42,33 +43,33 @@ const STAND_STILL_MAX: Duration = Duration::from_secs(60);
 /// The oldest state that is sent.
 const AGE_MAX: Duration = Duration::from_secs(30 * 86_400 - 3_600);
 
-/// How far ahead of now a state may be that is sent.
+/// The farthest that the time of a state may be ahead of now.
 const AHEAD_MAX: Duration = Duration::from_secs(12 * 3_600);
 
-/// How the time of day becomes known.
+/// Selects when the time of day is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrustMode {
-    /// When the kernel or the cloud vouch for it.
+    /// After the kernel or the cloud confirms it.
     Auto,
-    /// The system's clock is always right.
+    /// Always: the system clock is right.
     Always,
 }
 
-/// Why the time is taken to be right.
+/// Names the source of the trusted time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// It is not: nobody has told the time since the boot.
+    /// The time is not trusted: it has no source since the boot.
     Waiting,
-    /// A daemon that ran before since the same boot knew it.
+    /// An earlier run of the daemon in this boot.
     Resumed,
-    /// The kernel says that its clock is synchronised.
+    /// The synchronised clock of the kernel.
     Kernel,
-    /// The date of the cloud's answers.
+    /// The date in the cloud's responses.
     Cloud,
 }
 
 impl Trust {
-    /// A stable word for it.
+    /// Returns a stable word for the source.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -79,52 +80,61 @@ impl Trust {
     }
 }
 
-/// A look at the system's clock.
+/// Holds one sample of the system clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Sighting {
-    /// The uptime at which it was taken.
+    /// The uptime at the sample.
     pub uptime: Duration,
-    /// What the clock showed.
+    /// The time of the system clock.
     pub system: WallTime,
-    /// Whether the kernel says that it is synchronised.
+    /// Whether the kernel reports a synchronised clock.
     pub is_synchronised: bool,
 }
 
-/// A date that came with an answer of the cloud.
+/// Holds the date of one response of the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloudDate {
     /// The uptime when the call began.
     pub began: Duration,
-    /// The uptime when the head of the answer was there.
+    /// The uptime when the head of the response arrived.
     pub ended: Duration,
     /// The date, in whole seconds.
     pub date: WallTime,
 }
 
-/// The timeline of this boot.
+/// Computes the time of day in this boot.
 #[derive(Debug)]
 pub struct Timeline {
     /// The time of day at uptime 0, in milliseconds since the Unix epoch.
     anchor_ms: Option<i64>,
-    /// The first one, by which readings get their time that had none.
+    /// The first anchor. It converts the boot times of buffered readings.
     first_anchor_ms: Option<i64>,
     trust: Trust,
     is_synchronised: bool,
-    /// What the cloud's date said the anchor is, and at which uptime.
-    heard: Option<(i64, Duration)>,
-    /// The last time that was given.
+    cloud: Option<CloudAnchor>,
+    /// The latest result of [`Timeline::now`].
     given: Option<WallTime>,
 }
 
+/// The anchor by the latest cloud date.
+#[derive(Debug, Clone, Copy)]
+struct CloudAnchor {
+    anchor_ms: i64,
+    /// The uptime at which the date arrived.
+    uptime: Duration,
+}
+
 impl Timeline {
-    /// A timeline of a boot; `anchor_ms` if one is known from a daemon that ran before since the same boot.
+    /// Creates the timeline of a boot.
+    ///
+    /// `anchor_ms` is the anchor of an earlier run of the daemon in this boot.
     pub fn new(anchor_ms: Option<i64>) -> Self {
         let trust = if anchor_ms.is_some() { Trust::Resumed } else { Trust::Waiting };
         let first_anchor_ms = anchor_ms;
-        Self { anchor_ms, first_anchor_ms, trust, is_synchronised: false, heard: None, given: None }
+        Self { anchor_ms, first_anchor_ms, trust, is_synchronised: false, cloud: None, given: None }
     }
 
-    /// The time of day at uptime 0 as it was first known, by which readings get their time that had none.
+    /// Returns the first anchor, in milliseconds. It converts the boot times of buffered readings.
     pub fn first_anchor_ms(&self) -> Option<i64> {
         self.first_anchor_ms
     }
@@ -134,7 +144,7 @@ impl Timeline {
         (self.anchor_ms, self.trust) = (Some(anchor_ms), trust);
     }
 
-    /// Why it is known.
+    /// Returns the source of the time.
     pub fn trust(&self) -> Trust {
         self.trust
     }
@@ -153,7 +163,7 @@ impl Timeline {
         Some(time)
     }
 
-    /// Takes in a look at the system's clock.
+    /// Updates the timeline from a sample of the system clock.
     pub fn see(&mut self, sighting: Sighting) {
         self.is_synchronised = sighting.is_synchronised && sighting.system.is_plausible();
         if !self.is_synchronised {
@@ -161,11 +171,10 @@ impl Timeline {
         }
         let seen_ms = sighting.system.as_millis() - millis(sighting.uptime);
         let contradicts = |anchor_ms| {
-            let is_recent = |at: Duration| sighting.uptime.saturating_sub(at) <= HEARD_AGE_MAX;
-            self.heard.is_some_and(|(heard_ms, at)| {
-                is_recent(at)
-                    && distance(heard_ms, anchor_ms) <= AGREES
-                    && distance(heard_ms, seen_ms) > AGREES
+            self.cloud.is_some_and(|cloud| {
+                sighting.uptime.saturating_sub(cloud.uptime) <= CLOUD_DATE_AGE_MAX
+                    && distance(cloud.anchor_ms, anchor_ms) <= AGREES
+                    && distance(cloud.anchor_ms, seen_ms) > AGREES
             })
         };
         if self
@@ -176,24 +185,26 @@ impl Timeline {
         }
     }
 
-    /// Takes in a date of the cloud.
-    pub fn hear(&mut self, heard: CloudDate) {
-        let answer_time = heard.ended.saturating_sub(heard.began);
-        if answer_time > ANSWER_TIME_MAX || !heard.date.is_plausible() {
+    /// Updates the timeline from a date of the cloud.
+    pub fn add_cloud_date(&mut self, response: CloudDate) {
+        let response_time = response.ended.saturating_sub(response.began);
+        if response_time > RESPONSE_TIME_MAX || !response.date.is_plausible() {
             return;
         }
-        // The date was cut to a whole second, some time between the call and its answer.
-        let heard_ms = heard.date.as_millis() + 500 - millis(heard.began + answer_time / 2);
-        self.heard = Some((heard_ms, heard.ended));
-        let is_off = |anchor_ms| distance(anchor_ms, heard_ms) > DRIFT_MAX;
+        // The cloud truncates the date to a whole second, at some time between call and response.
+        let cloud_ms = response.date.as_millis() + 500 - millis(response.began + response_time / 2);
+        self.cloud = Some(CloudAnchor { anchor_ms: cloud_ms, uptime: response.ended });
+        let is_off = |anchor_ms| distance(anchor_ms, cloud_ms) > DRIFT_MAX;
         if !self.is_synchronised && self.anchor_ms.is_none_or(is_off) {
-            self.set(heard_ms, Trust::Cloud);
+            self.set(cloud_ms, Trust::Cloud);
         }
     }
 }
 
-/// Whether Losant takes a state of this time. It silently ignores what is older than 30 days or more than a day ahead
-/// (devices/state, "time"); we stay an hour and half a day away from that.
+/// Returns whether Losant accepts a state of this time.
+///
+/// Losant silently ignores states older than 30 days or more than a day ahead (devices/state,
+/// "time"). The limits here keep a margin of an hour and of half a day.
 pub fn is_taken(time: WallTime, now: WallTime) -> bool {
     now.since(time) < AGE_MAX && time.since(now) < AHEAD_MAX
 }

@@ -1,7 +1,7 @@
 //! The interface of all pure machines.
 //!
-//! A machine decides and does nothing else: it does no IO, reads no clock and draws no random number
-//! by itself. Its owner repeats three steps:
+//! A machine decides and does nothing else: it does no IO, reads no clock and draws no random
+//! number by itself. Its owner repeats three steps:
 //!
 //! 1. pass an input to a method named `handle_*(input, now)`, or call [`Machine::handle_timeout`];
 //! 2. call [`Machine::poll_action`] until it returns `None`, and carry out each action;

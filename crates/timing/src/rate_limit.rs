@@ -1,23 +1,23 @@
-//! How often something may be done: at most so many times in any window.
+//! Limits the number of runs in any time window.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// At most so many times in any window of this length.
+/// Sets the most runs in any window of a given length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// How many.
+    /// The most runs in one window.
     pub runs_max: usize,
-    /// In how long.
+    /// The length of the window.
     pub window: Duration,
 }
 
-/// When it was done lately: no more times are kept than the rate allows.
+/// Remembers the recent runs, at most as many as the limit allows.
 #[derive(Debug, Default)]
 pub struct Window(VecDeque<Instant>);
 
 impl Window {
-    /// Counts one at `now`; `false` if it would be one too many.
+    /// Counts a run at `now`. Returns `false`, without counting, if the limit is reached.
     pub fn admit(&mut self, rate: RateLimit, now: Instant) -> bool {
         while self.0.front().is_some_and(|run| now.duration_since(*run) >= rate.window) {
             self.0.pop_front();

@@ -1,10 +1,11 @@
 //! Assigns each state a time that no other value of its attributes has.
 //!
-//! Losant keeps one value for a device, attribute and millisecond: a second value replaces the first
-//! (devices/state, "time"). So the later value moves to the next free millisecond.
+//! Losant keeps one value for a device, attribute and millisecond: a second value replaces the
+//! first (devices/state, "time"). So the later value moves to the next free millisecond.
 //!
-//! Losant counts a payload for each state (organizations/resource-limits). So readings of one device
-//! within a merge window can share a time: the reporter sends states of one time as one state.
+//! Losant counts a payload for each state (organizations/resource-limits). So readings of one
+//! device within a merge window can share a time: the reporter sends states of one time as one
+//! state.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

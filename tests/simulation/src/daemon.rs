@@ -167,7 +167,7 @@ impl Daemon {
     /// Handles the date of an answer to a call that began at `began`.
     pub(super) fn handle_cloud_date(&mut self, began: Duration, now: Duration, date: WallTime) {
         let (began, ended) = (self.uptime(began), self.uptime(now));
-        self.timeline.hear(CloudDate { began, ended, date });
+        self.timeline.add_cloud_date(CloudDate { began, ended, date });
         self.anchor_timestamps(now);
     }
 

@@ -1,8 +1,8 @@
-//! The boots in which readings were taken without knowing the time, and the anchors that they got when it was known.
+//! Stores the boots that have readings without a time of day, and their anchors.
 //!
-//! An anchor is pinned once, so that a state that is sent twice has the same time. A boot that ended before the time was
-//! known is put between its neighbours: it ended before the next boot began, so its last reading is placed [`RESTART`]
-//! before that, but nothing of it is placed before what was stored earlier, as far as there is room.
+//! An anchor is set once, so that a state that is sent twice has the same time. A boot without a
+//! known time is placed between its neighbours: its last reading is placed [`RESTART`] before the
+//! next boot began. Its first reading is placed after the states stored earlier, if there is room.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use serde::{Deserialize, Serialize};
 use super::millis;
 use tidegate_model::{BootId, BootTime, WallTime};
 
-/// How many boots are remembered. States of an older one, whose time can no longer be told, are set aside.
+/// The most boots that are stored. States of older boots get no time of day; they are set aside.
 pub const BOOTS_MAX: usize = 256;
 
-/// How long a computer takes from the end of one boot to the beginning of the next, about.
+/// The assumed time from the end of one boot to the beginning of the next.
 const RESTART: Duration = Duration::from_secs(10);
 
-/// What is known of one boot.
+/// Describes one boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
-    /// Which one.
+    /// The id of the boot.
     pub id: BootId,
-    /// The boots are numbered as they came.
+    /// The number of the boot, in chronological order.
     pub number: u64,
     /// The uptime of its first reading without a time, in milliseconds.
     pub first_ms: i64,
-    /// The uptime of its last reading without a time.
+    /// The uptime of its last reading without a time, in milliseconds.
     pub last_ms: i64,
-    /// The latest time of what was stored before it, in milliseconds since the Unix epoch.
+    /// The latest time of the states stored before it, in milliseconds since the Unix epoch.
     pub floor_ms: i64,
-    /// The time of day at its uptime 0, once it is pinned.
+    /// The time of day at its uptime 0, in milliseconds since the Unix epoch, once it is set.
     pub anchor_ms: Option<i64>,
 }
 
@@ -41,7 +41,7 @@ impl Boot {
     }
 }
 
-/// The records to write after [`Boots::record`].
+/// Lists the records to write after [`Boots::record`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
     /// The boot, if its record changed.
@@ -50,31 +50,28 @@ pub struct Recorded {
     pub forgotten: Option<Boot>,
 }
 
-/// The boots that are remembered, oldest first.
+/// Holds the stored boots, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Boots(Vec<Boot>);
 
 impl Boots {
-    /// The boots that were remembered before, in any order.
+    /// Restores boots from their records, in any order.
     pub fn restored(mut boots: Vec<Boot>) -> Self {
         boots.sort_by_key(|boot| boot.number);
         Self(boots)
     }
 
-    /// What is known of a boot.
+    /// Returns a boot by its id.
     pub fn get(&self, id: BootId) -> Option<&Boot> {
         self.0.iter().find(|boot| boot.id == id)
     }
 
-    /// Notes a reading without a time. `floor` is the latest time of what was stored before this boot.
+    /// Records a reading without a time of day.
     ///
-    /// Returns the boot if there is something new about it, and one that had to go for it.
-    pub fn record(
-        &mut self,
-        BootTime { boot: id, uptime_ms }: BootTime,
-        floor: WallTime,
-    ) -> Recorded {
-        let uptime_ms = i64::try_from(uptime_ms).unwrap_or(i64::MAX / 2);
+    /// `floor` is the latest time of the states stored before this boot.
+    pub fn record(&mut self, time: BootTime, floor: WallTime) -> Recorded {
+        let id = time.boot;
+        let uptime_ms = i64::try_from(time.uptime_ms).unwrap_or(i64::MAX / 2);
         if let Some(boot) = self.0.iter_mut().find(|boot| boot.id == id) {
             let is_new = uptime_ms > boot.last_ms;
             boot.last_ms = boot.last_ms.max(uptime_ms);
@@ -89,7 +86,9 @@ impl Boots {
         Recorded { changed: Some(boot), forgotten }
     }
 
-    /// The time is known: gives each boot that has none its anchor. Returns those.
+    /// Sets the anchor of each boot without one, and returns these boots.
+    ///
+    /// `anchor_ms` is the anchor of the boot `current`.
     pub fn pin(&mut self, current: BootId, anchor_ms: i64) -> Vec<Boot> {
         let mut pinned = Vec::new();
         let mut next_ms = anchor_ms;
@@ -104,7 +103,7 @@ impl Boots {
                 });
                 pinned.push(*boot);
             }
-            // A boot before this one ended before it began.
+            // The previous boot ended before this boot began.
             next_ms = boot.anchor_ms.unwrap_or(next_ms).min(next_ms);
         }
         pinned

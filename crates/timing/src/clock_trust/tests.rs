@@ -1,4 +1,4 @@
-//! Clocks that are right, wrong, set, and corrected.
+//! Tests with clocks that are right, wrong, set, and corrected.
 
 use super::*;
 use tidegate_model::{BootId, BootTime, WallTime};
@@ -26,13 +26,13 @@ fn see(timeline: &mut Timeline, uptime_s: u64, system: WallTime, is_synchronised
     timeline.see(Sighting { uptime: s(uptime_s), system, is_synchronised });
 }
 
-fn hear(timeline: &mut Timeline, uptime_s: u64, date: WallTime) {
+fn add_date(timeline: &mut Timeline, uptime_s: u64, date: WallTime) {
     let (began, ended) = (s(uptime_s), s(uptime_s) + Duration::from_millis(100));
-    timeline.hear(CloudDate { began, ended, date });
+    timeline.add_cloud_date(CloudDate { began, ended, date });
 }
 
 #[test]
-fn a_clock_that_nobody_vouches_for_is_not_believed() {
+fn does_not_trust_an_unconfirmed_clock() {
     let mut timeline = Timeline::new(None);
     for (uptime_s, system) in [(5, WallTime::from_millis(0)), (6, at(-86_400)), (7, at(0))] {
         see(&mut timeline, uptime_s, system, false);
@@ -43,26 +43,26 @@ fn a_clock_that_nobody_vouches_for_is_not_believed() {
 }
 
 #[test]
-fn a_synchronised_kernel_or_the_cloud_tell_the_time() {
+fn trusts_a_synchronised_kernel_or_the_cloud() {
     let mut timeline = Timeline::new(None);
     see(&mut timeline, 20, at(20), true);
     assert_eq!((timeline.trust(), now(&mut timeline, 30)), (Trust::Kernel, at(30)));
     let mut timeline = Timeline::new(None);
-    hear(&mut timeline, 20, at(20));
+    add_date(&mut timeline, 20, at(20));
     assert_eq!(timeline.trust(), Trust::Cloud);
     let error_ms = now(&mut timeline, 30).as_millis() - at(30).as_millis();
     assert!((0..1_000).contains(&error_ms), "{error_ms} ms");
 }
 
 #[test]
-fn an_answer_that_took_long_says_nothing() {
+fn ignores_the_date_of_a_slow_response() {
     let mut timeline = Timeline::new(None);
-    timeline.hear(CloudDate { began: s(10), ended: s(25), date: at(0) });
+    timeline.add_cloud_date(CloudDate { began: s(10), ended: s(25), date: at(0) });
     assert_eq!(timeline.trust(), Trust::Waiting);
 }
 
 #[test]
-fn a_clock_that_is_set_by_hand_changes_nothing() {
+fn ignores_a_clock_set_by_hand() {
     let mut timeline = Timeline::new(None);
     see(&mut timeline, 20, at(20), true);
     for system in [at(9_000), at(-9_000), WallTime::from_millis(0)] {
@@ -72,7 +72,7 @@ fn a_clock_that_is_set_by_hand_changes_nothing() {
 }
 
 #[test]
-fn a_synchronised_clock_is_followed_and_never_back() {
+fn follows_a_synchronised_clock() {
     let mut timeline = Timeline::new(None);
     see(&mut timeline, 0, at(0), true);
     assert_eq!(now(&mut timeline, 100), at(100));
@@ -86,42 +86,42 @@ fn a_synchronised_clock_is_followed_and_never_back() {
 }
 
 #[test]
-fn a_step_that_the_cloud_contradicts_is_not_taken_and_one_that_it_confirms_is() {
+fn follows_a_step_unless_the_cloud_contradicts_it() {
     let mut timeline = Timeline::new(None);
     see(&mut timeline, 0, at(0), true);
-    hear(&mut timeline, 100, at(100));
+    add_date(&mut timeline, 100, at(100));
     see(&mut timeline, 110, at(9_000), true);
     assert_eq!(now(&mut timeline, 110), at(110));
-    hear(&mut timeline, 120, at(9_010));
+    add_date(&mut timeline, 120, at(9_010));
     see(&mut timeline, 130, at(9_020), true);
     assert_eq!(now(&mut timeline, 130), at(9_020));
 }
 
 #[test]
-fn without_a_synchronised_kernel_the_cloud_corrects_the_drift() {
+fn cloud_date_corrects_drift_of_an_unsynchronised_clock() {
     let mut timeline = Timeline::new(None);
-    hear(&mut timeline, 0, at(0));
-    hear(&mut timeline, 10_000, at(10_001));
+    add_date(&mut timeline, 0, at(0));
+    add_date(&mut timeline, 10_000, at(10_001));
     assert!(now(&mut timeline, 10_000) < at(10_001), "less than the error of a date");
-    hear(&mut timeline, 86_400, at(86_410));
+    add_date(&mut timeline, 86_400, at(86_410));
     assert!(now(&mut timeline, 86_400) >= at(86_410));
 }
 
 #[test]
-fn a_daemon_that_starts_again_knows_the_time_of_its_boot() {
+fn restarted_daemon_resumes_the_anchor() {
     let mut timeline = Timeline::new(Some(DAY));
     assert_eq!((timeline.trust(), now(&mut timeline, 60)), (Trust::Resumed, at(60)));
 }
 
 #[test]
-fn boots_without_a_time_are_placed_in_order_between_what_is_known() {
+fn places_boots_without_a_time_in_order() {
     let (floor, mut boots) = (at(0), Boots::default());
     for boot in 1..=3_u128 {
         boots.record(after_boot(boot, 5), floor);
         boots.record(after_boot(boot, 600), floor);
     }
     assert_eq!(boots.wall_time(after_boot(1, 5)), None);
-    // The third boot learns that it began at 10:50.
+    // The anchor of the third boot is 10:50.
     assert_eq!(boots.pin(BootId(3), DAY + 3_000_000).len(), 3);
     let time = |boot, uptime_s: u64| boots.wall_time(after_boot(boot, uptime_s)).unwrap();
     let times: Vec<_> = (1..=3).flat_map(|boot| [time(boot, 5), time(boot, 600)]).collect();
@@ -131,7 +131,7 @@ fn boots_without_a_time_are_placed_in_order_between_what_is_known() {
 }
 
 #[test]
-fn an_anchor_is_pinned_once() {
+fn sets_an_anchor_once() {
     let mut boots = Boots::default();
     boots.record(after_boot(1, 5), at(0));
     boots.pin(BootId(1), DAY);
@@ -140,7 +140,7 @@ fn an_anchor_is_pinned_once() {
 }
 
 #[test]
-fn a_boot_is_not_placed_before_what_was_stored_if_there_is_room() {
+fn places_a_boot_after_the_stored_states() {
     let mut boots = Boots::default();
     boots.record(after_boot(1, 100), at(1_000));
     boots.record(after_boot(1, 200), at(1_000));
@@ -152,7 +152,7 @@ fn a_boot_is_not_placed_before_what_was_stored_if_there_is_room() {
 }
 
 #[test]
-fn a_state_from_the_future_moves_no_boot_there() {
+fn future_state_does_not_move_boots() {
     let mut boots = Boots::default();
     let future = at(86_400);
     for boot in 1..=3 {
@@ -167,7 +167,7 @@ fn a_state_from_the_future_moves_no_boot_there() {
 }
 
 #[test]
-fn the_boots_that_are_remembered_are_bounded() {
+fn bounds_the_number_of_boots() {
     let mut boots = Boots::default();
     let gone =
         (0..1_000).filter(|boot| boots.record(after_boot(*boot, 1), at(0)).forgotten.is_some());
