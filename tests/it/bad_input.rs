@@ -1,4 +1,4 @@
-//! What is wrong is told in words, and harms nothing else.
+//! Invalid input is reported in words and affects nothing else.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -118,7 +118,7 @@ async fn a_running_daemon_answers_in_words_and_in_json() {
     let second = site.run(&["run"]);
     let words = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(words.contains("another tidegate is running on this outbox"), "{words}");
+    assert!(words.contains("another tidegate process uses this outbox"), "{words}");
     assert_eq!(daemon.status()["cloud"]["online"], true, "the first still answers");
     assert!(daemon.terminate().success());
     site.outbox();

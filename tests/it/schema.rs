@@ -54,11 +54,11 @@ async fn a_mismatch_is_named_with_its_cure_and_looked_for_again_with_a_reload() 
     let config = std::fs::read_to_string(site.config()).unwrap();
     site.write_config(&config.replace("\"mystery\"", "\"riddle\""));
     daemon.hang_up();
-    daemon.wait_for_log("attribute temperature is a string in Losant");
+    daemon.wait_for_log("attribute temperature has the type string in Losant");
     daemon.wait_for_log("the device has no attribute riddle");
-    let told = |words: &str| daemon.log().matches(words).count();
-    assert_eq!((told(DOOR), told(MYSTERY)), (1, 1), "each was told once");
-    wait_until("the reload is done", || told("configuration reloaded") == 2);
+    let logged = |words: &str| daemon.log().matches(words).count();
+    assert_eq!((logged(DOOR), logged(MYSTERY)), (1, 1), "each was logged once");
+    wait_until("the reload is done", || logged("configuration reloaded") == 2);
     assert!(daemon.terminate().success());
     site.outbox();
 }

@@ -23,6 +23,7 @@ pub enum BusDifference {
 
 /// The difference between two configurations, by the part of the daemon that has to act.
 #[derive(Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about another part of the daemon")]
 pub struct Difference {
     /// Every bus of either configuration.
     pub buses: BTreeMap<Name, BusDifference>,

@@ -17,7 +17,7 @@ pub(super) struct OptionInfo {
     pub(super) words: Vec<String>,
 }
 
-/// OptionInfos by key.
+/// The information about options, by key.
 #[derive(Debug, Default)]
 pub(super) struct OptionInfos(BTreeMap<String, OptionInfo>);
 
