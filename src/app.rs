@@ -164,6 +164,7 @@ impl App {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "it wires all parts in the order of their start")]
     fn start(
         self,
         stop: &CancellationToken,
@@ -239,8 +240,11 @@ impl App {
         let (history, events) = (self.history, arrivals.clone());
         let commands = CommandTasks::start(commands, &config, history, events, &mut supervisor);
         let wires = Channels { arrivals, tally, handles, limits, produced, commands };
-        let parts = Runtime { supervisor, buses_stop, clock, health, board, wires };
-        Running::start(parts, config, entries)
+        Running::start(
+            Runtime { supervisor, buses_stop, clock, health, board, wires },
+            config,
+            entries,
+        )
     }
 }
 

@@ -1,8 +1,8 @@
 //! Starts the program of a command.
 //!
-//! The program gets an argument vector without a shell, an environment with `PATH` only, no standard
-//! input, the root directory, and a process group of its own. The whole group is killed if the
-//! program takes too long or prints too much.
+//! The program gets an argument vector without a shell, an environment with `PATH` only, no
+//! standard input, the root directory, and a process group of its own. The whole group is killed if
+//! the program takes too long or prints too much.
 
 use std::process::{ExitStatus, Stdio};
 

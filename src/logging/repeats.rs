@@ -46,7 +46,7 @@ pub(super) struct Count<T> {
     /// The kind.
     pub(super) line: T,
     /// The number of suppressed lines.
-    pub(super) count: u64,
+    pub(super) suppressed: u64,
     /// The time in which they occurred.
     pub(super) within: Duration,
 }
@@ -108,8 +108,8 @@ impl<T: Clone> Repeats<T> {
 impl<T: Clone> Kind<T> {
     fn take(&mut self, now: Instant) -> Option<Count<T>> {
         let within = now.saturating_duration_since(self.since.take()?);
-        let count = std::mem::take(&mut self.counted);
-        Some(Count { line: self.line.clone(), count, within })
+        let suppressed = std::mem::take(&mut self.counted);
+        Some(Count { line: self.line.clone(), suppressed, within })
     }
 }
 
@@ -129,11 +129,11 @@ mod tests {
         assert_eq!(logged, 5);
         assert!(repeats.admit(2, || "b", start), "another kind is counted separately");
         assert_eq!(repeats.due(start + seconds(59)), []);
-        let count = Count { line: "a", count: 5, within: seconds(61) };
+        let count = Count { line: "a", suppressed: 5, within: seconds(61) };
         assert_eq!(repeats.due(start + seconds(61)), [count]);
         assert_eq!(repeats.due(start + seconds(1_000)), []);
         assert!(!repeats.admit(1, || "a", start + seconds(1_000)));
-        assert_eq!(repeats.rest(start + seconds(1_001))[0].count, 1);
+        assert_eq!(repeats.rest(start + seconds(1_001))[0].suppressed, 1);
     }
 
     #[test]

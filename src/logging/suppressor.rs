@@ -57,7 +57,7 @@ impl Suppressor {
     }
 }
 
-fn report(Count { line, count, within }: &Count<Line>) {
+fn report(Count { line, suppressed: count, within }: &Count<Line>) {
     let Line { level, message, bus, device_id } = line;
     let (bus, device_id) = (bus.as_deref(), device_id.as_deref());
     let within_s = within.as_secs();

@@ -1,5 +1,5 @@
-//! Retained messages, last wills, shared subscriptions and TLS with a real broker, in MQTT 3.1.1 and
-//! MQTT 5.
+//! Retained messages, last wills, shared subscriptions and TLS with a real broker, in MQTT 3.1.1
+//! and MQTT 5.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

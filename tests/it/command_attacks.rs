@@ -82,7 +82,8 @@ async fn hostile_payloads_are_refused_or_stay_data() {
     site.outbox();
 }
 
-/// Each is refused, and what was sent around it runs, whether it comes on the stream or from the history.
+/// Each is refused, and what was sent around it runs, whether it comes on the stream or from the
+/// history.
 #[tokio::test]
 async fn unreadable_command_is_refused_and_hides_no_other() {
     let cloud = cloud().await;

@@ -1,7 +1,8 @@
-//! Commands through a stream that is cut, split, delayed and replayed while the daemon is killed: none runs twice, and of
-//! each it is known what became of it.
+//! Commands through a stream that is cut, split, delayed and replayed while the daemon is killed:
+//! none runs twice, and of each it is known what became of it.
 //!
-//! A few by default; `make soak-commands` gives `SOAK_COMMANDS` and `SOAK_KILLS`, and `SOAK_SEED` another course.
+//! A few by default; `make soak-commands` gives `SOAK_COMMANDS` and `SOAK_KILLS`, and `SOAK_SEED`
+//! another course.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

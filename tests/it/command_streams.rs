@@ -1,4 +1,5 @@
-//! Command streams that the cloud refuses, breaks or does not serve: each is told, and opened again.
+//! Command streams that the cloud refuses, breaks or does not serve: each is told, and opened
+//! again.
 
 use serde_json::json;
 use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, Step, Undeclared};
@@ -52,7 +53,8 @@ async fn stream_is_retried_after_a_dropped_connection() {
     expect_log_and_reopen(Fault::Drop, "cannot open command stream; retrying").await;
 }
 
-/// A line that is cut without a word looks idle for ever, but for the signs of life that are missing.
+/// A line that is cut without a word looks idle for ever, but for the signs of life that are
+/// missing.
 #[tokio::test]
 async fn silent_stream_is_reopened_and_missed_commands_run() {
     let cloud = cloud().await;
@@ -82,7 +84,8 @@ async fn expired_token_is_renewed_for_a_stream() {
     assert!(daemon.terminate().success());
 }
 
-/// The daemon goes on where the last event was, should the server know how, and waits as long as it is asked to.
+/// The daemon goes on where the last event was, should the server know how, and waits as long as it
+/// is asked to.
 #[tokio::test]
 async fn event_ids_and_retry_of_a_stream_are_honoured() {
     let cloud = cloud().await;

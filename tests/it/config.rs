@@ -1,7 +1,9 @@
-//! Each directory in `tests/config` is a configuration and what the program says about it. Adding a case is adding a directory.
+//! Each directory in `tests/config` is a configuration and what the program says about it. Adding a
+//! case is adding a directory.
 //!
-//! A case has `tidegate.toml`, `conf.d` and files of secrets as an operator would write them, perhaps `environment` with a
-//! `NAME=value` a line, and `expected.txt`. With `BLESS=1` in the environment of the tests that file is written anew.
+//! A case has `tidegate.toml`, `conf.d` and files of secrets as an operator would write them,
+//! perhaps `environment` with a `NAME=value` a line, and `expected.txt`. With `BLESS=1` in the
+//! environment of the tests that file is written anew.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The example of each format, run against recorded input: frames, decoding and mapping without a daemon.
+//! The example of each format, run against recorded input: frames, decoding and mapping without a
+//! daemon.
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ fn load(example: &str) -> Config {
     tidegate_config::load(&file).map_err(|problems| panic!("{example}: {problems}")).unwrap()
 }
 
-/// What an example makes of its recording, a line for each state and count; what a window holds comes at the end.
+/// What an example makes of its recording, a line for each state and count; what a window holds
+/// comes at the end.
 fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
     let config = load(&format!("{name}.toml"));
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

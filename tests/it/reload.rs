@@ -1,4 +1,5 @@
-//! A running daemon takes a changed configuration: what changed is applied, and nothing is lost on the way.
+//! A running daemon takes a changed configuration: what changed is applied, and nothing is lost on
+//! the way.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -52,7 +53,8 @@ async fn site() -> (Sandbox, Site, Tty) {
     (cloud, site, tty)
 }
 
-/// The house in one of three versions: the second means something else, the third is another connection.
+/// The house in one of three versions: the second means something else, the third is another
+/// connection.
 fn house(port: u16, version: u64) -> String {
     let also =
         if version % 3 == 1 { ", { expression = \"other\", attribute = \"o\" }" } else { "" };

@@ -7,8 +7,8 @@
 //!
 //! # How to add a bus
 //!
-//! 1. In `tidegate_config`, add a module with the table and the settings of the kind, its topics and
-//!    its exclusive resources, and one line in the table of kinds there.
+//! 1. In `tidegate_config`, add a module with the table and the settings of the kind, its topics
+//!    and its exclusive resources, and one line in the table of kinds there.
 //! 2. In this crate, add a module with the driver: `impl BusDriver for MySettings`. Its task reads
 //!    and calls [`BusContext::offer`] or [`BusContext::deliver`] until [`BusContext::stopped`].
 //!    `system.rs` is a short example. Add one line to the table in `driver.rs`.

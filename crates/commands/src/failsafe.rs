@@ -1,8 +1,8 @@
 //! Decides when the failsafe write of an actuator is due.
 //!
 //! The [`FailsafeTimer`] is a [`Machine`]. Its inputs are the state of the command stream, a
-//! finished command and the outcome of a failsafe write. Its only action is the reason for which the
-//! failsafe write must be executed now.
+//! finished command and the outcome of a failsafe write. Its only action is the reason for which
+//! the failsafe write must be executed now.
 
 use std::time::{Duration, Instant};
 

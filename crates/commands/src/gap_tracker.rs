@@ -1,9 +1,9 @@
 //! Tracks which commands of a device a closed stream may have missed.
 //!
-//! Losant keeps no queue of commands: a stream delivers only what is sent while it is open. So after
-//! each gap the listener reads Losant's command history from shortly before the gap on, and the
-//! admission check removes the duplicates. A gap may span a restart. Commands that were sent before
-//! the first stream are never requested: a first start runs nothing old.
+//! Losant keeps no queue of commands: a stream delivers only what is sent while it is open. So
+//! after each gap the listener reads Losant's command history from shortly before the gap on, and
+//! the admission check removes the duplicates. A gap may span a restart. Commands that were sent
+//! before the first stream are never requested: a first start runs nothing old.
 //!
 //! The tracker is a [`Machine`]. Its inputs are an opened stream, a sign of life of the stream, and
 //! an answered or failed page request. Its only action is the next page request. One request is

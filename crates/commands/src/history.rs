@@ -9,8 +9,8 @@
 //!   *floor*, the time of the newest record that was removed. So a removed record can cause a
 //!   refusal, but never a second execution.
 //! - A record without a result is not removed, so every result is reported.
-//! - The number of records of each device is bounded, if the owner calls [`History::has_room`] before
-//!   it adds a command that waits for its result.
+//! - The number of records of each device is bounded, if the owner calls [`History::has_room`]
+//!   before it adds a command that waits for its result.
 //! - A record without a result that is read from the table belongs to an interrupted command.
 
 mod record;

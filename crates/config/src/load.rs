@@ -21,8 +21,8 @@ const WRONG_VALUES_MAX: usize = 100;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Merges the defaults, `file`, the `conf.d` beside it and the `TIDEGATE_` variables of
-/// `environment` into one tree, and records the place of each value in `origins`. Returns nothing if a layer
-/// cannot be read.
+/// `environment` into one tree, and records the place of each value in `origins`. Returns nothing
+/// if a layer cannot be read.
 pub(super) fn merge(
     file: &Path,
     environment: BTreeMap<String, String>,

@@ -92,8 +92,10 @@ fn paths_named(text: &str) -> impl Iterator<Item = &str> {
 fn documents_name_existing_paths() {
     let mut documents = vec!["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
     let pages = std::fs::read_dir(root().join("docs")).unwrap();
-    let pages = pages.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_string_lossy()));
-    let pages: Vec<_> = pages.filter(|page| page.ends_with(".md")).collect();
+    let paths = pages.map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let pages: Vec<_> =
+        paths.map(|path| format!("docs/{}", path.file_name().unwrap().to_string_lossy())).collect();
     documents.extend(pages.iter().map(String::as_str));
     let mut offences = Vec::new();
     for document in documents {

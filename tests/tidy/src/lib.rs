@@ -2,13 +2,6 @@
 //! documents.
 
 #![cfg(test)]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by a panic, in its helpers too"
-)]
-
 mod documents;
 mod layout;
 mod manifests;

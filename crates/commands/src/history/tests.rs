@@ -122,8 +122,8 @@ fn coverage_survives_a_restart() {
 }
 
 proptest! {
-    /// Commands arrive in any order and repeatedly. The process dies at any time, with or without its
-    /// last changes.
+    /// Commands arrive in any order and repeatedly. The process dies at any time, with or without
+    /// its last changes.
     #[test]
     fn no_command_runs_twice_after_crashes(
         events in prop::collection::vec(
