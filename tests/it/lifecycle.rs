@@ -119,7 +119,7 @@ async fn second_daemon_on_the_same_outbox_is_refused() {
     let second = site.run(&["run"]);
     assert_eq!(second.status.code(), Some(1));
     let message = utf8(&second.stderr);
-    assert!(message.contains("another tidegate is running on this outbox"), "{message}");
+    assert!(message.contains("another tidegate process uses this outbox"), "{message}");
     assert!(daemon.count("/outbox/states") == 0, "the first daemon is not disturbed");
     assert!(daemon.terminate().success());
 }

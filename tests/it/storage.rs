@@ -247,7 +247,7 @@ async fn second_daemon_is_refused_and_the_first_goes_on() {
     let output = site.run(&["run"]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("another tidegate is running on this outbox"), "{message}");
+    assert!(message.contains("another tidegate process uses this outbox"), "{message}");
     broker.publish(large(0..3)).await;
     assert_all_arrive(&cloud, &site, daemon, 3);
 }
@@ -272,6 +272,6 @@ async fn newer_outbox_format_is_refused_and_kept() {
     let output = site.run(&["run"]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("newer than this tidegate knows"), "{message}");
+    assert!(message.contains("newer than this tidegate supports"), "{message}");
     assert_eq!(std::fs::read(&journal).unwrap(), bytes);
 }
