@@ -1,7 +1,7 @@
 //! The application: builds, wires, starts and stops all parts of the daemon.
 //!
 //! A stop follows the data. The buses end, which ends the queue of the collector. The collector
-//! makes its last commit, which tells the reporter that no more states will come. The reporter
+//! makes its last commit, which informs the reporter that no more states will come. The reporter
 //! sends what it can, and the connection status task reports the disconnection last.
 
 mod buses;

@@ -113,7 +113,7 @@ impl StatusRegistry {
     }
 
     /// Sets the statistics of the sensors of a bus.
-    pub fn heard(&self, bus: &Name, sensors: Vec<(Name, SensorStats)>) {
+    pub fn set_sensors(&self, bus: &Name, sensors: Vec<(Name, SensorStats)>) {
         let mut data = self.data();
         if data.names.buses.contains(bus) {
             data.sensors.insert(bus.clone(), sensors);

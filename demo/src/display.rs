@@ -78,7 +78,8 @@ impl Display {
         let (thermometer, climate, power) =
             (snapshot.thermometer.readings(), snapshot.climate, snapshot.power);
         live.sensors.set_message(format!(
-            "climate {climate:>4}   power {power:>4}   thermometer {thermometer:>4}   readings{plug}"
+            "climate {climate:>4}   power {power:>4}   thermometer {thermometer:>4}   \
+             readings{plug}"
         ));
 
         let last = |command: &Option<String>| command.clone().unwrap_or_else(|| "-".to_owned());

@@ -1,4 +1,5 @@
-//! `tidegate config`: what the daemon goes by, where each value came from, and what there is to configure.
+//! `tidegate config`: what the daemon goes by, where each value came from, and what there is to
+//! configure.
 
 use std::path::Path;
 

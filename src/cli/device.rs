@@ -24,10 +24,12 @@ Losant's own names, such as sendState, are understood, too.
 
 Times:   now, 2h (two hours ago), 2026-05-01T10:00:00Z, or milliseconds since 1970.
 Bodies:  name=value words, or --json with a text, a file, or - for standard input.
-Output:  JSON on standard output; into a pipe, one element of a list a line. Messages go to standard error.
+Output:  JSON on standard output; into a pipe, one element of a list a line. Messages go to \
+    standard error.
 
 A device's access key is enough for all but delete, export, patch, remove-data, payload-counts and
-payload-counts-breakdown: these need an application token from a file (--token-file), which the daemon never holds.
+payload-counts-breakdown: these need an application token from a file (--token-file), which the \
+    daemon never holds.
 
 Exit codes:
    0  done
@@ -69,7 +71,8 @@ pub(super) enum DeviceCommand {
     /// Sends a command to a device.
     #[command(alias = "sendCommand")]
     SendCommand(CommandArgs),
-    /// Sends a state. It counts towards the 30 calls in 15 s that Losant takes for a device, as the daemon's do.
+    /// Sends a state. It counts towards the 30 calls in 15 s that Losant takes for a device, as the
+    /// daemon's do.
     #[command(alias = "sendState")]
     SendState(StateArgs),
     /// Tells Losant that a device is connected or not.

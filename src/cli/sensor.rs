@@ -1,4 +1,5 @@
-//! `tidegate sensor`: what the sensors make of what they hear, without touching the outbox or the cloud.
+//! `tidegate sensor`: what the sensors make of what they hear, without touching the outbox or the
+//! cloud.
 
 mod learn;
 mod probe;
@@ -40,20 +41,25 @@ const BYTES_SHOWN_MAX: usize = 64;
 pub(super) enum SensorCommand {
     /// Lists the sensors with their buses and mappings.
     List(ConfigArgs),
-    /// Shows what a sensor makes of what it hears: message, channels, and the states that would be sent.
+    /// Shows what a sensor makes of what it hears: message, channels, and the states that would be
+    /// sent.
     ///
-    /// Nothing is stored or sent. Without --input it listens to the bus itself; a serial line must then be free, so stop
-    /// the daemon first.
+    /// Nothing is stored or sent. Without --input it listens to the bus itself; a serial line must
+    /// then be free, so stop the daemon first.
     Test(TestArgs),
-    /// Listens to a serial line at the usual settings, and prints the tables that would report what speaks there.
+    /// Listens to a serial line at the usual settings, and prints the tables that would report what
+    /// speaks there.
     ///
-    /// Nothing is written to the line, stored or sent. Stop the daemon first if it has that line. The tables go to standard output,
-    /// for a file in conf.d; what was heard is told on standard error.
+    /// Nothing is written to the line, stored or sent. Stop the daemon first if it has that line.
+    /// The tables go to standard output, for a file in conf.d; what was heard is told on standard
+    /// error.
     Probe(probe::ProbeArgs),
-    /// Listens to an MQTT broker, tells what its topics hold, and prints the tables that would report it.
+    /// Listens to an MQTT broker, tells what its topics hold, and prints the tables that would
+    /// report it.
     ///
-    /// Nothing is stored or sent, and the daemon's session with the broker is not disturbed. The tables go to standard output, for
-    /// a file in conf.d; what was heard is told on standard error.
+    /// Nothing is stored or sent, and the daemon's session with the broker is not disturbed. The
+    /// tables go to standard output, for a file in conf.d; what was heard is told on standard
+    /// error.
     Learn(learn::LearnArgs),
 }
 
@@ -63,8 +69,8 @@ pub(super) struct TestArgs {
     config: ConfigArgs,
     /// The sensor.
     name: String,
-    /// Reads what was recorded instead of listening; "-" is standard input. For a bus without a stream of bytes it is one
-    /// message.
+    /// Reads what was recorded instead of listening; "-" is standard input. For a bus without a
+    /// stream of bytes it is one message.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// The topic of a recorded message.

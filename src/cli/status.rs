@@ -29,7 +29,8 @@ const CONDITIONS: [(&str, u8); 3] = [("healthy", 0), ("degraded", 1), ("failing"
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 healthy, 1 degraded (a part does not work),
-2 failing (readings are lost, or a task is stuck), 69 no daemon is running, 77 permission denied, 78 the configuration cannot be read.")]
+2 failing (readings are lost, or a task is stuck), 69 no daemon is running, 77 permission denied, \
+    78 the configuration cannot be read.")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     config: ConfigArgs,

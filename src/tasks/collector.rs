@@ -368,7 +368,7 @@ impl Collector {
     fn update_sensor_status(&self) {
         for (bus, pipeline) in &self.parts.pipelines {
             let sensors = pipeline.stats().map(|(sensor, stats)| (sensor.clone(), stats));
-            self.parts.status.heard(bus, sensors.collect());
+            self.parts.status.set_sensors(bus, sensors.collect());
         }
     }
 

@@ -17,7 +17,8 @@ async fn site(text: &str, keys: &str) -> (tidegate_sandbox::Sandbox, Site) {
     let config = std::fs::read_to_string(site.config()).unwrap();
     let instruments = format!(
         "\n[bus.exec.probe]\ncommand = [\"{}\"]\n{keys}\n[sensor.probe]\n\
-         bus = \"probe\"\nformat = \"key-value\"\nmap = [{{ channel = \"n\", attribute = \"n\" }}]\n",
+         bus = \"probe\"\nformat = \"key-value\"\nmap = [{{ channel = \"n\", attribute = \"n\" \
+         }}]\n",
         program.display()
     );
     site.write_config(&(config + &instruments));

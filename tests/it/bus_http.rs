@@ -55,7 +55,8 @@ async fn refusal_reaches_a_client_that_keeps_sending() {
             let answer = say(
                 port,
                 &format!(
-                    "POST /push HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n{length}{body}\r\n0\r\n\r\n"
+                    "POST /push HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \
+                     {token}\r\n{length}{body}\r\n0\r\n\r\n"
                 ),
             );
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
@@ -74,7 +75,8 @@ async fn topic_may_be_percent_encoded() {
         let answer = say(
             port,
             &format!(
-                "POST /push/{path} HTTP/1.0\r\nAuthorization: bearer correct-horse\r\nContent-Length: 7\r\n\r\n{{\"n\":{n}}}"
+                "POST /push/{path} HTTP/1.0\r\nAuthorization: bearer \
+                 correct-horse\r\nContent-Length: 7\r\n\r\n{{\"n\":{n}}}"
             ),
         );
         assert!(answer.contains("200 OK"), "{answer}");
@@ -83,7 +85,8 @@ async fn topic_may_be_percent_encoded() {
         let answer = say(
             port,
             &format!(
-                "POST /push/{path} HTTP/1.0\r\nAuthorization: Bearer correct-horse\r\nContent-Length: 7\r\n\r\n{{\"n\":9}}"
+                "POST /push/{path} HTTP/1.0\r\nAuthorization: Bearer \
+                 correct-horse\r\nContent-Length: 7\r\n\r\n{{\"n\":9}}"
             ),
         );
         assert!(answer.contains("400 Bad Request"), "{path}: {answer}");
@@ -99,7 +102,8 @@ async fn silent_clients_do_not_block_others() {
     let silent: Vec<_> = (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
     let answer = say(
         port,
-        "POST /push/gr%C3%B6%C3%9Fe/living%20room HTTP/1.0\r\nAuthorization: Bearer correct-horse\r\nContent-Length: 7\r\n\r\n{\"n\":1}",
+        "POST /push/gr%C3%B6%C3%9Fe/living%20room HTTP/1.0\r\nAuthorization: Bearer \
+         correct-horse\r\nContent-Length: 7\r\n\r\n{\"n\":1}",
     );
     assert!(answer.contains("200 OK"), "{answer}");
     wait_until("it arrives", || values(&cloud, "n") == [json!(1)]);

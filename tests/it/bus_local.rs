@@ -12,7 +12,8 @@ use crate::support::{
 
 fn sensor(bus: &str, format: &str, channel: &str) -> String {
     format!(
-        "[sensor.{bus}]\nbus = \"{bus}\"\nformat = \"{format}\"\nmap = [{{ channel = \"{channel}\", attribute = \"n\" }}]\n"
+        "[sensor.{bus}]\nbus = \"{bus}\"\nformat = \"{format}\"\nmap = [{{ channel \
+         = \"{channel}\", attribute = \"n\" }}]\n"
     )
 }
 
@@ -166,7 +167,8 @@ async fn program_read_by_lines_is_restarted_when_it_ends() {
     script(
         &site.path("probe"),
         &format!(
-            "n=$(cat {0})\nprintf 'n=%d\\nn=%d\\nn=' $n $((n + 1))\necho $((n + 2)) > {0}\necho broken >&2\nexit 3\n",
+            "n=$(cat {0})\nprintf 'n=%d\\nn=%d\\nn=' $n $((n + 1))\necho $((n + 2)) > {0}\necho \
+             broken >&2\nexit 3\n",
             count.display()
         ),
     );
@@ -193,7 +195,8 @@ async fn acknowledged_push_survives_a_kill() {
     let cloud = cloud().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let instruments = format!(
-        "\n[bus.http.push]\nlisten = \"127.0.0.1:{port}\"\ncredentials_file = \"push-token\"\nsize_max = \"1 KiB\"\n{}",
+        "\n[bus.http.push]\nlisten = \"127.0.0.1:{port}\"\ncredentials_file \
+         = \"push-token\"\nsize_max = \"1 KiB\"\n{}",
         sensor("push", "json", "n")
     );
     let site = Site::at("http://127.0.0.1:9", &instruments);

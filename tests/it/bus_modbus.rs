@@ -370,7 +370,7 @@ id = 248
         "bus.modbus.a.unit.one.registers.0.address: is 65535; give a value from 0 to 65534",
         "bus.modbus.a.unit.one.registers.1.kind: \"u8\" is not known",
         "bus.modbus.a.unit.one.registers.2.kind: is for words, but this table has bits",
-        "bus.modbus.b.usb: \"ftdi\" is no USB identity",
+        "bus.modbus.b.usb: \"ftdi\" is not a USB identity",
         "bus.modbus.b.unit.one.id: is 248; give a value from 1 to 247",
         "bus.modbus.b.unit.one.registers: is missing or empty",
     ] {

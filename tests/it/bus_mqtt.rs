@@ -254,7 +254,8 @@ async fn tls_broker_and_gateway_verify_each_other() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let file = |name: &str| at.join(name).display().to_string();
     let broker = Broker::start_with(format!(
-        "user root\nlistener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n",
+        "user root\nlistener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile \
+         {}\nrequire_certificate true\n",
         file("ca.pem"),
         file("server.crt"),
         file("server.key")

@@ -49,7 +49,11 @@ async fn invalid_levels_and_pulses_are_refused() {
     };
     for payload in ["2", "-1", r#""on""#, "null", "[true]", r#""{{ 1 }}""#, r#""true false""#] {
         let text = run("relay", payload);
-        assert!(text.contains("unwritable") && text.contains("is not a boolean"), "{payload}: {text}");
+        assert!(
+            text.contains("unwritable") && text.contains("is not a boolean"),
+            "{payload}: \
+            {text}"
+        );
     }
     for length in [r#""25 h""#, r#""0 s""#, "5", r#""-1 s""#, r#""1 s; 1 h""#, "null", r#""""#] {
         let text = run("bell", &format!(r#"{{"on": true, "length": {length}}}"#));

@@ -170,7 +170,7 @@ async fn command_cut_by_a_crash_is_interrupted_and_not_rerun() {
     daemon.kill();
     cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 0}));
     let daemon = site.start();
-    let told = "tidegate ended before it knew the outcome";
+    let told = "tidegate ended before the command had a result";
     wait_until("what was sent meanwhile runs", || slept() == "60\n0\n");
     wait_for_results(&cloud, &[("sleep", "interrupted", told), ("sleep", "executed", "slept")]);
     assert!(daemon.terminate().success());
@@ -388,7 +388,8 @@ async fn failsafe_is_written_after_on_time_offline_and_at_stop() {
     let cloud = cloud().await;
     let fan = FAN.replace("reply", "# reply").replace(
         "[actuator.fan.argument",
-        "safe = '{\"speed\": 0}'\nmax_on_time = \"500 ms\"\nsafe_at_stop = true\nsafe_when_offline = \"500 ms\"\n[actuator.fan.argument",
+        "safe = '{\"speed\": 0}'\nmax_on_time = \"500 ms\"\nsafe_at_stop = \
+         true\nsafe_when_offline = \"500 ms\"\n[actuator.fan.argument",
     );
     let site = Site::new(&cloud, &fan);
     let mut tty = Tty::plugged(site.path("tty"));

@@ -31,7 +31,12 @@ async fn destructive_action_needs_yes_without_a_terminal() {
             &["patch", "--attributes", "temp:string", "door:boolean"],
             "the data of attribute temp, which becomes string from number;".to_owned(),
         ),
-        (&["patch", "--json", r#"{"tags": []}"#], "tag room=\"shed\"; confirm with --yes".to_owned()),
+        (
+            &["patch", "--json", r#"{"tags": []}"#],
+            "tag room=\"shed\"; confirm with \
+            --yes"
+                .to_owned(),
+        ),
     ] {
         shell.application(words).assert_refusal(64, &expected);
     }

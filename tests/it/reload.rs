@@ -199,7 +199,8 @@ async fn an_actuator_that_goes_is_made_safe_and_its_neighbour_is_not() {
     let (_cloud, site, _tty) = site().await;
     let mut fan = Tty::plugged(site.path("fan"));
     let safe = "safe = '{\"speed\": 0}'\nsafe_at_stop = true\n";
-    let heater = "[actuator.heater]\ncommand = \"heat\"\nbus = \"fan\"\nwrite = \"HEAT {{ payload.speed }}\\n\"\n";
+    let heater = "[actuator.heater]\ncommand = \"heat\"\nbus = \"fan\"\nwrite = \"HEAT {{ \
+        payload.speed }}\\n\"\n";
     write_fragment(&site, &format!("{FAN}{safe}{heater}{safe}"));
     let daemon = site.start();
     daemon.wait_for_log("serial line open bus=fan");
@@ -255,7 +256,8 @@ async fn the_log_and_the_reporter_go_by_new_limits_and_the_rest_is_named() {
     let daemon = site.start();
     write_fragment(
         &site,
-        "[log]\nlevel = \"warn\"\n[reporter]\nbatch_age_max = \"0 s\"\nbatch_states_max = 1\n[outbox]\nsize_max = \"1 GiB\"\n",
+        "[log]\nlevel = \"warn\"\n[reporter]\nbatch_age_max = \"0 s\"\nbatch_states_max = \
+         1\n[outbox]\nsize_max = \"1 GiB\"\n",
     );
     reload(&daemon);
     let notes = daemon.status()["reload"].clone();

@@ -18,7 +18,8 @@ map = [
 ]
 "#;
 
-const DOOR: &str = "attribute door has the type boolean in Losant, but the configuration produces number; change the type in Losant, or the mapping";
+const DOOR: &str = "attribute door has the type boolean in Losant, but the configuration produces \
+    number; change the type in Losant, or the mapping";
 const MYSTERY: &str = "the device has no attribute mystery; add it in Losant, with a number type";
 
 /// Declares these attributes of the gateway anew, as somebody would in Losant.

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_has_the_words_the_range_and_the_default_of_an_option() {
+    fn option_schema_has_words_range_and_default() {
         let schema = schema();
         let states = &schema["properties"]["reporter"]["properties"]["batch_states_max"];
         assert_eq!(

@@ -21,8 +21,8 @@
 //!
 //! The token of a device may execute an action X with one of the scopes `all.Device`, `device.X`
 //! and, for reading, `all.Device.read`. The token of an application needs `all.Application`,
-//! `device.*`, `device.X` or, for reading, `all.Application.read` (rest-api/device, "Authentication"
-//! of each action).
+//! `device.*`, `device.X` or, for reading, `all.Application.read` (rest-api/device,
+//! "Authentication" of each action).
 
 use serde_json::{Map, Value};
 

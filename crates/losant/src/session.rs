@@ -1,7 +1,7 @@
 //! The HTTP client and its session: credentials, a token, and its renewal.
 //!
-//! The session requests one token and keeps it until Losant rejects it or until most of its lifetime
-//! is over. Requests for tokens are limited:
+//! The session requests one token and keeps it until Losant rejects it or until most of its
+//! lifetime is over. Requests for tokens are limited:
 //! - One caller requests a token while the others wait. They share the result, even an error.
 //! - Rejected credentials are not tried again for a minute or more.
 //! - A new token that Losant rejects is not renewed for a minute or more.

@@ -2,8 +2,8 @@
 //!
 //! The format is defined in WHATWG HTML, section 9.2.6, "Interpreting an event stream". A block is
 //! the text between two blank lines. The parser buffers a bounded number of bytes: it discards a
-//! block that exceeds the limit. A comment occupies the buffer only until its line ends, so a server
-//! may send comments for ever to keep the connection open.
+//! block that exceeds the limit. A comment occupies the buffer only until its line ends, so a
+//! server may send comments for ever to keep the connection open.
 
 use std::time::Duration;
 

@@ -39,8 +39,8 @@ impl When {
 
     /// Returns the number for actions with a period (rest-api/device, "Export").
     ///
-    /// 0 is now, and a negative number is relative to now, both by Losant's clock. A time before 1970
-    /// becomes the first millisecond after it.
+    /// 0 is now, and a negative number is relative to now, both by Losant's clock. A time before
+    /// 1970 becomes the first millisecond after it.
     pub fn as_period_millis(self) -> i64 {
         match self {
             Self::Now => 0,

@@ -85,7 +85,7 @@ impl Index {
         let before = self.blocks.range(at(0)..=at(sequence)).next_back();
         let start = before.filter(|(_, meta)| meta.last >= sequence);
         let start = start.map_or(sequence, |(key, _)| key.first);
-        self.blocks.range(at(start)..=at(u64::MAX)).map(entry)
+        self.blocks.range(at(start)..=at(u64::MAX)).map(|(key, meta)| entry(key, meta))
     }
 
     /// Returns the entry of a block.
@@ -100,7 +100,7 @@ impl Index {
 
     /// Returns all blocks, ordered by device and sequence number.
     pub(super) fn all(&self) -> Vec<IndexEntry> {
-        self.blocks.iter().map(entry).collect()
+        self.blocks.iter().map(|(key, meta)| entry(key, meta)).collect()
     }
 
     /// Returns the block that holds this state, or the next block of the device.
@@ -115,7 +115,10 @@ impl Index {
 
     /// Iterates over the blocks in the order of eviction.
     pub(super) fn by_eviction_order(&self) -> impl Iterator<Item = IndexEntry> {
-        self.order.iter().filter_map(|(_, _, key)| self.blocks.get_key_value(key)).map(entry)
+        self.order
+            .iter()
+            .filter_map(|(_, _, key)| self.blocks.get_key_value(key))
+            .map(|(key, meta)| entry(key, meta))
     }
 
     /// Returns the blocks of a segment, ordered by device and sequence number.
@@ -124,7 +127,11 @@ impl Index {
             Location::Segment { number, .. } => number == segment,
             Location::Store(_) => false,
         };
-        self.blocks.iter().filter(|(_, meta)| is_here(meta)).map(entry).collect()
+        self.blocks
+            .iter()
+            .filter(|(_, meta)| is_here(meta))
+            .map(|(key, meta)| entry(key, meta))
+            .collect()
     }
 
     pub(super) fn is_segment_empty(&self, number: u64) -> bool {
@@ -166,6 +173,6 @@ impl Index {
     }
 }
 
-fn entry((key, meta): (&BlockKey, &BlockMeta)) -> IndexEntry {
+fn entry(key: &BlockKey, meta: &BlockMeta) -> IndexEntry {
     IndexEntry { key: *key, meta: *meta }
 }

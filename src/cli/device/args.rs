@@ -14,7 +14,8 @@ use tidegate_model::{AttributeName, DeviceId, WallTime};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StreamArgs {
-    /// How often Losant sends a sign of life, 2s to 60s; after three silent intervals the stream is opened again.
+    /// How often Losant sends a sign of life, 2s to 60s; after three silent intervals the stream is
+    /// opened again.
     #[arg(long, value_name = "DURATION", value_parser = keep_alive)]
     pub(super) keep_alive_interval: Option<Duration>,
 }

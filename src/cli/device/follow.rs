@@ -19,8 +19,8 @@ const REOPEN_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 /// Only a stream that lived so long counts as healthy and resets the waits.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// Prints what comes until nobody reads any more. A first try that fails is the end; later ones are repeated, unless Losant
-/// refuses.
+/// Prints what comes until nobody reads any more. A first try that fails is the end; later ones are
+/// repeated, unless Losant refuses.
 pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyhow::Result<()> {
     let mut rng = random::seeded();
     let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);

@@ -1,4 +1,5 @@
-//! Bodies: put together from words, or read as JSON; either way through the types that refuse what Losant refuses.
+//! Bodies: put together from words, or read as JSON; either way through the types that refuse what
+//! Losant refuses.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -159,7 +160,8 @@ pub(super) fn connection(args: &ConnectionArgs, now: WallTime) -> anyhow::Result
         .body()
 }
 
-/// A query alone where it can say it all, as API versions before the body understand it; else a body alone.
+/// A query alone where it can say it all, as API versions before the body understand it; else a
+/// body alone.
 pub(super) fn export(args: &ExportArgs) -> anyhow::Result<(Export, Option<DataExport>)> {
     if let Some(json) = &args.json {
         return Ok((Export::default(), Some(json.body()?)));

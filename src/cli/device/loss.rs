@@ -1,4 +1,5 @@
-//! What a patch takes away: its lists of tags and attributes replace the old ones whole, and data goes with its attribute.
+//! What a patch takes away: its lists of tags and attributes replace the old ones whole, and data
+//! goes with its attribute.
 
 use serde_json::{Value, json};
 

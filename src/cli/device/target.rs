@@ -1,4 +1,5 @@
-//! Which device, and with whose credentials: from the daemon's configuration, or from arguments alone.
+//! Which device, and with whose credentials: from the daemon's configuration, or from arguments
+//! alone.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,14 +20,15 @@ const SOME_APPLICATION: &str = "APPLICATION_ID";
 /// What all actions take.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TargetArgs {
-    /// The daemon's configuration, which has the credentials and the names of devices. /etc/tidegate/tidegate.toml if no
-    /// credentials are given.
+    /// The daemon's configuration, which has the credentials and the names of devices.
+    /// /etc/tidegate/tidegate.toml if no credentials are given.
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The device: its id, or its name in the configuration. The gateway if not given.
     #[arg(long, short, global = true, value_name = "ID|NAME")]
     device: Option<String>,
-    /// A file with an access key (key and secret, in TOML) of the device, in place of a configuration.
+    /// A file with an access key (key and secret, in TOML) of the device, in place of a
+    /// configuration.
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "config")]
     credentials_file: Option<PathBuf>,
     /// A file with an application token, which others must not be able to read.
@@ -143,7 +145,8 @@ impl TargetArgs {
                 Credential::Application if !self.dry_run => {
                     let name = action.name();
                     Err(Usage::new(format!(
-                        "{name} takes an application token, whatever the scopes of a device; give --token-file FILE \
+                        "{name} takes an application token, whatever the scopes of a device; give \
+                         --token-file FILE \
                          with one that has the scope device.{name} or all.Application"
                     ))
                     .into())

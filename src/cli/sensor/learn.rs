@@ -87,12 +87,14 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
     let sensors = sensors(&name, &survey.topic_groups(), taken);
     if sensors.is_empty() {
         tell(
-            "Nothing was heard that could be reported. Does a sensor publish meanwhile, and may this user read its topics?\n",
+            "Nothing was heard that could be reported. Does a sensor publish meanwhile, and may \
+             this user read its topics?\n",
         );
         return Ok(());
     }
     let known = format!("[bus.mqtt.{name}]\nhost = \"{BROKER}\"\n\n");
-    // What is printed is looked at as a configuration first, so that nobody is given one that is none.
+    // What is printed is looked at as a configuration first, so that nobody is given one that is
+    // none.
     tidegate_config::check_text(&format!("{}{sensors}", tables.as_ref().unwrap_or(&known)))?;
     print(&format!("{}{sensors}", tables.unwrap_or_default()))
 }
@@ -157,7 +159,8 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
     let filter = quoted(&args.filter);
     let all = |bus: &str| {
         format!(
-            "{bus}\n[sensor.all]\nbus = \"{BROKER}\"\ntopic = {filter}\nformat = \"text\"\nretained = true\n\
+            "{bus}\n[sensor.all]\nbus = \"{BROKER}\"\ntopic = {filter}\nformat \
+             = \"text\"\nretained = true\n\
              map = [{{ channel = \"value\", attribute = \"value\" }}]\n"
         )
     };
@@ -231,7 +234,8 @@ fn heard(survey: &TopicSurvey) -> String {
     if survey.ignored() > 0 {
         writeln!(
             page,
-            "{} messages were too long, or of topics beyond {TOPICS_MAX}; --filter names some of them.",
+            "{} messages were too long, or of topics beyond {TOPICS_MAX}; --filter names some of \
+             them.",
             survey.ignored()
         )
         .unwrap_or_default();

@@ -19,8 +19,9 @@ use tidegate_discover::mqtt::quoted;
 use tidegate_discover::serial::{BYTES_MAX, Candidate, Chunk, best_candidate, text_share};
 use tidegate_model::excerpt::excerpt;
 
-/// The settings that are tried, the likeliest first: terminals and most instruments, NMEA 0183 (4800 and 38400), Modbus
-/// (19200 8E1 by its standard, then what meters are delivered with), smart meters (9600 7E1 for DSMR 2; 115200 later).
+/// The settings that are tried, the likeliest first: terminals and most instruments, NMEA 0183
+/// (4800 and 38400), Modbus (19200 8E1 by its standard, then what meters are delivered with), smart
+/// meters (9600 7E1 for DSMR 2; 115200 later).
 const SETTINGS: [(u32, u8, Parity); 14] = [
     (9_600, 8, Parity::None),
     (115_200, 8, Parity::None),
@@ -41,7 +42,8 @@ const SETTINGS: [(u32, u8, Parity); 14] = [
 /// Read at once, in bytes: a tty's own buffer holds 4 KiB.
 const READ_BYTES: usize = 4_096;
 
-/// The most chunks of one setting, so that bytes that come one by one take no more memory than the others.
+/// The most chunks of one setting, so that bytes that come one by one take no more memory than the
+/// others.
 const CHUNKS_MAX: usize = 16 * 1024;
 
 /// Between two thoughts about what was heard.
@@ -60,7 +62,8 @@ const NAME: &str = "probed";
 pub(in crate::cli) struct ProbeArgs {
     /// The line, such as /dev/ttyUSB0.
     path: PathBuf,
-    /// How long to listen at each setting: longer than the instrument is silent. Ctrl-C ends it all earlier.
+    /// How long to listen at each setting: longer than the instrument is silent. Ctrl-C ends it all
+    /// earlier.
     #[arg(long = "for", value_name = "TIME", default_value = "4s", value_parser = listening_time)]
     time: Duration,
     /// Only at this speed.
@@ -91,34 +94,41 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
     let best = tried.iter().filter_map(|one| Some((&one.port, one.candidate.as_ref()?)));
     let best = best.reduce(|best, one| if one.1.score > best.1.score { one } else { best });
     match best.filter(|(_, candidate)| candidate.score >= SCORE_MIN) {
-        Some((port, candidate)) if candidate.is_modbus && candidate.bus_keys.is_empty() => Err(Unavailable(format!(
-            "{}, {}: {}. Its [bus.modbus.…] is yours to write, after the data sheet",
-            notation(port),
-            candidate.description,
-            candidate.evidence.join("; ")
-        ))
-        .into()),
+        Some((port, candidate)) if candidate.is_modbus && candidate.bus_keys.is_empty() => {
+            Err(Unavailable(format!(
+                "{}, {}: {}. Its [bus.modbus.…] is yours to write, after the data sheet",
+                notation(port),
+                candidate.description,
+                candidate.evidence.join("; ")
+            ))
+            .into())
+        }
         Some((port, candidate)) => {
             let page = page(&path, port, candidate)?;
-            // What is printed is looked at as a configuration first, so that nobody is given one that is none.
+            // What is printed is looked at as a configuration first, so that nobody is given one
+            // that is none.
             tidegate_config::check_text(&page)?;
             print(&page)
         }
         None if heard == 0 => Err(Unavailable(format!(
-            "nothing was heard on {path}. Is the instrument on, and its transmitter wired to our receiver, with a common ground? \
-             Does it speak less often than each {} s (--for)? Does it speak only when it is asked (poll = [\"…\"] in the bus's table)?",
+            "nothing was heard on {path}. Is the instrument on, and its transmitter wired to our \
+             receiver, with a common ground? \
+             Does it speak less often than each {} s (--for)? Does it speak only when it is asked \
+             (poll = [\"…\"] in the bus's table)?",
             args.time.as_secs()
         ))
         .into()),
         None => Err(Unavailable(format!(
-            "bytes were heard on {path}, but at no setting do they make sense. Is the speed an unusual one (--baud-rate)? Is it RS-485 or \
+            "bytes were heard on {path}, but at no setting do they make sense. Is the speed an \
+             unusual one (--baud-rate)? Is it RS-485 or \
              RS-232 on a TTL adapter, or are its wires swapped?"
         ))
         .into()),
     }
 }
 
-/// Who has the line, where that can be seen: root may open a line in spite of the claim of another to have it alone.
+/// Who has the line, where that can be seen: root may open a line in spite of the claim of another
+/// to have it alone.
 fn find_user(path: &Path) -> Option<String> {
     let line = std::fs::canonicalize(path).ok()?;
     let metadata = std::fs::metadata(&line).ok()?;

@@ -345,7 +345,8 @@ mod tests {
             "sensors": {
                 "boiler": {
                     "attribute": "flowTemperature", "value": 21.5, "age_s": 4,
-                    "payloads_per_month": 2_590_000, "per_minute": 59.98, "errors": 2, "stale": true,
+                    "payloads_per_month": 2_590_000, "per_minute": 59.98,
+                    "errors": 2, "stale": true,
                 },
                 "sign": { "attribute": "text", "value": "\u{1b}[2J", "per_minute": 0.0 } },
             "actuators": { "fan": {

@@ -1,7 +1,7 @@
 //! The language: words that hide the actor or the action.
 
 use crate::report;
-use crate::sources::{RUST, rust_files};
+use crate::sources::finished_files;
 
 /// Words that a reader has to decode, each with the field's word.
 const PRIVATE: [(&str, &str); 7] = [
@@ -22,6 +22,10 @@ fn words(line: &str) -> impl Iterator<Item = String> {
 fn check(path: &str, text: &str) -> Vec<String> {
     let mut offences = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
+        // The name of a stored field cannot change.
+        if line.contains("serde(rename") {
+            continue;
+        }
         for word in words(line) {
             if let Some((word, better)) = PRIVATE.iter().find(|(private, _)| *private == word) {
                 offences.push(format!("{path}:{number}: \"{word}\"; use {better}"));
@@ -33,7 +37,7 @@ fn check(path: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn sources_use_the_words_of_the_field() {
-    let files = rust_files(&RUST);
+    let files = finished_files();
     // This file has to name the words.
     let files = files.iter().filter(|file| !file.path.ends_with("tidy/src/words.rs"));
     report(&files.flat_map(|file| check(&file.path, &file.text)).collect::<Vec<_>>());

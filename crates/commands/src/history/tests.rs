@@ -139,14 +139,16 @@ proptest! {
             if crash == 0 {
                 history = disk.load();
             }
-            if check(&history, &command) != DuplicateCheck::New || !history.has_room(command.device) {
+            let is_new = check(&history, &command) == DuplicateCheck::New;
+            if !is_new || !history.has_room(command.device) {
                 continue;
             }
             let number = history.add(record(&command));
             prop_assert!(history.records.len() <= history.device_records_max);
             prop_assert!(history.record(number).is_some(), "records without a result are kept");
             if is_refused {
-                history.finish(number, Outcome { result, message: "", duration_ms: None }, at.into());
+                let outcome = Outcome { result, message: "", duration_ms: None };
+                history.finish(number, outcome, at.into());
             } else if is_written {
                 disk.write(history.take_changes());
                 *runs.entry(time).or_insert(0) += 1;

@@ -177,7 +177,8 @@ fn placeholder(level: usize, words: &BTreeSet<&str>) -> String {
     for word in words {
         odd.extend(word.chars().filter(|letter| !is_allowed(*letter)));
     }
-    // A backslash or a quote would need marks of its own in the template; such a topic is refused, and named in the log.
+    // A backslash or a quote would need marks of its own in the template; such a topic is refused,
+    // and named in the log.
     let odd = odd.into_iter().filter(|letter| !letter.is_control() && !"'\\\"{}".contains(*letter));
     let mut placeholder = format!("{{{{ topic[{level}]");
     for letter in odd.take(ODD_LETTERS_MAX) {

@@ -78,9 +78,12 @@ fn products_are_recognised_and_their_talk_is_left_out() {
     assert_eq!(filters(&survey), ["tele/+/SENSOR", "zigbee2mqtt/+", "garden/soil/+"]);
     let page = page(&survey);
     for expected in [
-        "# Zigbee2MQTT: the examples have a page for it, presets/zigbee2mqtt.toml.\n[sensor.zigbee2mqtt]",
-        "{ channel = \"occupancy\", attribute = \"{{ topic[1] }}_occupancy\" },  # boolean, such as true",
-        "{ channel = \"/ENERGY/Power\", attribute = \"{{ topic[1] }}_ENERGY_Power\" },  # number, such as 4.7",
+        "# Zigbee2MQTT: the examples have a page for it, \
+         presets/zigbee2mqtt.toml.\n[sensor.zigbee2mqtt]",
+        "{ channel = \"occupancy\", attribute = \"{{ topic[1] }}_occupancy\" },  # boolean, such \
+         as true",
+        "{ channel = \"/ENERGY/Power\", attribute = \"{{ topic[1] }}_ENERGY_Power\" },  # number, \
+         such as 4.7",
         "# its time, 2019-01-05T22:45:12, has no zone: see time and zone\n",
         "attribute = \"soil_{{ topic[2] }}\" },  # number, such as 12",
     ] {

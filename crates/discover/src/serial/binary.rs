@@ -144,7 +144,8 @@ fn prove(name: &'static str, from: usize, frames: &[Vec<u8>]) -> Option<Proof> {
     is_proof.then(|| Proof { name, from, bytes: checksum.bytes(), good: good.len() })
 }
 
-/// Pairs of bytes that stand again and again in the same distance, and that distance; the likeliest start first.
+/// Pairs of bytes that stand again and again in the same distance, and that distance; the likeliest
+/// start first.
 fn periods(bytes: &[u8]) -> Vec<([u8; 2], usize)> {
     let mut places: BTreeMap<[u8; 2], Vec<usize>> = BTreeMap::new();
     for (at, pair) in bytes.windows(2).enumerate() {

@@ -106,8 +106,8 @@ fn checked(line: &[u8]) -> Option<Vec<u8>> {
     checksum.strip(line).map(<[u8]>::to_vec)
 }
 
-/// The format that most messages are written in, and what they hold. `text` is how much of all bytes is text,
-/// `bus_keys` how they were cut.
+/// The format that most messages are written in, and what they hold. `text` is how much of all
+/// bytes is text, `bus_keys` how they were cut.
 fn read(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candidate> {
     let mut counts: BTreeMap<DetectedFormat, usize> = BTreeMap::new();
     for message in messages {
@@ -198,7 +198,8 @@ fn note_sentences(candidate: &mut Candidate, messages: &[Vec<u8>], others: &[&[u
     others.iter().filter(|other| checked(other).is_some()).count()
 }
 
-/// Names the columns after a line that has as many words as the others have values. Returns how many lines that explains.
+/// Names the columns after a line that has as many words as the others have values. Returns how
+/// many lines that explains.
 fn note_header(
     candidate: &mut Candidate,
     format: DetectedFormat,

@@ -1,4 +1,5 @@
-//! Modbus RTU between others: frames are found by their checksum, for an adapter blurs the silences between them.
+//! Modbus RTU between others: frames are found by their checksum, for an adapter blurs the silences
+//! between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -114,7 +115,8 @@ fn unit_tables(frames: &[&[u8]]) -> String {
             let kind = if matches!(table, "coil" | "discrete") { "" } else { ", kind = \"u16\"" };
             writeln!(
                 text,
-                "  {{ channel = \"{table}-{address}\", table = \"{table}\", address = {address}{kind} }},"
+                "  {{ channel = \"{table}-{address}\", table = \"{table}\", address = \
+                 {address}{kind} }},"
             )
             .unwrap_or_default();
         }

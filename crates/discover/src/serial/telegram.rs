@@ -12,7 +12,9 @@ const FRAME: &str =
     "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true }\n";
 
 /// The same with the checksum of DSMR 4 and 5 (P1 companion standard, 6.2).
-const CHECKED_FRAME: &str = "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true, checksum = \"crc-16-arc\", checksum_notation = \"hex\", checksum_after_end = true }\n";
+const CHECKED_FRAME: &str = "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", \
+    keep_markers = true, checksum = \"crc-16-arc\", checksum_notation = \"hex\", \
+    checksum_after_end = true }\n";
 
 pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     let algorithm = ChecksumAlgorithm::named("crc-16-arc")?;

@@ -38,7 +38,8 @@ fn header_names_the_columns() {
     let candidate =
         guessed(b"x,y\nt;h;state\n21.5;40;on\n21.6;41;on\n21.7;42;off\n21.8;42;off\n", 1);
     assert_eq!(names(&candidate), ["t", "h", "state"], "{candidate:?}");
-    let expected = "format = \"csv\"\ndelimiter = \";\"\ncolumns = [\"t\", \"h\", \"state\"]\nignore = \"^t;h;state$\"\n";
+    let expected = "format = \"csv\"\ndelimiter = \";\"\ncolumns = \
+        [\"t\", \"h\", \"state\"]\nignore = \"^t;h;state$\"\n";
     assert_eq!(candidate.sensor_keys, expected);
 }
 
@@ -71,7 +72,8 @@ fn recognises_a_meter_without_checksum() {
 
 #[test]
 fn frames_of_bytes_are_found_by_their_start_and_proved_by_their_checksum() {
-    // The carbon dioxide sensor MH-Z19B answers so (its user's manual 1.0): 0xff 0x86, high and low byte, four bytes, sum.
+    // The carbon dioxide sensor MH-Z19B answers so (its user's manual 1.0): 0xff 0x86, high and low
+    // byte, four bytes, sum.
     let frames: Vec<u8> = (0..12_u8)
         .flat_map(|number| {
             let content = [0x86, 2, 0x60 + 3 * number, 0x47, 0, 0, 0];
@@ -80,7 +82,8 @@ fn frames_of_bytes_are_found_by_their_start_and_proved_by_their_checksum() {
         })
         .collect();
     let candidate = guessed(&frames[4..], 1);
-    let expected = "frame = { kind = \"fixed\", size = 9, start = \"0xff86\", checksum = \"sum-negated\", checksum_from = 1 }\n";
+    let expected = "frame = { kind = \"fixed\", size = 9, start = \"0xff86\", checksum \
+        = \"sum-negated\", checksum_from = 1 }\n";
     assert_eq!(candidate.bus_keys, expected, "{candidate:?}");
     assert_eq!(names(&candidate).len(), 6);
 }
@@ -96,14 +99,16 @@ fn finds_an_end_behind_the_checksum() {
         })
         .collect();
     let candidate = guessed(&frames[4..], 1);
-    let expected = "frame = { kind = \"fixed\", size = 10, start = \"0xaac0\", checksum = \"sum\", checksum_from = 2, end = \"0xab\" }\n";
+    let expected = "frame = { kind = \"fixed\", size = 10, start = \"0xaac0\", checksum \
+        = \"sum\", checksum_from = 2, end = \"0xab\" }\n";
     assert_eq!(candidate.bus_keys, expected, "{candidate:?}");
     assert_eq!(names(&candidate).len(), 6);
 }
 
 #[test]
 fn modbus_between_others_gives_the_registers_that_are_asked_for() {
-    // Modbus Application Protocol 1.1b3, 6.3: registers 108 to 110 of unit 17, and the answer; checksums computed.
+    // Modbus Application Protocol 1.1b3, 6.3: registers 108 to 110 of unit 17, and the answer;
+    // checksums computed.
     let question = [0x11, 0x03, 0x00, 0x6b, 0x00, 0x03, 0x76, 0x87];
     let answer = [0x11, 0x03, 0x06, 0xae, 0x41, 0x56, 0x52, 0x43, 0x40, 0x49, 0xad];
     let candidate = guessed(&[&question[..], &answer[..]].concat(), 3);

@@ -11,7 +11,8 @@ use tidegate_model::{AttributeName, WallTime};
 
 /// A time in one of the forms that the schemas allow.
 ///
-/// Losant silently replaces a time that it cannot parse with the time of arrival, so only [`Time::from`] a [`WallTime`] is safe.
+/// Losant silently replaces a time that it cannot parse with the time of arrival, so only
+/// [`Time::from`] a [`WallTime`] is safe.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Time {
     /// A text. ISO 8601 with three decimals and `Z` is safe.

@@ -13,7 +13,8 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, Stream};
 use super::*;
 
 /// An answer of `get`, enough for the client.
-const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: \
+    2\r\nconnection: close\r\n\r\n{}";
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
