@@ -85,7 +85,7 @@ async fn driver_without_rs485_is_reported() {
     let site = Site::new(&cloud, bus);
     let _tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
-    daemon.wait_for_log("its driver cannot switch an RS-485 transceiver");
+    daemon.wait_for_log("cannot set the RS-485 mode");
     assert!(daemon.terminate().success());
     site.write_config(
         &std::fs::read_to_string(site.config()).unwrap().replace("\"rts\"", "\"off\""),

@@ -25,7 +25,9 @@ async fn destructive_action_needs_yes_without_a_terminal() {
         ),
         (
             &["patch", "--attributes", "temp:number"],
-            format!("this takes away from {gateway}: attribute door (boolean) with its data; give"),
+            format!(
+                "this takes away from {gateway}: attribute door (boolean) with its data; confirm"
+            ),
         ),
         (
             &["patch", "--attributes", "temp:string", "door:boolean"],

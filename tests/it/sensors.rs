@@ -31,7 +31,7 @@ async fn sensor_test_shows_each_step_of_a_recording() {
         "channel   t = 215\n",
         "\"data\":{\"temperature\":21.5}}\n",
         "\"data\":{\"online\":true}}\n",
-        "filtered 1 (aggregated)\n",
+        "filtered  1 (aggregated)\n",
         "rejected  1 (out_of_range)\n",
         "key-value no key=value at byte 0",
         "rejected  1 (malformed)\n",

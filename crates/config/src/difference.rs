@@ -22,7 +22,6 @@ pub enum BusDifference {
 }
 
 /// The difference between two configurations, by the part of the daemon that has to act.
-#[expect(clippy::struct_excessive_bools, reason = "each is a part that differs or not")]
 #[derive(Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is about another part of the daemon")]
 pub struct Difference {
