@@ -6,9 +6,9 @@
 //! 1. Add a module to `crates/commands/src/actuator/template` that renders the write of a command.
 //! 2. Add a module here with a [`Driver`] and a function `driver`, which returns the driver for an
 //!    actuator of its kind and `None` for all others.
-//! 3. Add that function to [`KINDS`].
+//! 3. Add that function to `KINDS`.
 //!
-//! A kind that writes to a bus needs only the first step: [`bus`] passes the write to its task.
+//! A kind that writes to a bus needs only the first step: `bus` passes the write to its task.
 
 mod bus;
 mod exec;
