@@ -109,7 +109,7 @@ impl AsyncWrite for Tty {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    /// Does not wait for the kernel: [`Tty::send`] does.
+    /// Does not wait for the kernel: `Tty::send` does.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
