@@ -1,7 +1,7 @@
 //! Modbus registers: batches reads into requests, decodes responses and encodes writes.
 //!
 //! The crate does no IO. A bus sends each [`Request`] of [`plan_requests`], passes the
-//! [`ResponseData`] to [`decode`], and writes the result of [`encode`].
+//! [`ResponseData`] to [`decode()`], and writes the result of [`encode()`].
 
 mod encode;
 mod plan;
