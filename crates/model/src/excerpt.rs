@@ -15,7 +15,7 @@ pub fn excerpt(bytes: &[u8]) -> String {
     text
 }
 
-/// The longest result of [`line`], in characters.
+/// The longest result of [`line()`], in characters.
 const LINE_CHARS_MAX: usize = 160;
 
 /// Returns the first line of `bytes` that is not blank, without control characters.
