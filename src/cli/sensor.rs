@@ -1,5 +1,4 @@
-//! `tidegate sensor`: what the sensors make of what they hear, without touching the outbox or the
-//! cloud.
+//! `tidegate sensor`: lists, tests and discovers sensors without outbox and cloud.
 
 mod learn;
 mod probe;
@@ -27,39 +26,35 @@ use tidegate_model::{Account, DeviceId, Name, Reading};
 use tidegate_runtime::clock::{Clock as _, SharedClock, SystemClock};
 use tidegate_timing::machine::Machine as _;
 
-/// The most that is read from a file or standard input: more than any recording of a sensor needs.
+/// The most bytes that are read from a file or standard input.
 const INPUT_BYTES_MAX: u64 = 64 << 20;
 
-/// The longest that is listened: a day, in which the slowest sensor speaks.
+/// The longest time to listen.
 const LISTEN_MAX: Duration = Duration::from_secs(86_400);
 
-/// How many bytes of a message are shown in hexadecimal digits.
+/// How many bytes of a message are shown as hexadecimal digits.
 const BYTES_SHOWN_MAX: usize = 64;
 
-/// What can be asked about sensors.
+/// The subcommands of `tidegate sensor`.
 #[derive(Debug, Subcommand)]
 pub(super) enum SensorCommand {
-    /// Lists the sensors with their buses and mappings.
+    /// List the sensors with their buses and mappings
     List(ConfigArgs),
-    /// Shows what a sensor makes of what it hears: message, channels, and the states that would be
-    /// sent.
+    /// Show the messages of a sensor, their channels and the resulting states
     ///
-    /// Nothing is stored or sent. Without --input it listens to the bus itself; a serial line must
-    /// then be free, so stop the daemon first.
+    /// Nothing is stored or sent. Without --input it reads the bus itself. A serial line must be
+    /// free, so stop the daemon first.
     Test(TestArgs),
-    /// Listens to a serial line at the usual settings, and prints the tables that would report what
-    /// speaks there.
+    /// Detect the instrument on a serial line and print its configuration
     ///
-    /// Nothing is written to the line, stored or sent. Stop the daemon first if it has that line.
-    /// The tables go to standard output, for a file in conf.d; what was heard is told on standard
+    /// Nothing is written to the line, stored or sent. Stop the daemon first if it uses the line.
+    /// The configuration goes to standard output, for a file in conf.d. The findings go to standard
     /// error.
     Probe(probe::ProbeArgs),
-    /// Listens to an MQTT broker, tells what its topics hold, and prints the tables that would
-    /// report it.
+    /// Detect the sensors of an MQTT broker and print their configuration
     ///
-    /// Nothing is stored or sent, and the daemon's session with the broker is not disturbed. The
-    /// tables go to standard output, for a file in conf.d; what was heard is told on standard
-    /// error.
+    /// Nothing is stored or sent, and the session of the daemon is not disturbed. The configuration
+    /// goes to standard output, for a file in conf.d. The findings go to standard error.
     Learn(learn::LearnArgs),
 }
 
@@ -67,21 +62,22 @@ pub(super) enum SensorCommand {
 pub(super) struct TestArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The sensor.
+    /// Name of the sensor
     name: String,
-    /// Reads what was recorded instead of listening; "-" is standard input. For a bus without a
-    /// stream of bytes it is one message.
+    /// Read a recording in place of the bus; "-" is standard input
+    ///
+    /// For a bus without a stream of bytes the recording is one message.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// The topic of a recorded message.
+    /// Topic of the recorded message
     #[arg(long, default_value = "", requires = "input")]
     topic: String,
-    /// Ends after so many messages.
+    /// End after this number of messages
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 }
 
-/// Does what was asked.
+/// Runs `tidegate sensor`.
 pub(super) fn run(command: SensorCommand) -> anyhow::Result<()> {
     match command {
         SensorCommand::List(args) => list(&args.inspect()?),
@@ -111,7 +107,7 @@ fn test(args: &TestArgs) -> anyhow::Result<()> {
     }
 }
 
-/// One sensor with its bus, out of its configuration.
+/// One sensor with its bus.
 struct Bench {
     bus_name: Name,
     bus: Bus,
@@ -128,7 +124,7 @@ impl Bench {
         let found = found.and_then(|name| config.buses.remove_entry(&name));
         let Some((bus_name, mut bus)) = found else {
             return Err(Usage::new(format!(
-                "there is no sensor \"{name}\"; \"tidegate sensor list\" shows them"
+                "there is no sensor \"{name}\"; list the sensors with \"tidegate sensor list\""
             ))
             .into());
         };
@@ -139,7 +135,7 @@ impl Bench {
         Ok(Self { bus_name, bus, sensor, pipeline, births: Births::default(), devices })
     }
 
-    /// What is recorded goes through the framer of the bus, if it has one.
+    /// Shows the messages of a recording, which passes the framer of the bus.
     fn replay(&mut self, bytes: &[u8], topic: &str, count: Option<u64>) -> anyhow::Result<()> {
         let mut frames = Vec::new();
         match driver(&self.bus.kind).framing() {
@@ -165,7 +161,7 @@ impl Bench {
         self.show_generated()
     }
 
-    /// Listens to the bus until it is interrupted or has heard enough.
+    /// Shows the messages of the bus until `count` is reached or the bus ends.
     fn listen(&mut self, log_level: &str, count: Option<u64>) -> anyhow::Result<()> {
         logging::start(log_level)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -177,13 +173,13 @@ impl Bench {
             let stop = CancellationToken::new();
             let clock: SharedClock = Arc::new(SystemClock);
             let mut listening = app::start_single_bus(&self.bus_name, &self.bus, &clock, &stop);
-            let mut heard = 0;
-            while count.is_none_or(|count| heard < count) {
+            let mut messages = 0;
+            while count.is_none_or(|count| messages < count) {
                 let due = self.pipeline.poll_timeout().map(Instant::from_std);
                 tokio::select! {
                     arrival = listening.arrivals.recv() => match arrival {
                         Some(BusEvent::Reading(reading, _) | BusEvent::Line(Some(reading), _)) => {
-                            heard += 1;
+                            messages += 1;
                             self.show(reading.topic, reading.payload)?;
                         }
                         Some(_) => show_losses(&listening.losses())?,
@@ -203,7 +199,7 @@ impl Bench {
         })
     }
 
-    /// One message, step by step.
+    /// Prints one message with its channels and states.
     fn show(&mut self, topic: String, payload: Bytes) -> anyhow::Result<()> {
         let mut page = String::new();
         if !topic.is_empty() {
@@ -278,33 +274,43 @@ impl Bench {
     }
 }
 
-/// What a bus could make no message of, as at a wrong speed of its line.
+/// Prints what the bus lost, such as bytes at a wrong speed of the line.
 fn show_losses(losses: &Account) -> anyhow::Result<()> {
     let counts = losses.rejected.iter().chain(&losses.dropped);
     let lines = counts.map(|(reason, count)| format!("lost      {count} ({reason})\n"));
     print(&lines.collect::<String>())
 }
 
-/// Tells a person, beside what goes to a file.
-fn tell(text: &str) {
-    // With standard error gone nobody is there to read it.
+/// Prints to standard error.
+fn print_progress(text: &str) {
+    // Without standard error the text is lost.
     std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
-/// How long to listen, as it is given with --for.
-fn listening_time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+/// Why the argument of --for is invalid.
+#[derive(Debug, thiserror::Error)]
+enum ListeningTimeError {
+    #[error(transparent)]
+    Duration(#[from] humantime::DurationError),
+    #[error("give a time from 1s to 1day")]
+    OutOfRange,
+}
+
+/// Parses the argument of --for.
+fn listening_time(text: &str) -> Result<Duration, ListeningTimeError> {
+    let time = humantime::parse_duration(text)?;
     if (Duration::from_secs(1)..=LISTEN_MAX).contains(&time) {
         Ok(time)
     } else {
-        Err("give a time from 1s to 1day".to_owned())
+        Err(ListeningTimeError::OutOfRange)
     }
 }
 
-/// A path from the root on, as a configuration needs it that will stand elsewhere.
+/// Returns the absolute path, for a configuration in another directory.
 fn absolute(path: &Path) -> anyhow::Result<String> {
-    let path = std::path::absolute(path).with_context(|| format!("no path: {}", path.display()))?;
-    path.to_str().map(str::to_owned).context("the path is no UTF-8")
+    let path =
+        std::path::absolute(path).with_context(|| format!("invalid path {}", path.display()))?;
+    path.to_str().map(str::to_owned).context("the path is not UTF-8")
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -18,27 +18,20 @@ async fn destructive_action_needs_yes_without_a_terminal() {
     shell.device(&["send-state", "--data", "temp=1"]).line();
     let gateway = format!("the device {GATEWAY_ID} (the gateway)");
     for (words, expected) in [
-        (&["delete"][..], format!("this deletes {gateway} with all its data; confirm with --yes")),
+        (&["delete"][..], format!("this deletes {gateway} with all its data; give --yes")),
         (
             &["remove-data", "--start", "2h"],
-            format!("this deletes the states of {gateway} from 2h ago to now; confirm with --yes"),
+            format!("this deletes the states of {gateway} from 2h ago to now; give --yes"),
         ),
         (
             &["patch", "--attributes", "temp:number"],
-            format!(
-                "this takes away from {gateway}: attribute door (boolean) with its data; confirm"
-            ),
+            format!("this removes from {gateway}: attribute door (boolean) with its data; give"),
         ),
         (
             &["patch", "--attributes", "temp:string", "door:boolean"],
             "the data of attribute temp, which becomes string from number;".to_owned(),
         ),
-        (
-            &["patch", "--json", r#"{"tags": []}"#],
-            "tag room=\"shed\"; confirm with \
-            --yes"
-                .to_owned(),
-        ),
+        (&["patch", "--json", r#"{"tags": []}"#], "tag room=\"shed\"; give --yes".to_owned()),
     ] {
         shell.application(words).assert_refusal(64, &expected);
     }
@@ -64,7 +57,10 @@ async fn patch_with_unknown_losses_is_not_sent() {
     set_attributes(&shell);
     shell.cloud.fail_next(Action::Get, 1, Fault::Status(403, String::new()));
     let end = shell.application(&["patch", "--tags", "floor=0"]);
-    end.assert_refusal(77, "cannot see what this takes away; --yes patches without a look");
+    end.assert_refusal(
+        77,
+        "cannot determine what the patch deletes; --yes patches without a check",
+    );
     assert_eq!(shell.device(&["get"]).line()["tags"], json!([{"key": "room", "value": "shed"}]));
 }
 

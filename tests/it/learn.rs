@@ -34,7 +34,7 @@ async fn learnt_tables_are_a_working_configuration() {
     let output = learn(&["--host", "127.0.0.1", "--port", &port, "--for", "1s"]);
     let (tables, stderr) = (utf8(&output.stdout), utf8(&output.stderr));
     assert!(output.status.success(), "{stderr}");
-    let left_out = "zigbee2mqtt/bridge/state: 1; a product's own talk, left out";
+    let left_out = "zigbee2mqtt/bridge/state: 1; internal topic of a product, ignored";
     assert!(stderr.contains(left_out), "{stderr}");
     assert!(stderr.contains("raw: 1; bytes"), "{stderr}");
     let site = Site::new(&cloud, "");
@@ -71,8 +71,8 @@ async fn learn_on_a_configured_bus_prints_at_ctrl_c() {
     let pid = rustix::process::Pid::from_child(&child);
     wait_until("it reports two topics", || {
         let stderr = std::fs::read_to_string(site.path("stderr")).unwrap();
-        stderr.contains("hears house/attic/climate\n")
-            && stderr.contains("hears house/bath:1/climate\n")
+        stderr.contains("new topic house/attic/climate\n")
+            && stderr.contains("new topic house/bath:1/climate\n")
     });
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     wait_until("the program ends", || child.try_wait().unwrap().is_some());

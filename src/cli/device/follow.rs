@@ -1,4 +1,4 @@
-//! Follows a stream for ever: opens it again whenever it ends.
+//! Follows a stream: prints its events and reopens it when it ends.
 
 use std::time::Duration;
 
@@ -13,17 +13,22 @@ use tidegate_runtime::clock::SystemClock;
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
 
-/// The first and the longest wait before a stream is opened again.
-const REOPEN_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The first wait before a stream is reopened.
+const REOPEN_WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// Only a stream that lived so long counts as healthy and resets the waits.
+/// The longest wait before a stream is reopened.
+const REOPEN_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long a stream must be open to reset the back-off.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// Prints what comes until nobody reads any more. A first try that fails is the end; later ones are
-/// repeated, unless Losant refuses.
+/// Prints the events until the reader closes the pipe.
+///
+/// # Errors
+/// Fails if the first attempt fails, or if Losant refuses a later one.
 pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyhow::Result<()> {
     let mut rng = random::seeded();
-    let mut backoff = Backoff::new(REOPEN_WAIT.0, REOPEN_WAIT.1);
+    let mut backoff = Backoff::new(REOPEN_WAIT_MIN, REOPEN_WAIT_MAX);
     let mut stream = call().open(SystemClock.read()).await?;
     loop {
         let opened = Instant::now();
@@ -38,18 +43,18 @@ pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyh
             match call().open(SystemClock.read()).await {
                 Ok(stream) => break stream,
                 Err(error) => {
-                    let Some(wait) = least_wait(&error) else { return Err(error.into()) };
-                    print::tell(&format!("{error}; trying again"));
+                    let Some(wait) = retry_wait(&error) else { return Err(error.into()) };
+                    print::message(&format!("{error}; retrying"));
                     tokio::time::sleep(wait).await;
                 }
             }
         };
-        print::tell("the stream is open again; what was sent meanwhile is not in it");
+        print::message("stream reopened; events in between are missing");
     }
 }
 
-/// How long to wait at least before another try; `None` if none would help.
-fn least_wait(error: &Error) -> Option<Duration> {
+/// Returns the least wait before a retry; `None` if a retry cannot succeed.
+fn retry_wait(error: &Error) -> Option<Duration> {
     match error.response_class() {
         ResponseClass::Offline => Some(Duration::ZERO),
         ResponseClass::ServerError(wait) => Some(wait.unwrap_or_default().min(PARK)),
@@ -64,14 +69,14 @@ fn least_wait(error: &Error) -> Option<Duration> {
     }
 }
 
-/// `false` if nobody reads any more.
+/// Prints the events of a stream. Returns `false` if the reader closed the pipe.
 async fn print_all(stream: &mut EventStream<Value>) -> anyhow::Result<bool> {
     loop {
         match stream.next().await {
             Ok(json) if print::event(&json)? => {}
             Ok(_) => return Ok(false),
             Err(end) => {
-                print::tell(&format!("{end}; opening it again"));
+                print::message(&format!("{end}; reopening the stream"));
                 return Ok(true);
             }
         }
@@ -84,7 +89,7 @@ mod tests {
 
     fn wait(status: u16, retry_after: Option<Duration>) -> Option<Duration> {
         let message = String::new();
-        least_wait(&Error::Refused { action: "stateStream", status, message, retry_after })
+        retry_wait(&Error::Refused { action: "stateStream", status, message, retry_after })
     }
 
     #[test]

@@ -1,11 +1,5 @@
-//! Bodies: put together from words, or read as JSON; either way through the types that refuse what
-//! Losant refuses.
+//! Builds the bodies of actions from arguments or JSON, and validates them by Losant's schemas.
 
-use std::io::Read as _;
-use std::path::PathBuf;
-use std::str::FromStr;
-
-use anyhow::Context as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -19,53 +13,7 @@ use tidegate_losant::body::{
 use tidegate_losant::query::Export;
 use tidegate_model::WallTime;
 
-/// The largest body that is read, in bytes: far above what Losant takes.
-const BODY_BYTES_MAX: u64 = 16 << 20;
-
-/// Where a body is.
-#[derive(Debug, Clone)]
-pub(in crate::cli) enum JsonInput {
-    /// `-`.
-    Standard,
-    /// A text that begins as JSON does.
-    Text(String),
-    /// Anything else.
-    File(PathBuf),
-}
-
-impl FromStr for JsonInput {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "-" => Self::Standard,
-            _ if text.trim_start().starts_with(['{', '[']) => Self::Text(text.to_owned()),
-            _ => Self::File(text.into()),
-        })
-    }
-}
-
-impl JsonInput {
-    fn body<T: DeserializeOwned + Serialize>(&self) -> anyhow::Result<T> {
-        let mut text = String::new();
-        match self {
-            Self::Standard => {
-                let read = std::io::stdin().lock().take(BODY_BYTES_MAX).read_to_string(&mut text);
-                read.context("cannot read standard input")?;
-            }
-            Self::Text(given) => text.clone_from(given),
-            Self::File(path) => {
-                let file = std::fs::File::open(path)
-                    .map_err(|error| Usage::new(format!("--json {}: {error}", path.display())))?;
-                let read = file.take(BODY_BYTES_MAX).read_to_string(&mut text);
-                read.with_context(|| format!("cannot read {}", path.display()))?;
-            }
-        }
-        Ok(body::parse(&text).map_err(|error| Usage::new(error.to_string()))?)
-    }
-}
-
-/// Members that are set, of a body in the making.
+/// The members of a body that are set.
 #[derive(Default)]
 struct Members(Map<String, Value>);
 
@@ -81,7 +29,7 @@ impl Members {
     }
 }
 
-fn stamped(when: Option<When>, now: WallTime) -> Option<String> {
+fn time_text(when: Option<When>, now: WallTime) -> Option<String> {
     when.map(|when| when.resolve(now).to_string())
 }
 
@@ -89,24 +37,22 @@ fn parsed(name: &str, text: Option<&String>) -> anyhow::Result<Option<Value>> {
     let Some(text) = text else { return Ok(None) };
     let json = serde_json::from_str(text);
     let json = json.map_err(|error| {
-        Usage::new(format!(
-            "--{name} is no JSON ({error}); write a text with its quotes: '\"open\"'"
-        ))
+        Usage::new(format!("--{name} is not valid JSON ({error}); quote a text: '\"open\"'"))
     });
     Ok(Some(json?))
 }
 
-/// A pair such as `temp=21.5`.
+/// Splits a pair such as `temp=21.5`.
 fn pair<'a>(word: &'a str, separator: char, option: &str) -> Result<(&'a str, &'a str), Usage> {
     word.split_once(separator)
         .ok_or_else(|| Usage::new(format!("--{option}: \"{word}\" has no \"{separator}\"")))
 }
 
-/// The value of a word: a number, true, false, a text in quotes, or else a text.
+/// Parses a value: a number, true, false, a quoted text, or else a text.
 fn value(word: &str) -> Result<Value, Usage> {
     if word.starts_with('"') {
         return serde_json::from_str(word)
-            .map_err(|error| Usage::new(format!("{word} is no text in quotes: {error}")));
+            .map_err(|error| Usage::new(format!("{word} is not a quoted text: {error}")));
     }
     let value =
         tidegate_model::Value::parse_word(word).map_err(|error| Usage::new(error.to_string()))?;
@@ -123,7 +69,7 @@ pub(super) fn states(args: &StateArgs, now: WallTime) -> anyhow::Result<States> 
         data.insert(name.to_owned(), value(text)?);
     }
     Members::default()
-        .with("time", stamped(args.time.or(Some(When::Now)), now))
+        .with("time", time_text(args.time.or(Some(When::Now)), now))
         .with("data", Some(data))
         .with("meta", parsed("meta", args.meta.as_ref())?)
         .with("flowVersion", args.flow_version.clone())
@@ -135,7 +81,7 @@ pub(super) fn command(args: &CommandArgs, now: WallTime) -> anyhow::Result<Devic
         return json.body();
     }
     Members::default()
-        .with("time", stamped(args.time, now))
+        .with("time", time_text(args.time, now))
         .with("name", args.name.clone())
         .with("payload", parsed("payload", args.payload.as_ref())?)
         .body()
@@ -151,8 +97,8 @@ pub(super) fn connection(args: &ConnectionArgs, now: WallTime) -> anyhow::Result
     });
     Members::default()
         .with("status", status)
-        .with("connectedAt", stamped(args.connected_at, now))
-        .with("disconnectedAt", stamped(args.disconnected_at, now))
+        .with("connectedAt", time_text(args.connected_at, now))
+        .with("disconnectedAt", time_text(args.disconnected_at, now))
         .with("disconnectReason", args.disconnect_reason.clone())
         .with("messagesFromClient", args.messages_from_client)
         .with("messagesToClient", args.messages_to_client)
@@ -160,8 +106,10 @@ pub(super) fn connection(args: &ConnectionArgs, now: WallTime) -> anyhow::Result
         .body()
 }
 
-/// A query alone where it can say it all, as API versions before the body understand it; else a
-/// body alone.
+/// Returns the query or the body of an export.
+///
+/// A query is preferred, because older versions of the API have no body. Options that a query does
+/// not have need the body.
 pub(super) fn export(args: &ExportArgs) -> anyhow::Result<(Export, Option<DataExport>)> {
     if let Some(json) = &args.json {
         return Ok((Export::default(), Some(json.body()?)));

@@ -1,14 +1,16 @@
-//! What a patch takes away: its lists of tags and attributes replace the old ones whole, and data
-//! goes with its attribute.
+//! Determines what a patch deletes.
+//!
+//! Its lists of tags and attributes replace the old ones, and the data of a removed attribute is
+//! deleted.
 
 use serde_json::{Value, json};
 
 use tidegate_losant::body::{Attribute, DevicePatch, Tag};
 
-/// What an attribute may have besides its type (schema `deviceAttribute`).
+/// The members of an attribute besides name and type (schema `deviceAttribute`).
 const DETAILS: [&str; 4] = ["contentType", "description", "attributeTags", "system"];
 
-/// All that `device`, as `get` answers it, has and will not have after `patch`, each in words.
+/// Returns what `device`, an answer of `get`, loses by `patch`, in words.
 pub(super) fn losses(device: &Value, patch: &DevicePatch) -> Vec<String> {
     let old =
         |key| device.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -24,7 +26,7 @@ pub(super) fn losses(device: &Value, patch: &DevicePatch) -> Vec<String> {
 fn attribute_losses(old: &Value, new: &[Attribute]) -> Vec<String> {
     let (name, kind) = (text(old, "name"), text(old, "dataType"));
     let new = new.iter().find(|attribute| *attribute.name == *name);
-    // What comes from the cloud is not to be obeyed by a terminal.
+    // Escaped, so that text from Losant cannot control the terminal.
     let (name, kind) = (name.escape_debug(), kind.escape_debug());
     let Some(new) = new.map(|new| json!(new)) else {
         return vec![format!("attribute {name} ({kind}) with its data")];
@@ -78,13 +80,14 @@ mod tests {
         assert_eq!(
             lost(r#"{"tags": [{"key": "room", "value": "shed"}]}"#),
             ["tag room=\"\\u{1b}[2J\""],
-            "and nothing reaches the terminal that it would obey"
+            "control characters are escaped"
         );
     }
 
     #[test]
     fn changed_type_and_missing_detail_are_losses() {
-        let patch = r#"{"attributes": [{"name": "temp", "dataType": "number"}, {"name": "door", "dataType": "string"}]}"#;
+        let patch = r#"{"attributes": [{"name": "temp", "dataType": "number"},
+            {"name": "door", "dataType": "string"}]}"#;
         assert_eq!(
             lost(patch),
             [

@@ -1,18 +1,20 @@
-//! From words to a call, and from its answer to standard output.
+//! Makes the call of an action and prints its answer.
 
 use anyhow::Context as _;
 use serde_json::Value;
 
 use super::args::PatchArgs;
-use super::ask::Deed;
-use super::target::Target;
-use super::{DeviceCommand, TargetArgs, ask, follow, input, loss, print};
+use super::command::DeviceCommand;
+use super::confirm::Irreversible;
+use super::target::{Target, TargetArgs};
+use super::{confirm, follow, input, loss, print};
 use crate::cli::secrecy;
 use tidegate_losant::query::Shape;
 use tidegate_losant::{Action, Answer, Call, Client, StreamCall};
 use tidegate_runtime::clock::SystemClock;
 
-pub(super) fn perform(args: &TargetArgs, command: DeviceCommand) -> anyhow::Result<()> {
+/// Executes one action.
+pub(in crate::cli) fn perform(args: &TargetArgs, command: DeviceCommand) -> anyhow::Result<()> {
     let keep_alive_interval =
         if let DeviceCommand::CommandStream(args) | DeviceCommand::StateStream(args) = &command {
             args.keep_alive_interval
@@ -21,17 +23,17 @@ pub(super) fn perform(args: &TargetArgs, command: DeviceCommand) -> anyhow::Resu
         };
     let target = args.resolve(action(&command), keep_alive_interval)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start the runtime")?.block_on(act(&target, command))
+    runtime.context("cannot start the runtime")?.block_on(execute(&target, command))
 }
 
-async fn act(target: &Target, command: DeviceCommand) -> anyhow::Result<()> {
+async fn execute(target: &Target, command: DeviceCommand) -> anyhow::Result<()> {
     let (client, device, now) = (&target.client, target.device, SystemClock.read());
     match command {
         DeviceCommand::CommandStream(_) => {
             stream(target, |client| client.command_stream(device).json()).await
         }
         DeviceCommand::Delete => {
-            ask::agree(target, &Deed::deletion(target))?;
+            confirm::confirm(target, &Irreversible::deletion(target))?;
             send(target, client.delete(device)).await
         }
         DeviceCommand::Export(args) => {
@@ -54,7 +56,7 @@ async fn act(target: &Target, command: DeviceCommand) -> anyhow::Result<()> {
         DeviceCommand::Patch(args) => patch(target, &args).await,
         DeviceCommand::RemoveData(args) => {
             let period = args.period.period();
-            ask::agree(target, &Deed::removal(target, period))?;
+            confirm::confirm(target, &Irreversible::removal(target, period))?;
             send(target, client.remove_data(device, period)).await
         }
         DeviceCommand::SendCommand(args) => {
@@ -78,18 +80,19 @@ async fn act(target: &Target, command: DeviceCommand) -> anyhow::Result<()> {
     }
 }
 
-/// A patch that takes something away is not sent before somebody has seen what.
+/// Sends a patch. Asks first if it would delete something.
 async fn patch(target: &Target, args: &PatchArgs) -> anyhow::Result<()> {
     let (client, device) = (&target.client, target.device);
     let patch = input::patch(args)?;
-    if patch.replaces() && !ask::is_settled(target) {
+    if patch.replaces() && !confirm::is_confirmed(target) {
         secrecy::keep_out_of_core_dumps();
         let shape = Shape { exclude_connection_info: true, ..Shape::default() };
         let old = client.get(device, shape).json().await;
-        let old = old.context("cannot see what this takes away; --yes patches without a look")?;
+        let old =
+            old.context("cannot determine what the patch deletes; --yes patches without a check")?;
         let losses = loss::losses(&old, &patch);
         if !losses.is_empty() {
-            ask::agree(target, &Deed::replacement(target, losses))?;
+            confirm::confirm(target, &Irreversible::replacement(target, losses))?;
         }
     }
     send(target, client.patch(device, &patch, args.shape.shape())).await

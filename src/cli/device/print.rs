@@ -1,4 +1,4 @@
-//! JSON for people and for pipes.
+//! Prints JSON for people and for pipes.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -8,7 +8,7 @@ use super::target::Target;
 use crate::cli::print;
 use tidegate_losant::Request;
 
-/// Prints an answer: indented on a terminal, else on one line, or of a list one element a line.
+/// Prints an answer: indented on a terminal, else one line per list element.
 pub(super) fn answer(json: &Value) -> anyhow::Result<()> {
     if std::io::stdout().is_terminal() {
         return print(&format!("{json:#}\n"));
@@ -27,7 +27,7 @@ fn lines(json: &Value) -> String {
     }
 }
 
-/// Prints one event of a stream. `false` if there is no one who reads.
+/// Prints one event of a stream. Returns `false` if the reader closed the pipe.
 pub(super) fn event(json: &Value) -> anyhow::Result<bool> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{json}").and_then(|()| stdout.flush()) {
@@ -37,7 +37,7 @@ pub(super) fn event(json: &Value) -> anyhow::Result<bool> {
     }
 }
 
-/// Prints what would be sent, without the token.
+/// Prints a request without the token.
 pub(super) fn request(target: &Target, request: &Request) -> anyhow::Result<()> {
     let (base, application) = target.address();
     let body = request.json_body().and_then(|body| serde_json::from_slice::<Value>(body).ok());
@@ -52,9 +52,9 @@ pub(super) fn request(target: &Target, request: &Request) -> anyhow::Result<()> 
     answer(&shown)
 }
 
-/// Tells a person something beside the answer.
-pub(super) fn tell(text: &str) {
-    // Without standard error there is nobody to tell.
+/// Prints a message to standard error.
+pub(super) fn message(text: &str) {
+    // Without standard error the message is lost.
     writeln!(std::io::stderr().lock(), "tidegate: {text}").unwrap_or_default();
 }
 

@@ -1,5 +1,4 @@
-//! Which device, and with whose credentials: from the daemon's configuration, or from arguments
-//! alone.
+//! Resolves device and credentials from the configuration or from arguments.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,48 +10,46 @@ use tidegate_config::{Cloud, CloudCredentials, Config, Secret};
 use tidegate_losant::{Action, Client, Credential};
 use tidegate_model::{ApplicationId, DeviceId, IdError, Name};
 
-/// Losant's own instance.
+/// The URL of Losant's cloud.
 const DEFAULT_URL: &str = "https://api.losant.com";
 
-/// What stands for the application's id in a dry run that does not know it.
+/// The placeholder of an unknown application id in a dry run.
 const SOME_APPLICATION: &str = "APPLICATION_ID";
 
-/// What all actions take.
+/// The arguments that all actions accept.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TargetArgs {
-    /// The daemon's configuration, which has the credentials and the names of devices.
-    /// /etc/tidegate/tidegate.toml if no credentials are given.
+    /// Configuration with credentials and device names [default: /etc/tidegate/tidegate.toml]
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The device: its id, or its name in the configuration. The gateway if not given.
+    /// Device id, or device name from the configuration; default: the gateway
     #[arg(long, short, global = true, value_name = "ID|NAME")]
     device: Option<String>,
-    /// A file with an access key (key and secret, in TOML) of the device, in place of a
-    /// configuration.
+    /// TOML file with key and secret of an access key of the device; replaces --config
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "config")]
     credentials_file: Option<PathBuf>,
-    /// A file with an application token, which others must not be able to read.
+    /// File with an application token; other users must not have access
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "credentials_file")]
     token_file: Option<PathBuf>,
-    /// The application's id, where neither an access key nor a configuration tells it.
+    /// Application id, if neither access key nor configuration provides it
     #[arg(long, global = true, value_name = "ID")]
     application: Option<ApplicationId>,
-    /// The Device API, where there is no configuration.
+    /// URL of the Device API, without a configuration
     #[arg(long, global = true, value_name = "URL", conflicts_with = "config")]
     url: Option<String>,
-    /// Shows the request in place of sending it.
+    /// Show the request without sending it
     #[arg(long, global = true)]
     dry_run: bool,
-    /// Does what cannot be undone without asking.
+    /// Do not ask for confirmation of irreversible actions
     #[arg(long, global = true)]
     yes: bool,
 }
 
-/// Who to speak to, about which device.
+/// The client and the device of an action.
 pub(super) struct Target {
     pub(super) client: Client,
     pub(super) device: DeviceId,
-    /// The device as the person calls it.
+    /// The device as it is shown to the user.
     pub(super) shown: String,
     pub(super) is_dry_run: bool,
     pub(super) is_agreed: bool,
@@ -61,7 +58,7 @@ pub(super) struct Target {
 }
 
 impl TargetArgs {
-    /// Finds out everything before anything is sent, so that what is missing is told first.
+    /// Resolves all arguments. Reports missing ones before a call is made.
     pub(super) fn resolve(
         &self,
         action: Action,
@@ -72,16 +69,17 @@ impl TargetArgs {
         let (mut cloud, device, shown) =
             if is_alone { self.alone(action)? } else { self.configured(action)? };
         cloud.application = self.application.or(cloud.application);
-        // Whom the daemon's token is restricted to says nothing about a person's.
+        // The scopes of the daemon do not apply to a user.
         cloud.requested_scopes.clear();
         cloud.keep_alive_interval = keep_alive_interval.unwrap_or(cloud.keep_alive_interval);
         if matches!(cloud.credentials, CloudCredentials::Token(_))
             && cloud.application.is_none()
             && !self.dry_run
         {
-            return Err(
-                Usage::new("a token does not tell its application; give --application ID").into()
-            );
+            return Err(Usage::new(
+                "a token does not contain its application; give --application ID",
+            )
+            .into());
         }
         Ok(Target {
             device,
@@ -115,7 +113,7 @@ impl TargetArgs {
         let names: Vec<&str> = config.devices.keys().map(|name: &Name| &**name).collect();
         let known = names.join(", ");
         let id = text.parse().map_err(|_| {
-            Usage::new(format!("there is no device \"{text}\"; give an id, or one of {known}"))
+            Usage::new(format!("unknown device \"{text}\"; give an id, or one of {known}"))
         })?;
         Ok((id, text.to_owned()))
     }
@@ -138,16 +136,19 @@ impl TargetArgs {
         Ok((Cloud::new(url, device, credentials), device, text.to_owned()))
     }
 
-    /// The application token. An action that no device may do is not tried without one.
+    /// Reads the application token.
+    ///
+    /// # Errors
+    /// Fails without one if the action needs it.
     fn token(&self, action: Action) -> anyhow::Result<Option<Secret>> {
         let Some(file) = &self.token_file else {
             return match action.credential() {
                 Credential::Application if !self.dry_run => {
                     let name = action.name();
                     Err(Usage::new(format!(
-                        "{name} takes an application token, whatever the scopes of a device; give \
-                         --token-file FILE \
-                         with one that has the scope device.{name} or all.Application"
+                        "{name} takes an application token, independent of the scopes of a device; \
+                         give --token-file FILE with a token that has the scope device.{name} or \
+                         all.Application"
                     ))
                     .into())
                 }
@@ -159,7 +160,7 @@ impl TargetArgs {
 }
 
 impl Target {
-    /// The base URL, and the application or what stands for it.
+    /// Returns the base URL, and the application id or its placeholder.
     pub(super) fn address(&self) -> (&str, String) {
         let application = self.application.map(|id| id.to_string());
         (&self.url, application.unwrap_or_else(|| SOME_APPLICATION.to_owned()))

@@ -1,4 +1,4 @@
-//! `tidegate sensor learn`: what a broker's topics hold, as tables of the configuration.
+//! `tidegate sensor learn`: detects the sensors of a broker and prints their configuration.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::{absolute, listening_time, tell};
+use super::{absolute, listening_time, print_progress};
 use crate::cli::{ConfigArgs, Unavailable, Usage, print};
 use crate::{app, logging};
 use tidegate_bus::BusEvent;
@@ -24,58 +24,61 @@ use tidegate_model::Name;
 use tidegate_model::excerpt::line;
 use tidegate_runtime::clock::{SharedClock, SystemClock};
 
-/// What a broker that is given by its host is called.
+/// The bus name of a broker that is given by its host.
 const BROKER: &str = "broker";
 
-/// How often it is looked whether the broker is there.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the connection to the broker is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LearnArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// A bus of the configuration.
+    /// Bus from the configuration
     #[arg(long, value_name = "NAME", required_unless_present = "host")]
     bus: Option<String>,
-    /// A broker that is in no configuration yet.
+    /// Host of a broker that is not configured
     #[arg(long, conflicts_with = "bus")]
     host: Option<String>,
-    /// Its port, if not the usual one.
+    /// Port of the broker
     #[arg(long, requires = "host")]
     port: Option<u16>,
-    /// A file with user = "…" and password = "…".
+    /// File with user = "…" and password = "…"
     #[arg(long, value_name = "FILE", requires = "host")]
     credentials_file: Option<PathBuf>,
-    /// Talks TLS with it, with the system's certificates.
+    /// Use TLS with the certificates of the system
     #[arg(long, requires = "host")]
     tls: bool,
-    /// Talks TLS with it, with these certificates.
+    /// Use TLS with the certificates in this file
     #[arg(long, value_name = "FILE", requires = "host")]
     ca_file: Option<PathBuf>,
-    /// The topics.
+    /// Topic filter
     #[arg(long, default_value = "#")]
     filter: String,
-    /// How long to listen; Ctrl-C ends it earlier.
+    /// How long to listen; Ctrl-C ends it earlier
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = listening_time)]
     time: Duration,
 }
 
-/// Listens, then tells.
+/// Listens to the broker, then prints the findings and the configuration.
 pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
     let tables = args.host.as_ref().map(|host| bus_tables(args, host)).transpose()?;
     let Found { name, bus, sensors: taken } = find_bus(args, tables.as_deref())?;
     let BusKind::Mqtt(settings) = &bus.kind else {
         return Err(Usage::new(format!(
-            "bus {name} is {}; sensor learn listens to a broker, and sensor probe to a serial line",
+            "bus {name} is {}; sensor learn needs an MQTT bus; use sensor probe for a serial line",
             bus.kind.word()
         ))
         .into());
     };
     let broker = format!("{}:{}", settings.host, settings.port);
-    // Nobody shall wait for a log line: what goes wrong ends this.
+    // Errors end the command, so the log needs no other lines.
     logging::start("error")?;
     let seconds = args.time.as_secs();
-    tell(&format!("Listening to {} on {broker} for {seconds} s; Ctrl-C ends it.\n", args.filter));
+    print_progress(&format!(
+        "Listening to {} on {broker} for {seconds} s; Ctrl-C ends it.\n",
+        args.filter
+    ));
     let mut survey = TopicSurvey::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -83,18 +86,17 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(listen(&name, &bus, &broker, args.time, &mut survey))?;
-    tell(&heard(&survey));
+    print_progress(&findings(&survey));
     let sensors = sensors(&name, &survey.topic_groups(), taken);
     if sensors.is_empty() {
-        tell(
-            "Nothing was heard that could be reported. Does a sensor publish meanwhile, and may \
-             this user read its topics?\n",
+        print_progress(
+            "No usable message arrived. Does a sensor publish in this time, and may this user read \
+             its topics?\n",
         );
         return Ok(());
     }
     let known = format!("[bus.mqtt.{name}]\nhost = \"{BROKER}\"\n\n");
-    // What is printed is looked at as a configuration first, so that nobody is given one that is
-    // none.
+    // The printed tables must be a valid configuration.
     tidegate_config::check_text(&format!("{}{sensors}", tables.as_ref().unwrap_or(&known)))?;
     print(&format!("{}{sensors}", tables.unwrap_or_default()))
 }
@@ -111,22 +113,22 @@ async fn listen(
     let mut listening = app::start_single_bus(name, bus, &clock, &stop);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let end = Instant::now() + time;
-    let mut look = tokio::time::interval(LOOK_INTERVAL);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut check = tokio::time::interval(CHECK_INTERVAL);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let done = loop {
         let step = tokio::select! {
             arrival = listening.arrivals.recv() => match arrival {
                 Some(BusEvent::Reading(reading, _)) => {
                     let now = Instant::now().into_std();
                     if survey.handle_message(&reading.topic, &reading.payload, now) {
-                        tell(&format!("hears {}\n", line(reading.topic.as_bytes())));
+                        print_progress(&format!("new topic {}\n", line(reading.topic.as_bytes())));
                     }
                     ControlFlow::Continue(())
                 }
                 Some(_) => ControlFlow::Continue(()),
                 None => ControlFlow::Break(Ok(())),
             },
-            _ = look.tick() => {
+            _ = check.tick() => {
                 let status = listening.status();
                 let is_gone = status.connected == Some(false) && survey.messages() == 0;
                 if is_gone {
@@ -146,11 +148,11 @@ async fn listen(
     Ok(done?)
 }
 
-/// The bus with one sensor, which reads all that is asked for.
+/// The bus with one sensor for all topics of the filter.
 struct Found {
     name: Name,
     bus: Bus,
-    /// The names of the sensors that are in the configuration.
+    /// The names of the configured sensors.
     sensors: BTreeSet<String>,
 }
 
@@ -159,14 +161,13 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
     let filter = quoted(&args.filter);
     let all = |bus: &str| {
         format!(
-            "{bus}\n[sensor.all]\nbus = \"{BROKER}\"\ntopic = {filter}\nformat \
-             = \"text\"\nretained = true\n\
-             map = [{{ channel = \"value\", attribute = \"value\" }}]\n"
+            "{bus}\n[sensor.all]\nbus = \"{BROKER}\"\ntopic = {filter}\nformat = \"text\"\n\
+             retained = true\nmap = [{{ channel = \"value\", attribute = \"value\" }}]\n"
         )
     };
     let trial = |bus: &str| -> anyhow::Result<(Name, Bus)> {
         let found = tidegate_config::check_text(&all(bus))?.buses.into_iter().next();
-        found.context("the broker is not there")
+        found.context("the table of the broker is missing")
     };
     let Some(tables) = tables else {
         let sensors = trial("[bus.mqtt.broker]\nhost = \"localhost\"")?.1.sensors;
@@ -178,7 +179,7 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
         let Some((name, bus)) = found else {
             let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             return Err(
-                Usage::new(format!("there is no bus \"{wanted}\"; there is {known}")).into()
+                Usage::new(format!("there is no bus \"{wanted}\"; configured: {known}")).into()
             );
         };
         return Ok(Found { name, bus: with_own_client_id(Bus { sensors, ..bus }), sensors: taken });
@@ -187,7 +188,7 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
     Ok(Found { name, bus: with_own_client_id(bus), sensors: BTreeSet::new() })
 }
 
-/// With a client id of its own, so that two may learn at once.
+/// Sets a client id of its own, so that several processes can learn at once.
 fn with_own_client_id(mut bus: Bus) -> Bus {
     if let BusKind::Mqtt(settings) = &mut bus.kind {
         settings.client_id = format!("tidegate-learn-{}", std::process::id());
@@ -195,7 +196,7 @@ fn with_own_client_id(mut bus: Bus) -> Bus {
     bus
 }
 
-/// The table of a broker that was given by its host.
+/// Returns the table of a broker that is given by its host.
 fn bus_tables(args: &LearnArgs, host: &str) -> anyhow::Result<String> {
     let mut text = format!("[bus.mqtt.{BROKER}]\nhost = {}\n", quoted(host));
     if let Some(port) = args.port {
@@ -213,14 +214,14 @@ fn bus_tables(args: &LearnArgs, host: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// A line for each topic.
-fn heard(survey: &TopicSurvey) -> String {
+/// Returns the findings, one line for each topic.
+fn findings(survey: &TopicSurvey) -> String {
     let mut page = format!("\n{} messages\n", survey.messages());
     for (name, topic) in survey.topics() {
         let name = line(name.as_bytes());
         let period = topic.period_s().map_or(String::new(), |s| format!(", one each {s:.1} s"));
         let kind = match (topic.is_internal, topic.preset) {
-            (true, _) => "a product's own talk, left out".to_owned(),
+            (true, _) => "internal topic of a product, ignored".to_owned(),
             (false, Some(preset)) => format!("{}, {}", preset.product, topic.format.word()),
             (false, None) => topic.format.word().to_owned(),
         };
@@ -234,8 +235,7 @@ fn heard(survey: &TopicSurvey) -> String {
     if survey.ignored() > 0 {
         writeln!(
             page,
-            "{} messages were too long, or of topics beyond {TOPICS_MAX}; --filter names some of \
-             them.",
+            "{} messages were ignored: too long, or more than {TOPICS_MAX} topics; use --filter.",
             survey.ignored()
         )
         .unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `tidegate sensor probe`: what speaks on a serial line, as tables of the configuration.
+//! `tidegate sensor probe`: detects the instrument on a serial line and prints its configuration.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -11,17 +11,18 @@ use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use super::{absolute, listening_time, tell};
+use super::{absolute, listening_time, print_progress};
 use crate::cli::{Unavailable, print};
-use tidegate_bus::open_line;
+use tidegate_bus::{PortError, open_line};
 use tidegate_config::{FlowControl, Parity, Place, Port, StopBits};
 use tidegate_discover::mqtt::quoted;
 use tidegate_discover::serial::{BYTES_MAX, Candidate, Chunk, best_candidate, text_share};
 use tidegate_model::excerpt::excerpt;
 
-/// The settings that are tried, the likeliest first: terminals and most instruments, NMEA 0183
-/// (4800 and 38400), Modbus (19200 8E1 by its standard, then what meters are delivered with), smart
-/// meters (9600 7E1 for DSMR 2; 115200 later).
+/// The settings that are tried, the likeliest first.
+///
+/// They cover terminals and most instruments, NMEA 0183 (4800 and 38400), Modbus (19200 8E1 by its
+/// standard, then the defaults of meters) and smart meters (9600 7E1 for DSMR 2; 115200 later).
 const SETTINGS: [(u32, u8, Parity); 14] = [
     (9_600, 8, Parity::None),
     (115_200, 8, Parity::None),
@@ -39,40 +40,40 @@ const SETTINGS: [(u32, u8, Parity); 14] = [
     (230_400, 8, Parity::None),
 ];
 
-/// Read at once, in bytes: a tty's own buffer holds 4 KiB.
+/// The size of the read buffer, in bytes: that of the buffer of a tty.
 const READ_BYTES: usize = 4_096;
 
-/// The most chunks of one setting, so that bytes that come one by one take no more memory than the
-/// others.
+/// The most chunks of one setting, which bounds the memory for bytes that arrive one by one.
 const CHUNKS_MAX: usize = 16 * 1024;
 
-/// Between two thoughts about what was heard.
-const THINK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the candidates are evaluated.
+const EVALUATE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A candidate below this is told, but nobody should write it down.
+/// The least score of a candidate whose configuration is printed.
 const SCORE_MIN: f64 = 0.3;
 
-/// The devices that are no hardware, such as /dev/null (the kernel's admin-guide/devices.txt).
+/// The major number of memory devices such as /dev/null (the kernel's admin-guide/devices.txt).
 const MEMORY_MAJOR: u32 = 1;
 
-/// What the tables are called.
+/// The name of bus and sensor.
 const NAME: &str = "probed";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ProbeArgs {
-    /// The line, such as /dev/ttyUSB0.
+    /// Serial line, such as /dev/ttyUSB0
     path: PathBuf,
-    /// How long to listen at each setting: longer than the instrument is silent. Ctrl-C ends it all
-    /// earlier.
+    /// How long to listen at each setting; longer than the interval of the instrument
+    ///
+    /// Ctrl-C ends the probe earlier.
     #[arg(long = "for", value_name = "TIME", default_value = "4s", value_parser = listening_time)]
     time: Duration,
-    /// Only at this speed.
+    /// Try only this speed
     #[arg(long, value_name = "BAUD")]
     baud_rate: Option<u32>,
 }
 
-/// What was heard at one setting.
-struct Tried {
+/// The result of one setting.
+struct Attempt {
     port: Port,
     bytes: usize,
     text_share: f64,
@@ -81,60 +82,56 @@ struct Tried {
     is_interrupted: bool,
 }
 
-/// Listens, then tells.
+/// Tries all settings, then prints the configuration of the best candidate.
 pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
     let path = absolute(&args.path)?;
     if let Some(user) = find_user(&args.path) {
-        let cure = "two that listen would each hear a part; stop it first";
+        let cure = "each process would receive only a part; stop it first";
         return Err(Unavailable(format!("{path} is in use by {user}; {cure}")).into());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let tried = runtime.context("cannot start the runtime")?.block_on(listen(args))?;
-    let heard = tried.iter().filter(|one| one.bytes > 0).count();
-    let best = tried.iter().filter_map(|one| Some((&one.port, one.candidate.as_ref()?)));
+    let attempts = runtime.context("cannot start the runtime")?.block_on(listen(args))?;
+    let is_silent = attempts.iter().all(|attempt| attempt.bytes == 0);
+    let best = attempts.iter().filter_map(|one| Some((&one.port, one.candidate.as_ref()?)));
     let best = best.reduce(|best, one| if one.1.score > best.1.score { one } else { best });
     match best.filter(|(_, candidate)| candidate.score >= SCORE_MIN) {
-        Some((port, candidate)) if candidate.is_modbus && candidate.bus_keys.is_empty() => {
-            Err(Unavailable(format!(
-                "{}, {}: {}. Its [bus.modbus.…] is yours to write, after the data sheet",
-                notation(port),
-                candidate.description,
-                candidate.evidence.join("; ")
-            ))
-            .into())
-        }
+        Some((port, candidate)) if candidate.is_modbus && candidate.bus_keys.is_empty() => Err(Unavailable(format!(
+            "{}, {}: {}; write its [bus.modbus.…] by the data sheet",
+            notation(port),
+            candidate.description,
+            candidate.evidence.join("; ")
+        ))
+        .into()),
         Some((port, candidate)) => {
             let page = page(&path, port, candidate)?;
-            // What is printed is looked at as a configuration first, so that nobody is given one
-            // that is none.
+            // The printed tables must be a valid configuration.
             tidegate_config::check_text(&page)?;
             print(&page)
         }
-        None if heard == 0 => Err(Unavailable(format!(
-            "nothing was heard on {path}. Is the instrument on, and its transmitter wired to our \
-             receiver, with a common ground? \
-             Does it speak less often than each {} s (--for)? Does it speak only when it is asked \
-             (poll = [\"…\"] in the bus's table)?",
+        None if is_silent => Err(Unavailable(format!(
+            "no data arrived on {path}. Is the instrument on, is its transmitter wired to the \
+             receiver of this computer, with a common ground? Does it send less often than every \
+             {} s (--for)? Does it send only when polled (poll = [\"…\"] in the table of the bus)?",
             args.time.as_secs()
         ))
         .into()),
         None => Err(Unavailable(format!(
-            "bytes were heard on {path}, but at no setting do they make sense. Is the speed an \
-             unusual one (--baud-rate)? Is it RS-485 or \
-             RS-232 on a TTL adapter, or are its wires swapped?"
+            "bytes arrived on {path}, but no known format fits at any setting. Is the speed unusual \
+             (--baud-rate)? Is it RS-485 or RS-232 on a TTL adapter, or are its wires swapped?"
         ))
         .into()),
     }
 }
 
-/// Who has the line, where that can be seen: root may open a line in spite of the claim of another
-/// to have it alone.
+/// Returns the process that has the line open, if it is visible.
+///
+/// Root can open a line that another process has locked.
 fn find_user(path: &Path) -> Option<String> {
     let line = std::fs::canonicalize(path).ok()?;
     let metadata = std::fs::metadata(&line).ok()?;
     if !metadata.file_type().is_char_device() || rustix::fs::major(metadata.rdev()) == MEMORY_MAJOR
     {
-        // No line; opening it says so.
+        // Not a line; opening it reports that.
         return None;
     }
     let own = std::process::id().to_string();
@@ -148,8 +145,8 @@ fn find_user(path: &Path) -> Option<String> {
     })
 }
 
-/// Tries one setting after the other until one is certain.
-async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
+/// Tries the settings in turn until a candidate is good.
+async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Attempt>> {
     let wanted = |one: &&(u32, u8, Parity)| args.baud_rate.is_none_or(|baud| one.0 == baud);
     let mut settings: Vec<_> = SETTINGS.iter().filter(wanted).copied().collect();
     if settings.is_empty() {
@@ -158,7 +155,7 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
             .extend(odd.map(|(bits, parity)| (args.baud_rate.unwrap_or_default(), bits, parity)));
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut tried = Vec::new();
+    let mut attempts = Vec::new();
     for (baud_rate, data_bits, parity) in settings {
         let port = Port {
             rs485: None,
@@ -172,47 +169,62 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Tried>> {
         let notation = notation(&port);
         match listen_at(port, args.time, &mut interrupt).await {
             Ok(one) => {
-                tell(&format!("{}\n", one.summary()));
+                print_progress(&format!("{}\n", one.summary()));
                 let is_done =
                     one.is_interrupted || one.candidate.as_ref().is_some_and(Candidate::is_good);
-                tried.push(one);
+                attempts.push(one);
                 if is_done {
                     break;
                 }
             }
-            Err(trouble) if tried.is_empty() => return Err(Unavailable(trouble).into()),
-            Err(trouble) => tell(&format!("{notation}: {trouble}\n")),
+            Err(error) if attempts.is_empty() => return Err(Unavailable(error.to_string()).into()),
+            Err(error) => print_progress(&format!("{notation}: {error}\n")),
         }
     }
-    Ok(tried)
+    Ok(attempts)
 }
 
-async fn listen_at(port: Port, time: Duration, interrupt: &mut Signal) -> Result<Tried, String> {
-    let mut stream = open_line(&port).await.map_err(|error| error.to_string())?;
-    // What came at the setting before.
-    stream.discard_input().map_err(|error| error.to_string())?;
-    tell(&format!("{}: ", notation(&port)));
+/// Why a setting cannot be tried.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error(transparent)]
+    Open(#[from] PortError),
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    #[error("the line was unplugged")]
+    Unplugged,
+}
+
+async fn listen_at(
+    port: Port,
+    time: Duration,
+    interrupt: &mut Signal,
+) -> Result<Attempt, AttemptError> {
+    let mut stream = open_line(&port).await?;
+    // Bytes that arrived at the previous setting.
+    stream.discard_input()?;
+    print_progress(&format!("{}: ", notation(&port)));
     let end = Instant::now() + time;
-    let mut think_at = Instant::now() + THINK_INTERVAL;
+    let mut evaluate_at = Instant::now() + EVALUATE_INTERVAL;
     let (mut chunks, mut bytes) = (Vec::new(), 0);
     let mut buffer = [0; READ_BYTES];
     let is_interrupted = loop {
-        // Reading is cancel-safe: what was not read yet stays in the tty.
+        // Cancel-safe: unread bytes stay in the tty.
         tokio::select! {
             read = stream.read(&mut buffer) => {
-                let length = read.map_err(|error| error.to_string())?;
+                let length = read?;
                 if length == 0 {
-                    return Err("the line was unplugged".to_owned());
+                    return Err(AttemptError::Unplugged);
                 }
                 if bytes == 0 {
-                    tell("something speaks, ");
+                    print_progress("receiving, ");
                 }
                 bytes += length;
-                let heard = buffer.get(..length).unwrap_or_default().to_vec();
-                chunks.push(Chunk { at: Instant::now().into_std(), bytes: heard });
+                let received = buffer.get(..length).unwrap_or_default().to_vec();
+                chunks.push(Chunk { at: Instant::now().into_std(), bytes: received });
             }
-            () = tokio::time::sleep_until(think_at) => {
-                think_at = Instant::now() + THINK_INTERVAL;
+            () = tokio::time::sleep_until(evaluate_at) => {
+                evaluate_at = Instant::now() + EVALUATE_INTERVAL;
                 if best_candidate(&chunks).is_some_and(|candidate| candidate.is_certain()) {
                     break false;
                 }
@@ -226,13 +238,13 @@ async fn listen_at(port: Port, time: Duration, interrupt: &mut Signal) -> Result
     };
     let first = chunks.first().map(|chunk: &Chunk| chunk.bytes.clone()).unwrap_or_default();
     let (text_share, candidate) = (text_share(&chunks), best_candidate(&chunks));
-    Ok(Tried { port, bytes, text_share, first, candidate, is_interrupted })
+    Ok(Attempt { port, bytes, text_share, first, candidate, is_interrupted })
 }
 
-impl Tried {
+impl Attempt {
     fn summary(&self) -> String {
         if self.bytes == 0 {
-            return "nothing".to_owned();
+            return "no data".to_owned();
         }
         let percent = self.text_share * 100.0;
         let start = format!("{} bytes, {percent:.0} % text", self.bytes);
@@ -240,12 +252,12 @@ impl Tried {
             Some(candidate) if candidate.score >= SCORE_MIN => {
                 format!("{start}; {}, score {:.2}", candidate.description, candidate.score)
             }
-            Some(_) | None => format!("{start}; no sense in it, such as {}", excerpt(&self.first)),
+            Some(_) | None => format!("{start}; unknown format, such as {}", excerpt(&self.first)),
         }
     }
 }
 
-/// As people write it: `9600 8N1`.
+/// Returns the usual notation, such as `9600 8N1`.
 fn notation(port: &Port) -> String {
     let parity = match port.parity {
         Parity::None => 'N',
@@ -255,7 +267,7 @@ fn notation(port: &Port) -> String {
     format!("{} {}{parity}1", port.baud_rate, port.data_bits)
 }
 
-/// The tables, with what speaks for them.
+/// Returns the configuration with the evidence as comments.
 fn page(path: &str, port: &Port, candidate: &Candidate) -> Result<String, std::fmt::Error> {
     let mut page = String::new();
     writeln!(
