@@ -18,20 +18,23 @@ async fn destructive_action_needs_yes_without_a_terminal() {
     shell.device(&["send-state", "--data", "temp=1"]).line();
     let gateway = format!("the device {GATEWAY_ID} (the gateway)");
     for (words, expected) in [
-        (&["delete"][..], format!("this deletes {gateway} with all its data; give --yes")),
+        (&["delete"][..], format!("this deletes {gateway} with all its data; confirm with --yes")),
         (
             &["remove-data", "--start", "2h"],
-            format!("this deletes the states of {gateway} from 2h ago to now; give --yes"),
+            format!("this deletes the states of {gateway} from 2h ago to now; confirm with --yes"),
         ),
         (
             &["patch", "--attributes", "temp:number"],
-            format!("this removes from {gateway}: attribute door (boolean) with its data; give"),
+            format!("this removes from {gateway}: attribute door (boolean) with its data; confirm"),
         ),
         (
             &["patch", "--attributes", "temp:string", "door:boolean"],
             "the data of attribute temp, which becomes string from number;".to_owned(),
         ),
-        (&["patch", "--json", r#"{"tags": []}"#], "tag room=\"shed\"; give --yes".to_owned()),
+        (
+            &["patch", "--json", r#"{"tags": []}"#],
+            "tag room=\"shed\"; confirm with --yes".to_owned(),
+        ),
     ] {
         shell.application(words).assert_refusal(64, &expected);
     }

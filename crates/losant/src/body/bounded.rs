@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BoundedError {
     /// A text that is too short or too long.
-    #[error("{actual} characters; Losant takes {min} to {max}")]
+    #[error("{actual} characters; Losant accepts {min} to {max}")]
     Characters {
         /// Its length.
         actual: usize,
@@ -20,7 +20,7 @@ pub enum BoundedError {
         max: usize,
     },
     /// A list that is too long.
-    #[error("{actual} items; Losant takes {max} at most")]
+    #[error("{actual} items; Losant accepts at most {max}")]
     Items {
         /// Its length.
         actual: usize,
@@ -28,7 +28,7 @@ pub enum BoundedError {
         max: usize,
     },
     /// A number that is too small, too large, or not a number.
-    #[error("{actual}; Losant takes a whole number from {min} to {max}")]
+    #[error("{actual}; Losant accepts a whole number from {min} to {max}")]
     Number {
         /// The value.
         actual: String,

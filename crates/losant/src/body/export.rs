@@ -70,10 +70,10 @@ pub struct CallbackUrl(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not an email address.
-    #[error("this is no email address of at most {CHARACTERS_MAX} characters")]
+    #[error("not an email address of at most {CHARACTERS_MAX} characters")]
     Email,
     /// Not a URL.
-    #[error("this is no http or https address of at most {CHARACTERS_MAX} characters")]
+    #[error("not an http or https URL of at most {CHARACTERS_MAX} characters")]
     Url,
 }
 

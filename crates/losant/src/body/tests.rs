@@ -187,7 +187,7 @@ fn error_has_the_path() {
     let error = parse::<ConnectionStatus>(r#"{"status": "connected", "disconnectReason": "x"}"#);
     assert!(error.unwrap_err().to_string().contains("disconnectReason is only for"));
     let error = parse::<DeviceCommand>(r#"{"name": ""}"#).unwrap_err();
-    assert_eq!(error.to_string(), "name: 0 characters; Losant takes 1 to 255");
+    assert_eq!(error.to_string(), "name: 0 characters; Losant accepts 1 to 255");
     for (json, told) in [
         (r#"{"tags": [["k", "v"]]}"#, "tags[0]: a list, but Losant expects an object"),
         (
