@@ -6,7 +6,7 @@
 //! | `delete` | DELETE | application | `tidegate device` |
 //! | `export` | POST `/export` | application | `tidegate device` |
 //! | `get` | GET | device | connection status, to check the class at start; `tidegate device` |
-//! | `getCommand` | GET `/command` | device | the listener, for missed commands; `tidegate device` |
+//! | `getCommand` | GET `/command` | device | the listener; `tidegate device` |
 //! | `getCompositeState` | GET `/compositeState` | device | `tidegate device` |
 //! | `getLogEntries` | GET `/logs` | device | `tidegate device` |
 //! | `getState` | GET `/state` | device | `tidegate device` |
@@ -14,15 +14,15 @@
 //! | `removeData` | DELETE `/data` | application | `tidegate device` |
 //! | `sendCommand` | POST `/command` | device | `tidegate device` |
 //! | `sendState` | POST `/state` | device | the reporter; `tidegate device` |
-//! | `setConnectionStatus` | POST `/setConnectionStatus` | device | connection status; `tidegate device` |
+//! | `setConnectionStatus` | POST `/setConnectionStatus` | device | status task; `tidegate device` |
 //! | `stateStream` | GET `/stateStream` | device | `tidegate device` |
 //! | `payloadCounts` | GET `/payloadCounts` | application | `tidegate device` |
 //! | `payloadCountsBreakdown` | GET `/payloadCountsBreakdown` | application | `tidegate device` |
 //!
 //! The token of a device may execute an action X with one of the scopes `all.Device`, `device.X`
 //! and, for reading, `all.Device.read`. The token of an application needs `all.Application`,
-//! `device.*`, `device.X` or, for reading, `all.Application.read` (rest-api/device,
-//! "Authentication" of each action).
+//! `device.*`, `device.X` or, for reading, `all.Application.read`. See rest-api/device,
+//! "Authentication" of each action.
 
 use serde_json::{Map, Value};
 

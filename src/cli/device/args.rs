@@ -250,7 +250,8 @@ pub(in crate::cli) struct ExportArgs {
     pub(super) include_blob_data: bool,
     /// The whole export
     #[arg(long, value_name = "TEXT|FILE|-", conflicts_with_all = [
-        "start", "end", "email", "callback_url", "attributes", "no_date", "no_id", "include_blob_data",
+        "start", "end", "email", "callback_url", "attributes", "no_date", "no_id",
+        "include_blob_data",
     ])]
     pub(super) json: Option<JsonInput>,
 }

@@ -95,13 +95,12 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
     let best = attempts.iter().filter_map(|one| Some((&one.port, one.candidate.as_ref()?)));
     let best = best.reduce(|best, one| if one.1.score > best.1.score { one } else { best });
     match best.filter(|(_, candidate)| candidate.score >= SCORE_MIN) {
-        Some((port, candidate)) if candidate.is_modbus && candidate.bus_keys.is_empty() => Err(Unavailable(format!(
-            "{}, {}: {}; write its [bus.modbus.…] by the data sheet",
-            notation(port),
-            candidate.description,
-            candidate.evidence.join("; ")
-        ))
-        .into()),
+        Some((port, candidate)) if candidate.is_modbus && candidate.bus_keys.is_empty() => {
+            let (notation, description) = (notation(port), &candidate.description);
+            let evidence = candidate.evidence.join("; ");
+            let advice = "write its [bus.modbus.…] by the data sheet";
+            Err(Unavailable(format!("{notation}, {description}: {evidence}; {advice}")).into())
+        }
         Some((port, candidate)) => {
             let page = page(&path, port, candidate)?;
             // The printed tables must be a valid configuration.
@@ -116,8 +115,8 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
         ))
         .into()),
         None => Err(Unavailable(format!(
-            "bytes arrived on {path}, but no known format fits at any setting. Is the speed unusual \
-             (--baud-rate)? Is it RS-485 or RS-232 on a TTL adapter, or are its wires swapped?"
+            "bytes arrived on {path}, but no known format fits at any setting. Is the speed \
+             unusual (--baud-rate)? Is it RS-485 or RS-232 on a TTL adapter, or are its wires swapped?"
         ))
         .into()),
     }

@@ -62,11 +62,7 @@ fn write_sensor(
     uses: &BTreeMap<String, usize>,
 ) -> std::fmt::Result {
     if let Some(preset) = group.preset {
-        writeln!(
-            page,
-            "# {}: the examples have a page for it, presets/{}.",
-            preset.product, preset.example_file
-        )?;
+        writeln!(page, "# {}: see the example presets/{}.", preset.product, preset.example_file)?;
     }
     let is_losant = name == LOSANT && group.preset.is_some();
     if is_losant {
@@ -177,8 +173,8 @@ fn placeholder(level: usize, words: &BTreeSet<&str>) -> String {
     for word in words {
         odd.extend(word.chars().filter(|letter| !is_allowed(*letter)));
     }
-    // A backslash or a quote would need marks of its own in the template; such a topic is refused,
-    // and named in the log.
+    // A backslash or a quote would need an escape in the template. The daemon rejects such a topic
+    // and logs it.
     let odd = odd.into_iter().filter(|letter| !letter.is_control() && !"'\\\"{}".contains(*letter));
     let mut placeholder = format!("{{{{ topic[{level}]");
     for letter in odd.take(ODD_LETTERS_MAX) {

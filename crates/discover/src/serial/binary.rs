@@ -1,4 +1,4 @@
-//! Frames of bytes that are always as long, from the same start.
+//! Detects binary frames of fixed length with a constant start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -10,13 +10,13 @@ use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Shape};
 /// The shortest frame: a start of two bytes, a value, a checksum.
 const FRAME_BYTES_MIN: usize = 4;
 
-/// The longest.
+/// The longest frame.
 const FRAME_BYTES_MAX: usize = 64;
 
-/// Fewer frames may be chance.
+/// The least number of frames; fewer may be coincidence.
 const FRAMES_MIN: usize = 4;
 
-/// Bytes that are looked at: the start is the same in all of them.
+/// How many bytes are searched for the period of the frames.
 const BYTES_LOOKED_AT: usize = 4_096;
 
 /// The checksums that are tried, by their names in the configuration; the likeliest first.
@@ -33,13 +33,13 @@ const CHECKSUMS: [&str; 10] = [
     "xor",
 ];
 
-/// So many frames must differ before a checksum proves something.
+/// How many different frames a checksum must match.
 const CONTENTS_MIN: usize = 3;
 
-/// How many starts are tried.
+/// How many candidates for the start are tried.
 const STARTS_MAX: usize = 16;
 
-/// Where more of the bytes are text, it is text.
+/// The share of text above which the bytes count as text.
 const TEXT_SHARE_MAX: f64 = 0.95;
 
 pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
@@ -50,22 +50,22 @@ pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     }
     let tried: Vec<_> =
         periods(bytes).into_iter().map(|period| Try::new(period, bytes, now)).collect();
-    // A checksum tells where a frame begins, if the line was first met in the middle of one.
+    // A checksum shows where a frame begins if the first bytes are from the middle of a frame.
     let proven = tried.iter().find(|one| one.checksum.is_some());
     proven.or(tried.first())?.candidate(bytes)
 }
 
-/// A start, a length, and what the bytes are by them.
+/// A start and a length, with the frames that they yield.
 struct Try {
     start: [u8; 2],
     size: usize,
     frames: Vec<Vec<u8>>,
     checksum: Option<Proof>,
-    /// What follows the checksum.
+    /// The byte after the checksum.
     end: Option<u8>,
 }
 
-/// A checksum that is good.
+/// A checksum that matches.
 struct Proof {
     name: &'static str,
     from: usize,
@@ -104,7 +104,7 @@ impl Try {
         let (mut trust, mut content) = (0.6, *size);
         if let Some(Proof { name, from, bytes, good }) = checksum {
             keys = format!("{keys}, checksum = \"{name}\", checksum_from = {from}");
-            evidence.push(format!("{good} of them have a good checksum ({name})"));
+            evidence.push(format!("{good} of them have a valid checksum ({name})"));
             (trust, content) = (0.97, size - bytes);
             if let Some(end) = end {
                 keys = format!("{keys}, end = \"0x{end:02x}\"");
@@ -114,7 +114,7 @@ impl Try {
             evidence.push("no usual checksum fits".to_owned());
         }
         evidence
-            .push("what the bytes mean only its data sheet tells: put that into fields".to_owned());
+            .push("the data sheet has the meaning of the bytes: define fields for them".to_owned());
         let (mut fields, mut channels) = (Vec::new(), Channels::default());
         for (offset, byte) in last.iter().enumerate().take(content).skip(start.len()) {
             let name = format!("byte-{offset}");
@@ -134,7 +134,7 @@ impl Try {
     }
 }
 
-/// The checksum, if frames of different content have it; one content alone could have it by chance.
+/// Returns the checksum if different frames match it. Equal frames could match by coincidence.
 fn prove(name: &'static str, from: usize, frames: &[Vec<u8>]) -> Option<Proof> {
     let algorithm = ChecksumAlgorithm::named(name)?;
     let checksum = Checksum { notation: algorithm.default_notation(), algorithm, from };
@@ -144,8 +144,7 @@ fn prove(name: &'static str, from: usize, frames: &[Vec<u8>]) -> Option<Proof> {
     is_proof.then(|| Proof { name, from, bytes: checksum.bytes(), good: good.len() })
 }
 
-/// Pairs of bytes that stand again and again in the same distance, and that distance; the likeliest
-/// start first.
+/// Returns pairs of bytes that recur at a fixed distance, and the distance; the likeliest first.
 fn periods(bytes: &[u8]) -> Vec<([u8; 2], usize)> {
     let mut places: BTreeMap<[u8; 2], Vec<usize>> = BTreeMap::new();
     for (at, pair) in bytes.windows(2).enumerate() {
@@ -164,7 +163,7 @@ fn periods(bytes: &[u8]) -> Vec<([u8; 2], usize)> {
         let is_fit = (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&distance)
             && count * 5 >= (places.len() - 1) * 3;
         if is_fit {
-            // Zeros are seldom a start; else it is what came first.
+            // A start is seldom zeros; otherwise prefer the earliest pair.
             found.push((*pair == [0, 0], places.first().copied(), *pair, distance));
         }
     }

@@ -1,4 +1,4 @@
-//! Texts: lines, what stands between STX and ETX, and what a silence ends.
+//! Detects texts: lines, frames between STX and ETX, and messages that end with a pause.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,20 +9,20 @@ use tidegate_ingest::decode::Births;
 use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Notation, Shape};
 use tidegate_model::excerpt::excerpt;
 
-/// A silence that ends a message where nothing else does: longer than any adapter holds bytes back.
+/// The pause that ends a message without a delimiter: longer than the delay of any adapter.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Fewer messages prove nothing about silences.
+/// The least number of messages that pauses must separate.
 const PAUSES_MIN: usize = 3;
 
-/// The most types of sentences that are left out by name.
+/// The most sentence types that are ignored by name.
 const IGNORED_MAX: usize = 16;
 
-/// What a frame begins and ends with on many a terminal.
+/// The start and end of frames on many terminals.
 const STX: u8 = 0x02;
 const ETX: u8 = 0x03;
 
-/// Lines that end with CR, LF or both.
+/// Returns a candidate for lines that end with CR, LF or both.
 pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     let mut lines = whole(Framing::lines(FRAME_BYTES_MAX), bytes, now);
     let end = match (bytes.contains(&b'\r'), bytes.contains(&b'\n')) {
@@ -35,7 +35,7 @@ pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     let all: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
     let is_nmea = all.iter().any(|line| DetectedFormat::detect(line) == DetectedFormat::Nmea);
     let (keys, proof) = if !is_nmea && !checked.is_empty() && checked.len() * 5 >= lines.len() * 4 {
-        let proof = format!("{} lines have a good checksum (NMEA)", checked.len());
+        let proof = format!("{} lines have a valid checksum (NMEA)", checked.len());
         lines = checked;
         ("frame = { kind = \"line\", checksum = \"nmea\" }\n", Some(proof))
     } else {
@@ -48,7 +48,7 @@ pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     Some(candidate)
 }
 
-/// Texts between STX and ETX.
+/// Returns a candidate for texts between STX and ETX.
 pub(super) fn candidate_marked(bytes: &[u8], now: Instant) -> Option<Candidate> {
     const KEYS: &str = "frame = { kind = \"enclosed\", start = \"0x02\", end = \"0x03\" }\n";
     let shape = Shape::Enclosed {
@@ -65,7 +65,7 @@ pub(super) fn candidate_marked(bytes: &[u8], now: Instant) -> Option<Candidate> 
     Some(candidate)
 }
 
-/// Texts that nothing ends but silence.
+/// Returns a candidate for texts that end with a pause.
 pub(super) fn candidate_pauses(chunks: &[Chunk]) -> Option<Candidate> {
     let mut texts: Vec<Vec<u8>> = Vec::new();
     let mut before: Option<Instant> = None;
@@ -86,11 +86,11 @@ pub(super) fn candidate_pauses(chunks: &[Chunk]) -> Option<Candidate> {
     let bytes: Vec<u8> = texts.concat();
     let text = share(bytes.iter().filter(|byte| is_text(**byte)).count(), bytes.len());
     let mut candidate = read(&texts, text, "frame = { kind = \"idle\", idle_time = \"50 ms\" }\n")?;
-    candidate.description = format!("texts with silences between them, {}", candidate.description);
+    candidate.description = format!("texts separated by pauses, {}", candidate.description);
     Some(candidate)
 }
 
-/// Frames without the first one, whose beginning may have been missed, where there are more.
+/// Returns the frames without the first one, which may be incomplete, if there are more.
 fn whole(framing: Framing, bytes: &[u8], now: Instant) -> Vec<Vec<u8>> {
     let mut found = frames(framing, bytes, now);
     if found.len() > 2 {
@@ -99,22 +99,23 @@ fn whole(framing: Framing, bytes: &[u8], now: Instant) -> Vec<Vec<u8>> {
     found
 }
 
-/// The content of a line with the checksum of NMEA.
+/// Returns the content of a line with a valid NMEA checksum.
 fn checked(line: &[u8]) -> Option<Vec<u8>> {
     let checksum =
         Checksum { algorithm: ChecksumAlgorithm::Nmea, notation: Notation::Hexadecimal, from: 0 };
     checksum.strip(line).map(<[u8]>::to_vec)
 }
 
-/// The format that most messages are written in, and what they hold. `text` is how much of all
-/// bytes is text, `bus_keys` how they were cut.
+/// Returns the most frequent format and its channels.
+///
+/// `text` is the share of text, and `bus_keys` configures the framing.
 fn read(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candidate> {
     let mut counts: BTreeMap<DetectedFormat, usize> = BTreeMap::new();
     for message in messages {
         *counts.entry(DetectedFormat::detect(message)).or_default() += 1;
     }
     counts.remove(&DetectedFormat::Binary);
-    // Of two that are as frequent the more telling one, which the order has first.
+    // Of two equally frequent formats the more specific one, which is first in the order.
     let (format, _) =
         counts.into_iter().rev().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > 0)?;
     let mut candidate = Candidate {
@@ -163,7 +164,7 @@ fn read(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candidate> {
     Some(candidate)
 }
 
-/// How much it tells that a message can be read so: nearly any text is a text.
+/// Returns how much a format counts as evidence: nearly every message is valid text.
 fn trust(format: DetectedFormat, channels: &Channels) -> f64 {
     let is_number = || channels.iter().all(|one| one.kind.word() == "number");
     match format {
@@ -178,7 +179,7 @@ fn trust(format: DetectedFormat, channels: &Channels) -> f64 {
     }
 }
 
-/// Leaves sentences out that hold no measurement. Returns how many lines that explains.
+/// Ignores sentences without measurements. Returns how many lines that explains.
 fn note_sentences(candidate: &mut Candidate, messages: &[Vec<u8>], others: &[&[u8]]) -> usize {
     let mut ignored = BTreeSet::new();
     let is_empty = |message: &[u8]| {
@@ -198,8 +199,9 @@ fn note_sentences(candidate: &mut Candidate, messages: &[Vec<u8>], others: &[&[u
     others.iter().filter(|other| checked(other).is_some()).count()
 }
 
-/// Names the columns after a line that has as many words as the others have values. Returns how
-/// many lines that explains.
+/// Names the columns after a header line. Returns how many lines that explains.
+///
+/// A header has as many words as the other lines have values.
 fn note_header(
     candidate: &mut Candidate,
     format: DetectedFormat,

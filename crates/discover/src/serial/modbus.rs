@@ -1,5 +1,6 @@
-//! Modbus RTU between others: frames are found by their checksum, for an adapter blurs the silences
-//! between them.
+//! Detects Modbus RTU between other devices.
+//!
+//! Frames are found by their checksum, because an adapter blurs the pauses between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,28 +10,28 @@ use crc::{CRC_16_MODBUS, Crc};
 use super::{Candidate, share};
 use crate::mqtt::shape::Channels;
 
-/// The checksum.
+/// The checksum algorithm.
 const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_MODBUS);
 
-/// What the checksum leaves when it is taken over itself.
+/// The residue of the checksum over a frame with its checksum.
 const RESIDUE: u16 = 0;
 
 /// The longest frame (Modbus over Serial Line 1.02, 2.3).
 const FRAME_BYTES_MAX: usize = 256;
 
-/// The shortest: an address, a function, a checksum.
+/// The shortest frame: an address, a function, a checksum.
 const FRAME_BYTES_MIN: usize = 4;
 
-/// The functions that are in use (Modbus Application Protocol 1.1b3, 6).
+/// The supported functions (Modbus Application Protocol 1.1b3, 6).
 const FUNCTIONS: [u8; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 22, 23];
 
-/// A question for registers: unit, function, address, count, checksum.
+/// The length of a request for registers: unit, function, address, count, checksum.
 const QUESTION_BYTES: usize = 8;
 
-/// The most registers of a unit that are written down.
+/// The most registers of a unit in the configuration.
 const REGISTERS_MAX: u16 = 32;
 
-/// Fewer frames may be chance.
+/// The least number of frames; fewer may be coincidence.
 const FRAMES_MIN: usize = 2;
 
 pub(super) fn candidate(bytes: &[u8]) -> Option<Candidate> {
@@ -49,13 +50,13 @@ pub(super) fn candidate(bytes: &[u8]) -> Option<Candidate> {
     let units: BTreeSet<_> = frames.iter().filter_map(|frame| frame.first()).collect();
     let named: Vec<_> = units.iter().map(ToString::to_string).collect();
     let mut evidence = vec![
-        format!("{} frames have a good checksum; units {}", frames.len(), named.join(", ")),
+        format!("{} frames have a valid checksum; units {}", frames.len(), named.join(", ")),
         "Somebody asks already, and only one may: take that one away before tidegate asks"
             .to_owned(),
     ];
     let tables = unit_tables(&frames);
     if tables.is_empty() {
-        evidence.push("no question for registers was heard, so none is known".to_owned());
+        evidence.push("no request for registers was received, so none is known".to_owned());
     }
     Some(Candidate {
         description: "Modbus RTU".to_owned(),
@@ -69,7 +70,7 @@ pub(super) fn candidate(bytes: &[u8]) -> Option<Candidate> {
     })
 }
 
-/// The length of a frame at the front.
+/// Returns the length of the frame at the beginning.
 fn frame_at(bytes: &[u8]) -> Option<usize> {
     let (unit, function) = (*bytes.first()?, bytes.get(1)? & 0x7f);
     if unit > 247 || !FUNCTIONS.contains(&function) {
@@ -85,7 +86,7 @@ fn frame_at(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// The tables of the units, with the registers that somebody asked them for.
+/// Returns the tables of the units, with the registers that other devices requested.
 fn unit_tables(frames: &[&[u8]]) -> String {
     let mut asked: BTreeMap<u8, BTreeSet<(&str, u16)>> = BTreeMap::new();
     for frame in frames.iter().filter(|frame| frame.len() == QUESTION_BYTES) {
@@ -115,8 +116,8 @@ fn unit_tables(frames: &[&[u8]]) -> String {
             let kind = if matches!(table, "coil" | "discrete") { "" } else { ", kind = \"u16\"" };
             writeln!(
                 text,
-                "  {{ channel = \"{table}-{address}\", table = \"{table}\", address = \
-                 {address}{kind} }},"
+                "  {{ channel = \"{table}-{address}\", table = \"{table}\", \
+                 address = {address}{kind} }},"
             )
             .unwrap_or_default();
         }

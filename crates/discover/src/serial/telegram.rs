@@ -1,4 +1,4 @@
-//! Telegrams of smart meters, from `/` to `!`.
+//! Detects telegrams of smart meters, from `/` to `!`.
 
 use std::time::Instant;
 
@@ -7,14 +7,15 @@ use crate::mqtt::shape::{Channels, DetectedFormat};
 use tidegate_ingest::decode::{Births, Format, Obis};
 use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Notation, Shape};
 
-/// How the frame of a telegram is written in the table of the bus.
+/// The configuration of the frame of a telegram.
 const FRAME: &str =
     "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true }\n";
 
-/// The same with the checksum of DSMR 4 and 5 (P1 companion standard, 6.2).
-const CHECKED_FRAME: &str = "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", \
-    keep_markers = true, checksum = \"crc-16-arc\", checksum_notation = \"hex\", \
-    checksum_after_end = true }\n";
+/// The configuration of the frame with the checksum of DSMR 4 and 5 (P1 companion standard, 6.2).
+const CHECKED_FRAME: &str = concat!(
+    "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true, ",
+    "checksum = \"crc-16-arc\", checksum_notation = \"hex\", checksum_after_end = true }\n"
+);
 
 pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     let algorithm = ChecksumAlgorithm::named("crc-16-arc")?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 
 /// The bytes in pieces as an adapter gives them, over and over as an instrument sends them.
-fn heard(bytes: &[u8], times: usize) -> Vec<Chunk> {
+fn chunks(bytes: &[u8], times: usize) -> Vec<Chunk> {
     #[expect(clippy::disallowed_methods, reason = "any time will do to begin with")]
     let start = Instant::now();
     let piece = |(index, piece): (u64, &[u8])| Chunk {
@@ -16,7 +16,7 @@ fn heard(bytes: &[u8], times: usize) -> Vec<Chunk> {
 }
 
 fn guessed(bytes: &[u8], times: usize) -> Candidate {
-    best_candidate(&heard(bytes, times)).unwrap()
+    best_candidate(&chunks(bytes, times)).unwrap()
 }
 
 fn names(candidate: &Candidate) -> Vec<&str> {
@@ -38,8 +38,10 @@ fn header_names_the_columns() {
     let candidate =
         guessed(b"x,y\nt;h;state\n21.5;40;on\n21.6;41;on\n21.7;42;off\n21.8;42;off\n", 1);
     assert_eq!(names(&candidate), ["t", "h", "state"], "{candidate:?}");
-    let expected = "format = \"csv\"\ndelimiter = \";\"\ncolumns = \
-        [\"t\", \"h\", \"state\"]\nignore = \"^t;h;state$\"\n";
+    let expected = concat!(
+        "format = \"csv\"\ndelimiter = \";\"\ncolumns = [\"t\", \"h\", \"state\"]\n",
+        "ignore = \"^t;h;state$\"\n"
+    );
     assert_eq!(candidate.sensor_keys, expected);
 }
 
@@ -72,7 +74,7 @@ fn recognises_a_meter_without_checksum() {
 
 #[test]
 fn frames_of_bytes_are_found_by_their_start_and_proved_by_their_checksum() {
-    // The carbon dioxide sensor MH-Z19B answers so (its user's manual 1.0): 0xff 0x86, high and low
+    // The answer of the carbon dioxide sensor MH-Z19B (user's manual 1.0): 0xff 0x86, high and low
     // byte, four bytes, sum.
     let frames: Vec<u8> = (0..12_u8)
         .flat_map(|number| {
@@ -82,8 +84,10 @@ fn frames_of_bytes_are_found_by_their_start_and_proved_by_their_checksum() {
         })
         .collect();
     let candidate = guessed(&frames[4..], 1);
-    let expected = "frame = { kind = \"fixed\", size = 9, start = \"0xff86\", checksum \
-        = \"sum-negated\", checksum_from = 1 }\n";
+    let expected = concat!(
+        "frame = { kind = \"fixed\", size = 9, start = \"0xff86\", ",
+        "checksum = \"sum-negated\", checksum_from = 1 }\n"
+    );
     assert_eq!(candidate.bus_keys, expected, "{candidate:?}");
     assert_eq!(names(&candidate).len(), 6);
 }
@@ -99,16 +103,18 @@ fn finds_an_end_behind_the_checksum() {
         })
         .collect();
     let candidate = guessed(&frames[4..], 1);
-    let expected = "frame = { kind = \"fixed\", size = 10, start = \"0xaac0\", checksum \
-        = \"sum\", checksum_from = 2, end = \"0xab\" }\n";
+    let expected = concat!(
+        "frame = { kind = \"fixed\", size = 10, start = \"0xaac0\", ",
+        "checksum = \"sum\", checksum_from = 2, end = \"0xab\" }\n"
+    );
     assert_eq!(candidate.bus_keys, expected, "{candidate:?}");
     assert_eq!(names(&candidate).len(), 6);
 }
 
 #[test]
 fn modbus_between_others_gives_the_registers_that_are_asked_for() {
-    // Modbus Application Protocol 1.1b3, 6.3: registers 108 to 110 of unit 17, and the answer;
-    // checksums computed.
+    // Modbus Application Protocol 1.1b3, 6.3: registers 108 to 110 of unit 17, and the answer.
+    // The checksums are computed.
     let question = [0x11, 0x03, 0x00, 0x6b, 0x00, 0x03, 0x76, 0x87];
     let answer = [0x11, 0x03, 0x06, 0xae, 0x41, 0x56, 0x52, 0x43, 0x40, 0x49, 0xad];
     let candidate = guessed(&[&question[..], &answer[..]].concat(), 3);
@@ -124,7 +130,7 @@ fn other_texts_are_cut_by_marks_or_by_silence() {
         marked.bus_keys,
         "frame = { kind = \"enclosed\", start = \"0x02\", end = \"0x03\" }\n"
     );
-    let mut chunks = heard(b"21.5", 1);
+    let mut chunks = chunks(b"21.5", 1);
     for pause in [1_u32, 2, 3] {
         let at = chunks[0].at + Duration::from_secs(1) * pause;
         chunks.push(Chunk { at, bytes: b"21.6".to_vec() });
@@ -151,21 +157,21 @@ fn noise_and_wrong_speed_give_no_good_candidate() {
     })
     .take(4_000)
     .collect();
-    let score = best_candidate(&heard(&noise, 1)).map_or(0.0, |candidate| candidate.score);
+    let score = best_candidate(&chunks(&noise, 1)).map_or(0.0, |candidate| candidate.score);
     assert!(score < 0.3, "{score}");
     // "t=21.5" with two bytes melted into one, as half the speed does.
     let melted: Vec<u8> = b"t=21.5 h=40\r\n"
         .chunks(2)
         .map(|pair| pair.iter().fold(0x80, |sum, byte| sum ^ byte.rotate_left(3)))
         .collect();
-    let score = best_candidate(&heard(&melted, 20)).map_or(0.0, |candidate| candidate.score);
+    let score = best_candidate(&chunks(&melted, 20)).map_or(0.0, |candidate| candidate.score);
     assert!(score < 0.61, "{score}");
 }
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_break_it(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
-        if let Some(candidate) = best_candidate(&heard(&bytes, 2)) {
+    fn any_bytes_are_accepted(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+        if let Some(candidate) = best_candidate(&chunks(&bytes, 2)) {
             proptest::prop_assert!((0.0..=1.0).contains(&candidate.score), "{candidate:?}");
         }
     }

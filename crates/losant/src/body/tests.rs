@@ -119,7 +119,11 @@ fn patch_follows_the_schema() {
         json!({}),
         json!({"name": "n", "description": "", "deviceClass": "edgeCompute", "gatewayId": id,
                "parentId": null, "systemInterval": 5, "keepDuplicates": false}),
-        json!({"parentId": id, "tags": vec![tag.clone(); 100], "attributes": vec![attribute.clone(); 256]}),
+        json!({
+            "parentId": id,
+            "tags": vec![tag.clone(); 100],
+            "attributes": vec![attribute.clone(); 256],
+        }),
         json!({"attributes": [{"name": "a", "dataType": "blob", "contentType": "image/png",
                "description": "d", "attributeTags": {"k": "v"}, "system": {"aggregation": "STD_DEV",
                "aggregationOptions": [], "childAttributes": [{"name": "b", "mode": "whitelist",
@@ -139,8 +143,12 @@ fn patch_follows_the_schema() {
         json!({"attributes": [{"name": "a"}]}),
         json!({"attributes": [{"name": "a", "dataType": "integer"}]}),
         json!({"attributes": [{"name": "a", "dataType": "blob", "contentType": "x".repeat(65)}]}),
-        json!({"attributes": [{"name": "a", "dataType": "number", "system": {"aggregation": "AVG"}}]}),
-        json!({"attributes": [{"name": "a", "dataType": "number", "system": {"aggregationOptions": [{}]}}]}),
+        json!({"attributes": [
+            {"name": "a", "dataType": "number", "system": {"aggregation": "AVG"}},
+        ]}),
+        json!({"attributes": [
+            {"name": "a", "dataType": "number", "system": {"aggregationOptions": [{}]}},
+        ]}),
         json!({"id": id}),
         json!([]),
         json!({"tags": [["k", "v"]]}),
@@ -188,7 +196,7 @@ fn error_has_the_path() {
     assert!(error.unwrap_err().to_string().contains("disconnectReason is only for"));
     let error = parse::<DeviceCommand>(r#"{"name": ""}"#).unwrap_err();
     assert_eq!(error.to_string(), "name: 0 characters; Losant accepts 1 to 255");
-    for (json, told) in [
+    for (json, expected) in [
         (r#"{"tags": [["k", "v"]]}"#, "tags[0]: a list, but Losant expects an object"),
         (
             r#"{"deviceClass": {"gateway": null}}"#,
@@ -196,7 +204,7 @@ fn error_has_the_path() {
         ),
         ("[]", "the body: a list, but Losant expects an object"),
     ] {
-        assert_eq!(parse::<DevicePatch>(json).unwrap_err().to_string(), told);
+        assert_eq!(parse::<DevicePatch>(json).unwrap_err().to_string(), expected);
     }
     assert!(parse::<DeviceCommand>("{").unwrap_err().to_string().starts_with("invalid JSON"));
 }

@@ -133,8 +133,8 @@ async fn refusal_without_a_message_is_a_refusal() {
     let client = Client::new(Cloud { request_timeout, ..cloud(&sandbox, SECRET) }).unwrap();
     let stalled = Fault::Slow { bytes: 1, pause: Duration::from_secs(3600) };
     sandbox.fail_next(SandboxAction::Get, 1, stalled);
-    let nobody = "999999999999999999999999".parse().unwrap();
-    let error = client.get(nobody, Shape::default()).await.unwrap_err();
+    let unknown = "999999999999999999999999".parse().unwrap();
+    let error = client.get(unknown, Shape::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "get: 404 Not Found");
 }
 

@@ -13,8 +13,8 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, Stream};
 use super::*;
 
 /// An answer of `get`, enough for the client.
-const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: \
-    2\r\nconnection: close\r\n\r\n{}";
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                      content-length: 2\r\nconnection: close\r\n\r\n{}";
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -45,7 +45,7 @@ impl Authority {
     }
 }
 
-/// A server of one call that wants a client certificate; it tells the head of the call.
+/// Starts a server for one call with a client certificate; returns the head of the call.
 fn serve(authority: &Authority) -> (String, JoinHandle<std::io::Result<String>>) {
     rustls::crypto::ring::default_provider().install_default().ok();
     let identity = authority.issue("127.0.0.1");
