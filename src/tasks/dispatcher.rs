@@ -303,25 +303,31 @@ impl DispatcherTask {
 
     /// Records and reports the results of commands.
     async fn settle(&mut self, batch: Vec<JobOutcome>, stored: &mpsc::Sender<u64>) {
-        let numbers: Vec<u64> = batch.iter().map(|outcome| outcome.number).collect();
-        for JobOutcome { number, result, message, duration } in batch {
+        for JobOutcome { number, result, message, duration } in &batch {
             let duration_ms = u64::try_from(duration.as_millis()).ok();
-            self.finish(number, Outcome { result, message: &message, duration_ms });
-            let commands = &mut self.status.data().commands;
-            match result {
-                CommandResult::Executed => commands.executed += 1,
-                CommandResult::Interrupted => commands.interrupted += 1,
-                CommandResult::Refused => *commands.refused.entry("stale").or_default() += 1,
-                CommandResult::Failed | CommandResult::Started => commands.failed += 1,
-            }
+            self.finish(*number, Outcome { result: *result, message, duration_ms });
         }
         if let Err(error) = record(&self.outbox, &mut self.history).await {
             error!(%error, "cannot record command results; they would be interrupted at a restart");
         }
-        for number in numbers {
-            self.report(number, stored).await;
+        for outcome in &batch {
+            self.report(outcome.number, stored).await;
         }
         self.publish();
+        // Counted last: a reader of the counts finds the results in the list of commands.
+        for outcome in &batch {
+            self.count(outcome.result);
+        }
+    }
+
+    fn count(&self, result: CommandResult) {
+        let commands = &mut self.status.data().commands;
+        match result {
+            CommandResult::Executed => commands.executed += 1,
+            CommandResult::Interrupted => commands.interrupted += 1,
+            CommandResult::Refused => *commands.refused.entry("stale").or_default() += 1,
+            CommandResult::Failed | CommandResult::Started => commands.failed += 1,
+        }
     }
 
     /// Adds a result to the history, the status and the log.

@@ -39,16 +39,20 @@ impl Tty {
     /// Writes bytes to the line, as fast as the daemon reads them.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let mut rest = bytes.as_ref();
-        wait_until("the daemon reads the line", || {
-            while !rest.is_empty() {
-                match self.master.as_mut().unwrap().write(rest) {
-                    Ok(written) => rest = &rest[written..],
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
-                    Err(error) => panic!("{error}"),
-                }
+        wait_until("the daemon reads the line", || self.write_some(&mut rest));
+    }
+
+    /// Writes as many bytes of `rest` as the line accepts at once, and removes them. Returns
+    /// whether none are left.
+    pub(crate) fn write_some(&mut self, rest: &mut &[u8]) -> bool {
+        while !rest.is_empty() {
+            match self.master.as_mut().unwrap().write(rest) {
+                Ok(written) => *rest = &rest[written..],
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+                Err(error) => panic!("{error}"),
             }
-            true
-        });
+        }
+        true
     }
 
     /// Writes as many of these bytes as the line accepts at once, as if no program read them.
