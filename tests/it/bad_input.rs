@@ -46,7 +46,7 @@ async fn a_good_configuration_is_shown() {
 }
 
 #[tokio::test]
-async fn all_mistakes_of_a_configuration_are_told_at_once() {
+async fn all_mistakes_are_reported_at_once() {
     let (_cloud, site) = site_with(|config| {
         config
             .replace("path = \"tty\"", "path = \"tty\"\nbuad_rate = 9600\nparity = 5")
@@ -71,7 +71,7 @@ async fn all_mistakes_of_a_configuration_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_missing_file_and_missing_credentials_are_told() {
+async fn missing_files_are_reported() {
     let (_cloud, site) = site_with(|config| config).await;
     std::fs::remove_file(site.path("credentials.toml")).unwrap();
     let (text, code) = check(&site);
@@ -89,7 +89,7 @@ async fn wrong_words_on_the_command_line_are_a_usage_error() {
 }
 
 #[tokio::test]
-async fn questions_to_a_daemon_or_an_outbox_that_are_not_there_are_answered_with_that() {
+async fn missing_daemon_or_outbox_is_reported() {
     let (_cloud, site) = site_with(|config| config).await;
     for (words, code, answer) in [
         (["status", "--json"], 69, "the daemon is not running (no answer at "),
@@ -125,7 +125,7 @@ async fn a_running_daemon_answers_in_words_and_in_json() {
 }
 
 #[tokio::test]
-async fn files_in_conf_d_stand_over_the_file_in_the_order_of_their_names() {
+async fn conf_d_overrides_the_file_in_order_of_names() {
     let (_cloud, site) = site_with(|config| config).await;
     std::fs::create_dir(site.path("conf.d")).unwrap();
     for (name, baud_rate) in [("20-b.toml", 19_200), ("10-a.toml", 4_800)] {
@@ -159,7 +159,7 @@ async fn the_configuration_of_the_demo_is_good() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_told_once_and_readings_are_kept() {
+async fn wrong_secret_is_logged_once_and_readings_kept() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PROBE);
     site.write_credentials("key = \"gateway-key\"\nsecret = \"hunter2\"\n");

@@ -91,6 +91,6 @@ async fn driver_without_rs485_is_reported() {
         &std::fs::read_to_string(site.config()).unwrap().replace("\"rts\"", "\"off\""),
     );
     let refused = site.run(&["check"]);
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert!(told.contains("bus.serial.probe.rs485_delay: is for rs485 = \"rts\""), "{told}");
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("bus.serial.probe.rs485_delay: is for rs485 = \"rts\""), "{message}");
 }

@@ -166,8 +166,8 @@ async fn flood_of_commands_is_refused_beyond_the_rate_limit() {
         daemon.memory_kb()
     );
     daemon.wait_until_sent();
-    let told = cloud.states(GATEWAY_ID).len();
-    assert!((150..=250).contains(&told), "of those that ran, all, and a hundred a minute: {told}");
+    let reported = cloud.states(GATEWAY_ID).len();
+    assert!((150..=250).contains(&reported), "all that ran, and a hundred a minute: {reported}");
     assert!(daemon.terminate().success());
     site.outbox();
 }

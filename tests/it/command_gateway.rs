@@ -1,4 +1,4 @@
-//! What the gateway itself can be told.
+//! The commands for the gateway itself.
 
 use serde_json::json;
 use tidegate_sandbox::GATEWAY_ID;
@@ -41,7 +41,7 @@ async fn flush_command_sends_waiting_states_at_once() {
     assert!(values(&cloud, "n").is_empty());
     cloud.send_command(GATEWAY_ID, "flush", json!(null));
     wait_until("it is sent", || values(&cloud, "n") == [json!(1)]);
-    wait_until("it is told", || daemon.count("/commands/executed") == 1);
+    wait_until("it is executed", || daemon.count("/commands/executed") == 1);
     assert!(daemon.terminate().success());
     site.outbox();
 }
@@ -82,7 +82,7 @@ async fn commands_set_the_log_level_and_report_the_status() {
     cloud.send_command(GATEWAY_ID, "level", json!("info,tidegate=trace"));
     wait_until("it is set", || daemon.count("/commands/executed") == 1);
     cloud.send_command(GATEWAY_ID, "status", json!(null));
-    wait_until("it is told", || daemon.count("/commands/executed") == 2);
+    wait_until("it is executed", || daemon.count("/commands/executed") == 2);
     let message = daemon.status()["command_history"][0]["message"].clone();
     assert!(message.as_str().unwrap().contains("1 of 1 streams open"), "{message}");
     assert!(daemon.terminate().success());

@@ -1,4 +1,4 @@
-//! What became of a command is told: to the cloud, and to whoever asks here. Nothing runs twice.
+//! The result of each command is reported to Losant and shown on the gateway. Nothing runs twice.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox};
 
 use crate::support::{Broker, Site, Tty, cloud, values_of, wait_until};
 
-/// All that is told of a command.
+/// Every attribute that reports a command.
 const REPORT: &str = r#"
 [commands]
 id = "requestId"
@@ -39,7 +39,7 @@ min = 0
 max = 100
 "#;
 
-/// A program that takes as long as it is told, in a directory of the test's.
+/// A program that takes a given time, in a directory of the test.
 fn sleeper(site: &Site) -> String {
     let log = site.path("slept").display().to_string();
     format!(
@@ -55,13 +55,13 @@ fn wait_for_stream(cloud: &Sandbox, device: &str) {
     wait_until("the stream is open", || cloud.streams_open(device) == 1);
 }
 
-/// What was told of a device's commands: name, result and message.
+/// The reported commands of a device: name, result and message.
 fn results(cloud: &Sandbox, device: &str) -> Vec<(Value, Value, Value)> {
-    let told = |state: tidegate_sandbox::StoredState| {
+    let reported = |state: tidegate_sandbox::StoredState| {
         let value = |name: &str| state.data.get(name).cloned();
         Some((value("last")?, value("lastResult")?, value("lastMessage")?))
     };
-    cloud.states(device).into_iter().filter_map(told).collect()
+    cloud.states(device).into_iter().filter_map(reported).collect()
 }
 
 fn wait_for_results(cloud: &Sandbox, expected: &[(&str, &str, &str)]) {
@@ -69,7 +69,7 @@ fn wait_for_results(cloud: &Sandbox, expected: &[(&str, &str, &str)]) {
         .iter()
         .map(|(name, result, message)| (json!(name), json!(result), json!(message)))
         .collect();
-    wait_until("the results are told", || results(cloud, GATEWAY_ID).len() >= expected.len());
+    wait_until("the results are reported", || results(cloud, GATEWAY_ID).len() >= expected.len());
     assert_eq!(results(cloud, GATEWAY_ID), expected);
 }
 
@@ -91,7 +91,7 @@ async fn serial_reply_decides_the_result() {
     wait_until("an id runs once", || daemon.count("/commands/duplicates") == 1);
     wait_until("all results are there", || results(&cloud, GATEWAY_ID).len() == 4);
     let mut results = results(&cloud, GATEWAY_ID);
-    // A refusal is told at once, while the device is still being waited for.
+    // A refusal is reported at once, while the reply of the device is still pending.
     results.sort_by_key(|(_, result, message)| (result.to_string(), message.to_string()));
     let expected = [
         ("executed", "OK 1"),
@@ -99,9 +99,9 @@ async fn serial_reply_decides_the_result() {
         ("failed", "the device did not answer within 1s"),
         ("refused", "arguments: the argument \"speed\" must be a whole number from 0 to 100"),
     ];
-    let told: Vec<_> = results.iter().map(|(_, result, message)| (result, message)).collect();
+    let reported: Vec<_> = results.iter().map(|(_, result, message)| (result, message)).collect();
     let expected = expected.map(|(result, message)| (json!(result), json!(message)));
-    assert_eq!(told, expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
+    assert_eq!(reported, expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
     assert_eq!(values_of(&cloud, GATEWAY_ID, "lastId"), [json!("1"), json!("2"), json!("3")]);
     assert!(daemon.terminate().success());
     site.outbox();
@@ -170,14 +170,14 @@ async fn command_cut_by_a_crash_is_interrupted_and_not_rerun() {
     daemon.kill();
     cloud.send_command(GATEWAY_ID, "sleep", json!({"s": 0}));
     let daemon = site.start();
-    let told = "tidegate ended before the command had a result";
+    let message = "tidegate ended before the command had a result";
     wait_until("what was sent meanwhile runs", || slept() == "60\n0\n");
-    wait_for_results(&cloud, &[("sleep", "interrupted", told), ("sleep", "executed", "slept")]);
+    wait_for_results(&cloud, &[("sleep", "interrupted", message), ("sleep", "executed", "slept")]);
     assert!(daemon.terminate().success());
     let daemon = site.start();
     wait_for_stream(&cloud, GATEWAY_ID);
     assert_eq!(slept(), "60\n0\n");
-    assert_eq!(results(&cloud, GATEWAY_ID).len(), 2, "nothing is told again");
+    assert_eq!(results(&cloud, GATEWAY_ID).len(), 2, "nothing is reported again");
     assert!(daemon.terminate().success());
     site.outbox();
 }
@@ -208,7 +208,7 @@ async fn hanging_actuator_delays_no_other_and_no_stop() {
     site.outbox();
 }
 
-/// A host that answers each of these lines to one request, and tells what it was asked.
+/// A host that answers each of these lines to one request, and returns the requests.
 fn host(answers: &'static [&'static str]) -> (u16, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -431,7 +431,7 @@ async fn gateway_command_can_name_a_peripheral() {
     wait_until("somebody else's device is refused", || {
         daemon.count("/commands/refused/unknown_device") == 1
     });
-    wait_until("the peripheral tells", || !results(&cloud, GREENHOUSE_ID).is_empty());
+    wait_until("the peripheral reports", || !results(&cloud, GREENHOUSE_ID).is_empty());
     assert!(daemon.terminate().success());
 }
 

@@ -41,8 +41,8 @@ fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// What was told of each command, by its id: the result, and the reason of a refusal.
-fn told(cloud: &Sandbox) -> BTreeMap<String, (String, String)> {
+/// The reports of commands by id: the result, and the reason of a refusal.
+fn reported(cloud: &Sandbox) -> BTreeMap<String, (String, String)> {
     let result = |state: tidegate_sandbox::StoredState| {
         let text = |name: &str| Some(state.data.get(name)?.as_str()?.to_owned());
         let message = text("lastMessage").unwrap_or_default();
@@ -112,8 +112,8 @@ async fn no_command_runs_twice_and_each_has_a_result() {
         }
     }
     cloud.clear_faults();
-    wait_until_all_told(&cloud, commands, &daemon);
-    let told = told(&cloud);
+    wait_until_all_reported(&cloud, commands, &daemon);
+    let reported = reported(&cloud);
     let marks = std::fs::read_to_string(site.path("marks")).unwrap();
     let (mut ran, mut twice) = (BTreeSet::new(), Vec::new());
     for mark in marks.lines() {
@@ -123,18 +123,18 @@ async fn no_command_runs_twice_and_each_has_a_result() {
     }
     assert_eq!(twice, Vec::<&str>::new(), "ran twice, with seed {seed}");
     let mut counts: BTreeMap<&(String, String), usize> = BTreeMap::new();
-    for (id, told) in &told {
-        *counts.entry(told).or_default() += 1;
-        let (result, _) = told;
+    for (id, report) in &reported {
+        *counts.entry(report).or_default() += 1;
+        let (result, _) = report;
         match result.as_str() {
-            "executed" => assert!(ran.contains(id), "{id} is told as executed and did not run"),
-            "refused" => assert!(!ran.contains(id), "{id} is told as {told:?} and ran"),
+            "executed" => assert!(ran.contains(id), "{id} is reported as executed and did not run"),
+            "refused" => assert!(!ran.contains(id), "{id} is reported as {report:?} and ran"),
             "interrupted" | "failed" => {}
             other => panic!("{other}"),
         }
     }
     eprintln!(
-        "{commands} commands, {kills} kills, seed {seed}: {} ran, told {counts:?}",
+        "{commands} commands, {kills} kills, seed {seed}: {} ran, reported {counts:?}",
         ran.len()
     );
     assert!(daemon.terminate().success());
@@ -142,12 +142,13 @@ async fn no_command_runs_twice_and_each_has_a_result() {
 }
 
 /// Waits for as long as there is progress.
-fn wait_until_all_told(cloud: &Sandbox, commands: usize, daemon: &Daemon) {
+fn wait_until_all_reported(cloud: &Sandbox, commands: usize, daemon: &Daemon) {
     let mut last = 0;
-    while told(cloud).len() < commands {
+    while reported(cloud).len() < commands {
         let progress =
-            || told(cloud).len() + usize::try_from(daemon.count("/commands/received")).unwrap();
-        wait_until("more results are told", || told(cloud).len() == commands || progress() > last);
+            || reported(cloud).len() + usize::try_from(daemon.count("/commands/received")).unwrap();
+        let is_done = || reported(cloud).len() == commands || progress() > last;
+        wait_until("more results are reported", is_done);
         last = progress();
     }
 }

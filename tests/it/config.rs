@@ -97,7 +97,10 @@ fn each_value_is_shown_to_scripts_with_its_place() {
         ),
         (
             "bus.serial.boiler.baud_rate",
-            json!({ "value": 19_200, "from": { "variable": "TIDEGATE_BUS__SERIAL__BOILER__BAUD_RATE" } }),
+            json!({
+                "value": 19_200,
+                "from": { "variable": "TIDEGATE_BUS__SERIAL__BOILER__BAUD_RATE" },
+            }),
         ),
     ] {
         assert_eq!(document[key], expected, "{key}");

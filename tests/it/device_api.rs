@@ -201,7 +201,7 @@ async fn bad_input_is_refused_before_sending() {
         (&["patch"][..], "nothing to change"),
         (&["patch", "--attributes", "a:integer"], "attributes[0].dataType"),
         (&["patch", "--system-interval", "4"], "5 to 3600"),
-        (&["export", "--email", "nobody"], "not an email address"),
+        (&["export", "--email", "owner"], "not an email address"),
         (&["export", "--callback-url", "ftp://a"], "not an http or https URL"),
         (&["export", "--attributes", "a.b"], "not an attribute name"),
         (&["export", "--json", "[]"], "a list, but Losant expects an object"),
@@ -215,7 +215,7 @@ async fn bad_input_is_refused_before_sending() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exit_code_tells_the_cause() {
+async fn exit_code_names_the_cause() {
     let shell = Shell::new().await;
     let refused = || Fault::Status(400, r#"{"type":"Validation","message":"no"}"#.to_owned());
     shell.cloud.fail_next(Action::Get, 1, refused());

@@ -235,7 +235,8 @@ fn a_chip_that_the_kernel_measures() {
 
 #[test]
 fn the_computer_itself() {
-    let data = r#"{"cpuTemperature":47.8,"diskUsed":37.0,"memoryUsed":21.0,"statesWaiting":12,"underVoltage":false}"#;
+    let data = "{\"cpuTemperature\":47.8,\"diskUsed\":37.0,\"memoryUsed\":21.0,\
+                \"statesWaiting\":12,\"underVoltage\":false}";
     assert_eq!(run("system", "system.txt", ""), [state("gateway", data)]);
 }
 

@@ -119,9 +119,9 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     let asked = site.run(&["reload"]);
     let said = String::from_utf8(asked.stderr).unwrap();
     assert_eq!(asked.status.code(), Some(78), "{said}");
-    let told =
+    let message =
         "conf.d/changing.toml:2: sensor.probe.format: \"jsn\" is not known; did you mean \"json\"?";
-    assert!(said.contains(told), "{said}");
+    assert!(said.contains(message), "{said}");
     assert_eq!(daemon.count("/reload/count"), 0, "the daemon was not troubled with it");
 
     wait_until("a copy is kept", || site.path("last-good.toml").exists());
@@ -130,7 +130,7 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     reload(&daemon);
     assert_eq!(std::fs::read_to_string(site.path("last-good.toml")).unwrap(), kept);
     let problems = daemon.status()["reload"]["problems"].clone();
-    assert!(problems[0].as_str().unwrap().contains(told), "{problems}");
+    assert!(problems[0].as_str().unwrap().contains(message), "{problems}");
     daemon.wait_for_log("invalid configuration; keeping the current one");
     tty.write("s=1\n");
     wait_until("readings go on", || values(&cloud, "s") == [json!(1)]);
@@ -251,7 +251,7 @@ async fn mapping_changes_leave_the_tty_open() {
 }
 
 #[tokio::test]
-async fn the_log_and_the_reporter_go_by_new_limits_and_the_rest_is_named() {
+async fn reload_applies_log_and_reporter_and_names_the_rest() {
     let (cloud, site, mut tty) = site().await;
     let daemon = site.start();
     write_fragment(
@@ -280,7 +280,7 @@ async fn the_log_and_the_reporter_go_by_new_limits_and_the_rest_is_named() {
 }
 
 #[tokio::test]
-async fn systemd_is_told_when_a_reload_begins_and_when_it_is_done() {
+async fn systemd_is_notified_of_a_reload() {
     let (_cloud, site, _tty) = site().await;
     let systemd = UnixDatagram::bind(site.path("notify")).unwrap();
     let socket = site.path("notify").display().to_string();
@@ -290,12 +290,12 @@ async fn systemd_is_told_when_a_reload_begins_and_when_it_is_done() {
     reload(&daemon);
     assert!(daemon.terminate().success());
     systemd.set_nonblocking(true).unwrap();
-    let (mut told, mut buffer) = (Vec::new(), [0; 1_024]);
+    let (mut notified, mut buffer) = (Vec::new(), [0; 1_024]);
     while let Ok(length) = systemd.recv(&mut buffer) {
         let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        told.extend(message.lines().next().map(str::to_owned));
+        notified.extend(message.lines().next().map(str::to_owned));
     }
-    told.retain(|line| !line.starts_with("STATUS=") && line != "WATCHDOG=1");
+    notified.retain(|line| !line.starts_with("STATUS=") && line != "WATCHDOG=1");
     let reload = ["RELOADING=1", "READY=1"];
-    assert_eq!(told, [&["READY=1"], &reload[..], &reload, &["STOPPING=1"]].concat());
+    assert_eq!(notified, [&["READY=1"], &reload[..], &reload, &["STOPPING=1"]].concat());
 }

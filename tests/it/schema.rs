@@ -39,7 +39,7 @@ async fn declare(cloud: &Sandbox, attributes: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn a_mismatch_is_named_with_its_cure_and_looked_for_again_with_a_reload() {
+async fn mismatch_is_logged_and_checked_again_at_a_reload() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, SENSOR);
     let daemon = site.start();

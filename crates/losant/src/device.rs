@@ -14,7 +14,7 @@
 //! | `removeData` | DELETE `/data` | application | `tidegate device` |
 //! | `sendCommand` | POST `/command` | device | `tidegate device` |
 //! | `sendState` | POST `/state` | device | the reporter; `tidegate device` |
-//! | `setConnectionStatus` | POST `/setConnectionStatus` | device | status task; `tidegate device` |
+//! | `setConnectionStatus` | POST `/setConnectionStatus` | device | daemon; `tidegate device` |
 //! | `stateStream` | GET `/stateStream` | device | `tidegate device` |
 //! | `payloadCounts` | GET `/payloadCounts` | application | `tidegate device` |
 //! | `payloadCountsBreakdown` | GET `/payloadCountsBreakdown` | application | `tidegate device` |

@@ -116,7 +116,8 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
         .into()),
         None => Err(Unavailable(format!(
             "bytes arrived on {path}, but no known format fits at any setting. Is the speed \
-             unusual (--baud-rate)? Is it RS-485 or RS-232 on a TTL adapter, or are its wires swapped?"
+             unusual (--baud-rate)? Is it RS-485 or RS-232 on a TTL adapter, or are its wires \
+             swapped?"
         ))
         .into()),
     }

@@ -49,7 +49,7 @@ pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
         return None;
     }
     let tried: Vec<_> =
-        periods(bytes).into_iter().map(|period| Try::new(period, bytes, now)).collect();
+        periods(bytes).into_iter().map(|(start, size)| Try::new(start, size, bytes, now)).collect();
     // A checksum shows where a frame begins if the first bytes are from the middle of a frame.
     let proven = tried.iter().find(|one| one.checksum.is_some());
     proven.or(tried.first())?.candidate(bytes)
@@ -74,7 +74,7 @@ struct Proof {
 }
 
 impl Try {
-    fn new((start, size): ([u8; 2], usize), bytes: &[u8], now: Instant) -> Self {
+    fn new(start: [u8; 2], size: usize, bytes: &[u8], now: Instant) -> Self {
         let shape = Shape::Fixed { start: start.to_vec(), bytes: size, end: Vec::new() };
         let frames = frames(Framing { shape, ..Framing::lines(FRAME_BYTES_MAX) }, bytes, now);
         let proved = |frames: &[Vec<u8>]| {

@@ -73,7 +73,7 @@ fn recognises_a_meter_without_checksum() {
 }
 
 #[test]
-fn frames_of_bytes_are_found_by_their_start_and_proved_by_their_checksum() {
+fn binary_frames_are_found_by_start_and_checksum() {
     // The answer of the carbon dioxide sensor MH-Z19B (user's manual 1.0): 0xff 0x86, high and low
     // byte, four bytes, sum.
     let frames: Vec<u8> = (0..12_u8)
@@ -112,7 +112,7 @@ fn finds_an_end_behind_the_checksum() {
 }
 
 #[test]
-fn modbus_between_others_gives_the_registers_that_are_asked_for() {
+fn overheard_modbus_gives_the_requested_registers() {
     // Modbus Application Protocol 1.1b3, 6.3: registers 108 to 110 of unit 17, and the answer.
     // The checksums are computed.
     let question = [0x11, 0x03, 0x00, 0x6b, 0x00, 0x03, 0x76, 0x87];

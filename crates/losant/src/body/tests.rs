@@ -178,7 +178,7 @@ fn export_follows_the_schema() {
     ];
     assert_agreement::<DataExport>(EXPORT, &bodies);
     for (email, url) in
-        [("nobody", "https://example.com"), ("a@b", "example.com"), ("a@b", "ftp://a/b")]
+        [("owner", "https://example.com"), ("a@b", "example.com"), ("a@b", "ftp://a/b")]
     {
         let json = json!({"email": email, "callbackUrl": url});
         assert!(through::<DataExport>(&json).is_none(), "{json}");

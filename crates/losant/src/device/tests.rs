@@ -76,7 +76,7 @@ fn full_requests(client: &Client) -> [Request; 16] {
 }
 
 #[tokio::test]
-async fn names_methods_paths_and_parameters_are_those_that_losant_publishes() {
+async fn actions_equal_those_that_losant_publishes() {
     let client = client();
     let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
     let published = description["device"]["actions"].as_object().unwrap();
