@@ -13,12 +13,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use tidegate_ingest::mapping::{
-    AttributeProblem, AttributeType, ProducedAttributes, check_attributes,
-};
+use tidegate_ingest::mapping::{AttributeProblem, ProducedAttributes, check_attributes};
 use tidegate_losant::Client;
 use tidegate_losant::query::Shape;
-use tidegate_model::{AttributeName, DeviceId};
+use tidegate_model::{AttributeType, DeclaredAttributes, DeviceId};
 use tidegate_runtime::liveness;
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
@@ -125,14 +123,14 @@ fn log_changes(device: DeviceId, found: Vec<AttributeProblem>, logged: &mut Vec<
 async fn declared(
     client: &Client,
     device: DeviceId,
-) -> Result<BTreeMap<AttributeName, AttributeType>, tidegate_losant::Error> {
+) -> Result<DeclaredAttributes, tidegate_losant::Error> {
     let shape = Shape { exclude_connection_info: true, ..Shape::default() };
     let request = client.get(device, shape).into_future();
     let device = liveness::with_deadline(liveness::CALL_MAX, "reading a device", request).await?;
     let typed = device
         .attributes
         .iter()
-        .filter_map(|(name, word)| Some((name.parse().ok()?, AttributeType::named(word)?)));
+        .filter_map(|(name, word)| Some((name.parse().ok()?, AttributeType::named(word))));
     Ok(typed.collect())
 }
 

@@ -17,7 +17,7 @@ mod silence;
 mod window;
 
 pub use attribute_check::{
-    AttributeProblem, AttributeType, ProducedAttributes, check_attributes, produced_attributes,
+    AttributeProblem, ProducedAttributes, check_attributes, produced_attributes,
 };
 pub use attribute_filter::{Deadband, FilterSettings};
 pub use conversion::{Conversion, Range};

@@ -2,6 +2,7 @@
 //!
 //! This crate does no IO, reads no clock and depends on no other crate of tidegate.
 
+mod attribute_type;
 mod command;
 pub mod excerpt;
 mod id;
@@ -16,6 +17,7 @@ mod value;
 mod wall_time;
 mod write;
 
+pub use attribute_type::{AttributeType, DeclaredAttributes, Misfit, fit_value};
 pub use command::{Command, CommandResult, PAYLOAD_BYTES_MAX, Source, Unread};
 pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};

@@ -5,22 +5,7 @@ use std::fmt;
 
 use super::settings::{AttributeSelector, DeviceSelector, Mapping, Sensor};
 use super::window::Aggregate;
-use tidegate_model::{AttributeName, DeviceId, Value};
-
-/// The type of an attribute in Losant (schema `device`, "dataType").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttributeType {
-    /// `number`.
-    Number,
-    /// `string`.
-    Text,
-    /// `boolean`.
-    Boolean,
-    /// `gps`: a text with latitude and longitude.
-    Gps,
-    /// `blob`: a text in base64.
-    Blob,
-}
+use tidegate_model::{AttributeName, AttributeType, DeclaredAttributes, DeviceId};
 
 /// The attributes that the configuration produces, with their types where the mapping fixes them.
 pub type ProducedAttributes = BTreeMap<AttributeName, Option<AttributeType>>;
@@ -48,7 +33,7 @@ pub enum AttributeProblem {
 
 /// Returns the problems of the produced attributes of one device.
 pub fn check_attributes(
-    declared: &BTreeMap<AttributeName, AttributeType>,
+    declared: &DeclaredAttributes,
     produced: &ProducedAttributes,
 ) -> Vec<AttributeProblem> {
     let compare = |(attribute, produced): (&AttributeName, &Option<AttributeType>)| match (
@@ -104,38 +89,6 @@ impl Mapping {
     }
 }
 
-impl AttributeType {
-    fn of(value: &Value) -> Self {
-        match value {
-            Value::Integer(_) | Value::Float(_) => Self::Number,
-            Value::Boolean(_) => Self::Boolean,
-            Value::Text(_) => Self::Text,
-        }
-    }
-
-    /// Returns whether an attribute of this type accepts values of the type `produced`.
-    fn accepts(self, produced: Self) -> bool {
-        self == produced || produced == Self::Text && matches!(self, Self::Gps | Self::Blob)
-    }
-
-    /// Returns the name of the type in Losant.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Number => "number",
-            Self::Text => "string",
-            Self::Boolean => "boolean",
-            Self::Gps => "gps",
-            Self::Blob => "blob",
-        }
-    }
-
-    /// Returns the type with this name in Losant; `None` for unknown types.
-    pub fn named(word: &str) -> Option<Self> {
-        let all = [Self::Number, Self::Text, Self::Boolean, Self::Gps, Self::Blob];
-        all.into_iter().find(|one| one.as_str() == word)
-    }
-}
-
 impl fmt::Display for AttributeProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -166,7 +119,7 @@ mod tests {
     fn reports_problems_with_advice() {
         let name = |name: &str| name.parse::<AttributeName>().unwrap();
         let declared = [("t", "number"), ("door", "string"), ("at", "gps"), ("any", "number")];
-        let declared = declared.map(|(one, word)| (name(one), AttributeType::named(word).unwrap()));
+        let declared = declared.map(|(one, word)| (name(one), AttributeType::named(word)));
         let produced = [
             ("t", Some(AttributeType::Number)),
             ("door", Some(AttributeType::Boolean)),
@@ -185,6 +138,5 @@ mod tests {
                 "the device has no attribute h; add it in Losant, with a suitable type",
             ]
         );
-        assert_eq!(AttributeType::named("integer"), None);
     }
 }
