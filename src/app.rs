@@ -128,7 +128,7 @@ impl App {
         let mut running = self.start(&stop, &hurry, reloads.ask.clone());
         notify::ready();
         running.is_ready();
-        running.keep_copy().await;
+        running.keep_copy(&reloads.file).await;
         let fault = loop {
             tokio::select! {
                 // Tasks end at a stop, too, which is no fault: check the stop first.

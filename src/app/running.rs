@@ -6,6 +6,7 @@
 //! pipeline, which is before the readings of the new buses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,12 +87,14 @@ impl Running {
         running
     }
 
-    /// Stores a copy of the valid configuration, for the case that the original becomes invalid.
-    pub(super) async fn keep_copy(&self) {
+    /// Stores a copy of the valid configuration that was read from `file`, for the case that the
+    /// original becomes invalid.
+    pub(super) async fn keep_copy(&self, file: &Path) {
         let Some(path) = self.config.outbox.path.parent().map(|path| path.join(LAST_GOOD)) else {
             return;
         };
-        let text = format!("{LAST_GOOD_HEADER}{}", tidegate_config::render(&self.entries));
+        let entries = tidegate_config::portable(&self.entries, file);
+        let text = format!("{LAST_GOOD_HEADER}{}", tidegate_config::render(&entries));
         let written =
             tokio::task::spawn_blocking(move || tidegate_config::replace(&path, &text, 0o600));
         match tokio::time::timeout(COPY_TIMEOUT, written).await {
@@ -130,7 +133,7 @@ impl Running {
                 let applied = self.apply(config, entries, reloads);
                 match tokio::time::timeout(RELOAD_TIMEOUT, applied).await {
                     Ok(Ok(())) => {
-                        self.keep_copy().await;
+                        self.keep_copy(&reloads.file).await;
                         Ok(())
                     }
                     Ok(Err(end)) => Err(end.into()),

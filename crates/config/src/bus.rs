@@ -30,6 +30,7 @@ pub use settings::Topics;
 pub use system::SystemBus;
 
 use crate::check::Check;
+use crate::key::join;
 use crate::table::table;
 use settings::{Exclusive, Settings, Table};
 use tidegate_ingest::mapping::Sensor;
@@ -132,7 +133,7 @@ fn add(
     check: &mut Check<'_>,
     resolve: impl FnOnce(&str, &Name, &mut Check<'_>) -> BusKind,
 ) {
-    let key = format!("bus.{word}.{name}");
+    let key = join(&format!("bus.{word}"), name);
     if RESERVED.contains(&name) {
         let what = "is reserved for states without a bus";
         check.problems.add(&key, what, "give the bus another name");

@@ -6,10 +6,11 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::check::Purpose;
+use super::key::{join, joined, parent, segments};
 use super::option_info::OptionInfos;
 use super::origin::Origins;
-use super::raw::Raw;
-use super::shape::Shaped as _;
+use super::raw::{Raw, shape_at};
+use super::shape::{Shape, Shaped as _};
 use super::{Config, Origin, Problems, load, resolve};
 
 /// The text that replaces a secret.
@@ -18,11 +19,15 @@ const MASK: &str = "***";
 /// Options that would contain a secret. Secrets belong into separate files; this is a second guard.
 const SECRET_OPTIONS: [&str; 4] = ["password", "secret", "token", "passphrase"];
 
+/// Options that name files, as far as they are relative to the directory of the configuration.
+const FILE_OPTIONS: [&str; 7] =
+    ["credentials_file", "ca_file", "client_certificate", "path", "paths", "socket", "chip"];
+
 /// One value of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The table, such as `bus.serial.boiler`.
-    pub table: String,
+    /// The segments of the table, such as `bus`, `serial`, `boiler`.
+    pub table: Vec<String>,
     /// The option in it.
     pub option: String,
     /// The value as it would be written. Secrets are masked.
@@ -37,7 +42,7 @@ pub struct Entry {
 impl Entry {
     /// Returns the whole key, such as `bus.serial.boiler.path`.
     pub fn key(&self) -> String {
-        format!("{}.{}", self.table, self.option)
+        join(&joined(&self.table), &self.option)
     }
 
     /// Sets the checksum, if the value names a file whose content counts.
@@ -91,13 +96,34 @@ pub(super) fn explain_for(purpose: Purpose, file: &Path) -> Result<(Config, Vec<
     }
 }
 
-fn entries(tree: &Map<String, Value>, options: &OptionInfos, origins: &Origins) -> Vec<Entry> {
+/// Returns whether an option names a file or files, relative to the directory of the configuration.
+pub(super) fn is_file_option(table: &[String], option: &str) -> bool {
+    let is_declared = matches!(shape_at(table.iter().map(String::as_str)), Some(Shape::Table(_)));
+    match table.first().map(String::as_str) {
+        Some("losant" | "outbox" | "status" | "bus") => {
+            is_declared && FILE_OPTIONS.contains(&option)
+        }
+        Some(_) | None => false,
+    }
+}
+
+pub(super) fn entries(
+    tree: &Map<String, Value>,
+    options: &OptionInfos,
+    origins: &Origins,
+) -> Vec<Entry> {
     let mut values = BTreeMap::new();
     collect(tree, "", &mut values);
     for (key, info) in options.iter() {
         let Some(value) = &info.value else { continue };
-        let mut parents = key.match_indices('.').filter_map(|(end, _)| key.get(..end));
-        if parents.any(|parent| values.contains_key(parent)) {
+        if shape_at(segments(key).iter().map(String::as_str)).is_none() {
+            // A check that several tables share knows more options than this table has.
+            continue;
+        }
+        let mut around = std::iter::successors(parent(key), |key| parent(key));
+        let is_list_or_value =
+            |key: String| values.get(&key).is_some_and(|value| !is_empty_table(value));
+        if around.any(is_list_or_value) {
             // An item of a list, which is shown as a whole.
             continue;
         }
@@ -107,29 +133,45 @@ fn entries(tree: &Map<String, Value>, options: &OptionInfos, origins: &Origins) 
             Some(_) | None => drop(values.insert(key.clone(), value.clone())),
         }
     }
+    // An empty table that has defaults is no longer empty.
+    let filled: BTreeSet<_> = values
+        .keys()
+        .flat_map(|key| std::iter::successors(parent(key), |key| parent(key)))
+        .collect();
+    values.retain(|key, value| !is_empty_table(value) || !filled.contains(key));
     let mut entries: Vec<_> = values
         .into_iter()
         .filter_map(|(key, value)| {
-            let (table, option) = key.rsplit_once('.')?;
+            let mut table = segments(&key);
+            let option = table.pop().filter(|_| !table.is_empty())?;
             let place = origins.exact(&key).cloned().unwrap_or(Origin::Default);
-            let value = masked(option, value);
-            let (table, option) = (table.to_owned(), option.to_owned());
+            let value = masked(&table, &option, value);
             Some(Entry { table, option, value, place, checksum: 0 })
         })
         .collect();
-    entries.sort_by_cached_key(|entry| rank(&entry.key()));
+    // The options of a table come before the tables in it, so that each table is written once.
+    entries.sort_by_cached_key(|entry| {
+        let option = rank([entry.table.as_slice(), std::slice::from_ref(&entry.option)].concat());
+        (rank(entry.table.clone()), option)
+    });
     entries
 }
 
-/// Collects the values of a tree by key; a list is one value.
+fn is_empty_table(value: &Value) -> bool {
+    value.as_object().is_some_and(Map::is_empty)
+}
+
+/// Collects the values of a tree by key; a list is one value, and so is an empty table.
 fn collect(table: &Map<String, Value>, prefix: &str, values: &mut BTreeMap<String, Value>) {
     for (name, value) in table {
-        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-        if let Value::Object(inner) = value {
+        let key = join(prefix, name);
+        // Without a table around it an empty table is the same as none.
+        if let Value::Object(inner) = value
+            && (!inner.is_empty() || prefix.is_empty())
+        {
             collect(inner, &key, values);
         } else {
-            let value = sorted(&key, value);
-            values.insert(key, value);
+            values.insert(key.clone(), sorted(&key, value));
         }
     }
 }
@@ -138,32 +180,49 @@ fn collect(table: &Map<String, Value>, prefix: &str, values: &mut BTreeMap<Strin
 /// keeps no order, and two reads of the same file must be equal.
 fn sorted(key: &str, value: &Value) -> Value {
     match value {
-        Value::Array(items) => items.iter().map(|item| sorted(&format!("{key}.0"), item)).collect(),
+        Value::Array(items) => items.iter().map(|item| sorted(&join(key, "0"), item)).collect(),
         Value::Object(table) => {
             let mut members: Vec<_> = table.iter().collect();
-            members.sort_by_cached_key(|(name, _)| rank(&format!("{key}.{name}")));
-            members.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+            members.sort_by_cached_key(|(name, _)| rank(segments(&join(key, name))));
+            members
+                .into_iter()
+                .map(|(name, value)| (name.clone(), sorted(&join(key, name), value)))
+                .collect()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
 /// Returns the sort key: the order of the declarations, and the alphabet for chosen names.
-fn rank(key: &str) -> Vec<(usize, String)> {
+fn rank(segments: Vec<String>) -> Vec<(usize, String)> {
     let mut shape = Some(Raw::shape());
-    let position = |segment: &str| {
+    let position = |segment: String| {
         let place = shape.and_then(|shape| shape.options().position(|option| option == segment));
-        shape = shape.and_then(|shape| shape.child(segment));
-        (place.unwrap_or(usize::MAX), segment.to_owned())
+        shape = shape.and_then(|shape| shape.child(&segment));
+        (place.unwrap_or(usize::MAX), segment)
     };
-    key.split('.').map(position).collect()
+    segments.into_iter().map(position).collect()
 }
 
-fn masked(option: &str, value: Value) -> Value {
-    if SECRET_OPTIONS.contains(&option) {
+/// Masks a secret. A name that the operator chose, such as an alias of a device, is no secret.
+fn masked(table: &[String], option: &str, value: Value) -> Value {
+    let is_chosen = matches!(shape_at(table.iter().map(String::as_str)), Some(Shape::Named(_)));
+    if SECRET_OPTIONS.contains(&option) && !is_chosen {
         return MASK.into();
     }
-    if let Value::String(text) = value { without_password(text).into() } else { value }
+    without_passwords(value)
+}
+
+/// Returns a value with the addresses in it without their passwords.
+fn without_passwords(value: Value) -> Value {
+    match value {
+        Value::String(text) => without_password(text).into(),
+        Value::Array(items) => items.into_iter().map(without_passwords).collect(),
+        Value::Object(table) => {
+            table.into_iter().map(|(name, value)| (name, without_passwords(value))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
 }
 
 /// Returns an address without its user and password.
@@ -180,13 +239,20 @@ fn without_password(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn secrets_are_masked() {
-        assert_eq!(masked("password", "hunter2".into()), "***");
-        assert_eq!(masked("url", "https://me:hunter2@host/a@b".into()), "https://***@host/a@b");
-        assert_eq!(masked("url", "https://host/a@b".into()), "https://host/a@b");
+        assert_eq!(masked(&[], "password", "hunter2".into()), "***");
+        let url = |text: &str| masked(&[], "url", text.into());
+        assert_eq!(url("https://me:hunter2@host/a@b"), "https://***@host/a@b");
+        assert_eq!(url("https://host/a@b"), "https://host/a@b");
+        let exec = masked(&[], "exec", json!(["/bin/x", ["http://me:hunter2@host"]]));
+        assert_eq!(exec, json!(["/bin/x", ["http://***@host"]]));
+        let devices = ["sensor", "a", "devices"].map(str::to_owned);
+        assert_eq!(masked(&devices, "token", "greenhouse".into()), "greenhouse");
     }
 
     #[test]
@@ -199,6 +265,7 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_as_in_the_annotated_file() {
+        let rank = |key| rank(segments(key));
         assert!(rank("losant.url") < rank("device.a.id"));
         assert!(rank("bus.serial.a.path") < rank("bus.mqtt.a.host"));
         assert!(rank("sensor.a.map") < rank("sensor.b.bus"));

@@ -8,6 +8,7 @@ use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 use serde_path_to_error::{Segment, Track};
 use toml::de::DeTable;
 
+use super::key::joined;
 use super::origin::{Origins, VARIABLE_PREFIX, VARIABLE_SEPARATOR};
 use super::raw::{Raw, shape_at};
 use super::shape::Shape;
@@ -148,18 +149,18 @@ pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
         let mut track = Track::new();
         let deserializer = serde_path_to_error::Deserializer::new(tree.clone(), &mut track);
         let result: Result<Raw, _> =
-            serde_ignored::deserialize(deserializer, |path| unknown.push(path.to_string()));
+            serde_ignored::deserialize(deserializer, |path| unknown.push(keys_of(&path)));
         match result {
             Ok(raw) => {
-                for key in unknown {
-                    report_unknown_key(&key, problems);
+                for keys in unknown {
+                    report_unknown_key(&keys, problems);
                 }
                 return Some(raw);
             }
             Err(error) => {
                 let path = track.path();
                 let keys: Vec<String> = path.iter().map(unbracketed).collect();
-                problems.add(keys.join("."), bare(&error), "");
+                problems.add(joined(&keys), bare(&error), "");
                 remove(&mut tree, &keys)?;
             }
         }
@@ -208,17 +209,30 @@ fn child_mut<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     }
 }
 
-fn report_unknown_key(key: &str, problems: &mut Problems) {
-    // serde_ignored writes "?" for the inside of an Option, which has no key.
-    let keys: Vec<&str> = key.split('.').filter(|segment| *segment != "?").collect();
+/// Returns the segments of a path. The inside of an `Option` has none of its own.
+fn keys_of(path: &serde_ignored::Path<'_>) -> Vec<String> {
+    let (parent, key) = match path {
+        serde_ignored::Path::Root => return Vec::new(),
+        serde_ignored::Path::Seq { parent, index } => (parent, Some(index.to_string())),
+        serde_ignored::Path::Map { parent, key } => (parent, Some(key.clone())),
+        serde_ignored::Path::Some { parent }
+        | serde_ignored::Path::NewtypeStruct { parent }
+        | serde_ignored::Path::NewtypeVariant { parent } => (parent, None),
+    };
+    let mut keys = keys_of(parent);
+    keys.extend(key);
+    keys
+}
+
+fn report_unknown_key(keys: &[String], problems: &mut Problems) {
     let Some((last, parents)) = keys.split_last() else { return };
     let known: Vec<_> =
-        shape_at(parents.iter().copied()).into_iter().flat_map(Shape::options).collect();
+        shape_at(parents.iter().map(String::as_str)).into_iter().flat_map(Shape::options).collect();
     let fix = did_you_mean(last, known.iter().copied(), || match known.len() {
         0 => "remove it".to_owned(),
         _ => format!("the keys here are {}", known.join(", ")),
     });
-    problems.add(keys.join("."), "unknown key", fix);
+    problems.add(joined(keys), "unknown key", fix);
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::key::{join, parent};
 use super::raw::shape_at;
 
 /// The prefix of environment variables with configuration.
@@ -121,16 +122,16 @@ impl Origins {
     /// Returns the place of a key, or else of the nearest table around it, or else the main file.
     /// Returns nothing for other texts, such as the path of a file of secrets.
     pub(super) fn nearest(&self, key: &str) -> Option<Origin> {
-        let mut around = key;
+        let mut around = key.to_owned();
         loop {
-            match self.places.get(around) {
+            match self.places.get(&around) {
                 Some(Origin::Default) | None => {}
                 Some(place) => return Some(place.clone()),
             }
-            let Some((parent, _)) = around.rsplit_once('.') else { break };
-            around = parent;
+            let Some(table) = parent(&around) else { break };
+            around = table;
         }
-        let main = self.files.first().filter(|_| shape_at([around]).is_some())?;
+        let main = self.files.first().filter(|_| shape_at([&*around]).is_some())?;
         Some(Origin::File { path: main.clone(), line: None })
     }
 
@@ -170,10 +171,6 @@ impl Origins {
         let prefix = format!("{key}.");
         self.places.retain(|key, _| !key.starts_with(&prefix));
     }
-}
-
-fn join(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::bus::{self, Bus, BusKind};
 use super::check::{Check, Purpose, choice, seconds};
 use super::field::Field;
+use super::key::join;
 use super::option_info::OptionInfos;
 use super::raw::{self, Raw};
 use super::{Config, OutboxSettings, Problems};
@@ -141,7 +142,7 @@ fn devices(
         devices.insert(name, gateway.unwrap_or_else(|| DeviceId::from([0; 12])));
     }
     for (name, device) in raw {
-        let key = format!("device.{name}");
+        let key = join("device", &name);
         if name == GATEWAY {
             check.problems.add(
                 key,

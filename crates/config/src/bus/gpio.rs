@@ -10,6 +10,7 @@ use super::settings::{Exclusive, Settings, Table, Topics};
 use super::values::INTERVAL_RANGE;
 use crate::check::{Check, choice, span};
 use crate::field::{Field, Scalar};
+use crate::key::join;
 use crate::table::{Flag, Span, Text, Word, table};
 use tidegate_model::Name;
 
@@ -201,13 +202,13 @@ impl Settings for GpioBus {
         let inputs = raw.input.into_iter();
         let inputs: Vec<_> = inputs
             .filter_map(|(name, raw)| {
-                input(&format!("{key}.input.{name}"), &name, raw, &mut taken, check)
+                input(&join(&format!("{key}.input"), &name), &name, raw, &mut taken, check)
             })
             .collect();
         let outputs = raw.output.into_iter();
         let outputs: Vec<_> = outputs
             .filter_map(|(name, raw)| {
-                output(&format!("{key}.output.{name}"), &name, raw, &mut taken, check)
+                output(&join(&format!("{key}.output"), &name), &name, raw, &mut taken, check)
             })
             .collect();
         let interval = Duration::from_secs(60);

@@ -10,6 +10,7 @@ use super::settings::{Exclusive, Settings, Table, Topics};
 use super::values::INTERVAL_RANGE;
 use crate::check::{Check, choice, span};
 use crate::field::Field;
+use crate::key::join;
 use crate::table::{Integer, Span, Text, table};
 use tidegate_modbus::{Kind, Order, Register};
 use tidegate_model::Name;
@@ -151,7 +152,7 @@ impl Settings for ModbusBus {
             .unit
             .into_iter()
             .filter_map(|(name, raw)| {
-                unit(&format!("{key}.unit.{name}"), &name, raw, &defaults, check)
+                unit(&join(&format!("{key}.unit"), &name), &name, raw, &defaults, check)
             })
             .collect();
         if units.len() > ENTRIES_MAX {
@@ -312,7 +313,7 @@ fn kind(
     if length.is_some() && !is_text {
         check.problems.add(&length_key, "is for kind = \"text\"", "remove it");
     }
-    let length = check.integer(&length_key, length.filter(|_| is_text), 8, &(1..=60));
+    let length = if is_text { check.integer(&length_key, length, 8, &(1..=60)) } else { 1 };
     let kinds = [
         ("u16", Kind::Unsigned(1)),
         ("i16", Kind::Signed(1)),

@@ -239,9 +239,10 @@ fn place(
             check.problems.add(usb_key, "path is set, too", "give one of them");
         }
         (None, Some(usb)) => {
-            let number = check.integer(&interface_key, interface.clone(), 0, &(0..=255));
+            let number = interface
+                .map(|interface| check.integer(&interface_key, Some(interface), 0, &(0..=255)));
             if let Some(identity) = check.parsed::<UsbIdentity>(&usb_key, &usb.0) {
-                let interface = interface.and_then(|_| u8::try_from(number).ok());
+                let interface = number.and_then(|number| u8::try_from(number).ok());
                 return Place::Usb(UsbIdentity { interface, ..identity });
             }
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::names::{GATEWAY, find_device};
 use crate::check::{Check, seconds};
 use crate::field::Field;
+use crate::key::join;
 use crate::{Bus, BusKind, raw};
 use tidegate_commands::actuator::{Actuator, MqttTemplate, WriteTemplate};
 use tidegate_commands::failsafe::Failsafe;
@@ -43,7 +44,7 @@ pub(super) fn actuators(
     let mut taken = BTreeSet::new();
     let mut actuators = Vec::new();
     for (name, raw) in raw {
-        let key = format!("actuator.{name}");
+        let key = join("actuator", &name);
         let Some(actuator) = actuator(&name, raw, timeout, world, check) else { continue };
         if !taken.insert((actuator.device, actuator.command.clone())) {
             let fix = "give each command of a device one actuator";
@@ -77,7 +78,7 @@ fn actuator(
     world: World<'_>,
     check: &mut Check<'_>,
 ) -> Option<Actuator> {
-    let key = format!("actuator.{name}");
+    let key = join("actuator", name);
     let actuator_name: Option<Name> = check.parsed(&key, name);
     let command = command(&key, raw.command.take(), check);
     let device_key = format!("{key}.device");
@@ -153,11 +154,9 @@ impl Safety {
         };
         let range = Duration::from_millis(100)..=Duration::from_secs(604_800);
         for (name, duration) in [("safe_when_offline", offline), ("max_on_time", max_on_time)] {
-            check.duration(
-                &format!("{key}.{name}"),
-                duration.or(Some(*range.end())).map(Field),
-                &range,
-            );
+            if duration.is_some() {
+                check.duration(&format!("{key}.{name}"), duration.map(Field), &range);
+            }
         }
         let payload = serde_json::from_str(&text).map_err(|error| {
             let fix = "write it as JSON: safe = '{\"on\": false}'";

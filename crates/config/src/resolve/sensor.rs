@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use super::names::{GATEWAY, find_bus, find_device};
 use crate::check::{Check, choice, template};
 use crate::field::Field;
+use crate::key::join;
 use crate::{Bus, BusKind, Topics, raw};
 use tidegate_ingest::by_text::ByText;
 use tidegate_ingest::decode::{Format, Nmea, Sparkplug};
@@ -35,7 +36,7 @@ pub(super) fn sensor(
     devices: &Devices,
     check: &mut Check<'_>,
 ) {
-    let key = format!("sensor.{name}");
+    let key = join("sensor", name);
     let sensor_name: Option<Name> = check.parsed(&key, name);
     let fix = "name the bus to read from: bus = \"…\"";
     let bus_name = check.required(&format!("{key}.bus"), raw.bus.take(), fix);
@@ -186,7 +187,7 @@ fn aliases(
     }
     let mut aliases = BTreeMap::new();
     for (alias, name) in table {
-        let key = format!("{key}.devices.{alias}");
+        let key = join(&format!("{key}.devices"), &alias);
         if find_device(&key, &name.0, devices, check).is_some()
             && let Some(name) = check.parsed(&key, &name.0)
         {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::{Check, choice};
+use crate::key::join;
 use crate::raw;
 use tidegate_commands::arguments::{Argument, ArgumentKind, Arguments};
 
@@ -33,7 +34,7 @@ pub(super) fn arguments(
     check: &mut Check<'_>,
 ) -> Arguments {
     let arguments = raw.into_iter().filter_map(|(name, raw)| {
-        let argument = argument(&format!("{key}.argument.{name}"), raw, check)?;
+        let argument = argument(&join(&format!("{key}.argument"), &name), raw, check)?;
         Some((name, argument))
     });
     Arguments::new(arguments.collect())
@@ -63,8 +64,13 @@ fn argument(key: &str, raw: raw::Argument, check: &mut Check<'_>) -> Option<Argu
             "remove it",
         );
     }
-    let length_max =
-        check.integer(&format!("{key}.length_max"), raw.length_max, LENGTH_DEFAULT, &LENGTH_RANGE);
+    let has_length = is_text && raw.choices.is_none();
+    let length_max = if has_length {
+        let key = format!("{key}.length_max");
+        check.integer(&key, raw.length_max, LENGTH_DEFAULT, &LENGTH_RANGE)
+    } else {
+        LENGTH_DEFAULT
+    };
     let (minimum, maximum) =
         (raw.min.map_or(f64::MIN, |field| field.0), raw.max.map_or(f64::MAX, |field| field.0));
     if minimum > maximum {
