@@ -1,6 +1,6 @@
 //! tidegate: an edge gateway daemon between local sensors and the Losant Device API.
 //!
-//! Sensors write to *buses*. A bus yields readings; the collector turns them into states and
+//! Sensors write to *buses*. A bus yields messages; the collector turns them into states and
 //! appends them to the *outbox*; the reporter posts them and deletes the states that the cloud
 //! confirmed. The listener receives commands, the dispatcher admits them, and an actuator carries
 //! them out on a bus.

@@ -2,8 +2,8 @@
 //! the outbox.
 //!
 //! A reload keeps the order of the data. Buses that change stop first, and end after their
-//! acknowledgements. Their readings are then in the queue of the collector, before the new
-//! pipeline, which is before the readings of the new buses.
+//! acknowledgements. Their messages are then in the queue of the collector, before the new
+//! pipeline, which is before the messages of the new buses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

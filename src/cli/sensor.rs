@@ -22,7 +22,7 @@ use tidegate_config::{Bus, Config};
 use tidegate_ingest::decode::Births;
 use tidegate_ingest::frame::{Frame, Framer};
 use tidegate_ingest::mapping::{Outgoing, Pipeline, PipelineOutput, Sensor};
-use tidegate_model::{Account, DeviceId, Name, Reading};
+use tidegate_model::{Account, BusMessage, DeviceId, Name};
 use tidegate_runtime::clock::{Clock as _, SharedClock, SystemClock};
 use tidegate_timing::machine::Machine as _;
 
@@ -178,9 +178,9 @@ impl Bench {
                 let due = self.pipeline.poll_timeout().map(Instant::from_std);
                 tokio::select! {
                     arrival = listening.arrivals.recv() => match arrival {
-                        Some(BusEvent::Reading(reading, _) | BusEvent::Line(Some(reading), _)) => {
+                        Some(BusEvent::Message(message, _) | BusEvent::Line(Some(message), _)) => {
                             messages += 1;
-                            self.show(reading.topic, reading.payload)?;
+                            self.show(message.topic, message.payload)?;
                         }
                         Some(_) => show_losses(&listening.losses())?,
                         None => break,
@@ -228,8 +228,8 @@ impl Bench {
             }
         }
         let (bus, time) = (self.bus_name.clone(), SystemClock.now());
-        let reading = Reading { bus, time, topic, payload, origin: None };
-        self.pipeline.handle_reading(&reading, Instant::now().into_std());
+        let message = BusMessage { bus, time, topic, payload, origin: None };
+        self.pipeline.handle_message(&message, Instant::now().into_std());
         while let Some(output) = self.pipeline.poll_action() {
             self.describe(&mut page, &output)?;
         }

@@ -1,4 +1,4 @@
-//! Maps readings to states and commits them to the outbox in groups.
+//! Maps messages to states and commits them to the outbox in groups.
 //!
 //! The collector ends after a last commit, once all buses have closed its queue.
 
@@ -23,7 +23,7 @@ use tidegate_bus::{BusEvent, CHECKPOINTS, Handles, LossCounters, PULSES, REPORTS
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::dedup::RedeliveryFilter;
 use tidegate_ingest::mapping::{Outgoing, Pipeline, PipelineOutput};
-use tidegate_model::{Name, Priority, Reading, ReadingTime, Reason, State};
+use tidegate_model::{BusMessage, Name, Priority, ReadingTime, Reason, State};
 use tidegate_outbox::{Commit, Error, NewState, Outbox};
 use tidegate_runtime::liveness;
 use tidegate_runtime::wait::{blocking, sleep_until};
@@ -40,7 +40,7 @@ const DISK_RETRY: Duration = Duration::from_secs(1);
 pub struct CollectorParts {
     /// The pipeline of each bus.
     pub pipelines: BTreeMap<Name, Pipeline>,
-    /// The outbox to which readings go.
+    /// The outbox to which states are appended.
     pub outbox: Arc<Outbox>,
     /// The boots in which the time of day was unknown.
     pub boot_clock: BootClock,
@@ -62,7 +62,7 @@ pub struct CollectorParts {
     pub status: StatusRegistry,
 }
 
-/// Maps readings and commits states.
+/// Maps messages and commits states.
 pub struct Collector {
     parts: CollectorParts,
     sessions: BTreeMap<Name, RedeliveryFilter>,
@@ -162,19 +162,19 @@ impl Collector {
             BusEvent::Counted => self.group.start_timer(),
             BusEvent::Report(report) => self.put_report(report),
             BusEvent::Pipeline(bus, pipeline) => self.replace_pipeline(bus, pipeline),
-            BusEvent::Line(reading, (key, checkpoint)) => {
-                if let Some(reading) = reading {
-                    self.map(&reading);
+            BusEvent::Line(message, (key, checkpoint)) => {
+                if let Some(message) = message {
+                    self.map(&message);
                 }
                 self.group.checkpoints.insert(key, checkpoint);
                 self.group.start_timer();
             }
-            BusEvent::Reading(reading, ack) => {
-                let session = self.sessions.entry(reading.bus.clone()).or_default();
-                if reading.origin.is_some_and(|origin| session.handle_message(origin)) {
-                    self.group.ledger.entry(reading.bus).or_default().duplicates += 1;
+            BusEvent::Message(message, ack) => {
+                let session = self.sessions.entry(message.bus.clone()).or_default();
+                if message.origin.is_some_and(|origin| session.handle_message(origin)) {
+                    self.group.ledger.entry(message.bus).or_default().duplicates += 1;
                 } else {
-                    self.map(&reading);
+                    self.map(&message);
                 }
                 if let Some(ack) = ack {
                     self.group.acknowledge_later(ack);
@@ -195,18 +195,18 @@ impl Collector {
         self.parts.pipelines.extend(pipeline.map(|pipeline| (bus, pipeline)));
     }
 
-    fn map(&mut self, reading: &Reading) {
-        let Some(pipeline) = self.parts.pipelines.get_mut(&reading.bus) else { return };
-        pipeline.handle_reading(reading, Instant::now().into_std());
+    fn map(&mut self, message: &BusMessage) {
+        let Some(pipeline) = self.parts.pipelines.get_mut(&message.bus) else { return };
+        pipeline.handle_message(message, Instant::now().into_std());
         let Some(mut output) = pipeline.poll_action() else { return };
         if let (Some(request), Some(bus)) =
-            (output.request.take(), self.parts.handles.borrow().get(&reading.bus))
+            (output.request.take(), self.parts.handles.borrow().get(&message.bus))
         {
-            debug!(bus = %reading.bus, topic = reading.topic, "requesting births from node");
+            debug!(bus = %message.bus, topic = message.topic, "requesting births from node");
             bus.offer(request);
         }
-        self.log_rejections(reading, &output);
-        self.put_all(&reading.bus, output);
+        self.log_rejections(message, &output);
+        self.put_all(&message.bus, output);
         self.group.start_timer();
     }
 
@@ -258,8 +258,8 @@ impl Collector {
     }
 
     /// Logs rejections: one warning a minute for each bus and reason, and all at debug level.
-    fn log_rejections(&mut self, reading: &Reading, output: &PipelineOutput) {
-        let (bus, topic) = (&reading.bus, reading.topic.as_str());
+    fn log_rejections(&mut self, message: &BusMessage, output: &PipelineOutput) {
+        let (bus, topic) = (&message.bus, message.topic.as_str());
         for detail in &output.details {
             debug!(%bus, topic, detail, "reading rejected");
         }

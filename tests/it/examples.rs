@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidegate_config::{BusKind, Config};
 use tidegate_ingest::frame::{Frame, Framer};
 use tidegate_ingest::mapping::{Outgoing, Pipeline};
-use tidegate_model::{Ledger, Reading, WallTime};
+use tidegate_model::{BusMessage, Ledger, WallTime};
 use tidegate_timing::machine::Machine as _;
 
 use crate::support::write_private;
@@ -61,7 +61,7 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
             continue;
         };
         let (bus, topic) = (bus.clone(), topic.to_owned());
-        pipeline.handle_reading(&Reading { bus, time, topic, payload, origin: None }, now);
+        pipeline.handle_message(&BusMessage { bus, time, topic, payload, origin: None }, now);
         let output = pipeline.poll_action().unwrap();
         note(output.states);
         note(output.generated);

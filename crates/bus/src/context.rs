@@ -17,7 +17,7 @@ use crate::problem_log::ProblemLog;
 use crate::{Ack, BusEvent, LossCounters, SharedMonitor};
 use tidegate_ingest::frame::{Frame, Loss};
 use tidegate_ingest::mapping::Sensor;
-use tidegate_model::{Name, Reading, Reason};
+use tidegate_model::{BusMessage, Name, Reason};
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::wait::blocking;
 
@@ -46,7 +46,7 @@ pub struct BusContext {
     pub losses: LossCounters,
     /// Receives the condition of the bus.
     pub monitor: SharedMonitor,
-    /// The clock that dates readings.
+    /// The clock that gives messages their times.
     pub clock: SharedClock,
     /// Stops the bus.
     pub stop: CancellationToken,
@@ -73,27 +73,27 @@ impl BusContext {
         ProblemLog::new(self.bus.clone(), Arc::clone(&self.monitor))
     }
 
-    /// Creates a reading that has just arrived.
-    pub(crate) fn reading(&self, topic: &str, payload: Bytes) -> Reading {
+    /// Creates a message that has just arrived.
+    pub(crate) fn message(&self, topic: &str, payload: Bytes) -> BusMessage {
         let (bus, time) = (self.bus.clone(), self.clock.now());
-        Reading { bus, time, topic: topic.to_owned(), payload, origin: None }
+        BusMessage { bus, time, topic: topic.to_owned(), payload, origin: None }
     }
 
     /// Passes on a message that cannot be read again. Drops and counts it if the queue is full.
     pub fn offer(&self, topic: &str, payload: Bytes) {
-        self.offer_reading(self.reading(topic, payload));
+        self.offer_message(self.message(topic, payload));
     }
 
-    /// Passes on a reading that cannot be read again. Drops and counts it if the queue is full.
-    pub(crate) fn offer_reading(&self, reading: Reading) {
-        if self.events.try_send(BusEvent::Reading(reading, None)).is_err() {
+    /// Passes on a message that cannot be read again. Drops and counts it if the queue is full.
+    pub(crate) fn offer_message(&self, message: BusMessage) {
+        if self.events.try_send(BusEvent::Message(message, None)).is_err() {
             self.losses.drop(&self.bus, Reason::QueueFull);
         }
     }
 
     /// Passes on a message that its source keeps meanwhile. Waits while the queue is full.
     pub async fn deliver(&self, topic: &str, payload: Bytes, ack: Option<Ack>) {
-        self.send(BusEvent::Reading(self.reading(topic, payload), ack)).await;
+        self.send(BusEvent::Message(self.message(topic, payload), ack)).await;
     }
 
     /// Sends an event. Waits while the queue is full.
@@ -108,14 +108,14 @@ impl BusContext {
     pub(crate) async fn deliver_line(
         &self,
         path: &Path,
-        line: Option<Reading>,
+        line: Option<BusMessage>,
         checkpoint: Option<TailCheckpoint>,
     ) {
         // The checkpoint moves only with a place in the queue: an undelivered line is read again.
         let Ok(place) = self.events.reserve().await else { return };
         match (line, self.losses.checkpoints().set(&self.bus, path, checkpoint)) {
             (line, Some(change)) => place.send(BusEvent::Line(line, change)),
-            (Some(line), None) => place.send(BusEvent::Reading(line, None)),
+            (Some(line), None) => place.send(BusEvent::Message(line, None)),
             (None, None) => {}
         }
     }

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use crate::{Ack, CheckpointChange};
 use tidegate_ingest::mapping::Pipeline;
-use tidegate_model::{DeviceId, Name, Reading, State};
+use tidegate_model::{BusMessage, DeviceId, Name, State};
 
 /// The most events in the collector's queue.
 pub const EVENTS_MAX: usize = 1_024;
@@ -16,11 +16,11 @@ pub const REPORTS: &str = "commands";
 #[derive(Debug)]
 pub enum BusEvent {
     /// A message for the sensors of a bus, with its acknowledgement if the sender waits for one.
-    Reading(Reading, Option<Ack>),
+    Message(BusMessage, Option<Ack>),
     /// A line of a log with the checkpoint behind it, or a checkpoint alone. The collector commits
     /// both together.
-    Line(Option<Reading>, CheckpointChange),
-    /// A message without a reading that must be acknowledged in its turn.
+    Line(Option<BusMessage>, CheckpointChange),
+    /// A message without a value that must be acknowledged in its turn.
     Empty(Ack),
     /// This bus lost its broker session.
     Disconnected(Name),
@@ -36,7 +36,7 @@ pub enum BusEvent {
     Counted,
     /// A state that the gateway generated.
     Report(Report),
-    /// From this event on, this pipeline maps the readings of the bus; `None` if the bus is gone.
+    /// From this event on, this pipeline maps the messages of the bus; `None` if the bus is gone.
     Pipeline(Name, Option<Pipeline>),
     /// A broker session is open.
     Session {

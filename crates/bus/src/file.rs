@@ -145,8 +145,8 @@ async fn handle(event: Event, context: &BusContext, problems: &mut ProblemLog) {
     match event {
         Event::Message(path, payload) => context.deliver(&topic(&path), payload, None).await,
         Event::Line(path, line, checkpoint) => {
-            let reading = context.reading(&topic(&path), line);
-            context.deliver_line(&path, Some(reading), Some(checkpoint)).await;
+            let message = context.message(&topic(&path), line);
+            context.deliver_line(&path, Some(message), Some(checkpoint)).await;
         }
         Event::Checkpoint(path, checkpoint) => {
             let offset = checkpoint.map(|checkpoint| checkpoint.offset);

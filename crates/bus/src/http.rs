@@ -1,7 +1,7 @@
 //! An HTTP endpoint for scripts and webhooks: `POST /push` or `POST /push/TOPIC` with a bearer
 //! token and a JSON object, or a list of JSON objects, as the body.
 //!
-//! `200` is the acknowledgement: the readings are on the disk, or counted as rejected. After any
+//! `200` is the acknowledgement: the messages are on the disk, or counted as rejected. After any
 //! other answer, or none, the client must push again.
 
 mod push;

@@ -1,4 +1,4 @@
-//! A session with an MQTT broker, 3.1.1 or 5. A message is acknowledged when its reading is on the
+//! A session with an MQTT broker, 3.1.1 or 5. A message is acknowledged when its values are on the
 //! disk.
 //!
 //! The session is persistent: the broker keeps QoS 1 messages while the gateway is away, and

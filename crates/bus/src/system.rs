@@ -1,5 +1,5 @@
 //! The computer itself: temperature, load, memory, disks, power supply, Wi-Fi, wear of the SD card
-//! and the gateway's health. Each reading is one JSON object.
+//! and the gateway's health. Each message is one JSON object.
 
 mod probe;
 

@@ -1,4 +1,4 @@
-//! The mapping of readings to states: device, attribute, value, and whether to send it.
+//! The mapping of messages to states: device, attribute, value, and whether to send it.
 //!
 //! The [`Pipeline`] accounts for all values: each value becomes a part of a state, or is counted
 //! with a [`Reason`](tidegate_model::Reason). A message without any value counts as one.

@@ -1,7 +1,7 @@
 //! Filters retained MQTT messages that the broker sends again.
 //!
 //! A broker sends the retained message of a topic with each subscription, so with each connection.
-//! After the first time it is not a new reading.
+//! After the first time it is not a new message.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The data types of tidegate: ids, times, values, readings, states and commands.
+//! The data types of tidegate: ids, times, values, messages, states and commands.
 //!
 //! This crate does no IO, reads no clock and depends on no other crate of tidegate.
 
@@ -7,8 +7,8 @@ mod command;
 pub mod excerpt;
 mod id;
 mod ledger;
+mod message;
 mod name;
-mod reading;
 mod reading_time;
 mod room;
 mod state;
@@ -21,8 +21,8 @@ pub use attribute_type::{AttributeType, DeclaredAttributes, Misfit, fit_value};
 pub use command::{Command, CommandResult, PAYLOAD_BYTES_MAX, Source, Unread};
 pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};
+pub use message::{BusMessage, FingerprintChanges, MessageFingerprint};
 pub use name::{AttributeName, AttributeNameError, Name, NameError};
-pub use reading::{FingerprintChanges, MessageFingerprint, Reading};
 pub use reading_time::{BootId, BootTime, ReadingTime, ReadingTimeError};
 pub use room::{Priority, WhenFull};
 pub use state::State;

@@ -118,10 +118,10 @@ async fn listen(
     let done = loop {
         let step = tokio::select! {
             arrival = listening.arrivals.recv() => match arrival {
-                Some(BusEvent::Reading(reading, _)) => {
+                Some(BusEvent::Message(message, _)) => {
                     let now = Instant::now().into_std();
-                    if survey.handle_message(&reading.topic, &reading.payload, now) {
-                        print_progress(&format!("new topic {}\n", line(reading.topic.as_bytes())));
+                    if survey.handle_message(&message.topic, &message.payload, now) {
+                        print_progress(&format!("new topic {}\n", line(message.topic.as_bytes())));
                     }
                     ControlFlow::Continue(())
                 }

@@ -135,8 +135,8 @@ impl Daemon {
         self.is_pinned
     }
 
-    /// Handles a reading.
-    pub(super) fn handle_reading(&mut self, device: DeviceId, value: u64, now: Duration) {
+    /// Handles a message with one reading.
+    pub(super) fn handle_message(&mut self, device: DeviceId, value: u64, now: Duration) {
         let time = self.time(now);
         let number = Value::Integer(i64::try_from(value).unwrap());
         let mut state = State { time, data: [("n".parse().unwrap(), number)].into() };

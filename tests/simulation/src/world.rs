@@ -230,7 +230,7 @@ impl World {
         self.start_at = None;
         let mut daemon = Daemon::start(self.place, &mut self.disk, self.now);
         for (device, value) in &self.pending {
-            daemon.handle_reading(*device, *value, self.now);
+            daemon.handle_message(*device, *value, self.now);
             let measured = Measured { at: self.now, boot: self.place.boot };
             self.measured.insert((*device, *value), measured);
         }
@@ -396,7 +396,7 @@ impl World {
             let measured = Measured { at: self.now, boot: self.place.boot };
             self.measured.insert((device, value), measured);
             if let Some(daemon) = &mut self.daemon {
-                daemon.handle_reading(device, value, self.now);
+                daemon.handle_message(device, value, self.now);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Answers one push when its readings are on the disk.
+//! Answers one push when its messages are on the disk.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ const PATH: &str = "/push";
 /// The scheme before the token.
 const SCHEME: &[u8] = b"Bearer ";
 
-/// The most readings in one push: fewer than the collector's queue takes, so that one client cannot
+/// The most messages in one push: fewer than the collector's queue takes, so that one client cannot
 /// fill it.
-const READINGS_MAX: usize = 256;
+const MESSAGES_MAX: usize = 256;
 
-/// The longest time until the readings are on the disk. After that the client must push again.
+/// The longest time until the messages are on the disk. After that the client must push again.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a push is refused.
@@ -43,13 +43,13 @@ enum PushError {
     BadTopic,
     #[error(transparent)]
     Body(#[from] BodyError),
-    #[error("the body is not a JSON object or a list of at most {READINGS_MAX} of them: {0}")]
+    #[error("the body is not a JSON object or a list of at most {MESSAGES_MAX} of them: {0}")]
     NotJson(JsonError),
     #[error("the gateway cannot write to its disk now; push again later")]
     NotStored,
 }
 
-/// Why a body has no readings.
+/// Why a body has no messages.
 #[derive(Debug, thiserror::Error)]
 enum JsonError {
     #[error(transparent)]
@@ -60,14 +60,14 @@ enum JsonError {
     NotObject(usize),
 }
 
-/// Answers a push when its readings are on the disk.
+/// Answers a push when its messages are on the disk.
 pub(super) async fn answer(
     request: Request<Incoming>,
     settings: &HttpBus,
     context: &BusContext,
 ) -> Response<Full<Bytes>> {
     let (status, text) = match store(request, settings, context).await {
-        Ok(readings) => (StatusCode::OK, format!("{{\"readings\":{readings}}}\n")),
+        Ok(messages) => (StatusCode::OK, format!("{{\"messages\":{messages}}}\n")),
         Err(error) => {
             let status = error.status();
             let error = serde_json::Value::from(error.to_string());
@@ -84,7 +84,7 @@ pub(super) async fn answer(
     response
 }
 
-/// Stores the readings of a push and returns their number.
+/// Stores the messages of a push and returns their number.
 async fn store(
     request: Request<Incoming>,
     settings: &HttpBus,
@@ -96,8 +96,8 @@ async fn store(
         return Err(PushError::NotPost);
     }
     let body = read_body(request.into_body(), settings.body_bytes_max).await;
-    let readings = body.map_err(PushError::Body).and_then(|body| split(&body));
-    let readings = readings.inspect_err(|error| match error {
+    let messages = body.map_err(PushError::Body).and_then(|body| split(&body));
+    let messages = messages.inspect_err(|error| match error {
         PushError::Body(BodyError::TooLarge { .. }) => context.reject(Reason::TooLong),
         PushError::NotJson(_) => context.reject(Reason::Malformed),
         // An incomplete body has not arrived, so it is not counted.
@@ -108,26 +108,26 @@ async fn store(
         | PushError::BadTopic
         | PushError::NotStored => {}
     })?;
-    let count = readings.len();
-    let acknowledged = deliver(readings, &topic, context);
+    let count = messages.len();
+    let acknowledged = deliver(messages, &topic, context);
     match tokio::time::timeout(COMMIT_TIMEOUT, acknowledged).await {
         Ok(Ok(())) => Ok(count),
         Ok(Err(_)) | Err(_) => Err(PushError::NotStored),
     }
 }
 
-/// Passes on the readings. Returns when the last of them, and so all, are on the disk.
+/// Passes on the messages. Returns when the last of them, and so all, are on the disk.
 async fn deliver(
-    readings: Vec<Bytes>,
+    messages: Vec<Bytes>,
     topic: &str,
     context: &BusContext,
 ) -> Result<(), oneshot::error::RecvError> {
     let (ack, acknowledged) = Ack::caller();
-    let last = readings.len().saturating_sub(1);
+    let last = messages.len().saturating_sub(1);
     let mut ack = Some(ack);
-    for (index, reading) in readings.into_iter().enumerate() {
+    for (index, message) in messages.into_iter().enumerate() {
         let ack = if index == last { ack.take() } else { None };
-        context.deliver(topic, reading, ack).await;
+        context.deliver(topic, message, ack).await;
     }
     acknowledged.await
 }
@@ -178,7 +178,7 @@ fn split(body: &Bytes) -> Result<Vec<Bytes>, PushError> {
     } else {
         vec![serde_json::from_slice(body).map_err(not_json)?]
     };
-    if texts.is_empty() || texts.len() > READINGS_MAX {
+    if texts.is_empty() || texts.len() > MESSAGES_MAX {
         return Err(PushError::NotJson(JsonError::Entries(texts.len())));
     }
     if let Some(at) = texts.iter().position(|text| !text.get().starts_with('{')) {
@@ -214,7 +214,7 @@ mod tests {
         for body in ["", "[]", "1", "[1]", "[[{}]]", "{", "{} {}", "[{},", "\"{}\"", "null"] {
             assert!(matches!(split(body), Err(PushError::NotJson(_))), "{body} was taken");
         }
-        let many = format!("[{}{{}}]", "{},".repeat(READINGS_MAX));
+        let many = format!("[{}{{}}]", "{},".repeat(MESSAGES_MAX));
         assert!(super::split(&many.into()).is_err());
     }
 

@@ -18,7 +18,7 @@ use crate::{Ack, BusContext, BusEvent, WriteError, WriteQueue, WriteRequest};
 use tidegate_config::MqttBus;
 use tidegate_ingest::retained::RetainedFilter;
 use tidegate_model::topic::TopicFilter;
-use tidegate_model::{MessageFingerprint, Name, Reading, Reason, Write};
+use tidegate_model::{BusMessage, MessageFingerprint, Name, Reason, Write};
 use tidegate_runtime::liveness;
 use tidegate_runtime::wait::sleep_until;
 
@@ -318,13 +318,13 @@ impl<'a> Session<'a> {
         }
         let Message { topic, payload, packet_id, is_retained } = message;
         let origin = packet_id.map(|packet_id| MessageFingerprint { packet_id, digest });
-        let reading = Reading { origin, ..shared.context.reading(&topic, payload) };
+        let bus_message = BusMessage { origin, ..shared.context.message(&topic, payload) };
         if packet_id.is_some() || is_retained {
             // The broker keeps further messages while the collector's queue is full. Retained
             // messages arrive all at once and are not redelivered.
-            shared.context.send(BusEvent::Reading(reading, ack)).await;
+            shared.context.send(BusEvent::Message(bus_message, ack)).await;
         } else {
-            shared.context.offer_reading(reading);
+            shared.context.offer_message(bus_message);
         }
     }
 

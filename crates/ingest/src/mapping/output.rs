@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::sample::Sample;
 use tidegate_model::{AttributeName, DeviceId, Priority, ReadingTime, Reason, State, Value, Write};
 
-/// The most explained rejections of one reading.
+/// The most explained rejections of one message.
 const DETAILS_MAX: usize = 8;
 
 /// A state for the outbox.
@@ -21,10 +21,10 @@ pub struct Outgoing {
     pub state: State,
 }
 
-/// The result for one reading or one time-out.
+/// The result for one message or one time-out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PipelineOutput {
-    /// The values of the reading: one state for each device, time and priority.
+    /// The values of the message: one state for each device, time and priority.
     pub states: Vec<Outgoing>,
     /// The values that the gateway generated, such as means.
     pub generated: Vec<Outgoing>,

@@ -1,4 +1,4 @@
-//! The pipeline of one bus: decodes readings, maps channels to attributes, and filters values.
+//! The pipeline of one bus: decodes messages, maps channels to attributes, and filters values.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::silence::SilenceMonitor;
 use crate::decode::{Births, DecodeError, Decoded};
 use crate::sensor_stats::SensorStats;
 use tidegate_model::excerpt::excerpt;
-use tidegate_model::{AttributeName, DeviceId, Name, Reading, ReadingTime, Reason, Value};
+use tidegate_model::{AttributeName, BusMessage, DeviceId, Name, ReadingTime, Reason, Value};
 use tidegate_template::ExpressionError;
 use tidegate_timing::machine::Machine;
 
@@ -25,7 +25,7 @@ use tidegate_timing::machine::Machine;
 /// further ones are sent unfiltered.
 const FILTERS_MAX: usize = 1_024;
 
-/// Maps the readings of one bus to states.
+/// Maps the messages of one bus to states.
 #[derive(Debug)]
 pub struct Pipeline {
     sensors: Arc<[Sensor]>,
@@ -53,7 +53,7 @@ struct FilterKey {
 }
 
 /// A decoded message of a sensor.
-struct Message<'a> {
+struct DecodedMessage<'a> {
     sensor_index: usize,
     sensor: &'a Sensor,
     decoded: &'a Decoded,
@@ -65,10 +65,10 @@ struct Message<'a> {
     now: Instant,
 }
 
-/// A reading with the instant of its arrival.
+/// A message with the instant of its arrival.
 #[derive(Clone, Copy)]
 struct Arrival<'a> {
-    reading: &'a Reading,
+    message: &'a BusMessage,
     now: Instant,
 }
 
@@ -81,7 +81,7 @@ struct Channel<'a> {
     value: Result<Value, Rejection>,
 }
 
-/// The sensors that could not map a reading.
+/// The sensors that could not map a message.
 #[derive(Default)]
 struct Failures {
     /// Whether the topic matches any sensor.
@@ -145,23 +145,23 @@ impl Pipeline {
         self.rebirth_requests = RebirthRequests::default();
     }
 
-    /// Maps a reading that arrived at `now`. Always produces one action.
-    pub fn handle_reading(&mut self, reading: &Reading, now: Instant) {
+    /// Maps a message that arrived at `now`. Always produces one action.
+    pub fn handle_message(&mut self, message: &BusMessage, now: Instant) {
         let sensors = Arc::clone(&self.sensors);
         let mut output = OutputBuilder::default();
         let mut failures = Failures::default();
-        let readers = sensors.iter().enumerate().filter(|(_, one)| one.reads(&reading.topic));
+        let readers = sensors.iter().enumerate().filter(|(_, one)| one.reads(&message.topic));
         for (index, sensor) in readers {
             failures.has_reader = true;
-            if sensor.ignores(&reading.payload) {
+            if sensor.ignores(&message.payload) {
                 continue;
             }
-            match sensor.format.decode(&reading.topic, &reading.payload, &mut self.births) {
+            match sensor.format.decode(&message.topic, &message.payload, &mut self.births) {
                 Ok(messages) => {
                     for (number, decoded) in messages.into_iter().enumerate() {
                         output.set_message(number);
                         output.set_sensor(index, sensor.priority);
-                        let arrival = Arrival { reading, now };
+                        let arrival = Arrival { message, now };
                         if !self.map_message(arrival, index, &decoded, &mut output) {
                             failures.unmapped.push((index, decoded));
                         }
@@ -170,7 +170,7 @@ impl Pipeline {
                 Err(error) => {
                     let is_no_birth = matches!(error, DecodeError::NoBirth { .. });
                     if is_no_birth && sensor.format.requests_births() {
-                        let (topic, time) = (&reading.topic, reading.time.wall());
+                        let (topic, time) = (&message.topic, message.time.wall());
                         output.set_request(self.rebirth_requests.request(topic, time, now));
                     }
                     failures.undecoded.push((index, error));
@@ -178,15 +178,15 @@ impl Pipeline {
             }
         }
         if output.is_empty() {
-            self.reject_reading(reading, failures, now, &mut output);
+            self.reject_message(message, failures, now, &mut output);
         }
         self.outputs.push_back(output.build());
     }
 
-    /// Counts a reading without any value once, with the problems of all its sensors.
-    fn reject_reading(
+    /// Counts a message without any value once, with the problems of all its sensors.
+    fn reject_message(
         &mut self,
-        reading: &Reading,
+        message: &BusMessage,
         failures: Failures,
         now: Instant,
         output: &mut OutputBuilder,
@@ -195,9 +195,9 @@ impl Pipeline {
         let Failures { has_reader, undecoded, unmapped } = failures;
         if !unmapped.is_empty() {
             let mut details = Vec::new();
-            for (index, message) in unmapped {
+            for (index, decoded) in unmapped {
                 let Some(sensor) = sensors.get(index) else { continue };
-                let detail = sensor.describe_unmapped(&message);
+                let detail = sensor.describe_unmapped(&decoded);
                 self.record_error(index, &detail, now);
                 details.push(detail);
             }
@@ -214,8 +214,8 @@ impl Pipeline {
         } else if has_reader {
             output.reject(Reason::Ignored, []);
         } else {
-            let topic = excerpt(reading.topic.as_bytes());
-            let detail = format!("bus {}: no sensor reads topic \"{topic}\"", reading.bus);
+            let topic = excerpt(message.topic.as_bytes());
+            let detail = format!("bus {}: no sensor reads topic \"{topic}\"", message.bus);
             output.reject(Reason::NoSensor, [detail]);
         }
     }
@@ -223,14 +223,14 @@ impl Pipeline {
     /// Maps the channels of a message. Returns `false` if the message has none of them.
     fn map_message(
         &mut self,
-        Arrival { reading, now }: Arrival<'_>,
+        Arrival { message, now }: Arrival<'_>,
         sensor_index: usize,
         decoded: &Decoded,
         output: &mut OutputBuilder,
     ) -> bool {
         let sensors = Arc::clone(&self.sensors);
         let Some(sensor) = sensors.get(sensor_index) else { return false };
-        let time = match sensor.measured_at(decoded, reading.time) {
+        let time = match sensor.measured_at(decoded, message.time) {
             Ok(time) => time,
             Err(Rejection { reason, detail }) => {
                 self.record_error(sensor_index, &detail, now);
@@ -238,15 +238,16 @@ impl Pipeline {
                 return true;
             }
         };
-        let contexts = sensor.contexts(&reading.topic, decoded);
-        let arrival = reading.time;
-        let message = Message { sensor_index, sensor, decoded, contexts, time, arrival, now };
+        let contexts = sensor.contexts(&message.topic, decoded);
+        let arrival = message.time;
+        let decoded_message =
+            DecodedMessage { sensor_index, sensor, decoded, contexts, time, arrival, now };
         let mut has_channel = false;
         for (index, mapping) in sensor.map.iter().enumerate() {
-            for channel in message.channels(index, mapping) {
+            for channel in decoded_message.channels(index, mapping) {
                 has_channel = true;
                 let name = excerpt(channel.name.as_bytes());
-                let mapped = self.map_channel(&message, channel, output);
+                let mapped = self.map_channel(&decoded_message, channel, output);
                 if let Err(Rejection { reason, detail }) = mapped {
                     self.record_error(sensor_index, &detail, now);
                     let detail = format!("sensor {}, channel {name}: {detail}", sensor.name);
@@ -269,11 +270,11 @@ impl Pipeline {
     /// Maps one channel: adds its value to the output, or counts it as filtered.
     fn map_channel(
         &mut self,
-        message: &Message<'_>,
+        message: &DecodedMessage<'_>,
         channel: Channel<'_>,
         output: &mut OutputBuilder,
     ) -> Result<(), Rejection> {
-        let Message { sensor_index, sensor, time, arrival, now, .. } = *message;
+        let DecodedMessage { sensor_index, sensor, time, arrival, now, .. } = *message;
         let Channel { mapping_index, mapping, name, value } = channel;
         let original = match mapping.source {
             Source::Channel(_) => message.decoded.original_texts().get(&name),
@@ -381,7 +382,7 @@ impl Machine for Pipeline {
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> DecodedMessage<'a> {
     /// Returns the channels of a mapping in this message.
     fn channels(&self, mapping_index: usize, mapping: &'a Mapping) -> Vec<Channel<'a>> {
         let channel = |name: &str| {

@@ -1,4 +1,4 @@
-//! Tests of the pipeline with readings of all kinds.
+//! Tests of the pipeline with messages of all kinds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use bytes::Bytes;
 use super::*;
 use crate::by_text::ByText;
 use crate::decode::{Json, KeyValue};
-use tidegate_model::{DeviceId, Priority, Reading, Reason, State, Value, WallTime};
+use tidegate_model::{BusMessage, DeviceId, Priority, Reason, State, Value, WallTime};
 use tidegate_template::Expression;
 use tidegate_template::Template;
 use tidegate_timing::machine::Machine as _;
 
 #[test]
-fn reading_becomes_one_state() {
+fn message_becomes_one_state() {
     let mut bench =
         bench(vec![sensor("sensors/+/climate", vec![map("t", "tempC"), map("door", "door")])]);
-    let mapped = bench.map(&reading("sensors/hall/climate", "t=21.5 door=true x=1"), now());
+    let mapped = bench.map(&message("sensors/hall/climate", "t=21.5 door=true x=1"), now());
     let data = [("door", Value::Boolean(true)), ("tempC", Value::Float(21.5))];
     assert_eq!(
         mapped,
@@ -32,11 +32,11 @@ fn topic_selects_device_and_attribute() {
     sensor.map[0].attribute =
         AttributeSelector::ByTemplate(template("{{ topic[2] }}-{{ channel }}"));
     let mut bench = bench(vec![sensor]);
-    let mut states = |topic| bench.map(&reading(topic, "t=1"), now()).states;
+    let mut states = |topic| bench.map(&message(topic, "t=1"), now()).states;
     assert_eq!(states("s/hall/air"), [state(1, &[("air-t", Value::Integer(1))])]);
     assert_eq!(states("s/yard/soil"), [state(2, &[("soil-t", Value::Integer(1))])]);
 
-    let mut rejected = |topic| bench.map(&reading(topic, "t=1"), now()).rejected;
+    let mut rejected = |topic| bench.map(&message(topic, "t=1"), now()).rejected;
     assert_eq!(rejected("s/attic/air"), [(Reason::UnknownDevice, 1)].into());
     assert_eq!(rejected("s/hall/a.b"), [(Reason::BadAttributeName, 1)].into());
 }
@@ -45,7 +45,7 @@ fn topic_selects_device_and_attribute() {
 fn failed_template_rejects_each_value() {
     let mut sensor = sensor("#", vec![map("t", "t"), map("h", "h")]);
     sensor.device = DeviceSelector::ByTemplate(template("{{ topic[7] }}"));
-    let mapped = bench(vec![sensor]).map(&reading("s/hall", "t=1 h=2"), now());
+    let mapped = bench(vec![sensor]).map(&message("s/hall", "t=1 h=2"), now());
     assert_eq!(mapped.rejected, [(Reason::UnknownDevice, 2)].into());
     assert_eq!(mapped.states, []);
 }
@@ -57,7 +57,7 @@ fn sensors_of_one_device_share_a_state() {
         sensor("a/b", vec![map("u", "tempC")]),
     ]);
     let data = [("humidity", Value::Integer(40)), ("tempC", Value::Integer(22))];
-    assert_eq!(bench.map(&reading("a/b", "t=21 h=40 u=22"), now()).states, [state(1, &data)]);
+    assert_eq!(bench.map(&message("a/b", "t=21 h=40 u=22"), now()).states, [state(1, &data)]);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn message_without_a_value_is_counted_once() {
             sensor("a/#", vec![map("t", "t"), map("u", "u")]),
             sensor("a/#", vec![map("t", "t2")]),
         ]);
-        let mapped = bench.map(&reading(topic, payload), now());
+        let mapped = bench.map(&message(topic, payload), now());
         assert_eq!((mapped.states.len(), mapped.details.is_empty()), (0, false));
         mapped.rejected.into_iter().collect::<Vec<_>>()
     };
@@ -80,7 +80,7 @@ fn message_without_a_value_is_counted_once() {
 #[test]
 fn missing_channel_error_lists_the_channels() {
     let mapped =
-        bench(vec![sensor("#", vec![map("t", "t")])]).map(&reading("a", "temp=1 hum=2"), now());
+        bench(vec![sensor("#", vec![map("t", "t")])]).map(&message("a", "temp=1 hum=2"), now());
     let detail = "sensor climate: the message has none of the channels t; it has hum, temp";
     assert_eq!(mapped.details, [detail]);
 }
@@ -91,7 +91,7 @@ fn invalid_value_does_not_affect_others() {
     sensor.format = Json { array_pointer: None }.into();
     let long = "x".repeat(65_537);
     let payload = format!(r#"{{"t": 1, "n": null, "l": [], "s": "{long}"}}"#);
-    let mapped = bench(vec![sensor]).map(&reading("a", &payload), now());
+    let mapped = bench(vec![sensor]).map(&message("a", &payload), now());
     assert_eq!(mapped.states, [state(1, &[("t", Value::Integer(1))])]);
     assert_eq!(mapped.rejected, [(Reason::TooLong, 1), (Reason::NotScalar, 2)].into());
     assert_eq!(mapped.details.len(), 3);
@@ -102,14 +102,14 @@ fn decoded_message_hides_errors_of_other_sensors() {
     let mut json = sensor("#", vec![map("t", "t")]);
     json.format = Json { array_pointer: None }.into();
     let mapped =
-        bench(vec![json, sensor("#", vec![map("t", "t")])]).map(&reading("a", "t=1"), now());
+        bench(vec![json, sensor("#", vec![map("t", "t")])]).map(&message("a", "t=1"), now());
     assert_eq!((mapped.states.len(), mapped.rejected.len(), mapped.details.len()), (1, 0, 0));
 }
 
 #[test]
 fn limits_the_number_of_details() {
     let sensors = vec![sensor("#", vec![map("t", "t")]); 50];
-    let mapped = bench(sensors).map(&reading("a", "t=inf"), now());
+    let mapped = bench(sensors).map(&message("a", "t=inf"), now());
     assert_eq!(mapped.rejected, [(Reason::NotFinite, 50)].into());
     assert_eq!(mapped.details.len(), 8);
 }
@@ -122,7 +122,7 @@ fn aliases_map_serial_numbers_to_devices() {
     sensor.aliases = [("AA:01".to_owned(), "yard".parse().unwrap())].into();
     let mut bench = bench(vec![sensor]);
     let mut map = |mac| {
-        bench.map(&reading("a", &format!(r#"{{"from": {{"mac": "{mac}"}}, "t": 1}}"#)), now())
+        bench.map(&message("a", &format!(r#"{{"from": {{"mac": "{mac}"}}, "t": 1}}"#)), now())
     };
     assert_eq!(map("AA:01").states, [state(2, &[("t", Value::Integer(1))])]);
     let refused = map("AA:02");
@@ -135,11 +135,11 @@ fn expression_needs_all_its_channels() {
     let mut power = map("", "power");
     power.source = Source::Expression(Expression::compile("power", "u * i").unwrap());
     let mut bench = bench(vec![sensor("#", vec![map("u", "u"), power])]);
-    let mut states = |payload| bench.map(&reading("a", payload), now()).states;
+    let mut states = |payload| bench.map(&message("a", payload), now()).states;
     let both = [("power", Value::Integer(460)), ("u", Value::Integer(230))];
     assert_eq!(states("u=230 i=2"), [state(1, &both)]);
     assert_eq!(states("u=230"), [state(1, &[("u", Value::Integer(230))])]);
-    let failed = bench.map(&reading("a", "u=x i=y"), now());
+    let failed = bench.map(&message("a", "u=x i=y"), now());
     assert_eq!(failed.rejected, [(Reason::BadExpression, 1)].into());
 }
 
@@ -149,7 +149,7 @@ fn star_maps_all_unmapped_channels() {
     star.attribute = AttributeSelector::ByTemplate(template("{{ channel }}_raw"));
     let mut bench = bench(vec![sensor("#", vec![map("t", "temperature"), star])]);
     let data = [("h_raw", Value::Integer(2)), ("temperature", Value::Integer(1))];
-    assert_eq!(bench.map(&reading("a", "t=1 h=2"), now()).states, [state(1, &data)]);
+    assert_eq!(bench.map(&message("a", "t=1 h=2"), now()).states, [state(1, &data)]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn each_message_of_a_payload_has_its_own_time() {
         Some(TimeSource { channel: "at".to_owned(), notation: TimeNotation::UnixSeconds });
     let mut bench = bench(vec![sensor]);
     let payload = r#"[{"t": 1, "at": 1777629590}, {"t": 2}, {"t": 3}, {"t": 4, "at": "x"}]"#;
-    let mapped = bench.map(&reading("a", payload), now());
+    let mapped = bench.map(&message("a", payload), now());
     let times: Vec<_> =
         mapped.states.iter().map(|one| one.state.time.wall().unwrap().as_millis()).collect();
     assert_eq!(times, [1_777_629_590_000, 1_777_629_600_000, 1_777_629_600_000]);
@@ -172,7 +172,7 @@ fn ignored_message_is_counted_once() {
     let mut ignoring = sensor("#", vec![map("t", "t")]);
     ignoring.ignore = Some(ByText(regex::bytes::Regex::new("^#").unwrap()));
     let mut bench = bench(vec![ignoring]);
-    let mapped = bench.map(&reading("a", "# boot"), now());
+    let mapped = bench.map(&message("a", "# boot"), now());
     assert_eq!((mapped.rejected, mapped.details), ([(Reason::Ignored, 1)].into(), vec![]));
 }
 
@@ -183,7 +183,7 @@ fn window_counts_values_and_generates_one_state() {
     mean.filter.window = Some(WindowSettings { aggregate: Aggregate::Mean, length });
     let (mut bench, start) = (bench(vec![sensor("#", vec![mean])]), now());
     for payload in ["t=1", "t=2"] {
-        let mapped = bench.map(&reading("a", payload), start);
+        let mapped = bench.map(&message("a", payload), start);
         assert_eq!((mapped.filtered, mapped.states), ([(Reason::Aggregated, 1)].into(), vec![]));
     }
     assert_eq!(bench.0.poll_timeout(), Some(start + length));
@@ -191,7 +191,7 @@ fn window_counts_values_and_generates_one_state() {
     let made = bench.handle_timeout(start + length).generated;
     assert_eq!(made, [state(1, &[("t", Value::Float(1.5))])]);
     assert_eq!(bench.0.poll_timeout(), None);
-    bench.map(&reading("a", "t=3"), start);
+    bench.map(&message("a", "t=3"), start);
     assert_eq!(bench.handle_stop().generated, [state(1, &[("t", Value::Float(3.0))])]);
 }
 
@@ -206,8 +206,8 @@ fn reports_a_silent_sensor_and_its_return() {
     let online = |is_online| state(1, &[("online", Value::Boolean(is_online))]);
     assert_eq!(bench.0.poll_timeout(), Some(start + after));
     assert_eq!(bench.handle_timeout(start + after).generated, [online(false)]);
-    assert_eq!(bench.map(&reading("a", "t=1"), start + after).generated, [online(true)]);
-    assert_eq!(bench.map(&reading("a", "t=1"), start + after).generated, []);
+    assert_eq!(bench.map(&message("a", "t=1"), start + after).generated, [online(true)]);
+    assert_eq!(bench.map(&message("a", "t=1"), start + after).generated, []);
 }
 
 #[test]
@@ -219,10 +219,10 @@ fn null_time_means_the_time_of_arrival() {
     let mut bench = bench(vec![sensor]);
     let data = [("t", Value::Integer(1))];
     assert_eq!(
-        bench.map(&reading("a", r#"{"t": 1, "at": null}"#), now()).states,
+        bench.map(&message("a", r#"{"t": 1, "at": null}"#), now()).states,
         [state(1, &data)]
     );
-    let rejected = bench.map(&reading("a", r#"{"t": 1, "at": {}}"#), now()).rejected;
+    let rejected = bench.map(&message("a", r#"{"t": 1, "at": {}}"#), now()).rejected;
     assert_eq!(rejected, [(Reason::NotScalar, 1)].into());
 }
 
@@ -236,7 +236,7 @@ fn old_values_also_end_the_silence() {
     let (mut bench, start) = (bench(vec![sensor]), now());
     bench.0.handle_start(WallTime::from_millis(1_777_629_300_000).into(), start);
     let gone = bench.handle_timeout(start + after).generated.remove(0);
-    let back = bench.map(&reading("a", "t=1 at=1777620000"), start + after).generated.remove(0);
+    let back = bench.map(&message("a", "t=1 at=1777620000"), start + after).generated.remove(0);
     assert!(back.state.time >= gone.state.time, "{back:?}");
 }
 
@@ -248,7 +248,7 @@ fn expression_accesses_channels_of_any_name() {
     let expression = Expression::compile("power", expression).unwrap();
     sensor.map.push(Mapping { source: Source::Expression(expression), ..map("", "power") });
     let payload = r#"{"1-0:1.7.0": 0, "1-0:2.7.0": 1.5}"#;
-    let mapped = bench(vec![sensor]).map(&reading("a", payload), now());
+    let mapped = bench(vec![sensor]).map(&message("a", payload), now());
     assert_eq!(mapped.states, [state(1, &[("power", Value::Float(-1500.0))])]);
 }
 
@@ -257,7 +257,7 @@ fn rounding_converts_numbers_in_texts() {
     let mut sensor = sensor("#", vec![map("t", "t"), map("t", "word")]);
     sensor.format = Json { array_pointer: None }.into();
     sensor.map[0].filter.decimals = Some(1);
-    let mapped = bench(vec![sensor]).map(&reading("a", r#"{"t": "21.4567"}"#), now());
+    let mapped = bench(vec![sensor]).map(&message("a", r#"{"t": "21.4567"}"#), now());
     let data = [("t", Value::Float(21.5)), ("word", Value::Text("21.4567".to_owned()))];
     assert_eq!(mapped.states, [state(1, &data)]);
 }
@@ -267,7 +267,7 @@ fn star_skips_channels_mapped_by_pointer() {
     let mut sensor = sensor("#", vec![map("/t", "temp"), map("*", "unused")]);
     sensor.format = Json { array_pointer: None }.into();
     sensor.map[1].attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
-    let mapped = bench(vec![sensor]).map(&reading("a", r#"{"t": 1, "h": 2}"#), now());
+    let mapped = bench(vec![sensor]).map(&message("a", r#"{"t": 1, "h": 2}"#), now());
     let data = [("temp", Value::Integer(1)), ("h", Value::Integer(2))];
     assert_eq!(mapped.states, [state(1, &data)]);
 }
@@ -279,7 +279,7 @@ fn message_cannot_replace_topic_or_channel() {
     sensor.device = DeviceSelector::ByTemplate(template("{{ topic[1] }}"));
     sensor.map[0].attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
     let payload = r#"{"t": 1, "topic": ["s", "yard"], "channel": "x", "payload": 7}"#;
-    let mapped = bench(vec![sensor]).map(&reading("s/hall", payload), now());
+    let mapped = bench(vec![sensor]).map(&message("s/hall", payload), now());
     assert_eq!(mapped.states, [state(1, &[("t", Value::Integer(1))])]);
 }
 
@@ -302,11 +302,11 @@ fn names_keep_their_original_text() {
                 ("state", Value::Integer(named)),
                 ("id", Value::Text(format!("{id}!"))),
             ];
-            let mapped = bench.map(&reading("a", &format!("id={id} t=1.50 state={word}")), now());
+            let mapped = bench.map(&message("a", &format!("id={id} t=1.50 state={word}")), now());
             assert_eq!(mapped.states, [state(2, &data)], "{id} {word}: {:?}", mapped.details);
         }
     }
-    let mapped = bench.map(&reading("a", "id=0012 t=1 state=02"), now());
+    let mapped = bench.map(&message("a", "id=0012 t=1 state=02"), now());
     assert!(mapped.details[0].contains("\"02\" is not in the values"), "{:?}", mapped.details);
 }
 
@@ -314,8 +314,8 @@ fn names_keep_their_original_text() {
 struct Bench(Pipeline);
 
 impl Bench {
-    fn map(&mut self, reading: &Reading, now: Instant) -> PipelineOutput {
-        self.0.handle_reading(reading, now);
+    fn map(&mut self, message: &BusMessage, now: Instant) -> PipelineOutput {
+        self.0.handle_message(message, now);
         self.output()
     }
 
@@ -373,8 +373,8 @@ fn template(text: &str) -> Template {
     Template::compile("sensor.climate", text).unwrap()
 }
 
-fn reading(topic: &str, payload: &str) -> Reading {
-    Reading {
+fn message(topic: &str, payload: &str) -> BusMessage {
+    BusMessage {
         bus: "house".parse().unwrap(),
         time: WallTime::from_millis(1_777_629_600_000).into(),
         topic: topic.to_owned(),

@@ -1,12 +1,12 @@
-//! One message from a bus, before it is decoded and mapped to a device.
+//! One message of a bus, before it is decoded and mapped to a device.
 
 use bytes::Bytes;
 
 use super::{Name, ReadingTime};
 
-/// Holds one line or payload as it arrived from a bus.
+/// Holds one line, frame or payload as it arrived from a bus. It may contain many readings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
+pub struct BusMessage {
     /// The bus that received the message.
     pub bus: Name,
     /// The time at which the last byte arrived.
