@@ -1,4 +1,4 @@
-//! The application: builds, wires, starts and stops all parts of the daemon.
+//! The application: builds, connects, starts and stops all parts of the daemon.
 //!
 //! A stop follows the data. The buses end, which ends the queue of the collector. The collector
 //! makes its last commit, which informs the reporter that no more states will come. The reporter
@@ -27,7 +27,7 @@ use crate::notify;
 use crate::outbox_admin;
 use crate::status::{BusStatus, Sources, StatusRegistry};
 use crate::tasks::attribute_check::AttributeCheckTask;
-use crate::tasks::collector::{BootClock, Collector, CollectorParts, stored_boots};
+use crate::tasks::collector::{BootClock, Collector, CollectorContext, stored_boots};
 use crate::tasks::connection_status::ConnectionStatusTask;
 use crate::tasks::reporter::ReporterTask;
 use crate::tasks::retention::RetentionTask;
@@ -58,9 +58,9 @@ pub struct App {
     outbox: Arc<Outbox>,
     client: Arc<Client>,
     control: ControlServer,
-    board: StatusRegistry,
+    status: StatusRegistry,
     history: History,
-    tally: LossCounters,
+    losses: LossCounters,
     http: reqwest::Client,
     log: LogControl,
 }
@@ -82,9 +82,9 @@ impl App {
         let clock = Arc::new(TrustedClock::new(config.clock_trust, boot, anchor_ms));
         let outbox = Arc::new(outbox);
         let client = Arc::new(Client::new(config.cloud.clone())?);
-        let board = StatusRegistry::default();
-        board.configure(running::names(&config));
-        board.data().clock.trust = clock.trust_word();
+        let status = StatusRegistry::default();
+        status.configure(running::names(&config));
+        status.data().clock.trust = clock.trust_word();
         let socket = &config.status_socket;
         let mut control = ControlServer::open(socket).with_context(|| {
             format!("cannot open the status socket {}; see status.socket", socket.display())
@@ -96,7 +96,7 @@ impl App {
         }
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
         let pulses = PulseCounts::load(&outbox.rows(PULSES).context("cannot read the outbox")?);
-        let marks =
+        let checkpoints =
             TailCheckpoints::load(outbox.rows(CHECKPOINTS).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
         let http = actuators::client()?;
@@ -108,9 +108,9 @@ impl App {
             outbox,
             client,
             control,
-            board,
+            status,
             history,
-            tally: LossCounters::new(pulses, marks),
+            losses: LossCounters::new(pulses, checkpoints),
             http,
             log,
         })
@@ -125,9 +125,9 @@ impl App {
         let stop_timeout = self.config.stop_timeout;
         let outbox = Arc::clone(&self.outbox);
         let hurry = CancellationToken::new();
-        let mut running = self.start(&stop, &hurry, reloads.ask.clone());
+        let mut running = self.start(&stop, &hurry, reloads.sender.clone());
         notify::ready();
-        running.is_ready();
+        running.set_ready();
         running.keep_copy(&reloads.file).await;
         let fault = loop {
             tokio::select! {
@@ -135,7 +135,7 @@ impl App {
                 biased;
                 () = stop.cancelled() => break None,
                 end = running.watch() => break Some(end.into()),
-                Some(()) = reloads.asked.recv() => {
+                Some(()) = reloads.requests.recv() => {
                     let reloaded = running.reload(&reloads).await;
                     if let Err(error) = reloaded && !stop.is_cancelled() {
                         break Some(error);
@@ -149,7 +149,7 @@ impl App {
         }
         notify::stopping();
         info!("stopping");
-        let faults = finish(running.let_go(), stop_timeout, &hurry).await;
+        let faults = finish(running.into_supervisor(), stop_timeout, &hurry).await;
         tokio::task::spawn_blocking(move || outbox.flush())
             .await?
             .context("cannot flush the outbox")?;
@@ -164,38 +164,39 @@ impl App {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "it wires all parts in the order of their start")]
+    #[expect(clippy::too_many_lines, reason = "it connects all parts in the order of their start")]
     fn start(
         self,
         stop: &CancellationToken,
         hurry: &CancellationToken,
         reload: mpsc::Sender<()>,
     ) -> Running {
-        let Self { config, entries, clock: trusted, boots, outbox, client, control, board, .. } =
-            self;
+        let Self {
+            config, entries, clock: trusted, boots, outbox, client, control, status, ..
+        } = self;
         let clock: SharedClock = Arc::clone(&trusted) as SharedClock;
         let mut supervisor = Supervisor::default();
         let (flush, buses_stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (commits, committed) = watch::channel(0);
-        let (arrivals, queue) = mpsc::channel(EVENTS_MAX);
-        let tally = self.tally;
+        let (events, queue) = mpsc::channel(EVENTS_MAX);
+        let losses = self.losses;
         let (boot_clock, anchors) = BootClock::new(Arc::clone(&trusted), boots, &outbox);
         let produced = start_attribute_check(&config, &client, &mut supervisor, stop);
         let routes =
-            routes(&config, &board, &outbox, supervisor.liveness().clone(), commits.clone());
+            routes(&config, &status, &outbox, supervisor.liveness().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
-        let collector = Collector::new(CollectorParts {
+        let collector = Collector::new(CollectorContext {
             pipelines: start_pipelines(&config, &clock),
             outbox: Arc::clone(&outbox),
             boot_clock,
-            losses: tally.clone(),
+            losses: losses.clone(),
             commit_interval: config.outbox.commit_interval,
             sync_interval_online: config.outbox.sync_interval_online,
             limits: reporter_limits.clone(),
             handles: known_handles.clone(),
             committed: commits,
-            status: board.clone(),
+            status: status.clone(),
         });
         supervisor.spawn("collector", collector.run(queue));
 
@@ -210,14 +211,14 @@ impl App {
             path: config.outbox.path.clone(),
             clock: Arc::clone(&trusted),
             anchors,
-            board: board.clone(),
+            status: status.clone(),
         };
         let reported = start_reporter(reporter, &mut supervisor);
         let periodic = Periodic {
             client: &client,
             clock: &trusted,
             outbox: &outbox,
-            board: &board,
+            status: &status,
             config: &config,
             stop,
             reported,
@@ -225,23 +226,23 @@ impl App {
         periodic.start(&mut supervisor);
         start_service_tasks(&mut supervisor, control, routes, &self.log, stop);
 
-        let health = buses::health(board.clone(), Arc::clone(&outbox));
-        let gateway = Gateway { log: self.log, status: board.clone(), flush, reload };
+        let health = buses::health(status.clone(), Arc::clone(&outbox));
+        let gateway = Gateway { log: self.log, status: status.clone(), flush, reload };
         let drivers = DriverContext { buses: known_handles, http: self.http, gateway };
         let commands = CommandContext {
             outbox,
             client,
             clock: Arc::clone(&clock),
-            status: board.clone(),
+            status: status.clone(),
             drivers,
             stop: stop.clone(),
             buses_stop: buses_stop.clone(),
         };
-        let (history, events) = (self.history, arrivals.clone());
-        let commands = CommandTasks::start(commands, &config, history, events, &mut supervisor);
-        let wires = Channels { arrivals, tally, handles, limits, produced, commands };
+        let (history, reports) = (self.history, events.clone());
+        let commands = CommandTasks::start(commands, &config, history, reports, &mut supervisor);
+        let channels = Channels { events, losses, handles, limits, produced, commands };
         Running::start(
-            Runtime { supervisor, buses_stop, clock, health, board, wires },
+            Runtime { supervisor, buses_stop, clock, health, status, channels },
             config,
             entries,
         )
@@ -269,7 +270,7 @@ struct Periodic<'a> {
     client: &'a Arc<Client>,
     clock: &'a Arc<TrustedClock>,
     outbox: &'a Arc<Outbox>,
-    board: &'a StatusRegistry,
+    status: &'a StatusRegistry,
     config: &'a Config,
     stop: &'a CancellationToken,
     reported: CancellationToken,
@@ -280,7 +281,7 @@ impl Periodic<'_> {
         let connection_status = ConnectionStatusTask {
             client: Arc::clone(self.client),
             clock: Arc::clone(self.clock),
-            board: self.board.clone(),
+            status: self.status.clone(),
             stop: self.stop.clone(),
             reported: self.reported,
         };
@@ -295,7 +296,7 @@ impl Periodic<'_> {
         let timekeeper = TimekeeperTask {
             clock: Arc::clone(self.clock),
             client: Arc::clone(self.client),
-            board: self.board.clone(),
+            status: self.status.clone(),
             stop: self.stop.clone(),
         };
         supervisor.spawn("timekeeper", timekeeper.run());
@@ -330,14 +331,14 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
 /// Registers the paths of the control server.
 fn routes(
     config: &Config,
-    board: &StatusRegistry,
+    status: &StatusRegistry,
     outbox: &Arc<Outbox>,
     liveness: Liveness,
     commits: watch::Sender<u64>,
 ) -> Routes {
     let mut routes = Routes::default();
     let sources = Sources {
-        board: board.clone(),
+        status: status.clone(),
         outbox: Arc::clone(outbox),
         bytes_max: config.outbox.bytes_max,
         path: config.outbox.path.clone(),
@@ -358,10 +359,10 @@ pub struct Reloads {
     pub file: PathBuf,
     /// The control of the log level.
     pub log: LogControl,
-    /// The sender of `asked`, for the gateway command `reload`.
-    pub ask: mpsc::Sender<()>,
+    /// The sender of `requests`, for the gateway command `reload`.
+    pub sender: mpsc::Sender<()>,
     /// Each item requests a reload. Requests during a reload count as one.
-    pub asked: mpsc::Receiver<()>,
+    pub requests: mpsc::Receiver<()>,
 }
 
 /// Stops all tasks. Cancels `hurry` at half of `timeout`, which abandons calls that hang; aborts
@@ -410,9 +411,9 @@ fn start_attribute_check(
 /// A single running bus, without a daemon.
 pub(crate) struct SingleBus {
     /// The events of the bus.
-    pub(crate) arrivals: mpsc::Receiver<BusEvent>,
-    tally: LossCounters,
-    board: StatusRegistry,
+    pub(crate) events: mpsc::Receiver<BusEvent>,
+    losses: LossCounters,
+    status: StatusRegistry,
     name: Name,
     _supervisor: Supervisor,
 }
@@ -420,12 +421,12 @@ pub(crate) struct SingleBus {
 impl SingleBus {
     /// Returns the losses since the last call.
     pub(crate) fn losses(&self) -> Account {
-        self.tally.take().remove(&self.name).unwrap_or_default()
+        self.losses.take().remove(&self.name).unwrap_or_default()
     }
 
     /// Returns the status of the bus.
     pub(crate) fn status(&self) -> BusStatus {
-        self.board.bus(&self.name)
+        self.status.bus_status(&self.name)
     }
 }
 
@@ -437,16 +438,16 @@ pub(crate) fn start_single_bus(
     clock: &SharedClock,
     stop: &CancellationToken,
 ) -> SingleBus {
-    let (sender, arrivals) = mpsc::channel(EVENTS_MAX);
-    let board = StatusRegistry::default();
-    board.started(name);
-    let tally = LossCounters::default();
+    let (sender, events) = mpsc::channel(EVENTS_MAX);
+    let status = StatusRegistry::default();
+    status.reset_bus(name);
+    let losses = LossCounters::default();
     let context = BusContext {
         bus: name.clone(),
         sensors: bus.sensors.clone(),
         events: sender,
-        losses: tally.clone(),
-        monitor: Arc::new(board.clone()),
+        losses: losses.clone(),
+        monitor: Arc::new(status.clone()),
         clock: Arc::clone(clock),
         stop: stop.clone(),
         // Only the daemon knows its health.
@@ -456,5 +457,5 @@ pub(crate) fn start_single_bus(
     let mut supervisor = Supervisor::default();
     // An inspection writes nothing, so no handle is kept.
     drop(buses::spawn_bus(&mut supervisor, &bus.kind, context));
-    SingleBus { arrivals, tally, board, name: name.clone(), _supervisor: supervisor }
+    SingleBus { events, losses, status, name: name.clone(), _supervisor: supervisor }
 }

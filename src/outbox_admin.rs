@@ -154,9 +154,9 @@ pub enum Error {
     Outbox(#[from] tidegate_outbox::Error),
 }
 
-/// The parts of an imported state that are checked. Other parts are kept unchecked.
+/// The members of an imported state that are checked. Other members are kept unchecked.
 #[derive(Deserialize)]
-struct Parts {
+struct CheckedMembers {
     time: serde_json::Value,
     data: BTreeMap<String, serde_json::Value>,
 }
@@ -177,10 +177,10 @@ impl Exported {
         if text.len() > BYTES_MAX {
             return Err(LineError::TooLarge(text.len()));
         }
-        let parts: Parts = serde_json::from_str(text)?;
-        let millis = parts.time.as_i64().map(WallTime::from_millis);
-        let time = millis.or_else(|| WallTime::parse(parts.time.as_str()?));
-        let readings = parts.data.len();
+        let checked: CheckedMembers = serde_json::from_str(text)?;
+        let millis = checked.time.as_i64().map(WallTime::from_millis);
+        let time = millis.or_else(|| WallTime::parse(checked.time.as_str()?));
+        let readings = checked.data.len();
         let fitting = u16::try_from(readings).ok().filter(|readings| *readings > 0);
         Ok(NewState {
             device: self.device,

@@ -1,10 +1,10 @@
 //! The status of the daemon: the [`StatusRegistry`] that tasks write, and the document made from
 //! it.
 
+mod components;
 mod document;
 mod health;
 mod metrics;
-mod parts;
 mod totals;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use components::{ActuatorStatus, BusStatus, DiskStatus, SensorStatus, Since};
 pub use document::{Backlog, Document, Sources, ThrottleStatus};
 pub use health::{Condition, Health, Problem, ProblemCode};
-pub use parts::{ActuatorStatus, BusStatus, DiskStatus, SensorStatus, Since};
 pub use totals::{ClockStatus, CloudStatus, CommandStatus, OutboxStatus, ReloadStatus};
 
 use tidegate_bus::Monitor;
@@ -26,7 +26,7 @@ use tidegate_model::{DeviceId, Name};
 use tidegate_timing::rate_meter::RateMeter;
 
 /// The most commands in the status document.
-const RECENT_MAX: usize = 50;
+const RECENT_COMMANDS_MAX: usize = 50;
 
 /// Holds what the tasks report of themselves. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +44,7 @@ pub struct StatusData {
     /// Open command streams, by device.
     pub streams: BTreeMap<Name, bool>,
     /// The last commands, newest first.
-    pub recent: Vec<Record>,
+    pub recent_commands: Vec<Record>,
     /// Whether the daemon has sent READY to systemd.
     pub is_ready: bool,
     /// Reloads.
@@ -55,16 +55,16 @@ pub struct StatusData {
     actuators: BTreeMap<Name, ActuatorStatus>,
     disk: DiskStatus,
     /// The longest time until a power cut can no longer take a reading.
-    promise: Duration,
+    loss_window: Duration,
     /// The calls in the throttle's window, by device.
     calls: BTreeMap<DeviceId, Throttle>,
     /// The rate of states that come into the outbox.
-    committed: RateMeter,
+    commit_rate: RateMeter,
     /// The rate of states that Losant confirms.
-    stored: RateMeter,
+    delivery_rate: RateMeter,
 }
 
-/// The names of the parts that the configuration has.
+/// The names of the components that the configuration has.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// Its devices.
@@ -76,17 +76,12 @@ pub struct Names {
 }
 
 impl StatusRegistry {
-    /// Returns the last of these commands, newest first.
-    pub fn recent<'a>(records: impl DoubleEndedIterator<Item = &'a Record>) -> Vec<Record> {
-        records.rev().take(RECENT_MAX).cloned().collect()
-    }
-
     /// Locks the content, to read or to change it.
     pub fn data(&self) -> MutexGuard<'_, StatusData> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the names of all parts, and forgets the status of parts without a name.
+    /// Sets the names of all components, and removes the status of the others.
     pub fn configure(&self, names: Names) {
         let mut data = self.data();
         let StatusData { buses, sensors, actuators, .. } = &mut *data;
@@ -103,12 +98,12 @@ impl StatusRegistry {
     }
 
     /// Resets the status of a bus that starts.
-    pub fn started(&self, bus: &Name) {
+    pub fn reset_bus(&self, bus: &Name) {
         self.data().buses.insert(bus.clone(), BusStatus::default());
     }
 
     /// Returns the status of a bus.
-    pub fn bus(&self, bus: &Name) -> BusStatus {
+    pub fn bus_status(&self, bus: &Name) -> BusStatus {
         self.data().buses.get(bus).cloned().unwrap_or_default()
     }
 
@@ -120,8 +115,14 @@ impl StatusRegistry {
         }
     }
 
-    /// Sets the last command of an actuator.
-    pub fn acted(&self, record: &Record) {
+    /// Sets the last commands from the records of all commands, oldest first.
+    pub fn set_recent_commands<'a>(&self, records: impl DoubleEndedIterator<Item = &'a Record>) {
+        let recent = records.rev().take(RECENT_COMMANDS_MAX).cloned().collect();
+        self.data().recent_commands = recent;
+    }
+
+    /// Records the last command of an actuator.
+    pub fn record_command(&self, record: &Record) {
         let mut data = self.data();
         let actuator = record.actuator.as_ref();
         if let Some(status) = actuator.and_then(|actuator| data.actuators.get_mut(actuator)) {
@@ -130,7 +131,7 @@ impl StatusRegistry {
     }
 
     /// Sets whether the last call reached Losant, and its error.
-    pub fn link(&self, online: Option<bool>, error: &str) {
+    pub fn set_cloud_link(&self, online: Option<bool>, error: &str) {
         let cloud = &mut self.data().cloud;
         if cloud.online != online {
             (cloud.online, cloud.since) = (online, Some(Since::now()));
@@ -144,55 +145,55 @@ impl StatusRegistry {
     }
 
     /// Sets the longest time until a power cut can no longer take a reading.
-    pub fn promise(&self, window: Duration) {
-        self.data().promise = window;
+    pub fn set_loss_window(&self, window: Duration) {
+        self.data().loss_window = window;
     }
 
-    /// Sets the calls of a device in the throttle's window.
-    pub fn called(&self, device: DeviceId, calls: Throttle) {
+    /// Records the calls of a device in the throttle's window.
+    pub fn record_throttle(&self, device: DeviceId, calls: Throttle) {
         self.data().calls.insert(device, calls);
     }
 
     /// Counts states that came into the outbox, and clears a failure of the disk.
-    pub fn committed(&self, states: usize) {
+    pub fn record_commit(&self, states: usize) {
         let mut data = self.data();
         data.disk = DiskStatus::default();
-        data.committed.count(states as u64, Instant::now().into_std());
+        data.commit_rate.count(states as u64, Instant::now().into_std());
     }
 
     /// Records that a write to the outbox failed.
-    pub fn refused(&self, error: &str) {
+    pub fn record_write_failure(&self, error: &str) {
         let disk = &mut self.data().disk;
         disk.write_failing.get_or_insert_with(Since::now);
         error.clone_into(&mut disk.error);
     }
 
     /// Counts a batch that Losant confirmed.
-    pub fn stored(&self, states: u64, readings: u64) {
+    pub fn record_delivery(&self, states: u64, readings: u64) {
         let mut data = self.data();
         data.cloud.batches += 1;
         data.cloud.states_stored += states;
         data.cloud.readings_stored += readings;
-        data.stored.count(states, Instant::now().into_std());
+        data.delivery_rate.count(states, Instant::now().into_std());
     }
 }
 
 impl Monitor for StatusRegistry {
-    fn connected(&self, bus: &Name) {
+    fn set_connected(&self, bus: &Name) {
         if let Some(status) = self.data().buses.get_mut(bus) {
-            status.connect();
+            status.set_connected();
         }
     }
 
-    fn disconnected(&self, bus: &Name, error: &str) {
+    fn set_disconnected(&self, bus: &Name, error: &str) {
         if let Some(status) = self.data().buses.get_mut(bus) {
-            status.disconnect(error);
+            status.set_disconnected(error);
         }
     }
 
-    fn problem(&self, bus: &Name, subject: &str, problem: Option<&str>) {
+    fn set_problem(&self, bus: &Name, subject: &str, problem: Option<&str>) {
         if let Some(status) = self.data().buses.get_mut(bus) {
-            status.problem(subject, problem);
+            status.set_problem(subject, problem);
         }
     }
 }

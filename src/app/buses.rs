@@ -22,9 +22,9 @@ pub(super) fn spawn_bus(
 }
 
 /// Returns the source of the gateway's health, for system buses.
-pub(super) fn health(board: StatusRegistry, outbox: Arc<Outbox>) -> Health {
+pub(super) fn health(status: StatusRegistry, outbox: Arc<Outbox>) -> Health {
     Arc::new(move || {
-        let cloud = board.data().cloud.clone();
+        let cloud = status.data().cloud.clone();
         json!({
             "online": cloud.online.unwrap_or(false),
             "states_stored": cloud.states_stored,

@@ -80,7 +80,7 @@ impl CommandTasks {
         context: CommandContext,
         config: &Config,
         history: History,
-        arrivals: mpsc::Sender<BusEvent>,
+        events: mpsc::Sender<BusEvent>,
         supervisor: &mut Supervisor,
     ) -> Self {
         let (inputs, queued_inputs) = mpsc::channel(INPUTS_MAX);
@@ -115,7 +115,7 @@ impl CommandTasks {
             routes: tasks.routes(config),
             history,
             outbox: Arc::clone(outbox),
-            arrivals,
+            events,
             clock: Arc::clone(clock),
             status: status.clone(),
             refusal_log: LogLimit::default(),

@@ -53,14 +53,14 @@ pub(super) struct Runtime {
     pub(super) buses_stop: CancellationToken,
     pub(super) clock: SharedClock,
     pub(super) health: Health,
-    pub(super) board: StatusRegistry,
-    pub(super) wires: Channels,
+    pub(super) status: StatusRegistry,
+    pub(super) channels: Channels,
 }
 
 /// The senders to the tasks that stay over reloads. These tasks end when it is dropped.
 pub(super) struct Channels {
-    pub(super) arrivals: mpsc::Sender<BusEvent>,
-    pub(super) tally: LossCounters,
+    pub(super) events: mpsc::Sender<BusEvent>,
+    pub(super) losses: LossCounters,
     pub(super) handles: watch::Sender<Handles>,
     pub(super) limits: watch::Sender<Limits>,
     pub(super) produced: watch::Sender<BTreeMap<DeviceId, ProducedAttributes>>,
@@ -69,7 +69,7 @@ pub(super) struct Channels {
 
 /// The running daemon.
 pub(super) struct Running {
-    parts: Runtime,
+    runtime: Runtime,
     config: Config,
     /// The values in effect.
     entries: Vec<Entry>,
@@ -79,9 +79,9 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(parts: Runtime, config: Config, entries: Vec<Entry>) -> Self {
+    pub(super) fn start(runtime: Runtime, config: Config, entries: Vec<Entry>) -> Self {
         let mut running =
-            Self { parts, started: entries.clone(), entries, buses: BTreeMap::new(), config };
+            Self { runtime, started: entries.clone(), entries, buses: BTreeMap::new(), config };
         let buses: BTreeSet<_> = running.config.buses.keys().cloned().collect();
         running.start_buses(&buses);
         running
@@ -105,18 +105,18 @@ impl Running {
     }
 
     /// Reports the daemon as ready.
-    pub(super) fn is_ready(&self) {
-        self.parts.board.data().is_ready = true;
+    pub(super) fn set_ready(&self) {
+        self.runtime.status.data().is_ready = true;
     }
 
     /// Waits until a task ends unexpectedly. Cancel-safe.
     pub(super) async fn watch(&mut self) -> TaskEnd {
-        self.parts.supervisor.watch().await
+        self.runtime.supervisor.watch().await
     }
 
     /// Drops the channels, so that all tasks end. Returns the supervisor, which waits for them.
-    pub(super) fn let_go(self) -> Supervisor {
-        self.parts.supervisor
+    pub(super) fn into_supervisor(self) -> Supervisor {
+        self.runtime.supervisor
     }
 
     /// Reads the configuration again and applies the differences. An invalid configuration is
@@ -156,11 +156,11 @@ impl Running {
         for problem in problems.iter().take(KEYS_LISTED_MAX) {
             error!(%problem, "invalid configuration; keeping the current one");
         }
-        let mut notes = self.parts.board.data();
-        notes.reload.count += 1;
-        notes.reload.problems =
+        let mut data = self.runtime.status.data();
+        data.reload.count += 1;
+        data.reload.problems =
             problems.iter().take(KEYS_LISTED_MAX).map(ToString::to_string).collect();
-        notes.reload.changed.clear();
+        data.reload.changed.clear();
     }
 
     async fn apply(
@@ -191,27 +191,27 @@ impl Running {
         let changed = tidegate_config::changed_keys(&self.entries, &entries);
         let since_start = tidegate_config::changed_keys(&self.started, &entries);
         self.entries = entries;
-        self.parts.board.configure(names(&self.config));
+        self.runtime.status.configure(names(&self.config));
         if difference.reporter {
-            self.parts.wires.limits.send_replace(self.config.reporter.clone());
+            self.runtime.channels.limits.send_replace(self.config.reporter.clone());
         }
         // Even if nothing differs here: the attributes in Losant may have changed.
-        self.parts.wires.produced.send_replace(produced(&self.config));
+        self.runtime.channels.produced.send_replace(produced(&self.config));
         let connections = difference.connections();
         self.stop_buses(&connections).await?;
         for bus in difference.pipelines() {
-            let plan = self.config.buses.get(bus);
+            let pipeline = self.config.buses.get(bus);
             let devices = &self.config.devices;
-            let plan =
-                plan.map(|bus| start_pipeline(bus.sensors.clone(), devices, &self.parts.clock));
-            let arrival = BusEvent::Pipeline(bus.clone(), plan);
+            let pipeline = pipeline
+                .map(|bus| start_pipeline(bus.sensors.clone(), devices, &self.runtime.clock));
+            let event = BusEvent::Pipeline(bus.clone(), pipeline);
             // If the collector has ended, the supervisor reports it.
-            self.parts.wires.arrivals.send(arrival).await.unwrap_or_default();
+            self.runtime.channels.events.send(event).await.unwrap_or_default();
         }
         self.start_buses(&connections);
         if difference.commands {
-            let Runtime { supervisor, wires, .. } = &mut self.parts;
-            wires.commands.reload(&self.config, &difference.actuators, supervisor).await?;
+            let Runtime { supervisor, channels, .. } = &mut self.runtime;
+            channels.commands.reload(&self.config, &difference.actuators, supervisor).await?;
         }
         self.report(&difference, &changed, &since_start);
         Ok(())
@@ -221,34 +221,34 @@ impl Running {
     async fn stop_buses(&mut self, names: &BTreeSet<Name>) -> Result<(), TaskEnd> {
         let mut ending = BTreeSet::new();
         for name in names {
-            self.parts.wires.handles.send_modify(|handles| drop(handles.remove(name)));
+            self.runtime.channels.handles.send_modify(|handles| drop(handles.remove(name)));
             if let Some(stop) = self.buses.remove(name) {
                 stop.cancel();
                 ending.insert(format!("bus {name}"));
             }
         }
-        self.parts.supervisor.ended(&ending).await
+        self.runtime.supervisor.ended(&ending).await
     }
 
     /// Starts those of the named buses that are configured.
     fn start_buses(&mut self, names: &BTreeSet<Name>) {
-        let Runtime { supervisor, buses_stop, clock, health, board, wires } = &mut self.parts;
+        let Runtime { supervisor, buses_stop, clock, health, status, channels } = &mut self.runtime;
         for (name, bus) in self.config.buses.iter().filter(|(name, _)| names.contains(*name)) {
-            board.started(name);
+            status.reset_bus(name);
             let stop = buses_stop.child_token();
             let context = BusContext {
                 bus: name.clone(),
                 sensors: bus.sensors.clone(),
-                events: wires.arrivals.clone(),
-                losses: wires.tally.clone(),
-                monitor: Arc::new(board.clone()),
+                events: channels.events.clone(),
+                losses: channels.losses.clone(),
+                monitor: Arc::new(status.clone()),
                 clock: Arc::clone(clock),
                 stop: stop.clone(),
                 health: Arc::clone(health),
                 is_inspection: false,
             };
             let handle = buses::spawn_bus(supervisor, &bus.kind, context);
-            wires.handles.send_modify(|handles| drop(handles.insert(name.clone(), handle)));
+            channels.handles.send_modify(|handles| drop(handles.insert(name.clone(), handle)));
             self.buses.insert(name.clone(), stop);
         }
     }
@@ -270,9 +270,9 @@ impl Running {
             next_start = next_start.join(", "),
             "configuration reloaded"
         );
-        let mut notes = self.parts.board.data();
-        let count = notes.reload.count + 1;
-        notes.reload = ReloadStatus { count, problems: Vec::new(), changed, next_start };
+        let mut data = self.runtime.status.data();
+        let count = data.reload.count + 1;
+        data.reload = ReloadStatus { count, problems: Vec::new(), changed, next_start };
     }
 }
 

@@ -300,8 +300,8 @@ fn delete_rejects(
     yes: bool,
 ) -> anyhow::Result<()> {
     let numbers = rejects_of(access, chosen, &[])?;
-    let parts = [format!("{} rejected states", numbers.len())];
-    prompt::confirm(yes, "removes permanently", &parts)?;
+    let details = [format!("{} rejected states", numbers.len())];
+    prompt::confirm(yes, "removes permanently", &details)?;
     let deleted: Removed = access.ask(&Request::DeleteRejects { numbers })?;
     print(&format!("deleted {} rejected states\n", deleted.states))
 }

@@ -41,9 +41,9 @@ impl Progress {
     }
 
     /// Prints a message above the bar.
-    pub(super) fn print(&self, words: &str) {
+    pub(super) fn print(&self, text: &str) {
         let clear = if self.is_terminal { "\r\x1b[K" } else { "" };
-        write(&format!("{clear}{words}\n"));
+        write(&format!("{clear}{text}\n"));
     }
 
     /// Removes the bar. Returns the number of steps.
@@ -55,10 +55,10 @@ impl Progress {
     }
 }
 
-fn write(words: &str) {
+fn write(text: &str) {
     let mut stderr = std::io::stderr().lock();
     // A progress bar that cannot be written is no reason to fail.
-    stderr.write_all(words.as_bytes()).and_then(|()| stderr.flush()).unwrap_or_default();
+    stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).unwrap_or_default();
 }
 
 fn bar(verb: &str, done: u64, total: Option<u64>) -> String {

@@ -45,20 +45,20 @@ pub(super) fn secret(question: &str) -> anyhow::Result<Secret> {
     Ok(Secret::from(answer))
 }
 
-/// Continues only with `--yes` or after the answer "yes". `effect` completes "This …"; `parts`
+/// Continues only with `--yes` or after the answer "yes". `effect` completes "This …"; `details`
 /// lists what it affects.
-pub(super) fn confirm(is_confirmed: bool, effect: &str, parts: &[String]) -> anyhow::Result<()> {
+pub(super) fn confirm(is_confirmed: bool, effect: &str, details: &[String]) -> anyhow::Result<()> {
     if is_confirmed {
         return Ok(());
     }
-    let colon = if parts.is_empty() { "" } else { ": " };
+    let colon = if details.is_empty() { "" } else { ": " };
     if !is_possible() {
-        let parts = parts.join(", ");
-        let message = format!("this {effect}{colon}{parts}; confirm with --yes");
+        let details = details.join(", ");
+        let message = format!("this {effect}{colon}{details}; confirm with --yes");
         return Err(Usage::new(message).into());
     }
     let list =
-        if parts.is_empty() { ".".to_owned() } else { format!(":\n  {}", parts.join("\n  ")) };
+        if details.is_empty() { ".".to_owned() } else { format!(":\n  {}", details.join("\n  ")) };
     let answer = ask(&format!("This {effect}{list}\nType yes to continue: ")).unwrap_or_default();
     if answer == "yes" { Ok(()) } else { Err(Usage::new("cancelled; nothing was changed").into()) }
 }

@@ -41,8 +41,9 @@ pub(super) fn run(file: &Path, config: Config, entries: Vec<Entry>) -> anyhow::R
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
         let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
-        let (ask, asked) = mpsc::channel(1);
-        let reloads = Reloads { file: file.to_owned(), log: log.clone(), ask: ask.clone(), asked };
+        let (sender, requests) = mpsc::channel(1);
+        let reloads =
+            Reloads { file: file.to_owned(), log: log.clone(), sender: sender.clone(), requests };
         let (version, device_id) = (env!("CARGO_PKG_VERSION"), config.cloud.device);
         info!(version, %device_id, "tidegate starting");
         let app = App::build(config, entries, log.clone())?;
@@ -50,7 +51,7 @@ pub(super) fn run(file: &Path, config: Config, entries: Vec<Entry>) -> anyhow::R
         let forward = async {
             while hangup.recv().await.is_some() {
                 // A reload that already waits covers this request, too.
-                ask.try_send(()).unwrap_or_default();
+                sender.try_send(()).unwrap_or_default();
             }
         };
         tokio::pin!(running, forward);

@@ -177,7 +177,7 @@ impl Bench {
             while count.is_none_or(|count| messages < count) {
                 let due = self.pipeline.poll_timeout().map(Instant::from_std);
                 tokio::select! {
-                    arrival = listening.arrivals.recv() => match arrival {
+                    event = listening.events.recv() => match event {
                         Some(BusEvent::Message(message, _) | BusEvent::Line(Some(message), _)) => {
                             messages += 1;
                             self.show(message.topic, message.payload)?;

@@ -85,13 +85,13 @@ impl Answer {
         Self { status: StatusCode::OK, content_type, body }
     }
 
-    /// Answers 200 with the parts of a stream. The stream must end within a minute, the limit of a
+    /// Answers 200 with the chunks of a stream. The stream must end within a minute, the limit of a
     /// connection.
     pub fn stream(
         content_type: &'static str,
-        parts: impl Stream<Item = Bytes> + Send + 'static,
+        chunks: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Self {
-        let frames = parts.map(|part| Ok(Frame::data(part)));
+        let frames = chunks.map(|chunk| Ok(Frame::data(chunk)));
         let body = StreamBody::new(frames).boxed_unsync();
         Self { status: StatusCode::OK, content_type, body }
     }

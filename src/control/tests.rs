@@ -51,8 +51,8 @@ fn open() -> Open {
         Answer::text("text/plain", String::from_utf8_lossy(&request.body).into_owned())
     });
     routes.put(Method::GET, "/many", |_| async {
-        let parts = (0..1000).map(|number| Bytes::from(format!("{number}\n")));
-        Answer::stream("application/x-ndjson", stream::iter(parts))
+        let chunks = (0..1000).map(|number| Bytes::from(format!("{number}\n")));
+        Answer::stream("application/x-ndjson", stream::iter(chunks))
     });
     routes.put(Method::GET, "/never", |_| std::future::pending());
     let stop = CancellationToken::new();

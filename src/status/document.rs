@@ -108,13 +108,14 @@ impl Backlog {
 
     fn of(Amount { states, readings, bytes }: Amount, bytes_max: u64, data: &StatusData) -> Self {
         let now = Instant::now().into_std();
-        let (came_in, confirmed) = (data.committed.per_second(now), data.stored.per_second(now));
+        let (came_in, confirmed) =
+            (data.commit_rate.per_second(now), data.delivery_rate.per_second(now));
         Self {
             states,
             readings,
             bytes,
             bytes_max,
-            loss_window_ms: u64::try_from(data.promise.as_millis()).unwrap_or(u64::MAX),
+            loss_window_ms: u64::try_from(data.loss_window.as_millis()).unwrap_or(u64::MAX),
             oldest_ms: None,
             in_per_s: rounded(came_in),
             out_per_s: rounded(confirmed),
@@ -127,7 +128,7 @@ impl Backlog {
 #[derive(Debug)]
 pub struct Sources {
     /// What the tasks report.
-    pub board: StatusRegistry,
+    pub status: StatusRegistry,
     /// The outbox.
     pub outbox: Arc<Outbox>,
     /// The most bytes that the outbox may hold.
@@ -182,7 +183,7 @@ impl Sources {
 
     /// Answers whether the daemon has sent READY to systemd.
     fn is_ready(&self) -> Answer {
-        if self.board.data().is_ready {
+        if self.status.data().is_ready {
             Answer::json(&serde_json::json!({ "ready": true }))
         } else {
             Answer::error(StatusCode::SERVICE_UNAVAILABLE, &"not ready yet")
@@ -211,7 +212,7 @@ impl Sources {
         let amount = self.outbox.backlog().total;
         let ledger = self.outbox.ledger();
         let stuck = self.liveness.stuck(Instant::now());
-        let data = self.board.data().clone();
+        let data = self.status.data().clone();
         Document {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
@@ -229,7 +230,7 @@ impl Sources {
             ledger,
             reload: data.reload,
             stuck,
-            command_history: data.recent,
+            command_history: data.recent_commands,
         }
     }
 

@@ -37,7 +37,7 @@ use tidegate_timing::unique_timestamps::UniqueTimestamps;
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
 /// What a collector needs.
-pub struct CollectorParts {
+pub struct CollectorContext {
     /// The pipeline of each bus.
     pub pipelines: BTreeMap<Name, Pipeline>,
     /// The outbox to which states are appended.
@@ -64,7 +64,7 @@ pub struct CollectorParts {
 
 /// Maps messages and commits states.
 pub struct Collector {
-    parts: CollectorParts,
+    context: CollectorContext,
     sessions: BTreeMap<Name, RedeliveryFilter>,
     timestamps: UniqueTimestamps,
     rejection_log: LogLimit<(Name, Reason)>,
@@ -76,15 +76,15 @@ pub struct Collector {
 
 impl Collector {
     /// Creates a collector that continues with the content of the outbox.
-    pub fn new(parts: CollectorParts) -> Self {
-        let outbox = &parts.outbox;
+    pub fn new(context: CollectorContext) -> Self {
+        let outbox = &context.outbox;
         let session = |bus: &Name| (bus.clone(), RedeliveryFilter::new(outbox.fingerprints(bus)));
-        let sessions = parts.pipelines.keys().map(session).collect();
-        let timestamps = parts.boot_clock.timestamps(outbox);
-        let sync_interval = parts.sync_interval_online.unwrap_or_default();
-        parts.status.promise(sync_interval.max(parts.commit_interval));
+        let sessions = context.pipelines.keys().map(session).collect();
+        let timestamps = context.boot_clock.timestamps(outbox);
+        let sync_interval = context.sync_interval_online.unwrap_or_default();
+        context.status.set_loss_window(sync_interval.max(context.commit_interval));
         Self {
-            parts,
+            context,
             sessions,
             timestamps,
             rejection_log: LogLimit::default(),
@@ -96,11 +96,11 @@ impl Collector {
 
     /// Runs until the queue ends.
     pub async fn run(mut self, mut events: mpsc::Receiver<BusEvent>) {
-        let mut anchor = self.parts.boot_clock.anchor();
+        let mut anchor = self.context.boot_clock.anchor();
         anchor.mark_changed();
         loop {
-            let due = self.group.since.map(|since| since + self.parts.commit_interval);
-            let pipelines = self.parts.pipelines.values();
+            let due = self.group.since.map(|since| since + self.context.commit_interval);
+            let pipelines = self.context.pipelines.values();
             let timeout = pipelines.filter_map(Pipeline::poll_timeout).min();
             let event = tokio::select! {
                 event = events.recv() => event,
@@ -119,7 +119,7 @@ impl Collector {
                 }
                 Ok(()) = anchor.changed() => {
                     if let Some(anchor_ms) = *anchor.borrow_and_update() {
-                        self.timestamps.anchor(self.parts.boot_clock.boot(), anchor_ms);
+                        self.timestamps.anchor(self.context.boot_clock.boot(), anchor_ms);
                         self.group.start_timer();
                     }
                     continue;
@@ -136,7 +136,7 @@ impl Collector {
 
     async fn finish(mut self) {
         self.put_generated(Pipeline::handle_stop);
-        self.parts.sync_interval_online = None;
+        self.context.sync_interval_online = None;
         self.commit().await;
         // Connected brokers receive the acknowledgements now and redeliver none of the messages.
         self.sessions.values_mut().for_each(RedeliveryFilter::handle_stop);
@@ -150,7 +150,7 @@ impl Collector {
                 self.sessions.entry(bus).or_default().handle_connected(resumed);
             }
             BusEvent::Disconnected(bus) => {
-                if let Some(pipeline) = self.parts.pipelines.get_mut(&bus) {
+                if let Some(pipeline) = self.context.pipelines.get_mut(&bus) {
                     pipeline.handle_disconnected();
                 }
                 self.sessions.entry(bus).or_default().handle_disconnected();
@@ -185,22 +185,22 @@ impl Collector {
 
     /// Queues the open windows of the old pipeline, as at a stop, and installs the new one.
     fn replace_pipeline(&mut self, bus: Name, pipeline: Option<Pipeline>) {
-        if let Some(mut old) = self.parts.pipelines.remove(&bus) {
+        if let Some(mut old) = self.context.pipelines.remove(&bus) {
             old.handle_stop();
             while let Some(output) = old.poll_action() {
                 self.put_all(&bus, output);
             }
             self.group.start_timer();
         }
-        self.parts.pipelines.extend(pipeline.map(|pipeline| (bus, pipeline)));
+        self.context.pipelines.extend(pipeline.map(|pipeline| (bus, pipeline)));
     }
 
     fn map(&mut self, message: &BusMessage) {
-        let Some(pipeline) = self.parts.pipelines.get_mut(&message.bus) else { return };
+        let Some(pipeline) = self.context.pipelines.get_mut(&message.bus) else { return };
         pipeline.handle_message(message, Instant::now().into_std());
         let Some(mut output) = pipeline.poll_action() else { return };
         if let (Some(request), Some(bus)) =
-            (output.request.take(), self.parts.handles.borrow().get(&message.bus))
+            (output.request.take(), self.context.handles.borrow().get(&message.bus))
         {
             debug!(bus = %message.bus, topic = message.topic, "requesting births from node");
             bus.offer(request);
@@ -214,7 +214,7 @@ impl Collector {
     /// after silence, or at a stop.
     fn put_generated(&mut self, update: impl Fn(&mut Pipeline)) {
         let mut outputs = Vec::new();
-        for (bus, pipeline) in &mut self.parts.pipelines {
+        for (bus, pipeline) in &mut self.context.pipelines {
             update(pipeline);
             while let Some(output) = pipeline.poll_action() {
                 outputs.push((bus.clone(), output));
@@ -234,7 +234,7 @@ impl Collector {
         for (reason, readings) in output.filtered {
             account.filter_out(reason, readings);
         }
-        let window = self.parts.limits.borrow().merge_window;
+        let window = self.context.limits.borrow().merge_window;
         for outgoing in output.states {
             let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().received += readings;
@@ -278,7 +278,7 @@ impl Collector {
     fn put(&mut self, bus: &Name, outgoing: Outgoing, window: Duration) -> u64 {
         let Outgoing { device, sensor, priority, mut state } = outgoing;
         let is_own = self.timestamps.place(device, &mut state, window);
-        let pipeline = self.parts.pipelines.get_mut(bus);
+        let pipeline = self.context.pipelines.get_mut(bus);
         if let (true, Some(sensor), Some(pipeline)) = (is_own, sensor, pipeline) {
             pipeline.count_payload(sensor);
         }
@@ -288,7 +288,7 @@ impl Collector {
             Ok(json) => {
                 account.outbox_in += u64::from(readings);
                 let (bus, moment) = (bus.clone(), state.time);
-                self.parts.boot_clock.record(moment);
+                self.context.boot_clock.record(moment);
                 self.group.states.push(NewState { device, bus, moment, priority, readings, json });
             }
             Err(error) => {
@@ -303,7 +303,7 @@ impl Collector {
     async fn commit(&mut self) {
         self.update_sensor_status();
         let mut ledger = self.group.take_ledger();
-        for (bus, account) in self.parts.losses.take() {
+        for (bus, account) in self.context.losses.take() {
             ledger.entry(bus).or_default().add(&account);
         }
         let sessions = self.sessions.iter_mut();
@@ -312,21 +312,21 @@ impl Collector {
             .filter(|(_, change)| !change.is_empty())
             .collect();
         let states = std::mem::take(&mut self.group.states);
-        let pulses = (PULSES, self.parts.losses.pulses().take_changes());
+        let pulses = (PULSES, self.context.losses.pulses().take_changes());
         let checkpoints = std::mem::take(&mut self.group.checkpoints).into_iter().collect();
-        let anchors = self.parts.boot_clock.take_changes();
+        let anchors = self.context.boot_clock.take_changes();
         let interval = self.sync_interval().filter(|_| anchors.is_empty());
         let rows = [(boot_clock::TABLE, anchors), pulses, (CHECKPOINTS, checkpoints)].into();
         let commit = Arc::new(Commit { states, ledger, fingerprints, rows });
         self.append_with_retries(&commit, interval.is_some()).await;
-        self.parts.status.committed(commit.states.len());
+        self.context.status.record_commit(commit.states.len());
         self.group.since = None;
-        self.parts.boot_clock.committed();
+        self.context.boot_clock.committed();
         self.pending_acks.add(&mut self.group.acks, &mut self.group.receipts);
-        self.parts.committed.send_modify(|commits| *commits += 1);
+        self.context.committed.send_modify(|commits| *commits += 1);
         match interval {
             Some(interval) if !self.pending_acks.is_due(interval) => {
-                let commit_interval = self.parts.commit_interval;
+                let commit_interval = self.context.commit_interval;
                 self.next_check =
                     self.next_check.or_else(|| self.pending_acks.next_check(commit_interval));
             }
@@ -338,7 +338,7 @@ impl Collector {
 
     /// Returns the time that commits wait for their sync; `None` if each is synced.
     fn sync_interval(&self) -> Option<Duration> {
-        self.parts.sync_interval_online.filter(|_| self.parts.status.is_online())
+        self.context.sync_interval_online.filter(|_| self.context.status.is_online())
     }
 
     /// Sends the pending acknowledgements if the cloud or the disk has their readings.
@@ -346,7 +346,7 @@ impl Collector {
     /// Syncs at the end of the interval, and when the cloud is offline.
     async fn settle(&mut self) {
         let is_due = self.sync_interval().is_none_or(|interval| self.pending_acks.is_due(interval));
-        let outbox = Arc::clone(&self.parts.outbox);
+        let outbox = Arc::clone(&self.context.outbox);
         let settling = blocking(move || {
             if is_due {
                 outbox.sync_states()?;
@@ -357,25 +357,25 @@ impl Collector {
             Ok(true) => self.pending_acks.release(),
             Ok(false) => {}
             Err(error) => {
-                self.parts.status.refused(&error.to_string());
+                self.context.status.record_write_failure(&error.to_string());
                 error!(%error, "cannot sync the outbox; retrying");
             }
         }
-        self.next_check = self.pending_acks.next_check(self.parts.commit_interval);
+        self.next_check = self.pending_acks.next_check(self.context.commit_interval);
     }
 
     /// Copies the statistics of the sensors into the status.
     fn update_sensor_status(&self) {
-        for (bus, pipeline) in &self.parts.pipelines {
+        for (bus, pipeline) in &self.context.pipelines {
             let sensors = pipeline.stats().map(|(sensor, stats)| (sensor.clone(), stats));
-            self.parts.status.set_sensors(bus, sensors.collect());
+            self.context.status.set_sensors(bus, sensors.collect());
         }
     }
 
     async fn append_with_retries(&self, commit: &Arc<Commit>, is_sync_delayed: bool) {
         let mut is_failing = false;
         while let Err(error) = self.append(Arc::clone(commit), is_sync_delayed).await {
-            self.parts.status.refused(&error.to_string());
+            self.context.status.record_write_failure(&error.to_string());
             if !std::mem::replace(&mut is_failing, true) {
                 error!(%error, states = commit.states.len(), "cannot write to outbox; retrying");
             }
@@ -387,7 +387,7 @@ impl Collector {
     }
 
     async fn append(&self, commit: Arc<Commit>, is_sync_delayed: bool) -> Result<(), Error> {
-        let outbox = Arc::clone(&self.parts.outbox);
+        let outbox = Arc::clone(&self.context.outbox);
         let append = if is_sync_delayed { Outbox::append_unsynced } else { Outbox::append };
         let appending = blocking(move || append(&outbox, &commit));
         let evicted = liveness::with_deadline(liveness::DISK_MAX, "a commit", appending).await?;

@@ -48,7 +48,7 @@ pub struct ConnectionStatusTask {
     /// Provides the times of the reports.
     pub clock: Arc<TrustedClock>,
     /// Receives that the cloud is online, before the first state is sent.
-    pub board: StatusRegistry,
+    pub status: StatusRegistry,
     /// Cancelled when the daemon starts to stop.
     pub stop: CancellationToken,
     /// Cancelled when the reporter has ended, so that the last states come before the last report.
@@ -72,8 +72,8 @@ impl ConnectionStatusTask {
         {
             return;
         }
-        if self.board.data().cloud.online.is_none() {
-            self.board.link(Some(true), "");
+        if self.status.data().cloud.online.is_none() {
+            self.status.set_cloud_link(Some(true), "");
         }
         info!(device_id = %gateway, "reported the gateway as connected");
         self.check_class().await;

@@ -76,7 +76,7 @@ pub struct DispatcherTask {
     /// Stores the history.
     pub outbox: Arc<Outbox>,
     /// The queue of the collector.
-    pub arrivals: mpsc::Sender<BusEvent>,
+    pub events: mpsc::Sender<BusEvent>,
     /// The wall clock.
     pub clock: SharedClock,
     /// Receives counts and results.
@@ -153,7 +153,7 @@ impl DispatcherTask {
             }
         }
         // Without these senders the collector makes its last commit and closes the queue.
-        drop((self.arrivals, stored));
+        drop((self.events, stored));
         let last_reports = async {
             while let Some(number) = queues.reported.recv().await {
                 self.history.mark_reported(number);
@@ -169,7 +169,7 @@ impl DispatcherTask {
 
     /// Reports the results that an earlier run did not report.
     async fn begin(&mut self, stored: &mpsc::Sender<u64>) {
-        self.history.records().for_each(|record| self.status.acted(record));
+        self.history.records().for_each(|record| self.status.record_command(record));
         let unreported: Vec<u64> = self
             .history
             .records()
@@ -335,7 +335,7 @@ impl DispatcherTask {
         self.history.finish(number, outcome, self.clock.now());
         let Outcome { result, message, duration_ms } = outcome;
         let Some(record) = self.history.record(number) else { return };
-        self.status.acted(record);
+        self.status.record_command(record);
         let (command, actuator) = (&record.name, record.actuator.as_deref());
         match result {
             CommandResult::Executed => {
@@ -363,7 +363,7 @@ impl DispatcherTask {
                 let receipt = Some((number, stored.clone()));
                 let event = BusEvent::Report(Report { device, state, receipt });
                 // A missing collector ends the daemon. The next start reports the result.
-                self.arrivals.send(event).await.unwrap_or_default();
+                self.events.send(event).await.unwrap_or_default();
             }
             None => self.history.mark_reported(number),
         }
@@ -371,7 +371,7 @@ impl DispatcherTask {
 
     /// Publishes the last commands in the status.
     fn publish(&self) {
-        self.status.data().recent = StatusRegistry::recent(self.history.records());
+        self.status.set_recent_commands(self.history.records());
     }
 }
 

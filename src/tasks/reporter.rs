@@ -22,7 +22,7 @@ use crate::status::StatusRegistry;
 use batch::{Batch, Times};
 use calls::CallFile;
 use tidegate_delivery::reporter::{Call, Disposal, Ended, Limits, Reporter, Waiting};
-use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
+use tidegate_delivery::response::{Outcome, RequestKind, ResponseClass};
 use tidegate_losant::{Client, Success};
 use tidegate_model::{DeviceId, WallTime};
 use tidegate_outbox::{Backlog, Error, Outbox};
@@ -59,7 +59,7 @@ pub struct ReporterTask {
     /// The anchors of all boots. The reporter waits for them before its first call.
     pub anchors: Anchors,
     /// Receives the results of batches.
-    pub board: StatusRegistry,
+    pub status: StatusRegistry,
 }
 
 /// A call that ended, and its outcome.
@@ -237,7 +237,7 @@ impl ReporterTask {
 
     /// Passes the result of a call to the machine, and deletes, keeps or rejects its states.
     async fn settle(&self, machine: &mut Reporter, sent: Sent) {
-        let response = ResponseClass::of(Asked::Action, &sent.outcome);
+        let response = ResponseClass::of(RequestKind::Action, &sent.outcome);
         let ended = Ended {
             states: sent.batch.entries.len(),
             last: sent.batch.last(),
@@ -255,7 +255,7 @@ impl ReporterTask {
             }
             (Disposal::Reject, Some(first)) => {
                 let time = self.clock.wall_time().unwrap_or(WallTime::EPOCH);
-                let why = sent.outcome.words().to_owned();
+                let why = sent.outcome.message().to_owned();
                 blocking(move || outbox.reject(device, first, &why, time)).await
             }
             (Disposal::Delete | Disposal::Keep | Disposal::Reject, _) => Ok(()),
@@ -268,19 +268,19 @@ impl ReporterTask {
                     sent again");
             }
         }
-        self.board.link(machine.online(), sent.outcome.words());
-        self.board.called(device, machine.throttle(device).cloned().unwrap_or_default());
+        self.status.set_cloud_link(machine.online(), sent.outcome.message());
+        self.status.record_throttle(device, machine.throttle(device).cloned().unwrap_or_default());
     }
 
     fn count_stored(&self, batch: &Batch) {
         let readings = batch.entries.iter().map(|entry| u64::from(entry.readings)).sum();
-        self.board.stored(batch.entries.len() as u64, readings);
+        self.status.record_delivery(batch.entries.len() as u64, readings);
     }
 
     /// Logs the result of a call and its consequence.
     fn log_result(sent: &Sent, response: &ResponseClass) {
         let (device, states, error) =
-            (sent.call.device, sent.batch.entries.len(), sent.outcome.words());
+            (sent.call.device, sent.batch.entries.len(), sent.outcome.message());
         if states == 0 {
             return;
         }
@@ -313,11 +313,11 @@ impl ReporterTask {
 
     /// Logs each change of the link once.
     fn log_condition(&self, condition: &mut Condition, outcome: &Outcome) {
-        let after = Condition::after(&ResponseClass::of(Asked::Action, outcome));
+        let after = Condition::after(&ResponseClass::of(RequestKind::Action, outcome));
         if std::mem::replace(condition, after) == after {
             return;
         }
-        let (error, backlog) = (outcome.words(), self.outbox.backlog().total.states);
+        let (error, backlog) = (outcome.message(), self.outbox.backlog().total.states);
         match after {
             Condition::Online => info!(backlog, "cloud online"),
             Condition::Offline => warn!(error, "cloud offline; queueing readings"),

@@ -22,7 +22,7 @@ pub struct TimekeeperTask {
     /// Provides the dates of answers.
     pub client: Arc<Client>,
     /// Receives the source of the time of day.
-    pub board: StatusRegistry,
+    pub status: StatusRegistry,
     /// Cancelled when the daemon stops.
     pub stop: CancellationToken,
 }
@@ -49,7 +49,7 @@ impl TimekeeperTask {
     /// Publishes the source of the time of day, and logs each change once.
     fn publish(&self, logged: &mut Option<Trust>) {
         let trust = self.clock.trust();
-        self.board.data().clock.trust = self.clock.trust_word();
+        self.status.data().clock.trust = self.clock.trust_word();
         if let Some(trust) = trust.filter(|trust| logged.replace(*trust) != Some(*trust)) {
             match trust {
                 Trust::Waiting => {

@@ -59,13 +59,13 @@ pub struct BusContext {
 
 impl BusContext {
     /// Reports that the connection is open.
-    pub fn connected(&self) {
-        self.monitor.connected(&self.bus);
+    pub fn report_connected(&self) {
+        self.monitor.set_connected(&self.bus);
     }
 
     /// Reports that the connection is closed, and why.
-    pub fn disconnected(&self, error: &str) {
-        self.monitor.disconnected(&self.bus, error);
+    pub fn report_disconnected(&self, error: &str) {
+        self.monitor.set_disconnected(&self.bus, error);
     }
 
     /// Creates the log of problems with parts of the bus.

@@ -267,8 +267,8 @@ async fn read_stderr(stderr: Option<ChildStderr>, text: &mut Vec<u8>) {
     let Some(mut stderr) = stderr else { return };
     let mut buffer = [0; READ_BYTES];
     while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
-        let room = STDERR_BYTES_MAX.saturating_sub(text.len());
-        text.extend_from_slice(buffer.get(..length.min(room)).unwrap_or_default());
+        let remaining = STDERR_BYTES_MAX.saturating_sub(text.len());
+        text.extend_from_slice(buffer.get(..length.min(remaining)).unwrap_or_default());
     }
 }
 

@@ -175,8 +175,8 @@ fn expand(patterns: &[String], events: &mut Vec<Event>) -> Vec<PathBuf> {
             .into_iter()
             .flatten()
             .filter_map(|found| found.map_err(|error| unreadable = Some(error)).ok());
-        let room = FILES_MAX.saturating_sub(files.len());
-        let found: Vec<_> = matches.by_ref().take(room).collect();
+        let remaining = FILES_MAX.saturating_sub(files.len());
+        let found: Vec<_> = matches.by_ref().take(remaining).collect();
         let has_more = matches.next().is_some();
         drop(matches);
         if has_more {

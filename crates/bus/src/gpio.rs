@@ -92,7 +92,7 @@ impl Driver {
                 Ok(lines) => {
                     let chip = self.settings.chip.display();
                     info!(bus = %self.context.bus, %chip, "gpio lines open");
-                    self.context.connected();
+                    self.context.report_connected();
                     problems.end(CHIP);
                     backoff.reset();
                     match self.serve(lines).await {
@@ -103,7 +103,7 @@ impl Driver {
                 Err(error) => error,
             };
             let problem = format!("{}: {error}{}", self.settings.chip.display(), error.fix());
-            self.context.disconnected(&problem);
+            self.context.report_disconnected(&problem);
             problems.begin(CHIP, &problem);
             let delay = backoff.next_delay(&mut random::seeded());
             if !self.writes.reject_for(delay, &self.context).await {

@@ -37,7 +37,7 @@ impl BusDriver for HttpBus {
 async fn run(settings: &HttpBus, context: &BusContext) {
     let (bus, listen) = (&context.bus, settings.listen);
     let listener = open(settings, context).await;
-    context.connected();
+    context.report_connected();
     info!(%bus, %listen, "listening for pushes");
     if !listen.ip().is_loopback() {
         warn!(%bus, %listen, "other computers can push; the token is not encrypted on the network");

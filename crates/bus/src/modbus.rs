@@ -108,7 +108,7 @@ impl Driver {
                         let (bus, line) = (&self.context.bus, &self.settings.line);
                         info!(%bus, %line, "modbus line open");
                     }
-                    self.context.connected();
+                    self.context.report_connected();
                     problems.end(LINE);
                     let is_stopped = self.serve(&mut line, &mut polls, &mut problems).await;
                     if is_stopped {
@@ -120,7 +120,7 @@ impl Driver {
                 }
                 Err(error) => {
                     let error = error.to_string();
-                    self.context.disconnected(&error);
+                    self.context.report_disconnected(&error);
                     problems.begin(LINE, &error);
                     if let Some(unconfirmed) = self.unconfirmed.take() {
                         unconfirmed.give_up(&error);

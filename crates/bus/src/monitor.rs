@@ -8,14 +8,14 @@ use tidegate_model::Name;
 /// Receives the condition of buses. The status registry of the program implements it.
 pub trait Monitor: Debug + Send + Sync {
     /// Records that the line or the session of a bus is open.
-    fn connected(&self, bus: &Name);
+    fn set_connected(&self, bus: &Name);
 
     /// Records that the line or the session of a bus is closed, and why.
-    fn disconnected(&self, bus: &Name, error: &str);
+    fn set_disconnected(&self, bus: &Name, error: &str);
 
     /// Records a problem with one subject of a bus, such as a unit or a file; `None` when it is
     /// over.
-    fn problem(&self, bus: &Name, subject: &str, problem: Option<&str>);
+    fn set_problem(&self, bus: &Name, subject: &str, problem: Option<&str>);
 }
 
 /// A monitor that tasks share.
@@ -36,11 +36,11 @@ impl Recorder {
 
 #[cfg(test)]
 impl Monitor for Recorder {
-    fn connected(&self, _: &Name) {}
+    fn set_connected(&self, _: &Name) {}
 
-    fn disconnected(&self, _: &Name, _: &str) {}
+    fn set_disconnected(&self, _: &Name, _: &str) {}
 
-    fn problem(&self, _: &Name, subject: &str, problem: Option<&str>) {
+    fn set_problem(&self, _: &Name, subject: &str, problem: Option<&str>) {
         let mut problems = self.0.lock().unwrap();
         match problem {
             Some(problem) => drop(problems.insert(subject.to_owned(), problem.to_owned())),

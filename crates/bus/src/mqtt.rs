@@ -73,7 +73,7 @@ async fn run(settings: MqttBus, context: BusContext, mut writes: WriteQueue) {
     let options = match options::options(&settings) {
         Ok(options) => options,
         Err(error) => {
-            context.disconnected(&error.to_string());
+            context.report_disconnected(&error.to_string());
             error!(%bus, %error, "cannot connect to broker until its certificates are replaced");
             while writes.reject_for(RECONNECT_DELAY_MAX, &context).await {}
             return;
@@ -101,7 +101,7 @@ async fn run(settings: MqttBus, context: BusContext, mut writes: WriteQueue) {
             context.send(BusEvent::Disconnected(bus.clone())).await;
         }
         let error = error.to_string();
-        context.disconnected(&error);
+        context.report_disconnected(&error);
         if reconnect.lost(&error) {
             warn!(%bus, host, port, error, "cannot connect to broker; retrying");
         } else {

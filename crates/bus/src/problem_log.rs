@@ -39,7 +39,7 @@ impl ProblemLog {
 
     /// Records a problem with a subject. Logs at most one warning a minute for each subject.
     pub fn begin(&mut self, subject: &str, problem: &str) {
-        self.monitor.problem(&self.bus, subject, Some(problem));
+        self.monitor.set_problem(&self.bus, subject, Some(problem));
         let known = self.subjects.get(subject);
         let is_same = known.is_some_and(|known| !known.is_over && known.problem == problem);
         if is_same && known.is_some_and(|known| known.is_logged) {
@@ -64,7 +64,7 @@ impl ProblemLog {
             return;
         };
         known.is_over = true;
-        self.monitor.problem(&self.bus, subject, None);
+        self.monitor.set_problem(&self.bus, subject, None);
         if known.is_logged {
             info!(bus = %self.bus, subject, "reading again");
         }

@@ -76,7 +76,7 @@ impl Driver {
             let error = match opened {
                 Ok(tty) => {
                     info!(bus = %self.context.bus, path = tty.name(), "serial line open");
-                    self.context.connected();
+                    self.context.report_connected();
                     reconnect.opened();
                     match self.serve(tty).await {
                         Ok(()) => return,
@@ -85,7 +85,7 @@ impl Driver {
                 }
                 Err(error) => error.to_string(),
             };
-            self.context.disconnected(&error);
+            self.context.report_disconnected(&error);
             let (bus, path) = (&self.context.bus, &self.settings.port.place);
             if reconnect.lost(&error) {
                 warn!(%bus, %path, error, "serial line not available; retrying");

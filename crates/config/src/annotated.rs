@@ -18,8 +18,8 @@ pub(super) fn uncommented() -> String {
 }
 
 /// Returns the descriptions of tables and options by key, with [`ANY`] for chosen names.
-pub(super) fn words() -> BTreeMap<String, String> {
-    let (mut words, mut table) = (BTreeMap::new(), String::new());
+pub(super) fn descriptions() -> BTreeMap<String, String> {
+    let (mut descriptions, mut table) = (BTreeMap::new(), String::new());
     let (mut above, mut before) = (Vec::new(), None);
     for line in DEFAULTS.lines() {
         let bare = bare(line);
@@ -27,15 +27,15 @@ pub(super) fn words() -> BTreeMap<String, String> {
             let key = general(name);
             let text = paragraph(&mut above).or_else(|| note.map(str::to_owned));
             if let Some(text) = text {
-                words.entry(key.clone()).or_insert(text);
+                descriptions.entry(key.clone()).or_insert(text);
             }
             table = if bare.starts_with("[[") { format!("{name}.0") } else { name.to_owned() };
             before = None;
         } else if let Some((key, note)) = option(bare) {
-            // Options without words of their own share the words above the first.
+            // Options without a description of their own share the one above the first.
             before = paragraph(&mut above).or(before.filter(|_| note.is_none()));
             if let Some(text) = before.clone().or_else(|| note.map(str::to_owned)) {
-                words.entry(general(&format!("{table}.{key}"))).or_insert(text);
+                descriptions.entry(general(&format!("{table}.{key}"))).or_insert(text);
             }
         } else if let Some(comment) = bare.strip_prefix("# ").filter(|text| !text.starts_with('-'))
         {
@@ -45,7 +45,7 @@ pub(super) fn words() -> BTreeMap<String, String> {
             before = None;
         }
     }
-    words
+    descriptions
 }
 
 /// Returns a key with [`ANY`] in place of chosen names and of indexes.
@@ -97,11 +97,11 @@ mod tests {
 
     #[test]
     fn description_is_above_or_after_the_option() {
-        let words = words();
+        let descriptions = descriptions();
         let starts = |key: &str, text: &str| {
             assert!(
-                words.get(key).is_some_and(|words| words.starts_with(text)),
-                "{key}: {words:#?}"
+                descriptions.get(key).is_some_and(|description| description.starts_with(text)),
+                "{key}: {descriptions:#?}"
             );
         };
         starts("losant.url", "The Device API.");

@@ -162,8 +162,8 @@ pub(super) fn choice<T: Clone>(
     choices: &[(&str, T)],
 ) -> Option<T> {
     let info = check.options.entry(key);
-    info.words = choices.iter().map(|(word, _)| (*word).to_owned()).collect();
-    info.default = info.words.first().cloned().map(Into::into);
+    info.choices = choices.iter().map(|(word, _)| (*word).to_owned()).collect();
+    info.default = info.choices.first().cloned().map(Into::into);
     info.value = field.as_ref().map(|field| field.0.clone().into()).or(info.default.clone());
     let Some(field) = field else { return choices.first().map(|(_, value)| value.clone()) };
     let found = choices.iter().find(|(word, _)| *word == field.0).map(|(_, value)| value.clone());

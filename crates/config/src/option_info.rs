@@ -13,8 +13,8 @@ pub(super) struct OptionInfo {
     pub(super) default: Option<Value>,
     /// The smallest and the largest value, as it would be written.
     pub(super) range: Option<(Value, Value)>,
-    /// The allowed words; empty for other kinds of values.
-    pub(super) words: Vec<String>,
+    /// The allowed values of a choice; empty for other kinds of values.
+    pub(super) choices: Vec<String>,
 }
 
 /// The information about options, by key.

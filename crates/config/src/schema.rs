@@ -1,12 +1,12 @@
-//! Generates the JSON Schema of the configuration for editors from the raw types, the ranges and
-//! words of the checks, and the descriptions of the annotated file.
+//! Generates the JSON Schema of the configuration for editors from the raw types, the
+//! ranges and choices of the checks, and the descriptions of the annotated file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::annotated::{ANY, general, uncommented, words};
+use super::annotated::{ANY, descriptions, general, uncommented};
 use super::check::Purpose;
 use super::field::Form;
 use super::option_info::{OptionInfo, OptionInfos};
@@ -42,7 +42,7 @@ pub fn schema() -> Value {
 
 /// The information about the options, by general key.
 struct Sources {
-    words: BTreeMap<String, String>,
+    descriptions: BTreeMap<String, String>,
     options: BTreeMap<String, OptionInfo>,
     defaults: Map<String, Value>,
 }
@@ -50,7 +50,11 @@ struct Sources {
 impl Sources {
     fn new() -> Self {
         let defaults = load::parse(DEFAULTS).and_then(|tree| tree.try_deserialize().ok());
-        Self { words: words(), options: options(), defaults: defaults.unwrap_or_default() }
+        Self {
+            descriptions: descriptions(),
+            options: options(),
+            defaults: defaults.unwrap_or_default(),
+        }
     }
 
     fn schema(&self, shape: Shape, key: &str) -> Value {
@@ -77,8 +81,10 @@ impl Sources {
             }
             Shape::Value(form) => self.value(form, key),
         };
-        if let (Some(words), Some(schema)) = (self.words.get(key), schema.as_object_mut()) {
-            schema.entry("description").or_insert_with(|| words.clone().into());
+        if let (Some(description), Some(schema)) =
+            (self.descriptions.get(key), schema.as_object_mut())
+        {
+            schema.entry("description").or_insert_with(|| description.clone().into());
         }
         schema
     }
@@ -102,16 +108,19 @@ impl Sources {
                     members.insert("maximum".to_owned(), most.clone());
                 }
                 Form::Duration | Form::Size => {
-                    let words =
-                        self.words.get(key).map(|words| format!("{words} ")).unwrap_or_default();
-                    let range = format!("{words}From {} to {}.", bare(least), bare(most));
+                    let description = self
+                        .descriptions
+                        .get(key)
+                        .map(|text| format!("{text} "))
+                        .unwrap_or_default();
+                    let range = format!("{description}From {} to {}.", bare(least), bare(most));
                     members.insert("description".to_owned(), range.into());
                 }
                 Form::Text | Form::Flag | Form::Scalar => {}
             }
         }
-        if let Some(info) = info.filter(|info| !info.words.is_empty()) {
-            members.insert("enum".to_owned(), info.words.clone().into());
+        if let Some(info) = info.filter(|info| !info.choices.is_empty()) {
+            members.insert("enum".to_owned(), info.choices.clone().into());
         }
         let default = key.split('.').try_fold(None, |at: Option<&Value>, segment| {
             let table = at.map_or(Some(&self.defaults), Value::as_object)?;
@@ -225,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn option_schema_has_words_range_and_default() {
+    fn option_schema_has_description_range_and_default() {
         let schema = schema();
         let states = &schema["properties"]["reporter"]["properties"]["batch_states_max"];
         assert_eq!(

@@ -34,7 +34,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Returns the error message in one line. Empty after a success.
-    pub fn words(&self) -> &str {
+    pub fn message(&self) -> &str {
         match self {
             Self::Answer { message, .. }
             | Self::NoAnswer { message, .. }
@@ -54,7 +54,7 @@ impl Outcome {
 
 /// The kind of a request. Some answers have another meaning for a token request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum RequestKind {
     /// A request for a token: `POST /auth/device`.
     Token,
     /// An action on a device, with a token.
@@ -109,21 +109,21 @@ pub enum ResponseClass {
 
 impl ResponseClass {
     /// Classifies an outcome.
-    pub fn of(asked: Asked, outcome: &Outcome) -> Self {
+    pub fn of(kind: RequestKind, outcome: &Outcome) -> Self {
         let (status, success, retry_after) = match outcome {
             Outcome::Answer { status, success, retry_after, .. } => (status, success, retry_after),
             Outcome::NoAnswer { .. } => return Self::Offline,
             Outcome::NotMade { .. } => return Self::Unauthorized,
         };
-        match (asked, status) {
+        match (kind, status) {
             (_, 200..=299) if *success => Self::Stored,
             (_, 408 | 425) => Self::Offline,
             (_, 429) => Self::RateLimited(*retry_after),
-            (Asked::Token, 400..=499) | (Asked::Action, 401) => Self::Unauthorized,
-            (Asked::Action, 400 | 422) => Self::Malformed,
-            (Asked::Action, 413) => Self::TooLarge,
-            (Asked::Action, 400..=499) => Self::Blocked,
-            (Asked::Action, 500..=599) => Self::ServerError(*retry_after),
+            (RequestKind::Token, 400..=499) | (RequestKind::Action, 401) => Self::Unauthorized,
+            (RequestKind::Action, 400 | 422) => Self::Malformed,
+            (RequestKind::Action, 413) => Self::TooLarge,
+            (RequestKind::Action, 400..=499) => Self::Blocked,
+            (RequestKind::Action, 500..=599) => Self::ServerError(*retry_after),
             (_, _) => Self::Offline,
         }
     }
@@ -133,39 +133,47 @@ impl ResponseClass {
 mod tests {
     use super::*;
 
-    fn classify(asked: Asked, status: u16, success: bool) -> ResponseClass {
+    fn classify(kind: RequestKind, status: u16, success: bool) -> ResponseClass {
         let (message, retry_after) = (String::new(), None);
-        ResponseClass::of(asked, &Outcome::Answer { status, success, message, retry_after })
+        ResponseClass::of(kind, &Outcome::Answer { status, success, message, retry_after })
     }
 
     fn action(status: u16) -> ResponseClass {
-        classify(Asked::Action, status, false)
+        classify(RequestKind::Action, status, false)
     }
 
     fn token(status: u16) -> ResponseClass {
-        classify(Asked::Token, status, false)
+        classify(RequestKind::Token, status, false)
     }
 
     fn no_answer(message: &str) -> ResponseClass {
         let (message, may_have_arrived) = (message.to_owned(), true);
-        ResponseClass::of(Asked::Action, &Outcome::NoAnswer { message, may_have_arrived })
+        ResponseClass::of(RequestKind::Action, &Outcome::NoAnswer { message, may_have_arrived })
     }
 
     #[test]
     fn confirmed_200_is_stored() {
-        assert_eq!(classify(Asked::Action, 200, true), ResponseClass::Stored);
+        assert_eq!(classify(RequestKind::Action, 200, true), ResponseClass::Stored);
     }
 
     #[test]
     fn confirmed_202_is_stored() {
-        assert_eq!(classify(Asked::Action, 202, true), ResponseClass::Stored);
+        assert_eq!(classify(RequestKind::Action, 202, true), ResponseClass::Stored);
     }
 
     #[test]
     fn status_outside_2xx_is_never_stored() {
         for status in (100..600).filter(|status| !(200..300).contains(status)) {
-            assert_ne!(classify(Asked::Action, status, true), ResponseClass::Stored, "{status}");
-            assert_ne!(classify(Asked::Token, status, true), ResponseClass::Stored, "{status}");
+            assert_ne!(
+                classify(RequestKind::Action, status, true),
+                ResponseClass::Stored,
+                "{status}"
+            );
+            assert_ne!(
+                classify(RequestKind::Token, status, true),
+                ResponseClass::Stored,
+                "{status}"
+            );
         }
     }
 
@@ -232,7 +240,7 @@ mod tests {
     #[test]
     fn call_without_token_does_not_count() {
         let outcome = Outcome::NotMade { message: "no such key".to_owned() };
-        assert_eq!(ResponseClass::of(Asked::Action, &outcome), ResponseClass::Unauthorized);
+        assert_eq!(ResponseClass::of(RequestKind::Action, &outcome), ResponseClass::Unauthorized);
         assert!(!outcome.may_count());
     }
 
@@ -268,7 +276,7 @@ mod tests {
         let answer =
             Outcome::Answer { status: 429, success: false, message: String::new(), retry_after };
         assert_eq!(
-            ResponseClass::of(Asked::Token, &answer),
+            ResponseClass::of(RequestKind::Token, &answer),
             ResponseClass::RateLimited(retry_after)
         );
     }

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
+use tidegate_delivery::response::{Outcome, RequestKind, ResponseClass};
 
 /// The action name of an authentication in errors.
 pub(super) const AUTHENTICATE: &str = "authenticateDevice";
@@ -88,7 +88,7 @@ impl Error {
 
     /// Returns the response class of the call.
     pub fn response_class(&self) -> ResponseClass {
-        ResponseClass::of(Asked::Action, &self.outcome())
+        ResponseClass::of(RequestKind::Action, &self.outcome())
     }
 
     /// Returns the outcome of the call for the reporter.
@@ -100,7 +100,7 @@ impl Error {
         }
         let answer = self.answer();
         let message = self.to_string();
-        match ResponseClass::of(Asked::Token, &answer) {
+        match ResponseClass::of(RequestKind::Token, &answer) {
             ResponseClass::Unauthorized => Outcome::NotMade { message },
             ResponseClass::Stored
             | ResponseClass::TooLarge

@@ -23,7 +23,7 @@ use super::request::Request;
 use super::wire::{self, AuthedDevice, DeviceCredentials, ErrorBody};
 use tidegate_config::{Cloud, CloudCredentials, Proxy, Secret};
 use tidegate_delivery::reporter::THROTTLE_WAIT;
-use tidegate_delivery::response::{Asked, ResponseClass};
+use tidegate_delivery::response::{RequestKind, ResponseClass};
 use tidegate_model::{ApplicationId, DeviceId, WallTime};
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
@@ -332,7 +332,7 @@ impl Client {
             }
             Err(error) => {
                 let Session { backoff, rng, .. } = session;
-                let wait = match ResponseClass::of(Asked::Token, &error.answer()) {
+                let wait = match ResponseClass::of(RequestKind::Token, &error.answer()) {
                     ResponseClass::Unauthorized => backoff.next_delay(rng),
                     ResponseClass::RateLimited(wait) => {
                         wait.unwrap_or_default().clamp(THROTTLE_WAIT, REJECTED_WAIT_MAX)

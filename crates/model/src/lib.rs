@@ -4,13 +4,13 @@
 
 mod attribute_type;
 mod command;
+mod eviction;
 pub mod excerpt;
 mod id;
 mod ledger;
 mod message;
 mod name;
 mod reading_time;
-mod room;
 mod state;
 pub mod topic;
 mod value;
@@ -19,12 +19,12 @@ mod write;
 
 pub use attribute_type::{AttributeType, DeclaredAttributes, Misfit, fit_value};
 pub use command::{Command, CommandResult, PAYLOAD_BYTES_MAX, Source, Unread};
+pub use eviction::{Priority, WhenFull};
 pub use id::{ApplicationId, DeviceId, IdError};
 pub use ledger::{Account, Ledger, Reason};
 pub use message::{BusMessage, FingerprintChanges, MessageFingerprint};
 pub use name::{AttributeName, AttributeNameError, Name, NameError};
 pub use reading_time::{BootId, BootTime, ReadingTime, ReadingTimeError};
-pub use room::{Priority, WhenFull};
 pub use state::State;
 pub use value::{Value, ValueError};
 pub use wall_time::WallTime;

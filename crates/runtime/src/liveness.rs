@@ -34,17 +34,17 @@ pub const CALL_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Tracks the liveness of all tasks. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Liveness(Arc<Mutex<BTreeMap<String, Beat>>>);
+pub struct Liveness(Arc<Mutex<BTreeMap<String, TaskState>>>);
 
 /// Tracks the liveness of one task. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Pulse {
+pub struct TaskLiveness {
     liveness: Liveness,
     name: String,
 }
 
 #[derive(Debug, Default)]
-struct Beat {
+struct TaskState {
     /// The start of the poll that has not returned yet.
     polled: Option<Instant>,
     /// The deadlines of the task's work, by number.
@@ -60,13 +60,13 @@ struct Deadline {
 }
 
 tokio::task_local! {
-    static PULSE: Pulse;
+    static CURRENT_TASK: TaskLiveness;
 }
 
 /// Keeps a deadline until it is dropped, when the work has ended or was cancelled.
 #[derive(Debug)]
 #[must_use]
-pub struct Promise(Option<(Pulse, u64)>);
+pub struct DeadlineGuard(Option<(TaskLiveness, u64)>);
 
 /// Runs some work with a deadline.
 ///
@@ -76,41 +76,41 @@ pub async fn with_deadline<T>(
     work: &'static str,
     future: impl IntoFuture<Output = T>,
 ) -> T {
-    let _promise = deadline(limit, work);
+    let _guard = deadline(limit, work);
     future.await
 }
 
 /// Sets a deadline for some work, until the result is dropped.
-pub fn deadline(limit: Duration, work: &'static str) -> Promise {
-    let pulse = PULSE.try_with(Clone::clone).ok();
-    Promise(pulse.map(|pulse| {
-        let number = pulse.deadline(limit, work);
-        (pulse, number)
+pub fn deadline(limit: Duration, work: &'static str) -> DeadlineGuard {
+    let task_liveness = CURRENT_TASK.try_with(Clone::clone).ok();
+    DeadlineGuard(task_liveness.map(|task_liveness| {
+        let number = task_liveness.deadline(limit, work);
+        (task_liveness, number)
     }))
 }
 
-impl Drop for Promise {
+impl Drop for DeadlineGuard {
     fn drop(&mut self) {
-        if let Some((pulse, number)) = self.0.take() {
+        if let Some((task_liveness, number)) = self.0.take() {
             // An aborted task has no entry any more.
-            if let Some(beat) = pulse.liveness.beats().get_mut(&pulse.name) {
-                beat.deadlines.remove(&number);
+            if let Some(state) = task_liveness.liveness.tasks().get_mut(&task_liveness.name) {
+                state.deadlines.remove(&number);
             }
         }
     }
 }
 
 impl Liveness {
-    /// Returns the pulse of the task `name`.
-    pub fn of(&self, name: &str) -> Pulse {
-        Pulse { liveness: self.clone(), name: name.to_owned() }
+    /// Returns the liveness of the task `name`.
+    pub fn task(&self, name: &str) -> TaskLiveness {
+        TaskLiveness { liveness: self.clone(), name: name.to_owned() }
     }
 
     /// Describes the first task that is stuck at `now`.
     pub fn stuck(&self, now: Instant) -> Option<String> {
-        self.beats().iter().find_map(|(name, beat)| {
-            let is_busy = beat.polled.is_some_and(|since| now.duration_since(since) > POLL_MAX);
-            let late = beat.deadlines.values().find(|deadline| now > deadline.at);
+        self.tasks().iter().find_map(|(name, state)| {
+            let is_busy = state.polled.is_some_and(|since| now.duration_since(since) > POLL_MAX);
+            let late = state.deadlines.values().find(|deadline| now > deadline.at);
             match (is_busy, late) {
                 (true, _) => Some(format!("task {name} has not yielded for {POLL_MAX:?}")),
                 (false, Some(late)) => Some(format!("task {name} is overdue: {}", late.work)),
@@ -121,25 +121,25 @@ impl Liveness {
 
     /// Runs a task and measures its polls.
     pub async fn watched(self, name: String, task: impl Future<Output = ()> + Send) {
-        let pulse = self.of(&name);
-        let mut task = std::pin::pin!(PULSE.scope(pulse.clone(), task));
-        std::future::poll_fn(|context| pulse.poll(task.as_mut(), context)).await;
-        self.beats().remove(&name);
+        let task_liveness = self.task(&name);
+        let mut task = std::pin::pin!(CURRENT_TASK.scope(task_liveness.clone(), task));
+        std::future::poll_fn(|context| task_liveness.poll(task.as_mut(), context)).await;
+        self.tasks().remove(&name);
     }
 
-    fn beats(&self) -> MutexGuard<'_, BTreeMap<String, Beat>> {
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<String, TaskState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pulse {
+impl TaskLiveness {
     fn deadline(&self, limit: Duration, work: &'static str) -> u64 {
         let at = Instant::now() + limit;
         let mut number = 0;
-        self.change(|beat| {
-            beat.last += 1;
-            number = beat.last;
-            beat.deadlines.insert(number, Deadline { work, at });
+        self.change(|state| {
+            state.last += 1;
+            number = state.last;
+            state.deadlines.insert(number, Deadline { work, at });
         });
         number
     }
@@ -149,14 +149,14 @@ impl Pulse {
         task: Pin<&mut impl Future<Output = ()>>,
         context: &mut Context<'_>,
     ) -> Poll<()> {
-        self.change(|beat| beat.polled = Some(Instant::now()));
+        self.change(|state| state.polled = Some(Instant::now()));
         let polled = task.poll(context);
-        self.change(|beat| beat.polled = None);
+        self.change(|state| state.polled = None);
         polled
     }
 
-    fn change(&self, change: impl FnOnce(&mut Beat)) {
-        change(self.liveness.beats().entry(self.name.clone()).or_default());
+    fn change(&self, change: impl FnOnce(&mut TaskState)) {
+        change(self.liveness.tasks().entry(self.name.clone()).or_default());
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
         let watched = liveness.clone().watched("idle".to_owned(), task);
         tokio::join!(watched, async { sender.send(()).unwrap() });
 
-        liveness.of("wedged").change(|beat| beat.polled = Some(Instant::now()));
+        liveness.task("wedged").change(|state| state.polled = Some(Instant::now()));
         let later = Instant::now() + POLL_MAX + Duration::from_millis(1);
         let report = liveness.stuck(later).unwrap();
         assert_eq!(report, "task wedged has not yielded for 20s");

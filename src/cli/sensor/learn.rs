@@ -117,7 +117,7 @@ async fn listen(
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let done = loop {
         let step = tokio::select! {
-            arrival = listening.arrivals.recv() => match arrival {
+            event = listening.events.recv() => match event {
                 Some(BusEvent::Message(message, _)) => {
                     let now = Instant::now().into_std();
                     if survey.handle_message(&message.topic, &message.payload, now) {

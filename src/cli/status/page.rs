@@ -67,14 +67,14 @@ impl<'a> Node<'a> {
         self.number(pointer).map(span)
     }
 
-    fn parts(self, pointer: &str) -> impl Iterator<Item = (&'a str, Node<'a>)> {
-        let parts = self.at(pointer).0.as_object().into_iter().flat_map(Map::iter);
-        parts.map(|(name, part)| (name.as_str(), Node(part)))
+    fn members(self, pointer: &str) -> impl Iterator<Item = (&'a str, Node<'a>)> {
+        let members = self.at(pointer).0.as_object().into_iter().flat_map(Map::iter);
+        members.map(|(name, member)| (name.as_str(), Node(member)))
     }
 
     /// Returns the sum of the numbers in an object.
     fn sum(self, pointer: &str) -> u64 {
-        self.parts(pointer).filter_map(|(_, part)| part.0.as_u64()).sum()
+        self.members(pointer).filter_map(|(_, member)| member.0.as_u64()).sum()
     }
 }
 
@@ -110,14 +110,14 @@ fn link(page: &mut String, node: Node<'_>) -> fmt::Result {
     let since = node.span("/cloud/since_s").map(|span| format!(" for {span}")).unwrap_or_default();
     let (states, batches) = (node.count("/cloud/states_stored"), node.count("/cloud/batches"));
     writeln!(page, "cloud     {online}{since}; stored {states} states in {batches} batches")?;
-    let calls = node.parts("/throttle").map(|(device, throttle)| {
+    let calls = node.members("/throttle").map(|(device, throttle)| {
         format!("{device} {} of {}", throttle.count("/calls"), throttle.count("/calls_max"))
     });
     let calls: Vec<_> = calls.collect();
     if !calls.is_empty() {
         writeln!(page, "calls     {} in 15 s", calls.join(", "))?;
     }
-    let streams = node.parts("/streams").map(|(device, is_open)| {
+    let streams = node.members("/streams").map(|(device, is_open)| {
         let state = if is_open.0.as_bool() == Some(true) { "open" } else { "closed" };
         format!("{device} {state}")
     });
@@ -139,7 +139,7 @@ fn link(page: &mut String, node: Node<'_>) -> fmt::Result {
 /// Shows the forecast of payloads and the sensor that causes most of them.
 fn forecast(page: &mut String, node: Node<'_>) -> fmt::Result {
     let of = |sensor: Node<'_>| sensor.number("/payloads_per_month").unwrap_or_default();
-    let sensors: Vec<_> = node.parts("/sensors").map(|(name, one)| (of(one), name)).collect();
+    let sensors: Vec<_> = node.members("/sensors").map(|(name, one)| (of(one), name)).collect();
     let total: u64 = sensors.iter().map(|(payloads, _)| payloads).sum();
     match sensors.iter().max() {
         Some((most, sensor)) if total > 0 => {
@@ -196,7 +196,7 @@ fn store(page: &mut String, node: Node<'_>) -> fmt::Result {
 
 fn buses(page: &mut String, node: Node<'_>) -> fmt::Result {
     // The ledger also has buses that the configuration no longer has.
-    let names = node.parts("/buses").chain(node.parts("/ledger")).map(|(name, _)| name);
+    let names = node.members("/buses").chain(node.members("/ledger")).map(|(name, _)| name);
     let names: std::collections::BTreeSet<_> = names.collect();
     if names.is_empty() {
         return Ok(());
@@ -230,7 +230,7 @@ fn buses(page: &mut String, node: Node<'_>) -> fmt::Result {
 
 fn sensors(page: &mut String, node: Node<'_>) -> fmt::Result {
     let mut is_first = true;
-    for (name, sensor) in node.parts("/sensors") {
+    for (name, sensor) in node.members("/sensors") {
         if std::mem::take(&mut is_first) {
             writeln!(
                 page,
@@ -258,7 +258,7 @@ fn sensors(page: &mut String, node: Node<'_>) -> fmt::Result {
 
 fn actuators(page: &mut String, node: Node<'_>) -> fmt::Result {
     let mut is_first = true;
-    for (name, actuator) in node.parts("/actuators") {
+    for (name, actuator) in node.members("/actuators") {
         if std::mem::take(&mut is_first) {
             writeln!(page, "\n{:<16}{:<22}{:<13}RECEIVED", "ACTUATOR", "LAST COMMAND", "RESULT")?;
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tidegate_delivery::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter};
-use tidegate_delivery::response::{Asked, Outcome, ResponseClass};
+use tidegate_delivery::response::{Outcome, RequestKind, ResponseClass};
 use tidegate_delivery::throttle_log;
 use tidegate_model::{BootId, BootTime, DeviceId, ReadingTime, State, Value, WallTime};
 use tidegate_timing::clock_trust::{Boot, CloudDate, Sighting, Timeline, is_taken};
@@ -279,7 +279,7 @@ impl Daemon {
         let ended = Ended {
             states: batch.len(),
             last: batch.last().map_or(0, |sent| sent.sequence),
-            response: ResponseClass::of(Asked::Action, outcome),
+            response: ResponseClass::of(RequestKind::Action, outcome),
             may_count: outcome.may_count(),
         };
         let disposal = self.machine.handle_result(call, &ended, self.instant(now));

@@ -235,8 +235,8 @@ impl Tail {
             added.drain(..rest);
             self.offset += rest as u64;
         }
-        let room = HEAD_BYTES.saturating_sub(self.head.len());
-        self.head.extend(added.iter().take(room));
+        let missing = HEAD_BYTES.saturating_sub(self.head.len());
+        self.head.extend(added.iter().take(missing));
         // Line by line, because each has a checkpoint.
         for line in added.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             self.offset += line.len() as u64;

@@ -199,7 +199,7 @@ impl<'a> Session<'a> {
                 let MqttBus { host, port, .. } = self.settings;
                 info!(bus = %self.bus, host, port, resumed, "broker connected");
                 self.is_connected = true;
-                shared.context.connected();
+                shared.context.report_connected();
                 shared.reconnect.opened();
                 shared.context.send(BusEvent::Session { bus: self.bus.clone(), resumed }).await;
                 self.subscribe();
@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
             let problem = refusal.as_ref().map(|reason| {
                 format!("the broker refuses this subscription: {reason}; may this user read it?")
             });
-            context.monitor.problem(self.bus, filter, problem.as_deref());
+            context.monitor.set_problem(self.bus, filter, problem.as_deref());
             if let Some(reason) = refusal {
                 error!(
                     bus = %self.bus,

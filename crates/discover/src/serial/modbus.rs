@@ -103,9 +103,9 @@ fn unit_tables(frames: &[&[u8]]) -> String {
         let (first, count) =
             (u16::from_be_bytes([high, low]), u16::from_be_bytes([count_high, count_low]));
         let registers = asked.entry(unit).or_default();
-        let room = usize::from(REGISTERS_MAX).saturating_sub(registers.len());
+        let remaining = usize::from(REGISTERS_MAX).saturating_sub(registers.len());
         let addresses = (0..count).filter_map(|offset| first.checked_add(offset));
-        registers.extend(addresses.take(room).map(|address| (table, address)));
+        registers.extend(addresses.take(remaining).map(|address| (table, address)));
     }
     let mut text = String::new();
     for (unit, registers) in asked {

@@ -21,7 +21,7 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
     let format_key = format!("{key}.format");
     let fix = "name the format of its messages: format = \"key-value\", \"json\", …";
     let names = DECODERS.map(|kind| kind.name.to_owned());
-    check.options.entry(&format_key).words = names.to_vec();
+    check.options.entry(&format_key).choices = names.to_vec();
     let name = check.required(&format_key, raw.format.take(), fix)?;
     let Some(kind) = DECODERS.iter().find(|kind| kind.name == name) else {
         check.unknown_word(&format_key, &name, &names);

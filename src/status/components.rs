@@ -1,4 +1,4 @@
-//! The status of single parts: buses, sensors, actuators, the disk.
+//! The status of single components: buses, sensors, actuators, the disk.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -60,12 +60,12 @@ pub struct BusStatus {
 }
 
 impl BusStatus {
-    pub(super) fn connect(&mut self) {
+    pub(super) fn set_connected(&mut self) {
         *self = Self { connected: Some(true), since: Some(Since::now()), ..std::mem::take(self) };
         self.error.clear();
     }
 
-    pub(super) fn disconnect(&mut self, error: &str) {
+    pub(super) fn set_disconnected(&mut self, error: &str) {
         if self.connected != Some(false) {
             self.disconnects += u64::from(self.connected == Some(true));
             (self.connected, self.since) = (Some(false), Some(Since::now()));
@@ -73,7 +73,7 @@ impl BusStatus {
         error.clone_into(&mut self.error);
     }
 
-    pub(super) fn problem(&mut self, subject: &str, problem: Option<&str>) {
+    pub(super) fn set_problem(&mut self, subject: &str, problem: Option<&str>) {
         match problem {
             None => drop(self.problems.remove(subject)),
             Some(problem) => {
