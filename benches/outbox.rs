@@ -111,7 +111,7 @@ fn fastest(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Er
 fn paced(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Error>> {
     println!("\nreadings/s    cloud      written/byte      MB/day");
     for (readings, seconds) in [(1_000, 500), (10, 2_000)] {
-        for cloud in ["answers", "dark"] {
+        for cloud in ["answers", "offline"] {
             let directory = tempfile::tempdir_in(".")?;
             let outbox = open(directory.path())?;
             let written_before = written();

@@ -118,7 +118,7 @@ impl Testbed {
 
     /// Makes the cloud unreachable or reachable again.
     pub(crate) fn set_outage(&mut self, outage: bool) {
-        self.cloud.set_dark(outage);
+        self.cloud.set_offline(outage);
         self.outage = outage;
     }
 

@@ -8,7 +8,7 @@
 //! | `GET counters` | returns the counters |
 //! | `GET states/{device}`, `commands/{device}` | returns all stored entries, oldest first |
 //! | `GET exports` | returns the paths of the finished CSV files, oldest first |
-//! | `POST dark`, `POST light` | starts or ends an outage |
+//! | `POST offline`, `POST online` | starts or ends an outage |
 //! | `POST cut-streams` | breaks all open streams off |
 //! | `POST end-streams` | ends all open streams properly |
 //! | `POST silence-streams` | keeps all open streams open, but sends nothing more on them |
@@ -70,8 +70,8 @@ fn execute(cloud: &Cloud, method: &Method, path: &str, body: &[u8]) -> Result<Va
 
 fn execute_post(cloud: &Cloud, name: &str, body: &[u8]) -> Result<(), ApiError> {
     match name {
-        "dark" => cloud.faults.set_dark(true),
-        "light" => cloud.faults.set_dark(false),
+        "offline" => cloud.faults.set_offline(true),
+        "online" => cloud.faults.set_offline(false),
         "cut-streams" => cloud.faults.cut_streams(),
         "end-streams" => cloud.faults.end_streams(),
         "expire-tokens" => cloud.store().commit(Event::DeviceTokensExpired),

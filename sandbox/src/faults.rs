@@ -119,9 +119,9 @@ pub(crate) struct StreamSignals {
 
 impl Faults {
     /// Starts or ends an outage.
-    pub(crate) fn set_dark(&self, dark: bool) {
+    pub(crate) fn set_offline(&self, is_offline: bool) {
         let mut link = lock(&self.link);
-        if dark {
+        if is_offline {
             link.outage.cancel();
             link.streams.cut.cancel();
         } else if link.outage.is_cancelled() {

@@ -68,8 +68,8 @@ impl Sandbox {
     ///
     /// At the start, all calls in progress and streams break off. During the outage, the server
     /// accepts connections and drops them without a response.
-    pub fn set_dark(&self, dark: bool) {
-        self.cloud.faults.set_dark(dark);
+    pub fn set_offline(&self, is_offline: bool) {
+        self.cloud.faults.set_offline(is_offline);
     }
 
     /// Closes the port, so that connections are refused. The store is kept.

@@ -132,7 +132,7 @@ fn text_summary(sandbox: &Sandbox) -> String {
     write!(
         text,
         "\nCounters:  curl {url}/sandbox/counters\n\
-         Faults:    curl -X POST {url}/sandbox/dark    (or light, cut-streams, expire-tokens, …)"
+         Faults:    curl -X POST {url}/sandbox/offline (or online, cut-streams, expire-tokens, …)"
     )
     .ok();
     text

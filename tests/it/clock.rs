@@ -34,7 +34,7 @@ fn assert_times(cloud: &Sandbox) {
 #[tokio::test]
 async fn readings_before_clock_sync_get_correct_times() {
     let cloud = cloud().await;
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = site(&cloud);
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
@@ -46,7 +46,7 @@ async fn readings_before_clock_sync_get_correct_times() {
     let daemon = site.start();
     tty.write("n=2\n");
     wait_until("all states wait", || daemon.count("/outbox/states") == 3);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_for_numbers(&cloud, 3);
     tty.write("n=3\n");
     wait_for_numbers(&cloud, 4);
@@ -59,7 +59,7 @@ async fn readings_before_clock_sync_get_correct_times() {
 #[tokio::test]
 async fn message_time_is_kept_before_clock_sync() {
     let cloud = cloud().await;
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = site(&cloud);
     let time = "time = { channel = \"at\", format = \"ms\" }\nmap = [";
     site.replace_in_config("map = [", time);
@@ -73,7 +73,7 @@ async fn message_time_is_kept_before_clock_sync() {
         account.as_object().map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum())
     };
     wait_until("both readings are received", || daemon.count("/ledger/probe/received") == 2);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_for_numbers(&cloud, 1);
     wait_until("the old reading is rejected once the time is known", || rejected() == 1_u64);
     assert_eq!(cloud.states(GATEWAY_ID)[0].time_ms, past_ms);
@@ -91,12 +91,12 @@ async fn restarted_daemon_knows_the_time_offline() {
     tty.write("n=0\n");
     wait_for_numbers(&cloud, 1);
     assert!(daemon.terminate().success());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let daemon = site.start();
     assert_ne!(daemon.status()["clock"]["trust"], "waiting");
     tty.write("n=1\n");
     wait_until("the state waits", || daemon.count("/outbox/states") == 1);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_for_numbers(&cloud, 2);
     assert_times(&cloud);
     assert!(daemon.terminate().success());

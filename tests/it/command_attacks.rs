@@ -114,10 +114,10 @@ async fn unreadable_command_is_refused_and_hides_no_other() {
     };
     attack("live");
     assert_eq!((tty.read_line(), tty.read_line()), ("SAY before".into(), "SAY live".into()));
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     wait_until("the stream is gone", || cloud.streams_open(GATEWAY_ID) == 0);
     attack("caught up");
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     assert_eq!((tty.read_line(), tty.read_line()), ("SAY before".into(), "SAY caught up".into()));
     wait_until("all are judged", || daemon.count("/commands/received") == 46);
     let refused = &daemon.status()["commands"]["refused"];

@@ -350,11 +350,11 @@ async fn result_survives_an_outage_and_a_restart() {
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 6, "requestId": "six"}));
     assert_eq!(tty.read_line(), "FAN 6");
     wait_until("it is executed", || daemon.count("/commands/executed") == 1);
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     assert!(daemon.terminate().success());
     let daemon = site.start();
     cloud.clear_faults();
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_for_results(&cloud, &[("fan", "executed", "")]);
     assert_eq!(values_of(&cloud, GATEWAY_ID, "lastId"), [json!("six")]);
     assert!(daemon.terminate().success());
@@ -376,7 +376,7 @@ async fn failed_failsafe_write_is_retried() {
     daemon.wait_for_log("serial line open");
     tty.unplug();
     daemon.wait_for_log("serial line not available");
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     daemon.wait_for_log("failsafe write failed");
     tty.plug();
     assert_eq!(tty.read_line(), "FAN 0");
@@ -401,10 +401,10 @@ async fn failsafe_is_written_after_on_time_offline_and_at_stop() {
     while tty.read_line() != "FAN 9" {}
     assert_eq!(tty.read_line(), "FAN 0");
     daemon.wait_for_log("maximum on-time reached");
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     assert_eq!(tty.read_line(), "FAN 0");
     daemon.wait_for_log("no command stream");
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_for_stream(&cloud, GATEWAY_ID);
     assert!(daemon.terminate().success());
     assert_eq!(tty.read_line(), "FAN 0", "at the stop");

@@ -158,11 +158,11 @@ async fn command_during_an_outage_runs_once() {
     wait_for_stream(&cloud, GATEWAY_ID);
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 1}));
     assert_eq!(tty.read_line(), "FAN 1");
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     wait_until("the stream is gone", || cloud.streams_open(GATEWAY_ID) == 0);
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 2}));
     cloud.send_command(GATEWAY_ID, "fan", json!({"speed": 3}));
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     assert_eq!(tty.read_line(), "FAN 2");
     assert_eq!(tty.read_line(), "FAN 3");
     wait_for_stream(&cloud, GATEWAY_ID);

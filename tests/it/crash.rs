@@ -45,11 +45,11 @@ fn publish_through(end: fn(Daemon), site: &Site, broker: &Broker) -> u64 {
 #[tokio::test]
 async fn kills_offline_lose_and_repeat_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = Site::new(&cloud, &number_tables(broker.port()));
     let count = publish_through(Daemon::kill, &site, &broker);
     assert_eq!(site.outbox()["states"], count);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     let daemon = site.start();
     daemon.wait_until_sent();
     assert_counts(&cloud, count);
@@ -72,11 +72,11 @@ async fn kills_while_sending_lose_and_repeat_no_message() {
 #[tokio::test]
 async fn stops_lose_and_repeat_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = Site::new(&cloud, &number_tables(broker.port()));
     let stop = |daemon: Daemon| assert!(daemon.terminate().success());
     let count = publish_through(stop, &site, &broker);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     site.start().wait_until_sent();
     assert_counts(&cloud, count);
     site.outbox();
@@ -86,7 +86,7 @@ async fn stops_lose_and_repeat_no_message() {
 #[tokio::test]
 async fn cut_broker_connection_loses_and_repeats_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let relay = Relay::to(broker.port());
     let site = Site::new(&cloud, &number_tables(relay.port()));
     let daemon = site.start();
@@ -99,7 +99,7 @@ async fn cut_broker_connection_loses_and_repeats_no_message() {
     }
     let count = publisher.finish();
     wait_until("all messages are received", || daemon.count("/ledger/house/received") >= count);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     daemon.wait_until_sent();
     assert_counts(&cloud, count);
     assert!(daemon.terminate().success());
@@ -110,7 +110,7 @@ async fn cut_broker_connection_loses_and_repeats_no_message() {
 #[tokio::test]
 async fn kills_in_a_large_burst_lose_and_repeat_no_message() {
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = Site::new(&cloud, &number_tables(broker.port()));
     let daemon = site.start();
     daemon.wait_for_subscription();

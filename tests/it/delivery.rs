@@ -119,10 +119,10 @@ async fn readings_of_an_outage_arrive_later_in_order() {
     daemon.wait_for_subscription();
     broker.publish(number_messages(0..50)).await;
     wait_for_numbers(&cloud, 50);
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     broker.publish(number_messages(50..250)).await;
     wait_until("the backlog grows", || daemon.count("/outbox/states") == 200);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_for_numbers(&cloud, 250);
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 0);
@@ -134,7 +134,7 @@ async fn acknowledged_messages_survive_kills_offline() {
     let (cloud, broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &number_tables(broker.port()));
     site.start().wait_for_subscription();
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let total = 400;
     let mut daemon = site.start();
     for part in 0..4 {
@@ -144,7 +144,7 @@ async fn acknowledged_messages_survive_kills_offline() {
         daemon = site.start();
     }
     wait_until("all are in the outbox", || daemon.count("/outbox/states") >= total);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_for_numbers(&cloud, total);
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 0);
@@ -172,10 +172,10 @@ async fn backlog_drains_without_a_429() {
     let site = Site::new(&cloud, &number_tables(broker.port()));
     let daemon = site.start();
     daemon.wait_for_subscription();
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     broker.publish(number_messages(0..3_600)).await;
     wait_until("all are in the outbox", || daemon.count("/outbox/states") == 3_600);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_for_numbers(&cloud, 3_600);
     assert!(daemon.terminate().success());
     site.outbox();
@@ -217,10 +217,10 @@ map = [
     );
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     tty.write("t=0\nt=1\nx=9\nt=2\nt=3\n");
     wait_until("all states wait", || daemon.count("/outbox/states") == 5);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_until("the neighbours arrive", || values(&cloud, "temperature") == numbers(4));
     wait_until("the bad state is rejected", || {
         daemon.count("/ledger/probe/rejected/refused_by_cloud") == 1

@@ -110,7 +110,7 @@ async fn problems_have_codes_and_clear() {
     tty.plug();
     wait_until("the line is open again", || problem_codes(&daemon).is_empty());
     assert_eq!(daemon.count("/buses/probe/disconnects"), 1);
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     tty.write("n=2\n");
     wait_until("the cloud is reported as offline", || {
         problem_codes(&daemon).contains(&json!("cloud_offline"))
@@ -118,7 +118,7 @@ async fn problems_have_codes_and_clear() {
     let status = daemon.status();
     assert!(status["outbox"]["oldest_ms"].as_i64().unwrap() > 1_600_000_000_000, "{status}");
     assert_ne!(status["cloud"]["error"], "");
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_until("the cloud is online again", || problem_codes(&daemon).is_empty());
 }
 

@@ -16,7 +16,7 @@ fn site(cloud: &tidegate_sandbox::Sandbox, options: &str) -> Site {
 #[tokio::test]
 async fn readings_within_the_merge_window_are_one_payload() {
     let cloud = cloud().await;
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = site(&cloud, "merge_window = \"60 s\"");
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
@@ -25,7 +25,7 @@ async fn readings_within_the_merge_window_are_one_payload() {
     wait_until("all states wait", || daemon.count("/outbox/states") == 4);
     daemon.kill();
     let daemon = site.start();
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     daemon.wait_until_sent();
     let data: Vec<_> =
         cloud.states(GATEWAY_ID).into_iter().map(|state| Value::Object(state.data)).collect();
@@ -39,14 +39,14 @@ async fn readings_within_the_merge_window_are_one_payload() {
 #[tokio::test]
 async fn backfilled_states_carry_a_mark() {
     let cloud = cloud().await;
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = site(&cloud, "backfill_meta = true");
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
     tty.write("n=0\n");
     wait_until("the state waits", || daemon.count("/outbox/states") == 1);
     assert!(daemon.terminate().success());
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     let daemon = site.start();
     daemon.wait_until_sent();
     tty.write("n=1\n");

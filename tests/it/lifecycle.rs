@@ -39,7 +39,7 @@ async fn stop_sends_the_backlog() {
 #[tokio::test]
 async fn offline_stop_keeps_the_backlog_for_the_next_start() {
     let cloud = cloud().await;
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = Site::new(&cloud, &probe_tables(&["n"]));
     let mut tty = Tty::plugged(site.path("tty"));
     let daemon = site.start();
@@ -47,7 +47,7 @@ async fn offline_stop_keeps_the_backlog_for_the_next_start() {
     wait_until("both states wait", || daemon.count("/outbox/states") == 2);
     assert!(daemon.terminate().success());
     assert_eq!(site.outbox()["states"], 2);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     let daemon = site.start();
     wait_until("both states arrive", || values(&cloud, "n") == numbers(2));
     assert!(daemon.terminate().success());

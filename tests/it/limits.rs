@@ -13,7 +13,7 @@ const OUTBOX_BYTES: u64 = 1 << 20;
 #[tokio::test]
 async fn full_outbox_drops_and_counts_the_oldest() {
     let cloud = cloud().await;
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = Site::new(&cloud, &probe_tables(&["n", "text"]));
     site.replace_in_config("[outbox]", "[outbox]\nsize_max = \"1 MiB\"");
     let mut tty = Tty::plugged(site.path("tty"));
@@ -29,7 +29,7 @@ async fn full_outbox_drops_and_counts_the_oldest() {
     assert!(status["outbox"]["bytes"].as_u64().unwrap() <= OUTBOX_BYTES, "{status:#}");
     let dropped = status["ledger"]["probe"]["dropped"]["outbox_full"].as_u64().unwrap() / 2;
     assert!(dropped >= total / 3, "{status:#}");
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     daemon.wait_until_sent();
     let newest: Vec<_> = numbers(total).split_off(usize::try_from(dropped).unwrap());
     assert_eq!(values(&cloud, "n"), newest);

@@ -88,7 +88,7 @@ async fn memory_does_not_grow_with_the_backlog() {
     let (states, environment) = (env_number("MEMORY_STATES", 20_000), environment());
     let is_release = std::env::var_os("DAEMON_PROGRAM").is_some();
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = Site::new(&cloud, &instruments(broker.port()));
     site.replace_in_config("info,tidegate=debug", "info,tidegate_bus::mqtt=debug");
     site.replace_in_config("commit_interval = \"50 ms\"", "size_max = \"1 GiB\"");
@@ -109,7 +109,7 @@ async fn memory_does_not_grow_with_the_backlog() {
 
     let daemon = site.start_with(&environment);
     let opened = measure(&daemon, "opened again", |_, elapsed| elapsed > Duration::from_secs(2));
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     let publisher = publish(MESSAGES_PER_SECOND_SENDING);
     let sending = measure(&daemon, "sending", |waiting, elapsed| {
         waiting < BACKLOG_MIN || elapsed > SENDING_MAX

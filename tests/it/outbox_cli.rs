@@ -162,7 +162,7 @@ async fn outbox_commands_work_beside_a_running_daemon() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, &probe_tables(&["s"]));
     let mut tty = Tty::plugged(site.path("tty"));
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let daemon = site.start();
     read_numbers(&daemon, &mut tty, 10);
     let status = printed(&site.run(&["outbox", "status"]));
@@ -177,7 +177,7 @@ async fn outbox_commands_work_beside_a_running_daemon() {
     let exported = printed(&site.run(&["outbox", "export", "--remove", file]));
     assert!(exported.starts_with("exported 10 states to"), "{exported}");
     assert_eq!(daemon.count("/outbox/states"), 0);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     tty.write("s=10\n");
     wait_until("the new state arrives", || values(&cloud, "s") == [json!(10)]);
     printed(&site.run(&["outbox", "import", file]));

@@ -85,7 +85,7 @@ async fn setup_with_bad_credentials_writes_nothing() {
     let unknown = machine.script(&["setup", "--device-id", GATEWAY_ID], "");
     assert_eq!(unknown.code, 64, "{}", unknown.text());
     assert!(unknown.text().contains("give --access-key KEY"), "{}", unknown.text());
-    machine.cloud.set_dark(true);
+    machine.cloud.set_offline(true);
     assert_eq!(machine.set_up("gateway-secret", &[]).code, 69);
     assert_eq!(std::fs::read_dir(machine.etc.path()).unwrap().count(), 0);
 }

@@ -39,12 +39,12 @@ async fn only_unconfirmed_states_are_synced() {
         wait_until("the state arrives", || values(&cloud, "n").len() as u64 == number + 1);
     }
     assert_eq!(syncs(), 0, "{}", std::fs::read_to_string(&calls).unwrap());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     broker.publish(number_messages(6..9)).await;
     wait_until("the waiting states are synced", || syncs() > 0);
     wait_until("all states wait", || daemon.count("/outbox/states") == 3);
     drop(strace);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     wait_until("the waiting states arrive", || values(&cloud, "n") == numbers(9));
     daemon.wait_until_sent();
     assert!(daemon.terminate().success());

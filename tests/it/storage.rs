@@ -68,7 +68,7 @@ fn assert_ledger_of(status: &serde_json::Value) {
 fn assert_all_arrive(cloud: &Sandbox, site: &Site, daemon: Daemon, count: u64) {
     wait_until("writes succeed", || daemon.status()["disk"]["write_failing_s"].is_null());
     wait_until("all messages are received", || daemon.count("/ledger/house/received") >= 2 * count);
-    cloud.set_dark(false);
+    cloud.set_offline(false);
     daemon.wait_until_sent();
     wait_for_numbers(cloud, count);
     assert_counts(cloud, count);
@@ -87,7 +87,7 @@ async fn full_disk_loses_nothing_and_recovers() {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = site(&cloud, &broker);
     let disk = SmallDisk::mount(site.path("outbox"), 24);
     let daemon = site.start();
@@ -107,7 +107,7 @@ async fn start_on_a_full_disk_recovers() {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = site(&cloud, &broker);
     let disk = SmallDisk::mount(site.path("outbox"), 24);
     let daemon = site.start();
@@ -133,7 +133,7 @@ async fn first_start_on_a_full_disk_waits_for_space() {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = site(&cloud, &broker);
     let disk = SmallDisk::mount(site.path("outbox"), 24);
     disk.fill();
@@ -151,7 +151,7 @@ async fn backlog_drains_from_a_full_disk() {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = site(&cloud, &broker);
     let disk = SmallDisk::mount(site.path("outbox"), 24);
     let daemon = site.start();
@@ -183,7 +183,7 @@ async fn assert_recovers(failing: FailingCalls<'_>) {
         return;
     }
     let (cloud, broker) = (cloud().await, Broker::start());
-    cloud.set_dark(true);
+    cloud.set_offline(true);
     let site = site(&cloud, &broker);
     let daemon = site.start();
     daemon.wait_for_subscription();

@@ -28,11 +28,11 @@ async fn control_starts_and_ends_an_outage() {
     let sandbox = Sandbox::start().await.unwrap();
     let control = Control { sandbox: &sandbox, http: http() };
     let api = Api::gateway(&sandbox).await;
-    assert_eq!(control.post("dark", &json!({})).await, StatusCode::OK);
+    assert_eq!(control.post("offline", &json!({})).await, StatusCode::OK);
     let call = || api.call(reqwest::Method::GET, gateway(&sandbox), "").send();
     call().await.unwrap_err();
     assert_eq!(control.get("counters").await["droppedCalls"], 1);
-    assert_eq!(control.post("light", &json!({})).await, StatusCode::OK);
+    assert_eq!(control.post("online", &json!({})).await, StatusCode::OK);
     assert_eq!(call().await.unwrap().status(), StatusCode::OK);
 }
 

@@ -19,13 +19,13 @@ async fn outage_drops_calls_and_streams_but_keeps_data() {
     let device = gateway(&sandbox);
     api.post(device, "/state", &state()).await;
     let mut stream = api.stream(device, "/commandStream").await;
-    sandbox.set_dark(true);
+    sandbox.set_offline(true);
     stream.read_to_end().await.unwrap_err();
     let call = || api.call(Method::POST, device, "/state").json(&state()).send();
     assert!(call().await.unwrap_err().status().is_none());
     until("the end of the stream", || sandbox.streams_open(&device.device_id) == 0).await;
 
-    sandbox.set_dark(false);
+    sandbox.set_offline(false);
     assert_eq!(call().await.unwrap().status(), StatusCode::OK);
     assert_eq!(sandbox.states(&device.device_id).len(), 2);
     api.stream(device, "/commandStream").await;
@@ -125,7 +125,7 @@ async fn outage_ends_a_hanging_call() {
     let hanging = api.call(Method::GET, gateway(&sandbox), "").send();
     let darken = async {
         until("the call", || sandbox.counters().calls.contains_key("get")).await;
-        sandbox.set_dark(true);
+        sandbox.set_offline(true);
     };
     let (answer, ()) = tokio::join!(hanging, darken);
     assert!(!answer.unwrap_err().is_timeout());
