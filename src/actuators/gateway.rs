@@ -19,7 +19,7 @@ pub struct Gateway {
     pub status: StatusRegistry,
     /// Wakes the reporter.
     pub flush: Arc<Notify>,
-    /// Requests a reload. A pending request stands for all.
+    /// Requests a reload. One pending request covers all further ones.
     pub reload: mpsc::Sender<()>,
 }
 

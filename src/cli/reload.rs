@@ -32,7 +32,7 @@ pub(super) fn reload(socket: &Path) -> anyhow::Result<()> {
         std::thread::sleep(LOOK_INTERVAL);
         let document = control::document(socket, "/status")?;
         if count(&document) > before {
-            return tell(&document);
+            return report(&document);
         }
     }
     anyhow::bail!("the daemon has not reloaded within {} s; its log says more", WAIT.as_secs())
@@ -42,16 +42,17 @@ fn count(document: &Value) -> u64 {
     document.pointer("/reload/count").and_then(Value::as_u64).unwrap_or_default()
 }
 
-fn tell(document: &Value) -> anyhow::Result<()> {
-    let words = |pointer: &str, between: &str| {
+fn report(document: &Value) -> anyhow::Result<()> {
+    let joined = |pointer: &str, between: &str| {
         let list = document.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
         list.filter_map(Value::as_str).collect::<Vec<_>>().join(between)
     };
-    let problems = words("/reload/problems", "\n");
+    let problems = joined("/reload/problems", "\n");
     if !problems.is_empty() {
         return Err(Refused(problems).into());
     }
-    let (changed, next_start) = (words("/reload/changed", ", "), words("/reload/next_start", ", "));
+    let (changed, next_start) =
+        (joined("/reload/changed", ", "), joined("/reload/next_start", ", "));
     let changed = if changed.is_empty() { "nothing".to_owned() } else { changed };
     print(&format!("changed: {changed}\n"))?;
     if !next_start.is_empty() {

@@ -1,4 +1,4 @@
-//! GPIO lines as far as a computer without any can tell; `make test-hardware` has a real chip.
+//! Commands for GPIO lines on a computer without a chip; `make test-hardware` has an emulated one.
 
 use serde_json::json;
 use tidegate_sandbox::GATEWAY_ID;

@@ -83,7 +83,7 @@ fn paths_named(text: &str) -> impl Iterator<Item = &str> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
         word.chars().all(is_plain) && is_ours.iter().any(|start| word.starts_with(start))
     };
-    // A placeholder such as NAME.rs stands for a file that a reader adds.
+    // A placeholder such as NAME.rs is the name of a file that a reader adds.
     let is_real = |word: &&str| !word.contains("NAME") && !word.contains("NNNN");
     text.split('`').skip(1).step_by(2).filter(is_path).filter(is_real)
 }

@@ -18,7 +18,7 @@ use tidegate_model::{AttributeName, DeviceId, Name, Priority, ReadingTime, Reaso
 use tidegate_template::Expression;
 use tidegate_template::Template;
 
-/// The channel name that stands for all channels of a message.
+/// The channel name that selects all channels of a message.
 const EVERY_CHANNEL: &str = "*";
 
 /// The most channels to list for a message without a mapped channel.
