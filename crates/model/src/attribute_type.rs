@@ -83,11 +83,12 @@ impl AttributeType {
     }
 
     /// Returns whether an attribute of this type accepts values of the type `produced`.
+    ///
+    /// Positions and blobs are texts, so a `string` accepts both of them.
     pub fn accepts(self, produced: Self) -> bool {
-        let is_text = produced == Self::Text;
-        self == produced
-            || self == Self::Unknown
-            || is_text && matches!(self, Self::Gps | Self::Blob)
+        let is_text = |one| matches!(one, Self::Text | Self::Gps | Self::Blob);
+        let is_either = self == Self::Text || produced == Self::Text;
+        self == produced || self == Self::Unknown || is_either && is_text(self) && is_text(produced)
     }
 
     /// Converts a value to this type where no information is lost or invented.
@@ -221,6 +222,21 @@ mod tests {
         assert_eq!(string.fit(Value::Float(0.5), None), Ok(text("0.5")));
         assert_eq!(string.fit(Value::Boolean(true), None), Ok(text("true")));
         assert_eq!(string.fit(text("on"), None), Ok(text("on")));
+    }
+
+    #[test]
+    fn texts_fit_into_text_types_only() {
+        use AttributeType::{Blob, Boolean, Gps, Number, Text, Unknown};
+        for (declared, produced) in
+            [(Text, Gps), (Gps, Text), (Blob, Text), (Gps, Gps), (Unknown, Number)]
+        {
+            assert!(declared.accepts(produced), "{declared:?} {produced:?}");
+        }
+        for (declared, produced) in
+            [(Text, Number), (Number, Boolean), (Number, Text), (Gps, Blob), (Boolean, Gps)]
+        {
+            assert!(!declared.accepts(produced), "{declared:?} {produced:?}");
+        }
     }
 
     #[test]
