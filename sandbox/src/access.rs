@@ -3,7 +3,7 @@
 use crate::action::{Access, Action, ActionSpec};
 use crate::devices::{DeviceClass, DeviceSpec};
 use crate::reply::ApiError;
-use crate::route::Target;
+use crate::route::{ApplicationTarget, Target};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tokens::Grant;
@@ -41,6 +41,32 @@ pub(crate) fn authorize(
         let message = "the token does not allow access to this device";
         Err(ApiError::forbidden(settings.foreign_status, message))
     }
+}
+
+/// Checks that `token` allows the action on the devices of the application.
+///
+/// # Errors
+///
+/// 401 for an invalid token, then 404 for an unknown application, then 403 when the token does not
+/// allow the action.
+pub(crate) fn authorize_application(
+    settings: &Settings,
+    store: &Store,
+    target: &ApplicationTarget<'_>,
+    token: Option<&str>,
+    now_ms: i64,
+) -> Result<(), ApiError> {
+    let grant = token.and_then(|token| store.tokens.find(token, now_ms));
+    let grant = grant.ok_or_else(|| ApiError::unauthorized("token is missing or not valid"))?;
+    let matches = |id: &str| id.eq_ignore_ascii_case(target.application_id);
+    if !settings.applications.iter().any(|application| matches(&application.application_id)) {
+        return Err(ApiError::not_found("application"));
+    }
+    if grant.allows(target.spec) && matches(&grant.application_id) {
+        return Ok(());
+    }
+    let message = format!("no scope of the token allows {}", target.spec.name);
+    Err(ApiError::forbidden(403, message))
 }
 
 /// Returns whether a token covers a device for this action.

@@ -29,6 +29,8 @@ pub enum Action {
     StateStream,
     PayloadCounts,
     PayloadCountsBreakdown,
+    DevicesGet,
+    DevicesPost,
 }
 
 /// The scopes that allow an action (rest-api/device; the comments in losant-rest-js,
@@ -93,7 +95,15 @@ pub(crate) static DEVICE_ACTIONS: [ActionSpec; 16] = [
         "/payloadCountsBreakdown", Access::ReadByApplication),
 ];
 
-/// `POST /auth/device`, the only action that does not address a device.
+/// The actions on the devices of an application (rest-api/devices). Their names include the
+/// resource, as the scopes do.
+#[rustfmt::skip]
+pub(crate) static APPLICATION_ACTIONS: [ActionSpec; 2] = [
+    spec(Action::DevicesGet, "devices.get", Method::GET, "", Access::Read),
+    spec(Action::DevicesPost, "devices.post", Method::POST, "", Access::WriteByApplication),
+];
+
+/// `POST /auth/device`, the only action without a token.
 pub(crate) static AUTHENTICATE: ActionSpec =
     spec(Action::AuthenticateDevice, "authenticateDevice", Method::POST, "", Access::Open);
 
@@ -106,7 +116,7 @@ impl FromStr for Action {
     type Err = UnknownAction;
 
     fn from_str(name: &str) -> Result<Self, UnknownAction> {
-        let mut specs = DEVICE_ACTIONS.iter().chain([&AUTHENTICATE]);
+        let mut specs = DEVICE_ACTIONS.iter().chain(&APPLICATION_ACTIONS).chain([&AUTHENTICATE]);
         let named = specs.find(|spec| spec.name == name);
         named.map(|spec| spec.action).ok_or_else(|| UnknownAction(name.to_owned()))
     }

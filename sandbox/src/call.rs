@@ -15,6 +15,8 @@ use crate::schema::Schema;
 pub(crate) struct Call<'a> {
     pub(crate) cloud: &'a Arc<Cloud>,
     /// Empty for `POST /auth/device`.
+    pub(crate) application_id: &'a str,
+    /// Empty for an action that does not address a device.
     pub(crate) device_id: &'a str,
     pub(crate) query: Query,
     pub(crate) now_ms: i64,

@@ -2,6 +2,8 @@
 
 mod authenticate;
 mod delete;
+mod devices_get;
+mod devices_post;
 mod export;
 mod get;
 mod get_composite_state;
@@ -32,6 +34,8 @@ pub(crate) fn execute(action: Action, call: &Call<'_>) -> Result<Reply, ApiError
         Action::SendState => send_state::execute(call),
         Action::SetConnectionStatus => set_connection_status::execute(call),
         Action::StateStream => streams::states(call),
+        Action::DevicesGet => devices_get::execute(call),
+        Action::DevicesPost => devices_post::execute(call),
         Action::Delete => delete::execute(call),
         Action::Export => export::execute(call),
         Action::Patch => patch::execute(call),

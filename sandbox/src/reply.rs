@@ -17,6 +17,13 @@ pub(crate) enum Reply {
         /// The value.
         value: Value,
     },
+    /// 201 and the JSON value of a new resource.
+    Created {
+        /// Losant's name for the shape of the value.
+        shape: &'static str,
+        /// The value.
+        value: Value,
+    },
     /// 202 and the id of a queued job.
     Enqueued(String),
     /// Server-sent events.
@@ -50,6 +57,12 @@ impl Reply {
                     add_links(&mut value, shape, path);
                 }
                 json_response(StatusCode::OK, &value)
+            }
+            Self::Created { shape, mut value } => {
+                if links {
+                    add_links(&mut value, shape, path);
+                }
+                json_response(StatusCode::CREATED, &value)
             }
             Self::Enqueued(id) => {
                 let mut value = json!({"jobQueued": true, "jobId": id, "success": true});

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use crate::action::{AUTHENTICATE, ActionSpec, DEVICE_ACTIONS};
+use crate::action::{APPLICATION_ACTIONS, AUTHENTICATE, ActionSpec, DEVICE_ACTIONS};
 use crate::reply::ApiError;
 
 /// The destination of a request.
@@ -10,8 +10,17 @@ use crate::reply::ApiError;
 pub(crate) enum Route<'a> {
     /// `POST /auth/device`.
     Authenticate,
+    /// An action on the devices of an application.
+    Application(ApplicationTarget<'a>),
     /// An action on a device.
     Device(Target<'a>),
+}
+
+/// The action and the application that a path names.
+#[derive(Debug)]
+pub(crate) struct ApplicationTarget<'a> {
+    pub(crate) application_id: &'a str,
+    pub(crate) spec: &'static ActionSpec,
 }
 
 /// The action and the device that a path names.
@@ -26,6 +35,7 @@ impl Route<'_> {
     pub(crate) fn spec(&self) -> &'static ActionSpec {
         match self {
             Self::Authenticate => &AUTHENTICATE,
+            Self::Application(target) => target.spec,
             Self::Device(target) => target.spec,
         }
     }
@@ -40,7 +50,8 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, ApiE
     let found = if path == "/auth/device" && *method == AUTHENTICATE.method {
         Some(Route::Authenticate)
     } else {
-        find_device(method, path).map(Route::Device)
+        let application = || find_application(method, path).map(Route::Application);
+        find_device(method, path).map(Route::Device).or_else(application)
     };
     found.ok_or_else(|| ApiError::method_not_allowed(method.as_str()))
 }
@@ -53,6 +64,13 @@ fn find_device<'a>(method: &Method, path: &'a str) -> Option<Target<'a>> {
     let (device_id, tail) = path.split_at_checked(end)?;
     let spec = DEVICE_ACTIONS.iter().find(|spec| spec.tail == tail && spec.method == *method)?;
     Some(Target { application_id, device_id, spec })
+}
+
+fn find_application<'a>(method: &Method, path: &'a str) -> Option<ApplicationTarget<'a>> {
+    let path = path.strip_prefix("/applications/")?;
+    let (application_id, path) = path.split_once('/')?;
+    let spec = APPLICATION_ACTIONS.iter().find(|spec| spec.method == *method)?;
+    (path == "devices").then_some(ApplicationTarget { application_id, spec })
 }
 
 #[cfg(test)]
@@ -78,6 +96,8 @@ mod tests {
         assert_eq!(name(&Method::GET, "/applications/a/devices/d/state"), Some("getState"));
         assert_eq!(name(&Method::DELETE, "/applications/a/devices/d/data"), Some("removeData"));
         assert_eq!(name(&Method::POST, "/auth/device"), Some("authenticateDevice"));
+        assert_eq!(name(&Method::GET, "/applications/a/devices"), Some("devices.get"));
+        assert_eq!(name(&Method::POST, "/applications/a/devices"), Some("devices.post"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(crate) struct Schemas {
     pub(crate) command: Schema,
     pub(crate) connection_status: Schema,
     pub(crate) patch: Schema,
+    pub(crate) post: Schema,
     pub(crate) export: Schema,
 }
 
@@ -39,6 +40,7 @@ impl Schemas {
                 include_str!("../schemas/deviceConnectionStatus.json"),
             )?,
             patch: Schema::compile("devicePatch", include_str!("../schemas/devicePatch.json"))?,
+            post: Schema::compile("devicePost", include_str!("../schemas/devicePost.json"))?,
             export: Schema::compile(
                 "deviceDataExport",
                 include_str!("../schemas/deviceDataExport.json"),

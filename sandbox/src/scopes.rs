@@ -9,7 +9,8 @@ pub(crate) fn allow(scopes: &BTreeSet<String>, name: &str, access: Access) -> bo
     let has = |scope: &str| scopes.contains(scope);
     let full = RESOURCES.iter().any(|scope| has(scope) || has(&format!("{scope}.bounded")));
     let read = || RESOURCES.iter().any(|scope| has(&format!("{scope}.read")));
-    let named = has("device.*") || has(&format!("device.{name}"));
+    let (resource, name) = name.split_once('.').unwrap_or(("device", name));
+    let named = has(&format!("{resource}.*")) || has(&format!("{resource}.{name}"));
     match access {
         Access::Open => true,
         Access::Read => full || read() || named || has("all.Device") || has("all.Device.read"),

@@ -117,15 +117,21 @@ fn execute(
     if let Some(failure) = cloud.store().write_failure() {
         return Err(ApiError::unavailable(failure.to_string()));
     }
-    let device_id = match route {
-        Route::Authenticate => "",
+    let (settings, token) = (&cloud.settings, bearer(parts));
+    let (application_id, device_id) = match route {
+        Route::Authenticate => ("", ""),
+        Route::Application(target) => {
+            access::authorize_application(settings, &cloud.store(), target, token, now_ms)?;
+            (target.application_id, "")
+        }
         Route::Device(target) => {
-            access::authorize(&cloud.settings, &cloud.store(), target, bearer(parts), now_ms)?;
+            access::authorize(settings, &cloud.store(), target, token, now_ms)?;
             throttle(cloud, target)?;
-            target.device_id
+            (target.application_id, target.device_id)
         }
     };
-    let call = Call { cloud, device_id, query, now_ms, origin: origin(parts), body };
+    let origin = origin(parts);
+    let call = Call { cloud, application_id, device_id, query, now_ms, origin, body };
     let reply = handlers::execute(route.spec().action, &call)?;
     Ok(reply.into_response(links, parts.uri.path()))
 }

@@ -95,6 +95,14 @@ impl Store {
         self.devices.get(&device_id.to_ascii_lowercase())
     }
 
+    /// Returns the devices of an application in the order of their ids.
+    pub(crate) fn devices_of(&self, application_id: &str) -> impl Iterator<Item = &DeviceRecord> {
+        let is_own = move |device: &&DeviceRecord| {
+            device.application_id.eq_ignore_ascii_case(application_id)
+        };
+        self.devices.values().filter(is_own)
+    }
+
     /// Returns a device for modification, and the counters.
     pub(crate) fn device_and_counters(
         &mut self,

@@ -125,6 +125,15 @@ async function applicationActions(client) {
   const device = check('device', await call(client, 'patch', greenhouse, patch));
   assert.deepEqual([device.name, device.tags], ['Orangery', tags]);
   await refused(400, client, 'patch', greenhouse, { device: { colour: 'green' } });
+  const application = { applicationId: ready.applicationId };
+  const attributes = [{ name: 'open', dataType: 'boolean' }];
+  const attic = {
+    name: 'Attic', deviceClass: 'peripheral', gatewayId: gateway.deviceId, attributes,
+  };
+  const created = check('device', await client.devices.post({ ...application, device: attic }));
+  assert.deepEqual([created.name, created.gatewayId], [attic.name, attic.gatewayId]);
+  const listed = check('devices', await client.devices.get({ ...application }));
+  assert.ok(listed.items.some((item) => item.deviceId === created.deviceId));
   await exportData(client);
   job(await call(client, 'removeData', greenhouse));
   assert.deepEqual(await call(client, 'getState', greenhouse), []);

@@ -125,6 +125,14 @@ def application_actions(client):
     assert objects["attributes"]["door"] == {"dataType": "boolean"}, objects["attributes"]
     refused(400, client, "patch", greenhouse, device={"colour": "green"})
 
+    application = {"applicationId": ready["applicationId"]}
+    new = {"name": "Attic", "deviceClass": "peripheral", "gatewayId": gateway["deviceId"],
+           "attributes": [{"name": "open", "dataType": "boolean"}]}
+    created = check("device", client.devices.post(**application, device=new))
+    assert all(created[key] == value for key, value in new.items()), created
+    listed = check("devices", client.devices.get(**application, deviceClass="peripheral"))
+    assert created["deviceId"] in [device["deviceId"] for device in listed["items"]], listed
+
     counts = check("devicePayloadCounts", call(client, "payload_counts", greenhouse))
     assert counts["deviceState"] == 2, counts
     breakdown = call(client, "payload_counts_breakdown", greenhouse, resolution="3600000")

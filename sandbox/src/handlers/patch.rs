@@ -64,9 +64,16 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::json("device", get::device_shape(device, &call.query, true)))
 }
 
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
     let number = Value::deserialize(deserializer)?;
     Ok(integer(&number).and_then(|seconds| u16::try_from(seconds).ok()))
+}
+
+/// Returns the name of an attribute that occurs twice.
+pub(super) fn duplicate_attribute(attributes: &[Attribute]) -> Option<&str> {
+    let mut names = BTreeSet::new();
+    let duplicate = attributes.iter().find(|attribute| !names.insert(&attribute.name));
+    duplicate.map(|attribute| attribute.name.as_str())
 }
 
 impl Patch {
@@ -74,10 +81,8 @@ impl Patch {
     /// (devices/attributes), and the class cannot change to or from system
     /// (devices/device-types).
     fn check(&self, spec: &DeviceSpec) -> Result<(), ApiError> {
-        let mut names = BTreeSet::new();
-        let duplicate =
-            self.attributes.iter().flatten().find(|attribute| !names.insert(&attribute.name));
-        if let Some(Attribute { name, .. }) = duplicate {
+        let attributes = self.attributes.as_deref().unwrap_or_default();
+        if let Some(name) = duplicate_attribute(attributes) {
             return Err(ApiError::validation(format!("attribute {name} occurs twice")));
         }
         let is_system = |class| class == DeviceClass::System;

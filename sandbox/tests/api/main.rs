@@ -10,6 +10,7 @@ mod commands;
 mod control;
 #[cfg(test)]
 mod data_dir;
+mod devices;
 #[cfg(test)]
 mod exports;
 #[cfg(test)]

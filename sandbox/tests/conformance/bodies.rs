@@ -16,11 +16,12 @@ const BODIES: usize = 250;
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The actions with a body: schema, method and path.
-const ACTIONS: [(&str, &str, &str); 6] = [
+const ACTIONS: [(&str, &str, &str); 7] = [
     ("deviceStateOrStates", "POST", "/state"),
     ("deviceCommand", "POST", "/command"),
     ("deviceConnectionStatus", "POST", "/setConnectionStatus"),
     ("devicePatch", "PATCH", ""),
+    ("devicePost", "POST", "/devices"),
     ("deviceDataExport", "POST", "/export"),
     ("deviceCredentials", "POST", "/auth/device"),
 ];
@@ -68,10 +69,11 @@ async fn sandbox_and_validator_agree_on_bodies() {
 async fn passes(sandbox: &Sandbox, http: &Client, method: &str, tail: &str, body: &Value) -> bool {
     let before = sandbox.counters().schema_rejections;
     let device = &sandbox.devices()[0].device_id;
-    let base = if tail == "/auth/device" {
-        String::new()
-    } else {
-        format!("/applications/{}/devices/{device}", sandbox.application_id())
+    let application = format!("/applications/{}", sandbox.application_id());
+    let base = match tail {
+        "/auth/device" => String::new(),
+        "/devices" => application,
+        _ => format!("{application}/devices/{device}"),
     };
     let url = format!("{}{base}{tail}", sandbox.url());
     let call = http.request(method.parse::<Method>().unwrap(), url);
