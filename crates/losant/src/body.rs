@@ -6,6 +6,7 @@ mod bounded;
 mod connection;
 mod export;
 mod patch;
+mod post;
 mod state;
 
 use serde::Serialize;
@@ -17,8 +18,9 @@ pub use connection::ConnectionStatus;
 pub use export::{CallbackUrl, DataExport, Email, ExportOptions};
 pub use patch::{
     Aggregation, Attribute, ChildAttribute, ChildMode, DataType, DeviceClass, DevicePatch,
-    DeviceTag, SystemAttribute, Tag,
+    DeviceTag, Id, SystemAttribute, Tag,
 };
+pub use post::DevicePost;
 pub use state::{DeviceCommand, DeviceState, Scalar, States, StatesJson, Time};
 
 /// Why a text is not a valid body.

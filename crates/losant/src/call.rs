@@ -56,8 +56,9 @@ impl<'a, T: Answer> Call<'a, T> {
 
     async fn make<A>(self, read: impl FnOnce(DeviceId, &[u8]) -> Option<A>) -> Result<A, Error> {
         let (status, body) = self.client.call(&self.request).await?;
-        let action = self.request.action().name();
-        read(self.request.device(), &body).ok_or_else(|| {
+        let action = self.request.name();
+        let device = self.request.device().unwrap_or_else(|| self.client.gateway());
+        read(device, &body).ok_or_else(|| {
             let message = match serde_json::from_slice::<&RawValue>(&body) {
                 Ok(_) => format!("expected {}", T::EXPECTED),
                 Err(_) => shorten(&String::from_utf8_lossy(&body)),

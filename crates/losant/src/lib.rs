@@ -6,6 +6,7 @@ mod action;
 pub mod body;
 mod call;
 mod device;
+mod devices;
 mod error;
 pub mod query;
 mod request;
@@ -17,6 +18,7 @@ mod wire;
 
 pub use action::{Action, Credential};
 pub use call::{Accepted, Answer, Call, DeviceDescription, StreamCall, Success};
+pub use devices::ListedDevice;
 pub use error::{Error, SetupError};
 pub use request::Request;
 pub use session::{AnswerDate, Client};

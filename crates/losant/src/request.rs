@@ -7,11 +7,27 @@ use serde::Serialize;
 use super::action::Action;
 use tidegate_model::DeviceId;
 
+/// An action on the devices of an application (rest-api/devices). It needs an application token,
+/// except that the token of a device may list the devices that it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DevicesAction {
+    /// Lists devices, a page at a time.
+    Get,
+    /// Creates a device.
+    Post,
+}
+
+/// What a request addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resource {
+    Device(Action, DeviceId),
+    Devices(DevicesAction),
+}
+
 /// The request of an action, complete except for host, application and token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    action: Action,
-    device: DeviceId,
+    resource: Resource,
     query: Vec<(&'static str, String)>,
     body: Option<Bytes>,
     last_event_id: Option<String>,
@@ -19,7 +35,15 @@ pub struct Request {
 
 impl Request {
     pub(super) fn new(action: Action, device: DeviceId) -> Self {
-        Self { action, device, query: Vec::new(), body: None, last_event_id: None }
+        Self::to(Resource::Device(action, device))
+    }
+
+    pub(super) fn to_devices(action: DevicesAction) -> Self {
+        Self::to(Resource::Devices(action))
+    }
+
+    fn to(resource: Resource) -> Self {
+        Self { resource, query: Vec::new(), body: None, last_event_id: None }
     }
 
     pub(super) fn query(self, query: Vec<(&'static str, String)>) -> Self {
@@ -42,19 +66,46 @@ impl Request {
         self.body(serde_json::to_vec(body).unwrap_or_default())
     }
 
-    /// Returns the action.
-    pub fn action(&self) -> Action {
-        self.action
+    /// Returns Losant's name of the action, such as `sendState` or `devices.post`.
+    pub fn name(&self) -> &'static str {
+        match self.resource {
+            Resource::Device(action, _) => action.name(),
+            Resource::Devices(DevicesAction::Get) => "devices.get",
+            Resource::Devices(DevicesAction::Post) => "devices.post",
+        }
     }
 
-    /// Returns the device.
-    pub fn device(&self) -> DeviceId {
-        self.device
+    /// Returns the action, if it is one on a device.
+    pub fn action(&self) -> Option<Action> {
+        match self.resource {
+            Resource::Device(action, _) => Some(action),
+            Resource::Devices(_) => None,
+        }
     }
 
     /// Returns the HTTP method.
     pub fn method(&self) -> Method {
-        self.action.method()
+        match self.resource {
+            Resource::Device(action, _) => action.method(),
+            Resource::Devices(DevicesAction::Get) => Method::GET,
+            Resource::Devices(DevicesAction::Post) => Method::POST,
+        }
+    }
+
+    /// Returns the path below that of the application.
+    fn path(&self) -> String {
+        match self.resource {
+            Resource::Device(action, device) => format!("/devices/{device}{}", action.path()),
+            Resource::Devices(_) => "/devices".to_owned(),
+        }
+    }
+
+    /// Returns the device, if it addresses one.
+    pub(super) fn device(&self) -> Option<DeviceId> {
+        match self.resource {
+            Resource::Device(_, device) => Some(device),
+            Resource::Devices(_) => None,
+        }
     }
 
     /// Returns the names and values of the query.
@@ -74,9 +125,8 @@ impl Request {
 
     /// Returns the URL. `base` has no slash at its end; `application` is an id or a placeholder.
     pub fn url(&self, base: &str, application: &str) -> String {
-        let Self { action, device, query, .. } = self;
-        let address =
-            format!("{base}/applications/{application}/devices/{device}{}", action.path());
+        let query = &self.query;
+        let address = format!("{base}/applications/{application}{}", self.path());
         match Url::parse(&address) {
             Ok(mut url) if !query.is_empty() => {
                 url.query_pairs_mut().extend_pairs(query);

@@ -182,7 +182,7 @@ impl Client {
     ///
     /// Renews a rejected token once.
     pub(super) async fn call(&self, request: &Request) -> Result<(u16, Bytes), Error> {
-        let action = request.action().name();
+        let action = request.name();
         let response = self.open(request, "application/json").await?;
         let status = response.status().as_u16();
         let read = tokio::time::timeout(self.cloud.request_timeout, read_body(response, action));
@@ -196,7 +196,7 @@ impl Client {
         request: &Request,
         accept: &'static str,
     ) -> Result<Response, Error> {
-        let action = request.action().name();
+        let action = request.name();
         let granted = self.granted(None).await?;
         let response = self.send(request, accept, &granted).await?;
         if response.status().as_u16() != 401 {
@@ -216,7 +216,7 @@ impl Client {
         accept: &'static str,
         granted: &Granted,
     ) -> Result<Response, Error> {
-        let action = request.action().name();
+        let action = request.name();
         let url = request.url(&self.cloud.url, &granted.application.to_string());
         let mut sending = self.http.request(request.method(), url).header(ACCEPT, accept);
         sending = sending.bearer_auth(granted.token.expose());

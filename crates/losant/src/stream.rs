@@ -94,7 +94,7 @@ impl<T: Item> EventStream<T> {
         if response.status().as_u16() != 200 || !content_type.starts_with("text/event-stream") {
             let message = format!("expected an event stream, not \"{content_type}\"");
             return Err(Error::NotLosant {
-                action: request.action().name(),
+                action: request.name(),
                 status: response.status().as_u16(),
                 message,
             });
@@ -104,7 +104,7 @@ impl<T: Item> EventStream<T> {
         let opened = date.and_then(wire::http_date).unwrap_or(now);
         let opened_at = Instant::now();
         Ok(Self {
-            device: request.device(),
+            device: request.device().unwrap_or_else(|| client.gateway()),
             event,
             response,
             parser: Parser::new(EVENT_BYTES_MAX),

@@ -42,7 +42,7 @@ pub(super) fn request(target: &Target, request: &Request) -> anyhow::Result<()> 
     let (base, application) = target.address();
     let body = request.json_body().and_then(|body| serde_json::from_slice::<Value>(body).ok());
     let mut shown = json!({
-        "action": request.action().name(),
+        "action": request.name(),
         "method": request.method().as_str(),
         "url": request.url(base, &application),
     });
