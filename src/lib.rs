@@ -11,6 +11,7 @@
 
 pub mod actuators;
 mod app;
+mod attributes;
 pub mod cli;
 pub mod control;
 pub mod logging;

@@ -21,7 +21,7 @@ use crate::status::{Names, ReloadStatus, StatusRegistry};
 use tidegate_bus::{BusContext, BusEvent, Handles, Health, LossCounters};
 use tidegate_config::{Config, Difference, Entry, Problems};
 use tidegate_delivery::reporter::Limits;
-use tidegate_ingest::mapping::{self, ProducedAttributes};
+use tidegate_ingest::mapping::ProducedAttributes;
 use tidegate_model::{DeviceId, Name};
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
@@ -278,7 +278,7 @@ impl Running {
 
 /// Returns the attributes that the configuration produces for each device.
 pub(super) fn produced(config: &Config) -> BTreeMap<DeviceId, ProducedAttributes> {
-    mapping::produced_attributes(config.buses.values().flat_map(|bus| &bus.sensors))
+    crate::attributes::production(config).certain()
 }
 
 /// Returns the names of this configuration for the status.

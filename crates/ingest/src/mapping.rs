@@ -9,6 +9,7 @@ mod conversion;
 mod message_time;
 mod output;
 mod pipeline;
+mod production;
 mod rebirth_requests;
 mod rejection;
 mod sample;
@@ -16,14 +17,15 @@ mod settings;
 mod silence;
 mod window;
 
-pub use attribute_check::{
-    AttributeProblem, ProducedAttributes, check_attributes, produced_attributes,
-};
+pub use attribute_check::{AttributeProblem, ProducedAttributes, check_attributes};
 pub use attribute_filter::{Deadband, FilterSettings};
 pub use conversion::{Conversion, Range};
 pub use message_time::{TimeNotation, TimePatternError, TimeSource};
 pub use output::{Outgoing, PipelineOutput};
 pub use pipeline::Pipeline;
+pub use production::{
+    BusSensors, DeviceProduction, KnownChannel, KnownMessage, Produced, Production, RecordedMessage,
+};
 pub use settings::{AttributeSelector, DeviceSelector, Mapping, Sensor, Source};
 pub use silence::StaleSettings;
 pub use window::{Aggregate, WindowSettings};

@@ -265,6 +265,22 @@ mod tests {
         assert_eq!(channels, expected);
     }
 
+    #[test]
+    fn known_channels_include_those_of_a_raspberry_pi() {
+        let table = "[bus.system.pi]\n[sensor.pi]\nbus = \"pi\"\nformat = \"json\"\n\
+            map = [{ channel = \"load\", attribute = \"load\" }]\n";
+        let config = tidegate_config::check_text(table).unwrap();
+        let bus = config.buses.values().next().unwrap();
+        let known = crate::known_messages(&bus.kind).unwrap();
+        let channels = with(&PI);
+        let scalars = channels.as_object().unwrap().iter().filter(|(_, value)| !value.is_object());
+        for (name, value) in scalars {
+            let found = known[0].channels.iter().find(|channel| channel.name == *name);
+            let data_type = found.unwrap_or_else(|| panic!("{name}")).data_type.as_str();
+            assert_eq!(data_type == "boolean", value.is_boolean(), "{name}");
+        }
+    }
+
     fn with(files: &[(&str, &str)]) -> Value {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {

@@ -3,8 +3,9 @@
 use super::decoded::{ChannelMap, Decoded};
 use super::decoder::{Decoder, DecoderKind, DecoderOption};
 use super::error::DecodeError;
-use super::field::{BinaryField, FieldError};
+use super::field::{BinaryField, FieldError, Kind};
 use super::sparkplug::Births;
+use tidegate_model::AttributeType;
 use tidegate_model::excerpt::excerpt;
 
 pub(super) const KIND: DecoderKind = DecoderKind {
@@ -32,6 +33,20 @@ impl Decoder for Binary {
 
     fn channels(&self) -> Option<Vec<String>> {
         Some(self.fields.iter().map(|field| field.name.clone()).collect())
+    }
+
+    fn channel_type(&self, channel: &str) -> Option<AttributeType> {
+        let field = self.fields.iter().find(|field| field.name == channel)?;
+        Some(match field.kind {
+            Kind::Text(_) => AttributeType::Text,
+            Kind::Bits { count: 1, .. } => AttributeType::Boolean,
+            Kind::Unsigned(_)
+            | Kind::Signed(_)
+            | Kind::Float32
+            | Kind::Float64
+            | Kind::Bcd(_)
+            | Kind::Bits { .. } => AttributeType::Number,
+        })
     }
 
     fn decode(

@@ -9,6 +9,7 @@ use super::decoded::Decoded;
 use super::error::DecodeError;
 use super::field::BinaryField;
 use super::sparkplug::births::Births;
+use tidegate_model::AttributeType;
 
 /// The most messages in one payload.
 pub(super) const MESSAGES_MAX: usize = 1_024;
@@ -20,6 +21,11 @@ pub trait Decoder: fmt::Debug + Send + Sync {
 
     /// Returns all possible channels; `None` if they depend on the message.
     fn channels(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// Returns the type of a channel's values; `None` if it depends on the message.
+    fn channel_type(&self, _channel: &str) -> Option<AttributeType> {
         None
     }
 
@@ -123,6 +129,11 @@ impl Format {
     /// Returns all possible channels; `None` if they depend on the message.
     pub fn channels(&self) -> Option<Vec<String>> {
         self.0.channels()
+    }
+
+    /// Returns the type of a channel's values; `None` if it depends on the message.
+    pub fn channel_type(&self, channel: &str) -> Option<AttributeType> {
+        self.0.channel_type(channel)
     }
 
     /// Returns whether a channel may be a JSON pointer.

@@ -14,8 +14,8 @@ use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
 use crate::unit::{Conversion, Unit};
-use tidegate_model::Value;
 use tidegate_model::excerpt::excerpt;
+use tidegate_model::{AttributeType, Value};
 
 pub(super) const KIND: DecoderKind =
     DecoderKind { name: Nmea::NAME, options: &[], create: |_| Some(Nmea.into()) };
@@ -67,6 +67,14 @@ impl Decoder for Nmea {
 
     fn channels(&self) -> Option<Vec<String>> {
         Some(CHANNELS.map(str::to_owned).to_vec())
+    }
+
+    fn channel_type(&self, channel: &str) -> Option<AttributeType> {
+        Some(match channel {
+            "position" => AttributeType::Gps,
+            "sentence" | "time" => AttributeType::Text,
+            _ => AttributeType::Number,
+        })
     }
 
     fn decode(

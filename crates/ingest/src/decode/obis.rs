@@ -8,8 +8,8 @@ use super::decoder::{Decoder, DecoderKind};
 use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
-use tidegate_model::Value;
 use tidegate_model::excerpt::excerpt;
+use tidegate_model::{AttributeType, Value};
 
 pub(super) const KIND: DecoderKind =
     DecoderKind { name: Obis::NAME, options: &[], create: |_| Some(Obis.into()) };
@@ -33,6 +33,13 @@ impl Obis {
 impl Decoder for Obis {
     fn name(&self) -> &'static str {
         Self::NAME
+    }
+
+    fn channel_type(&self, channel: &str) -> Option<AttributeType> {
+        // The value of any other code is a number or an identifier.
+        let is_text =
+            channel == "meter" || channel.rsplit_once('.').is_some_and(|(_, end)| end == "unit");
+        is_text.then_some(AttributeType::Text)
     }
 
     fn decode(

@@ -9,7 +9,7 @@ use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
 use tidegate_model::excerpt::excerpt;
-use tidegate_model::{Reason, Value};
+use tidegate_model::{AttributeType, Reason, Value};
 
 pub(super) const KIND: DecoderKind =
     DecoderKind { name: OneWire::NAME, options: &[], create: |_| Some(OneWire.into()) };
@@ -41,6 +41,10 @@ impl Decoder for OneWire {
 
     fn channels(&self) -> Option<Vec<String>> {
         Some(vec![CHANNEL.to_owned()])
+    }
+
+    fn channel_type(&self, _channel: &str) -> Option<AttributeType> {
+        Some(AttributeType::Number)
     }
 
     fn decode(

@@ -16,8 +16,8 @@ use super::decoder::{Decoder, DecoderKind};
 use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
-use tidegate_model::Value;
 use tidegate_model::excerpt::excerpt;
+use tidegate_model::{AttributeType, Value};
 
 pub(super) const KIND: DecoderKind =
     DecoderKind { name: Ruuvi::NAME, options: &[], create: |_| Some(Ruuvi.into()) };
@@ -34,6 +34,11 @@ impl Ruuvi {
 impl Decoder for Ruuvi {
     fn name(&self) -> &'static str {
         Self::NAME
+    }
+
+    fn channel_type(&self, channel: &str) -> Option<AttributeType> {
+        let is_text = matches!(channel, "gateway" | "mac");
+        Some(if is_text { AttributeType::Text } else { AttributeType::Number })
     }
 
     fn decode(

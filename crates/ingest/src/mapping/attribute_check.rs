@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::settings::{AttributeSelector, DeviceSelector, Mapping, Sensor};
-use super::window::Aggregate;
-use tidegate_model::{AttributeName, AttributeType, DeclaredAttributes, DeviceId};
+use tidegate_model::{AttributeName, AttributeType, DeclaredAttributes};
 
 /// The attributes that the configuration produces, with their types where the mapping fixes them.
 pub type ProducedAttributes = BTreeMap<AttributeName, Option<AttributeType>>;
@@ -50,43 +48,6 @@ pub fn check_attributes(
         (Some(_), _) => None,
     };
     produced.iter().filter_map(compare).collect()
-}
-
-/// Returns the attributes that sensors produce for each device.
-///
-/// Devices and attributes from templates are not known here.
-pub fn produced_attributes<'a>(
-    sensors: impl IntoIterator<Item = &'a Sensor>,
-) -> BTreeMap<DeviceId, ProducedAttributes> {
-    let mut devices: BTreeMap<DeviceId, ProducedAttributes> = BTreeMap::new();
-    for sensor in sensors {
-        let DeviceSelector::Fixed(device) = &sensor.device else { continue };
-        let produced = devices.entry(*device).or_default();
-        for mapping in &sensor.map {
-            if let AttributeSelector::Fixed(attribute) = &mapping.attribute {
-                produced.insert(attribute.clone(), mapping.produced_type());
-            }
-        }
-        if let Some(stale) = &sensor.stale {
-            produced.insert(stale.attribute.clone(), Some(AttributeType::Boolean));
-        }
-    }
-    devices
-}
-
-impl Mapping {
-    /// Returns the type of the values, if it does not depend on the messages.
-    fn produced_type(&self) -> Option<AttributeType> {
-        match self.filter.window.map(|window| window.aggregate) {
-            Some(Aggregate::Last) | None => {}
-            Some(_) => return Some(AttributeType::Number),
-        }
-        if self.conversion.needs_number() {
-            return Some(AttributeType::Number);
-        }
-        let mut types = self.conversion.values.values().map(AttributeType::of);
-        types.next().filter(|first| types.all(|other| other == *first))
-    }
 }
 
 impl fmt::Display for AttributeProblem {
