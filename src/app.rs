@@ -36,7 +36,7 @@ use commands::{CommandContext, CommandTasks};
 use running::{Channels, Running, Runtime};
 use tidegate_bus::{
     BusContext, BusEvent, CHECKPOINTS, EVENTS_MAX, Handles, LossCounters, PULSES, PulseCounts,
-    TailCheckpoints,
+    SharedMonitor, TailCheckpoints,
 };
 use tidegate_commands::history::History;
 use tidegate_config::{Bus, Config, Entry, OutboxSettings};
@@ -438,16 +438,37 @@ pub(crate) fn start_single_bus(
     clock: &SharedClock,
     stop: &CancellationToken,
 ) -> SingleBus {
-    let (sender, events) = mpsc::channel(EVENTS_MAX);
     let status = StatusRegistry::default();
     status.reset_bus(name);
+    let ObservedBus { events, losses, supervisor } =
+        start_observed_bus(name, bus, clock, stop, Arc::new(status.clone()));
+    SingleBus { events, losses, status, name: name.clone(), _supervisor: supervisor }
+}
+
+/// A single running bus whose condition a monitor receives.
+pub(crate) struct ObservedBus {
+    /// The events of the bus.
+    pub(crate) events: mpsc::Receiver<BusEvent>,
+    losses: LossCounters,
+    supervisor: Supervisor,
+}
+
+/// Starts a single bus as [`start_single_bus`] does, with a monitor of the caller.
+pub(crate) fn start_observed_bus(
+    name: &Name,
+    bus: &Bus,
+    clock: &SharedClock,
+    stop: &CancellationToken,
+    monitor: SharedMonitor,
+) -> ObservedBus {
+    let (sender, events) = mpsc::channel(EVENTS_MAX);
     let losses = LossCounters::default();
     let context = BusContext {
         bus: name.clone(),
         sensors: bus.sensors.clone(),
         events: sender,
         losses: losses.clone(),
-        monitor: Arc::new(status.clone()),
+        monitor,
         clock: Arc::clone(clock),
         stop: stop.clone(),
         // Only the daemon knows its health.
@@ -457,5 +478,5 @@ pub(crate) fn start_single_bus(
     let mut supervisor = Supervisor::default();
     // An inspection writes nothing, so no handle is kept.
     drop(buses::spawn_bus(&mut supervisor, &bus.kind, context));
-    SingleBus { events, losses, status, name: name.clone(), _supervisor: supervisor }
+    ObservedBus { events, losses, supervisor }
 }

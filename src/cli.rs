@@ -84,11 +84,14 @@ enum Command {
         /// Print nothing for a valid configuration
         #[arg(long, short)]
         quiet: bool,
+        /// Also ask Losant and the brokers: devices, attributes, scopes, logins, subscriptions
+        #[arg(long)]
+        online: bool,
     },
     /// Show the effective configuration, or its JSON Schema
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Create missing device attributes in Losant
+    /// Create missing attributes and peripherals in Losant
     Provision(provision::ProvisionArgs),
     /// Show gateway health
     Status(status::StatusArgs),
@@ -215,9 +218,12 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => {
             args.inspect().and_then(|config| reload::reload(&config.status_socket))
         }
-        Command::Check { config: args, quiet } => args
-            .load()
-            .and_then(|config| if quiet { Ok(()) } else { check::check(&args.config, &config) }),
+        Command::Check { config: args, quiet, online } => args.load().and_then(|config| {
+            if online {
+                return check::online::check(&config, quiet);
+            }
+            if quiet { Ok(()) } else { check::check(&args.config, &config) }
+        }),
         Command::Config(ConfigCommand::Show { config: args, json }) => {
             config::show(&args.config, json)
         }
@@ -254,6 +260,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         return EXIT_USAGE;
     }
     if error.is::<Unavailable>() {
+        return EXIT_UNAVAILABLE;
+    }
+    if let Some(check::online::Found::Unchecked { .. }) = error.downcast_ref() {
         return EXIT_UNAVAILABLE;
     }
     if error.is::<reload::Refused>() {

@@ -1,5 +1,7 @@
 //! `tidegate check`: the resolved plan.
 
+pub(super) mod online;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;

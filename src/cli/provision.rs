@@ -1,39 +1,69 @@
-//! `tidegate provision`: creates the attributes that the configuration reports and Losant lacks.
+//! `tidegate provision`: creates the attributes and the peripherals that the configuration names
+//! and Losant lacks.
 //!
 //! A patch replaces the whole list of attributes, and deletes an attribute that it omits with its
 //! data. So the list is read right before it is written. A list with members that a patch would
 //! lose is not changed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+mod apply;
+mod learned;
+mod peripherals;
+mod plan;
+mod table;
+
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum as _};
-use serde::Deserialize as _;
-use serde_json::Value;
 
+use super::sensor::listening_time;
 use super::{ConfigArgs, Usage, print, prompt, secrecy};
-use tidegate_config::{CloudCredentials, Config, Secret};
-use tidegate_ingest::mapping::{AttributeSelector, DeviceSelector};
+use crate::attributes::production;
+use tidegate_config::{Cloud, CloudCredentials, Config, Secret};
+use tidegate_ingest::mapping::RecordedMessage;
 use tidegate_losant::Client;
-use tidegate_losant::body::{Attribute, DataType, DevicePatch};
-use tidegate_losant::query::Shape;
-use tidegate_model::{AttributeName, AttributeNameError, DeviceId};
+use tidegate_losant::body::DataType;
+use tidegate_model::{ApplicationId, AttributeName, AttributeNameError, AttributeType};
+
+pub(super) use peripherals::Provisional;
+pub(super) use plan::Plan;
 
 /// Options of `tidegate provision`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct ProvisionArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Read an application token (scope device.patch) from FILE or - ; used once, not kept
+    /// Read an application token from FILE or - ; used once, not kept
+    ///
+    /// Its scopes are device.get and device.patch, with --create-devices also devices.get and
+    /// devices.post, or all.Application. Without this option the access key of the gateway reads
+    /// the devices, and the token is asked for when there is something to create.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The type of an attribute that is not a number: string, boolean or gps
-    #[arg(long = "type", value_name = "NAME:TYPE")]
-    types: Vec<AttributeType>,
-    /// Show what is missing and create nothing; needs no token
+    /// Type of an attribute: number, string, boolean, gps or blob
+    #[arg(long = "type", value_name = "[DEVICE.]ATTRIBUTE=TYPE")]
+    types: Vec<TypeRule>,
+    /// Listen to the MQTT buses and add the attributes that the messages name
+    #[arg(long, value_name = "TIME", value_parser = listening_time)]
+    learn: Option<Duration>,
+    /// Add the attributes that recorded messages name: one TOPIC PAYLOAD a line
+    ///
+    /// `mosquitto_sub -v` and `tidegate sensor learn --record` write such files.
+    #[arg(long, value_name = "FILE")]
+    learned: Vec<PathBuf>,
+    /// Create peripherals that have no id yet, and print their ids for the configuration
+    #[arg(long)]
+    create_devices: bool,
+    /// Write the ids of new peripherals to conf.d/devices.toml
+    #[arg(long, requires = "create_devices")]
+    write: bool,
+    /// Change the type of attributes that have another one; deletes their history
+    #[arg(long)]
+    replace_type: bool,
+    /// Show the plan as a table and create nothing; needs no token
     #[arg(long)]
     dry_run: bool,
     /// Create without asking
@@ -41,19 +71,21 @@ pub(super) struct ProvisionArgs {
     yes: bool,
 }
 
-/// An attribute and its type, such as `door:boolean`.
-#[derive(Debug, Clone)]
-pub(super) struct AttributeType {
-    name: AttributeName,
-    data_type: DataType,
+/// The type of an attribute, such as `door=boolean` or `hall.door=boolean`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TypeRule {
+    /// The name of the device; `None` for all devices.
+    device: Option<String>,
+    attribute: AttributeName,
+    data_type: AttributeType,
 }
 
-/// An invalid `NAME:TYPE`.
+/// An invalid `ATTRIBUTE=TYPE`.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AttributeTypeError {
-    /// The colon is missing.
-    #[error("expected NAME:TYPE, such as door:boolean")]
-    NoColon,
+pub(super) enum TypeRuleError {
+    /// The separator is missing.
+    #[error("expected ATTRIBUTE=TYPE or DEVICE.ATTRIBUTE=TYPE, such as door=boolean")]
+    NoType,
     /// The name is no attribute name.
     #[error(transparent)]
     Name(#[from] AttributeNameError),
@@ -62,154 +94,153 @@ pub(super) enum AttributeTypeError {
     Type(String),
 }
 
-impl FromStr for AttributeType {
-    type Err = AttributeTypeError;
+impl FromStr for TypeRule {
+    type Err = TypeRuleError;
 
-    fn from_str(text: &str) -> Result<Self, AttributeTypeError> {
-        let (name, kind) = text.split_once(':').ok_or(AttributeTypeError::NoColon)?;
-        let data_type = DataType::from_str(kind, false)
-            .map_err(|_| AttributeTypeError::Type(kind.to_owned()))?;
-        Ok(Self { name: name.parse()?, data_type })
+    fn from_str(text: &str) -> Result<Self, TypeRuleError> {
+        let (name, word) = text.split_once(['=', ':']).ok_or(TypeRuleError::NoType)?;
+        let (device, attribute) =
+            name.split_once('.').map_or((None, name), |(device, name)| (Some(device), name));
+        let data_type = AttributeType::named(word);
+        if data_type == AttributeType::Unknown {
+            return Err(TypeRuleError::Type(word.to_owned()));
+        }
+        Ok(Self { device: device.map(str::to_owned), attribute: attribute.parse()?, data_type })
     }
 }
 
-/// Shows the missing attributes and creates them.
+/// Some of the plan cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unresolved(String);
+
+/// Shows the plan and carries it out.
 pub(super) fn provision(args: &ProvisionArgs) -> anyhow::Result<()> {
-    let config = args.config.load()?;
-    let types = args.types.iter().map(|one| (one.name.clone(), one.data_type)).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let provisional = if args.create_devices {
+        Provisional::load(&args.config.config)?
+    } else {
+        args.config.load().map(Provisional::complete)?
+    };
+    let mut messages = Vec::new();
+    for file in &args.learned {
+        messages.extend(learned::read(file)?);
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
-        let client = Client::new(config.cloud.clone())?;
-        let missing = find_missing(&client, &config, &types).await?;
-        if missing.is_empty() || args.dry_run {
-            return Ok(());
+        if let Some(time) = args.learn {
+            messages.extend(learned::listen(&provisional.config, time).await?);
         }
-        let token = match &args.token_file {
-            Some(file) if file.as_os_str() != "-" => tidegate_config::read_token(file)?,
-            None if !prompt::is_possible() => {
-                return Err(Usage::new("give --token-file FILE with an application token").into());
-            }
-            Some(_) | None => prompt::secret("Application token")?,
-        };
-        prompt::confirm(args.yes, "creates these attributes in Losant", &[])?;
-        secrecy::keep_out_of_core_dumps();
-        create(&client, &config, &missing, token).await
+        run(args, &provisional, &messages).await
     })
 }
 
-/// Attributes by device.
-pub(super) type Missing = BTreeMap<DeviceId, Vec<Attribute>>;
+async fn run(
+    args: &ProvisionArgs,
+    provisional: &Provisional,
+    messages: &[RecordedMessage],
+) -> anyhow::Result<()> {
+    let config = &provisional.config;
+    let client = Client::new(config.cloud.clone())?;
+    let token = args.token_file.as_deref().filter(|file| file.as_os_str() != "-");
+    let token = token.map(tidegate_config::read_token).transpose()?;
+    // The access key of a gateway need not cover its peripherals.
+    let application = match &token {
+        Some(token) => Some(with_token(&config.cloud, client.application().await?, token)?),
+        None => None,
+    };
+    let reader = application.as_ref().unwrap_or(&client);
+    let plan = plan(reader, provisional, messages, &args.types).await?;
+    print(&plan.show(args.dry_run, args.replace_type)?)?;
+    if args.dry_run || !plan.has_work(args.create_devices, args.replace_type) {
+        return plan.check(args.create_devices, args.replace_type);
+    }
+    let token = match token {
+        Some(token) => token,
+        None if args.token_file.is_none() && !prompt::is_possible() => {
+            return Err(Usage::new("give --token-file FILE with an application token").into());
+        }
+        None => prompt::secret("Application token")?,
+    };
+    let losses = plan.losses(args.replace_type);
+    if losses.is_empty() {
+        prompt::confirm(args.yes, "creates these in Losant", &[])?;
+    } else {
+        prompt::confirm(args.yes, "deletes the history of these attributes in Losant", &losses)?;
+    }
+    let creator = apply::Creator {
+        client: &with_token(&config.cloud, client.application().await?, &token)?,
+        replaces_types: args.replace_type,
+    };
+    creator.update_devices(&plan).await?;
+    if args.create_devices {
+        let created = creator.create_devices(&plan, config.cloud.device).await?;
+        peripherals::report(&created, &args.config.config, args.write)?;
+    }
+    plan.check(args.create_devices, args.replace_type)
+}
 
-/// Compares the reported attributes with Losant's and prints the difference.
-pub(super) async fn find_missing(
-    client: &Client,
-    config: &Config,
-    types: &BTreeMap<AttributeName, DataType>,
-) -> anyhow::Result<Missing> {
-    let (wanted, unknown) = wanted(config);
-    let (mut missing, mut page) = (Missing::new(), String::new());
-    for (device, names) in wanted {
-        let attributes = attributes(client, device).await?;
-        let absent = absent(&attributes, &names, types);
-        let shown = super::check::device_name(device, config);
-        let (has, wants) = (attributes.len(), names.len());
-        if absent.is_empty() {
-            writeln!(page, "{shown}: all {wants} attributes are in Losant")?;
-            continue;
-        }
-        writeln!(
-            page,
-            "{shown}: {} of {wants} attributes are missing; Losant has {has}",
-            absent.len()
-        )?;
-        for attribute in &absent {
-            let kind = attribute.data_type.to_possible_value();
-            let kind = kind.as_ref().map_or("", |kind| kind.get_name());
-            writeln!(page, "  {} ({kind})", attribute.name)?;
-        }
-        missing.insert(device, absent);
+/// Compares what the configuration and the messages produce with Losant.
+pub(super) async fn plan(
+    reader: &Client,
+    provisional: &Provisional,
+    messages: &[RecordedMessage],
+    types: &[TypeRule],
+) -> anyhow::Result<Plan> {
+    let config = &provisional.config;
+    let mut production = production(config);
+    for bus in config.buses.values().filter(|bus| learned::has_messages(bus)) {
+        production.add_messages(&bus.sensors, &config.devices, messages);
     }
-    for sensor in unknown {
-        writeln!(
-            page,
-            "sensor {sensor}: its device or attributes come from the topic; create them by hand"
-        )?;
-    }
-    print(&page)?;
-    Ok(missing)
+    Plan::make(reader, provisional, &production, types).await
 }
 
 /// Creates the missing attributes with an application token.
-pub(super) async fn create(
-    client: &Client,
-    config: &Config,
-    missing: &Missing,
-    token: Secret,
-) -> anyhow::Result<()> {
-    let mut cloud = config.cloud.clone();
-    cloud.application = Some(client.application().await?);
-    cloud.requested_scopes.clear();
-    cloud.credentials = CloudCredentials::Token(token);
-    let client = Client::new(cloud)?;
-    for (device, absent) in missing {
-        let mut attributes = attributes(&client, *device).await?;
-        let known: BTreeSet<_> = attributes.iter().map(|a| a.name.clone()).collect();
-        attributes.extend(absent.iter().filter(|a| !known.contains(&a.name)).cloned());
-        let patch =
-            DevicePatch { attributes: Some(attributes.try_into()?), ..DevicePatch::default() };
-        client.patch(*device, &patch, Shape::default()).await?;
-        let names: Vec<_> = absent.iter().map(|attribute| attribute.name.to_string()).collect();
-        let shown = super::check::device_name(*device, config);
-        print(&format!("{shown}: created {}\n", names.join(", ")))?;
-    }
-    Ok(())
+pub(super) async fn create(config: &Config, plan: &Plan, token: &Secret) -> anyhow::Result<()> {
+    let application = Client::new(config.cloud.clone())?.application().await?;
+    let client = with_token(&config.cloud, application, token)?;
+    apply::Creator { client: &client, replaces_types: false }.update_devices(plan).await
 }
 
-/// Returns the attributes that sensors report, by device, and the sensors whose devices or
-/// attributes are known only from their messages.
-fn wanted(config: &Config) -> (BTreeMap<DeviceId, BTreeSet<AttributeName>>, BTreeSet<String>) {
-    let (mut wanted, mut unknown) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeSet::new());
-    for sensor in config.buses.values().flat_map(|bus| &bus.sensors) {
-        for mapping in &sensor.map {
-            if let (DeviceSelector::Fixed(device), AttributeSelector::Fixed(name)) =
-                (&sensor.device, &mapping.attribute)
-            {
-                wanted.entry(*device).or_default().insert(name.clone());
-            } else {
-                unknown.insert(sensor.name.to_string());
-            }
+/// Returns a client with an application token, which is not kept.
+fn with_token(cloud: &Cloud, application: ApplicationId, token: &Secret) -> anyhow::Result<Client> {
+    secrecy::keep_out_of_core_dumps();
+    let mut cloud = cloud.clone();
+    cloud.application = Some(application);
+    cloud.requested_scopes.clear();
+    cloud.credentials = CloudCredentials::Token(token.clone());
+    Ok(Client::new(cloud)?)
+}
+
+/// Returns the type of the Device API.
+fn data_type(data_type: AttributeType) -> DataType {
+    DataType::from_str(data_type.as_str(), false).unwrap_or(DataType::String)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_rules_name_an_attribute_and_a_device() {
+        let rule = |text: &str| text.parse::<TypeRule>().map_err(|error| error.to_string());
+        let (device, attribute) = (None, "door".parse().unwrap());
+        let expected = TypeRule { device, attribute, data_type: AttributeType::Boolean };
+        assert_eq!(rule("door=boolean"), Ok(expected.clone()));
+        assert_eq!(rule("door:boolean"), Ok(expected.clone()));
+        let expected = TypeRule { device: Some("hall".to_owned()), ..expected };
+        assert_eq!(rule("hall.door=boolean"), Ok(expected));
+        for text in ["door", "a b=number", "door=float", "hall.=number"] {
+            assert!(rule(text).is_err(), "{text}");
         }
     }
-    (wanted, unknown)
-}
 
-fn absent(
-    attributes: &[Attribute],
-    names: &BTreeSet<AttributeName>,
-    types: &BTreeMap<AttributeName, DataType>,
-) -> Vec<Attribute> {
-    let is_absent = |name: &&AttributeName| !attributes.iter().any(|a| a.name == **name);
-    let attribute = |name: &AttributeName| Attribute {
-        name: name.clone(),
-        data_type: types.get(name).copied().unwrap_or(DataType::Number),
-        content_type: None,
-        description: None,
-        attribute_tags: None,
-        system: None,
-    };
-    names.iter().filter(is_absent).map(attribute).collect()
-}
-
-/// Reads the attributes of a device in the form that a patch needs.
-async fn attributes(client: &Client, device: DeviceId) -> anyhow::Result<Vec<Attribute>> {
-    let shape = Shape { exclude_connection_info: true, ..Shape::default() };
-    let document = client.get(device, shape).json().await?;
-    let list = document.get("attributes").and_then(Value::as_array).into_iter().flatten();
-    let attributes = list.map(Attribute::deserialize).collect::<Result<Vec<_>, _>>();
-    attributes.with_context(|| {
-        format!(
-            "the attributes of device {device} have members that a patch would lose; create \
-            the missing attributes by hand"
-        )
-    })
+    #[test]
+    fn types_keep_their_names() {
+        let all = ["number", "string", "boolean", "gps", "blob"];
+        for word in all {
+            let kind = data_type(AttributeType::named(word)).to_possible_value();
+            assert_eq!(kind.unwrap().get_name(), word);
+        }
+    }
 }

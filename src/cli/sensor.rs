@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Usage, check, print};
 use crate::{app, logging};
+pub(super) use learn::with_own_client_id;
 use tidegate_bus::{BusEvent, driver};
 use tidegate_config::{Bus, Config};
 use tidegate_ingest::decode::Births;
@@ -102,7 +103,7 @@ fn test(args: &TestArgs) -> anyhow::Result<()> {
     let mut config = args.config.inspect()?;
     let mut bench = Bench::new(&args.name, &mut config)?;
     match &args.input {
-        Some(path) => bench.replay(&read(path)?, &args.topic, args.count),
+        Some(path) => bench.replay(&read_file(path)?, &args.topic, args.count),
         None => bench.listen(&config.log_level, args.count),
     }
 }
@@ -282,14 +283,14 @@ fn show_losses(losses: &Account) -> anyhow::Result<()> {
 }
 
 /// Prints to standard error.
-fn print_progress(text: &str) {
+pub(super) fn print_progress(text: &str) {
     // Without standard error the text is lost.
     std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
 /// Why the argument of --for is invalid.
 #[derive(Debug, thiserror::Error)]
-enum ListeningTimeError {
+pub(super) enum ListeningTimeError {
     #[error(transparent)]
     Duration(#[from] humantime::DurationError),
     #[error("give a time from 1s to 1day")]
@@ -297,7 +298,7 @@ enum ListeningTimeError {
 }
 
 /// Parses the argument of --for.
-fn listening_time(text: &str) -> Result<Duration, ListeningTimeError> {
+pub(super) fn listening_time(text: &str) -> Result<Duration, ListeningTimeError> {
     let time = humantime::parse_duration(text)?;
     if (Duration::from_secs(1)..=LISTEN_MAX).contains(&time) {
         Ok(time)
@@ -313,7 +314,7 @@ fn absolute(path: &Path) -> anyhow::Result<String> {
     path.to_str().map(str::to_owned).context("the path is not UTF-8")
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         std::io::stdin().take(INPUT_BYTES_MAX).read_to_end(&mut bytes)?;

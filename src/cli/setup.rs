@@ -8,7 +8,6 @@ mod answers;
 mod files;
 mod found;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -69,7 +68,7 @@ pub(super) fn setup(args: &SetupArgs) -> anyhow::Result<()> {
         is_changed |= files::write_configuration(&args.config, &directory, &answers)?;
         let config = tidegate_config::load(&args.config)?;
         print("The configuration is valid; `tidegate check` prints a summary.\n")?;
-        offer_attributes(args, &config).await?;
+        offer_attributes(args, config).await?;
         start(args, is_changed)
     })
 }
@@ -114,10 +113,13 @@ async fn identify(
     }
 }
 
-async fn offer_attributes(args: &SetupArgs, config: &Config) -> anyhow::Result<()> {
+async fn offer_attributes(args: &SetupArgs, config: Config) -> anyhow::Result<()> {
+    let provisional = provision::Provisional::complete(config);
+    let config = &provisional.config;
     let client = Client::new(config.cloud.clone())?;
-    let missing = provision::find_missing(&client, config, &BTreeMap::new()).await?;
-    if missing.is_empty() {
+    let plan = provision::plan(&client, &provisional, &[], &[]).await?;
+    print(&plan.show(false, false)?)?;
+    if !plan.has_work(false, false) {
         return Ok(());
     }
     let token = match &args.token_file {
@@ -133,7 +135,7 @@ async fn offer_attributes(args: &SetupArgs, config: &Config) -> anyhow::Result<(
         }
         None => return print("Create them with `tidegate provision --token-file FILE`.\n"),
     };
-    provision::create(&client, config, &missing, token).await
+    provision::create(config, &plan, &token).await
 }
 
 /// Starts the service through systemd, if systemd runs.

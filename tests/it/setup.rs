@@ -1,15 +1,14 @@
-//! `tidegate setup` from a script and on a real terminal, and `tidegate provision`.
+//! `tidegate setup` from a script and on a real terminal.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
 use tempfile::TempDir;
-use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox};
+use tidegate_sandbox::{GATEWAY_ID, Sandbox};
 
-use crate::support::{End, PROGRAM, Site, Terminal, cloud, utf8, write_private};
+use crate::support::{End, PROGRAM, Terminal, cloud};
 
 /// A machine without a configuration.
 struct Machine {
@@ -118,75 +117,4 @@ async fn setup_asks_and_hides_the_secret() {
         assert!(!text.contains(machine.cloud.api_token()), "the token is kept in {file}");
     }
     assert_eq!(machine.script(&["check", "--quiet"], "").code, 0);
-}
-
-/// Returns a site whose gateway and greenhouse report attributes that Losant does not have yet.
-async fn site() -> (Sandbox, Site) {
-    let cloud = cloud().await;
-    let site = Site::new(
-        &cloud,
-        r#"
-[bus.serial.probe]
-path = "tty"
-[sensor.probe]
-bus = "probe"
-format = "key-value"
-map = [{ channel = "t", attribute = "brandNew" }, { channel = "d", attribute = "hatch" }]
-[sensor.other]
-bus = "probe"
-device = "greenhouse"
-format = "json"
-map = [{ channel = "t", attribute = "newToo" }]
-"#,
-    );
-    write_private(&site.path("token"), cloud.api_token());
-    (cloud, site)
-}
-
-/// Returns the attributes of a device in the cloud with their types.
-fn attributes(site: &Site, device: &str) -> Vec<String> {
-    let output = site.run(&["device", "get", "--device", device]);
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let text = |attribute: &Value, key: &str| attribute[key].as_str().unwrap().to_owned();
-    let list = document["attributes"].as_array().unwrap().iter();
-    list.map(|attribute| format!("{}:{}", text(attribute, "name"), text(attribute, "dataType")))
-        .collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn provision_creates_only_missing_attributes() {
-    let (_cloud, site) = site().await;
-    let (gateway, greenhouse) = (attributes(&site, GATEWAY_ID), attributes(&site, GREENHOUSE_ID));
-    let shown = site.run(&["provision", "--dry-run"]);
-    let stdout = utf8(&shown.stdout);
-    assert!(shown.status.success());
-    assert!(stdout.contains("gateway: 2 of 2 attributes are missing"), "{stdout}");
-    assert!(stdout.contains("greenhouse: 1 of 1 attributes are missing"), "{stdout}");
-    assert_eq!(attributes(&site, GATEWAY_ID), gateway, "a dry run creates nothing");
-
-    let token = site.path("token").display().to_string();
-    let words = ["provision", "--token-file", &token, "--type", "hatch:boolean", "--yes"];
-    let created = site.run(&words);
-    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
-    let expected =
-        [&gateway[..], &["brandNew:number".to_owned(), "hatch:boolean".to_owned()]].concat();
-    assert_eq!(attributes(&site, GATEWAY_ID), expected);
-    let expected = [&greenhouse[..], &["newToo:number".to_owned()]].concat();
-    assert_eq!(attributes(&site, GREENHOUSE_ID), expected);
-
-    let again = utf8(&site.run(&words).stdout);
-    assert!(again.contains("gateway: all 2 attributes are in Losant"), "{again}");
-    assert!(!again.contains("created"), "{again}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn provision_needs_a_token_and_a_yes() {
-    let (_cloud, site) = site().await;
-    let token = site.path("token").display().to_string();
-    assert_eq!(site.run(&["provision"]).status.code(), Some(64));
-    assert_eq!(site.run(&["provision", "--token-file", &token]).status.code(), Some(64));
-    write_private(&site.path("token"), "no-such-token");
-    let refused = site.run(&["provision", "--token-file", &token, "--yes"]);
-    assert_eq!(refused.status.code(), Some(77));
-    assert!(!attributes(&site, GATEWAY_ID).contains(&"brandNew:number".to_owned()));
 }

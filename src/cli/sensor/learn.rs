@@ -1,9 +1,9 @@
 //! `tidegate sensor learn`: detects the sensors of a broker and prints their configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +55,9 @@ pub(in crate::cli) struct LearnArgs {
     /// Topic filter
     #[arg(long, default_value = "#")]
     filter: String,
+    /// Also write the last message of each topic to FILE, for provision --learned
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// How long to listen; Ctrl-C ends it earlier
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = listening_time)]
     time: Duration,
@@ -85,7 +88,12 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(listen(&name, &bus, &broker, args.time, &mut survey))?;
+    let mut last = args.record.is_some().then(LastMessages::default);
+    let listening = Listening { broker: &broker, time: args.time };
+    runtime.block_on(listen(&name, &bus, &listening, &mut survey, last.as_mut()))?;
+    if let (Some(file), Some(last)) = (&args.record, &last) {
+        last.write(file)?;
+    }
     print_progress(&findings(&survey));
     let sensors = sensors(&name, &survey.topic_groups(), taken);
     if sensors.is_empty() {
@@ -101,18 +109,49 @@ pub(super) fn learn(args: &LearnArgs) -> anyhow::Result<()> {
     print(&format!("{}{sensors}", tables.unwrap_or_default()))
 }
 
+/// The last message of each topic.
+#[derive(Default)]
+struct LastMessages(BTreeMap<String, Vec<u8>>);
+
+impl LastMessages {
+    /// Keeps a message, if it fits on a line.
+    fn add(&mut self, topic: &str, payload: &[u8]) {
+        let fits = !topic.contains(char::is_whitespace) && !payload.contains(&b'\n');
+        if fits && (self.0.len() < TOPICS_MAX || self.0.contains_key(topic)) {
+            self.0.insert(topic.to_owned(), payload.to_vec());
+        }
+    }
+
+    fn write(&self, file: &Path) -> anyhow::Result<()> {
+        let mut lines = Vec::new();
+        for (topic, payload) in &self.0 {
+            lines.extend_from_slice(topic.as_bytes());
+            lines.push(b' ');
+            lines.extend_from_slice(payload);
+            lines.push(b'\n');
+        }
+        std::fs::write(file, lines).with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+/// Listens to a broker for a time.
+struct Listening<'a> {
+    broker: &'a str,
+    time: Duration,
+}
+
 async fn listen(
     name: &Name,
     bus: &Bus,
-    broker: &str,
-    time: Duration,
+    Listening { broker, time }: &Listening<'_>,
     survey: &mut TopicSurvey,
+    mut last: Option<&mut LastMessages>,
 ) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let clock: SharedClock = Arc::new(SystemClock);
     let mut listening = app::start_single_bus(name, bus, &clock, &stop);
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let end = Instant::now() + time;
+    let end = Instant::now() + *time;
     let mut check = tokio::time::interval(CHECK_INTERVAL);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let done = loop {
@@ -120,6 +159,9 @@ async fn listen(
             event = listening.events.recv() => match event {
                 Some(BusEvent::Message(message, _)) => {
                     let now = Instant::now().into_std();
+                    if let Some(last) = &mut last {
+                        last.add(&message.topic, &message.payload);
+                    }
                     if survey.handle_message(&message.topic, &message.payload, now) {
                         print_progress(&format!("new topic {}\n", line(message.topic.as_bytes())));
                     }
@@ -189,7 +231,7 @@ fn find_bus(args: &LearnArgs, tables: Option<&str>) -> anyhow::Result<Found> {
 }
 
 /// Sets a client id of its own, so that several processes can learn at once.
-fn with_own_client_id(mut bus: Bus) -> Bus {
+pub(in crate::cli) fn with_own_client_id(mut bus: Bus) -> Bus {
     if let BusKind::Mqtt(settings) = &mut bus.kind {
         settings.client_id = format!("tidegate-learn-{}", std::process::id());
     }
