@@ -107,10 +107,8 @@ async fn provision_needs_a_token_and_a_yes() {
     assert_eq!(bench.added(GATEWAY_ID), [""; 0]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn provision_takes_types_from_decoders_and_reports() {
-    let bench = Bench::new(
-        r#"
+/// Buses and reports whose settings fix the types.
+const TYPES: &str = r#"
 [bus.modbus.line]
 tcp = "127.0.0.1:502"
 [bus.modbus.line.unit.pump]
@@ -164,9 +162,11 @@ unit = "pump"
 table = "coil"
 address = 0
 value = "{{ payload.on }}"
-"#,
-    )
-    .await;
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provision_takes_types_from_decoders_and_reports() {
+    let bench = Bench::new(TYPES).await;
     let created = bench.create(&[]);
     assert_eq!(created.code, 0, "{}", created.text());
     let expected = [

@@ -118,17 +118,17 @@ impl Observer {
 }
 
 impl Monitor for Observer {
-    fn connected(&self, _: &Name) {
+    fn set_connected(&self, _: &Name) {
         self.seen().is_connected = true;
         self.changed.notify_one();
     }
 
-    fn disconnected(&self, _: &Name, error: &str) {
+    fn set_disconnected(&self, _: &Name, error: &str) {
         self.seen().error = Some(error.to_owned());
         self.changed.notify_one();
     }
 
-    fn problem(&self, _: &Name, subject: &str, problem: Option<&str>) {
+    fn set_problem(&self, _: &Name, subject: &str, problem: Option<&str>) {
         let problem = problem.map(str::to_owned);
         self.seen().subscriptions.insert(subject.to_owned(), problem);
         self.changed.notify_one();
