@@ -23,6 +23,7 @@ pub use client::{Error, Reply, ask};
 pub use hyper::{Method, StatusCode};
 use routes::Audience;
 pub use routes::{Answer, Body, Request, Routes};
+use tidegate_model::io_problem;
 use tidegate_runtime::http_server::{self, Limits};
 
 /// The bounds of the socket and of the port each.
@@ -83,7 +84,8 @@ impl ControlServer {
         };
         stop.run_until_cancelled(async { tokio::join!(on_socket, on_port) }).await;
         if let Err(error) = std::fs::remove_file(&self.path) {
-            warn!(%error, path = %self.path.display(), "cannot remove the status socket");
+            let error = io_problem(&error);
+            warn!(error, path = %self.path.display(), "cannot remove the status socket");
         }
     }
 }

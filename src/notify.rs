@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use tidegate_model::io_problem;
 use tidegate_runtime::liveness::Liveness;
 
 /// The number of watchdog notifications in systemd's time-out.
@@ -69,7 +70,7 @@ fn is_alive(liveness: &Liveness, logged: &mut Option<String>) -> bool {
 
 fn send(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        warn!(%error, "cannot notify systemd");
+        warn!(error = io_problem(&error), "cannot notify systemd");
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use super::{Driver, DriverContext, DriverError};
 use tidegate_commands::actuator::{Actuator, WriteTemplate};
 use tidegate_model::excerpt::line;
-use tidegate_model::{Execution, Write};
+use tidegate_model::{Execution, Write, io_problem};
 
 /// The search path of a login shell of Debian.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -39,10 +39,10 @@ impl Driver for ProgramRunner {
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
     /// The program cannot be started.
-    #[error("cannot start the program: {0}")]
+    #[error("cannot start the program: {}", io_problem(.0))]
     Start(std::io::Error),
     /// The output of the program cannot be read.
-    #[error("cannot read the output of the program: {0}")]
+    #[error("cannot read the output of the program: {}", io_problem(.0))]
     Read(std::io::Error),
     /// The program printed too much.
     #[error("the program printed more than {0} bytes and was killed; see output_size_max")]

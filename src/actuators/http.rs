@@ -38,7 +38,7 @@ impl Driver for RequestSender {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// There was no answer, or TLS cannot be set up.
-    #[error(transparent)]
+    #[error("{}", tidegate_losant::describe(.0))]
     Request(#[from] reqwest::Error),
     /// The answer has another status than 2xx.
     #[error("the host answered {status}: {answer}")]

@@ -269,7 +269,7 @@ map = [
     assert!(values(&cloud, "uptime")[0].as_f64().unwrap() > 0.0);
     assert!(values(&cloud, "free")[0].as_u64().unwrap() > 0);
     assert!(values(&cloud, "waiting")[0].as_u64().is_some());
-    daemon.wait_for_log("No such file or directory (os error 2); see disks");
+    daemon.wait_for_log("no such file or directory; see disks");
     assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);

@@ -104,7 +104,7 @@ async fn modbus_tcp_server_is_read_again_after_its_restart() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let site = Site::new(&cloud, &instruments(&format!("tcp = \"127.0.0.1:{port}\"")));
     let daemon = site.start();
-    daemon.wait_for_log("Connection refused");
+    daemon.wait_for_log("connection refused");
     let server = Server::start("tcp", &port.to_string());
     wait_until("all arrive", || {
         expected().iter().all(|(name, value)| values(&cloud, name).contains(value))
@@ -112,7 +112,7 @@ async fn modbus_tcp_server_is_read_again_after_its_restart() {
     daemon.wait_for_log("no valid answer within 300ms");
     daemon.wait_for_log("it refuses Holding from 5000");
     drop(server);
-    wait_until("the loss is seen", || daemon.log().matches("Connection refused").count() >= 2);
+    wait_until("the loss is seen", || daemon.log().matches("connection refused").count() >= 2);
     let before = values(&cloud, "flow").len();
     let _server = Server::start("tcp", &port.to_string());
     wait_until("it is read again", || values(&cloud, "flow").len() > before + 2);

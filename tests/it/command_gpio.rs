@@ -30,7 +30,7 @@ async fn absent_gpio_chip_is_retried_and_its_commands_fail() {
     let cloud = cloud().await;
     let site = Site::new(&cloud, PINS);
     let daemon = site.start();
-    daemon.wait_for_log("No such file or directory");
+    daemon.wait_for_log("no such file or directory");
     wait_until("the stream is open", || cloud.streams_open(GATEWAY_ID) == 1);
     cloud.send_command(GATEWAY_ID, "relay", json!(true));
     wait_until("it fails", || daemon.count("/commands/failed") == 1);

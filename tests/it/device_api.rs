@@ -175,7 +175,7 @@ async fn bad_input_is_refused_before_sending() {
         (&["send-state", "--json", r#"{"data": {"a": null}}"#], "data.a: a value is a number"),
         (&["send-state", "--json", r#"{"data": {}, "x": 1}"#], "unknown field `x`"),
         (&["send-state", "--json", "{"], "invalid JSON"),
-        (&["send-state", "--json", "/does/not/exist"], "No such file"),
+        (&["send-state", "--json", "/does/not/exist"], "no such file"),
         (&["send-command", "--name", ""], "name: 0 characters"),
         (&["send-command", "--name", "a", "--payload", "open"], "--payload is not valid JSON"),
         (&["set-connection-status", "--status", "asleep"], "asleep"),

@@ -101,7 +101,7 @@ async fn unplugged_line_is_reopened() {
         tty.unplug();
         wait_until("the loss is noticed", || {
             daemon.log().matches("the line was unplugged").count()
-                + daemon.log().matches("os error 5").count()
+                + daemon.log().matches("input/output error").count()
                 > round
         });
         tty.plug();

@@ -99,7 +99,7 @@ async fn a_port_that_refuses_keeps_the_readings() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let site = site(&format!("http://{}", socket.local_addr().unwrap()), "");
-    let daemon = assert_keeps(&site, "Connection refused");
+    let daemon = assert_keeps(&site, "connection refused");
     let (listener, target) = (socket.listen(16).unwrap(), port(&cloud));
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {

@@ -20,8 +20,8 @@ use crate::problem_log::ProblemLog;
 use crate::{BusContext, BusDriver, BusTask, RECONNECT_DELAY_MAX, RECONNECT_DELAY_MIN, WriteQueue};
 use tidegate_config::{ExecBus, ExecMode};
 use tidegate_ingest::frame::{Framer, Framing};
-use tidegate_model::Reason;
 use tidegate_model::excerpt::excerpt;
+use tidegate_model::{Reason, io_problem};
 use tidegate_runtime::liveness;
 use tidegate_runtime::random;
 use tidegate_runtime::wait::sleep_until;
@@ -73,9 +73,9 @@ impl BusDriver for ExecBus {
 /// Why a run gave no reading.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
-    #[error("cannot start {program}: {error}")]
+    #[error("cannot start {program}: {}", io_problem(error))]
     Start { program: String, error: std::io::Error },
-    #[error("cannot read its output: {0}")]
+    #[error("cannot read its output: {}", io_problem(.0))]
     Read(#[from] std::io::Error),
     #[error("it printed more than {0} bytes; see output_size_max")]
     TooLong(usize),

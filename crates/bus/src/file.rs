@@ -21,6 +21,7 @@ use crate::{BusContext, BusDriver, BusTask, WriteQueue};
 use tail::Tails;
 use tidegate_config::{FileBus, FileMode};
 use tidegate_ingest::frame::{Framing, Loss};
+use tidegate_model::io_problem;
 use whole::WholeFiles;
 
 /// The most files of one bus. If its patterns match more, that is a problem, and the others are not
@@ -70,13 +71,13 @@ enum Event {
 enum FileError {
     #[error("there are more than {FILES_MAX} files; the others are not read")]
     TooMany,
-    #[error("cannot read directory {directory}: {error}")]
+    #[error("cannot read directory {}: {}", directory.display(), io_problem(error))]
     Directory { directory: PathBuf, error: io::Error },
     #[error("there is no such file")]
     NoMatch,
     #[error("it has more than {bytes_max} bytes; see size_max")]
     TooLarge { bytes_max: usize },
-    #[error(transparent)]
+    #[error("{}", io_problem(.0))]
     Read(#[from] io::Error),
 }
 

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::{BusContext, BusDriver, BusTask, RECONNECT_DELAY_MAX, RECONNECT_DELAY_MIN, WriteQueue};
 use tidegate_config::HttpBus;
+use tidegate_model::io_problem;
 use tidegate_runtime::http_server::{self, Limits};
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
@@ -65,7 +66,9 @@ async fn open(settings: &HttpBus, context: &BusContext) -> TcpListener {
                 problems.end(&subject);
                 return listener;
             }
-            Err(error) => problems.begin(&subject, &format!("cannot listen: {error}")),
+            Err(error) => {
+                problems.begin(&subject, &format!("cannot listen: {}", io_problem(&error)))
+            }
         }
         tokio::time::sleep(backoff.next_delay(&mut rng)).await;
     }

@@ -7,6 +7,7 @@
 
 mod client;
 mod options;
+mod reason;
 mod reply;
 mod session;
 

@@ -19,6 +19,7 @@ use poll::Poller;
 pub use port::PortError;
 use tidegate_config::{Port, SerialBus};
 use tidegate_ingest::frame::{Framer, Framing};
+use tidegate_model::io_problem;
 use tidegate_runtime::wait::sleep_until;
 use tidegate_timing::machine::Machine as _;
 pub use tty::Tty;
@@ -80,7 +81,7 @@ impl Driver {
                     reconnect.opened();
                     match self.serve(tty).await {
                         Ok(()) => return,
-                        Err(error) => error.to_string(),
+                        Err(error) => io_problem(&error),
                     }
                 }
                 Err(error) => error.to_string(),

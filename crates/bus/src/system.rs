@@ -11,6 +11,7 @@ use tracing::info;
 
 use crate::{BusContext, BusDriver, BusTask, WriteQueue};
 use tidegate_config::SystemBus;
+use tidegate_model::io_problem;
 
 impl BusDriver for SystemBus {
     fn describe(&self) -> String {
@@ -48,7 +49,9 @@ async fn run(settings: SystemBus, context: BusContext) {
         for disk in disks {
             match disk.space {
                 Ok(_) => problems.end(&disk.path),
-                Err(error) => problems.begin(&disk.path, &format!("{error}; see disks")),
+                Err(error) => {
+                    problems.begin(&disk.path, &format!("{}; see disks", io_problem(&error)))
+                }
             }
         }
         context.offer("", channels.to_string().into());

@@ -4,13 +4,14 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use tidegate_delivery::response::{Outcome, RequestKind, ResponseClass};
+use tidegate_model::io_problem;
 
 /// The action name of an authentication in errors.
 pub(super) const AUTHENTICATE: &str = "authenticateDevice";
 
 /// The client cannot be created.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot set up TLS: {}; is the package ca-certificates installed?", chain(.0))]
+#[error("cannot set up TLS: {}; is the package ca-certificates installed?", describe(.0))]
 pub struct SetupError(#[from] pub(super) reqwest::Error);
 
 /// Why a call failed.
@@ -73,7 +74,7 @@ pub enum Error {
 
 impl Error {
     pub(super) fn no_answer(action: &'static str, error: &reqwest::Error) -> Self {
-        Self::NoAnswer { action, cause: chain(error), may_have_arrived: !error.is_connect() }
+        Self::NoAnswer { action, cause: describe(error), may_have_arrived: !error.is_connect() }
     }
 
     /// Returns the status code of the answer.
@@ -143,17 +144,39 @@ impl Error {
     }
 }
 
-/// Formats an error with all its causes on one line. The text of reqwest omits the causes.
-pub(super) fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let cause_text = error.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        cause = error.source();
+/// Describes an error of the HTTP library in words: what failed, and the cause.
+pub fn describe(error: &reqwest::Error) -> String {
+    let host = error.url().and_then(|url| {
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!(" to {}{port}", url.host_str()?))
+    });
+    let what = if error.is_builder() {
+        "the request is not valid".to_owned()
+    } else if error.is_connect() {
+        format!("cannot connect{}", host.unwrap_or_default())
+    } else if error.is_timeout() {
+        return "timed out".to_owned();
+    } else if error.is_body() || error.is_decode() {
+        "the answer broke off".to_owned()
+    } else {
+        "the request failed".to_owned()
+    };
+    match cause(error) {
+        Some(cause) => format!("{what}: {cause}"),
+        None => what,
     }
-    text
+}
+
+/// Returns the first cause of an error: that of the operating system, or the innermost.
+fn cause(error: &reqwest::Error) -> Option<String> {
+    let mut cause = error.source()?;
+    loop {
+        if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            return Some(io_problem(error));
+        }
+        match cause.source() {
+            Some(source) => cause = source,
+            None => return Some(io_problem(&std::io::Error::other(cause.to_string()))),
+        }
+    }
 }

@@ -19,7 +19,7 @@ mod wire;
 pub use action::{Action, Credential};
 pub use call::{Accepted, Answer, Call, DeviceDescription, StreamCall, Success};
 pub use devices::ListedDevice;
-pub use error::{Error, SetupError};
+pub use error::{Error, SetupError, describe};
 pub use request::Request;
 pub use session::{AnswerDate, Client};
 pub use stream::{EventStream, Item, StreamEnd};

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::error::{Error, chain};
+use super::error::{Error, describe};
 use super::request::Request;
 use super::session::Client;
 use super::wire;
@@ -40,7 +40,7 @@ pub enum StreamEnd {
     #[error("no data for {} s", .0.as_secs())]
     Silent(Duration),
     /// The connection broke.
-    #[error("the stream broke: {}", chain(.0))]
+    #[error("the stream broke: {}", describe(.0))]
     Broken(#[from] reqwest::Error),
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::ranges::RANGES_MAX;
 use super::types::{ROW_BYTES_MAX, TABLE_BYTES_MAX};
+use tidegate_model::io_problem;
 
 /// The outbox cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +15,9 @@ pub enum OpenError {
     Locked,
     /// The directory cannot be created, read or written.
     #[error(
-        "{}: {source}; it must be a directory that the daemon's user can write",
-        path.display()
+        "{}: {}; it must be a directory that the daemon's user can write",
+        path.display(),
+        io_problem(source)
     )]
     Directory {
         /// The directory of the outbox.
@@ -37,10 +39,10 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// sled cannot read or write a store.
-    #[error("cannot use a store of the outbox: {0}")]
+    #[error("cannot use a store of the outbox: {}", describe(.0))]
     Store(#[from] sled::Error),
     /// The disk is full or broken.
-    #[error("cannot write the outbox to disk: {0}")]
+    #[error("cannot write the outbox to disk: {}", io_problem(.0))]
     Disk(#[from] io::Error),
     /// A block cannot be read back.
     #[error("a part of the outbox is damaged")]
@@ -66,6 +68,18 @@ pub enum Error {
     /// A table is full.
     #[error("table {0} would take more than {TABLE_BYTES_MAX} bytes")]
     TableFull(&'static str),
+}
+
+/// Describes an error of sled in words.
+fn describe(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Io(error) => io_problem(error),
+        sled::Error::Corruption { .. } => "its file is damaged".to_owned(),
+        sled::Error::CollectionNotFound(_) => "a part of it is missing".to_owned(),
+        sled::Error::ReportableBug(_) | sled::Error::Unsupported(_) => {
+            "its file cannot be used".to_owned()
+        }
+    }
 }
 
 impl Error {

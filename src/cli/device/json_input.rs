@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::Usage;
 use tidegate_losant::body;
+use tidegate_model::io_problem;
 
 /// The largest body that is read, in bytes: far above what Losant accepts.
 const BODY_BYTES_MAX: u64 = 16 << 20;
@@ -48,8 +49,9 @@ impl JsonInput {
             }
             Self::Text(given) => text.clone_from(given),
             Self::File(path) => {
-                let file = std::fs::File::open(path)
-                    .map_err(|error| Usage::new(format!("--json {}: {error}", path.display())))?;
+                let file = std::fs::File::open(path).map_err(|error| {
+                    Usage::new(format!("--json {}: {}", path.display(), io_problem(&error)))
+                })?;
                 let read = file.take(BODY_BYTES_MAX).read_to_string(&mut text);
                 read.with_context(|| format!("cannot read {}", path.display()))?;
             }

@@ -18,6 +18,7 @@ use tidegate_config::{FlowControl, Parity, Place, Port, StopBits};
 use tidegate_discover::mqtt::quoted;
 use tidegate_discover::serial::{BYTES_MAX, Candidate, Chunk, best_candidate, text_share};
 use tidegate_model::excerpt::excerpt;
+use tidegate_model::io_problem;
 
 /// The settings that are tried, the likeliest first.
 ///
@@ -189,7 +190,7 @@ async fn listen(args: &ProbeArgs) -> anyhow::Result<Vec<Attempt>> {
 enum AttemptError {
     #[error(transparent)]
     Open(#[from] PortError),
-    #[error(transparent)]
+    #[error("{}", io_problem(.0))]
     Read(#[from] std::io::Error),
     #[error("the line was unplugged")]
     Unplugged,

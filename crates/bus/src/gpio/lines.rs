@@ -11,7 +11,7 @@ use tidegate_config::{
     AtStart, AtStop, Bias, Drive, Edges, GpioBus, GpioInput, GpioLine, GpioOutput,
 };
 use tidegate_ingest::gpio::Edge;
-use tidegate_model::Name;
+use tidegate_model::{Name, io_problem};
 
 /// The name of this program in the kernel's list of line users.
 const CONSUMER: &str = "tidegate";
@@ -32,11 +32,19 @@ pub(super) enum LinesError {
     #[error("{line} ({name}) is in use by \"{consumer}\"")]
     InUse { name: Name, line: GpioLine, consumer: String },
     /// The kernel refused the request.
-    #[error(transparent)]
+    #[error("{}", describe(.0))]
     Kernel(#[from] gpiocdev::Error),
     /// The runtime cannot wait for edges.
-    #[error(transparent)]
+    #[error("{}", io_problem(.0))]
     Wait(#[from] std::io::Error),
+}
+
+/// Describes an error of the GPIO library in words.
+fn describe(error: &gpiocdev::Error) -> String {
+    let text = error.to_string();
+    // The library puts the name of the call before the text of the system.
+    let text = text.rsplit("returned: ").next().unwrap_or_default();
+    io_problem(&std::io::Error::other(text.trim_end_matches('.').to_owned()))
 }
 
 impl LinesError {

@@ -17,7 +17,7 @@ use crate::serial::port;
 use crate::{PortError, Tty};
 use tidegate_config::{ModbusBus, ModbusLine, ModbusUnit};
 use tidegate_modbus::{Request, ResponseData, Table};
-use tidegate_model::{ModbusData, ModbusWrite};
+use tidegate_model::{ModbusData, ModbusWrite, io_problem};
 use tidegate_runtime::liveness;
 
 /// The longest time until a TCP connection is open.
@@ -52,7 +52,7 @@ pub(super) enum OpenError {
     #[error(transparent)]
     Port(#[from] PortError),
     /// The TCP connection cannot be opened.
-    #[error("{host}:{port}: {error}; is this the address of the unit?")]
+    #[error("{host}:{port}: {}; is this the address of the unit?", io_problem(error))]
     Connect { host: String, port: u16, error: io::Error },
 }
 
@@ -66,8 +66,16 @@ pub(super) enum CallError {
     #[error("the answer does not match the request")]
     Mismatch,
     /// The connection failed, or the answer is invalid.
-    #[error(transparent)]
+    #[error("{}", describe(.0))]
     Connection(#[from] Error),
+}
+
+/// Describes an error of the Modbus library in words.
+fn describe(error: &Error) -> String {
+    match error {
+        Error::Transport(error) => io_problem(error),
+        Error::Protocol(_) => "the answer does not match the request".to_owned(),
+    }
 }
 
 impl Line {

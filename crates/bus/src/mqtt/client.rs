@@ -6,6 +6,7 @@ use rumqttc::v5::mqttbytes::v5 as packet5;
 use rumqttc::{Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode, v5};
 
 use super::options::Options;
+use super::reason;
 
 /// The most requests in the client's queue: acknowledgements, publishes and one subscription.
 const REQUESTS_MAX: usize = 256;
@@ -47,7 +48,7 @@ pub(super) enum BrokerEvent {
 
 /// A publish that an MQTT 5 broker refused, with its reason.
 #[derive(Debug, thiserror::Error)]
-#[error("the broker refuses the publish: {0:?}")]
+#[error("the broker refuses the publish: {}", reason::publish_refusal(*.0))]
 pub(super) struct PublishRefused(packet5::PubAckReason);
 
 /// Why a connection failed. The message says how to fix it.
@@ -59,9 +60,9 @@ pub(super) enum ConnectionError {
     Refused,
     #[error("the broker does not support MQTT 5; remove version from the bus")]
     Version,
-    #[error(transparent)]
+    #[error("{}", reason::describe(.0))]
     V3(Box<rumqttc::ConnectionError>),
-    #[error(transparent)]
+    #[error("{}", reason::describe5(.0))]
     V5(Box<v5::ConnectionError>),
 }
 

@@ -14,6 +14,7 @@ use tokio_serial::{ErrorKind, SerialPortBuilderExt as _};
 use super::tty::Tty;
 use super::usb::{self, UsbError};
 use tidegate_config::{FlowControl, Parity, Place, Port, Rs485, StopBits};
+use tidegate_model::io_problem;
 use tidegate_runtime::wait::blocking;
 
 /// Why a tty cannot be opened. The message says how to fix it.
@@ -23,7 +24,7 @@ pub enum PortError {
     #[error(transparent)]
     Usb(#[from] UsbError),
     /// The tty cannot be opened or set up.
-    #[error("{}: {error}{}", path.display(), fix(error))]
+    #[error("{}: {}{}", path.display(), describe(error), fix(error))]
     Open {
         /// The device file.
         path: PathBuf,
@@ -42,8 +43,9 @@ pub enum PortError {
     },
     /// The kernel driver of the tty refused the RS-485 mode.
     #[error(
-        "{}: cannot set the RS-485 mode: {error}; remove rs485 if the adapter switches by itself",
-        path.display()
+        "{}: cannot set the RS-485 mode: {}; remove rs485 if the adapter switches by itself",
+        path.display(),
+        io_problem(error)
     )]
     Rs485Failed {
         /// The device file.
@@ -119,6 +121,22 @@ fn find(place: &Place) -> Result<PathBuf, PortError> {
     match place {
         Place::Path(path) => Ok(path.clone()),
         Place::Usb(identity) => Ok(usb::find(Path::new("/"), identity)?),
+    }
+}
+
+/// Describes an error of the serial library in words.
+fn describe(error: &tokio_serial::Error) -> String {
+    match error.kind() {
+        ErrorKind::Io(kind) => match io_problem(&kind.into()) {
+            // A kind without words of its own: the description has those of the system.
+            words if words == "other error" || words == "uncategorized error" => {
+                io_problem(&io::Error::other(error.description.clone()))
+            }
+            words => words,
+        },
+        ErrorKind::NoDevice => "the device is in use or gone".to_owned(),
+        ErrorKind::InvalidInput => "the settings do not fit the device".to_owned(),
+        ErrorKind::Unknown => io_problem(&io::Error::other(error.description.clone())),
     }
 }
 

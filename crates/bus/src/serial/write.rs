@@ -8,7 +8,7 @@ use super::tty::Tty;
 use crate::{WriteError, WriteRequest};
 use tidegate_ingest::frame::Frame;
 use tidegate_model::excerpt::line;
-use tidegate_model::{Reply, Write};
+use tidegate_model::{Reply, Write, io_problem};
 
 /// A write whose reply is due. Other writes wait, so that each reply belongs to one write.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) async fn write(
         return Ok(None);
     }
     if let Err(error) = tty.send(bytes).await {
-        request.finish(Err(WriteError::Broken(error.to_string())));
+        request.finish(Err(WriteError::Broken(io_problem(&error))));
         return Err(error);
     }
     let Some(reply) = reply.clone() else {
