@@ -25,6 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::control as daemon;
 use tidegate_config::{Config, Problems};
 use tidegate_delivery::response::ResponseClass;
+use tidegate_model::io_problem;
 
 /// Exit code for a configuration that cannot be used: `EX_CONFIG` of sysexits.h, which the unit
 /// does not restart on.
@@ -63,8 +64,12 @@ struct Unavailable(String);
 
 /// Edge gateway between local sensors and the Losant Device API.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(version, arg_required_else_help = true)]
 pub struct Cli {
+    /// The configuration file; files in conf.d beside it are read, too
+    // The subcommands have this option, too. It can be written before them or after them.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -218,12 +223,11 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => {
             args.inspect().and_then(|config| reload::reload(&config.status_socket))
         }
-        Command::Check { config: args, quiet, online } => args.load().and_then(|config| {
-            if online {
-                return check::online::check(&config, quiet);
-            }
-            if quiet { Ok(()) } else { check::check(&args.config, &config) }
-        }),
+        // Losant is asked with the credentials of the daemon, which must be there then.
+        Command::Check { config: args, quiet, online: true } => {
+            args.load().and_then(|config| check::online::check(&config, quiet))
+        }
+        Command::Check { config: args, quiet, online: false } => check::check(&args.config, quiet),
         Command::Config(ConfigCommand::Show { config: args, json }) => {
             config::show(&args.config, json)
         }
@@ -247,11 +251,31 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     let (written, code) = match error.downcast_ref::<Problems>() {
         Some(problems) => (writeln!(stderr, "{problems}"), EXIT_CONFIG),
-        None => (writeln!(stderr, "tidegate: {error:#}"), exit_code(error)),
+        None => (writeln!(stderr, "tidegate: {}", chain(error)), exit_code(error)),
     };
     // Without standard error only the exit code is left.
     written.unwrap_or_default();
     ExitCode::from(code)
+}
+
+/// Describes an error with its causes on one line. Errors of the operating system and of the HTTP
+/// library are in plain words.
+fn chain(error: &anyhow::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            io_problem(error)
+        } else if let Some(error) = cause.downcast_ref::<reqwest::Error>() {
+            tidegate_losant::describe(error)
+        } else {
+            cause.to_string()
+        };
+        let is_told = texts.last().is_some_and(|last| last.contains(&text));
+        if !is_told {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
 }
 
 /// Returns the exit code for an error.

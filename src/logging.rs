@@ -5,6 +5,7 @@ mod repeats;
 mod suppressor;
 
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -12,6 +13,10 @@ use tracing_subscriber::{EnvFilter, Registry};
 
 use journal::JournalLayer;
 use suppressor::Suppressor;
+use tidegate_config::Problem;
+
+/// The most weaknesses of a configuration that are logged.
+const WARNINGS_MAX: usize = 50;
 
 /// An error of the logger.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,13 @@ pub enum LoggingError {
     /// The logger no longer exists.
     #[error("cannot change the log level")]
     Change(#[from] reload::Error),
+}
+
+/// Logs the weaknesses of a configuration.
+pub fn log_warnings(warnings: &[Problem]) {
+    for problem in warnings.iter().take(WARNINGS_MAX) {
+        warn!(%problem, "a part of the configuration probably does not do what is meant");
+    }
 }
 
 /// Changes the level while the daemon runs, and reports suppressed lines. Cheap to clone.

@@ -22,7 +22,7 @@ use tidegate_bus::{BusContext, BusEvent, Handles, Health, LossCounters};
 use tidegate_config::{Config, Difference, Entry, Problems};
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::mapping::ProducedAttributes;
-use tidegate_model::{DeviceId, Name};
+use tidegate_model::{DeviceId, Name, io_problem};
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
 
@@ -98,7 +98,9 @@ impl Running {
         let written =
             tokio::task::spawn_blocking(move || tidegate_config::replace(&path, &text, 0o600));
         match tokio::time::timeout(COPY_TIMEOUT, written).await {
-            Ok(Ok(Err(error))) => warn!(%error, "cannot write the copy of the configuration"),
+            Ok(Ok(Err(error))) => {
+                warn!(error = io_problem(&error), "cannot write the copy of the configuration");
+            }
             Ok(Ok(Ok(_)) | Err(_)) => {}
             Err(_) => warn!("the copy of the configuration is not written yet; the disk is slow"),
         }
@@ -188,6 +190,7 @@ impl Running {
         self.config.buses = config.buses;
         self.config.actuators = config.actuators;
         self.config.commands = config.commands;
+        crate::logging::log_warnings(&config.warnings);
         let changed = tidegate_config::changed_keys(&self.entries, &entries);
         let since_start = tidegate_config::changed_keys(&self.started, &entries);
         self.entries = entries;

@@ -15,15 +15,29 @@ use tidegate_ingest::mapping::{
     Aggregate, AttributeSelector, Conversion, Deadband, DeviceSelector, FilterSettings, Sensor,
 };
 
-/// Prints what the configuration means.
-pub(super) fn check(file: &Path, config: &Config) -> anyhow::Result<()> {
+/// Validates the configuration and prints what it means, then its weaknesses and what was not
+/// checked. Prints nothing for a valid configuration if `quiet`.
+pub(super) fn check(file: &Path, quiet: bool) -> anyhow::Result<()> {
+    let (config, _) = tidegate_config::load_to_check(file)?;
+    if quiet {
+        return Ok(());
+    }
     let mut plan = String::new();
-    describe(&mut plan, file, config)?;
-    print(&plan)
+    describe(&mut plan, file, &config)?;
+    print(&plan)?;
+    print_warnings(&config)
+}
+
+/// Prints the weaknesses of a configuration to standard error.
+pub(super) fn print_warnings(config: &Config) -> anyhow::Result<()> {
+    let text: String = config.warnings.iter().map(|warning| format!("{warning}\n")).collect();
+    std::io::Write::write_all(&mut std::io::stderr().lock(), text.as_bytes())?;
+    Ok(())
 }
 
 fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result {
     let credentials = match config.cloud.credentials {
+        _ if config.cloud.credentials.is_unread() => "credentials that were not checked",
         CloudCredentials::AccessKey { .. } => "an access key",
         CloudCredentials::Token(_) => "a token",
     };

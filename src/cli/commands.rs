@@ -23,6 +23,9 @@ pub(super) fn run(command: CommandsCommand) -> anyhow::Result<()> {
             if json {
                 return print(&format!("{}\n", serde_json::to_string(&records)?));
             }
+            if records.is_empty() {
+                return print("no commands: the gateway has received none so far\n");
+            }
             let mut page = String::new();
             for record in &records {
                 write_record(&mut page, record)?;

@@ -10,16 +10,18 @@ use tidegate_config::{CloudCredentials, Entry, Origin};
 
 /// Prints every value with its place, as TOML that means the same, or as JSON.
 pub(super) fn show(file: &Path, json: bool) -> anyhow::Result<()> {
-    let (config, entries) = tidegate_config::explain(file)?;
+    let (config, entries) = tidegate_config::load_to_check(file)?;
     if json {
         return print(&format!("{:#}\n", document(&entries)));
     }
-    let credentials = match config.cloud.credentials {
+    let credentials = match &config.cloud.credentials {
+        credentials if credentials.is_unread() => "credentials that were not read".to_owned(),
         CloudCredentials::AccessKey { key, .. } => format!("access key {key}, secret ***"),
         CloudCredentials::Token(_) => "token ***".to_owned(),
     };
     let header = format!("# {} as tidegate understands it, with {credentials}\n", shown(file));
-    print(&format!("{header}{}", tidegate_config::render(&entries)))
+    print(&format!("{header}{}", tidegate_config::render(&entries)))?;
+    super::check::print_warnings(&config)
 }
 
 /// Prints a JSON Schema.

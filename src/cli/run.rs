@@ -46,6 +46,7 @@ pub(super) fn run(file: &Path, config: Config, entries: Vec<Entry>) -> anyhow::R
             Reloads { file: file.to_owned(), log: log.clone(), sender: sender.clone(), requests };
         let (version, device_id) = (env!("CARGO_PKG_VERSION"), config.cloud.device);
         info!(version, %device_id, "tidegate starting");
+        logging::log_warnings(&config.warnings);
         let app = App::build(config, entries, log.clone())?;
         let running = app.run(stop.clone(), reloads);
         let forward = async {

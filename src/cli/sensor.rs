@@ -22,7 +22,9 @@ use tidegate_bus::{BusEvent, driver};
 use tidegate_config::{Bus, Config};
 use tidegate_ingest::decode::Births;
 use tidegate_ingest::frame::{Frame, Framer};
-use tidegate_ingest::mapping::{Outgoing, Pipeline, PipelineOutput, Sensor};
+use tidegate_ingest::mapping::{
+    AttributeSelector, DeviceSelector, Mapping, Outgoing, Pipeline, PipelineOutput, Sensor, Source,
+};
 use tidegate_model::{Account, BusMessage, DeviceId, Name};
 use tidegate_runtime::clock::{Clock as _, SharedClock, SystemClock};
 use tidegate_timing::machine::Machine as _;
@@ -103,7 +105,10 @@ fn test(args: &TestArgs) -> anyhow::Result<()> {
     let mut config = args.config.inspect()?;
     let mut bench = Bench::new(&args.name, &mut config)?;
     match &args.input {
-        Some(path) => bench.replay(&read_file(path)?, &args.topic, args.count),
+        Some(path) => {
+            bench.check_topic(&args.topic)?;
+            bench.replay(&read_file(path)?, &args.topic, args.count)
+        }
         None => bench.listen(&config.log_level, args.count),
     }
 }
@@ -134,6 +139,50 @@ impl Bench {
         let pipeline = Pipeline::new(bus.sensors.clone(), config.devices.clone());
         let devices = config.devices.clone().into_iter().collect();
         Ok(Self { bus_name, bus, sensor, pipeline, births: Births::default(), devices })
+    }
+
+    /// Refuses a recording without the topic that the sensor needs, or with another topic: its
+    /// messages would all be ignored.
+    fn check_topic(&self, topic: &str) -> anyhow::Result<()> {
+        let Some(filter) = &self.sensor.topic else {
+            if !topic.is_empty() || !self.uses_topic() {
+                return Ok(());
+            }
+            let fix = "give the topic of the recorded message: --topic TOPIC";
+            return Err(Usage::new(format!("templates of the sensor use the topic; {fix}")).into());
+        };
+        if filter.matches(topic) {
+            return Ok(());
+        }
+        let example = filter.as_str().replace('+', "x").replace('#', "x");
+        let problem = if topic.is_empty() {
+            format!("the sensor reads only topics that match {filter}")
+        } else {
+            format!("topic \"{topic}\" does not match {filter}, the topic of the sensor")
+        };
+        let fix = format!("give the topic of the recorded message: --topic {example}");
+        Err(Usage::new(format!("{problem}; {fix}")).into())
+    }
+
+    /// Returns whether a template or an expression of the sensor uses the topic.
+    fn uses_topic(&self) -> bool {
+        let names_topic = |variables: &[String]| variables.iter().any(|name| name == "topic");
+        let is_in_device = match &self.sensor.device {
+            DeviceSelector::ByTemplate(template) => names_topic(template.variables()),
+            DeviceSelector::Fixed(_) => false,
+        };
+        let is_in = |mapping: &Mapping| {
+            let is_in_attribute = match &mapping.attribute {
+                AttributeSelector::ByTemplate(template) => names_topic(template.variables()),
+                AttributeSelector::Fixed(_) => false,
+            };
+            let is_in_source = match &mapping.source {
+                Source::Expression(expression) => names_topic(expression.variables()),
+                Source::Channel(_) => false,
+            };
+            is_in_attribute || is_in_source
+        };
+        is_in_device || self.sensor.map.iter().any(is_in)
     }
 
     /// Shows the messages of a recording, which passes the framer of the bus.

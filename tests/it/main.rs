@@ -22,6 +22,7 @@ mod clock;
 mod command_attacks;
 mod command_gateway;
 mod command_gpio;
+mod command_line;
 mod command_modbus;
 mod command_results;
 mod command_soak;

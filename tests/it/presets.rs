@@ -51,7 +51,10 @@ const SAMPLES: [Sample; 10] = [
             r#"{"Time":"2019-01-05T22:45:12","AM2301":{"Temperature":4.7,"Humidity":93.7},"#,
             r#""TempUnit":"C"}"#,
         ),
-        attributes: &[("tasmota_1_temperature", "4.7"), ("tasmota_1_humidity", "93.7")],
+        attributes: &[
+            ("tasmota_1_am2301_temperature", "4.7"),
+            ("tasmota_1_am2301_humidity", "93.7"),
+        ],
     },
     // shelly-api-docs.shelly.cloud, Gen2 "Switch", as a Plus 1PM fills it.
     Sample {

@@ -73,6 +73,11 @@ impl Arguments {
         Self(arguments)
     }
 
+    /// Returns the kind of a declared argument.
+    pub fn kind(&self, name: &str) -> Option<&ArgumentKind> {
+        self.0.get(name).map(|argument| &argument.kind)
+    }
+
     /// Checks a payload. Members in `reserved`, such as the id of the command, are not arguments.
     ///
     /// # Errors

@@ -1,16 +1,20 @@
 //! Checks single values while they are resolved, and collects their problems.
 
 use std::fmt::Display;
+use std::io::ErrorKind::{NotFound, PermissionDenied};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::access::{Readers, advice};
+use super::address::{Mistake, listen_address};
 use super::field::{Field, Size};
 use super::option_info::{OptionInfos, written};
 use super::problem::Problems;
 use super::suggest::did_you_mean;
-use tidegate_model::Name;
+use tidegate_model::{Name, io_problem};
 use tidegate_template::Template;
 
 /// For whom a configuration is read.
@@ -18,6 +22,8 @@ use tidegate_template::Template;
 pub(super) enum Purpose {
     /// For the daemon, or for a command that acts in its place.
     Daemon,
+    /// For a person who checks it, perhaps without the rights to read secrets.
+    Check,
     /// For a person who inspects it, without the access key.
     Inspect,
     /// For a command that looks for sensors while the configuration is being written.
@@ -40,7 +46,7 @@ impl Check<'_> {
         fix: &str,
     ) -> Option<T> {
         // A value of the wrong type is reported already.
-        if value.is_none() && !self.problems.iter().any(|problem| problem.at == key) {
+        if value.is_none() && !self.problems.has_error_at(key) {
             self.problems.add(key, "is missing", fix);
         }
         value.map(|field| field.0)
@@ -132,9 +138,38 @@ impl Check<'_> {
         self.problems.add(key, format!("\"{word}\" is not known"), fix);
     }
 
+    /// Reads a file of secrets. For a person who checks the configuration, a file that is missing or
+    /// cannot be read is a note, because the service can have other rights than this person.
+    pub(super) fn secret<T>(
+        &mut self,
+        path: &Path,
+        read: impl FnOnce(&Path, &mut Problems) -> Option<T>,
+    ) -> Option<T> {
+        let opened = match self.purpose {
+            Purpose::Check => std::fs::File::open(path).map(drop),
+            Purpose::Daemon | Purpose::Inspect | Purpose::Discover => Ok(()),
+        };
+        match opened {
+            Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => {
+                let what = format!("not checked: {}", io_problem(&error));
+                let otherwise = "create it; the daemon does not start without it";
+                let fix = advice(path, &error, Readers::Service, otherwise);
+                self.problems.note(path.display().to_string(), what, fix);
+                None
+            }
+            Ok(()) | Err(_) => read(path, self.problems),
+        }
+    }
+
     pub(super) fn path(&self, path: &str) -> PathBuf {
         self.directory.join(path)
     }
+}
+
+/// Parses the address on which a server listens.
+pub(super) fn listen(key: &str, text: &str, check: &mut Check<'_>) -> Option<SocketAddr> {
+    let address = listen_address("listen", text);
+    address.map_err(|Mistake { what, fix }| check.problems.add(key, what, fix)).ok()
 }
 
 /// Returns a range of seconds as a range of durations.
@@ -184,6 +219,9 @@ pub(super) fn report_unknown_name<'a>(
     known: impl Iterator<Item = &'a Name>,
     check: &mut Check<'_>,
 ) {
+    if check.problems.may_be_misnamed(kind, Some(name)) {
+        return;
+    }
     let known: Vec<_> = known.map(|name| &**name).collect();
     let fix = did_you_mean(name, known.iter().copied(), || match known.len() {
         0 => format!("there is no {kind} yet; add one"),

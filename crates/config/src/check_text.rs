@@ -21,5 +21,5 @@ pub fn check_text(text: &str) -> Result<Config, Problems> {
     let here = Path::new("tidegate.toml");
     let config = raw
         .and_then(|raw| resolve::resolve(raw, here, Purpose::Inspect, &mut problems, &mut options));
-    config.filter(|_| problems.is_empty()).ok_or(problems)
+    config.filter(|_| !problems.has_errors()).ok_or(problems)
 }

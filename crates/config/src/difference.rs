@@ -59,6 +59,7 @@ impl Difference {
             log_level,
             status_socket,
             status_listen,
+            warnings: _,
         } = old;
         let has_other_devices = *devices != new.devices;
         let status = (status_socket, status_listen);

@@ -84,7 +84,8 @@ pub(super) fn explain_for(purpose: Purpose, file: &Path) -> Result<(Config, Vec<
         raw.and_then(|raw| resolve::resolve(raw, file, purpose, &mut problems, &mut options));
     problems.locate(&origins);
     match (config, tree.map(config::Value::try_deserialize)) {
-        (Some(config), Some(Ok(tree))) if problems.is_empty() => {
+        (Some(mut config), Some(Ok(tree))) if !problems.has_errors() => {
+            config.warnings = problems.into_list();
             let mut entries = entries(&tree, &options, &origins);
             let directory = file.parent().unwrap_or(Path::new(""));
             for entry in &mut entries {

@@ -3,6 +3,8 @@
 //! `load` merges the layers into a `Raw`, and `resolve` turns the `Raw` into a [`Config`]. Both
 //! collect all problems before they fail, so that an operator sees all mistakes at once.
 
+mod access;
+mod address;
 mod annotated;
 mod bus;
 mod check;
@@ -27,9 +29,11 @@ mod schema;
 mod secret;
 mod shape;
 mod suggest;
+mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod types;
 
 use std::path::Path;
@@ -45,7 +49,7 @@ pub use difference::{BusDifference, Difference};
 pub use explain::{Entry, changed_keys, explain};
 pub use load::status_socket;
 pub use origin::Origin;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, Severity};
 pub use provisional::load_provisional;
 pub use render::{portable, render};
 pub use replace::replace;
@@ -65,6 +69,15 @@ pub const DEFAULTS: &str = include_str!("../../../config/tidegate.toml");
 /// All problems of the configuration. The caller prints them and exits with 78 (`EX_CONFIG`).
 pub fn load(file: &Path) -> Result<Config, Problems> {
     explain(file).map(|(config, _)| config)
+}
+
+/// Loads the configuration to check it: a file of secrets that is missing or cannot be read is a
+/// note in the warnings, and everything else is checked.
+///
+/// # Errors
+/// As [`load()`].
+pub fn load_to_check(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
+    explain::explain_for(Purpose::Check, file)
 }
 
 /// Loads the configuration without the access key, for commands that do not talk to Losant: a user

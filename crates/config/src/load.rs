@@ -1,22 +1,27 @@
 //! Merges the layers into one tree and reads it into [`Raw`]. Collects every unknown key and every
 //! wrong type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 use serde_path_to_error::{Segment, Track};
 use toml::de::DeTable;
 
+use super::access;
 use super::key::joined;
-use super::origin::{Origins, VARIABLE_PREFIX, VARIABLE_SEPARATOR};
+use super::origin::{Origin, Origins, VARIABLE_PREFIX, VARIABLE_SEPARATOR};
 use super::raw::{Raw, shape_at};
 use super::shape::Shape;
-use super::suggest::did_you_mean;
-use super::{DEFAULTS, Problems};
+use super::suggest::most_similar;
+use super::syntax::SyntaxError;
+use super::{DEFAULTS, Problems, bus};
 
 /// The maximum number of wrong values in one report: each costs a pass over the whole tree.
 const WRONG_VALUES_MAX: usize = 100;
+
+/// The maximum number of warnings about files in `conf.d` that are not read.
+const WARNINGS_MAX: usize = 20;
 
 /// The maximum size of a file in bytes: a thousand sensors need a third of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -36,12 +41,13 @@ pub(super) fn merge(
         let Some(text) = read_text(&path, problems) else { continue };
         match origins.add_file(&path, &text) {
             Ok(()) => builder = builder.add_source(File::from_str(&text, FileFormat::Toml)),
-            Err((place, error)) => {
-                problems.add_at(Some(place), "", format!("is not TOML: {error}"), "");
+            Err(SyntaxError { line, message, hint, excerpt }) => {
+                let place = Origin::File { path: path.clone(), line: Some(line) };
+                problems.add_with_excerpt(place, format!("is not TOML: {message}"), hint, excerpt);
             }
         }
     }
-    if !problems.is_empty() {
+    if problems.has_errors() {
         // The values of such a file are not known, so that no other problem would be reliable.
         return None;
     }
@@ -66,9 +72,8 @@ fn read_text(path: &Path, problems: &mut Problems) -> Option<String> {
         }
         std::fs::read_to_string(path)
     });
-    let report =
-        |error| problems.add(path.display().to_string(), format!("cannot read it: {error}"), "");
-    read.map_err(report).ok()
+    let at = path.display().to_string();
+    read.map_err(|error| access::report(&at, path, &error, "", problems)).ok()
 }
 
 /// Lists the main file, then `conf.d/*.toml` beside it by name.
@@ -83,24 +88,43 @@ fn layers(file: &Path, problems: &mut Problems) -> Vec<PathBuf> {
         ),
         Err(error) => {
             let fix = "give the path of the configuration with --config FILE";
-            problems.add(file.display().to_string(), format!("cannot read it: {error}"), fix);
+            access::report(&file.display().to_string(), file, &error, fix, problems);
         }
     }
     let directory = file.with_file_name("conf.d");
     match std::fs::read_dir(&directory) {
         Ok(entries) => {
             let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-            let mut fragments: Vec<_> =
-                paths.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+            let (mut fragments, mut others): (Vec<_>, Vec<_>) =
+                paths.partition(|path| is_fragment(path));
             fragments.sort();
+            others.sort();
             files.extend(fragments);
+            for path in others.iter().take(WARNINGS_MAX) {
+                report_unread(path, problems);
+            }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => {
-            problems.add(directory.display().to_string(), format!("cannot read it: {error}"), "");
+            access::report(&directory.display().to_string(), &directory, &error, "", problems);
         }
     }
     files
+}
+
+fn is_fragment(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml") && !path.is_dir()
+}
+
+/// Reports an entry of `conf.d` that is not read.
+fn report_unread(path: &Path, problems: &mut Problems) {
+    let fix = if path.is_dir() {
+        "move its files into conf.d itself, or move it elsewhere"
+    } else {
+        "give it a name that ends in .toml, or move it elsewhere"
+    };
+    let what = "is not read; only files whose name ends in .toml are";
+    problems.warn(path.display().to_string(), what, fix);
 }
 
 /// Returns the status socket of this configuration, whatever other problems it has: the user may
@@ -110,7 +134,7 @@ fn layers(file: &Path, problems: &mut Problems) -> Vec<PathBuf> {
 /// When the main file cannot be read.
 pub fn status_socket(file: &Path) -> Result<PathBuf, Problems> {
     let mut problems = Problems::default();
-    let main = read_text(file, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)?;
+    let main = read_text(file, &mut problems).filter(|_| !problems.has_errors()).ok_or(problems)?;
     let mut ignored = Problems::default();
     let others = layers(file, &mut ignored).into_iter().skip(1);
     let texts = others.filter_map(|path| read_text(&path, &mut Problems::default()));
@@ -153,19 +177,51 @@ pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
         match result {
             Ok(raw) => {
                 for keys in unknown {
-                    report_unknown_key(&keys, problems);
+                    report_unknown_key(&keys, &tree, problems);
                 }
                 return Some(raw);
             }
             Err(error) => {
                 let path = track.path();
                 let keys: Vec<String> = path.iter().map(unbracketed).collect();
-                problems.add(joined(&keys), bare(&error), "");
-                remove(&mut tree, &keys)?;
+                if let Some(table) = nameless(&keys) {
+                    report_nameless(table, problems);
+                    keep_tables(&mut tree, table)?;
+                } else {
+                    problems.add(joined(&keys), bare(&error), "");
+                    remove(&mut tree, &keys)?;
+                }
             }
         }
     }
     None
+}
+
+/// Returns the table whose name is missing, as in `[sensor]` in place of `[sensor.boiler]`, if a
+/// value at these keys is where a table should be.
+fn nameless(keys: &[String]) -> Option<&[String]> {
+    let (_, table) = keys.split_last()?;
+    let is_named = matches!(shape_at(table.iter().map(String::as_str)), Some(Shape::Named(_)));
+    let inner = shape_at(keys.iter().map(String::as_str));
+    (is_named && matches!(inner, Some(Shape::Table(_)))).then_some(table)
+}
+
+fn report_nameless(table: &[String], problems: &mut Problems) {
+    let key = joined(table);
+    problems.add(&*key, "has no name", format!("write the name after a dot: [{key}.NAME]"));
+    if let [kind @ ("bus" | "device" | "sensor" | "actuator"), ..] =
+        table.iter().map(String::as_str).collect::<Vec<_>>().as_slice()
+    {
+        problems.expect_misnamed(kind);
+    }
+}
+
+/// Removes the values of a table that are not tables.
+fn keep_tables(tree: &mut Value, keys: &[String]) -> Option<()> {
+    let value = keys.iter().try_fold(tree, |value, key| child_mut(value, key))?;
+    let ValueKind::Table(table) = &mut value.kind else { return None };
+    table.retain(|_, value| matches!(value.kind, ValueKind::Table(_)));
+    Some(())
 }
 
 /// Returns a list index as in a key: `0`, not `[0]`.
@@ -180,7 +236,14 @@ fn bare(error: &config::ConfigError) -> String {
     } else {
         error.to_string()
     };
-    text.split(" for key `").next().unwrap_or_default().to_owned()
+    let text = text.split(" for key `").next().unwrap_or_default();
+    // The words of serde for a table and a list.
+    let words = [("a map", "a table"), ("a sequence", "a list"), ("map,", "a table,")];
+    let text = words.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+    match text.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected a table"),
+        None => text.replace("sequence,", "a list,"),
+    }
 }
 
 fn remove(tree: &mut Value, keys: &[String]) -> Option<Value> {
@@ -224,15 +287,35 @@ fn keys_of(path: &serde_ignored::Path<'_>) -> Vec<String> {
     keys
 }
 
-fn report_unknown_key(keys: &[String], problems: &mut Problems) {
+fn report_unknown_key(keys: &[String], tree: &Value, problems: &mut Problems) {
     let Some((last, parents)) = keys.split_last() else { return };
     let known: Vec<_> =
         shape_at(parents.iter().map(String::as_str)).into_iter().flat_map(Shape::options).collect();
-    let fix = did_you_mean(last, known.iter().copied(), || match known.len() {
-        0 => "remove it".to_owned(),
-        _ => format!("the keys here are {}", known.join(", ")),
+    let meant = most_similar(last, known.iter().copied());
+    let names = names_at(tree, keys);
+    let is_kind = |word: &str| bus::WORDS.contains(&word);
+    let fix = match (parents, meant) {
+        ([], _) if is_kind(last) => format!("write [bus.{last}.NAME]"),
+        ([table], None) if table == "bus" && names.is_none() => {
+            format!("write the kind of the bus before its name: [bus.KIND.{last}]")
+        }
+        (_, Some(meant)) => format!("did you mean \"{meant}\"?"),
+        (_, None) if known.is_empty() => "remove it".to_owned(),
+        (_, None) => format!("the keys here are {}", known.join(", ")),
+    };
+    let meant = if parents.is_empty() && is_kind(last) { Some("bus") } else { meant };
+    problems.add_unknown(keys, meant, names.unwrap_or_default(), fix);
+}
+
+/// Returns the names of the tables in the table at `keys`; `None` if there are other values, too.
+fn names_at(tree: &Value, keys: &[String]) -> Option<BTreeSet<String>> {
+    let value = keys.iter().try_fold(tree, |value, key| match &value.kind {
+        ValueKind::Table(table) => table.get(key),
+        _ => None,
     });
-    problems.add(joined(keys), "unknown key", fix);
+    let ValueKind::Table(table) = &value?.kind else { return None };
+    let is_table = |value: &Value| matches!(value.kind, ValueKind::Table(_));
+    table.iter().map(|(name, value)| is_table(value).then(|| name.clone())).collect()
 }
 
 #[cfg(test)]
@@ -320,6 +403,20 @@ mod tests {
         let (_, problems) =
             load_text("[losant]\n", &[("broken.toml", "[reporter]\nbatch_age_max = \n")], &[]);
         assert!(problems.starts_with("DIR/conf.d/broken.toml:2: is not TOML: "), "{problems}");
-        assert_eq!(problems.lines().count(), 1, "{problems}");
+        assert!(problems.contains("; give a value: batch_age_max = …\n"), "{problems}");
+        assert_eq!(problems.lines().count(), 3, "{problems}");
+    }
+
+    #[test]
+    fn entries_of_conf_d_that_are_not_read_are_named() {
+        let others = ["a.toml.bak", "b.conf", "c", "d.TOML", "e.toml~", ".toml"];
+        let fragments: Vec<_> = others.iter().map(|name| (*name, "x")).collect();
+        let (raw, problems) = load_text("[losant]\n", &fragments, &[]);
+        assert!(raw.is_some());
+        for name in others {
+            let expected = format!("warning: DIR/conf.d/{name}: is not read");
+            assert!(problems.contains(&expected), "{name}\n{problems}");
+        }
+        assert_eq!(problems.lines().count(), others.len(), "{problems}");
     }
 }

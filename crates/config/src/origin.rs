@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::key::{join, parent};
 use super::raw::shape_at;
+use super::syntax::SyntaxError;
 
 /// The prefix of environment variables with configuration.
 pub(super) const VARIABLE_PREFIX: &str = "TIDEGATE";
@@ -62,18 +63,18 @@ impl Origins {
     /// Adds a file over the layers so far.
     ///
     /// # Errors
-    /// If the file is not TOML: the place and the problem.
-    pub(super) fn add_file(&mut self, path: &Path, text: &str) -> Result<(), (Origin, String)> {
+    /// If the file is not TOML.
+    pub(super) fn add_file(&mut self, path: &Path, text: &str) -> Result<(), SyntaxError> {
         let at = |offset: usize| Origin::File {
             path: path.to_owned(),
             line: Some(text.get(..offset).unwrap_or(text).matches('\n').count() + 1),
         };
+        self.files.push(path.to_owned());
         let table = DeTable::parse(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
-            (at(offset), error.message().to_owned())
+            SyntaxError::new(text, offset, error.message())
         })?;
         self.add_table(table.get_ref(), "", &at);
-        self.files.push(path.to_owned());
         Ok(())
     }
 

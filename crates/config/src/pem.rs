@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::access;
 use super::check::Check;
 use super::secret::{Secret, read_client_certificate};
 
@@ -19,9 +20,7 @@ pub(super) fn private_ca(key: &str, path: &Path, check: &mut Check<'_>) -> Optio
         }
         std::fs::read(path)
     });
-    let pem =
-        read.map_err(|error| check.problems.add(&*at, format!("cannot read it: {error}"), ""));
-    let pem = pem.ok()?;
+    let pem = read.map_err(|error| access::report(&at, path, &error, "", check.problems)).ok()?;
     let certificates = reqwest::Certificate::from_pem_bundle(&pem);
     if certificates.as_ref().is_ok_and(|certificates| !certificates.is_empty()) {
         return Some(pem);
@@ -36,7 +35,7 @@ pub(super) fn private_ca(key: &str, path: &Path, check: &mut Check<'_>) -> Optio
 
 /// Reads a client certificate with its chain and key.
 pub(super) fn client_certificate(path: &Path, check: &mut Check<'_>) -> Option<Secret> {
-    let pem = read_client_certificate(path, check.problems)?;
+    let pem = check.secret(path, read_client_certificate)?;
     if reqwest::Identity::from_pem(pem.expose().as_bytes()).is_ok() {
         return Some(pem);
     }

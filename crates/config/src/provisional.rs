@@ -37,7 +37,7 @@ pub fn load_provisional(file: &Path) -> Result<(Config, BTreeSet<Name>), Problem
     });
     problems.locate(&origins);
     match config {
-        Some(config) if problems.is_empty() => Ok((config, added)),
+        Some(config) if !problems.has_errors() => Ok((config, added)),
         Some(_) | None => Err(problems),
     }
 }

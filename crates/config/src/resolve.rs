@@ -4,7 +4,9 @@ mod actuator;
 mod cloud;
 mod command;
 mod names;
+mod proxy;
 mod sensor;
+mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::bus::{self, Bus, BusKind};
-use super::check::{Check, Purpose, choice, seconds};
+use super::check::{Check, Purpose, choice, listen, seconds};
 use super::field::Field;
 use super::key::join;
 use super::option_info::OptionInfos;
@@ -56,6 +58,7 @@ pub(super) fn resolve(
     for (name, sensor) in raw.sensor {
         sensor::sensor(&name, sensor, &mut buses, &devices, &mut check);
     }
+    sensor::check_conflicts(&buses, &mut check);
     let timeout = raw.commands.timeout.as_ref().map(|field| field.0);
     let actuators = actuator::actuators(
         raw.actuator,
@@ -86,6 +89,7 @@ pub(super) fn resolve(
         log_level,
         status_socket: status_socket?,
         status_listen,
+        warnings: Vec::new(),
     })
 }
 
@@ -123,7 +127,7 @@ fn clock_trust(raw: raw::Clock, check: &mut Check<'_>) -> TrustMode {
 /// `listen_public`, because there is no password.
 fn status_listen(raw: &raw::Status, check: &mut Check<'_>) -> Option<SocketAddr> {
     const KEY: &str = "status.listen";
-    let listen: SocketAddr = check.parsed(KEY, &raw.listen.as_ref()?.0)?;
+    let listen = listen(KEY, &raw.listen.as_ref()?.0, check)?;
     if !listen.ip().is_loopback() && !raw.listen_public.as_ref().is_some_and(|public| public.0) {
         let fix = "use 127.0.0.1 or [::1], or confirm it: listen_public = true";
         check.problems.add(KEY, format!("{listen} can be reached by other computers"), fix);
@@ -222,11 +226,16 @@ fn idle_buses(
     has_actuators: bool,
     check: &mut Check<'_>,
 ) {
-    if buses.is_empty() && !has_actuators {
+    if buses.is_empty() && !has_actuators && !check.problems.may_be_misnamed("bus", None) {
         let fix = "add one, such as [bus.serial.probe] or [bus.mqtt.house]";
         check.problems.add("bus", "there is no bus", fix);
     }
     if check.purpose == Purpose::Discover {
+        return;
+    }
+    let may_be_used = ["sensor", "actuator"];
+    if may_be_used.iter().any(|kind| check.problems.may_be_misnamed(kind, None)) {
+        // Its user may be in a table whose name is wrong.
         return;
     }
     for (name, bus) in buses.iter().filter(|(name, _)| !used.contains(&***name)) {
@@ -252,7 +261,7 @@ fn idle_units(
         let BusKind::Modbus(line) = &bus.kind else { continue };
         for unit in line.units.iter().filter(|unit| unit.registers.is_empty()) {
             let key = format!("bus.modbus.{name}.unit.{}.registers", unit.name);
-            let is_explained = check.problems.iter().any(|problem| problem.at.starts_with(&key));
+            let is_explained = check.problems.has_error_below(&key);
             if !is_explained && !is_written(name, &unit.name) {
                 let fix =
                     "add registers to read: registers = [{ channel = \"power\", address = 0 }]";

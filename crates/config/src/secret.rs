@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Problems;
+use super::access::{Readers, advice};
+use tidegate_model::io_problem;
 
 /// The maximum size of a credentials file in bytes; real ones have a few hundred.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
@@ -49,6 +51,11 @@ pub enum CloudCredentials {
 }
 
 impl CloudCredentials {
+    /// Returns whether these are the placeholders of [`unread()`](Self::unread).
+    pub fn is_unread(&self) -> bool {
+        *self == Self::unread()
+    }
+
     /// Returns placeholders for credentials that were not read. Losant rejects them.
     pub(super) fn unread() -> Self {
         Self::AccessKey { key: String::new(), secret: Secret(String::new()) }
@@ -198,8 +205,10 @@ fn read_private(path: &Path, content: &str, problems: &mut Problems) -> Option<S
     match text {
         Ok(text) => Some(text),
         Err(error) => {
-            let fix = format!("create it with {content}");
-            problems.add(at, format!("cannot read the credentials: {error}"), fix);
+            let missing = format!("create it with {content}");
+            let fix = advice(path, &error, Readers::Service, &missing);
+            let what = format!("cannot read the credentials: {}", io_problem(&error));
+            problems.add(at, what, fix);
             None
         }
     }

@@ -8,8 +8,17 @@ pub(super) fn most_similar<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    most_similar_above(LIKENESS_MIN, word, known)
+}
+
+/// Returns the most similar known word whose similarity, 0 to 1, is at least `likeness_min`.
+pub(super) fn most_similar_above<'a>(
+    likeness_min: f64,
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let alike = known.into_iter().map(|known| (strsim::jaro_winkler(known, word), known));
-    let likely = alike.filter(|(likeness, _)| *likeness >= LIKENESS_MIN);
+    let likely = alike.filter(|(likeness, _)| *likeness >= likeness_min);
     likely.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
 }
 

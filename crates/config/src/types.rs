@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Bus, CloudCredentials, Secret};
+use super::{Bus, CloudCredentials, Problem, Secret};
 use tidegate_commands::actuator::Actuator;
 use tidegate_commands::admission::Rules;
 use tidegate_commands::report::ReportRules;
@@ -40,6 +40,8 @@ pub struct Config {
     pub status_socket: PathBuf,
     /// The TCP address of metrics and health.
     pub status_listen: Option<SocketAddr>,
+    /// Weaknesses of the configuration, and parts that were not checked.
+    pub warnings: Vec<Problem>,
 }
 
 /// The connection to Losant.

@@ -26,6 +26,26 @@ impl Unit {
         Some(Self { quantity, factor: *factor, shift: *shift })
     }
 
+    /// Returns the symbol that is probably meant by a name, such as `°C` for `celsius` or `kWh` for
+    /// `KWH`.
+    pub fn suggest(name: &str) -> Option<&'static str> {
+        let plain = |text: &str| -> String {
+            let text = text.to_lowercase().replace('²', "2").replace('³', "3");
+            text.chars().filter(|one| one.is_alphanumeric() || "%/°µ".contains(*one)).collect()
+        };
+        let wanted = plain(name);
+        let singular = wanted.strip_suffix('s').filter(|text| text.len() > 2).unwrap_or(&wanted);
+        let spelled = |word: &str| [&*wanted, singular].contains(&word);
+        let by_name = NAMES.iter().find(|(_, names)| names.iter().any(|name| spelled(name)));
+        let by_symbol = || Self::names().find(|symbol| spelled(&plain(symbol)));
+        by_name.map(|(symbol, _)| *symbol).or_else(by_symbol)
+    }
+
+    /// Returns the names of units in lower case, such as `celsius`, each with its symbol.
+    pub fn spelled_names() -> impl Iterator<Item = (&'static str, &'static str)> {
+        NAMES.iter().flat_map(|(symbol, names)| names.iter().map(|name| (*name, *symbol)))
+    }
+
     /// Returns the symbols of all units.
     pub fn names() -> impl Iterator<Item = &'static str> {
         UNITS.iter().flat_map(|(_, units)| units.iter().map(|(name, ..)| *name))
@@ -50,6 +70,80 @@ impl Conversion {
         format!("{exact:.11e}").parse().unwrap_or(exact)
     }
 }
+
+/// The names of units in lower case, without blanks and signs.
+const NAMES: [(&str, &[&str]); 53] = [
+    ("K", &["kelvin", "degk", "°k", "kel"]),
+    (
+        "°C",
+        &[
+            "celsius",
+            "celcius",
+            "degc",
+            "degreec",
+            "degreesc",
+            "degreecelsius",
+            "centigrade",
+            "c",
+            "grad",
+            "ºc",
+        ],
+    ),
+    (
+        "°F",
+        &["fahrenheit", "farenheit", "degf", "degreef", "degreesf", "degreefahrenheit", "f", "ºf"],
+    ),
+    ("Pa", &["pascal"]),
+    ("hPa", &["hectopascal"]),
+    ("mbar", &["millibar", "mb"]),
+    ("kPa", &["kilopascal"]),
+    ("bar", &["bars", "barg", "bara"]),
+    ("MPa", &["megapascal"]),
+    ("psi", &["psig", "psia", "lbf/in2", "poundspersquareinch"]),
+    ("atm", &["atmosphere"]),
+    ("mmHg", &["torr", "millimeterofmercury"]),
+    ("inHg", &["inchofmercury"]),
+    ("m", &["meter", "metre", "mtr"]),
+    ("mm", &["millimeter", "millimetre"]),
+    ("cm", &["centimeter", "centimetre"]),
+    ("km", &["kilometer", "kilometre"]),
+    ("in", &["inch", "inche"]),
+    ("ft", &["foot", "feet"]),
+    ("mi", &["mile"]),
+    ("nmi", &["nauticalmile", "nm"]),
+    ("m/s", &["meterpersecond", "metrepersecond", "mps", "meters/second"]),
+    ("km/h", &["kmh", "kph", "kilometerperhour", "kilometers/hour"]),
+    ("mph", &["mileperhour", "milesperhour", "mi/h"]),
+    ("kn", &["knot", "kt"]),
+    ("kg", &["kilogram", "kilo"]),
+    ("g", &["gram", "gramme", "gr"]),
+    ("t", &["tonne", "ton"]),
+    ("lb", &["pound"]),
+    ("oz", &["ounce"]),
+    ("m³", &["cubicmeter", "cubicmetre", "cbm"]),
+    ("L", &["liter", "litre", "ltr"]),
+    ("mL", &["milliliter", "millilitre"]),
+    ("gal", &["gallon"]),
+    ("m³/h", &["cubicmeterperhour", "cubicmetersperhour"]),
+    ("L/h", &["literperhour", "litresperhour", "lph"]),
+    ("L/min", &["literperminute", "litresperminute", "lpm"]),
+    ("L/s", &["literpersecond", "litrespersecond", "lps"]),
+    ("gal/min", &["gpm", "gallonsperminute"]),
+    ("J", &["joule"]),
+    ("kJ", &["kilojoule"]),
+    ("Wh", &["watthour"]),
+    ("kWh", &["kilowatthour", "kw/h"]),
+    ("MWh", &["megawatthour"]),
+    ("W", &["watt"]),
+    ("kW", &["kilowatt"]),
+    ("hp", &["horsepower", "ps"]),
+    ("V", &["volt"]),
+    ("A", &["ampere", "amp"]),
+    ("s", &["second", "sec"]),
+    ("min", &["minute"]),
+    ("h", &["hour", "hr"]),
+    ("%", &["percent", "pct", "percentage", "rh", "%rh", "relativehumidity", "prozent"]),
+];
 
 /// The name of a quantity, and its units as symbol, factor and shift.
 type Quantity = (&'static str, &'static [(&'static str, f64, f64)]);
@@ -212,6 +306,51 @@ mod tests {
                 let back = convert(convert(21.4, name, base), base, name);
                 assert!((back - 21.4).abs() < 1e-9, "{name}: {back}");
             }
+        }
+    }
+
+    #[test]
+    fn names_and_spellings_are_suggested() {
+        for (name, expected) in [
+            ("celsius", "°C"),
+            ("Celsius", "°C"),
+            ("degC", "°C"),
+            ("deg C", "°C"),
+            ("° c", "°C"),
+            ("c", "°C"),
+            ("celcius", "°C"),
+            ("degrees C", "°C"),
+            ("ºC", "°C"),
+            ("fahrenheit", "°F"),
+            ("degF", "°F"),
+            ("Kelvin", "K"),
+            ("k", "K"),
+            ("percent", "%"),
+            ("pct", "%"),
+            ("Bar", "bar"),
+            ("bars", "bar"),
+            ("hpa", "hPa"),
+            ("millibar", "mbar"),
+            ("kwh", "kWh"),
+            ("KWH", "kWh"),
+            ("watts", "W"),
+            ("volts", "V"),
+            ("amps", "A"),
+            ("liters", "L"),
+            ("seconds", "s"),
+            ("meters", "m"),
+            ("kmh", "km/h"),
+            ("m^3", "m³"),
+            ("mA ", "mA"),
+            ("kilowatthours", "kWh"),
+        ] {
+            assert_eq!(Unit::suggest(name), Some(expected), "{name}");
+        }
+        for (symbol, _) in NAMES {
+            assert!(Unit::named(symbol).is_some(), "{symbol}");
+        }
+        for name in ["furlong", "", "xyz", "decibel"] {
+            assert_eq!(Unit::suggest(name), None, "{name}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use minijinja::{Environment, ErrorKind};
 
-use crate::template::{TemplateError, environment};
+use crate::template::{TemplateError, environment, without_functions};
 use tidegate_model::{Value, ValueError};
 
 /// A compiled expression. Cheap to clone.
@@ -39,9 +39,14 @@ impl Expression {
         let named = |error| TemplateError::new(name, &error);
         let environment = environment().map_err(named)?;
         let compiled = environment.compile_expression(text).map_err(named)?;
-        let needs = compiled.undeclared_variables(false).into_iter().collect();
+        let needs = without_functions(compiled.undeclared_variables(false));
         let (environment, name, text) = (Arc::new(environment), name.into(), text.into());
         Ok(Self { environment, name, text, needs })
+    }
+
+    /// Returns the names of the context that the expression uses, in alphabetical order.
+    pub fn variables(&self) -> &[String] {
+        &self.needs
     }
 
     /// Computes the value from `context`. `None` if the context lacks a name that the expression

@@ -5,6 +5,7 @@
 
 mod filters;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,12 +17,16 @@ use serde::Serialize;
 /// text has 1 MiB at most.
 const FUEL: u64 = 16 * 1024;
 
+/// The functions of the language, which look like variables.
+const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
+
 /// A compiled template. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Template {
     environment: Arc<Environment<'static>>,
     name: Arc<str>,
     is_constant: bool,
+    variables: Arc<[String]>,
 }
 
 /// A compile or render error. The text contains the template, the line and the missing field.
@@ -42,10 +47,14 @@ impl Template {
         environment
             .add_template_owned(name.to_owned(), text.to_owned())
             .map_err(|error| TemplateError::new(name, &error))?;
-        let is_constant = environment
+        let used = environment
             .get_template(name)
-            .is_ok_and(|template| template.undeclared_variables(false).is_empty());
-        Ok(Self { environment: Arc::new(environment), name: name.into(), is_constant })
+            .map(|template| template.undeclared_variables(false))
+            .map_err(|error| TemplateError::new(name, &error))?;
+        let variables = without_functions(used);
+        let is_constant = variables.is_empty();
+        let (environment, name) = (Arc::new(environment), name.into());
+        Ok(Self { environment, name, is_constant, variables })
     }
 
     /// Renders the template. Texts are inserted as they are, other values as JSON.
@@ -57,6 +66,11 @@ impl Template {
             .get_template(&self.name)
             .and_then(|template| template.render(Serde(context)))
             .map_err(|error| TemplateError::new(&self.name, &error))
+    }
+
+    /// Returns the names of the context that the template uses, in alphabetical order.
+    pub fn variables(&self) -> &[String] {
+        &self.variables
     }
 
     /// Returns whether the result is the same for each context. Such a result can be checked once.
@@ -108,6 +122,12 @@ pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     // The name of a missing field is in an error only in debug mode, which release builds disable.
     environment.set_debug(true);
     Ok(environment)
+}
+
+/// Returns the names without the functions of the language, in alphabetical order.
+pub(super) fn without_functions(names: impl IntoIterator<Item = String>) -> Arc<[String]> {
+    let names = names.into_iter().filter(|name| !FUNCTIONS.contains(&name.as_str()));
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Writes texts as they are and other values as JSON. Jinja would write Python's `True` and `None`.
@@ -193,6 +213,8 @@ mod tests {
         assert!(is_constant("house/pump/set"));
         assert!(is_constant("{{ 2 * 3 }}"));
         assert!(!is_constant("house/{{ payload.pump }}/set"));
+        let text = "{{ topic[1] }}{{ payload.a }}{% for i in range(2) %}{{ i }}{% endfor %}";
+        assert_eq!(Template::compile("pump", text).unwrap().variables(), ["payload", "topic"]);
     }
 
     #[test]

@@ -37,12 +37,17 @@ fn man_pages(directory: &Path) -> anyhow::Result<()> {
     let mut command = Cli::command();
     command.build();
     man_page(directory, "tidegate", command.clone())?;
-    for subcommand in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+    for subcommand in command.get_subcommands().filter(|command| is_page(command)) {
         let name = format!("tidegate-{}", subcommand.get_name());
         man_page(directory, &name, subcommand.clone())?;
     }
     fs::write(directory.join("tidegate.toml.5"), options::page(tidegate_config::DEFAULTS))?;
     Ok(())
+}
+
+/// Returns whether a subcommand has a page. `help` only prints the others.
+fn is_page(command: &Command) -> bool {
+    !command.is_hide_set() && command.get_name() != "help"
 }
 
 fn man_page(directory: &Path, name: &str, command: Command) -> anyhow::Result<()> {

@@ -40,11 +40,11 @@ impl Settings for HttpBus {
         let key = table.key;
         let listen_key = format!("{key}.listen");
         let listen = check.or_default(&listen_key, raw.listen, LISTEN_DEFAULT.to_string());
-        let listen = check.parsed(&listen_key, &listen);
+        let listen = crate::check::listen(&listen_key, &listen, check);
         let credentials_key = format!("{key}.credentials_file");
         let fix = "name a file with the token of the clients: credentials_file = \"push-token\"";
         let path = check.required(&credentials_key, raw.credentials_file, fix);
-        let token = path.and_then(|path| read_bare_token(&check.path(&path), check.problems));
+        let token = path.and_then(|path| check.secret(&check.path(&path), read_bare_token));
         let connections_key = format!("{key}.connections_max");
         let connections_max =
             check.integer(&connections_key, raw.connections_max, 16, &CONNECTIONS_RANGE);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::port::{Port, PortOptions, port};
 use super::settings::{Exclusive, Settings, Table, Topics};
 use super::values::INTERVAL_RANGE;
+use crate::address::{Mistake, host_and_port};
 use crate::check::{Check, choice, span};
 use crate::field::Field;
 use crate::key::join;
@@ -210,16 +211,13 @@ fn line(key: &str, raw: &mut Raw, check: &mut Check<'_>) -> ModbusLine {
         let at = format!("{key}.{option}");
         check.problems.add(at, "is for a serial line, but tcp is set", "remove one of them");
     }
-    let (host, port) = match tcp.0.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') => (host, port.parse().ok()),
-        Some(_) | None => (tcp.0.as_str(), Some(TCP_PORT)),
-    };
-    let Some(port) = port.filter(|_| !host.is_empty()) else {
-        let fix = "write tcp = \"192.168.1.20:502\"";
-        check.problems.add(format!("{key}.tcp"), format!("\"{}\" is not an address", tcp.0), fix);
-        return ModbusLine::Tcp { host: String::new(), port: TCP_PORT };
-    };
-    ModbusLine::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port }
+    match host_and_port("tcp", &tcp.0, TCP_PORT) {
+        Ok((host, port)) => ModbusLine::Tcp { host, port },
+        Err(Mistake { what, fix }) => {
+            check.problems.add(format!("{key}.tcp"), what, fix);
+            ModbusLine::Tcp { host: String::new(), port: TCP_PORT }
+        }
+    }
 }
 
 /// Returns the minimum silence at this speed according to the standard.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::settings::{Exclusive, Settings, Table, Topics};
+use crate::address::{Mistake, check_broker_host};
 use crate::check::{Check, seconds};
 use crate::field::Field;
 use crate::pem::{client_certificate, private_ca};
 use crate::secret::read_user_password;
 use crate::table::{Bytes, Flag, Integer, Span, Text, table};
+use crate::topics;
 use crate::{Secret, UserPassword};
-use tidegate_model::topic::check_topic;
 
 /// The default of the largest MQTT message in bytes; Losant has the same limit
 /// (references/message-throttling).
@@ -106,14 +107,20 @@ impl Settings for MqttBus {
         let tls = tls(key, raw.tls, raw.ca_file, raw.client_certificate, check);
         let usual_port = if tls.is_some() { 8_883 } else { 1_883 };
         let port = check.integer(&format!("{key}.port"), raw.port, usual_port, &(1..=65_535));
+        let as_number = u16::try_from(port).unwrap_or_default();
+        if let Some(Err(Mistake { what, fix })) =
+            host.as_ref().map(|host| check_broker_host(host, as_number))
+        {
+            check.problems.add(format!("{key}.host"), what, fix);
+        }
         let share = raw.share.map(|field| field.0);
         if share.as_ref().is_some_and(|group| group.is_empty() || group.contains(['/', '+', '#'])) {
             let fix = "name the group without / + and #: share = \"gateways\"";
             check.problems.add(format!("{key}.share"), "is not the name of a group", fix);
         }
         let status_topic = raw.status_topic.map(|field| field.0);
-        if let Some(Err(error)) = status_topic.as_deref().map(check_topic) {
-            check.problems.add(format!("{key}.status_topic"), error, "");
+        if let Some(topic) = &status_topic {
+            topics::check_published(&format!("{key}.status_topic"), topic, check);
         }
         let version = version(key, raw.version, raw.session_expiry, check);
         let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
@@ -129,7 +136,7 @@ impl Settings for MqttBus {
             &(64..=16 << 20),
         );
         let credentials = raw.credentials_file.map(|path| check.path(&path.0));
-        let credentials = credentials.and_then(|path| read_user_password(&path, check.problems));
+        let credentials = credentials.and_then(|path| check.secret(&path, read_user_password));
         let own_id = table
             .gateway
             .map(|gateway| format!("tidegate-{gateway}-{}", table.name))
@@ -137,7 +144,7 @@ impl Settings for MqttBus {
         let client_id = check.or_default(&format!("{key}.client_id"), raw.client_id, own_id);
         MqttBus {
             host: host.unwrap_or_default(),
-            port: u16::try_from(port).unwrap_or_default(),
+            port: as_number,
             client_id,
             credentials,
             keep_alive,

@@ -98,7 +98,7 @@ fn actuator(
         at_stop: raw.safe_at_stop.take().is_some_and(|field| field.0),
         max_on_time: raw.max_on_time.take().map(|field| field.0),
     };
-    let (bus, write) = write::write(&key, raw, world.buses, check)?;
+    let (bus, write) = write::write(&key, raw, &arguments, world.buses, check)?;
     let mut actuator = Actuator {
         name: actuator_name?,
         device: device?,

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::proxy::proxy;
+use crate::address::{Mistake, check_url};
 use crate::check::{Check, Purpose, seconds};
 use crate::field::Field;
 use crate::pem::{client_certificate, private_ca};
 use crate::secret::{cloud_credentials_path, read_cloud_credentials};
-use crate::{Cloud, CloudCredentials, Proxy, raw};
+use crate::{Cloud, CloudCredentials, raw};
 
 /// The range of keep-alive intervals that Losant is known to serve.
 pub const KEEP_ALIVE_RANGE: RangeInclusive<Duration> =
@@ -57,17 +59,19 @@ pub(super) fn cloud(
     if url.contains('@') {
         let fix = "put the access key into credentials_file, and only the address here";
         check.problems.add("losant.url", "must not contain a password", fix);
-    } else if !is_url(&url, &["http", "https"]) {
-        check.problems.add(
-            "losant.url",
-            format!("\"{url}\" is not a web address"),
-            "write url = \"https://api.losant.com\"",
-        );
+    } else if let Err(Mistake { what, fix }) = check_url("url", &url, &["https", "http"]) {
+        check.problems.add("losant.url", what, fix);
+    } else {
+        check_encryption(&url, check);
     }
     let configured = raw.credentials_file.map(|path| check.path(&path.0));
     let path = cloud_credentials_path(configured, check.directory);
     let credentials = match check.purpose {
         Purpose::Daemon => read_cloud_credentials(&path, check.problems),
+        Purpose::Check => {
+            // A problem with them is reported; the rest is checked with placeholders.
+            check.secret(&path, read_cloud_credentials).or(Some(CloudCredentials::unread()))
+        }
         Purpose::Inspect | Purpose::Discover => Some(CloudCredentials::unread()),
     };
     if matches!(credentials, Some(CloudCredentials::Token(_))) && application.is_none() {
@@ -103,9 +107,34 @@ pub(super) fn cloud(
             let path = check.path(&path.0);
             client_certificate(&path, check)
         }),
-        proxy: proxy(raw.proxy, check),
+        proxy: proxy(raw.proxy, &url, check),
         ..Cloud::new(&url, device?, credentials?)
     })
+}
+
+/// Reports an address to which the access key would be sent without encryption.
+fn check_encryption(url: &str, check: &mut Check<'_>) {
+    let Some(host) =
+        reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned))
+    else {
+        return;
+    };
+    if ["losant.com", "www.losant.com", "app.losant.com", "broker.losant.com"].contains(&&*host) {
+        let fix = "write url = \"https://api.losant.com\"";
+        return check.problems.add("losant.url", format!("{host} is not the Device API"), fix);
+    }
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    if !url.starts_with("http://") || is_here {
+        return;
+    }
+    let fix = format!("write url = \"https://{host}\"");
+    if host.ends_with(".losant.com") {
+        check.problems.add("losant.url", "Losant requires https", fix);
+    } else {
+        let what = "sends the access key and all values without encryption";
+        check.problems.warn("losant.url", what, fix);
+    }
 }
 
 fn scopes(
@@ -129,27 +158,4 @@ fn scopes(
         check.problems.add(KEY, "does not allow what tidegate does", fix);
     }
     scopes.into_iter().collect()
-}
-
-fn proxy(raw: Option<Field<String>>, check: &mut Check<'_>) -> Proxy {
-    const KEY: &str = "losant.proxy";
-    let url = match raw.map(|url| url.0) {
-        None => return Proxy::Environment,
-        Some(url) if url == "environment" => return Proxy::Environment,
-        Some(url) if url == "none" => return Proxy::None,
-        Some(url) => url,
-    };
-    if !is_url(&url, &["http", "https"]) {
-        let fix =
-            "write \"environment\", \"none\" or an address such as \"http://proxy.example:3128\"";
-        check.problems.add(KEY, "is not a proxy", fix);
-    } else if url.contains('@') {
-        let fix = "set HTTPS_PROXY in the environment, from a file that only the service can read";
-        check.problems.add(KEY, "must not contain a password", fix);
-    }
-    Proxy::At(url)
-}
-
-fn is_url(url: &str, schemes: &[&str]) -> bool {
-    reqwest::Url::parse(url).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
 }

@@ -1,5 +1,6 @@
 //! Sensors: the tables `[sensor.…]`.
 
+mod conflicts;
 pub(super) mod format;
 mod mapping;
 
@@ -9,10 +10,11 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::names::{GATEWAY, find_bus, find_device};
+use super::templates::{self, SensorScope};
 use crate::check::{Check, choice, template};
 use crate::field::Field;
 use crate::key::join;
-use crate::{Bus, BusKind, Topics, raw};
+use crate::{Bus, BusKind, Topics, raw, topics};
 use tidegate_ingest::by_text::ByText;
 use tidegate_ingest::decode::{Format, Nmea, Sparkplug};
 use tidegate_ingest::frame::ChecksumAlgorithm;
@@ -21,6 +23,8 @@ use tidegate_ingest::mapping::{
 };
 use tidegate_model::topic::TopicFilter;
 use tidegate_model::{DeviceId, Name, Priority};
+
+pub(super) use conflicts::check_buses as check_conflicts;
 
 type Devices = BTreeMap<Name, DeviceId>;
 
@@ -44,7 +48,7 @@ pub(super) fn sensor(
     let device = device_selector(&key, raw.device, devices, check);
     let aliases = aliases(&key, raw.devices, device.as_ref(), devices, check);
     let topic_key = format!("{key}.topic");
-    let topic = raw.topic.map(|text| check.parsed::<TopicFilter>(&topic_key, &text.0));
+    let topic = raw.topic.map(|text| topics::filter(&topic_key, &text.0, check));
     let time = time_source(&format!("{key}.time"), raw.time, check);
     let stale = stale(&format!("{key}.stale"), raw.stale, check);
     let ignore = raw.ignore.and_then(|text| ignore(&format!("{key}.ignore"), &text.0, check));
@@ -87,7 +91,10 @@ pub(super) fn sensor(
     }
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
     let topic = topic.flatten();
-    bus.sensors.push(Sensor {
+    if let (BusKind::Mqtt(_), Some(filter)) = (&bus.kind, &topic) {
+        topics::check_mqtt_filter(&topic_key, filter, check);
+    }
+    let sensor = Sensor {
         name,
         topic,
         format,
@@ -99,7 +106,41 @@ pub(super) fn sensor(
         time,
         stale,
         map,
-    });
+    };
+    conflicts::check_sensor(&key, &sensor, check);
+    check_templates(&key, &sensor, channels.as_deref(), &bus.kind, check);
+    bus.sensors.push(sensor);
+}
+
+/// Reports templates and expressions that can never have a result.
+fn check_templates(
+    key: &str,
+    sensor: &Sensor,
+    channels: Option<&[String]>,
+    bus: &BusKind,
+    check: &mut Check<'_>,
+) {
+    let levels = match (&sensor.topic, bus) {
+        (Some(filter), _) => topics::levels(filter),
+        // The topic is the name of the unit or of the line.
+        (None, BusKind::Modbus(_) | BusKind::Gpio(_)) => Some(1),
+        (None, _) => None,
+    };
+    let scope = SensorScope { channels, levels, has_topics: bus.topics() != Topics::None };
+    if let DeviceSelector::ByTemplate(template) = &sensor.device {
+        let (key, text) = (format!("{key}.device"), template.to_string());
+        templates::check_sensor(&key, &text, template.variables(), scope, check);
+    }
+    for (index, mapping) in sensor.map.iter().enumerate() {
+        if let AttributeSelector::ByTemplate(template) = &mapping.attribute {
+            let (key, text) = (format!("{key}.map.{index}.attribute"), template.to_string());
+            templates::check_sensor(&key, &text, template.variables(), scope, check);
+        }
+        if let Source::Expression(expression) = &mapping.source {
+            let (key, text) = (format!("{key}.map.{index}.expression"), expression.to_string());
+            templates::check_sensor(&key, &text, expression.variables(), scope, check);
+        }
+    }
 }
 
 /// Reports a frame that removes the checksum of NMEA sentences, which the decoder needs.

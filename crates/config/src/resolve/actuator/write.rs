@@ -6,16 +6,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::names::find_bus;
+use super::super::templates;
+use crate::address::{Mistake, check_url};
 use crate::bus::{RawRegister, register};
-use crate::check::{Check, choice, report_unknown_name, template};
+use crate::check::{Check, choice, report_unknown_name};
 use crate::field::Field;
+use crate::topics;
 use crate::{Bus, BusKind, GpioBus, ModbusBus, raw};
 use tidegate_commands::actuator::{
     ExecTemplate, GatewayTemplate, GpioTemplate, HttpBodyTemplate, HttpTemplate, ModbusTemplate,
     MqttTemplate, SerialTemplate, WriteTemplate,
 };
-use tidegate_model::topic::check_topic;
+use tidegate_commands::arguments::Arguments;
 use tidegate_model::{HttpMethod, Name, Reply, TopicReply};
+use tidegate_template::Template;
 
 /// The range of the output of a program in bytes.
 const OUTPUT_RANGE: std::ops::RangeInclusive<u64> = 64..=1 << 20;
@@ -64,9 +68,11 @@ const GATEWAY: &[&str] = &["gateway", "level"];
 pub(super) fn write(
     key: &str,
     raw: raw::Actuator,
+    arguments: &Arguments,
     buses: &BTreeMap<Name, Bus>,
     check: &mut Check<'_>,
 ) -> Option<(Option<Name>, WriteTemplate)> {
+    check_json_templates(key, &raw, arguments, check);
     let ways = [raw.bus.is_some(), raw.exec.is_some(), raw.url.is_some(), raw.gateway.is_some()];
     if ways.iter().filter(|is_given| **is_given).count() != 1 {
         let what = "needs exactly one of bus, exec, url and gateway";
@@ -97,6 +103,29 @@ pub(super) fn write(
         None
     };
     Some((Some(bus.0.parse().ok()?), write?))
+}
+
+/// Compiles a template over the variables of a command.
+fn template(key: &str, text: &str, check: &mut Check<'_>) -> Option<Template> {
+    let template = crate::check::template(key, text, check)?;
+    templates::check_actuator(key, template.variables(), check);
+    Some(template)
+}
+
+/// Reports templates of JSON in which the payload can end a text.
+fn check_json_templates(
+    key: &str,
+    raw: &raw::Actuator,
+    arguments: &Arguments,
+    check: &mut Check<'_>,
+) {
+    let texts = [("payload", &raw.payload), ("write", &raw.write), ("body", &raw.body)];
+    let is_json = raw.content_type.as_ref().is_none_or(|kind| kind.0.contains("json"));
+    for (option, text) in texts.iter().filter(|(option, _)| *option != "body" || is_json) {
+        if let Some(text) = text {
+            templates::check_json(&format!("{key}.{option}"), &text.0, arguments, check);
+        }
+    }
 }
 
 /// Reports each option that is for another kind of actuator.
@@ -178,10 +207,7 @@ fn topic_reply(
 ) -> Option<TopicReply> {
     match (topic, reply(key, options, check)) {
         (Some(Field(topic)), Some(words)) => {
-            if let Err(error) = check_topic(&topic) {
-                let fix = "name the one topic on which the device answers";
-                check.problems.add(format!("{key}.reply_topic"), error, fix);
-            }
+            topics::check_published(&format!("{key}.reply_topic"), &topic, check);
             Some(TopicReply { topic, words })
         }
         (Some(_), None) => {
@@ -202,6 +228,9 @@ fn mqtt(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     only(key, &raw, MQTT, check);
     let topic_key = format!("{key}.topic");
     let topic = check.required(&topic_key, raw.topic, "say where to publish: topic = \"…\"");
+    if let Some(topic) = &topic {
+        topics::check_template(&topic_key, topic, check);
+    }
     let payload_key = format!("{key}.payload");
     let payload = check.required(&payload_key, raw.payload, "say what: payload = \"…\"");
     let qos = check.integer(&format!("{key}.qos"), raw.qos, 1, &(0..=1));
@@ -329,12 +358,23 @@ fn http(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTem
     };
     let key = format!("{key}.url");
     let url = raw.url?.0;
+    let fixed = url.split("{{").next().unwrap_or_default();
+    if !fixed.contains("://")
+        && !fixed.is_empty()
+        && let Err(Mistake { what, fix }) = check_url("url", fixed, &["http", "https"])
+    {
+        check.problems.add(key, what, fix);
+        return None;
+    }
     let Some(origin) = origin(&url) else {
         let fix =
             "use no template in scheme and host: url = \"http://10.0.0.5/relay/{{ payload.n }}\"";
         check.problems.add(key, "is not a URL with a fixed host", fix);
         return None;
     };
+    if let Err(Mistake { what, fix }) = check_url("url", &origin, &["http", "https"]) {
+        check.problems.add(&key, what, fix);
+    }
     let url = template(&key, &url, check)?;
     Some(WriteTemplate::Http(HttpTemplate { method: method?, origin, url, body }))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::check::{Check, template};
 use crate::field::{Field, Scalar};
 use crate::raw;
+use crate::suggest::most_similar_above;
 use tidegate_ingest::mapping::{
     Aggregate, AttributeSelector, Conversion, Deadband, FilterSettings, Mapping, Range, Source,
     WindowSettings,
@@ -21,6 +22,9 @@ const SPAN_RANGE: RangeInclusive<Duration> =
 
 /// The range of decimals: a double has 15.
 const DECIMALS_RANGE: RangeInclusive<i64> = 0..=15;
+
+/// The similarity to the name of a unit from which it is suggested, 0 to 1.
+const NAME_LIKENESS_MIN: f64 = 0.85;
 
 /// Resolves the entry at `key`.
 pub(super) fn mapping(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Mapping> {
@@ -128,7 +132,17 @@ fn unit(
     let mut named = |key: String, name: &str| {
         let unit = Unit::named(name);
         if unit.is_none() {
-            check.unknown_word(&key, name, &Unit::names().map(str::to_owned).collect::<Vec<_>>());
+            let spelled = || {
+                let names = Unit::spelled_names().map(|(name, _)| name);
+                let likely = most_similar_above(NAME_LIKENESS_MIN, &name.to_lowercase(), names)?;
+                Unit::suggest(likely)
+            };
+            let fix = match Unit::suggest(name).or_else(spelled) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => "use a symbol such as °C, hPa, km/h, kWh or %; docs/sensors.md lists all"
+                    .to_owned(),
+            };
+            check.problems.add(&key, format!("\"{name}\" is not a unit"), fix);
         }
         unit
     };
