@@ -1,8 +1,9 @@
 //! Statistics of one sensor for the status document: counts, rate, last value and last error.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use tidegate_model::{AttributeName, Value};
+use tidegate_model::{AttributeName, Misfit, Reason, Value};
 use tidegate_timing::rate_meter::RateMeter;
 
 /// The longest text value to keep, in bytes. The rest is cut.
@@ -11,6 +12,20 @@ const VALUE_BYTES_MAX: usize = 64;
 /// The longest error text to keep, in bytes. The rest is cut.
 const ERROR_BYTES_MAX: usize = 200;
 
+/// The most attributes to keep whose values Losant would ignore.
+pub const MISFITS_MAX: usize = 16;
+
+/// An error of a message or of a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SensorError {
+    /// The arrival of the message.
+    pub at: Instant,
+    /// The reason in the ledger.
+    pub reason: Reason,
+    /// The description, cut at 200 bytes.
+    pub detail: String,
+}
+
 /// The statistics of one sensor since the start.
 #[derive(Debug, Clone, Default)]
 pub struct SensorStats {
@@ -18,6 +33,13 @@ pub struct SensorStats {
     pub messages: u64,
     /// The number of messages and values with an error.
     pub errors: u64,
+    /// The number of messages and values that have nothing to send. See [`Reason::is_skip`].
+    pub skipped: u64,
+    /// The number of values that were mapped, before any filter.
+    pub values: u64,
+    /// The attributes whose last value Losant would have ignored, each with the reason. At most
+    /// [`MISFITS_MAX`].
+    pub misfits: BTreeMap<AttributeName, Misfit>,
     /// The rate of messages.
     pub rate: RateMeter,
     /// The arrival of the first message.
@@ -30,8 +52,10 @@ pub struct SensorStats {
     pub payloads: u64,
     /// The last value before any aggregation, with its attribute. A text is cut at 64 bytes.
     pub last_value: Option<(AttributeName, Value)>,
-    /// The last error, cut at 200 bytes, and its time.
-    pub last_error: Option<(Instant, String)>,
+    /// The last error.
+    pub last_error: Option<SensorError>,
+    /// Why the last skipped message or value was skipped.
+    pub last_skip: Option<SensorError>,
     /// Whether a device of the sensor is silent for too long. `None` without a `stale` setting.
     pub is_stale: Option<bool>,
 }
@@ -45,8 +69,10 @@ impl SensorStats {
         self.first_message_at.get_or_insert(now);
     }
 
-    /// Keeps a value of a message.
+    /// Counts and keeps a value of a message.
     pub(super) fn record_value(&mut self, attribute: &AttributeName, value: &Value) {
+        self.values += 1;
+        self.misfits.remove(attribute);
         let value = match value {
             Value::Text(text) => Value::Text(truncate(text, VALUE_BYTES_MAX).to_owned()),
             Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => value.clone(),
@@ -54,10 +80,25 @@ impl SensorStats {
         self.last_value = Some((attribute.clone(), value));
     }
 
-    /// Counts and keeps an error of a message or of a value.
-    pub(super) fn record_error(&mut self, error: &str, now: Instant) {
-        self.errors += 1;
-        self.last_error = Some((now, truncate(error, ERROR_BYTES_MAX).to_owned()));
+    /// Counts and keeps an error of a message or of a value, or counts it as skipped.
+    pub(super) fn record_rejection(&mut self, reason: Reason, detail: &str, now: Instant) {
+        let detail = truncate(detail, ERROR_BYTES_MAX).to_owned();
+        let error = SensorError { at: now, reason, detail };
+        if reason.is_skip() {
+            self.skipped += 1;
+            self.last_skip = Some(error);
+        } else {
+            self.errors += 1;
+            self.last_error = Some(error);
+        }
+    }
+
+    /// Keeps that Losant would ignore the last value of an attribute.
+    pub(super) fn record_misfit(&mut self, misfit: &Misfit) {
+        let attribute = misfit.attribute();
+        if self.misfits.len() < MISFITS_MAX || self.misfits.contains_key(attribute) {
+            self.misfits.insert(attribute.clone(), misfit.clone());
+        }
     }
 }
 

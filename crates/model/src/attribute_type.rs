@@ -1,8 +1,9 @@
 //! The type of an attribute in Losant, and the values that fit it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{AttributeName, Value};
+use super::{AttributeName, DeviceId, Reason, Value};
 
 /// The type of an attribute in Losant (schema `device`, "dataType").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,9 @@ pub enum AttributeType {
 
 /// The attributes that a device declares in Losant, with their types.
 pub type DeclaredAttributes = BTreeMap<AttributeName, AttributeType>;
+
+/// The attributes of the devices that are known.
+pub type DeclaredDevices = BTreeMap<DeviceId, Arc<DeclaredAttributes>>;
 
 /// The reason that Losant would ignore a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +53,23 @@ pub enum Misfit {
         /// The value, shortened.
         value: String,
     },
+}
+
+impl Misfit {
+    /// Returns the attribute.
+    pub fn attribute(&self) -> &AttributeName {
+        match self {
+            Self::Undeclared { attribute } | Self::WrongType { attribute, .. } => attribute,
+        }
+    }
+
+    /// Returns the reason for the ledger.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Undeclared { .. } => Reason::Undeclared,
+            Self::WrongType { .. } => Reason::WrongType,
+        }
+    }
 }
 
 /// The longest value to show, in characters.

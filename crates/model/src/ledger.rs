@@ -1,6 +1,6 @@
 //! The ledger: counts the outcome of every reading, per bus, across restarts.
 //!
-//! For each bus `received + generated = outbox + stored + rejected + dropped + filtered`, where
+//! For each bus `received + generated = outbox + stored + rejected + skipped + dropped + filtered`, where
 //! `outbox` is the number of readings that wait in the outbox. One value of one attribute counts as
 //! one reading. A message without a usable value counts as one reading, too.
 //!
@@ -45,6 +45,10 @@ pub enum Reason {
     UnknownDevice,
     /// A name made from a template is not a valid attribute name.
     BadAttributeName,
+    /// Another value of the message has the same attribute of the same device.
+    DuplicateAttribute,
+    /// The payload is empty, or the channel holds a null: there is no value now.
+    NoValue,
     /// The number is outside of the range that its mapping accepts.
     OutOfRange,
     /// The number changed faster than its mapping accepts.
@@ -77,6 +81,12 @@ pub enum Reason {
     /// The cloud would silently ignore this state for its time, which is older than 30 days or more
     /// than a day ahead (rest-api/device, "Send State").
     TimeRefused,
+    /// The device does not declare the attribute in Losant, which ignores its values
+    /// (devices/state).
+    Undeclared,
+    /// The value does not fit the type that the device declares in Losant, which ignores it
+    /// (devices/state).
+    WrongType,
     /// The outbox could not read this record.
     Damaged,
     /// The reading waited for longer than the outbox keeps readings.
@@ -92,6 +102,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Returns whether the reading has nothing that the configuration asks for.
+    ///
+    /// Such readings are normal traffic: they are counted as skipped, not as rejected.
+    pub fn is_skip(self) -> bool {
+        matches!(
+            self,
+            Self::Ignored | Self::NoChannel | Self::NoSensor | Self::NoValue | Self::Retained
+        )
+    }
+
     /// Returns the stable text: lower case with underscores.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -107,6 +127,8 @@ impl Reason {
             Self::NoSensor => "no_sensor",
             Self::UnknownDevice => "unknown_device",
             Self::BadAttributeName => "bad_attribute_name",
+            Self::DuplicateAttribute => "duplicate_attribute",
+            Self::NoValue => "no_value",
             Self::OutOfRange => "out_of_range",
             Self::TooFast => "too_fast",
             Self::UnknownValue => "unknown_value",
@@ -122,6 +144,8 @@ impl Reason {
             Self::OutboxFull => "outbox_full",
             Self::RefusedByCloud => "refused_by_cloud",
             Self::TimeRefused => "time_refused",
+            Self::Undeclared => "undeclared",
+            Self::WrongType => "wrong_type",
             Self::Damaged => "damaged",
             Self::TooOld => "too_old",
             Self::Purged => "purged",
@@ -150,6 +174,8 @@ pub struct Account {
     pub stored: u64,
     /// Invalid readings, by reason.
     pub rejected: BTreeMap<Reason, u64>,
+    /// Readings that have nothing to send, by reason. See [`Reason::is_skip`].
+    pub skipped: BTreeMap<Reason, u64>,
     /// Valid readings that were lost, by reason.
     pub dropped: BTreeMap<Reason, u64>,
     /// Valid readings that the configuration leaves out, by reason.
@@ -161,10 +187,11 @@ pub struct Account {
 }
 
 impl Account {
-    /// Counts `readings` as received and rejected.
+    /// Counts `readings` as received, and as rejected or skipped by the reason.
     pub fn reject(&mut self, reason: Reason, readings: u64) {
         self.received += readings;
-        *self.rejected.entry(reason).or_default() += readings;
+        let counts = if reason.is_skip() { &mut self.skipped } else { &mut self.rejected };
+        *counts.entry(reason).or_default() += readings;
     }
 
     /// Counts `readings` as received and dropped.
@@ -188,6 +215,7 @@ impl Account {
         self.duplicates += other.duplicates;
         for (sums, counts) in [
             (&mut self.rejected, &other.rejected),
+            (&mut self.skipped, &other.skipped),
             (&mut self.dropped, &other.dropped),
             (&mut self.filtered, &other.filtered),
         ] {
@@ -207,9 +235,9 @@ impl Account {
         self.received + self.generated == waiting + self.finished()
     }
 
-    /// Returns the number of readings that are stored, rejected, dropped or filtered.
+    /// Returns the number of readings that are stored, rejected, skipped, dropped or filtered.
     fn finished(&self) -> u64 {
-        let counts = [&self.rejected, &self.dropped, &self.filtered];
+        let counts = [&self.rejected, &self.skipped, &self.dropped, &self.filtered];
         self.stored + counts.into_iter().flat_map(BTreeMap::values).sum::<u64>()
     }
 }

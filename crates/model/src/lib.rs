@@ -18,7 +18,7 @@ mod value;
 mod wall_time;
 mod write;
 
-pub use attribute_type::{AttributeType, DeclaredAttributes, Misfit, fit_value};
+pub use attribute_type::{AttributeType, DeclaredAttributes, DeclaredDevices, Misfit, fit_value};
 pub use command::{Command, CommandResult, PAYLOAD_BYTES_MAX, Source, Unread};
 pub use eviction::{Priority, WhenFull};
 pub use id::{ApplicationId, DeviceId, IdError};

@@ -15,7 +15,7 @@ use super::recover::recover;
 use super::removal::Removal;
 use super::transaction::Transaction;
 use super::types::{
-    Amount, Backlog, Commit, NewState, Options, QueuedState, Removed, Row, RowChange,
+    Amount, Backlog, Commit, IgnoredValues, NewState, Options, QueuedState, Removed, Row, RowChange,
 };
 use tidegate_model::{DeviceId, Ledger, MessageFingerprint, Name, Reason, WallTime};
 
@@ -63,12 +63,13 @@ impl Outbox {
     /// Stores a commit; it is synced when this returns. Returns the states that a full outbox
     /// dropped for it.
     ///
-    /// A commit without states and rows is not synced by itself: it only counts.
+    /// A commit that has neither states nor rows is written, but not synced.
     ///
     /// # Errors
     /// When the disk is full or broken. Then nothing is stored, and the caller should retry.
     pub fn append(&self, commit: &Commit) -> Result<Removed, Error> {
-        self.store(commit, !commit.states.is_empty() || !commit.rows.is_empty())
+        let has_rows = commit.rows.values().any(|changes| !changes.is_empty());
+        self.store(commit, !commit.states.is_empty() || has_rows)
     }
 
     /// Stores a commit without a sync. A power cut may lose it until [`Outbox::is_synced`] returns
@@ -153,9 +154,24 @@ impl Outbox {
     /// When the disk fails or the device has too many separate ranges. Then the states stay queued
     /// and will be sent again.
     pub fn ack(&self, device: DeviceId, first: u64, last: u64) -> Result<Removed, Error> {
+        self.ack_except(device, first, last, &IgnoredValues::new())
+    }
+
+    /// Removes states as [`Outbox::ack`], but counts the values in `ignored` as rejected, because
+    /// they were not sent: Losant would have ignored them.
+    ///
+    /// # Errors
+    /// As [`Outbox::ack`].
+    pub fn ack_except(
+        &self,
+        device: DeviceId,
+        first: u64,
+        last: u64,
+        ignored: &IgnoredValues,
+    ) -> Result<Removed, Error> {
         self.change(false, |transaction, disk| {
             let range = SequenceRange { first, last };
-            Ok(transaction.remove(disk, device, range, Removal::Stored)?.into())
+            Ok(transaction.remove(disk, device, range, Removal::Stored(ignored))?.into())
         })
     }
 

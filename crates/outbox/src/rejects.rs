@@ -40,7 +40,7 @@ impl Outbox {
         self.move_to_rejects(device, sequence, &Rejection { reason, message, time })
     }
 
-    /// Moves a queued state to the rejects, because Losant would ignore it for its time.
+    /// Moves a queued state to the rejects, because Losant would ignore it for this reason.
     ///
     /// # Errors
     /// As [`Outbox::reject`].
@@ -48,10 +48,10 @@ impl Outbox {
         &self,
         device: DeviceId,
         sequence: u64,
+        reason: Reason,
         message: &str,
         time: WallTime,
     ) -> Result<(), Error> {
-        let reason = Reason::TimeRefused;
         self.move_to_rejects(device, sequence, &Rejection { reason, message, time })
     }
 

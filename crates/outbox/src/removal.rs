@@ -5,26 +5,34 @@ use super::disk::Disk;
 use super::error::Error;
 use super::ranges::SequenceRange;
 use super::transaction::Transaction;
-use super::types::Amount;
+use super::types::{Amount, IgnoredValues};
 use tidegate_model::{Account, DeviceId, Reason};
 
 /// Why a state leaves its queue.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Removal {
-    /// Losant confirmed the state.
-    Stored,
+pub(super) enum Removal<'a> {
+    /// Losant confirmed the state. It was sent without the ignored values.
+    Stored(&'a IgnoredValues),
     Rejected(Reason),
     Dropped(Reason),
 }
 
-impl Removal {
-    fn count(self, account: &mut Account, record: &Record) {
-        let count = match self {
-            Self::Stored => &mut account.stored,
-            Self::Rejected(reason) => account.rejected.entry(reason).or_default(),
-            Self::Dropped(reason) => account.dropped.entry(reason).or_default(),
-        };
-        *count += u64::from(record.readings);
+impl Removal<'_> {
+    fn count(self, account: &mut Account, sequence: u64, record: &Record) {
+        let readings = u64::from(record.readings);
+        match self {
+            Self::Stored(ignored) => {
+                let mut stored = readings;
+                for (reason, values) in ignored.get(&sequence).into_iter().flatten() {
+                    let values = (*values).min(stored);
+                    stored -= values;
+                    *account.rejected.entry(*reason).or_default() += values;
+                }
+                account.stored += stored;
+            }
+            Self::Rejected(reason) => *account.rejected.entry(reason).or_default() += readings,
+            Self::Dropped(reason) => *account.dropped.entry(reason).or_default() += readings,
+        }
     }
 }
 
@@ -40,7 +48,7 @@ impl Transaction {
         disk: &mut Disk,
         device: DeviceId,
         range: SequenceRange,
-        removal: Removal,
+        removal: Removal<'_>,
     ) -> Result<Amount, Error> {
         let mut amount = Amount::default();
         let queue = disk.catalog.queues.get(device.as_bytes());
@@ -50,8 +58,8 @@ impl Transaction {
         let mut after = before.clone();
         match removal {
             Removal::Dropped(_) => after.merge(first, last),
-            Removal::Stored | Removal::Rejected(_) if after.insert(first, last) => {}
-            Removal::Stored | Removal::Rejected(_) => return Err(Error::TooManyRanges),
+            Removal::Stored(_) | Removal::Rejected(_) if after.insert(first, last) => {}
+            Removal::Stored(_) | Removal::Rejected(_) => return Err(Error::TooManyRanges),
         }
         let touched = disk.index.from(device, first);
         let touched: Vec<_> = touched.take_while(|entry| entry.key.first <= last).collect();
@@ -61,7 +69,7 @@ impl Transaction {
                 if sequence >= first && !before.contains(sequence) {
                     amount = amount.plus(record.amount());
                     self.count_removed(*device.as_bytes(), record);
-                    removal.count(self.account(&disk.catalog, &record.bus), record);
+                    removal.count(self.account(&disk.catalog, &record.bus), sequence, record);
                 }
             }
         }

@@ -97,7 +97,11 @@ pub struct QueuedState {
     pub json: Bytes,
 }
 
-/// A state that Losant rejected, or would ignore because of its time.
+/// The values of queued states that Losant would ignore: their numbers by reason, by the sequence
+/// number of the state.
+pub type IgnoredValues = BTreeMap<u64, BTreeMap<Reason, u64>>;
+
+/// A state that Losant rejected or would ignore.
 ///
 /// It is stored as JSON, and `tidegate outbox list --rejects --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,7 +119,8 @@ pub struct Reject {
     pub priority: Priority,
     /// The number of values in the state.
     pub readings: u16,
-    /// [`Reason::RefusedByCloud`] or [`Reason::TimeRefused`].
+    /// [`Reason::RefusedByCloud`], [`Reason::TimeRefused`], [`Reason::Undeclared`] or
+    /// [`Reason::WrongType`].
     pub reason: Reason,
     /// The message of the server or of tidegate.
     pub why: String,

@@ -1,7 +1,9 @@
 //! The output of the pipeline, and its builder.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
+use super::rejection::Rejection;
 use super::sample::Sample;
 use tidegate_model::{AttributeName, DeviceId, Priority, ReadingTime, Reason, State, Value, Write};
 
@@ -28,7 +30,7 @@ pub struct PipelineOutput {
     pub states: Vec<Outgoing>,
     /// The values that the gateway generated, such as means.
     pub generated: Vec<Outgoing>,
-    /// The number of rejected values by reason.
+    /// The number of rejected and skipped values by reason.
     pub rejected: BTreeMap<Reason, u64>,
     /// The number of filtered values by reason.
     pub filtered: BTreeMap<Reason, u64>,
@@ -80,11 +82,30 @@ impl OutputBuilder {
         (self.sensor, self.priority) = (sensor, priority);
     }
 
-    pub(super) fn add_value(&mut self, device: DeviceId, attribute: AttributeName, sample: Sample) {
+    /// Adds a value. Returns an error if the message already has a value of this attribute.
+    pub(super) fn add_value(
+        &mut self,
+        device: DeviceId,
+        attribute: AttributeName,
+        sample: Sample,
+    ) -> Result<(), Rejection> {
         let Sample { time, value } = sample;
         let key = StateKey { message: self.message, device, time, priority: self.priority };
         let new = || StateData { sensor: self.sensor, data: BTreeMap::new() };
-        self.states.entry(key).or_insert_with(new).data.insert(attribute, value);
+        match self.states.entry(key).or_insert_with(new).data.entry(attribute) {
+            Entry::Vacant(free) => {
+                free.insert(value);
+                Ok(())
+            }
+            Entry::Occupied(taken) => {
+                let attribute = taken.key();
+                let detail = format!(
+                    "another value of this message is already attribute {attribute} of the same \
+                     device; give each channel an attribute of its own"
+                );
+                Err(Rejection::new(Reason::DuplicateAttribute, detail))
+            }
+        }
     }
 
     pub(super) fn add_generated(&mut self, device: DeviceId, state: State) {

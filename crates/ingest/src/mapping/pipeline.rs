@@ -7,7 +7,7 @@ use std::time::Instant;
 use minijinja::value::merge_maps;
 
 use super::attribute_filter::{AttributeFilter, Outcome};
-use super::conversion::numeric;
+use super::conversion::{Conversion, numeric};
 use super::output::{OutputBuilder, PipelineOutput};
 use super::rebirth_requests::RebirthRequests;
 use super::rejection::Rejection;
@@ -17,7 +17,10 @@ use super::silence::SilenceMonitor;
 use crate::decode::{Births, DecodeError, Decoded};
 use crate::sensor_stats::SensorStats;
 use tidegate_model::excerpt::excerpt;
-use tidegate_model::{AttributeName, BusMessage, DeviceId, Name, ReadingTime, Reason, Value};
+use tidegate_model::{
+    AttributeName, AttributeType, BusMessage, DeclaredDevices, DeviceId, Misfit, Name, ReadingTime,
+    Reason, Value, fit_value,
+};
 use tidegate_template::ExpressionError;
 use tidegate_timing::machine::Machine;
 
@@ -31,6 +34,8 @@ pub struct Pipeline {
     sensors: Arc<[Sensor]>,
     /// The devices that templates may name.
     devices: BTreeMap<Name, DeviceId>,
+    /// The attributes that devices declare in Losant. Values of other devices are not checked.
+    declared: Arc<DeclaredDevices>,
     filters: BTreeMap<FilterKey, AttributeFilter>,
     /// By the index of the sensor.
     silence_monitors: Vec<Option<SilenceMonitor>>,
@@ -86,6 +91,8 @@ struct Channel<'a> {
 struct Failures {
     /// Whether the topic matches any sensor.
     has_reader: bool,
+    /// Whether the payload is empty.
+    is_empty: bool,
     undecoded: Vec<(usize, DecodeError)>,
     /// Messages without a mapped channel.
     unmapped: Vec<(usize, Decoded)>,
@@ -94,7 +101,7 @@ struct Failures {
 impl Pipeline {
     /// Creates the pipeline of a bus with these sensors.
     ///
-    /// If two sensors map to the same attribute of a device, the later one wins.
+    /// If two sensors map one message to the same attribute of a device, the first value counts.
     pub fn new(sensors: Vec<Sensor>, devices: BTreeMap<Name, DeviceId>) -> Self {
         let monitor = |sensor: &Sensor| sensor.stale.clone().map(SilenceMonitor::new);
         Self {
@@ -102,6 +109,7 @@ impl Pipeline {
             stats: vec![SensorStats::default(); sensors.len()],
             sensors: sensors.into(),
             devices,
+            declared: Arc::default(),
             filters: BTreeMap::new(),
             births: Births::default(),
             rebirth_requests: RebirthRequests::default(),
@@ -130,6 +138,11 @@ impl Pipeline {
         }
     }
 
+    /// Sets the attributes that devices declare in Losant.
+    pub fn handle_declared(&mut self, declared: Arc<DeclaredDevices>) {
+        self.declared = declared;
+    }
+
     /// Starts to monitor the silence of sensors with a fixed device.
     pub fn handle_start(&mut self, time: ReadingTime, now: Instant) {
         for (sensor, monitor) in self.sensors.iter().zip(&mut self.silence_monitors) {
@@ -154,6 +167,10 @@ impl Pipeline {
         for (index, sensor) in readers {
             failures.has_reader = true;
             if sensor.ignores(&message.payload) {
+                continue;
+            }
+            if message.payload.trim_ascii().is_empty() {
+                failures.is_empty = true;
                 continue;
             }
             match sensor.format.decode(&message.topic, &message.payload, &mut self.births) {
@@ -192,25 +209,28 @@ impl Pipeline {
         output: &mut OutputBuilder,
     ) {
         let sensors = Arc::clone(&self.sensors);
-        let Failures { has_reader, undecoded, unmapped } = failures;
+        let Failures { has_reader, is_empty, undecoded, unmapped } = failures;
         if !unmapped.is_empty() {
             let mut details = Vec::new();
             for (index, decoded) in unmapped {
                 let Some(sensor) = sensors.get(index) else { continue };
                 let detail = sensor.describe_unmapped(&decoded);
-                self.record_error(index, &detail, now);
+                self.record_rejection(index, &Rejection::new(Reason::NoChannel, &*detail), now);
                 details.push(detail);
             }
             output.reject(Reason::NoChannel, details);
         } else if let Some((_, error)) = undecoded.first() {
             let reason = error.reason();
             for (index, error) in &undecoded {
-                self.record_error(*index, &error.to_string(), now);
+                let rejection = Rejection::new(error.reason(), error.to_string());
+                self.record_rejection(*index, &rejection, now);
             }
             let details = undecoded.iter().filter_map(|(index, error)| {
                 Some(format!("sensor {}: {error}", sensors.get(*index)?.name))
             });
             output.reject(reason, details);
+        } else if is_empty {
+            output.reject(Reason::NoValue, []);
         } else if has_reader {
             output.reject(Reason::Ignored, []);
         } else {
@@ -232,8 +252,9 @@ impl Pipeline {
         let Some(sensor) = sensors.get(sensor_index) else { return false };
         let time = match sensor.measured_at(decoded, message.time) {
             Ok(time) => time,
-            Err(Rejection { reason, detail }) => {
-                self.record_error(sensor_index, &detail, now);
+            Err(rejection) => {
+                self.record_rejection(sensor_index, &rejection, now);
+                let Rejection { reason, detail } = rejection;
                 output.reject(reason, [format!("sensor {}: {detail}", sensor.name)]);
                 return true;
             }
@@ -248,8 +269,9 @@ impl Pipeline {
                 has_channel = true;
                 let name = excerpt(channel.name.as_bytes());
                 let mapped = self.map_channel(&decoded_message, channel, output);
-                if let Err(Rejection { reason, detail }) = mapped {
-                    self.record_error(sensor_index, &detail, now);
+                if let Err(rejection) = mapped {
+                    self.record_rejection(sensor_index, &rejection, now);
+                    let Rejection { reason, detail } = rejection;
                     let detail = format!("sensor {}, channel {name}: {detail}", sensor.name);
                     output.reject(reason, [detail]);
                 }
@@ -261,9 +283,9 @@ impl Pipeline {
         has_channel
     }
 
-    fn record_error(&mut self, sensor_index: usize, detail: &str, now: Instant) {
+    fn record_rejection(&mut self, sensor_index: usize, rejection: &Rejection, now: Instant) {
         if let Some(stats) = self.stats.get_mut(sensor_index) {
-            stats.record_error(detail, now);
+            stats.record_rejection(rejection.reason, &rejection.detail, now);
         }
     }
 
@@ -290,6 +312,15 @@ impl Pipeline {
         };
         let device = sensor.device.resolve(&context, &sensor.aliases, &self.devices)?;
         let attribute = mapping.attribute.resolve(&context)?;
+        let value = match self.fit(device, &attribute, value) {
+            Ok(value) => value,
+            Err(misfit) => {
+                if let Some(stats) = self.stats.get_mut(sensor_index) {
+                    stats.record_misfit(&misfit);
+                }
+                return Err(misfit.into());
+            }
+        };
         if let Some(stats) = self.stats.get_mut(sensor_index) {
             stats.record_value(&attribute, &value);
         }
@@ -302,9 +333,10 @@ impl Pipeline {
         let key = FilterKey { sensor: sensor_index, mapping: mapping_index, device, attribute };
         let is_full = self.filters.len() >= FILTERS_MAX && !self.filters.contains_key(&key);
         if mapping.filter.passes_all() || is_full {
-            let sample = Sample { time, value: mapping.filter.round(value) };
-            output.add_value(device, key.attribute, sample);
-            return Ok(());
+            let value = mapping.filter.round(value);
+            let original = original.filter(|_| mapping.conversion == Conversion::default());
+            let value = self.fit_text(device, &key.attribute, value, original);
+            return output.add_value(device, key.attribute, Sample { time, value });
         }
         debug_assert!(self.filters.len() <= FILTERS_MAX, "too many filters");
         let attribute = key.attribute.clone();
@@ -316,10 +348,48 @@ impl Pipeline {
             output.add_generated_value(device, attribute.clone(), sample);
         }
         match filter.handle_sample(Sample { time, value }, now)? {
-            Outcome::Send(value) => output.add_value(device, attribute, Sample { time, value }),
-            Outcome::Filtered(reason) => output.count_filtered(reason),
+            Outcome::Send(value) => {
+                let value = self.fit_text(device, &attribute, value, None);
+                output.add_value(device, attribute, Sample { time, value })
+            }
+            Outcome::Filtered(reason) => {
+                output.count_filtered(reason);
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    /// Converts a value towards the type that its device declares, as far as filters need it: a
+    /// number for a declared string stays a number here.
+    fn fit(
+        &self,
+        device: DeviceId,
+        attribute: &AttributeName,
+        value: Value,
+    ) -> Result<Value, Misfit> {
+        let Some(declared) = self.declared.get(&device) else { return Ok(value) };
+        match declared.get(attribute) {
+            Some(AttributeType::Text) => Ok(value),
+            Some(AttributeType::Number) => fit_value(declared, attribute, numeric(value), None),
+            Some(_) | None => fit_value(declared, attribute, value, None),
+        }
+    }
+
+    /// Writes a value as text if its device declares the attribute as a string.
+    fn fit_text(
+        &self,
+        device: DeviceId,
+        attribute: &AttributeName,
+        value: Value,
+        original: Option<&String>,
+    ) -> Value {
+        let declared = self.declared.get(&device).and_then(|declared| declared.get(attribute));
+        match declared {
+            Some(kind @ AttributeType::Text) => {
+                kind.fit(value, original.map(String::as_str)).unwrap_or_else(|value| value)
+            }
+            Some(_) | None => value,
+        }
     }
 
     /// Closes all windows, and releases all delayed values.
@@ -386,7 +456,13 @@ impl<'a> DecodedMessage<'a> {
     /// Returns the channels of a mapping in this message.
     fn channels(&self, mapping_index: usize, mapping: &'a Mapping) -> Vec<Channel<'a>> {
         let channel = |name: &str| {
-            let value = self.decoded.channel(name)?.map_err(Rejection::from);
+            let value = self.decoded.channel(name)?.map_err(|error| {
+                if self.decoded.is_null(name) {
+                    Rejection::new(Reason::NoValue, "the channel holds null")
+                } else {
+                    Rejection::from(error)
+                }
+            });
             Some(Channel { mapping_index, mapping, name: name.to_owned(), value })
         };
         match &mapping.source {

@@ -1,6 +1,6 @@
 //! The reason that a value is not sent.
 
-use tidegate_model::{Reason, ValueError};
+use tidegate_model::{Misfit, Reason, ValueError};
 
 /// The reason that a value is rejected, for the ledger and for the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,5 +23,11 @@ impl From<ValueError> for Rejection {
             ValueError::NotScalar => Reason::NotScalar,
         };
         Self::new(reason, error.to_string())
+    }
+}
+
+impl From<Misfit> for Rejection {
+    fn from(misfit: Misfit) -> Self {
+        Self::new(misfit.reason(), misfit.to_string())
     }
 }

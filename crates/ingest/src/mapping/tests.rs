@@ -13,6 +13,8 @@ use tidegate_template::Expression;
 use tidegate_template::Template;
 use tidegate_timing::machine::Machine as _;
 
+mod declared;
+
 #[test]
 fn message_becomes_one_state() {
     let mut bench =
@@ -56,8 +58,10 @@ fn sensors_of_one_device_share_a_state() {
         sensor("#", vec![map("t", "tempC"), map("h", "humidity")]),
         sensor("a/b", vec![map("u", "tempC")]),
     ]);
-    let data = [("humidity", Value::Integer(40)), ("tempC", Value::Integer(22))];
-    assert_eq!(bench.map(&message("a/b", "t=21 h=40 u=22"), now()).states, [state(1, &data)]);
+    let data = [("humidity", Value::Integer(40)), ("tempC", Value::Integer(21))];
+    let mapped = bench.map(&message("a/b", "t=21 h=40 u=22"), now());
+    assert_eq!(mapped.states, [state(1, &data)]);
+    assert_eq!(mapped.rejected, [(Reason::DuplicateAttribute, 1)].into());
 }
 
 #[test]
@@ -93,7 +97,8 @@ fn invalid_value_does_not_affect_others() {
     let payload = format!(r#"{{"t": 1, "n": null, "l": [], "s": "{long}"}}"#);
     let mapped = bench(vec![sensor]).map(&message("a", &payload), now());
     assert_eq!(mapped.states, [state(1, &[("t", Value::Integer(1))])]);
-    assert_eq!(mapped.rejected, [(Reason::TooLong, 1), (Reason::NotScalar, 2)].into());
+    let rejected = [(Reason::TooLong, 1), (Reason::NotScalar, 1), (Reason::NoValue, 1)];
+    assert_eq!(mapped.rejected, rejected.into());
     assert_eq!(mapped.details.len(), 3);
 }
 

@@ -32,6 +32,31 @@ fn unsynced_states_are_synced_with_the_next_commit() {
 }
 
 #[test]
+fn commit_that_only_counts_is_not_synced() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append_unsynced(&commit(1, "a", &["one"])).unwrap();
+    let account =
+        Account { received: 1, rejected: [(Reason::Noise, 1)].into(), ..Account::default() };
+    let ledger = [("a".parse().unwrap(), account)].into();
+    let rows = [("table", Vec::new())].into();
+    outbox.append(&Commit { ledger, rows, ..Commit::default() }).unwrap();
+    assert!(!outbox.is_synced());
+}
+
+#[test]
+fn ignored_values_count_as_rejected() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append(&commit(1, "a", &["one", "two"])).unwrap();
+    let ignored = [(2, [(Reason::WrongType, 1)].into())].into();
+    outbox.ack_except(device(1), 1, 2, &ignored).unwrap();
+    let account = &outbox.ledger()[&"a".parse::<Name>().unwrap()];
+    assert_eq!((account.stored, account.rejected[&Reason::WrongType]), (1, 1));
+    assert_consistent(&outbox);
+}
+
+#[test]
 fn rotation_syncs_the_full_segment() {
     let directory = TempDir::new().unwrap();
     let options = Options { segment_bytes: 8 << 10, ..OPTIONS };
