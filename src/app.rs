@@ -22,6 +22,7 @@ use tracing::{error, info};
 
 use crate::actuators::{self, DriverContext, Gateway};
 use crate::control::{ControlServer, Routes};
+use crate::declarations::{self, DeclarationReader, Declarations};
 use crate::logging::LogControl;
 use crate::notify;
 use crate::outbox_admin;
@@ -40,7 +41,7 @@ use tidegate_bus::{
 };
 use tidegate_commands::history::History;
 use tidegate_config::{Bus, Config, Entry, OutboxSettings};
-use tidegate_ingest::mapping::{Pipeline, ProducedAttributes, Sensor};
+use tidegate_ingest::mapping::{Pipeline, Sensor};
 use tidegate_losant::Client;
 use tidegate_model::{Account, DeviceId, Name};
 use tidegate_outbox::{Options, Outbox};
@@ -61,6 +62,7 @@ pub struct App {
     status: StatusRegistry,
     history: History,
     losses: LossCounters,
+    declarations: Declarations,
     http: reqwest::Client,
     log: LogControl,
 }
@@ -99,6 +101,8 @@ impl App {
         let checkpoints =
             TailCheckpoints::load(outbox.rows(CHECKPOINTS).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
+        let rows = outbox.rows(declarations::TABLE).context("cannot read the outbox")?;
+        let declarations = declarations::stored(rows);
         let http = actuators::client()?;
         Ok(Self {
             config,
@@ -111,6 +115,7 @@ impl App {
             status,
             history,
             losses: LossCounters::new(pulses, checkpoints),
+            declarations,
             http,
             log,
         })
@@ -181,7 +186,15 @@ impl App {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
         let losses = self.losses;
         let (boot_clock, anchors) = BootClock::new(Arc::clone(&trusted), boots, &outbox);
-        let produced = start_attribute_check(&config, &client, &mut supervisor, stop);
+        let (reader, updates) = DeclarationReader::new(Arc::clone(&client), self.declarations);
+        let (produced, attributes) = watch::channel(running::produced(&config));
+        let attribute_check = AttributeCheckTask {
+            reader: Arc::clone(&reader),
+            produced: attributes,
+            status: status.clone(),
+            stop: stop.clone(),
+        };
+        supervisor.spawn("attribute check", attribute_check.run());
         let routes =
             routes(&config, &status, &outbox, supervisor.liveness().clone(), commits.clone());
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
@@ -197,6 +210,7 @@ impl App {
             handles: known_handles.clone(),
             committed: commits,
             status: status.clone(),
+            declarations: updates,
         });
         supervisor.spawn("collector", collector.run(queue));
 
@@ -211,6 +225,7 @@ impl App {
             path: config.outbox.path.clone(),
             clock: Arc::clone(&trusted),
             anchors,
+            reader,
             status: status.clone(),
         };
         let reported = start_reporter(reporter, &mut supervisor);
@@ -393,19 +408,6 @@ fn start_pipeline(
     let mut pipeline = Pipeline::new(sensors, devices.clone());
     pipeline.handle_start(clock.now(), Instant::now().into_std());
     pipeline
-}
-
-/// Starts the task that compares the declared attributes with the reported ones.
-fn start_attribute_check(
-    config: &Config,
-    client: &Arc<Client>,
-    supervisor: &mut Supervisor,
-    stop: &CancellationToken,
-) -> watch::Sender<BTreeMap<DeviceId, ProducedAttributes>> {
-    let (sender, produced) = watch::channel(running::produced(config));
-    let task = AttributeCheckTask { client: Arc::clone(client), produced, stop: stop.clone() };
-    supervisor.spawn("attribute check", task.run());
-    sender
 }
 
 /// A single running bus, without a daemon.

@@ -14,6 +14,7 @@ mod app;
 mod attributes;
 pub mod cli;
 pub mod control;
+pub mod declarations;
 pub mod logging;
 pub mod notify;
 pub mod outbox_admin;

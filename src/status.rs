@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use components::{ActuatorStatus, BusStatus, DiskStatus, SensorStatus, Since};
+pub use components::{ActuatorStatus, BusStatus, DeviceProblems, DiskStatus, SensorStatus, Since};
 pub use document::{Backlog, Document, Sources, ThrottleStatus};
 pub use health::{Condition, Health, Problem, ProblemCode};
 pub use totals::{ClockStatus, CloudStatus, CommandStatus, OutboxStatus, ReloadStatus};
@@ -49,6 +49,8 @@ pub struct StatusData {
     pub is_ready: bool,
     /// Reloads.
     pub reload: ReloadStatus,
+    /// What does not fit between the configuration and the devices in Losant, by device.
+    pub device_problems: BTreeMap<DeviceId, DeviceProblems>,
     names: Names,
     buses: BTreeMap<Name, BusStatus>,
     sensors: BTreeMap<Name, Vec<(Name, SensorStats)>>,
@@ -128,6 +130,44 @@ impl StatusRegistry {
         if let Some(status) = actuator.and_then(|actuator| data.actuators.get_mut(actuator)) {
             *status = ActuatorStatus::of(record);
         }
+    }
+
+    /// Returns the devices of the configuration.
+    pub fn device_ids(&self) -> BTreeSet<DeviceId> {
+        self.data().names.devices.keys().copied().collect()
+    }
+
+    /// Sets the attributes of a device that do not match the configuration.
+    pub fn set_attribute_problems(&self, device: DeviceId, attributes: Vec<String>) {
+        let problems = DeviceProblems { attributes, error: None };
+        self.set_device_problems(device, problems);
+    }
+
+    /// Sets why Losant does not show a device.
+    pub fn set_device_error(&self, device: DeviceId, error: &dyn std::error::Error) {
+        let problems = DeviceProblems { attributes: Vec::new(), error: Some(error.to_string()) };
+        self.set_device_problems(device, problems);
+    }
+
+    fn set_device_problems(&self, device: DeviceId, problems: DeviceProblems) {
+        let mut data = self.data();
+        if problems == DeviceProblems::default() {
+            data.device_problems.remove(&device);
+        } else {
+            data.device_problems.insert(device, problems);
+        }
+    }
+
+    /// Forgets the problems of all other devices.
+    pub fn retain_device_problems(&self, devices: &BTreeSet<DeviceId>) {
+        self.data().device_problems.retain(|device, _| devices.contains(device));
+    }
+
+    /// Returns whether an attribute does not match, by the configuration or by its last value.
+    pub fn has_attribute_problems(&self) -> bool {
+        let data = self.data();
+        let mut sensors = data.sensors.values().flatten();
+        !data.device_problems.is_empty() || sensors.any(|(_, stats)| !stats.misfits.is_empty())
     }
 
     /// Sets whether the last call reached Losant, and its error.

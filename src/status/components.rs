@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use tidegate_commands::history::Record;
 use tidegate_ingest::sensor_stats::SensorStats;
-use tidegate_model::{CommandResult, Name, ReadingTime, Value, WallTime};
+use tidegate_model::{AttributeName, CommandResult, Name, ReadingTime, Reason, Value, WallTime};
 use tidegate_timing::forecast::payloads_a_month;
 
 /// The most problems of one bus in the status document; the log has all.
@@ -109,6 +109,17 @@ pub struct SensorStatus {
     pub errors: u64,
     /// The last of these errors.
     pub error: Option<String>,
+    /// The reason of the last error, as in the ledger.
+    pub error_reason: Option<Reason>,
+    /// Messages and values that have nothing to send: ignored, empty, null, or without a mapped
+    /// channel.
+    pub skipped: u64,
+    /// Why the last of these was skipped.
+    pub skip: Option<String>,
+    /// Values that were mapped, before any filter.
+    pub values: u64,
+    /// The attributes whose last value Losant would have ignored, each with the reason.
+    pub misfits: BTreeMap<AttributeName, String>,
     /// Seconds since the last error.
     #[serde(rename = "error_age_s")]
     pub error_age: Option<Since>,
@@ -119,7 +130,8 @@ pub struct SensorStatus {
 impl SensorStatus {
     pub(super) fn of(bus: &Name, stats: &SensorStats) -> Self {
         let (attribute, value) = stats.last_value.clone().unzip();
-        let (error_age, error) = stats.last_error.clone().unzip();
+        let error = stats.last_error.as_ref();
+        let misfits = stats.misfits.iter();
         let per_minute = stats.rate.per_second(Instant::now().into_std()) * 60.0;
         Self {
             bus: bus.clone(),
@@ -133,11 +145,25 @@ impl SensorStatus {
                 .and_then(|first| payloads_a_month(stats.payloads, Since::from(first).elapsed())),
             messages: stats.messages,
             errors: stats.errors,
-            error,
-            error_age: error_age.map(Since::from),
+            error: error.map(|error| error.detail.clone()),
+            error_age: error.map(|error| error.at.into()),
+            error_reason: error.map(|error| error.reason),
+            skipped: stats.skipped,
+            skip: stats.last_skip.as_ref().map(|skip| skip.detail.clone()),
+            values: stats.values,
+            misfits: misfits.map(|(name, misfit)| (name.clone(), misfit.to_string())).collect(),
             stale: stats.is_stale,
         }
     }
+}
+
+/// What does not fit between the configuration and a device in Losant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceProblems {
+    /// A sentence for each attribute that the device does not declare, or with another type.
+    pub attributes: Vec<String>,
+    /// Why Losant does not show the device.
+    pub error: Option<String>,
 }
 
 /// The status of an actuator.

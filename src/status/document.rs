@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::metrics;
 use super::{
-    ActuatorStatus, BusStatus, ClockStatus, CloudStatus, CommandStatus, DiskStatus, Health,
-    ReloadStatus, SensorStatus, StatusData, StatusRegistry,
+    ActuatorStatus, BusStatus, ClockStatus, CloudStatus, CommandStatus, DeviceProblems, DiskStatus,
+    Health, ReloadStatus, SensorStatus, StatusData, StatusRegistry,
 };
 use crate::control::{Answer, Method, Routes, StatusCode};
 use tidegate_commands::history::Record;
@@ -50,6 +50,8 @@ pub struct Document {
     pub buses: BTreeMap<Name, BusStatus>,
     /// The sensors.
     pub sensors: BTreeMap<Name, SensorStatus>,
+    /// The devices that do not fit the configuration, by name.
+    pub device_problems: BTreeMap<String, DeviceProblems>,
     /// The actuators.
     pub actuators: BTreeMap<Name, ActuatorStatus>,
     /// Commands.
@@ -220,6 +222,7 @@ impl Sources {
             outbox: Backlog::of(amount, self.bytes_max, &data),
             throttle: throttle(&data),
             sensors: sensors(&data),
+            device_problems: device_problems(&data),
             cloud: data.cloud,
             clock: data.clock,
             disk: data.disk,
@@ -257,6 +260,12 @@ fn throttle(data: &StatusData) -> BTreeMap<String, ThrottleStatus> {
         (device(id).unwrap_or_else(|| id.to_string()), status)
     });
     calls.collect()
+}
+
+fn device_problems(data: &StatusData) -> BTreeMap<String, DeviceProblems> {
+    let name = |id: &DeviceId| data.names.devices.get(id).map(ToString::to_string);
+    let problems = data.device_problems.iter();
+    problems.map(|(id, one)| (name(id).unwrap_or_else(|| id.to_string()), one.clone())).collect()
 }
 
 fn sensors(data: &StatusData) -> BTreeMap<Name, SensorStatus> {

@@ -30,6 +30,9 @@ pub struct CloudStatus {
 pub struct ClockStatus {
     /// The source of trust: `kernel`, `cloud`, `resumed` or `always`; `waiting` without trust.
     pub trust: &'static str,
+    /// How far the clock here is ahead of Losant's, in milliseconds; negative if it is behind, null
+    /// before the first answer of Losant. An answer has whole seconds and a response time.
+    pub ahead_ms: Option<i64>,
 }
 
 /// The counts of commands since the start.

@@ -1,11 +1,12 @@
 //! Compares the attributes that devices declare in Losant with those that the configuration
 //! produces.
 //!
-//! Losant refuses or silently ignores values that do not match. The task compares after the start,
-//! after each reload and once an hour, because attributes can also change in Losant. It logs each
-//! mismatch when it starts and when all of a device's mismatches are gone.
+//! Losant ignores values that do not match. The task compares after the start, after each reload
+//! and once an hour, because attributes can also change in Losant. While there is a mismatch it
+//! compares more often, so that a change in Losant is noticed within minutes. It logs each mismatch
+//! when it starts and when all of a device's mismatches are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::declarations::DeclarationReader;
+use crate::status::StatusRegistry;
+use tidegate_delivery::response::ResponseClass;
 use tidegate_ingest::mapping::{AttributeProblem, ProducedAttributes, check_attributes};
-use tidegate_losant::Client;
-use tidegate_losant::query::Shape;
-use tidegate_model::{AttributeType, DeclaredAttributes, DeviceId};
-use tidegate_runtime::liveness;
+use tidegate_model::DeviceId;
 use tidegate_runtime::random;
 use tidegate_timing::backoff::Backoff;
 
@@ -30,13 +31,25 @@ const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
 /// The time between two comparisons, each of which makes one call per device.
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
+/// The first wait before the next comparison while there is a mismatch. It doubles up to
+/// [`INTERVAL`].
+const MISMATCH_WAIT_MIN: Duration = Duration::from_secs(20);
+
+/// How often the task looks for new mismatches between two comparisons.
+const LOOK_INTERVAL: Duration = Duration::from_secs(20);
+
+/// The attributes that the configuration produces, by device.
+pub type Produced = BTreeMap<DeviceId, ProducedAttributes>;
+
 /// The task that compares attributes.
 pub struct AttributeCheckTask {
-    /// The connection to Losant.
-    pub client: Arc<Client>,
+    /// Reads the devices.
+    pub reader: Arc<DeclarationReader>,
     /// The attributes that the configuration produces for each device. Each reload sends them
     /// again.
-    pub produced: watch::Receiver<BTreeMap<DeviceId, ProducedAttributes>>,
+    pub produced: watch::Receiver<Produced>,
+    /// Receives the mismatches.
+    pub status: StatusRegistry,
     /// Stops the task.
     pub stop: CancellationToken,
 }
@@ -44,31 +57,108 @@ pub struct AttributeCheckTask {
 impl AttributeCheckTask {
     /// Runs until it is stopped.
     pub async fn run(self) {
-        let Self { client, mut produced, stop } = self;
+        let stop = self.stop.clone();
+        stop.run_until_cancelled(self.compare()).await;
+    }
+
+    async fn compare(mut self) {
         let mut logged = Logged::default();
-        let compare = async {
-            loop {
-                let now = produced.borrow_and_update().clone();
-                tokio::select! {
-                    () = compare_all(&client, &now, &mut logged) => wait(&mut produced).await,
-                    () = changed(&mut produced) => {}
+        let mut wait = MISMATCH_WAIT_MIN;
+        loop {
+            let produced = self.produced.borrow_and_update().clone();
+            let mut receiver = self.produced.clone();
+            tokio::select! {
+                () = self.compare_all(&produced, &mut logged) => {}
+                () = changed(&mut receiver) => {
+                    wait = MISMATCH_WAIT_MIN;
+                    continue;
                 }
             }
-        };
-        stop.run_until_cancelled(compare).await;
+            let status = self.status.clone();
+            let has_mismatch = || status.has_attribute_problems();
+            if wait_for_next(&mut self.produced, wait, has_mismatch).await {
+                wait = (wait * 2).min(INTERVAL);
+            } else {
+                wait = MISMATCH_WAIT_MIN;
+            }
+        }
+    }
+
+    /// Compares all devices, and retries those that cannot be read.
+    async fn compare_all(&self, produced: &Produced, logged: &mut Logged) {
+        let mut rng = random::seeded();
+        let mut backoff = Backoff::new(RETRY_WAIT_MIN, RETRY_WAIT_MAX);
+        let known: Vec<_> = self.reader.enforced().keys().copied().collect();
+        let configured = self.status.device_ids();
+        let known = known.into_iter().filter(|device| configured.contains(device));
+        let mut left: BTreeSet<DeviceId> = known.chain(produced.keys().copied()).collect();
+        logged.retain(|device, _| left.contains(device));
+        self.status.retain_device_problems(&left);
+        while !left.is_empty() {
+            let mut failed = BTreeSet::new();
+            for device in left {
+                let nothing = ProducedAttributes::new();
+                let produced = produced.get(&device).unwrap_or(&nothing);
+                if !self.compare_device(device, produced, logged).await {
+                    failed.insert(device);
+                }
+            }
+            left = failed;
+            if !left.is_empty() {
+                tokio::time::sleep(backoff.next_delay(&mut rng)).await;
+            }
+        }
+    }
+
+    /// Compares one device. Returns false if it must be read again.
+    async fn compare_device(
+        &self,
+        device: DeviceId,
+        produced: &ProducedAttributes,
+        logged: &mut Logged,
+    ) -> bool {
+        match self.reader.read(device).await {
+            Ok(declared) => {
+                let found = check_attributes(&declared, produced);
+                let texts = found.iter().map(ToString::to_string).collect();
+                self.status.set_attribute_problems(device, texts);
+                log_changes(device, found, logged.entry(device).or_default());
+                true
+            }
+            Err(error) => {
+                debug!(%error, device_id = %device, "cannot read the device");
+                let is_refused = error.response_class() == ResponseClass::Blocked;
+                if is_refused {
+                    self.status.set_device_error(device, &error);
+                }
+                is_refused
+            }
+        }
     }
 }
 
-/// Waits for the next comparison.
-async fn wait(produced: &mut watch::Receiver<BTreeMap<DeviceId, ProducedAttributes>>) {
-    tokio::select! {
-        () = tokio::time::sleep(INTERVAL) => {}
-        () = changed(produced) => {}
+/// Waits for the next comparison: for an hour, for a reload, or while there is a mismatch for
+/// `wait`. Returns whether there is a mismatch.
+async fn wait_for_next(
+    produced: &mut watch::Receiver<Produced>,
+    wait: Duration,
+    has_mismatch: impl Fn() -> bool,
+) -> bool {
+    let mut waited = Duration::ZERO;
+    while waited < INTERVAL {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_INTERVAL) => waited += LOOK_INTERVAL,
+            () = changed(produced) => return false,
+        }
+        if has_mismatch() && waited >= wait {
+            return true;
+        }
     }
+    has_mismatch()
 }
 
 /// Waits for a reload; forever once the sender is dropped.
-async fn changed(produced: &mut watch::Receiver<BTreeMap<DeviceId, ProducedAttributes>>) {
+async fn changed(produced: &mut watch::Receiver<Produced>) {
     if produced.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -76,37 +166,6 @@ async fn changed(produced: &mut watch::Receiver<BTreeMap<DeviceId, ProducedAttri
 
 /// The mismatches of each device that were logged last.
 type Logged = BTreeMap<DeviceId, Vec<AttributeProblem>>;
-
-/// Compares all devices, and retries those that cannot be read.
-async fn compare_all(
-    client: &Client,
-    produced: &BTreeMap<DeviceId, ProducedAttributes>,
-    logged: &mut Logged,
-) {
-    let mut rng = random::seeded();
-    let mut backoff = Backoff::new(RETRY_WAIT_MIN, RETRY_WAIT_MAX);
-    logged.retain(|device, _| produced.contains_key(device));
-    let mut left: Vec<_> = produced.iter().collect();
-    while !left.is_empty() {
-        let mut failed = Vec::new();
-        for (device, produced) in left {
-            match declared(client, *device).await {
-                Ok(declared) => {
-                    let found = check_attributes(&declared, produced);
-                    log_changes(*device, found, logged.entry(*device).or_default());
-                }
-                Err(error) => {
-                    debug!(%error, device_id = %device, "cannot read the device");
-                    failed.push((device, produced));
-                }
-            }
-        }
-        left = failed;
-        if !left.is_empty() {
-            tokio::time::sleep(backoff.next_delay(&mut rng)).await;
-        }
-    }
-}
 
 /// Logs new mismatches, and the end of all mismatches.
 fn log_changes(device: DeviceId, found: Vec<AttributeProblem>, logged: &mut Vec<AttributeProblem>) {
@@ -119,21 +178,6 @@ fn log_changes(device: DeviceId, found: Vec<AttributeProblem>, logged: &mut Vec<
     *logged = found;
 }
 
-/// Reads the attributes that a device declares in Losant.
-async fn declared(
-    client: &Client,
-    device: DeviceId,
-) -> Result<DeclaredAttributes, tidegate_losant::Error> {
-    let shape = Shape { exclude_connection_info: true, ..Shape::default() };
-    let request = client.get(device, shape).into_future();
-    let device = liveness::with_deadline(liveness::CALL_MAX, "reading a device", request).await?;
-    let typed = device
-        .attributes
-        .iter()
-        .filter_map(|(name, word)| Some((name.parse().ok()?, AttributeType::named(word))));
-    Ok(typed.collect())
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::Instant;
@@ -144,13 +188,21 @@ mod tests {
     async fn compares_after_an_hour_or_a_reload() {
         let (sender, mut produced) = watch::channel(BTreeMap::new());
         let start = Instant::now();
-        wait(&mut produced).await;
+        assert!(!wait_for_next(&mut produced, MISMATCH_WAIT_MIN, || false).await);
         assert_eq!(start.elapsed(), INTERVAL);
         sender.send_replace(BTreeMap::new());
-        wait(&mut produced).await;
+        wait_for_next(&mut produced, MISMATCH_WAIT_MIN, || false).await;
         assert_eq!(start.elapsed(), INTERVAL, "at once");
         drop(sender);
-        wait(&mut produced).await;
+        wait_for_next(&mut produced, MISMATCH_WAIT_MIN, || false).await;
         assert_eq!(start.elapsed(), 2 * INTERVAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn compares_sooner_while_there_is_a_mismatch() {
+        let (_sender, mut produced) = watch::channel(BTreeMap::new());
+        let start = Instant::now();
+        assert!(wait_for_next(&mut produced, MISMATCH_WAIT_MIN * 4, || true).await);
+        assert_eq!(start.elapsed(), MISMATCH_WAIT_MIN * 4);
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
+use crate::declarations::{self, Declaration, DeclarationUpdates, Declarations};
 use crate::status::StatusRegistry;
 pub use boot_clock::{Anchors, BootClock, stored_boots};
 use group::Group;
@@ -23,7 +24,9 @@ use tidegate_bus::{BusEvent, CHECKPOINTS, Handles, LossCounters, PULSES, REPORTS
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::dedup::RedeliveryFilter;
 use tidegate_ingest::mapping::{Outgoing, Pipeline, PipelineOutput};
-use tidegate_model::{BusMessage, Name, Priority, ReadingTime, Reason, State};
+use tidegate_model::{
+    BusMessage, DeclaredDevices, Name, Priority, ReadingTime, Reason, State, fit_value,
+};
 use tidegate_outbox::{Commit, Error, NewState, Outbox};
 use tidegate_runtime::liveness;
 use tidegate_runtime::wait::{blocking, sleep_until};
@@ -60,6 +63,8 @@ pub struct CollectorContext {
     pub committed: watch::Sender<u64>,
     /// The status to update with each commit.
     pub status: StatusRegistry,
+    /// The attributes that devices declare in Losant.
+    pub declarations: DeclarationUpdates,
 }
 
 /// Maps messages and commits states.
@@ -70,19 +75,25 @@ pub struct Collector {
     rejection_log: LogLimit<(Name, Reason)>,
     group: Group,
     pending_acks: PendingAcks,
+    /// The attributes against which values are checked.
+    declared: Arc<DeclaredDevices>,
     /// The time of the next check whether pending acknowledgements are safe.
     next_check: Option<Instant>,
 }
 
 impl Collector {
     /// Creates a collector that continues with the content of the outbox.
-    pub fn new(context: CollectorContext) -> Self {
+    pub fn new(mut context: CollectorContext) -> Self {
         let outbox = &context.outbox;
         let session = |bus: &Name| (bus.clone(), RedeliveryFilter::new(outbox.fingerprints(bus)));
         let sessions = context.pipelines.keys().map(session).collect();
         let timestamps = context.boot_clock.timestamps(outbox);
         let sync_interval = context.sync_interval_online.unwrap_or_default();
         context.status.set_loss_window(sync_interval.max(context.commit_interval));
+        let declared = Arc::new(context.declarations.read.borrow_and_update().clone());
+        for pipeline in context.pipelines.values_mut() {
+            pipeline.handle_declared(Arc::clone(&declared));
+        }
         Self {
             context,
             sessions,
@@ -90,6 +101,7 @@ impl Collector {
             rejection_log: LogLimit::default(),
             group: Group::default(),
             pending_acks: PendingAcks::default(),
+            declared,
             next_check: None,
         }
     }
@@ -115,6 +127,10 @@ impl Collector {
                 }
                 () = sleep_until(self.next_check) => {
                     self.settle().await;
+                    continue;
+                }
+                Ok(()) = self.context.declarations.read.changed() => {
+                    self.enforce_declarations().await;
                     continue;
                 }
                 Ok(()) = anchor.changed() => {
@@ -183,6 +199,37 @@ impl Collector {
         }
     }
 
+    /// Checks new values against the attributes that were read from Losant. States that were queued
+    /// before are checked when they are sent.
+    async fn enforce_declarations(&mut self) {
+        self.commit().await;
+        let read = self.context.declarations.read.borrow_and_update().clone();
+        let last = self.context.outbox.backlog().last;
+        let mut enforced = Declarations::clone(&self.context.declarations.enforced.borrow());
+        let mut changes = Vec::new();
+        for (device, attributes) in &read {
+            if enforced.get(device).is_some_and(|one| one.attributes == *attributes) {
+                continue;
+            }
+            let unchecked_through = last.get(device).copied().unwrap_or_default();
+            let declaration = Declaration { attributes: Arc::clone(attributes), unchecked_through };
+            changes.push(declarations::row(*device, &declaration));
+            enforced.insert(*device, declaration);
+        }
+        let outbox = Arc::clone(&self.context.outbox);
+        let writing = blocking(move || outbox.write_rows(declarations::TABLE, &changes));
+        let written = liveness::with_deadline(liveness::DISK_MAX, "a commit", writing).await;
+        if let Err(error) = written {
+            debug!(%error, "cannot keep the attributes of devices; reading them at the next start");
+        }
+        let declared = Arc::new(read);
+        for pipeline in self.context.pipelines.values_mut() {
+            pipeline.handle_declared(Arc::clone(&declared));
+        }
+        self.declared = declared;
+        self.context.declarations.enforced.send_replace(Arc::new(enforced));
+    }
+
     /// Queues the open windows of the old pipeline, as at a stop, and installs the new one.
     fn replace_pipeline(&mut self, bus: Name, pipeline: Option<Pipeline>) {
         if let Some(mut old) = self.context.pipelines.remove(&bus) {
@@ -192,7 +239,10 @@ impl Collector {
             }
             self.group.start_timer();
         }
-        self.context.pipelines.extend(pipeline.map(|pipeline| (bus, pipeline)));
+        self.context.pipelines.extend(pipeline.map(|mut pipeline| {
+            pipeline.handle_declared(Arc::clone(&self.declared));
+            (bus, pipeline)
+        }));
     }
 
     fn map(&mut self, message: &BusMessage) {
@@ -239,8 +289,9 @@ impl Collector {
             let readings = self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().received += readings;
         }
-        for outgoing in output.generated {
-            let readings = self.put(bus, outgoing, window);
+        for mut outgoing in output.generated {
+            let misfits = self.remove_misfits(bus, &mut outgoing);
+            let readings = misfits + self.put(bus, outgoing, window);
             self.group.ledger.entry(bus.clone()).or_default().generated += readings;
         }
     }
@@ -249,12 +300,38 @@ impl Collector {
         if let Ok(bus) = REPORTS.parse() {
             let priority = Priority::default();
             // A report that is repeated after a crash must have the same time: no merge window.
-            let outgoing = Outgoing { device, sensor: None, priority, state };
-            let readings = self.put(&bus, outgoing, Duration::ZERO);
+            let mut outgoing = Outgoing { device, sensor: None, priority, state };
+            let misfits = self.remove_misfits(&bus, &mut outgoing);
+            let readings = misfits + self.put(&bus, outgoing, Duration::ZERO);
             self.group.ledger.entry(bus).or_default().received += readings;
         }
         self.group.receipts.extend(receipt);
         self.group.start_timer();
+    }
+
+    /// Removes the values that Losant would ignore from a state that the gateway made, and counts
+    /// them as rejected. Returns their number.
+    ///
+    /// The pipeline checks the values of messages itself.
+    fn remove_misfits(&mut self, bus: &Name, outgoing: &mut Outgoing) -> u64 {
+        let Some(declared) = self.declared.get(&outgoing.device) else { return 0 };
+        let account = self.group.ledger.entry(bus.clone()).or_default();
+        let mut misfits = 0;
+        let data = std::mem::take(&mut outgoing.state.data);
+        for (attribute, value) in data {
+            match fit_value(declared, &attribute, value, None) {
+                Ok(value) => drop(outgoing.state.data.insert(attribute, value)),
+                Err(misfit) => {
+                    misfits += 1;
+                    let reason = misfit.reason();
+                    *account.rejected.entry(reason).or_default() += 1;
+                    if self.rejection_log.admit((bus.clone(), reason), Instant::now().into_std()) {
+                        warn!(%bus, device_id = %outgoing.device, %misfit, "value rejected");
+                    }
+                }
+            }
+        }
+        misfits
     }
 
     /// Logs rejections: one warning a minute for each bus and reason, and all at debug level.
@@ -264,7 +341,7 @@ impl Collector {
             debug!(%bus, topic, detail, "reading rejected");
         }
         let now = Instant::now().into_std();
-        for reason in output.rejected.keys() {
+        for reason in output.rejected.keys().filter(|reason| !reason.is_skip()) {
             if self.rejection_log.admit((bus.clone(), *reason), now) {
                 let detail = output.details.first().map(String::as_str).unwrap_or_default();
                 warn!(%bus, topic, %reason, detail, "reading rejected; see the ledger for more");
@@ -277,6 +354,9 @@ impl Collector {
     /// The caller counts the readings as received or generated.
     fn put(&mut self, bus: &Name, outgoing: Outgoing, window: Duration) -> u64 {
         let Outgoing { device, sensor, priority, mut state } = outgoing;
+        if state.data.is_empty() {
+            return 0;
+        }
         let is_own = self.timestamps.place(device, &mut state, window);
         let pipeline = self.context.pipelines.get_mut(bus);
         if let (true, Some(sensor), Some(pipeline)) = (is_own, sensor, pipeline) {

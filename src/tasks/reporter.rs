@@ -6,6 +6,7 @@
 mod batch;
 mod calls;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::collector::Anchors;
+use super::timekeeper::cloud_date;
+use crate::declarations::DeclarationReader;
 use crate::status::StatusRegistry;
-use batch::{Batch, Times};
+use batch::{Batch, Checks};
 use calls::CallFile;
 use tidegate_delivery::reporter::{Call, Disposal, Ended, Limits, Reporter, Waiting};
 use tidegate_delivery::response::{Outcome, RequestKind, ResponseClass};
@@ -58,6 +61,8 @@ pub struct ReporterTask {
     pub clock: Arc<TrustedClock>,
     /// The anchors of all boots. The reporter waits for them before its first call.
     pub anchors: Anchors,
+    /// Reads the attributes that devices declare.
+    pub reader: Arc<DeclarationReader>,
     /// Receives the results of batches.
     pub status: StatusRegistry,
 }
@@ -67,6 +72,8 @@ struct Sent {
     call: Call,
     batch: Batch,
     outcome: Outcome,
+    /// Whether Losant may count the call in its throttle.
+    may_count: bool,
 }
 
 /// The state of the link that was logged last.
@@ -192,11 +199,18 @@ impl ReporterTask {
     /// Reads the states of a call, and records its start in the file of calls.
     async fn load(&self, call: Call, boots: &Arc<Boots>, calls: &Calls) -> (Call, Batch) {
         let (device, limits) = (call.device, self.limits.borrow().clone());
+        let prepared = self.prepare(device).await;
+        let declaration = self.reader.declaration(device);
         let (outbox, clock) = (Arc::clone(&self.outbox), Arc::clone(&self.clock));
         let (boots, calls) = (Arc::clone(boots), Arc::clone(calls));
         let loaded = blocking(move || {
-            let batch =
-                Batch::load(&outbox, &call, &limits, &Times { boots: &boots, clock: &*clock })?;
+            let checks =
+                Checks { boots: &boots, clock: &*clock, declaration: declaration.as_ref() };
+            let mut batch = Batch::load(&outbox, &call, &limits, &checks)?;
+            batch.failure = prepared.err();
+            if batch.failure.is_some() {
+                return Ok(batch);
+            }
             if !batch.entries.is_empty() {
                 calls.lock().unwrap_or_else(PoisonError::into_inner).begin(device);
             }
@@ -209,12 +223,33 @@ impl ReporterTask {
         (call, batch)
     }
 
+    /// Finds out what the states of a device are checked against: the date of Losant, and the
+    /// attributes of the device.
+    ///
+    /// # Errors
+    /// The outcome of the call, if Losant cannot be reached.
+    async fn prepare(&self, device: DeviceId) -> Result<(), Outcome> {
+        if self.clock.cloud_time().is_none() {
+            // The answer to the token request has the date.
+            let token = self.client.application();
+            let token = liveness::with_deadline(liveness::CALL_MAX, "authenticating", token);
+            token.await.map_err(|error| error.outcome())?;
+            if let Some(date) = *self.client.dates().borrow() {
+                self.clock.add_cloud_date(cloud_date(&date));
+            }
+        }
+        self.reader.ensure(device).await
+    }
+
     /// Makes a call, and records its end in the file of calls.
-    async fn send(&self, call: Call, batch: Batch, calls: &Calls) -> Sent {
+    async fn send(&self, call: Call, mut batch: Batch, calls: &Calls) -> Sent {
         let device = call.device;
         if batch.entries.is_empty() {
             let outcome = Outcome::NotMade { message: "no states to send".to_owned() };
-            return Sent { call, batch, outcome };
+            return Sent { call, batch, outcome, may_count: false };
+        }
+        if let Some(outcome) = batch.failure.take() {
+            return Sent { call, batch, outcome, may_count: false };
         }
         let sending = self.client.send_state(device, &*batch.states);
         let outcome =
@@ -232,7 +267,7 @@ impl ReporterTask {
             calls.lock().unwrap_or_else(PoisonError::into_inner).end(device, may_count);
         })
         .await;
-        Sent { call, batch, outcome }
+        Sent { call, batch, outcome, may_count }
     }
 
     /// Passes the result of a call to the machine, and deletes, keeps or rejects its states.
@@ -242,7 +277,7 @@ impl ReporterTask {
             states: sent.batch.entries.len(),
             last: sent.batch.last(),
             response: response.clone(),
-            may_count: sent.outcome.may_count(),
+            may_count: sent.may_count,
         };
         let disposal = machine.handle_result(&sent.call, &ended, now());
         Self::log_result(&sent, &response);
@@ -251,7 +286,8 @@ impl ReporterTask {
         let done = match (disposal, sent.batch.entries.first().map(|first| first.sequence)) {
             (Disposal::Delete, Some(first)) => {
                 self.count_stored(&sent.batch);
-                blocking(move || outbox.ack(device, first, last)).await.map(drop)
+                let ignored = sent.batch.ignored;
+                blocking(move || outbox.ack_except(device, first, last, &ignored)).await.map(drop)
             }
             (Disposal::Reject, Some(first)) => {
                 let time = self.clock.wall_time().unwrap_or(WallTime::EPOCH);
@@ -273,7 +309,9 @@ impl ReporterTask {
     }
 
     fn count_stored(&self, batch: &Batch) {
-        let readings = batch.entries.iter().map(|entry| u64::from(entry.readings)).sum();
+        let readings: u64 = batch.entries.iter().map(|entry| u64::from(entry.readings)).sum();
+        let ignored: u64 = batch.ignored.values().flat_map(BTreeMap::values).sum();
+        let readings = readings.saturating_sub(ignored);
         self.status.record_delivery(batch.entries.len() as u64, readings);
     }
 

@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::status::StatusRegistry;
 use tidegate_losant::{AnswerDate, Client};
-use tidegate_runtime::clock::{TrustedClock, uptime};
+use tidegate_runtime::clock::{Clock as _, TrustedClock, uptime};
 use tidegate_timing::clock_trust::{CloudDate, Trust};
 
 /// How often the state of the kernel clock is read.
@@ -49,6 +49,9 @@ impl TimekeeperTask {
     /// Publishes the source of the time of day, and logs each change once.
     fn publish(&self, logged: &mut Option<Trust>) {
         let trust = self.clock.trust();
+        let (here, cloud) = (self.clock.wall_time(), self.clock.cloud_time());
+        let ahead = here.zip(cloud).map(|(here, cloud)| here.as_millis() - cloud.as_millis());
+        self.status.data().clock.ahead_ms = ahead;
         self.status.data().clock.trust = self.clock.trust_word();
         if let Some(trust) = trust.filter(|trust| logged.replace(*trust) != Some(*trust)) {
             match trust {
@@ -64,7 +67,7 @@ impl TimekeeperTask {
 }
 
 /// Converts the times of an answer to uptimes.
-fn cloud_date(answer: &AnswerDate) -> CloudDate {
+pub(super) fn cloud_date(answer: &AnswerDate) -> CloudDate {
     let (now, uptime) = (Instant::now(), uptime());
     let at = |instant: Instant| uptime.saturating_sub(now.saturating_duration_since(instant));
     CloudDate { began: at(answer.began), ended: at(answer.ended), date: answer.date }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{AttributeName, DeviceId, Reason, Value};
 
 /// The type of an attribute in Losant (schema `device`, "dataType").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "&'static str")]
 pub enum AttributeType {
     /// `number`.
     Number,
@@ -155,6 +158,18 @@ impl AttributeType {
             Self::Blob => "send base64",
             Self::Text | Self::Unknown => "change the type in Losant",
         }
+    }
+}
+
+impl From<String> for AttributeType {
+    fn from(word: String) -> Self {
+        Self::named(&word)
+    }
+}
+
+impl From<AttributeType> for &'static str {
+    fn from(kind: AttributeType) -> Self {
+        kind.as_str()
     }
 }
 

@@ -313,7 +313,9 @@ fn acks_and_rejects_states_inside_a_queue() {
     outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
     outbox.append(&commit(1, "a", &["four", "five", "six"])).unwrap();
     assert_eq!(outbox.ack(device(1), 3, 4).unwrap(), Removed { states: 2, readings: 2 });
-    outbox.quarantine(device(1), 5, "too old", WallTime::from_millis(0)).unwrap();
+    outbox
+        .quarantine(device(1), 5, Reason::TimeRefused, "too old", WallTime::from_millis(0))
+        .unwrap();
     let after = outbox.peek(device(1), 2, 10, 1_000).unwrap();
     assert_eq!(after.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [6]);
     drop(outbox);

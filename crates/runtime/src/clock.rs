@@ -30,6 +30,11 @@ pub trait Clock: Send + Sync + 'static {
     fn wall_time(&self) -> Option<WallTime> {
         self.now().wall()
     }
+
+    /// Returns the time of day now by the last date of Losant, if there is one.
+    fn cloud_time(&self) -> Option<WallTime> {
+        None
+    }
 }
 
 /// Shares a clock between tasks.
@@ -135,6 +140,10 @@ impl Clock for TrustedClock {
             TrustMode::Always => Some(SystemClock.read()).filter(|time| time.is_plausible()),
         };
         wall.map_or_else(|| BootTime::new(self.boot, uptime).into(), ReadingTime::Wall)
+    }
+
+    fn cloud_time(&self) -> Option<WallTime> {
+        self.timeline().cloud_time(uptime())
     }
 }
 

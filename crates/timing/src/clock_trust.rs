@@ -185,6 +185,13 @@ impl Timeline {
         }
     }
 
+    /// Returns the time of day at an uptime by the last date of the cloud; `None` without one.
+    ///
+    /// Losant compares the times of states with its own clock, be the clock here right or wrong.
+    pub fn cloud_time(&self, uptime: Duration) -> Option<WallTime> {
+        self.cloud.map(|cloud| WallTime::from_millis(cloud.anchor_ms + millis(uptime)))
+    }
+
     /// Updates the timeline from a date of the cloud.
     pub fn add_cloud_date(&mut self, response: CloudDate) {
         let response_time = response.ended.saturating_sub(response.began);

@@ -1,12 +1,17 @@
 //! Reads the states of one call from the outbox, and rejects those that Losant would ignore.
 
-use bytes::Bytes;
-use tracing::warn;
+use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use tracing::{debug, warn};
+
+use crate::declarations::Declaration;
 use tidegate_delivery::batch_body;
+use tidegate_delivery::declared_fit::{FittedState, fit_state};
 use tidegate_delivery::reporter::{Call, Lane, Limits};
-use tidegate_model::{ReadingTime, WallTime};
-use tidegate_outbox::{Error, Outbox, QueuedState};
+use tidegate_delivery::response::Outcome;
+use tidegate_model::{ReadingTime, Reason, WallTime};
+use tidegate_outbox::{Error, IgnoredValues, Outbox, QueuedState};
 use tidegate_runtime::clock::Clock;
 use tidegate_timing::clock_trust::{Boots, is_taken};
 
@@ -19,15 +24,28 @@ pub(super) struct Batch {
     pub(super) entries: Vec<QueuedState>,
     /// The elements of the body.
     pub(super) states: Vec<Bytes>,
+    /// The values that are not sent because Losant would ignore them.
+    pub(super) ignored: IgnoredValues,
+    /// Why the call cannot be made.
+    pub(super) failure: Option<Outcome>,
 }
 
-/// Determines the time of each state.
+/// What the states are checked against.
 #[derive(Clone, Copy)]
-pub(super) struct Times<'a> {
+pub(super) struct Checks<'a> {
     /// The boots, for states without a time of day.
     pub(super) boots: &'a Boots,
     /// The current time of day.
     pub(super) clock: &'a dyn Clock,
+    /// The attributes of the device, if they are known.
+    pub(super) declaration: Option<&'a Declaration>,
+}
+
+/// Why Losant would ignore a state as a whole.
+struct Refusal {
+    sequence: u64,
+    reason: Reason,
+    why: String,
 }
 
 impl Batch {
@@ -39,28 +57,36 @@ impl Batch {
         outbox: &Outbox,
         call: &Call,
         limits: &Limits,
-        times: &Times<'_>,
+        checks: &Checks<'_>,
     ) -> Result<Self, Error> {
         let (mut batch, mut states) = (Self::default(), Vec::new());
         // The clock can lose its time of day. The states then wait until it is known again.
-        let Some(now) = times.clock.wall_time() else { return Ok(batch) };
+        let Some(now) = checks.clock.wall_time() else { return Ok(batch) };
+        let now = checks.clock.cloud_time().unwrap_or(now);
         for _ in 0..REFUSED_MAX {
             let mut refused = None;
             let found =
                 outbox.peek(call.device, call.after, call.states_max, limits.batch_bytes_max)?;
             for entry in found.into_iter().filter(|entry| entry.sequence <= call.through) {
-                let time = time(&entry, times.boots);
-                let Some(time) = time.filter(|time| is_taken(*time, now)) else {
-                    refused = Some((entry.sequence, why(time, now)));
-                    break;
-                };
-                states.push((time, json(&entry, time)));
-                batch.entries.push(entry);
+                match checks.check(&entry, now) {
+                    Ok(checked) => {
+                        if !checked.ignored.is_empty() {
+                            batch.ignored.insert(entry.sequence, checked.ignored);
+                        }
+                        states.push((checked.time, checked.json));
+                        batch.entries.push(entry);
+                    }
+                    Err(refusal) => {
+                        refused = Some(refusal);
+                        break;
+                    }
+                }
             }
-            let Some((sequence, why)) = refused.filter(|_| batch.entries.is_empty()) else { break };
+            let Some(refusal) = refused.filter(|_| batch.entries.is_empty()) else { break };
+            let Refusal { sequence, reason, why } = refusal;
             warn!(device_id = %call.device, why, "Losant would ignore this state; moved to the \
                 rejects");
-            outbox.quarantine(call.device, sequence, &why, now)?;
+            outbox.quarantine(call.device, sequence, reason, &why, now)?;
         }
         let is_backfill = limits.backfill_meta && call.lane == Lane::Backlog;
         batch.states = batch_body::elements(&states, is_backfill);
@@ -69,6 +95,46 @@ impl Batch {
 
     pub(super) fn last(&self) -> u64 {
         self.entries.last().map_or(0, |entry| entry.sequence)
+    }
+}
+
+/// A state that Losant takes.
+struct Checked {
+    time: WallTime,
+    json: Bytes,
+    /// The number of values that were removed, by reason.
+    ignored: BTreeMap<Reason, u64>,
+}
+
+impl Checks<'_> {
+    /// Checks the time and the attributes of a state. `now` is the time of day in Losant.
+    fn check(&self, entry: &QueuedState, now: WallTime) -> Result<Checked, Refusal> {
+        let sequence = entry.sequence;
+        let time = time(entry, self.boots);
+        let Some(time) = time.filter(|time| is_taken(*time, now)) else {
+            return Err(Refusal { sequence, reason: Reason::TimeRefused, why: why(time, now) });
+        };
+        let json = json(entry, time);
+        let unchecked = self.declaration.filter(|one| sequence <= one.unchecked_through);
+        let Some(declaration) = unchecked else {
+            return Ok(Checked { time, json, ignored: BTreeMap::new() });
+        };
+        let FittedState { json, misfits } = fit_state(&json, &declaration.attributes);
+        let mut ignored = BTreeMap::new();
+        for misfit in &misfits {
+            debug!(sequence, %misfit, "value rejected before it is sent");
+            *ignored.entry(misfit.reason()).or_default() += 1;
+        }
+        match (json, misfits.first()) {
+            (Some(json), _) => Ok(Checked { time, json, ignored }),
+            (None, Some(misfit)) => {
+                Err(Refusal { sequence, reason: misfit.reason(), why: misfit.to_string() })
+            }
+            (None, None) => {
+                let why = "the state has no values".to_owned();
+                Err(Refusal { sequence, reason: Reason::NotSerialisable, why })
+            }
+        }
     }
 }
 
@@ -101,12 +167,13 @@ fn why(time: Option<WallTime>, now: WallTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use super::*;
     use tidegate_delivery::reporter::{Reporter, Waiting};
     use tidegate_delivery::throttle::Throttle;
-    use tidegate_model::{Account, BootId, BootTime, DeviceId, Priority, Reason};
+    use tidegate_model::{Account, AttributeType, BootId, BootTime, DeviceId, Priority};
     use tidegate_outbox::{Commit, NewState, Options};
     use tidegate_timing::machine::Machine as _;
 
@@ -174,7 +241,13 @@ mod tests {
         let outbox = outbox(directory.path(), &[wall(-31), wall(2), wall(-1), wall(0), wall(-40)]);
         let (call, boots) = (call(&outbox), Boots::default());
         let load = || {
-            Batch::load(&outbox, &call, &limits(), &Times { boots: &boots, clock: &Fixed }).unwrap()
+            Batch::load(
+                &outbox,
+                &call,
+                &limits(),
+                &Checks { boots: &boots, clock: &Fixed, declaration: None },
+            )
+            .unwrap()
         };
         let batch = load();
         let sequences: Vec<_> = batch.entries.iter().map(|entry| entry.sequence).collect();
@@ -188,6 +261,42 @@ mod tests {
     }
 
     #[test]
+    fn unchecked_states_are_checked_against_the_declaration() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let outbox = Outbox::open(directory.path(), Options::default()).unwrap();
+        let state = |json: &'static str| {
+            let json = format!("{{\"time\":\"2026-05-01T10:00:00.000Z\",\"data\":{json}}}");
+            let readings = u16::try_from(json.matches("\"v").count()).unwrap();
+            let (bus, priority) = ("probe".parse().unwrap(), Priority::default());
+            let (device, moment, json) = (device(), wall(0), Bytes::from(json));
+            NewState { device, bus, moment, priority, readings, json }
+        };
+        let datas = [r#"{"v1":"ERR"}"#, r#"{"v1":1,"v2":2}"#, r#"{"v1":"2"}"#, r#"{"v1":"ERR"}"#];
+        let states: Vec<_> = datas.into_iter().map(state).collect();
+        let account = Account { received: 5, outbox_in: 5, ..Account::default() };
+        let ledger = [("probe".parse().unwrap(), account)].into();
+        outbox.append(&Commit { states, ledger, ..Commit::default() }).unwrap();
+
+        let attributes = [("v1".parse().unwrap(), AttributeType::Number)].into();
+        // The last state was checked when it was mapped.
+        let declaration = Declaration { attributes: Arc::new(attributes), unchecked_through: 3 };
+        let boots = Boots::default();
+        let checks = Checks { boots: &boots, clock: &Fixed, declaration: Some(&declaration) };
+        let batch = Batch::load(&outbox, &call(&outbox), &limits(), &checks).unwrap();
+        let sent: Vec<_> = batch
+            .states
+            .iter()
+            .map(|state| serde_json::from_slice::<serde_json::Value>(state).unwrap()["data"].take())
+            .collect();
+        let number = serde_json::json!({ "v1": 1 });
+        let converted = serde_json::json!({ "v1": 2 });
+        assert_eq!(sent, [number, converted, serde_json::json!({ "v1": "ERR" })]);
+        assert_eq!(batch.ignored, [(2, [(Reason::Undeclared, 1)].into())].into());
+        let rejects = outbox.rejects(9).unwrap();
+        assert_eq!(rejects.iter().map(|one| one.reason).collect::<Vec<_>>(), [Reason::WrongType]);
+    }
+
+    #[test]
     fn state_of_a_boot_gets_the_same_time_on_each_load() {
         let directory = tempfile::TempDir::new().unwrap();
         let boot = BootId(7);
@@ -197,8 +306,13 @@ mod tests {
         boots.record(time, WallTime::EPOCH);
         boots.pin(boot, NOW_MS - 3_600_000);
         let load = || {
-            Batch::load(&outbox, &call(&outbox), &limits(), &Times { boots: &boots, clock: &Fixed })
-                .unwrap()
+            Batch::load(
+                &outbox,
+                &call(&outbox),
+                &limits(),
+                &Checks { boots: &boots, clock: &Fixed, declaration: None },
+            )
+            .unwrap()
         };
         let expected = br#"{"time":"2026-05-01T09:01:01.500Z","data":{"n":1}}"#;
         assert_eq!(load().states, [Bytes::from_static(expected)]);
