@@ -160,6 +160,12 @@ impl Sandbox {
         self.cloud.store().counters.clone()
     }
 
+    /// Returns a function that returns the counters, for a thread of its own.
+    pub fn counter_reader(&self) -> impl Fn() -> Counters + Send + Sync + 'static {
+        let cloud = Arc::clone(&self.cloud);
+        move || cloud.store().counters.clone()
+    }
+
     /// Sends a command with the current time, as an application does.
     pub fn send_command(&self, device_id: &str, name: &str, payload: Value) {
         let time_ms = self.cloud.now_ms();

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use tidegate_sandbox::{Action, Fault, GATEWAY_ID, Sandbox, Step, Undeclared};
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID, Sandbox, Step};
 
-use crate::support::{Daemon, Site, wait_until};
+use crate::support::{Daemon, Site, cloud_builder, wait_until};
 
 /// A program that leaves a mark for each run: the most that a test can see of a side effect.
 fn marker(site: &Site) -> String {
@@ -87,7 +87,7 @@ async fn no_command_runs_twice_and_each_has_a_result() {
     let seed = number("SOAK_SEED", 1) as u64;
     let mut random = StdRng::seed_from_u64(seed);
     // With Losant's throttle most of the time would be spent waiting for it.
-    let cloud = Sandbox::builder().undeclared(Undeclared::Accept);
+    let cloud = cloud_builder();
     let cloud = cloud.throttle_window(Duration::from_millis(1)).start().await.unwrap();
     let site = Site::new(&cloud, "");
     let config = std::fs::read_to_string(site.config()).unwrap();

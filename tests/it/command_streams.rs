@@ -2,9 +2,9 @@
 //! again.
 
 use serde_json::json;
-use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, Step, Undeclared};
+use tidegate_sandbox::{Action, Fault, GATEWAY_ID, GREENHOUSE_ID, Sandbox, Step};
 
-use crate::support::{Site, Tty, cloud, fan_tables, wait_until};
+use crate::support::{Site, Tty, cloud, cloud_builder, fan_tables, wait_until};
 
 fn wait_for_stream(cloud: &Sandbox, device: &str) {
     wait_until("the stream is open", || cloud.streams_open(device) == 1);
@@ -115,7 +115,7 @@ async fn event_ids_and_retry_of_a_stream_are_honoured() {
 /// A gateway's token may report for its peripherals, but need not be allowed to read them.
 #[tokio::test]
 async fn blocked_peripheral_is_commanded_through_the_gateway() {
-    let sandbox = Sandbox::builder().undeclared(Undeclared::Accept).peripherals_covered(false);
+    let sandbox = cloud_builder().peripherals_covered(false);
     let cloud = sandbox.start().await.unwrap();
     let fan = fan_tables().replace("[actuator.fan]", "[actuator.fan]\ndevice = \"greenhouse\"");
     let site = Site::new(&cloud, &format!("{fan}\n[commands]\ntarget = \"device\"\n"));

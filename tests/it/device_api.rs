@@ -18,14 +18,14 @@ async fn states_are_sent_and_read_back() {
         "temp=21.5",
         "door=true",
         "note=open wide",
-        "code=\"7\"",
+        "label=\"7\"",
         "--time",
         "2h",
         "--meta",
         "{\"by\": \"hand\"}",
     ]);
     assert_eq!(sent.line(), json!({"success": true}));
-    let data = json!({"temp": 21.5, "door": true, "note": "open wide", "code": "7"});
+    let data = json!({"temp": 21.5, "door": true, "note": "open wide", "label": "7"});
     assert_eq!(Value::Object(shell.states()[0].data.clone()), data);
 
     let two =

@@ -3,8 +3,9 @@
 mod bad_disk;
 mod broker;
 mod daemon;
+mod declared;
+mod honesty;
 mod instruments;
-
 mod relay;
 mod shell;
 mod site;
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 pub(crate) use bad_disk::{SmallDisk, Strace, has_own_mounts, with_own_mounts};
 pub(crate) use broker::{Broker, Pattern};
 pub(crate) use daemon::{Daemon, Memory};
+pub(crate) use declared::cloud_builder;
+pub(crate) use honesty::CloudCheck;
 pub(crate) use instruments::{
     fan_tables, message, mqtt_tables, number_messages, number_tables, probe_tables,
 };
@@ -33,7 +36,7 @@ pub(crate) use tls_cloud::TlsCloud;
 pub(crate) use tty::{Tty, join_ttys};
 
 use serde_json::Value;
-use tidegate_sandbox::{GATEWAY_ID, Sandbox, Undeclared};
+use tidegate_sandbox::{GATEWAY_ID, Sandbox};
 
 /// Returns the Python interpreter that has the clients and servers of other projects.
 ///
@@ -76,9 +79,9 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts a cloud that accepts any attribute.
+/// Starts a cloud whose devices declare the attributes of all tests.
 pub(crate) async fn cloud() -> Sandbox {
-    Sandbox::builder().undeclared(Undeclared::Accept).start().await.unwrap()
+    cloud_builder().start().await.unwrap()
 }
 
 /// Returns the values of one attribute of the gateway in the cloud, in the order of their times.
@@ -135,7 +138,7 @@ pub(crate) fn assert_ledger(document: &Value) {
     };
     let mut waiting = 0;
     for account in document["ledger"].as_object().unwrap().values() {
-        let reasons = ["rejected", "dropped", "filtered"].map(|key| sum(account, key));
+        let reasons = ["rejected", "skipped", "dropped", "filtered"].map(|key| sum(account, key));
         let finished = count(account, "stored") + reasons.iter().sum::<u64>();
         let accepted = count(account, "received") + count(account, "generated");
         assert!(finished <= accepted, "{document:#}");

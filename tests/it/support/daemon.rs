@@ -10,13 +10,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::site::program;
-use super::wait_until;
+use super::{CloudCheck, wait_until};
 
 /// A running daemon, killed when dropped.
 pub(crate) struct Daemon {
     child: Child,
     socket: PathBuf,
     log: PathBuf,
+    cloud_check: CloudCheck,
 }
 
 /// Memory of a process, or the maximum of several measurements.
@@ -77,7 +78,14 @@ impl Daemon {
             .stderr(stderr)
             .spawn()
             .unwrap();
-        Self { child, socket: socket.to_owned(), log: log.to_owned() }
+        let cloud_check = CloudCheck::default();
+        Self { child, socket: socket.to_owned(), log: log.to_owned(), cloud_check }
+    }
+
+    /// Compares the ledger with the cloud when the daemon ends.
+    pub(super) fn with_cloud_check(mut self, cloud_check: CloudCheck) -> Self {
+        self.cloud_check = cloud_check;
+        self
     }
 
     fn try_status(&self) -> Option<Value> {
@@ -179,6 +187,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        let status = if std::thread::panicking() { None } else { self.try_status() };
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
@@ -186,6 +195,9 @@ impl Drop for Daemon {
             let tail: Vec<_> = log.lines().rev().take(40).collect();
             eprintln!("the end of the daemon's log:");
             tail.iter().rev().for_each(|line| eprintln!("  {line}"));
+        }
+        if let Some(status) = status {
+            self.cloud_check.assert_holds(&status);
         }
     }
 }

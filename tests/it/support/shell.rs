@@ -3,8 +3,9 @@
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use tidegate_sandbox::{GATEWAY_ID, Sandbox, StoredState, Undeclared};
+use tidegate_sandbox::{GATEWAY_ID, Sandbox, StoredState};
 
+use super::declared::cloud_builder;
 use super::instruments::probe_tables;
 use super::site::{PROGRAM, Site, write_private};
 use super::utf8;
@@ -55,7 +56,7 @@ impl End {
 
 impl Shell {
     pub(crate) async fn new() -> Self {
-        let cloud = Sandbox::builder().undeclared(Undeclared::Accept).start().await.unwrap();
+        let cloud = cloud_builder().start().await.unwrap();
         let site = Site::new(&cloud, &probe_tables(&["t"]));
         write_private(&site.path("token"), cloud.api_token());
         let application = format!("[losant]\napplication_id = \"{}\"", cloud.application_id());

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
 
-use super::{Daemon, assert_ledger};
+use super::{CloudCheck, Daemon, assert_ledger};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -22,17 +22,24 @@ pub(super) fn program() -> OsString {
 /// A configuration and the files that belong to it.
 pub(crate) struct Site {
     directory: TempDir,
+    cloud_check: CloudCheck,
 }
 
 impl Site {
     /// Makes a site for this sandbox with short times. Its configuration ends with `instruments`.
     pub(crate) fn new(cloud: &Sandbox, instruments: &str) -> Self {
-        Self::at(cloud.url(), instruments)
+        Self { cloud_check: CloudCheck::new(cloud), ..Self::at(cloud.url(), instruments) }
+    }
+
+    /// Compares nothing with the cloud: for tests in which others write to it or it loses data.
+    pub(crate) fn without_cloud_check(self) -> Self {
+        Self { cloud_check: CloudCheck::default(), ..self }
     }
 
     /// Makes a site for the cloud at `url`, which need not exist yet.
     pub(crate) fn at(url: &str, instruments: &str) -> Self {
-        let site = Self { directory: TempDir::with_prefix("tg-").unwrap() };
+        let directory = TempDir::with_prefix("tg-").unwrap();
+        let site = Self { directory, cloud_check: CloudCheck::default() };
         site.write_credentials("key = \"gateway-key\"\nsecret = \"gateway-secret\"\n");
         let config = format!(
             r#"
@@ -99,11 +106,13 @@ level = "info,tidegate=debug"
     /// Starts the daemon, and does not wait until it answers.
     pub(crate) fn spawn(&self) -> Daemon {
         Daemon::spawn(&self.config(), &self.path("s"), &self.path("log"), &[])
+            .with_cloud_check(self.cloud_check.clone())
     }
 
     /// Starts the daemon with these environment variables, and waits until it answers.
     pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Daemon {
         Daemon::start(&self.config(), &self.path("s"), &self.path("log"), environment)
+            .with_cloud_check(self.cloud_check.clone())
     }
 
     /// Runs the program with these arguments and the configuration.
@@ -117,6 +126,7 @@ level = "info,tidegate=debug"
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let document = serde_json::from_slice(&output.stdout).unwrap();
         assert_ledger(&document);
+        self.cloud_check.assert_holds(&document);
         document
     }
 }
