@@ -74,7 +74,7 @@ fn run(name: &str, recording: &str, topic: &str) -> Vec<String> {
     }
     pipeline.handle_stop();
     note(pipeline.poll_action().unwrap_or_default().generated);
-    for counts in [&account.rejected, &account.filtered, &account.dropped] {
+    for counts in [&account.rejected, &account.skipped, &account.filtered, &account.dropped] {
         lines.extend(counts.iter().map(|(reason, readings)| format!("{readings} {reason}")));
     }
     lines

@@ -31,6 +31,7 @@ mod commands;
 mod config;
 mod crash;
 mod crash_rig;
+mod declared;
 mod delivery;
 mod device_api;
 mod device_ask;
