@@ -21,7 +21,7 @@ use crate::status::{Names, ReloadStatus, StatusRegistry};
 use tidegate_bus::{BusContext, BusEvent, Handles, Health, LossCounters};
 use tidegate_config::{Config, Difference, Entry, Problems};
 use tidegate_delivery::reporter::Limits;
-use tidegate_ingest::mapping::ProducedAttributes;
+use tidegate_ingest::mapping::{DeviceSelector, ProducedAttributes};
 use tidegate_model::{DeviceId, Name, io_problem};
 use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::supervisor::{Supervisor, TaskEnd};
@@ -279,9 +279,17 @@ impl Running {
     }
 }
 
-/// Returns the attributes that the configuration produces for each device.
+/// Returns the attributes that the configuration certainly produces, for each device that it may
+/// send to.
 pub(super) fn produced(config: &Config) -> BTreeMap<DeviceId, ProducedAttributes> {
-    crate::attributes::production(config).certain()
+    let mut produced = crate::attributes::production(config).certain();
+    let mut sensors = config.buses.values().flat_map(|bus| &bus.sensors);
+    if sensors.any(|sensor| matches!(sensor.device, DeviceSelector::ByTemplate(_))) {
+        for device in config.devices.values() {
+            produced.entry(*device).or_default();
+        }
+    }
+    produced
 }
 
 /// Returns the names of this configuration for the status.

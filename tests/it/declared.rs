@@ -16,7 +16,7 @@ device = "{{ topic[1] }}"
 map = [{ channel = "*", attribute = "{{ channel }}" }]
 "#;
 
-/// Asserts that all readings have an outcome, and that the cloud ignored no value.
+/// Asserts these rejections, and that nothing waits. The cloud is compared, too.
 fn assert_rejected(site: &Site, bus: &str, rejected: &Value) {
     let document = site.outbox();
     assert_eq!(document["ledger"][bus]["rejected"], *rejected);
@@ -29,6 +29,7 @@ async fn values_of_another_type_are_rejected_and_shown() {
     let site = Site::new(&cloud, &mqtt_tables(broker.port(), TEMPLATES));
     let daemon = site.start();
     daemon.wait_for_subscription();
+    wait_until("the types are known", || cloud.counters().calls.get("get") == Some(&3));
     let payloads = [
         r#"{"temperature": 1}"#,
         r#"{"temperature": "ERR"}"#,
@@ -106,7 +107,7 @@ async fn rejections_with_clock_ahead(cloud: &Sandbox, ahead_ms: i64) -> u64 {
 #[tokio::test]
 async fn nothing_is_sent_that_losant_ignores_for_its_date() {
     const DAY_MS: i64 = 86_400_000;
-    for (days, rejected) in [(3 * 365, 2), (-40, 2), (0, 0)] {
+    for (days, rejected) in [(300, 2), (-40, 2), (0, 0)] {
         let cloud = cloud().await;
         assert_eq!(rejections_with_clock_ahead(&cloud, days * DAY_MS).await, rejected, "{days}");
     }

@@ -51,11 +51,11 @@ async fn mismatch_is_logged_and_checked_again_at_a_reload() {
     daemon.hang_up();
     daemon.wait_for_log("all attributes match the device in Losant");
     // Somebody changes it again, and somebody else the configuration.
-    declare(&cloud, &[("temperature", "string"), ("door", "number"), ("mystery", "number")]).await;
+    declare(&cloud, &[("temperature", "gps"), ("door", "number"), ("mystery", "number")]).await;
     let config = std::fs::read_to_string(site.config()).unwrap();
     site.write_config(&config.replace("\"mystery\"", "\"riddle\""));
     daemon.hang_up();
-    daemon.wait_for_log("attribute temperature has the type string in Losant");
+    daemon.wait_for_log("attribute temperature has the type gps in Losant");
     daemon.wait_for_log("the device has no attribute riddle");
     let logged = |words: &str| daemon.log().matches(words).count();
     assert_eq!((logged(DOOR), logged(MYSTERY)), (1, 1), "each was logged once");

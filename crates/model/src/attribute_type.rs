@@ -106,13 +106,13 @@ impl AttributeType {
         }
     }
 
-    /// Returns whether an attribute of this type accepts values of the type `produced`.
-    ///
-    /// Positions and blobs are texts, so a `string` accepts both of them.
+    /// Returns whether values of the type `produced` can fit an attribute of this type. Every value
+    /// can be written as a text.
     pub fn accepts(self, produced: Self) -> bool {
-        let is_text = |one| matches!(one, Self::Text | Self::Gps | Self::Blob);
-        let is_either = self == Self::Text || produced == Self::Text;
-        self == produced || self == Self::Unknown || is_either && is_text(self) && is_text(produced)
+        let is_text = produced == Self::Text;
+        self == produced
+            || matches!(self, Self::Text | Self::Unknown)
+            || is_text && matches!(self, Self::Gps | Self::Blob)
     }
 
     /// Converts a value to this type where no information is lost or invented.

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn reports_problems_with_advice() {
         let name = |name: &str| name.parse::<AttributeName>().unwrap();
-        let declared = [("t", "number"), ("door", "string"), ("at", "gps"), ("any", "number")];
+        let declared = [("t", "number"), ("door", "gps"), ("at", "gps"), ("any", "number")];
         let declared = declared.map(|(one, word)| (name(one), AttributeType::named(word)));
         let produced = [
             ("t", Some(AttributeType::Number)),
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "attribute door has the type string in Losant, but the configuration produces \
+                "attribute door has the type gps in Losant, but the configuration produces \
                  boolean; change the type in Losant, or the mapping",
                 "the device has no attribute h; add it in Losant, with a suitable type",
             ]
