@@ -1,8 +1,8 @@
 //! The ledger: counts the outcome of every reading, per bus, across restarts.
 //!
-//! For each bus `received + generated = outbox + stored + rejected + skipped + dropped + filtered`, where
-//! `outbox` is the number of readings that wait in the outbox. One value of one attribute counts as
-//! one reading. A message without a usable value counts as one reading, too.
+//! For each bus `received + generated = outbox + stored + rejected + skipped + dropped + filtered`,
+//! where `outbox` is the number of readings that wait in the outbox. One value of one attribute
+//! counts as one reading. A message without a usable value counts as one reading, too.
 //!
 //! A mapping can ask for fewer values, for example for one mean a minute. Values that it does not
 //! send are counted as filtered when they arrive. Values that the gateway makes from them, such as

@@ -67,7 +67,7 @@ impl NewDevice {
         is_known.then_some(()).ok_or_else(|| ApiError::validation("gatewayId is not a gateway"))
     }
 
-    /// Returns the device. Nobody knows its secret, because an access key is created separately.
+    /// Returns the device. It has no known secret, because an access key is created separately.
     fn into_spec(self, device_id: &str) -> Result<DeviceSpec, ApiError> {
         let device_class = self.device_class.unwrap_or(DeviceClass::Standalone);
         Ok(DeviceSpec {

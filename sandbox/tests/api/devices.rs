@@ -6,6 +6,7 @@ use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox};
 
 use crate::client::{Api, assert_valid, http};
 
+#[expect(clippy::unwrap_used, reason = "a test helper")]
 async fn call(
     sandbox: &Sandbox,
     token: &str,

@@ -1,4 +1,5 @@
-//! `tidegate check --online`: asks Losant and the brokers whether they agree with the configuration.
+//! `tidegate check --online`: asks Losant and the brokers whether they agree with the
+//! configuration.
 //!
 //! Nothing is stored: a call with an empty list of states shows whether the token may report.
 
