@@ -108,7 +108,7 @@ start_cloud
 set_up() {
     from_cloud devices.0.secret | inside tidegate setup --url "$(from_cloud url)" \
         --device-id "$(from_cloud devices.0.deviceId)" --access-key "$(from_cloud devices.0.key)" \
-        --bus /dev/ttyUSB0 --format key-value --map t=tempC --yes
+        --bus /dev/ttyUSB0 --format key-value --map t=temperature --yes
 }
 started=$(date +%s%N)
 set_up
@@ -148,7 +148,7 @@ path = "$1"
 [sensor.attic]
 bus = "attic"
 format = "key-value"
-map = [{ channel = "t", attribute = "tempC" }]
+map = [{ channel = "t", attribute = "temperature" }]
 CONFIG
 }
 write_attic /dev/ttyUSB1 > "$root/etc/tidegate/conf.d/attic.toml"

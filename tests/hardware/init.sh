@@ -79,8 +79,11 @@ command() { # command NAME PAYLOAD
     "$tidegate" device send-command --config "$config" --name "$1" --payload "$2"
 }
 
-tidegate-sandbox serve --listen 127.0.0.1:8080 --accept-undeclared >/tmp/cloud 2>&1 &
+tidegate-sandbox serve --listen 127.0.0.1:8080 >/tmp/cloud 2>&1 &
 await "the sandbox runs" grep -q url /tmp/cloud
+# The token of the sandbox's application; see docs/sandbox.md.
+(umask 077 && echo sandbox-api-token >/tmp/token)
+"$tidegate" provision --config "$config" --token-file /tmp/token --yes
 plug ATTIC 0
 plug CELLAR 1
 start
