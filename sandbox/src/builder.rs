@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::devices::{ApplicationSpec, DeviceSpec};
 use crate::error::Error;
 use crate::sandbox::Sandbox;
-use crate::settings::{JobResponse, Settings, TimeForm, Undeclared};
+use crate::settings::{JobResponse, Settings, SilentLoss, TimeForm, Undeclared};
+use crate::silent_loss::LossUnit;
 
 /// Configures and starts a [`Sandbox`].
 #[derive(Clone, Debug, Default)]
@@ -115,6 +116,13 @@ impl Builder {
     /// One sandbox at a time can use a directory.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.0.data_dir = Some(directory.into());
+        self
+    }
+
+    /// Loses one in `one_in` states or values on average, although the response is 200; see
+    /// [`Sandbox::lose_silently`]. Default: none.
+    pub fn lose_silently(mut self, seed: u64, one_in: u32, unit: LossUnit) -> Self {
+        self.0.silent_loss = Some(SilentLoss { seed, one_in, unit });
         self
     }
 

@@ -10,6 +10,7 @@ use crate::exports::Exports;
 use crate::faults::Faults;
 use crate::schema::Schemas;
 use crate::settings::Settings;
+use crate::silent_loss::SilentLosses;
 use crate::store::Store;
 
 /// The state that all calls and the [`Sandbox`](crate::Sandbox) share.
@@ -18,6 +19,7 @@ pub(crate) struct Cloud {
     pub(crate) settings: Settings,
     pub(crate) schemas: Schemas,
     pub(crate) faults: Faults,
+    pub(crate) silent_losses: SilentLosses,
     pub(crate) exports: Exports,
     store: Mutex<Store>,
     /// The offset from this host's clock to the service's clock.
@@ -28,9 +30,14 @@ impl Cloud {
     /// Checks the settings and opens the store.
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
         check_ids(&settings)?;
+        let silent_losses = SilentLosses::default();
+        if let Some(loss) = settings.silent_loss {
+            silent_losses.plan(loss.seed, loss.one_in, loss.unit);
+        }
         Ok(Self {
             schemas: Schemas::compile()?,
             faults: Faults::default(),
+            silent_losses,
             exports: Exports::default(),
             store: Mutex::new(Store::open(&settings, clock::now_ms())?),
             clock_offset_ms: AtomicI64::new(0),

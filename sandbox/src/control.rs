@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `GET counters` | returns the counters |
 //! | `GET states/{device}`, `commands/{device}` | returns all stored entries, oldest first |
+//! | `GET lost/{device}` | returns the values that were silently lost |
 //! | `GET exports` | returns the paths of the finished CSV files, oldest first |
 //! | `POST offline`, `POST online` | starts or ends an outage |
 //! | `POST cut-streams` | breaks all open streams off |
@@ -16,7 +17,8 @@
 //! | `POST clock` | sets the offset of the service's clock: `{"offsetMs"}` |
 //! | `POST fail` | plans faults: `{"action", "calls"}` and the fields of a fault |
 //! | `POST chance` | plans random faults: `{"oneIn", "seed", "faults"}`; returns the seed |
-//! | `POST clear-faults` | removes all planned and random faults |
+//! | `POST lose` | loses states or values silently: `{"oneIn", "seed", "unit"}`; returns the seed |
+//! | `POST clear-faults` | removes all planned and random faults, and ends silent losses |
 //! | `POST command` | sends a command: `{"deviceId", "name", "payload"}` |
 //!
 //! The module `control::fault` documents the fields of a fault.
@@ -58,8 +60,10 @@ fn execute(cloud: &Cloud, method: &Method, path: &str, body: &[u8]) -> Result<Va
         ("GET", "counters") => Ok(json!(cloud.store().counters)),
         ("GET", "states") => Ok(states(cloud, device_id)),
         ("GET", "commands") => Ok(commands(cloud, device_id)),
+        ("GET", "lost") => Ok(json!(cloud.silent_losses.lost(device_id))),
         ("GET", "exports") => Ok(json!(cloud.exports.paths())),
         ("POST", "chance") => fault::plan_random(cloud, parse(body)?),
+        ("POST", "lose") => fault::plan_loss(cloud, &parse(body)?),
         ("POST", _) => {
             execute_post(cloud, name, body)?;
             Ok(json!({"success": true}))
@@ -78,7 +82,10 @@ fn execute_post(cloud: &Cloud, name: &str, body: &[u8]) -> Result<(), ApiError> 
         "silence-streams" => cloud.faults.silence_streams(),
         "clock" => cloud.set_clock_offset(parse::<Clock>(body)?.offset_ms),
         "fail" => fault::plan(cloud, parse(body)?)?,
-        "clear-faults" => cloud.faults.clear(),
+        "clear-faults" => {
+            cloud.faults.clear();
+            cloud.silent_losses.clear();
+        }
         "command" => send_command(cloud, parse(body)?)?,
         _ => return Err(ApiError::not_found("control call")),
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 /// A *state* is one element of a body; a *value* is one attribute in it. For the states in accepted
 /// bodies this holds:
 /// `states_received = states_stored + states_overwritten + states_too_old + states_too_far_ahead +
-/// states_without_values`.
+/// states_without_values + states_lost`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
@@ -29,6 +29,10 @@ pub struct Counters {
     pub states_too_far_ahead: u64,
     /// States without a value that could be stored.
     pub states_without_values: u64,
+    /// States of which a silent loss took all values.
+    pub states_lost: u64,
+    /// Values that a silent loss took.
+    pub values_lost: u64,
     /// Distinct values stored: one for each device, millisecond and attribute.
     pub values_stored: u64,
     /// Values that replaced a value of the same device, millisecond and attribute.

@@ -25,7 +25,8 @@
 //! | `schema`, `value`, `gps`, `payloads` | Losant's rules for data |
 //! | `exports`, `export_worker` | CSV exports and their callbacks |
 //! | `stream` | server-sent events |
-//! | `faults`, `fault_response`, `control` | fault injection and the control interface |
+//! | `faults`, `fault_response`, `silent_loss` | fault injection |
+//! | `control` | the control interface |
 
 mod access;
 mod action;
@@ -59,6 +60,7 @@ mod server;
 mod service;
 mod settings;
 mod shapes;
+mod silent_loss;
 mod store;
 mod stream;
 mod throttle;
@@ -80,3 +82,4 @@ pub use faults::{Fault, Step};
 pub use records::{LogEntry, StoredCommand, StoredState};
 pub use sandbox::Sandbox;
 pub use settings::{JobResponse, TimeForm, Undeclared};
+pub use silent_loss::{LossUnit, LostValue};

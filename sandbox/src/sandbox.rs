@@ -15,6 +15,7 @@ use crate::faults::Fault;
 use crate::records::{LogEntry, StoredCommand, StoredState};
 use crate::server::Server;
 use crate::settings::Settings;
+use crate::silent_loss::{LossUnit, LostValue};
 
 /// A running sandbox. Dropping it stops the server and frees its port.
 ///
@@ -115,6 +116,18 @@ impl Sandbox {
         self.cloud.faults.plan_random(seed, one_in, faults);
     }
 
+    /// Loses one in `one_in` of the states or values that it would store, on average, until
+    /// [`Sandbox::clear_faults`]. The response is still 200. For the same `seed`, the same sequence
+    /// of states loses the same ones.
+    pub fn lose_silently(&self, seed: u64, one_in: u32, unit: LossUnit) {
+        self.cloud.silent_losses.plan(seed, one_in, unit);
+    }
+
+    /// Returns the values of a device that were silently lost, in the order of their calls.
+    pub fn lost_values(&self, device_id: &str) -> Vec<LostValue> {
+        self.cloud.silent_losses.lost(device_id)
+    }
+
     /// Makes the next `calls` calls of `action` meet `fault`, after the faults planned earlier.
     pub fn fail_next(&self, action: Action, calls: usize, fault: Fault) {
         self.cloud.faults.plan(action, calls, fault);
@@ -125,9 +138,10 @@ impl Sandbox {
         self.cloud.set_clock_offset(offset_ms);
     }
 
-    /// Removes all planned and random faults.
+    /// Removes all planned and random faults, and ends silent losses.
     pub fn clear_faults(&self) {
         self.cloud.faults.clear();
+        self.cloud.silent_losses.clear();
     }
 
     /// Expires all device tokens; the response to the next call with one is 401.

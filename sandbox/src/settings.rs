@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::devices::ApplicationSpec;
+use crate::silent_loss::LossUnit;
 
 /// Decides what happens to a value whose attribute is undeclared or has another type.
 ///
@@ -59,6 +60,15 @@ pub(crate) struct Settings {
     pub(crate) foreign_status: u16,
     pub(crate) throttle_window: Duration,
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) silent_loss: Option<SilentLoss>,
+}
+
+/// The share of states or values that are silently lost from the start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SilentLoss {
+    pub(crate) seed: u64,
+    pub(crate) one_in: u32,
+    pub(crate) unit: LossUnit,
 }
 
 impl Default for Settings {
@@ -75,6 +85,7 @@ impl Default for Settings {
             foreign_status: 403,
             throttle_window: THROTTLE_WINDOW,
             data_dir: None,
+            silent_loss: None,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::action::{Action, UnknownAction};
 use crate::cloud::Cloud;
 use crate::faults::Fault;
 use crate::reply::ApiError;
+use crate::silent_loss::LossUnit;
 
 /// Plans faults: `{"action", "calls"}` and the fields of a fault.
 pub(super) fn plan(cloud: &Cloud, mut plan: Map<String, Value>) -> Result<(), ApiError> {
@@ -54,12 +55,37 @@ pub(super) fn plan_random(cloud: &Cloud, plan: RandomPlan) -> Result<Value, ApiE
     if plan.one_in == 0 || faults.is_empty() {
         return Err(ApiError::validation("oneIn must be 1 or more, and faults not empty"));
     }
-    let seed = match plan.seed {
-        Some(seed) => seed,
-        None => SysRng.try_next_u32().map_err(|_| ApiError::no_randomness())?,
-    };
+    let seed = seed(plan.seed)?;
     cloud.faults.plan_random(seed.into(), plan.one_in, faults);
     Ok(json!({"success": true, "seed": seed}))
+}
+
+/// The body of `POST /sandbox/lose`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct LossPlan {
+    seed: Option<u32>,
+    one_in: u32,
+    #[serde(default)]
+    unit: LossUnit,
+}
+
+/// Plans silent losses, with a seed as in [`plan_random`].
+pub(super) fn plan_loss(cloud: &Cloud, plan: &LossPlan) -> Result<Value, ApiError> {
+    if plan.one_in == 0 {
+        return Err(ApiError::validation("oneIn must be 1 or more"));
+    }
+    let seed = seed(plan.seed)?;
+    cloud.silent_losses.plan(seed.into(), plan.one_in, plan.unit);
+    Ok(json!({"success": true, "seed": seed}))
+}
+
+/// Returns the given seed, or chooses one.
+fn seed(given: Option<u32>) -> Result<u32, ApiError> {
+    match given {
+        Some(seed) => Ok(seed),
+        None => SysRng.try_next_u32().map_err(|_| ApiError::no_randomness()),
+    }
 }
 
 #[derive(Deserialize)]

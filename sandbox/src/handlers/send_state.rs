@@ -36,10 +36,15 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Reply, ApiError> {
             TimeCheck::TooOld => counters.states_too_old += 1,
             TimeCheck::TooFarAhead => counters.states_too_far_ahead += 1,
             TimeCheck::Acceptable => {
-                let data =
+                let mut data =
                     accepted_values(settings, &device.spec, data.unwrap_or_default(), counters);
-                if data.is_empty() {
+                let is_empty = data.is_empty();
+                let losses = &call.cloud.silent_losses;
+                counters.values_lost += losses.apply(call.device_id, time_ms, &mut data) as u64;
+                if is_empty {
                     counters.states_without_values += 1;
+                } else if data.is_empty() {
+                    counters.states_lost += 1;
                 } else {
                     reports.push(StoredState { time_ms, data, meta });
                 }

@@ -63,3 +63,27 @@ async fn control_sends_commands_and_reads_the_store() {
     let states = control.get(&format!("states/{GATEWAY_ID}")).await;
     assert_eq!(states[0]["data"], json!({"fan": 80}));
 }
+
+#[tokio::test]
+async fn control_loses_values_silently() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let control = Control { sandbox: &sandbox, http: http() };
+    let api = Api::gateway(&sandbox).await;
+    let plan = json!({"oneIn": 1, "seed": 7, "unit": "state"});
+    assert_eq!(control.post("lose", &plan).await, StatusCode::OK);
+    let state = json!({"data": {"temperature": 21.5}});
+    let sent = api.post(gateway(&sandbox), "/state", &state).await;
+    assert_eq!(sent, (StatusCode::OK, json!({"success": true})));
+    assert_eq!(sandbox.states(GATEWAY_ID), []);
+    let lost = control.get(&format!("lost/{GATEWAY_ID}")).await;
+    assert_eq!(
+        (lost[0]["attribute"].as_str(), lost.as_array().unwrap().len()),
+        (Some("temperature"), 1)
+    );
+    let counters = control.get("counters").await;
+    assert_eq!((&counters["statesLost"], &counters["valuesLost"]), (&json!(1), &json!(1)));
+    assert_eq!(control.post("clear-faults", &json!({})).await, StatusCode::OK);
+    api.post(gateway(&sandbox), "/state", &state).await;
+    assert_eq!(sandbox.states(GATEWAY_ID).len(), 1);
+    assert_eq!(control.post("lose", &json!({"oneIn": 0})).await, StatusCode::BAD_REQUEST);
+}
