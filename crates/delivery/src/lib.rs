@@ -1,5 +1,7 @@
-//! Decides which batch to send to Losant and when, and classifies the responses. Does no IO.
+//! Decides which batch to send to Losant and when, classifies the responses, and compares what was
+//! sent with what Losant has. Does no IO.
 
+pub mod audit;
 pub mod batch_body;
 pub mod declared_fit;
 pub mod reporter;
