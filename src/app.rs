@@ -28,6 +28,7 @@ use crate::notify;
 use crate::outbox_admin;
 use crate::status::{BusStatus, Sources, StatusRegistry};
 use crate::tasks::attribute_check::AttributeCheckTask;
+use crate::tasks::audit::{self, AuditRecorder, AuditTask};
 use crate::tasks::collector::{BootClock, Collector, CollectorContext, stored_boots};
 use crate::tasks::connection_status::ConnectionStatusTask;
 use crate::tasks::reporter::ReporterTask;
@@ -195,8 +196,10 @@ impl App {
             stop: stop.clone(),
         };
         supervisor.spawn("attribute check", attribute_check.run());
-        let routes =
+        let audit = AuditRecorder::new(config.audit.clone());
+        let mut routes =
             routes(&config, &status, &outbox, supervisor.liveness().clone(), commits.clone());
+        audit::register(&audit, &outbox, &mut routes);
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
         let collector = Collector::new(CollectorContext {
@@ -225,7 +228,8 @@ impl App {
             path: config.outbox.path.clone(),
             clock: Arc::clone(&trusted),
             anchors,
-            reader,
+            reader: Arc::clone(&reader),
+            audit: audit.clone(),
             status: status.clone(),
         };
         let reported = start_reporter(reporter, &mut supervisor);
@@ -236,9 +240,20 @@ impl App {
             status: &status,
             config: &config,
             stop,
-            reported,
+            reported: reported.clone(),
         };
         periodic.start(&mut supervisor);
+        let audit_task = AuditTask {
+            client: Arc::clone(&client),
+            reader,
+            outbox: Arc::clone(&outbox),
+            clock: Arc::clone(&trusted),
+            recorder: audit.clone(),
+            status: status.clone(),
+            stop: stop.clone(),
+            reported,
+        };
+        supervisor.spawn("audit", audit_task.run());
         start_service_tasks(&mut supervisor, control, routes, &self.log, stop);
 
         let health = buses::health(status.clone(), Arc::clone(&outbox));
@@ -255,7 +270,7 @@ impl App {
         };
         let (history, reports) = (self.history, events.clone());
         let commands = CommandTasks::start(commands, &config, history, reports, &mut supervisor);
-        let channels = Channels { events, losses, handles, limits, produced, commands };
+        let channels = Channels { events, losses, handles, limits, audit, produced, commands };
         Running::start(
             Runtime { supervisor, buses_stop, clock, health, status, channels },
             config,

@@ -1,5 +1,6 @@
 //! The command line: its subcommands and options.
 
+mod audit;
 mod check;
 mod commands;
 mod config;
@@ -100,6 +101,8 @@ enum Command {
     Provision(provision::ProvisionArgs),
     /// Show gateway health
     Status(status::StatusArgs),
+    /// Read sent states back from Losant and compare them, value by value
+    Audit(audit::AuditArgs),
     /// Manage the outbox: list, export, import, requeue, purge
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
@@ -233,6 +236,10 @@ pub fn main() -> ExitCode {
         }
         Command::Config(ConfigCommand::Schema) => config::schema(),
         Command::Status(args) => match status::status(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Audit(args) => match audit::audit(&args) {
             Ok(code) => return code,
             Err(error) => Err(error),
         },

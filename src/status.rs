@@ -1,6 +1,7 @@
 //! The status of the daemon: the [`StatusRegistry`] that tasks write, and the document made from
 //! it.
 
+mod audit;
 mod components;
 mod document;
 mod health;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use audit::{AuditDifference, AuditStatus, DeviceAudit};
 pub use components::{ActuatorStatus, BusStatus, DeviceProblems, DiskStatus, SensorStatus, Since};
 pub use document::{Backlog, Document, Sources, ThrottleStatus};
 pub use health::{Condition, Health, Problem, ProblemCode};
@@ -51,6 +53,8 @@ pub struct StatusData {
     pub reload: ReloadStatus,
     /// What does not fit between the configuration and the devices in Losant, by device.
     pub device_problems: BTreeMap<DeviceId, DeviceProblems>,
+    /// The audit, by device.
+    audit: BTreeMap<DeviceId, DeviceAudit>,
     names: Names,
     buses: BTreeMap<Name, BusStatus>,
     sensors: BTreeMap<Name, Vec<(Name, SensorStats)>>,

@@ -2,6 +2,7 @@
 
 pub mod actuator;
 pub mod attribute_check;
+pub mod audit;
 pub mod collector;
 pub mod connection_status;
 pub mod dispatcher;

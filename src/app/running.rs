@@ -18,6 +18,7 @@ use super::commands::CommandTasks;
 use super::{Reloads, buses, start_pipeline};
 use crate::notify;
 use crate::status::{Names, ReloadStatus, StatusRegistry};
+use crate::tasks::audit::AuditRecorder;
 use tidegate_bus::{BusContext, BusEvent, Handles, Health, LossCounters};
 use tidegate_config::{Config, Difference, Entry, Problems};
 use tidegate_delivery::reporter::Limits;
@@ -63,6 +64,7 @@ pub(super) struct Channels {
     pub(super) losses: LossCounters,
     pub(super) handles: watch::Sender<Handles>,
     pub(super) limits: watch::Sender<Limits>,
+    pub(super) audit: AuditRecorder,
     pub(super) produced: watch::Sender<BTreeMap<DeviceId, ProducedAttributes>>,
     pub(super) commands: CommandTasks,
 }
@@ -186,6 +188,7 @@ impl Running {
         // The other settings stay as they were at the start, and so does their difference.
         self.config.log_level = config.log_level;
         self.config.reporter = config.reporter;
+        self.config.audit = config.audit;
         self.config.devices = config.devices;
         self.config.buses = config.buses;
         self.config.actuators = config.actuators;
@@ -197,6 +200,9 @@ impl Running {
         self.runtime.status.configure(names(&self.config));
         if difference.reporter {
             self.runtime.channels.limits.send_replace(self.config.reporter.clone());
+        }
+        if difference.audit {
+            self.runtime.channels.audit.set(self.config.audit.clone());
         }
         // Even if nothing differs here: the attributes in Losant may have changed.
         self.runtime.channels.produced.send_replace(produced(&self.config));

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{ConfigArgs, Usage, print, prompt};
 use crate::outbox_admin::{ListedState, QueueInfo, Request, STATES_MAX};
-use access::OutboxAccess;
+pub(super) use access::OutboxAccess;
 use tidegate_config::Config;
 use tidegate_model::{DeviceId, Name};
 use tidegate_outbox::{Reject, Removed};
@@ -147,7 +147,7 @@ pub(super) fn run(command: OutboxCommand) -> anyhow::Result<()> {
 }
 
 impl DeviceChoice {
-    fn id(&self, config: &Config) -> anyhow::Result<Option<DeviceId>> {
+    pub(super) fn id(&self, config: &Config) -> anyhow::Result<Option<DeviceId>> {
         let Some(text) = &self.device else { return Ok(None) };
         let named = text.parse().ok().and_then(|name| config.devices.get::<Name>(&name));
         let id = named.copied().map_or_else(|| text.parse(), Ok);

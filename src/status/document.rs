@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::metrics;
 use super::{
-    ActuatorStatus, BusStatus, ClockStatus, CloudStatus, CommandStatus, DeviceProblems, DiskStatus,
-    Health, ReloadStatus, SensorStatus, StatusData, StatusRegistry,
+    ActuatorStatus, AuditStatus, BusStatus, ClockStatus, CloudStatus, CommandStatus,
+    DeviceProblems, DiskStatus, Health, ReloadStatus, SensorStatus, StatusData, StatusRegistry,
 };
 use crate::control::{Answer, Method, Routes, StatusCode};
 use tidegate_commands::history::Record;
@@ -52,6 +52,8 @@ pub struct Document {
     pub sensors: BTreeMap<Name, SensorStatus>,
     /// The devices that do not fit the configuration, by name.
     pub device_problems: BTreeMap<String, DeviceProblems>,
+    /// The audit.
+    pub audit: AuditStatus,
     /// The actuators.
     pub actuators: BTreeMap<Name, ActuatorStatus>,
     /// Commands.
@@ -223,6 +225,7 @@ impl Sources {
             throttle: throttle(&data),
             sensors: sensors(&data),
             device_problems: device_problems(&data),
+            audit: AuditStatus::of(&data),
             cloud: data.cloud,
             clock: data.clock,
             disk: data.disk,

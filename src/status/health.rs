@@ -36,6 +36,8 @@ pub enum ProblemCode {
     OutboxWriteFailing,
     /// The outbox drops its oldest states, or will soon.
     OutboxFull,
+    /// Losant does not have values as it confirmed them.
+    AuditDifference,
     /// The outbox is more than 80 % full.
     OutboxFilling,
     /// The disk has little free space.
@@ -61,7 +63,10 @@ impl ProblemCode {
     /// Returns the condition that this problem alone causes.
     pub fn condition(self) -> Condition {
         match self {
-            Self::TaskStuck | Self::OutboxWriteFailing | Self::OutboxFull => Condition::Failing,
+            Self::TaskStuck
+            | Self::OutboxWriteFailing
+            | Self::OutboxFull
+            | Self::AuditDifference => Condition::Failing,
             Self::OutboxFilling
             | Self::DiskLow
             | Self::CloudOffline
@@ -88,15 +93,17 @@ impl ProblemCode {
             Self::BusProblem => "bus_problem",
             Self::SensorStale => "sensor_stale",
             Self::CommandStreamClosed => "command_stream_closed",
+            Self::AuditDifference => "audit_difference",
             Self::ReloadFailed => "reload_failed",
         }
     }
 
     /// All codes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TaskStuck,
         Self::OutboxWriteFailing,
         Self::OutboxFull,
+        Self::AuditDifference,
         Self::OutboxFilling,
         Self::DiskLow,
         Self::CloudOffline,
@@ -180,6 +187,9 @@ impl Health {
             for (name, _) in document.streams.iter().filter(|(_, is_open)| !**is_open) {
                 add(ProblemCode::CommandStreamClosed, name, "");
             }
+        }
+        for (device, detail) in document.audit.problems() {
+            add(ProblemCode::AuditDifference, device, &detail);
         }
         if let Some(error) = document.reload.problems.first() {
             add(ProblemCode::ReloadFailed, "", error);

@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::health::{Condition, ProblemCode};
-use super::{BusStatus, Document, SensorStatus};
+use super::{BusStatus, DeviceAudit, Document, SensorStatus};
 use tidegate_model::{Account, Name};
 
 /// The `Content-Type` of the text (`OpenMetrics` 1.0, "Overall Structure").
@@ -39,6 +39,7 @@ impl Collector for Document {
         self.encode_buses(&mut page)?;
         self.encode_ledger(&mut page)?;
         self.encode_sensors(&mut page)?;
+        self.encode_audit(&mut page)?;
         self.encode_commands(&mut page)
     }
 }
@@ -164,6 +165,23 @@ impl Document {
         page.gauges("sensor_age_seconds", "Time since the last message", age)?;
         let stale = sensors(|sensor| sensor.stale.map(u64::from));
         page.gauges("sensor_stale", "Whether the sensor has been silent for too long", stale)
+    }
+
+    fn encode_audit(&self, page: &mut Page<'_>) -> fmt::Result {
+        let devices = |count: fn(&DeviceAudit) -> u64| {
+            let devices = self.audit.devices.iter();
+            devices.map(move |(device, audit)| ([("device", device.as_str())], count(audit)))
+        };
+        let samples = devices(|audit| audit.samples);
+        page.counters("audit_samples", "Samples of states read back from Losant", samples)?;
+        let values = devices(|audit| audit.values);
+        page.counters("audit_values", "Values compared with those in Losant", values)?;
+        let differing = self.audit.devices.iter().flat_map(|(device, audit)| {
+            audit.by_reason().into_iter().map(move |(reason, values)| {
+                ([("device", device.as_str()), ("reason", reason.as_str())], values)
+            })
+        });
+        page.counters("audit_differences", "Values that differ, by probable reason", differing)
     }
 
     fn encode_commands(&self, page: &mut Page<'_>) -> fmt::Result {

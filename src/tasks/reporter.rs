@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::audit::AuditRecorder;
 use super::collector::Anchors;
 use super::timekeeper::cloud_date;
 use crate::declarations::DeclarationReader;
@@ -63,6 +64,8 @@ pub struct ReporterTask {
     pub anchors: Anchors,
     /// Reads the attributes that devices declare.
     pub reader: Arc<DeclarationReader>,
+    /// Receives the confirmed states.
+    pub audit: AuditRecorder,
     /// Receives the results of batches.
     pub status: StatusRegistry,
 }
@@ -286,6 +289,7 @@ impl ReporterTask {
         let done = match (disposal, sent.batch.entries.first().map(|first| first.sequence)) {
             (Disposal::Delete, Some(first)) => {
                 self.count_stored(&sent.batch);
+                self.audit.record(device, &sent.batch.states, &*self.clock);
                 let ignored = sent.batch.ignored;
                 blocking(move || outbox.ack_except(device, first, last, &ignored)).await.map(drop)
             }

@@ -9,6 +9,7 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod audit;
 mod bad_input;
 mod bus_exec;
 mod bus_http;

@@ -33,6 +33,8 @@ pub struct Difference {
     pub commands: bool,
     /// Whether the reporter has other limits.
     pub reporter: bool,
+    /// Whether the audit has other settings.
+    pub audit: bool,
     /// Whether the log has another level.
     pub log_level: bool,
     /// Whether the gateway is another Losant device. All states and commands depend on it, so that
@@ -51,6 +53,7 @@ impl Difference {
             devices,
             outbox,
             reporter,
+            audit,
             clock_trust,
             commands,
             buses,
@@ -84,6 +87,7 @@ impl Difference {
             commands: has_other_devices || !actuators.is_empty() || *commands != new.commands,
             actuators,
             reporter: *reporter != new.reporter,
+            audit: *audit != new.audit,
             log_level: *log_level != new.log_level,
             gateway: cloud.device != new.cloud.device,
             next_start: next_start

@@ -12,6 +12,7 @@ table!(Raw {
     device: BTreeMap<String, Device>,
     outbox: Outbox,
     reporter: Reporter,
+    audit: Audit,
     clock: Clock,
     commands: Commands,
     daemon: Daemon,
@@ -59,6 +60,8 @@ table!(Reporter {
     retry_min: Span,
     retry_max: Span,
 });
+
+table!(Audit { enabled: Flag, interval: Span, delay: Span });
 
 table!(Commands {
     age_max: Span,

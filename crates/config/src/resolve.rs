@@ -23,6 +23,7 @@ use super::raw::{self, Raw};
 use super::{Config, OutboxSettings, Problems};
 use actuator::World;
 use names::GATEWAY;
+use tidegate_delivery::audit;
 use tidegate_delivery::reporter::Limits;
 use tidegate_model::{DeviceId, Name, WhenFull};
 use tidegate_timing::clock_trust::TrustMode;
@@ -68,6 +69,7 @@ pub(super) fn resolve(
     );
     actuator::subscribe_to_replies(&actuators, &mut buses);
     let reporter = reporter(raw.reporter, &mut check);
+    let audit = audit(raw.audit, &mut check);
     let clock_trust = clock_trust(raw.clock, &mut check);
     let commands = command::commands(raw.commands, gateway, &mut check);
     let stop_timeout =
@@ -81,6 +83,7 @@ pub(super) fn resolve(
         devices,
         outbox: outbox?,
         reporter,
+        audit,
         clock_trust,
         commands,
         buses,
@@ -115,6 +118,14 @@ fn reporter(raw: raw::Reporter, check: &mut Check<'_>) -> Limits {
             raw.retry_max,
             &(Duration::from_millis(10)..=Duration::from_secs(3_600)),
         ),
+    }
+}
+
+fn audit(raw: raw::Audit, check: &mut Check<'_>) -> audit::Settings {
+    audit::Settings {
+        is_enabled: raw.enabled.is_none_or(|flag| flag.0),
+        interval: check.duration("audit.interval", raw.interval, &seconds(1..=604_800)),
+        delay: check.duration("audit.delay", raw.delay, &seconds(1..=3_600)),
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Bus, CloudCredentials, Problem, Secret};
 use tidegate_commands::actuator::Actuator;
 use tidegate_commands::admission::Rules;
 use tidegate_commands::report::ReportRules;
+use tidegate_delivery::audit;
 use tidegate_delivery::reporter::Limits;
 use tidegate_model::{ApplicationId, DeviceId, Name, WhenFull};
 use tidegate_timing::clock_trust::TrustMode;
@@ -24,6 +25,8 @@ pub struct Config {
     pub outbox: OutboxSettings,
     /// Batches and retries.
     pub reporter: Limits,
+    /// Which confirmed states are read back.
+    pub audit: audit::Settings,
     /// Which clock the daemon trusts.
     pub clock_trust: TrustMode,
     /// Commands.

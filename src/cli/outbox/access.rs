@@ -8,11 +8,13 @@ use crate::app::outbox_options;
 use crate::cli::control;
 use crate::control::{Error, Method};
 use crate::outbox_admin::{self, Request};
+use crate::tasks::audit;
 use tidegate_config::Config;
+use tidegate_delivery::audit::Sample;
 use tidegate_outbox::Outbox;
 
 /// Access to the outbox.
-pub(super) enum OutboxAccess<'a> {
+pub(in crate::cli) enum OutboxAccess<'a> {
     /// A running daemon answers the requests.
     Daemon(&'a Config),
     /// No daemon is running; this process has the outbox open.
@@ -24,7 +26,7 @@ impl<'a> OutboxAccess<'a> {
     ///
     /// # Errors
     /// When the daemon is running and denies access, or the outbox cannot be opened.
-    pub(super) fn open(config: &'a Config) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn open(config: &'a Config) -> anyhow::Result<Self> {
         match control::document(&config.status_socket, "/status") {
             Ok(_) => return Ok(Self::Daemon(config)),
             Err(error) if is_absence(&error) => {}
@@ -42,7 +44,7 @@ impl<'a> OutboxAccess<'a> {
     }
 
     /// Sends a request and returns the answer.
-    pub(super) fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
+    pub(in crate::cli) fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
         let answer = match self {
             Self::Daemon(config) => {
                 let request = serde_json::to_string(request)?;
@@ -53,8 +55,19 @@ impl<'a> OutboxAccess<'a> {
         serde_json::from_slice(&answer).context("cannot decode the answer")
     }
 
+    /// Returns the samples of the audit.
+    pub(in crate::cli) fn samples(&self) -> anyhow::Result<Vec<Sample>> {
+        match self {
+            Self::Daemon(config) => {
+                let document = control::document(&config.status_socket, audit::PATH)?;
+                Ok(serde_json::from_value::<audit::Recorded>(document)?.decode())
+            }
+            Self::Files(outbox) => Ok(audit::stored(outbox.rows(audit::TABLE)?)),
+        }
+    }
+
     /// Returns the ledger as JSON.
-    pub(super) fn ledger(&self) -> anyhow::Result<Value> {
+    pub(in crate::cli) fn ledger(&self) -> anyhow::Result<Value> {
         match self {
             Self::Daemon(config) => {
                 let document = control::document(&config.status_socket, "/status")?;
