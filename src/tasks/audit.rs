@@ -233,7 +233,9 @@ impl AuditTask {
     async fn save(&self, sample: &Sample, records: &mut Records) {
         let commit = records.add(sample);
         let outbox = Arc::clone(&self.outbox);
-        if let Err(error) = blocking(move || outbox.append_unsynced(&commit)).await {
+        let saving = blocking(move || outbox.append_unsynced(&commit));
+        let saving = liveness::with_deadline(liveness::DISK_MAX, "keeping a sample", saving);
+        if let Err(error) = saving.await {
             debug!(%error, "cannot keep a sample of the audit");
         }
     }

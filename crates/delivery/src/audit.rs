@@ -242,7 +242,9 @@ impl Auditor {
     pub fn handle_stop(&mut self, now: Instant) {
         self.handle_timeout(now);
         let devices: Vec<_> = self.devices.keys().copied().collect();
-        devices.into_iter().for_each(|device| self.close(device));
+        for device in devices {
+            self.close(device);
+        }
     }
 
     /// Adds the states that a call returned, oldest first. `declared` has the attributes of the
@@ -320,7 +322,9 @@ impl Machine for Auditor {
         let is_over = |audit: &DeviceAudit| audit.open.as_ref().is_some_and(|o| o.ends <= self.now);
         let over = self.devices.iter().filter(|(_, audit)| is_over(audit));
         let over: Vec<_> = over.map(|(device, _)| *device).collect();
-        over.into_iter().for_each(|device| self.close(device));
+        for device in over {
+            self.close(device);
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -9,7 +9,7 @@
 //! | `getCommand` | GET `/command` | device | the listener; `tidegate device` |
 //! | `getCompositeState` | GET `/compositeState` | device | `tidegate device` |
 //! | `getLogEntries` | GET `/logs` | device | `tidegate device` |
-//! | `getState` | GET `/state` | device | `tidegate device` |
+//! | `getState` | GET `/state` | device | the audit; `tidegate device` |
 //! | `patch` | PATCH | application | `tidegate device` |
 //! | `removeData` | DELETE `/data` | application | `tidegate device` |
 //! | `sendCommand` | POST `/command` | device | `tidegate device` |

@@ -125,6 +125,11 @@ fn link(page: &mut String, node: Node<'_>) -> fmt::Result {
     if !streams.is_empty() {
         writeln!(page, "streams   {}", streams.join(", "))?;
     }
+    if node.count("/audit/samples") > 0 {
+        let (values, differing) =
+            (node.count("/audit/values"), node.count("/audit/differing_values"));
+        writeln!(page, "audit     {values} values read back from Losant, {differing} differ")?;
+    }
     writeln!(
         page,
         "commands  {} received: {} executed, {} failed, {} refused, {} interrupted",

@@ -68,11 +68,9 @@ struct Record {
 
 impl SentValue {
     fn of(value: Value) -> Self {
-        match value {
-            Value::String(text) if text.len() > TEXT_BYTES_MAX => {
-                Self::Digest { bytes: text.len(), digest: digest(&text) }
-            }
-            value => Self::Whole(value),
+        match value.as_str().filter(|text| text.len() > TEXT_BYTES_MAX) {
+            Some(text) => Self::Digest { bytes: text.len(), digest: digest(text) },
+            None => Self::Whole(value),
         }
     }
 
