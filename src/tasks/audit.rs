@@ -169,13 +169,14 @@ impl AuditTask {
         let mut logged = LogLimit::default();
         while !self.stop.is_cancelled() {
             let (action, timeout) = self.poll();
-            match action {
-                Some(action) => self.act(action, &mut records, &mut logged).await,
-                None => tokio::select! {
-                    () = self.recorder.0.changed.notified() => {}
-                    () = wait::sleep_until(timeout) => {}
-                    () = self.stop.cancelled() => {}
-                },
+            if let Some(action) = action {
+                self.act(action, &mut records, &mut logged).await;
+                continue;
+            }
+            tokio::select! {
+                () = self.recorder.0.changed.notified() => {}
+                () = wait::sleep_until(timeout) => {}
+                () = self.stop.cancelled() => {}
             }
         }
         self.reported.cancelled().await;
@@ -205,7 +206,9 @@ impl AuditTask {
             }
         }
         let mut auditor = self.recorder.auditor();
-        last.into_values().for_each(|sample| auditor.resume(sample, now()));
+        for sample in last.into_values() {
+            auditor.resume(sample, now());
+        }
         records
     }
 
@@ -246,10 +249,11 @@ impl AuditTask {
         let reading = liveness::with_deadline(liveness::CALL_MAX, "reading states back", reading);
         match reading.await {
             Ok(states) => {
-                let declared = match read.is_second {
+                let declared = if read.is_second {
                     // The attributes may have changed since the last comparison.
-                    true => self.reader.read(device).await.ok(),
-                    false => self.reader.declaration(device).map(|known| known.attributes),
+                    self.reader.read(device).await.ok()
+                } else {
+                    self.reader.declaration(device).map(|known| known.attributes)
                 };
                 let time = self.clock.wall_time().unwrap_or(WallTime::EPOCH);
                 let mut auditor = self.recorder.auditor();

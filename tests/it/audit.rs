@@ -195,7 +195,7 @@ async fn downsampled_states_have_no_differences() {
 #[tokio::test]
 async fn deleted_states_are_reported_as_deleted() {
     let cloud = cloud().await;
-    let site = site(&cloud, "").without_cloud_check();
+    let site = site(&cloud, "");
     let output = site.run(&["audit"]);
     assert_eq!(output.status.code(), Some(1), "there is no outbox yet");
     let mut tty = Tty::plugged(site.path("tty"));
