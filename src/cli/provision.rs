@@ -11,7 +11,7 @@ mod peripherals;
 mod plan;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -195,11 +195,25 @@ pub(super) async fn plan(
     Plan::make(reader, provisional, &production, types).await
 }
 
-/// Creates the missing attributes with an application token.
-pub(super) async fn create(config: &Config, plan: &Plan, token: &Secret) -> anyhow::Result<()> {
+/// Creates the missing attributes and devices with an application token, and writes the ids of the
+/// devices beside the configuration in `file`.
+pub(super) async fn create(
+    config: &Config,
+    plan: &Plan,
+    token: &Secret,
+    file: &Path,
+) -> anyhow::Result<()> {
     let application = Client::new(config.cloud.clone())?.application().await?;
     let client = with_token(&config.cloud, application, token)?;
-    apply::Creator { client: &client, replaces_types: false }.update_devices(plan).await
+    let creator = apply::Creator { client: &client, replaces_types: false };
+    creator.update_devices(plan).await?;
+    let created = creator.create_devices(plan, config.cloud.device).await?;
+    peripherals::report(&created, file, true)
+}
+
+/// Returns the messages that `tidegate sensor learn` recorded; none without the file.
+pub(super) fn recorded(file: &Path) -> Vec<RecordedMessage> {
+    learned::read(file).unwrap_or_default()
 }
 
 /// Returns a client with an application token, which is not kept.

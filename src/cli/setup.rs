@@ -6,7 +6,11 @@
 
 mod answers;
 mod files;
+mod first_state;
 mod found;
+mod identify;
+mod sensor;
+mod trial;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,15 +18,15 @@ use std::process::Command;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{DEFAULT_CONFIG, print, prompt, provision, secrecy};
+use super::provision::{self, Plan, Provisional};
+use super::{DEFAULT_CONFIG, print, prompt};
 use answers::Answers;
-use tidegate_config::{Cloud, CloudCredentials, Config};
+use first_state::TrialRun;
+use tidegate_config::Config;
+use tidegate_ingest::mapping::RecordedMessage;
 use tidegate_losant::Client;
-use tidegate_losant::query::Shape;
 use tidegate_model::DeviceId;
-
-/// The most attempts to enter valid credentials.
-const ATTEMPTS_MAX: usize = 3;
+use tidegate_runtime::clock::SystemClock;
 
 /// The systemd unit of the package.
 const UNIT: &str = "tidegate.service";
@@ -43,7 +47,7 @@ pub(super) struct SetupArgs {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
-    sensor: answers::SensorArgs,
+    sensor: sensor::SensorArgs,
     /// Create missing attributes with the application token in FILE; used once, not kept
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -55,102 +59,127 @@ pub(super) struct SetupArgs {
     yes: bool,
 }
 
+/// Where the conversation goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// With the next question.
+    Next,
+    /// With the question before.
+    Back,
+    /// With the same question.
+    Again,
+}
+
 /// Asks the questions, checks the answers with Losant, writes the files, and starts the service.
+///
+/// If it fails, it discards what was typed or pasted meanwhile: a secret must not reach the shell.
 pub(super) fn setup(args: &SetupArgs) -> anyhow::Result<()> {
     let directory = std::path::absolute(&args.config)?;
     let directory = directory.parent().unwrap_or(Path::new("/")).to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start the runtime")?.block_on(async {
-        let mut answers = Answers::read(&directory.join(files::FRAGMENT))?;
-        let credentials = identify(args, &directory, &mut answers).await?;
-        answers.sensor(&args.sensor, &args.config)?;
-        let mut is_changed = files::write_credentials(&directory, &credentials)?;
-        is_changed |= files::write_configuration(&args.config, &directory, &answers)?;
-        let config = tidegate_config::load(&args.config)?;
-        print("The configuration is valid; `tidegate check` prints a summary.\n")?;
-        offer_attributes(args, config).await?;
-        start(args, is_changed)
-    })
-}
-
-/// Asks for device and access key until Losant accepts them.
-async fn identify(
-    args: &SetupArgs,
-    directory: &Path,
-    answers: &mut Answers,
-) -> anyhow::Result<CloudCredentials> {
-    let kept = files::kept_credentials(directory);
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        answers.device(args)?;
-        let credentials = match (&args.access_key, &kept) {
-            (None, Some(kept)) if attempts == 1 => kept.clone(),
-            (key, _) => {
-                let key = match key {
-                    Some(key) => key.clone(),
-                    None => prompt::line("Access key", None, "--access-key KEY")?,
-                };
-                let secret = prompt::secret("Access secret")?;
-                CloudCredentials::AccessKey { key, secret }
-            }
-        };
-        secrecy::keep_out_of_core_dumps();
-        let device = answers.device_id()?;
-        let client = Client::new(Cloud::new(answers.url(), device, credentials.clone()))?;
-        match client.get(device, Shape::default()).await {
-            Ok(known) => {
-                // Text from the cloud must not control the terminal.
-                let (name, class) = (known.name.escape_debug(), known.device_class.escape_debug());
-                print(&format!("Found in Losant: {name} ({class})\n"))?;
-                return Ok(credentials);
-            }
-            Err(error) if prompt::is_possible() && attempts < ATTEMPTS_MAX => {
-                print(&format!("Losant refused: {error}\n"))?;
-            }
-            Err(error) => return Err(error.into()),
-        }
+    let done = runtime.context("cannot start the runtime")?.block_on(converse(args, &directory));
+    if done.is_err() {
+        prompt::discard_pending();
     }
+    done
 }
 
-async fn offer_attributes(args: &SetupArgs, config: Config) -> anyhow::Result<()> {
-    let provisional = provision::Provisional::complete(config);
-    let config = &provisional.config;
+async fn converse(args: &SetupArgs, directory: &Path) -> anyhow::Result<()> {
+    let mut answers = Answers::read(&directory.join(files::FRAGMENT))?;
+    let recording = sensor::recording();
+    let credentials = loop {
+        let credentials = identify::identify(args, directory, &mut answers).await?;
+        match sensor::ask(&mut answers, &args.sensor, &args.config, &recording)? {
+            Flow::Next => break credentials,
+            Flow::Back | Flow::Again => {}
+        }
+    };
+    let mut is_changed = files::write_credentials(directory, &credentials)?;
+    is_changed |= files::write_configuration(&args.config, directory, &answers)?;
+    let config = match tidegate_config::load(&args.config) {
+        Err(problems) if !answers.has_sensor() && problems.iter().all(|one| one.at == "bus") => {
+            return print("There is no sensor yet: run `tidegate setup` again to add one.\n");
+        }
+        loaded => loaded?,
+    };
+    print("The configuration is valid; `tidegate check` prints a summary.\n")?;
+    let messages = provision::recorded(&recording);
+    // The file exists only after sensor learn.
+    std::fs::remove_file(&recording).unwrap_or_default();
+    offer_attributes(args, config, &messages).await?;
+    let since = SystemClock.read();
+    let config = tidegate_config::load(&args.config)?;
+    if start(args, is_changed)? {
+        return if prompt::is_possible() {
+            first_state::wait(&config, since, None).await
+        } else {
+            Ok(())
+        };
+    }
+    let question = "Run the gateway now until its first state is in Losant?";
+    if config.buses.is_empty() || !prompt::is_possible() || !prompt::choose(question, true)? {
+        return Ok(());
+    }
+    first_state::wait(&config, since, Some(TrialRun::start(&args.config)?)).await
+}
+
+/// Shows what Losant lacks and offers to create it.
+async fn offer_attributes(
+    args: &SetupArgs,
+    config: Config,
+    messages: &[RecordedMessage],
+) -> anyhow::Result<()> {
     let client = Client::new(config.cloud.clone())?;
-    let plan = provision::plan(&client, &provisional, &[], &[]).await?;
+    let provisional = Provisional::complete(config);
+    let plan = provision::plan(&client, &provisional, messages, &[]).await?;
     print(&plan.show(false, false)?)?;
-    if !plan.has_work(false, false) {
+    if !plan.has_work(true, false) {
         return Ok(());
     }
     let token = match &args.token_file {
         Some(file) => tidegate_config::read_token(file)?,
         None if prompt::is_possible() => {
-            if !prompt::offer(
-                false,
-                "Create them? This needs an application token, which is not kept",
-            )? {
+            let question = "Create them? This needs an application token, which is not kept";
+            if !prompt::offer(false, question)? {
                 return print("Create them later with `tidegate provision`.\n");
             }
-            prompt::secret("Application token")?
+            return create(args, &provisional.config, &plan).await;
         }
         None => return print("Create them with `tidegate provision --token-file FILE`.\n"),
     };
-    provision::create(config, &plan, &token).await
+    provision::create(&provisional.config, &plan, &token, &args.config).await
 }
 
-/// Starts the service through systemd, if systemd runs.
-fn start(args: &SetupArgs, is_changed: bool) -> anyhow::Result<()> {
+/// Asks for the application token until Losant accepts it or the user gives up.
+async fn create(args: &SetupArgs, config: &Config, plan: &Plan) -> anyhow::Result<()> {
+    loop {
+        let token = prompt::secret("Application token")?;
+        let Err(error) = provision::create(config, plan, &token, &args.config).await else {
+            return Ok(());
+        };
+        print(&format!("Losant did not create them: {error:#}\n"))?;
+        if !prompt::choose("Try another token?", true)? {
+            return print("Create them later with `tidegate provision`.\n");
+        }
+    }
+}
+
+/// Starts the service through systemd, if systemd runs. Returns whether the service runs.
+fn start(args: &SetupArgs, is_changed: bool) -> anyhow::Result<bool> {
     // The test of sd_booted(3).
     let is_booted = Path::new("/run/systemd/system").is_dir();
     if args.no_start || !is_booted || args.config != Path::new(DEFAULT_CONFIG) {
-        return print(&format!("Start it with: tidegate run --config {}\n", args.config.display()));
+        print(&format!("Start it with: tidegate run --config {}\n", args.config.display()))?;
+        return Ok(false);
     }
     if !prompt::offer(args.yes, "Start the service, now and at each boot?")? {
-        return print(&format!("Start it with: systemctl enable --now {UNIT}\n"));
+        print(&format!("Start it with: systemctl enable --now {UNIT}\n"))?;
+        return Ok(false);
     }
     systemctl(&["enable", UNIT])?;
     systemctl(&[if is_changed { "restart" } else { "start" }, UNIT])?;
-    print("The service is running; `tidegate status` shows its health.\n")
+    print("The service is running; `tidegate status` shows its health.\n")?;
+    Ok(true)
 }
 
 fn systemctl(arguments: &[&str]) -> anyhow::Result<()> {

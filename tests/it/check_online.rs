@@ -31,7 +31,9 @@ fn assert_line(end: &End, parts: &[&str]) {
 
 fn patch(site: &Site, device: &str, body: &Value) {
     let token = site.path("token").display().to_string();
+    let application = "a00000000000000000000001";
     let words = ["device", "patch", "--yes", "--token-file", &token, "--device", device];
+    let words = [&words[..], &["--application", application]].concat();
     let body = body.to_string();
     let end = End::of(&site.run(&[&words[..], &["--json", &body]].concat()));
     assert_eq!(end.code, 0, "{}", end.text());

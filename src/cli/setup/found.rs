@@ -1,6 +1,6 @@
 //! Finds serial lines and an MQTT broker on this machine.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use std::time::Duration;
 /// (udev, 60-serial.rules).
 pub(super) const BY_ID: &str = "/dev/serial/by-id";
 
-/// The longest wait for a broker on this machine.
-const BROKER_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest wait for a connection to a broker.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The port of MQTT without TLS (IANA).
 const MQTT_PORT: u16 = 1_883;
@@ -26,6 +26,29 @@ pub(super) fn serial_lines(by_id: &Path) -> Vec<PathBuf> {
     others.sort();
     lines.extend(others);
     lines
+}
+
+/// Fails if nothing listens at the address of a broker.
+pub(super) fn check_broker(host: &str, port: u16) -> Result<(), String> {
+    let unreachable = |problem: &dyn std::fmt::Display| {
+        format!("cannot connect to {host}:{port}: {problem}; is the broker running there?")
+    };
+    let name = host.trim_matches(['[', ']']);
+    let addresses = (name, port).to_socket_addrs().map_err(|_| unreachable(&"unknown host"))?;
+    let mut problem = "unknown host".to_owned();
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, BROKER_TIMEOUT) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                "connection refused".clone_into(&mut problem);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                "no answer".clone_into(&mut problem);
+            }
+            Err(error) => problem = error.kind().to_string(),
+        }
+    }
+    Err(unreachable(&problem))
 }
 
 /// Returns the address of a broker on this machine.
