@@ -277,8 +277,8 @@ fn chain(error: &anyhow::Error) -> String {
         } else {
             cause.to_string()
         };
-        let is_told = texts.last().is_some_and(|last| last.contains(&text));
-        if !is_told {
+        let is_included = texts.last().is_some_and(|last| last.contains(&text));
+        if !is_included {
             texts.push(text);
         }
     }

@@ -30,17 +30,24 @@ pub(super) fn check(file: &Path, quiet: bool) -> anyhow::Result<()> {
 
 /// Prints the weaknesses of a configuration to standard error.
 pub(super) fn print_warnings(config: &Config) -> anyhow::Result<()> {
-    let text: String = config.warnings.iter().map(|warning| format!("{warning}\n")).collect();
+    let mut text = String::new();
+    for warning in &config.warnings {
+        writeln!(text, "{warning}")?;
+    }
     std::io::Write::write_all(&mut std::io::stderr().lock(), text.as_bytes())?;
     Ok(())
 }
 
-fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result {
-    let credentials = match config.cloud.credentials {
-        _ if config.cloud.credentials.is_unread() => "credentials that were not checked",
+fn described(credentials: &CloudCredentials) -> &'static str {
+    match credentials {
+        credentials if credentials.is_unread() => "credentials that were not checked",
         CloudCredentials::AccessKey { .. } => "an access key",
         CloudCredentials::Token(_) => "a token",
-    };
+    }
+}
+
+fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result {
+    let credentials = described(&config.cloud.credentials);
     writeln!(plan, "{}: good", shown(file))?;
     let cloud = &config.cloud;
     writeln!(plan, "\ncloud     {} with {credentials}", cloud.url)?;

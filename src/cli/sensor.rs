@@ -154,7 +154,7 @@ impl Bench {
         if filter.matches(topic) {
             return Ok(());
         }
-        let example = filter.as_str().replace('+', "x").replace('#', "x");
+        let example = filter.as_str().replace(['+', '#'], "x");
         let problem = if topic.is_empty() {
             format!("the sensor reads only topics that match {filter}")
         } else {

@@ -67,7 +67,7 @@ async fn open(settings: &HttpBus, context: &BusContext) -> TcpListener {
                 return listener;
             }
             Err(error) => {
-                problems.begin(&subject, &format!("cannot listen: {}", io_problem(&error)))
+                problems.begin(&subject, &format!("cannot listen: {}", io_problem(&error)));
             }
         }
         tokio::time::sleep(backoff.next_delay(&mut rng)).await;

@@ -50,7 +50,7 @@ async fn run(settings: SystemBus, context: BusContext) {
             match disk.space {
                 Ok(_) => problems.end(&disk.path),
                 Err(error) => {
-                    problems.begin(&disk.path, &format!("{}; see disks", io_problem(&error)))
+                    problems.begin(&disk.path, &format!("{}; see disks", io_problem(&error)));
                 }
             }
         }

@@ -42,9 +42,10 @@ pub(super) fn report(
     otherwise: &str,
     problems: &mut Problems,
 ) {
-    let what = match error.kind() {
-        ErrorKind::InvalidData => "is not UTF-8 text".to_owned(),
-        _ => format!("cannot read it: {}", io_problem(error)),
+    let what = if error.kind() == ErrorKind::InvalidData {
+        "is not UTF-8 text".to_owned()
+    } else {
+        format!("cannot read it: {}", io_problem(error))
     };
     problems.add(at, what, advice(path, error, Readers::All, otherwise));
 }

@@ -138,8 +138,8 @@ impl Check<'_> {
         self.problems.add(key, format!("\"{word}\" is not known"), fix);
     }
 
-    /// Reads a file of secrets. For a person who checks the configuration, a file that is missing or
-    /// cannot be read is a note, because the service can have other rights than this person.
+    /// Reads a file of secrets. For a person who checks the configuration, a file that is missing
+    /// or cannot be read is a note, because the service can have other rights than this person.
     pub(super) fn secret<T>(
         &mut self,
         path: &Path,

@@ -309,9 +309,9 @@ fn report_unknown_key(keys: &[String], tree: &Value, problems: &mut Problems) {
 
 /// Returns the names of the tables in the table at `keys`; `None` if there are other values, too.
 fn names_at(tree: &Value, keys: &[String]) -> Option<BTreeSet<String>> {
-    let value = keys.iter().try_fold(tree, |value, key| match &value.kind {
-        ValueKind::Table(table) => table.get(key),
-        _ => None,
+    let value = keys.iter().try_fold(tree, |value, key| {
+        let ValueKind::Table(table) = &value.kind else { return None };
+        table.get(key)
     });
     let ValueKind::Table(table) = &value?.kind else { return None };
     let is_table = |value: &Value| matches!(value.kind, ValueKind::Table(_));

@@ -130,10 +130,7 @@ impl Problems {
         let wanted = segments(key);
         let Some((option, table)) = wanted.split_last() else { return false };
         self.unknown.iter().any(|unknown| {
-            let (last, around) = match unknown.segments.split_last() {
-                Some((last, around)) => (last, around),
-                None => return false,
-            };
+            let Some((last, around)) = unknown.segments.split_last() else { return false };
             around == table && (unknown.meant == Some(option) || last.eq_ignore_ascii_case(option))
         })
     }
@@ -265,7 +262,12 @@ mod tests {
         assert!(problems.may_be_misnamed("bus", None));
         assert!(!problems.may_be_misnamed("bus", Some("attic")));
         assert!(!problems.may_be_misnamed("device", Some("house")));
-        problems.add_unknown(&["devices".to_owned()], Some("device"), BTreeSet::new(), "".into());
+        problems.add_unknown(
+            &["devices".to_owned()],
+            Some("device"),
+            BTreeSet::new(),
+            String::new(),
+        );
         assert!(problems.may_be_misnamed("device", Some("house")));
     }
 }

@@ -97,7 +97,12 @@ fn tls(error: &TlsError) -> String {
         TlsError::Addr(_) | TlsError::DNSName(_) => {
             "TLS: the host is not a name that a certificate can have".to_owned()
         }
-        _ => "TLS: the certificates of the bus cannot be used".to_owned(),
+        TlsError::WebPki(_)
+        | TlsError::NoValidCertInChain
+        | TlsError::NoValidClientCertInChain
+        | TlsError::NoValidKeyInChain => {
+            "TLS: the certificates of the bus cannot be used".to_owned()
+        }
     }
 }
 

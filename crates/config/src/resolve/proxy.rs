@@ -47,7 +47,7 @@ fn check_environment(url: &str, read: impl Fn(&str) -> Option<String>, check: &m
     let has_exceptions =
         ["NO_PROXY", "no_proxy"].iter().any(|name| read(name).is_some_and(|text| !text.is_empty()));
     let is_set = |name: &&str| read(name).is_some_and(|value| !value.is_empty());
-    let in_use = used.iter().copied().find(|name| is_set(&name));
+    let in_use = used.iter().copied().find(is_set);
     for name in used.iter().chain(&others).copied().filter(is_set) {
         let Some(what) = mistake(&read(name).unwrap_or_default()) else { continue };
         let at = format!("{name} in the environment");
