@@ -314,7 +314,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         ResponseClass::Stored
         | ResponseClass::TooLarge
         | ResponseClass::Malformed
-        | ResponseClass::RateLimited(_)
+        | ResponseClass::Throttled(_)
         | ResponseClass::Blocked => EXIT_FAILURE,
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use tidegate_delivery::response::{Outcome, ResponseClass};
+use tidegate_delivery::response::{CallOutcome, ResponseClass};
 use tidegate_losant::query::Shape;
 use tidegate_losant::{Client, Error};
 use tidegate_model::{AttributeType, DeclaredAttributes, DeclaredDevices, DeviceId};
@@ -110,7 +110,7 @@ impl DeclarationReader {
     ///
     /// # Errors
     /// The outcome of the call, if Losant cannot be reached.
-    pub async fn ensure(&self, device: DeviceId) -> Result<(), Outcome> {
+    pub async fn ensure(&self, device: DeviceId) -> Result<(), CallOutcome> {
         if self.enforced.borrow().contains_key(&device) || self.refused().contains(&device) {
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl DeclarationReader {
             Err(error) => match error.response_class() {
                 ResponseClass::Offline
                 | ResponseClass::Unauthorized
-                | ResponseClass::RateLimited(_)
+                | ResponseClass::Throttled(_)
                 | ResponseClass::ServerError(_) => Err(error.outcome()),
                 ResponseClass::Stored
                 | ResponseClass::TooLarge

@@ -25,8 +25,8 @@ use crate::declarations::DeclarationReader;
 use crate::status::StatusRegistry;
 use batch::{Batch, Checks};
 use calls::CallFile;
-use tidegate_delivery::reporter::{Call, Disposal, Ended, Limits, Reporter, Waiting};
-use tidegate_delivery::response::{Outcome, RequestKind, ResponseClass};
+use tidegate_delivery::reporter::{Call, Disposal, FinishedCall, Limits, Reporter, Waiting};
+use tidegate_delivery::response::{CallOutcome, RequestKind, ResponseClass};
 use tidegate_losant::{Client, Success};
 use tidegate_model::{DeviceId, WallTime};
 use tidegate_outbox::{Backlog, Error, Outbox};
@@ -74,7 +74,7 @@ pub struct ReporterTask {
 struct Sent {
     call: Call,
     batch: Batch,
-    outcome: Outcome,
+    outcome: CallOutcome,
     /// Whether Losant may count the call in its throttle.
     may_count: bool,
 }
@@ -231,7 +231,7 @@ impl ReporterTask {
     ///
     /// # Errors
     /// The outcome of the call, if Losant cannot be reached.
-    async fn prepare(&self, device: DeviceId) -> Result<(), Outcome> {
+    async fn prepare(&self, device: DeviceId) -> Result<(), CallOutcome> {
         if self.clock.cloud_time().is_none() {
             // The answer to the token request has the date.
             let token = self.client.application();
@@ -248,7 +248,7 @@ impl ReporterTask {
     async fn send(&self, call: Call, mut batch: Batch, calls: &Calls) -> Sent {
         let device = call.device;
         if batch.entries.is_empty() {
-            let outcome = Outcome::NotMade { message: "no states to send".to_owned() };
+            let outcome = CallOutcome::NotMade { message: "no states to send".to_owned() };
             return Sent { call, batch, outcome, may_count: false };
         }
         if let Some(outcome) = batch.failure.take() {
@@ -257,7 +257,7 @@ impl ReporterTask {
         let sending = self.client.send_state(device, &*batch.states);
         let outcome =
             match liveness::with_deadline(liveness::CALL_MAX, "sending states", sending).await {
-                Ok(Success) => Outcome::Answer {
+                Ok(Success) => CallOutcome::Answer {
                     status: 200,
                     success: true,
                     message: String::new(),
@@ -276,15 +276,15 @@ impl ReporterTask {
     /// Passes the result of a call to the machine, and deletes, keeps or rejects its states.
     async fn settle(&self, machine: &mut Reporter, sent: Sent) {
         let response = ResponseClass::of(RequestKind::Action, &sent.outcome);
-        let ended = Ended {
+        let finished = FinishedCall {
             states: sent.batch.entries.len(),
             last: sent.batch.last(),
             response: response.clone(),
             may_count: sent.may_count,
         };
-        let disposal = machine.handle_result(&sent.call, &ended, now());
+        let disposal = machine.handle_result(&sent.call, &finished, now());
         Self::log_result(&sent, &response);
-        let (device, last) = (sent.call.device, ended.last);
+        let (device, last) = (sent.call.device, finished.last);
         let outbox = Arc::clone(&self.outbox);
         let done = match (disposal, sent.batch.entries.first().map(|first| first.sequence)) {
             (Disposal::Delete, Some(first)) => {
@@ -340,7 +340,7 @@ impl ReporterTask {
                 warn!(device_id = %device, error, "cloud refuses this device; keeping its \
                     readings");
             }
-            ResponseClass::RateLimited(_) => {
+            ResponseClass::Throttled(_) => {
                 warn!(device_id = %device, error, "too many calls; pausing this device");
             }
             ResponseClass::TooLarge | ResponseClass::Malformed if states > 1 => {
@@ -354,7 +354,7 @@ impl ReporterTask {
     }
 
     /// Logs each change of the link once.
-    fn log_condition(&self, condition: &mut Condition, outcome: &Outcome) {
+    fn log_condition(&self, condition: &mut Condition, outcome: &CallOutcome) {
         let after = Condition::after(&ResponseClass::of(RequestKind::Action, outcome));
         if std::mem::replace(condition, after) == after {
             return;
@@ -379,7 +379,7 @@ impl Condition {
             ResponseClass::Stored
             | ResponseClass::TooLarge
             | ResponseClass::Malformed
-            | ResponseClass::RateLimited(_)
+            | ResponseClass::Throttled(_)
             | ResponseClass::Blocked => Self::Online,
         }
     }
@@ -397,7 +397,7 @@ fn waiting(backlog: &Backlog) -> impl Iterator<Item = (DeviceId, Waiting)> {
 
 fn update_backlog(machine: &mut Reporter, backlog: &Backlog) {
     let now = now();
-    waiting(backlog).for_each(|(device, waiting)| machine.handle_backlog(device, waiting, now));
+    waiting(backlog).for_each(|(device, waiting)| machine.handle_waiting(device, waiting, now));
 }
 
 /// Runs work that blocks on the disk in another thread.

@@ -1,7 +1,7 @@
 //! Decides which device to report next, which of its states, how many and when.
 //!
-//! The reporter's task passes in the backlog of each device ([`Reporter::handle_backlog`]) and the
-//! result of each call ([`Reporter::handle_result`]), and makes the calls that
+//! The reporter's task passes in the waiting states of each device ([`Reporter::handle_waiting`])
+//! and the result of each call ([`Reporter::handle_result`]), and makes the calls that
 //! [`Machine::poll_action`] returns.
 //!
 //! Each device has two lanes. New states are in the *live* lane, whose batches fill up for a short
@@ -30,15 +30,6 @@ use device::Device;
 use tidegate_model::DeviceId;
 use tidegate_timing::backoff::Backoff;
 use tidegate_timing::machine::Machine;
-
-/// The wait of a device that the cloud refuses (403, 404, 405).
-pub const PARK: Duration = Duration::from_secs(15 * 60);
-
-/// The wait of a device after a 429: Losant's window, since no `Retry-After` is documented.
-pub const THROTTLE_WAIT: Duration = Duration::from_secs(16);
-
-/// The longest `Retry-After` that the reporter follows.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The wait of a device whose states could not be read from the outbox.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
@@ -139,9 +130,9 @@ enum Step {
     Idle,
 }
 
-/// The result of a call.
+/// A call that has finished, with the class of its response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct FinishedCall {
     /// The number of states in the call. With 0 none were found, and no call was made.
     pub states: usize,
     /// The sequence number of the last of them.
@@ -218,7 +209,7 @@ impl Reporter {
     pub fn resume(&mut self, device: DeviceId, waiting: Waiting, throttle: Throttle) {
         let device = self.device(device);
         device.throttle = throttle;
-        device.frontier = waiting.last;
+        device.backlog_end = waiting.last;
         device.waiting = waiting;
     }
 
@@ -235,13 +226,13 @@ impl Reporter {
     }
 
     /// Updates the states of a device in the outbox.
-    pub fn handle_backlog(&mut self, device: DeviceId, waiting: Waiting, now: Instant) {
+    pub fn handle_waiting(&mut self, device: DeviceId, waiting: Waiting, now: Instant) {
         self.handle_timeout(now);
         let live_states_max = LIVE_BATCHES_MAX * self.limits.batch_states_max.max(1) as u64;
         let is_new = !self.devices.contains_key(&device);
         let device = self.device(device);
         if is_new {
-            device.frontier = waiting.last.saturating_sub(waiting.states);
+            device.backlog_end = waiting.last.saturating_sub(waiting.states);
         }
         device.set_waiting(waiting, live_states_max, now);
     }
@@ -253,7 +244,7 @@ impl Reporter {
         self.handle_timeout(now);
         let device = self.device(device);
         device.is_in_order = true;
-        device.frontier = device.waiting.last;
+        device.backlog_end = device.waiting.last;
     }
 
     fn device(&mut self, device: DeviceId) -> &mut Device {
@@ -329,8 +320,8 @@ impl Reporter {
         let (turn, now) = (self.turn, self.now);
         let device = self.device(id);
         let (after, through) = match lane {
-            Lane::Live => (device.frontier, device.waiting.last),
-            Lane::Backlog => (device.lane(lane).last(), device.frontier),
+            Lane::Live => (device.backlog_end, device.waiting.last),
+            Lane::Backlog => (device.lane(lane).last(), device.backlog_end),
         };
         let states_max = device.begin(lane, turn, now);
         Call { device: id, lane, after, through, states_max, number: turn, began: now }
@@ -345,52 +336,52 @@ impl Reporter {
     }
 
     /// Updates the machine with the result of a call. Returns the instruction for its states.
-    pub fn handle_result(&mut self, call: &Call, ended: &Ended, now: Instant) -> Disposal {
+    pub fn handle_result(
+        &mut self,
+        call: &Call,
+        finished: &FinishedCall,
+        now: Instant,
+    ) -> Disposal {
         self.handle_timeout(now);
-        if ended.may_count && ended.response != ResponseClass::Offline {
+        if finished.may_count && finished.response != ResponseClass::Offline {
             let took = now.saturating_duration_since(call.began);
             self.answer_time = (self.answer_time * 7 + took) / 8;
         }
         let device = self.devices.entry(call.device).or_insert_with(|| Device::new(&self.limits));
-        let is_alone = device.end(call, ended, now);
-        if ended.states == 0 {
+        let is_alone = device.end(call, finished, now);
+        if finished.states == 0 {
             device.hold(now + UNREADABLE_WAIT);
             return Disposal::Keep;
         }
-        let disposal = match &ended.response {
+        let disposal = match &finished.response {
             ResponseClass::Stored => {
-                device.confirm(call.lane, ended, is_alone);
+                device.confirm(call.lane, finished, is_alone);
                 Disposal::Delete
             }
-            ResponseClass::TooLarge if ended.states > 1 => {
-                device.states_cap = ended.states.div_ceil(2);
+            ResponseClass::TooLarge if finished.states > 1 => {
+                device.states_cap = finished.states.div_ceil(2);
                 Disposal::Keep
             }
-            ResponseClass::Malformed if ended.states > 1 => {
-                device.lane_mut(call.lane).search_cap = Some(ended.states.div_ceil(2));
+            ResponseClass::Malformed if finished.states > 1 => {
+                device.lane_mut(call.lane).search_cap = Some(finished.states.div_ceil(2));
                 Disposal::Keep
             }
             ResponseClass::TooLarge | ResponseClass::Malformed => {
-                device.remove(call.lane, ended);
+                device.remove(call.lane, finished);
                 Disposal::Reject
             }
-            ResponseClass::RateLimited(wait) => {
-                let wait = wait.unwrap_or(THROTTLE_WAIT).clamp(THROTTLE_WAIT, RETRY_AFTER_MAX);
-                device.hold(now + wait);
+            ResponseClass::Throttled(_) | ResponseClass::Blocked => {
+                device.hold(now + finished.response.wait_min());
                 Disposal::Keep
             }
-            ResponseClass::Blocked => {
-                device.hold(now + PARK);
-                Disposal::Keep
-            }
-            ResponseClass::ServerError(wait) => {
+            ResponseClass::ServerError(_) => {
                 let delay = device.server_backoff.next_delay(&mut self.rng);
-                device.hold(now + delay.max(wait.unwrap_or_default().min(RETRY_AFTER_MAX)));
+                device.hold(now + delay.max(finished.response.wait_min()));
                 Disposal::Keep
             }
             ResponseClass::Unauthorized | ResponseClass::Offline => Disposal::Keep,
         };
-        self.update_link(&ended.response, call.began);
+        self.update_link(&finished.response, call.began);
         disposal
     }
 
@@ -413,7 +404,7 @@ impl Reporter {
             ResponseClass::Stored
             | ResponseClass::TooLarge
             | ResponseClass::Malformed
-            | ResponseClass::RateLimited(_)
+            | ResponseClass::Throttled(_)
             | ResponseClass::Blocked => {
                 self.online = Some(true);
                 self.is_link_suspect = false;

@@ -4,9 +4,18 @@
 
 use std::time::Duration;
 
+/// The wait of a device that Losant refuses (403, 404, 405).
+pub const BLOCKED_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// The shortest wait after a 429: Losant's window of 15 s, since no `Retry-After` is documented.
+pub const THROTTLED_WAIT: Duration = Duration::from_secs(16);
+
+/// The longest `Retry-After` that is followed.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// The outcome of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// An HTTP answer.
     Answer {
         /// The status code.
@@ -32,7 +41,7 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl CallOutcome {
     /// Returns the error message in one line. Empty after a success.
     pub fn message(&self) -> &str {
         match self {
@@ -83,9 +92,9 @@ pub enum ResponseClass {
     Malformed,
     /// A 429: too many calls.
     ///
-    /// Pauses the device for `Retry-After`: 16 s by default and at least, 15 min at most. Other
-    /// devices continue.
-    RateLimited(Option<Duration>),
+    /// Pauses the device for the time in `Retry-After`, but for at least 16 s (also the default)
+    /// and at most 15 min. The wait does not grow. Other devices continue.
+    Throttled(Option<Duration>),
     /// A 401 after the token was renewed once, or a credentials file that Losant does not accept.
     ///
     /// Keeps all data and retries as after [`ResponseClass::Offline`]. The session requests the
@@ -109,22 +118,45 @@ pub enum ResponseClass {
 
 impl ResponseClass {
     /// Classifies an outcome.
-    pub fn of(kind: RequestKind, outcome: &Outcome) -> Self {
+    pub fn of(kind: RequestKind, outcome: &CallOutcome) -> Self {
         let (status, success, retry_after) = match outcome {
-            Outcome::Answer { status, success, retry_after, .. } => (status, success, retry_after),
-            Outcome::NoAnswer { .. } => return Self::Offline,
-            Outcome::NotMade { .. } => return Self::Unauthorized,
+            CallOutcome::Answer { status, success, retry_after, .. } => {
+                (status, success, retry_after)
+            }
+            CallOutcome::NoAnswer { .. } => return Self::Offline,
+            CallOutcome::NotMade { .. } => return Self::Unauthorized,
         };
         match (kind, status) {
             (_, 200..=299) if *success => Self::Stored,
             (_, 408 | 425) => Self::Offline,
-            (_, 429) => Self::RateLimited(*retry_after),
+            (_, 429) => Self::Throttled(*retry_after),
             (RequestKind::Token, 400..=499) | (RequestKind::Action, 401) => Self::Unauthorized,
             (RequestKind::Action, 400 | 422) => Self::Malformed,
             (RequestKind::Action, 413) => Self::TooLarge,
             (RequestKind::Action, 400..=499) => Self::Blocked,
             (RequestKind::Action, 500..=599) => Self::ServerError(*retry_after),
             (_, _) => Self::Offline,
+        }
+    }
+
+    /// Returns the shortest wait before the next call of the same kind.
+    ///
+    /// - After a 429: `Retry-After`, but [`THROTTLED_WAIT`] to [`RETRY_AFTER_MAX`].
+    /// - After a 5xx: `Retry-After`, but [`RETRY_AFTER_MAX`] at most. The caller adds its back-off.
+    /// - After a refusal: [`BLOCKED_WAIT`].
+    /// - Otherwise zero. The caller decides whether and when it retries.
+    pub fn wait_min(&self) -> Duration {
+        match self {
+            Self::Throttled(wait) => {
+                wait.unwrap_or_default().clamp(THROTTLED_WAIT, RETRY_AFTER_MAX)
+            }
+            Self::ServerError(wait) => wait.unwrap_or_default().min(RETRY_AFTER_MAX),
+            Self::Blocked => BLOCKED_WAIT,
+            Self::Stored
+            | Self::TooLarge
+            | Self::Malformed
+            | Self::Unauthorized
+            | Self::Offline => Duration::ZERO,
         }
     }
 }
@@ -135,7 +167,7 @@ mod tests {
 
     fn classify(kind: RequestKind, status: u16, success: bool) -> ResponseClass {
         let (message, retry_after) = (String::new(), None);
-        ResponseClass::of(kind, &Outcome::Answer { status, success, message, retry_after })
+        ResponseClass::of(kind, &CallOutcome::Answer { status, success, message, retry_after })
     }
 
     fn action(status: u16) -> ResponseClass {
@@ -148,7 +180,7 @@ mod tests {
 
     fn no_answer(message: &str) -> ResponseClass {
         let (message, may_have_arrived) = (message.to_owned(), true);
-        ResponseClass::of(RequestKind::Action, &Outcome::NoAnswer { message, may_have_arrived })
+        ResponseClass::of(RequestKind::Action, &CallOutcome::NoAnswer { message, may_have_arrived })
     }
 
     #[test]
@@ -239,7 +271,7 @@ mod tests {
 
     #[test]
     fn call_without_token_does_not_count() {
-        let outcome = Outcome::NotMade { message: "no such key".to_owned() };
+        let outcome = CallOutcome::NotMade { message: "no such key".to_owned() };
         assert_eq!(ResponseClass::of(RequestKind::Action, &outcome), ResponseClass::Unauthorized);
         assert!(!outcome.may_count());
     }
@@ -270,15 +302,31 @@ mod tests {
     }
 
     #[test]
-    fn status_429_is_rate_limited_with_retry_after() {
-        assert_eq!(action(429), ResponseClass::RateLimited(None));
+    fn status_429_is_throttled_with_retry_after() {
+        assert_eq!(action(429), ResponseClass::Throttled(None));
         let retry_after = Some(Duration::from_secs(7));
-        let answer =
-            Outcome::Answer { status: 429, success: false, message: String::new(), retry_after };
+        let answer = CallOutcome::Answer {
+            status: 429,
+            success: false,
+            message: String::new(),
+            retry_after,
+        };
         assert_eq!(
             ResponseClass::of(RequestKind::Token, &answer),
-            ResponseClass::RateLimited(retry_after)
+            ResponseClass::Throttled(retry_after)
         );
+    }
+
+    #[test]
+    fn retry_after_is_followed_within_bounds() {
+        let asked = |seconds| Some(Duration::from_secs(seconds));
+        for (given, kept) in [(None, 16), (asked(1), 16), (asked(60), 60), (asked(1_000_000), 900)]
+        {
+            assert_eq!(ResponseClass::Throttled(given).wait_min(), Duration::from_secs(kept));
+        }
+        for (given, kept) in [(None, 0), (asked(20), 20), (asked(1_000_000), 900)] {
+            assert_eq!(ResponseClass::ServerError(given).wait_min(), Duration::from_secs(kept));
+        }
     }
 
     #[test]

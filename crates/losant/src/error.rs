@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use tidegate_delivery::response::{Outcome, RequestKind, ResponseClass};
+use tidegate_delivery::response::{CallOutcome, RequestKind, ResponseClass};
 use tidegate_model::io_problem;
 
 /// The action name of an authentication in errors.
@@ -95,28 +95,28 @@ impl Error {
     /// Returns the outcome of the call for the reporter.
     ///
     /// Without a token the call was not made: Losant rejects the credentials or is not reachable.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> CallOutcome {
         if self.action() != Some(AUTHENTICATE) {
             return self.answer();
         }
         let answer = self.answer();
         let message = self.to_string();
         match ResponseClass::of(RequestKind::Token, &answer) {
-            ResponseClass::Unauthorized => Outcome::NotMade { message },
+            ResponseClass::Unauthorized => CallOutcome::NotMade { message },
             ResponseClass::Stored
             | ResponseClass::TooLarge
             | ResponseClass::Malformed
-            | ResponseClass::RateLimited(_)
+            | ResponseClass::Throttled(_)
             | ResponseClass::Blocked
             | ResponseClass::ServerError(_)
-            | ResponseClass::Offline => Outcome::NoAnswer { message, may_have_arrived: false },
+            | ResponseClass::Offline => CallOutcome::NoAnswer { message, may_have_arrived: false },
         }
     }
 
     /// Returns the outcome of the HTTP request, be it for a token or for an action.
-    pub(super) fn answer(&self) -> Outcome {
+    pub(super) fn answer(&self) -> CallOutcome {
         let message = self.to_string();
-        let answer = |status, retry_after, message| Outcome::Answer {
+        let answer = |status, retry_after, message| CallOutcome::Answer {
             status,
             success: false,
             message,
@@ -124,12 +124,12 @@ impl Error {
         };
         match self {
             Self::NoAnswer { may_have_arrived, .. } => {
-                Outcome::NoAnswer { message, may_have_arrived: *may_have_arrived }
+                CallOutcome::NoAnswer { message, may_have_arrived: *may_have_arrived }
             }
             Self::Refused { status, retry_after, .. } => answer(*status, *retry_after, message),
             Self::NotLosant { status, .. } => answer(*status, None, message),
             Self::Unauthenticated { .. } | Self::OtherApplication { .. } => {
-                Outcome::NotMade { message }
+                CallOutcome::NotMade { message }
             }
         }
     }

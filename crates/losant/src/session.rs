@@ -22,7 +22,6 @@ use super::error::{AUTHENTICATE, Error, SetupError};
 use super::request::Request;
 use super::wire::{self, AuthedDevice, DeviceCredentials, ErrorBody};
 use tidegate_config::{Cloud, CloudCredentials, Proxy, Secret};
-use tidegate_delivery::reporter::THROTTLE_WAIT;
 use tidegate_delivery::response::{RequestKind, ResponseClass};
 use tidegate_model::{ApplicationId, DeviceId, WallTime};
 use tidegate_runtime::random;
@@ -332,11 +331,10 @@ impl Client {
             }
             Err(error) => {
                 let Session { backoff, rng, .. } = session;
-                let wait = match ResponseClass::of(RequestKind::Token, &error.answer()) {
+                let response = ResponseClass::of(RequestKind::Token, &error.answer());
+                let wait = match response {
                     ResponseClass::Unauthorized => backoff.next_delay(rng),
-                    ResponseClass::RateLimited(wait) => {
-                        wait.unwrap_or_default().clamp(THROTTLE_WAIT, REJECTED_WAIT_MAX)
-                    }
+                    ResponseClass::Throttled(_) => response.wait_min(),
                     ResponseClass::Stored
                     | ResponseClass::TooLarge
                     | ResponseClass::Malformed

@@ -1,4 +1,7 @@
-//! Computes the delay before the next retry: exponential, with full jitter.
+//! Computes the delay before the next try after a failure: exponential, with full jitter.
+//!
+//! Used for lost connections and server errors. After a 429 the wait is fixed or comes from
+//! `Retry-After`: `tidegate_delivery::response` has it.
 
 use std::time::Duration;
 

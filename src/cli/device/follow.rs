@@ -6,7 +6,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::print;
-use tidegate_delivery::reporter::{PARK, THROTTLE_WAIT};
 use tidegate_delivery::response::ResponseClass;
 use tidegate_losant::{Error, EventStream, StreamCall};
 use tidegate_runtime::clock::SystemClock;
@@ -55,11 +54,10 @@ pub(super) async fn follow<'a>(call: impl Fn() -> StreamCall<'a, Value>) -> anyh
 
 /// Returns the least wait before a retry; `None` if a retry cannot succeed.
 fn retry_wait(error: &Error) -> Option<Duration> {
-    match error.response_class() {
-        ResponseClass::Offline => Some(Duration::ZERO),
-        ResponseClass::ServerError(wait) => Some(wait.unwrap_or_default().min(PARK)),
-        ResponseClass::RateLimited(wait) => {
-            Some(wait.unwrap_or_default().clamp(THROTTLE_WAIT, PARK))
+    let response = error.response_class();
+    match response {
+        ResponseClass::Offline | ResponseClass::ServerError(_) | ResponseClass::Throttled(_) => {
+            Some(response.wait_min())
         }
         ResponseClass::Stored
         | ResponseClass::TooLarge
@@ -86,6 +84,7 @@ async fn print_all(stream: &mut EventStream<Value>) -> anyhow::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_delivery::response::THROTTLED_WAIT;
 
     fn wait(status: u16, retry_after: Option<Duration>) -> Option<Duration> {
         let message = String::new();
@@ -98,7 +97,7 @@ mod tests {
             assert_eq!(wait(status, None), None, "{status}");
         }
         assert_eq!(wait(503, None), Some(Duration::ZERO));
-        assert_eq!(wait(429, None), Some(THROTTLE_WAIT));
+        assert_eq!(wait(429, None), Some(THROTTLED_WAIT));
         assert_eq!(wait(429, Some(Duration::from_secs(60))), Some(Duration::from_secs(60)));
     }
 }

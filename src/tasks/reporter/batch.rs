@@ -9,7 +9,7 @@ use crate::declarations::Declaration;
 use tidegate_delivery::batch_body;
 use tidegate_delivery::declared_fit::{FittedState, fit_state};
 use tidegate_delivery::reporter::{Call, Lane, Limits};
-use tidegate_delivery::response::Outcome;
+use tidegate_delivery::response::CallOutcome;
 use tidegate_model::{ReadingTime, Reason, WallTime};
 use tidegate_outbox::{Error, IgnoredValues, Outbox, QueuedState};
 use tidegate_runtime::clock::Clock;
@@ -27,7 +27,7 @@ pub(super) struct Batch {
     /// The values that are not sent because Losant would ignore them.
     pub(super) ignored: IgnoredValues,
     /// Why the call cannot be made.
-    pub(super) failure: Option<Outcome>,
+    pub(super) failure: Option<CallOutcome>,
 }
 
 /// What the states are checked against.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _};
-use tidegate_delivery::response::Outcome;
+use tidegate_delivery::response::CallOutcome;
 use tidegate_model::{DeviceId, WallTime};
 
 /// Losant's throttle: calls of a device in [`WINDOW`].
@@ -68,7 +68,7 @@ impl Cloud {
         batch: &[Sent],
         conditions: Conditions,
         rng: &mut StdRng,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let Conditions { now, day, error_chance } = conditions;
         self.calls_made += 1;
         let calls = self.calls.entry(device).or_default();
@@ -112,10 +112,15 @@ impl Cloud {
             );
             self.repeats += u64::from(before.is_some());
         }
-        Outcome::Answer { status: 200, success: true, message: String::new(), retry_after: None }
+        CallOutcome::Answer {
+            status: 200,
+            success: true,
+            message: String::new(),
+            retry_after: None,
+        }
     }
 }
 
-fn answer(status: u16, retry_after: Option<Duration>) -> Outcome {
-    Outcome::Answer { status, success: false, message: String::new(), retry_after }
+fn answer(status: u16, retry_after: Option<Duration>) -> CallOutcome {
+    CallOutcome::Answer { status, success: false, message: String::new(), retry_after }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tidegate_delivery::reporter::{Call, Disposal, Ended, Lane, Limits, Reporter};
-use tidegate_delivery::response::{Outcome, RequestKind, ResponseClass};
+use tidegate_delivery::reporter::{Call, Disposal, FinishedCall, Lane, Limits, Reporter};
+use tidegate_delivery::response::{CallOutcome, RequestKind, ResponseClass};
 use tidegate_delivery::throttle_log;
 use tidegate_model::{BootId, BootTime, DeviceId, ReadingTime, State, Value, WallTime};
 use tidegate_timing::clock_trust::{Boot, CloudDate, Sighting, Timeline, is_taken};
@@ -37,7 +37,7 @@ pub(super) struct Place {
 pub(super) struct Completed<'a> {
     pub(super) call: &'a Call,
     pub(super) batch: &'a [Sent],
-    pub(super) outcome: &'a Outcome,
+    pub(super) outcome: &'a CallOutcome,
 }
 
 /// What the machine of the reporter wants next.
@@ -201,7 +201,7 @@ impl Daemon {
         }
         let instant = self.instant(now);
         for (device, waiting) in disk.waiting() {
-            self.machine.handle_backlog(device, waiting, instant);
+            self.machine.handle_waiting(device, waiting, instant);
         }
         self.machine.handle_timeout(instant);
         let step = match (self.machine.poll_action(), self.machine.poll_timeout()) {
@@ -276,13 +276,13 @@ impl Daemon {
         if !batch.is_empty() {
             disk.calls += &throttle_log::end(call.device, self.uptime(now), outcome.may_count());
         }
-        let ended = Ended {
+        let finished = FinishedCall {
             states: batch.len(),
             last: batch.last().map_or(0, |sent| sent.sequence),
             response: ResponseClass::of(RequestKind::Action, outcome),
             may_count: outcome.may_count(),
         };
-        let disposal = self.machine.handle_result(call, &ended, self.instant(now));
+        let disposal = self.machine.handle_result(call, &finished, self.instant(now));
         let fate = match disposal {
             Disposal::Delete => Fate::Confirmed,
             Disposal::Reject => Fate::Rejected,

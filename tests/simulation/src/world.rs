@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tidegate_delivery::reporter::{Call, Disposal};
-use tidegate_delivery::response::Outcome;
+use tidegate_delivery::response::CallOutcome;
 use tidegate_model::{BootId, DeviceId, ReadingTime, WallTime};
 
 use super::cloud::{Cloud, Conditions, Sent, is_bad};
@@ -35,7 +35,7 @@ struct CallInFlight {
     ends_at: Duration,
     /// Whether the answer is lost.
     is_lost: bool,
-    outcome: Outcome,
+    outcome: CallOutcome,
 }
 
 /// The true time of a reading.
@@ -404,7 +404,7 @@ impl World {
     /// Starts a call.
     fn send(&mut self, call: Call, batch: Vec<Sent>) {
         let now = self.now;
-        let no_answer = |may_have_arrived| Outcome::NoAnswer {
+        let no_answer = |may_have_arrived| CallOutcome::NoAnswer {
             message: "no answer".to_owned(),
             may_have_arrived,
         };
@@ -419,7 +419,7 @@ impl World {
             outcome: no_answer(false),
         };
         if flight.batch.is_empty() {
-            flight.outcome = Outcome::NotMade { message: String::new() };
+            flight.outcome = CallOutcome::NotMade { message: String::new() };
         } else if self.down_until > now {
             let is_black_hole = self.rng.random_bool(0.3);
             flight.outcome = no_answer(is_black_hole);
@@ -453,7 +453,7 @@ impl World {
                 };
                 let (device, batch) = (flight.call.device, &flight.batch);
                 let outcome = self.cloud.handle_call(device, batch, conditions, &mut self.rng);
-                let is_stored = matches!(outcome, Outcome::Answer { success: true, .. });
+                let is_stored = matches!(outcome, CallOutcome::Answer { success: true, .. });
                 if !flight.is_lost {
                     flight.outcome = outcome;
                 }
@@ -482,13 +482,13 @@ impl World {
     fn complete(&mut self, flight: &CallInFlight) {
         let day_ms = self.day().as_millis() / 1_000 * 1_000;
         let Some(daemon) = &mut self.daemon else { return };
-        if matches!(flight.outcome, Outcome::Answer { .. }) {
+        if matches!(flight.outcome, CallOutcome::Answer { .. }) {
             daemon.handle_cloud_date(flight.began, self.now, WallTime::from_millis(day_ms));
         }
         let CallInFlight { call, batch, outcome, .. } = flight;
         let completed = Completed { call, batch, outcome };
         let disposal = daemon.settle(&mut self.disk, completed, self.now);
-        let is_confirmed = matches!(flight.outcome, Outcome::Answer { success: true, .. });
+        let is_confirmed = matches!(flight.outcome, CallOutcome::Answer { success: true, .. });
         assert_eq!(disposal == Disposal::Delete, is_confirmed, "only a confirmation deletes");
         if disposal == Disposal::Reject {
             assert!(flight.batch.iter().all(|sent| is_bad(sent.value)), "{:?}", flight.batch);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BACKLOG_CALLS_MAX, Call, Ended, LIVE_RUN_MAX, Lane, Limits, Waiting};
+use super::{BACKLOG_CALLS_MAX, Call, FinishedCall, LIVE_RUN_MAX, Lane, Limits, Waiting};
 use crate::response::ResponseClass;
 use crate::throttle::Throttle;
 use tidegate_timing::backoff::Backoff;
@@ -12,7 +12,7 @@ use tidegate_timing::backoff::Backoff;
 pub(super) struct Device {
     pub(super) waiting: Waiting,
     /// States above this sequence number are live; the others are backlog.
-    pub(super) frontier: u64,
+    pub(super) backlog_end: u64,
     /// Whether all states count as backlog until the backlog is sent.
     pub(super) is_in_order: bool,
     pub(super) throttle: Throttle,
@@ -92,7 +92,7 @@ impl Device {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             waiting: Waiting::default(),
-            frontier: 0,
+            backlog_end: 0,
             is_in_order: false,
             throttle: Throttle::default(),
             states_cap: limits.batch_states_max.max(1),
@@ -118,9 +118,9 @@ impl Device {
         self.waiting = waiting;
         if self.live.calls.is_empty() {
             if self.is_in_order {
-                self.frontier = waiting.last;
+                self.backlog_end = waiting.last;
             } else if self.live_states() > live_states_max {
-                self.frontier = waiting.last.saturating_sub(self.states_cap as u64);
+                self.backlog_end = waiting.last.saturating_sub(self.states_cap as u64);
             }
         }
         let is_waiting = self.live_states() > 0;
@@ -138,7 +138,7 @@ impl Device {
     }
 
     fn live_states(&self) -> u64 {
-        self.waiting.last.saturating_sub(self.frontier).min(self.waiting.states)
+        self.waiting.last.saturating_sub(self.backlog_end).min(self.waiting.states)
     }
 
     fn backlog_states(&self) -> u64 {
@@ -219,13 +219,14 @@ impl Device {
     }
 
     /// Records the end of a call. Returns whether it started alone in its lane.
-    pub(super) fn end(&mut self, call: &Call, ended: &Ended, now: Instant) -> bool {
-        self.throttle.end(now, ended.may_count && ended.states > 0);
+    pub(super) fn end(&mut self, call: &Call, finished: &FinishedCall, now: Instant) -> bool {
+        self.throttle.end(now, finished.may_count && finished.states > 0);
         let queue = self.lane_mut(call.lane);
         let this = |begun: &Begun| begun.number == call.number;
         let is_alone = queue.calls.iter().any(|begun| this(begun) && begun.is_alone);
         queue.calls.retain(|begun| !this(begun));
-        queue.is_steady = ended.response == ResponseClass::Stored && (is_alone || queue.is_steady);
+        queue.is_steady =
+            finished.response == ResponseClass::Stored && (is_alone || queue.is_steady);
         is_alone
     }
 
@@ -237,10 +238,10 @@ impl Device {
     ///
     /// A call that started while another was in flight does not widen the search: the bad state may
     /// be in the other call.
-    pub(super) fn confirm(&mut self, lane: Lane, ended: &Ended, is_alone: bool) {
+    pub(super) fn confirm(&mut self, lane: Lane, finished: &FinishedCall, is_alone: bool) {
         let states_cap = self.states_cap;
         self.server_backoff.reset();
-        self.remove(lane, ended);
+        self.remove(lane, finished);
         // A search doubles back up once the bad state is behind it.
         let queue = self.lane_mut(lane);
         if !is_alone {
@@ -250,11 +251,11 @@ impl Device {
     }
 
     /// Removes the states of a call from the waiting states.
-    pub(super) fn remove(&mut self, lane: Lane, ended: &Ended) {
-        self.waiting.states = self.waiting.states.saturating_sub(ended.states as u64);
+    pub(super) fn remove(&mut self, lane: Lane, finished: &FinishedCall) {
+        self.waiting.states = self.waiting.states.saturating_sub(finished.states as u64);
         self.is_in_order &= self.waiting.states > 0;
         if lane == Lane::Live {
-            self.frontier = self.frontier.max(ended.last);
+            self.backlog_end = self.backlog_end.max(finished.last);
             self.live.waiting_since = None;
         }
     }

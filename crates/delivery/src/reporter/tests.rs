@@ -68,7 +68,7 @@ impl World {
 
     fn note(&mut self) {
         for number in self.queues.keys() {
-            self.reporter.handle_backlog(device(*number), self.waiting(*number), self.now);
+            self.reporter.handle_waiting(device(*number), self.waiting(*number), self.now);
         }
     }
 
@@ -101,8 +101,8 @@ impl World {
         let batch = self.batch(call);
         let (states, last) = (batch.len(), batch.last().copied().unwrap_or_default());
         let may_count = response != ResponseClass::Offline;
-        let ended = Ended { states, last, response, may_count };
-        let disposal = self.reporter.handle_result(call, &ended, self.now);
+        let finished = FinishedCall { states, last, response, may_count };
+        let disposal = self.reporter.handle_result(call, &finished, self.now);
         if disposal != Disposal::Keep {
             let queue = self.queues.get_mut(&call.device.as_bytes()[0]).unwrap();
             queue.waiting.retain(|number| !batch.contains(number));
@@ -155,7 +155,7 @@ fn flush_sends_only_waiting_states_at_once() {
 fn batch_is_full_by_bytes_too() {
     let mut world = world();
     let waiting = Waiting { states: 3, bytes: 150_000, last: 3 };
-    world.reporter.handle_backlog(device(1), waiting, world.now);
+    world.reporter.handle_waiting(device(1), waiting, world.now);
     assert!(world.reporter.poll_action().is_some());
 }
 
@@ -172,7 +172,7 @@ fn failing_device_does_not_delay_the_others() {
     let mut world = world();
     (1..=4).for_each(|number| world.backlog(number, 1_000));
     for response in
-        [ResponseClass::RateLimited(None), ResponseClass::Blocked, ResponseClass::ServerError(None)]
+        [ResponseClass::Throttled(None), ResponseClass::Blocked, ResponseClass::ServerError(None)]
     {
         assert_eq!(world.fail(response), Disposal::Keep);
     }
@@ -188,7 +188,7 @@ fn obeys_retry_after_up_to_a_bound() {
     for (asked_s, waits_s) in [(1, 16), (60, 60), (86_400, 15 * 60)] {
         let mut world = world();
         world.backlog(1, 1);
-        world.fail(ResponseClass::RateLimited(Some(Duration::from_secs(asked_s))));
+        world.fail(ResponseClass::Throttled(Some(Duration::from_secs(asked_s))));
         let until = world.now + Duration::from_secs(waits_s);
         assert_eq!(world.reporter.poll_action(), None);
         assert_eq!(world.reporter.poll_timeout(), Some(until), "{asked_s} s");
@@ -451,9 +451,13 @@ fn unreadable_states_do_not_cause_a_busy_loop() {
     let mut world = world();
     world.backlog(1, 1);
     let call = world.poll().unwrap();
-    let ended =
-        Ended { states: 0, last: 0, response: ResponseClass::Unauthorized, may_count: false };
-    world.reporter.handle_result(&call, &ended, world.now);
+    let finished = FinishedCall {
+        states: 0,
+        last: 0,
+        response: ResponseClass::Unauthorized,
+        may_count: false,
+    };
+    world.reporter.handle_result(&call, &finished, world.now);
     assert_eq!(world.poll(), None);
     world.pass(1_000);
     assert!(world.poll().is_some());

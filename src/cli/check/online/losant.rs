@@ -240,7 +240,7 @@ fn nothing() -> StatesJson {
 /// Returns a problem with its cure, or that an item was not checked because no answer arrived.
 fn refusal(error: &Error, cure: &str) -> Outcome {
     match error.response_class() {
-        ResponseClass::Offline | ResponseClass::ServerError(_) | ResponseClass::RateLimited(_) => {
+        ResponseClass::Offline | ResponseClass::ServerError(_) | ResponseClass::Throttled(_) => {
             Outcome::Unchecked(error.to_string())
         }
         ResponseClass::Stored
