@@ -219,7 +219,7 @@ impl App {
 
         let reporter = ReporterTask {
             client: Arc::clone(&client),
-            found: outbox.backlog(),
+            found: outbox.queue_sizes(),
             outbox: Arc::clone(&outbox),
             committed,
             limits: reporter_limits,

@@ -255,7 +255,7 @@ pub fn register(
 }
 
 fn queues(outbox: &Outbox) -> Result<Vec<QueueInfo>, Error> {
-    let queues = outbox.backlog().devices.into_iter().filter(|(_, amount)| amount.states > 0);
+    let queues = outbox.queue_sizes().devices.into_iter().filter(|(_, amount)| amount.states > 0);
     let info = |(device, amount): (DeviceId, tidegate_outbox::Amount)| {
         let oldest = outbox.peek(device, 0, 1, 0)?;
         let oldest = oldest.first().and_then(|entry| entry.moment.wall());
@@ -361,7 +361,7 @@ mod tests {
         let rejects = ask(&outbox, &json!("rejects")).unwrap();
         assert_eq!((&rejects[0]["number"], &rejects[0]["why"]), (&json!(1), &json!("no")));
         ask(&outbox, &json!({"requeue": {"numbers": [1]}})).unwrap();
-        assert_eq!(outbox.backlog().total.states, 1);
+        assert_eq!(outbox.queue_sizes().total.states, 1);
         assert_eq!(ask(&outbox, &json!("rejects")).unwrap(), json!([]));
     }
 
@@ -380,6 +380,6 @@ mod tests {
         assert!(error.contains("has 0 values"), "{error}");
         let error = refused(&|line| line["device"] = "mine".into());
         assert!(error.contains("\"mine\" is not a Losant id"), "{error}");
-        assert_eq!(outbox.backlog().total.states, 0);
+        assert_eq!(outbox.queue_sizes().total.states, 0);
     }
 }

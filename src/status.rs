@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 pub use audit::{AuditDifference, AuditStatus, DeviceAudit};
 pub use components::{ActuatorStatus, BusStatus, DeviceProblems, DiskStatus, SensorStatus, Since};
-pub use document::{Backlog, Document, Sources, ThrottleStatus};
+pub use document::{Document, QueueStatus, Sources, ThrottleStatus};
 pub use health::{Condition, Health, Problem, ProblemCode};
 pub use totals::{ClockStatus, CloudStatus, CommandStatus, OutboxStatus, ReloadStatus};
 

@@ -65,12 +65,12 @@ async fn outage(testbed: &mut Testbed) -> Result<()> {
     testbed.send(command)?;
     let text = format!("an application sends {command}; the gateway cannot receive it yet");
     testbed.display.event(&text);
-    let queued = testbed.pause(Duration::from_secs(3)).await?.backlog().unwrap_or_default();
+    let queued = testbed.pause(Duration::from_secs(3)).await?.queued_states().unwrap_or_default();
     testbed.set_outage(false);
     let end = Instant::now();
     testbed.display.event(&format!("the cloud is reachable again: {queued} states are queued"));
     let is_drained =
-        |now: &Snapshot| now.backlog().is_some_and(|states| states <= IN_FLIGHT_STATES_MAX);
+        |now: &Snapshot| now.queued_states().is_some_and(|states| states <= IN_FLIGHT_STATES_MAX);
     testbed.wait_until("the outbox drains", WAIT_MAX, is_drained).await?;
     let seconds = end.elapsed().as_secs_f64();
     testbed.display.event(&format!("{queued} states sent, {seconds:.1} s after the outage"));
@@ -110,8 +110,9 @@ async fn commands_after_recovery(testbed: &mut Testbed) -> Result<()> {
 async fn shut_down(testbed: &mut Testbed) -> Result<Report> {
     testbed.set_sending(false);
     testbed.display.event("the instruments stop");
-    let is_empty =
-        |now: &Snapshot| now.probe_received() && now.house_received() && now.backlog() == Some(0);
+    let is_empty = |now: &Snapshot| {
+        now.probe_received() && now.house_received() && now.queued_states() == Some(0)
+    };
     let watched = testbed.watch(WAIT_MAX, is_empty).await?;
     if !watched.condition_met {
         // The report counts the readings in the outbox, so this is not a failure.

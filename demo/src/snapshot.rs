@@ -37,7 +37,7 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// Returns the states in the daemon's outbox; `None` while the daemon does not respond.
-    pub(crate) fn backlog(&self) -> Option<u64> {
+    pub(crate) fn queued_states(&self) -> Option<u64> {
         self.status.as_ref().map(|status| status.outbox.states)
     }
 

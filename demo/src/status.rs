@@ -15,14 +15,14 @@ pub(crate) struct Status {
     /// Batches that the cloud accepted.
     pub(crate) batches: u64,
     /// The content of the outbox.
-    pub(crate) outbox: Backlog,
+    pub(crate) outbox: QueueStatus,
     /// The ledger by bus.
     pub(crate) ledger: BTreeMap<String, Ledger>,
 }
 
 /// The amount of data in the outbox.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Backlog {
+pub(crate) struct QueueStatus {
     /// Queued states.
     pub(crate) states: u64,
     /// Readings (attribute values) in these states.
@@ -48,14 +48,14 @@ impl Status {
         Self {
             online: value.pointer("/cloud/online").and_then(Value::as_bool).unwrap_or_default(),
             batches: number(value, "/cloud/batches"),
-            outbox: value.get("outbox").map(Backlog::from_json).unwrap_or_default(),
+            outbox: value.get("outbox").map(QueueStatus::from_json).unwrap_or_default(),
             ledger: ledger(value.get("ledger")),
         }
     }
 
     /// Parses the document of `outbox status --json`.
     pub(crate) fn from_outbox(value: &Value) -> Self {
-        let (outbox, ledger) = (Backlog::from_json(value), ledger(value.get("ledger")));
+        let (outbox, ledger) = (QueueStatus::from_json(value), ledger(value.get("ledger")));
         Self { outbox, ledger, ..Self::default() }
     }
 
@@ -65,7 +65,7 @@ impl Status {
     }
 }
 
-impl Backlog {
+impl QueueStatus {
     fn from_json(value: &Value) -> Self {
         Self {
             states: number(value, "/states"),

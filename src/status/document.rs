@@ -43,7 +43,7 @@ pub struct Document {
     /// The clock.
     pub clock: ClockStatus,
     /// The outbox.
-    pub outbox: Backlog,
+    pub outbox: QueueStatus,
     /// The disk that holds the outbox.
     pub disk: DiskStatus,
     /// The buses.
@@ -79,9 +79,9 @@ pub struct ThrottleStatus {
     pub calls_max: usize,
 }
 
-/// The backlog in the outbox.
+/// The states that wait in the outbox.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Backlog {
+pub struct QueueStatus {
     /// States that wait.
     pub states: u64,
     /// Readings in them.
@@ -104,7 +104,7 @@ pub struct Backlog {
     pub catch_up_s: Option<u64>,
 }
 
-impl Backlog {
+impl QueueStatus {
     /// Returns the used share of the outbox, in percent.
     pub(super) fn percent(&self) -> u64 {
         self.bytes.saturating_mul(100).checked_div(self.bytes_max).unwrap_or_default()
@@ -213,7 +213,7 @@ impl Sources {
     }
 
     fn document(&self) -> Document {
-        let amount = self.outbox.backlog().total;
+        let amount = self.outbox.queue_sizes().total;
         let ledger = self.outbox.ledger();
         let stuck = self.liveness.stuck(Instant::now());
         let data = self.status.data().clone();
@@ -221,7 +221,7 @@ impl Sources {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
             health: Health::default(),
-            outbox: Backlog::of(amount, self.bytes_max, &data),
+            outbox: QueueStatus::of(amount, self.bytes_max, &data),
             throttle: throttle(&data),
             sensors: sensors(&data),
             device_problems: device_problems(&data),
@@ -242,7 +242,7 @@ impl Sources {
 
     /// Returns the time of the oldest state that waits.
     fn oldest(&self) -> Option<WallTime> {
-        let devices = self.outbox.backlog().devices.into_iter();
+        let devices = self.outbox.queue_sizes().devices.into_iter();
         let waiting = devices.filter(|(_, amount)| amount.states > 0);
         let oldest =
             |device: DeviceId| self.outbox.peek(device, 0, 1, 1).ok()?.first()?.moment.wall();

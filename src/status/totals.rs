@@ -79,7 +79,7 @@ pub struct OutboxStatus {
 impl OutboxStatus {
     /// Returns the present content of an outbox.
     pub fn of(outbox: &Outbox) -> Self {
-        let Amount { states, readings, bytes } = outbox.backlog().total;
+        let Amount { states, readings, bytes } = outbox.queue_sizes().total;
         Self { states, readings, bytes }
     }
 }

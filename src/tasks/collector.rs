@@ -204,7 +204,7 @@ impl Collector {
     async fn enforce_declarations(&mut self) {
         self.commit().await;
         let read = self.context.declarations.read.borrow_and_update().clone();
-        let last = self.context.outbox.backlog().last;
+        let last = self.context.outbox.queue_sizes().last;
         let mut enforced = Declarations::clone(&self.context.declarations.enforced.borrow());
         let mut changes = Vec::new();
         for (device, attributes) in &read {

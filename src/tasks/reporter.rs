@@ -29,7 +29,7 @@ use tidegate_delivery::reporter::{Call, Disposal, FinishedCall, Limits, Reporter
 use tidegate_delivery::response::{CallOutcome, RequestKind, ResponseClass};
 use tidegate_losant::{Client, Success};
 use tidegate_model::{DeviceId, WallTime};
-use tidegate_outbox::{Backlog, Error, Outbox};
+use tidegate_outbox::{Error, Outbox, QueueSizes};
 use tidegate_runtime::clock::{Clock as _, TrustedClock};
 use tidegate_runtime::liveness;
 use tidegate_runtime::random;
@@ -47,7 +47,7 @@ pub struct ReporterTask {
     /// Holds the queued states.
     pub outbox: Arc<Outbox>,
     /// The backlog at the start of the daemon.
-    pub found: Backlog,
+    pub found: QueueSizes,
     /// Counts the commits. It closes when the collector has ended.
     pub committed: watch::Receiver<u64>,
     /// The settings of the machine. A reload changes them.
@@ -92,7 +92,7 @@ enum Condition {
 enum Event {
     Loaded(Call, Batch),
     Sent(Box<Sent>),
-    Backlog,
+    Committed,
     Timer,
     LinkUp,
     Limits,
@@ -105,7 +105,7 @@ impl ReporterTask {
     pub async fn run(mut self) {
         let hurry = self.hurry.clone();
         hurry.run_until_cancelled(self.wait_and_report()).await;
-        let left = self.outbox.backlog().total;
+        let left = self.outbox.queue_sizes().total;
         info!(states = left.states, "reporter stopped; the remaining states stay in the outbox");
     }
 
@@ -132,8 +132,8 @@ impl ReporterTask {
         let mut limits = self.limits.clone();
         let mut idle = None;
         loop {
-            let backlog = self.outbox.backlog();
-            update_backlog(&mut machine, &backlog);
+            let backlog = self.outbox.queue_sizes();
+            update_waiting(&mut machine, &backlog);
             machine.handle_timeout(now());
             if let Some(call) = machine.poll_action() {
                 loading.push(self.load(call, boots, &calls));
@@ -153,7 +153,7 @@ impl ReporterTask {
                 Some((call, batch)) = loading.next() => Event::Loaded(call, batch),
                 Some(sent) = under_way.next() => Event::Sent(Box::new(sent)),
                 changed = committed.changed(), if !is_last_call => {
-                    if changed.is_ok() { Event::Backlog } else { Event::Closed }
+                    if changed.is_ok() { Event::Committed } else { Event::Closed }
                 }
                 () = self.client.recovered() => Event::LinkUp,
                 // At a stop the sender is dropped, and the limits no longer change.
@@ -172,7 +172,7 @@ impl ReporterTask {
                     }
                     self.settle(&mut machine, *sent).await;
                 }
-                Event::Backlog | Event::Timer => {}
+                Event::Committed | Event::Timer => {}
                 Event::LinkUp => machine.handle_link_up(now()),
                 Event::Limits => {
                     let limits = limits.borrow_and_update().clone();
@@ -359,7 +359,7 @@ impl ReporterTask {
         if std::mem::replace(condition, after) == after {
             return;
         }
-        let (error, backlog) = (outcome.message(), self.outbox.backlog().total.states);
+        let (error, backlog) = (outcome.message(), self.outbox.queue_sizes().total.states);
         match after {
             Condition::Online => info!(backlog, "cloud online"),
             Condition::Offline => warn!(error, "cloud offline; queueing readings"),
@@ -388,16 +388,16 @@ impl Condition {
 /// The file of calls, shared by the calls in flight.
 type Calls = Arc<Mutex<CallFile>>;
 
-fn waiting(backlog: &Backlog) -> impl Iterator<Item = (DeviceId, Waiting)> {
-    backlog.devices.iter().map(|(device, amount)| {
-        let last = backlog.last.get(device).copied().unwrap_or_default();
+fn waiting(sizes: &QueueSizes) -> impl Iterator<Item = (DeviceId, Waiting)> {
+    sizes.devices.iter().map(|(device, amount)| {
+        let last = sizes.last.get(device).copied().unwrap_or_default();
         (*device, Waiting { states: amount.states, bytes: amount.bytes, last })
     })
 }
 
-fn update_backlog(machine: &mut Reporter, backlog: &Backlog) {
+fn update_waiting(machine: &mut Reporter, sizes: &QueueSizes) {
     let now = now();
-    waiting(backlog).for_each(|(device, waiting)| machine.handle_waiting(device, waiting, now));
+    waiting(sizes).for_each(|(device, waiting)| machine.handle_waiting(device, waiting, now));
 }
 
 /// Runs work that blocks on the disk in another thread.

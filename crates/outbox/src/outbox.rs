@@ -15,7 +15,8 @@ use super::recover::recover;
 use super::removal::Removal;
 use super::transaction::Transaction;
 use super::types::{
-    Amount, Backlog, Commit, IgnoredValues, NewState, Options, QueuedState, Removed, Row, RowChange,
+    Amount, Commit, IgnoredValues, NewState, Options, QueueSizes, QueuedState, Removed, Row,
+    RowChange,
 };
 use tidegate_model::{DeviceId, Ledger, MessageFingerprint, Name, Reason, WallTime};
 
@@ -224,13 +225,13 @@ impl Outbox {
     }
 
     /// Returns the sizes of the queues. Does not wait for the disk.
-    pub fn backlog(&self) -> Backlog {
+    pub fn queue_sizes(&self) -> QueueSizes {
         let counts = self.counts();
         let devices: BTreeMap<_, _> =
             counts.queues.iter().map(|(device, queue)| (*device, queue.amount)).collect();
         let total = devices.values().fold(Amount::default(), |total, amount| total.plus(*amount));
         let last = counts.queues.iter().map(|(device, queue)| (*device, queue.last)).collect();
-        Backlog { total, devices, last }
+        QueueSizes { total, devices, last }
     }
 
     /// Returns the latest time of day of any state of each device; devices whose states had no time

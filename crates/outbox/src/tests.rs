@@ -69,7 +69,7 @@ fn texts(outbox: &Outbox, number: u8) -> Vec<String> {
 /// files hold, each queue has the size of its states, and the index is consistent.
 fn assert_consistent(outbox: &Outbox) {
     let waiting: u64 = outbox.ledger().values().map(Account::waiting).sum();
-    assert_eq!(waiting, outbox.backlog().total.readings);
+    assert_eq!(waiting, outbox.queue_sizes().total.readings);
     let mut disk = outbox.disk();
     assert_eq!(disk.catalog.imbalance(), None);
     assert_eq!(disk.index.violation(), None);
@@ -140,7 +140,7 @@ fn reopened_outbox_keeps_states_in_order() {
     let outbox = open(directory.path());
     assert_eq!(texts(&outbox, 1), ["one", "two", "three"]);
     assert_eq!(texts(&outbox, 2), ["other"]);
-    assert_eq!(outbox.backlog().total, Amount { states: 4, readings: 4, bytes: 16 });
+    assert_eq!(outbox.queue_sizes().total, Amount { states: 4, readings: 4, bytes: 16 });
     assert_consistent(&outbox);
 }
 
@@ -294,7 +294,7 @@ fn killed_process_loses_no_state() {
     }
     let copy = copy_of(directory.path());
     let left = open(copy.path());
-    assert_eq!(left.backlog().total.states, 80);
+    assert_eq!(left.queue_sizes().total.states, 80);
     assert_eq!(left.ledger(), outbox.ledger());
 }
 

@@ -191,7 +191,7 @@ impl Amount {
 
 /// The sizes of all queues.
 #[derive(Debug, Clone, Default)]
-pub struct Backlog {
+pub struct QueueSizes {
     /// The sum over all devices.
     pub total: Amount,
     /// The queue of each device that ever had a state here.

@@ -226,7 +226,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
         let now = Instant::now();
         let mut machine = Reporter::new(limits(), tidegate_runtime::random::seeded(), now);
-        let waiting = Waiting { states: 9, bytes: 9, last: outbox.backlog().last[&device()] };
+        let waiting = Waiting { states: 9, bytes: 9, last: outbox.queue_sizes().last[&device()] };
         machine.resume(device(), waiting, Throttle::default());
         machine.poll_action().unwrap()
     }
@@ -257,7 +257,7 @@ mod tests {
         let rejects = outbox.rejects(10).unwrap();
         assert_eq!(rejects.len(), 3);
         assert!(rejects.iter().all(|reject| reject.reason == Reason::TimeRefused));
-        assert_eq!(outbox.backlog().total.states, 0);
+        assert_eq!(outbox.queue_sizes().total.states, 0);
     }
 
     #[test]

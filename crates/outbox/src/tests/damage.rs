@@ -146,7 +146,7 @@ fn acked_states_free_their_space() {
     }
     assert_eq!(outbox.ledger()["a"].stored, all.len() as u64);
     assert_eq!(fs::read_dir(directory.path().join("generations")).unwrap().count(), 0);
-    assert_eq!(outbox.backlog().total, Amount::default());
+    assert_eq!(outbox.queue_sizes().total, Amount::default());
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn full_outbox_downsamples_low_priority_first() {
     assert!(low.len() < 1_500, "{} states of low priority", low.len());
     assert_eq!(dropped(&outbox, Reason::Downsampled), 3_600 - low.len() as u64);
     assert_eq!(dropped(&outbox, Reason::OutboxFull), 0);
-    assert!(outbox.backlog().total.bytes <= options.bytes_max);
+    assert!(outbox.queue_sizes().total.bytes <= options.bytes_max);
     let first = low.iter().find(|state| state["time"] == "1970-01-01T00:00:00.000Z").unwrap();
     assert_eq!((&first["data"]["t"], &first["meta"]["max"]["t"]), (&29.5.into(), &59.0.into()));
     assert_consistent(&outbox);
@@ -93,7 +93,7 @@ fn drops_oldest_when_downsampling_is_exhausted() {
     assert_eq!(states(&outbox, 2).len(), 30);
     assert!(dropped(&outbox, Reason::Downsampled) > 0);
     assert!(dropped(&outbox, Reason::OutboxFull) > 0);
-    assert!(outbox.backlog().total.bytes <= 16 << 10);
+    assert!(outbox.queue_sizes().total.bytes <= 16 << 10);
     assert_consistent(&outbox);
 }
 

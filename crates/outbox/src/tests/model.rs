@@ -220,7 +220,7 @@ impl Model {
 
 impl View {
     fn of(outbox: &Outbox) -> Self {
-        let backlog = outbox.backlog();
+        let backlog = outbox.queue_sizes();
         let mut queues = BTreeMap::new();
         for id in backlog.devices.keys() {
             let entries = outbox.peek(*id, 0, usize::MAX, usize::MAX).unwrap();
