@@ -16,7 +16,7 @@ use super::actuator::{ActuatorJob, JobOutcome};
 use crate::status::StatusRegistry;
 use tidegate_bus::{BusEvent, Report};
 use tidegate_commands::admission::{Admission, Clocks, Decision, Judgement, RefusalReason};
-use tidegate_commands::history::{History, Outcome, TABLE};
+use tidegate_commands::history::{CommandEnd, History, TABLE};
 use tidegate_commands::report::ReportRules;
 use tidegate_model::{Command, CommandResult, DeviceId, Name, Source, WallTime};
 use tidegate_outbox::Outbox;
@@ -24,7 +24,7 @@ use tidegate_runtime::clock::SharedClock;
 use tidegate_runtime::liveness;
 use tidegate_runtime::wait::blocking;
 use tidegate_timing::log_limit::LogLimit;
-use tidegate_timing::rate_limit::{RateLimit, Window};
+use tidegate_timing::rate_limit::{RateLimit, RecentRuns};
 
 /// The most items in the queue of the dispatcher, from all listeners together.
 pub const INPUTS_MAX: usize = 64;
@@ -136,7 +136,7 @@ impl DispatcherTask {
     ) {
         let (stored, reported) = mpsc::channel(BATCH_MAX);
         let mut queues = Queues { inputs, outcomes, reported, is_input_open: true };
-        let mut refusals = Window::default();
+        let mut refusals = RecentRuns::default();
         self.begin(&stored).await;
         while let Some(event) = queues.next().await {
             match event {
@@ -192,7 +192,7 @@ impl DispatcherTask {
     async fn process(
         &mut self,
         batch: Vec<DispatcherInput>,
-        refusals: &mut Window,
+        refusals: &mut RecentRuns,
         stored: &mpsc::Sender<u64>,
     ) {
         let (mut admitted, mut refused) = (Vec::new(), Vec::new());
@@ -216,7 +216,7 @@ impl DispatcherTask {
             for AdmittedJob { job, .. } in admitted {
                 let message = "the command could not be recorded";
                 let result = CommandResult::Failed;
-                self.finish(job.number, Outcome { result, message, duration_ms: None });
+                self.finish(job.number, CommandEnd { result, message, duration_ms: None });
             }
             return;
         }
@@ -278,7 +278,7 @@ impl DispatcherTask {
         let Some(number) = number else { return };
         let message = format!("{}: {reason}", reason.as_str());
         let result = CommandResult::Refused;
-        self.finish(number, Outcome { result, message: &message, duration_ms: None });
+        self.finish(number, CommandEnd { result, message: &message, duration_ms: None });
         refused.push(number);
     }
 
@@ -305,7 +305,7 @@ impl DispatcherTask {
     async fn settle(&mut self, batch: Vec<JobOutcome>, stored: &mpsc::Sender<u64>) {
         for JobOutcome { number, result, message, duration } in &batch {
             let duration_ms = u64::try_from(duration.as_millis()).ok();
-            self.finish(*number, Outcome { result: *result, message, duration_ms });
+            self.finish(*number, CommandEnd { result: *result, message, duration_ms });
         }
         if let Err(error) = record(&self.outbox, &mut self.history).await {
             error!(%error, "cannot record command results; they would be interrupted at a restart");
@@ -331,9 +331,9 @@ impl DispatcherTask {
     }
 
     /// Adds a result to the history, the status and the log.
-    fn finish(&mut self, number: u64, outcome: Outcome<'_>) {
+    fn finish(&mut self, number: u64, outcome: CommandEnd<'_>) {
         self.history.finish(number, outcome, self.clock.now());
-        let Outcome { result, message, duration_ms } = outcome;
+        let CommandEnd { result, message, duration_ms } = outcome;
         let Some(record) = self.history.record(number) else { return };
         self.status.record_command(record);
         let (command, actuator) = (&record.name, record.actuator.as_deref());

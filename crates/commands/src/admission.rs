@@ -14,7 +14,7 @@ use crate::actuator::{Actuator, Router};
 use crate::history::{AHEAD_MAX, DuplicateCheck, History, Record, command_digest};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{Command, DeviceId, Name, ReadingTime, Source, Unread, Write};
-use tidegate_timing::rate_limit::Window;
+use tidegate_timing::rate_limit::RecentRuns;
 
 pub use refusal::RefusalReason;
 
@@ -83,7 +83,7 @@ pub struct Admission {
     router: Router,
     gateway: DeviceId,
     devices: BTreeMap<Name, DeviceId>,
-    windows: BTreeMap<Name, Window>,
+    recent_runs: BTreeMap<Name, RecentRuns>,
 }
 
 impl Admission {
@@ -94,7 +94,7 @@ impl Admission {
         gateway: DeviceId,
         devices: BTreeMap<Name, DeviceId>,
     ) -> Self {
-        Self { rules, router, gateway, devices, windows: BTreeMap::new() }
+        Self { rules, router, gateway, devices, recent_runs: BTreeMap::new() }
     }
 
     /// Decides whether a command runs.
@@ -173,8 +173,8 @@ impl Admission {
             return Err(RefusalReason::Ahead(ahead));
         }
         let prepared = self.prepare(command)?;
-        let window = self.windows.entry(prepared.actuator.name.clone()).or_default();
-        if window.admit(prepared.actuator.rate, clocks.now) {
+        let runs = self.recent_runs.entry(prepared.actuator.name.clone()).or_default();
+        if runs.admit(prepared.actuator.rate, clocks.now) {
             Ok(prepared)
         } else {
             Err(RefusalReason::TooOften)

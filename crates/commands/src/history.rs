@@ -55,7 +55,7 @@ pub enum DuplicateCheck {
 
 /// The end of a command.
 #[derive(Debug, Clone, Copy)]
-pub struct Outcome<'a> {
+pub struct CommandEnd<'a> {
     /// The result.
     pub result: CommandResult,
     /// The reason, or the answer of the actuator.
@@ -131,7 +131,7 @@ impl History {
         for number in started {
             let message = "tidegate ended before the command had a result";
             let result = CommandResult::Interrupted;
-            history.finish(number, Outcome { result, message, duration_ms: None }, now);
+            history.finish(number, CommandEnd { result, message, duration_ms: None }, now);
         }
         if is_damaged {
             history.raise_floors();
@@ -186,7 +186,7 @@ impl History {
     }
 
     /// Records the end of a command. Does nothing if its record was removed.
-    pub fn finish(&mut self, number: u64, outcome: Outcome<'_>, now: ReadingTime) {
+    pub fn finish(&mut self, number: u64, outcome: CommandEnd<'_>, now: ReadingTime) {
         let Some(record) = self.records.get_mut(&number) else { return };
         let known = self.devices.entry(record.device).or_default();
         if record.result == CommandResult::Started {

@@ -10,7 +10,7 @@ pub struct Unit {
 
 /// The conversion of numbers from one unit to another unit of the same quantity.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Conversion {
+pub struct UnitConversion {
     from: Unit,
     to: Unit,
 }
@@ -57,7 +57,7 @@ impl Unit {
     }
 }
 
-impl Conversion {
+impl UnitConversion {
     /// Creates the conversion; `None` if the units measure different quantities.
     pub fn between(from: Unit, to: Unit) -> Option<Self> {
         (from.quantity == to.quantity).then_some(Self { from, to })
@@ -275,7 +275,7 @@ mod tests {
 
     fn convert(number: f64, from: &str, to: &str) -> f64 {
         let units = (Unit::named(from).unwrap(), Unit::named(to).unwrap());
-        Conversion::between(units.0, units.1).unwrap().apply(number)
+        UnitConversion::between(units.0, units.1).unwrap().apply(number)
     }
 
     #[test]
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn rejects_conversions_between_quantities() {
         let (celsius, bar) = (Unit::named("°C").unwrap(), Unit::named("bar").unwrap());
-        assert_eq!(Conversion::between(celsius, bar), None);
+        assert_eq!(UnitConversion::between(celsius, bar), None);
         assert_eq!(Unit::named("furlong"), None);
     }
 }

@@ -14,9 +14,9 @@ pub struct RateLimit {
 
 /// Remembers the recent runs, at most as many as the limit allows.
 #[derive(Debug, Default)]
-pub struct Window(VecDeque<Instant>);
+pub struct RecentRuns(VecDeque<Instant>);
 
-impl Window {
+impl RecentRuns {
     /// Counts a run at `now`. Returns `false`, without counting, if the limit is reached.
     pub fn admit(&mut self, rate: RateLimit, now: Instant) -> bool {
         while self.0.front().is_some_and(|run| now.duration_since(*run) >= rate.window) {

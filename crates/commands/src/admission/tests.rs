@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::actuator::{SerialTemplate, WriteTemplate};
 use crate::arguments::{Argument, ArgumentKind, Arguments};
-use crate::history::Outcome;
+use crate::history::CommandEnd;
 use tidegate_model::{BootId, BootTime, CommandResult, WallTime};
 use tidegate_template::Template;
 use tidegate_timing::rate_limit::RateLimit;
@@ -75,7 +75,7 @@ impl Bench {
             Decision::Refused(_) => {
                 let number = self.history.add(record);
                 let (result, message) = (CommandResult::Refused, "");
-                let outcome = Outcome { result, message, duration_ms: None };
+                let outcome = CommandEnd { result, message, duration_ms: None };
                 self.history.finish(number, outcome, self.wall.into());
             }
         }

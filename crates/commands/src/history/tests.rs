@@ -80,7 +80,7 @@ fn unfinished_command_is_interrupted_after_a_restart() {
     let (mut disk, mut history) = (Disk::default(), Disk::default().load());
     let number = history.add(record(&command(NOW, json!(1))));
     let done = history.add(record(&command(NOW, json!(2))));
-    let outcome = Outcome { result: CommandResult::Executed, message: "", duration_ms: Some(3) };
+    let outcome = CommandEnd { result: CommandResult::Executed, message: "", duration_ms: Some(3) };
     history.finish(done, outcome, WallTime::from_millis(NOW).into());
     disk.write(history.take_changes());
     let mut history = disk.load();
@@ -147,7 +147,7 @@ proptest! {
             prop_assert!(history.records.len() <= history.device_records_max);
             prop_assert!(history.record(number).is_some(), "records without a result are kept");
             if is_refused {
-                let outcome = Outcome { result, message: "", duration_ms: None };
+                let outcome = CommandEnd { result, message: "", duration_ms: None };
                 history.finish(number, outcome, at.into());
             } else if is_written {
                 disk.write(history.take_changes());

@@ -13,7 +13,7 @@ use super::decoder::{Decoder, DecoderKind};
 use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
-use crate::unit::{Conversion, Unit};
+use crate::unit::{Unit, UnitConversion};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{AttributeType, Value};
 
@@ -276,6 +276,6 @@ fn to_knots(speed: f64, unit: MwvWindSpeedUnits) -> Option<f64> {
         MwvWindSpeedUnits::MetersPerSecond => "m/s",
         MwvWindSpeedUnits::MilesPerHour => "mph",
     };
-    let conversion = Conversion::between(Unit::named(unit)?, Unit::named("kn")?)?;
+    let conversion = UnitConversion::between(Unit::named(unit)?, Unit::named("kn")?)?;
     Some(conversion.apply(speed))
 }

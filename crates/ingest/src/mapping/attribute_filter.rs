@@ -77,7 +77,7 @@ struct Sent {
 
 /// The immediate result for a value.
 #[derive(Debug, PartialEq)]
-pub(super) enum Outcome {
+pub(super) enum FilterResult {
     /// Send the value.
     Send(Value),
     /// The value is not sent, at least not now.
@@ -136,7 +136,7 @@ impl AttributeFilter {
         &mut self,
         sample: Sample,
         now: Instant,
-    ) -> Result<Outcome, Rejection> {
+    ) -> Result<FilterResult, Rejection> {
         self.check_rate(&sample, now)?;
         let (Some(window), Some(settings)) = (&mut self.window, self.settings.window) else {
             return Ok(self.check_stability(sample, now));
@@ -147,7 +147,7 @@ impl AttributeFilter {
             return Err(Rejection::new(Reason::Malformed, detail));
         }
         window.handle_sample(sample, now);
-        Ok(Outcome::Filtered(Reason::Aggregated))
+        Ok(FilterResult::Filtered(Reason::Aggregated))
     }
 
     /// Closes the window, or releases the delayed value.
@@ -185,7 +185,7 @@ impl AttributeFilter {
     }
 
     /// Rounds the value, and holds a change back until it has lasted long enough.
-    fn check_stability(&mut self, sample: Sample, now: Instant) -> Outcome {
+    fn check_stability(&mut self, sample: Sample, now: Instant) -> FilterResult {
         let sample = self.round(sample);
         let is_change = self.last_sent.as_ref().is_none_or(|sent| sent.value != sample.value);
         let Some(stable_for) = self.settings.stable_for.filter(|_| is_change) else {
@@ -195,36 +195,36 @@ impl AttributeFilter {
         match &self.candidate {
             Some(candidate) if candidate.sample.value == sample.value => {
                 if candidate.since + stable_for > now {
-                    return Outcome::Filtered(Reason::HeldOff);
+                    return FilterResult::Filtered(Reason::HeldOff);
                 }
                 self.candidate = None;
                 self.check_difference(sample, now)
             }
             Some(_) | None => {
                 self.candidate = Some(Candidate { since: now, sample });
-                Outcome::Filtered(Reason::HeldOff)
+                FilterResult::Filtered(Reason::HeldOff)
             }
         }
     }
 
     /// Holds the value back within the deadband, or until the end of the interval.
-    fn check_difference(&mut self, sample: Sample, now: Instant) -> Outcome {
+    fn check_difference(&mut self, sample: Sample, now: Instant) -> FilterResult {
         if let (Some(deadband), Some(sent)) = (self.settings.deadband, &self.last_sent) {
             let heartbeat = self.settings.heartbeat;
             let is_due = heartbeat.is_some_and(|heartbeat| sent.at + heartbeat <= now);
             if !is_due && deadband.contains(&sent.value, &sample.value) {
                 // The value is again the one that the cloud has.
                 self.delayed = None;
-                return Outcome::Filtered(Reason::Unchanged);
+                return FilterResult::Filtered(Reason::Unchanged);
             }
         }
         if self.interval_end().is_some_and(|end| now < end) {
             self.delayed = Some(sample);
-            return Outcome::Filtered(Reason::TooSoon);
+            return FilterResult::Filtered(Reason::TooSoon);
         }
         self.delayed = None;
         self.last_sent = Some(Sent { at: now, value: sample.value.clone() });
-        Outcome::Send(sample.value)
+        FilterResult::Send(sample.value)
     }
 
     fn interval_end(&self) -> Option<Instant> {
@@ -245,8 +245,8 @@ impl AttributeFilter {
         let sample = window.poll_action()?;
         let time = sample.time;
         match self.check_stability(sample, now) {
-            Outcome::Send(value) => Some(Sample { time, value }),
-            Outcome::Filtered(_) => None,
+            FilterResult::Send(value) => Some(Sample { time, value }),
+            FilterResult::Filtered(_) => None,
         }
     }
 
@@ -256,8 +256,8 @@ impl AttributeFilter {
         let sample = self.candidate.take_if(|_| is_due)?.sample;
         let time = sample.time;
         match self.check_difference(sample, now) {
-            Outcome::Send(value) => Some(Sample { time, value }),
-            Outcome::Filtered(_) => None,
+            FilterResult::Send(value) => Some(Sample { time, value }),
+            FilterResult::Filtered(_) => None,
         }
     }
 

@@ -14,7 +14,7 @@ pub struct Conversion {
     /// stay as they are.
     pub values: BTreeMap<String, Value>,
     /// The conversion to another unit.
-    pub unit: Option<unit::Conversion>,
+    pub unit: Option<unit::UnitConversion>,
     /// The factor for numbers. A factor of 1 and an offset of 0 change no value.
     pub scale: f64,
     /// The number to add after scaling.
@@ -224,7 +224,7 @@ mod tests {
     fn unit_precedes_scale_and_limits_follow() {
         let named = |name| Unit::named(name).unwrap();
         let conversion = Conversion {
-            unit: unit::Conversion::between(named("°F"), named("°C")),
+            unit: unit::UnitConversion::between(named("°F"), named("°C")),
             scale: 2.0,
             accepted: Range { min: Some(0.0), max: Some(200.0) },
             clamp: Range { min: Some(10.0), max: Some(150.0) },

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use minijinja::value::merge_maps;
 
-use super::attribute_filter::{AttributeFilter, Outcome};
+use super::attribute_filter::{AttributeFilter, FilterResult};
 use super::conversion::{Conversion, numeric};
 use super::output::{OutputBuilder, PipelineOutput};
 use super::rebirth_requests::RebirthRequests;
@@ -348,11 +348,11 @@ impl Pipeline {
             output.add_generated_value(device, attribute.clone(), sample);
         }
         match filter.handle_sample(Sample { time, value }, now)? {
-            Outcome::Send(value) => {
+            FilterResult::Send(value) => {
                 let value = self.fit_text(device, &attribute, value, None);
                 output.add_value(device, attribute, Sample { time, value })
             }
-            Outcome::Filtered(reason) => {
+            FilterResult::Filtered(reason) => {
                 output.count_filtered(reason);
                 Ok(())
             }

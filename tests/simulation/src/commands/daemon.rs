@@ -11,7 +11,7 @@ use tidegate_commands::actuator::{Actuator, Router, SerialTemplate, WriteTemplat
 use tidegate_commands::admission::{Admission, Clocks, Decision, Judgement, RefusalReason, Rules};
 use tidegate_commands::arguments::Arguments;
 use tidegate_commands::gap_tracker::{GapState, GapTracker, Page, PageSize};
-use tidegate_commands::history::{History, Outcome, Record, TableChange};
+use tidegate_commands::history::{CommandEnd, History, Record, TableChange};
 use tidegate_model::{Command, CommandResult, DeviceId, Source, WallTime};
 use tidegate_template::Template;
 use tidegate_timing::machine::Machine as _;
@@ -291,7 +291,7 @@ impl Daemon {
                 let (result, message) = (CommandResult::Refused, refusal.as_str());
                 self.history.finish(
                     number,
-                    Outcome { result, message, duration_ms: None },
+                    CommandEnd { result, message, duration_ms: None },
                     wall.into(),
                 );
             }
@@ -325,7 +325,7 @@ impl Daemon {
     fn finish(&mut self, number: u64, result: CommandResult, wall: WallTime) {
         self.history.finish(
             number,
-            Outcome { result, message: "", duration_ms: None },
+            CommandEnd { result, message: "", duration_ms: None },
             wall.into(),
         );
     }

@@ -128,7 +128,7 @@ fn unit(
     from: Option<&Field<String>>,
     to: Option<&Field<String>>,
     check: &mut Check<'_>,
-) -> Option<Option<unit::Conversion>> {
+) -> Option<Option<unit::UnitConversion>> {
     let mut named = |key: String, name: &str| {
         let unit = Unit::named(name);
         if unit.is_none() {
@@ -158,7 +158,7 @@ fn unit(
     let units =
         (named(format!("{key}.from_unit"), &from.0), named(format!("{key}.to_unit"), &to.0));
     let (from, to) = (units.0?, units.1?);
-    let conversion = unit::Conversion::between(from, to);
+    let conversion = unit::UnitConversion::between(from, to);
     if conversion.is_none() {
         let what =
             format!("is a unit of {}, and from_unit is one of {}", to.quantity(), from.quantity());

@@ -29,8 +29,8 @@ fn sent(settings: &FilterSettings, values: &[(u64, f64)], end: u64) -> Vec<(u64,
             let time =
                 ReadingTime::from(WallTime::from_millis(i64::try_from(second).unwrap() * 1_000));
             match filter.handle_sample(Sample { time, value: Value::Float(*number) }, now) {
-                Ok(Outcome::Send(value)) => note(time, value),
-                Ok(Outcome::Filtered(_)) | Err(_) => {}
+                Ok(FilterResult::Send(value)) => note(time, value),
+                Ok(FilterResult::Filtered(_)) | Err(_) => {}
             }
         }
     }
