@@ -256,7 +256,7 @@ impl App {
         supervisor.spawn("audit", audit_task.run());
         start_service_tasks(&mut supervisor, control, routes, &self.log, stop);
 
-        let health = buses::health(status.clone(), Arc::clone(&outbox));
+        let gateway_channels = buses::gateway_channels(status.clone(), Arc::clone(&outbox));
         let gateway = Gateway { log: self.log, status: status.clone(), flush, reload };
         let drivers = DriverContext { buses: known_handles, http: self.http, gateway };
         let commands = CommandContext {
@@ -272,7 +272,7 @@ impl App {
         let commands = CommandTasks::start(commands, &config, history, reports, &mut supervisor);
         let channels = Channels { events, losses, handles, limits, audit, produced, commands };
         Running::start(
-            Runtime { supervisor, buses_stop, clock, health, status, channels },
+            Runtime { supervisor, buses_stop, clock, gateway_channels, status, channels },
             config,
             entries,
         )
@@ -489,7 +489,7 @@ pub(crate) fn start_observed_bus(
         clock: Arc::clone(clock),
         stop: stop.clone(),
         // Only the daemon knows its health.
-        health: Arc::new(|| Value::Null),
+        gateway_channels: Arc::new(|| Value::Null),
         is_inspection: true,
     };
     let mut supervisor = Supervisor::default();

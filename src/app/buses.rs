@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::status::{OutboxStatus, StatusRegistry};
-use tidegate_bus::{BusContext, BusHandle, Health, driver};
+use tidegate_bus::{BusContext, BusHandle, GatewayChannels, driver};
 use tidegate_config::BusKind;
 use tidegate_outbox::Outbox;
 use tidegate_runtime::supervisor::Supervisor;
@@ -21,8 +21,8 @@ pub(super) fn spawn_bus(
     handle
 }
 
-/// Returns the source of the gateway's health, for system buses.
-pub(super) fn health(status: StatusRegistry, outbox: Arc<Outbox>) -> Health {
+/// Returns the source of the `gateway` channels of system buses.
+pub(super) fn gateway_channels(status: StatusRegistry, outbox: Arc<Outbox>) -> GatewayChannels {
     Arc::new(move || {
         let cloud = status.data().cloud.clone();
         json!({

@@ -19,7 +19,7 @@ use super::{Reloads, buses, start_pipeline};
 use crate::notify;
 use crate::status::{Names, ReloadStatus, StatusRegistry};
 use crate::tasks::audit::AuditRecorder;
-use tidegate_bus::{BusContext, BusEvent, Handles, Health, LossCounters};
+use tidegate_bus::{BusContext, BusEvent, GatewayChannels, Handles, LossCounters};
 use tidegate_config::{Config, Difference, Entry, Problems};
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::mapping::{DeviceSelector, ProducedAttributes};
@@ -53,7 +53,7 @@ pub(super) struct Runtime {
     /// Stops all buses. Each bus has its own child token.
     pub(super) buses_stop: CancellationToken,
     pub(super) clock: SharedClock,
-    pub(super) health: Health,
+    pub(super) gateway_channels: GatewayChannels,
     pub(super) status: StatusRegistry,
     pub(super) channels: Channels,
 }
@@ -241,7 +241,8 @@ impl Running {
 
     /// Starts those of the named buses that are configured.
     fn start_buses(&mut self, names: &BTreeSet<Name>) {
-        let Runtime { supervisor, buses_stop, clock, health, status, channels } = &mut self.runtime;
+        let Runtime { supervisor, buses_stop, clock, gateway_channels, status, channels } =
+            &mut self.runtime;
         for (name, bus) in self.config.buses.iter().filter(|(name, _)| names.contains(*name)) {
             status.reset_bus(name);
             let stop = buses_stop.child_token();
@@ -253,7 +254,7 @@ impl Running {
                 monitor: Arc::new(status.clone()),
                 clock: Arc::clone(clock),
                 stop: stop.clone(),
-                health: Arc::clone(health),
+                gateway_channels: Arc::clone(gateway_channels),
                 is_inspection: false,
             };
             let handle = buses::spawn_bus(supervisor, &bus.kind, context);

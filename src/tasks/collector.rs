@@ -162,7 +162,7 @@ impl Collector {
 
     fn apply(&mut self, event: BusEvent) {
         match event {
-            BusEvent::Session { bus, resumed } => {
+            BusEvent::Connected { bus, resumed } => {
                 self.sessions.entry(bus).or_default().handle_connected(resumed);
             }
             BusEvent::Disconnected(bus) => {

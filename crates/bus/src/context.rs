@@ -28,8 +28,8 @@ const READ_MAX: Duration = Duration::from_secs(60);
 /// The subject of that problem.
 const SLOW_READ: &str = "disk";
 
-/// Returns the health of the gateway, for the `gateway` channels of a system bus.
-pub type Health = Arc<dyn Fn() -> Value + Send + Sync>;
+/// Returns the values of the `gateway` channels of a system bus.
+pub type GatewayChannels = Arc<dyn Fn() -> Value + Send + Sync>;
 
 /// Connects the driver of one bus to the rest of the daemon.
 ///
@@ -50,8 +50,8 @@ pub struct BusContext {
     pub clock: SharedClock,
     /// Stops the bus.
     pub stop: CancellationToken,
-    /// The health of the gateway.
-    pub health: Health,
+    /// The values of the `gateway` channels, for a system bus.
+    pub gateway_channels: GatewayChannels,
     /// Whether the bus runs for `tidegate sensor`, outside the daemon. The driver must then set no
     /// output and leave the sessions of the daemon alone.
     pub is_inspection: bool,
@@ -233,7 +233,7 @@ mod tests {
             monitor: monitor.clone(),
             clock: Arc::new(SystemClock),
             stop: CancellationToken::new(),
-            health: Arc::new(|| Value::Null),
+            gateway_channels: Arc::new(|| Value::Null),
             is_inspection: false,
         };
         let mut problems = context.problems();

@@ -39,7 +39,7 @@ pub enum BusEvent {
     /// From this event on, this pipeline maps the messages of the bus; `None` if the bus is gone.
     Pipeline(Name, Option<Pipeline>),
     /// A broker session is open.
-    Session {
+    Connected {
         /// The bus.
         bus: Name,
         /// Whether the broker kept the session, and so may redeliver unacknowledged messages.

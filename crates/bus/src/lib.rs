@@ -41,7 +41,7 @@ use std::time::Duration;
 
 pub use ack::Ack;
 pub use checkpoints::{CHECKPOINTS, CheckpointChange, TailCheckpoints};
-pub use context::{BusContext, Health};
+pub use context::{BusContext, GatewayChannels};
 pub use driver::{BusDriver, BusTask, driver};
 pub use event::{BusEvent, EVENTS_MAX, REPORTS, Report};
 pub use known_messages::known_messages;

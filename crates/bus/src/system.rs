@@ -34,12 +34,12 @@ async fn run(settings: SystemBus, context: BusContext) {
             _ = ticks.tick() => {}
         }
         let paths = settings.disks.clone();
-        let health = settings.gateway.then(|| Arc::clone(&context.health));
+        let gateway = settings.gateway.then(|| Arc::clone(&context.gateway_channels));
         let read = move || {
             let disks = probe::disks(&paths);
             let mut channels = probe::probe(Path::new("/"), &disks);
-            if let (Some(health), Some(channels)) = (health, channels.as_object_mut()) {
-                channels.insert("gateway".to_owned(), health());
+            if let (Some(gateway), Some(channels)) = (gateway, channels.as_object_mut()) {
+                channels.insert("gateway".to_owned(), gateway());
             }
             (channels, disks)
         };

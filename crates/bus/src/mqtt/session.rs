@@ -201,7 +201,7 @@ impl<'a> Session<'a> {
                 self.is_connected = true;
                 shared.context.report_connected();
                 shared.reconnect.opened();
-                shared.context.send(BusEvent::Session { bus: self.bus.clone(), resumed }).await;
+                shared.context.send(BusEvent::Connected { bus: self.bus.clone(), resumed }).await;
                 self.subscribe();
                 if self.publish_status(ONLINE) {
                     self.unsent.push_back(None);
