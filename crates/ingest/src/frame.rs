@@ -180,7 +180,7 @@ impl Framer {
     fn check(&mut self, length: usize, checked: Range<usize>, content: Range<usize>) {
         let frame = self.buffer.get(checked).unwrap_or_default();
         let verified = match &self.framing.checksum {
-            Some(checksum) => checksum.strip(frame),
+            Some(checksum) => checksum.verify(frame),
             None => Some(frame),
         };
         let Some(verified) = verified else { return self.fail(Loss::Checksum, length) };

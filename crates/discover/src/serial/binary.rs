@@ -138,7 +138,7 @@ impl Try {
 fn prove(name: &'static str, from: usize, frames: &[Vec<u8>]) -> Option<Proof> {
     let algorithm = ChecksumAlgorithm::named(name)?;
     let checksum = Checksum { notation: algorithm.default_notation(), algorithm, from };
-    let good: Vec<_> = frames.iter().filter(|frame| checksum.strip(frame).is_some()).collect();
+    let good: Vec<_> = frames.iter().filter(|frame| checksum.verify(frame).is_some()).collect();
     let contents: BTreeSet<_> = good.iter().collect();
     let is_proof = contents.len() >= CONTENTS_MIN && good.len() * 5 >= frames.len() * 4;
     is_proof.then(|| Proof { name, from, bytes: checksum.bytes(), good: good.len() })

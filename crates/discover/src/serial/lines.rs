@@ -103,7 +103,7 @@ fn whole(framing: Framing, bytes: &[u8], now: Instant) -> Vec<Vec<u8>> {
 fn checked(line: &[u8]) -> Option<Vec<u8>> {
     let checksum =
         Checksum { algorithm: ChecksumAlgorithm::Nmea, notation: Notation::Hexadecimal, from: 0 };
-    checksum.strip(line).map(<[u8]>::to_vec)
+    checksum.verify(line).map(<[u8]>::to_vec)
 }
 
 /// Returns the most frequent format and its channels.

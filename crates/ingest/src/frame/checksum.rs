@@ -125,8 +125,8 @@ impl Checksum {
         }
     }
 
-    /// Returns the frame without its checksum; `None` if the checksum is wrong or missing.
-    pub fn strip<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
+    /// Verifies the checksum and returns the frame without it; `None` if it is wrong or missing.
+    pub fn verify<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
         let (content, given) = frame.split_at_checked(frame.len().checked_sub(self.bytes())?)?;
         if matches!(self.algorithm, ChecksumAlgorithm::Nmea) {
             let (content, digits) = (content.strip_prefix(b"$")?, given.strip_prefix(b"*")?);
@@ -217,37 +217,37 @@ mod tests {
     #[test]
     fn accepts_a_modbus_request_of_the_specification() {
         // MODBUS over serial line V1.02, appendix B: the CRC of 02 07 is 41 12.
-        assert_eq!(checksum("modbus", 0).strip(b"\x02\x07\x41\x12"), Some(&b"\x02\x07"[..]));
-        assert_eq!(checksum("modbus", 0).strip(b"\x02\x06\x41\x12"), None);
+        assert_eq!(checksum("modbus", 0).verify(b"\x02\x07\x41\x12"), Some(&b"\x02\x07"[..]));
+        assert_eq!(checksum("modbus", 0).verify(b"\x02\x06\x41\x12"), None);
     }
 
     #[test]
     fn removes_dollar_and_checksum_of_nmea_sentences() {
         let sentence = b"$GPGLL,4916.45,N,12311.12,W,225444,A*31";
-        let content = checksum("nmea", 0).strip(sentence);
+        let content = checksum("nmea", 0).verify(sentence);
         assert_eq!(content, Some(&sentence[1..sentence.len() - 3]));
-        assert_eq!(checksum("nmea", 0).strip(b"$t=1*+1"), None);
+        assert_eq!(checksum("nmea", 0).verify(b"$t=1*+1"), None);
     }
 
     #[test]
     fn ignores_bytes_outside_of_the_covered_range() {
-        assert!(checksum("sum", 1).strip(b"\xaa\x01\x02\x03").is_some());
-        assert!(checksum("sum", 1).strip(b"\xbb\x01\x02\x03").is_some());
-        assert!(checksum("sum", 0).strip(b"\xbb\x01\x02\x03").is_none());
+        assert!(checksum("sum", 1).verify(b"\xaa\x01\x02\x03").is_some());
+        assert!(checksum("sum", 1).verify(b"\xbb\x01\x02\x03").is_some());
+        assert!(checksum("sum", 0).verify(b"\xbb\x01\x02\x03").is_none());
         let hexadecimal = Checksum {
             algorithm: ChecksumAlgorithm::Xor,
             notation: Notation::Hexadecimal,
             from: 0,
         };
-        assert_eq!(hexadecimal.strip(b"t=105"), None);
-        assert_eq!(hexadecimal.strip(b"t=178"), Some(&b"t=1"[..]));
+        assert_eq!(hexadecimal.verify(b"t=105"), None);
+        assert_eq!(hexadecimal.verify(b"t=178"), Some(&b"t=1"[..]));
     }
 
     #[test]
     fn rejects_frames_shorter_than_their_checksum() {
         for frame in [&b""[..], b"\x00", b"\x00\x00\x00"] {
-            assert!(checksum("crc-32-iso-hdlc", 0).strip(frame).is_none());
+            assert!(checksum("crc-32-iso-hdlc", 0).verify(frame).is_none());
         }
-        assert!(checksum("xor", 5).strip(b"\x01\x01").is_none(), "it covers no byte");
+        assert!(checksum("xor", 5).verify(b"\x01\x01").is_none(), "it covers no byte");
     }
 }
