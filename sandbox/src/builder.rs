@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::devices::{ApplicationSpec, DeviceSpec};
 use crate::error::Error;
 use crate::sandbox::Sandbox;
-use crate::settings::{JobResponse, Settings, SilentLoss, TimeForm, Undeclared};
+use crate::settings::{JobResponse, Settings, SilentLoss, TimeForm, UnfitValues};
 use crate::silent_loss::LossUnit;
 
 /// Configures and starts a [`Sandbox`].
@@ -59,9 +59,9 @@ impl Builder {
     }
 
     /// Sets the policy for values whose attribute is undeclared or has another type.
-    /// Default: [`Undeclared::Ignore`].
-    pub fn undeclared(mut self, policy: Undeclared) -> Self {
-        self.0.undeclared = policy;
+    /// Default: [`UnfitValues::Ignore`].
+    pub fn unfit_values(mut self, policy: UnfitValues) -> Self {
+        self.0.unfit_values = policy;
         self
     }
 

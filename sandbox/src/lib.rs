@@ -81,5 +81,5 @@ pub use error::Error;
 pub use faults::{Fault, Step};
 pub use records::{LogEntry, StoredCommand, StoredState};
 pub use sandbox::Sandbox;
-pub use settings::{JobResponse, TimeForm, Undeclared};
+pub use settings::{JobResponse, TimeForm, UnfitValues};
 pub use silent_loss::{LossUnit, LostValue};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Value, json};
 use tidegate_sandbox::{
-    ApplicationSpec, Builder, Device, JobResponse, Sandbox, Undeclared, parse_devices_file,
+    ApplicationSpec, Builder, Device, JobResponse, Sandbox, UnfitValues, parse_devices_file,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -70,15 +70,15 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn builder(arguments: Arguments) -> anyhow::Result<Builder> {
-    let undeclared = match (arguments.accept_undeclared, arguments.reject_undeclared) {
-        (true, _) => Undeclared::Accept,
-        (false, true) => Undeclared::Reject,
-        (false, false) => Undeclared::Ignore,
+    let unfit_values = match (arguments.accept_undeclared, arguments.reject_undeclared) {
+        (true, _) => UnfitValues::Accept,
+        (false, true) => UnfitValues::Reject,
+        (false, false) => UnfitValues::Ignore,
     };
     let job_response = if arguments.jobs { JobResponse::Enqueued } else { JobResponse::Success };
     let mut builder = Sandbox::builder()
         .listen(arguments.listen)
-        .undeclared(undeclared)
+        .unfit_values(unfit_values)
         .convert(arguments.convert)
         .job_response(job_response);
     if let Some(path) = arguments.devices {

@@ -12,7 +12,7 @@ use crate::silent_loss::LossUnit;
 /// Losant documents that it rejects such values. It documents neither whether it rejects the value
 /// or the whole body, nor the status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Undeclared {
+pub enum UnfitValues {
     /// Drops the value, counts it, and responds with 200.
     #[default]
     Ignore,
@@ -52,7 +52,7 @@ pub(crate) struct Settings {
     /// Not empty once a sandbox has started.
     pub(crate) applications: Vec<ApplicationSpec>,
     pub(crate) body_bytes_max: usize,
-    pub(crate) undeclared: Undeclared,
+    pub(crate) unfit_values: UnfitValues,
     pub(crate) convert: bool,
     pub(crate) job_response: JobResponse,
     pub(crate) time_form: TimeForm,
@@ -77,7 +77,7 @@ impl Default for Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             applications: vec![ApplicationSpec::default()],
             body_bytes_max: BODY_BYTES_MAX,
-            undeclared: Undeclared::default(),
+            unfit_values: UnfitValues::default(),
             convert: false,
             job_response: JobResponse::default(),
             time_form: TimeForm::default(),

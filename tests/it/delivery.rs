@@ -1,7 +1,7 @@
 //! All readings reach the cloud once and in order, in spite of outages, kills and refusals.
 
 use serde_json::{Value, json};
-use tidegate_sandbox::{Action, Fault, GREENHOUSE_ID, Sandbox, Undeclared, WORKSHOP_ID};
+use tidegate_sandbox::{Action, Fault, GREENHOUSE_ID, Sandbox, UnfitValues, WORKSHOP_ID};
 
 use crate::support::{
     Broker, Site, Tty, assert_content, cloud, message, number_messages, number_tables, numbers,
@@ -200,7 +200,7 @@ async fn repeat_after_a_lost_answer_changes_nothing() {
 
 #[tokio::test]
 async fn refused_state_does_not_delay_its_neighbours() {
-    let cloud = Sandbox::builder().undeclared(Undeclared::Reject).start().await.unwrap();
+    let cloud = Sandbox::builder().unfit_values(UnfitValues::Reject).start().await.unwrap();
     // The daemon may not read the attributes of the device, so it cannot reject the state itself.
     cloud.fail_next(Action::Get, usize::MAX, Fault::Status(403, String::new()));
     let site = Site::new(

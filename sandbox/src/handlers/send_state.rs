@@ -12,7 +12,7 @@ use crate::devices::DeviceSpec;
 use crate::event::Event;
 use crate::records::StoredState;
 use crate::reply::{ApiError, Reply};
-use crate::settings::{Settings, Undeclared};
+use crate::settings::{Settings, UnfitValues};
 use crate::time::{self, TimeCheck};
 use crate::value::{self, TypeCheck};
 
@@ -23,7 +23,7 @@ pub(super) fn execute(call: &Call<'_>) -> Result<Reply, ApiError> {
     let mut store = call.cloud.store();
     let found = store.device_and_counters(call.device_id);
     let (device, counters) = found.ok_or_else(|| ApiError::not_found("device"))?;
-    if settings.undeclared == Undeclared::Reject {
+    if settings.unfit_values == UnfitValues::Reject {
         check_all(settings, &device.spec, &states)?;
     }
     let mut reports = Vec::new();
@@ -112,7 +112,7 @@ fn accepted_values(
                 Some(value)
             }
             ValueCheck::Undeclared | ValueCheck::Mistyped
-                if settings.undeclared == Undeclared::Accept =>
+                if settings.unfit_values == UnfitValues::Accept =>
             {
                 Some(value)
             }

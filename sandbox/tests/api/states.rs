@@ -3,7 +3,7 @@
 use jiff::{Timestamp, ToSpan};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
-use tidegate_sandbox::{Sandbox, Undeclared};
+use tidegate_sandbox::{Sandbox, UnfitValues};
 
 use crate::client::{Api, gateway, peripheral};
 
@@ -74,12 +74,14 @@ async fn ignores_states_outside_the_time_limits() {
 }
 
 #[tokio::test]
-async fn undeclared_policy_ignores_rejects_or_stores() {
+async fn unfit_values_are_ignored_rejected_or_stored() {
     let state = json!({"data": {"temperature": 1, "undeclared": 2, "humidity": "wet"}});
-    for (policy, status, values) in
-        [(Undeclared::Ignore, 200, 1), (Undeclared::Reject, 400, 0), (Undeclared::Accept, 200, 3)]
-    {
-        let sandbox = Sandbox::builder().undeclared(policy).start().await.unwrap();
+    for (policy, status, values) in [
+        (UnfitValues::Ignore, 200, 1),
+        (UnfitValues::Reject, 400, 0),
+        (UnfitValues::Accept, 200, 3),
+    ] {
+        let sandbox = Sandbox::builder().unfit_values(policy).start().await.unwrap();
         let api = Api::gateway(&sandbox).await;
         assert_eq!(api.post(gateway(&sandbox), "/state", &state).await.0, status, "{policy:?}");
         assert_eq!(sandbox.counters().values_stored, values, "{policy:?}");
