@@ -275,7 +275,7 @@ fn failure(error: &Error) -> Failure {
     match error.response_class() {
         ResponseClass::Offline
         | ResponseClass::Unauthorized
-        | ResponseClass::RateLimited(_)
+        | ResponseClass::Throttled(_)
         | ResponseClass::ServerError(_) => Failure::Temporary,
         ResponseClass::Stored
         | ResponseClass::TooLarge

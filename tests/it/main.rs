@@ -9,6 +9,7 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod attribute_check;
 mod audit;
 mod bad_input;
 mod bus_exec;
@@ -33,6 +34,7 @@ mod config;
 mod crash;
 mod crash_rig;
 mod declared;
+mod delayed_sync;
 mod delivery;
 mod device_api;
 mod device_ask;
@@ -42,12 +44,12 @@ mod gpsd;
 mod health;
 mod http;
 mod javascript;
-mod joined;
 mod journal;
 mod learn;
 mod lifecycle;
 mod limits;
 mod memory;
+mod merge_window;
 mod mqtt;
 mod network;
 mod outbox_cli;
@@ -56,12 +58,10 @@ mod probe;
 mod provision;
 mod python;
 mod reload;
-mod schema;
 mod secrecy;
 mod sensors;
 mod setup;
 mod soak_sensors;
-mod spared;
 mod sparkplug;
 mod storage;
 mod support;

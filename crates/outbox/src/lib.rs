@@ -20,12 +20,11 @@
 //! An acknowledgement alone is not synced. After a power cut the reporter may send states again,
 //! with the same bytes.
 //!
-//! The modules use each other only downwards: `rejects` uses `outbox`; `outbox` uses `admission`,
+//! The modules use each other only downwards: `rejects` uses `outbox`; `outbox` uses `make_room`,
 //! `repair` and `recover`; these use `downsample`, `eviction` and `removal`, then `disk`, then
 //! `transaction`, the formats (`block`, `frame`, `catalog`, `fingerprints`) and the files
 //! (`segment`, `store`, `sync`).
 
-mod admission;
 mod block;
 mod catalog;
 mod disk;
@@ -36,6 +35,7 @@ mod exclusions;
 mod fingerprints;
 mod frame;
 mod index;
+mod make_room;
 mod outbox;
 mod ranges;
 mod recover;
