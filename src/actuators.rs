@@ -2,13 +2,8 @@
 //!
 //! A driver executes each write once. It never repeats one, whatever fails.
 //!
-//! To add a kind of actuator:
-//! 1. Add a module to `crates/commands/src/actuator/template` that renders the write of a command.
-//! 2. Add a module here with a [`Driver`] and a function `driver`, which returns the driver for an
-//!    actuator of its kind and `None` for all others.
-//! 3. Add that function to `KINDS`.
-//!
-//! A kind that writes to a bus needs only the first step: `bus` passes the write to its task.
+//! The driver of an actuator on a bus passes the write to the task of the bus. CONTRIBUTING.md has
+//! the recipe for another kind of actuator.
 
 mod bus;
 mod exec;
@@ -32,7 +27,7 @@ use tidegate_model::Write;
 type DriverKind = fn(&Actuator, &DriverContext) -> Option<Box<dyn Driver>>;
 
 /// The kinds of drivers.
-const KINDS: [DriverKind; 4] = [bus::driver, exec::driver, http::driver, gateway::driver];
+const KINDS: &[DriverKind] = &[bus::driver, exec::driver, http::driver, gateway::driver];
 
 /// Executes the writes of one actuator.
 pub trait Driver: Send + Sync {

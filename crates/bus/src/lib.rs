@@ -5,16 +5,7 @@
 //! waits for a slow collector, except where the other side keeps the data meanwhile: an MQTT broker
 //! (QoS 1), a file, a pipe or an HTTP client.
 //!
-//! # How to add a bus
-//!
-//! 1. In `tidegate_config`, add a module with the table and the settings of the kind, its topics
-//!    and its exclusive resources, and one line in the table of kinds there.
-//! 2. In this crate, add a module with the driver: `impl BusDriver for MySettings`. Its task reads
-//!    and calls [`BusContext::offer`] or [`BusContext::deliver`] until [`BusContext::stopped`].
-//!    `system.rs` is a short example. Add one line to the table in `driver.rs`.
-//! 3. Report a closed connection with [`BusContext::disconnected`], and problems with parts of the
-//!    bus through [`BusContext::problems`]. The task never ends because its instrument is absent.
-//! 4. Add a test in `tests/it/` against a real or emulated instrument.
+//! CONTRIBUTING.md has the recipe for another kind of bus; `system.rs` is a short example.
 
 mod ack;
 mod checkpoints;

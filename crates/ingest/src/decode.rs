@@ -4,15 +4,7 @@
 //! never yields a part of its values. Only a checksum in the sensor detects a cut within a number
 //! (`t=21.5` cut to `t=2`).
 //!
-//! # How to add a decoder
-//!
-//! 1. Write a module `decode/NAME.rs` with a type that implements [`Decoder`], and a constant
-//!    `KIND` of type [`DecoderKind`]. Errors are [`DecodeError::Invalid`].
-//! 2. Declare the module below, and add its `KIND` to [`DECODERS`].
-//!
-//! The configuration then accepts `format = "NAME"`. Only an option that no other decoder has
-//! needs more: a variant of [`DecoderOption`], a field of [`DecoderOptions`] and a key in
-//! `crates/config/src/resolve/sensor/format.rs`.
+//! CONTRIBUTING.md has the recipe for another decoder.
 
 mod binary;
 mod csv;
@@ -48,7 +40,7 @@ pub use ruuvi::Ruuvi;
 pub use sparkplug::{Births, Sparkplug, rebirth_request};
 
 /// All decoders, in the order of the documentation.
-pub const DECODERS: [DecoderKind; 11] = [
+pub const DECODERS: &[DecoderKind] = &[
     key_value::KIND,
     csv::KIND,
     json::KIND,

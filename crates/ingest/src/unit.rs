@@ -151,7 +151,7 @@ type Quantity = (&'static str, &'static [(&'static str, f64, f64)]);
 /// All units. The factors are from NIST Special Publication 811, appendix B.
 ///
 /// The first unit of each quantity is the base unit.
-const UNITS: [Quantity; 14] = [
+const UNITS: &[Quantity] = &[
     (
         "temperature",
         &[
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn converting_there_and_back_returns_the_number() {
-        for (quantity, units) in UNITS {
+        for &(quantity, units) in UNITS {
             for (name, ..) in units {
                 let unit = Unit::named(name).unwrap();
                 assert_eq!(unit.quantity(), quantity);

@@ -4,11 +4,11 @@ use crate::report;
 use crate::sources::read;
 
 /// The crates that do no IO and read no clock.
-const PURE: [&str; 8] =
-    ["model", "template", "modbus", "timing", "ingest", "delivery", "commands", "discover"];
+const PURE: &[&str] =
+    &["model", "template", "modbus", "timing", "ingest", "delivery", "commands", "discover"];
 
 /// Crates that do IO, read a clock or hold a store. A pure crate depends on none of them.
-const IMPURE: [&str; 10] = [
+const IMPURE: &[&str] = &[
     "hyper",
     "reqwest",
     "rumqttc",

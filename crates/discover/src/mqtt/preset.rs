@@ -23,7 +23,7 @@ pub struct Preset {
 const JSON: DetectedFormat = DetectedFormat::Json { is_list: false };
 
 /// The presets, in the order of the search: specific filters before general ones.
-const PRESETS: [Preset; 16] = [
+const PRESETS: &[Preset] = &[
     json("Losant's devices", "losant.toml", "losant/+/state", "losant"),
     json("Zigbee2MQTT", "zigbee2mqtt.toml", "zigbee2mqtt/+", "zigbee2mqtt"),
     json("Tasmota", "tasmota.toml", "tele/+/SENSOR", "tasmota"),

@@ -20,8 +20,8 @@ const TEXT_BYTES_MAX: i64 = 1_024;
 pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) -> Option<Format> {
     let format_key = format!("{key}.format");
     let fix = "name the format of its messages: format = \"key-value\", \"json\", …";
-    let names = DECODERS.map(|kind| kind.name.to_owned());
-    check.options.entry(&format_key).choices = names.to_vec();
+    let names: Vec<_> = DECODERS.iter().map(|kind| kind.name.to_owned()).collect();
+    check.options.entry(&format_key).choices.clone_from(&names);
     let name = check.required(&format_key, raw.format.take(), fix)?;
     let Some(kind) = DECODERS.iter().find(|kind| kind.name == name) else {
         check.unknown_word(&format_key, &name, &names);
