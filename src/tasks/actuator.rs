@@ -15,6 +15,7 @@ use tracing::{error, info};
 
 use crate::actuators::{Driver, DriverError};
 use tidegate_commands::actuator::Actuator;
+use tidegate_commands::admission::RefusalReason;
 use tidegate_commands::failsafe::{FailsafeReason, FailsafeTimer};
 use tidegate_model::{CommandResult, DeviceId, Write};
 use tidegate_runtime::liveness;
@@ -126,7 +127,8 @@ impl ActuatorTask {
     async fn execute(&self, ActuatorJob { number, write, fresh_until }: ActuatorJob) -> bool {
         let started = Instant::now();
         if started > fresh_until {
-            let message = "stale: the command waited too long for the actuator".to_owned();
+            let reason = RefusalReason::STALE;
+            let message = format!("{reason}: the command waited too long for the actuator");
             self.finish(number, CommandResult::Refused, message, Duration::ZERO).await;
             return false;
         }

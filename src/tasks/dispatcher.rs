@@ -325,7 +325,9 @@ impl DispatcherTask {
         match result {
             CommandResult::Executed => commands.executed += 1,
             CommandResult::Interrupted => commands.interrupted += 1,
-            CommandResult::Refused => *commands.refused.entry("stale").or_default() += 1,
+            CommandResult::Refused => {
+                *commands.refused.entry(RefusalReason::STALE).or_default() += 1
+            }
             CommandResult::Failed | CommandResult::Started => commands.failed += 1,
         }
     }

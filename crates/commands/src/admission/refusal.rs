@@ -48,12 +48,16 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
+    /// The stable text of [`RefusalReason::Stale`]. A command can also become stale later, in the
+    /// queue of its actuator.
+    pub const STALE: &str = "stale";
+
     /// Returns the stable text for logs, counts and labels.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::UnknownDevice(_) => "unknown_device",
-            Self::Stale(_) => "stale",
+            Self::Stale(_) => Self::STALE,
             Self::Ahead(_) => "ahead",
             Self::NoTime => "no_time",
             Self::Forgotten => "forgotten",

@@ -11,7 +11,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// The longest argument of a program and the longest URL, in bytes.
 const ARGUMENT_BYTES_MAX: usize = 8 * 1024;
 
-/// Rejects more than `bytes_max` bytes.
+/// Refuses more than `bytes_max` bytes.
 pub(super) fn check_length(bytes: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, WriteError> {
     let length = bytes.len();
     if length <= bytes_max {
@@ -40,7 +40,7 @@ pub(super) fn text(template: &Template, variables: &Variables<'_>) -> Result<Str
     }
 }
 
-/// Rejects a topic, URL or path with more or fewer levels than its template.
+/// Refuses a topic, URL or path with more or fewer levels than its template.
 ///
 /// A `/` in an argument must not choose another branch than the owner of the template did.
 pub(super) fn check_levels(template: &Template, rendered: &str) -> Result<(), WriteError> {
@@ -57,7 +57,7 @@ pub(super) fn check_levels(template: &Template, rendered: &str) -> Result<(), Wr
     }
 }
 
-/// Rejects a command with a control character in any text, whether the template uses it or not.
+/// Refuses a command with a control character in any text, whether the template uses it or not.
 ///
 /// Control characters of the template, such as the line end, belong to its owner and stay.
 pub(super) fn check_control_characters(command: &Command) -> Result<(), WriteError> {
