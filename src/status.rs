@@ -60,7 +60,7 @@ pub struct StatusData {
     sensors: BTreeMap<Name, Vec<(Name, SensorStats)>>,
     actuators: BTreeMap<Name, ActuatorStatus>,
     disk: DiskStatus,
-    /// The longest time until a power cut can no longer take a reading.
+    /// The longest time between a reading and its sync to disk.
     loss_window: Duration,
     /// The calls in the throttle's window, by device.
     calls: BTreeMap<DeviceId, Throttle>,
@@ -188,7 +188,7 @@ impl StatusRegistry {
         self.data().cloud.online == Some(true)
     }
 
-    /// Sets the longest time until a power cut can no longer take a reading.
+    /// Sets the longest time between a reading and its sync to disk.
     pub fn set_loss_window(&self, window: Duration) {
         self.data().loss_window = window;
     }

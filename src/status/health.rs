@@ -10,7 +10,8 @@ const FILLING_PERCENT: u64 = 80;
 /// The share of the outbox's bytes from which it counts as full, in percent.
 const FULL_PERCENT: u64 = 98;
 
-/// The free disk space below which the disk counts as low, in bytes. Compaction needs this room.
+/// The free disk space below which the disk counts as low, in bytes. The outbox needs this room to
+/// create a segment of its journal and to pack the full one.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
 /// The condition of the gateway, from best to worst; `tidegate status` exits with 0, 1 or 2.

@@ -1,7 +1,7 @@
 //! The crash rig: repeated kills lose no reading while thousands of readings per second arrive.
 //!
 //! Kills are aimed at the start, a commit, a call, the deletion of acknowledged states, the
-//! compaction of a full segment, or a random moment. A few by default. `make soak` sets `KILLS`;
+//! packing of a full segment, or a random moment. A few by default. `make soak` sets `KILLS`;
 //! `SOAK_SEED` changes the random choices.
 
 use std::collections::BTreeMap;
@@ -65,13 +65,13 @@ enum Aim {
     Call,
     /// Just after a call has ended, while its states are deleted.
     Ack,
-    /// While a full segment is compacted into a store.
-    Compaction,
+    /// While a full segment is packed into a store.
+    Packing,
     /// A random moment.
     Random,
 }
 
-const AIMS: [Aim; 6] = [Aim::Start, Aim::Commit, Aim::Call, Aim::Ack, Aim::Compaction, Aim::Random];
+const AIMS: [Aim; 6] = [Aim::Start, Aim::Commit, Aim::Call, Aim::Ack, Aim::Packing, Aim::Random];
 
 /// The longest wait for the moment of a kill.
 const AIM_MAX: Duration = Duration::from_secs(4);
@@ -107,7 +107,7 @@ impl Rig {
             Aim::Commit => changes(|| journal(&outbox)),
             Aim::Call => changes(|| calls(&outbox, "begin")),
             Aim::Ack => changes(|| calls(&outbox, "end")),
-            Aim::Compaction => is_compacting(&outbox),
+            Aim::Packing => is_packing(&outbox),
         };
         *self.hits.entry(aim).or_default() += u64::from(is_hit);
         self.pause(Duration::from_millis(if is_hit { 8 } else { 0 }));
@@ -160,7 +160,7 @@ fn calls(outbox: &Path, word: &str) -> usize {
 }
 
 /// Waits until a store is being built.
-fn is_compacting(outbox: &Path) -> bool {
+fn is_packing(outbox: &Path) -> bool {
     let generations = outbox.join("generations");
     let drafts = || names(&generations).iter().any(|name| name.contains(".new"));
     changes(drafts)

@@ -5,9 +5,9 @@
 //! executes a command.
 //!
 //! Invariants:
-//! - A recorded command is recognised for ever: by its record, or because its time is not after the
-//!   *floor*, the time of the newest record that was removed. So a removed record can cause a
-//!   refusal, but never a second execution.
+//! - A recorded command never runs again. While its record exists, the record identifies it. After
+//!   its record was removed, the *floor* refuses it: the time of the newest removed record. No
+//!   command with this time or an earlier one runs.
 //! - A record without a result is not removed, so every result is reported.
 //! - The number of records of each device is bounded, if the owner calls [`History::has_room`]
 //!   before it adds a command that waits for its result.

@@ -110,8 +110,10 @@ impl Difference {
         differing.map(|(name, _)| name)
     }
 
-    /// Lists which of the `changed` keys only a restart applies. A table that differs without a
-    /// changed key, as by a new access key in the usual file, is listed by its name.
+    /// Lists which of the `changed` keys only a restart applies.
+    ///
+    /// A table can differ although none of its keys changed: its credentials file has another
+    /// access key. Such a table is listed by its name.
     pub fn keys_for_next_start(&self, changed: &BTreeSet<String>) -> BTreeSet<String> {
         if self.gateway {
             return changed.clone();

@@ -1,14 +1,16 @@
 //! Recognises MQTT messages that a broker delivers again, also without the DUP flag.
 //!
-//! When a broker resumes a session, it first redelivers the unacknowledged messages in their old
-//! order. The outbox may already have the first of them, if only the acknowledgement was lost. So
-//! after a resumption, a message is a repeat if its packet id and content equal those of a stored
-//! message, and each further message is a repeat if it equals the next stored one. The first
-//! message that differs ends the repeats; all later messages are new.
+//! A broker that resumes a session first redelivers the unacknowledged messages, in their old
+//! order. The outbox may have some of them already: only their acknowledgements were lost. The
+//! filter remembers the fingerprints of these messages, in their order, and compares:
 //!
-//! The filter remembers only messages whose acknowledgement the broker may not have received. The
-//! broker has received it when it reuses the packet id, and when it answers a later ping. So the
-//! memory is small, and a new message hardly ever equals a remembered one.
+//! 1. The first repeat equals any remembered message.
+//! 2. Each further repeat equals the next remembered message.
+//! 3. The first message that differs ends the repeats. All later messages are new.
+//!
+//! The filter forgets a message when the broker has received its acknowledgement. The broker shows
+//! this when it reuses the packet id, or when it answers a later ping. So the memory is small, and a
+//! new message hardly ever equals a remembered one.
 
 use std::collections::{BTreeSet, VecDeque};
 

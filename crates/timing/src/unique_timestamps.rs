@@ -57,7 +57,8 @@ impl UniqueTimestamps {
         }
     }
 
-    /// Assigns a state its final time. Returns whether the state is a payload of its own.
+    /// Assigns a state its final time. Returns whether Losant counts the state as another payload;
+    /// false if it is merged with an earlier state.
     ///
     /// A state in the merge window of its device gets the start of the window, if none of its
     /// attributes has a value there. Any other state starts a window. It moves to the next free

@@ -59,7 +59,7 @@ pub(super) enum OpenError {
 /// Why a call failed and the line must be opened again.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// No answer arrived, or one with a wrong checksum, which tokio-modbus ignores.
+    /// No valid answer arrived in time. tokio-modbus ignores an answer with a wrong checksum.
     #[error("no valid answer within {0:?}")]
     TimedOut(Duration),
     /// The answer is for another request.

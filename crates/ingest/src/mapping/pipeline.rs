@@ -131,7 +131,7 @@ impl Pipeline {
         })
     }
 
-    /// Counts a state of this sensor that is a payload of its own.
+    /// Counts a payload of this sensor: a state that was not merged with an earlier one.
     pub fn count_payload(&mut self, sensor: usize) {
         if let Some(stats) = self.stats.get_mut(sensor) {
             stats.payloads += 1;
