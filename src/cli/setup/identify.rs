@@ -73,7 +73,7 @@ fn credentials(
 /// Prints why Losant did not accept an answer. If it was not reachable, the user may keep it.
 fn keeps_unchecked(error: &Error) -> anyhow::Result<bool> {
     match error.response_class() {
-        ResponseClass::Offline | ResponseClass::ServerError(_) | ResponseClass::RateLimited(_) => {
+        ResponseClass::Offline | ResponseClass::ServerError(_) | ResponseClass::Throttled(_) => {
             print(&format!("Losant does not answer: {error}\n"))?;
             Ok(!prompt::choose("Try again? Without it, the answers are not checked", true)?)
         }
