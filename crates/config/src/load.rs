@@ -184,7 +184,7 @@ pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
             Err(error) => {
                 let path = track.path();
                 let keys: Vec<String> = path.iter().map(unbracketed).collect();
-                if let Some(table) = nameless(&keys) {
+                if let Some(table) = nameless(&tree, &keys) {
                     report_nameless(table, problems);
                     keep_tables(&mut tree, table)?;
                 } else {
@@ -198,12 +198,19 @@ pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
 }
 
 /// Returns the table whose name is missing, as in `[sensor]` in place of `[sensor.boiler]`, if a
-/// value at these keys is where a table should be.
-fn nameless(keys: &[String]) -> Option<&[String]> {
-    let (_, table) = keys.split_last()?;
-    let is_named = matches!(shape_at(table.iter().map(String::as_str)), Some(Shape::Named(_)));
-    let inner = shape_at(keys.iter().map(String::as_str));
-    (is_named && matches!(inner, Some(Shape::Table(_)))).then_some(table)
+/// value at these keys or around them is where a table should be.
+fn nameless<'a>(tree: &Value, keys: &'a [String]) -> Option<&'a [String]> {
+    (1..=keys.len()).find_map(|length| {
+        let (_, table) = keys.get(..length)?.split_last()?;
+        let is_named = matches!(shape_at(table.iter().map(String::as_str)), Some(Shape::Named(_)));
+        let inner = shape_at(keys.get(..length)?.iter().map(String::as_str));
+        let value = keys.get(..length)?.iter().try_fold(tree, |value, key| {
+            let ValueKind::Table(table) = &value.kind else { return None };
+            table.get(key)
+        });
+        let is_table = matches!(value?.kind, ValueKind::Table(_));
+        (is_named && matches!(inner, Some(Shape::Table(_))) && !is_table).then_some(table)
+    })
 }
 
 fn report_nameless(table: &[String], problems: &mut Problems) {
