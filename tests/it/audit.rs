@@ -161,28 +161,37 @@ async fn honest_service_has_no_differences() {
     assert!(found["values"].as_u64() > Some(10), "{found:#}");
 }
 
+/// Returns an export file with states of some 400 bytes, 10 ms apart.
+fn exported_states(count: i64) -> String {
+    let names =
+        ["v", "topic", "tty"].iter().flat_map(|name| (0..5).map(move |n| format!("{name}{n}")));
+    let names: Vec<_> = names.collect();
+    let now = jiff::Timestamp::now().as_millisecond();
+    let state = |number: i64| {
+        let time = jiff::Timestamp::from_millisecond(now - 10 * (count - number)).unwrap();
+        let numbers = names.iter().map(|name| (name.clone(), json!(number * 1_000_000 + 1)));
+        let data: serde_json::Map<_, _> = numbers.collect();
+        let time = format!("{time:.3}");
+        json!({ "device": GATEWAY_ID, "state": { "time": time, "data": data } }).to_string() + "\n"
+    };
+    let header = "{\"format\":\"tidegate-outbox\",\"version\":1}\n".to_owned();
+    header + &(0..count).map(state).collect::<String>()
+}
+
 #[tokio::test]
 async fn downsampled_states_have_no_differences() {
     let cloud = cloud().await;
     cloud.set_offline(true);
     let site = site(&cloud, "");
-    site.replace_in_config("format = \"key-value\"", "format = \"json\"");
-    site.replace_in_config(
-        "{ channel = \"t\", attribute = \"t\", scale = 0.1, offset = -4 },",
-        "{ channel = \"text\", attribute = \"text\" },",
-    );
     let outbox = "path = \"outbox\"\nsize_max = \"1 MiB\"\nwhen_full = \"downsample\"\n\
                   downsample_bucket = \"1 s\"";
     site.replace_in_config("path = \"outbox\"", outbox);
-    let mut tty = Tty::plugged(site.path("tty"));
+    std::fs::write(site.path("states"), exported_states(3_000)).unwrap();
     let daemon = site.start();
-    let text = "x".repeat(3_000);
-    let mut number = 0;
-    wait_until("the outbox downsamples", || {
-        number += 1;
-        tty.write(format!("{}\n", json!({ "n": number, "text": text })));
-        daemon.count("/ledger/probe/dropped/downsampled") > 0
-    });
+    let states = site.path("states");
+    let output = site.run(&["outbox", "import", states.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", utf8(&output.stderr));
+    assert!(daemon.count("/ledger/import/dropped/downsampled") > 0, "{:#}", daemon.status());
     cloud.set_offline(false);
     wait_until("samples were compared", || daemon.count("/audit/samples") > 1);
     let audit = &daemon.status()["audit"];
