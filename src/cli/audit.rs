@@ -32,7 +32,8 @@ const CALL_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The daemon records up to 100 states of each device in each audit.interval, and keeps 8 such samples.
-Exit codes: 0 Losant has all of them, 1 there are differences, 69 nothing is recorded or no answer.")]
+Exit codes: 0 Losant has all of them, 1 there are differences, 69 nothing is recorded or no answer,
+77 permission denied, 78 the configuration cannot be read.")]
 pub(super) struct AuditArgs {
     #[command(flatten)]
     config: ConfigArgs,

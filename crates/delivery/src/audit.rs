@@ -233,7 +233,7 @@ impl Auditor {
         let Some(open) = audit.open.take().filter(|open| !open.sample.is_empty()) else { return };
         let sample = Arc::new(open.sample);
         self.actions.push_back(Action::Save(Arc::clone(&sample)));
-        // A sample that waits is not replaced: short intervals would replace each before its reading.
+        // A sample that waits is not replaced: with a short interval none would ever be read.
         let (read_back, due) = (ReadBack::new(sample), open.confirmed + delay);
         audit.waiting.get_or_insert(Waiting { read_back, due, is_second: false });
     }

@@ -287,13 +287,17 @@ mod tests {
         ]
     }
 
+    fn data() -> impl Strategy<Value = BTreeMap<String, Value>> {
+        prop::collection::btree_map("[a-z]{1,3}", value(), 1..9)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
         fn record_is_bounded_and_decodes_to_the_sample(
             states in prop::collection::vec(
-                (0..4_000_000_000_000_i64, prop::collection::btree_map("[a-z]{1,3}", value(), 1..9)),
+                (0..4_000_000_000_000_i64, data()),
                 1..150,
             ),
         ) {

@@ -222,8 +222,8 @@ fn many_devices_take_turns_within_the_memory() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever happens in whatever order, the calls have their gap, the memory its bound, and a
-    /// service that keeps everything never has a difference.
+    /// The calls have their gap and the memory its bound, and a service that keeps everything never
+    /// has a difference.
     #[test]
     fn honest_service_has_no_difference(
         steps in prop::collection::vec((0..3_u8, 1..120_i64, 0..2_000_u64, any::<bool>()), 1..30),
