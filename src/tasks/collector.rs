@@ -90,7 +90,9 @@ impl Collector {
         let timestamps = context.boot_clock.timestamps(outbox);
         let sync_interval = context.sync_interval_online.unwrap_or_default();
         context.status.set_loss_window(sync_interval.max(context.commit_interval));
-        let declared = Arc::new(context.declarations.read.borrow_and_update().clone());
+        // A change that was read before this start is not marked as seen: it is enforced, and
+        // published, by the loop.
+        let declared = Arc::new(context.declarations.read.borrow().clone());
         for pipeline in context.pipelines.values_mut() {
             pipeline.handle_declared(Arc::clone(&declared));
         }
