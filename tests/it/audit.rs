@@ -186,7 +186,7 @@ async fn downsampled_states_have_no_differences() {
     let outbox = "path = \"outbox\"\nsize_max = \"1 MiB\"\nwhen_full = \"downsample\"\n\
                   downsample_bucket = \"1 s\"";
     site.replace_in_config("path = \"outbox\"", outbox);
-    std::fs::write(site.path("states"), exported_states(3_000)).unwrap();
+    std::fs::write(site.path("states"), exported_states(5_000)).unwrap();
     let daemon = site.start();
     let states = site.path("states");
     let output = site.run(&["outbox", "import", states.to_str().unwrap()]);
