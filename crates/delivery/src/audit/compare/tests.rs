@@ -166,8 +166,8 @@ fn parses_each_form_of_a_time() {
 }
 
 proptest! {
-    /// The audit finds exactly the values that are missing, also if other programs write to the device
-    /// and Losant returns short pages.
+    /// The audit finds exactly the values that are missing, also if other programs write to the
+    /// device and Losant returns short pages.
     #[test]
     fn differences_are_exactly_the_lost_values(
         sent in prop::collection::btree_map(
