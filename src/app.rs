@@ -103,7 +103,7 @@ impl App {
             TailCheckpoints::load(outbox.rows(CHECKPOINTS).context("cannot read the outbox")?);
         let history = commands::history(&outbox, &config, &shared)?;
         let rows = outbox.rows(declarations::TABLE).context("cannot read the outbox")?;
-        let declarations = declarations::stored(rows);
+        let declarations = declarations::stored(rows, &outbox.queue_sizes().last);
         let http = actuators::client()?;
         Ok(Self {
             config,
@@ -197,8 +197,8 @@ impl App {
         };
         supervisor.spawn("attribute check", attribute_check.run());
         let audit = AuditRecorder::new(config.audit.clone());
-        let mut routes =
-            routes(&config, &status, &outbox, supervisor.liveness().clone(), commits.clone());
+        let liveness = supervisor.liveness().clone();
+        let mut routes = routes(&config, &status, &outbox, &reader, liveness, commits.clone());
         audit::register(&audit, &outbox, &mut routes);
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
@@ -363,6 +363,7 @@ fn routes(
     config: &Config,
     status: &StatusRegistry,
     outbox: &Arc<Outbox>,
+    reader: &Arc<DeclarationReader>,
     liveness: Liveness,
     commits: watch::Sender<u64>,
 ) -> Routes {
@@ -378,7 +379,9 @@ fn routes(
     };
     sources.register(&mut routes);
     let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
-    outbox_admin::register(Arc::clone(outbox), wake_reporter, &mut routes);
+    let (reader, queues) = (Arc::clone(reader), Arc::clone(outbox));
+    let prepare = move || reader.mark_unchecked(&queues.queue_sizes().last);
+    outbox_admin::register(Arc::clone(outbox), prepare, wake_reporter, &mut routes);
     routes
 }
 

@@ -23,6 +23,9 @@ use tidegate_runtime::liveness;
 /// The table of the outbox that keeps the declarations.
 pub const TABLE: &str = "declarations";
 
+/// The most states that one request to the outbox can queue.
+const REQUEST_STATES_MAX: u64 = 10_000;
+
 /// The longest wait until the collector enforces a declaration that was just read. The collector
 /// may wait for a disk that stalls.
 const ENFORCE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +47,7 @@ pub type Declarations = BTreeMap<DeviceId, Declaration>;
 pub struct DeclarationReader {
     client: Arc<Client>,
     read: watch::Sender<DeclaredDevices>,
-    enforced: watch::Receiver<Arc<Declarations>>,
+    enforced: watch::Sender<Arc<Declarations>>,
     /// The devices that Losant refuses to show.
     refused: Mutex<BTreeSet<DeviceId>>,
 }
@@ -63,10 +66,10 @@ impl DeclarationReader {
     pub fn new(client: Arc<Client>, stored: Declarations) -> (Arc<Self>, DeclarationUpdates) {
         let attributes = stored.iter().map(|(id, one)| (*id, Arc::clone(&one.attributes)));
         let (read, changes) = watch::channel(attributes.collect());
-        let (publish, enforced) = watch::channel(Arc::new(stored));
+        let enforced = watch::Sender::new(Arc::new(stored));
+        let updates = DeclarationUpdates { read: changes, enforced: enforced.clone() };
         let refused = Mutex::default();
-        let reader = Self { client, read, enforced, refused };
-        (Arc::new(reader), DeclarationUpdates { read: changes, enforced: publish })
+        (Arc::new(Self { client, read, enforced, refused }), updates)
     }
 
     /// Returns the declarations that the collector enforces.
@@ -116,10 +119,14 @@ impl DeclarationReader {
         }
         match self.read(device).await {
             Ok(_) => {
-                let mut enforced = self.enforced.clone();
+                let mut enforced = self.enforced.subscribe();
                 let known = enforced.wait_for(|enforced| enforced.contains_key(&device));
                 // If the collector has ended or waits for the disk, the answer is used as it is.
-                drop(tokio::time::timeout(ENFORCE_TIMEOUT, known).await);
+                tokio::select! {
+                    _ = known => {}
+                    () = self.read.closed() => {}
+                    () = tokio::time::sleep(ENFORCE_TIMEOUT) => {}
+                }
                 Ok(())
             }
             Err(error) => match error.response_class() {
@@ -142,6 +149,14 @@ impl DeclarationReader {
         }
     }
 
+    /// Requires that queued states are checked when they are sent, and as many that follow as a
+    /// request can requeue or import. `last` has the last sequence number of each device.
+    pub fn mark_unchecked(&self, last: &BTreeMap<DeviceId, u64>) {
+        self.enforced.send_modify(|enforced| {
+            mark_unchecked(Arc::make_mut(enforced), last, REQUEST_STATES_MAX);
+        });
+    }
+
     /// Returns what the states of a device are checked against; `None` if that is not known.
     pub fn declaration(&self, device: DeviceId) -> Option<Declaration> {
         let enforced = self.enforced.borrow().get(&device).cloned();
@@ -159,12 +174,25 @@ impl DeclarationReader {
 
 /// Decodes the rows of [`TABLE`]. A row that cannot be decoded is left out: its device is read
 /// again.
-pub fn stored(rows: Vec<Row>) -> Declarations {
+///
+/// All queued states are unchecked, because they may have been requeued or imported while the
+/// daemon did not run. `last` has the last sequence number of each device.
+pub fn stored(rows: Vec<Row>, last: &BTreeMap<DeviceId, u64>) -> Declarations {
     let decode = |(key, value): Row| {
         let device = <[u8; 12]>::try_from(key).ok()?;
         Some((DeviceId::from(device), serde_json::from_slice(&value).ok()?))
     };
-    rows.into_iter().filter_map(decode).collect()
+    let mut declarations = rows.into_iter().filter_map(decode).collect();
+    mark_unchecked(&mut declarations, last, 0);
+    declarations
+}
+
+/// Marks all queued states as unchecked, and the next `more` of each device.
+fn mark_unchecked(declarations: &mut Declarations, last: &BTreeMap<DeviceId, u64>, more: u64) {
+    for (device, declaration) in declarations {
+        let last = last.get(device).copied().unwrap_or_default();
+        declaration.unchecked_through = declaration.unchecked_through.max(last + more);
+    }
 }
 
 /// Returns the row of a declaration. One that is too large for a row is not kept over a restart.
@@ -191,7 +219,8 @@ mod tests {
         let (device, declaration) = (DeviceId::from([1; 12]), declaration(2));
         let (key, value) = row(device, &declaration);
         let rows = vec![(key, value.unwrap()), (vec![1], vec![]), (vec![2; 12], b"{".to_vec())];
-        assert_eq!(stored(rows), [(device, declaration)].into());
+        let unchecked = Declaration { unchecked_through: 9, ..declaration };
+        assert_eq!(stored(rows, &[(device, 9)].into()), [(device, unchecked)].into());
     }
 
     #[test]

@@ -225,16 +225,18 @@ pub fn perform(outbox: &Outbox, request: &Request) -> Result<String, Error> {
     Ok(json?)
 }
 
-/// Serves requests to the outbox at `POST /outbox`. Calls `changed` after each request, because it
-/// may have queued states.
+/// Serves requests to the outbox at `POST /outbox`. A request may queue states: calls `prepare`
+/// before it, and `changed` after it.
 pub fn register(
     outbox: Arc<Outbox>,
+    prepare: impl Fn() + Send + Sync + 'static,
     changed: impl Fn() + Send + Sync + 'static,
     routes: &mut Routes,
 ) {
-    let changed = Arc::new(changed);
+    let (prepare, changed) = (Arc::new(prepare), Arc::new(changed));
     routes.put(Method::POST, PATH, move |request| {
         let (outbox, changed) = (Arc::clone(&outbox), Arc::clone(&changed));
+        prepare();
         async move {
             let answering = tokio::task::spawn_blocking(move || answer(&outbox, &request.body));
             match answering.await {

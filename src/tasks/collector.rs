@@ -207,17 +207,17 @@ impl Collector {
         self.commit().await;
         let read = self.context.declarations.read.borrow_and_update().clone();
         let last = self.context.outbox.queue_sizes().last;
-        let mut enforced = Declarations::clone(&self.context.declarations.enforced.borrow());
-        let mut changes = Vec::new();
+        let enforced = Arc::clone(&self.context.declarations.enforced.borrow());
+        let mut changed = Declarations::new();
         for (device, attributes) in &read {
-            if enforced.get(device).is_some_and(|one| one.attributes == *attributes) {
-                continue;
+            if enforced.get(device).is_none_or(|one| one.attributes != *attributes) {
+                let unchecked_through = last.get(device).copied().unwrap_or_default();
+                let attributes = Arc::clone(attributes);
+                changed.insert(*device, Declaration { attributes, unchecked_through });
             }
-            let unchecked_through = last.get(device).copied().unwrap_or_default();
-            let declaration = Declaration { attributes: Arc::clone(attributes), unchecked_through };
-            changes.push(declarations::row(*device, &declaration));
-            enforced.insert(*device, declaration);
         }
+        let changes: Vec<_> =
+            changed.iter().map(|(device, one)| declarations::row(*device, one)).collect();
         let outbox = Arc::clone(&self.context.outbox);
         let writing = blocking(move || outbox.write_rows(declarations::TABLE, &changes));
         let written = liveness::with_deadline(liveness::DISK_MAX, "a commit", writing).await;
@@ -229,7 +229,8 @@ impl Collector {
             pipeline.handle_declared(Arc::clone(&declared));
         }
         self.declared = declared;
-        self.context.declarations.enforced.send_replace(Arc::new(enforced));
+        let enforced = &self.context.declarations.enforced;
+        enforced.send_modify(|enforced| Arc::make_mut(enforced).extend(changed));
     }
 
     /// Queues the open windows of the old pipeline, as at a stop, and installs the new one.
