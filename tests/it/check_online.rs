@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox};
 
-use crate::support::{Broker, End, Site, cloud, mqtt_tables, write_private};
+use crate::support::{Broker, End, Site, default_cloud, mqtt_tables, write_private};
 
 const SENSORS: &str = r#"
 [sensor.air]
@@ -47,7 +47,7 @@ fn site(cloud: &Sandbox, tables: &str) -> Site {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn good_configuration_passes_online() {
-    let (cloud, broker) = (cloud().await, Broker::start());
+    let (cloud, broker) = (default_cloud().await, Broker::start());
     let site = site(&cloud, &mqtt_tables(broker.port(), SENSORS));
     let end = check(&site);
     assert_eq!(end.code, 0, "{}", end.text());
@@ -69,7 +69,7 @@ async fn good_configuration_passes_online() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_devices_and_attributes_are_named() {
-    let (cloud, broker) = (cloud().await, Broker::start());
+    let (cloud, broker) = (default_cloud().await, Broker::start());
     let site = site(&cloud, &mqtt_tables(broker.port(), SENSORS));
     site.replace_in_config("attribute = \"temperature\"", "attribute = \"gone\"");
     site.replace_in_config("\"open\",", "\"open\", scale = 2.0,");
@@ -89,7 +89,7 @@ async fn wrong_devices_and_attributes_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn type_conflicts_are_named() {
-    let (cloud, broker) = (cloud().await, Broker::start());
+    let (cloud, broker) = (default_cloud().await, Broker::start());
     let site = site(&cloud, &mqtt_tables(broker.port(), SENSORS));
     site.replace_in_config("channel = \"open\",", "channel = \"open\", scale = 2.0,");
     let end = check(&site);
@@ -100,7 +100,7 @@ async fn type_conflicts_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn token_without_scopes_is_a_problem() {
-    let (cloud, broker) = (cloud().await, Broker::start());
+    let (cloud, broker) = (default_cloud().await, Broker::start());
     let site = site(&cloud, &mqtt_tables(broker.port(), SENSORS));
     let body = json!({
         "deviceId": GATEWAY_ID, "key": "gateway-key", "secret": "gateway-secret",
@@ -120,7 +120,7 @@ async fn token_without_scopes_is_a_problem() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn offline_check_names_what_was_not_checked() {
-    let (cloud, broker) = (cloud().await, Broker::start());
+    let (cloud, broker) = (default_cloud().await, Broker::start());
     let site = site(&cloud, &mqtt_tables(broker.port(), SENSORS));
     cloud.close();
     let end = check(&site);
@@ -132,7 +132,7 @@ async fn offline_check_names_what_was_not_checked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broker_problems_are_named() {
-    let cloud = cloud().await;
+    let cloud = default_cloud().await;
     let absent = Broker::absent();
     let site = site(&cloud, &mqtt_tables(absent.port(), SENSORS));
     let end = check(&site);

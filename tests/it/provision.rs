@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tidegate_sandbox::{GATEWAY_ID, GREENHOUSE_ID, Sandbox, WORKSHOP_ID};
 
-use crate::support::{Broker, End, Site, cloud, mqtt_tables, utf8, write_private};
+use crate::support::{Broker, End, Site, default_cloud, mqtt_tables, utf8, write_private};
 
 /// A site with an application token in a file.
 struct Bench {
@@ -13,7 +13,7 @@ struct Bench {
 
 impl Bench {
     async fn new(tables: &str) -> Self {
-        let cloud = cloud().await;
+        let cloud = default_cloud().await;
         let site = Site::new(&cloud, tables);
         write_private(&site.path("token"), cloud.api_token());
         Self { cloud, site }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use tidegate_sandbox::{GATEWAY_ID, Sandbox};
 
-use crate::support::{Broker, End, PROGRAM, Terminal, Tty, cloud};
+use crate::support::{Broker, End, PROGRAM, Terminal, Tty, default_cloud};
 
 /// A machine without a configuration.
 struct Machine {
@@ -18,7 +18,7 @@ struct Machine {
 
 impl Machine {
     async fn new() -> Self {
-        Self { cloud: cloud().await, etc: TempDir::new().unwrap() }
+        Self { cloud: default_cloud().await, etc: TempDir::new().unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -84,6 +84,11 @@ pub(crate) async fn cloud() -> Sandbox {
     cloud_builder().start().await.unwrap()
 }
 
+/// Starts a cloud whose devices have only the default attributes of the sandbox.
+pub(crate) async fn default_cloud() -> Sandbox {
+    Sandbox::start().await.unwrap()
+}
+
 /// Returns the values of one attribute of the gateway in the cloud, in the order of their times.
 pub(crate) fn values(cloud: &Sandbox, attribute: &str) -> Vec<Value> {
     values_of(cloud, GATEWAY_ID, attribute)
