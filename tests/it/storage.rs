@@ -96,7 +96,7 @@ async fn full_disk_loses_nothing_and_recovers() {
     wait_until("the states are stored", || daemon.count("/outbox/states") == 10);
     disk.fill();
     broker.publish(large(10..LARGE_COUNT)).await;
-    wait_for_write_failure(&daemon, &site, "No space left on device");
+    wait_for_write_failure(&daemon, &site, "the disk is full");
     disk.free();
     assert_all_arrive(&cloud, &site, daemon, LARGE_COUNT);
 }
@@ -119,10 +119,10 @@ async fn start_on_a_full_disk_recovers() {
     let daemon = site.start();
     assert_eq!(daemon.count("/outbox/states"), 10);
     broker.publish(large(10..LARGE_COUNT)).await;
-    wait_for_write_failure(&daemon, &site, "No space left on device");
+    wait_for_write_failure(&daemon, &site, "the disk is full");
     daemon.kill();
     let daemon = site.start();
-    wait_for_write_failure(&daemon, &site, "No space left on device");
+    wait_for_write_failure(&daemon, &site, "the disk is full");
     disk.free();
     assert_all_arrive(&cloud, &site, daemon, LARGE_COUNT);
 }
@@ -140,7 +140,7 @@ async fn first_start_on_a_full_disk_waits_for_space() {
     let daemon = site.start();
     daemon.wait_for_subscription();
     broker.publish(large(0..10)).await;
-    wait_for_write_failure(&daemon, &site, "No space left on device");
+    wait_for_write_failure(&daemon, &site, "the disk is full");
     disk.free();
     assert_all_arrive(&cloud, &site, daemon, 10);
 }
@@ -205,7 +205,7 @@ async fn failed_sync_loses_nothing_and_recovers() {
         test: test_name!(),
         calls: "fdatasync,fsync",
         error: "EIO",
-        message: "Input/output error",
+        message: "input/output error",
     })
     .await;
 }
@@ -216,7 +216,7 @@ async fn read_only_remount_loses_nothing_and_recovers() {
         test: test_name!(),
         calls: "pwrite64,fdatasync,fsync",
         error: "EROFS",
-        message: "Read-only file system",
+        message: "the file system is read-only",
     })
     .await;
 }
@@ -234,7 +234,7 @@ async fn start_on_a_read_only_disk_is_refused() {
     let output = site.run(&["run"]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("Read-only file system"), "{message}");
+    assert!(message.contains("the file system is read-only"), "{message}");
     assert!(message.contains(&*site.path("outbox").to_string_lossy()), "{message}");
 }
 
