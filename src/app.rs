@@ -198,7 +198,9 @@ impl App {
         supervisor.spawn("attribute check", attribute_check.run());
         let audit = AuditRecorder::new(config.audit.clone());
         let liveness = supervisor.liveness().clone();
-        let mut routes = routes(&config, &status, &outbox, &reader, liveness, commits.clone());
+        let sources = sources(&config, &status, &outbox, liveness);
+        supervisor.spawn("health", Arc::clone(&sources).watch_health(stop.clone()));
+        let mut routes = routes(sources, &outbox, &reader, commits.clone());
         audit::register(&audit, &outbox, &mut routes);
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
@@ -358,17 +360,14 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
     }
 }
 
-/// Registers the paths of the control server.
-fn routes(
+/// Returns the sources of the status document.
+fn sources(
     config: &Config,
     status: &StatusRegistry,
     outbox: &Arc<Outbox>,
-    reader: &Arc<DeclarationReader>,
     liveness: Liveness,
-    commits: watch::Sender<u64>,
-) -> Routes {
-    let mut routes = Routes::default();
-    let sources = Sources {
+) -> Arc<Sources> {
+    Arc::new(Sources {
         status: status.clone(),
         outbox: Arc::clone(outbox),
         bytes_max: config.outbox.bytes_max,
@@ -376,7 +375,18 @@ fn routes(
         liveness,
         started: Instant::now(),
         disk_query: Arc::default(),
-    };
+        problems: std::sync::Mutex::default(),
+    })
+}
+
+/// Registers the paths of the control server.
+fn routes(
+    sources: Arc<Sources>,
+    outbox: &Arc<Outbox>,
+    reader: &Arc<DeclarationReader>,
+    commits: watch::Sender<u64>,
+) -> Routes {
+    let mut routes = Routes::default();
     sources.register(&mut routes);
     let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
     let (reader, queues) = (Arc::clone(reader), Arc::clone(outbox));

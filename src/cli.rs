@@ -222,10 +222,8 @@ pub fn main() -> ExitCode {
                 run::run(&args.config, config, entries)
             },
         ),
-        // An invalid configuration is reported here, and the daemon is not signalled.
-        Command::Reload(args) => {
-            args.inspect().and_then(|config| reload::reload(&config.status_socket))
-        }
+        // The daemon judges the files, so that its log and its status have the outcome, too.
+        Command::Reload(args) => args.socket().and_then(|socket| reload::reload(&socket)),
         // Losant is asked with the credentials of the daemon, which must be there then.
         Command::Check { config: args, quiet, online: true } => {
             args.load().and_then(|config| check::online::check(&config, quiet))

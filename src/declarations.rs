@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
 use tidegate_delivery::response::{CallOutcome, ResponseClass};
@@ -50,6 +50,8 @@ pub struct DeclarationReader {
     enforced: watch::Sender<Arc<Declarations>>,
     /// The devices that Losant refuses to show.
     refused: Mutex<BTreeSet<DeviceId>>,
+    /// Notified when Losant shows a device that it refused to show before.
+    shown_again: Notify,
 }
 
 /// The collector's end: receives what was read, and publishes what it enforces.
@@ -68,8 +70,13 @@ impl DeclarationReader {
         let (read, changes) = watch::channel(attributes.collect());
         let enforced = watch::Sender::new(Arc::new(stored));
         let updates = DeclarationUpdates { read: changes, enforced: enforced.clone() };
-        let refused = Mutex::default();
-        (Arc::new(Self { client, read, enforced, refused }), updates)
+        let (refused, shown_again) = (Mutex::default(), Notify::new());
+        (Arc::new(Self { client, read, enforced, refused, shown_again }), updates)
+    }
+
+    /// Waits until Losant shows a device that it refused to show before. For one waiting task.
+    pub async fn shown_again(&self) {
+        self.shown_again.notified().await;
     }
 
     /// Returns the declarations that the collector enforces.
@@ -90,7 +97,9 @@ impl DeclarationReader {
                 self.refused().insert(device);
             }
         })?;
-        self.refused().remove(&device);
+        if self.refused().remove(&device) {
+            self.shown_again.notify_one();
+        }
         let typed = answer.attributes.iter();
         let typed =
             typed.filter_map(|(name, word)| Some((name.parse().ok()?, AttributeType::named(word))));

@@ -6,6 +6,7 @@ mod components;
 mod document;
 mod health;
 mod metrics;
+mod span;
 mod totals;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,15 +16,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use audit::{AuditDifference, AuditStatus, DeviceAudit};
-pub use components::{ActuatorStatus, BusStatus, DeviceProblems, DiskStatus, SensorStatus, Since};
+pub use components::{
+    ActuatorStatus, BusStatus, DeviceProblems, DeviceRefusal, DiskStatus, SensorStatus, Since,
+};
 pub use document::{Document, QueueStatus, Sources, ThrottleStatus};
 pub use health::{Condition, Health, Problem, ProblemCode};
+pub use span::span;
 pub use totals::{ClockStatus, CloudStatus, CommandStatus, OutboxStatus, ReloadStatus};
 
 use tidegate_bus::Monitor;
 use tidegate_commands::history::Record;
 use tidegate_delivery::throttle::Throttle;
+use tidegate_ingest::mapping::AttributeProblem;
 use tidegate_ingest::sensor_stats::SensorStats;
+use tidegate_losant::Error as CallError;
 use tidegate_model::{DeviceId, Name};
 use tidegate_timing::rate_meter::RateMeter;
 
@@ -45,6 +51,8 @@ pub struct StatusData {
     pub commands: CommandStatus,
     /// Open command streams, by device.
     pub streams: BTreeMap<Name, bool>,
+    /// Why the stream of a device could not be opened, by device.
+    pub stream_errors: BTreeMap<Name, String>,
     /// The last commands, newest first.
     pub recent_commands: Vec<Record>,
     /// Whether the daemon has sent READY to systemd.
@@ -141,33 +149,47 @@ impl StatusRegistry {
         self.data().names.devices.keys().copied().collect()
     }
 
-    /// Sets the attributes of a device that do not match the configuration.
-    pub fn set_attribute_problems(&self, device: DeviceId, attributes: Vec<String>) {
-        let problems = DeviceProblems { attributes, error: None };
-        self.set_device_problems(device, problems);
+    /// Sets the attributes of a device that do not match the configuration. Losant shows the
+    /// device.
+    pub fn set_attribute_problems(&self, device: DeviceId, attributes: Vec<AttributeProblem>) {
+        self.change_device(device, |problems| {
+            (problems.attributes, problems.error) = (attributes, None);
+        });
     }
 
     /// Sets why Losant does not show a device.
-    pub fn set_device_error(&self, device: DeviceId, error: &dyn std::error::Error) {
-        let problems = DeviceProblems { attributes: Vec::new(), error: Some(error.to_string()) };
-        self.set_device_problems(device, problems);
+    pub fn set_device_error(&self, device: DeviceId, error: &CallError) {
+        let refusal = DeviceRefusal { status: error.status(), message: error.to_string() };
+        self.change_device(device, |problems| {
+            (problems.attributes, problems.error) = (Vec::new(), Some(refusal));
+        });
     }
 
-    fn set_device_problems(&self, device: DeviceId, problems: DeviceProblems) {
+    /// Sets why Losant refuses the states of a device; `None` if it takes them.
+    pub fn set_device_refusal(&self, device: DeviceId, refusal: Option<DeviceRefusal>) {
+        self.change_device(device, |problems| problems.refusal = refusal);
+    }
+
+    fn change_device(&self, device: DeviceId, change: impl FnOnce(&mut DeviceProblems)) {
         let mut data = self.data();
-        if problems == DeviceProblems::default() {
-            data.device_problems.remove(&device);
-        } else {
+        let mut problems = data.device_problems.remove(&device).unwrap_or_default();
+        change(&mut problems);
+        if problems != DeviceProblems::default() {
             data.device_problems.insert(device, problems);
         }
     }
 
-    /// Forgets the problems of all other devices.
+    /// Forgets what was read of all other devices. Their states may still wait.
     pub fn retain_device_problems(&self, devices: &BTreeSet<DeviceId>) {
-        self.data().device_problems.retain(|device, _| devices.contains(device));
+        let problems = &mut self.data().device_problems;
+        for (_, problems) in problems.iter_mut().filter(|(device, _)| !devices.contains(device)) {
+            (problems.attributes, problems.error) = (Vec::new(), None);
+        }
+        problems.retain(|_, problems| *problems != DeviceProblems::default());
     }
 
-    /// Returns whether an attribute does not match, by the configuration or by its last value.
+    /// Returns whether Losant does not show a device, or an attribute does not match, by the
+    /// configuration or by its last value.
     pub fn has_attribute_problems(&self) -> bool {
         let data = self.data();
         let mut sensors = data.sensors.values().flatten();
@@ -181,6 +203,21 @@ impl StatusRegistry {
             (cloud.online, cloud.since) = (online, Some(Since::now()));
         }
         cloud.error = if online == Some(false) { error.to_owned() } else { String::new() };
+    }
+
+    /// Sets why Losant rejects the credentials; `None` while it accepts them.
+    pub fn set_credentials_error(&self, error: Option<&str>) {
+        self.data().cloud.credentials_error = error.unwrap_or_default().to_owned();
+    }
+
+    /// Sets whether the command stream of a device is open, and why it cannot be opened.
+    pub fn set_stream(&self, device: &Name, is_open: bool, error: Option<&str>) {
+        let mut data = self.data();
+        data.streams.insert(device.clone(), is_open);
+        match error {
+            Some(error) => drop(data.stream_errors.insert(device.clone(), error.to_owned())),
+            None => drop(data.stream_errors.remove(device)),
+        }
     }
 
     /// Returns whether the last call reached Losant.
@@ -238,6 +275,18 @@ impl Monitor for StatusRegistry {
     fn set_problem(&self, bus: &Name, subject: &str, problem: Option<&str>) {
         if let Some(status) = self.data().buses.get_mut(bus) {
             status.set_problem(subject, problem);
+        }
+    }
+
+    fn set_refused_subscription(&self, bus: &Name, filter: &str, why: Option<&str>) {
+        if let Some(status) = self.data().buses.get_mut(bus) {
+            status.set_refused_subscription(filter, why);
+        }
+    }
+
+    fn set_session_conflict(&self, bus: &Name, evidence: Option<&str>) {
+        if let Some(status) = self.data().buses.get_mut(bus) {
+            status.session_conflict = evidence.map(str::to_owned);
         }
     }
 }

@@ -234,7 +234,9 @@ impl CommandTasks {
             is_unchanged
         });
         supervisor.ended(&ending).await?;
-        self.context.status.data().streams.retain(|name, _| settings.contains_key(name));
+        let mut data = self.context.status.data();
+        data.streams.retain(|name, _| settings.contains_key(name));
+        data.stream_errors.retain(|name, _| settings.contains_key(name));
         Ok(())
     }
 

@@ -1,5 +1,8 @@
 //! `tidegate status`: shows the health of the running daemon, also as its exit code.
 
+mod layout;
+mod ledger;
+mod node;
 mod page;
 
 use std::io::IsTerminal as _;
@@ -7,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::{ConfigArgs, control, print};
@@ -40,20 +43,46 @@ pub(super) struct StatusArgs {
     /// Refresh every two seconds until Ctrl-C.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
+    /// Colour the screen: auto means on a terminal, unless NO_COLOR is set or TERM is dumb.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+}
+
+/// When the screen has colours.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Returns whether to use colours. The variables are those of no-color.org and terminfo.
+    fn is_used(self) -> bool {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                let is_dumb = set("TERM").is_none_or(|term| term == "dumb");
+                std::io::stdout().is_terminal() && set("NO_COLOR").is_none() && !is_dumb
+            }
+        }
+    }
 }
 
 /// Prints the status of the daemon and returns its condition as an exit code.
 pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let socket = args.config.socket()?;
     if args.watch {
-        return watch(&socket);
+        return watch(&socket, args.color);
     }
     let document = control::document(&socket, "/status")?;
     if args.json {
         print(&format!("{document}\n"))?;
     } else {
-        let (lines, columns) = (SCREEN.0, screen().1);
-        print(&page::page(&document, lines, columns)?)?;
+        let page = page::page(&document, screen().1);
+        print(&page.render(usize::MAX, args.color.is_used()))?;
     }
     let condition = document.pointer("/health/condition").and_then(Value::as_str);
     let code = CONDITIONS.iter().find(|(word, _)| Some(*word) == condition);
@@ -61,12 +90,14 @@ pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Draws the page every two seconds. Shows the error while no daemon answers.
-fn watch(socket: &Path) -> anyhow::Result<ExitCode> {
+fn watch(socket: &Path, color: Color) -> anyhow::Result<ExitCode> {
     loop {
         let (lines, columns) = screen();
         let page = match control::document(socket, "/status") {
             // The cursor needs the last line.
-            Ok(document) => page::page(&document, lines.saturating_sub(1), columns)?,
+            Ok(document) => {
+                page::page(&document, columns).render(lines.saturating_sub(1), color.is_used())
+            }
             Err(error) => format!("{error:#}\n"),
         };
         print(&format!("{CLEAR}{page}"))?;

@@ -7,8 +7,11 @@ use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use tidegate_commands::history::Record;
-use tidegate_ingest::sensor_stats::SensorStats;
-use tidegate_model::{AttributeName, CommandResult, Name, ReadingTime, Reason, Value, WallTime};
+use tidegate_ingest::mapping::AttributeProblem;
+use tidegate_ingest::sensor_stats::{SensorStats, WithoutValue};
+use tidegate_model::{
+    AttributeName, CommandResult, DeviceId, Misfit, Name, ReadingTime, Reason, Value, WallTime,
+};
 use tidegate_timing::forecast::payloads_a_month;
 
 /// The most problems of one bus in the status document; the log has all.
@@ -57,6 +60,10 @@ pub struct BusStatus {
     pub disconnects: u64,
     /// The problems by subject, such as a unit or a file; 16 at most.
     pub problems: BTreeMap<String, String>,
+    /// The subscriptions that the broker refuses, each with its reason; 16 at most.
+    pub refused_subscriptions: BTreeMap<String, String>,
+    /// How it shows that another MQTT client has the client id of this bus.
+    pub session_conflict: Option<String>,
 }
 
 impl BusStatus {
@@ -74,12 +81,21 @@ impl BusStatus {
     }
 
     pub(super) fn set_problem(&mut self, subject: &str, problem: Option<&str>) {
-        match problem {
-            None => drop(self.problems.remove(subject)),
-            Some(problem) => {
-                if self.problems.len() < PROBLEMS_MAX || self.problems.contains_key(subject) {
-                    self.problems.insert(subject.to_owned(), problem.to_owned());
-                }
+        set_bounded(&mut self.problems, subject, problem);
+    }
+
+    pub(super) fn set_refused_subscription(&mut self, filter: &str, why: Option<&str>) {
+        set_bounded(&mut self.refused_subscriptions, filter, why);
+    }
+}
+
+/// Sets or removes a problem. Further ones are left out.
+fn set_bounded(problems: &mut BTreeMap<String, String>, subject: &str, problem: Option<&str>) {
+    match problem {
+        None => drop(problems.remove(subject)),
+        Some(problem) => {
+            if problems.len() < PROBLEMS_MAX || problems.contains_key(subject) {
+                problems.insert(subject.to_owned(), problem.to_owned());
             }
         }
     }
@@ -116,22 +132,63 @@ pub struct SensorStatus {
     pub skipped: u64,
     /// Why the last of these was skipped.
     pub skip: Option<String>,
+    /// The reason of the last of these, as in the ledger.
+    pub skip_reason: Option<Reason>,
+    /// Seconds since the last of these.
+    #[serde(rename = "skip_age_s")]
+    pub skip_age: Option<Since>,
     /// Values that were mapped, before any filter.
     pub values: u64,
     /// The attributes whose last value Losant would have ignored, each with the reason.
-    pub misfits: BTreeMap<AttributeName, String>,
+    #[serde(serialize_with = "as_texts")]
+    pub misfits: BTreeMap<AttributeName, Misfit>,
     /// Seconds since the last error.
     #[serde(rename = "error_age_s")]
     pub error_age: Option<Since>,
     /// Whether it has been silent for too long; null without the option `stale`.
     pub stale: Option<bool>,
+    /// The devices that have been silent for too long, and for how long; 8 at most.
+    #[serde(rename = "silent_s")]
+    pub silent: BTreeMap<String, Since>,
+    /// The last value whose attribute another value of its message already had.
+    #[serde(skip)]
+    pub duplicate: Option<DuplicateStatus>,
+    /// The messages since the last value.
+    #[serde(skip)]
+    pub without_value: WithoutValue,
+}
+
+/// A value that was rejected because its message already had a value of its attribute.
+#[derive(Debug, Clone)]
+pub struct DuplicateStatus {
+    /// The error.
+    pub detail: String,
+    /// The time of the message.
+    pub at: Since,
+    /// The number of messages of the sensor at that time.
+    pub messages: u64,
+}
+
+/// Serialises misfits as sentences.
+fn as_texts<S: Serializer>(
+    misfits: &BTreeMap<AttributeName, Misfit>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(misfits.iter().map(|(name, misfit)| (name, misfit.to_string())))
 }
 
 impl SensorStatus {
-    pub(super) fn of(bus: &Name, stats: &SensorStats) -> Self {
+    pub(super) fn of(bus: &Name, stats: &SensorStats, devices: &BTreeMap<DeviceId, Name>) -> Self {
         let (attribute, value) = stats.last_value.clone().unzip();
         let error = stats.last_error.as_ref();
-        let misfits = stats.misfits.iter();
+        let skip = stats.last_skip.as_ref();
+        let name = |id: &DeviceId| devices.get(id).map_or_else(|| id.to_string(), Name::to_string);
+        let silent = stats.silent.iter().map(|one| (name(&one.device), one.since.into()));
+        let duplicate = stats.last_duplicate.as_ref().map(|duplicate| DuplicateStatus {
+            detail: duplicate.error.detail.clone(),
+            at: duplicate.error.at.into(),
+            messages: duplicate.messages,
+        });
         let per_minute = stats.rate.per_second(Instant::now().into_std()) * 60.0;
         Self {
             bus: bus.clone(),
@@ -149,10 +206,15 @@ impl SensorStatus {
             error_age: error.map(|error| error.at.into()),
             error_reason: error.map(|error| error.reason),
             skipped: stats.skipped,
-            skip: stats.last_skip.as_ref().map(|skip| skip.detail.clone()),
+            skip: skip.map(|skip| skip.detail.clone()),
+            skip_reason: skip.map(|skip| skip.reason),
+            skip_age: skip.map(|skip| skip.at.into()),
             values: stats.values,
-            misfits: misfits.map(|(name, misfit)| (name.clone(), misfit.to_string())).collect(),
+            misfits: stats.misfits.clone(),
             stale: stats.is_stale,
+            silent: silent.collect(),
+            duplicate,
+            without_value: stats.without_value,
         }
     }
 }
@@ -161,9 +223,37 @@ impl SensorStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DeviceProblems {
     /// A sentence for each attribute that the device does not declare, or with another type.
-    pub attributes: Vec<String>,
+    #[serde(serialize_with = "as_sentences")]
+    pub attributes: Vec<AttributeProblem>,
     /// Why Losant does not show the device.
-    pub error: Option<String>,
+    pub error: Option<DeviceRefusal>,
+    /// Why Losant refuses the states of the device.
+    pub refusal: Option<DeviceRefusal>,
+    /// The states of the device that wait.
+    pub states_waiting: u64,
+}
+
+/// A refusal of Losant; serialised as its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRefusal {
+    /// The status code of the answer.
+    pub status: Option<u16>,
+    /// The error.
+    pub message: String,
+}
+
+impl Serialize for DeviceRefusal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.message)
+    }
+}
+
+/// Serialises attribute problems as sentences.
+fn as_sentences<S: Serializer>(
+    problems: &[AttributeProblem],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(problems.iter().map(ToString::to_string))
 }
 
 /// The status of an actuator.

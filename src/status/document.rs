@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::task::JoinError;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::health::ProblemTracker;
 use super::metrics;
 use super::{
     ActuatorStatus, AuditStatus, BusStatus, ClockStatus, CloudStatus, CommandStatus,
@@ -25,6 +27,9 @@ use tidegate_runtime::liveness::Liveness;
 /// The longest wait for facts from the disk. The rest of the document does not depend on a disk
 /// that stalls.
 const DISK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often the health is judged without a request.
+const JUDGE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The status document. Keys that end in `_s` are seconds, mostly ages; keys in `_ms` are times of
 /// day or durations in milliseconds.
@@ -60,6 +65,8 @@ pub struct Document {
     pub commands: CommandStatus,
     /// Open command streams, by device.
     pub streams: BTreeMap<Name, bool>,
+    /// Why the stream of a device cannot be opened, by device.
+    pub stream_errors: BTreeMap<Name, String>,
     /// The ledger: the fate of all readings, by bus.
     pub ledger: Ledger,
     /// Reloads.
@@ -145,12 +152,14 @@ pub struct Sources {
     pub started: Instant,
     /// Held by the one query of the disk that may be under way.
     pub disk_query: Arc<Mutex<()>>,
+    /// Remembers since when each problem has lasted.
+    pub problems: std::sync::Mutex<ProblemTracker>,
 }
 
 impl Sources {
     /// Registers the paths of status, metrics and health.
-    pub fn register(self, routes: &mut Routes) {
-        let sources = Arc::new(self);
+    pub fn register(self: Arc<Self>, routes: &mut Routes) {
+        let sources = self;
         let status = Arc::clone(&sources);
         routes.put(Method::GET, "/status", move |_| {
             Arc::clone(&status).answer(|document| Answer::json(&document))
@@ -167,6 +176,19 @@ impl Sources {
         routes.put(Method::GET, "/readyz", move |_| std::future::ready(sources.is_ready()));
         for path in ["/metrics", "/healthz", "/readyz"] {
             routes.make_public(path);
+        }
+    }
+
+    /// Judges the health again and again, so that each problem has its start, until `stop`.
+    pub async fn watch_health(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let built = self.build();
+            // Without the document there is only no new judgement.
+            drop(built.await);
+            let wait = tokio::time::sleep(JUDGE_INTERVAL);
+            if stop.run_until_cancelled(wait).await.is_none() {
+                return;
+            }
         }
     }
 
@@ -209,11 +231,14 @@ impl Sources {
             document.disk.free_bytes = free_bytes;
         }
         document.health = Health::of(&document);
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.update(&mut document.health);
+        drop(problems);
         Ok(document)
     }
 
     fn document(&self) -> Document {
-        let amount = self.outbox.queue_sizes().total;
+        let waiting = self.outbox.queue_sizes();
         let ledger = self.outbox.ledger();
         let stuck = self.liveness.stuck(Instant::now());
         let data = self.status.data().clone();
@@ -221,10 +246,10 @@ impl Sources {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.started.elapsed().as_secs(),
             health: Health::default(),
-            outbox: QueueStatus::of(amount, self.bytes_max, &data),
+            outbox: QueueStatus::of(waiting.total, self.bytes_max, &data),
             throttle: throttle(&data),
             sensors: sensors(&data),
-            device_problems: device_problems(&data),
+            device_problems: device_problems(&data, &waiting.devices),
             audit: AuditStatus::of(&data),
             cloud: data.cloud,
             clock: data.clock,
@@ -233,6 +258,7 @@ impl Sources {
             actuators: data.actuators,
             commands: data.commands,
             streams: data.streams,
+            stream_errors: data.stream_errors,
             ledger,
             reload: data.reload,
             stuck,
@@ -265,16 +291,24 @@ fn throttle(data: &StatusData) -> BTreeMap<String, ThrottleStatus> {
     calls.collect()
 }
 
-fn device_problems(data: &StatusData) -> BTreeMap<String, DeviceProblems> {
+fn device_problems(
+    data: &StatusData,
+    waiting: &BTreeMap<DeviceId, Amount>,
+) -> BTreeMap<String, DeviceProblems> {
     let name = |id: &DeviceId| data.names.devices.get(id).map(ToString::to_string);
-    let problems = data.device_problems.iter();
-    problems.map(|(id, one)| (name(id).unwrap_or_else(|| id.to_string()), one.clone())).collect()
+    let problems = data.device_problems.iter().map(|(id, problems)| {
+        let states_waiting = waiting.get(id).map_or(0, |amount| amount.states);
+        let problems = DeviceProblems { states_waiting, ..problems.clone() };
+        (name(id).unwrap_or_else(|| id.to_string()), problems)
+    });
+    problems.collect()
 }
 
 fn sensors(data: &StatusData) -> BTreeMap<Name, SensorStatus> {
     let buses = data.sensors.iter();
     let sensors = buses.flat_map(|(bus, sensors)| sensors.iter().map(move |sensor| (bus, sensor)));
-    sensors.map(|(bus, (name, stats))| (name.clone(), SensorStatus::of(bus, stats))).collect()
+    let status = |bus, stats| SensorStatus::of(bus, stats, &data.names.devices);
+    sensors.map(|(bus, (name, stats))| (name.clone(), status(bus, stats))).collect()
 }
 
 /// Returns the seconds in which a backlog drains at a rate; `None` beyond ten years.

@@ -54,10 +54,11 @@ impl Document {
         let problems = |code: ProblemCode| {
             self.health.problems.iter().filter(|problem| problem.code == code).count()
         };
+        let codes = ProblemCode::ALL.iter();
         page.gauges(
             "health_problems",
             "Problems by code",
-            ProblemCode::ALL.map(|code| ([("code", code.as_str())], problems(code) as u64)),
+            codes.map(|code| ([("code", code.as_str())], problems(*code) as u64)),
         )?;
         page.counter("reloads", "Reloads of the configuration", self.reload.count)?;
         let is_trusted = u64::from(self.clock.trust != "waiting");
@@ -72,6 +73,12 @@ impl Document {
             "cloud_states_stored",
             "States in the confirmed calls",
             self.cloud.states_stored,
+        )?;
+        let is_refused = u64::from(!self.cloud.credentials_error.is_empty());
+        page.gauge(
+            "cloud_credentials_refused",
+            "Whether Losant rejects the access key",
+            is_refused,
         )?;
         let calls = self
             .throttle
@@ -130,6 +137,8 @@ impl Document {
         page.counters("readings_stored", "Readings that Losant confirmed", stored)?;
         let rejected = self.by_reason(|account| &account.rejected);
         page.counters("readings_rejected", "Readings rejected, by reason", rejected)?;
+        let skipped = self.by_reason(|account| &account.skipped);
+        page.counters("readings_skipped", "Readings with nothing to send, by reason", skipped)?;
         let dropped = self.by_reason(|account| &account.dropped);
         page.counters("readings_dropped", "Readings dropped, by reason", dropped)?;
         let filtered = self.by_reason(|account| &account.filtered);
@@ -161,6 +170,8 @@ impl Document {
         page.counters("sensor_payloads", "States that Losant counts as payloads", payloads)?;
         let errors = sensors(|sensor| Some(sensor.errors));
         page.counters("sensor_decode_errors", "Messages and values not decoded", errors)?;
+        let skipped = sensors(|sensor| Some(sensor.skipped));
+        page.counters("sensor_skipped", "Messages and values with nothing to send", skipped)?;
         let age = sensors(|sensor| sensor.age.map(|age| age.elapsed().as_secs()));
         page.gauges("sensor_age_seconds", "Time since the last message", age)?;
         let stale = sensors(|sensor| sensor.stale.map(u64::from));

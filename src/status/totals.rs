@@ -17,6 +17,10 @@ pub struct CloudStatus {
     pub since: Option<Since>,
     /// Why Losant cannot be reached; empty while online.
     pub error: String,
+    /// Why Losant rejects the credentials; empty while it accepts them.
+    pub credentials_error: String,
+    /// How it shows that another client reports for the device of this gateway.
+    pub device_id_shared: Option<String>,
     /// `sendState` calls that Losant confirmed since the start.
     pub batches: u64,
     /// States in these calls.

@@ -32,8 +32,11 @@ const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The first wait before the next comparison while there is a mismatch. It doubles up to
-/// [`INTERVAL`].
+/// [`MISMATCH_WAIT_MAX`].
 const MISMATCH_WAIT_MIN: Duration = Duration::from_secs(20);
+
+/// The longest wait before the next comparison while there is a mismatch.
+const MISMATCH_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// How often the task looks for new mismatches between two comparisons.
 const LOOK_INTERVAL: Duration = Duration::from_secs(20);
@@ -77,7 +80,7 @@ impl AttributeCheckTask {
             let status = self.status.clone();
             let has_mismatch = || status.has_attribute_problems();
             if wait_for_next(&mut self.produced, wait, has_mismatch).await {
-                wait = (wait * 2).min(INTERVAL);
+                wait = (wait * 2).min(MISMATCH_WAIT_MAX);
             } else {
                 wait = MISMATCH_WAIT_MIN;
             }
@@ -120,8 +123,7 @@ impl AttributeCheckTask {
         match self.reader.read(device).await {
             Ok(declared) => {
                 let found = check_attributes(&declared, produced);
-                let texts = found.iter().map(ToString::to_string).collect();
-                self.status.set_attribute_problems(device, texts);
+                self.status.set_attribute_problems(device, found.clone());
                 log_changes(device, found, logged.entry(device).or_default());
                 true
             }

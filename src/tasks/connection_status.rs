@@ -4,16 +4,21 @@
 //! A device that uses the REST API has no session, so Losant cannot determine the status itself
 //! (devices/overview). States never wait for a status.
 
+mod rival;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::status::StatusRegistry;
+use rival::{Advice, RivalDetector};
+use tidegate_delivery::response::ResponseClass;
 use tidegate_losant::body::ConnectionStatus;
 use tidegate_losant::query::Shape;
-use tidegate_losant::{Client, Success};
+use tidegate_losant::{Client, DeviceDescription, Error, Success};
 use tidegate_model::WallTime;
 use tidegate_runtime::clock::{Clock as _, TrustedClock};
 use tidegate_runtime::liveness;
@@ -72,12 +77,11 @@ impl ConnectionStatusTask {
         {
             return;
         }
-        if self.status.data().cloud.online.is_none() {
+        if self.status.data().cloud.online != Some(true) {
             self.status.set_cloud_link(Some(true), "");
         }
         info!(device_id = %gateway, "reported the gateway as connected");
-        self.check_class().await;
-        self.stop.cancelled().await;
+        self.stop.run_until_cancelled(self.watch_for_rivals()).await;
         self.reported.cancelled().await;
         let now = self.clock.wall_time().unwrap_or(connected_at);
         let status = ConnectionStatus::disconnected(connected_at, now, "shutdown");
@@ -124,10 +128,11 @@ impl ConnectionStatusTask {
                 answer = request => answer,
                 _ = anchor.wait_for(Option::is_some) => return,
             };
-            if let Err(error) = answer
-                && !std::mem::replace(&mut is_logged, true)
-            {
-                info!(%error, "cannot request the time of day from Losant; retrying");
+            if let Err(error) = answer {
+                self.record_unreachable(&error);
+                if !std::mem::replace(&mut is_logged, true) {
+                    info!(%error, "cannot request the time of day from Losant; retrying");
+                }
             }
             let delay = backoff.next_delay(&mut rng);
             tokio::select! {
@@ -170,24 +175,78 @@ impl ConnectionStatusTask {
         }
     }
 
+    /// Records that Losant cannot be reached, before the reporter makes its first call.
+    fn record_unreachable(&self, error: &Error) {
+        if error.response_class() == ResponseClass::Offline && !self.status.is_online() {
+            self.status.set_cloud_link(Some(false), &error.to_string());
+        }
+    }
+
+    /// Reads the connection log of the gateway again and again, and publishes whether another
+    /// client reports for its device. Reports the gateway as connected again if that is due.
+    async fn watch_for_rivals(&self) {
+        let mut detector = RivalDetector::new(Instant::now());
+        let mut is_class_checked = false;
+        loop {
+            if let Some(device) = self.read_gateway().await {
+                if !std::mem::replace(&mut is_class_checked, true) {
+                    self.check_class(&device);
+                }
+                let advice = device
+                    .connection
+                    .map_or(Advice::Wait, |entry| detector.handle_read(entry, Instant::now()));
+                if advice == Advice::Report && self.report_again().await {
+                    detector.handle_report(Instant::now());
+                    continue;
+                }
+                self.publish_evidence(detector.evidence());
+            }
+            tokio::time::sleep(detector.read_interval(Instant::now())).await;
+        }
+    }
+
+    async fn read_gateway(&self) -> Option<DeviceDescription> {
+        let get = self.client.get(self.client.gateway(), Shape::default()).into_future();
+        let get = liveness::with_deadline(liveness::CALL_MAX, "reading the gateway", get);
+        get.await.inspect_err(|error| debug!(%error, "cannot read the gateway device")).ok()
+    }
+
+    /// Reports the gateway as connected because another client has reported. Returns whether
+    /// Losant has accepted it.
+    async fn report_again(&self) -> bool {
+        let Some(now) = self.clock.wall_time() else { return false };
+        let (gateway, status) = (self.client.gateway(), ConnectionStatus::connected(now));
+        let report = self.client.set_connection_status(gateway, &status).into_future();
+        let report =
+            liveness::with_deadline(liveness::CALL_MAX, "reporting the connection status", report);
+        let reported = report.await;
+        if let Err(error) = &reported {
+            debug!(%error, "cannot report the gateway as connected again");
+        }
+        reported.is_ok()
+    }
+
+    /// Publishes how it shows that another client reports for the device. Logs each change.
+    fn publish_evidence(&self, evidence: Option<String>) {
+        let device_id = self.client.gateway();
+        let mut data = self.status.data();
+        match (&data.cloud.device_id_shared, &evidence) {
+            (None, Some(evidence)) => warn!(%device_id, evidence, "device id is used twice"),
+            (Some(_), None) => info!(%device_id, "no other client uses the device id"),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        data.cloud.device_id_shared = evidence;
+    }
+
     /// Warns if the device is not a gateway.
     ///
     /// Losant then accepts no states for its peripherals (devices/gateways-peripherals).
-    async fn check_class(&self) {
-        let gateway = self.client.gateway();
-        let shape = Shape { exclude_connection_info: true, ..Shape::default() };
-        let get = self.client.get(gateway, shape).into_future();
-        let got = self.stop.run_until_cancelled(get).await;
-        match got {
-            Some(Ok(device))
-                if matches!(device.device_class.as_str(), "gateway" | "edgeCompute" | "") => {}
-            Some(Ok(device)) => {
-                let class = device.device_class;
-                warn!(device_id = %gateway, class, "device is not a gateway; Losant refuses \
-                    states of its peripherals");
-            }
-            Some(Err(error)) => debug!(%error, "cannot read the gateway device"),
-            None => {}
+    fn check_class(&self, device: &DeviceDescription) {
+        let class = &device.device_class;
+        if !matches!(class.as_str(), "gateway" | "edgeCompute" | "") {
+            let gateway = self.client.gateway();
+            warn!(device_id = %gateway, class, "device is not a gateway; Losant refuses states of \
+                its peripherals");
         }
     }
 }

@@ -112,6 +112,7 @@ impl ListenerTask {
                 }
                 Err(error) => {
                     let text = error.to_string();
+                    self.status.set_stream(&self.name, false, Some(&text));
                     if last_error == text {
                         debug!(device = %self.name, %error, "still cannot open command stream");
                     } else {
@@ -243,7 +244,7 @@ impl ListenerTask {
 
     /// Publishes whether the stream is open.
     fn publish(&self, is_open: bool) {
-        self.status.data().streams.insert(self.name.clone(), is_open);
+        self.status.set_stream(&self.name, is_open, None);
         self.streams.send_modify(|streams| {
             streams.insert(self.device, is_open);
         });

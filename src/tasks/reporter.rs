@@ -22,7 +22,7 @@ use super::audit::AuditRecorder;
 use super::collector::Anchors;
 use super::timekeeper::cloud_date;
 use crate::declarations::DeclarationReader;
-use crate::status::StatusRegistry;
+use crate::status::{DeviceRefusal, StatusRegistry};
 use batch::{Batch, Checks};
 use calls::CallFile;
 use tidegate_delivery::reporter::{Call, Disposal, FinishedCall, Limits, Reporter, Waiting};
@@ -95,6 +95,7 @@ enum Event {
     Committed,
     Timer,
     LinkUp,
+    Unblocked,
     Limits,
     Flush,
     Closed,
@@ -156,6 +157,7 @@ impl ReporterTask {
                     if changed.is_ok() { Event::Committed } else { Event::Closed }
                 }
                 () = self.client.recovered() => Event::LinkUp,
+                () = self.reader.shown_again() => Event::Unblocked,
                 // At a stop the sender is dropped, and the limits no longer change.
                 Ok(()) = limits.changed() => Event::Limits,
                 () = self.flush.notified() => Event::Flush,
@@ -174,6 +176,7 @@ impl ReporterTask {
                 }
                 Event::Committed | Event::Timer => {}
                 Event::LinkUp => machine.handle_link_up(now()),
+                Event::Unblocked => machine.handle_unblocked(now()),
                 Event::Limits => {
                     let limits = limits.borrow_and_update().clone();
                     machine.handle_limits(limits, now());
@@ -308,8 +311,30 @@ impl ReporterTask {
                     sent again");
             }
         }
-        self.status.set_cloud_link(machine.online(), sent.outcome.message());
+        self.record_refusal(device, &response, &sent.outcome);
+        if !sent.batch.entries.is_empty() {
+            self.status.set_cloud_link(machine.online(), sent.outcome.message());
+        }
         self.status.record_throttle(device, machine.throttle(device).cloned().unwrap_or_default());
+    }
+
+    /// Records whether Losant refuses a device.
+    fn record_refusal(&self, device: DeviceId, response: &ResponseClass, outcome: &Outcome) {
+        let refusal = match response {
+            ResponseClass::Blocked => {
+                let status = match outcome {
+                    Outcome::Answer { status, .. } => Some(*status),
+                    Outcome::NoAnswer { .. } | Outcome::NotMade { .. } => None,
+                };
+                Some(DeviceRefusal { status, message: outcome.message().to_owned() })
+            }
+            ResponseClass::Stored | ResponseClass::TooLarge | ResponseClass::Malformed => None,
+            ResponseClass::Throttled(_)
+            | ResponseClass::Unauthorized
+            | ResponseClass::ServerError(_)
+            | ResponseClass::Offline => return,
+        };
+        self.status.set_device_refusal(device, refusal);
     }
 
     fn count_stored(&self, batch: &Batch) {

@@ -1,4 +1,7 @@
 //! Determines the time of day from the state of the kernel clock and the dates of Losant's answers.
+//!
+//! The task also publishes whether Losant accepts the credentials. It is the task that watches all
+//! calls, also before the time of day is known.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +33,15 @@ pub struct TimekeeperTask {
 impl TimekeeperTask {
     /// Runs until the daemon stops.
     pub async fn run(self) {
-        let mut dates = self.client.dates();
+        let (mut dates, mut rejection) = (self.client.dates(), self.client.rejection());
         let mut logged = None;
         loop {
             self.publish(&mut logged);
+            self.status.set_credentials_error(rejection.borrow_and_update().as_deref());
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = tokio::time::sleep(READ_INTERVAL) => self.clock.look(),
+                Ok(()) = rejection.changed() => {}
                 Ok(()) = dates.changed() => {
                     if let Some(date) = *dates.borrow_and_update() {
                         self.clock.add_cloud_date(cloud_date(&date));

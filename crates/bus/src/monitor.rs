@@ -16,6 +16,13 @@ pub trait Monitor: Debug + Send + Sync {
     /// Records a problem with one subject of a bus, such as a unit or a file; `None` when it is
     /// over.
     fn set_problem(&self, bus: &Name, subject: &str, problem: Option<&str>);
+
+    /// Records that the broker refuses a subscription, and why; `None` when it accepts it.
+    fn set_refused_subscription(&self, bus: &Name, filter: &str, why: Option<&str>);
+
+    /// Records that another client takes the session of the bus over, and how that shows; `None`
+    /// when the session has lasted.
+    fn set_session_conflict(&self, bus: &Name, evidence: Option<&str>);
 }
 
 /// A monitor that tasks share.
@@ -47,4 +54,8 @@ impl Monitor for Recorder {
             None => drop(problems.remove(subject)),
         }
     }
+
+    fn set_refused_subscription(&self, _: &Name, _: &str, _: Option<&str>) {}
+
+    fn set_session_conflict(&self, _: &Name, _: Option<&str>) {}
 }

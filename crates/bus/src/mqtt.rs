@@ -10,6 +10,7 @@ mod options;
 mod reason;
 mod reply;
 mod session;
+mod takeover;
 
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
@@ -17,6 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::reconnect::Reconnect;
 use crate::{BusContext, BusDriver, BusEvent, BusTask, RECONNECT_DELAY_MAX, WriteQueue};
 use session::{Session, Shared};
+use takeover::TakeoverDetector;
 use tidegate_config::MqttBus;
 use tidegate_ingest::mapping::Sensor;
 use tidegate_ingest::retained::RetainedFilter;
@@ -69,6 +71,7 @@ async fn run(settings: MqttBus, context: BusContext, mut writes: WriteQueue) {
     let MqttBus { host, port, .. } = &settings;
     let subscriptions = subscriptions(&context.sensors);
     let mut reconnect = Reconnect::new();
+    let mut takeovers = TakeoverDetector::default();
     let (ack_sender, mut acks) = mpsc::channel(ACKS_MAX);
     let mut retained = RetainedFilter::default();
     let options = match options::options(&settings) {
@@ -91,7 +94,8 @@ async fn run(settings: MqttBus, context: BusContext, mut writes: WriteQueue) {
             retained: &mut retained,
             reconnect: &mut reconnect,
         };
-        let Err(error) = session.run(&mut link, &mut shared).await else {
+        let watched = takeovers.watch(&context, session.run(&mut link, &mut shared));
+        let Err(error) = watched.await else {
             // Without these the collector's queue can end, and after it no acknowledgement comes.
             drop((context, ack_sender));
             session.finish(link, &mut acks).await;
@@ -100,6 +104,7 @@ async fn run(settings: MqttBus, context: BusContext, mut writes: WriteQueue) {
         };
         if session.is_connected() {
             context.send(BusEvent::Disconnected(bus.clone())).await;
+            takeovers.handle_lost(&context, &error, &settings.client_id);
         }
         let error = error.to_string();
         context.report_disconnected(&error);

@@ -260,6 +260,12 @@ impl Reporter {
         self.devices.values_mut().for_each(Device::flush);
     }
 
+    /// Ends the waits of devices that Losant refused, because it shows one of them again.
+    pub fn handle_unblocked(&mut self, now: Instant) {
+        self.handle_timeout(now);
+        self.devices.values_mut().for_each(Device::unblock);
+    }
+
     /// Ends the wait for the link, after another call succeeded.
     pub fn handle_link_up(&mut self, now: Instant) {
         self.handle_timeout(now);
@@ -370,8 +376,12 @@ impl Reporter {
                 device.remove(call.lane, finished);
                 Disposal::Reject
             }
-            ResponseClass::Throttled(_) | ResponseClass::Blocked => {
+            ResponseClass::Throttled(_) => {
                 device.hold(now + finished.response.wait_min());
+                Disposal::Keep
+            }
+            ResponseClass::Blocked => {
+                device.block(now + finished.response.wait_min());
                 Disposal::Keep
             }
             ResponseClass::ServerError(_) => {

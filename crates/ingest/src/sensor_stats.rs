@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use tidegate_model::{AttributeName, Misfit, Reason, Value};
+use tidegate_model::{AttributeName, DeviceId, Misfit, Reason, Value};
 use tidegate_timing::rate_meter::RateMeter;
 
 /// The longest text value to keep, in bytes. The rest is cut.
@@ -14,6 +14,9 @@ const ERROR_BYTES_MAX: usize = 200;
 
 /// The most attributes to keep whose values Losant would ignore.
 pub const MISFITS_MAX: usize = 16;
+
+/// The most silent devices of one sensor to keep.
+pub const SILENT_MAX: usize = 8;
 
 /// An error of a message or of a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,9 +61,89 @@ pub struct SensorStats {
     pub last_skip: Option<SensorError>,
     /// Whether a device of the sensor is silent for too long. `None` without a `stale` setting.
     pub is_stale: Option<bool>,
+    /// The devices that are silent for too long. At most [`SILENT_MAX`].
+    pub silent: Vec<SilentDevice>,
+    /// The messages since the last value.
+    pub without_value: WithoutValue,
+    /// The last value whose attribute another value of its message already had.
+    pub last_duplicate: Option<Duplicate>,
+    /// The counts at the start of the present message; `None` if the sensor does not read it.
+    pub before: Option<Before>,
+}
+
+/// A device that is silent for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SilentDevice {
+    /// The device.
+    pub device: DeviceId,
+    /// The arrival of its last message, or the start of the sensor.
+    pub since: Instant,
+}
+
+/// Counts the messages of a sensor since its last value, and stops each count at that value.
+///
+/// Messages that the sensor ignores, and empty ones, do not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WithoutValue {
+    /// Messages whose values were all rejected, or that could not be decoded.
+    pub rejected: u64,
+    /// Messages that have none of the channels that the sensor maps.
+    pub unmapped: u64,
+    /// The arrival of the first of these messages.
+    pub since: Option<Instant>,
+}
+
+/// A value that was rejected because its message already had a value of its attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Duplicate {
+    /// The error.
+    pub error: SensorError,
+    /// The number of messages of the sensor at that time.
+    pub messages: u64,
+}
+
+/// The counts of a sensor before the present message.
+#[derive(Debug, Clone, Copy)]
+pub struct Before {
+    values: u64,
+    errors: u64,
+    is_unmapped: bool,
 }
 
 impl SensorStats {
+    /// Notes that the sensor reads the present message.
+    pub(super) fn begin_message(&mut self) {
+        let Self { values, errors, .. } = *self;
+        self.before = Some(Before { values, errors, is_unmapped: false });
+    }
+
+    /// Notes that the present message, or a part of it, has none of the mapped channels.
+    pub(super) fn note_unmapped(&mut self) {
+        if let Some(before) = &mut self.before {
+            before.is_unmapped = true;
+        }
+    }
+
+    /// Counts whether the present message had a value, after all sensors have read it.
+    pub(super) fn end_message(&mut self, now: Instant) {
+        let Some(before) = self.before.take() else { return };
+        let counts = &mut self.without_value;
+        if self.values > before.values {
+            *counts = WithoutValue::default();
+        } else if self.errors > before.errors {
+            counts.rejected += 1;
+            counts.since.get_or_insert(now);
+        } else if before.is_unmapped {
+            counts.unmapped += 1;
+            counts.since.get_or_insert(now);
+        }
+    }
+
+    /// Removes the misfits that no longer hold for the attributes of the sensor's only device.
+    pub(super) fn retain_misfits(&mut self, still_holds: impl Fn(&Misfit) -> bool) {
+        self.misfits.retain(|_, misfit| still_holds(misfit));
+    }
+
     /// Counts a message.
     pub(super) fn record_message(&mut self, now: Instant) {
         self.messages += 1;
@@ -89,6 +172,10 @@ impl SensorStats {
             self.last_skip = Some(error);
         } else {
             self.errors += 1;
+            if reason == Reason::DuplicateAttribute {
+                let messages = self.messages;
+                self.last_duplicate = Some(Duplicate { error: error.clone(), messages });
+            }
             self.last_error = Some(error);
         }
     }
@@ -111,6 +198,30 @@ fn truncate(text: &str, bytes_max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_messages_without_value_until_a_value() {
+        let (mut stats, now) = (SensorStats::default(), tokio::time::Instant::now().into_std());
+        let mut message = |change: &dyn Fn(&mut SensorStats)| {
+            stats.begin_message();
+            change(&mut stats);
+            stats.end_message(now);
+            stats.end_message(now);
+            (stats.without_value.rejected, stats.without_value.unmapped)
+        };
+        let reject = |stats: &mut SensorStats| {
+            stats.record_rejection(Reason::OutOfRange, "", now);
+            stats.record_rejection(Reason::OutOfRange, "", now);
+        };
+        assert_eq!(message(&reject), (1, 0), "two values of one message");
+        assert_eq!(message(&SensorStats::note_unmapped), (1, 1));
+        assert_eq!(message(&|_| {}), (1, 1), "ignored");
+        let value = |stats: &mut SensorStats| {
+            stats.record_value(&"n".parse().unwrap(), &Value::Integer(1));
+            stats.record_rejection(Reason::OutOfRange, "", now);
+        };
+        assert_eq!(message(&value), (0, 0), "one value is enough");
+    }
 
     #[test]
     fn truncates_long_texts() {

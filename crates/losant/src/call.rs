@@ -158,6 +158,28 @@ pub struct DeviceDescription {
     pub device_class: String,
     /// The name and the type of each attribute.
     pub attributes: Vec<(String, String)>,
+    /// The latest entry of its connection log; `None` without one, or if it was excluded.
+    pub connection: Option<ConnectionEntry>,
+}
+
+/// An entry of the connection log of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionEntry {
+    /// The time, as Losant writes it.
+    pub time: String,
+    /// Whether the device was reported as connected, or as disconnected.
+    pub is_connected: bool,
+}
+
+impl ConnectionEntry {
+    /// Parses `connectionInfo`, whose `connected` is 0, 1, a boolean or null (schema `device`).
+    fn parse(info: &Value) -> Option<Self> {
+        let is_connected = match info.get("connected")? {
+            Value::Bool(is_connected) => *is_connected,
+            number => number.as_u64()? != 0,
+        };
+        Some(Self { time: info.get("time")?.as_str()?.to_owned(), is_connected })
+    }
 }
 
 impl Answer for DeviceDescription {
@@ -172,7 +194,9 @@ impl Answer for DeviceDescription {
             Some((text("name")?, text("dataType")?))
         };
         let attributes = attributes.into_iter().flatten().filter_map(attribute).collect();
-        Some(Self { name: text("name"), device_class: text("deviceClass"), attributes })
+        let connection = device.get("connectionInfo").and_then(ConnectionEntry::parse);
+        let (name, device_class) = (text("name"), text("deviceClass"));
+        Some(Self { name, device_class, attributes, connection })
     }
 }
 

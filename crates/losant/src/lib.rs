@@ -17,7 +17,7 @@ mod when;
 mod wire;
 
 pub use action::{Action, Credential};
-pub use call::{Accepted, Answer, Call, DeviceDescription, StreamCall, Success};
+pub use call::{Accepted, Answer, Call, ConnectionEntry, DeviceDescription, StreamCall, Success};
 pub use devices::ListedDevice;
 pub use error::{Error, SetupError, describe};
 pub use request::Request;

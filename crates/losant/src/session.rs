@@ -57,6 +57,8 @@ pub struct Client {
     is_reachable: AtomicBool,
     recovered: Notify,
     dates: watch::Sender<Option<AnswerDate>>,
+    /// Why Losant rejects the credentials; `None` while it accepts them, or before the first call.
+    rejection: watch::Sender<Option<String>>,
 }
 
 /// The date in an answer (RFC 9110, "Date").
@@ -136,8 +138,8 @@ impl Client {
         let rng = random::seeded();
         let session = Mutex::new(Session { granted, rejected: None, failed: None, backoff, rng });
         let (is_reachable, recovered) = (AtomicBool::new(true), Notify::new());
-        let dates = watch::Sender::new(None);
-        Ok(Self { http, cloud, session, is_reachable, recovered, dates })
+        let (dates, rejection) = (watch::Sender::new(None), watch::Sender::new(None));
+        Ok(Self { http, cloud, session, is_reachable, recovered, dates, rejection })
     }
 
     /// Returns the device id of the gateway.
@@ -153,6 +155,22 @@ impl Client {
     /// Returns the date of the last answer from an authenticated server or from this computer.
     pub fn dates(&self) -> watch::Receiver<Option<AnswerDate>> {
         self.dates.subscribe()
+    }
+
+    /// Returns why Losant rejects the credentials; `None` while it accepts them.
+    pub fn rejection(&self) -> watch::Receiver<Option<String>> {
+        self.rejection.subscribe()
+    }
+
+    /// Records why Losant rejects the credentials, or that it accepts them.
+    fn record_rejection(&self, why: Option<&str>) {
+        self.rejection.send_if_modified(|known| {
+            let has_changed = known.as_deref() != why;
+            if has_changed {
+                *known = why.map(str::to_owned);
+            }
+            has_changed
+        });
     }
 
     fn record_date(&self, response: &Response, began: Instant) {
@@ -204,7 +222,7 @@ impl Client {
         let renewed = self.granted(Some(&granted)).await?;
         let response = self.send(request, accept, &renewed).await?;
         if response.status().as_u16() == 401 {
-            suspend_renewal(&mut *self.session.lock().await);
+            self.suspend_renewal(&mut *self.session.lock().await);
         }
         self.checked(response, action).await
     }
@@ -232,6 +250,9 @@ impl Client {
         }
         let is_accepted = matches!(&sent, Ok(Ok(response)) if response.status().as_u16() != 401);
         granted.is_accepted.fetch_or(is_accepted, Ordering::Relaxed);
+        if is_accepted {
+            self.record_rejection(None);
+        }
         self.record_reachable(matches!(sent, Ok(Ok(_))));
         sent.map_err(|_| timed_out(action))?.map_err(|error| Error::no_answer(action, &error))
     }
@@ -282,7 +303,7 @@ impl Client {
         // The token was renewed, and Losant rejects the new one too.
         let is_in_vain = rejected.is_some_and(Granted::is_renewed_in_vain);
         if is_in_vain && held.is_none() && session.rejected.is_none() {
-            suspend_renewal(&mut session);
+            self.suspend_renewal(&mut session);
         }
         let requested = self.request_token(&mut session).await;
         match (requested, held) {
@@ -306,6 +327,7 @@ impl Client {
         let CloudCredentials::AccessKey { key, secret } = &self.cloud.credentials else {
             let message =
                 "Losant rejects the token, which cannot be renewed; write a new one to its file";
+            self.record_rejection(Some(message));
             return Err(unauthorized(message));
         };
         let now = Instant::now();
@@ -333,7 +355,10 @@ impl Client {
                 let Session { backoff, rng, .. } = session;
                 let response = ResponseClass::of(RequestKind::Token, &error.answer());
                 let wait = match response {
-                    ResponseClass::Unauthorized => backoff.next_delay(rng),
+                    ResponseClass::Unauthorized => {
+                        self.record_rejection(Some(&error.to_string()));
+                        backoff.next_delay(rng)
+                    }
                     ResponseClass::Throttled(_) => response.wait_min(),
                     ResponseClass::Stored
                     | ResponseClass::TooLarge
@@ -349,6 +374,19 @@ impl Client {
             }
         }
         answer
+    }
+
+    /// Suspends the renewal for a minute or more: Losant rejects a token that it has just issued.
+    fn suspend_renewal(&self, session: &mut Session) {
+        let Session { rejected, backoff, rng, .. } = session;
+        let now = Instant::now();
+        if rejected.as_ref().is_none_or(|rejection| rejection.until <= now) {
+            let wait = backoff.next_delay(rng);
+            warn!(retry_s = wait.as_secs(), "Losant rejects the token that it has just issued");
+            let message = "401, also with a new token".to_owned();
+            self.record_rejection(Some(&message));
+            *rejected = Some(Rejection { message, until: now + wait });
+        }
     }
 
     /// `POST /auth/device` (rest-api/auth).
@@ -389,18 +427,6 @@ impl Client {
         info!(application_id = %application, device_class = authed.device_class, "authenticated");
         let renew_at = self.cloud.token_ttl.map(|ttl| began + ttl.mul_f64(LIFE_TO_USE));
         Ok(Granted::new(Secret::from(authed.token), application, renew_at))
-    }
-}
-
-/// Suspends the renewal for a minute or more: Losant rejects a token that it has just issued.
-fn suspend_renewal(session: &mut Session) {
-    let Session { rejected, backoff, rng, .. } = session;
-    let now = Instant::now();
-    if rejected.as_ref().is_none_or(|rejection| rejection.until <= now) {
-        let wait = backoff.next_delay(rng);
-        warn!(retry_s = wait.as_secs(), "Losant rejects the token that it has just issued");
-        let message = "401, also with a new token".to_owned();
-        *rejected = Some(Rejection { message, until: now + wait });
     }
 }
 

@@ -66,6 +66,17 @@ impl Misfit {
         }
     }
 
+    /// Returns whether the device may still ignore such a value: it does not declare the attribute,
+    /// or still with the same type.
+    pub fn holds_for(&self, attributes: &DeclaredAttributes) -> bool {
+        match self {
+            Self::Undeclared { attribute } => !attributes.contains_key(attribute),
+            Self::WrongType { attribute, declared, .. } => {
+                attributes.get(attribute) == Some(declared)
+            }
+        }
+    }
+
     /// Returns the reason for the ledger.
     pub fn reason(&self) -> Reason {
         match self {

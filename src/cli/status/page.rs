@@ -1,121 +1,85 @@
 //! The status document as a page of text. Missing members are left out, so that the document of an
 //! older daemon can be shown.
 
-use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::layout::{Column, Page, Row, Style};
+use super::ledger::ledger;
+use super::node::{Node, grouped};
 use tidegate_model::WallTime;
 
-/// The prefix of a problem, and of its further lines.
-const MARK: &str = "  ! ";
-const INDENT: &str = "    ";
+/// The marks of a problem and of its cure.
+const PROBLEM: &str = "  ! ";
+const CURE: &str = "    cure: ";
 
-/// Writes the page, cut to this size.
-pub(super) fn page(
-    document: &Value,
-    lines_max: usize,
-    columns_max: usize,
-) -> Result<String, fmt::Error> {
-    let mut page = String::new();
+/// Lays the document out for a screen with this number of columns.
+pub(super) fn page(document: &Value, columns: usize) -> Page {
+    let mut page = Page::new(columns);
     let node = Node(document);
-    health(&mut page, node, columns_max)?;
-    link(&mut page, node)?;
-    store(&mut page, node)?;
-    buses(&mut page, node)?;
-    sensors(&mut page, node)?;
-    actuators(&mut page, node)?;
-    Ok(cut(&page, lines_max, columns_max))
+    health(&mut page, node);
+    link(&mut page, node);
+    store(&mut page, node);
+    ledger(&mut page, node);
+    buses(&mut page, node);
+    sensors(&mut page, node);
+    actuators(&mut page, node);
+    page
 }
 
-/// A node of the document.
-#[derive(Clone, Copy)]
-struct Node<'a>(&'a Value);
-
-impl<'a> Node<'a> {
-    fn at(self, pointer: &str) -> Node<'a> {
-        Node(self.0.pointer(pointer).unwrap_or(&Value::Null))
-    }
-
-    fn number(self, pointer: &str) -> Option<u64> {
-        self.at(pointer).0.as_u64()
-    }
-
-    fn count(self, pointer: &str) -> u64 {
-        self.number(pointer).unwrap_or_default()
-    }
-
-    /// Returns a text without control characters, which could change the terminal.
-    fn text(self, pointer: &str) -> Option<String> {
-        let text = self.at(pointer).0.as_str()?;
-        Some(text.chars().filter(|letter| !letter.is_control()).collect())
-    }
-
-    fn is(self, pointer: &str) -> Option<bool> {
-        self.at(pointer).0.as_bool()
-    }
-
-    /// Returns the member of this name.
-    fn get(self, name: &str) -> Node<'a> {
-        Node(self.0.get(name).unwrap_or(&Value::Null))
-    }
-
-    /// Formats the duration at `pointer`, which is in seconds.
-    fn span(self, pointer: &str) -> Option<String> {
-        self.number(pointer).map(span)
-    }
-
-    fn members(self, pointer: &str) -> impl Iterator<Item = (&'a str, Node<'a>)> {
-        let members = self.at(pointer).0.as_object().into_iter().flat_map(Map::iter);
-        members.map(|(name, member)| (name.as_str(), Node(member)))
-    }
-
-    /// Returns the sum of the numbers in an object.
-    fn sum(self, pointer: &str) -> u64 {
-        self.members(pointer).filter_map(|(_, member)| member.0.as_u64()).sum()
+/// Returns the style of a condition.
+fn style(condition: &str) -> Style {
+    match condition {
+        "healthy" => Style::Good,
+        "degraded" => Style::Warning,
+        "failing" => Style::Bad,
+        _ => Style::Plain,
     }
 }
 
-fn health(page: &mut String, node: Node<'_>, columns_max: usize) -> fmt::Result {
-    let version = node.text("/version").unwrap_or_default();
-    write!(page, "tidegate {version}")?;
+fn health(page: &mut Page, node: Node<'_>) {
+    let mut title = format!("tidegate {}", node.text("/version").unwrap_or_default());
     if let Some(uptime) = node.span("/uptime_s") {
-        write!(page, ", up for {uptime}")?;
+        title.push_str(&format!(", up for {uptime}"));
     }
-    if let Some(condition) = node.text("/health/condition") {
-        write!(page, ": {condition}")?;
+    let condition = node.text("/health/condition").unwrap_or_default();
+    if !condition.is_empty() {
+        title.push_str(&format!(": {condition}"));
     }
-    writeln!(page)?;
-    for problem in node.at("/health/problems").0.as_array().into_iter().flatten() {
-        let problem = Node(problem);
-        let text = |pointer| problem.text(pointer).unwrap_or_default();
-        let words = [text("/code").replace('_', " "), text("/subject"), text("/detail")];
-        let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
-        let lines = wrapped(&words.join(": "), columns_max.saturating_sub(MARK.len()));
-        for (mark, line) in std::iter::once(MARK).chain(std::iter::repeat(INDENT)).zip(lines) {
-            writeln!(page, "{mark}{line}")?;
+    page.text("", &title, style(&condition));
+    for problem in node.items("/health/problems") {
+        let since = problem.span("/since_s");
+        let since = since.map(|since| format!(" (for {since})")).unwrap_or_default();
+        let sentence = problem.text("/sentence").unwrap_or_default();
+        let severity = style(&problem.text("/severity").unwrap_or_default());
+        page.text(PROBLEM, &format!("{sentence}{since}"), severity);
+        if let Some(cure) = problem.text("/cure") {
+            page.text(CURE, &cure, Style::Plain);
         }
     }
-    writeln!(page)
+    page.gap();
 }
 
-fn link(page: &mut String, node: Node<'_>) -> fmt::Result {
+fn link(page: &mut Page, node: Node<'_>) {
     let online = match node.is("/cloud/online") {
         Some(true) => "online",
         Some(false) => "offline",
         None => "no call yet",
     };
     let since = node.span("/cloud/since_s").map(|span| format!(" for {span}")).unwrap_or_default();
-    let (states, batches) = (node.count("/cloud/states_stored"), node.count("/cloud/batches"));
-    writeln!(page, "cloud     {online}{since}; stored {states} states in {batches} batches")?;
+    let states = grouped(node.count("/cloud/states_stored"));
+    let batches = grouped(node.count("/cloud/batches"));
+    let text = format!("{online}{since}; stored {states} states in {batches} batches");
+    page.text("cloud     ", &text, Style::Plain);
     let calls = node.members("/throttle").map(|(device, throttle)| {
-        format!("{device} {} of {}", throttle.count("/calls"), throttle.count("/calls_max"))
+        let (calls, calls_max) = (throttle.count("/calls"), throttle.count("/calls_max"));
+        format!("{device} {calls} of {calls_max}")
     });
     let calls: Vec<_> = calls.collect();
     if !calls.is_empty() {
-        writeln!(page, "calls     {} in 15 s", calls.join(", "))?;
+        page.text("calls     ", &format!("{} in 15 s", calls.join(", ")), Style::Plain);
     }
     let streams = node.members("/streams").map(|(device, is_open)| {
         let state = if is_open.0.as_bool() == Some(true) { "open" } else { "closed" };
@@ -123,201 +87,151 @@ fn link(page: &mut String, node: Node<'_>) -> fmt::Result {
     });
     let streams: Vec<_> = streams.collect();
     if !streams.is_empty() {
-        writeln!(page, "streams   {}", streams.join(", "))?;
+        page.text("streams   ", &streams.join(", "), Style::Plain);
     }
     if node.count("/audit/samples") > 0 {
-        let (values, differing) =
-            (node.count("/audit/values"), node.count("/audit/differing_values"));
-        writeln!(page, "audit     {values} values read back from Losant, {differing} differ")?;
+        let values = grouped(node.count("/audit/values"));
+        let differing = grouped(node.count("/audit/differing_values"));
+        let text = format!("{values} values read back from Losant, {differing} differ");
+        page.text("audit     ", &text, Style::Plain);
     }
-    writeln!(
-        page,
-        "commands  {} received: {} executed, {} failed, {} refused, {} interrupted",
-        node.count("/commands/received"),
-        node.count("/commands/executed"),
-        node.count("/commands/failed"),
-        node.sum("/commands/refused"),
-        node.count("/commands/interrupted"),
-    )
+    let commands = format!(
+        "{} received: {} executed, {} failed, {} refused, {} interrupted",
+        grouped(node.count("/commands/received")),
+        grouped(node.count("/commands/executed")),
+        grouped(node.count("/commands/failed")),
+        grouped(node.sum("/commands/refused")),
+        grouped(node.count("/commands/interrupted")),
+    );
+    page.text("commands  ", &commands, Style::Plain);
 }
 
 /// Shows the forecast of payloads and the sensor that causes most of them.
-fn forecast(page: &mut String, node: Node<'_>) -> fmt::Result {
+fn forecast(page: &mut Page, node: Node<'_>) {
     let of = |sensor: Node<'_>| sensor.number("/payloads_per_month").unwrap_or_default();
     let sensors: Vec<_> = node.members("/sensors").map(|(name, one)| (of(one), name)).collect();
     let total: u64 = sensors.iter().map(|(payloads, _)| payloads).sum();
-    match sensors.iter().max() {
-        Some((most, sensor)) if total > 0 => {
-            writeln!(
-                page,
-                "payloads  {total} in 30 days at this rate, {most} of them from {sensor}"
-            )
-        }
-        Some(_) | None => Ok(()),
+    if let Some((most, sensor)) = sensors.iter().max().filter(|_| total > 0) {
+        let (total, most) = (grouped(total), grouped(*most));
+        let text = format!("{total} in 30 days at this rate, {most} of them from {sensor}");
+        page.text("payloads  ", &text, Style::Plain);
     }
 }
 
-fn store(page: &mut String, node: Node<'_>) -> fmt::Result {
+fn store(page: &mut Page, node: Node<'_>) {
     let (states, bytes) = (node.count("/outbox/states"), ByteSize(node.count("/outbox/bytes")));
     let bytes_max = ByteSize(node.count("/outbox/bytes_max"));
-    write!(page, "outbox    {states} states waiting, {bytes} of {bytes_max}")?;
+    let mut text = format!("{} states waiting, {bytes} of {bytes_max}", grouped(states));
     if let Some(oldest) = node.at("/outbox/oldest_ms").0.as_i64() {
-        write!(page, "; oldest {}", WallTime::from_millis(oldest))?;
+        text.push_str(&format!("; oldest {}", WallTime::from_millis(oldest)));
     }
-    writeln!(page)?;
+    page.text("outbox    ", &text, Style::Plain);
     if states > 0 {
-        let rate = |pointer| node.at(pointer).0.as_f64().unwrap_or_default();
-        write!(page, "          {} states/s in", rate("/outbox/in_per_s"))?;
-        write!(page, ", {} states/s out", rate("/outbox/out_per_s"))?;
-        match node.span("/outbox/catch_up_s") {
-            Some(span) => writeln!(page, "; empty in about {span}")?,
-            None => writeln!(page, "; not shrinking")?,
-        }
+        let (rate_in, rate_out) = (node.rate("/outbox/in_per_s"), node.rate("/outbox/out_per_s"));
+        let end = match node.span("/outbox/catch_up_s") {
+            Some(span) => format!("empty in about {span}"),
+            None => "not shrinking".to_owned(),
+        };
+        let text = format!("{rate_in} states/s in, {rate_out} states/s out; {end}");
+        page.text("          ", &text, Style::Plain);
     }
-    forecast(page, node)?;
-    write!(page, "disk      ")?;
-    match node.span("/disk/write_failing_s") {
-        Some(span) => write!(page, "writes have been failing for {span}")?,
-        None => write!(page, "ok")?,
-    }
+    forecast(page, node);
+    let mut text = match node.span("/disk/write_failing_s") {
+        Some(span) => format!("writes have been failing for {span}"),
+        None => "ok".to_owned(),
+    };
     if let Some(free) = node.number("/disk/free_bytes") {
-        write!(page, "; {} free", ByteSize(free))?;
+        text.push_str(&format!("; {} free", ByteSize(free)));
     }
-    match node.number("/outbox/loss_window_ms") {
-        Some(ms) => {
-            let window = humantime::format_duration(Duration::from_millis(ms));
-            writeln!(page, "; a power cut loses at most {window}")?;
-        }
-        None => writeln!(page)?,
+    if let Some(ms) = node.number("/outbox/loss_window_ms") {
+        let window = humantime::format_duration(Duration::from_millis(ms));
+        text.push_str(&format!("; a power cut loses at most {window}"));
     }
+    page.text("disk      ", &text, Style::Plain);
     match node.text("/clock/trust").as_deref() {
         Some("waiting") => {
-            writeln!(page, "clock     not synchronised; readings wait")
+            page.text("clock     ", "not synchronised; readings wait", Style::Plain);
         }
-        Some(trust) => writeln!(page, "clock     trusted ({trust})"),
-        None => Ok(()),
+        Some(trust) => page.text("clock     ", &format!("trusted ({trust})"), Style::Plain),
+        None => {}
     }
 }
 
-fn buses(page: &mut String, node: Node<'_>) -> fmt::Result {
-    // The ledger also has buses that the configuration no longer has.
-    let names = node.members("/buses").chain(node.members("/ledger")).map(|(name, _)| name);
-    let names: std::collections::BTreeSet<_> = names.collect();
-    if names.is_empty() {
-        return Ok(());
-    }
-    writeln!(
-        page,
-        "\n{:<16}{:<18}{:>10}{:>10}{:>9}{:>9}",
-        "BUS", "CONNECTION", "RECEIVED", "STORED", "REJECTED", "DROPPED"
-    )?;
-    for name in names {
-        let (bus, account) = (node.at("/buses").get(name), node.at("/ledger").get(name));
+fn buses(page: &mut Page, node: Node<'_>) {
+    let rows = node.members("/buses").map(|(name, bus)| {
         let state = match bus.is("/connected") {
             Some(true) => "up",
             Some(false) => "down",
             None => "-",
         };
         let since = bus.span("/since_s").map(|span| format!(" {span}")).unwrap_or_default();
-        writeln!(
-            page,
-            "{:<16}{:<18}{:>10}{:>10}{:>9}{:>9}",
-            shortened(name, 15),
-            format!("{state}{since}"),
-            account.count("/received"),
-            account.count("/stored"),
-            account.sum("/rejected"),
-            account.sum("/dropped"),
-        )?;
-    }
-    Ok(())
+        let disconnects = grouped(bus.count("/disconnects"));
+        let is_down = bus.is("/connected") == Some(false);
+        Row {
+            cells: vec![name.to_owned(), format!("{state}{since}"), disconnects],
+            style: if is_down { Style::Warning } else { Style::Plain },
+            notes: Vec::new(),
+        }
+    });
+    let columns = [Column::Left("BUS"), Column::Left("CONNECTION"), Column::Right("DISCONNECTS")];
+    page.table(&columns, rows.collect());
 }
 
-fn sensors(page: &mut String, node: Node<'_>) -> fmt::Result {
-    let mut is_first = true;
-    for (name, sensor) in node.members("/sensors") {
-        if std::mem::take(&mut is_first) {
-            writeln!(
-                page,
-                "\n{:<16}{:<26}{:>12}{:>10}{:>8}",
-                "SENSOR", "LAST VALUE", "AGE", "PER MIN", "ERRORS"
-            )?;
-        }
-        let value = match (sensor.text("/attribute"), sensor.at("/value").0) {
-            (None, _) | (_, Value::Null) => "-".to_owned(),
-            (Some(attribute), value) => format!("{attribute} {value}"),
-        };
-        let stale = if sensor.is("/stale") == Some(true) { "  stale" } else { "" };
-        writeln!(
-            page,
-            "{:<16}{:<26}{:>12}{:>10}{:>8}{stale}",
-            shortened(name, 15),
-            shortened(&value, 25),
-            sensor.span("/age_s").unwrap_or_else(|| "never".to_owned()),
-            sensor.at("/per_minute").0.as_f64().unwrap_or_default(),
-            sensor.count("/errors"),
-        )?;
-    }
-    Ok(())
+fn sensors(page: &mut Page, node: Node<'_>) {
+    let columns = [
+        Column::Left("SENSOR"),
+        Column::Left("LAST VALUE"),
+        Column::Right("AGE"),
+        Column::Right("PER MIN"),
+        Column::Right("ERRORS"),
+        Column::Right("SKIPPED"),
+    ];
+    page.table(&columns, node.members("/sensors").map(|(name, one)| sensor(name, one)).collect());
 }
 
-fn actuators(page: &mut String, node: Node<'_>) -> fmt::Result {
-    let mut is_first = true;
-    for (name, actuator) in node.members("/actuators") {
-        if std::mem::take(&mut is_first) {
-            writeln!(page, "\n{:<16}{:<22}{:<13}RECEIVED", "ACTUATOR", "LAST COMMAND", "RESULT")?;
-        }
+fn sensor(name: &str, sensor: Node<'_>) -> Row {
+    let value = match (sensor.text("/attribute"), sensor.at("/value").0) {
+        (None, _) | (_, Value::Null) => "-".to_owned(),
+        (Some(attribute), value) => format!("{attribute} {value}"),
+    };
+    let is_stale = sensor.is("/stale") == Some(true);
+    let age = sensor.span("/age_s").unwrap_or_else(|| "never".to_owned());
+    let last = |what: &str, name: &str| {
+        let detail = sensor.text(&format!("/{name}"))?;
+        let reason = sensor.text(&format!("/{name}_reason")).unwrap_or_default();
+        let age = sensor.span(&format!("/{name}_age_s")).unwrap_or_default();
+        Some(format!("last {what} {age} ago, {reason}: {detail}"))
+    };
+    let silent = is_stale.then(|| "stale: silent for too long".to_owned());
+    let notes = [silent, last("error", "error"), last("skip", "skip")];
+    let rate = sensor.rate("/per_minute").to_string();
+    let (errors, skipped) = (sensor.count("/errors"), sensor.count("/skipped"));
+    Row {
+        cells: vec![name.to_owned(), value, age, rate, grouped(errors), grouped(skipped)],
+        style: if is_stale { Style::Warning } else { Style::Plain },
+        notes: notes.into_iter().flatten().collect(),
+    }
+}
+
+fn actuators(page: &mut Page, node: Node<'_>) {
+    let columns = [
+        Column::Left("ACTUATOR"),
+        Column::Left("LAST COMMAND"),
+        Column::Left("RESULT"),
+        Column::Left("RECEIVED"),
+    ];
+    let rows = node.members("/actuators").map(|(name, actuator)| {
         let text = |pointer| actuator.text(pointer).unwrap_or_else(|| "-".to_owned());
         let received = actuator.at("/received_ms").0.as_i64().map(WallTime::from_millis);
-        writeln!(
-            page,
-            "{:<16}{:<22}{:<13}{}",
-            shortened(name, 15),
-            shortened(&text("/command"), 21),
-            text("/result"),
-            received.map_or_else(|| "-".to_owned(), |time| time.to_string()),
-        )?;
-    }
-    Ok(())
-}
-
-/// Formats a duration in its two largest units.
-fn span(seconds: u64) -> String {
-    let whole = humantime::format_duration(Duration::from_secs(seconds)).to_string();
-    let units: Vec<_> = whole.split(' ').take(2).collect();
-    units.join(" ")
-}
-
-/// Cuts a text to a number of characters.
-fn shortened(text: &str, characters_max: usize) -> String {
-    if text.chars().count() <= characters_max {
-        return text.to_owned();
-    }
-    text.chars().take(characters_max.saturating_sub(1)).chain(['…']).collect()
-}
-
-/// Wraps a text into lines; longer words stay whole.
-fn wrapped(text: &str, columns_max: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns_max => {
-                line.extend([" ", word]);
-            }
-            Some(_) | None => lines.push(word.to_owned()),
+        let received = received.map_or_else(|| "-".to_owned(), |time| time.to_string());
+        let is_failed = text("/result") == "failed";
+        Row {
+            cells: vec![name.to_owned(), text("/command"), text("/result"), received],
+            style: if is_failed { Style::Warning } else { Style::Plain },
+            notes: Vec::new(),
         }
-    }
-    lines
-}
-
-/// Cuts a page to the screen and counts the lines left out.
-fn cut(page: &str, lines_max: usize, columns_max: usize) -> String {
-    let count = page.lines().count();
-    let shown = if count > lines_max { lines_max.saturating_sub(1) } else { count };
-    let lines = page.lines().take(shown).map(|line| shortened(line.trim_end(), columns_max));
-    let rest = (shown < count).then(|| format!("({} more lines)", count - shown));
-    lines.chain(rest).flat_map(|line| [line, "\n".to_owned()]).collect()
+    });
+    page.table(&columns, rows.collect());
 }
 
 #[cfg(test)]
@@ -326,12 +240,16 @@ mod tests {
 
     use super::*;
 
+    const LONG: &str = "a-bus-with-a-name-that-is-so-long-that-it-needs-two-lines-on-most-screens";
+
     fn document() -> Value {
         json!({
             "version": "0.1.0", "uptime_s": 273_845,
             "health": { "condition": "degraded", "problems": [
-                { "code": "bus_down", "subject": "boiler", "detail": "cannot open /dev/ttyUSB0: \
-                    no such file or directory; waiting" },
+                { "code": "bus_down", "severity": "degraded", "since_s": 185, "subject": "boiler",
+                  "sentence": "bus down: boiler: cannot open /dev/ttyUSB0: no such file or \
+                      directory; waiting",
+                  "cure": "Connect the instrument." },
             ] },
             "cloud": {
                 "online": true, "since_s": 7_265, "states_stored": 123_456, "batches": 2_345,
@@ -343,15 +261,14 @@ mod tests {
                 "oldest_ms": 1_790_000_000_000_i64,
                 "in_per_s": 1.5, "out_per_s": 40.25, "catch_up_s": 31 },
             "disk": { "write_failing_s": null, "free_bytes": 12_345_678_901_u64 },
-            "buses": {
-                "boiler": { "connected": false, "since_s": 185 },
-                "a-bus-with-a-name-that-is-too-long": {},
-            },
+            "buses": { "boiler": { "connected": false, "since_s": 185 }, LONG: {} },
             "sensors": {
                 "boiler": {
                     "attribute": "flowTemperature", "value": 21.5, "age_s": 4,
-                    "payloads_per_month": 2_590_000, "per_minute": 59.98,
-                    "errors": 2, "stale": true,
+                    "payloads_per_month": 2_590_000, "per_minute": 59.98, "stale": true,
+                    "errors": 2, "error": "no digits in \"ERR\"", "error_reason": "malformed",
+                    "error_age_s": 5, "skipped": 1_234, "skip": "channel x is null",
+                    "skip_reason": "no_value", "skip_age_s": 61,
                 },
                 "sign": { "attribute": "text", "value": "\u{1b}[2J", "per_minute": 0.0 } },
             "actuators": { "fan": {
@@ -359,40 +276,80 @@ mod tests {
             } },
             "commands": { "received": 7, "executed": 5, "failed": 1, "refused": { "stale": 1 } },
             "streams": { "gateway": true },
-            "ledger": { "boiler": {
-                "received": 123_460, "stored": 123_456, "rejected": { "malformed": 3 },
-            } },
+            "ledger": {
+                "boiler": {
+                    "received": 123_470, "generated": 2, "stored": 123_456,
+                    "rejected": { "malformed": 3 }, "skipped": { "no_channel": 4, "ignored": 5 },
+                    "filtered": { "unchanged": 1 }, "dropped": {},
+                },
+                LONG: { "received": 1, "stored": 1 },
+            },
         })
     }
 
     #[test]
-    fn page_fits_eighty_columns_and_small_screens() {
-        let whole = page(&document(), usize::MAX, 80).unwrap();
-        assert!(whole.lines().all(|line| line.chars().count() <= 80), "{whole}");
-        assert!(whole.contains("! bus down: boiler: cannot open /dev/ttyUSB0"), "{whole}");
-        assert!(
-            whole.contains(
-                "boiler          flowTemperature 21.5                4s     59.98       2  stale"
-            ),
-            "{whole}"
-        );
-        let forecast = "payloads  2590000 in 30 days at this rate, 2590000 of them from boiler";
-        assert!(whole.contains(forecast), "{whole}");
-        assert!(!whole.contains('\u{1b}'), "a value must not control the terminal");
-        let small = page(&document(), 10, 40).unwrap();
+    fn page_is_wrapped_and_not_cut() {
+        let words = |page: &str| page.split_whitespace().collect::<String>();
+        let widest = words(&page(&document(), 1_000).render(usize::MAX, false));
+        for columns in [40, 60, 80, 120] {
+            let text = page(&document(), columns).render(usize::MAX, false);
+            let is_narrow = |line: &str| line.chars().count() <= columns;
+            assert!(text.lines().all(is_narrow), "{columns} columns:\n{text}");
+            assert!(!text.contains('…'), "{text}");
+            assert!(!text.contains('\u{1b}'), "a value must not control the terminal");
+            if columns >= 120 {
+                assert_eq!(words(&text).len(), widest.len(), "{text}");
+            }
+        }
+        let small = page(&document(), 40).render(10, false);
         assert_eq!(small.lines().count(), 10);
         assert!(small.ends_with(" more lines)\n"), "{small}");
-        assert!(small.lines().all(|line| line.chars().count() <= 40), "{small}");
+    }
+
+    #[test]
+    fn page_explains_problems_and_sensors() {
+        let text = page(&document(), 80).render(usize::MAX, false);
+        for expected in [
+            "tidegate 0.1.0, up for 3days 4h: degraded\n",
+            "  ! bus down: boiler: cannot open /dev/ttyUSB0: no such file or directory;\n    \
+             waiting (for 3m 5s)\n    cure: Connect the instrument.\n",
+            "SENSOR  LAST VALUE              AGE  PER MIN  ERRORS  SKIPPED\n\
+             boiler  flowTemperature 21.5     4s    59.98       2    1,234\n    \
+             stale: silent for too long\n    \
+             last error 5s ago, malformed: no digits in \"ERR\"\n    \
+             last skip 1m 1s ago, no_value: channel x is null\n",
+            "payloads  2,590,000 in 30 days at this rate, 2,590,000 of them from boiler\n",
+        ] {
+            assert!(text.contains(expected), "no {expected:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn ledger_adds_up_for_each_bus_and_in_total() {
+        let text = page(&document(), 80).render(usize::MAX, false);
+        for expected in [
+            "\nboiler    123,470 received + 2 generated = 123,456 stored + 3 waiting\n          \
+             + 1 filtered + 9 skipped + 3 rejected + 0 dropped\n          \
+             filtered: unchanged 1; skipped: ignored 5, no_channel 4; rejected:\n          \
+             malformed 3\n",
+            "\ntotal     123,471 received + 2 generated = 123,457 stored + 3 waiting\n          \
+             + 1 filtered + 9 skipped + 3 rejected + 0 dropped\n",
+        ] {
+            assert!(text.contains(expected), "no {expected:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn problems_and_conditions_have_colours() {
+        let text = page(&document(), 80).render(usize::MAX, true);
+        assert!(text.starts_with("\x1b[33mtidegate 0.1.0"), "{text}");
+        assert!(text.contains("\x1b[33m  ! bus down"), "{text}");
+        assert!(text.contains("\x1b[33mboiler"), "a bus that is down");
     }
 
     #[test]
     fn empty_document_makes_a_page() {
-        let page = page(&json!({}), usize::MAX, 80).unwrap();
-        assert!(page.contains("cloud     no call yet"), "{page}");
-    }
-
-    #[test]
-    fn duration_has_its_two_largest_units() {
-        assert_eq!([span(0), span(59), span(3_725)], ["0s", "59s", "1h 2m"]);
+        let text = page(&json!({}), 80).render(usize::MAX, false);
+        assert!(text.contains("cloud     no call yet"), "{text}");
     }
 }

@@ -60,10 +60,45 @@ pub(super) enum ConnectionError {
     Refused,
     #[error("the broker does not support MQTT 5; remove version from the bus")]
     Version,
+    #[error("another client took the session over (MQTT 5 reason 0x8E)")]
+    TakenOver,
     #[error("{}", reason::describe(.0))]
     V3(Box<rumqttc::ConnectionError>),
     #[error("{}", reason::describe5(.0))]
     V5(Box<v5::ConnectionError>),
+}
+
+impl ConnectionError {
+    /// Returns whether the broker closed a connection that it had accepted.
+    pub(super) fn is_closed_by_broker(&self) -> bool {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let is_closed = |error: &std::io::Error| {
+            let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof];
+            kinds.contains(&error.kind())
+        };
+        match self {
+            Self::Credentials | Self::Refused | Self::Version => false,
+            Self::TakenOver => true,
+            Self::V3(error) => {
+                use rumqttc::ConnectionError::{Io, MqttState};
+                use rumqttc::StateError;
+                let io = match &**error {
+                    Io(error) | MqttState(StateError::Io(error)) => Some(error),
+                    error => return matches!(error, MqttState(StateError::ConnectionAborted)),
+                };
+                io.is_some_and(is_closed)
+            }
+            Self::V5(error) => {
+                use v5::ConnectionError::{Io, MqttState};
+                use v5::StateError;
+                let io = match &**error {
+                    Io(error) | MqttState(StateError::Io(error)) => Some(error),
+                    error => return matches!(error, MqttState(StateError::ConnectionAborted)),
+                };
+                io.is_some_and(is_closed)
+            }
+        }
+    }
 }
 
 /// Queues requests to the broker.
@@ -253,7 +288,7 @@ fn error5(error: v5::ConnectionError) -> ConnectionError {
     use packet5::ConnectReturnCode::{
         BadUserNamePassword, NotAuthorized, RefusedProtocolVersion, UnsupportedProtocolVersion,
     };
-    use v5::ConnectionError::{ConnectionRefused, Io};
+    use v5::ConnectionError::{ConnectionRefused, Io, MqttState};
     if let ConnectionRefused(BadUserNamePassword | NotAuthorized) = error {
         return ConnectionError::Credentials;
     }
@@ -262,6 +297,12 @@ fn error5(error: v5::ConnectionError) -> ConnectionError {
     }
     if matches!(&error, Io(error) if is_refused(error)) {
         return ConnectionError::Refused;
+    }
+    let taken_over = packet5::DisconnectReasonCode::SessionTakenOver;
+    if let MqttState(v5::StateError::ServerDisconnect { reason_code, .. }) = &error
+        && *reason_code == taken_over
+    {
+        return ConnectionError::TakenOver;
     }
     ConnectionError::V5(Box::new(error))
 }

@@ -267,10 +267,7 @@ impl<'a> Session<'a> {
         debug!(bus = %self.bus, filters = refusals.len(), "subscribed");
         let filters = self.subscriptions.iter().map(|one| one.filter.as_str());
         for (refusal, filter) in refusals.iter().zip(filters.chain(self.reply_topics())) {
-            let problem = refusal.as_ref().map(|reason| {
-                format!("the broker refuses this subscription: {reason}; may this user read it?")
-            });
-            context.monitor.set_problem(self.bus, filter, problem.as_deref());
+            context.monitor.set_refused_subscription(self.bus, filter, refusal.as_deref());
             if let Some(reason) = refusal {
                 error!(
                     bus = %self.bus,

@@ -21,6 +21,8 @@ pub(super) struct Device {
     /// The waits after server errors.
     pub(super) server_backoff: Backoff,
     held_until: Option<Instant>,
+    /// Whether Losant refused the last call for this device.
+    is_blocked: bool,
     live: Queue,
     backlog: Queue,
     /// Live calls since the last backlog call.
@@ -98,6 +100,7 @@ impl Device {
             states_cap: limits.batch_states_max.max(1),
             server_backoff: Backoff::new(limits.retry_min, limits.retry_max),
             held_until: None,
+            is_blocked: false,
             live: Queue::default(),
             backlog: Queue::default(),
             live_run: 0,
@@ -232,6 +235,20 @@ impl Device {
 
     pub(super) fn hold(&mut self, until: Instant) {
         self.held_until = Some(until);
+        self.is_blocked = false;
+    }
+
+    /// Holds the device because Losant refuses it.
+    pub(super) fn block(&mut self, until: Instant) {
+        self.hold(until);
+        self.is_blocked = true;
+    }
+
+    /// Ends the hold of a device that Losant refused.
+    pub(super) fn unblock(&mut self) {
+        if std::mem::take(&mut self.is_blocked) {
+            self.held_until = None;
+        }
     }
 
     /// Removes confirmed states, resets the back-off and widens the search for a bad state.

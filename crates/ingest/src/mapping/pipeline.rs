@@ -15,7 +15,7 @@ use super::sample::Sample;
 use super::settings::{Contexts, DeviceSelector, Mapping, Sensor, Source};
 use super::silence::SilenceMonitor;
 use crate::decode::{Births, DecodeError, Decoded};
-use crate::sensor_stats::SensorStats;
+use crate::sensor_stats::{SILENT_MAX, SensorStats};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{
     AttributeName, AttributeType, BusMessage, DeclaredDevices, DeviceId, Misfit, Name, ReadingTime,
@@ -126,21 +126,34 @@ impl Pipeline {
     pub fn stats(&self) -> impl Iterator<Item = (&Name, SensorStats)> {
         let sensors = self.sensors.iter().zip(&self.silence_monitors);
         sensors.zip(&self.stats).map(|((sensor, monitor), stats)| {
-            let is_stale = monitor.as_ref().map(SilenceMonitor::is_stale);
-            (&sensor.name, SensorStats { is_stale, ..stats.clone() })
+            let silent = monitor.iter().flat_map(SilenceMonitor::silent).take(SILENT_MAX);
+            let silent: Vec<_> = silent.collect();
+            let is_stale = monitor.as_ref().map(|_| !silent.is_empty());
+            (&sensor.name, SensorStats { is_stale, silent, ..stats.clone() })
         })
     }
 
     /// Counts a payload of this sensor: a state that was not merged with an earlier one.
     pub fn count_payload(&mut self, sensor: usize) {
+        self.with_stats(sensor, |stats| stats.payloads += 1);
+    }
+
+    fn with_stats(&mut self, sensor: usize, change: impl FnOnce(&mut SensorStats)) {
         if let Some(stats) = self.stats.get_mut(sensor) {
-            stats.payloads += 1;
+            change(stats);
         }
     }
 
     /// Sets the attributes that devices declare in Losant.
     pub fn handle_declared(&mut self, declared: Arc<DeclaredDevices>) {
         self.declared = declared;
+        for (sensor, stats) in self.sensors.iter().zip(&mut self.stats) {
+            if let DeviceSelector::Fixed(device) = &sensor.device
+                && let Some(declared) = self.declared.get(device)
+            {
+                stats.retain_misfits(|misfit| misfit.holds_for(declared));
+            }
+        }
     }
 
     /// Starts to monitor the silence of sensors with a fixed device.
@@ -173,6 +186,7 @@ impl Pipeline {
                 failures.is_empty = true;
                 continue;
             }
+            self.with_stats(index, SensorStats::begin_message);
             match sensor.format.decode(&message.topic, &message.payload, &mut self.births) {
                 Ok(messages) => {
                     for (number, decoded) in messages.into_iter().enumerate() {
@@ -180,6 +194,7 @@ impl Pipeline {
                         output.set_sensor(index, sensor.priority);
                         let arrival = Arrival { message, now };
                         if !self.map_message(arrival, index, &decoded, &mut output) {
+                            self.with_stats(index, SensorStats::note_unmapped);
                             failures.unmapped.push((index, decoded));
                         }
                     }
@@ -197,6 +212,7 @@ impl Pipeline {
         if output.is_empty() {
             self.reject_message(message, failures, now, &mut output);
         }
+        self.stats.iter_mut().for_each(|stats| stats.end_message(now));
         self.outputs.push_back(output.build());
     }
 
@@ -277,16 +293,16 @@ impl Pipeline {
                 }
             }
         }
-        if has_channel && let Some(stats) = self.stats.get_mut(sensor_index) {
-            stats.record_message(now);
+        if has_channel {
+            self.with_stats(sensor_index, |stats| stats.record_message(now));
         }
         has_channel
     }
 
     fn record_rejection(&mut self, sensor_index: usize, rejection: &Rejection, now: Instant) {
-        if let Some(stats) = self.stats.get_mut(sensor_index) {
+        self.with_stats(sensor_index, |stats| {
             stats.record_rejection(rejection.reason, &rejection.detail, now);
-        }
+        });
     }
 
     /// Maps one channel: adds its value to the output, or counts it as filtered.
@@ -315,15 +331,11 @@ impl Pipeline {
         let value = match self.fit(device, &attribute, value) {
             Ok(value) => value,
             Err(misfit) => {
-                if let Some(stats) = self.stats.get_mut(sensor_index) {
-                    stats.record_misfit(&misfit);
-                }
+                self.with_stats(sensor_index, |stats| stats.record_misfit(&misfit));
                 return Err(misfit.into());
             }
         };
-        if let Some(stats) = self.stats.get_mut(sensor_index) {
-            stats.record_value(&attribute, &value);
-        }
+        self.with_stats(sensor_index, |stats| stats.record_value(&attribute, &value));
         if let Some(Some(monitor)) = self.silence_monitors.get_mut(sensor_index) {
             monitor.handle_message(device, now, arrival);
             while let Some(action) = monitor.poll_action() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::sensor_stats::SilentDevice;
 use tidegate_model::{AttributeName, DeviceId, ReadingTime, State, Value};
 use tidegate_timing::machine::Machine;
 
@@ -60,9 +61,10 @@ impl SilenceMonitor {
         }
     }
 
-    /// Returns whether a device is silent for too long.
-    pub(super) fn is_stale(&self) -> bool {
-        self.devices.values().any(|last| last.is_online == Some(false))
+    /// Returns the devices that are silent for too long.
+    pub(super) fn silent(&self) -> impl Iterator<Item = SilentDevice> {
+        let silent = self.devices.iter().filter(|(_, last)| last.is_online == Some(false));
+        silent.map(|(device, last)| SilentDevice { device: *device, since: last.at })
     }
 }
 
