@@ -128,9 +128,15 @@ impl Monitor for Observer {
         self.changed.notify_one();
     }
 
-    fn set_problem(&self, _: &Name, subject: &str, problem: Option<&str>) {
-        let problem = problem.map(str::to_owned);
-        self.seen().subscriptions.insert(subject.to_owned(), problem);
+    fn set_problem(&self, _: &Name, _: &str, _: Option<&str>) {}
+
+    fn set_refused_subscription(&self, _: &Name, filter: &str, why: Option<&str>) {
+        let problem = why.map(|why| {
+            format!("the broker refuses this subscription: {why}; may this user read it?")
+        });
+        self.seen().subscriptions.insert(filter.to_owned(), problem);
         self.changed.notify_one();
     }
+
+    fn set_session_conflict(&self, _: &Name, _: Option<&str>) {}
 }
