@@ -156,6 +156,9 @@ async fn status_needs_neither_key_nor_valid_files() {
         let output = site.run(words);
         assert!(output.status.success(), "{words:?}: {output:?}");
     }
+    let output = site.run(&["check"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(utf8(&output.stderr).contains("credentials.toml: not checked"), "{output:?}");
     let config = std::fs::read_to_string(site.config()).unwrap();
     site.write_config(&format!("{config}\nnonsense = [\n"));
     let output = site.run(&["status"]);
@@ -212,7 +215,7 @@ async fn port_serves_only_metrics_and_health() {
     assert_eq!(samples["tidegate_bus_connected"], json!([[bus, 1]]));
     assert_eq!(samples["tidegate_cloud_up"], json!([[{}, 1]]));
     let problems = samples["tidegate_health_problems"].as_array().unwrap();
-    assert_eq!(problems.len(), 13, "one sample for each code");
+    assert_eq!(problems.len(), 24, "one sample for each code");
     assert_eq!(get(&daemon, "/healthz"), ok("{\"alive\":true}\n"));
     assert_eq!(get(&daemon, "/readyz"), ok("{\"ready\":true}\n"));
     for path in ["/status", "/outbox", "/"] {

@@ -122,7 +122,9 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     let message =
         "conf.d/changing.toml:2: sensor.probe.format: \"jsn\" is not known; did you mean \"json\"?";
     assert!(said.contains(message), "{said}");
-    assert_eq!(daemon.count("/reload/count"), 0, "the daemon was not troubled with it");
+    assert_eq!(daemon.count("/reload/count"), 1, "the daemon judges the files");
+    let problems = daemon.status()["reload"]["problems"].clone();
+    assert!(problems[0].as_str().unwrap().contains(message), "{problems}");
 
     wait_until("a copy is kept", || site.path("last-good.toml").exists());
     let kept = std::fs::read_to_string(site.path("last-good.toml")).unwrap();

@@ -6,6 +6,7 @@ mod daemon;
 mod declared;
 mod honesty;
 mod instruments;
+mod problems;
 mod relay;
 mod shell;
 mod site;
@@ -27,6 +28,7 @@ pub(crate) use honesty::CloudCheck;
 pub(crate) use instruments::{
     fan_tables, message, mqtt_tables, number_messages, number_tables, probe_tables,
 };
+pub(crate) use problems::{expect_healthy, expect_problem};
 pub(crate) use relay::Relay;
 pub(crate) use shell::{End, Shell};
 pub(crate) use site::{PROGRAM, Site, write_private};

@@ -94,6 +94,11 @@ impl SmallDisk {
         self.path.join("ballast")
     }
 
+    /// Changes the size, in MiB.
+    pub(crate) fn resize(&self, mebibytes: u32) {
+        self.run("mount", &["-o", &format!("remount,size={mebibytes}m")]);
+    }
+
     /// Makes every later write fail.
     pub(crate) fn make_read_only(&self) {
         self.run("mount", &["-o", "remount,ro"]);
@@ -123,6 +128,18 @@ impl Strace {
         log: &Path,
     ) -> Option<Self> {
         let inject = format!("inject={calls}:error={error}");
+        Self::attach(test, process, calls, &["-e", &inject, "-o", "/dev/null"], log)
+    }
+
+    /// Makes `calls`, separated by commas, begin only after `delay`, such as `20s`.
+    pub(crate) fn delay(
+        test: &str,
+        process: u32,
+        calls: &str,
+        delay: &str,
+        log: &Path,
+    ) -> Option<Self> {
+        let inject = format!("inject={calls}:delay_enter={delay}");
         Self::attach(test, process, calls, &["-e", &inject, "-o", "/dev/null"], log)
     }
 
