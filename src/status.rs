@@ -207,7 +207,7 @@ impl StatusRegistry {
 
     /// Sets why Losant rejects the credentials; `None` while it accepts them.
     pub fn set_credentials_error(&self, error: Option<&str>) {
-        self.data().cloud.credentials_error = error.unwrap_or_default().to_owned();
+        error.unwrap_or_default().clone_into(&mut self.data().cloud.credentials_error);
     }
 
     /// Sets whether the command stream of a device is open, and why it cannot be opened.

@@ -43,7 +43,7 @@ pub(super) struct StatusArgs {
     /// Refresh every two seconds until Ctrl-C.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
-    /// Colour the screen: auto means on a terminal, unless NO_COLOR is set or TERM is dumb.
+    /// Colour the screen: on a terminal (auto), always or never.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: Color,
 }

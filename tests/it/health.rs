@@ -215,7 +215,7 @@ async fn port_serves_only_metrics_and_health() {
     assert_eq!(samples["tidegate_bus_connected"], json!([[bus, 1]]));
     assert_eq!(samples["tidegate_cloud_up"], json!([[{}, 1]]));
     let problems = samples["tidegate_health_problems"].as_array().unwrap();
-    assert_eq!(problems.len(), 24, "one sample for each code");
+    assert_eq!(problems.len(), 25, "one sample for each code");
     assert_eq!(get(&daemon, "/healthz"), ok("{\"alive\":true}\n"));
     assert_eq!(get(&daemon, "/readyz"), ok("{\"ready\":true}\n"));
     for path in ["/status", "/outbox", "/"] {

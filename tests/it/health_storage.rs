@@ -12,6 +12,7 @@ const TESTS: &[(&str, &str)] = &[
     ("task_stuck", "health_storage::task_stuck"),
     ("outbox_write_failing", "health_storage::outbox_write_failing"),
     ("outbox_full", "health_storage::outbox_filling_and_full"),
+    ("audit_difference", "audit::silent_loss_of_one_percent_is_found_and_ends"),
     ("outbox_filling", "health_storage::outbox_filling_and_full"),
     ("disk_low", "health_storage::disk_low"),
     ("credentials_refused", "health_cloud::credentials_refused"),

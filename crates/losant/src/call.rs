@@ -174,10 +174,8 @@ pub struct ConnectionEntry {
 impl ConnectionEntry {
     /// Parses `connectionInfo`, whose `connected` is 0, 1, a boolean or null (schema `device`).
     fn parse(info: &Value) -> Option<Self> {
-        let is_connected = match info.get("connected")? {
-            Value::Bool(is_connected) => *is_connected,
-            number => number.as_u64()? != 0,
-        };
+        let connected = info.get("connected")?;
+        let is_connected = connected.as_bool().or_else(|| Some(connected.as_u64()? != 0))?;
         Some(Self { time: info.get("time")?.as_str()?.to_owned(), is_connected })
     }
 }

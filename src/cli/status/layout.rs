@@ -87,10 +87,10 @@ impl Page {
 
     /// Adds an empty line.
     pub(super) fn gap(&mut self) {
-        self.add(String::new(), Style::Plain);
+        self.add("", Style::Plain);
     }
 
-    fn add(&mut self, text: String, style: Style) {
+    fn add(&mut self, text: &str, style: Style) {
         let text = text.trim_end().replace(GLUE, " ");
         self.lines.push(Line { text, style });
     }
@@ -100,7 +100,7 @@ impl Page {
         let width = label.chars().count();
         let mut label = label.to_owned();
         for line in wrapped(text, self.columns.saturating_sub(width)) {
-            self.add(format!("{label}{line}"), style);
+            self.add(&format!("{label}{line}"), style);
             label = " ".repeat(width);
         }
     }
@@ -109,7 +109,7 @@ impl Page {
     ///
     /// Wide columns with text are reduced until the table fits. If it still does not fit, each row
     /// becomes a paragraph.
-    pub(super) fn table(&mut self, columns: &[Column], rows: Vec<Row>) {
+    pub(super) fn table(&mut self, columns: &[Column], rows: &[Row]) {
         if rows.is_empty() {
             return;
         }
@@ -119,9 +119,9 @@ impl Page {
             style: Style::Heading,
             notes: Vec::new(),
         };
-        let widths = self.widths(columns, std::iter::once(&titles).chain(&rows));
+        let widths = self.widths(columns, std::iter::once(&titles).chain(rows));
         if let Some(widths) = &widths {
-            self.row(columns, widths, titles);
+            self.row(columns, widths, &titles);
         }
         for row in rows {
             match &widths {
@@ -160,7 +160,7 @@ impl Page {
         }
     }
 
-    fn row(&mut self, columns: &[Column], widths: &[usize], row: Row) {
+    fn row(&mut self, columns: &[Column], widths: &[usize], row: &Row) {
         let cells = row.cells.iter().zip(widths).map(|(cell, width)| wrapped(cell, *width));
         let cells: Vec<_> = cells.collect();
         let height = cells.iter().map(Vec::len).max().unwrap_or_default();
@@ -169,18 +169,18 @@ impl Page {
             for ((column, width), cell) in columns.iter().zip(widths).zip(&cells) {
                 let part = cell.get(line).map(String::as_str).unwrap_or_default();
                 let width = *width;
-                text.push_str(&match column {
+                let cell = match column {
                     Column::Left(_) => format!("{part:<width$}"),
                     Column::Right(_) => format!("{part:>width$}"),
-                });
-                text.push_str(&" ".repeat(GAP));
+                };
+                text.extend([cell, " ".repeat(GAP)]);
             }
-            self.add(text, row.style);
+            self.add(&text, row.style);
         }
         self.notes(&row.notes);
     }
 
-    fn paragraph(&mut self, columns: &[Column], row: Row) {
+    fn paragraph(&mut self, columns: &[Column], row: &Row) {
         let mut cells = row.cells.iter().zip(columns);
         if let Some((name, _)) = cells.next() {
             self.text("", name, row.style);
@@ -207,13 +207,13 @@ impl Page {
         for Line { text, style } in self.lines.into_iter().take(shown) {
             match style.parameter() {
                 parameter if has_color && !parameter.is_empty() && !text.is_empty() => {
-                    page.push_str(&format!("\x1b[{parameter}m{text}\x1b[0m\n"));
+                    page.extend(["\x1b[", parameter, "m", &text, "\x1b[0m\n"]);
                 }
-                _ => page.push_str(&format!("{text}\n")),
+                _ => page.extend([&text, "\n"]),
             }
         }
         if shown < count {
-            page.push_str(&format!("({} more lines)\n", count - shown));
+            page.extend([format!("({} more lines)\n", count - shown)]);
         }
         page
     }
@@ -261,7 +261,7 @@ mod tests {
         let mut page = Page::new(30);
         let columns = [Column::Left("NAME"), Column::Left("VALUE"), Column::Right("COUNT")];
         let cells = ["a", "text that is far too long", "7"].map(str::to_owned).into();
-        page.table(&columns, vec![Row { cells, ..Row::default() }]);
+        page.table(&columns, &[Row { cells, ..Row::default() }]);
         let expected = "\nNAME  VALUE              COUNT\na     text that is far       7\n      \
                         too long\n";
         assert_eq!(page.render(usize::MAX, false), expected);
@@ -272,7 +272,7 @@ mod tests {
         let mut page = Page::new(20);
         let columns = [Column::Left("NAME"), Column::Right("COUNT"), Column::Right("OTHER")];
         let cells = ["name", "123,456,789", "987,654,321"].map(str::to_owned).into();
-        page.table(&columns, vec![Row { cells, ..Row::default() }]);
+        page.table(&columns, &[Row { cells, ..Row::default() }]);
         let expected = "\nname\n  count 123,456,789,\n  other 987,654,321\n";
         assert_eq!(page.render(usize::MAX, false), expected);
     }

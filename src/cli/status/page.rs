@@ -42,11 +42,11 @@ fn style(condition: &str) -> Style {
 fn health(page: &mut Page, node: Node<'_>) {
     let mut title = format!("tidegate {}", node.text("/version").unwrap_or_default());
     if let Some(uptime) = node.span("/uptime_s") {
-        title.push_str(&format!(", up for {uptime}"));
+        title.extend([format!(", up for {uptime}")]);
     }
     let condition = node.text("/health/condition").unwrap_or_default();
     if !condition.is_empty() {
-        title.push_str(&format!(": {condition}"));
+        title.extend([format!(": {condition}")]);
     }
     page.text("", &title, style(&condition));
     for problem in node.items("/health/problems") {
@@ -123,7 +123,7 @@ fn store(page: &mut Page, node: Node<'_>) {
     let bytes_max = ByteSize(node.count("/outbox/bytes_max"));
     let mut text = format!("{} states waiting, {bytes} of {bytes_max}", grouped(states));
     if let Some(oldest) = node.at("/outbox/oldest_ms").0.as_i64() {
-        text.push_str(&format!("; oldest {}", WallTime::from_millis(oldest)));
+        text.extend([format!("; oldest {}", WallTime::from_millis(oldest))]);
     }
     page.text("outbox    ", &text, Style::Plain);
     if states > 0 {
@@ -141,11 +141,11 @@ fn store(page: &mut Page, node: Node<'_>) {
         None => "ok".to_owned(),
     };
     if let Some(free) = node.number("/disk/free_bytes") {
-        text.push_str(&format!("; {} free", ByteSize(free)));
+        text.extend([format!("; {} free", ByteSize(free))]);
     }
     if let Some(ms) = node.number("/outbox/loss_window_ms") {
         let window = humantime::format_duration(Duration::from_millis(ms));
-        text.push_str(&format!("; a power cut loses at most {window}"));
+        text.extend([format!("; a power cut loses at most {window}")]);
     }
     page.text("disk      ", &text, Style::Plain);
     match node.text("/clock/trust").as_deref() {
@@ -174,7 +174,7 @@ fn buses(page: &mut Page, node: Node<'_>) {
         }
     });
     let columns = [Column::Left("BUS"), Column::Left("CONNECTION"), Column::Right("DISCONNECTS")];
-    page.table(&columns, rows.collect());
+    page.table(&columns, &rows.collect::<Vec<_>>());
 }
 
 fn sensors(page: &mut Page, node: Node<'_>) {
@@ -186,7 +186,8 @@ fn sensors(page: &mut Page, node: Node<'_>) {
         Column::Right("ERRORS"),
         Column::Right("SKIPPED"),
     ];
-    page.table(&columns, node.members("/sensors").map(|(name, one)| sensor(name, one)).collect());
+    let rows = node.members("/sensors").map(|(name, one)| sensor(name, one));
+    page.table(&columns, &rows.collect::<Vec<_>>());
 }
 
 fn sensor(name: &str, sensor: Node<'_>) -> Row {
@@ -231,7 +232,7 @@ fn actuators(page: &mut Page, node: Node<'_>) {
             notes: Vec::new(),
         }
     });
-    page.table(&columns, rows.collect());
+    page.table(&columns, &rows.collect::<Vec<_>>());
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn mismatches(name: &str, device: &DeviceProblems) -> Vec<Problem> {
     for attribute in &device.attributes {
         match attribute {
             AttributeProblem::Undeclared { attribute, .. } => {
-                undeclared.push(attribute.to_string())
+                undeclared.push(attribute.to_string());
             }
             AttributeProblem::WrongType { attribute, declared, produced } => {
                 let (declared, produced) = (declared.as_str(), produced.as_str());

@@ -157,10 +157,10 @@ mod tests {
         detector.handle_read(entry(2, true), now);
         detector.handle_report(now);
         detector.handle_read(entry(3, true), now);
-        now += UNDISTURBED_MIN - SECOND;
+        now += UNDISTURBED_MIN / 2;
         detector.handle_read(entry(3, true), now);
         assert!(detector.evidence().is_some());
-        detector.handle_read(entry(3, true), now + SECOND);
+        detector.handle_read(entry(3, true), now + UNDISTURBED_MIN / 2);
         assert_eq!(detector.evidence(), None);
     }
 

@@ -82,20 +82,18 @@ impl ConnectionError {
             Self::V3(error) => {
                 use rumqttc::ConnectionError::{Io, MqttState};
                 use rumqttc::StateError;
-                let io = match &**error {
-                    Io(error) | MqttState(StateError::Io(error)) => Some(error),
-                    error => return matches!(error, MqttState(StateError::ConnectionAborted)),
-                };
-                io.is_some_and(is_closed)
+                if let Io(error) | MqttState(StateError::Io(error)) = &**error {
+                    return is_closed(error);
+                }
+                matches!(&**error, MqttState(StateError::ConnectionAborted))
             }
             Self::V5(error) => {
                 use v5::ConnectionError::{Io, MqttState};
                 use v5::StateError;
-                let io = match &**error {
-                    Io(error) | MqttState(StateError::Io(error)) => Some(error),
-                    error => return matches!(error, MqttState(StateError::ConnectionAborted)),
-                };
-                io.is_some_and(is_closed)
+                if let Io(error) | MqttState(StateError::Io(error)) = &**error {
+                    return is_closed(error);
+                }
+                matches!(&**error, MqttState(StateError::ConnectionAborted))
             }
         }
     }
