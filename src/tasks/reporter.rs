@@ -319,12 +319,12 @@ impl ReporterTask {
     }
 
     /// Records whether Losant refuses a device.
-    fn record_refusal(&self, device: DeviceId, response: &ResponseClass, outcome: &Outcome) {
+    fn record_refusal(&self, device: DeviceId, response: &ResponseClass, outcome: &CallOutcome) {
         let refusal = match response {
             ResponseClass::Blocked => {
                 let status = match outcome {
-                    Outcome::Answer { status, .. } => Some(*status),
-                    Outcome::NoAnswer { .. } | Outcome::NotMade { .. } => None,
+                    CallOutcome::Answer { status, .. } => Some(*status),
+                    CallOutcome::NoAnswer { .. } | CallOutcome::NotMade { .. } => None,
                 };
                 Some(DeviceRefusal { status, message: outcome.message().to_owned() })
             }
