@@ -6,6 +6,7 @@
 
 mod buses;
 mod commands;
+mod routes;
 mod running;
 
 use std::collections::BTreeMap;
@@ -25,8 +26,7 @@ use crate::control::{ControlServer, Routes};
 use crate::declarations::{self, DeclarationReader, Declarations};
 use crate::logging::LogControl;
 use crate::notify;
-use crate::outbox_admin;
-use crate::status::{BusStatus, Sources, StatusRegistry};
+use crate::status::{BusStatus, StatusRegistry};
 use crate::tasks::attribute_check::AttributeCheckTask;
 use crate::tasks::audit::{self, AuditRecorder, AuditTask};
 use crate::tasks::collector::{BootClock, Collector, CollectorContext, stored_boots};
@@ -47,7 +47,6 @@ use tidegate_losant::Client;
 use tidegate_model::{Account, DeviceId, Name};
 use tidegate_outbox::{Options, Outbox};
 use tidegate_runtime::clock::{SharedClock, TrustedClock, boot_id};
-use tidegate_runtime::liveness::Liveness;
 use tidegate_runtime::supervisor::Supervisor;
 use tidegate_timing::clock_trust::Boots;
 
@@ -198,9 +197,9 @@ impl App {
         supervisor.spawn("attribute check", attribute_check.run());
         let audit = AuditRecorder::new(config.audit.clone());
         let liveness = supervisor.liveness().clone();
-        let sources = sources(&config, &status, &outbox, liveness);
+        let sources = routes::sources(&config, &status, &outbox, liveness);
         supervisor.spawn("health", Arc::clone(&sources).watch_health(stop.clone()));
-        let mut routes = routes(sources, &outbox, &reader, commits.clone());
+        let mut routes = routes::routes(sources, &outbox, &reader, commits.clone());
         audit::register(&audit, &outbox, &mut routes);
         let (limits, reporter_limits) = watch::channel(config.reporter.clone());
         let (handles, known_handles) = watch::channel(Handles::new());
@@ -358,41 +357,6 @@ pub(crate) fn outbox_options(settings: &OutboxSettings) -> Options {
         free_bytes_min: settings.free_bytes_min,
         ..Options::default()
     }
-}
-
-/// Returns the sources of the status document.
-fn sources(
-    config: &Config,
-    status: &StatusRegistry,
-    outbox: &Arc<Outbox>,
-    liveness: Liveness,
-) -> Arc<Sources> {
-    Arc::new(Sources {
-        status: status.clone(),
-        outbox: Arc::clone(outbox),
-        bytes_max: config.outbox.bytes_max,
-        path: config.outbox.path.clone(),
-        liveness,
-        started: Instant::now(),
-        disk_query: Arc::default(),
-        problems: std::sync::Mutex::default(),
-    })
-}
-
-/// Registers the paths of the control server.
-fn routes(
-    sources: Arc<Sources>,
-    outbox: &Arc<Outbox>,
-    reader: &Arc<DeclarationReader>,
-    commits: watch::Sender<u64>,
-) -> Routes {
-    let mut routes = Routes::default();
-    sources.register(&mut routes);
-    let wake_reporter = move || commits.send_modify(|commits| *commits += 1);
-    let (reader, queues) = (Arc::clone(reader), Arc::clone(outbox));
-    let prepare = move || reader.mark_unchecked(&queues.queue_sizes().last);
-    outbox_admin::register(Arc::clone(outbox), prepare, wake_reporter, &mut routes);
-    routes
 }
 
 /// What a reload of the configuration needs.
