@@ -230,7 +230,7 @@ async fn setup_learns_from_a_broker_and_shows_the_first_state() {
     is_over.store(true, std::sync::atomic::Ordering::Relaxed);
     sending.join().unwrap();
     assert_eq!(code, 0, "{screen}");
-    assert!(screen.contains("kitchen_contact    boolean  add"), "{screen}");
+    assert!(screen.contains("kitchen_contact      boolean  add"), "{screen}");
     let first = screen.lines().find(|line| line.contains("Losant has the first state of gateway"));
     assert!(first.unwrap().contains("\"kitchen_temperature\":21.5"), "{screen}");
     assert!(screen.contains("created kitchen_contact, kitchen_temperature"), "{screen}");

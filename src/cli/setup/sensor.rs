@@ -37,7 +37,12 @@ pub(in crate::cli) struct SensorArgs {
     #[arg(long, value_name = "NUMBER")]
     baud_rate: Option<i64>,
     /// How long to listen to a broker that is asked for its sensors
-    #[arg(long = "listen", value_name = "TIME", default_value = "30s", value_parser = listening_time)]
+    #[arg(
+        long = "listen",
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = listening_time
+    )]
     listening_time: Duration,
     /// Ask for no sensor; it is, or will be, in another file
     #[arg(long, conflicts_with = "bus")]
