@@ -1,4 +1,4 @@
-//! Names of tests in documents: each must exist.
+//! Documents: the tests and paths that they name must exist, and no place is left unfinished.
 
 use crate::report;
 use crate::sources::{read, root, rust_files};
@@ -88,20 +88,60 @@ fn paths_named(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2).filter(is_path).filter(is_real)
 }
 
+/// Returns the paths of the documents in the root and in these directories.
+fn documents(directories: &[&str]) -> Vec<String> {
+    let mut documents = Vec::new();
+    for directory in directories.iter().chain(&["."]) {
+        for entry in std::fs::read_dir(root().join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                documents.push(format!("{directory}/{name}"));
+            }
+        }
+    }
+    documents.sort();
+    documents
+}
+
 #[test]
 fn documents_name_existing_paths() {
-    let mut documents = vec!["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
-    let pages = std::fs::read_dir(root().join("docs")).unwrap();
-    let paths = pages.map(|entry| entry.unwrap().path());
-    let paths = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    let pages: Vec<_> =
-        paths.map(|path| format!("docs/{}", path.file_name().unwrap().to_string_lossy())).collect();
-    documents.extend(pages.iter().map(String::as_str));
     let mut offences = Vec::new();
-    for document in documents {
-        let text = read(document);
+    for document in documents(&["docs"]) {
+        let text = read(&document);
         let missing = paths_named(&text).filter(|path| !root().join(path).exists());
         offences.extend(missing.map(|path| format!("{document}: there is no {path}")));
     }
     report(&offences);
+}
+
+/// Words by which an author marks a place that is not finished.
+const UNFINISHED: &[&str] = &["TODO", "FIXME", "TBD", "XXX"];
+
+fn unfinished(path: &str, text: &str) -> Vec<String> {
+    let mut offences = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let mut words = line.split(|c: char| !c.is_ascii_alphanumeric());
+        if let Some(word) = words.find(|word| UNFINISHED.contains(word)) {
+            offences.push(format!("{path}:{number}: {word}; finish it, or remove it"));
+        }
+    }
+    offences
+}
+
+#[test]
+fn documents_have_no_unfinished_place() {
+    let directories = ["docs", "docs/adr", "deploy", "packaging", "sandbox/schemas", "tests/data"];
+    let documents = documents(&directories);
+    let offences = documents.iter().flat_map(|document| unfinished(document, &read(document)));
+    report(&offences.collect::<Vec<_>>());
+}
+
+#[test]
+fn finds_an_unfinished_place() {
+    let offences = unfinished("a.md", "No mastodon.\nThe limit is TBD.\n- TODO: figures\n");
+    assert_eq!(
+        offences,
+        ["a.md:2: TBD; finish it, or remove it", "a.md:3: TODO; finish it, or remove it"]
+    );
 }

@@ -7,6 +7,7 @@ mod layout;
 mod manifests;
 mod signatures;
 mod sources;
+mod types;
 mod words;
 
 /// Fails with all offences, one a line.
