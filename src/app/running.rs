@@ -185,8 +185,8 @@ impl Running {
         {
             error!(%error, "cannot change the log level");
         }
-        // A reload applies only these settings. The others keep their values from the start, so each
-        // later reload reports them again as different.
+        // A reload applies only these settings. The others keep their values from the start, so
+        // each later reload reports them again as different.
         self.config.log_level = config.log_level;
         self.config.reporter = config.reporter;
         self.config.audit = config.audit;

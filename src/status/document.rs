@@ -98,7 +98,7 @@ pub struct QueueStatus {
     /// The most bytes that the outbox may hold.
     pub bytes_max: u64,
     /// The longest time between a reading and its sync to disk, in milliseconds. A power cut can
-    /// lose the readings of this time, except those of MQTT messages: they are not acknowledged yet.
+    /// lose the readings of this time. MQTT messages are not lost: they are not acknowledged yet.
     pub loss_window_ms: u64,
     /// The time of the oldest state that waits, in milliseconds since 1970; null without one, or if
     /// its time is not known yet.

@@ -29,8 +29,8 @@ impl Ack {
     /// Sends the acknowledgement. Call it only when the message is on the disk or Losant has
     /// confirmed it, and in the order of arrival.
     ///
-    /// The compiler does not check this. The only caller is the collector's `PendingAcks::release`,
-    /// which the collector calls after a synced commit, and after `Outbox::is_synced` returned true.
+    /// The compiler does not check this. The only caller is the collector's `PendingAcks::release`.
+    /// The collector calls that after a synced commit, or after `Outbox::is_synced` returned true.
     pub fn send(self) {
         match self.0 {
             // A full or closed queue means a lost connection: the broker redelivers the message.

@@ -9,8 +9,8 @@
 //! 3. The first message that differs ends the repeats. All later messages are new.
 //!
 //! The filter forgets a message when the broker has received its acknowledgement. The broker shows
-//! this when it reuses the packet id, or when it answers a later ping. So the memory is small, and a
-//! new message hardly ever equals a remembered one.
+//! this when it reuses the packet id, or when it answers a later ping. So the memory is small, and
+//! a new message hardly ever equals a remembered one.
 
 use std::collections::{BTreeSet, VecDeque};
 
