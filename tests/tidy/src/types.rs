@@ -95,14 +95,8 @@ impl<'ast> Visit<'ast> for Types {
             && let Some(name) = path.path.segments.last().map(|segment| &segment.ident)
         {
             for member in &item.items {
-                match member {
-                    syn::ImplItem::Fn(method) => {
-                        self.names.insert(format!("{name}::{}", method.sig.ident));
-                    }
-                    syn::ImplItem::Const(constant) => {
-                        self.names.insert(format!("{name}::{}", constant.ident));
-                    }
-                    _ => {}
+                if let syn::ImplItem::Fn(method) = member {
+                    self.names.insert(format!("{name}::{}", method.sig.ident));
                 }
             }
         }
