@@ -326,7 +326,7 @@ impl DispatcherTask {
             CommandResult::Executed => commands.executed += 1,
             CommandResult::Interrupted => commands.interrupted += 1,
             CommandResult::Refused => {
-                *commands.refused.entry(RefusalReason::STALE).or_default() += 1
+                *commands.refused.entry(RefusalReason::STALE).or_default() += 1;
             }
             CommandResult::Failed | CommandResult::Started => commands.failed += 1,
         }
