@@ -32,7 +32,7 @@ format = "json"
 map = [
   {{ channel = "level", attribute = "level" }},
   {{ channel = "on", attribute = "on" }},
-  {{ channel = "valve", attribute = "valve" }},
+  {{ channel = "valve", attribute = "opening" }},
 ]
 {ACTUATORS}"#
     )
@@ -116,7 +116,7 @@ async fn modbus_tcp_write_reports_success_and_each_failure() {
     wait_until("the unit holds it", || {
         values(&cloud, "level").contains(&json!(21.5))
             && values(&cloud, "on").contains(&json!(true))
-            && values(&cloud, "valve").contains(&json!(65535))
+            && values(&cloud, "opening").contains(&json!(65535))
     });
     for (command, words) in [
         ("liar", "unit pump holds [0000] instead"),
@@ -145,7 +145,7 @@ async fn read_back_settles_writes_with_damaged_answers() {
     }
     wait_until("all are done", || daemon.count("/commands/executed") == 20);
     assert_eq!(daemon.count("/commands/failed"), 0);
-    wait_until("the unit holds the last", || values(&cloud, "valve").contains(&json!(20)));
+    wait_until("the unit holds the last", || values(&cloud, "opening").contains(&json!(20)));
     assert!(daemon.terminate().success());
     site.outbox();
 }

@@ -92,7 +92,7 @@ const NUMBERS: &[&str] = &[
     "v7",
     "v8",
     "v9",
-    "valve",
+    "opening",
     "waiting",
 ];
 
