@@ -323,7 +323,7 @@ write = "x"
         "bus.exec.b.command: does not start with an absolute path",
         "bus.exec.b.timeout: is for mode = \"interval\"",
         "bus.exec.b.environment: \"NOPE\" is not a variable; write each variable as \"NAME=value\"",
-        "bus.http.c.listen: invalid socket address",
+        "bus.http.c.listen: \"everywhere\" is not an IP address with a port",
         "bus.http.c.credentials_file: is missing",
         "bus.system.d: bus.file.d has the same name",
         "bus.modbus.f.path: bus.serial.e has ",

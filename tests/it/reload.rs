@@ -56,8 +56,11 @@ async fn site() -> (Sandbox, Site, Tty) {
 /// The house in one of three versions: the second means something else, the third is another
 /// connection.
 fn house(port: u16, version: u64) -> String {
-    let also =
-        if version % 3 == 1 { ", { expression = \"other\", attribute = \"o\" }" } else { "" };
+    let also = if version % 3 == 1 {
+        ", { expression = \"payload.other\", attribute = \"o\" }"
+    } else {
+        ""
+    };
     let keep_alive = if version % 3 == 2 { 31 } else { 30 };
     format!(
         r#"
