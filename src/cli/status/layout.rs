@@ -1,7 +1,7 @@
 //! Lays text out for a terminal: wraps lines, aligns tables, and colours lines.
 //!
-//! Nothing is cut at the right edge: text that is too wide is wrapped, and a word that is wider than
-//! the screen is broken.
+//! Nothing is cut at the right edge: text that is too wide is wrapped, and a word that is wider
+//! than the screen is broken.
 
 /// Keeps two words on one line; it is printed as a blank.
 pub(super) const GLUE: char = '\u{a0}';

@@ -6,7 +6,10 @@ use super::Condition;
 
 /// Defines [`ProblemCode`] from a table: name, code, severity and cure of each problem.
 macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $name:ident, $code:literal, $condition:ident, $cure:literal;)+) => {
+    (
+        $($(#[doc = $doc:literal])+
+        $name:ident, $code:literal, $condition:ident, $cure:literal;)+
+    ) => {
         /// The code of a problem. Codes are stable, so that alarms can refer to them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
         #[serde(into = "&'static str")]

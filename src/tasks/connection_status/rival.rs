@@ -2,9 +2,9 @@
 //!
 //! Losant accepts several clients with one device id. Each reports itself as connected, which adds
 //! an entry to the connection log (`setConnectionStatus`). If the latest entry is not the one that
-//! this gateway caused, another client has reported. The gateway then reports again, at most once in
-//! [`REPORT_INTERVAL`], so that the other client can notice it, too, and so that the end of the
-//! other client shows: nobody overwrites the new entry.
+//! this gateway caused, another client has reported. The gateway then reports again, at most once
+//! in [`REPORT_INTERVAL`]. So the other client can notice it, too, and its end is visible: the new
+//! entry stays the latest one.
 
 use std::time::Duration;
 
@@ -66,8 +66,8 @@ impl RivalDetector {
     /// Judges the latest entry of the log.
     pub(super) fn handle_read(&mut self, entry: ConnectionEntry, now: Instant) -> Advice {
         let Some(own) = &self.own else {
-            // The own report cannot be told from one that came right after it. The next report of
-            // the other client shows.
+            // The own report cannot be distinguished from one that came right after it. The next
+            // report of the other client is visible.
             self.own = Some(entry);
             return Advice::Wait;
         };
