@@ -313,7 +313,7 @@ impl Bench {
             }
         }
         for detail in &output.details {
-            writeln!(page, "because   {detail}")?;
+            writeln!(page, "because   {}", detail.text)?;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use pending_acks::PendingAcks;
 use tidegate_bus::{BusEvent, CHECKPOINTS, Handles, LossCounters, PULSES, REPORTS, Report};
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::dedup::RedeliveryFilter;
-use tidegate_ingest::mapping::{Outgoing, Pipeline, PipelineOutput};
+use tidegate_ingest::mapping::{Outgoing, Pipeline, PipelineOutput, RejectionDetail};
 use tidegate_model::{
     BusMessage, DeclaredDevices, Name, Priority, ReadingTime, Reason, State, fit_value,
 };
@@ -340,13 +340,15 @@ impl Collector {
     /// Logs rejections: one warning a minute for each bus and reason, and all at debug level.
     fn log_rejections(&mut self, message: &BusMessage, output: &PipelineOutput) {
         let (bus, topic) = (&message.bus, message.topic.as_str());
-        for detail in &output.details {
-            debug!(%bus, topic, detail, "reading rejected");
+        for RejectionDetail { reason, text: detail } in &output.details {
+            debug!(%bus, topic, %reason, detail, "reading rejected");
         }
         let now = Instant::now().into_std();
         for reason in output.rejected.keys().filter(|reason| !reason.is_skip()) {
             if self.rejection_log.admit((bus.clone(), *reason), now) {
-                let detail = output.details.first().map(String::as_str).unwrap_or_default();
+                let mut details = output.details.iter();
+                let detail = details.find(|detail| detail.reason == *reason);
+                let detail = detail.map(|detail| &*detail.text).unwrap_or_default();
                 warn!(%bus, topic, %reason, detail, "reading rejected; see the ledger for more");
             }
         }

@@ -112,9 +112,8 @@ async fn a_running_daemon_answers_in_words_and_in_json() {
     tty.write("t=1\nt=2\n");
     wait_until("both are stored", || daemon.count("/ledger/probe/stored") == 2);
     let page = String::from_utf8(site.run(&["status"]).stdout).unwrap();
-    let line = page.lines().find(|line| line.starts_with("probe  ")).unwrap();
-    assert!(line.contains(" up "), "{page}");
-    assert!(line.split_whitespace().rev().take(4).eq(["0", "0", "2", "2"]), "{page}");
+    assert!(page.contains("probe  up "), "{page}");
+    assert!(page.contains("2 received + 0 generated = 2 stored + 0 waiting"), "{page}");
     let document: Value = serde_json::from_slice(&site.run(&["status", "--json"]).stdout).unwrap();
     assert_eq!(document["cloud"]["online"], true);
     let second = site.run(&["run"]);

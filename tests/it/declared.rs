@@ -47,7 +47,8 @@ async fn values_of_another_type_are_rejected_and_shown() {
     let misfits = &status["sensors"]["house"]["misfits"];
     assert!(misfits["temperature"].as_str().unwrap().contains("type number in Losant"), "{status}");
     assert!(misfits["nowhere"].as_str().unwrap().contains("has no attribute nowhere"), "{status}");
-    daemon.wait_for_log("reason=wrong_type");
+    daemon.wait_for_log("reason=wrong_type detail=\"sensor house, channel temperature: ");
+    daemon.wait_for_log("reason=undeclared detail=\"sensor house, channel nowhere: ");
     assert!(daemon.terminate().success());
     assert_eq!(values_of(&cloud, WORKSHOP_ID, "temperature"), [json!(1), json!(2.5)]);
     assert_eq!(values_of(&cloud, WORKSHOP_ID, "door"), [json!(true), json!(false)]);

@@ -115,14 +115,14 @@ async fn outbox_write_failing() {
     wait_until("the reading is stored", || daemon.count("/ledger/house/stored") == 1);
 }
 
-/// A client connects to its broker within a poll: a call that takes half a minute blocks the task.
+/// A client connects to its broker within a poll: a call that takes a minute blocks the task.
 #[tokio::test]
 async fn task_stuck() {
     let (cloud, mut broker) = (cloud().await, Broker::start());
     let site = Site::new(&cloud, &number_tables(broker.port()));
     let daemon = site.start();
     daemon.wait_for_subscription();
-    let (delay, log) = ("26s", site.path("strace"));
+    let (delay, log) = ("90s", site.path("strace"));
     let Some(strace) = Strace::delay(test_name!(), daemon.id(), "connect", delay, &log) else {
         return;
     };

@@ -21,7 +21,7 @@ pub use attribute_check::{AttributeProblem, ProducedAttributes, check_attributes
 pub use attribute_filter::{Deadband, FilterSettings};
 pub use conversion::{Conversion, Range};
 pub use message_time::{TimeNotation, TimePatternError, TimeSource};
-pub use output::{Outgoing, PipelineOutput};
+pub use output::{Outgoing, PipelineOutput, RejectionDetail};
 pub use pipeline::Pipeline;
 pub use production::{
     BusSensors, DeviceProduction, KnownChannel, KnownMessage, Produced, Production, RecordedMessage,

@@ -23,6 +23,15 @@ pub struct Outgoing {
     pub state: State,
 }
 
+/// A rejection in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectionDetail {
+    /// The reason in the ledger.
+    pub reason: Reason,
+    /// The sensor, the channel and the problem.
+    pub text: String,
+}
+
 /// The result for one message or one time-out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PipelineOutput {
@@ -34,8 +43,8 @@ pub struct PipelineOutput {
     pub rejected: BTreeMap<Reason, u64>,
     /// The number of filtered values by reason.
     pub filtered: BTreeMap<Reason, u64>,
-    /// A log line for each of the first eight rejections: sensor, channel and problem.
-    pub details: Vec<String>,
+    /// The first eight rejections.
+    pub details: Vec<RejectionDetail>,
     /// A write to the bus: the rebirth request to a Sparkplug node.
     pub request: Option<Write>,
 }
@@ -131,7 +140,8 @@ impl OutputBuilder {
     pub(super) fn reject(&mut self, reason: Reason, details: impl IntoIterator<Item = String>) {
         *self.output.rejected.entry(reason).or_default() += 1;
         let free = DETAILS_MAX.saturating_sub(self.output.details.len());
-        self.output.details.extend(details.into_iter().take(free));
+        let details = details.into_iter().map(|text| RejectionDetail { reason, text });
+        self.output.details.extend(details.take(free));
     }
 
     /// Sets the request, unless there is one.

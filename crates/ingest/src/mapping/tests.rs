@@ -86,7 +86,7 @@ fn missing_channel_error_lists_the_channels() {
     let mapped =
         bench(vec![sensor("#", vec![map("t", "t")])]).map(&message("a", "temp=1 hum=2"), now());
     let detail = "sensor climate: the message has none of the channels t; it has hum, temp";
-    assert_eq!(mapped.details, [detail]);
+    assert_eq!(mapped.details[0].text, detail);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn aliases_map_serial_numbers_to_devices() {
     assert_eq!(map("AA:01").states, [state(2, &[("t", Value::Integer(1))])]);
     let refused = map("AA:02");
     assert_eq!(refused.rejected, [(Reason::UnknownDevice, 1)].into());
-    assert!(refused.details[0].contains("no device \"AA:02\""), "{:?}", refused.details);
+    assert!(refused.details[0].text.contains("no device \"AA:02\""), "{:?}", refused.details);
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn names_keep_their_original_text() {
         }
     }
     let mapped = bench.map(&message("a", "id=0012 t=1 state=02"), now());
-    assert!(mapped.details[0].contains("\"02\" is not in the values"), "{:?}", mapped.details);
+    assert!(mapped.details[0].text.contains("\"02\" is not in the values"), "{:?}", mapped.details);
 }
 
 /// A pipeline with the devices `hall` and `yard`.
