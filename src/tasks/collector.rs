@@ -133,6 +133,8 @@ impl Collector {
                 }
                 Ok(()) = self.context.declarations.read.changed() => {
                     self.enforce_declarations().await;
+                    // A misfit may be over without a further message.
+                    self.update_sensor_status();
                     continue;
                 }
                 Ok(()) = anchor.changed() => {

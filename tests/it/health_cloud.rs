@@ -162,6 +162,7 @@ async fn device_refused() {
 async fn attribute_undeclared() {
     let mut gateway = Gateway::new(&["n", "notDeclared"]).await;
     let daemon = gateway.site.start();
+    wait_until("the attributes are known", || daemon.log().contains("attribute does not match"));
     gateway.tty.write("n=1 notDeclared=2\n");
     expect_problem(&daemon, "attribute_undeclared", &["gateway", "notDeclared"]);
     gateway.run_with_token(&["provision"]);
