@@ -51,7 +51,7 @@ pub enum CloudCredentials {
 }
 
 impl CloudCredentials {
-    /// Returns whether these are the placeholders of [`unread()`](Self::unread).
+    /// Returns whether these are the placeholders of credentials that were not read.
     pub fn is_unread(&self) -> bool {
         *self == Self::unread()
     }
