@@ -135,6 +135,14 @@ impl QueueStatus {
     }
 }
 
+/// What is read from the disk for a document.
+struct DiskFacts {
+    /// The time of the oldest state that waits.
+    oldest: Option<WallTime>,
+    /// The free space of the file system, in bytes.
+    free_bytes: Option<u64>,
+}
+
 /// The sources of the status document.
 #[derive(Debug)]
 pub struct Sources {
@@ -180,9 +188,11 @@ impl Sources {
     }
 
     /// Judges the health again and again, so that each problem has its start, until `stop`.
+    ///
+    /// The health does not depend on the oldest state, so the queues are not read.
     pub async fn watch_health(self: Arc<Self>, stop: CancellationToken) {
         loop {
-            let built = self.build();
+            let built = self.build(Self::disk_space);
             // Without the document there is only no new judgement.
             drop(built.await);
             let wait = tokio::time::sleep(JUDGE_INTERVAL);
@@ -193,7 +203,7 @@ impl Sources {
     }
 
     async fn answer(self: Arc<Self>, answer: impl FnOnce(Document) -> Answer) -> Answer {
-        match self.build().await {
+        match self.build(Self::disk_facts).await {
             Ok(document) => answer(document),
             Err(error) => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, &error),
         }
@@ -216,17 +226,18 @@ impl Sources {
         }
     }
 
-    /// Builds the document. A disk that stalls occupies one thread, and its facts are missing.
-    async fn build(self: &Arc<Self>) -> Result<Document, JoinError> {
+    /// Builds the document with what `query` reads from the disk. A disk that stalls occupies one
+    /// thread, and its facts are missing.
+    async fn build(self: &Arc<Self>, query: fn(&Self) -> DiskFacts) -> Result<Document, JoinError> {
         let mut document = self.document();
         let sources = Arc::clone(self);
         let on_disk = async {
             let guard = Arc::clone(&self.disk_query).lock_owned().await;
-            let query = move || (guard, sources.oldest(), sources.free_bytes());
+            let query = move || (guard, query(&sources));
             tokio::task::spawn_blocking(query).await
         };
         if let Ok(facts) = tokio::time::timeout(DISK_TIMEOUT, on_disk).await {
-            let (_, oldest, free_bytes) = facts?;
+            let (_, DiskFacts { oldest, free_bytes }) = facts?;
             document.outbox.oldest_ms = oldest.map(WallTime::as_millis);
             document.disk.free_bytes = free_bytes;
         }
@@ -264,6 +275,16 @@ impl Sources {
             stuck,
             command_history: data.recent_commands,
         }
+    }
+
+    /// Reads the free space only.
+    fn disk_space(&self) -> DiskFacts {
+        DiskFacts { oldest: None, free_bytes: self.free_bytes() }
+    }
+
+    /// Reads all facts. This opens the store of a queue whose oldest state is in one.
+    fn disk_facts(&self) -> DiskFacts {
+        DiskFacts { oldest: self.oldest(), free_bytes: self.free_bytes() }
     }
 
     /// Returns the time of the oldest state that waits.
