@@ -9,14 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
 use tidegate_delivery::response::{CallOutcome, ResponseClass};
 use tidegate_losant::query::Shape;
 use tidegate_losant::{Client, Error};
-use tidegate_model::{AttributeType, DeclaredAttributes, DeclaredDevices, DeviceId};
+use tidegate_model::{DeclaredAttributes, DeclaredDevices, DeviceId};
 use tidegate_outbox::{ROW_BYTES_MAX, Row, RowChange};
 use tidegate_runtime::liveness;
 
@@ -31,7 +30,7 @@ const REQUEST_STATES_MAX: u64 = 10_000;
 const ENFORCE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The declaration of one device.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Declaration {
     /// The attributes with their types.
     pub attributes: Arc<DeclaredAttributes>,
@@ -100,10 +99,7 @@ impl DeclarationReader {
         if self.refused().remove(&device) {
             self.shown_again.notify_one();
         }
-        let typed = answer.attributes.iter();
-        let typed =
-            typed.filter_map(|(name, word)| Some((name.parse().ok()?, AttributeType::named(word))));
-        let attributes: Arc<DeclaredAttributes> = Arc::new(typed.collect());
+        let attributes = Arc::new(answer.declared_attributes());
         self.read.send_if_modified(|read| {
             let has_changed = read.get(&device) != Some(&attributes);
             if has_changed {
@@ -138,23 +134,15 @@ impl DeclarationReader {
                 }
                 Ok(())
             }
-            Err(error) => match error.response_class() {
-                ResponseClass::Offline
-                | ResponseClass::Unauthorized
-                | ResponseClass::Throttled(_)
-                | ResponseClass::ServerError(_) => Err(error.outcome()),
-                ResponseClass::Stored
-                | ResponseClass::TooLarge
-                | ResponseClass::Malformed
-                | ResponseClass::Blocked => {
-                    warn!(
-                        %error, device_id = %device,
-                        "cannot read the attributes of the device; sending its states unchecked"
-                    );
-                    self.refused().insert(device);
-                    Ok(())
-                }
-            },
+            Err(error) if error.response_class().is_temporary() => Err(error.outcome()),
+            Err(error) => {
+                warn!(
+                    %error, device_id = %device,
+                    "cannot read the attributes of the device; sending its states unchecked"
+                );
+                self.refused().insert(device);
+                Ok(())
+            }
         }
     }
 
@@ -162,7 +150,11 @@ impl DeclarationReader {
     /// request can requeue or import. `last` has the last sequence number of each device.
     pub fn mark_unchecked(&self, last: &BTreeMap<DeviceId, u64>) {
         self.enforced.send_modify(|enforced| {
-            mark_unchecked(Arc::make_mut(enforced), last, REQUEST_STATES_MAX);
+            for (device, declaration) in Arc::make_mut(enforced) {
+                let last = last.get(device).copied().unwrap_or_default();
+                let through = last + REQUEST_STATES_MAX;
+                declaration.unchecked_through = declaration.unchecked_through.max(through);
+            }
         });
     }
 
@@ -188,25 +180,19 @@ impl DeclarationReader {
 /// daemon did not run. `last` has the last sequence number of each device.
 pub fn stored(rows: Vec<Row>, last: &BTreeMap<DeviceId, u64>) -> Declarations {
     let decode = |(key, value): Row| {
-        let device = <[u8; 12]>::try_from(key).ok()?;
-        Some((DeviceId::from(device), serde_json::from_slice(&value).ok()?))
+        let device = DeviceId::from(<[u8; 12]>::try_from(key).ok()?);
+        let attributes = Arc::new(serde_json::from_slice(&value).ok()?);
+        let unchecked_through = last.get(&device).copied().unwrap_or_default();
+        Some((device, Declaration { attributes, unchecked_through }))
     };
-    let mut declarations = rows.into_iter().filter_map(decode).collect();
-    mark_unchecked(&mut declarations, last, 0);
-    declarations
+    rows.into_iter().filter_map(decode).collect()
 }
 
-/// Marks all queued states as unchecked, and the next `more` of each device.
-fn mark_unchecked(declarations: &mut Declarations, last: &BTreeMap<DeviceId, u64>, more: u64) {
-    for (device, declaration) in declarations {
-        let last = last.get(device).copied().unwrap_or_default();
-        declaration.unchecked_through = declaration.unchecked_through.max(last + more);
-    }
-}
-
-/// Returns the row of a declaration. One that is too large for a row is not kept over a restart.
+/// Returns the row of a device. A declaration that is too large for a row is not kept over a
+/// restart.
 pub fn row(device: DeviceId, declaration: &Declaration) -> RowChange {
-    let value = serde_json::to_vec(declaration).ok().filter(|value| value.len() <= ROW_BYTES_MAX);
+    let value = serde_json::to_vec(&*declaration.attributes);
+    let value = value.ok().filter(|value| value.len() <= ROW_BYTES_MAX);
     if value.is_none() {
         debug!(device_id = %device, "too many attributes to keep; reading them at each start");
     }
@@ -216,6 +202,7 @@ pub fn row(device: DeviceId, declaration: &Declaration) -> RowChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_model::AttributeType;
 
     fn declaration(attributes: usize) -> Declaration {
         let names = (0..attributes).map(|number| format!("attribute{number:06}"));

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
+use super::check::device_name;
 use super::outbox::{DeviceChoice, OutboxAccess};
 use super::{ConfigArgs, EXIT_FAILURE, Unavailable, print};
 use crate::tasks::audit::read_states;
@@ -19,7 +20,7 @@ use tidegate_delivery::audit::{
 };
 use tidegate_losant::query::Shape;
 use tidegate_losant::{Client, Error};
-use tidegate_model::{AttributeType, DeclaredAttributes, DeviceId};
+use tidegate_model::{DeclaredAttributes, DeviceId};
 use tidegate_runtime::clock::SystemClock;
 
 /// The most differences that the text lists for each device.
@@ -75,8 +76,10 @@ pub(super) fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let (results, error) = runtime.block_on(compare_all(&config, samples))?;
-    let results: Vec<_> =
-        results.into_iter().map(|(id, one)| (id, named(id, one, &config))).collect();
+    let results: Vec<_> = results
+        .into_iter()
+        .map(|(id, one)| (id, DeviceResult { name: device_name(id, &config), ..one }))
+        .collect();
     if args.json {
         let devices: BTreeMap<_, _> =
             results.iter().map(|(id, one)| (id.to_string(), one)).collect();
@@ -180,17 +183,7 @@ async fn read_back(
 
 async fn declared(client: &Client, device: DeviceId) -> Result<DeclaredAttributes, Error> {
     let shape = Shape { exclude_connection_info: true, ..Shape::default() };
-    let answer = client.get(device, shape).await?;
-    let attributes = answer.attributes.iter();
-    let typed = attributes
-        .filter_map(|(name, word)| Some((name.parse().ok()?, AttributeType::named(word))));
-    Ok(typed.collect())
-}
-
-fn named(id: DeviceId, result: DeviceResult, config: &Config) -> DeviceResult {
-    let name = config.devices.iter().find(|(_, other)| **other == id);
-    let name = name.map_or_else(|| id.to_string(), |(name, _)| name.to_string());
-    DeviceResult { name, ..result }
+    Ok(client.get(device, shape).await?.declared_attributes())
 }
 
 fn describe(page: &mut String, result: &DeviceResult) -> std::fmt::Result {

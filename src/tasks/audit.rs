@@ -26,7 +26,6 @@ use tidegate_delivery::audit::{
     Action, Auditor, DifferenceReason, Failure, READ_STATES_MAX, Read, ReadRange, ReadState,
     Report, Sample, Settings,
 };
-use tidegate_delivery::response::ResponseClass;
 use tidegate_losant::query::{History, SortDirection};
 use tidegate_losant::{Client, Error};
 use tidegate_model::{AttributeName, DeviceId, WallTime};
@@ -272,16 +271,7 @@ impl AuditTask {
 }
 
 fn failure(error: &Error) -> Failure {
-    match error.response_class() {
-        ResponseClass::Offline
-        | ResponseClass::Unauthorized
-        | ResponseClass::Throttled(_)
-        | ResponseClass::ServerError(_) => Failure::Temporary,
-        ResponseClass::Stored
-        | ResponseClass::TooLarge
-        | ResponseClass::Malformed
-        | ResponseClass::Blocked => Failure::Permanent,
-    }
+    if error.response_class().is_temporary() { Failure::Temporary } else { Failure::Permanent }
 }
 
 /// Logs the differences of a sample by attribute and reason.

@@ -218,12 +218,11 @@ impl Collector {
                 changed.insert(*device, Declaration { attributes, unchecked_through });
             }
         }
-        let changes: Vec<_> =
-            changed.iter().map(|(device, one)| declarations::row(*device, one)).collect();
-        let outbox = Arc::clone(&self.context.outbox);
-        let writing = blocking(move || outbox.write_rows(declarations::TABLE, &changes));
-        let written = liveness::with_deadline(liveness::DISK_MAX, "a commit", writing).await;
-        if let Err(error) = written {
+        let rows = changed.iter().map(|(device, one)| declarations::row(*device, one)).collect();
+        let rows = [(declarations::TABLE, rows)].into();
+        // A row that a power cut takes is read again, so it needs no sync of its own.
+        if let Err(error) = self.append(Arc::new(Commit { rows, ..Commit::default() }), true).await
+        {
             debug!(%error, "cannot keep the attributes of devices; reading them at the next start");
         }
         let declared = Arc::new(read);

@@ -117,6 +117,15 @@ pub enum ResponseClass {
 }
 
 impl ResponseClass {
+    /// Returns whether a later call may succeed although nothing changes here or in Losant's
+    /// settings of the device.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Offline | Self::Unauthorized | Self::Throttled(_) | Self::ServerError(_) => true,
+            Self::Stored | Self::TooLarge | Self::Malformed | Self::Blocked => false,
+        }
+    }
+
     /// Classifies an outcome.
     pub fn of(kind: RequestKind, outcome: &CallOutcome) -> Self {
         let (status, success, retry_after) = match outcome {

@@ -12,7 +12,7 @@ use super::request::Request;
 use super::session::{Client, shorten};
 use super::stream::{EventStream, Item};
 use super::wire;
-use tidegate_model::{Command, DeviceId, WallTime};
+use tidegate_model::{AttributeType, Command, DeclaredAttributes, DeviceId, WallTime};
 
 /// A call of an action whose answer is a `T`.
 #[derive(Debug)]
@@ -160,6 +160,16 @@ pub struct DeviceDescription {
     pub attributes: Vec<(String, String)>,
     /// The latest entry of its connection log; `None` without one, or if it was excluded.
     pub connection: Option<ConnectionEntry>,
+}
+
+impl DeviceDescription {
+    /// Returns the attributes with their types. A name that Losant would not accept is left out.
+    pub fn declared_attributes(&self) -> DeclaredAttributes {
+        let typed = self.attributes.iter();
+        let typed =
+            typed.filter_map(|(name, word)| Some((name.parse().ok()?, AttributeType::named(word))));
+        typed.collect()
+    }
 }
 
 /// An entry of the connection log of a device.
