@@ -156,6 +156,8 @@ pub struct DeviceDescription {
     pub name: String,
     /// The class, such as `gateway` or `peripheral`; empty if it is missing.
     pub device_class: String,
+    /// The id of the gateway of a peripheral.
+    pub gateway_id: Option<String>,
     /// The name and the type of each attribute.
     pub attributes: Vec<(String, String)>,
     /// The latest entry of its connection log; `None` without one, or if it was excluded.
@@ -195,6 +197,7 @@ impl Answer for DeviceDescription {
 
     fn parse(_: DeviceId, body: &[u8]) -> Option<Self> {
         let device: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let gateway_id = device.get("gatewayId").and_then(Value::as_str).map(str::to_owned);
         let text = |key| device.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let attributes = device.get("attributes").and_then(Value::as_array);
         let attribute = |attribute: &Value| {
@@ -204,7 +207,7 @@ impl Answer for DeviceDescription {
         let attributes = attributes.into_iter().flatten().filter_map(attribute).collect();
         let connection = device.get("connectionInfo").and_then(ConnectionEntry::parse);
         let (name, device_class) = (text("name"), text("deviceClass"));
-        Some(Self { name, device_class, attributes, connection })
+        Some(Self { name, device_class, gateway_id, attributes, connection })
     }
 }
 

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-use serde_json::Value;
-
 use super::{Outcome, Report};
 use crate::attributes::production;
 use crate::cli::check::device_name;
@@ -14,8 +12,8 @@ use tidegate_delivery::response::ResponseClass;
 use tidegate_ingest::mapping::DeviceProduction;
 use tidegate_losant::body::{States, StatesJson};
 use tidegate_losant::query::{History, Shape};
-use tidegate_losant::{Client, Error};
-use tidegate_model::{AttributeType, DeclaredAttributes, DeviceId};
+use tidegate_losant::{Client, DeviceDescription, Error};
+use tidegate_model::{DeclaredAttributes, DeviceId};
 
 /// The most attributes that one item names.
 const NAMES_MAX: usize = 8;
@@ -56,15 +54,15 @@ impl Checker<'_> {
     /// Checks the gateway device. Returns whether it can be read.
     async fn gateway(&self, report: &mut Report) -> anyhow::Result<bool> {
         let gateway = self.config.cloud.device;
-        let document = match self.read(gateway).await {
-            Ok(document) => document,
+        let description = match self.read(gateway).await {
+            Ok(description) => description,
             Err(error) => {
                 let cure = "copy the device id of the gateway from Losant to losant.device_id";
                 report.add(&format!("gateway {gateway}"), &refusal(&error, cure))?;
                 return Ok(is_forbidden(&error));
             }
         };
-        let (name, class) = (text(&document, "name"), text(&document, "deviceClass"));
+        let (name, class) = (escaped(&description.name), escaped(&description.device_class));
         let item = format!("gateway {gateway}: {name}, class {class}");
         let has_peripherals = !self.peripherals().is_empty();
         let is_gateway = matches!(&*class, "gateway" | "edgeCompute");
@@ -78,7 +76,7 @@ impl Checker<'_> {
             Outcome::Good
         };
         report.add(&item, &outcome)?;
-        self.attributes(gateway, &document, report)?;
+        self.attributes(gateway, &description, report)?;
         Ok(true)
     }
 
@@ -121,8 +119,8 @@ impl Checker<'_> {
         let gateway = self.config.cloud.device;
         let shown = device_name(device, self.config);
         let item = format!("device {shown}");
-        let document = match self.read(device).await {
-            Ok(document) => document,
+        let description = match self.read(device).await {
+            Ok(description) => description,
             Err(error) if is_forbidden(&error) => {
                 return self.unreadable_peripheral(device, &item, report).await;
             }
@@ -134,8 +132,8 @@ impl Checker<'_> {
                 return report.add(&item, &refusal(&error, &cure));
             }
         };
-        let (name, class) = (text(&document, "name"), text(&document, "deviceClass"));
-        let owner = document.get("gatewayId").and_then(Value::as_str);
+        let (name, class) = (escaped(&description.name), escaped(&description.device_class));
+        let owner = description.gateway_id.as_deref();
         let item = format!("{item}: {name}, class {class}");
         let is_own = owner.is_some_and(|owner| owner.eq_ignore_ascii_case(&gateway.to_string()));
         let outcome = match &*class {
@@ -151,7 +149,7 @@ impl Checker<'_> {
             ),
         };
         report.add(&item, &outcome)?;
-        self.attributes(device, &document, report)
+        self.attributes(device, &description, report)
     }
 
     /// Checks a peripheral that the access key may not read: the gateway may report for it or not.
@@ -177,29 +175,19 @@ impl Checker<'_> {
     fn attributes(
         &self,
         device: DeviceId,
-        document: &Value,
+        description: &DeviceDescription,
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let production = production(self.config);
         let Some(produced) = production.devices.get(&device) else { return Ok(()) };
         let item = format!("attributes of {}", device_name(device, self.config));
-        report.add(&item, &compare(&declared(document), produced))
+        report.add(&item, &compare(&description.declared_attributes(), produced))
     }
 
-    async fn read(&self, device: DeviceId) -> Result<Value, Error> {
+    async fn read(&self, device: DeviceId) -> Result<DeviceDescription, Error> {
         let shape = Shape { exclude_connection_info: true, ..Shape::default() };
-        self.client.get(device, shape).json().await
+        self.client.get(device, shape).await
     }
-}
-
-/// Returns the attributes that a device declares.
-fn declared(document: &Value) -> DeclaredAttributes {
-    let list = document.get("attributes").and_then(Value::as_array).into_iter().flatten();
-    let attribute = |attribute: &Value| {
-        let name = attribute.get("name")?.as_str()?.parse().ok()?;
-        Some((name, AttributeType::named(attribute.get("dataType")?.as_str()?)))
-    };
-    list.filter_map(attribute).collect()
 }
 
 fn compare(declared: &DeclaredAttributes, produced: &DeviceProduction) -> Outcome {
@@ -255,8 +243,7 @@ fn is_forbidden(error: &Error) -> bool {
     error.status() == Some(403)
 }
 
-/// Returns a member as a text that cannot control the terminal.
-fn text(document: &Value, key: &str) -> String {
-    let text = document.get(key).and_then(Value::as_str).unwrap_or_default();
+/// Returns a text of Losant that cannot control the terminal.
+fn escaped(text: &str) -> String {
     text.escape_debug().to_string()
 }
