@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod control;
 mod device;
+mod fragment;
 mod outbox;
 mod progress;
 mod prompt;

@@ -89,6 +89,13 @@ pub struct Names {
     pub actuators: BTreeSet<Name>,
 }
 
+impl Names {
+    /// Returns the name of a device, or its id if the configuration does not name it.
+    fn device(&self, id: DeviceId) -> String {
+        self.devices.get(&id).map_or_else(|| id.to_string(), Name::to_string)
+    }
+}
+
 impl StatusRegistry {
     /// Locks the content, to read or to change it.
     pub fn data(&self) -> MutexGuard<'_, StatusData> {

@@ -75,17 +75,14 @@ pub struct AuditDifference {
 
 impl AuditStatus {
     pub(super) fn of(data: &StatusData) -> Self {
-        let name = |id: &DeviceId| data.names.devices.get(id).map(ToString::to_string);
-        let audits = data.audit.iter();
-        let named = audits.map(|(id, one)| (name(id).unwrap_or_else(|| id.to_string()), one));
-        let mut status = Self { devices: BTreeMap::new(), ..Self::default() };
-        for (name, device) in named {
+        let mut status = Self::default();
+        for (id, device) in &data.audit {
             status.samples += device.samples;
             status.states += device.states;
             status.values += device.values;
             status.differing_values += device.differing_values;
             status.last = status.last.max(device.last);
-            status.devices.insert(name, device.clone());
+            status.devices.insert(data.names.device(*id), device.clone());
         }
         status
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
+use super::Names;
 use tidegate_commands::history::Record;
 use tidegate_ingest::mapping::AttributeProblem;
 use tidegate_ingest::sensor_stats::{SensorStats, WithoutValue};
 use tidegate_model::{
-    AttributeName, CommandResult, DeviceId, Misfit, Name, ReadingTime, Reason, Value, WallTime,
+    AttributeName, CommandResult, Misfit, Name, ReadingTime, Reason, Value, WallTime,
 };
 use tidegate_timing::forecast::payloads_a_month;
 
@@ -178,12 +179,11 @@ fn as_texts<S: Serializer>(
 }
 
 impl SensorStatus {
-    pub(super) fn of(bus: &Name, stats: &SensorStats, devices: &BTreeMap<DeviceId, Name>) -> Self {
+    pub(super) fn of(bus: &Name, stats: &SensorStats, names: &Names) -> Self {
         let (attribute, value) = stats.last_value.clone().unzip();
         let error = stats.last_error.as_ref();
         let skip = stats.last_skip.as_ref();
-        let name = |id: &DeviceId| devices.get(id).map_or_else(|| id.to_string(), Name::to_string);
-        let silent = stats.silent.iter().map(|one| (name(&one.device), one.since.into()));
+        let silent = stats.silent.iter().map(|one| (names.device(one.device), one.since.into()));
         let duplicate = stats.last_duplicate.as_ref().map(|duplicate| DuplicateStatus {
             detail: duplicate.error.detail.clone(),
             at: duplicate.error.at.into(),

@@ -304,10 +304,9 @@ impl Sources {
 
 fn throttle(data: &StatusData) -> BTreeMap<String, ThrottleStatus> {
     let now = Instant::now().into_std();
-    let device = |id: &DeviceId| data.names.devices.get(id).map(ToString::to_string);
     let calls = data.calls.iter().map(|(id, throttle)| {
         let status = ThrottleStatus { calls: throttle.in_window(now), calls_max: CALLS_MAX };
-        (device(id).unwrap_or_else(|| id.to_string()), status)
+        (data.names.device(*id), status)
     });
     calls.collect()
 }
@@ -316,11 +315,10 @@ fn device_problems(
     data: &StatusData,
     waiting: &BTreeMap<DeviceId, Amount>,
 ) -> BTreeMap<String, DeviceProblems> {
-    let name = |id: &DeviceId| data.names.devices.get(id).map(ToString::to_string);
     let problems = data.device_problems.iter().map(|(id, problems)| {
         let states_waiting = waiting.get(id).map_or(0, |amount| amount.states);
         let problems = DeviceProblems { states_waiting, ..problems.clone() };
-        (name(id).unwrap_or_else(|| id.to_string()), problems)
+        (data.names.device(*id), problems)
     });
     problems.collect()
 }
@@ -328,7 +326,7 @@ fn device_problems(
 fn sensors(data: &StatusData) -> BTreeMap<Name, SensorStatus> {
     let buses = data.sensors.iter();
     let sensors = buses.flat_map(|(bus, sensors)| sensors.iter().map(move |sensor| (bus, sensor)));
-    let status = |bus, stats| SensorStatus::of(bus, stats, &data.names.devices);
+    let status = |bus, stats| SensorStatus::of(bus, stats, &data.names);
     sensors.map(|(bus, (name, stats))| (name.clone(), status(bus, stats))).collect()
 }
 

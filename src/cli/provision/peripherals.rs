@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use toml::{Table, Value};
+use toml::Table;
 
 use super::print;
+use crate::cli::fragment;
 use tidegate_config::Config;
 use tidegate_ingest::mapping::{DeviceProduction, Production};
 use tidegate_model::{DeviceId, Name};
@@ -122,13 +123,7 @@ pub(super) fn report(created: &[Created], config: &Path, writes: bool) -> anyhow
         return print(&format!("\nAdd to the configuration:\n\n{lines}"));
     }
     let file = std::path::absolute(config)?.with_file_name(FRAGMENT);
-    let text = match std::fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error).context(format!("cannot read {}", file.display())),
-    };
-    let table = text.parse::<Table>();
-    let mut table = table.with_context(|| format!("{} is not valid TOML", file.display()))?;
+    let mut table = fragment::read(&file)?;
     add_tables(&mut table, created);
     if let Some(parent) = file.parent() {
         std::fs::create_dir_all(parent)
@@ -149,29 +144,12 @@ pub(super) fn report(created: &[Created], config: &Path, writes: bool) -> anyhow
 
 fn add_tables(table: &mut Table, created: &[Created]) {
     for Created { device, id } in created {
-        let tables = entry(table, "device");
-        entry(tables, &device.name).insert("id".to_owned(), id.to_string().into());
+        let own = fragment::table(table, &["device", &device.name]);
+        own.insert("id".to_owned(), id.to_string().into());
         for Alias { sensor, text } in &device.aliases {
-            let aliases = entry(entry(entry(table, "sensor"), sensor), "devices");
+            let aliases = fragment::table(table, &["sensor", sensor, "devices"]);
             aliases.insert(text.clone(), device.name.clone().into());
         }
-    }
-}
-
-/// Returns a table in a table; creates it if it is missing.
-fn entry<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
-    let inner = table.entry(name.to_owned()).or_insert_with(|| Table::new().into());
-    if !inner.is_table() {
-        *inner = Table::new().into();
-    }
-    match inner {
-        Value::Table(inner) => inner,
-        Value::String(_)
-        | Value::Integer(_)
-        | Value::Float(_)
-        | Value::Boolean(_)
-        | Value::Datetime(_)
-        | Value::Array(_) => unreachable!("the value was made a table above"),
     }
 }
 

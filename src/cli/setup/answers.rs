@@ -7,6 +7,7 @@ use toml::{Table, Value};
 
 use super::{Flow, SetupArgs};
 use crate::cli::Usage;
+use crate::cli::fragment;
 use crate::cli::prompt::{self, Answer};
 use tidegate_model::{DeviceId, IdError};
 
@@ -23,15 +24,7 @@ pub(super) struct Answers(Table);
 impl Answers {
     /// Reads the answers of an earlier run.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
-        };
-        let table = text.parse::<Table>().map(Self);
-        table.with_context(|| format!("{} is not valid TOML", path.display()))
+        fragment::read(path).map(Self)
     }
 
     pub(super) fn text(&self) -> String {
@@ -52,9 +45,10 @@ impl Answers {
                 Answer::Skip => return Ok(Flow::Again),
             }
         };
-        table(&mut self.0, &["losant"]).insert("device_id".to_owned(), id.to_string().into());
+        fragment::table(&mut self.0, &["losant"])
+            .insert("device_id".to_owned(), id.to_string().into());
         if let Some(url) = &args.url {
-            table(&mut self.0, &["losant"]).insert("url".to_owned(), url.clone().into());
+            fragment::table(&mut self.0, &["losant"]).insert("url".to_owned(), url.clone().into());
         }
         Ok(Flow::Next)
     }
@@ -88,25 +82,6 @@ impl Answers {
     fn losant(&self, option: &str) -> Option<&str> {
         self.0.get("losant")?.get(option)?.as_str()
     }
-}
-
-/// Returns the table at a path; creates it if it is missing.
-fn table<'a>(root: &'a mut Table, path: &[&str]) -> &'a mut Table {
-    path.iter().fold(root, |table, name| {
-        let inner = table.entry((*name).to_owned()).or_insert_with(|| Table::new().into());
-        if !inner.is_table() {
-            *inner = Table::new().into();
-        }
-        match inner {
-            Value::Table(inner) => inner,
-            Value::String(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::Boolean(_)
-            | Value::Datetime(_)
-            | Value::Array(_) => unreachable!("the value was made a table above"),
-        }
-    })
 }
 
 fn insert(into: &mut Table, tables: &Table) {

@@ -143,7 +143,7 @@ fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Health, SensorStatus};
+    use crate::status::{Health, Names, SensorStatus};
     use tidegate_ingest::sensor_stats::SensorStats;
 
     fn sentences(document: &Document) -> Vec<String> {
@@ -178,7 +178,7 @@ mod tests {
             let misfit = Misfit::Undeclared { attribute };
             stats.misfits.insert(misfit.attribute().clone(), misfit);
         }
-        let sensor = SensorStatus::of(&"bus".parse().unwrap(), &stats, &BTreeMap::new());
+        let sensor = SensorStatus::of(&"bus".parse().unwrap(), &stats, &Names::default());
         let document = Document {
             device_problems: [("attic".to_owned(), device)].into(),
             sensors: [("probe".parse().unwrap(), sensor)].into(),

@@ -85,15 +85,13 @@ fn unmapped(name: &str, sensor: &SensorStatus) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::status::Health;
+    use crate::status::{Health, Names};
     use tidegate_ingest::sensor_stats::{Duplicate, SensorError, SensorStats, WithoutValue};
     use tokio::time::Instant;
 
     fn codes(stats: &SensorStats) -> Vec<ProblemCode> {
-        let sensor = SensorStatus::of(&"bus".parse().unwrap(), stats, &BTreeMap::new());
+        let sensor = SensorStatus::of(&"bus".parse().unwrap(), stats, &Names::default());
         let sensors = [("probe".parse().unwrap(), sensor)].into();
         let health = Health::of(&Document { sensors, ..Document::default() });
         health.problems.iter().map(|problem| problem.code).collect()
