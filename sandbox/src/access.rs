@@ -21,17 +21,13 @@ pub(crate) fn authorize(
     token: Option<&str>,
     now_ms: i64,
 ) -> Result<(), ApiError> {
-    let grant = token.and_then(|token| store.tokens.find(token, now_ms));
-    let grant = grant.ok_or_else(|| ApiError::unauthorized("token is missing or not valid"))?;
+    let grant = find_grant(store, token, now_ms)?;
+    find_application(settings, target.application_id)?;
     let matches = |id: &str| id.eq_ignore_ascii_case(target.application_id);
-    if !settings.applications.iter().any(|application| matches(&application.application_id)) {
-        return Err(ApiError::not_found("application"));
-    }
     let device = store.device(target.device_id).filter(|device| matches(&device.application_id));
     let device = device.ok_or_else(|| ApiError::not_found("device"))?;
     if !grant.allows(target.spec) {
-        let message = format!("no scope of the token allows {}", target.spec.name);
-        return Err(ApiError::forbidden(403, message));
+        return Err(no_scope(target.spec));
     }
     let covers =
         matches(&grant.application_id) && covers(settings, store, grant, &device.spec, target.spec);
@@ -56,17 +52,32 @@ pub(crate) fn authorize_application(
     token: Option<&str>,
     now_ms: i64,
 ) -> Result<(), ApiError> {
+    let grant = find_grant(store, token, now_ms)?;
+    find_application(settings, target.application_id)?;
+    let is_own = grant.application_id.eq_ignore_ascii_case(target.application_id);
+    if grant.allows(target.spec) && is_own { Ok(()) } else { Err(no_scope(target.spec)) }
+}
+
+fn find_grant<'a>(
+    store: &'a Store,
+    token: Option<&str>,
+    now_ms: i64,
+) -> Result<&'a Grant, ApiError> {
     let grant = token.and_then(|token| store.tokens.find(token, now_ms));
-    let grant = grant.ok_or_else(|| ApiError::unauthorized("token is missing or not valid"))?;
-    let matches = |id: &str| id.eq_ignore_ascii_case(target.application_id);
-    if !settings.applications.iter().any(|application| matches(&application.application_id)) {
-        return Err(ApiError::not_found("application"));
+    grant.ok_or_else(|| ApiError::unauthorized("token is missing or not valid"))
+}
+
+fn find_application(settings: &Settings, id: &str) -> Result<(), ApiError> {
+    let mut applications = settings.applications.iter();
+    if applications.any(|application| application.application_id.eq_ignore_ascii_case(id)) {
+        Ok(())
+    } else {
+        Err(ApiError::not_found("application"))
     }
-    if grant.allows(target.spec) && matches(&grant.application_id) {
-        return Ok(());
-    }
-    let message = format!("no scope of the token allows {}", target.spec.name);
-    Err(ApiError::forbidden(403, message))
+}
+
+fn no_scope(action: &ActionSpec) -> ApiError {
+    ApiError::forbidden(403, format!("no scope of the token allows {}", action.name))
 }
 
 /// Returns whether a token covers a device for this action.

@@ -7,24 +7,16 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::element;
 use tidegate_model::WallTime;
 
 /// The `meta` of a backlog state.
 const BACKFILL: &str = r#"{"backfill":true}"#;
 
-/// A state as JSON. The text of its values is kept.
-#[derive(Deserialize, Serialize)]
-struct Element<'a> {
-    #[serde(borrow)]
-    time: &'a RawValue,
-    #[serde(borrow)]
-    data: BTreeMap<String, &'a RawValue>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    meta: Option<&'a RawValue>,
-}
+/// A state whose values keep their texts.
+type Element<'a> = element::Element<'a, BTreeMap<String, &'a RawValue>>;
 
 /// Builds the elements for the states of one device, in order.
 ///

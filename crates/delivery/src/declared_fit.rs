@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::element;
 use tidegate_model::{AttributeName, DeclaredAttributes, Misfit, Value, fit_value};
 
 /// A state that was checked.
@@ -20,15 +20,8 @@ pub struct FittedState {
     pub misfits: Vec<Misfit>,
 }
 
-/// A state as JSON. The text of its values is kept.
-#[derive(Deserialize, Serialize)]
-struct Element<'a> {
-    #[serde(borrow)]
-    time: &'a RawValue,
-    data: BTreeMap<AttributeName, Box<RawValue>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    meta: Option<&'a RawValue>,
-}
+/// A state with its values by attribute. Unchanged values keep their texts.
+type Element<'a> = element::Element<'a, BTreeMap<AttributeName, Box<RawValue>>>;
 
 /// Removes the values that Losant would ignore from a state, and converts those that can be
 /// converted. A state whose values all fit keeps its bytes.

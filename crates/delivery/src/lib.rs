@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod batch_body;
 pub mod declared_fit;
+mod element;
 pub mod reporter;
 pub mod response;
 pub mod throttle;
