@@ -6,6 +6,7 @@
 mod attribute_check;
 mod attribute_filter;
 mod conversion;
+mod declared_types;
 mod message_time;
 mod output;
 mod pipeline;

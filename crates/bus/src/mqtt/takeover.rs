@@ -64,8 +64,7 @@ impl TakeoverDetector {
         client_id: &str,
     ) {
         let is_named = matches!(error, ConnectionError::TakenOver);
-        let is_conflict = if is_named { true } else { self.count_end(error, Instant::now()) };
-        if !is_conflict {
+        if !is_named && !self.count_end(error, Instant::now()) {
             return;
         }
         self.is_reported = true;

@@ -8,6 +8,7 @@ use minijinja::value::merge_maps;
 
 use super::attribute_filter::{AttributeFilter, FilterResult};
 use super::conversion::{Conversion, numeric};
+use super::declared_types;
 use super::output::{OutputBuilder, PipelineOutput};
 use super::rebirth_requests::RebirthRequests;
 use super::rejection::Rejection;
@@ -18,8 +19,7 @@ use crate::decode::{Births, DecodeError, Decoded};
 use crate::sensor_stats::{SILENT_MAX, SensorStats};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{
-    AttributeName, AttributeType, BusMessage, DeclaredDevices, DeviceId, Misfit, Name, ReadingTime,
-    Reason, Value, fit_value,
+    AttributeName, BusMessage, DeclaredDevices, DeviceId, Name, ReadingTime, Reason, Value,
 };
 use tidegate_template::ExpressionError;
 use tidegate_timing::machine::Machine;
@@ -93,6 +93,8 @@ struct Failures {
     has_reader: bool,
     /// Whether the payload is empty.
     is_empty: bool,
+    /// The sensors that read the payload.
+    read_by: Vec<usize>,
     undecoded: Vec<(usize, DecodeError)>,
     /// Messages without a mapped channel.
     unmapped: Vec<(usize, Decoded)>,
@@ -186,6 +188,7 @@ impl Pipeline {
                 failures.is_empty = true;
                 continue;
             }
+            failures.read_by.push(index);
             self.with_stats(index, SensorStats::begin_message);
             match sensor.format.decode(&message.topic, &message.payload, &mut self.births) {
                 Ok(messages) => {
@@ -209,10 +212,13 @@ impl Pipeline {
                 }
             }
         }
+        let read_by = std::mem::take(&mut failures.read_by);
         if output.is_empty() {
             self.reject_message(message, failures, now, &mut output);
         }
-        self.stats.iter_mut().for_each(|stats| stats.end_message(now));
+        for index in read_by {
+            self.with_stats(index, |stats| stats.end_message(now));
+        }
         self.outputs.push_back(output.build());
     }
 
@@ -225,7 +231,7 @@ impl Pipeline {
         output: &mut OutputBuilder,
     ) {
         let sensors = Arc::clone(&self.sensors);
-        let Failures { has_reader, is_empty, undecoded, unmapped } = failures;
+        let Failures { has_reader, is_empty, undecoded, unmapped, .. } = failures;
         if !unmapped.is_empty() {
             let mut details = Vec::new();
             for (index, decoded) in unmapped {
@@ -328,7 +334,7 @@ impl Pipeline {
         };
         let device = sensor.device.resolve(&context, &sensor.aliases, &self.devices)?;
         let attribute = mapping.attribute.resolve(&context)?;
-        let value = match self.fit(device, &attribute, value) {
+        let value = match declared_types::fit(&self.declared, device, &attribute, value) {
             Ok(value) => value,
             Err(misfit) => {
                 self.with_stats(sensor_index, |stats| stats.record_misfit(&misfit));
@@ -347,7 +353,8 @@ impl Pipeline {
         if mapping.filter.passes_all() || is_full {
             let value = mapping.filter.round(value);
             let original = original.filter(|_| mapping.conversion == Conversion::default());
-            let value = self.fit_text(device, &key.attribute, value, original);
+            let value =
+                declared_types::fit_text(&self.declared, device, &key.attribute, value, original);
             return output.add_value(device, key.attribute, Sample { time, value });
         }
         debug_assert!(self.filters.len() <= FILTERS_MAX, "too many filters");
@@ -361,46 +368,14 @@ impl Pipeline {
         }
         match filter.handle_sample(Sample { time, value }, now)? {
             FilterResult::Send(value) => {
-                let value = self.fit_text(device, &attribute, value, None);
+                let value =
+                    declared_types::fit_text(&self.declared, device, &attribute, value, None);
                 output.add_value(device, attribute, Sample { time, value })
             }
             FilterResult::Filtered(reason) => {
                 output.count_filtered(reason);
                 Ok(())
             }
-        }
-    }
-
-    /// Converts a value towards the type that its device declares, as far as filters need it: a
-    /// number for a declared string stays a number here.
-    fn fit(
-        &self,
-        device: DeviceId,
-        attribute: &AttributeName,
-        value: Value,
-    ) -> Result<Value, Misfit> {
-        let Some(declared) = self.declared.get(&device) else { return Ok(value) };
-        match declared.get(attribute) {
-            Some(AttributeType::Text) => Ok(value),
-            Some(AttributeType::Number) => fit_value(declared, attribute, numeric(value), None),
-            Some(_) | None => fit_value(declared, attribute, value, None),
-        }
-    }
-
-    /// Writes a value as text if its device declares the attribute as a string.
-    fn fit_text(
-        &self,
-        device: DeviceId,
-        attribute: &AttributeName,
-        value: Value,
-        original: Option<&String>,
-    ) -> Value {
-        let declared = self.declared.get(&device).and_then(|declared| declared.get(attribute));
-        match declared {
-            Some(kind @ AttributeType::Text) => {
-                kind.fit(value, original.map(String::as_str)).unwrap_or_else(|value| value)
-            }
-            Some(_) | None => value,
         }
     }
 
