@@ -437,7 +437,7 @@ impl Collector {
             if is_due {
                 outbox.sync_states()?;
             }
-            Ok::<_, Error>(outbox.is_synced())
+            Ok::<_, Error>(outbox.first_unsynced().is_none())
         });
         match liveness::with_deadline(liveness::DISK_MAX, "a sync", settling).await {
             Ok(true) => self.pending_acks.release(),
@@ -476,7 +476,8 @@ impl Collector {
         let outbox = Arc::clone(&self.context.outbox);
         let append = if is_sync_delayed { Outbox::append_unsynced } else { Outbox::append };
         let appending = blocking(move || append(&outbox, &commit));
-        let evicted = liveness::with_deadline(liveness::DISK_MAX, "a commit", appending).await?;
+        let appended = liveness::with_deadline(liveness::DISK_MAX, "a commit", appending).await?;
+        let evicted = appended.dropped;
         if evicted.states > 0 {
             warn!(
                 states = evicted.states,

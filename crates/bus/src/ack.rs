@@ -30,7 +30,8 @@ impl Ack {
     /// confirmed it, and in the order of arrival.
     ///
     /// The compiler does not check this. The only caller is the collector's `PendingAcks::release`.
-    /// The collector calls that after a synced commit, or after `Outbox::is_synced` returned true.
+    /// The collector calls that after a synced commit, or after `Outbox::first_unsynced` returned
+    /// `None`.
     pub fn send(self) {
         match self.0 {
             // A full or closed queue means a lost connection: the broker redelivers the message.

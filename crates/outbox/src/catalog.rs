@@ -62,7 +62,7 @@ pub(super) struct DeviceQueue {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Delta {
     /// The devices that got states.
-    pub(super) appended: BTreeMap<DeviceKey, Appended>,
+    pub(super) appended: BTreeMap<DeviceKey, QueueEnd>,
     pub(super) removed: Vec<RemovedRange>,
     /// The changed accounts, with their new counts.
     #[serde(with = "json")]
@@ -90,7 +90,7 @@ impl Delta {
 
 /// The end of a queue after states were appended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Appended {
+pub(super) struct QueueEnd {
     /// The last sequence number.
     pub(super) last: u64,
     /// The latest time of day, in milliseconds since 1970.
@@ -276,7 +276,7 @@ mod tests {
         let bus: Name = "a".parse().unwrap();
         let value = Some(vec![7]);
         let delta = Delta {
-            appended: BTreeMap::from([([1; 12], Appended { last: 300, latest_ms: -5 })]),
+            appended: BTreeMap::from([([1; 12], QueueEnd { last: 300, latest_ms: -5 })]),
             removed: vec![RemovedRange { device: [2; 12], first: 1, last: 1 << 40 }],
             ledger: Ledger::default(),
             fingerprints: BTreeMap::from([(bus.clone(), vec![1, 2])]),

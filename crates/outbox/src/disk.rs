@@ -8,7 +8,7 @@
 
 mod rotation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -48,12 +48,20 @@ pub(super) struct Disk {
     /// A block could not be read because it is damaged; the outbox needs a repair.
     pub(super) found_damage: bool,
     pub(super) exclusions: Exclusions,
-    /// Blocks that were written and not yet synced.
-    pub(super) unsynced: Vec<BlockKey>,
+    /// Blocks that were written and not yet synced, ordered by commit. The first of them is
+    /// queued, so it names the oldest commit that a power cut would lose; others may have left.
+    pub(super) unsynced: VecDeque<UnsyncedBlock>,
     pub(super) index: Index,
     pub(super) catalog: Catalog,
     pub(super) next_segment: u64,
     pub(super) next_store: u64,
+}
+
+/// A block that was written and not yet synced.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UnsyncedBlock {
+    commit: u64,
+    key: BlockKey,
 }
 
 impl Disk {
@@ -139,7 +147,7 @@ impl Disk {
                 self.catalog.count_queued(device, &record.bus, record.amount());
             }
             self.index.insert(block.key(), block.meta(location));
-            self.unsynced.push(block.key());
+            self.unsynced.push_back(UnsyncedBlock { commit: block.commit, key: block.key() });
         }
         if is_durable {
             self.mark_synced();
@@ -152,6 +160,7 @@ impl Disk {
         if !emptied.is_empty() {
             self.remove_empty_files();
         }
+        self.forget_removed();
         self.debug_check();
         Ok(())
     }
@@ -189,12 +198,23 @@ impl Disk {
             Location::Segment { number, .. } => full.contains_key(&number),
             Location::Store(_) => false,
         };
-        unsynced.retain(|key| index.get(*key).is_some_and(|meta| is_in_closed(meta.location)));
+        unsynced.retain(|one| index.get(one.key).is_some_and(|meta| is_in_closed(meta.location)));
     }
 
-    /// Returns whether a power cut would lose no queued state.
-    pub(super) fn is_synced(&self) -> bool {
-        self.unsynced.iter().all(|key| self.index.get(*key).is_none())
+    /// Forgets the oldest unsynced blocks that left the queue or were packed: a store is synced.
+    pub(crate) fn forget_removed(&mut self) {
+        let Self { unsynced, index, .. } = self;
+        let is_safe = |one: &UnsyncedBlock| {
+            index.get(one.key).is_none_or(|meta| matches!(meta.location, Location::Store(_)))
+        };
+        while unsynced.front().is_some_and(is_safe) {
+            unsynced.pop_front();
+        }
+    }
+
+    /// Returns the oldest commit with a queued state that a power cut would lose.
+    pub(super) fn first_unsynced(&self) -> Option<u64> {
+        self.unsynced.front().map(|one| one.commit)
     }
 
     /// Appends a frame to the active segment. Returns the location of each block.
@@ -234,6 +254,10 @@ impl Disk {
     /// Checks in a debug build that ledger, queues and index agree.
     fn debug_check(&self) {
         debug_assert_eq!(self.catalog.imbalance(), None, "the ledger and the queues disagree");
+        debug_assert!(
+            self.unsynced.iter().is_sorted_by_key(|one| one.commit),
+            "unsynced blocks are not ordered by commit"
+        );
         let is_full_check = self.index.len() <= CHECKED_BLOCKS_MAX
             || self.catalog.commit.is_multiple_of(CHECK_INTERVAL_COMMITS);
         debug_assert_eq!(

@@ -55,6 +55,6 @@ pub use error::{Error, OpenError};
 pub use outbox::Outbox;
 pub use ranges::RANGES_MAX;
 pub use types::{
-    Amount, Commit, IgnoredValues, NewState, Options, QueueSizes, QueuedState, ROW_BYTES_MAX,
-    Reject, Removed, Row, RowChange, SEGMENT_BYTES, TABLE_BYTES_MAX,
+    Amount, Appended, Commit, IgnoredValues, NewState, Options, QueueSizes, QueuedState,
+    ROW_BYTES_MAX, Reject, Removed, Row, RowChange, SEGMENT_BYTES, TABLE_BYTES_MAX,
 };

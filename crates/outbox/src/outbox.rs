@@ -15,8 +15,8 @@ use super::recover::recover;
 use super::removal::Removal;
 use super::transaction::Transaction;
 use super::types::{
-    Amount, Commit, IgnoredValues, NewState, Options, QueueSizes, QueuedState, Removed, Row,
-    RowChange,
+    Amount, Appended, Commit, IgnoredValues, NewState, Options, QueueSizes, QueuedState, Removed,
+    Row, RowChange,
 };
 use tidegate_model::{DeviceId, Ledger, MessageFingerprint, Name, Reason, WallTime};
 
@@ -35,6 +35,8 @@ pub struct Outbox {
 struct Counts {
     ledger: Ledger,
     queues: BTreeMap<DeviceId, QueueCounts>,
+    /// The oldest commit with a queued state that is not synced.
+    first_unsynced: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,43 +63,47 @@ impl Outbox {
         Ok(outbox)
     }
 
-    /// Stores a commit; it is synced when this returns. Returns the states that a full outbox
-    /// dropped for it.
+    /// Stores a commit; it is synced when this returns.
     ///
     /// A commit that has neither states nor rows is written, but not synced.
     ///
     /// # Errors
     /// When the disk is full or broken. Then nothing is stored, and the caller should retry.
-    pub fn append(&self, commit: &Commit) -> Result<Removed, Error> {
+    pub fn append(&self, commit: &Commit) -> Result<Appended, Error> {
         let has_rows = commit.rows.values().any(|changes| !changes.is_empty());
         self.store(commit, !commit.states.is_empty() || has_rows)
     }
 
-    /// Stores a commit without a sync. A power cut may lose it until [`Outbox::is_synced`] returns
-    /// true; a crash of the daemon does not.
+    /// Stores a commit without a sync. A power cut may lose its states until
+    /// [`Outbox::first_unsynced`] is past the commit; a crash of the daemon does not.
     ///
     /// # Errors
     /// As [`Outbox::append`].
-    pub fn append_unsynced(&self, commit: &Commit) -> Result<Removed, Error> {
+    pub fn append_unsynced(&self, commit: &Commit) -> Result<Appended, Error> {
         self.store(commit, false)
     }
 
-    /// Returns whether a power cut would lose no queued state: each is synced, or has left the
-    /// outbox.
-    pub fn is_synced(&self) -> bool {
-        self.disk().is_synced()
+    /// Returns the number of the oldest commit with a state that a power cut would lose: it is
+    /// queued and not synced. `None` if there is none. Does not wait for the disk.
+    pub fn first_unsynced(&self) -> Option<u64> {
+        self.counts().first_unsynced
     }
 
-    /// Syncs the queued states, if [`Outbox::is_synced`] returns false.
+    /// Syncs the queued states, if [`Outbox::first_unsynced`] names a commit.
     ///
     /// # Errors
     /// When the disk is full or broken. The states are still queued, and still not synced.
     pub fn sync_states(&self) -> Result<(), Error> {
         let mut disk = self.disk();
-        if disk.is_synced() { Ok(()) } else { disk.sync() }
+        if disk.first_unsynced().is_none() {
+            return Ok(());
+        }
+        let synced = disk.sync();
+        self.publish(&disk);
+        synced
     }
 
-    fn store(&self, commit: &Commit, is_durable: bool) -> Result<Removed, Error> {
+    fn store(&self, commit: &Commit, is_durable: bool) -> Result<Appended, Error> {
         self.change(is_durable, |transaction, disk| {
             transaction.add_counts(&disk.catalog, &commit.ledger);
             transaction.delta.commit = disk.catalog.commit + 1;
@@ -112,7 +118,7 @@ impl Outbox {
             for (table, changes) in &commit.rows {
                 transaction.write_rows(&disk.catalog, table, changes)?;
             }
-            Ok(admitted.dropped)
+            Ok(Appended { commit: transaction.delta.commit, dropped: admitted.dropped })
         })
     }
 
@@ -259,7 +265,10 @@ impl Outbox {
     /// # Errors
     /// When the disk is full or broken.
     pub fn flush(&self) -> Result<(), Error> {
-        self.disk().sync()
+        let mut disk = self.disk();
+        let synced = disk.sync();
+        self.publish(&disk);
+        synced
     }
 
     /// Waits for the disk. A change is applied only after it was written, so a panic under the lock
@@ -319,7 +328,8 @@ impl Outbox {
         let queues = disk.catalog.queues.iter();
         let queues = queues.map(|(device, queue)| (DeviceId::from(*device), counts(queue)));
         let (ledger, queues) = (disk.catalog.ledger.clone(), queues.collect());
-        *self.counts() = Counts { ledger, queues };
+        let first_unsynced = disk.first_unsynced();
+        *self.counts() = Counts { ledger, queues, first_unsynced };
     }
 }
 

@@ -6,7 +6,7 @@
 //! read a store, its files are searched for blocks byte by byte. So damage costs only what it
 //! touches, and the loss is counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -72,7 +72,7 @@ pub(super) fn recover(directory: &Path, options: Options) -> Result<Disk, OpenEr
         stores: Stores::new(directory).map_err(failed)?,
         found_damage: false,
         exclusions: Exclusions::default(),
-        unsynced: Vec::new(),
+        unsynced: VecDeque::new(),
         index: Index::default(),
         catalog: Catalog::default(),
         next_segment: 1,

@@ -216,7 +216,7 @@ fn full_outbox_drops_the_oldest_of_all_devices() {
     outbox.append(&commit(2, "a", &["old-2"])).unwrap();
     outbox.append(&commit(1, "b", &["old-1"])).unwrap();
     assert_eq!(
-        outbox.append(&commit(1, "b", &["new-1"])).unwrap(),
+        outbox.append(&commit(1, "b", &["new-1"])).unwrap().dropped,
         Removed { states: 1, readings: 1 }
     );
     assert_eq!(texts(&outbox, 2), [""; 0]);
@@ -431,7 +431,7 @@ fn eviction_starts_with_low_priority() {
     outbox.append(&Commit { ledger: commit(1, "a", &["", ""]).ledger, ..mixed }).unwrap();
     outbox.append(&ranked(Priority::Low, &["lo2"])).unwrap();
     assert_eq!(texts(&outbox, 1), ["hi1", "lo1", "no1", "lo2"]);
-    let evicted = outbox.append(&ranked(Priority::Low, &["lo3"])).unwrap();
+    let evicted = outbox.append(&ranked(Priority::Low, &["lo3"])).unwrap().dropped;
     assert_eq!(evicted.states, 1, "a commit may be evicted in parts");
     assert_eq!(texts(&outbox, 1), ["hi1", "no1", "lo2", "lo3"]);
     outbox.append(&ranked(Priority::Normal, &["no2", "no3"])).unwrap();
@@ -445,10 +445,10 @@ fn drop_newest_keeps_queued_states_of_equal_priority() {
     let options = Options { bytes_max: 9, when_full: WhenFull::DropNewest, ..OPTIONS };
     let outbox = Outbox::open(directory.path(), options).unwrap();
     outbox.append(&ranked(Priority::Normal, &["no1", "no2"])).unwrap();
-    let dropped = outbox.append(&ranked(Priority::Normal, &["no3", "no4"])).unwrap();
+    let dropped = outbox.append(&ranked(Priority::Normal, &["no3", "no4"])).unwrap().dropped;
     assert_eq!(dropped, Removed { states: 1, readings: 1 });
     assert_eq!(texts(&outbox, 1), ["no1", "no2", "no3"], "states that fit are admitted");
-    assert_eq!(outbox.append(&ranked(Priority::Low, &["lo1"])).unwrap().states, 1);
+    assert_eq!(outbox.append(&ranked(Priority::Low, &["lo1"])).unwrap().dropped.states, 1);
     outbox.append(&ranked(Priority::High, &["hi1"])).unwrap();
     assert_eq!(texts(&outbox, 1), ["no3", "hi1"], "the block of the first two was evicted");
     outbox.append(&ranked(Priority::High, &["hi2", "hi3", "hi4"])).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::block::{BLOCK_BYTES_MAX, Block, Record};
-use super::catalog::{Appended, Catalog, Delta, DeviceKey, RowWrite};
+use super::catalog::{Catalog, Delta, DeviceKey, QueueEnd, RowWrite};
 use super::error::Error;
 use super::ranges::Ranges;
 use super::types::{Amount, NewState, ROW_BYTES_MAX, Reject, RowChange, TABLE_BYTES_MAX};
@@ -59,13 +59,13 @@ impl Transaction {
     pub(super) fn append(&mut self, catalog: &Catalog, device: DeviceId, states: &[&NewState]) {
         let queue = catalog.queues.get(device.as_bytes());
         let before = || {
-            queue.map_or(Appended::default(), |queue| Appended {
+            queue.map_or(QueueEnd::default(), |queue| QueueEnd {
                 last: queue.last,
                 latest_ms: queue.latest_ms,
             })
         };
         let appended = self.delta.appended.get(device.as_bytes()).copied();
-        let Appended { mut last, mut latest_ms } = appended.unwrap_or_else(before);
+        let QueueEnd { mut last, mut latest_ms } = appended.unwrap_or_else(before);
         let (mut records, mut bytes) = (Vec::<Record>::new(), 0);
         let commit = self.delta.commit;
         for state in states {
@@ -87,7 +87,7 @@ impl Transaction {
         }
         let first = last + 1 - records.len() as u64;
         self.blocks.push(Block { commit, device, first, records });
-        self.delta.appended.insert(*device.as_bytes(), Appended { last, latest_ms });
+        self.delta.appended.insert(*device.as_bytes(), QueueEnd { last, latest_ms });
     }
 
     /// Appends the states of rejects to their queues, and stops counting them as rejected.

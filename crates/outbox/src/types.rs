@@ -137,6 +137,15 @@ impl From<Reject> for NewState {
     }
 }
 
+/// A commit that was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The number of the commit; numbers only grow.
+    pub commit: u64,
+    /// The states that a full outbox dropped for the commit.
+    pub dropped: Removed,
+}
+
 /// How many states and readings left the outbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {

@@ -32,7 +32,7 @@ impl Disk {
     pub(crate) fn rotate(&mut self, bytes: usize) -> Result<(), Error> {
         if let Some(active) = &self.active {
             let end = active.end;
-            if !self.is_synced() {
+            if self.first_unsynced().is_some() {
                 sync::data(&active.file).inspect_err(|_| self.close_active(end))?;
                 self.mark_synced();
             }
@@ -58,6 +58,7 @@ impl Disk {
         if let Err(error) = self.pack() {
             warn!(%error, "cannot pack queued states into a store; they stay in the journal");
         }
+        self.forget_removed();
         Ok(())
     }
 

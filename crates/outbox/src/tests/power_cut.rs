@@ -206,7 +206,7 @@ fn run(seed: u64, images: usize) -> usize {
             if rng.random_bool(0.1) {
                 outbox.sync_states().unwrap();
             }
-            if outbox.is_synced() {
+            if outbox.first_unsynced().is_none() {
                 with_watcher(|watcher| watcher.promised.append(&mut unsynced));
             }
         } else {

@@ -7,14 +7,17 @@ fn acked_states_need_no_sync() {
     let directory = TempDir::new().unwrap();
     let outbox = open(directory.path());
     outbox.append(&commit(1, "a", &["synced"])).unwrap();
-    assert!(outbox.is_synced());
-    outbox.append_unsynced(&commit(1, "a", &["one", "two"])).unwrap();
-    outbox.append_unsynced(&commit(2, "a", &["three"])).unwrap();
-    assert!(!outbox.is_synced());
-    outbox.ack(device(1), 1, 3).unwrap();
-    assert!(!outbox.is_synced(), "the state of device 2 is still queued");
+    assert_eq!(outbox.first_unsynced(), None);
+    let first = outbox.append_unsynced(&commit(1, "a", &["one", "two"])).unwrap().commit;
+    let second = outbox.append_unsynced(&commit(2, "a", &["three"])).unwrap().commit;
+    assert!(first < second);
+    assert_eq!(outbox.first_unsynced(), Some(first));
+    outbox.ack(device(1), 1, 2).unwrap();
+    assert_eq!(outbox.first_unsynced(), Some(first), "state two is still queued");
+    outbox.ack(device(1), 3, 3).unwrap();
+    assert_eq!(outbox.first_unsynced(), Some(second), "the state of device 2 is still queued");
     outbox.ack(device(2), 1, 1).unwrap();
-    assert!(outbox.is_synced());
+    assert_eq!(outbox.first_unsynced(), None);
     assert_consistent(&outbox);
 }
 
@@ -24,11 +27,11 @@ fn unsynced_states_are_synced_with_the_next_commit() {
     let outbox = open(directory.path());
     outbox.append_unsynced(&commit(1, "a", &["one"])).unwrap();
     outbox.sync_states().unwrap();
-    assert!(outbox.is_synced());
+    assert_eq!(outbox.first_unsynced(), None);
     outbox.append_unsynced(&commit(1, "a", &["two"])).unwrap();
-    assert!(!outbox.is_synced());
+    assert!(outbox.first_unsynced().is_some());
     outbox.append(&commit(1, "a", &["three"])).unwrap();
-    assert!(outbox.is_synced());
+    assert_eq!(outbox.first_unsynced(), None);
 }
 
 #[test]
@@ -41,7 +44,7 @@ fn commit_that_only_counts_is_not_synced() {
     let ledger = [("a".parse().unwrap(), account)].into();
     let rows = [("table", Vec::new())].into();
     outbox.append(&Commit { ledger, rows, ..Commit::default() }).unwrap();
-    assert!(!outbox.is_synced());
+    assert!(outbox.first_unsynced().is_some());
 }
 
 #[test]
@@ -66,9 +69,24 @@ fn rotation_syncs_the_full_segment() {
         outbox.append_unsynced(&commit(1, "a", &[&text])).unwrap();
     }
     outbox.sync_states().unwrap();
-    assert!(outbox.is_synced());
+    assert_eq!(outbox.first_unsynced(), None);
     drop(outbox);
     let outbox = Outbox::open(directory.path(), options).unwrap();
     assert_eq!(texts(&outbox, 1).len(), 100);
     assert_consistent(&outbox);
+}
+
+#[test]
+fn later_acked_commit_does_not_hide_an_earlier_one() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let first = outbox.append_unsynced(&commit(1, "a", &["one"])).unwrap().commit;
+    outbox.append_unsynced(&commit(2, "a", &["two"])).unwrap();
+    let third = outbox.append_unsynced(&commit(3, "a", &["three"])).unwrap().commit;
+    outbox.ack(device(2), 1, 1).unwrap();
+    assert_eq!(outbox.first_unsynced(), Some(first));
+    outbox.ack(device(1), 1, 1).unwrap();
+    assert_eq!(outbox.first_unsynced(), Some(third), "the second commit left before");
+    outbox.sync_states().unwrap();
+    assert_eq!(outbox.first_unsynced(), None);
 }
