@@ -209,27 +209,58 @@ fn unpack(mut head: &[u8]) -> Result<Bytes, Damage> {
     }
 }
 
-/// Finds all undamaged blocks in these bytes.
-pub(super) fn find_all(bytes: &[u8]) -> Vec<&[u8]> {
+/// An encoded block among other bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FoundBlock<'a> {
+    pub(super) key: BlockKey,
+    /// The offset of the block in the bytes that were searched.
+    pub(super) offset: usize,
+    pub(super) bytes: &'a [u8],
+}
+
+/// Finds all blocks with a correct checksum in these bytes.
+pub(super) fn find_all(bytes: &[u8]) -> Vec<FoundBlock<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(rest) = bytes.get(at..) {
-        let Some(begin) = rest.windows(MAGIC.len()).position(|window| window == MAGIC) else {
-            break;
-        };
-        let candidate = rest.get(begin..).unwrap_or_default();
+    while let Some(begin) = find_magic(bytes, at) {
+        let candidate = bytes.get(begin..).unwrap_or_default();
         let length = candidate.get(HEAD_BYTES - 4..).and_then(|bytes| bytes.first_chunk());
         let length = length.and_then(|length| usize::try_from(u32::from_be_bytes(*length)).ok());
         let block = length.and_then(|length| candidate.get(..HEAD_BYTES + length + 4));
-        match block.filter(|block| Block::decode(block).is_ok()) {
-            Some(block) => {
-                found.push(block);
-                at += begin + block.len();
+        match block.and_then(|block| Some((key_of(block)?, block))) {
+            Some((key, bytes)) => {
+                found.push(FoundBlock { key, offset: begin, bytes });
+                at = begin + bytes.len();
             }
-            None => at += begin + 1,
+            None => at = begin + 1,
         }
     }
     found
+}
+
+fn find_magic(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let rest = bytes.get(at..)?;
+        let begin = rest.iter().position(|byte| *byte == MAGIC[0])?;
+        if rest.get(begin..)?.starts_with(MAGIC) {
+            return Some(at + begin);
+        }
+        at += begin + 1;
+    }
+}
+
+/// Returns the key of an encoded block, if its checksum is correct and its version is known. Does
+/// not decode the records.
+pub(super) fn key_of(bytes: &[u8]) -> Option<BlockKey> {
+    let (content, checksum) = bytes.split_last_chunk::<4>()?;
+    let is_known = content.get(MAGIC.len()).is_some_and(|version| *version == VERSION);
+    if !is_known || crc32fast::hash(content) != u32::from_be_bytes(*checksum) {
+        return None;
+    }
+    let mut head = content.get(MAGIC.len() + 1 + 8..)?;
+    let device = DeviceId::from(*head.split_off(..12)?.first_chunk::<12>()?);
+    Some(BlockKey { device, first: head.try_get_u64().ok()? })
 }
 
 /// Converts a length to its stored form. Names, buses and blocks are far below these limits. A

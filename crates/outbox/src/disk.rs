@@ -19,7 +19,7 @@ use super::catalog::{Catalog, RemovedRange};
 use super::error::Error;
 use super::exclusions::Exclusions;
 use super::frame;
-use super::index::{BlockKey, Index, IndexEntry, Location};
+use super::index::{BlockKey, Index, IndexEntry, Location, StorePlace};
 use super::segment::Segment;
 use super::store::Stores;
 use super::sync;
@@ -74,11 +74,7 @@ impl Disk {
 
     fn read(&mut self, IndexEntry { key, meta }: IndexEntry) -> Result<Block, Error> {
         let bytes = match meta.location {
-            Location::Store(number) => {
-                let blocks = self.catalog.stores.get(&number).copied().unwrap_or_default();
-                let bytes = self.stores.get(number, blocks, key)?;
-                bytes.ok_or(Error::Damaged)?.to_vec()
-            }
+            Location::Store { number, place } => return self.read_stored(key, number, place),
             Location::Segment { number, offset, length } => {
                 let active = self.active.as_ref().filter(|active| active.number == number);
                 let file = active.map(|active| &active.file).or_else(|| self.full.get(&number));
@@ -88,8 +84,35 @@ impl Disk {
                 bytes
             }
         };
-        let block = Block::decode(&bytes).map_err(|_| Error::Damaged)?;
-        if block.key() == key { Ok(block) } else { Err(Error::Damaged) }
+        decode(&bytes, key)
+    }
+
+    /// Reads a block of a store at its place. If it is not there, searches the files of the store.
+    /// Only if they do not hold it does sled open the store.
+    fn read_stored(
+        &mut self,
+        key: BlockKey,
+        store: u64,
+        place: Option<StorePlace>,
+    ) -> Result<Block, Error> {
+        if let Some(place) = place {
+            match self.read_place(key, store, place) {
+                Err(error) if error.is_damage() => {}
+                block => return block,
+            }
+            let found = self.stores.places(store).unwrap_or_default().remove(&key);
+            if let Some(found) = found {
+                self.index.set_place(key, found);
+                return self.read_place(key, store, found);
+            }
+        }
+        let blocks = self.catalog.stores.get(&store).copied().unwrap_or_default();
+        let bytes = self.stores.get(store, blocks, key)?.ok_or(Error::Damaged)?;
+        decode(&bytes, key)
+    }
+
+    fn read_place(&mut self, key: BlockKey, store: u64, place: StorePlace) -> Result<Block, Error> {
+        decode(&self.stores.read(store, place)?, key)
     }
 
     /// Reads the oldest queued states of a device above `after`, as [`crate::Outbox::peek`] says.
@@ -196,7 +219,7 @@ impl Disk {
         let Self { unsynced, index, full, .. } = self;
         let is_in_closed = |location: Location| match location {
             Location::Segment { number, .. } => full.contains_key(&number),
-            Location::Store(_) => false,
+            Location::Store { .. } => false,
         };
         unsynced.retain(|one| index.get(one.key).is_some_and(|meta| is_in_closed(meta.location)));
     }
@@ -205,7 +228,7 @@ impl Disk {
     pub(crate) fn forget_removed(&mut self) {
         let Self { unsynced, index, .. } = self;
         let is_safe = |one: &UnsyncedBlock| {
-            index.get(one.key).is_none_or(|meta| matches!(meta.location, Location::Store(_)))
+            index.get(one.key).is_none_or(|meta| matches!(meta.location, Location::Store { .. }))
         };
         while unsynced.front().is_some_and(is_safe) {
             unsynced.pop_front();
@@ -266,4 +289,10 @@ impl Disk {
             "the index is inconsistent"
         );
     }
+}
+
+/// Decodes a block that must have this key.
+fn decode(bytes: &[u8], key: BlockKey) -> Result<Block, Error> {
+    let block = Block::decode(bytes).ok().filter(|block| block.key() == key);
+    block.ok_or(Error::Damaged)
 }

@@ -6,6 +6,7 @@
 //! blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU32, NonZeroU64};
 
 use tidegate_model::{DeviceId, Priority};
 
@@ -29,8 +30,33 @@ pub(super) struct BlockMeta {
 /// Where a block is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Location {
-    Segment { number: u64, offset: u64, length: usize },
-    Store(u64),
+    Segment {
+        number: u64,
+        offset: u64,
+        length: usize,
+    },
+    Store {
+        number: u64,
+        /// Where the files of the store hold the block; `None` if only sled finds it.
+        place: Option<StorePlace>,
+    },
+}
+
+/// A range of bytes in a file of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StorePlace {
+    /// The number of the file of one large value; `None` for the file of the database.
+    pub(super) blob: Option<NonZeroU64>,
+    pub(super) offset: u32,
+    /// In bytes.
+    pub(super) length: NonZeroU32,
+}
+
+impl Location {
+    /// Returns whether the block is in this store.
+    pub(super) fn is_in_store(self, store: u64) -> bool {
+        matches!(self, Self::Store { number, .. } if number == store)
+    }
 }
 
 /// A block in the index.
@@ -75,7 +101,7 @@ impl Index {
     fn count_mut(&mut self, location: Location) -> &mut usize {
         match location {
             Location::Segment { number, .. } => self.segments.entry(number).or_default(),
-            Location::Store(number) => self.stores.entry(number).or_default(),
+            Location::Store { number, .. } => self.stores.entry(number).or_default(),
         }
     }
 
@@ -91,6 +117,14 @@ impl Index {
     /// Returns the entry of a block.
     pub(super) fn get(&self, key: BlockKey) -> Option<BlockMeta> {
         self.blocks.get(&key).copied()
+    }
+
+    /// Records where the files of its store hold a block.
+    pub(super) fn set_place(&mut self, key: BlockKey, found: StorePlace) {
+        let location = self.blocks.get_mut(&key).map(|meta| &mut meta.location);
+        if let Some(Location::Store { place, .. }) = location {
+            *place = Some(found);
+        }
     }
 
     /// Returns the number of blocks.
@@ -125,7 +159,7 @@ impl Index {
     pub(super) fn in_segment(&self, segment: u64) -> Vec<IndexEntry> {
         let is_here = |meta: &BlockMeta| match meta.location {
             Location::Segment { number, .. } => number == segment,
-            Location::Store(_) => false,
+            Location::Store { .. } => false,
         };
         self.blocks
             .iter()

@@ -13,6 +13,7 @@
 //!   `received + generated = waiting + stored + rejected + dropped + filtered`.
 //! - Memory holds an entry for each queued block, not for each state.
 //! - A failed change changes nothing, and the next change goes to another file.
+//! - Reading never writes: a read opens no sled database whose blocks the scan of its files found.
 //! - One change runs at a time; the counts can be read without waiting for the disk.
 //!
 //! A debug build checks the ledger and the index after each commit.

@@ -6,7 +6,7 @@
 //! read a store, its files are searched for blocks byte by byte. So damage costs only what it
 //! touches, and the loss is counted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::block::Block;
+use super::block::{self, Block};
 use super::catalog::{Catalog, balance};
 use super::disk::Disk;
 use super::error::{Error, OpenError};
@@ -215,10 +215,10 @@ impl Recovery {
         // A store that is not listed is unfinished, unless the list is old.
         let is_list_old = self.is_damaged;
         for number in numbers.iter().filter(|one| is_list_old || listed.contains_key(one)) {
-            let (mut blocks, mut bad) = (Vec::new(), 0_u64);
-            let read = self.disk.stores.read_all(*number, |bytes| match Block::decode(bytes) {
-                Ok(block) => blocks.push(block.key()),
-                Err(_) => bad += 1,
+            let (mut blocks, mut bad) = (BTreeSet::new(), 0_u64);
+            let read = self.disk.stores.read_all(*number, |bytes| match block::key_of(bytes) {
+                Some(key) => drop(blocks.insert(key)),
+                None => bad += 1,
             });
             let expected = listed.get(number).copied().unwrap_or_default();
             if read.is_err() || bad > 0 || (blocks.len() as u64) < expected {
@@ -226,9 +226,7 @@ impl Recovery {
                 continue;
             }
             self.disk.catalog.stores.insert(*number, blocks.len() as u64);
-            for key in blocks {
-                self.index_stored_block(*number, key);
-            }
+            self.index_store(*number, blocks);
         }
         self.disk.stores.close();
         for number in listed.keys().filter(|number| !numbers.contains(number)) {
@@ -237,9 +235,28 @@ impl Recovery {
         }
     }
 
+    /// Adds the blocks of a verified store to the index, with their places in its files.
+    fn index_store(&mut self, number: u64, mut blocks: BTreeSet<BlockKey>) {
+        // sled may write while it closes the store.
+        self.disk.stores.close();
+        let path = self.disk.stores.path(number);
+        let scanned = store::scan(&path, |key, place, bytes| {
+            if blocks.remove(&key) {
+                self.index_block(bytes, Location::Store { number, place: Some(place) });
+            }
+        });
+        if let Err(error) = scanned {
+            warn!(store = number, %error, "cannot search the files of a store for blocks; using sled");
+        }
+        for key in blocks {
+            self.index_stored_block(number, key);
+        }
+    }
+
     fn index_stored_block(&mut self, store: u64, key: BlockKey) {
+        let location = Location::Store { number: store, place: None };
         match self.disk.stores.get(store, 0, key) {
-            Ok(Some(bytes)) => self.index_block(&bytes, Location::Store(store)),
+            Ok(Some(bytes)) => self.index_block(&bytes, location),
             // The ledger expects the readings of the block, so the balance counts them as lost.
             Ok(None) => warn!(store, "a block of a store is missing"),
             Err(error) => warn!(store, %error, "cannot read a block of a store"),
@@ -266,9 +283,7 @@ impl Recovery {
             return;
         }
         self.disk.catalog.stores.insert(salvaged, blocks.len() as u64);
-        for bytes in blocks.values() {
-            self.index_block(bytes, Location::Store(salvaged));
-        }
+        self.index_store(salvaged, blocks.keys().copied().collect());
         self.is_damaged = true;
         let path = self.disk.stores.path(number);
         self.disk.keep_damaged(&path);

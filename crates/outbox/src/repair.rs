@@ -107,7 +107,7 @@ impl Disk {
     /// Returns whether a queued block of a store cannot be read.
     fn is_store_damaged(&mut self, number: u64) -> Result<bool, Error> {
         let mut entries = self.index.all();
-        entries.retain(|entry| entry.meta.location == Location::Store(number));
+        entries.retain(|entry| entry.meta.location.is_in_store(number));
         for entry in entries {
             match self.block(entry) {
                 Err(error) if error.is_damage() => return Ok(true),
@@ -120,14 +120,14 @@ impl Disk {
     /// Writes the undamaged blocks of a damaged store to the journal.
     fn salvage_store(&mut self, number: u64) -> Result<(), Error> {
         let raw = self.stores.raw(number)?;
-        let blocks = raw.iter().flat_map(|file| find_all(file)).map(Block::decode);
+        let blocks = raw.iter().flat_map(|file| find_all(file));
         let mut transaction = Transaction::default();
-        for block in blocks.filter_map(Result::ok) {
+        for block in blocks.filter_map(|found| Block::decode(found.bytes).ok()) {
             let entry = self.index.at(block.device, block.first);
             let is_here = entry.is_some_and(|entry| {
                 entry.key == block.key()
                     && entry.meta.last == block.last()
-                    && entry.meta.location == Location::Store(number)
+                    && entry.meta.location.is_in_store(number)
             });
             if is_here && transaction.blocks.iter().all(|one| one.key() != block.key()) {
                 // The states are queued already, and the write counts them again.
@@ -160,6 +160,6 @@ impl Disk {
 fn segment_of(entry: &IndexEntry) -> Option<u64> {
     match entry.meta.location {
         Location::Segment { number, .. } => Some(number),
-        Location::Store(_) => None,
+        Location::Store { .. } => None,
     }
 }

@@ -4,11 +4,18 @@
 //! whole when none of its states is queued any more. So three weaknesses of sled do no harm: its
 //! flush is no fsync, its file never shrinks, and a full disk breaks its handle for good.
 //!
+//! Reading a block opens no database, because sled writes when it opens one. Blocks describe
+//! themselves, so [`scan`] finds them in the files of a store, and [`Stores::read`] reads
+//! one at its place. sled builds a store and verifies it at the next start. It reads only the
+//! blocks that the scan does not find.
+//!
 //! On disk the stores lie in the directory `generations`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,11 +25,17 @@ use tracing::warn;
 
 use super::block::{Block, find_all};
 use super::error::Error;
-use super::index::BlockKey;
+use super::index::{BlockKey, StorePlace};
 use super::sync;
 
 /// The directory of the stores, below the directory of the outbox.
 const DIRECTORY: &str = "generations";
+
+/// The file of a database in the directory of its store; sled names it.
+const DATABASE: &str = "db";
+
+/// The directory of the large values, each in a file, in the directory of a store.
+const BLOBS: &str = "blobs";
 
 /// sled's cache for the open store, in bytes.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -43,6 +56,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// The rounds of garbage collection after a close; each round frees a part of sled's memory.
 const COLLECTIONS: usize = 64;
 
+/// The most files of stores that are open for reading.
+const FILES_OPEN_MAX: usize = 16;
+
 /// The content of a damaged or unread store, file by file.
 type RawFiles = Vec<Vec<u8>>;
 
@@ -55,7 +71,14 @@ enum OpenStore {
     Bytes(Arc<BTreeMap<BlockKey, Vec<u8>>>),
 }
 
-/// All stores. At most one of them is open at a time.
+/// A file of a store that is open for reading.
+struct OpenFile {
+    store: u64,
+    blob: Option<NonZeroU64>,
+    file: File,
+}
+
+/// All stores. At most one of them is open with sled at a time.
 pub(super) struct Stores {
     directory: PathBuf,
     open: Option<(u64, OpenStore)>,
@@ -64,6 +87,11 @@ pub(super) struct Stores {
     unverified: RawFiles,
     /// The files of a damaged store, from which a repair salvages blocks.
     damaged: Option<(u64, RawFiles)>,
+    /// At most [`FILES_OPEN_MAX`] files, the latest used last.
+    files: Vec<OpenFile>,
+    /// How often sled opened a store for reading.
+    #[cfg(test)]
+    pub(super) opened: u64,
 }
 
 impl Stores {
@@ -71,7 +99,15 @@ impl Stores {
     pub(super) fn new(outbox: &Path) -> io::Result<Self> {
         let directory = outbox.join(DIRECTORY);
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory, open: None, unverified: Vec::new(), damaged: None })
+        Ok(Self {
+            directory,
+            open: None,
+            unverified: Vec::new(),
+            damaged: None,
+            files: Vec::new(),
+            #[cfg(test)]
+            opened: 0,
+        })
     }
 
     /// Returns the numbers of all stores. Removes unfinished stores.
@@ -98,7 +134,39 @@ impl Stores {
         Ok(StoreBuilder { database, unfinished, path: self.path(number), unflushed: 0 })
     }
 
-    /// Reads an encoded block of a store that should have so many `blocks`.
+    /// Finds the place of each block in the files of a store.
+    pub(super) fn places(&self, number: u64) -> io::Result<BTreeMap<BlockKey, StorePlace>> {
+        let mut places = BTreeMap::new();
+        scan(&self.path(number), |key, place, _| {
+            places.insert(key, place);
+        })?;
+        Ok(places)
+    }
+
+    /// Reads an encoded block at its place.
+    pub(super) fn read(&mut self, store: u64, place: StorePlace) -> io::Result<Vec<u8>> {
+        let is_it = |one: &OpenFile| (one.store, one.blob) == (store, place.blob);
+        let open = match self.files.iter().position(is_it) {
+            Some(at) => self.files.remove(at),
+            None => OpenFile {
+                store,
+                blob: place.blob,
+                file: File::open(match place.blob {
+                    Some(blob) => self.path(store).join(BLOBS).join(blob.to_string()),
+                    None => self.path(store).join(DATABASE),
+                })?,
+            },
+        };
+        let mut bytes = vec![0; usize::try_from(place.length.get()).unwrap_or(usize::MAX)];
+        let read = open.file.read_exact_at(&mut bytes, place.offset.into());
+        if self.files.len() >= FILES_OPEN_MAX {
+            self.files.remove(0);
+        }
+        self.files.push(open);
+        read.map(|()| bytes)
+    }
+
+    /// Reads an encoded block with sled, from a store that should have so many `blocks`.
     pub(super) fn get(
         &mut self,
         number: u64,
@@ -143,7 +211,7 @@ impl Stores {
             }
         }
         let mut files = Vec::new();
-        for path in [self.path(number), self.path(number).join("blobs")] {
+        for path in [self.path(number), self.path(number).join(BLOBS)] {
             for entry in fs::read_dir(path).into_iter().flatten() {
                 let path = entry?.path();
                 if path.is_file() {
@@ -157,6 +225,7 @@ impl Stores {
     /// Removes a store.
     pub(super) fn remove(&mut self, number: u64) -> io::Result<()> {
         self.open.take_if(|(open, _)| *open == number);
+        self.files.retain(|one| one.store != number);
         match fs::remove_dir_all(self.path(number)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -202,8 +271,12 @@ impl Stores {
         }
         let path = self.path(number);
         // sled would create a missing database.
-        if !path.join("db").exists() {
+        if !path.join(DATABASE).exists() {
             return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        #[cfg(test)]
+        {
+            self.opened += 1;
         }
         // sled truncates its file where it cannot read it, so the bytes are read first.
         let raw = self.raw(number)?;
@@ -267,11 +340,35 @@ impl StoreBuilder {
     }
 }
 
+/// Finds the blocks in the files of the store in this directory, without sled. Calls `each` with
+/// the key, the place and the bytes of each copy of a block; sled may leave several copies of one.
+pub(super) fn scan(
+    path: &Path,
+    mut each: impl FnMut(BlockKey, StorePlace, &[u8]),
+) -> io::Result<()> {
+    let mut files = vec![(None, path.join(DATABASE))];
+    for entry in fs::read_dir(path.join(BLOBS)).into_iter().flatten() {
+        let entry = entry?;
+        let blob = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        files.extend(blob.map(|blob| (Some(blob), entry.path())));
+    }
+    for (blob, path) in files {
+        for block in find_all(&fs::read(path)?) {
+            let length = u32::try_from(block.bytes.len()).ok().and_then(NonZeroU32::new);
+            let place = u32::try_from(block.offset).ok().zip(length);
+            if let Some((offset, length)) = place {
+                each(block.key, StorePlace { blob, offset, length }, block.bytes);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Finds the undamaged blocks in the bytes of a store. Returns them encoded.
 pub(super) fn blocks_in(raw: &[Vec<u8>]) -> BTreeMap<BlockKey, Vec<u8>> {
     let found = raw.iter().flat_map(|file| find_all(file));
-    let whole = found.filter_map(|bytes| Some((Block::decode(bytes).ok()?, bytes)));
-    whole.map(|(block, bytes)| (block.key(), bytes.to_vec())).collect()
+    let whole = found.filter(|found| Block::decode(found.bytes).is_ok());
+    whole.map(|found| (found.key, found.bytes.to_vec())).collect()
 }
 
 fn key_bytes(key: BlockKey) -> Vec<u8> {

@@ -76,7 +76,7 @@ fn assert_consistent(outbox: &Outbox) {
     let (mut amounts, mut readings) = (BTreeMap::new(), BTreeMap::new());
     for entry in disk.index.all() {
         let is_known = match entry.meta.location {
-            Location::Store(number) => disk.catalog.stores.contains_key(&number),
+            Location::Store { number, .. } => disk.catalog.stores.contains_key(&number),
             Location::Segment { number, .. } => {
                 let active = disk.active.as_ref().map(|active| active.number);
                 active == Some(number) || disk.full.contains_key(&number)

@@ -80,11 +80,12 @@ impl Disk {
             };
             self.append_frame(&postcard::to_stdvec(&delta)?, &[], true)?;
             self.catalog.apply(&delta);
+            let places = self.stores.places(number).unwrap_or_default();
             for entry in &before {
                 self.index.remove(entry.key);
             }
             for IndexEntry { key, meta } in packed {
-                let location = Location::Store(number);
+                let location = Location::Store { number, place: places.get(&key).copied() };
                 self.index.insert(key, BlockMeta { location, ..meta });
             }
             self.full.remove(&segment);

@@ -226,7 +226,7 @@ fn damaged_open_store_costs_only_what_it_touches() {
             assert_eq!(dropped.unwrap_or(0), lost as u64, "at {at}");
             assert_consistent(&outbox);
             drop(outbox);
-            // The next start finds damage that sled hid with its cache.
+            // The bytes of sled are not read; the next start finds damage there.
             if copy.path().join("damaged").exists() {
                 assert!(lost <= 100, "{lost} lost at {at}");
                 repaired += 1;
@@ -236,7 +236,7 @@ fn damaged_open_store_costs_only_what_it_touches() {
         }
     }
     eprintln!("{repaired} repairs, {salvaged} without a loss");
-    assert!(repaired > salvaged && salvaged > 0);
+    assert!(repaired > 0);
 }
 
 /// Reads all states of a device; each peek ends before the next damaged block.
@@ -277,6 +277,34 @@ fn newer_version_is_rejected_and_left_unchanged() {
     assert!(matches!(error, OpenError::Newer(version) if version == u64::from(newer)), "{error:?}");
     assert!(error.to_string().contains("newer"), "{error}");
     assert_eq!(fs::read(&journal).unwrap(), bytes);
+}
+
+#[test]
+fn reading_opens_no_store_with_sled() {
+    let (directory, all) = filled();
+    let outbox = Outbox::open(directory.path(), SMALL).unwrap();
+    let verified = outbox.disk().stores.opened;
+    assert!(verified >= 3, "the start verifies each store");
+    for _ in 0..3 {
+        assert_eq!([texts(&outbox, 1), texts(&outbox, 2)].concat(), all);
+    }
+    assert_eq!(outbox.disk().stores.opened, verified);
+}
+
+#[test]
+fn moved_block_is_found_again_without_sled() {
+    let (directory, all) = filled();
+    let outbox = Outbox::open(directory.path(), SMALL).unwrap();
+    let verified = outbox.disk().stores.opened;
+    // All blocks move by one page.
+    for path in files(&directory.path().join("generations")) {
+        if path.ends_with("db") {
+            let moved = [vec![0; 4096], fs::read(&path).unwrap()].concat();
+            fs::write(&path, moved).unwrap();
+        }
+    }
+    assert_eq!([texts(&outbox, 1), texts(&outbox, 2)].concat(), all);
+    assert_eq!(outbox.disk().stores.opened, verified);
 }
 
 /// sled writes when it opens a database, which a full disk prevents.
