@@ -65,7 +65,7 @@ pub struct StatusData {
     audit: BTreeMap<DeviceId, DeviceAudit>,
     names: Names,
     buses: BTreeMap<Name, BusStatus>,
-    sensors: BTreeMap<Name, Vec<(Name, SensorStats)>>,
+    sensors: BTreeMap<Name, BTreeMap<Name, SensorStats>>,
     actuators: BTreeMap<Name, ActuatorStatus>,
     disk: DiskStatus,
     /// The longest time between a reading and its sync to disk.
@@ -128,12 +128,17 @@ impl StatusRegistry {
         self.data().buses.get(bus).cloned().unwrap_or_default()
     }
 
-    /// Sets the statistics of the sensors of a bus.
-    pub fn set_sensors(&self, bus: &Name, sensors: Vec<(Name, SensorStats)>) {
+    /// Sets the statistics of the sensors of a bus that have changed.
+    pub fn update_sensors(&self, bus: &Name, changed: Vec<(Name, SensorStats)>) {
         let mut data = self.data();
-        if data.names.buses.contains(bus) {
-            data.sensors.insert(bus.clone(), sensors);
+        if !changed.is_empty() && data.names.buses.contains(bus) {
+            data.sensors.entry(bus.clone()).or_default().extend(changed);
         }
+    }
+
+    /// Removes the statistics of the sensors of a bus that gets another pipeline.
+    pub fn reset_sensors(&self, bus: &Name) {
+        self.data().sensors.remove(bus);
     }
 
     /// Sets the last commands from the records of all commands, oldest first.
@@ -199,8 +204,8 @@ impl StatusRegistry {
     /// configuration or by its last value.
     pub fn has_attribute_problems(&self) -> bool {
         let data = self.data();
-        let mut sensors = data.sensors.values().flatten();
-        !data.device_problems.is_empty() || sensors.any(|(_, stats)| !stats.misfits.is_empty())
+        let mut sensors = data.sensors.values().flat_map(BTreeMap::values);
+        !data.device_problems.is_empty() || sensors.any(|stats| !stats.misfits.is_empty())
     }
 
     /// Sets whether the last call reached Losant, and its error.

@@ -243,6 +243,7 @@ impl Collector {
             }
             self.group.start_timer();
         }
+        self.context.status.reset_sensors(&bus);
         self.context.pipelines.extend(pipeline.map(|mut pipeline| {
             pipeline.handle_declared(Arc::clone(&self.declared));
             (bus, pipeline)
@@ -450,11 +451,10 @@ impl Collector {
         self.next_check = self.pending_acks.next_check(self.context.commit_interval);
     }
 
-    /// Copies the statistics of the sensors into the status.
-    fn update_sensor_status(&self) {
-        for (bus, pipeline) in &self.context.pipelines {
-            let sensors = pipeline.stats().map(|(sensor, stats)| (sensor.clone(), stats));
-            self.context.status.set_sensors(bus, sensors.collect());
+    /// Copies the statistics of the sensors that have changed into the status.
+    fn update_sensor_status(&mut self) {
+        for (bus, pipeline) in &mut self.context.pipelines {
+            self.context.status.update_sensors(bus, pipeline.take_changed_stats());
         }
     }
 

@@ -7,6 +7,7 @@ mod attribute_check;
 mod attribute_filter;
 mod conversion;
 mod declared_types;
+mod filter_table;
 mod message_time;
 mod output;
 mod pipeline;
@@ -16,6 +17,9 @@ mod rejection;
 mod sample;
 mod settings;
 mod silence;
+mod stats_table;
+mod timers;
+mod topic_index;
 mod window;
 
 pub use attribute_check::{AttributeProblem, ProducedAttributes, check_attributes};

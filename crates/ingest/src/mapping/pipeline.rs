@@ -6,27 +6,26 @@ use std::time::Instant;
 
 use minijinja::value::merge_maps;
 
-use super::attribute_filter::{AttributeFilter, FilterResult};
+use super::attribute_filter::FilterResult;
 use super::conversion::{Conversion, numeric};
 use super::declared_types;
+use super::filter_table::{FilterKey, FilterTable};
 use super::output::{OutputBuilder, PipelineOutput};
 use super::rebirth_requests::RebirthRequests;
 use super::rejection::Rejection;
 use super::sample::Sample;
 use super::settings::{Contexts, DeviceSelector, Mapping, Sensor, Source};
-use super::silence::SilenceMonitor;
+use super::silence::SilenceTable;
+use super::stats_table::StatsTable;
+use super::topic_index::TopicIndex;
 use crate::decode::{Births, DecodeError, Decoded};
 use crate::sensor_stats::{SILENT_MAX, SensorStats};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{
-    AttributeName, BusMessage, DeclaredDevices, DeviceId, Name, ReadingTime, Reason, Value,
+    AttributeName, BusMessage, DeclaredDevices, DeviceId, Misfit, Name, ReadingTime, Reason, Value,
 };
 use tidegate_template::ExpressionError;
 use tidegate_timing::machine::Machine;
-
-/// The most attributes with a filter. Templates can create any number of attributes; the values of
-/// further ones are sent unfiltered.
-const FILTERS_MAX: usize = 1_024;
 
 /// Maps the messages of one bus to states.
 #[derive(Debug)]
@@ -36,25 +35,14 @@ pub struct Pipeline {
     devices: BTreeMap<Name, DeviceId>,
     /// The attributes that devices declare in Losant. Values of other devices are not checked.
     declared: Arc<DeclaredDevices>,
-    filters: BTreeMap<FilterKey, AttributeFilter>,
-    /// By the index of the sensor.
-    silence_monitors: Vec<Option<SilenceMonitor>>,
-    /// By the index of the sensor.
-    stats: Vec<SensorStats>,
+    /// The sensors by the topics that they read.
+    topics: TopicIndex,
+    filters: FilterTable,
+    silence: SilenceTable,
+    stats: StatsTable,
     births: Births,
     rebirth_requests: RebirthRequests,
     outputs: VecDeque<PipelineOutput>,
-}
-
-/// The key of a filter: one attribute of one device.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct FilterKey {
-    /// The index of the sensor.
-    sensor: usize,
-    /// The index of the mapping in the sensor.
-    mapping: usize,
-    device: DeviceId,
-    attribute: AttributeName,
 }
 
 /// A decoded message of a sensor.
@@ -93,8 +81,6 @@ struct Failures {
     has_reader: bool,
     /// Whether the payload is empty.
     is_empty: bool,
-    /// The sensors that read the payload.
-    read_by: Vec<usize>,
     undecoded: Vec<(usize, DecodeError)>,
     /// Messages without a mapped channel.
     unmapped: Vec<(usize, Decoded)>,
@@ -105,14 +91,14 @@ impl Pipeline {
     ///
     /// If two sensors map one message to the same attribute of a device, the first value counts.
     pub fn new(sensors: Vec<Sensor>, devices: BTreeMap<Name, DeviceId>) -> Self {
-        let monitor = |sensor: &Sensor| sensor.stale.clone().map(SilenceMonitor::new);
         Self {
-            silence_monitors: sensors.iter().map(monitor).collect(),
-            stats: vec![SensorStats::default(); sensors.len()],
+            topics: TopicIndex::new(&sensors),
+            silence: SilenceTable::new(&sensors),
+            stats: StatsTable::new(sensors.len()),
+            filters: FilterTable::new(sensors.len()),
             sensors: sensors.into(),
             devices,
             declared: Arc::default(),
-            filters: BTreeMap::new(),
             births: Births::default(),
             rebirth_requests: RebirthRequests::default(),
             outputs: VecDeque::new(),
@@ -124,45 +110,46 @@ impl Pipeline {
         &self.sensors
     }
 
-    /// Returns the statistics of each sensor.
-    pub fn stats(&self) -> impl Iterator<Item = (&Name, SensorStats)> {
-        let sensors = self.sensors.iter().zip(&self.silence_monitors);
-        sensors.zip(&self.stats).map(|((sensor, monitor), stats)| {
-            let silent = monitor.iter().flat_map(SilenceMonitor::silent).take(SILENT_MAX);
-            let silent: Vec<_> = silent.collect();
-            let is_stale = monitor.as_ref().map(|_| !silent.is_empty());
-            (&sensor.name, SensorStats { is_stale, silent, ..stats.clone() })
-        })
+    /// Returns the statistics of the sensors that have changed since the last call; those of all
+    /// sensors at the first call.
+    pub fn take_changed_stats(&mut self) -> Vec<(Name, SensorStats)> {
+        let changed = self.stats.take_changed().into_iter();
+        changed.filter_map(|sensor| self.stats_of(sensor)).collect()
+    }
+
+    fn stats_of(&self, index: usize) -> Option<(Name, SensorStats)> {
+        let (sensor, stats) = (self.sensors.get(index)?, self.stats.get(index)?);
+        let silent: Option<Vec<_>> =
+            self.silence.monitor(index).map(|monitor| monitor.silent().take(SILENT_MAX).collect());
+        let is_stale = silent.as_ref().map(|silent| !silent.is_empty());
+        let silent = silent.unwrap_or_default();
+        Some((sensor.name.clone(), SensorStats { is_stale, silent, ..stats.clone() }))
     }
 
     /// Counts a payload of this sensor: a state that was not merged with an earlier one.
     pub fn count_payload(&mut self, sensor: usize) {
-        self.with_stats(sensor, |stats| stats.payloads += 1);
-    }
-
-    fn with_stats(&mut self, sensor: usize, change: impl FnOnce(&mut SensorStats)) {
-        if let Some(stats) = self.stats.get_mut(sensor) {
-            change(stats);
-        }
+        self.stats.change(sensor, |stats| stats.payloads += 1);
     }
 
     /// Sets the attributes that devices declare in Losant.
     pub fn handle_declared(&mut self, declared: Arc<DeclaredDevices>) {
         self.declared = declared;
-        for (sensor, stats) in self.sensors.iter().zip(&mut self.stats) {
+        for (index, sensor) in self.sensors.iter().enumerate() {
             if let DeviceSelector::Fixed(device) = &sensor.device
                 && let Some(declared) = self.declared.get(device)
+                && self.stats.get(index).is_some_and(|stats| !stats.misfits.is_empty())
             {
-                stats.retain_misfits(|misfit| misfit.holds_for(declared));
+                let holds = |misfit: &Misfit| misfit.holds_for(declared);
+                self.stats.change(index, |stats| stats.retain_misfits(holds));
             }
         }
     }
 
     /// Starts to monitor the silence of sensors with a fixed device.
     pub fn handle_start(&mut self, time: ReadingTime, now: Instant) {
-        for (sensor, monitor) in self.sensors.iter().zip(&mut self.silence_monitors) {
-            if let (DeviceSelector::Fixed(device), Some(monitor)) = (&sensor.device, monitor) {
-                monitor.handle_start(*device, now, time);
+        for (index, sensor) in self.sensors.iter().enumerate() {
+            if let DeviceSelector::Fixed(device) = &sensor.device {
+                self.silence.handle_start(index, *device, now, time);
             }
         }
     }
@@ -178,9 +165,10 @@ impl Pipeline {
         let sensors = Arc::clone(&self.sensors);
         let mut output = OutputBuilder::default();
         let mut failures = Failures::default();
-        let readers = sensors.iter().enumerate().filter(|(_, one)| one.reads(&message.topic));
-        for (index, sensor) in readers {
-            failures.has_reader = true;
+        let readers = self.topics.readers(&message.topic);
+        failures.has_reader = !readers.is_empty();
+        for index in readers.iter().copied() {
+            let Some(sensor) = sensors.get(index) else { continue };
             if sensor.ignores(&message.payload) {
                 continue;
             }
@@ -188,8 +176,7 @@ impl Pipeline {
                 failures.is_empty = true;
                 continue;
             }
-            failures.read_by.push(index);
-            self.with_stats(index, SensorStats::begin_message);
+            self.stats.change(index, SensorStats::begin_message);
             match sensor.format.decode(&message.topic, &message.payload, &mut self.births) {
                 Ok(messages) => {
                     for (number, decoded) in messages.into_iter().enumerate() {
@@ -197,7 +184,7 @@ impl Pipeline {
                         output.set_sensor(index, sensor.priority);
                         let arrival = Arrival { message, now };
                         if !self.map_message(arrival, index, &decoded, &mut output) {
-                            self.with_stats(index, SensorStats::note_unmapped);
+                            self.stats.change(index, SensorStats::note_unmapped);
                             failures.unmapped.push((index, decoded));
                         }
                     }
@@ -212,12 +199,12 @@ impl Pipeline {
                 }
             }
         }
-        let read_by = std::mem::take(&mut failures.read_by);
         if output.is_empty() {
             self.reject_message(message, failures, now, &mut output);
         }
-        for index in read_by {
-            self.with_stats(index, |stats| stats.end_message(now));
+        for index in readers {
+            // Has no effect on a sensor that ignored the message.
+            self.stats.change(index, |stats| stats.end_message(now));
         }
         self.outputs.push_back(output.build());
     }
@@ -300,13 +287,13 @@ impl Pipeline {
             }
         }
         if has_channel {
-            self.with_stats(sensor_index, |stats| stats.record_message(now));
+            self.stats.change(sensor_index, |stats| stats.record_message(now));
         }
         has_channel
     }
 
     fn record_rejection(&mut self, sensor_index: usize, rejection: &Rejection, now: Instant) {
-        self.with_stats(sensor_index, |stats| {
+        self.stats.change(sensor_index, |stats| {
             stats.record_rejection(rejection.reason, &rejection.detail, now);
         });
     }
@@ -337,36 +324,21 @@ impl Pipeline {
         let value = match declared_types::fit(&self.declared, device, &attribute, value) {
             Ok(value) => value,
             Err(misfit) => {
-                self.with_stats(sensor_index, |stats| stats.record_misfit(&misfit));
+                self.stats.change(sensor_index, |stats| stats.record_misfit(&misfit));
                 return Err(misfit.into());
             }
         };
-        self.with_stats(sensor_index, |stats| stats.record_value(&attribute, &value));
-        if let Some(Some(monitor)) = self.silence_monitors.get_mut(sensor_index) {
-            monitor.handle_message(device, now, arrival);
-            while let Some(action) = monitor.poll_action() {
-                output.add_generated(action.device, action.state);
-            }
+        self.stats.change(sensor_index, |stats| stats.record_value(&attribute, &value));
+        self.silence.handle_message(sensor_index, device, now, arrival, output);
+        let sample = Sample { time, value };
+        if mapping.filter.passes_all() {
+            return self.add_unfiltered(mapping, device, attribute, sample, original, output);
         }
-        let key = FilterKey { sensor: sensor_index, mapping: mapping_index, device, attribute };
-        let is_full = self.filters.len() >= FILTERS_MAX && !self.filters.contains_key(&key);
-        if mapping.filter.passes_all() || is_full {
-            let value = mapping.filter.round(value);
-            let original = original.filter(|_| mapping.conversion == Conversion::default());
-            let value =
-                declared_types::fit_text(&self.declared, device, &key.attribute, value, original);
-            return output.add_value(device, key.attribute, Sample { time, value });
-        }
-        debug_assert!(self.filters.len() <= FILTERS_MAX, "too many filters");
-        let attribute = key.attribute.clone();
-        let new = || AttributeFilter::new(mapping.filter.clone());
-        let filter = self.filters.entry(key).or_insert_with(new);
-        // Values that are due before this one come first.
-        filter.handle_timeout(now);
-        while let Some(sample) = filter.poll_action() {
-            output.add_generated_value(device, attribute.clone(), sample);
-        }
-        match filter.handle_sample(Sample { time, value }, now)? {
+        let key = FilterKey { mapping: mapping_index, device, attribute: attribute.clone() };
+        let Some(slot) = self.filters.find(sensor_index, sensor, key) else {
+            return self.add_unfiltered(mapping, device, attribute, sample, original, output);
+        };
+        match self.filters.handle_sample(slot, sample, now, output)? {
             FilterResult::Send(value) => {
                 let value =
                     declared_types::fit_text(&self.declared, device, &attribute, value, None);
@@ -379,27 +351,28 @@ impl Pipeline {
         }
     }
 
+    /// Adds a value that no filter holds back.
+    fn add_unfiltered(
+        &self,
+        mapping: &Mapping,
+        device: DeviceId,
+        attribute: AttributeName,
+        sample: Sample,
+        original: Option<&String>,
+        output: &mut OutputBuilder,
+    ) -> Result<(), Rejection> {
+        let Sample { time, value } = sample;
+        let value = mapping.filter.round(value);
+        let original = original.filter(|_| mapping.conversion == Conversion::default());
+        let value = declared_types::fit_text(&self.declared, device, &attribute, value, original);
+        output.add_value(device, attribute, Sample { time, value })
+    }
+
     /// Closes all windows, and releases all delayed values.
     pub fn handle_stop(&mut self) {
         let mut output = OutputBuilder::default();
-        self.update_filters(&mut output, AttributeFilter::handle_stop);
+        self.filters.handle_stop(&mut output);
         self.push_output(output);
-    }
-
-    /// Updates all filters, and adds the values that they generate.
-    fn update_filters(
-        &mut self,
-        output: &mut OutputBuilder,
-        update: impl Fn(&mut AttributeFilter),
-    ) {
-        for (key, filter) in &mut self.filters {
-            let Some(sensor) = self.sensors.get(key.sensor) else { continue };
-            output.set_sensor(key.sensor, sensor.priority);
-            update(filter);
-            while let Some(sample) = filter.poll_action() {
-                output.add_generated_value(key.device, key.attribute.clone(), sample);
-            }
-        }
     }
 
     fn push_output(&mut self, output: OutputBuilder) {
@@ -415,23 +388,16 @@ impl Machine for Pipeline {
 
     fn handle_timeout(&mut self, now: Instant) {
         let mut output = OutputBuilder::default();
-        self.update_filters(&mut output, |filter| filter.handle_timeout(now));
-        let sensors = self.sensors.iter().zip(&mut self.silence_monitors).enumerate();
-        for (index, (sensor, monitor)) in sensors {
-            let Some(monitor) = monitor else { continue };
-            output.set_sensor(index, sensor.priority);
-            monitor.handle_timeout(now);
-            while let Some(action) = monitor.poll_action() {
-                output.add_generated(action.device, action.state);
-            }
+        self.filters.handle_timeout(now, &mut output);
+        for sensor in self.silence.handle_timeout(now, &mut output) {
+            self.stats.mark(sensor);
         }
         self.push_output(output);
     }
 
+    /// A filter or a device that has become due later is asked at its old instant, too.
     fn poll_timeout(&self) -> Option<Instant> {
-        let filters = self.filters.values().filter_map(AttributeFilter::poll_timeout);
-        let monitors = self.silence_monitors.iter().flatten();
-        filters.chain(monitors.filter_map(SilenceMonitor::poll_timeout)).min()
+        self.filters.poll_timeout().into_iter().chain(self.silence.poll_timeout()).min()
     }
 
     fn poll_action(&mut self) -> Option<PipelineOutput> {

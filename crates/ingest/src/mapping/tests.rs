@@ -216,6 +216,36 @@ fn reports_a_silent_sensor_and_its_return() {
 }
 
 #[test]
+fn only_statistics_that_changed_are_taken() {
+    let sensors = ["a", "b"].map(|topic| sensor(topic, vec![map("t", "t")]));
+    let mut bench = bench(sensors.into());
+    assert_eq!(bench.0.take_changed_stats().len(), 2, "all are new");
+    assert_eq!(bench.0.take_changed_stats().len(), 0);
+    bench.map(&message("b", "t=1"), now());
+    let changed = bench.0.take_changed_stats();
+    assert_eq!(changed.iter().map(|(_, stats)| stats.messages).collect::<Vec<_>>(), [1]);
+    bench.0.count_payload(0);
+    let changed = bench.0.take_changed_stats();
+    assert_eq!(changed.iter().map(|(_, stats)| stats.payloads).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn silence_changes_the_statistics() {
+    let mut sensor = sensor("#", vec![map("t", "t")]);
+    let after = Duration::from_secs(300);
+    sensor.stale = Some(StaleSettings { after, attribute: "online".parse().unwrap() });
+    let (mut bench, start) = (bench(vec![sensor]), now());
+    bench.0.handle_start(WallTime::from_millis(1_777_629_300_000).into(), start);
+    let is_stale = |bench: &mut Bench| bench.0.take_changed_stats().pop()?.1.is_stale;
+    assert_eq!(is_stale(&mut bench), Some(false));
+    bench.handle_timeout(start + after);
+    assert_eq!(is_stale(&mut bench), Some(true));
+    bench.map(&message("a", "t=1"), start + after);
+    assert_eq!(is_stale(&mut bench), Some(false));
+    assert_eq!(is_stale(&mut bench), None);
+}
+
+#[test]
 fn null_time_means_the_time_of_arrival() {
     let mut sensor = sensor("#", vec![map("t", "t")]);
     sensor.format = Json { array_pointer: None }.into();
@@ -348,7 +378,7 @@ fn bench(sensors: Vec<Sensor>) -> Bench {
     Bench(Pipeline::new(sensors, devices.into()))
 }
 
-fn sensor(topic: &str, map: Vec<Mapping>) -> Sensor {
+pub(super) fn sensor(topic: &str, map: Vec<Mapping>) -> Sensor {
     Sensor {
         name: "climate".parse().unwrap(),
         topic: Some(topic.parse().unwrap()),
@@ -364,7 +394,7 @@ fn sensor(topic: &str, map: Vec<Mapping>) -> Sensor {
     }
 }
 
-fn map(channel: &str, attribute: &str) -> Mapping {
+pub(super) fn map(channel: &str, attribute: &str) -> Mapping {
     let attribute = AttributeSelector::Fixed(attribute.parse().unwrap());
     Mapping {
         source: Source::Channel(channel.to_owned()),
@@ -374,7 +404,7 @@ fn map(channel: &str, attribute: &str) -> Mapping {
     }
 }
 
-fn template(text: &str) -> Template {
+pub(super) fn template(text: &str) -> Template {
     Template::compile("sensor.climate", text).unwrap()
 }
 

@@ -53,7 +53,7 @@ fn undeclared_attributes_of_templates_are_rejected() {
     let mapped = bench.map(&message("a", "t=1 h=2"), now());
     assert_eq!(mapped.states, [state(1, &[("t", Value::Integer(1))])]);
     assert_eq!(mapped.rejected, [(Reason::Undeclared, 1)].into());
-    let (_, stats) = bench.0.stats().next().unwrap();
+    let (_, stats) = bench.0.take_changed_stats().remove(0);
     let misfits: Vec<_> = stats.misfits.keys().map(ToString::to_string).collect();
     assert_eq!(misfits, ["h"]);
 }
@@ -64,7 +64,7 @@ fn misfit_ends_with_a_value_that_fits() {
     let mut bench = declared(sensors, &[("t", AttributeType::Number)]);
     let mut misfits = |payload| {
         bench.map(&message("a", payload), now());
-        bench.0.stats().next().unwrap().1.misfits.len()
+        bench.0.take_changed_stats().remove(0).1.misfits.len()
     };
     assert_eq!(misfits(r#"{"t":"ERR"}"#), 1);
     assert_eq!(misfits(r#"{"t":2}"#), 0);
@@ -96,6 +96,6 @@ fn empty_payload_and_null_are_skipped() {
         let mapped = bench.map(&message("a", payload), now());
         assert_eq!(mapped.rejected, [(Reason::NoValue, 1)].into(), "{payload:?}");
     }
-    let (_, stats) = bench.0.stats().next().unwrap();
+    let (_, stats) = bench.0.take_changed_stats().remove(0);
     assert_eq!((stats.errors, stats.skipped), (0, 1));
 }
