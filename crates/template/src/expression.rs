@@ -3,17 +3,22 @@
 //! An expression reads only its context. Its steps and its memory are limited, as for a template.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use minijinja::{Environment, ErrorKind};
 
 use crate::template::{TemplateError, environment, without_functions};
 use tidegate_model::{Value, ValueError};
 
+/// The language and its limits, which are the same for all expressions. A compiled expression
+/// borrows from it.
+static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> =
+    LazyLock::new(environment);
+
 /// A compiled expression. Cheap to clone.
 #[derive(Clone)]
 pub struct Expression {
-    environment: Arc<Environment<'static>>,
+    compiled: Arc<minijinja::Expression<'static, 'static>>,
     name: Arc<str>,
     text: Arc<str>,
     needs: Arc<[String]>,
@@ -36,17 +41,22 @@ impl Expression {
     /// # Errors
     /// If the text is not a valid expression.
     pub fn compile(name: &str, text: &str) -> Result<Self, TemplateError> {
-        let named = |error| TemplateError::new(name, &error);
-        let environment = environment().map_err(named)?;
-        let compiled = environment.compile_expression(text).map_err(named)?;
+        let environment = ENVIRONMENT.as_ref().map_err(|error| TemplateError::new(name, error))?;
+        let compiled = environment
+            .compile_expression_owned(text.to_owned())
+            .map_err(|error| TemplateError::new(name, &error))?;
         let needs = without_functions(compiled.undeclared_variables(false));
-        let (environment, name, text) = (Arc::new(environment), name.into(), text.into());
-        Ok(Self { environment, name, text, needs })
+        Ok(Self { compiled: Arc::new(compiled), name: name.into(), text: text.into(), needs })
     }
 
     /// Returns the names of the context that the expression uses, in alphabetical order.
     pub fn variables(&self) -> &[String] {
         &self.needs
+    }
+
+    /// Returns the source text.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// Computes the value from `context`. `None` if the context lacks a name that the expression
@@ -59,9 +69,7 @@ impl Expression {
         if self.needs.iter().any(lacks) {
             return Ok(None);
         }
-        // Compiled for each evaluation (microseconds), because a compiled one borrows from `self`.
-        let compiled = self.environment.compile_expression(&self.text);
-        let value = match compiled.and_then(|compiled| compiled.eval(context)) {
+        let value = match self.compiled.eval(context) {
             Ok(value) => value,
             Err(error) if error.kind() == ErrorKind::UndefinedError => return Ok(None),
             Err(error) => return Err(TemplateError::new(&self.name, &error).into()),

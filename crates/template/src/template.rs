@@ -4,7 +4,9 @@
 //! one rendering are limited, because a part of the context comes from outside.
 
 mod filters;
+mod parts;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,9 @@ use std::sync::Arc;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
 use serde::Serialize;
+
+use parts::Part;
+pub use parts::{PathStep, ValuePath};
 
 /// The budget of one rendering. One unit is about one instruction or 64 bytes of text, so the
 /// text has 1 MiB at most.
@@ -22,11 +27,17 @@ const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
 
 /// A compiled template. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Template {
-    environment: Arc<Environment<'static>>,
-    name: Arc<str>,
-    is_constant: bool,
+pub struct Template(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    name: String,
+    text: String,
+    /// `None` for a text without marks of the language.
+    environment: Option<Environment<'static>>,
     variables: Arc<[String]>,
+    /// The parts of a template that consists of texts and plain values only.
+    parts: Option<Vec<Part>>,
 }
 
 /// A compile or render error. The text contains the template, the line and the missing field.
@@ -43,18 +54,33 @@ impl Template {
     /// # Errors
     /// If the text is not a valid template.
     pub fn compile(name: &str, text: &str) -> Result<Self, TemplateError> {
-        let mut environment = environment().map_err(|error| TemplateError::new(name, &error))?;
-        environment
-            .add_template_owned(name.to_owned(), text.to_owned())
-            .map_err(|error| TemplateError::new(name, &error))?;
+        let (name, text) = (name.to_owned(), text.to_owned());
+        if parts::is_plain(&text) {
+            let (variables, parts) = (Arc::default(), None);
+            return Ok(Self(Arc::new(Compiled {
+                name,
+                text,
+                environment: None,
+                variables,
+                parts,
+            })));
+        }
+        let named = |error| TemplateError::new(&name, &error);
+        let mut environment = environment().map_err(named)?;
+        environment.add_template_owned(name.clone(), text.clone()).map_err(named)?;
         let used = environment
-            .get_template(name)
+            .get_template(&name)
             .map(|template| template.undeclared_variables(false))
-            .map_err(|error| TemplateError::new(name, &error))?;
+            .map_err(named)?;
         let variables = without_functions(used);
-        let is_constant = variables.is_empty();
-        let (environment, name) = (Arc::new(environment), name.into());
-        Ok(Self { environment, name, is_constant, variables })
+        // A word of the language, such as `true`, is no variable.
+        let is_variable = |part: &Part| match part {
+            Part::Text(_) => true,
+            Part::Value(path) => variables.contains(&path.name),
+        };
+        let parts = parts::parse(&text).filter(|parts| parts.iter().all(is_variable));
+        let environment = Some(environment);
+        Ok(Self(Arc::new(Compiled { name, text, environment, variables, parts })))
     }
 
     /// Renders the template. Texts are inserted as they are, other values as JSON.
@@ -62,35 +88,61 @@ impl Template {
     /// # Errors
     /// If the context lacks a field that the template uses, or the rendering exceeds its limits.
     pub fn render(&self, context: &impl Serialize) -> Result<String, TemplateError> {
-        self.environment
-            .get_template(&self.name)
-            .and_then(|template| template.render(Serde(context)))
-            .map_err(|error| TemplateError::new(&self.name, &error))
+        self.render_value(Value::from(Serde(context)))
+    }
+
+    /// Renders the template as [`Template::render`] does, with a context of the engine.
+    ///
+    /// # Errors
+    /// If the context lacks a field that the template uses, or the rendering exceeds its limits.
+    pub fn render_value(&self, context: Value) -> Result<String, TemplateError> {
+        let Compiled { name, text, environment, .. } = &*self.0;
+        let Some(environment) = environment else { return Ok(text.clone()) };
+        environment
+            .get_template(name)
+            .and_then(|template| template.render(context))
+            .map_err(|error| TemplateError::new(name, &error))
+    }
+
+    /// Renders a template that consists of texts and plain values only, without the engine.
+    ///
+    /// `find` returns the text of a value as [`Template::render`] would insert it. Returns `None`
+    /// if the template is not of this kind, or if `find` does: then [`Template::render`] knows the
+    /// result or the error.
+    pub fn fill<'a>(
+        &self,
+        find: impl FnMut(&ValuePath) -> Option<Cow<'a, str>>,
+    ) -> Option<Cow<'a, str>> {
+        parts::fill(self.0.parts.as_ref()?, find)
+    }
+
+    /// Returns whether the template uses this name of the context.
+    pub fn uses(&self, name: &str) -> bool {
+        self.0.variables.iter().any(|one| one == name)
     }
 
     /// Returns the names of the context that the template uses, in alphabetical order.
     pub fn variables(&self) -> &[String] {
-        &self.variables
+        &self.0.variables
     }
 
     /// Returns whether the result is the same for each context. Such a result can be checked once.
     pub fn is_constant(&self) -> bool {
-        self.is_constant
+        self.0.variables.is_empty()
     }
 }
 
 /// Compares name and text.
 impl PartialEq for Template {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.to_string() == other.to_string()
+        self.0.name == other.0.name && self.0.text == other.0.text
     }
 }
 
 /// Writes the source text.
 impl fmt::Display for Template {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let template = self.environment.get_template(&self.name);
-        formatter.write_str(template.as_ref().map_or(&self.name, |template| template.source()))
+        formatter.write_str(&self.0.text)
     }
 }
 

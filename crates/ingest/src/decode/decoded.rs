@@ -1,10 +1,14 @@
 //! A decoded message: named channels with their values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use minijinja::value::Serde;
 use serde::{Serialize, Serializer};
 
+use super::json_value::JsonValue;
 use tidegate_model::{Value, ValueError};
+use tidegate_template::PathStep;
 
 /// The channels of a message by their names.
 pub(super) type ChannelMap = BTreeMap<String, Result<Value, ValueError>>;
@@ -19,7 +23,7 @@ pub struct Decoded {
 #[derive(Debug, Clone, PartialEq)]
 enum Channels {
     Map(ChannelMap),
-    Json(serde_json::Value),
+    Json(JsonValue),
 }
 
 /// Creates a message whose values need no original text.
@@ -30,7 +34,7 @@ impl From<ChannelMap> for Decoded {
 }
 
 impl Decoded {
-    pub(super) fn json(document: serde_json::Value) -> Self {
+    pub(super) fn json(document: JsonValue) -> Self {
         Self { channels: Channels::Json(document), original_texts: BTreeMap::new() }
     }
 
@@ -57,7 +61,7 @@ impl Decoded {
         match &self.channels {
             Channels::Map(_) => false,
             Channels::Json(document) => {
-                find(document, name).is_some_and(serde_json::Value::is_null)
+                matches!(find(document, name), Some(JsonValue::Null))
             }
         }
     }
@@ -66,17 +70,94 @@ impl Decoded {
     pub fn names(&self) -> Vec<&str> {
         match &self.channels {
             Channels::Map(channels) => channels.keys().map(String::as_str).collect(),
-            Channels::Json(document) => document
-                .as_object()
-                .map(|object| object.keys().map(String::as_str).collect())
-                .unwrap_or_default(),
+            Channels::Json(document) => {
+                document.as_object().map(|object| object.names().collect()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Returns whether the message is a map from names to values.
+    pub(crate) fn is_map(&self) -> bool {
+        match &self.channels {
+            Channels::Map(_) => true,
+            Channels::Json(document) => document.as_object().is_some(),
+        }
+    }
+
+    /// Returns the text that a template writes for a value of the message: the original text of a
+    /// whole number, and else that of the value. `None` if only the engine can tell.
+    pub(crate) fn text_at(&self, steps: &[PathStep]) -> Option<Cow<'_, str>> {
+        match &self.channels {
+            Channels::Json(document) => json_text(steps.iter().try_fold(document, json_step)?),
+            Channels::Map(_) => match steps {
+                [PathStep::Member(name)] => self.text_of(name),
+                _ => None,
+            },
+        }
+    }
+
+    /// Returns the text that a template writes for a channel, as [`Self::text_at`] does.
+    pub(crate) fn text_of(&self, name: &str) -> Option<Cow<'_, str>> {
+        match &self.channels {
+            Channels::Json(document) => json_text(document.as_object()?.get(name)?),
+            Channels::Map(channels) => {
+                if let Some(original) = self.original_texts.get(name).filter(|text| is_whole(text))
+                {
+                    return Some(Cow::Borrowed(original));
+                }
+                match channels.get(name)?.as_ref().ok()? {
+                    Value::Text(text) => Some(Cow::Borrowed(text)),
+                    value @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_)) => {
+                        serde_json::to_string(value).ok().map(Cow::Owned)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the value of a name at the top level, for the engine.
+    pub(crate) fn member(&self, name: &str) -> Option<minijinja::Value> {
+        match &self.channels {
+            Channels::Json(document) => {
+                document.as_object()?.get(name).map(|value| minijinja::Value::from(Serde(value)))
+            }
+            Channels::Map(channels) => {
+                channels.get(name)?.as_ref().ok().map(|value| minijinja::Value::from(Serde(value)))
+            }
         }
     }
 }
 
-fn find<'a>(document: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
+/// Returns whether a template writes an original text in place of its value: a name such as `0012`
+/// or `12E4`, but not `1.50`.
+pub(crate) fn is_whole(original: &str) -> bool {
+    !original.contains('.')
+}
+
+fn find<'a>(document: &'a JsonValue, name: &str) -> Option<&'a JsonValue> {
     let is_pointer = name.is_empty() || name.starts_with('/');
-    if is_pointer { document.pointer(name) } else { document.get(name) }
+    if is_pointer { document.pointer(name) } else { document.as_object()?.get(name) }
+}
+
+fn json_step<'a>(value: &'a JsonValue, step: &PathStep) -> Option<&'a JsonValue> {
+    match (value, step) {
+        (JsonValue::Object(object), PathStep::Member(name)) => object.get(name),
+        (JsonValue::List(items), PathStep::Index(index)) => {
+            items.get(usize::try_from(*index).ok()?)
+        }
+        (_, _) => None,
+    }
+}
+
+fn json_text(value: &JsonValue) -> Option<Cow<'_, str>> {
+    match value {
+        JsonValue::Text(text) => Some(Cow::Borrowed(text)),
+        JsonValue::Boolean(_)
+        | JsonValue::Integer(_)
+        | JsonValue::Unsigned(_)
+        | JsonValue::Float(_) => serde_json::to_string(value).ok().map(Cow::Owned),
+        JsonValue::Null | JsonValue::List(_) | JsonValue::Object(_) => None,
+    }
 }
 
 /// Writes the channels that have a value, for templates and expressions.

@@ -3,6 +3,7 @@
 use super::decoded::Decoded;
 use super::decoder::{Decoder, DecoderKind, DecoderOption, MESSAGES_MAX};
 use super::error::DecodeError;
+use super::json_value::JsonValue;
 use super::sparkplug::Births;
 use super::text::utf8;
 use tidegate_model::excerpt::excerpt;
@@ -45,17 +46,17 @@ impl Decoder for Json {
     ) -> Result<Vec<Decoded>, DecodeError> {
         let mut document = parse(utf8(payload)?)?;
         let Some(pointer) = &self.array_pointer else { return Ok(vec![Decoded::json(document)]) };
-        let Some(serde_json::Value::Array(items)) = document.pointer_mut(pointer) else {
+        let Some(JsonValue::List(items)) = document.take_at(pointer) else {
             return Err(DecodeError::NoArray { pointer: pointer.clone() });
         };
         if items.len() > MESSAGES_MAX {
             return Err(DecodeError::TooManyMessages { found: items.len(), max: MESSAGES_MAX });
         }
-        Ok(std::mem::take(items).into_iter().map(Decoded::json).collect())
+        Ok(items.into_iter().map(Decoded::json).collect())
     }
 }
 
-fn parse(text: &str) -> Result<serde_json::Value, DecodeError> {
+fn parse(text: &str) -> Result<JsonValue, DecodeError> {
     serde_json::from_str(text).map_err(|error| DecodeError::Invalid {
         format: "JSON",
         problem: error.to_string().into(),

@@ -1,9 +1,7 @@
 //! Converts values to the types that devices declare in Losant, before and after the filters.
 
 use super::conversion::numeric;
-use tidegate_model::{
-    AttributeName, AttributeType, DeclaredDevices, DeviceId, Misfit, Value, fit_value,
-};
+use tidegate_model::{AttributeName, AttributeType, DeclaredAttributes, Misfit, Value, fit_value};
 
 /// Converts a value towards the type that its device declares, as far as filters need it: a number
 /// for a declared string stays a number here.
@@ -11,12 +9,11 @@ use tidegate_model::{
 /// # Errors
 /// If Losant would ignore the value.
 pub(super) fn fit(
-    devices: &DeclaredDevices,
-    device: DeviceId,
+    declared: Option<&DeclaredAttributes>,
     attribute: &AttributeName,
     value: Value,
 ) -> Result<Value, Misfit> {
-    let Some(declared) = devices.get(&device) else { return Ok(value) };
+    let Some(declared) = declared else { return Ok(value) };
     match declared.get(attribute) {
         Some(AttributeType::Text) => Ok(value),
         Some(AttributeType::Number) => fit_value(declared, attribute, numeric(value), None),
@@ -28,14 +25,12 @@ pub(super) fn fit(
 ///
 /// `original` is the text of the value in the message, if the mapping did not change the value.
 pub(super) fn fit_text(
-    devices: &DeclaredDevices,
-    device: DeviceId,
+    declared: Option<&DeclaredAttributes>,
     attribute: &AttributeName,
     value: Value,
     original: Option<&String>,
 ) -> Value {
-    let declared = devices.get(&device).and_then(|declared| declared.get(attribute));
-    match declared {
+    match declared.and_then(|declared| declared.get(attribute)) {
         Some(kind @ AttributeType::Text) => {
             kind.fit(value, original.map(String::as_str)).unwrap_or_else(|value| value)
         }

@@ -1,36 +1,33 @@
 //! The pipeline of one bus: decodes messages, maps channels to attributes, and filters values.
 
+mod map_message;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use minijinja::value::merge_maps;
-
-use super::attribute_filter::FilterResult;
-use super::conversion::{Conversion, numeric};
-use super::declared_types;
-use super::filter_table::{FilterKey, FilterTable};
+use super::filter_table::FilterTable;
 use super::output::{OutputBuilder, PipelineOutput};
 use super::rebirth_requests::RebirthRequests;
 use super::rejection::Rejection;
-use super::sample::Sample;
-use super::settings::{Contexts, DeviceSelector, Mapping, Sensor, Source};
+use super::sensor_plan::SensorPlan;
+use super::settings::{DeviceSelector, Sensor};
 use super::silence::SilenceTable;
 use super::stats_table::StatsTable;
 use super::topic_index::TopicIndex;
 use crate::decode::{Births, DecodeError, Decoded};
 use crate::sensor_stats::{SILENT_MAX, SensorStats};
+use map_message::Reader;
 use tidegate_model::excerpt::excerpt;
-use tidegate_model::{
-    AttributeName, BusMessage, DeclaredDevices, DeviceId, Misfit, Name, ReadingTime, Reason, Value,
-};
-use tidegate_template::ExpressionError;
+use tidegate_model::{BusMessage, DeclaredDevices, DeviceId, Misfit, Name, ReadingTime, Reason};
 use tidegate_timing::machine::Machine;
 
 /// Maps the messages of one bus to states.
 #[derive(Debug)]
 pub struct Pipeline {
     sensors: Arc<[Sensor]>,
+    /// By the index of the sensor.
+    plans: Arc<[SensorPlan]>,
     /// The devices that templates may name.
     devices: BTreeMap<Name, DeviceId>,
     /// The attributes that devices declare in Losant. Values of other devices are not checked.
@@ -45,33 +42,11 @@ pub struct Pipeline {
     outputs: VecDeque<PipelineOutput>,
 }
 
-/// A decoded message of a sensor.
-struct DecodedMessage<'a> {
-    sensor_index: usize,
-    sensor: &'a Sensor,
-    decoded: &'a Decoded,
-    contexts: Contexts,
-    /// The time of the measurement.
-    time: ReadingTime,
-    /// The time of arrival.
-    arrival: ReadingTime,
-    now: Instant,
-}
-
 /// A message with the instant of its arrival.
 #[derive(Clone, Copy)]
 struct Arrival<'a> {
     message: &'a BusMessage,
     now: Instant,
-}
-
-/// A channel of a message with its mapping and its value.
-struct Channel<'a> {
-    /// The index of the mapping in the sensor.
-    mapping_index: usize,
-    mapping: &'a Mapping,
-    name: String,
-    value: Result<Value, Rejection>,
 }
 
 /// The sensors that could not map a message.
@@ -92,6 +67,7 @@ impl Pipeline {
     /// If two sensors map one message to the same attribute of a device, the first value counts.
     pub fn new(sensors: Vec<Sensor>, devices: BTreeMap<Name, DeviceId>) -> Self {
         Self {
+            plans: sensors.iter().map(|sensor| SensorPlan::new(sensor, &devices)).collect(),
             topics: TopicIndex::new(&sensors),
             silence: SilenceTable::new(&sensors),
             stats: StatsTable::new(sensors.len()),
@@ -162,13 +138,14 @@ impl Pipeline {
 
     /// Maps a message that arrived at `now`. Always produces one action.
     pub fn handle_message(&mut self, message: &BusMessage, now: Instant) {
-        let sensors = Arc::clone(&self.sensors);
+        let (sensors, plans) = (Arc::clone(&self.sensors), Arc::clone(&self.plans));
         let mut output = OutputBuilder::default();
         let mut failures = Failures::default();
         let readers = self.topics.readers(&message.topic);
         failures.has_reader = !readers.is_empty();
         for index in readers.iter().copied() {
-            let Some(sensor) = sensors.get(index) else { continue };
+            let Some((sensor, plan)) = sensors.get(index).zip(plans.get(index)) else { continue };
+            let reader = Reader { index, sensor, plan };
             if sensor.ignores(&message.payload) {
                 continue;
             }
@@ -183,7 +160,7 @@ impl Pipeline {
                         output.set_message(number);
                         output.set_sensor(index, sensor.priority);
                         let arrival = Arrival { message, now };
-                        if !self.map_message(arrival, index, &decoded, &mut output) {
+                        if !self.map_message(arrival, reader, &decoded, &mut output) {
                             self.stats.change(index, SensorStats::note_unmapped);
                             failures.unmapped.push((index, decoded));
                         }
@@ -249,123 +226,10 @@ impl Pipeline {
         }
     }
 
-    /// Maps the channels of a message. Returns `false` if the message has none of them.
-    fn map_message(
-        &mut self,
-        Arrival { message, now }: Arrival<'_>,
-        sensor_index: usize,
-        decoded: &Decoded,
-        output: &mut OutputBuilder,
-    ) -> bool {
-        let sensors = Arc::clone(&self.sensors);
-        let Some(sensor) = sensors.get(sensor_index) else { return false };
-        let time = match sensor.measured_at(decoded, message.time) {
-            Ok(time) => time,
-            Err(rejection) => {
-                self.record_rejection(sensor_index, &rejection, now);
-                let Rejection { reason, detail } = rejection;
-                output.reject(reason, [format!("sensor {}: {detail}", sensor.name)]);
-                return true;
-            }
-        };
-        let contexts = sensor.contexts(&message.topic, decoded);
-        let arrival = message.time;
-        let decoded_message =
-            DecodedMessage { sensor_index, sensor, decoded, contexts, time, arrival, now };
-        let mut has_channel = false;
-        for (index, mapping) in sensor.map.iter().enumerate() {
-            for channel in decoded_message.channels(index, mapping) {
-                has_channel = true;
-                let name = excerpt(channel.name.as_bytes());
-                let mapped = self.map_channel(&decoded_message, channel, output);
-                if let Err(rejection) = mapped {
-                    self.record_rejection(sensor_index, &rejection, now);
-                    let Rejection { reason, detail } = rejection;
-                    let detail = format!("sensor {}, channel {name}: {detail}", sensor.name);
-                    output.reject(reason, [detail]);
-                }
-            }
-        }
-        if has_channel {
-            self.stats.change(sensor_index, |stats| stats.record_message(now));
-        }
-        has_channel
-    }
-
     fn record_rejection(&mut self, sensor_index: usize, rejection: &Rejection, now: Instant) {
         self.stats.change(sensor_index, |stats| {
             stats.record_rejection(rejection.reason, &rejection.detail, now);
         });
-    }
-
-    /// Maps one channel: adds its value to the output, or counts it as filtered.
-    fn map_channel(
-        &mut self,
-        message: &DecodedMessage<'_>,
-        channel: Channel<'_>,
-        output: &mut OutputBuilder,
-    ) -> Result<(), Rejection> {
-        let DecodedMessage { sensor_index, sensor, time, arrival, now, .. } = *message;
-        let Channel { mapping_index, mapping, name, value } = channel;
-        let original = match mapping.source {
-            Source::Channel(_) => message.decoded.original_texts().get(&name),
-            Source::Expression(_) => None,
-        };
-        let value = mapping.conversion.apply(value, original.map(String::as_str))?;
-        let value = if mapping.filter.needs_number() { numeric(value) } else { value };
-        let context = if mapping.attribute.is_fixed() && sensor.device.is_fixed() {
-            minijinja::Value::UNDEFINED
-        } else {
-            let channel = minijinja::context! { channel => name };
-            merge_maps([message.contexts.templates.clone(), channel])
-        };
-        let device = sensor.device.resolve(&context, &sensor.aliases, &self.devices)?;
-        let attribute = mapping.attribute.resolve(&context)?;
-        let value = match declared_types::fit(&self.declared, device, &attribute, value) {
-            Ok(value) => value,
-            Err(misfit) => {
-                self.stats.change(sensor_index, |stats| stats.record_misfit(&misfit));
-                return Err(misfit.into());
-            }
-        };
-        self.stats.change(sensor_index, |stats| stats.record_value(&attribute, &value));
-        self.silence.handle_message(sensor_index, device, now, arrival, output);
-        let sample = Sample { time, value };
-        if mapping.filter.passes_all() {
-            return self.add_unfiltered(mapping, device, attribute, sample, original, output);
-        }
-        let key = FilterKey { mapping: mapping_index, device, attribute: attribute.clone() };
-        let Some(slot) = self.filters.find(sensor_index, sensor, key) else {
-            return self.add_unfiltered(mapping, device, attribute, sample, original, output);
-        };
-        match self.filters.handle_sample(slot, sample, now, output)? {
-            FilterResult::Send(value) => {
-                let value =
-                    declared_types::fit_text(&self.declared, device, &attribute, value, None);
-                output.add_value(device, attribute, Sample { time, value })
-            }
-            FilterResult::Filtered(reason) => {
-                output.count_filtered(reason);
-                Ok(())
-            }
-        }
-    }
-
-    /// Adds a value that no filter holds back.
-    fn add_unfiltered(
-        &self,
-        mapping: &Mapping,
-        device: DeviceId,
-        attribute: AttributeName,
-        sample: Sample,
-        original: Option<&String>,
-        output: &mut OutputBuilder,
-    ) -> Result<(), Rejection> {
-        let Sample { time, value } = sample;
-        let value = mapping.filter.round(value);
-        let original = original.filter(|_| mapping.conversion == Conversion::default());
-        let value = declared_types::fit_text(&self.declared, device, &attribute, value, original);
-        output.add_value(device, attribute, Sample { time, value })
     }
 
     /// Closes all windows, and releases all delayed values.
@@ -402,38 +266,5 @@ impl Machine for Pipeline {
 
     fn poll_action(&mut self) -> Option<PipelineOutput> {
         self.outputs.pop_front()
-    }
-}
-
-impl<'a> DecodedMessage<'a> {
-    /// Returns the channels of a mapping in this message.
-    fn channels(&self, mapping_index: usize, mapping: &'a Mapping) -> Vec<Channel<'a>> {
-        let channel = |name: &str| {
-            let value = self.decoded.channel(name)?.map_err(|error| {
-                if self.decoded.is_null(name) {
-                    Rejection::new(Reason::NoValue, "the channel holds null")
-                } else {
-                    Rejection::from(error)
-                }
-            });
-            Some(Channel { mapping_index, mapping, name: name.to_owned(), value })
-        };
-        match &mapping.source {
-            source @ Source::Channel(_) if source.is_every_channel() => {
-                let names = self.decoded.names().into_iter();
-                names.filter(|name| !self.sensor.maps(name)).filter_map(channel).collect()
-            }
-            Source::Channel(name) => channel(name).into_iter().collect(),
-            Source::Expression(expression) => {
-                let reject = |error: ExpressionError| {
-                    Rejection::new(Reason::BadExpression, error.to_string())
-                };
-                let value = expression.evaluate(&self.contexts.expressions).transpose();
-                let value = value.map(|value| value.map_err(reject));
-                let name = expression.to_string();
-                let channel = |value| Channel { mapping_index, mapping, name, value };
-                value.map(channel).into_iter().collect()
-            }
-        }
     }
 }

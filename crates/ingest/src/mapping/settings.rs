@@ -1,12 +1,12 @@
 //! The settings of a sensor and its mappings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use minijinja::value::{Serde, merge_maps};
 use regex::bytes::Regex;
 
 use super::attribute_filter::FilterSettings;
 use super::conversion::Conversion;
+use super::message_context::MessageContext;
 use super::message_time::TimeSource;
 use super::rejection::Rejection;
 use super::silence::StaleSettings;
@@ -49,14 +49,6 @@ pub struct Sensor {
     pub stale: Option<StaleSettings>,
     /// The mappings of channels to attributes.
     pub map: Vec<Mapping>,
-}
-
-/// The data of a message for expressions and for templates.
-pub(super) struct Contexts {
-    /// For expressions.
-    pub(super) expressions: minijinja::Value,
-    /// For templates of devices and attributes.
-    pub(super) templates: minijinja::Value,
 }
 
 /// The device of a sensor's values.
@@ -112,14 +104,20 @@ impl Sensor {
         self.ignore.as_ref().is_some_and(|pattern| pattern.is_match(payload))
     }
 
-    /// Returns whether a mapping names this channel, also by its JSON pointer.
-    pub(super) fn maps(&self, channel: &str) -> bool {
-        let pointer = format!("/{}", channel.replace('~', "~0").replace('/', "~1"));
-        let is_json = self.format.has_json_pointers();
-        let names = |name: &str| name == channel || is_json && name == pointer;
-        self.map
-            .iter()
-            .any(|mapping| matches!(&mapping.source, Source::Channel(name) if names(name)))
+    /// Returns the channels that a mapping names, also by a JSON pointer.
+    pub(super) fn named_channels(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for mapping in &self.map {
+            let Source::Channel(name) = &mapping.source else { continue };
+            if let Some(token) = name.strip_prefix('/').filter(|_| self.format.has_json_pointers())
+            {
+                let member = token.replace("~1", "/").replace("~0", "~");
+                let pointer = member.replace('~', "~0").replace('/', "~1");
+                names.extend((pointer == token).then_some(member));
+            }
+            names.insert(name.clone());
+        }
+        names
     }
 
     /// Returns the time of measurement in a message, or the arrival if the message has none.
@@ -138,48 +136,6 @@ impl Sensor {
         }
     }
 
-    /// Returns the data for expressions and templates.
-    ///
-    /// They see `payload`, `topic`, each channel with its own name, and `written`, which has the
-    /// original texts. A template yields a name, so it sees `0012` or `12E4` as a text, not as a
-    /// number.
-    pub(super) fn contexts(&self, topic: &str, message: &Decoded) -> Contexts {
-        let computes = |mapping: &Mapping| {
-            matches!(mapping.source, Source::Expression(_)) || !mapping.attribute.is_fixed()
-        };
-        if self.device.is_fixed() && !self.map.iter().any(computes) {
-            let undefined = minijinja::Value::UNDEFINED;
-            return Contexts { expressions: undefined.clone(), templates: undefined };
-        }
-        let levels: Vec<String> = topic.split('/').map(str::to_owned).collect();
-        let payload = minijinja::Value::from(Serde(message));
-        let is_map = payload.kind() == minijinja::value::ValueKind::Map;
-        let originals = |accepts: &dyn Fn(&str) -> bool| {
-            let texts = message.original_texts().iter().filter(|(_, text)| accepts(text));
-            let texts = texts.map(|(name, text)| (name.clone(), text.clone().into()));
-            minijinja::Value::from(texts.collect::<BTreeMap<String, minijinja::Value>>())
-        };
-        let written = if is_map {
-            merge_maps([payload.clone(), originals(&|_| true)])
-        } else {
-            payload.clone()
-        };
-        let context = |payload: minijinja::Value| {
-            let own = minijinja::context! {
-                topic => levels.clone(), payload => payload.clone(), written => written.clone()
-            };
-            // The later map wins, so a message cannot replace the topic.
-            if is_map { merge_maps([payload, own]) } else { own }
-        };
-        let expressions = context(payload.clone());
-        let templates = if is_map && !message.original_texts().is_empty() {
-            context(merge_maps([payload, originals(&|text| !text.contains('.'))]))
-        } else {
-            expressions.clone()
-        };
-        Contexts { expressions, templates }
-    }
-
     /// Describes a message without a mapped channel, for the log.
     pub(super) fn describe_unmapped(&self, message: &Decoded) -> String {
         let list = |names: &mut dyn Iterator<Item = String>| {
@@ -194,46 +150,36 @@ impl Sensor {
     }
 }
 
-impl DeviceSelector {
-    pub(super) fn is_fixed(&self) -> bool {
-        matches!(self, Self::Fixed(_))
-    }
-
-    /// Returns the device. The result of a template is an alias or the name of a device.
-    pub(super) fn resolve(
-        &self,
-        context: &minijinja::Value,
-        aliases: &BTreeMap<String, Name>,
-        devices: &BTreeMap<Name, DeviceId>,
-    ) -> Result<DeviceId, Rejection> {
-        let name = match self {
-            Self::Fixed(device) => return Ok(*device),
-            Self::ByTemplate(template) => template
-                .render(context)
-                .map_err(|error| Rejection::new(Reason::UnknownDevice, error.to_string()))?,
-        };
-        let name = name.trim();
-        let device_name = aliases.get(name).map_or(name, |alias| alias);
-        devices.get(device_name).copied().ok_or_else(|| {
-            let name = excerpt(name.as_bytes());
-            let detail = format!("no device \"{name}\" in the configuration");
-            Rejection::new(Reason::UnknownDevice, detail)
-        })
-    }
-}
-
 impl AttributeSelector {
     pub(super) fn is_fixed(&self) -> bool {
         matches!(self, Self::Fixed(_))
     }
 
-    pub(super) fn resolve(&self, context: &minijinja::Value) -> Result<AttributeName, Rejection> {
-        let name = match self {
-            Self::Fixed(attribute) => return Ok(attribute.clone()),
-            Self::ByTemplate(template) => template
-                .render(context)
-                .map_err(|error| Rejection::new(Reason::BadAttributeName, error.to_string()))?,
-        };
+    /// Returns the attribute of a channel.
+    ///
+    /// # Errors
+    /// If the message lacks a value of the template, or the result is no name.
+    pub(super) fn resolve(
+        &self,
+        context: &MessageContext<'_>,
+        channel: &str,
+    ) -> Result<AttributeName, Rejection> {
+        match self {
+            Self::Fixed(attribute) => Ok(attribute.clone()),
+            Self::ByTemplate(template) => {
+                let name = context
+                    .render(template, channel)
+                    .map_err(|error| Rejection::new(Reason::BadAttributeName, error.to_string()))?;
+                Self::parse(&name)
+            }
+        }
+    }
+
+    /// Returns the attribute that a template yielded.
+    ///
+    /// # Errors
+    /// If it is no name.
+    pub(super) fn parse(name: &str) -> Result<AttributeName, Rejection> {
         name.trim().parse().map_err(|_| {
             let name = excerpt(name.trim().as_bytes());
             let detail = format!("invalid attribute name \"{name}\"; use letters, digits, _ and -");

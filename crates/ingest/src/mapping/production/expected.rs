@@ -148,7 +148,13 @@ impl Shape<'_> {
         match &mapping.source {
             source if source.is_every_channel() => {
                 let names = self.names.as_ref()?.iter();
-                Some(names.filter(|name| !sensor.maps(name)).map(|name| channel(name)).collect())
+                let mapped = sensor.named_channels();
+                Some(
+                    names
+                        .filter(|name| !mapped.contains(*name))
+                        .map(|name| channel(name))
+                        .collect(),
+                )
             }
             Source::Channel(name) => {
                 let is_complete = self.known.is_some_and(|known| known.is_complete);
@@ -234,11 +240,16 @@ fn render(
     topic: &TopicPattern,
     channel: &str,
 ) -> Result<String, tidegate_template::TemplateError> {
-    template.render(&topic.context(channel)).map(|text| text.trim().to_owned())
+    template.render_value(topic.context(channel)).map(|text| text.trim().to_owned())
 }
 
 /// Returns the attribute, if it does not depend on a message.
 fn attribute(selector: &AttributeSelector, context: &minijinja::Value) -> Option<AttributeName> {
-    // The placeholders of a topic are not allowed in a name.
-    selector.resolve(context).ok()
+    match selector {
+        AttributeSelector::Fixed(attribute) => Some(attribute.clone()),
+        // The placeholders of a topic are not allowed in a name.
+        AttributeSelector::ByTemplate(template) => {
+            AttributeSelector::parse(&template.render_value(context.clone()).ok()?).ok()
+        }
+    }
 }

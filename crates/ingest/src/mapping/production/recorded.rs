@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::value::merge_maps;
-
 use super::super::conversion::numeric;
+use super::super::message_context::MessageContext;
+use super::super::sensor_plan::SensorPlan;
 use super::super::settings::{DeviceSelector, Mapping, Sensor, Source};
 use super::{Produced, Production, RecordedMessage};
 use crate::decode::{Births, Decoded};
@@ -15,8 +15,8 @@ struct Message<'a> {
     sensor: &'a Sensor,
     devices: &'a BTreeMap<Name, DeviceId>,
     decoded: &'a Decoded,
-    expressions: minijinja::Value,
-    templates: minijinja::Value,
+    plan: &'a SensorPlan,
+    context: MessageContext<'a>,
 }
 
 /// Adds what the messages of one bus produce.
@@ -27,16 +27,17 @@ pub(super) fn add_messages<'a>(
     messages: impl IntoIterator<Item = &'a RecordedMessage>,
 ) {
     let mut births = Births::default();
+    let plans: Vec<_> = sensors.iter().map(|sensor| SensorPlan::new(sensor, devices)).collect();
     for RecordedMessage { topic, payload } in messages {
-        for sensor in sensors.iter().filter(|sensor| sensor.reads(topic)) {
+        let readers = sensors.iter().zip(&plans).filter(|(sensor, _)| sensor.reads(topic));
+        for (sensor, plan) in readers {
             if sensor.ignores(payload) {
                 continue;
             }
             let decoded = sensor.format.decode(topic, payload, &mut births).unwrap_or_default();
             for decoded in &decoded {
-                let contexts = sensor.contexts(topic, decoded);
-                let (expressions, templates) = (contexts.expressions, contexts.templates);
-                let message = Message { sensor, devices, decoded, expressions, templates };
+                let context = MessageContext::new(topic, decoded, &plan.names);
+                let message = Message { sensor, devices, decoded, plan, context };
                 message.add_to(production);
             }
         }
@@ -58,20 +59,21 @@ impl Message<'_> {
         match &mapping.source {
             source if source.is_every_channel() => {
                 let names = self.decoded.names().into_iter();
-                names.filter(|name| !self.sensor.maps(name)).filter_map(value).collect()
+                names
+                    .filter(|name| !self.plan.named_channels.contains(*name))
+                    .filter_map(value)
+                    .collect()
             }
             Source::Channel(name) => value(name).into_iter().collect(),
             Source::Expression(expression) => {
-                let value = expression.evaluate(&self.expressions).ok().flatten();
+                let value = expression.evaluate(self.context.expressions()).ok().flatten();
                 value.map(|value| (expression.to_string(), value)).into_iter().collect()
             }
         }
     }
 
     fn add_value(&self, production: &mut Production, mapping: &Mapping, name: &str, value: Value) {
-        let channel = minijinja::context! { channel => name };
-        let context = merge_maps([self.templates.clone(), channel]);
-        let Ok(attribute) = mapping.attribute.resolve(&context) else { return };
+        let Ok(attribute) = mapping.attribute.resolve(&self.context, name) else { return };
         let data_type = mapping.fixed_type(self.sensor.format.channel_type(name));
         let likely_type =
             mapping.likely_type().or_else(|| Some(AttributeType::of(&numeric(value))));
@@ -81,7 +83,7 @@ impl Message<'_> {
         });
         let added = [(attribute, produced)].into_iter().chain(online);
         let sensor = &self.sensor.name;
-        let Some(device) = self.device(&context) else { return };
+        let Some(device) = self.device(name) else { return };
         for (name, one) in added {
             match &device {
                 Ok(device) => production.add(*device, name, one),
@@ -92,12 +94,12 @@ impl Message<'_> {
     }
 
     /// Returns the device, or its name if the configuration lacks it; `None` without a name.
-    fn device(&self, context: &minijinja::Value) -> Option<Result<DeviceId, String>> {
+    fn device(&self, channel: &str) -> Option<Result<DeviceId, String>> {
         let template = match &self.sensor.device {
             DeviceSelector::Fixed(device) => return Some(Ok(*device)),
             DeviceSelector::ByTemplate(template) => template,
         };
-        let rendered = template.render(context).ok()?;
+        let rendered = self.context.render(template, channel).ok()?;
         let rendered = rendered.trim();
         let name = self.sensor.aliases.get(rendered).map_or(rendered, |alias| alias);
         if rendered.is_empty() {
