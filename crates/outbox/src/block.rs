@@ -17,7 +17,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::index::{BlockKey, BlockMeta, Location};
+use super::index::{BlockFacts, BlockKey};
 use super::types::{Amount, NewState};
 use tidegate_model::{BootId, BootTime, DeviceId, Name, Priority, ReadingTime, WallTime};
 
@@ -32,6 +32,9 @@ pub(super) const BLOCK_BYTES_MAX: usize = 16 << 10;
 
 /// The most bytes of a body. A larger length is damage.
 const BODY_BYTES_MAX: u32 = 1 << 30;
+
+/// Bus, readings, priority, moment and length of a record; the moment is usually shorter.
+const RECORD_BYTES: usize = 2 + 2 + 1 + 25 + 4;
 
 /// Magic, version, commit, device, first, packing and length.
 const HEAD_BYTES: usize = 4 + 1 + 8 + 12 + 8 + 1 + 4;
@@ -102,10 +105,14 @@ impl Block {
         BlockKey { device: self.device, first: self.first }
     }
 
-    /// Returns the entry of the block in the index.
-    pub(super) fn meta(&self, location: Location) -> BlockMeta {
+    /// Returns the facts about the block that the index holds.
+    pub(super) fn facts(&self) -> BlockFacts {
         let (last, priority, commit) = (self.last(), self.priority(), self.commit);
-        BlockMeta { last, location, priority, commit }
+        let bus = self.records.first().map(|record| record.bus.clone());
+        let bus = bus.filter(|bus| self.records.iter().all(|record| record.bus == *bus));
+        let amounts = self.records.iter().map(Record::amount);
+        let amount = amounts.fold(Amount::default(), Amount::plus);
+        BlockFacts { last, priority, commit, bus, amount }
     }
 
     /// Returns the highest priority of any record: a block is evicted as late as its records.
@@ -118,13 +125,35 @@ impl Block {
         self.first + self.records.len() as u64 - u64::from(!self.records.is_empty())
     }
 
-    /// Encodes the block.
+    /// Encodes the block, packed if that is smaller.
     pub(super) fn encode(&self) -> Vec<u8> {
+        let body = self.body();
+        let packed = lz4_flex::compress_prepend_size(&body);
+        let mut bytes = Vec::with_capacity(48 + body.len());
+        if packed.len() < body.len() {
+            self.encode_as(1, &packed, &mut bytes);
+        } else {
+            self.encode_as(0, &body, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Appends the encoded block to `bytes`, not packed.
+    pub(super) fn encode_plain(&self, bytes: &mut Vec<u8>) {
+        self.encode_as(0, &self.body(), bytes);
+    }
+
+    /// Returns about how long the block is if it is not packed.
+    pub(super) fn plain_length(&self) -> usize {
+        let records = self.records.iter().map(|record| RECORD_BYTES + record.json.len());
+        HEAD_BYTES + 4 + records.sum::<usize>()
+    }
+
+    fn body(&self) -> Vec<u8> {
         let mut buses: Vec<&Name> = self.records.iter().map(|record| &record.bus).collect();
         buses.sort();
         buses.dedup();
-        let length = self.records.iter().map(|record| 34 + record.json.len()).sum::<usize>();
-        let mut body = Vec::with_capacity(64 + length);
+        let mut body = Vec::with_capacity(64 + self.plain_length());
         body.put_u16(narrow(buses.len()));
         for bus in &buses {
             body.put_u8(narrow(bus.len()));
@@ -139,9 +168,11 @@ impl Block {
             body.put_u32(narrow(record.json.len()));
             body.put_slice(&record.json);
         }
-        let packed = lz4_flex::compress_prepend_size(&body);
-        let (packing, body) = if packed.len() < body.len() { (1, packed) } else { (0, body) };
-        let mut bytes = Vec::with_capacity(48 + body.len());
+        body
+    }
+
+    fn encode_as(&self, packing: u8, body: &[u8], bytes: &mut Vec<u8>) {
+        let begin = bytes.len();
         bytes.put_slice(MAGIC);
         bytes.put_u8(VERSION);
         bytes.put_u64(self.commit);
@@ -149,10 +180,9 @@ impl Block {
         bytes.put_u64(self.first);
         bytes.put_u8(packing);
         bytes.put_u32(narrow(body.len()));
-        bytes.put_slice(&body);
-        let checksum = crc32fast::hash(&bytes);
+        bytes.put_slice(body);
+        let checksum = crc32fast::hash(bytes.get(begin..).unwrap_or_default());
         bytes.put_u32(checksum);
-        bytes
     }
 
     /// Decodes a block from [`Block::encode`].
@@ -258,7 +288,12 @@ pub(super) fn key_of(bytes: &[u8]) -> Option<BlockKey> {
     if !is_known || crc32fast::hash(content) != u32::from_be_bytes(*checksum) {
         return None;
     }
-    let mut head = content.get(MAGIC.len() + 1 + 8..)?;
+    named_key(content)
+}
+
+/// Returns the key that an encoded block names. Does not check the block.
+pub(super) fn named_key(bytes: &[u8]) -> Option<BlockKey> {
+    let mut head = bytes.get(MAGIC.len() + 1 + 8..)?;
     let device = DeviceId::from(*head.split_off(..12)?.first_chunk::<12>()?);
     Some(BlockKey { device, first: head.try_get_u64().ok()? })
 }

@@ -12,7 +12,7 @@ use tracing::error;
 use super::fingerprints;
 use super::ranges::Ranges;
 use super::types::Amount;
-use tidegate_model::{Account, Ledger, Name, Reason};
+use tidegate_model::{Account, DeviceId, Ledger, Name, Reason};
 
 /// The most rejected states that the outbox keeps; the oldest are removed first.
 pub const REJECTS_MAX: usize = 1_000;
@@ -42,6 +42,9 @@ pub(super) struct Catalog {
     /// Readings in queued states, for each bus; counted at each start.
     #[serde(skip)]
     pub(super) waiting: BTreeMap<Name, u64>,
+    /// The bytes of all queued states; counted at each start.
+    #[serde(skip)]
+    bytes: u64,
 }
 
 /// The queue of one device.
@@ -165,6 +168,7 @@ impl Catalog {
     pub(super) fn count_queued(&mut self, device: DeviceKey, bus: &Name, amount: Amount) {
         let queue = self.queues.entry(device).or_default();
         queue.amount = queue.amount.plus(amount);
+        self.bytes += amount.bytes;
         match self.waiting.get_mut(bus) {
             Some(readings) => *readings += amount.readings,
             None => drop(self.waiting.insert(bus.clone(), amount.readings)),
@@ -179,7 +183,9 @@ impl Catalog {
     ) {
         for (device, amount) in devices {
             let queue = self.queues.entry(*device).or_default();
-            queue.amount = queue.amount.minus(*amount);
+            let before = queue.amount;
+            queue.amount = before.minus(*amount);
+            self.bytes -= before.bytes - queue.amount.bytes;
         }
         for (bus, readings) in buses {
             if let Some(waiting) = self.waiting.get_mut(bus) {
@@ -190,7 +196,16 @@ impl Catalog {
 
     /// Returns the bytes of all queued states.
     pub(super) fn bytes(&self) -> u64 {
-        self.queues.values().map(|queue| queue.amount.bytes).sum()
+        self.bytes
+    }
+
+    /// Replaces the sizes of all queues.
+    pub(super) fn set_amounts(&mut self, amounts: &BTreeMap<DeviceId, Amount>) {
+        for (device, queue) in &mut self.queues {
+            let amount = amounts.get(&DeviceId::from(*device));
+            queue.amount = amount.copied().unwrap_or_default();
+        }
+        self.bytes = self.queues.values().map(|queue| queue.amount.bytes).sum();
     }
 
     /// Returns the size of a table in bytes.

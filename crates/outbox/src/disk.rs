@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use super::block::Block;
 use super::catalog::{Catalog, RemovedRange};
+use super::chunk::{self, Chunk};
 use super::error::Error;
 use super::exclusions::Exclusions;
 use super::frame;
@@ -79,12 +80,12 @@ impl Disk {
                 let active = self.active.as_ref().filter(|active| active.number == number);
                 let file = active.map(|active| &active.file).or_else(|| self.full.get(&number));
                 let file = file.ok_or(Error::Damaged)?;
-                let mut bytes = vec![0; length];
-                file.read_exact_at(&mut bytes, offset)?;
+                let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+                file.read_exact_at(&mut bytes, offset.into())?;
                 bytes
             }
         };
-        decode(&bytes, key)
+        chunk::find(&bytes, key).ok_or(Error::Damaged)
     }
 
     /// Reads a block of a store at its place. If it is not there, searches the files of the store.
@@ -156,20 +157,23 @@ impl Disk {
         transaction: &Transaction,
         is_durable: bool,
     ) -> Result<(), Error> {
-        let blocks: Vec<_> = transaction.blocks.iter().map(Block::encode).collect();
+        let chunks = chunk::encode(&transaction.blocks);
         let delta = postcard::to_stdvec(&transaction.delta)?;
-        let bytes = frame::encode(0, 0, &delta, &blocks).bytes.len();
+        let bytes = frame::length(&delta, &chunks);
         if !self.active.as_ref().is_some_and(|active| active.has_room(bytes)) {
             self.rotate(bytes)?;
         }
-        let locations = self.append_frame(&delta, &blocks, is_durable)?;
+        let locations = self.append_frame(&delta, &chunks, is_durable)?;
         self.catalog.apply(&transaction.delta);
         for (block, location) in transaction.blocks.iter().zip(locations) {
-            for record in &block.records {
-                let device = *block.device.as_bytes();
-                self.catalog.count_queued(device, &record.bus, record.amount());
+            let (device, facts) = (*block.device.as_bytes(), block.facts());
+            match &facts.bus {
+                Some(bus) => self.catalog.count_queued(device, bus, facts.amount),
+                None => block.records.iter().for_each(|record| {
+                    self.catalog.count_queued(device, &record.bus, record.amount());
+                }),
             }
-            self.index.insert(block.key(), block.meta(location));
+            self.index.insert(block.key(), &facts, location);
             self.unsynced.push_back(UnsyncedBlock { commit: block.commit, key: block.key() });
         }
         if is_durable {
@@ -213,6 +217,24 @@ impl Disk {
         Ok(())
     }
 
+    /// Syncs the frames that a killed process left, because it may not have synced the last ones.
+    /// If that fails, their blocks are not synced until they are packed.
+    pub(super) fn sync_recovered(&mut self) {
+        let active = self.active.as_ref().map(|active| (active.number, &active.file));
+        let full = self.full.iter().map(|(number, file)| (*number, file));
+        let failed = full.chain(active).filter(|(_, file)| sync::data(file).is_err());
+        for number in failed.map(|(number, _)| number).collect::<Vec<_>>() {
+            let active = self.active.as_ref().filter(|active| active.number == number);
+            if let Some(end) = active.map(|active| active.end) {
+                self.close_active(end);
+            }
+            let blocks = self.index.in_segment(number).into_iter();
+            let blocks = blocks.map(|one| UnsyncedBlock { commit: one.meta.commit, key: one.key });
+            self.unsynced.extend(blocks);
+        }
+        self.unsynced.make_contiguous().sort_by_key(|one| one.commit);
+    }
+
     /// Records that the active segment is synced. Unsynced blocks in a segment that was closed
     /// after a failure stay unsynced until they are packed.
     fn mark_synced(&mut self) {
@@ -244,12 +266,12 @@ impl Disk {
     fn append_frame(
         &mut self,
         delta: &[u8],
-        blocks: &[Vec<u8>],
+        chunks: &[Chunk],
         is_durable: bool,
     ) -> io::Result<Vec<Location>> {
         let Some(active) = &mut self.active else { return Err(io::ErrorKind::NotFound.into()) };
         let (number, end) = (active.number, active.end);
-        let frame = frame::encode(number, active.frame, delta, blocks);
+        let frame = frame::encode(number, active.frame, delta, chunks);
         if !active.has_room(frame.bytes.len()) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -260,8 +282,10 @@ impl Disk {
             Ok(begin)
         });
         let begin = written.inspect_err(|_| self.close_active(end))?;
-        let locations = frame.block_offsets.into_iter().zip(blocks).map(|(offset, block)| {
-            Location::Segment { number, offset: begin + offset, length: block.len() }
+        let chunks = frame.chunk_offsets.into_iter().zip(chunks);
+        let locations = chunks.flat_map(|(offset, Chunk { bytes, blocks })| {
+            let location = Location::in_segment(number, begin + offset, bytes.len());
+            std::iter::repeat_n(location, *blocks)
         });
         Ok(locations.collect())
     }

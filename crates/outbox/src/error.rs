@@ -30,8 +30,8 @@ pub enum OpenError {
         "format version {0} is newer than this tidegate supports; install the newer tidegate again"
     )]
     Newer(u64),
-    /// A tidegate before 0.2 wrote the outbox.
-    #[error("the outbox has the format of tidegate before 0.2; move the directory aside")]
+    /// An older tidegate wrote the outbox.
+    #[error("the outbox has the format of an older tidegate; move the directory aside")]
     Older,
 }
 

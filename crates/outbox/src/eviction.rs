@@ -19,12 +19,15 @@ impl Disk {
     /// Returns the most bytes of states that may be queued. While the file system is nearly full,
     /// that is what is queued already, or what fits into the segment that exists anyway.
     pub(super) fn capacity(&self) -> u64 {
-        let least = self.options.free_bytes_min;
-        let is_nearly_full = least > 0
-            && fstatvfs(&self.lock).is_ok_and(|space| space.f_bavail * space.f_frsize < least);
         let current = self.catalog.bytes().max(self.options.segment_bytes);
-        let most = if is_nearly_full { current } else { u64::MAX };
+        let most = if self.is_nearly_full() { current } else { u64::MAX };
         self.options.bytes_max.min(most)
+    }
+
+    /// Returns whether the file system has less free space than configured.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        let least = self.options.free_bytes_min;
+        least > 0 && fstatvfs(&self.lock).is_ok_and(|space| space.f_bavail * space.f_frsize < least)
     }
 }
 

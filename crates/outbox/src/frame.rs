@@ -6,7 +6,7 @@
 //! ```text
 //! magic "TGJF" | version u8 | segment u64 | number u64 | length u32, content |
 //!     CRC-32 of all before u32
-//! content: length u32, delta | blocks, each: length u32, block
+//! content: length u32, delta | chunks, each: length u32, chunk
 //! ```
 //!
 //! Each segment starts with two copies of frame 0, which holds the complete catalog in place of a
@@ -14,10 +14,12 @@
 
 use bytes::{Buf as _, BufMut as _};
 
+use super::chunk::Chunk;
+
 const MAGIC: &[u8; 4] = b"TGJF";
 
 /// The version that is written, and the only one that is read.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// Magic, version, segment, number and length.
 const HEAD_BYTES: usize = 4 + 1 + 8 + 8 + 4;
@@ -32,15 +34,15 @@ const ALIGN: usize = 16;
 pub(super) struct Frame<'a> {
     pub(super) number: u64,
     pub(super) delta: &'a [u8],
-    pub(super) blocks: Vec<FrameBlock<'a>>,
+    pub(super) chunks: Vec<FrameChunk<'a>>,
     /// The end of the frame in the segment.
     pub(super) end: u64,
 }
 
-/// A block in the bytes of a segment.
+/// A chunk in the bytes of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FrameBlock<'a> {
-    /// The offset of the block in the segment.
+pub(super) struct FrameChunk<'a> {
+    /// The offset of the chunk in the segment.
     pub(super) offset: u64,
     pub(super) bytes: &'a [u8],
 }
@@ -48,8 +50,8 @@ pub(super) struct FrameBlock<'a> {
 /// An encoded frame.
 pub(super) struct EncodedFrame {
     pub(super) bytes: Vec<u8>,
-    /// The offset of each block in the frame.
-    pub(super) block_offsets: Vec<u64>,
+    /// The offset of each chunk in the frame.
+    pub(super) chunk_offsets: Vec<u64>,
 }
 
 /// The frames of a segment.
@@ -58,14 +60,14 @@ pub(super) struct Scan<'a> {
     pub(super) frames: Vec<Frame<'a>>,
     /// Frames follow after bytes that are not a frame.
     pub(super) has_gap: bool,
-    /// The version of an undamaged frame that is newer than [`VERSION`].
-    pub(super) newer: Option<u8>,
+    /// The version of an undamaged frame that is not [`VERSION`].
+    pub(super) other_version: Option<u8>,
 }
 
 /// Encodes a frame.
-pub(super) fn encode(segment: u64, number: u64, delta: &[u8], blocks: &[Vec<u8>]) -> EncodedFrame {
-    let content = 4 + delta.len() + blocks.iter().map(|block| 4 + block.len()).sum::<usize>();
-    let mut bytes = Vec::with_capacity(HEAD_BYTES + content + CHECKSUM_BYTES);
+pub(super) fn encode(segment: u64, number: u64, delta: &[u8], chunks: &[Chunk]) -> EncodedFrame {
+    let content = content_length(delta, chunks);
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + content + CHECKSUM_BYTES + ALIGN);
     bytes.put_slice(MAGIC);
     bytes.put_u8(VERSION);
     bytes.put_u64(segment);
@@ -73,16 +75,25 @@ pub(super) fn encode(segment: u64, number: u64, delta: &[u8], blocks: &[Vec<u8>]
     bytes.put_u32(narrow(content));
     bytes.put_u32(narrow(delta.len()));
     bytes.put_slice(delta);
-    let mut offsets = Vec::with_capacity(blocks.len());
-    for block in blocks {
-        bytes.put_u32(narrow(block.len()));
+    let mut offsets = Vec::with_capacity(chunks.len());
+    for Chunk { bytes: chunk, .. } in chunks {
+        bytes.put_u32(narrow(chunk.len()));
         offsets.push(bytes.len() as u64);
-        bytes.put_slice(block);
+        bytes.put_slice(chunk);
     }
     let checksum = crc32fast::hash(&bytes);
     bytes.put_u32(checksum);
     bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
-    EncodedFrame { bytes, block_offsets: offsets }
+    EncodedFrame { bytes, chunk_offsets: offsets }
+}
+
+/// Returns the length of an encoded frame.
+pub(super) fn length(delta: &[u8], chunks: &[Chunk]) -> usize {
+    (HEAD_BYTES + content_length(delta, chunks) + CHECKSUM_BYTES).next_multiple_of(ALIGN)
+}
+
+fn content_length(delta: &[u8], chunks: &[Chunk]) -> usize {
+    4 + delta.len() + chunks.iter().map(|chunk| 4 + chunk.bytes.len()).sum::<usize>()
 }
 
 /// Finds all undamaged frames of this segment, in order. Skips other bytes.
@@ -100,8 +111,8 @@ pub(super) fn scan(bytes: &[u8], segment: u64) -> Scan<'_> {
                     scan.frames.push(frame);
                 }
             }
-            Err(newer) => {
-                scan.newer = scan.newer.max(newer);
+            Err(version) => {
+                scan.other_version = scan.other_version.max(version);
                 at += 1;
             }
         }
@@ -127,7 +138,8 @@ fn find(bytes: &[u8], from: usize) -> Option<usize> {
     offsets.find(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(MAGIC)))
 }
 
-/// Decodes the frame at this offset. The error is the version, if the frame is undamaged but newer.
+/// Decodes the frame at this offset. The error is the version, if the frame is undamaged
+/// but of another version.
 fn decode(bytes: &[u8], at: usize, segment: u64) -> Result<Frame<'_>, Option<u8>> {
     let rest = bytes.get(at..).unwrap_or_default();
     let mut head = rest.get(MAGIC.len()..HEAD_BYTES).ok_or(None)?;
@@ -146,13 +158,13 @@ fn decode(bytes: &[u8], at: usize, segment: u64) -> Result<Frame<'_>, Option<u8>
     let mut content = content.get(HEAD_BYTES..).unwrap_or_default();
     let end = at + length;
     let delta = take(&mut content).ok_or(None)?;
-    let mut blocks = Vec::new();
+    let mut chunks = Vec::new();
     while !content.is_empty() {
         let begin = end - content.len() + 4;
         let bytes = take(&mut content).ok_or(None)?;
-        blocks.push(FrameBlock { offset: begin as u64, bytes });
+        chunks.push(FrameChunk { offset: begin as u64, bytes });
     }
-    Ok(Frame { number, delta, blocks, end: (end + CHECKSUM_BYTES).next_multiple_of(ALIGN) as u64 })
+    Ok(Frame { number, delta, chunks, end: (end + CHECKSUM_BYTES).next_multiple_of(ALIGN) as u64 })
 }
 
 fn take<'a>(content: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -177,7 +189,10 @@ mod tests {
     fn segment() -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for number in [0, 0, 1, 2, 3] {
-            let frame = encode(7, number, b"change", &[b"group".to_vec(), vec![]]).bytes;
+            let chunk = |bytes: &[u8]| Chunk { bytes: bytes.to_vec(), blocks: 1 };
+            let chunks = [chunk(b"group"), chunk(b"")];
+            let frame = encode(7, number, b"change", &chunks).bytes;
+            assert_eq!(frame.len(), length(b"change", &chunks));
             bytes.extend(frame);
             ends.push(bytes.len());
         }
@@ -190,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_back_with_the_offsets_of_their_groups() {
+    fn frames_come_back_with_the_offsets_of_chunks() {
         let (bytes, ends) = segment();
         let scan = scan(&bytes, 7);
         assert_eq!(numbers(&bytes), [0, 1, 2, 3]);
         let last = scan.frames.last().unwrap();
         assert_eq!((last.delta, last.end), (b"change".as_slice(), ends[4] as u64));
-        let place = usize::try_from(last.blocks[0].offset).unwrap();
+        let place = usize::try_from(last.chunks[0].offset).unwrap();
         assert_eq!(&bytes[place..place + 5], b"group");
         assert!(!scan.has_gap);
     }

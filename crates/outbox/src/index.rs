@@ -6,9 +6,13 @@
 //! blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU32;
 
-use tidegate_model::{DeviceId, Priority};
+use super::types::Amount;
+use tidegate_model::{DeviceId, Name, Priority};
+
+/// The most buses that the index knows by number.
+const BUSES_MAX: usize = 256;
 
 /// Identifies a block: its device and its first sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +29,29 @@ pub(super) struct BlockMeta {
     pub(super) location: Location,
     pub(super) priority: Priority,
     pub(super) commit: u64,
+    /// All records of the block; `None` if they are of several buses.
+    totals: Option<Totals>,
+}
+
+/// How much a block of one bus holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Totals {
+    /// The place of the bus in the list of the index.
+    bus: u16,
+    readings: u32,
+    bytes: u32,
+}
+
+/// The facts about a block, besides its key and its location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BlockFacts {
+    /// The last sequence number of the block.
+    pub(super) last: u64,
+    pub(super) priority: Priority,
+    pub(super) commit: u64,
+    /// The bus of all records; `None` if there are several.
+    pub(super) bus: Option<Name>,
+    pub(super) amount: Amount,
 }
 
 /// Where a block is stored.
@@ -32,8 +59,9 @@ pub(super) struct BlockMeta {
 pub(super) enum Location {
     Segment {
         number: u64,
-        offset: u64,
-        length: usize,
+        offset: u32,
+        /// In bytes.
+        length: u32,
     },
     Store {
         number: u64,
@@ -46,13 +74,20 @@ pub(super) enum Location {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StorePlace {
     /// The number of the file of one large value; `None` for the file of the database.
-    pub(super) blob: Option<NonZeroU64>,
+    pub(super) blob: Option<NonZeroU32>,
     pub(super) offset: u32,
     /// In bytes.
     pub(super) length: NonZeroU32,
 }
 
 impl Location {
+    /// Returns a place in a segment. Segments are far below 4 GiB; a place behind that would be
+    /// damaged.
+    pub(super) fn in_segment(number: u64, offset: u64, length: usize) -> Self {
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        Self::Segment { number, offset, length: u32::try_from(length).unwrap_or(u32::MAX) }
+    }
+
     /// Returns whether the block is in this store.
     pub(super) fn is_in_store(self, store: u64) -> bool {
         matches!(self, Self::Store { number, .. } if number == store)
@@ -76,12 +111,22 @@ pub(super) struct Index {
     segments: BTreeMap<u64, usize>,
     /// The number of blocks in each store.
     stores: BTreeMap<u64, usize>,
+    /// The buses that blocks came from. At most [`BUSES_MAX`]; blocks of further ones have no totals.
+    buses: Vec<Name>,
 }
 
 impl Index {
     /// Adds a block, and replaces the block with the same key.
-    pub(super) fn insert(&mut self, key: BlockKey, meta: BlockMeta) {
+    pub(super) fn insert(&mut self, key: BlockKey, facts: &BlockFacts, location: Location) {
         self.remove(key);
+        let BlockFacts { last, priority, commit, bus, amount } = facts;
+        let totals = bus.as_ref().and_then(|bus| {
+            let (readings, bytes) =
+                (amount.readings.try_into().ok()?, amount.bytes.try_into().ok()?);
+            Some(Totals { bus: self.bus_number(bus)?, readings, bytes })
+        });
+        let (last, priority, commit) = (*last, *priority, *commit);
+        let meta = BlockMeta { last, location, priority, commit, totals };
         debug_assert!(
             key.first <= meta.last && !self.has_any(key.device, key.first, meta.last),
             "block {key:?} with {meta:?} is empty or overlaps another block"
@@ -96,6 +141,26 @@ impl Index {
         let Some(meta) = self.blocks.remove(&key) else { return };
         self.order.remove(&(meta.priority, meta.commit, key));
         *self.count_mut(meta.location) -= 1;
+    }
+
+    fn bus_number(&mut self, bus: &Name) -> Option<u16> {
+        let known = self.buses.iter().position(|one| one == bus);
+        let number = known.or_else(|| {
+            let is_new = self.buses.len() < BUSES_MAX;
+            is_new.then(|| {
+                self.buses.push(bus.clone());
+                self.buses.len() - 1
+            })
+        });
+        number.and_then(|number| u16::try_from(number).ok())
+    }
+
+    /// Returns the bus of all records of a block and how much they are, if it is one bus.
+    pub(super) fn totals(&self, IndexEntry { key, meta }: &IndexEntry) -> Option<(&Name, Amount)> {
+        let Totals { bus, readings, bytes } = meta.totals?;
+        let states = meta.last + 1 - key.first;
+        let amount = Amount { states, readings: readings.into(), bytes: bytes.into() };
+        self.buses.get(usize::from(bus)).map(|bus| (bus, amount))
     }
 
     fn count_mut(&mut self, location: Location) -> &mut usize {
@@ -168,8 +233,9 @@ impl Index {
             .collect()
     }
 
-    pub(super) fn is_segment_empty(&self, number: u64) -> bool {
-        self.segments.get(&number).is_none_or(|blocks| *blocks == 0)
+    /// Returns the number of blocks in a segment.
+    pub(super) fn blocks_in_segment(&self, number: u64) -> usize {
+        self.segments.get(&number).copied().unwrap_or_default()
     }
 
     pub(super) fn is_store_empty(&self, number: u64) -> bool {

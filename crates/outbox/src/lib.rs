@@ -21,13 +21,15 @@
 //! An acknowledgement alone is not synced. After a power cut the reporter may send states again,
 //! with the same bytes.
 //!
-//! The modules use each other only downwards: `rejects` uses `outbox`; `outbox` uses `make_room`,
+//! The modules use each other only downwards: `rejects` uses `outbox`; `outbox` uses `counts`, `make_room`,
 //! `repair` and `recover`; these use `downsample`, `eviction` and `removal`, then `disk`, then
-//! `transaction`, the formats (`block`, `frame`, `catalog`, `fingerprints`) and the files
+//! `transaction`, the formats (`block`, `chunk`, `frame`, `catalog`, `fingerprints`) and the files
 //! (`segment`, `store`, `sync`).
 
 mod block;
 mod catalog;
+mod chunk;
+mod counts;
 mod disk;
 mod downsample;
 mod error;
@@ -56,6 +58,7 @@ pub use error::{Error, OpenError};
 pub use outbox::Outbox;
 pub use ranges::RANGES_MAX;
 pub use types::{
-    Amount, Appended, Commit, IgnoredValues, NewState, Options, QueueSizes, QueuedState,
-    ROW_BYTES_MAX, Reject, Removed, Row, RowChange, SEGMENT_BYTES, TABLE_BYTES_MAX,
+    Amount, Appended, Commit, IgnoredValues, JOURNAL_BYTES, NewState, Options, QueueChange,
+    QueueChanges, QueueSizes, QueuedState, ROW_BYTES_MAX, Reject, Removed, Row, RowChange,
+    SEGMENT_BYTES, TABLE_BYTES_MAX,
 };

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::error;
 
-use super::catalog::DeviceQueue;
+use super::counts::Counts;
 use super::disk::Disk;
 use super::error::{Error, OpenError};
 use super::fingerprints;
@@ -15,8 +15,8 @@ use super::recover::recover;
 use super::removal::Removal;
 use super::transaction::Transaction;
 use super::types::{
-    Amount, Appended, Commit, IgnoredValues, NewState, Options, QueueSizes, QueuedState, Removed,
-    Row, RowChange,
+    Appended, Commit, IgnoredValues, NewState, Options, QueueChanges, QueueSizes, QueuedState,
+    Removed, Row, RowChange,
 };
 use tidegate_model::{DeviceId, Ledger, MessageFingerprint, Name, Reason, WallTime};
 
@@ -28,23 +28,6 @@ pub struct Outbox {
     disk: Mutex<Disk>,
     /// Locked only for moments.
     counts: Mutex<Counts>,
-}
-
-/// The facts that can be read without waiting for the disk.
-#[derive(Debug, Default)]
-struct Counts {
-    ledger: Ledger,
-    queues: BTreeMap<DeviceId, QueueCounts>,
-    /// The oldest commit with a queued state that is not synced.
-    first_unsynced: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct QueueCounts {
-    amount: Amount,
-    latest: WallTime,
-    /// The last sequence number that was assigned.
-    last: u64,
 }
 
 impl Outbox {
@@ -59,7 +42,7 @@ impl Outbox {
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let disk = recover(path, options)?;
         let outbox = Self { counts: Mutex::default(), disk: Mutex::new(disk) };
-        outbox.publish(&outbox.disk());
+        outbox.counts().update_all(&outbox.disk());
         Ok(outbox)
     }
 
@@ -86,7 +69,7 @@ impl Outbox {
     /// Returns the number of the oldest commit with a state that a power cut would lose: it is
     /// queued and not synced. `None` if there is none. Does not wait for the disk.
     pub fn first_unsynced(&self) -> Option<u64> {
-        self.counts().first_unsynced
+        self.counts().first_unsynced()
     }
 
     /// Syncs the queued states, if [`Outbox::first_unsynced`] names a commit.
@@ -99,7 +82,7 @@ impl Outbox {
             return Ok(());
         }
         let synced = disk.sync();
-        self.publish(&disk);
+        self.counts().update(&disk, &Transaction::default());
         synced
     }
 
@@ -232,25 +215,24 @@ impl Outbox {
 
     /// Returns the sizes of the queues. Does not wait for the disk.
     pub fn queue_sizes(&self) -> QueueSizes {
-        let counts = self.counts();
-        let devices: BTreeMap<_, _> =
-            counts.queues.iter().map(|(device, queue)| (*device, queue.amount)).collect();
-        let total = devices.values().fold(Amount::default(), |total, amount| total.plus(*amount));
-        let last = counts.queues.iter().map(|(device, queue)| (*device, queue.last)).collect();
-        QueueSizes { total, devices, last }
+        self.counts().sizes()
+    }
+
+    /// Returns the queues that changed after this version, 0 for all. Takes time in proportion to
+    /// them, not to all queues. Does not wait for the disk.
+    pub fn queue_changes(&self, since: u64) -> QueueChanges {
+        self.counts().changes(since)
     }
 
     /// Returns the latest time of day of any state of each device; devices whose states had no time
     /// of day are left out. Does not wait for the disk.
     pub fn latest(&self) -> BTreeMap<DeviceId, WallTime> {
-        let counts = self.counts();
-        let timed = counts.queues.iter().filter(|(_, queue)| queue.latest.as_millis() > 0);
-        timed.map(|(device, queue)| (*device, queue.latest)).collect()
+        self.counts().latest()
     }
 
     /// Returns the ledger. Does not wait for the disk.
     pub fn ledger(&self) -> Ledger {
-        self.counts().ledger.clone()
+        self.counts().ledger().clone()
     }
 
     /// Returns the stored fingerprints of the MQTT messages of a bus, oldest first.
@@ -267,7 +249,7 @@ impl Outbox {
     pub fn flush(&self) -> Result<(), Error> {
         let mut disk = self.disk();
         let synced = disk.sync();
-        self.publish(&disk);
+        self.counts().update(&disk, &Transaction::default());
         synced
     }
 
@@ -299,7 +281,7 @@ impl Outbox {
         }
         let (transaction, result) = collected?;
         let written = disk.write(&transaction, is_durable);
-        self.publish(&disk);
+        self.counts().update(&disk, &transaction);
         if disk.found_damage {
             // The write packed a full segment and found damage there.
             self.repair(&mut disk);
@@ -315,21 +297,8 @@ impl Outbox {
         if let Err(error) = &repaired {
             error!(%error, "cannot repair a damaged part of the outbox; skipping it for now");
         }
-        self.publish(disk);
+        self.counts().update_all(disk);
         repaired.is_ok()
-    }
-
-    fn publish(&self, disk: &Disk) {
-        let counts = |queue: &DeviceQueue| QueueCounts {
-            amount: queue.amount,
-            latest: WallTime::from_millis(queue.latest_ms),
-            last: queue.last,
-        };
-        let queues = disk.catalog.queues.iter();
-        let queues = queues.map(|(device, queue)| (DeviceId::from(*device), counts(queue)));
-        let (ledger, queues) = (disk.catalog.ledger.clone(), queues.collect());
-        let first_unsynced = disk.first_unsynced();
-        *self.counts() = Counts { ledger, queues, first_unsynced };
     }
 }
 

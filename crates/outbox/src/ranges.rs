@@ -38,6 +38,11 @@ impl Ranges {
         self.0.range(..=first).next_back().is_some_and(|(_, end)| last <= *end)
     }
 
+    /// Returns whether a range contains at least one number from `first` to `last`.
+    pub(super) fn has_any(&self, first: u64, last: u64) -> bool {
+        self.0.range(..=last).next_back().is_some_and(|(_, end)| first <= *end)
+    }
+
     /// Adds a range, without number 0. Returns false and changes nothing if that would make more
     /// than [`RANGES_MAX`] separate ranges.
     pub(super) fn insert(&mut self, first: u64, last: u64) -> bool {
@@ -88,6 +93,8 @@ mod tests {
             }
             for number in 1..80 {
                 prop_assert_eq!(ranges.contains(number), set.contains(&number));
+                let (last, is_any) = (number + 3, set.range(number..=number + 3).next().is_some());
+                prop_assert_eq!(ranges.has_any(number, last), is_any);
             }
             let flat: Vec<_> = ranges.0.into_iter().collect();
             prop_assert!(flat.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "{:?}", flat);

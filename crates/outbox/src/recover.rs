@@ -16,6 +16,7 @@ use tracing::{error, warn};
 
 use super::block::{self, Block};
 use super::catalog::{Catalog, balance};
+use super::chunk;
 use super::disk::Disk;
 use super::error::{Error, OpenError};
 use super::exclusions::Exclusions;
@@ -38,15 +39,9 @@ struct Recovery {
     is_damaged: bool,
 }
 
-/// A block in a segment.
-struct FoundBlock {
-    location: Location,
-    bytes: Vec<u8>,
-}
-
 /// Why nothing can be recovered.
 enum Failure {
-    Newer(u8),
+    Version(u8),
     Io(io::Error),
 }
 
@@ -80,10 +75,12 @@ pub(super) fn recover(directory: &Path, options: Options) -> Result<Disk, OpenEr
     };
     let mut recovery = Recovery { disk, is_damaged: false };
     recovery.run().map_err(|error| match error {
-        Failure::Newer(version) => OpenError::Newer(u64::from(version)),
+        Failure::Version(version) if version < frame::VERSION => OpenError::Older,
+        Failure::Version(version) => OpenError::Newer(u64::from(version)),
         Failure::Io(source) => failed(source),
     })?;
     let Recovery { mut disk, .. } = recovery;
+    disk.sync_recovered();
     balance(&mut disk.catalog.ledger, &disk.catalog.waiting);
     if disk.active.is_none()
         && let Err(error) = disk.rotate(0)
@@ -123,8 +120,9 @@ impl Recovery {
         let stores = self.disk.stores.numbers()?;
         self.disk.next_segment = segments.last().map_or(1, |last| last + 1);
         self.disk.next_store = stores.last().map_or(1, |last| last + 1);
-        for found in self.read_newest(&directory, &segments)? {
-            self.index_block(&found.bytes, found.location);
+        if let Some(newest) = self.read_newest(&directory, &segments)? {
+            let bytes = fs::read(file_of(&directory, newest))?;
+            self.index_segment(&frame::scan(&bytes, newest), newest, u64::MAX);
         }
         self.read_stores(&stores);
         self.read_full(&directory, &segments)?;
@@ -132,17 +130,13 @@ impl Recovery {
         Ok(())
     }
 
-    /// Reads the newest catalog and the changes after it. Returns the blocks of that segment.
-    fn read_newest(
-        &mut self,
-        directory: &Path,
-        segments: &[u64],
-    ) -> Result<Vec<FoundBlock>, Failure> {
+    /// Reads the newest catalog and the changes after it. Returns the segment that goes on.
+    fn read_newest(&mut self, directory: &Path, segments: &[u64]) -> Result<Option<u64>, Failure> {
         for number in segments.iter().rev() {
             let bytes = fs::read(file_of(directory, *number))?;
             let scan = frame::scan(&bytes, *number);
-            if let Some(version) = scan.newer {
-                return Err(Failure::Newer(version));
+            if let Some(version) = scan.other_version {
+                return Err(Failure::Version(version));
             }
             // A segment without a frame was being created at a power cut.
             let Some(last) = scan.frames.last() else { continue };
@@ -159,13 +153,13 @@ impl Recovery {
             }
             if self.is_damaged {
                 self.disk.catalog.segments.insert(*number, end);
-                return Ok(Vec::new());
+                return Ok(None);
             }
             self.disk.active = Some(Segment::resume(directory, *number, end, next)?);
-            return Ok(blocks_of(&scan, *number, u64::MAX));
+            return Ok(Some(*number));
         }
         self.read_spare(directory)?;
-        Ok(Vec::new())
+        Ok(None)
     }
 
     /// Reads the catalog of the spare segment, which was the segment before, if no segment has one.
@@ -179,8 +173,8 @@ impl Recovery {
         self.is_damaged = true;
         fs::rename(directory.join("spare"), file_of(directory, number))?;
         let scan = frame::scan(&bytes, number);
-        if let Some(version) = scan.newer {
-            return Err(Failure::Newer(version));
+        if let Some(version) = scan.other_version {
+            return Err(Failure::Version(version));
         }
         self.replay(&scan);
         let end = scan.frames.last().map_or(0, |frame| frame.end);
@@ -320,11 +314,20 @@ impl Recovery {
                 self.disk.keep_damaged(&path);
             }
             self.disk.full.insert(number, File::open(&path)?);
-            for found in blocks_of(&scan, number, end) {
-                self.index_block(&found.bytes, found.location);
-            }
+            self.index_segment(&scan, number, end);
         }
         Ok(())
+    }
+
+    /// Adds the blocks of a segment to the index, up to the offset where its frames stop counting.
+    fn index_segment(&mut self, scan: &Scan<'_>, number: u64, end: u64) {
+        let counted = scan.frames.iter().filter(|frame| frame.end <= end);
+        for chunk in counted.flat_map(|frame| &frame.chunks) {
+            let location = Location::in_segment(number, chunk.offset, chunk.bytes.len());
+            for block in chunk::blocks(chunk.bytes) {
+                self.index_block(&block, location);
+            }
+        }
     }
 
     /// Adds a block to the index and counts its queued states, unless all of them were removed or
@@ -349,7 +352,7 @@ impl Recovery {
                 catalog.count_queued(*block.device.as_bytes(), &record.bus, record.amount());
             }
         }
-        index.insert(block.key(), block.meta(location));
+        index.insert(block.key(), &block.facts(), location);
     }
 
     /// Removes segments and stores that a crash left unfinished.
@@ -371,15 +374,4 @@ impl Recovery {
         }
         Ok(())
     }
-}
-
-/// Returns the blocks of a segment up to the offset where its frames stop counting.
-fn blocks_of(scan: &Scan<'_>, segment: u64, end: u64) -> Vec<FoundBlock> {
-    let counted = scan.frames.iter().filter(|frame| frame.end <= end);
-    let blocks = counted.flat_map(|frame| &frame.blocks).map(|block| {
-        let (number, offset, length) = (segment, block.offset, block.bytes.len());
-        let location = Location::Segment { number, offset, length };
-        FoundBlock { location, bytes: block.bytes.to_vec() }
-    });
-    blocks.collect()
 }

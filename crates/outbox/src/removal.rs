@@ -1,6 +1,5 @@
 //! Removes states from their queues, and counts them in the ledger.
 
-use super::block::Record;
 use super::disk::Disk;
 use super::error::Error;
 use super::ranges::SequenceRange;
@@ -18,8 +17,12 @@ pub(super) enum Removal<'a> {
 }
 
 impl Removal<'_> {
-    fn count(self, account: &mut Account, sequence: u64, record: &Record) {
-        let readings = u64::from(record.readings);
+    /// Returns whether the states in this range cannot be counted together.
+    fn has_details(self, first: u64, last: u64) -> bool {
+        matches!(self, Self::Stored(ignored) if ignored.range(first..=last).next().is_some())
+    }
+
+    fn count(self, account: &mut Account, sequence: u64, readings: u64) {
         match self {
             Self::Stored(ignored) => {
                 let mut stored = readings;
@@ -64,12 +67,22 @@ impl Transaction {
         let touched = disk.index.from(device, first);
         let touched: Vec<_> = touched.take_while(|entry| entry.key.first <= last).collect();
         for entry in touched {
+            let (begin, end) = (entry.key.first, entry.meta.last);
+            let is_whole = first <= begin && end <= last && !before.has_any(begin, end);
+            let totals = disk.index.totals(&entry).filter(|_| is_whole);
+            if let Some((bus, all)) = totals.filter(|_| !removal.has_details(begin, end)) {
+                amount = amount.plus(all);
+                self.count_removed(*device.as_bytes(), bus, all);
+                removal.count(self.account(&disk.catalog, bus), begin, all.readings);
+                continue;
+            }
             let block = disk.block(entry)?;
             for (sequence, record) in (block.first..=last).zip(&block.records) {
                 if sequence >= first && !before.contains(sequence) {
                     amount = amount.plus(record.amount());
-                    self.count_removed(*device.as_bytes(), record);
-                    removal.count(self.account(&disk.catalog, &record.bus), sequence, record);
+                    self.count_removed(*device.as_bytes(), &record.bus, record.amount());
+                    let account = self.account(&disk.catalog, &record.bus);
+                    removal.count(account, sequence, record.readings.into());
                 }
             }
         }

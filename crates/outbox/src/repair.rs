@@ -57,10 +57,7 @@ impl Disk {
             self.keep_damaged(path);
         }
         self.write(&transaction, true)?;
-        for (device, queue) in &mut self.catalog.queues {
-            let amount = survey.amounts.get(&DeviceId::from(*device));
-            queue.amount = amount.copied().unwrap_or_default();
-        }
+        self.catalog.set_amounts(&survey.amounts);
         self.remove_empty_files();
         Ok(())
     }
@@ -132,7 +129,8 @@ impl Disk {
             if is_here && transaction.blocks.iter().all(|one| one.key() != block.key()) {
                 // The states are queued already, and the write counts them again.
                 for record in &block.records {
-                    transaction.count_removed(*block.device.as_bytes(), record);
+                    let device = *block.device.as_bytes();
+                    transaction.count_removed(device, &record.bus, record.amount());
                 }
                 transaction.blocks.push(block);
             }

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ enum OpenStore {
 /// A file of a store that is open for reading.
 struct OpenFile {
     store: u64,
-    blob: Option<NonZeroU64>,
+    blob: Option<NonZeroU32>,
     file: File,
 }
 

@@ -43,15 +43,14 @@ impl Transaction {
         removed.is_some_and(|removed| removed.contains(sequence))
     }
 
-    /// Counts a record that leaves its queue.
-    pub(super) fn count_removed(&mut self, device: DeviceKey, record: &Record) {
-        let amount = self.removed.entry(device).or_default();
-        *amount = amount.plus(record.amount());
-        let readings = u64::from(record.readings);
-        if let Some(removed) = self.removed_readings.get_mut(&record.bus) {
-            *removed += readings;
+    /// Counts states of one bus that leave the queue of a device.
+    pub(super) fn count_removed(&mut self, device: DeviceKey, bus: &Name, amount: Amount) {
+        let removed = self.removed.entry(device).or_default();
+        *removed = removed.plus(amount);
+        if let Some(removed) = self.removed_readings.get_mut(bus) {
+            *removed += amount.readings;
         } else {
-            self.removed_readings.insert(record.bus.clone(), readings);
+            self.removed_readings.insert(bus.clone(), amount.readings);
         }
     }
 

@@ -14,6 +14,10 @@ use tidegate_model::{
 /// and at most one spare segment; each store takes about as much.
 pub const SEGMENT_BYTES: u64 = 2 << 20;
 
+/// The most bytes of full segments that wait in the journal, by default. A running flow of 50
+/// devices writes about this much until its states are sent.
+pub const JOURNAL_BYTES: u64 = 4 * SEGMENT_BYTES;
+
 /// The largest value of a table row, in bytes.
 pub const ROW_BYTES_MAX: usize = 64 * 1024;
 
@@ -33,6 +37,9 @@ pub struct Options {
     pub free_bytes_min: u64,
     /// The usual size of a segment of the journal, in bytes: [`SEGMENT_BYTES`], except in tests.
     pub segment_bytes: u64,
+    /// The most bytes of full segments that wait in the journal before the oldest is packed into a
+    /// store: [`JOURNAL_BYTES`], except in tests. States that leave before that are written once.
+    pub journal_bytes: u64,
 }
 
 impl Default for Options {
@@ -43,6 +50,7 @@ impl Default for Options {
             downsample_bucket: Duration::from_secs(600),
             free_bytes_min: 0,
             segment_bytes: SEGMENT_BYTES,
+            journal_bytes: JOURNAL_BYTES,
         }
     }
 }
@@ -207,4 +215,26 @@ pub struct QueueSizes {
     pub devices: BTreeMap<DeviceId, Amount>,
     /// The last sequence number of each of these devices.
     pub last: BTreeMap<DeviceId, u64>,
+}
+
+/// The queues that changed.
+#[derive(Debug, Clone, Default)]
+pub struct QueueChanges {
+    /// The version of these sizes, for the next call of [`crate::Outbox::queue_changes`].
+    pub version: u64,
+    /// The sum over all devices.
+    pub total: Amount,
+    /// The changed queues, in the order of their last change.
+    pub queues: Vec<QueueChange>,
+}
+
+/// The present size of a queue that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueChange {
+    /// The device.
+    pub device: DeviceId,
+    /// The size of its queue.
+    pub amount: Amount,
+    /// The last sequence number that was assigned.
+    pub last: u64,
 }

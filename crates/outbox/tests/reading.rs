@@ -19,6 +19,7 @@ const DEVICES: u8 = 20;
 const OPTIONS: Options = Options {
     bytes_max: 1 << 30,
     segment_bytes: 64 << 10,
+    journal_bytes: 128 << 10,
     when_full: tidegate_model::WhenFull::DropOldest,
     downsample_bucket: std::time::Duration::from_secs(600),
     free_bytes_min: 0,

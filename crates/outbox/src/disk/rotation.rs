@@ -9,22 +9,21 @@ use crate::block::{BLOCK_BYTES_MAX, Block};
 use crate::catalog::Delta;
 use crate::error::Error;
 use crate::frame;
-use crate::index::{BlockKey, BlockMeta, IndexEntry, Location};
+use crate::index::{BlockFacts, BlockKey, IndexEntry, Location};
 use crate::segment::{Segment, file_of, release};
 use crate::store::StoreBuilder;
 use crate::sync;
 
+/// The most queued blocks in full segments that wait in the journal. Memory holds about 150 bytes
+/// for each; packing merges small ones.
+const JOURNAL_BLOCKS_MAX: usize = 16_384;
+
 /// Free bytes in a new segment besides the catalog and the frame that it is created for.
 const MARGIN_BYTES: usize = 4 << 10;
 
-/// A block that is being merged from others, with the location of the first of them.
-struct MergedBlock {
-    block: Block,
-    location: Location,
-}
-
 impl Disk {
-    /// Starts another segment, with room for a frame of so many bytes, and packs the full segments.
+    /// Starts another segment, with room for a frame of so many bytes, and packs full segments if
+    /// they are too many.
     ///
     /// # Errors
     /// When no segment can be created. If only the packing fails, that is logged and the states
@@ -62,11 +61,11 @@ impl Disk {
         Ok(())
     }
 
-    /// Packs the queued states of each full segment into a store.
+    /// Packs the queued states of full segments into stores, the oldest first, until the others are
+    /// within [`crate::Options::journal_bytes`]. A nearly full disk keeps no full segment.
     fn pack(&mut self) -> Result<(), Error> {
         self.remove_empty_files();
-        let full: Vec<_> = self.catalog.segments.keys().copied().collect();
-        for segment in full {
+        for segment in self.segments_to_pack()? {
             let before = self.index.in_segment(segment);
             let number = self.next_store;
             self.next_store += 1;
@@ -84,14 +83,43 @@ impl Disk {
             for entry in &before {
                 self.index.remove(entry.key);
             }
-            for IndexEntry { key, meta } in packed {
-                let location = Location::Store { number, place: places.get(&key).copied() };
-                self.index.insert(key, BlockMeta { location, ..meta });
+            for (key, facts) in &packed {
+                let location = Location::Store { number, place: places.get(key).copied() };
+                self.index.insert(*key, facts, location);
             }
             self.full.remove(&segment);
             release(&self.directory, segment, self.options.segment_bytes)?;
         }
         Ok(())
+    }
+
+    /// Returns the full segments that must be packed now, oldest first: those that are too many, and
+    /// those with states that no sync covers, because a write or a sync of the segment failed.
+    fn segments_to_pack(&self) -> Result<Vec<u64>, Error> {
+        let most = if self.is_nearly_full() { 0 } else { self.options.journal_bytes };
+        let lengths = self.catalog.segments.keys().map(|number| {
+            let length = self.full.get(number).map_or(Ok(0), |file| Ok(file.metadata()?.len()));
+            length.map(|length| (*number, length))
+        });
+        let lengths = lengths.collect::<Result<Vec<_>, Error>>()?;
+        let blocks_in = |number: u64| self.index.blocks_in_segment(number);
+        let mut bytes: u64 = lengths.iter().map(|(_, length)| length).sum();
+        let mut blocks: usize = lengths.iter().map(|(number, _)| blocks_in(*number)).sum();
+        let mut chosen = Vec::new();
+        for (number, length) in lengths {
+            if bytes > most || blocks > JOURNAL_BLOCKS_MAX || self.has_unsynced(number) {
+                (bytes, blocks) = (bytes - length, blocks - blocks_in(number));
+                chosen.push(number);
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn has_unsynced(&self, segment: u64) -> bool {
+        self.unsynced.iter().any(|one| {
+            let location = self.index.get(one.key).map(|meta| meta.location);
+            matches!(location, Some(Location::Segment { number, .. }) if number == segment)
+        })
     }
 
     /// Writes the queued states of these blocks to a store, in blocks as large as allowed. Only one
@@ -100,12 +128,12 @@ impl Disk {
         &mut self,
         entries: &[IndexEntry],
         builder: &mut StoreBuilder,
-    ) -> Result<Vec<IndexEntry>, Error> {
+    ) -> Result<Vec<(BlockKey, BlockFacts)>, Error> {
         let (mut packed, mut bytes) = (Vec::new(), 0);
-        let mut current: Option<MergedBlock> = None;
-        let mut finish = |MergedBlock { block, location }: MergedBlock| -> Result<(), Error> {
+        let mut current: Option<Block> = None;
+        let mut finish = |block: Block| -> Result<(), Error> {
             builder.insert(block.key(), &block.encode())?;
-            packed.push(IndexEntry { key: block.key(), meta: block.meta(location) });
+            packed.push((block.key(), block.facts()));
             Ok(())
         };
         for entry in entries {
@@ -118,21 +146,20 @@ impl Disk {
                     continue;
                 }
                 bytes += record.json.len();
-                let fits = |one: &&mut MergedBlock| {
-                    one.block.device == block.device
-                        && one.block.last() + 1 == sequence
-                        && one.block.priority() == meta.priority
+                let fits = |one: &&mut Block| {
+                    one.device == block.device
+                        && one.last() + 1 == sequence
+                        && one.priority() == meta.priority
                         && bytes <= BLOCK_BYTES_MAX
                 };
                 if let Some(current) = current.as_mut().filter(fits) {
-                    current.block.records.push(record);
+                    current.records.push(record);
                     continue;
                 }
                 bytes = record.json.len();
                 let BlockKey { device, .. } = entry.key;
                 let records = vec![record];
-                let block = Block { commit: meta.commit, device, first: sequence, records };
-                let next = MergedBlock { block, location: meta.location };
+                let next = Block { commit: meta.commit, device, first: sequence, records };
                 current.replace(next).map_or(Ok(()), &mut finish)?;
             }
         }
@@ -147,7 +174,7 @@ impl Disk {
         let segments = self.catalog.segments.keys().copied();
         let delta = Delta {
             stores_removed: stores.filter(|one| index.is_store_empty(*one)).collect(),
-            segments_removed: segments.filter(|one| index.is_segment_empty(*one)).collect(),
+            segments_removed: segments.filter(|one| index.blocks_in_segment(*one) == 0).collect(),
             ..Delta::default()
         };
         if delta.stores_removed.is_empty() && delta.segments_removed.is_empty() {

@@ -195,13 +195,44 @@ fn damaged_segment_is_still_packed() {
 fn damage_does_not_block_eviction() {
     let directory = TempDir::new().unwrap();
     let outbox = Outbox::open(directory.path(), Options { bytes_max: 30, ..OPTIONS }).unwrap();
-    outbox.append(&commit(1, "a", &["to be damaged", "with this"])).unwrap();
+    let mut mixed = commit(1, "a", &["to be damaged"]);
+    let other = commit(1, "b", &["with this"]);
+    mixed.states.extend(other.states);
+    mixed.ledger.extend(other.ledger);
+    outbox.append(&mixed).unwrap();
     flip(&directory.path().join("journal-0000000001"), b"to be damaged");
     let dropped = outbox.append(&commit(1, "b", &["new", "and newer"])).unwrap().dropped;
     assert_eq!(dropped, Removed::default(), "the outbox has room without the damaged states");
     assert_eq!(texts(&outbox, 1), ["new", "and newer"]);
-    assert_eq!(outbox.ledger()["a"].dropped, BTreeMap::from([(Reason::Damaged, 2)]));
+    for bus in ["a", "b"] {
+        assert_eq!(outbox.ledger()[bus].dropped, BTreeMap::from([(Reason::Damaged, 1)]));
+    }
     assert_consistent(&outbox);
+}
+
+#[test]
+fn removal_of_a_whole_block_of_one_bus_reads_nothing() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    for text in ["to be damaged", "and evicted"] {
+        outbox.append(&commit(1, "a", &[text])).unwrap();
+    }
+    flip(&directory.path().join("journal-0000000001"), b"to be damaged");
+    outbox.ack(device(1), 1, 1).unwrap();
+    flip(&directory.path().join("journal-0000000001"), b"and evicted");
+    outbox.purge(device(1), 2, 2, Reason::Purged).unwrap();
+    let account = &outbox.ledger()["a"];
+    assert_eq!((account.stored, account.dropped[&Reason::Purged]), (1, 1));
+    assert!(!directory.path().join("damaged").exists());
+    assert_consistent(&outbox);
+}
+
+#[test]
+fn older_version_is_refused_and_left_unchanged() {
+    let (directory, bytes) = with_version(frame::VERSION - 1);
+    let error = Outbox::open(directory.path(), OPTIONS).unwrap_err();
+    assert!(matches!(error, OpenError::Older), "{error:?}");
+    assert_eq!(fs::read(directory.path().join("journal-0000000001")).unwrap(), bytes);
 }
 
 #[test]
@@ -260,23 +291,29 @@ fn flip(path: &Path, victim: &[u8]) {
 
 #[test]
 fn newer_version_is_rejected_and_left_unchanged() {
+    let newer = frame::VERSION + 1;
+    let (directory, bytes) = with_version(newer);
+    let error = Outbox::open(directory.path(), OPTIONS).unwrap_err();
+    assert!(matches!(error, OpenError::Newer(version) if version == u64::from(newer)), "{error:?}");
+    assert!(error.to_string().contains("newer"), "{error}");
+    assert_eq!(fs::read(directory.path().join("journal-0000000001")).unwrap(), bytes);
+}
+
+/// Creates an outbox whose first frames have this version. Returns the bytes of its segment.
+fn with_version(version: u8) -> (TempDir, Vec<u8>) {
     let directory = TempDir::new().unwrap();
     open(directory.path()).append(&commit(1, "a", &["one"])).unwrap();
     let journal = directory.path().join("journal-0000000001");
     let mut bytes = fs::read(&journal).unwrap();
     // Both copies of the first frame: magic, version, segment, number, length, content, CRC-32.
-    let newer = frame::VERSION + 1;
     let length = 25 + u32::from_be_bytes(*bytes[21..].first_chunk().unwrap()) as usize;
     for begin in [0, (length + 4).next_multiple_of(16)] {
-        bytes[begin + 4] = newer;
+        bytes[begin + 4] = version;
         let checksum = crc32fast::hash(&bytes[begin..begin + length]);
         bytes[begin + length..begin + length + 4].copy_from_slice(&checksum.to_be_bytes());
     }
     fs::write(&journal, &bytes).unwrap();
-    let error = Outbox::open(directory.path(), OPTIONS).unwrap_err();
-    assert!(matches!(error, OpenError::Newer(version) if version == u64::from(newer)), "{error:?}");
-    assert!(error.to_string().contains("newer"), "{error}");
-    assert_eq!(fs::read(&journal).unwrap(), bytes);
+    (directory, bytes)
 }
 
 #[test]

@@ -18,6 +18,9 @@ const CROWDED: Options = Options { bytes_max: 300, segment_bytes: 64 << 10, ..su
 /// in the model, so this outbox is too large to evict.
 const PACKED: Options = Options { bytes_max: 1 << 20, segment_bytes: 1, ..super::OPTIONS };
 
+/// Small segments, of which several wait in the journal.
+const WAITING: Options = Options { journal_bytes: 24 << 10, ..PACKED };
+
 /// The simplest outbox: the queued states, in the order of eviction.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Model {
@@ -252,7 +255,7 @@ proptest! {
     #[test]
     fn outbox_behaves_like_its_model(
             actions in prop::collection::vec(action(), 1..60),
-            options in prop_oneof![Just(CROWDED), Just(PACKED)],
+            options in prop_oneof![Just(CROWDED), Just(PACKED), Just(WAITING)],
         ) {
         let mut directory = TempDir::new().unwrap();
         let mut outbox = Outbox::open(directory.path(), options).unwrap();

@@ -21,8 +21,9 @@ use tempfile::TempDir;
 use super::{assert_consistent, commit, device};
 use crate::{Options, Outbox};
 
-/// Small segments, so that the journal rotates often.
-const OPTIONS: Options = Options { segment_bytes: 8 << 10, ..super::OPTIONS };
+/// Small segments, so that the journal rotates often; two full ones wait before they are packed.
+const OPTIONS: Options =
+    Options { segment_bytes: 8 << 10, journal_bytes: 16 << 10, ..super::OPTIONS };
 
 /// A page of the kernel's cache, the unit of a write.
 const PAGE: usize = 4096;

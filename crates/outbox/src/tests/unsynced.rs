@@ -72,6 +72,7 @@ fn rotation_syncs_the_full_segment() {
     assert_eq!(outbox.first_unsynced(), None);
     drop(outbox);
     let outbox = Outbox::open(directory.path(), options).unwrap();
+    assert_eq!(outbox.first_unsynced(), None);
     assert_eq!(texts(&outbox, 1).len(), 100);
     assert_consistent(&outbox);
 }
