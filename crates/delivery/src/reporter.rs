@@ -9,15 +9,27 @@
 //! Live batches have priority. A backlog gets the rest of the device's budget, and at least one
 //! call in `LIVE_RUN_MAX` + 1. Devices take turns.
 //!
+//! A [`Schedule`] holds the lanes in the order of their next calls, so an event costs the same with
+//! one device as with a thousand.
+//!
 //! Each lane has one call in flight, which keeps its order. Over a slow link a backlog may have
 //! [`BACKLOG_CALLS_MAX`]: each starts after the states of the one before, and only while all calls
 //! succeed. If the first of two fails, its states arrive after those of the second. The number of
 //! calls in flight over all devices grows with the response time, up to [`CALLS_UNDER_WAY_MAX`].
-//! After a failure of the link a single call probes it.
+//!
+//! After a failure of the link, and after a server error, a single call at a time probes.
+//! [`ServerErrors`] has the rule that tells the trouble of the cloud from that of one device. While
+//! the link is down, up to [`PROBE_LANES_MAX`] lanes take turns, so that their batches can stay in
+//! memory; a further one joins after each [`PROBES_PER_LANE`] failures, so that a few devices with
+//! permanent errors cannot prolong an outage.
 
 mod device;
+mod probes;
+mod schedule;
+mod server_errors;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -26,10 +38,15 @@ use rand::rngs::StdRng;
 
 use crate::response::ResponseClass;
 use crate::throttle::Throttle;
-use device::Device;
+use device::{Device, Places};
+use probes::Probes;
+pub use probes::{PROBE_LANES_MAX, PROBES_PER_LANE};
+use schedule::{LaneId, Schedule};
+use server_errors::{Cause, ServerErrors};
 use tidegate_model::DeviceId;
 use tidegate_timing::backoff::Backoff;
 use tidegate_timing::machine::Machine;
+pub use types::{Call, Disposal, FinishedCall, Lane, Limits, Waiting};
 
 /// The wait of a device whose states could not be read from the outbox.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
@@ -60,98 +77,15 @@ const LIVE_RUN_MAX: u8 = 4;
 /// The most batches in a live lane. With more, the older ones become backlog.
 const LIVE_BATCHES_MAX: u64 = 3;
 
-/// The settings of the reporter.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Limits {
-    /// The most states in one call, 1 or more.
-    pub batch_states_max: usize,
-    /// The most bytes in one call.
-    pub batch_bytes_max: usize,
-    /// The longest time that the oldest new state waits for a full batch.
-    pub batch_age_max: Duration,
-    /// Readings of a device within this time after the first become one state.
-    ///
-    /// With 0, only readings of one millisecond are merged.
-    pub merge_window: Duration,
-    /// Whether backlog states carry the backfill mark.
-    pub backfill_meta: bool,
-    /// The shortest wait for the link.
-    pub retry_min: Duration,
-    /// The longest wait for the link.
-    pub retry_max: Duration,
-}
-
-/// The states of a device in the outbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Waiting {
-    /// States.
-    pub states: u64,
-    /// Bytes of their JSON.
-    pub bytes: u64,
-    /// The last assigned sequence number.
-    pub last: u64,
-}
-
-/// One of a device's two queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// New states.
-    Live,
-    /// States from before the start, or from a time without a connection.
-    Backlog,
-}
-
-/// A call to make: the oldest states of a device in a range of sequence numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call {
-    /// The device.
-    pub device: DeviceId,
-    /// The lane of the device.
-    pub lane: Lane,
-    /// The states start after this sequence number.
-    pub after: u64,
-    /// The states end at this sequence number.
-    pub through: u64,
-    /// The most states to send.
-    pub states_max: usize,
-    /// Identifies the call.
-    number: u64,
-    began: Instant,
-}
-
 /// The next step of the reporter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// Start a call of this lane.
-    Start(DeviceId, Lane),
+    Start(LaneId),
     /// Wait until then, or until a call ends.
     WaitUntil(Instant),
     /// Wait for an input.
     Idle,
-}
-
-/// A call that has finished, with the class of its response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FinishedCall {
-    /// The number of states in the call. With 0 none were found, and no call was made.
-    pub states: usize,
-    /// The sequence number of the last of them.
-    pub last: u64,
-    /// The class of the response.
-    pub response: ResponseClass,
-    /// Whether the call may count in Losant's throttle.
-    pub may_count: bool,
-}
-
-/// The instruction for the states of a call that ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposal {
-    /// Delete them.
-    Delete,
-    /// Keep them.
-    Keep,
-    /// Move the one state to the rejects.
-    Reject,
 }
 
 /// Decides about calls. See the [module](self).
@@ -169,6 +103,11 @@ pub struct Reporter {
     link_down_since: Option<Instant>,
     /// The last call failed for a reason that concerns the link or the server.
     is_link_suspect: bool,
+    server_errors: ServerErrors,
+    probes: Probes,
+    schedule: Schedule,
+    /// The calls in flight by their numbers. At most [`CALLS_UNDER_WAY_MAX`].
+    under_way: BTreeMap<u64, LaneId>,
     /// The moving average of the response time.
     answer_time: Duration,
     online: Option<bool>,
@@ -189,6 +128,10 @@ impl Reporter {
             link_held_until: None,
             link_down_since: None,
             is_link_suspect: false,
+            server_errors: ServerErrors::default(),
+            probes: Probes::default(),
+            schedule: Schedule::default(),
+            under_way: BTreeMap::new(),
             answer_time: Duration::ZERO,
             online: None,
             is_draining: false,
@@ -203,14 +146,17 @@ impl Reporter {
         }
         self.link = Backoff::new(limits.retry_min, limits.retry_max);
         self.limits = limits;
+        self.place_all();
     }
 
     /// Adds a device at the start. Its states are backlog; `throttle` has its last calls.
     pub fn resume(&mut self, device: DeviceId, waiting: Waiting, throttle: Throttle) {
-        let device = self.device(device);
+        let id = device;
+        let device = self.device(id);
         device.throttle = throttle;
         device.backlog_end = waiting.last;
         device.waiting = waiting;
+        self.place(id);
     }
 
     /// Returns whether the cloud answered the last call, if only to refuse it.
@@ -218,6 +164,11 @@ impl Reporter {
     /// `None` before the first call.
     pub fn online(&self) -> Option<bool> {
         self.online
+    }
+
+    /// Returns whether the cloud answers the calls of several devices with server errors.
+    pub fn is_outage(&self) -> bool {
+        self.server_errors.is_outage()
     }
 
     /// Returns the throttle of a device.
@@ -230,11 +181,13 @@ impl Reporter {
         self.handle_timeout(now);
         let live_states_max = LIVE_BATCHES_MAX * self.limits.batch_states_max.max(1) as u64;
         let is_new = !self.devices.contains_key(&device);
-        let device = self.device(device);
+        let id = device;
+        let device = self.device(id);
         if is_new {
             device.backlog_end = waiting.last.saturating_sub(waiting.states);
         }
         device.set_waiting(waiting, live_states_max, now);
+        self.place(id);
     }
 
     /// Reports a device in order until its backlog is empty.
@@ -242,9 +195,11 @@ impl Reporter {
     /// Needed when the outbox cannot track more gaps in the acknowledged states of the device.
     pub fn handle_scattered(&mut self, device: DeviceId, now: Instant) {
         self.handle_timeout(now);
-        let device = self.device(device);
+        let id = device;
+        let device = self.device(id);
         device.is_in_order = true;
         device.backlog_end = device.waiting.last;
+        self.place(id);
     }
 
     fn device(&mut self, device: DeviceId) -> &mut Device {
@@ -258,12 +213,14 @@ impl Reporter {
     pub fn handle_flush(&mut self, now: Instant) {
         self.handle_link_up(now);
         self.devices.values_mut().for_each(Device::flush);
+        self.place_all();
     }
 
     /// Ends the waits of devices that Losant refused, because it shows one of them again.
     pub fn handle_unblocked(&mut self, now: Instant) {
         self.handle_timeout(now);
         self.devices.values_mut().for_each(Device::unblock);
+        self.place_all();
     }
 
     /// Ends the wait for the link, after another call succeeded.
@@ -276,61 +233,68 @@ impl Reporter {
     pub fn handle_drain(&mut self, now: Instant) {
         self.is_draining = true;
         self.handle_link_up(now);
+        self.place_all();
+    }
+
+    fn is_slow(&self) -> bool {
+        self.answer_time > SLOW_ANSWER
+    }
+
+    /// Updates the places of a device in the schedule.
+    fn place(&mut self, id: DeviceId) {
+        let is_slow = self.is_slow();
+        let Some(device) = self.devices.get(&id) else { return };
+        let Places { live, backlog } =
+            device.places(self.now, &self.limits, self.is_draining, is_slow);
+        self.schedule.set(LaneId { device: id, lane: Lane::Live }, live);
+        self.schedule.set(LaneId { device: id, lane: Lane::Backlog }, backlog);
+    }
+
+    /// Updates the places of all devices, after a rare event that concerns them all.
+    fn place_all(&mut self) {
+        let ids: Vec<_> = self.devices.keys().copied().collect();
+        for id in ids {
+            self.place(id);
+        }
     }
 
     fn step(&self) -> Step {
-        let now = self.now;
-        let under_way =
-            |lane| self.devices.values().map(|device| device.lane(lane).under_way()).sum::<usize>();
-        let (live, backlog) = (under_way(Lane::Live), under_way(Lane::Backlog));
-        let is_slow = self.answer_time > SLOW_ANSWER;
-        let calls_max = match (self.is_link_suspect, is_slow) {
+        let calls_max = match (self.is_link_suspect, self.is_slow()) {
             (true, _) => 1,
             (false, true) => CALLS_UNDER_WAY_MAX,
             (false, false) => CALLS_UNDER_WAY_FAST,
         };
-        if live + backlog >= calls_max {
+        if self.under_way.len() >= calls_max {
             return Step::Idle;
         }
-        if let Some(until) = self.link_held_until.filter(|until| *until > now) {
-            let is_waiting = self.devices.values().any(|device| device.waiting.states > 0);
-            return if is_waiting { Step::WaitUntil(until) } else { Step::Idle };
+        if let Some(until) = self.link_held_until.filter(|until| *until > self.now) {
+            return if self.schedule.is_empty() { Step::Idle } else { Step::WaitUntil(until) };
         }
-        let is_crowded = |lane| match lane {
-            Lane::Live => live + CALLS_RESERVED >= calls_max.max(CALLS_UNDER_WAY_FAST),
-            Lane::Backlog => backlog + CALLS_RESERVED >= calls_max.max(CALLS_UNDER_WAY_FAST),
+        let is_open = |lane| {
+            let under_way = self.under_way.values().filter(|id| id.lane == lane).count();
+            under_way + CALLS_RESERVED < calls_max.max(CALLS_UNDER_WAY_FAST)
         };
-        let (mut next, mut soonest) = (None, None);
-        for (id, device) in &self.devices {
-            for (lane, at) in device.ready(now, &self.limits, self.is_draining, is_slow) {
-                if is_crowded(lane) {
-                    continue;
-                }
-                if at > now {
-                    soonest = Some(soonest.map_or(at, |soonest: Instant| soonest.min(at)));
-                    continue;
-                }
-                let key = (device.rank(lane), device.lane(lane).turn, *id, lane);
-                next = Some(next.map_or(key, |next: (Lane, u64, DeviceId, Lane)| next.min(key)));
-            }
+        let probe = self.probes.next(|id| self.schedule.is_due(id));
+        if let Some(id) = probe.or_else(|| self.schedule.next(is_open)) {
+            return Step::Start(id);
         }
-        match (next, soonest) {
-            (Some((.., device, lane)), _) => Step::Start(device, lane),
-            (None, Some(at)) => Step::WaitUntil(at),
-            (None, None) => Step::Idle,
-        }
+        self.schedule.soonest(is_open).map_or(Step::Idle, Step::WaitUntil)
     }
 
-    fn start(&mut self, id: DeviceId, lane: Lane) -> Call {
+    fn start(&mut self, id: LaneId) -> Call {
         self.turn += 1;
         let (turn, now) = (self.turn, self.now);
-        let device = self.device(id);
-        let (after, through) = match lane {
+        let device = self.device(id.device);
+        let (after, through) = match id.lane {
             Lane::Live => (device.backlog_end, device.waiting.last),
-            Lane::Backlog => (device.lane(lane).last(), device.backlog_end),
+            Lane::Backlog => (device.lane(id.lane).last(), device.backlog_end),
         };
-        let states_max = device.begin(lane, turn, now);
-        Call { device: id, lane, after, through, states_max, number: turn, began: now }
+        let states_max = device.begin(id.lane, turn, now);
+        self.under_way.insert(turn, id);
+        debug_assert!(self.under_way.len() <= CALLS_UNDER_WAY_MAX, "{:?}", self.under_way);
+        self.place(id.device);
+        let LaneId { device, lane } = id;
+        Call { device, lane, after, through, states_max, number: turn, began: now }
     }
 
     /// Records the states that a call carries: their number, and the sequence number of the last.
@@ -339,6 +303,7 @@ impl Reporter {
     pub fn handle_loaded(&mut self, call: &Call, states: usize, last: u64, now: Instant) {
         self.handle_timeout(now);
         self.device(call.device).lane_mut(call.lane).load(call.number, states, last);
+        self.place(call.device);
     }
 
     /// Updates the machine with the result of a call. Returns the instruction for its states.
@@ -350,67 +315,59 @@ impl Reporter {
     ) -> Disposal {
         self.handle_timeout(now);
         if finished.may_count && finished.response != ResponseClass::Offline {
-            let took = now.saturating_duration_since(call.began);
+            let (took, was_slow) = (now.saturating_duration_since(call.began), self.is_slow());
             self.answer_time = (self.answer_time * 7 + took) / 8;
+            if was_slow != self.is_slow() {
+                // Only devices with calls in flight depend on it.
+                let ids: Vec<_> = self.under_way.values().map(|id| id.device).collect();
+                for id in ids {
+                    self.place(id);
+                }
+            }
         }
+        self.under_way.remove(&call.number);
+        self.update_device(call, finished);
+        if finished.states > 0 {
+            self.update_link(call, &finished.response);
+        }
+        self.place(call.device);
+        finished.disposal()
+    }
+
+    fn update_device(&mut self, call: &Call, finished: &FinishedCall) {
+        let now = self.now;
         let device = self.devices.entry(call.device).or_insert_with(|| Device::new(&self.limits));
         let is_alone = device.end(call, finished, now);
         if finished.states == 0 {
             device.hold(now + UNREADABLE_WAIT);
-            return Disposal::Keep;
+            return;
         }
-        let disposal = match &finished.response {
+        let half = finished.states.div_ceil(2);
+        match &finished.response {
             ResponseClass::Stored => {
                 device.confirm(call.lane, finished, is_alone);
-                Disposal::Delete
+                self.server_errors.confirm(call.device);
             }
-            ResponseClass::TooLarge if finished.states > 1 => {
-                device.states_cap = finished.states.div_ceil(2);
-                Disposal::Keep
-            }
+            ResponseClass::TooLarge if finished.states > 1 => device.states_cap = half,
             ResponseClass::Malformed if finished.states > 1 => {
-                device.lane_mut(call.lane).search_cap = Some(finished.states.div_ceil(2));
-                Disposal::Keep
+                device.lane_mut(call.lane).search_cap = Some(half);
             }
             ResponseClass::TooLarge | ResponseClass::Malformed => {
                 device.remove(call.lane, finished);
-                Disposal::Reject
             }
-            ResponseClass::Throttled(_) => {
-                device.hold(now + finished.response.wait_min());
-                Disposal::Keep
-            }
-            ResponseClass::Blocked => {
-                device.block(now + finished.response.wait_min());
-                Disposal::Keep
-            }
-            ResponseClass::ServerError(_) => {
-                let delay = device.server_backoff.next_delay(&mut self.rng);
-                device.hold(now + delay.max(finished.response.wait_min()));
-                Disposal::Keep
-            }
-            ResponseClass::Unauthorized | ResponseClass::Offline => Disposal::Keep,
-        };
-        self.update_link(&finished.response, call.began);
-        disposal
+            ResponseClass::Throttled(_) => device.hold(now + finished.response.wait_min()),
+            ResponseClass::Blocked => device.block(now + finished.response.wait_min()),
+            ResponseClass::ServerError(_)
+            | ResponseClass::Unauthorized
+            | ResponseClass::Offline => {}
+        }
     }
 
     /// Updates the link. Calls in flight when it breaks all fail, which counts as one failure.
-    fn update_link(&mut self, response: &ResponseClass, began: Instant) {
-        let now = self.now;
+    fn update_link(&mut self, call: &Call, response: &ResponseClass) {
         match response {
-            ResponseClass::Offline | ResponseClass::Unauthorized => {
-                self.online = Some(false);
-                self.is_link_suspect = true;
-                if self.link_down_since.is_none_or(|since| began >= since) {
-                    self.link_down_since = Some(now);
-                    self.link_held_until = Some(now + self.link.next_delay(&mut self.rng));
-                }
-            }
-            ResponseClass::ServerError(_) => {
-                self.online = Some(false);
-                self.is_link_suspect = true;
-            }
+            ResponseClass::Offline | ResponseClass::Unauthorized => self.fail_link(call),
+            ResponseClass::ServerError(_) => self.handle_server_error(call, response),
             ResponseClass::Stored
             | ResponseClass::TooLarge
             | ResponseClass::Malformed
@@ -420,6 +377,45 @@ impl Reporter {
                 self.is_link_suspect = false;
                 self.link_held_until = None;
                 self.link.reset();
+                self.server_errors.end_row();
+                self.probes.clear();
+            }
+        }
+    }
+
+    /// Holds the link for its back-off, unless this call began before the last failure.
+    fn fail_link(&mut self, call: &Call) {
+        let now = self.now;
+        self.online = Some(false);
+        self.is_link_suspect = true;
+        self.probes.add(LaneId { device: call.device, lane: call.lane });
+        if self.link_down_since.is_none_or(|since| call.began >= since) {
+            self.link_down_since = Some(now);
+            self.link_held_until = Some(now + self.link.next_delay(&mut self.rng));
+        }
+    }
+
+    fn handle_server_error(&mut self, call: &Call, response: &ResponseClass) {
+        let now = self.now;
+        self.is_link_suspect = true;
+        match self.server_errors.add(call.device, now + response.wait_min()) {
+            Cause::Device => {
+                let (limits, rng) = (&self.limits, &mut self.rng);
+                let device = self.devices.entry(call.device);
+                let device = device.or_insert_with(|| Device::new(limits));
+                device.hold_after_error(now + response.wait_min(), now, rng);
+                if self.online.is_none() || self.server_errors.errors() > 1 {
+                    self.online = Some(false);
+                }
+            }
+            Cause::Cloud(released) => {
+                for id in released {
+                    self.device(id).release();
+                    self.place(id);
+                }
+                self.fail_link(call);
+                let retry_at = self.server_errors.retry_at();
+                self.link_held_until = self.link_held_until.max(retry_at);
             }
         }
     }
@@ -430,6 +426,7 @@ impl Machine for Reporter {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.now = self.now.max(now);
+        self.schedule.advance(self.now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -443,7 +440,7 @@ impl Machine for Reporter {
     /// Returns the next call to make. The throttle counts it.
     fn poll_action(&mut self) -> Option<Call> {
         match self.step() {
-            Step::Start(device, lane) => Some(self.start(device, lane)),
+            Step::Start(id) => Some(self.start(id)),
             Step::WaitUntil(_) | Step::Idle => None,
         }
     }

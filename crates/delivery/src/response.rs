@@ -107,7 +107,8 @@ pub enum ResponseClass {
     /// A 5xx: an error in the server, which may concern only this device.
     ///
     /// Keeps the data and retries with a growing delay, but not before `Retry-After` (15 min at
-    /// most). Until a call succeeds, only one call at a time is made for all devices.
+    /// most). Until a call succeeds, only one call at a time is made for all devices. If the calls
+    /// of two devices get it in a row, all devices wait for the link.
     ServerError(Option<Duration>),
     /// No connection to Losant: no answer, a 408, a 425, a redirect, or a 2xx without
     /// `success: true` (a captive portal).

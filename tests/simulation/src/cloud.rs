@@ -43,6 +43,13 @@ pub(super) struct Cloud {
     refuses_bad_values: bool,
     pub(super) repeats: u64,
     pub(super) calls_made: u64,
+    /// The cloud answers all calls with 503 until then.
+    pub(super) unavailable_until: Duration,
+    pub(super) unavailable: u64,
+    /// The cloud answers all calls of this device with 500.
+    pub(super) broken: Option<DeviceId>,
+    /// When the first state of each device was stored.
+    pub(super) first_stored: BTreeMap<DeviceId, Duration>,
 }
 
 /// The cloud answers all calls of a device with this status for some time.
@@ -80,6 +87,14 @@ impl Cloud {
             let is_taken = sent.time > day.minus(month) && sent.time < day.plus(month / 30);
             assert!(is_taken, "{device} sent {}, which is ignored at {day}", sent.time);
         }
+        if self.unavailable_until > now {
+            self.unavailable += 1;
+            let retry_after = rng.random_bool(0.1).then(|| Duration::from_secs(7));
+            return answer(503, retry_after);
+        }
+        if self.broken == Some(device) {
+            return answer(500, None);
+        }
         if let Some(refusal) = self.refusals.get(&device).filter(|refusal| refusal.until > now) {
             return answer(refusal.status, None);
         }
@@ -101,6 +116,7 @@ impl Cloud {
         if self.refuses_bad_values && batch.iter().any(|sent| is_bad(sent.value)) {
             return answer(400, None);
         }
+        self.first_stored.entry(device).or_insert(now);
         let stored = self.stored.entry(device).or_default();
         for sent in batch {
             let before = stored.insert(sent.time, sent.value);

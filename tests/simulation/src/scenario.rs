@@ -15,6 +15,11 @@ pub(super) struct Scenario {
     pub(super) has_faults: bool,
     /// The faults are mainly kills and short reboots, so that they happen at full throughput.
     pub(super) is_busy: bool,
+    /// The cloud answers all calls with 503 until then.
+    pub(super) unavailable_until: Duration,
+    /// The cloud answers each call of the first device with 500, while there are faults or always
+    /// in a world without faults.
+    pub(super) has_broken_device: bool,
 }
 
 impl Scenario {
@@ -26,6 +31,8 @@ impl Scenario {
             length: Duration::ZERO,
             has_faults: false,
             is_busy: false,
+            unavailable_until: Duration::ZERO,
+            has_broken_device: false,
         }
     }
 
@@ -53,6 +60,10 @@ pub(super) struct Figures {
     pub(super) boots_without_time: u64,
     pub(super) throttle_use: f64,
     pub(super) live_delay_max: Duration,
+    /// Calls that were answered 503 because the whole cloud was unavailable.
+    pub(super) unavailable: u64,
+    /// The time between the first and the last of the devices' first stored states.
+    pub(super) first_stored_spread: Duration,
 }
 
 impl Figures {
@@ -65,11 +76,19 @@ impl Figures {
         self.kills += other.kills;
         self.boots += other.boots;
         self.boots_without_time += other.boots_without_time;
+        self.unavailable += other.unavailable;
     }
 
     /// Returns whether each kind of event happened.
     pub(super) fn is_eventful(&self) -> bool {
-        let least = [self.repeats, self.rejected, self.time_refused, self.kills, self.boots];
+        let least = [
+            self.repeats,
+            self.rejected,
+            self.time_refused,
+            self.kills,
+            self.boots,
+            self.unavailable,
+        ];
         self.boots_without_time > 0 && least.iter().all(|count| *count > 10)
     }
 }

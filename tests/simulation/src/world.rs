@@ -92,6 +92,7 @@ enum Event {
     ClockCheck,
     CloudDate,
     Outage,
+    ServerOutage,
     Kill,
     Reboot,
     ClockStep,
@@ -140,13 +141,21 @@ impl World {
         };
         if scenario.has_faults {
             world.begin_boot();
-            for event in
-                [Event::Outage, Event::Kill, Event::Reboot, Event::ClockStep, Event::DiskFull]
-            {
+            for event in [
+                Event::Outage,
+                Event::ServerOutage,
+                Event::Kill,
+                Event::Reboot,
+                Event::ClockStep,
+                Event::DiskFull,
+            ] {
                 world.plan(event);
             }
             world.next.insert(Event::CloudDate, world.now);
         }
+        world.cloud.unavailable_until = scenario.unavailable_until;
+        let first = world.schedules.keys().next().copied();
+        world.cloud.broken = first.filter(|_| scenario.has_broken_device);
         world.fill();
         world.start();
         world
@@ -200,6 +209,7 @@ impl World {
             Event::ClockCheck => Duration::from_secs(1),
             Event::CloudDate => Duration::from_secs(20),
             Event::Outage => self.seconds(10..400),
+            Event::ServerOutage => self.seconds(100..600),
             Event::Kill if self.scenario.is_busy => self.seconds(1..30),
             Event::Reboot if self.scenario.is_busy => self.seconds(20..60),
             Event::Kill => self.seconds(1..200),
@@ -265,6 +275,10 @@ impl World {
         let calls = u32::try_from(self.cloud.calls_made).unwrap();
         self.figures.calls = self.cloud.calls_made;
         self.figures.throttle_use = f64::from(calls) / (windows * 30.0 * f64::from(devices));
+        self.figures.unavailable = self.cloud.unavailable;
+        let first_stored = || self.cloud.first_stored.values().copied();
+        self.figures.first_stored_spread =
+            first_stored().max().unwrap_or_default() - first_stored().min().unwrap_or_default();
         self.check();
         self.figures
     }
@@ -280,6 +294,8 @@ impl World {
     fn end_faults(&mut self) {
         self.scenario.has_faults = false;
         self.down_until = Duration::ZERO;
+        self.cloud.unavailable_until = Duration::ZERO;
+        self.cloud.broken = None;
         self.disk.is_full = false;
         self.synchronised_at = Some(self.now);
         self.next.retain(|event, _| *event == Event::ClockCheck);
@@ -352,6 +368,9 @@ impl World {
                     let date = WallTime::from_millis(date_ms);
                     daemon.handle_cloud_date(self.now, self.now, date);
                 }
+            }
+            Event::ServerOutage => {
+                self.cloud.unavailable_until = self.now + self.seconds(0..120);
             }
             Event::Outage => self.down_until = self.now + self.seconds(0..300),
             Event::DiskFull => self.disk.is_full = !self.disk.is_full,

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+
+use super::schedule::Place;
 use super::{BACKLOG_CALLS_MAX, Call, FinishedCall, LIVE_RUN_MAX, Lane, Limits, Waiting};
 use crate::response::ResponseClass;
 use crate::throttle::Throttle;
@@ -19,16 +22,34 @@ pub(super) struct Device {
     /// The most states in a batch, learned from 413 responses.
     pub(super) states_cap: usize,
     /// The waits after server errors.
-    pub(super) server_backoff: Backoff,
+    server_backoff: Backoff,
     held_until: Option<Instant>,
-    /// Whether Losant refused the last call for this device.
-    is_blocked: bool,
+    /// Why the device is held.
+    hold: Hold,
     live: Queue,
     backlog: Queue,
     /// Live calls since the last backlog call.
     live_run: u8,
     /// States up to this sequence number are sent at once.
     flush_through: u64,
+}
+
+/// Why a device is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// Losant refused the last call for this device.
+    Blocked,
+    /// The last call got a server error.
+    ServerError,
+    /// Another reason, or the device is not held.
+    Other,
+}
+
+/// The places of the lanes of a device; `None` for a lane without states to send.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    pub(super) live: Option<Place>,
+    pub(super) backlog: Option<Place>,
 }
 
 /// One lane of a device.
@@ -39,7 +60,7 @@ pub(super) struct Queue {
     /// Whether the last call that started alone was confirmed.
     is_steady: bool,
     /// The number of its last call; 0 before the first.
-    pub(super) turn: u64,
+    turn: u64,
     /// The batch size of a search for a bad state, after a 400 response.
     pub(super) search_cap: Option<usize>,
     waiting_since: Option<Instant>,
@@ -64,10 +85,6 @@ struct Load {
 }
 
 impl Queue {
-    pub(super) fn under_way(&self) -> usize {
-        self.calls.len()
-    }
-
     /// Returns the last sequence number in flight; 0 without one.
     pub(super) fn last(&self) -> u64 {
         self.calls.last().and_then(|call| call.carries).map_or(0, |load| load.last)
@@ -100,7 +117,7 @@ impl Device {
             states_cap: limits.batch_states_max.max(1),
             server_backoff: Backoff::new(limits.retry_min, limits.retry_max),
             held_until: None,
-            is_blocked: false,
+            hold: Hold::Other,
             live: Queue::default(),
             backlog: Queue::default(),
             live_run: 0,
@@ -166,35 +183,43 @@ impl Device {
         self.lane(lane).search_cap.unwrap_or(self.states_cap).min(self.states_cap)
     }
 
-    /// Returns the lanes with states to send, each with the earliest time of its next call.
-    pub(super) fn ready(
+    /// Returns the place of each lane that has states to send.
+    ///
+    /// A place is valid until the next event of the device, a change of the limits, or a change of
+    /// `is_draining` or `is_slow`.
+    pub(super) fn places(
         &self,
         now: Instant,
         limits: &Limits,
         is_draining: bool,
         is_slow: bool,
-    ) -> impl Iterator<Item = (Lane, Instant)> {
+    ) -> Places {
         let is_urgent = is_draining || self.is_flushing();
         let free = self.throttle.ready_at(now).max(self.held_until.unwrap_or(now));
         let since = self.live.waiting_since.filter(|_| self.live.calls.is_empty());
         let live = since.map(|since| {
             let age = if is_urgent { Duration::ZERO } else { limits.batch_age_max };
             let due = if self.is_live_full(limits) { now } else { since + age };
-            (Lane::Live, due.max(free))
+            self.place(Lane::Live, due.max(free))
         });
         let is_free = self.backlog.calls.is_empty()
             || is_slow && !self.is_in_order && self.backlog.takes_another();
         let has_backlog =
             self.backlog.states().is_some_and(|states| self.backlog_states() > states);
         let spread = if is_urgent { now } else { self.throttle.spread_ready_at(now) };
-        let backlog = (is_free && has_backlog).then_some((Lane::Backlog, free.max(spread)));
-        live.into_iter().chain(backlog)
+        let has_backlog = is_free && has_backlog;
+        let backlog = has_backlog.then(|| self.place(Lane::Backlog, free.max(spread)));
+        Places { live, backlog }
+    }
+
+    fn place(&self, lane: Lane, at: Instant) -> Place {
+        Place { at, rank: self.rank(lane), turn: self.lane(lane).turn }
     }
 
     /// Returns the rank of the lane among the lanes of all devices: as live, or after those.
     ///
     /// A backlog ranks as live after [`LIVE_RUN_MAX`] live calls in a row.
-    pub(super) fn rank(&self, lane: Lane) -> Lane {
+    fn rank(&self, lane: Lane) -> Lane {
         if self.live_run >= LIVE_RUN_MAX { Lane::Live } else { lane }
     }
 
@@ -233,21 +258,40 @@ impl Device {
         is_alone
     }
 
+    /// Holds the device until then.
     pub(super) fn hold(&mut self, until: Instant) {
         self.held_until = Some(until);
-        self.is_blocked = false;
+        self.hold = Hold::Other;
     }
 
     /// Holds the device because Losant refuses it.
     pub(super) fn block(&mut self, until: Instant) {
         self.hold(until);
-        self.is_blocked = true;
+        self.hold = Hold::Blocked;
+    }
+
+    /// Holds the device after a server error of its own, and not before `retry_at`.
+    pub(super) fn hold_after_error(&mut self, retry_at: Instant, now: Instant, rng: &mut StdRng) {
+        let delay = self.server_backoff.next_delay(rng);
+        self.hold(retry_at.max(now + delay));
+        self.hold = Hold::ServerError;
     }
 
     /// Ends the hold of a device that Losant refused.
     pub(super) fn unblock(&mut self) {
-        if std::mem::take(&mut self.is_blocked) {
+        self.end_hold(Hold::Blocked);
+    }
+
+    /// Ends the hold after a server error that was the cloud's.
+    pub(super) fn release(&mut self) {
+        self.server_backoff.reset();
+        self.end_hold(Hold::ServerError);
+    }
+
+    fn end_hold(&mut self, hold: Hold) {
+        if self.hold == hold {
             self.held_until = None;
+            self.hold = Hold::Other;
         }
     }
 

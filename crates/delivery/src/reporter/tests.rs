@@ -1,6 +1,8 @@
 //! Tests the machine with scripted backlogs and results.
 #![expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 
+mod server_errors;
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -27,18 +29,21 @@ fn device(number: u8) -> DeviceId {
     DeviceId::from([number; 12])
 }
 
-fn world() -> World {
-    let limits = Limits {
+fn limits() -> Limits {
+    Limits {
         batch_states_max: 100,
         batch_bytes_max: 100_000,
         batch_age_max: Duration::from_secs(2),
         retry_min: Duration::from_secs(1),
         retry_max: Duration::from_secs(300),
         ..Limits::default()
-    };
+    }
+}
+
+fn world() -> World {
     let now = Instant::now();
     World {
-        reporter: Reporter::new(limits, StdRng::seed_from_u64(7), now),
+        reporter: Reporter::new(limits(), StdRng::seed_from_u64(7), now),
         now,
         queues: BTreeMap::new(),
     }
@@ -79,6 +84,7 @@ impl World {
     fn poll(&mut self) -> Option<Call> {
         self.note();
         self.reporter.handle_timeout(self.now);
+        self.check_schedule();
         if let Some(call) = self.reporter.poll_action() {
             let batch = self.batch(&call);
             let last = batch.last().copied().unwrap_or_default();
@@ -88,6 +94,26 @@ impl World {
         let timeout = self.reporter.poll_timeout();
         assert!(timeout.is_none_or(|at| at > self.now), "a timeout in the past would spin");
         None
+    }
+
+    /// Asserts that the schedule agrees with a walk over all devices.
+    fn check_schedule(&self) {
+        let reporter = &self.reporter;
+        for (id, device) in &reporter.devices {
+            let is_slow = reporter.is_slow();
+            let Places { live, backlog } =
+                device.places(self.now, &reporter.limits, reporter.is_draining, is_slow);
+            for (lane, walked) in [(Lane::Live, live), (Lane::Backlog, backlog)] {
+                let lane = LaneId { device: *id, lane };
+                let mut place = reporter.schedule.place(lane);
+                let is_due = place.is_some_and(|place| place.at <= self.now);
+                assert_eq!(reporter.schedule.is_due(lane), is_due, "{lane:?}");
+                if let Some(place) = &mut place {
+                    place.at = place.at.max(self.now);
+                }
+                assert_eq!(place, walked, "{lane:?}");
+            }
+        }
     }
 
     /// Returns the sequence numbers of the states in a call.
@@ -105,7 +131,7 @@ impl World {
         let disposal = self.reporter.handle_result(call, &finished, self.now);
         if disposal != Disposal::Keep {
             let queue = self.queues.get_mut(&call.device.as_bytes()[0]).unwrap();
-            queue.waiting.retain(|number| !batch.contains(number));
+            queue.waiting.retain(|number| batch.binary_search(number).is_err());
         }
         disposal
     }
