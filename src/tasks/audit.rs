@@ -59,12 +59,17 @@ impl AuditRecorder {
     }
 
     /// Records the elements of a call that Losant confirmed, if the audit wants them.
-    pub fn record(&self, device: DeviceId, elements: &[Bytes], clock: &dyn Clock) {
+    pub fn record(
+        &self,
+        device: DeviceId,
+        elements: impl FnOnce() -> Vec<Bytes>,
+        clock: &dyn Clock,
+    ) {
         let mut auditor = self.auditor();
         if auditor.is_sampling(device, now())
             && let Some(confirmed) = clock.cloud_time().or_else(|| clock.wall_time())
         {
-            auditor.handle_confirmed(device, elements, confirmed, now());
+            auditor.handle_confirmed(device, &elements(), confirmed, now());
             self.0.changed.notify_one();
         }
     }

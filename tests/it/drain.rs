@@ -15,7 +15,7 @@ use crate::support::{
     Daemon, Memory, Site, assert_content, cloud, env_number, probe_tables, wait_until,
 };
 
-const DEVICES: [&str; 3] = [GATEWAY_ID, GREENHOUSE_ID, WORKSHOP_ID];
+pub(crate) const DEVICES: [&str; 3] = [GATEWAY_ID, GREENHOUSE_ID, WORKSHOP_ID];
 
 /// Losant's throttle.
 const CALLS_PER_SECOND: f64 = 30.0 / 15.0;
@@ -27,7 +27,7 @@ const BURST: Duration = Duration::from_secs(16);
 const COMMIT_STATES: u64 = 256;
 
 /// Fills the outbox of a site with this number of states for each device, a second apart.
-fn fill(site: &Site, states: u64) {
+pub(crate) fn fill(site: &Site, states: u64) {
     let options = Options { bytes_max: 1 << 30, ..Options::default() };
     let outbox = Outbox::open(&site.path("outbox"), options).unwrap();
     let bus: Name = "probe".parse().unwrap();

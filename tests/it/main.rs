@@ -55,6 +55,7 @@ mod memory;
 mod merge_window;
 mod mqtt;
 mod network;
+mod outage;
 mod outbox_cli;
 mod presets;
 mod probe;

@@ -15,6 +15,9 @@ use tidegate_model::WallTime;
 /// The `meta` of a backlog state.
 const BACKFILL: &str = r#"{"backfill":true}"#;
 
+/// The name of the member, as it is serialised.
+const META_KEY: &[u8] = br#""meta":"#;
+
 /// A state whose values keep their texts.
 type Element<'a> = element::Element<'a, BTreeMap<String, &'a RawValue>>;
 
@@ -52,7 +55,16 @@ fn parse(state: &[u8]) -> Option<Element<'_>> {
     element.meta.is_none().then_some(element)
 }
 
+/// Adds the backfill mark to an element without a `meta`.
+///
+/// [`tidegate_model::State`] wrote the element, so a text without `"meta":` has no such member, and
+/// its end is the end of the object. Only other elements are parsed. A quote inside of a string has
+/// a backslash before it, so a string cannot contain this text.
 fn mark(state: Bytes) -> Bytes {
+    let has_meta = state.windows(META_KEY.len()).any(|window| window == META_KEY);
+    if let Some(rest) = state.strip_suffix(b"}").filter(|_| !has_meta) {
+        return Bytes::from([rest, b",", META_KEY, BACKFILL.as_bytes(), b"}"].concat());
+    }
     let Ok(meta) = RawValue::from_string(BACKFILL.to_owned()) else { return state };
     let element = parse(&state).map(|element| Element { meta: Some(&meta), ..element });
     element.as_ref().and_then(serialize).unwrap_or(state)
@@ -102,5 +114,18 @@ mod tests {
         ];
         let marked = r#"{"time":"t1","data":{"a":1},"meta":{"backfill":true}}"#;
         assert_eq!(sent(&states, true), [marked, states[1].1]);
+    }
+
+    #[test]
+    fn attribute_or_text_with_the_name_meta_does_not_hide_the_mark() {
+        let states = [
+            (1, r#"{"time":"t1","data":{"meta":5}}"#),
+            (2, r#"{"time":"t2","data":{"a":"\"meta\":"}}"#),
+        ];
+        let marked = [
+            r#"{"time":"t1","data":{"meta":5},"meta":{"backfill":true}}"#,
+            r#"{"time":"t2","data":{"a":"\"meta\":"},"meta":{"backfill":true}}"#,
+        ];
+        assert_eq!(sent(&states, true), marked);
     }
 }

@@ -130,7 +130,7 @@ impl Reporter {
             is_link_suspect: false,
             server_errors: ServerErrors::default(),
             probes: Probes::default(),
-            schedule: Schedule::default(),
+            schedule: Schedule::new(now),
             under_way: BTreeMap::new(),
             answer_time: Duration::ZERO,
             online: None,

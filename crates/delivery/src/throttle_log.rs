@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::throttle::{CALLS_MAX, Throttle};
+use crate::throttle::{CALLS_MAX, Throttle, WINDOW};
 use tidegate_model::{BootId, DeviceId};
 
 /// Returns the first line.
@@ -22,7 +22,7 @@ pub fn head(boot: BootId) -> String {
     format!("boot {:032x}\n", boot.0)
 }
 
-/// Returns the text of a new file with the calls of all throttles.
+/// Returns the text of a new file with the calls of all throttles that Losant may still count.
 pub fn whole<'a>(
     boot: BootId,
     throttles: impl Iterator<Item = (DeviceId, &'a Throttle)>,
@@ -35,7 +35,8 @@ pub fn whole<'a>(
             let ahead = ended.saturating_duration_since(now);
             uptime.saturating_sub(now.saturating_duration_since(ended)) + ahead
         };
-        throttle.ended().for_each(|ended| text += &end(device, at(ended), true));
+        let recent = throttle.ended().filter(|ended| *ended + WINDOW > now);
+        recent.for_each(|ended| text += &end(device, at(ended), true));
         (0..throttle.under_way()).for_each(|_| text += &begin(device, uptime));
     }
     text
@@ -132,7 +133,6 @@ pub fn read(text: &str, boot: BootId, uptime: Duration, now: Instant) -> Remembe
 #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 mod tests {
     use super::*;
-    use crate::throttle::WINDOW;
 
     const BOOT: BootId = BootId(7);
 
@@ -164,6 +164,15 @@ mod tests {
         assert_eq!(wait(&text, BOOT, 105), WINDOW.checked_sub(Duration::from_secs(4)).unwrap());
         assert_eq!(wait(&text, BOOT, 117), Duration::ZERO);
         assert_eq!(wait(&log(&[(100, Some(101)); CALLS_MAX - 1]), BOOT, 105), Duration::ZERO);
+    }
+
+    #[test]
+    fn new_file_has_only_calls_that_still_count() {
+        let now = Instant::now();
+        let text = log(&[(100, Some(101)), (109, Some(110))]);
+        let remembered = read(&text, BOOT, Duration::from_secs(120), now);
+        let new = whole(BOOT, remembered.devices(), Duration::from_secs(120), now);
+        assert_eq!(new, head(BOOT) + &end(device(), Duration::from_secs(110), true));
     }
 
     #[test]

@@ -125,14 +125,16 @@ impl Request {
 
     /// Returns the URL. `base` has no slash at its end; `application` is an id or a placeholder.
     pub fn url(&self, base: &str, application: &str) -> String {
-        let query = &self.query;
         let address = format!("{base}/applications/{application}{}", self.path());
+        if self.query.is_empty() {
+            return address;
+        }
         match Url::parse(&address) {
-            Ok(mut url) if !query.is_empty() => {
-                url.query_pairs_mut().extend_pairs(query);
+            Ok(mut url) => {
+                url.query_pairs_mut().extend_pairs(&self.query);
                 url.into()
             }
-            Ok(_) | Err(_) => address,
+            Err(_) => address,
         }
     }
 }

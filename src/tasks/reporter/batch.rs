@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tracing::{debug, warn};
 
 use crate::declarations::Declaration;
@@ -19,11 +19,22 @@ use tidegate_timing::clock_trust::{Boots, is_taken};
 const REFUSED_MAX: usize = 100;
 
 /// The states of one call, in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Batch {
-    pub(super) entries: Vec<QueuedState>,
-    /// The elements of the body.
-    pub(super) states: Vec<Bytes>,
+    /// The number of states.
+    pub(super) states: usize,
+    /// The sequence number of the first state.
+    pub(super) first: u64,
+    /// The sequence number of the last state.
+    pub(super) last: u64,
+    /// The readings in the states.
+    pub(super) readings: u64,
+    /// The body of the call. A copy shares its bytes.
+    pub(super) body: Bytes,
+    /// The ends of the elements in the body.
+    ends: Vec<u32>,
+    /// The earliest and the latest time of the states; `None` without states.
+    times: Option<(WallTime, WallTime)>,
     /// The values that are not sent because Losant would ignore them.
     pub(super) ignored: IgnoredValues,
     /// Why the call cannot be made.
@@ -60,9 +71,7 @@ impl Batch {
         checks: &Checks<'_>,
     ) -> Result<Self, Error> {
         let (mut batch, mut states) = (Self::default(), Vec::new());
-        // The clock can lose its time of day. The states then wait until it is known again.
-        let Some(now) = checks.clock.wall_time() else { return Ok(batch) };
-        let now = checks.clock.cloud_time().unwrap_or(now);
+        let Some(now) = checks.now() else { return Ok(batch) };
         for _ in 0..REFUSED_MAX {
             let mut refused = None;
             let found =
@@ -73,8 +82,8 @@ impl Batch {
                         if !checked.ignored.is_empty() {
                             batch.ignored.insert(entry.sequence, checked.ignored);
                         }
+                        batch.add(&entry, checked.time);
                         states.push((checked.time, checked.json));
-                        batch.entries.push(entry);
                     }
                     Err(refusal) => {
                         refused = Some(refusal);
@@ -82,19 +91,76 @@ impl Batch {
                     }
                 }
             }
-            let Some(refusal) = refused.filter(|_| batch.entries.is_empty()) else { break };
+            let Some(refusal) = refused.filter(|_| batch.states == 0) else { break };
             let Refusal { sequence, reason, why } = refusal;
             warn!(device_id = %call.device, why, "Losant would ignore this state; moved to the \
                 rejects");
             outbox.quarantine(call.device, sequence, reason, &why, now)?;
         }
         let is_backfill = limits.backfill_meta && call.lane == Lane::Backlog;
-        batch.states = batch_body::elements(&states, is_backfill);
+        batch.set_body(&batch_body::elements(&states, is_backfill));
         Ok(batch)
     }
 
-    pub(super) fn last(&self) -> u64 {
-        self.entries.last().map_or(0, |entry| entry.sequence)
+    fn add(&mut self, entry: &QueuedState, time: WallTime) {
+        if self.states == 0 {
+            self.first = entry.sequence;
+        }
+        self.states += 1;
+        self.last = entry.sequence;
+        self.readings += u64::from(entry.readings);
+        let (earliest, latest) = self.times.unwrap_or((time, time));
+        self.times = Some((earliest.min(time), latest.max(time)));
+    }
+
+    /// Joins the elements to a JSON list.
+    fn set_body(&mut self, elements: &[Bytes]) {
+        let size = 2 + elements.iter().map(|element| element.len() + 1).sum::<usize>();
+        let mut body = BytesMut::with_capacity(size);
+        self.ends.reserve_exact(elements.len());
+        body.put_u8(b'[');
+        for element in elements {
+            if body.len() > 1 {
+                body.put_u8(b',');
+            }
+            body.put_slice(element);
+            self.ends.push(u32::try_from(body.len()).unwrap_or(u32::MAX));
+        }
+        body.put_u8(b']');
+        self.body = body.freeze();
+    }
+
+    /// Returns the elements of the body.
+    pub(super) fn elements(&self) -> Vec<Bytes> {
+        let mut start = 1;
+        let element = |end: &u32| {
+            let end = usize::try_from(*end).unwrap_or(usize::MAX).min(self.body.len());
+            let element = self.body.slice(start.min(end)..end);
+            start = end + 1;
+            element
+        };
+        self.ends.iter().map(element).collect()
+    }
+
+    /// Returns the memory that the batch takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.body.len() + self.ends.len() * size_of::<u32>()
+    }
+
+    /// Returns whether Losant still takes the times of all states.
+    pub(super) fn is_taken(&self, checks: &Checks<'_>) -> bool {
+        let ends = checks.now().zip(self.times);
+        ends.is_some_and(|(now, (earliest, latest))| {
+            is_taken(earliest, now) && is_taken(latest, now)
+        })
+    }
+
+    /// Returns a batch of these elements.
+    #[cfg(test)]
+    pub(super) fn of(elements: &[Bytes], first: u64, last: u64) -> Self {
+        let mut batch = Self { states: elements.len(), first, last, ..Self::default() };
+        batch.set_body(elements);
+        batch
     }
 }
 
@@ -107,6 +173,13 @@ struct Checked {
 }
 
 impl Checks<'_> {
+    /// Returns the time of day in Losant.
+    ///
+    /// The clock can lose its time of day. The states then wait until it is known again.
+    fn now(&self) -> Option<WallTime> {
+        self.clock.wall_time().map(|now| self.clock.cloud_time().unwrap_or(now))
+    }
+
     /// Checks the time and the attributes of a state. `now` is the time of day in Losant.
     fn check(&self, entry: &QueuedState, now: WallTime) -> Result<Checked, Refusal> {
         let sequence = entry.sequence;
@@ -179,6 +252,12 @@ mod tests {
 
     const NOW_MS: i64 = 1_777_629_600_000;
 
+    const JSON: &[u8] = b"{\"n\":1}";
+
+    fn batch_body_of(states: usize) -> Bytes {
+        Bytes::from([b"[", vec![JSON; states].join(&b',').as_slice(), b"]"].concat())
+    }
+
     struct Fixed;
 
     impl Clock for Fixed {
@@ -200,7 +279,7 @@ mod tests {
             moment: *moment,
             priority: Priority::default(),
             readings: 1,
-            json: Bytes::from_static(b"{\"n\":1}"),
+            json: Bytes::from_static(JSON),
         };
         let states: Vec<_> = moments.iter().map(pending).collect();
         let readings = states.len() as u64;
@@ -250,10 +329,11 @@ mod tests {
             .unwrap()
         };
         let batch = load();
-        let sequences: Vec<_> = batch.entries.iter().map(|entry| entry.sequence).collect();
-        assert_eq!(sequences, [3, 4]);
+        assert_eq!((batch.first, batch.last, batch.states, batch.readings), (3, 4, 2, 2));
+        assert_eq!(batch.body, batch_body_of(2));
+        assert_eq!(batch.elements(), [JSON, JSON]);
         outbox.ack(device(), 3, 4).unwrap();
-        assert!(load().entries.is_empty());
+        assert_eq!(load().states, 0);
         let rejects = outbox.rejects(10).unwrap();
         assert_eq!(rejects.len(), 3);
         assert!(rejects.iter().all(|reject| reject.reason == Reason::TimeRefused));
@@ -284,7 +364,7 @@ mod tests {
         let checks = Checks { boots: &boots, clock: &Fixed, declaration: Some(&declaration) };
         let batch = Batch::load(&outbox, &call(&outbox), &limits(), &checks).unwrap();
         let sent: Vec<_> = batch
-            .states
+            .elements()
             .iter()
             .map(|state| serde_json::from_slice::<serde_json::Value>(state).unwrap()["data"].take())
             .collect();
@@ -315,7 +395,7 @@ mod tests {
             .unwrap()
         };
         let expected = br#"{"time":"2026-05-01T09:01:01.500Z","data":{"n":1}}"#;
-        assert_eq!(load().states, [Bytes::from_static(expected)]);
-        assert_eq!(load().states, load().states);
+        assert_eq!(load().elements(), [Bytes::from_static(expected)]);
+        assert_eq!(load().body, load().body);
     }
 }

@@ -42,16 +42,21 @@ struct Kind {
 }
 
 /// The lanes that have states to send. See the [module](self).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Schedule {
     places: BTreeMap<LaneId, Place>,
     live: Kind,
     backlog: Kind,
     /// The time up to which lanes are due.
-    now: Option<Instant>,
+    now: Instant,
 }
 
 impl Schedule {
+    /// Creates a schedule without lanes.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { places: BTreeMap::new(), live: Kind::default(), backlog: Kind::default(), now }
+    }
+
     fn kind(&self, lane: Lane) -> &Kind {
         match lane {
             Lane::Live => &self.live,
@@ -78,7 +83,7 @@ impl Schedule {
         }
         let Some(place) = place else { return };
         self.places.insert(id, place);
-        let is_due = self.now.is_some_and(|now| place.at <= now);
+        let is_due = place.at <= self.now;
         let kind = self.kind_mut(id.lane);
         if is_due {
             kind.due.insert(Due { rank: place.rank, turn: place.turn, id });
@@ -89,7 +94,7 @@ impl Schedule {
 
     /// Makes the lanes due whose time has come.
     pub(super) fn advance(&mut self, now: Instant) {
-        self.now = Some(now);
+        self.now = now;
         for lane in [Lane::Live, Lane::Backlog] {
             while let Some((_, id)) =
                 self.kind(lane).later.first().copied().filter(|(at, _)| *at <= now)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Number, Value};
 
@@ -159,20 +159,11 @@ impl From<&States> for StatesJson {
     }
 }
 
-impl From<&[Bytes]> for StatesJson {
-    /// Joins states that [`tidegate_model::State`] has serialised.
-    fn from(states: &[Bytes]) -> Self {
-        let size = 2 + states.iter().map(|state| state.len() + 1).sum::<usize>();
-        let mut body = BytesMut::with_capacity(size);
-        body.put_u8(b'[');
-        for (index, state) in states.iter().enumerate() {
-            if index > 0 {
-                body.put_u8(b',');
-            }
-            body.put_slice(state);
-        }
-        body.put_u8(b']');
-        Self(body.freeze())
+impl StatesJson {
+    /// Uses a body that is already a JSON list of states, as [`tidegate_model::State`] serialises
+    /// them.
+    pub fn from_list(body: Bytes) -> Self {
+        Self(body)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The types against Losant's schemas, with an independent validator as the judge.
 
-use bytes::Bytes;
 use jsonschema::Validator;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -207,13 +206,6 @@ fn error_has_the_path() {
         assert_eq!(parse::<DevicePatch>(json).unwrap_err().to_string(), expected);
     }
     assert!(parse::<DeviceCommand>("{").unwrap_err().to_string().starts_with("invalid JSON"));
-}
-
-#[test]
-fn states_are_joined_without_a_change() {
-    let states = [Bytes::from("{\"a\":1}"), Bytes::from("{}")];
-    assert_eq!(StatesJson::from(&states[..]).0, "[{\"a\":1},{}]");
-    assert_eq!(StatesJson::from(&[][..]).0, "[]");
 }
 
 #[test]
