@@ -8,10 +8,15 @@ use std::collections::BTreeMap;
 /// The most topics to remember. Retained messages of further topics pass with each connection.
 const TOPICS_MAX: usize = 4_096;
 
+/// The most bytes of these topics: 256 for each. A topic of MQTT can have 65,535.
+const TOPIC_BYTES_MAX: usize = 256 * TOPICS_MAX;
+
 /// Remembers the last message of each topic.
 #[derive(Debug, Default)]
 pub struct RetainedFilter {
     digests: BTreeMap<String, u32>,
+    /// The sum of the bytes of the topics.
+    bytes: usize,
 }
 
 impl RetainedFilter {
@@ -22,7 +27,9 @@ impl RetainedFilter {
         if let Some(last) = self.digests.get_mut(topic) {
             return std::mem::replace(last, digest) == digest && is_retained;
         }
-        if self.digests.len() < TOPICS_MAX {
+        let bytes = self.bytes + topic.len();
+        if self.digests.len() < TOPICS_MAX && bytes <= TOPIC_BYTES_MAX {
+            self.bytes = bytes;
             self.digests.insert(topic.to_owned(), digest);
         }
         false
@@ -59,5 +66,15 @@ mod tests {
         }
         assert_eq!(retained.digests.len(), TOPICS_MAX);
         assert!(!retained.handle_message("4999", 1, true));
+    }
+
+    #[test]
+    fn limits_the_bytes_of_topics() {
+        let mut retained = RetainedFilter::default();
+        for topic in 0..100 {
+            retained.handle_message(&format!("{topic}{}", "x".repeat(65_000)), 1, true);
+        }
+        assert_eq!(retained.digests.len(), TOPIC_BYTES_MAX / 65_002);
+        assert_eq!(retained.bytes, retained.digests.keys().map(String::len).sum::<usize>());
     }
 }

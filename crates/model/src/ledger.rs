@@ -25,7 +25,8 @@ pub enum Reason {
     Malformed,
     /// A Sparkplug B message that needs a birth message, and none was received.
     NoBirth,
-    /// A frame or payload exceeds the limit of the bus, or a text exceeds Losant's.
+    /// A frame or payload exceeds the limit of the bus, a text exceeds Losant's, or a message has
+    /// too many values.
     TooLong,
     /// The checksum of a frame is wrong.
     BadChecksum,

@@ -7,24 +7,27 @@
 //! device within a merge window can share a time: the reporter sends states of one time as one
 //! state.
 
+mod last_times;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidegate_model::{AttributeName, BootId, BootTime, DeviceId, ReadingTime, State, WallTime};
+use last_times::LastTimes;
+use tidegate_model::{BootId, BootTime, DeviceId, ReadingTime, State, WallTime};
 
 /// The largest step by which a value moves ahead: a burst of 60,000 values.
 ///
 /// A larger distance means that the clock was set back. The time then stays as it is.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 
-/// Remembers the last time of each attribute. It grows with the attributes in the configuration.
+/// Remembers the last time of each attribute, within a limit.
 #[derive(Debug, Default)]
 pub struct UniqueTimestamps {
     /// The latest wall time of each device before the daemon started.
     before: BTreeMap<DeviceId, WallTime>,
     /// The latest boot time of this boot before the daemon started.
     before_in_boot: Option<ReadingTime>,
-    last: BTreeMap<(DeviceId, AttributeName), ReadingTime>,
+    last: LastTimes,
     /// The start of the merge window of each device.
     windows: BTreeMap<DeviceId, ReadingTime>,
     anchor: Option<Anchor>,
@@ -52,7 +55,8 @@ impl UniqueTimestamps {
         let anchor = Anchor { boot, time: WallTime::from_millis(anchor_ms) };
         self.anchor = Some(anchor);
         self.windows.clear();
-        for time in self.last.values_mut().chain(&mut self.before_in_boot) {
+        self.last.convert(|time| anchor.apply(time));
+        if let Some(time) = &mut self.before_in_boot {
             *time = anchor.apply(*time);
         }
     }
@@ -67,31 +71,35 @@ impl UniqueTimestamps {
         if let Some(anchor) = self.anchor {
             state.time = anchor.apply(state.time);
         }
-        let last = |name: &AttributeName| self.last.get(&(device, name.clone())).copied();
         let started = self.windows.get(&device).copied().filter(|started| {
             let is_inside = state.time.since(*started).is_some_and(|after| after < window);
-            is_inside && state.data.keys().filter_map(last).all(|last| last < *started)
+            let mut taken = self.last.taken(device, state, *started);
+            is_inside && taken.all(|taken| taken < *started)
         });
         if let Some(started) = started {
             state.time = started;
         } else {
-            let before = self.before.get(&device).map(|time| ReadingTime::Wall(*time));
-            let before = before.into_iter().chain(self.before_in_boot);
-            let taken = state.data.keys().filter_map(last).chain(before);
-            let is_close = |taken: &ReadingTime| {
-                taken.since(state.time).is_some_and(|ahead| ahead < AHEAD_MAX)
-            };
-            if let Some(latest) = taken.filter(is_close).max() {
-                state.time = latest.plus(Duration::from_millis(1));
-            }
+            self.move_to_free(device, state);
             if !window.is_zero() {
                 self.windows.insert(device, state.time);
             }
         }
-        for name in state.data.keys() {
-            self.last.insert((device, name.clone()), state.time);
-        }
+        self.last.record(device, state);
         started.is_none()
+    }
+
+    /// Moves a state to the first free millisecond.
+    fn move_to_free(&self, device: DeviceId, state: &mut State) {
+        let before = self.before.get(&device).map(|time| ReadingTime::Wall(*time));
+        loop {
+            let before = before.into_iter().chain(self.before_in_boot);
+            let before = before
+                .filter(|taken| taken.since(state.time).is_some_and(|ahead| ahead < AHEAD_MAX));
+            let taken = self.last.taken(device, state, state.time);
+            let Some(latest) = taken.chain(before).max() else { return };
+            // Each round moves the state, so that it ends after the last of the taken times.
+            state.time = latest.plus(Duration::from_millis(1));
+        }
     }
 }
 
@@ -209,6 +217,32 @@ mod tests {
         assert_eq!(place("d", 1_999), 1_999, "the window is over");
         assert_eq!([place("d", 1_998), place("d", 1_998)], [2_000, 2_001]);
         assert_eq!(place("a", 1_000), 1_500, "a time before the window is not in it");
+    }
+
+    #[test]
+    fn no_attribute_has_a_time_twice_after_names_were_forgotten() {
+        let mut timestamps = UniqueTimestamps::default();
+        let mut seen = std::collections::BTreeSet::new();
+        // More names than are remembered, several times over, at few different times.
+        for round in 0..3 {
+            for number in 0..60_000 {
+                let name = format!("attribute_{number}");
+                let time = place(&mut timestamps, &name, 1_000 + 80_000 * (number % 3));
+                assert!(seen.insert((number, time)), "{name} has the time {time} twice");
+            }
+            assert!(timestamps.last.bytes() <= last_times::BYTES_MAX, "round {round}");
+        }
+    }
+
+    #[test]
+    fn window_does_not_join_a_forgotten_value() {
+        let mut timestamps = UniqueTimestamps::default();
+        let window = Duration::from_secs(5);
+        let first = place_in_window(&mut timestamps, "victim", 1_000, window);
+        for number in 0..60_000 {
+            place_in_window(&mut timestamps, &format!("attribute_{number}"), 1_000, window);
+        }
+        assert_ne!(place_in_window(&mut timestamps, "victim", 1_000, window), first);
     }
 
     #[test]

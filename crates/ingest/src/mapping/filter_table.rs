@@ -9,7 +9,7 @@ use super::rejection::Rejection;
 use super::sample::Sample;
 use super::settings::Sensor;
 use super::timers::{Registration, Timers};
-use tidegate_model::{AttributeName, DeviceId, Priority};
+use tidegate_model::{AttributeName, DeviceId, Priority, Value};
 use tidegate_timing::machine::Machine;
 
 /// The most filters of attributes that templates name. A message can name any number of them; the
@@ -18,6 +18,10 @@ use tidegate_timing::machine::Machine;
 /// Filters of other attributes have no limit of their own: the configuration names the attributes
 /// and the devices.
 pub(super) const NAMED_BY_MESSAGES_MAX: usize = 1_024;
+
+/// The longest text in bytes that a filter of such an attribute keeps; longer ones are sent
+/// unfiltered. A filter keeps up to four values, so these filters have 4 MiB of texts at most.
+const TEXT_BYTES_MAX: usize = 1_024;
 
 /// The filters of all sensors, and when they are due.
 #[derive(Debug)]
@@ -61,19 +65,24 @@ impl FilterTable {
         Self { slots: Vec::new(), by_sensor, timers: Timers::default(), named_by_messages: 0 }
     }
 
-    /// Returns the filter of an attribute, which is created if necessary. `None` if messages have
-    /// named too many attributes.
+    /// Returns the filter of an attribute for a value; it is created if necessary. `None` if
+    /// messages have named too many attributes, or if the value is too long for one of them.
     pub(super) fn find(
         &mut self,
         index: usize,
         sensor: &Sensor,
         key: FilterKey,
+        value: &Value,
     ) -> Option<SlotIndex> {
+        let mapping = sensor.map.get(key.mapping)?;
+        let is_long = matches!(value, Value::Text(text) if text.len() > TEXT_BYTES_MAX);
+        if is_long && !mapping.attribute.is_fixed() {
+            return None;
+        }
         let slots = self.by_sensor.get_mut(index)?;
         if let Some(slot) = slots.get(&key) {
             return Some(SlotIndex(*slot));
         }
-        let mapping = sensor.map.get(key.mapping)?;
         if !mapping.attribute.is_fixed() {
             if self.named_by_messages >= NAMED_BY_MESSAGES_MAX {
                 return None;
@@ -154,7 +163,7 @@ mod tests {
     use super::super::settings::{AttributeSelector, Mapping};
     use super::super::tests::{map, sensor, template};
     use super::*;
-    use tidegate_model::{Value, WallTime};
+    use tidegate_model::WallTime;
 
     fn limited(attribute: AttributeSelector) -> Sensor {
         let interval_min = Some(Duration::from_secs(5));
@@ -175,11 +184,15 @@ mod tests {
     fn only_names_from_messages_are_limited() {
         let named = limited(AttributeSelector::ByTemplate(template("{{ channel }}")));
         let mut table = FilterTable::new(1);
-        let found = (0..2 * NAMED_BY_MESSAGES_MAX)
-            .filter(|number| table.find(0, &named, key(1, &format!("a{number}"))).is_some());
+        let found = (0..2 * NAMED_BY_MESSAGES_MAX).filter(|number| {
+            let key = key(1, &format!("a{number}"));
+            table.find(0, &named, key, &Value::Integer(1)).is_some()
+        });
         assert_eq!(found.count(), NAMED_BY_MESSAGES_MAX);
         let fixed = limited(AttributeSelector::Fixed("t".parse().unwrap()));
-        assert!((0..=255).all(|device| table.find(0, &fixed, key(device, "t")).is_some()));
+        let long = Value::Text("x".repeat(2 * TEXT_BYTES_MAX));
+        assert!((0..=255).all(|device| table.find(0, &fixed, key(device, "t"), &long).is_some()));
+        assert!(table.find(0, &named, key(1, "a0"), &long).is_none());
     }
 
     #[test]
@@ -188,7 +201,7 @@ mod tests {
         let (mut table, start) = (FilterTable::new(1), tokio::time::Instant::now().into_std());
         for device in 0..100 {
             let now = start + Duration::from_secs(u64::from(device));
-            let slot = table.find(0, &fixed, key(device, "t")).unwrap();
+            let slot = table.find(0, &fixed, key(device, "t"), &Value::Integer(1)).unwrap();
             for number in 0..50 {
                 let mut output = OutputBuilder::default();
                 table.handle_sample(slot, sample(number), now, &mut output).unwrap();

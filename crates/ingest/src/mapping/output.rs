@@ -10,6 +10,11 @@ use tidegate_model::{AttributeName, DeviceId, Priority, ReadingTime, Reason, Sta
 /// The most explained rejections of one message.
 const DETAILS_MAX: usize = 8;
 
+/// The most values of one payload. Further ones are rejected.
+///
+/// A state counts its readings in 16 bits, and a call to Losant has room for 256,000 bytes.
+const VALUES_MAX: usize = 16_384;
+
 /// A state for the outbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
@@ -53,6 +58,8 @@ pub struct PipelineOutput {
 #[derive(Default)]
 pub(super) struct OutputBuilder {
     states: BTreeMap<StateKey, StateData>,
+    /// The number of values in `states`.
+    values: usize,
     message: usize,
     sensor: usize,
     priority: Priority,
@@ -91,19 +98,25 @@ impl OutputBuilder {
         (self.sensor, self.priority) = (sensor, priority);
     }
 
-    /// Adds a value. Returns an error if the message already has a value of this attribute.
+    /// Adds a value. Returns an error if the message already has a value of this attribute, or if
+    /// the payload has too many values.
     pub(super) fn add_value(
         &mut self,
         device: DeviceId,
         attribute: AttributeName,
         sample: Sample,
     ) -> Result<(), Rejection> {
+        if self.values >= VALUES_MAX {
+            let detail = format!("the message has more than {VALUES_MAX} values");
+            return Err(Rejection::new(Reason::TooLong, detail));
+        }
         let Sample { time, value } = sample;
         let key = StateKey { message: self.message, device, time, priority: self.priority };
         let new = || StateData { sensor: self.sensor, data: BTreeMap::new() };
         match self.states.entry(key).or_insert_with(new).data.entry(attribute) {
             Entry::Vacant(free) => {
                 free.insert(value);
+                self.values += 1;
                 Ok(())
             }
             Entry::Occupied(taken) => {

@@ -216,6 +216,20 @@ fn reports_a_silent_sensor_and_its_return() {
 }
 
 #[test]
+fn values_of_one_message_are_limited() {
+    let mut every = map("*", "unused");
+    every.attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
+    let mut sensor = sensor("#", vec![every]);
+    sensor.format = Json { array_pointer: None }.into();
+    let members: Vec<_> = (0..20_000).map(|number| format!("\"a{number}\":1")).collect();
+    let mapped =
+        bench(vec![sensor]).map(&message("a", &format!("{{{}}}", members.join(","))), now());
+    assert_eq!(mapped.states[0].state.data.len(), 16_384);
+    assert_eq!(mapped.rejected, [(Reason::TooLong, 20_000 - 16_384)].into());
+    assert_eq!(mapped.details.len(), 8);
+}
+
+#[test]
 fn only_statistics_that_changed_are_taken() {
     let sensors = ["a", "b"].map(|topic| sensor(topic, vec![map("t", "t")]));
     let mut bench = bench(sensors.into());

@@ -166,7 +166,7 @@ impl Pipeline {
             None
         } else {
             let key = FilterKey { mapping: mapping_index, device, attribute: attribute.clone() };
-            self.filters.find(index, sensor, key)
+            self.filters.find(index, sensor, key, &sample.value)
         };
         let (value, original) = match slot {
             None => {
