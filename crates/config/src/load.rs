@@ -23,8 +23,8 @@ const WRONG_VALUES_MAX: usize = 100;
 /// The maximum number of warnings about files in `conf.d` that are not read.
 const WARNINGS_MAX: usize = 20;
 
-/// The maximum size of a file in bytes: a thousand sensors need a third of it.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The maximum size of a file in bytes: ten thousand sensors need less than half of it.
+const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// Merges the defaults, `file`, the `conf.d` beside it and the `TIDEGATE_` variables of
 /// `environment` into one tree, and records the place of each value in `origins`. Returns nothing

@@ -65,9 +65,10 @@ impl Origins {
     /// # Errors
     /// If the file is not TOML.
     pub(super) fn add_file(&mut self, path: &Path, text: &str) -> Result<(), SyntaxError> {
+        let line_ends: Vec<usize> = text.match_indices('\n').map(|(end, _)| end).collect();
         let at = |offset: usize| Origin::File {
             path: path.to_owned(),
-            line: Some(text.get(..offset).unwrap_or(text).matches('\n').count() + 1),
+            line: Some(line_ends.partition_point(|end| *end < offset) + 1),
         };
         self.files.push(path.to_owned());
         let table = DeTable::parse(text).map_err(|error| {
@@ -170,7 +171,11 @@ impl Origins {
 
     fn forget_below(&mut self, key: &str) {
         let prefix = format!("{key}.");
-        self.places.retain(|key, _| !key.starts_with(&prefix));
+        let below = self.places.range(prefix.clone()..).map(|(key, _)| key);
+        let below: Vec<_> = below.take_while(|key| key.starts_with(&prefix)).cloned().collect();
+        for key in below {
+            self.places.remove(&key);
+        }
     }
 }
 

@@ -50,6 +50,10 @@ struct UnknownKey {
 #[derive(Debug, Default)]
 pub struct Problems {
     list: Vec<Problem>,
+    /// The keys with their problems, so that each problem is listed once.
+    listed: BTreeSet<(String, String)>,
+    /// The keys with errors.
+    errors: BTreeSet<String>,
     unknown: Vec<UnknownKey>,
 }
 
@@ -148,7 +152,11 @@ impl Problems {
     }
 
     fn push(&mut self, problem: Problem) {
-        if !self.list.contains(&problem) {
+        if problem.severity == Severity::Error {
+            self.errors.insert(problem.at.clone());
+        }
+        let text = format!("{:?} {}", problem.place, problem);
+        if self.listed.insert((problem.at.clone(), text)) {
             self.list.push(problem);
         }
     }
@@ -168,17 +176,17 @@ impl Problems {
 
     /// Returns whether the configuration cannot be used.
     pub fn has_errors(&self) -> bool {
-        self.list.iter().any(|problem| problem.severity == Severity::Error)
+        !self.errors.is_empty()
     }
 
     /// Returns whether an error at `key` is reported.
     pub(super) fn has_error_at(&self, key: &str) -> bool {
-        self.list.iter().any(|one| one.severity == Severity::Error && one.at == key)
+        self.errors.contains(key)
     }
 
     /// Returns whether an error below `key` is reported.
     pub(super) fn has_error_below(&self, key: &str) -> bool {
-        self.list.iter().any(|one| one.severity == Severity::Error && one.at.starts_with(key))
+        self.errors.range(key.to_owned()..).next().is_some_and(|at| at.starts_with(key))
     }
 
     /// Returns the problems, from the top of the first file to the bottom of the last.

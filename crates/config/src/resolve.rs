@@ -8,6 +8,7 @@ mod proxy;
 mod sensor;
 mod templates;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -151,10 +152,12 @@ fn devices(
     raw: BTreeMap<String, raw::Device>,
     check: &mut Check<'_>,
 ) -> BTreeMap<Name, DeviceId> {
-    let mut devices = BTreeMap::new();
+    let (mut devices, mut names) = (BTreeMap::new(), BTreeMap::<DeviceId, Name>::new());
     if let Ok(name) = GATEWAY.parse::<Name>() {
         // An invalid id is reported already; sensors are not reported for it.
-        devices.insert(name, gateway.unwrap_or_else(|| DeviceId::from([0; 12])));
+        let id = gateway.unwrap_or_else(|| DeviceId::from([0; 12]));
+        names.insert(id, name.clone());
+        devices.insert(name, id);
     }
     for (name, device) in raw {
         let key = join("device", &name);
@@ -171,12 +174,12 @@ fn devices(
         let id = check.required(&key, device.id, "copy the peripheral's Device ID from Losant");
         let id: Option<DeviceId> = id.and_then(|text| check.parsed(&key, &text));
         let (Some(name), Some(id)) = (name, id) else { continue };
-        if let Some((other, _)) = devices.iter().find(|(_, other)| **other == id) {
-            check.problems.add(
-                key,
-                format!("is also the id of {other}"),
-                "give each device one name",
-            );
+        match names.entry(id) {
+            Entry::Occupied(other) => {
+                let what = format!("is also the id of {}", other.get());
+                check.problems.add(key, what, "give each device one name");
+            }
+            Entry::Vacant(free) => drop(free.insert(name.clone())),
         }
         devices.insert(name, id);
     }

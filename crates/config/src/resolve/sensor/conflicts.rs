@@ -61,42 +61,100 @@ fn source(mapping: &Mapping) -> String {
 /// Reports sensors of one bus that read the same messages and have the same attribute.
 pub(in crate::resolve) fn check_buses(buses: &BTreeMap<Name, Bus>, check: &mut Check<'_>) {
     for bus in buses.values() {
-        for (index, sensor) in bus.sensors.iter().enumerate() {
-            for other in bus.sensors.iter().take(index) {
-                check_pair(sensor, other, bus.kind.topics(), check);
+        let mut sources: BTreeMap<(DeviceId, &AttributeName), Sources<'_>> = BTreeMap::new();
+        for sensor in &bus.sensors {
+            for (index, target) in attributes(sensor) {
+                let source = MappedSource { sensor, index };
+                let sources = sources.entry(target).or_default();
+                for other in sources.overlapping(sensor) {
+                    report_overlap(source, other, target.1, bus.kind.topics(), check);
+                }
+                sources.add(source);
             }
         }
     }
 }
 
-fn check_pair(sensor: &Sensor, other: &Sensor, topics: Topics, check: &mut Check<'_>) {
-    let is_same = sensor.topic.is_some() && sensor.topic == other.topic;
-    let is_overlapping = match (&sensor.topic, &other.topic) {
-        (Some(one), Some(other)) => overlap(one, other),
-        // A sensor without a topic reads every message.
-        (_, _) => true,
-    };
-    if !is_overlapping {
-        return;
-    }
-    let theirs: BTreeMap<_, _> = attributes(other).map(|(at, target)| (target, at)).collect();
-    for (index, target) in attributes(sensor) {
-        let Some(their_index) = theirs.get(&target) else { continue };
-        let at = format!("sensor.{}.map.{index}.attribute", sensor.name);
-        let (_, attribute) = target;
-        let place = format!("sensor.{}.map.{their_index}", other.name);
-        if is_same {
-            let what = format!("\"{attribute}\" is that of {place}, which reads the same topic");
-            check.problems.add(at, what, "give each its own attribute");
-        } else if topics == Topics::None || (sensor.topic.is_none() && other.topic.is_none()) {
-            let what = format!("\"{attribute}\" is that of {place}, which reads the same messages");
-            let fix = "give each its own attribute, unless no message fits both formats";
-            check.problems.warn(at, what, fix);
-        } else {
-            let what = format!("\"{attribute}\" is that of {place}, whose topics overlap");
-            let fix = "give each its own attribute, or make the topics distinct";
-            check.problems.warn(at, what, fix);
+/// An entry of `map` with its sensor.
+#[derive(Clone, Copy)]
+struct MappedSource<'a> {
+    sensor: &'a Sensor,
+    index: usize,
+}
+
+/// The entries with one attribute of one device, in the order of their sensors.
+///
+/// Most sensors read one topic without wildcards. These are found by the topic, so that the work
+/// does not grow with the square of their number.
+#[derive(Default)]
+struct Sources<'a> {
+    list: Vec<MappedSource<'a>>,
+    /// The places in the list by a topic without wildcards.
+    by_topic: BTreeMap<&'a str, Vec<usize>>,
+    /// The places of all other sensors.
+    others: Vec<usize>,
+}
+
+impl<'a> Sources<'a> {
+    fn add(&mut self, source: MappedSource<'a>) {
+        let place = self.list.len();
+        match exact_topic(source.sensor) {
+            Some(topic) => self.by_topic.entry(topic).or_default().push(place),
+            None => self.others.push(place),
         }
+        self.list.push(source);
+    }
+
+    /// Returns the entries of other sensors that read messages of this sensor.
+    fn overlapping(&self, sensor: &Sensor) -> Vec<MappedSource<'a>> {
+        let mut places: Vec<usize> = match exact_topic(sensor) {
+            Some(topic) => {
+                let same = self.by_topic.get(topic).into_iter().flatten();
+                same.chain(&self.others).copied().collect()
+            }
+            None => (0..self.list.len()).collect(),
+        };
+        places.sort_unstable();
+        let sources = places.into_iter().filter_map(|place| self.list.get(place).copied());
+        let is_overlapping = |other: &Sensor| match (&sensor.topic, &other.topic) {
+            (Some(one), Some(other)) => overlap(one, other),
+            // A sensor without a topic reads every message.
+            (_, _) => true,
+        };
+        // Entries of the same sensor are checked by themselves.
+        let is_other = |other: &Sensor| other.name != sensor.name && is_overlapping(other);
+        sources.filter(|source| is_other(source.sensor)).collect()
+    }
+}
+
+/// Returns the only topic that a sensor reads, if its filter has no wildcard.
+fn exact_topic(sensor: &Sensor) -> Option<&str> {
+    let topic = sensor.topic.as_ref()?.as_str();
+    (!topic.contains(['+', '#'])).then_some(topic)
+}
+
+fn report_overlap(
+    source: MappedSource<'_>,
+    other: MappedSource<'_>,
+    attribute: &AttributeName,
+    topics: Topics,
+    check: &mut Check<'_>,
+) {
+    let (sensor, their) = (source.sensor, other.sensor);
+    let is_same = sensor.topic.is_some() && sensor.topic == their.topic;
+    let at = format!("sensor.{}.map.{}.attribute", sensor.name, source.index);
+    let place = format!("sensor.{}.map.{}", their.name, other.index);
+    if is_same {
+        let what = format!("\"{attribute}\" is that of {place}, which reads the same topic");
+        check.problems.add(at, what, "give each its own attribute");
+    } else if topics == Topics::None || (sensor.topic.is_none() && their.topic.is_none()) {
+        let what = format!("\"{attribute}\" is that of {place}, which reads the same messages");
+        let fix = "give each its own attribute, unless no message fits both formats";
+        check.problems.warn(at, what, fix);
+    } else {
+        let what = format!("\"{attribute}\" is that of {place}, whose topics overlap");
+        let fix = "give each its own attribute, or make the topics distinct";
+        check.problems.warn(at, what, fix);
     }
 }
 
