@@ -97,6 +97,14 @@ struct Disk {
     threads: Semaphore,
 }
 
+/// The memory of the task.
+struct Progress {
+    machine: Reporter,
+    waiting: WaitingStates,
+    kept: KeptBatches,
+    condition: Condition,
+}
+
 /// A call whose states are loaded.
 struct Loaded {
     call: Call,
@@ -156,21 +164,13 @@ impl ReporterTask {
     }
 
     async fn report(&self, boots: &Arc<Boots>, mut committed: watch::Receiver<u64>) {
-        let (shared, mut machine) = self.resume(boots).await;
-        let (mut condition, mut is_last_call) = (Condition::Unknown, false);
+        let (shared, mut progress) = self.resume(boots).await;
         let (mut loading, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
-        let (mut waiting, mut kept) = (WaitingStates::new(&self.found), KeptBatches::default());
         let mut limits = self.limits.clone();
-        let (mut idle, mut is_waiting_known) = (None, false);
+        let (mut idle, mut is_last_call) = (None, false);
         loop {
-            if !std::mem::replace(&mut is_waiting_known, true) {
-                for ChangedQueue { device, waiting, is_shorter } in waiting.update(&self.outbox) {
-                    machine.handle_waiting(device, waiting, now());
-                    if is_shorter {
-                        kept.forget(device);
-                    }
-                }
-            }
+            progress.update(&self.outbox);
+            let Progress { machine, waiting, kept, .. } = &mut progress;
             machine.handle_timeout(now());
             if let Some(call) = machine.poll_action() {
                 let batch = kept.take(&call, &self.limits.borrow());
@@ -202,46 +202,31 @@ impl ReporterTask {
             };
             match event {
                 Event::Loaded(loaded) => {
-                    let Batch { states, last, .. } = loaded.batch;
-                    machine.handle_loaded(&loaded.call, states, last, now());
-                    // Without states, some were moved to the rejects or left the queue.
-                    is_waiting_known &= states > 0;
+                    progress.handle_loaded(&loaded);
                     under_way.push(self.send(*loaded, &shared));
                 }
                 Event::Sent(sent) => {
-                    if sent.kept.is_none() {
-                        // The machine expects that the states have left the queue.
-                        waiting.report_again(sent.call.device);
-                        is_waiting_known = false;
-                    }
-                    self.handle_sent(&mut machine, &sent);
-                    if sent.finished.states > 0 {
-                        condition.update(&machine, &sent, waiting.states());
-                        log_result(&machine, &sent);
-                    }
-                    if let Some(batch) = sent.kept {
-                        kept.add(batch);
-                    }
+                    self.handle_sent(&mut progress.machine, &sent);
+                    progress.handle_sent(*sent);
                 }
-                Event::Committed => is_waiting_known = false,
-                Event::Timer => {}
-                Event::LinkUp => machine.handle_link_up(now()),
-                Event::Unblocked => machine.handle_unblocked(now()),
+                Event::Committed | Event::Timer => {}
+                Event::LinkUp => progress.machine.handle_link_up(now()),
+                Event::Unblocked => progress.machine.handle_unblocked(now()),
                 Event::Limits => {
                     let limits = limits.borrow_and_update().clone();
-                    machine.handle_limits(limits, now());
+                    progress.machine.handle_limits(limits, now());
                 }
-                Event::Flush => machine.handle_flush(now()),
+                Event::Flush => progress.machine.handle_flush(now()),
                 Event::Closed => {
-                    (is_last_call, is_waiting_known) = (true, false);
-                    machine.handle_drain(now());
+                    is_last_call = true;
+                    progress.machine.handle_drain(now());
                 }
             }
         }
     }
 
     /// Creates the machine with the backlog at the start and the calls of earlier runs.
-    async fn resume(&self, boots: &Arc<Boots>) -> (Shared, Reporter) {
+    async fn resume(&self, boots: &Arc<Boots>) -> (Shared, Progress) {
         let (path, boot) = (self.path.clone(), self.clock.boot());
         let disk = Disk { threads: Semaphore::new(DISK_THREADS_MAX) };
         let (calls, remembered) = disk.run(move || CallFile::open(&path, boot)).await;
@@ -250,7 +235,13 @@ impl ReporterTask {
             machine.resume(device, waiting, remembered.pace(device));
         }
         let (boots, calls) = (Arc::clone(boots), Arc::new(Mutex::new(calls)));
-        (Shared { boots, calls, disk }, machine)
+        let progress = Progress {
+            machine,
+            waiting: WaitingStates::new(&self.found),
+            kept: KeptBatches::default(),
+            condition: Condition::Unknown,
+        };
+        (Shared { boots, calls, disk }, progress)
     }
 
     /// Reads the states of a call unless they are `kept`, and records its start in the file of
@@ -302,6 +293,36 @@ impl ReporterTask {
             }
         }
         self.reader.ensure(device).await
+    }
+}
+
+impl Progress {
+    /// Passes the queues that changed to the machine.
+    fn update(&mut self, outbox: &Outbox) {
+        for ChangedQueue { device, waiting, is_shorter } in self.waiting.update(outbox) {
+            self.machine.handle_waiting(device, waiting, now());
+            if is_shorter {
+                self.kept.forget(device);
+            }
+        }
+    }
+
+    fn handle_loaded(&mut self, loaded: &Loaded) {
+        let Batch { states, last, .. } = loaded.batch;
+        self.machine.handle_loaded(&loaded.call, states, last, now());
+    }
+
+    fn handle_sent(&mut self, sent: Sent) {
+        if sent.finished.states > 0 {
+            self.condition.update(&self.machine, &sent, self.waiting.states());
+            log_result(&self.machine, &sent);
+        }
+        if let Some(kept) = sent.kept {
+            self.kept.add(kept);
+        } else {
+            // The machine expects that the states have left the queue.
+            self.waiting.report_again(sent.call.device);
+        }
     }
 }
 

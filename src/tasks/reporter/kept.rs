@@ -18,10 +18,17 @@ pub(super) const KEPT_BYTES_MAX: usize = 2 << 20;
 /// The batches of failed calls.
 #[derive(Debug, Default)]
 pub(super) struct KeptBatches {
-    batches: BTreeMap<(DeviceId, Lane), Kept>,
+    batches: BTreeMap<LaneId, Kept>,
     /// The lanes, the oldest batch first.
-    order: VecDeque<(DeviceId, Lane)>,
+    order: VecDeque<LaneId>,
     bytes: usize,
+}
+
+/// A lane of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct LaneId {
+    device: DeviceId,
+    lane: Lane,
 }
 
 /// A batch with everything that its content depends on.
@@ -59,7 +66,7 @@ impl Kept {
 impl KeptBatches {
     /// Keeps a batch, and drops the oldest ones beyond [`KEPT_BYTES_MAX`].
     pub(super) fn add(&mut self, kept: Kept) {
-        let lane = (kept.call.device, kept.call.lane);
+        let lane = LaneId { device: kept.call.device, lane: kept.call.lane };
         self.remove(lane);
         self.bytes += kept.batch.bytes();
         self.batches.insert(lane, kept);
@@ -74,17 +81,18 @@ impl KeptBatches {
 
     /// Takes the batch of a call, if a new read would give the same.
     pub(super) fn take(&mut self, call: &Call, limits: &Limits) -> Option<Kept> {
-        self.remove((call.device, call.lane)).filter(|kept| kept.fits(call, limits))
+        let lane = LaneId { device: call.device, lane: call.lane };
+        self.remove(lane).filter(|kept| kept.fits(call, limits))
     }
 
     /// Drops the batches of a device, because states left its queue.
     pub(super) fn forget(&mut self, device: DeviceId) {
         for lane in [Lane::Live, Lane::Backlog] {
-            self.remove((device, lane));
+            self.remove(LaneId { device, lane });
         }
     }
 
-    fn remove(&mut self, lane: (DeviceId, Lane)) -> Option<Kept> {
+    fn remove(&mut self, lane: LaneId) -> Option<Kept> {
         let kept = self.batches.remove(&lane)?;
         self.bytes -= kept.batch.bytes();
         self.order.retain(|other| *other != lane);

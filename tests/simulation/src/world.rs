@@ -1,6 +1,7 @@
 //! A simulated world: its events in the order of their times.
 
 mod check;
+mod flight;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use super::cloud::{Cloud, Conditions, Sent, is_bad};
 use super::daemon::{Completed, Daemon, Place, Step};
 use super::disk::{Disk, Fate};
 use super::scenario::{Figures, Scenario};
+use flight::{CallInFlight, Measured, Schedule};
 
 /// The true time of day when a world begins: 1 May 2026, 10:00.
 const EPOCH_MS: i64 = 1_777_629_600_000;
@@ -23,41 +25,6 @@ const EPOCH_MS: i64 = 1_777_629_600_000;
 ///
 /// The reporter may hold a device for 15 minutes, twice.
 const RECOVERY_MAX: Duration = Duration::from_secs(4 * 3_600);
-
-/// A call between the daemon and the cloud.
-struct CallInFlight {
-    /// The number of the daemon that made the call.
-    life: u64,
-    call: Call,
-    batch: Vec<Sent>,
-    began: Duration,
-    arrives_at: Option<Duration>,
-    ends_at: Duration,
-    /// Whether the answer is lost.
-    is_lost: bool,
-    outcome: CallOutcome,
-}
-
-/// The true time of a reading.
-#[derive(Debug, Clone, Copy)]
-struct Measured {
-    at: Duration,
-    boot: BootId,
-}
-
-/// The schedule of a device's readings.
-#[derive(Debug, Clone, Copy)]
-struct Schedule {
-    next: Duration,
-    interval: Duration,
-}
-
-impl CallInFlight {
-    /// Returns when the call arrives, or when it ends if it has arrived or never will.
-    fn next_event(&self) -> Duration {
-        self.arrives_at.unwrap_or(self.ends_at)
-    }
-}
 
 pub(super) struct World {
     rng: StdRng,
@@ -277,8 +244,9 @@ impl World {
         self.figures.throttle_use = f64::from(calls) / (windows * 30.0 * f64::from(devices));
         self.figures.unavailable = self.cloud.unavailable;
         let first_stored = || self.cloud.first_stored.values().copied();
+        let ends = first_stored().min().zip(first_stored().max());
         self.figures.first_stored_spread =
-            first_stored().max().unwrap_or_default() - first_stored().min().unwrap_or_default();
+            ends.map_or(Duration::ZERO, |(first, last)| last.saturating_sub(first));
         self.check();
         self.figures
     }
