@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::block::Block;
 use super::catalog::{Catalog, RemovedRange};
@@ -52,6 +53,8 @@ pub(super) struct Disk {
     /// Blocks that were written and not yet synced, ordered by commit. The first of them is
     /// queued, so it names the oldest commit that a power cut would lose; others may have left.
     pub(super) unsynced: VecDeque<UnsyncedBlock>,
+    /// The number of the last write of a block.
+    pub(super) last_write: u64,
     pub(super) index: Index,
     pub(super) catalog: Catalog,
     pub(super) next_segment: u64,
@@ -61,8 +64,19 @@ pub(super) struct Disk {
 /// A block that was written and not yet synced.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UnsyncedBlock {
+    /// The number of the write; numbers only grow.
+    write: u64,
     commit: u64,
     key: BlockKey,
+}
+
+/// A sync of the active segment that runs without the lock of the disk.
+#[derive(Debug)]
+pub(super) struct RunningSync {
+    segment: u64,
+    /// The last write before the sync; later ones are not covered.
+    last_write: u64,
+    pub(super) file: Arc<File>,
 }
 
 impl Disk {
@@ -174,10 +188,12 @@ impl Disk {
                 }),
             }
             self.index.insert(block.key(), &facts, location);
-            self.unsynced.push_back(UnsyncedBlock { commit: block.commit, key: block.key() });
+            self.last_write += 1;
+            let (write, commit, key) = (self.last_write, block.commit, block.key());
+            self.unsynced.push_back(UnsyncedBlock { write, commit, key });
         }
-        if is_durable {
-            self.mark_synced();
+        if let Some(active) = self.active.as_ref().filter(|_| is_durable) {
+            self.mark_synced(active.number, u64::MAX);
         }
         self.catalog.count_removed(&transaction.removed, &transaction.removed_readings);
         let emptied = self.emptied(&transaction.delta.removed);
@@ -210,10 +226,35 @@ impl Disk {
 
     /// Syncs all frames that were written.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
-        let Some(active) = &self.active else { return self.rotate(0) };
-        let end = active.end;
-        sync::data(&active.file).inspect_err(|_| self.close_active(end))?;
-        self.mark_synced();
+        let Some(running) = self.begin_sync() else { return self.rotate(0) };
+        let synced = sync::data(&running.file);
+        self.end_sync(&running, synced)
+    }
+
+    /// Begins a sync of the active segment, which the caller does without the lock and then ends
+    /// with [`Disk::end_sync`]. `None` while there is no active segment.
+    pub(super) fn begin_sync(&self) -> Option<RunningSync> {
+        let active = self.active.as_ref()?;
+        let (segment, file) = (active.number, Arc::clone(&active.sync_file));
+        Some(RunningSync { segment, last_write: self.last_write, file })
+    }
+
+    /// Ends a sync. Meanwhile blocks may have been written, and the journal may have gone on with
+    /// another segment. A failed sync ends its segment.
+    pub(super) fn end_sync(
+        &mut self,
+        RunningSync { segment, last_write, .. }: &RunningSync,
+        synced: io::Result<()>,
+    ) -> Result<(), Error> {
+        if let Err(error) = synced {
+            let active = self.active.as_ref().filter(|active| active.number == *segment);
+            if let Some(end) = active.map(|active| active.end) {
+                self.close_active(end);
+            }
+            return Err(error.into());
+        }
+        self.mark_synced(*segment, *last_write);
+        self.pack_unsynced();
         Ok(())
     }
 
@@ -229,21 +270,23 @@ impl Disk {
                 self.close_active(end);
             }
             let blocks = self.index.in_segment(number).into_iter();
-            let blocks = blocks.map(|one| UnsyncedBlock { commit: one.meta.commit, key: one.key });
+            let blocks =
+                blocks.map(|one| UnsyncedBlock { write: 0, commit: one.meta.commit, key: one.key });
             self.unsynced.extend(blocks);
         }
         self.unsynced.make_contiguous().sort_by_key(|one| one.commit);
     }
 
-    /// Records that the active segment is synced. Unsynced blocks in a segment that was closed
-    /// after a failure stay unsynced until they are packed.
-    fn mark_synced(&mut self) {
-        let Self { unsynced, index, full, .. } = self;
-        let is_in_closed = |location: Location| match location {
-            Location::Segment { number, .. } => full.contains_key(&number),
-            Location::Store { .. } => false,
-        };
-        unsynced.retain(|one| index.get(one.key).is_some_and(|meta| is_in_closed(meta.location)));
+    /// Records that the blocks of a segment are synced, up to this write. Blocks in a segment that
+    /// was closed after a failure stay unsynced until they are packed.
+    fn mark_synced(&mut self, segment: u64, last_write: u64) {
+        let Self { unsynced, index, .. } = self;
+        unsynced.retain(|one| {
+            index.get(one.key).is_some_and(|meta| match meta.location {
+                Location::Segment { number, .. } => number != segment || one.write > last_write,
+                Location::Store { .. } => false,
+            })
+        });
     }
 
     /// Forgets the oldest unsynced blocks that left the queue or were packed: a store is synced.

@@ -15,6 +15,8 @@
 //! - A failed change changes nothing, and the next change goes to another file.
 //! - Reading never writes: a read opens no sled database whose blocks the scan of its files found.
 //! - One change runs at a time; the counts can be read without waiting for the disk.
+//! - [`Outbox::sync_states`] syncs without the lock, so reads and changes go on meanwhile.
+//!   [`Outbox::append`] syncs under the lock: if the sync fails, the commit must not be visible.
 //!
 //! A debug build checks the ledger and the index after each commit.
 //!

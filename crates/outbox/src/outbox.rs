@@ -13,6 +13,7 @@ use super::fingerprints;
 use super::ranges::SequenceRange;
 use super::recover::recover;
 use super::removal::Removal;
+use super::sync;
 use super::transaction::Transaction;
 use super::types::{
     Appended, Commit, IgnoredValues, NewState, Options, QueueChanges, QueueSizes, QueuedState,
@@ -72,7 +73,8 @@ impl Outbox {
         self.counts().first_unsynced()
     }
 
-    /// Syncs the queued states, if [`Outbox::first_unsynced`] names a commit.
+    /// Syncs the queued states, if [`Outbox::first_unsynced`] names a commit. Other methods do not
+    /// wait for the sync. States that are appended meanwhile may stay unsynced.
     ///
     /// # Errors
     /// When the disk is full or broken. The states are still queued, and still not synced.
@@ -81,7 +83,15 @@ impl Outbox {
         if disk.first_unsynced().is_none() {
             return Ok(());
         }
-        let synced = disk.sync();
+        let synced = match disk.begin_sync() {
+            Some(running) => {
+                drop(disk);
+                let synced = sync::data(&running.file);
+                disk = self.disk();
+                disk.end_sync(&running, synced)
+            }
+            None => disk.sync(),
+        };
         self.counts().update(&disk, &Transaction::default());
         synced
     }

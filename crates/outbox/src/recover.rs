@@ -68,6 +68,7 @@ pub(super) fn recover(directory: &Path, options: Options) -> Result<Disk, OpenEr
         found_damage: false,
         exclusions: Exclusions::default(),
         unsynced: VecDeque::new(),
+        last_write: 0,
         index: Index::default(),
         catalog: Catalog::default(),
         next_segment: 1,

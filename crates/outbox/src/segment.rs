@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::sync;
 
@@ -18,6 +19,9 @@ const SPARE: &str = "spare";
 pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) file: File,
+    /// The same file, opened once more for syncs without the lock: the kernel reports a failed
+    /// write once to each opening of a file, so neither sync hides it from the other.
+    pub(super) sync_file: Arc<File>,
     /// The offset of the next frame.
     pub(super) end: u64,
     /// The number of the next frame.
@@ -37,15 +41,18 @@ impl Segment {
         fill(&file, length)?;
         fs::rename(&spare, &path)?;
         sync::directory(directory)?;
-        let length = file.metadata()?.len();
-        Ok(Self { number, file, end: 0, frame: 0, length })
+        Self::with(file, &path, number, 0, 0)
     }
 
     /// Opens a segment to append frames from offset `end` on, the first with number `frame`.
     pub(super) fn resume(directory: &Path, number: u64, end: u64, frame: u64) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(file_of(directory, number))?;
-        let length = file.metadata()?.len();
-        Ok(Self { number, file, end, frame, length })
+        Self::with(file, &file_of(directory, number), number, end, frame)
+    }
+
+    fn with(file: File, path: &Path, number: u64, end: u64, frame: u64) -> io::Result<Self> {
+        let (length, sync_file) = (file.metadata()?.len(), Arc::new(File::open(path)?));
+        Ok(Self { number, file, sync_file, end, frame, length })
     }
 
     /// Returns whether a frame of so many bytes fits.

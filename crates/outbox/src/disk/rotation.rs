@@ -30,10 +30,10 @@ impl Disk {
     /// stay in the journal.
     pub(crate) fn rotate(&mut self, bytes: usize) -> Result<(), Error> {
         if let Some(active) = &self.active {
-            let end = active.end;
+            let (number, end) = (active.number, active.end);
             if self.first_unsynced().is_some() {
                 sync::data(&active.file).inspect_err(|_| self.close_active(end))?;
-                self.mark_synced();
+                self.mark_synced(number, u64::MAX);
             }
             self.close_active(end);
         }
@@ -91,6 +91,17 @@ impl Disk {
             release(&self.directory, segment, self.options.segment_bytes)?;
         }
         Ok(())
+    }
+
+    /// Packs the full segments with states that no sync covers. A failure is logged.
+    pub(super) fn pack_unsynced(&mut self) {
+        if !self.full.keys().any(|number| self.has_unsynced(*number)) {
+            return;
+        }
+        if let Err(error) = self.pack() {
+            warn!(%error, "cannot pack queued states whose sync failed; will retry");
+        }
+        self.forget_removed();
     }
 
     /// Returns the full segments that must be packed now, oldest first: those that are too many, and

@@ -49,6 +49,12 @@ struct Watcher {
     images: usize,
 }
 
+/// A state whose commit was not synced when its append returned.
+struct UnsyncedState {
+    commit: u64,
+    text: String,
+}
+
 /// Runs before each sync: checks an image at random, then records the content as synced.
 pub(crate) fn before_sync(file: &File) {
     // The watcher is absent while an image is open.
@@ -194,22 +200,37 @@ fn run(seed: u64, images: usize) -> usize {
             let texts: Vec<_> = (0..rng.random_range(1..12)).map(text).collect();
             let all: Vec<_> = texts.iter().map(String::as_str).collect();
             let commit = commit(number, "a", &all);
-            if rng.random_bool(0.4) {
-                outbox.append_unsynced(&commit).unwrap();
+            // A sync without the lock may run while the commit is written.
+            let running = outbox.disk().begin_sync().filter(|_| rng.random_bool(0.2));
+            let synced = running.as_ref().map(|running| crate::sync::data(&running.file));
+            let appended = if rng.random_bool(0.4) {
+                outbox.append_unsynced(&commit).unwrap()
             } else {
-                outbox.append(&commit).unwrap();
+                outbox.append(&commit).unwrap()
+            };
+            if let Some((running, synced)) = running.zip(synced) {
+                outbox.disk().end_sync(&running, synced).unwrap();
+                outbox.ack(device(9), 1, 1).unwrap();
             }
             for text in texts {
                 let last = last.entry(number).or_default();
                 *last += 1;
-                unsynced.insert((number, *last), text);
+                unsynced.insert((number, *last), UnsyncedState { commit: appended.commit, text });
             }
             if rng.random_bool(0.1) {
                 outbox.sync_states().unwrap();
             }
-            if outbox.first_unsynced().is_none() {
-                with_watcher(|watcher| watcher.promised.append(&mut unsynced));
-            }
+            // Each commit before the first unsynced one is promised.
+            let first = outbox.first_unsynced().unwrap_or(u64::MAX);
+            with_watcher(|watcher| {
+                unsynced.retain(|key, UnsyncedState { commit, text }| {
+                    let is_safe = *commit < first;
+                    if is_safe {
+                        watcher.promised.insert(*key, std::mem::take(text));
+                    }
+                    !is_safe
+                });
+            });
         } else {
             let waiting = outbox.peek(device(number), 0, rng.random_range(1..60), 1 << 20).unwrap();
             let Some((first, end)) = waiting.first().zip(waiting.last()) else { continue };

@@ -91,3 +91,54 @@ fn later_acked_commit_does_not_hide_an_earlier_one() {
     outbox.sync_states().unwrap();
     assert_eq!(outbox.first_unsynced(), None);
 }
+
+#[test]
+fn sync_without_the_lock_covers_only_earlier_commits() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    outbox.append_unsynced(&commit(1, "a", &["one"])).unwrap();
+    let running = outbox.disk().begin_sync().unwrap();
+    let second = outbox.append_unsynced(&commit(1, "a", &["two"])).unwrap().commit;
+    assert_eq!(texts(&outbox, 1), ["one", "two"], "a read does not wait for the sync");
+    outbox.disk().end_sync(&running, Ok(())).unwrap();
+    assert_eq!(outbox.disk().first_unsynced(), Some(second));
+    outbox.sync_states().unwrap();
+    assert_eq!(outbox.first_unsynced(), None);
+}
+
+#[test]
+fn failed_sync_without_the_lock_writes_its_states_elsewhere() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let first = outbox.append_unsynced(&commit(1, "a", &["one"])).unwrap().commit;
+    let running = outbox.disk().begin_sync().unwrap();
+    outbox.append_unsynced(&commit(1, "a", &["two"])).unwrap();
+    let failure = std::io::Error::from(std::io::ErrorKind::Other);
+    outbox.disk().end_sync(&running, Err(failure)).unwrap_err();
+    assert_eq!(outbox.first_unsynced(), Some(first));
+    let failed = directory.path().join("journal-0000000001");
+    assert!(failed.exists());
+    outbox.sync_states().unwrap();
+    assert_eq!(outbox.first_unsynced(), None);
+    assert!(!failed.exists(), "the states are in a store");
+    assert_eq!(texts(&outbox, 1), ["one", "two"]);
+    drop(outbox);
+    assert_eq!(texts(&open(directory.path()), 1), ["one", "two"]);
+}
+
+#[test]
+fn rotation_during_a_sync_keeps_later_commits_unsynced() {
+    let directory = TempDir::new().unwrap();
+    let options = Options { segment_bytes: 1, journal_bytes: 1 << 20, ..OPTIONS };
+    let outbox = Outbox::open(directory.path(), options).unwrap();
+    outbox.append_unsynced(&commit(1, "a", &["one"])).unwrap();
+    let running = outbox.disk().begin_sync().unwrap();
+    let begun = outbox.disk().next_segment;
+    let mut last = 0;
+    while outbox.disk().next_segment == begun {
+        last = outbox.append_unsynced(&commit(1, "a", &["x"])).unwrap().commit;
+    }
+    outbox.disk().end_sync(&running, Ok(())).unwrap();
+    assert_eq!(outbox.disk().first_unsynced(), Some(last), "it is in the new segment");
+    assert_consistent(&outbox);
+}
