@@ -109,7 +109,8 @@ fn sync_without_the_lock_covers_only_earlier_commits() {
 #[test]
 fn failed_sync_without_the_lock_writes_its_states_elsewhere() {
     let directory = TempDir::new().unwrap();
-    let outbox = open(directory.path());
+    let options = Options { journal_bytes: 1 << 20, ..OPTIONS };
+    let outbox = Outbox::open(directory.path(), options).unwrap();
     let first = outbox.append_unsynced(&commit(1, "a", &["one"])).unwrap().commit;
     let running = outbox.disk().begin_sync().unwrap();
     outbox.append_unsynced(&commit(1, "a", &["two"])).unwrap();
