@@ -2,8 +2,9 @@
 //!
 //! The first part appends at full speed and reports the best of three runs. The second part commits
 //! like a daemon with a commit each [`COMMIT_INTERVAL`], but without the pauses. The third part
-//! fills the outbox with a million states, opens it again and drains it. The benchmark fails if a
-//! result misses its limit. It creates the outbox in the current directory, to measure a real disk.
+//! fills the outbox with a million states, opens it again and drains it. The last part lets the
+//! states of 50 devices flow through the outbox, and then wait in it while they are read again and
+//! again. The benchmark fails if a result misses its limit. It creates the outbox in the current directory, to measure a real disk.
 //! Run it with `make bench`.
 
 use std::collections::BTreeMap;
@@ -51,6 +52,24 @@ const REOPEN_MAX: Duration = Duration::from_secs(2);
 /// The most bytes on disk after the drain: three segments.
 const DRAINED_MAX: u64 = 3 * tidegate_outbox::SEGMENT_BYTES;
 
+/// The devices of the last part.
+const DEVICES: u8 = 50;
+
+/// The states of the last part.
+const DEVICE_STATES: u64 = 200_000;
+
+/// The states in a commit of the last part.
+const DEVICE_COMMIT: usize = 100;
+
+/// A device has this many waiting states when it sends; one call takes all of them.
+const DEVICE_CALL: u64 = 100;
+
+/// The most bytes written for each state in a running flow.
+const FLOW_WRITTEN_MAX: f64 = 200.0;
+
+/// The most bytes written for [`DEVICE_STATES`] that wait.
+const WAITING_WRITTEN_MAX: u64 = 40_000_000;
+
 /// The limits that were missed, as messages.
 type Missed = Vec<String>;
 
@@ -60,6 +79,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fastest(&bus, &mut missed)?;
     paced(&bus, &mut missed)?;
     backlog(&bus, &mut missed)?;
+    flow(&bus, &mut missed)?;
+    waiting(&bus, &mut missed)?;
     if missed.is_empty() { Ok(()) } else { Err(missed.join("; ").into()) }
 }
 
@@ -205,6 +226,75 @@ fn backlog(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Er
     Ok(())
 }
 
+/// Measures states of many devices that leave soon.
+#[expect(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark divides counts and prints"
+)]
+fn flow(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir_in(".")?;
+    let outbox = open(directory.path())?;
+    let (written_before, cpu_before) = (written(), cpu_seconds());
+    let mut version = 0;
+    for done in (0..DEVICE_STATES).step_by(DEVICE_COMMIT) {
+        outbox.append(&commit_of(bus, DEVICE_COMMIT, done, DEVICES))?;
+        let changes = outbox.queue_changes(version);
+        version = changes.version;
+        for queue in changes.queues.iter().filter(|one| one.amount.states >= DEVICE_CALL) {
+            let sent = outbox.peek(queue.device, 0, 500, 1 << 20)?;
+            if let (Some(first), Some(last)) = (sent.first(), sent.last()) {
+                outbox.ack(queue.device, first.sequence, last.sequence)?;
+            }
+        }
+    }
+    let bytes = (written() - written_before) as f64 / DEVICE_STATES as f64;
+    let cpu = (cpu_seconds() - cpu_before) * 1e6 / DEVICE_STATES as f64;
+    println!("\nflow of {DEVICES} devices: {bytes:.0} bytes written and {cpu:.1} CPU us a state");
+    if bytes > FLOW_WRITTEN_MAX {
+        missed.push(format!("{bytes:.0} bytes a state in a flow; at most {FLOW_WRITTEN_MAX}"));
+    }
+    Ok(())
+}
+
+/// Measures states of many devices that wait, and are read for each failed call.
+#[expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock and prints"
+)]
+fn waiting(bus: &Name, missed: &mut Missed) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir_in(".")?;
+    let outbox = open(directory.path())?;
+    let written_before = written();
+    for done in (0..DEVICE_STATES).step_by(DEVICE_COMMIT) {
+        outbox.append(&commit_of(bus, DEVICE_COMMIT, done, DEVICES))?;
+    }
+    let filled = written() - written_before;
+    let (written_before, started) = (written(), Instant::now());
+    for _ in 0..10 {
+        for device in 0..DEVICES {
+            outbox.peek(DeviceId::from([device; 12]), 0, 500, 1 << 20)?;
+        }
+    }
+    let (read, took) = (written() - written_before, started.elapsed());
+    println!(
+        "{DEVICE_STATES} states of {DEVICES} devices wait: {} written, memory {}; \
+         {} written by 500 reads of 500 states, {:.2} ms each",
+        bytesize::ByteSize(filled),
+        memory(),
+        bytesize::ByteSize(read),
+        took.as_secs_f64() * 2.0
+    );
+    if filled > WAITING_WRITTEN_MAX {
+        missed.push(format!("{filled} bytes written; at most {WAITING_WRITTEN_MAX}"));
+    }
+    if read > 0 {
+        missed.push(format!("{read} bytes written by reads; a read writes nothing"));
+    }
+    Ok(())
+}
+
 /// Returns how often a second the disk syncs an overwritten page.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn syncs_per_second(file: &File) -> std::io::Result<f64> {
@@ -231,10 +321,19 @@ fn disk_use(directory: &Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-/// Returns a commit of states with changing values, one a second from `first` on.
+/// Returns a commit of states of one device, as [`commit_of`].
 fn commit(bus: &Name, states: usize, first: u64) -> Commit {
+    let mut commit = commit_of(bus, states, first, 1);
+    commit.states.iter_mut().for_each(|state| state.device = DeviceId::from([1; 12]));
+    commit
+}
+
+/// Returns a commit of states with changing values, one a second from `first` on, of each device in
+/// turn.
+fn commit_of(bus: &Name, states: usize, first: u64, devices: u8) -> Commit {
+    let device = |number: u64| u8::try_from(number % u64::from(devices)).unwrap_or_default();
     let state = |number: u64| NewState {
-        device: DeviceId::from([1; 12]),
+        device: DeviceId::from([device(number); 12]),
         bus: bus.clone(),
         moment: ReadingTime::Wall(time(number)),
         priority: Priority::default(),
