@@ -207,11 +207,16 @@ fn message(number: usize) -> Result<BusMessage, Failure> {
     let device = number % usize::from(DEVICES);
     write!(
         payload,
-        r#"{{"t":1777629600123,"us":1777629600123456,"seq":{number},"temp":{}.{:02},"hum":{}.{},"pres":1013.25,"dev":"s-{device:02}","st":"ok"}}"#,
+        concat!(
+            r#"{{"t":1777629600123,"us":1777629600123456,"seq":{number},"temp":{}.{:02},"#,
+            r#""hum":{}.{},"pres":1013.25,"dev":"s-{device:02}","st":"ok"}}"#
+        ),
         15 + number % 20,
         number % 100,
         30 + number % 50,
         number % 10,
+        number = number,
+        device = device,
     )?;
     Ok(BusMessage {
         bus: "house".parse()?,

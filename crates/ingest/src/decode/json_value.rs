@@ -58,7 +58,12 @@ impl JsonValue {
                         object.members.get_mut(index).map(|(_, value)| value)
                     }
                     Self::List(items) => items.get_mut(index(&token)?),
-                    _ => None,
+                    Self::Null
+                    | Self::Boolean(_)
+                    | Self::Integer(_)
+                    | Self::Unsigned(_)
+                    | Self::Float(_)
+                    | Self::Text(_) => None,
                 }?;
             }
         }

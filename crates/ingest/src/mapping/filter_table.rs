@@ -168,7 +168,7 @@ mod tests {
     fn limited(attribute: AttributeSelector) -> Sensor {
         let interval_min = Some(Duration::from_secs(5));
         let filter = FilterSettings { interval_min, ..FilterSettings::default() };
-        sensor("#", vec![Mapping { filter, attribute, ..map("t", "t") }])
+        sensor("#", vec![Mapping { attribute, filter, ..map("t", "t") }])
     }
 
     fn key(device: u8, attribute: &str) -> FilterKey {

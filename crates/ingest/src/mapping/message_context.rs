@@ -86,7 +86,7 @@ impl<'a> MessageContext<'a> {
         template.render_value(context).map(Cow::Owned)
     }
 
-    /// Returns the text of a value, if it can be told without the engine.
+    /// Returns the text of a value, if it is known without the engine.
     fn find<'c>(&self, path: &ValuePath, channel: &'c str) -> Option<Cow<'c, str>>
     where
         'a: 'c,
@@ -122,9 +122,8 @@ impl<'a> MessageContext<'a> {
                 "payload" if is_for_templates && is_map => {
                     Some(self.with_originals(payload(), is_whole))
                 }
-                "payload" => Some(payload()),
                 "written" if is_map => Some(self.with_originals(payload(), |_| true)),
-                "written" => Some(payload()),
+                "payload" | "written" => Some(payload()),
                 name if is_for_templates => self
                     .decoded
                     .original_texts()
@@ -243,7 +242,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn original_texts_are_those_of_the_engine(word in "[-+]?0?[0-9]{1,3}([.][0-9]{1,2})?(E[0-9])?|[a-z]{1,5}") {
+        fn original_texts_are_those_of_the_engine(
+            word in "[-+]?0?[0-9]{1,3}([.][0-9]{1,2})?(E[0-9])?|[a-z]{1,5}",
+        ) {
             for text in ["{{ payload.a }}", "{{ a }}", "{{ written.a }}"] {
                 let [own, engine] = both(&KeyValue.into(), &format!("a={word}"), text);
                 prop_assert_eq!(own, engine, "{}", text);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::settings::Sensor;
+#[cfg(doc)]
+use tidegate_model::topic::TopicFilter;
 
 /// The sensors of one bus by their topic filters.
 ///
@@ -63,7 +65,7 @@ impl TopicIndex {
 
     /// Returns the indexes of the sensors that read a topic, in ascending order.
     ///
-    /// The rules are those of [`TopicFilter::matches`](tidegate_model::topic::TopicFilter::matches).
+    /// The rules are those of [`TopicFilter::matches`].
     pub(super) fn readers(&self, topic: &str) -> Vec<usize> {
         let mut readers = self.unfiltered.clone();
         // A wildcard in the first level does not match the topics of the broker.
