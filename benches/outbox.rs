@@ -4,8 +4,8 @@
 //! like a daemon with a commit each [`COMMIT_INTERVAL`], but without the pauses. The third part
 //! fills the outbox with a million states, opens it again and drains it. The last part lets the
 //! states of 50 devices flow through the outbox, and then wait in it while they are read again and
-//! again. The benchmark fails if a result misses its limit. It creates the outbox in the current directory, to measure a real disk.
-//! Run it with `make bench`.
+//! again. The benchmark fails if a result misses its limit. It creates the outbox in the current
+//! directory, to measure a real disk. Run it with `make bench`.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -111,7 +111,8 @@ pub(super) struct Index {
     segments: BTreeMap<u64, usize>,
     /// The number of blocks in each store.
     stores: BTreeMap<u64, usize>,
-    /// The buses that blocks came from. At most [`BUSES_MAX`]; blocks of further ones have no totals.
+    /// The buses that blocks came from, at most [`BUSES_MAX`]. Blocks of further ones have no
+    /// totals.
     buses: Vec<Name>,
 }
 

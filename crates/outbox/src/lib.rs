@@ -23,10 +23,10 @@
 //! An acknowledgement alone is not synced. After a power cut the reporter may send states again,
 //! with the same bytes.
 //!
-//! The modules use each other only downwards: `rejects` uses `outbox`; `outbox` uses `counts`, `make_room`,
-//! `repair` and `recover`; these use `downsample`, `eviction` and `removal`, then `disk`, then
-//! `transaction`, the formats (`block`, `chunk`, `frame`, `catalog`, `fingerprints`) and the files
-//! (`segment`, `store`, `sync`).
+//! The modules use each other only downwards: `rejects` uses `outbox`; `outbox` uses `counts`,
+//! `make_room`, `repair` and `recover`; these use `downsample`, `eviction` and `removal`, then
+//! `disk`, then `transaction`, the formats (`block`, `chunk`, `frame`, `catalog`, `fingerprints`)
+//! and the files (`segment`, `store`, `sync`).
 
 mod block;
 mod catalog;

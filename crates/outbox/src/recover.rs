@@ -241,7 +241,7 @@ impl Recovery {
             }
         });
         if let Err(error) = scanned {
-            warn!(store = number, %error, "cannot search the files of a store for blocks; using sled");
+            warn!(store = number, %error, "cannot search the files of a store; using sled");
         }
         for key in blocks {
             self.index_stored_block(number, key);

@@ -1,10 +1,12 @@
 //! Tests of the outbox through its public interface.
 
+mod counts;
 mod damage;
 mod downsample;
 mod model;
 pub(super) mod power_cut;
 mod unsynced;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -272,17 +274,6 @@ fn fingerprints_survive_reopening() {
 }
 
 #[test]
-fn latest_time_survives_an_empty_queue() {
-    let directory = TempDir::new().unwrap();
-    let outbox = open(directory.path());
-    outbox.append(&commit(1, "a", &["one"])).unwrap();
-    outbox.ack(device(1), 1, 1).unwrap();
-    outbox.flush().unwrap();
-    drop(outbox);
-    assert_eq!(open(directory.path()).latest()[&device(1)], WallTime::from_millis(1_000));
-}
-
-#[test]
 fn second_process_cannot_open_the_outbox() {
     let directory = TempDir::new().unwrap();
     let _first = open(directory.path());
@@ -495,105 +486,5 @@ fn expiry_drops_old_states_but_none_without_time() {
     assert_eq!(texts(&outbox, 1), ["new", "late"], "an old state behind a new one stays");
     assert_eq!((texts(&outbox, 2).len(), texts(&outbox, 3).len()), (1, 0));
     assert_eq!(outbox.ledger()[&bus("a")].dropped, BTreeMap::from([(Reason::TooOld, 2)]));
-    assert_consistent(&outbox);
-}
-
-#[test]
-fn queue_changes_name_only_what_changed() {
-    let directory = TempDir::new().unwrap();
-    let outbox = open(directory.path());
-    for number in 1..=3 {
-        outbox.append(&commit(number, "a", &["one", "two"])).unwrap();
-    }
-    let all = outbox.queue_changes(0);
-    assert_eq!(all.queues.len(), 3);
-    assert_eq!(outbox.queue_changes(all.version).queues, []);
-    outbox.ack(device(2), 1, 1).unwrap();
-    outbox.append(&commit(1, "a", &["three"])).unwrap();
-    let changes = outbox.queue_changes(all.version);
-    let amount = |states, bytes| Amount { states, readings: states, bytes };
-    let changed: Vec<_> = changes.queues.iter().map(|one| (one.device, one.amount)).collect();
-    assert_eq!(changed, [(device(2), amount(1, 3)), (device(1), amount(3, 11))]);
-    assert_eq!(changes.queues[1].last, 3);
-    assert_eq!(changes.total, outbox.queue_sizes().total);
-    drop(outbox);
-    assert_eq!(open(directory.path()).queue_changes(0).queues.len(), 3);
-}
-
-/// Segments of 8 KiB, of which some wait in the journal.
-const WAITING: Options = Options { segment_bytes: 8 << 10, journal_bytes: 24 << 10, ..OPTIONS };
-
-#[test]
-fn flow_that_leaves_soon_is_never_packed() {
-    let directory = TempDir::new().unwrap();
-    let outbox = Outbox::open(directory.path(), WAITING).unwrap();
-    let text = |number: u64| {
-        (1..40).map(|n| ((number + n).pow(4) % 7_919).to_string()).collect::<String>()
-    };
-    for number in 1..=400_u64 {
-        outbox.append(&commit(1, "a", &[&text(number)])).unwrap();
-        // The waiting states take about 10 KB of the journal.
-        if number > 30 {
-            outbox.ack(device(1), number - 30, number - 30).unwrap();
-        }
-    }
-    assert_eq!(outbox.disk().next_store, 1, "no store was ever built");
-    assert_eq!(outbox.queue_sizes().total.states, 30);
-    let copy = copy_of(directory.path());
-    drop(outbox);
-    for path in [copy.path(), directory.path()] {
-        let outbox = Outbox::open(path, WAITING).unwrap();
-        assert!(!outbox.disk().full.is_empty(), "full segments wait");
-        assert_eq!(texts(&outbox, 1).len(), 30);
-        assert_consistent(&outbox);
-    }
-}
-
-#[test]
-fn journal_stays_within_its_bound() {
-    let directory = TempDir::new().unwrap();
-    let outbox = Outbox::open(directory.path(), WAITING).unwrap();
-    for number in 0..400_u64 {
-        let text = "x".repeat(usize::try_from(number % 97).unwrap()) + &number.to_string();
-        let texts: Vec<_> = (0..9).map(|n| format!("{n} {text}")).collect();
-        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-        outbox.append(&commit(1 + (number % 5) as u8, "a", &texts)).unwrap();
-        let full = outbox.disk().full.values().map(|file| file.metadata().unwrap().len()).sum();
-        assert!((0..=WAITING.journal_bytes).contains(&full), "{full} bytes in full segments");
-    }
-    assert!(outbox.disk().next_store > 3, "the oldest segments were packed");
-    assert_consistent(&outbox);
-}
-
-#[test]
-fn many_small_blocks_are_packed_early() {
-    let directory = TempDir::new().unwrap();
-    let outbox =
-        Outbox::open(directory.path(), Options { journal_bytes: u64::MAX, ..OPTIONS }).unwrap();
-    let mut all = Commit::default();
-    for number in 0..=u8::MAX {
-        let one = commit(number, "a", &["x"]);
-        all.states.extend(one.states);
-        all.ledger.entry(bus("a")).or_default().add(&one.ledger["a"]);
-    }
-    for _ in 0..80 {
-        outbox.append_unsynced(&all).unwrap();
-    }
-    let disk = outbox.disk();
-    let waiting = disk.full.keys().map(|number| disk.index.blocks_in_segment(*number));
-    let waiting: usize = waiting.sum();
-    assert!((1..=16_384).contains(&waiting), "{waiting} blocks wait");
-    assert!(disk.next_store > 1);
-}
-
-#[test]
-fn nearly_full_file_system_packs_all_full_segments() {
-    let directory = TempDir::new().unwrap();
-    let options = Options { free_bytes_min: u64::MAX, ..WAITING };
-    let outbox = Outbox::open(directory.path(), options).unwrap();
-    for number in 0..60_u64 {
-        outbox.append(&commit(1, "a", &[&number.to_string().repeat(300)])).unwrap();
-        assert_eq!(outbox.disk().full.len(), 0);
-    }
     assert_consistent(&outbox);
 }

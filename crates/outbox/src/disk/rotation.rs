@@ -104,8 +104,8 @@ impl Disk {
         self.forget_removed();
     }
 
-    /// Returns the full segments that must be packed now, oldest first: those that are too many, and
-    /// those with states that no sync covers, because a write or a sync of the segment failed.
+    /// Returns the full segments that must be packed now, oldest first: those that are too many,
+    /// and those with states that no sync covers, because a write or a sync of the segment failed.
     fn segments_to_pack(&self) -> Result<Vec<u64>, Error> {
         let most = if self.is_nearly_full() { 0 } else { self.options.journal_bytes };
         let lengths = self.catalog.segments.keys().map(|number| {
