@@ -37,8 +37,8 @@ use crate::tasks::timekeeper::TimekeeperTask;
 use commands::{CommandContext, CommandTasks};
 use running::{Channels, Running, Runtime};
 use tidegate_bus::{
-    BusContext, BusEvent, CHECKPOINTS, EVENTS_MAX, Handles, LossCounters, PULSES, PulseCounts,
-    SharedMonitor, TailCheckpoints,
+    BusContext, CHECKPOINTS, EventReceiver, Handles, LossCounters, PULSES, PulseCounts,
+    SharedMonitor, TailCheckpoints, event_queue,
 };
 use tidegate_commands::history::History;
 use tidegate_config::{Bus, Config, Entry, OutboxSettings};
@@ -183,7 +183,8 @@ impl App {
         let mut supervisor = Supervisor::default();
         let (flush, buses_stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let (commits, committed) = watch::channel(0);
-        let (events, queue) = mpsc::channel(EVENTS_MAX);
+        let confirmed = Arc::new(Notify::new());
+        let (events, queue) = event_queue();
         let losses = self.losses;
         let (boot_clock, anchors) = BootClock::new(Arc::clone(&trusted), boots, &outbox);
         let (reader, updates) = DeclarationReader::new(Arc::clone(&client), self.declarations);
@@ -209,10 +210,11 @@ impl App {
             boot_clock,
             losses: losses.clone(),
             commit_interval: config.outbox.commit_interval,
-            sync_interval_online: config.outbox.sync_interval_online,
+            sync_interval: config.outbox.sync_interval,
             limits: reporter_limits.clone(),
             handles: known_handles.clone(),
             committed: commits,
+            confirmed: Arc::clone(&confirmed),
             status: status.clone(),
             declarations: updates,
         });
@@ -223,6 +225,7 @@ impl App {
             found: outbox.queue_sizes(),
             outbox: Arc::clone(&outbox),
             committed,
+            confirmed,
             limits: reporter_limits,
             hurry: hurry.clone(),
             flush: Arc::clone(&flush),
@@ -405,7 +408,7 @@ fn start_pipeline(
 /// A single running bus, without a daemon.
 pub(crate) struct SingleBus {
     /// The events of the bus.
-    pub(crate) events: mpsc::Receiver<BusEvent>,
+    pub(crate) events: EventReceiver,
     losses: LossCounters,
     status: StatusRegistry,
     name: Name,
@@ -442,7 +445,7 @@ pub(crate) fn start_single_bus(
 /// A single running bus whose condition a monitor receives.
 pub(crate) struct ObservedBus {
     /// The events of the bus.
-    pub(crate) events: mpsc::Receiver<BusEvent>,
+    pub(crate) events: EventReceiver,
     losses: LossCounters,
     supervisor: Supervisor,
 }
@@ -455,7 +458,7 @@ pub(crate) fn start_observed_bus(
     stop: &CancellationToken,
     monitor: SharedMonitor,
 ) -> ObservedBus {
-    let (sender, events) = mpsc::channel(EVENTS_MAX);
+    let (sender, events) = event_queue();
     let losses = LossCounters::default();
     let context = BusContext {
         bus: name.clone(),

@@ -13,7 +13,7 @@ use crate::status::StatusRegistry;
 use crate::tasks::actuator::{ActuatorJob, ActuatorTask, JOBS_MAX, JobOutcome, StreamStates};
 use crate::tasks::dispatcher::{DispatcherInput, DispatcherTask, INPUTS_MAX, Routes};
 use crate::tasks::listener::ListenerTask;
-use tidegate_bus::BusEvent;
+use tidegate_bus::EventSender;
 use tidegate_commands::actuator::{Actuator, Router};
 use tidegate_commands::admission::Admission;
 use tidegate_commands::history::{Coverage, History, NewerHistory, TABLE};
@@ -80,7 +80,7 @@ impl CommandTasks {
         context: CommandContext,
         config: &Config,
         history: History,
-        events: mpsc::Sender<BusEvent>,
+        events: EventSender,
         supervisor: &mut Supervisor,
     ) -> Self {
         let (inputs, queued_inputs) = mpsc::channel(INPUTS_MAX);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -19,7 +19,7 @@ use super::{Reloads, buses, start_pipeline};
 use crate::notify;
 use crate::status::{Names, ReloadStatus, StatusRegistry};
 use crate::tasks::audit::AuditRecorder;
-use tidegate_bus::{BusContext, BusEvent, GatewayChannels, Handles, LossCounters};
+use tidegate_bus::{BusContext, BusEvent, EventSender, GatewayChannels, Handles, LossCounters};
 use tidegate_config::{Config, Difference, Entry, Problems};
 use tidegate_delivery::reporter::Limits;
 use tidegate_ingest::mapping::{DeviceSelector, ProducedAttributes};
@@ -60,7 +60,7 @@ pub(super) struct Runtime {
 
 /// The senders to the tasks that stay over reloads. These tasks end when it is dropped.
 pub(super) struct Channels {
-    pub(super) events: mpsc::Sender<BusEvent>,
+    pub(super) events: EventSender,
     pub(super) losses: LossCounters,
     pub(super) handles: watch::Sender<Handles>,
     pub(super) limits: watch::Sender<Limits>,

@@ -74,15 +74,11 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
     let outbox = &config.outbox;
     writeln!(
         plan,
-        "outbox    {}, at most {}, on the disk within {}{}",
+        "outbox    {}, at most {}, written within {}, synced within {}",
         shown(&outbox.path),
         bytesize::ByteSize(outbox.bytes_max),
         humantime::format_duration(outbox.commit_interval),
-        match outbox.sync_interval_online {
-            Some(window) =>
-                format!(", or {} while the cloud answers", humantime::format_duration(window)),
-            None => String::new(),
-        },
+        humantime::format_duration(outbox.sync_interval.max(outbox.commit_interval)),
     )?;
     let reporter = &config.reporter;
     writeln!(

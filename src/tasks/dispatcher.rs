@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::actuator::{ActuatorJob, JobOutcome};
 use crate::status::StatusRegistry;
-use tidegate_bus::{BusEvent, Report};
+use tidegate_bus::{BusEvent, EventSender, Report};
 use tidegate_commands::admission::{Admission, Clocks, Decision, Judgement, RefusalReason};
 use tidegate_commands::history::{CommandEnd, History, TABLE};
 use tidegate_commands::report::ReportRules;
@@ -76,7 +76,7 @@ pub struct DispatcherTask {
     /// Stores the history.
     pub outbox: Arc<Outbox>,
     /// The queue of the collector.
-    pub events: mpsc::Sender<BusEvent>,
+    pub events: EventSender,
     /// The wall clock.
     pub clock: SharedClock,
     /// Receives counts and results.

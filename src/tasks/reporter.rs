@@ -64,6 +64,8 @@ pub struct ReporterTask {
     pub found: QueueSizes,
     /// Counts the commits. It closes when the collector has ended.
     pub committed: watch::Receiver<u64>,
+    /// Notified when Losant has confirmed states and they have left the outbox.
+    pub confirmed: Arc<Notify>,
     /// The settings of the machine. A reload changes them.
     pub limits: watch::Receiver<Limits>,
     /// Cancelled when a stop has no more time for calls in flight.

@@ -153,6 +153,27 @@ async fn status_topic_shows_whether_the_gateway_is_connected() {
     }
 }
 
+/// A broker with this setting sends a message only when it has the acknowledgement of the one
+/// before.
+#[tokio::test]
+async fn broker_with_a_window_of_one_does_not_wait_for_the_interval() {
+    const MESSAGES: usize = 100;
+    let cloud = cloud().await;
+    let broker = Broker::start_with("max_inflight_messages 1\n".to_owned());
+    let site = Site::new(&cloud, &bus(broker.port(), ""));
+    site.replace_in_config("commit_interval = \"50 ms\"", "commit_interval = \"3 s\"");
+    let daemon = site.start();
+    daemon.wait_for_subscription();
+    let messages = (0..MESSAGES).map(|number| message("n/1", &number.to_string()));
+    broker.publish(messages).await;
+    // Three seconds for each would be five minutes.
+    wait_until("all messages arrive", || values(&cloud, "n").len() == MESSAGES);
+    daemon.wait_until_sent();
+    assert!(daemon.terminate().success());
+    assert_content(&cloud);
+    site.outbox();
+}
+
 #[tokio::test]
 async fn messages_published_while_away_arrive_once() {
     for version in VERSIONS {

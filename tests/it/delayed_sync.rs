@@ -1,4 +1,6 @@
-//! `outbox.sync_interval_online`: while the cloud answers, what it confirms soon is not synced.
+//! `outbox.sync_interval`: what the cloud confirms soon is not synced.
+
+use std::time::Duration;
 
 use serde_json::json;
 use tidegate_sandbox::{Action, Fault, Sandbox};
@@ -8,10 +10,14 @@ use crate::support::{
     number_tables, numbers, test_name, values, wait_until,
 };
 
-/// Returns a site that sends at once, and syncs after a minute while the cloud confirms the states.
+/// The time between two messages of the instrument, in which a broker would long have answered
+/// acknowledgements.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Returns a site that sends at once, and syncs after ten seconds what the cloud has not confirmed.
 fn site(cloud: &Sandbox, broker: &Broker) -> Site {
     let site = Site::new(cloud, &number_tables(broker.port()));
-    site.replace_in_config("[outbox]", "[outbox]\nsync_interval_online = \"60 s\"");
+    site.replace_in_config("[outbox]", "[outbox]\nsync_interval = \"10 s\"");
     site
 }
 
@@ -25,7 +31,7 @@ async fn only_unconfirmed_states_are_synced() {
     let site = site(&cloud, &broker);
     let daemon = site.start();
     daemon.wait_for_subscription();
-    assert_eq!(daemon.status()["outbox"]["loss_window_ms"], json!(60_000));
+    assert_eq!(daemon.status()["outbox"]["loss_window_ms"], json!(10_000));
     broker.publish(number_messages(0..1)).await;
     wait_until("the first state arrives", || values(&cloud, "n").len() == 1);
     daemon.wait_until_sent();
@@ -34,7 +40,11 @@ async fn only_unconfirmed_states_are_synced() {
         return;
     };
     let syncs = || std::fs::read_to_string(&calls).unwrap().matches("fdatasync(").count();
+    // An instrument with its own period. One that reported when the state before it arrived would
+    // look like a broker that waits for its acknowledgement.
+    let mut instrument = tokio::time::interval(PERIOD);
     for number in 1..6 {
+        instrument.tick().await;
         broker.publish(number_messages(number..number + 1)).await;
         wait_until("the state arrives", || values(&cloud, "n").len() as u64 == number + 1);
     }

@@ -24,7 +24,8 @@ format = "json"
 map = [{ channel = "n", attribute = "n" }, { channel = "text", attribute = "text" }]
 "#;
     let site = Site::new(cloud, &mqtt_tables(broker.port(), sensor));
-    site.replace_in_config("[outbox]", "[outbox]\nfree_min = \"0 B\"");
+    let outbox = "[outbox]\nfree_min = \"0 B\"\nsync_interval = \"0 s\"";
+    site.replace_in_config("[outbox]", outbox);
     site
 }
 

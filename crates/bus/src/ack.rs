@@ -26,12 +26,16 @@ impl Ack {
         (Self(Recipient::Caller(ack)), acknowledged)
     }
 
+    /// Returns whether someone waits for it now: a client for its response, not a broker session.
+    pub fn is_awaited(&self) -> bool {
+        matches!(self.0, Recipient::Caller(_))
+    }
+
     /// Sends the acknowledgement. Call it only when the message is on the disk or Losant has
     /// confirmed it, and in the order of arrival.
     ///
-    /// The compiler does not check this. The only caller is the collector's `PendingAcks::release`.
-    /// The collector calls that after a synced commit, or after `Outbox::first_unsynced` returned
-    /// `None`.
+    /// The compiler does not check this. The only caller is the collector's `Intake::release`, with
+    /// the commits that `Committer::take_safe` returns.
     pub fn send(self) {
         match self.0 {
             // A full or closed queue means a lost connection: the broker redelivers the message.

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::checkpoints::TailCheckpoint;
 use crate::problem_log::ProblemLog;
-use crate::{Ack, BusEvent, LossCounters, SharedMonitor};
+use crate::{Ack, BusEvent, EventSender, LossCounters, SharedMonitor};
 use tidegate_ingest::frame::{Frame, Loss};
 use tidegate_ingest::mapping::Sensor;
 use tidegate_model::{BusMessage, Name, Reason};
@@ -41,7 +40,7 @@ pub struct BusContext {
     /// The sensors that read from the bus.
     pub sensors: Vec<Sensor>,
     /// The collector's queue.
-    pub events: mpsc::Sender<BusEvent>,
+    pub events: EventSender,
     /// Counts lost messages and pulses, and keeps the checkpoints of logs.
     pub losses: LossCounters,
     /// Receives the condition of the bus.
@@ -112,7 +111,7 @@ impl BusContext {
         checkpoint: Option<TailCheckpoint>,
     ) {
         // The checkpoint moves only with a place in the queue: an undelivered line is read again.
-        let Ok(place) = self.events.reserve().await else { return };
+        let Ok(place) = self.events.reserve(line.as_ref()).await else { return };
         match (line, self.losses.checkpoints().set(&self.bus, path, checkpoint)) {
             (line, Some(change)) => place.send(BusEvent::Line(line, change)),
             (Some(line), None) => place.send(BusEvent::Message(line, None)),
@@ -218,12 +217,13 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::event_queue;
     use crate::monitor::Recorder;
     use tidegate_runtime::clock::SystemClock;
 
     #[tokio::test(start_paused = true)]
     async fn reports_a_blocking_read_while_it_hangs() {
-        let (events, _collector) = mpsc::channel(1);
+        let (events, _collector) = event_queue();
         let monitor = Arc::new(Recorder::default());
         let context = BusContext {
             bus: "probes".parse().unwrap(),

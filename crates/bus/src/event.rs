@@ -6,9 +6,6 @@ use crate::{Ack, CheckpointChange};
 use tidegate_ingest::mapping::Pipeline;
 use tidegate_model::{BusMessage, DeviceId, Name, State};
 
-/// The most events in the collector's queue.
-pub const EVENTS_MAX: usize = 1_024;
-
 /// The name under which the ledger counts reports. No bus can have this name.
 pub const REPORTS: &str = "commands";
 
@@ -20,9 +17,9 @@ pub enum BusEvent {
     /// A line of a log with the checkpoint behind it, or a checkpoint alone. The collector commits
     /// both together.
     Line(Option<BusMessage>, CheckpointChange),
-    /// The acknowledgement of a message that has no value for a sensor. It is sent after those of
-    /// the messages before it.
-    Empty(Ack),
+    /// The acknowledgement of a message of this bus that has no value for a sensor. It is sent after
+    /// those of the messages before it.
+    Empty(Name, Ack),
     /// This bus lost its broker session.
     Disconnected(Name),
     /// The broker has received the acknowledgement of the latest message with this packet id, and
@@ -46,6 +43,16 @@ pub enum BusEvent {
         /// Whether the broker kept the session, and so may redeliver unacknowledged messages.
         resumed: bool,
     },
+}
+
+impl BusEvent {
+    /// Returns the message of the event, if it has one.
+    pub(crate) fn message(&self) -> Option<&BusMessage> {
+        match self {
+            Self::Message(message, _) | Self::Line(Some(message), _) => Some(message),
+            _ => None,
+        }
+    }
 }
 
 /// A state that comes from no sensor: the result of a command. Counted under [`REPORTS`].

@@ -48,7 +48,7 @@ table!(Outbox {
     age_max: Span,
     free_min: Bytes,
     commit_interval: Span,
-    sync_interval_online: Span,
+    sync_interval: Span,
 });
 
 table!(Reporter {

@@ -194,7 +194,7 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
         ("drop-newest", WhenFull::DropNewest),
         ("downsample", WhenFull::Downsample),
     ];
-    let spare_range = Duration::ZERO..=Duration::from_secs(60);
+    let sync_range = Duration::ZERO..=Duration::from_secs(60);
     let bucket_range = Duration::from_secs(1)..=Duration::from_secs(86_400);
     // Losant silently ignores what is older than 30 days (rest-api/device, "Send State").
     let age_range = Duration::from_secs(3_600)..=Duration::from_secs(30 * 86_400);
@@ -214,12 +214,7 @@ fn outbox(raw: raw::Outbox, check: &mut Check<'_>) -> Option<OutboxSettings> {
             raw.commit_interval,
             &commit_range,
         ),
-        sync_interval_online: Some(check.duration(
-            "outbox.sync_interval_online",
-            raw.sync_interval_online,
-            &spare_range,
-        ))
-        .filter(|window| !window.is_zero()),
+        sync_interval: check.duration("outbox.sync_interval", raw.sync_interval, &sync_range),
     })
 }
 

@@ -122,10 +122,10 @@ pub struct OutboxSettings {
     pub age_max: Duration,
     /// The bytes that its file system keeps free, if it can.
     pub free_bytes_min: u64,
-    /// How long a reading waits at most for the disk.
+    /// How long a reading waits at most until it is written.
     pub commit_interval: Duration,
-    /// The same while the cloud answers, where that is longer.
-    pub sync_interval_online: Option<Duration>,
+    /// How long a reading waits at most until it is synced; up to `commit_interval`, each commit is.
+    pub sync_interval: Duration,
 }
 
 /// Commands.

@@ -5,6 +5,7 @@ pub mod decode;
 pub mod dedup;
 pub mod frame;
 pub mod gpio;
+pub mod in_flight_window;
 pub mod mapping;
 pub mod retained;
 pub mod sensor_stats;

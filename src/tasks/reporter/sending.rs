@@ -99,7 +99,7 @@ impl ReporterTask {
         let (device, response) = (sent.call.device, &sent.finished.response);
         machine.handle_result(&sent.call, &sent.finished, now());
         match &sent.done {
-            Ok(()) => {}
+            Ok(()) => self.confirmed.notify_one(),
             Err(Error::TooManyRanges) => machine.handle_scattered(device, now()),
             Err(error) => {
                 error!(%error, device_id = %device, "cannot update the outbox; these states are \

@@ -291,7 +291,7 @@ impl<'a> Session<'a> {
         }
         if self.is_only_a_reply(&message.topic) {
             if let Some(ack) = ack {
-                shared.context.send(BusEvent::Empty(ack)).await;
+                shared.context.send(BusEvent::Empty(self.bus.clone(), ack)).await;
             }
             return;
         }
@@ -299,7 +299,7 @@ impl<'a> Session<'a> {
             debug!(bus = %self.bus, topic = message.topic, %reason, "message rejected");
             shared.context.reject(reason);
             if let Some(ack) = ack {
-                shared.context.send(BusEvent::Empty(ack)).await;
+                shared.context.send(BusEvent::Empty(self.bus.clone(), ack)).await;
             }
             return;
         }
@@ -309,7 +309,7 @@ impl<'a> Session<'a> {
         {
             shared.context.count_duplicate();
             if let Some(ack) = ack {
-                shared.context.send(BusEvent::Empty(ack)).await;
+                shared.context.send(BusEvent::Empty(self.bus.clone(), ack)).await;
             }
             return;
         }
