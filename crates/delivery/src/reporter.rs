@@ -18,10 +18,10 @@
 //! calls in flight over all devices grows with the response time, up to [`CALLS_UNDER_WAY_MAX`].
 //!
 //! After a failure of the link, and after a server error, a single call at a time probes.
-//! [`ServerErrors`] has the rule that separates the trouble of the cloud from that of one device. While
-//! the link is down, up to [`PROBE_LANES_MAX`] lanes take turns, so that their batches can stay in
-//! memory; a further one joins after each [`PROBES_PER_LANE`] failures, so that a few devices with
-//! permanent errors cannot prolong an outage.
+//! [`ServerErrors`] has the rule that separates the trouble of the cloud from that of one device.
+//! While the link is down, up to [`PROBE_LANES_MAX`] lanes take turns, so that their batches can
+//! stay in memory; a further one joins after each [`PROBES_PER_LANE`] failures, so that a few
+//! devices with permanent errors cannot prolong an outage.
 
 mod device;
 mod probes;
