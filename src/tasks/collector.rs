@@ -35,8 +35,9 @@ use tidegate_runtime::wait::sleep_until;
 /// The most events that are taken from the queue at once.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// The time between two updates of the statistics of sensors in the status.
-const STATISTICS_INTERVAL: Duration = Duration::from_millis(500);
+/// The shortest time between two updates of the statistics of sensors in the status. Commits may
+/// come more often.
+const STATISTICS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a collector needs.
 pub struct CollectorContext {
@@ -77,7 +78,9 @@ pub struct Collector {
     declarations: DeclarationUpdates,
     intake: Intake,
     committer: Committer,
-    /// The time of the next update of the statistics; `None` if nothing has changed.
+    /// The time of the last update of the statistics.
+    statistics_at: Instant,
+    /// The time of the next one; `None` if nothing has changed.
     statistics_due: Option<Instant>,
 }
 
@@ -104,7 +107,6 @@ impl Collector {
         let intake = Intake::new(context, &outbox);
         let committer = Committer::new(Arc::clone(&outbox), status.clone(), committed);
         let intervals = Intervals { commit, sync };
-        let statistics_due = None;
         Self {
             outbox,
             intervals,
@@ -113,7 +115,8 @@ impl Collector {
             declarations,
             intake,
             committer,
-            statistics_due,
+            statistics_at: Instant::now(),
+            statistics_due: None,
         }
     }
 
@@ -155,7 +158,8 @@ impl Collector {
         for queued in arrived.drain(..) {
             self.intake.apply(queued.event, now());
         }
-        self.statistics_due.get_or_insert_with(|| Instant::now() + STATISTICS_INTERVAL);
+        let due = self.statistics_at + STATISTICS_INTERVAL;
+        self.statistics_due.get_or_insert_with(|| due.max(Instant::now()));
     }
 
     /// Sends what is safe, and starts the next use of the disk. Returns when to look again.
@@ -261,7 +265,7 @@ impl Collector {
 
     /// Copies the statistics of the sensors that have changed into the status.
     fn update_sensor_status(&mut self) {
-        self.statistics_due = None;
+        (self.statistics_at, self.statistics_due) = (Instant::now(), None);
         for (bus, pipeline) in &mut self.intake.pipelines {
             self.status.update_sensors(bus, pipeline.take_changed_stats());
         }
