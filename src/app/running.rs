@@ -214,7 +214,7 @@ impl Running {
             let devices = &self.config.devices;
             let pipeline = pipeline
                 .map(|bus| start_pipeline(bus.sensors.clone(), devices, &self.runtime.clock));
-            let event = BusEvent::Pipeline(bus.clone(), pipeline);
+            let event = BusEvent::Pipeline(bus.clone(), pipeline.map(Box::new));
             // If the collector has ended, the supervisor reports it.
             self.runtime.channels.events.send(event).await.unwrap_or_default();
         }

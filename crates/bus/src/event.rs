@@ -35,7 +35,7 @@ pub enum BusEvent {
     /// A state that the gateway generated.
     Report(Report),
     /// From this event on, this pipeline maps the messages of the bus; `None` if the bus is gone.
-    Pipeline(Name, Option<Pipeline>),
+    Pipeline(Name, Option<Box<Pipeline>>),
     /// A broker session is open.
     Connected {
         /// The bus.
@@ -50,7 +50,14 @@ impl BusEvent {
     pub(crate) fn message(&self) -> Option<&BusMessage> {
         match self {
             Self::Message(message, _) | Self::Line(Some(message), _) => Some(message),
-            _ => None,
+            Self::Line(None, _)
+            | Self::Empty(..)
+            | Self::Disconnected(_)
+            | Self::Acknowledged { .. }
+            | Self::Counted
+            | Self::Report(_)
+            | Self::Pipeline(..)
+            | Self::Connected { .. } => None,
         }
     }
 }

@@ -127,6 +127,7 @@ fn size(message: Option<&BusMessage>) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use futures_util::FutureExt as _;
 
     use super::*;
     use tidegate_model::{ReadingTime, WallTime};
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!(sender.try_send(message(1)), Err(QueueFull));
         assert_eq!(sender.try_send(BusEvent::Counted), Ok(()), "it has no payload");
         let mut arrived = Vec::new();
-        assert!(futures_util::FutureExt::now_or_never(receiver.recv_many(&mut arrived, 4)).is_some());
+        assert_eq!(receiver.recv_many(&mut arrived, 4).now_or_never(), Some(4));
         assert_eq!(sender.try_send(message(1)), Err(QueueFull), "four are being handled");
         arrived.clear();
         assert_eq!(sender.try_send(message(1 << 20)), Ok(()));

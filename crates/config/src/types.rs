@@ -124,7 +124,9 @@ pub struct OutboxSettings {
     pub free_bytes_min: u64,
     /// How long a reading waits at most until it is written.
     pub commit_interval: Duration,
-    /// How long a reading waits at most until it is synced; up to `commit_interval`, each commit is.
+    /// How long a reading waits at most until it is synced.
+    ///
+    /// Up to `commit_interval`, each commit is synced.
     pub sync_interval: Duration,
 }
 

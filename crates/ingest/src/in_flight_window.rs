@@ -139,9 +139,10 @@ impl InFlightWindow {
         if self.unacknowledged < size {
             return None;
         }
-        let silence = match is_believed {
-            true => Duration::ZERO,
-            false => SILENCE_MIN.max(self.answer_time * SILENCE_FACTOR),
+        let silence = if is_believed {
+            Duration::ZERO
+        } else {
+            SILENCE_MIN.max(self.answer_time * SILENCE_FACTOR)
         };
         let patience = filled / PATIENCE_DIVISOR;
         let is_worth_it = is_patient && patience >= PATIENCE_MIN;

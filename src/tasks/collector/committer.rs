@@ -156,7 +156,8 @@ async fn write(
             Err(error) => {
                 status.record_write_failure(&error.to_string());
                 if !std::mem::replace(&mut is_failing, true) {
-                    error!(%error, states = commit.states.len(), "cannot write to outbox; retrying");
+                    let states = commit.states.len();
+                    error!(%error, states, "cannot write to outbox; retrying");
                 }
                 tokio::time::sleep(DISK_RETRY).await;
             }

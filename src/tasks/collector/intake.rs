@@ -124,7 +124,9 @@ impl Intake {
             BusEvent::Empty(bus, ack) => self.acknowledge_later(bus, ack, now),
             BusEvent::Counted => self.group.start_timer(now),
             BusEvent::Report(report) => self.put_report(report, now),
-            BusEvent::Pipeline(bus, pipeline) => self.replace_pipeline(bus, pipeline, now),
+            BusEvent::Pipeline(bus, pipeline) => {
+                self.replace_pipeline(bus, pipeline.map(|boxed| *boxed), now);
+            }
             BusEvent::Line(message, (key, checkpoint)) => {
                 if let Some(message) = message {
                     self.map(&message, now);
@@ -138,8 +140,8 @@ impl Intake {
 
     fn handle_message(&mut self, message: BusMessage, ack: Option<Ack>, now: Instant) {
         let origin = message.origin;
-        if origin.is_some_and(|origin| self.session(&message.bus).redeliveries.handle_message(origin))
-        {
+        let redeliveries = &mut self.session(&message.bus).redeliveries;
+        if origin.is_some_and(|origin| redeliveries.handle_message(origin)) {
             self.group.ledger.entry(message.bus.clone()).or_default().duplicates += 1;
         } else {
             self.map(&message, now);
@@ -155,9 +157,6 @@ impl Intake {
     }
 
     fn session(&mut self, bus: &Name) -> &mut Session {
-        if !self.sessions.contains_key(bus) {
-            self.sessions.insert(bus.clone(), Session::default());
-        }
         self.sessions.entry(bus.clone()).or_default()
     }
 

@@ -105,7 +105,10 @@ mod tests {
     fn reading_is_synced_at_the_latest_after_the_sync_interval() {
         let now = start();
         let written = Situation { unsynced_since: Some(now), ..Situation::default() };
-        assert_eq!(DELAYED.next(written, now + LONG - MS), Step::Wait(Some(now + LONG)));
+        assert_eq!(
+            DELAYED.next(written, now + LONG.saturating_sub(MS)),
+            Step::Wait(Some(now + LONG))
+        );
         assert_eq!(DELAYED.next(written, now + LONG), Step::Sync);
         let both = Situation { group_since: Some(now + 4_600 * MS), ..written };
         assert_eq!(DELAYED.next(both, now + LONG), WRITE_AND_SYNC);
@@ -120,8 +123,7 @@ mod tests {
         let stopped = Situation { session_due: Some(now + MS), ..group };
         assert_eq!(DELAYED.next(stopped, now), Step::Wait(Some(now + MS)));
         assert_eq!(DELAYED.next(stopped, now + MS), WRITE_AND_SYNC);
-        let written =
-            Situation { group_since: None, unsynced_since: Some(now), ..stopped };
+        let written = Situation { group_since: None, unsynced_since: Some(now), ..stopped };
         assert_eq!(DELAYED.next(written, now + MS), Step::Sync);
     }
 
