@@ -9,8 +9,9 @@
 //! A session that stops makes a commit early; one that is only slow does not, because each early
 //! commit wears out a flash card. So a learned size is not believed for long: it grows when more
 //! messages arrive, is forgotten when no message follows the acknowledgements, and is verified
-//! from time to time.
+//! from time to time. A broker that sent more messages ahead does not stop at fewer.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The shortest silence that can mean that the broker waits.
@@ -35,7 +36,14 @@ const VERIFY_INTERVAL: u32 = 1_024;
 /// broker sends on while the first half is written.
 const FAST_MAX: Duration = Duration::from_millis(100);
 
-/// A patient session waits longer by the time that it took to fill, divided by this.
+/// The time for which the largest number of unacknowledged messages is remembered. The clients of an
+/// HTTP bus come and go.
+const LARGEST_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Messages that arrive within this time count as one arrival, which bounds the memory.
+const ARRIVAL_MIN: Duration = Duration::from_millis(1);
+
+/// A patient session waits longer by the age of its oldest message, divided by this.
 const PATIENCE_DIVISOR: u32 = 4;
 
 /// A shorter patience is not worth a timer.
@@ -54,11 +62,26 @@ pub struct InFlightWindow {
     releases: u32,
     /// The time from a release to the next message.
     answer_time: Duration,
-    /// The arrival of the first message since the last release, or that release.
-    began: Option<Instant>,
+    /// The arrivals of the unacknowledged messages.
+    arrivals: VecDeque<Arrival>,
     /// The arrival of the latest message.
     latest: Option<Instant>,
     release: Option<Release>,
+    largest: Option<Largest>,
+}
+
+/// Messages that arrived at nearly the same time.
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    at: Instant,
+    messages: usize,
+}
+
+/// The largest number of unacknowledged messages: the broker sends at least so many ahead.
+#[derive(Debug, Clone, Copy)]
+struct Largest {
+    messages: usize,
+    at: Instant,
 }
 
 /// The last release of acknowledgements, until the next message arrives.
@@ -69,6 +92,8 @@ struct Release {
     silence: Duration,
     /// The unacknowledged messages before it.
     unacknowledged: usize,
+    /// Whether at least half of them were acknowledged at once.
+    is_large: bool,
 }
 
 impl InFlightWindow {
@@ -89,18 +114,44 @@ impl InFlightWindow {
             *size = self.unacknowledged;
             self.answers = 0;
         }
-        self.began.get_or_insert(now);
         self.latest = Some(now);
+        match self.arrivals.back_mut() {
+            Some(last) if now < last.at + ARRIVAL_MIN => last.messages += 1,
+            _ => self.arrivals.push_back(Arrival { at: now, messages: 1 }),
+        }
+        let (messages, at) = (self.unacknowledged, now);
+        let is_outdone =
+            |largest: &Largest| messages >= largest.messages || now > largest.at + LARGEST_AGE_MAX;
+        if self.largest.as_ref().is_none_or(is_outdone) {
+            self.largest = Some(Largest { messages, at });
+        }
     }
 
     /// Records that acknowledgements were sent.
     pub fn handle_released(&mut self, acknowledgements: usize, now: Instant) {
         let Some(latest) = self.latest.filter(|_| self.unacknowledged > 0) else { return };
         let (at, silence) = (now, now.saturating_duration_since(latest));
-        self.release = Some(Release { at, silence, unacknowledged: self.unacknowledged });
+        let (unacknowledged, is_large) =
+            (self.unacknowledged, acknowledgements * 2 >= self.unacknowledged);
+        self.release = Some(Release { at, silence, unacknowledged, is_large });
         self.unacknowledged = self.unacknowledged.saturating_sub(acknowledgements);
-        self.began = (self.unacknowledged > 0).then_some(now);
+        self.forget_arrivals(acknowledgements);
         self.releases = self.releases.saturating_add(1);
+    }
+
+    fn forget_arrivals(&mut self, mut messages: usize) {
+        while let Some(first) = self.arrivals.front_mut() {
+            if first.messages > messages {
+                first.messages -= messages;
+                break;
+            }
+            messages -= first.messages;
+            self.arrivals.pop_front();
+        }
+        debug_assert_eq!(
+            self.arrivals.iter().map(|arrival| arrival.messages).sum::<usize>(),
+            self.unacknowledged
+        );
     }
 
     /// Compares the first message after a release with what a waiting broker does.
@@ -112,14 +163,17 @@ impl InFlightWindow {
             }
             return;
         }
-        if release.silence < SILENCE_MIN.max(answer * SILENCE_FACTOR) {
+        let is_largest = |largest: Largest| release.unacknowledged >= largest.messages;
+        let is_silent = release.silence >= SILENCE_MIN.max(answer * SILENCE_FACTOR);
+        if !is_silent || !self.largest.is_some_and(is_largest) {
             return;
         }
         if self.size == Some(release.unacknowledged) {
-            self.answers += 1;
+            // Messages that are confirmed one by one may only happen to arrive at that pace.
+            self.answers += u32::from(release.is_large);
             self.answer_time = (self.answer_time * 3 + answer) / 4;
         } else {
-            (self.size, self.answers, self.answer_time) = (Some(release.unacknowledged), 1, answer);
+            (self.size, self.answers, self.answer_time) = (Some(release.unacknowledged), 0, answer);
         }
         self.releases = 0;
     }
@@ -127,11 +181,11 @@ impl InFlightWindow {
     /// Returns the instant from which the broker waits for acknowledgements; it may be in the past.
     /// `None` while the broker may send more.
     ///
-    /// With `is_patient` the instant is later by up to a quarter of the time in which the messages
-    /// arrived: for callers that expect to release them soon anyway.
+    /// With `is_patient` the instant is later by a quarter of the age of the oldest message: for
+    /// callers that expect to release it soon anyway.
     pub fn due(&self, is_patient: bool) -> Option<Instant> {
-        let (size, began, latest) = (self.size?, self.began?, self.latest?);
-        let filled = latest.saturating_duration_since(began);
+        let (size, oldest, latest) = (self.size?, self.arrivals.front()?.at, self.latest?);
+        let filled = latest.saturating_duration_since(oldest);
         let is_believed = self.answers >= ANSWERS_MIN && self.releases < VERIFY_INTERVAL;
         if is_believed && filled <= FAST_MAX && self.unacknowledged >= size.div_ceil(2) {
             return Some(latest);
@@ -246,10 +300,45 @@ mod tests {
             for window in [1_000, 60_000] {
                 let (sync, round_trip) = (3 * MS, MS);
                 let outcome = Simulation { window, period, sync, round_trip }.run();
-                let expected = Duration::from_secs(10).div_duration_f64(period);
-                assert!(outcome.messages as f64 >= expected * 0.99 - 1.0, "{outcome:?}");
+                let expected = Duration::from_secs(10).as_millis() / period.as_millis();
+                assert!(outcome.messages as u128 + 1 >= expected * 99 / 100, "{outcome:?}");
                 // One commit for each interval, and some while a guess is disproved.
                 assert!(outcome.commits <= 25, "{period:?}: {outcome:?}");
+            }
+        }
+    }
+
+    /// Losant confirms each message after a while, so acknowledgements are released one by one.
+    #[test]
+    fn confirmed_messages_cause_no_early_commits() {
+        for period in [2 * MS, 5 * MS, 20 * MS, 100 * MS, 900 * MS] {
+            for delay in [50 * MS, 310 * MS, 1_000 * MS, 2_100 * MS] {
+                #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
+                let mut now = Instant::now();
+                let end = now + Duration::from_secs(30);
+                let mut machine = InFlightWindow::default();
+                let (mut waiting, mut next, mut early) = (VecDeque::new(), now, 0);
+                while now < end {
+                    while waiting.pop_front_if(|sent: &mut Instant| *sent + delay <= now).is_some()
+                    {
+                        machine.handle_released(1, now);
+                    }
+                    if next <= now {
+                        machine.handle_message(now);
+                        waiting.push_back(now);
+                        next += period;
+                    }
+                    if machine.due(true).is_some_and(|due| due <= now) {
+                        machine.handle_released(waiting.len(), now);
+                        waiting.clear();
+                        early += 1;
+                    }
+                    now += MS;
+                }
+                assert!(
+                    early <= 3,
+                    "{early} for a period of {period:?}, confirmed after {delay:?}"
+                );
             }
         }
     }
