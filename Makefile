@@ -108,3 +108,18 @@ power-cut: ## Opens IMAGES=1000 disk images of power cuts in the outbox
 
 bench: ## Measures the outbox
 	cargo bench --locked --bench outbox
+
+RUNS ?= 3
+PEERS ?= tidegate,script,syslog-ng,node-red
+MEASURES ?= load,calm,outage,drain,kill,serial
+DOCUMENT ?= docs/performance.md
+
+.PHONY: build-bench
+build-bench:
+	cargo build --locked --release --package tidegate --package tidegate-bench
+
+.PHONY: bench-peers
+bench-peers: build-bench ## Measures tidegate and programs that do the same work, RUNS=3 times (about an hour)
+	benches/suite/prepare.sh target/bench-peers
+	target/release/tidegate-bench peers --runs $(RUNS) --peers $(PEERS) --measures $(MEASURES) \
+		--document $(DOCUMENT)

@@ -2,7 +2,8 @@
 # Installs the Debian packages that a step needs and this machine lacks: tools.sh STEP...
 #
 # This is the only script that installs packages on the machine. It prints their names first. It
-# asks sudo for help when an ordinary user runs it. When nothing is missing it does nothing.
+# asks sudo for help when an ordinary user runs it. When nothing is missing it does nothing. It
+# removes no package: syslog-ng is not installed where another system logger is.
 set -eu
 
 # Programs for the administrator, such as mosquitto, are not in the path of an ordinary user.
@@ -33,6 +34,23 @@ for step in "$@"; do
             need python3 python3             # Losant's Python client
             python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
             need nodejs node                 # Losant's JavaScript client
+            need npm npm
+            ;;
+        bench)
+            need mosquitto mosquitto
+            need valgrind valgrind
+            ;;
+        bench-syslog-ng)
+            need syslog-ng-core syslog-ng
+            ls /usr/lib/syslog-ng/*/libhttp.so >/dev/null 2>&1 || missing="$missing syslog-ng-mod-http"
+            need mosquitto-clients mosquitto_sub
+            ;;
+        bench-script)
+            need python3 python3
+            python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+            ;;
+        bench-node-red)
+            need nodejs node
             need npm npm
             ;;
         check)
@@ -86,4 +104,4 @@ echo "installing the missing Debian packages: $missing"
 $as_root apt-get update -qq
 # shellcheck disable=SC2086
 $as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -qq --yes --no-install-recommends $missing >/dev/null
+    apt-get install -qq --yes --no-remove --no-install-recommends $missing >/dev/null
