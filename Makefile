@@ -123,3 +123,17 @@ bench-peers: build-bench ## Measures tidegate and programs that do the same work
 	benches/suite/prepare.sh target/bench-peers
 	target/release/tidegate-bench peers --runs $(RUNS) --peers $(PEERS) --measures $(MEASURES) \
 		--document $(DOCUMENT)
+
+.PHONY: bench-instructions
+SYNC_MS ?= 20
+bench-instructions: build-bench ## Counts instructions for a message, and estimates a Pi Zero whose card syncs in SYNC_MS=20 (about 10 min)
+	packaging/tools.sh bench
+	mkdir -p target/bench-peers
+	target/release/tidegate-bench instructions --sync-ms $(SYNC_MS) --document $(DOCUMENT)
+
+.PHONY: bench-scale
+BACKLOG ?= 1000000
+bench-scale: build-bench ## Plots the cost against sensors, devices and a backlog of up to BACKLOG=1000000 states (some minutes)
+	mkdir -p target/bench-peers
+	target/release/tidegate-bench scale --backlog $(BACKLOG) \
+		--plot docs/performance-scale.svg --document $(DOCUMENT)

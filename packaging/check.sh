@@ -9,8 +9,8 @@ exposure_max=15
 
 packaging/tools.sh check
 
-shellcheck --external-sources .ci/run tests/*.sh tests/hardware/*.sh packaging/*.sh \
-    packaging/debian/post* deploy/*/*.sh
+shellcheck --external-sources .ci/run benches/suite/*.sh tests/*.sh tests/hardware/*.sh \
+    packaging/*.sh packaging/debian/post* deploy/*/*.sh
 
 # "verify" expects the program to be installed. It reports unknown settings as warnings only, so
 # any output is a failure.

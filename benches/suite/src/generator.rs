@@ -135,17 +135,17 @@ fn put_message(buffer: &mut Vec<u8>, number: u64) -> anyhow::Result<()> {
     let device = number % DEVICES;
     let topic = format!("plant/s-{device:02}/reading");
     let id = u16::try_from(number % 65_535)? + 1;
-    mqtt::put_publish(buffer, &topic, id, payload(number).as_bytes())
+    mqtt::put_publish(buffer, &topic, id, payload(number, device).as_bytes())
 }
 
-/// Returns the payload with a sequence number: about [`MESSAGE_BYTES`] bytes.
-pub(crate) fn payload(number: u64) -> String {
+/// Returns the payload with a sequence number and a device: about [`MESSAGE_BYTES`] bytes.
+pub(crate) fn payload(number: u64, device: u64) -> String {
     format!(
         concat!(
             r#"{{"dev":"s-{:02}","seq":{},"temperature":{}.{:02},"humidity":{}.{},"#,
             r#""pressure":10{:02}.25,"battery":3.{:02},"status":"sampled"}}"#
         ),
-        number % DEVICES,
+        device,
         number,
         15 + number % 20,
         number * 37 % 100,
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn payload_is_json_of_the_stated_size() {
-        let payload = payload(1_234_567);
+        let payload = payload(1_234_567, 17);
         let json: serde_json::Value = serde_json::from_str(&payload).unwrap();
         assert_eq!(json["seq"], 1_234_567);
         assert_eq!(json.as_object().unwrap().len(), 7);

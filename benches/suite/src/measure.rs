@@ -36,7 +36,7 @@ const KILL_RATE: u32 = 5_000;
 const SHORT_RETRY: &str = "2 s";
 
 /// The default back-off of tidegate.
-const DEFAULT_RETRY: &str = "5 min";
+pub(crate) const DEFAULT_RETRY: &str = "5 min";
 
 /// The longest time without an arrival at the sink, after which a measure gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -163,7 +163,7 @@ fn load(world: &World, extent: Extent) -> anyhow::Result<Vec<Figure>> {
     let generator = world.publish(endless(extent.time))?;
     let rate = rate(extent.time, || world.sink.unique());
     let published = generator.finish()?;
-    world.wait_for(published, PATIENCE);
+    world.sink.wait_for(published, PATIENCE);
     let (after, arrived) = (world.usage(), float(world.sink.unique()).max(1.0));
     let cpu = after.cpu() - before.cpu();
     Ok(vec![
@@ -219,7 +219,7 @@ fn drain(world: &World, extent: Extent) -> anyhow::Result<Vec<Figure>> {
     let published = take_in(world, extent)?;
     world.sink.set_away(false);
     let started = Instant::now();
-    world.wait_for(published, Duration::from_secs(90));
+    world.sink.wait_for(published, Duration::from_secs(90));
     let seconds = started.elapsed().as_secs_f64();
     let missing = world.sink.missing(0..published);
     Ok(vec![(Row::Drain, seconds), (Row::DrainMissing, float(missing))])
@@ -238,7 +238,7 @@ fn kill(world: &mut World, extent: Extent) -> anyhow::Result<Vec<Figure>> {
     thread::sleep(extent.time / 3);
     world.kill_and_restart()?;
     let published = generator.finish()?;
-    world.wait_for(published, PATIENCE);
+    world.sink.wait_for(published, PATIENCE);
     let lost = world.sink.missing(0..published);
     Ok(vec![(Row::Lost, float(lost)), (Row::Twice, float(world.sink.twice()))])
 }

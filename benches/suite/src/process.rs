@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
@@ -76,6 +76,19 @@ impl Program {
         self.child.wait().ok();
     }
 
+    /// Waits for the end of the program.
+    pub(crate) fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait()
+    }
+
+    /// Asks the program to stop, and waits for its end.
+    pub(crate) fn stop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::TERM).ok();
+        }
+        self.child.wait().ok();
+    }
+
     /// Returns the ids of the program and of its children.
     fn pids(&self) -> Vec<u32> {
         let mut pids = vec![self.child.id()];
@@ -97,6 +110,11 @@ impl Drop for Program {
 /// Returns the bytes that this process wrote to a disk, as the kernel counts them.
 pub(crate) fn own_writes() -> u64 {
     field("/proc/self/io", "write_bytes:")
+}
+
+/// Returns the processor time of this process, in seconds.
+pub(crate) fn own_cpu() -> f64 {
+    usage(std::process::id()).cpu()
 }
 
 fn children(pid: u32) -> Vec<u32> {

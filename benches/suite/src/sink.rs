@@ -23,6 +23,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::sequence::{self, Tally};
 
@@ -98,6 +99,18 @@ impl Sink {
     /// Returns the count of [`Sink::unique`], to follow it from another thread.
     pub(crate) fn progress(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shared.unique)
+    }
+
+    /// Waits until so many messages arrived, or until none came for `patience`.
+    pub(crate) fn wait_for(&self, messages: u64, patience: Duration) {
+        let (mut last, mut changed) = (self.unique(), Instant::now());
+        while last < messages && changed.elapsed() < patience {
+            thread::sleep(Duration::from_millis(20));
+            let count = self.unique();
+            if count != last {
+                (last, changed) = (count, Instant::now());
+            }
+        }
     }
 
     /// Returns how many arrivals repeated a reading.

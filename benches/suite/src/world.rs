@@ -129,18 +129,6 @@ impl World {
         Ok(())
     }
 
-    /// Waits until so many messages arrived, or until none came for `patience`.
-    pub(crate) fn wait_for(&self, messages: u64, patience: Duration) {
-        let (mut last, mut changed) = (self.sink.unique(), Instant::now());
-        while last < messages && changed.elapsed() < patience {
-            thread::sleep(Duration::from_millis(20));
-            let count = self.sink.unique();
-            if count != last {
-                (last, changed) = (count, Instant::now());
-            }
-        }
-    }
-
     fn warm_up(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         let range = WARM_UP..WARM_UP + WARM_UP_MESSAGES;
