@@ -141,7 +141,7 @@ impl Collector {
                 finished = self.committer.finish() => self.handle_finished(finished),
                 () = confirmed.notified() => {}
                 () = sleep_until(wake) => {}
-                () = sleep_until(timeout) => self.intake.handle_timeout(now()),
+                () = sleep_until(timeout) => self.handle_timeout(),
                 () = sleep_until(self.statistics_due) => self.update_sensor_status(),
                 Ok(()) = self.declarations.read.changed() => self.enforce_declarations().await,
                 Ok(()) = anchor.changed() => {
@@ -158,6 +158,15 @@ impl Collector {
         for queued in arrived.drain(..) {
             self.intake.apply(queued.event, now());
         }
+        self.schedule_statistics();
+    }
+
+    fn handle_timeout(&mut self) {
+        self.intake.handle_timeout(now());
+        self.schedule_statistics();
+    }
+
+    fn schedule_statistics(&mut self) {
         let due = self.statistics_at + STATISTICS_INTERVAL;
         self.statistics_due.get_or_insert_with(|| due.max(Instant::now()));
     }

@@ -22,6 +22,8 @@ pub enum BusEvent {
     Empty(Name, Ack),
     /// This bus lost its broker session.
     Disconnected(Name),
+    /// This bus stops once its messages are acknowledged.
+    Stopping(Name),
     /// The broker has received the acknowledgement of the latest message with this packet id, and
     /// all acknowledgements before it.
     Acknowledged {
@@ -53,6 +55,7 @@ impl BusEvent {
             Self::Line(None, _)
             | Self::Empty(..)
             | Self::Disconnected(_)
+            | Self::Stopping(_)
             | Self::Acknowledged { .. }
             | Self::Counted
             | Self::Report(_)

@@ -96,6 +96,7 @@ async fn run(settings: MqttBus, context: BusContext, mut writes: WriteQueue) {
         };
         let watched = takeovers.watch(&context, session.run(&mut link, &mut shared));
         let Err(error) = watched.await else {
+            context.send(BusEvent::Stopping(bus.clone())).await;
             // Without these the collector's queue can end, and after it no acknowledgement comes.
             drop((context, ack_sender));
             session.finish(link, &mut acks).await;

@@ -68,6 +68,8 @@ pub struct InFlightWindow {
     latest: Option<Instant>,
     release: Option<Release>,
     largest: Option<Largest>,
+    /// The time from which the session waits for its last acknowledgements.
+    stopping_since: Option<Instant>,
 }
 
 /// Messages that arrived at nearly the same time.
@@ -97,9 +99,20 @@ struct Release {
 }
 
 impl InFlightWindow {
-    /// Records a new connection: nothing is unacknowledged, and the broker may have other settings.
+    /// Records a new connection, on which nothing is unacknowledged.
+    ///
+    /// The learned size stays: a broker that is connected again mostly has the same settings. If
+    /// not, the size is learned again.
     pub fn handle_connected(&mut self) {
-        *self = Self::default();
+        self.unacknowledged = 0;
+        self.arrivals.clear();
+        (self.latest, self.release, self.largest) = (None, None, None);
+        self.stopping_since = None;
+    }
+
+    /// Records that the session ends as soon as all messages are acknowledged.
+    pub fn handle_stopping(&mut self, now: Instant) {
+        self.stopping_since = Some(now);
     }
 
     /// Records a message that waits for its acknowledgement.
@@ -184,6 +197,9 @@ impl InFlightWindow {
     /// With `is_patient` the instant is later by a quarter of the age of the oldest message: for
     /// callers that expect to release it soon anyway.
     pub fn due(&self, is_patient: bool) -> Option<Instant> {
+        if self.stopping_since.is_some() && self.unacknowledged > 0 {
+            return self.stopping_since;
+        }
         let (size, oldest, latest) = (self.size?, self.arrivals.front()?.at, self.latest?);
         let filled = latest.saturating_duration_since(oldest);
         let is_believed = self.answers >= ANSWERS_MIN && self.releases < VERIFY_INTERVAL;
@@ -199,7 +215,8 @@ impl InFlightWindow {
             SILENCE_MIN.max(self.answer_time * SILENCE_FACTOR)
         };
         let patience = filled / PATIENCE_DIVISOR;
-        let is_worth_it = is_patient && patience >= PATIENCE_MIN;
+        // A broker that surely waits has messages: patience would let its queue grow.
+        let is_worth_it = is_patient && !is_believed && patience >= PATIENCE_MIN;
         Some(latest + silence.max(if is_worth_it { patience } else { Duration::ZERO }))
     }
 }
@@ -367,18 +384,39 @@ mod tests {
     }
 
     #[test]
-    fn new_connection_forgets_the_window() {
+    fn session_that_stops_waits_for_nothing() {
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
-        let start = Instant::now();
+        let now = Instant::now();
         let mut machine = InFlightWindow::default();
-        machine.handle_message(start);
-        machine.handle_released(1, start + 10 * MS);
-        machine.handle_message(start + 11 * MS);
-        assert!(machine.due(false).is_some());
+        machine.handle_message(now);
+        assert_eq!(machine.due(true), None);
+        machine.handle_stopping(now + MS);
+        assert_eq!(machine.due(true), Some(now + MS));
+        machine.handle_released(1, now + 2 * MS);
+        assert_eq!(machine.due(true), None);
+    }
+
+    #[test]
+    fn window_of_another_broker_is_learned_again() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
+        let mut now = Instant::now();
+        let mut machine = InFlightWindow::default();
+        let mut learn = |machine: &mut InFlightWindow, size: usize| {
+            for _ in 0..3 {
+                (0..size).for_each(|_| machine.handle_message(now));
+                now += 500 * MS;
+                machine.handle_released(size, now);
+                now += MS;
+            }
+            (0..size).for_each(|_| machine.handle_message(now));
+            assert!(machine.due(false).is_some(), "{machine:?}");
+            assert_eq!(machine.size, Some(size));
+        };
+        learn(&mut machine, 20);
         machine.handle_connected();
         assert_eq!(machine.due(false), None);
-        machine.handle_released(1, start + 12 * MS);
-        machine.handle_message(start + 13 * MS);
-        assert_eq!(machine.due(false), None);
+        learn(&mut machine, 10);
+        machine.handle_connected();
+        learn(&mut machine, 40);
     }
 }

@@ -118,6 +118,7 @@ impl Intake {
                 }
                 self.session(&bus).redeliveries.handle_disconnected();
             }
+            BusEvent::Stopping(bus) => self.session(&bus).window.handle_stopping(now),
             BusEvent::Acknowledged { bus, packet_id } => {
                 self.session(&bus).redeliveries.handle_acknowledged(packet_id);
             }
