@@ -118,7 +118,7 @@ set_up | grep -q Wrote && fail "a second setup wrote files"
 [ "$(property MainPID)" = "$pid" ] || fail "a second setup restarted the service"
 echo '# changed by its owner' >> "$root/etc/tidegate/tidegate.toml"
 inside systemctl status --no-pager tidegate
-is_online() { journal --output cat | grep -q 'gateway is connected'; }
+is_online() { journal --output cat | grep -q 'reported the gateway as connected'; }
 wait_for 20 "the daemon is online" is_online
 inside systemctl status --no-pager tidegate | sed -n 1,12p
 
