@@ -39,6 +39,7 @@ for step in "$@"; do
         bench)
             need mosquitto mosquitto
             need valgrind valgrind
+            need strace strace               # lets valgrind run on Linux 6.4 and newer
             ;;
         bench-syslog-ng)
             need syslog-ng-core syslog-ng

@@ -65,6 +65,11 @@ impl Program {
         })
     }
 
+    /// Returns the bytes that the program, without its children, wrote to files and sockets.
+    pub(crate) fn output(&self) -> u64 {
+        field(&format!("/proc/{}/io", self.child.id()), "wchar:")
+    }
+
     /// Kills the program and its children at once, and waits for the end of the program.
     pub(crate) fn kill(&mut self) {
         for pid in self.pids() {

@@ -25,8 +25,12 @@ const WARM_UP_MESSAGES: u64 = 20;
 /// The rest between the warm-up and a measurement.
 const REST: Duration = Duration::from_secs(2);
 
-/// The processor time of the broker in a second in which it hands out no message.
-const IDLE_CPU: f64 = 0.03;
+/// The broker hands out no more messages when it wrote at most [`IDLE_BYTES`] for this long. It is
+/// longer than the default `sync_interval` of tidegate, which may acknowledge nothing for 5 s.
+const IDLE_TIME: Duration = Duration::from_secs(8);
+
+/// The bytes that an idle broker may write: answers to pings.
+const IDLE_BYTES: u64 = 100;
 
 /// A broker on a free port, without persistence.
 pub(crate) struct Broker {
@@ -67,11 +71,14 @@ impl Broker {
 
     /// Waits until the broker hands out no more messages, at most for `longest`.
     pub(crate) fn wait_until_idle(&self, longest: Duration) {
-        let (started, mut quiet) = (Instant::now(), 0);
-        while quiet < 3 && started.elapsed() < longest {
-            let before = self.program.usage().cpu();
-            thread::sleep(Duration::from_secs(1));
-            quiet = if self.program.usage().cpu() - before < IDLE_CPU { quiet + 1 } else { 0 };
+        let (started, mut output) = (Instant::now(), self.program.output());
+        let mut changed = started;
+        while changed.elapsed() < IDLE_TIME && started.elapsed() < longest {
+            thread::sleep(Duration::from_millis(100));
+            let new = self.program.output();
+            if new > output + IDLE_BYTES {
+                (output, changed) = (new, Instant::now());
+            }
         }
     }
 }
