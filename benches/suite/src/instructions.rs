@@ -154,9 +154,9 @@ fn difference(
 
 /// Returns the beginning of a command under callgrind.
 ///
-/// Linux 6.4 and newer show the program its true auxiliary vector by prctl, with a vDSO that valgrind
-/// has unmapped, and the program crashes. strace lets the call fail; programs then read valgrind's
-/// own `/proc/self/auxv`.
+/// Linux 6.4 and newer show a program its true auxiliary vector by prctl, with a vDSO that
+/// valgrind has unmapped, and the program crashes. strace lets the call fail; the program then
+/// reads valgrind's own `/proc/self/auxv`.
 fn callgrind(out: &Path) -> Command {
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "--seccomp-bpf", "-o", "/dev/null"]);
