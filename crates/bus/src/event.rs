@@ -17,8 +17,9 @@ pub enum BusEvent {
     /// A line of a log with the checkpoint behind it, or a checkpoint alone. The collector commits
     /// both together.
     Line(Option<BusMessage>, CheckpointChange),
-    /// The acknowledgement of a message of this bus that has no value for a sensor. It is sent after
-    /// those of the messages before it.
+    /// The acknowledgement of a message of this bus that has no value for a sensor.
+    ///
+    /// It is sent after those of the messages before it.
     Empty(Name, Ack),
     /// This bus lost its broker session.
     Disconnected(Name),

@@ -36,8 +36,9 @@ const VERIFY_INTERVAL: u32 = 1_024;
 /// broker sends on while the first half is written.
 const FAST_MAX: Duration = Duration::from_millis(100);
 
-/// The time for which the largest number of unacknowledged messages is remembered. The clients of an
-/// HTTP bus come and go.
+/// The time for which the largest number of unacknowledged messages is remembered.
+///
+/// The clients of an HTTP bus come and go.
 const LARGEST_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// Messages that arrive within this time count as one arrival, which bounds the memory.
