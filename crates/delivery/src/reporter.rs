@@ -9,7 +9,7 @@
 //! Live batches have priority. A backlog gets the rest of the device's budget, and at least one
 //! call in `LIVE_RUN_MAX` + 1. Devices take turns.
 //!
-//! A [`Schedule`] holds the lanes in the order of their next calls, so an event costs the same with
+//! A `Schedule` holds the lanes in the order of their next calls, so an event costs the same with
 //! one device as with a thousand.
 //!
 //! Each lane has one call in flight, which keeps its order. Over a slow link a backlog may have
@@ -18,7 +18,7 @@
 //! calls in flight over all devices grows with the response time, up to [`CALLS_UNDER_WAY_MAX`].
 //!
 //! After a failure of the link, and after a server error, a single call at a time probes.
-//! [`ServerErrors`] has the rule that separates the trouble of the cloud from that of one device.
+//! `ServerErrors` has the rule that separates the trouble of the cloud from that of one device.
 //! While the link is down, up to [`PROBE_LANES_MAX`] lanes take turns, so that their batches can
 //! stay in memory; a further one joins after each [`PROBES_PER_LANE`] failures, so that a few
 //! devices with permanent errors cannot prolong an outage.
