@@ -41,12 +41,12 @@ use crate::throttle::Throttle;
 use device::{Device, Places};
 use probes::Probes;
 pub use probes::{PROBE_LANES_MAX, PROBES_PER_LANE};
-use schedule::{LaneId, Schedule};
+use schedule::Schedule;
 use server_errors::{Cause, ServerErrors};
 use tidegate_model::DeviceId;
 use tidegate_timing::backoff::Backoff;
 use tidegate_timing::machine::Machine;
-pub use types::{Call, Disposal, FinishedCall, Lane, Limits, Waiting};
+pub use types::{Call, Disposal, FinishedCall, Lane, LaneId, Limits, Waiting};
 
 /// The wait of a device whose states could not be read from the outbox.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
@@ -388,7 +388,7 @@ impl Reporter {
         let now = self.now;
         self.online = Some(false);
         self.is_link_suspect = true;
-        self.probes.add(LaneId { device: call.device, lane: call.lane });
+        self.probes.add(call.lane_id());
         if self.link_down_since.is_none_or(|since| call.began >= since) {
             self.link_down_since = Some(now);
             self.link_held_until = Some(now + self.link.next_delay(&mut self.rng));

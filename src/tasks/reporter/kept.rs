@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::batch::Batch;
 use crate::declarations::Declaration;
-use tidegate_delivery::reporter::{Call, Lane, Limits};
+use tidegate_delivery::reporter::{Call, Lane, LaneId, Limits};
 use tidegate_model::DeviceId;
 
 /// The most bytes of all kept batches: those of 8 probing lanes with calls of 256 KiB. The oldest
@@ -22,13 +22,6 @@ pub(super) struct KeptBatches {
     /// The lanes, the oldest batch first.
     order: VecDeque<LaneId>,
     bytes: usize,
-}
-
-/// A lane of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct LaneId {
-    device: DeviceId,
-    lane: Lane,
 }
 
 /// A batch with everything that its content depends on.
@@ -66,7 +59,7 @@ impl Kept {
 impl KeptBatches {
     /// Keeps a batch, and drops the oldest ones beyond [`KEPT_BYTES_MAX`].
     pub(super) fn add(&mut self, kept: Kept) {
-        let lane = LaneId { device: kept.call.device, lane: kept.call.lane };
+        let lane = kept.call.lane_id();
         self.remove(lane);
         self.bytes += kept.batch.bytes();
         self.batches.insert(lane, kept);
@@ -81,8 +74,7 @@ impl KeptBatches {
 
     /// Takes the batch of a call, if a new read would give the same.
     pub(super) fn take(&mut self, call: &Call, limits: &Limits) -> Option<Kept> {
-        let lane = LaneId { device: call.device, lane: call.lane };
-        self.remove(lane).filter(|kept| kept.fits(call, limits))
+        self.remove(call.lane_id()).filter(|kept| kept.fits(call, limits))
     }
 
     /// Drops the batches of a device, because states left its queue.

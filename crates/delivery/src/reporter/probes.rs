@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::schedule::LaneId;
+use super::LaneId;
 
 /// The most lanes that take turns. Their batches stay in memory.
 pub const PROBE_LANES_MAX: usize = 8;

@@ -6,15 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::Lane;
-use tidegate_model::DeviceId;
-
-/// A lane of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct LaneId {
-    pub(super) device: DeviceId,
-    pub(super) lane: Lane,
-}
+use super::{Lane, LaneId};
 
 /// When a lane may start a call, and its rank among the lanes of all devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -46,6 +46,15 @@ pub enum Lane {
     Backlog,
 }
 
+/// A lane of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LaneId {
+    /// The device.
+    pub device: DeviceId,
+    /// The lane.
+    pub lane: Lane,
+}
+
 /// A call to make: the oldest states of a device in a range of sequence numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
@@ -62,6 +71,13 @@ pub struct Call {
     /// Identifies the call.
     pub(super) number: u64,
     pub(super) began: Instant,
+}
+
+impl Call {
+    /// Returns the lane of the call.
+    pub fn lane_id(&self) -> LaneId {
+        LaneId { device: self.device, lane: self.lane }
+    }
 }
 
 /// A call that has finished, with the class of its response.
