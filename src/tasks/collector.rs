@@ -173,10 +173,7 @@ impl Collector {
 
     /// Sends what is safe, and starts the next use of the disk. Returns when to look again.
     fn use_disk(&mut self) -> Option<Instant> {
-        let now = now();
-        for notices in self.committer.take_safe() {
-            self.intake.release(notices, now);
-        }
+        self.send_safe();
         if self.committer.is_busy() {
             return None;
         }
@@ -189,7 +186,7 @@ impl Collector {
             session_due: self.intake.session_due(self.is_patient()),
             retry_at: self.committer.retry_at(),
         };
-        match self.intervals.next(situation, now) {
+        match self.intervals.next(situation, now()) {
             Step::Commit { is_synced } => self.start_commit(is_synced),
             Step::Sync => self.committer.start_sync(),
             Step::Wait(until) => return until.map(Instant::from_std),
@@ -226,6 +223,11 @@ impl Collector {
     async fn finish_disk_use(&mut self) {
         let finished = self.committer.finish().await;
         self.handle_finished(finished);
+        self.send_safe();
+    }
+
+    /// Sends the notices of the commits whose states are safe.
+    fn send_safe(&mut self) {
         for notices in self.committer.take_safe() {
             self.intake.release(notices, now());
         }

@@ -99,6 +99,7 @@ impl ReporterTask {
         let (device, response) = (sent.call.device, &sent.finished.response);
         machine.handle_result(&sent.call, &sent.finished, now());
         match &sent.done {
+            Ok(()) if sent.finished.disposal() == Disposal::Keep => {}
             Ok(()) => self.confirmed.notify_one(),
             Err(Error::TooManyRanges) => machine.handle_scattered(device, now()),
             Err(error) => {
