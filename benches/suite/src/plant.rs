@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_ingest::decode::Json;
-use tidegate_ingest::mapping::{
-    AttributeSelector, Conversion, DeviceSelector, FilterSettings, Mapping, Pipeline, Sensor,
-    Source,
-};
-use tidegate_model::{BusMessage, DeviceId, Name, Priority, State, WallTime};
+use tidegate_ingest::mapping::{DeviceSelector, Mapping, Pipeline, Sensor};
+use tidegate_model::{BusMessage, DeviceId, Name, State, WallTime};
 use tidegate_template::Template;
 use tidegate_timing::machine::Machine as _;
 use tokio::time::Instant;
@@ -104,26 +101,10 @@ pub(crate) fn device(number: u64) -> DeviceId {
 fn sensor(name: &str, topic: &str, device: DeviceSelector) -> anyhow::Result<Sensor> {
     let mut map = Vec::new();
     for channel in CHANNELS {
-        map.push(Mapping {
-            source: Source::Channel(channel.to_owned()),
-            attribute: AttributeSelector::Fixed(channel.parse()?),
-            conversion: Conversion::default(),
-            filter: FilterSettings::default(),
-        });
+        map.push(Mapping::of_channel(channel, channel.parse()?));
     }
-    Ok(Sensor {
-        name: name.parse()?,
-        topic: Some(topic.parse()?),
-        format: Json { array_pointer: None }.into(),
-        ignore: None,
-        device,
-        aliases: BTreeMap::new(),
-        priority: Priority::Normal,
-        retained: false,
-        time: None,
-        stale: None,
-        map,
-    })
+    let format = Json { array_pointer: None }.into();
+    Ok(Sensor::new(name.parse()?, Some(topic.parse()?), format, device, map))
 }
 
 fn message(number: u64) -> anyhow::Result<BusMessage> {

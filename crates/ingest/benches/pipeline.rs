@@ -15,10 +15,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tidegate_ingest::decode::Json;
 use tidegate_ingest::mapping::{
-    AttributeSelector, Conversion, Deadband, DeviceSelector, FilterSettings, Mapping, Pipeline,
-    Sensor, Source, StaleSettings,
+    Deadband, DeviceSelector, Mapping, Pipeline, Sensor, StaleSettings,
 };
-use tidegate_model::{BusMessage, DeviceId, Name, Priority, WallTime};
+use tidegate_model::{BusMessage, DeviceId, Name, WallTime};
 use tidegate_template::Template;
 use tidegate_timing::machine::Machine as _;
 
@@ -179,26 +178,10 @@ fn bench(
 fn sensor(name: &str, topic: &str, device: DeviceSelector) -> Result<Sensor, Failure> {
     let mut map = Vec::new();
     for channel in CHANNELS {
-        map.push(Mapping {
-            source: Source::Channel(channel.to_owned()),
-            attribute: AttributeSelector::Fixed(channel.parse()?),
-            conversion: Conversion::default(),
-            filter: FilterSettings::default(),
-        });
+        map.push(Mapping::of_channel(channel, channel.parse()?));
     }
-    Ok(Sensor {
-        name: name.parse()?,
-        topic: Some(topic.parse()?),
-        format: Json { array_pointer: None }.into(),
-        ignore: None,
-        device,
-        aliases: BTreeMap::new(),
-        priority: Priority::Normal,
-        retained: false,
-        time: None,
-        stale: None,
-        map,
-    })
+    let format = Json { array_pointer: None }.into();
+    Ok(Sensor::new(name.parse()?, Some(topic.parse()?), format, device, map))
 }
 
 /// Returns a message as it is measured end to end: about 120 bytes.

@@ -75,6 +75,18 @@ pub struct Mapping {
     pub filter: FilterSettings,
 }
 
+impl Mapping {
+    /// Creates a mapping of a channel to an attribute, without conversion and filter.
+    pub fn of_channel(channel: &str, attribute: AttributeName) -> Self {
+        Self {
+            source: Source::Channel(channel.to_owned()),
+            attribute: AttributeSelector::Fixed(attribute),
+            conversion: Conversion::default(),
+            filter: FilterSettings::default(),
+        }
+    }
+}
+
 /// The source of a value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
@@ -96,6 +108,29 @@ pub enum AttributeSelector {
 }
 
 impl Sensor {
+    /// Creates a sensor without any optional setting, and with normal priority.
+    pub fn new(
+        name: Name,
+        topic: Option<TopicFilter>,
+        format: Format,
+        device: DeviceSelector,
+        map: Vec<Mapping>,
+    ) -> Self {
+        Self {
+            name,
+            topic,
+            format,
+            ignore: None,
+            device,
+            aliases: BTreeMap::new(),
+            priority: Priority::default(),
+            retained: false,
+            time: None,
+            stale: None,
+            map,
+        }
+    }
+
     pub(super) fn reads(&self, topic: &str) -> bool {
         self.topic.as_ref().is_none_or(|filter| filter.matches(topic))
     }

@@ -1,6 +1,5 @@
 //! Tests of the pipeline with messages of all kinds.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -393,19 +392,8 @@ fn bench(sensors: Vec<Sensor>) -> Bench {
 }
 
 pub(super) fn sensor(topic: &str, map: Vec<Mapping>) -> Sensor {
-    Sensor {
-        name: "climate".parse().unwrap(),
-        topic: Some(topic.parse().unwrap()),
-        format: KeyValue.into(),
-        device: DeviceSelector::Fixed(device(1)),
-        ignore: None,
-        aliases: BTreeMap::new(),
-        priority: Priority::Normal,
-        retained: false,
-        time: None,
-        stale: None,
-        map,
-    }
+    let (name, topic) = ("climate".parse().unwrap(), Some(topic.parse().unwrap()));
+    Sensor::new(name, topic, KeyValue.into(), DeviceSelector::Fixed(device(1)), map)
 }
 
 pub(super) fn map(channel: &str, attribute: &str) -> Mapping {

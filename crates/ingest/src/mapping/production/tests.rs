@@ -7,7 +7,7 @@ use crate::mapping::{
     WindowSettings,
 };
 use std::time::Duration;
-use tidegate_model::{Priority, Value};
+use tidegate_model::Value;
 use tidegate_template::{Expression, Template};
 
 fn template(text: &str) -> Template {
@@ -43,19 +43,8 @@ fn sensor(topic: &str, device: &str, map: Vec<Mapping>) -> Sensor {
         Ok(number) => DeviceSelector::Fixed(id(number)),
         Err(_) => DeviceSelector::ByTemplate(template(device)),
     };
-    Sensor {
-        name: "s".parse().unwrap(),
-        topic: (!topic.is_empty()).then(|| topic.parse().unwrap()),
-        format: Json { array_pointer: None }.into(),
-        ignore: None,
-        device,
-        aliases: BTreeMap::new(),
-        priority: Priority::Normal,
-        retained: false,
-        time: None,
-        stale: None,
-        map,
-    }
+    let topic = (!topic.is_empty()).then(|| topic.parse().unwrap());
+    Sensor::new("s".parse().unwrap(), topic, Json { array_pointer: None }.into(), device, map)
 }
 
 fn produce(sensors: &[Sensor], messages: Option<Vec<KnownMessage>>) -> Production {
