@@ -268,6 +268,10 @@ impl Collector {
             debug!(%error, "cannot keep the attributes of devices; reading them at the next start");
         }
         self.intake.handle_declared(Arc::new(read));
+        for (device, Declaration { attributes, .. }) in &changed {
+            let attributes = attributes.len();
+            debug!(device_id = %device, attributes, "values are checked against the attributes");
+        }
         let enforced = &self.declarations.enforced;
         enforced.send_modify(|enforced| Arc::make_mut(enforced).extend(changed));
         // A misfit may be over without a further message.

@@ -29,7 +29,7 @@ async fn values_of_another_type_are_rejected_and_shown() {
     let site = Site::new(&cloud, &mqtt_tables(broker.port(), TEMPLATES));
     let daemon = site.start();
     daemon.wait_for_subscription();
-    wait_until("the types are known", || cloud.counters().calls.get("get") == Some(&3));
+    daemon.wait_for_log(&format!("against the attributes device_id={WORKSHOP_ID}"));
     let payloads = [
         r#"{"temperature": 1}"#,
         r#"{"temperature": "ERR"}"#,

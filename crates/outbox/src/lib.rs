@@ -59,6 +59,7 @@ pub use catalog::REJECTS_MAX;
 pub use error::{Error, OpenError};
 pub use outbox::Outbox;
 pub use ranges::RANGES_MAX;
+pub use rejects::Refusal;
 pub use types::{
     Amount, Appended, Commit, IgnoredValues, JOURNAL_BYTES, NewState, Options, QueueChange,
     QueueChanges, QueueSizes, QueuedState, ROW_BYTES_MAX, Reject, Removed, Row, RowChange,

@@ -1,6 +1,6 @@
 //! Moves states that Losant does not accept to the rejects, lists, requeues and deletes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::error;
 
@@ -16,11 +16,17 @@ use tidegate_model::{DeviceId, Reason, WallTime};
 /// The stored length of Losant's message about a rejected state, in characters.
 const MESSAGE_CHARS_MAX: usize = 1_000;
 
-/// Why and when a state was rejected.
-struct Rejection<'a> {
-    reason: Reason,
-    message: &'a str,
-    time: WallTime,
+/// Why Losant would ignore a queued state as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The sequence number of the state.
+    pub sequence: u64,
+    /// The reason of the first value, or of all.
+    pub reason: Reason,
+    /// The numbers of the values that have another reason.
+    pub other_reasons: BTreeMap<Reason, u64>,
+    /// The reason in words.
+    pub message: String,
 }
 
 impl Outbox {
@@ -36,35 +42,25 @@ impl Outbox {
         message: &str,
         time: WallTime,
     ) -> Result<(), Error> {
-        let reason = Reason::RefusedByCloud;
-        self.move_to_rejects(device, sequence, &Rejection { reason, message, time })
+        let (reason, other_reasons) = (Reason::RefusedByCloud, BTreeMap::new());
+        let message = message.to_owned();
+        self.quarantine(device, &Refusal { sequence, reason, other_reasons, message }, time)
     }
 
-    /// Moves a queued state to the rejects, because Losant would ignore it for this reason.
+    /// Moves a queued state to the rejects, because Losant would ignore it.
     ///
     /// # Errors
     /// As [`Outbox::reject`].
     pub fn quarantine(
         &self,
         device: DeviceId,
-        sequence: u64,
-        reason: Reason,
-        message: &str,
+        refusal: &Refusal,
         time: WallTime,
     ) -> Result<(), Error> {
-        self.move_to_rejects(device, sequence, &Rejection { reason, message, time })
-    }
-
-    fn move_to_rejects(
-        &self,
-        device: DeviceId,
-        sequence: u64,
-        rejection: &Rejection<'_>,
-    ) -> Result<(), Error> {
+        let sequence = refusal.sequence;
         self.change(true, |transaction, disk| {
             let record = find(disk, device, sequence)?.ok_or(Error::NotQueued(sequence))?;
             let range = SequenceRange { first: sequence, last: sequence };
-            transaction.remove(disk, device, range, Removal::Rejected(rejection.reason))?;
             let reject = Reject {
                 number: 0,
                 device,
@@ -72,11 +68,14 @@ impl Outbox {
                 moment: record.moment,
                 priority: record.priority,
                 readings: record.readings,
-                reason: rejection.reason,
-                why: rejection.message.chars().take(MESSAGE_CHARS_MAX).collect(),
-                time: rejection.time.to_string(),
+                reason: refusal.reason,
+                other_reasons: refusal.other_reasons.clone(),
+                why: refusal.message.chars().take(MESSAGE_CHARS_MAX).collect(),
+                time: time.to_string(),
                 state: String::from_utf8_lossy(&record.json).into_owned(),
             };
+            let removal = Removal::Rejected(&reject.values_by_reason());
+            transaction.remove(disk, device, range, removal)?;
             let encoded = serde_json::to_vec(&reject).map_err(Error::EncodeReject)?;
             transaction.delta.rejects.push(encoded);
             Ok(())

@@ -1,5 +1,7 @@
 //! Removes states from their queues, and counts them in the ledger.
 
+use std::collections::BTreeMap;
+
 use super::disk::Disk;
 use super::error::Error;
 use super::ranges::SequenceRange;
@@ -12,7 +14,8 @@ use tidegate_model::{Account, DeviceId, Reason};
 pub(super) enum Removal<'a> {
     /// Losant confirmed the state. It was sent without the ignored values.
     Stored(&'a IgnoredValues),
-    Rejected(Reason),
+    /// One state that Losant does not accept: the numbers of its values by reason.
+    Rejected(&'a BTreeMap<Reason, u64>),
     Dropped(Reason),
 }
 
@@ -33,7 +36,11 @@ impl Removal<'_> {
                 }
                 account.stored += stored;
             }
-            Self::Rejected(reason) => *account.rejected.entry(reason).or_default() += readings,
+            Self::Rejected(values) => {
+                for (reason, values) in values {
+                    *account.rejected.entry(*reason).or_default() += values;
+                }
+            }
             Self::Dropped(reason) => *account.dropped.entry(reason).or_default() += readings,
         }
     }

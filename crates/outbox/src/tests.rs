@@ -309,9 +309,13 @@ fn acks_and_rejects_states_inside_a_queue() {
     outbox.append(&commit(1, "a", &["one", "two", "three"])).unwrap();
     outbox.append(&commit(1, "a", &["four", "five", "six"])).unwrap();
     assert_eq!(outbox.ack(device(1), 3, 4).unwrap(), Removed { states: 2, readings: 2 });
-    outbox
-        .quarantine(device(1), 5, Reason::TimeRefused, "too old", WallTime::from_millis(0))
-        .unwrap();
+    let refusal = Refusal {
+        sequence: 5,
+        reason: Reason::TimeRefused,
+        other_reasons: BTreeMap::new(),
+        message: "too old".to_owned(),
+    };
+    outbox.quarantine(device(1), &refusal, WallTime::EPOCH).unwrap();
     let after = outbox.peek(device(1), 2, 10, 1_000).unwrap();
     assert_eq!(after.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [6]);
     drop(outbox);
@@ -320,6 +324,32 @@ fn acks_and_rejects_states_inside_a_queue() {
     assert_eq!(outbox.ledger()["a"].rejected, BTreeMap::from([(Reason::TimeRefused, 1)]));
     assert_eq!(outbox.rejects(1).unwrap()[0].reason, Reason::TimeRefused);
     assert_eq!(outbox.ack(device(1), 1, 9).unwrap(), Removed { states: 3, readings: 3 });
+    assert_consistent(&outbox);
+}
+
+#[test]
+fn values_of_a_reject_are_counted_under_their_own_reasons() {
+    let directory = TempDir::new().unwrap();
+    let outbox = open(directory.path());
+    let mut commit = commit(1, "a", &["one"]);
+    commit.states[0].readings = 3;
+    for account in commit.ledger.values_mut() {
+        (account.received, account.outbox_in) = (3, 3);
+    }
+    outbox.append(&commit).unwrap();
+    let refusal = Refusal {
+        sequence: 1,
+        reason: Reason::WrongType,
+        other_reasons: [(Reason::Undeclared, 2)].into(),
+        message: "ignored".to_owned(),
+    };
+    outbox.quarantine(device(1), &refusal, WallTime::EPOCH).unwrap();
+    let rejected = |outbox: &Outbox| outbox.ledger()["a"].rejected.clone();
+    let counts = BTreeMap::from([(Reason::WrongType, 1), (Reason::Undeclared, 2)]);
+    assert_eq!(rejected(&outbox), counts);
+    let number = outbox.rejects(1).unwrap()[0].number;
+    outbox.requeue(&[number]).unwrap();
+    assert!(rejected(&outbox).values().all(|values| *values == 0));
     assert_consistent(&outbox);
 }
 

@@ -94,8 +94,10 @@ impl Transaction {
         let mut devices: BTreeMap<DeviceId, Vec<NewState>> = BTreeMap::new();
         for reject in rejects {
             let account = self.account(catalog, &reject.bus);
-            let counted = account.rejected.entry(reject.reason).or_default();
-            *counted = counted.saturating_sub(u64::from(reject.readings));
+            for (reason, values) in reject.values_by_reason() {
+                let counted = account.rejected.entry(reason).or_default();
+                *counted = counted.saturating_sub(values);
+            }
             self.delta.rejects_deleted.push(reject.number);
             devices.entry(reject.device).or_default().push(reject.into());
         }

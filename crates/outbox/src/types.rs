@@ -128,14 +128,32 @@ pub struct Reject {
     /// The number of values in the state.
     pub readings: u16,
     /// [`Reason::RefusedByCloud`], [`Reason::TimeRefused`], [`Reason::Undeclared`] or
-    /// [`Reason::WrongType`].
+    /// [`Reason::WrongType`]: that of the first value.
     pub reason: Reason,
+    /// The numbers of the values that have another reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_reasons: BTreeMap<Reason, u64>,
     /// The message of the server or of tidegate.
     pub why: String,
     /// The time of the rejection, ISO 8601.
     pub time: String,
     /// The JSON of the state.
     pub state: String,
+}
+
+impl Reject {
+    /// Returns the numbers of the values by reason. Their sum is `readings`.
+    pub(super) fn values_by_reason(&self) -> BTreeMap<Reason, u64> {
+        let mut rest = u64::from(self.readings);
+        let mut values = BTreeMap::new();
+        for (reason, others) in &self.other_reasons {
+            let others = (*others).min(rest);
+            rest -= others;
+            values.insert(*reason, others);
+        }
+        *values.entry(self.reason).or_default() += rest;
+        values
+    }
 }
 
 impl From<Reject> for NewState {

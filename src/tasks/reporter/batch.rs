@@ -11,7 +11,7 @@ use tidegate_delivery::declared_fit::{FittedState, fit_state};
 use tidegate_delivery::reporter::{Call, Lane, Limits};
 use tidegate_delivery::response::CallOutcome;
 use tidegate_model::{ReadingTime, Reason, WallTime};
-use tidegate_outbox::{Error, IgnoredValues, Outbox, QueuedState};
+use tidegate_outbox::{Error, IgnoredValues, Outbox, QueuedState, Refusal};
 use tidegate_runtime::clock::Clock;
 use tidegate_timing::clock_trust::{Boots, is_taken};
 
@@ -52,13 +52,6 @@ pub(super) struct Checks<'a> {
     pub(super) declaration: Option<&'a Declaration>,
 }
 
-/// Why Losant would ignore a state as a whole.
-struct Refusal {
-    sequence: u64,
-    reason: Reason,
-    why: String,
-}
-
 impl Batch {
     /// Reads the states of a call.
     ///
@@ -92,10 +85,9 @@ impl Batch {
                 }
             }
             let Some(refusal) = refused.filter(|_| batch.states == 0) else { break };
-            let Refusal { sequence, reason, why } = refusal;
-            warn!(device_id = %call.device, why, "Losant would ignore this state; moved to the \
-                rejects");
-            outbox.quarantine(call.device, sequence, reason, &why, now)?;
+            warn!(device_id = %call.device, why = refusal.message, "Losant would ignore this \
+                state; moved to the rejects");
+            outbox.quarantine(call.device, &refusal, now)?;
         }
         let is_backfill = limits.backfill_meta && call.lane == Lane::Backlog;
         batch.set_body(&batch_body::elements(&states, is_backfill));
@@ -185,7 +177,7 @@ impl Checks<'_> {
         let sequence = entry.sequence;
         let time = time(entry, self.boots);
         let Some(time) = time.filter(|time| is_taken(*time, now)) else {
-            return Err(Refusal { sequence, reason: Reason::TimeRefused, why: why(time, now) });
+            return Err(refusal(sequence, Reason::TimeRefused, why(time, now)));
         };
         let json = json(entry, time);
         let unchecked = self.declaration.filter(|one| sequence <= one.unchecked_through);
@@ -201,14 +193,22 @@ impl Checks<'_> {
         match (json, misfits.first()) {
             (Some(json), _) => Ok(Checked { time, json, ignored }),
             (None, Some(misfit)) => {
-                Err(Refusal { sequence, reason: misfit.reason(), why: misfit.to_string() })
+                let reason = misfit.reason();
+                ignored.remove(&reason);
+                let first = refusal(sequence, reason, misfit.to_string());
+                Err(Refusal { other_reasons: ignored, ..first })
             }
             (None, None) => {
-                let why = "the state has no values".to_owned();
-                Err(Refusal { sequence, reason: Reason::NotSerialisable, why })
+                let message = "the state has no values".to_owned();
+                Err(refusal(sequence, Reason::NotSerialisable, message))
             }
         }
     }
+}
+
+/// Returns the refusal of a state whose values have one reason.
+fn refusal(sequence: u64, reason: Reason, message: String) -> Refusal {
+    Refusal { sequence, reason, other_reasons: BTreeMap::new(), message }
 }
 
 fn time(entry: &QueuedState, boots: &Boots) -> Option<WallTime> {
