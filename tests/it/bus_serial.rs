@@ -1,9 +1,12 @@
 //! Serial lines: instruments that are polled, and ttys that other programs use.
 
+use std::process::Command;
+
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
-use crate::support::{Site, Tty, assert_content, cloud, values, wait_until};
+use crate::support::wait_until;
+use crate::support::{PROGRAM, Site, Tty, assert_content, cloud, probe_tables, utf8, values};
 
 #[tokio::test]
 async fn silence_of_a_polled_instrument_is_logged_once() {
@@ -73,6 +76,28 @@ map = [{ channel = "t", attribute = "t" }]
     assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);
+}
+
+/// The kernel lets programs with CAP_SYS_ADMIN open any tty, so root gives this capability away.
+#[tokio::test]
+async fn pty_of_a_killed_daemon_can_be_opened_again() {
+    let cloud = cloud().await;
+    let site = Site::new(&cloud, &probe_tables(&["n"]));
+    let _tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    daemon.wait_for_log("serial line open");
+    daemon.kill();
+    let mut probe = if rustix::process::geteuid().is_root() {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--inh-caps=-all", "--bounding-set=-sys_admin", PROGRAM]);
+        setpriv
+    } else {
+        Command::new(PROGRAM)
+    };
+    probe.args(["sensor", "probe", "--for", "1s", "--baud-rate", "9600"]);
+    let output = probe.arg(site.path("tty")).output().unwrap();
+    let message = utf8(&output.stderr);
+    assert!(!message.contains("in use") && message.contains("9600"), "{message}");
 }
 
 /// A pty has no transceiver. Neither have most USB adapters one that the kernel could switch.

@@ -89,10 +89,21 @@ fn open_blocking(settings: &Port) -> Result<Tty, PortError> {
         });
     // Stays open until the tty is: closing its last handle could reset the mode.
     let _rs485 = settings.rs485.map(|rs485| set_rs485(&path, rs485)).transpose()?;
-    builder
-        .open_native_async()
-        .map(|stream| Tty::new(stream, settings.baud_rate))
-        .map_err(|error| PortError::Open { path, error })
+    let failed = |error| PortError::Open { path: path.clone(), error };
+    let mut stream = builder.open_native_async().map_err(failed)?;
+    if is_pseudo_terminal(&path) {
+        stream.set_exclusive(false).map_err(failed)?;
+    }
+    Ok(Tty::new(stream, settings.baud_rate))
+}
+
+/// Returns whether a tty is a pseudo-terminal, such as one of socat.
+///
+/// The kernel keeps the exclusive mode of a pseudo-terminal until its other end is closed. After a
+/// kill of the daemon, the next one could not open it. The lock of the file excludes other programs
+/// that use it, too.
+fn is_pseudo_terminal(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| path.starts_with("/dev/pts"))
 }
 
 /// Makes the kernel switch the transceiver.
