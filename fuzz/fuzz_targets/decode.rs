@@ -21,7 +21,7 @@ fn format(choice: u8) -> Format {
         4 => Json { array_pointer: Some("/a".to_owned()) }.into(),
         5 => Pattern(compile_pattern(r"(?<a>\w+)[=: ]+(?<b>[-\d.]+)").unwrap()).into(),
         6 => Binary { fields }.into(),
-        7 => Nmea.into(),
+        7 => Nmea::default().into(),
         8 => Obis.into(),
         9 => Ruuvi.into(),
         10 => OneWire.into(),

@@ -66,9 +66,13 @@ impl UnitConversion {
     /// Converts a number, and rounds the result to 12 digits to hide errors of the arithmetic.
     pub fn apply(self, number: f64) -> f64 {
         let base = (number + self.from.shift) * self.from.factor;
-        let exact = base / self.to.factor - self.to.shift;
-        format!("{exact:.11e}").parse().unwrap_or(exact)
+        rounded(base / self.to.factor - self.to.shift)
     }
+}
+
+/// Rounds to 12 digits, which hides errors of the arithmetic: 0.1 + 0.2 is 0.3.
+pub(crate) fn rounded(number: f64) -> f64 {
+    format!("{number:.11e}").parse().unwrap_or(number)
 }
 
 /// The names of units in lower case, without blanks and signs.

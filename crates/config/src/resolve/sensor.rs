@@ -73,6 +73,7 @@ pub(super) fn sensor(
         let mapping = mapping::mapping(&key, &raw, check)?;
         if let (Some(channels), Source::Channel(name)) = (&channels, &mapping.source)
             && !mapping.source.is_every_channel()
+            && !format.as_ref().is_some_and(|format| format.may_have_channel(name))
         {
             check_channel(&format!("{key}.channel"), name, channels, check);
         }
@@ -83,13 +84,11 @@ pub(super) fn sensor(
     let Some(bus) = bus.and_then(|name| buses.get_mut(&*name)) else { return };
     check_topic(&topic_key, &bus.kind, topic.is_some(), check);
     let has_format = |name| format.as_ref().is_some_and(|format| format.name() == name);
-    if has_format(Nmea::NAME) {
-        check_nmea_frame(&key, &bus.kind, check);
-    }
     if has_format(Sparkplug::NAME) {
         check_births(&key, &bus.kind, topic.as_ref().and_then(Option::as_ref), check);
     }
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
+    let format = if format.name() == Nmea::NAME { nmea(&bus.kind) } else { format };
     let topic = topic.flatten();
     if let (BusKind::Mqtt(_), Some(filter)) = (&bus.kind, &topic) {
         topics::check_mqtt_filter(&topic_key, filter, check);
@@ -126,6 +125,8 @@ fn check_templates(
         (None, BusKind::Modbus(_) | BusKind::Gpio(_)) => Some(1),
         (None, _) => None,
     };
+    let channels = channels.map(|channels| with_named_channels(sensor, channels));
+    let channels = channels.as_deref();
     let scope = SensorScope { channels, levels, has_topics: bus.topics() != Topics::None };
     if let DeviceSelector::ByTemplate(template) = &sensor.device {
         let (key, text) = (format!("{key}.device"), template.to_string());
@@ -143,18 +144,36 @@ fn check_templates(
     }
 }
 
-/// Reports a frame that removes the checksum of NMEA sentences, which the decoder needs.
-fn check_nmea_frame(key: &str, bus: &BusKind, check: &mut Check<'_>) {
-    let BusKind::Serial(serial) = bus else { return };
-    let checksum = serial.framing.checksum.as_ref();
-    if checksum.is_some_and(|one| matches!(one.algorithm, ChecksumAlgorithm::Nmea)) {
-        let fix = "remove checksum from the frame of the bus";
-        check.problems.add(
-            format!("{key}.format"),
-            "the frame removes the checksum that this format verifies",
-            fix,
-        );
+/// Returns the channels with those that a template names and that a message may name, too.
+fn with_named_channels(sensor: &Sensor, channels: &[String]) -> Vec<String> {
+    let mut known = channels.to_vec();
+    let mut add = |variables: &[String]| {
+        let named = variables.iter().filter(|name| sensor.format.may_have_channel(name));
+        known.extend(named.cloned());
+    };
+    if let DeviceSelector::ByTemplate(template) = &sensor.device {
+        add(template.variables());
     }
+    for mapping in &sensor.map {
+        if let AttributeSelector::ByTemplate(template) = &mapping.attribute {
+            add(template.variables());
+        }
+        if let Source::Expression(expression) = &mapping.source {
+            add(expression.variables());
+        }
+    }
+    known
+}
+
+/// Returns the decoder of NMEA sentences: a frame may verify and remove their checksum.
+fn nmea(bus: &BusKind) -> Format {
+    let is_verified = if let BusKind::Serial(serial) = bus {
+        let checksum = serial.framing.checksum.as_ref();
+        checksum.is_some_and(|one| matches!(one.algorithm, ChecksumAlgorithm::Nmea))
+    } else {
+        false
+    };
+    Nmea { is_verified }.into()
 }
 
 /// Reports a channel that no message of the format can have.

@@ -72,7 +72,7 @@ impl DetectedFormat {
             Ok(_) => return Self::Text,
             Err(_) => {}
         }
-        if text.starts_with(['$', '!']) && is_read(&Nmea.into(), payload) {
+        if text.starts_with(['$', '!']) && is_read(&Nmea::default().into(), payload) {
             return Self::Nmea;
         }
         if is_read(&KeyValue.into(), payload) && pairs_have_names(text) {
@@ -136,7 +136,7 @@ impl DetectedFormat {
             Self::Csv { delimiter, .. } => {
                 Csv { columns: Vec::new(), has_header: false, delimiter }.into()
             }
-            Self::Nmea => Nmea.into(),
+            Self::Nmea => Nmea::default().into(),
             Self::Obis => Obis.into(),
             Self::Ruuvi => Ruuvi.into(),
             Self::Sparkplug => Sparkplug { rebirth: false }.into(),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use minijinja::value::Serde;
 use serde::{Serialize, Serializer};
 
+use super::error::DecodeError;
 use super::json_value::JsonValue;
 use tidegate_model::{Value, ValueError};
 use tidegate_template::PathStep;
@@ -18,6 +19,7 @@ pub(super) type ChannelMap = BTreeMap<String, Result<Value, ValueError>>;
 pub struct Decoded {
     channels: Channels,
     original_texts: BTreeMap<String, String>,
+    losses: Vec<DecodeError>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -29,13 +31,28 @@ enum Channels {
 /// Creates a message whose values need no original text.
 impl From<ChannelMap> for Decoded {
     fn from(channels: ChannelMap) -> Self {
-        Self { channels: Channels::Map(channels), original_texts: BTreeMap::new() }
+        Self::new(Channels::Map(channels), BTreeMap::new())
     }
 }
 
 impl Decoded {
     pub(super) fn json(document: JsonValue) -> Self {
-        Self { channels: Channels::Json(document), original_texts: BTreeMap::new() }
+        Self::new(Channels::Json(document), BTreeMap::new())
+    }
+
+    fn new(channels: Channels, original_texts: BTreeMap<String, String>) -> Self {
+        Self { channels, original_texts, losses: Vec::new() }
+    }
+
+    /// Adds the reasons for which other parts of the payload were rejected.
+    pub(super) fn add_losses(&mut self, losses: impl IntoIterator<Item = DecodeError>) {
+        self.losses.extend(losses);
+    }
+
+    /// Returns the reasons for which other parts of the payload were rejected, such as a damaged
+    /// sentence beside this one. Each counts as one reading.
+    pub fn losses(&self) -> &[DecodeError] {
+        &self.losses
     }
 
     /// Returns the original texts of channels whose value differs from it.
@@ -207,6 +224,6 @@ impl DecodedBuilder {
     }
 
     pub(super) fn build(self) -> Decoded {
-        Decoded { channels: Channels::Map(self.channels), original_texts: self.original_texts }
+        Decoded::new(Channels::Map(self.channels), self.original_texts)
     }
 }

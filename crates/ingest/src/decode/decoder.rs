@@ -24,6 +24,11 @@ pub trait Decoder: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns whether a message may name this channel itself, besides [`Decoder::channels`].
+    fn may_have_channel(&self, _name: &str) -> bool {
+        false
+    }
+
     /// Returns the type of a channel's values; `None` if it depends on the message.
     fn channel_type(&self, _channel: &str) -> Option<AttributeType> {
         None
@@ -129,6 +134,11 @@ impl Format {
     /// Returns all possible channels; `None` if they depend on the message.
     pub fn channels(&self) -> Option<Vec<String>> {
         self.0.channels()
+    }
+
+    /// Returns whether a message may name this channel itself, besides [`Format::channels`].
+    pub fn may_have_channel(&self, name: &str) -> bool {
+        self.0.may_have_channel(name)
     }
 
     /// Returns the type of a channel's values; `None` if it depends on the message.

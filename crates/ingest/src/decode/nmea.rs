@@ -1,59 +1,120 @@
 //! Sentences of NMEA 0183: positions, speeds, depths, headings, winds and weather.
 //!
-//! The crate `nmea` parses the fields. It is stricter than common instruments, so this module
-//! handles the rest: sentences of NMEA 2.0 and older without a checksum or a mode, proprietary
-//! sentences, and the flags of a receiver without a fix. A test decodes the recordings of gpsd
-//! (tests/it/gpsd.rs).
+//! A table says which field is which channel; sentences with rules of their own have functions.
+//! Instruments are less strict than the standard: merged lines, tag blocks, sentences of NMEA 2.0
+//! and older without a checksum or a mode, the flags of a receiver without a fix. A test decodes
+//! the recordings of gpsd (tests/it/gpsd.rs).
 
-use nmea::ParseResult;
-use nmea::sentences::mwv::{MwvReference, MwvWindSpeedUnits};
+mod fields;
+mod rules;
+mod sentence;
+mod table;
 
+use self::fields::{Fields, Position};
+use self::sentence::{Found, Sentence};
 use super::decoded::{ChannelMap, Decoded};
-use super::decoder::{Decoder, DecoderKind};
+use super::decoder::{Decoder, DecoderKind, MESSAGES_MAX};
 use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
-use crate::unit::{Unit, UnitConversion};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{AttributeType, Value};
 
 pub(super) const KIND: DecoderKind =
-    DecoderKind { name: Nmea::NAME, options: &[], create: |_| Some(Nmea.into()) };
+    DecoderKind { name: Nmea::NAME, options: &[], create: |_| Some(Nmea::default().into()) };
 
-/// All channels of all sentences.
-const CHANNELS: [&str; 25] = [
+/// All channels of all sentences, but for those that [`Decoder::may_have_channel`] accepts.
+const CHANNELS: [&str; 50] = [
     "airTemperature",
     "altitude",
+    "closingSpeed",
     "course",
+    "crossTrackError",
     "depth",
+    "depthBelowKeel",
+    "depthBelowSurface",
+    "depthBelowTransducer",
+    "deviation",
     "dewPoint",
+    "drift",
+    "engineSpeed",
+    "groundDistance",
+    "groundTripDistance",
     "hdop",
     "heading",
     "humidity",
     "latitude",
     "longitude",
+    "magneticCourse",
     "magneticHeading",
+    "magneticSet",
+    "magneticWindDirection",
+    "portRudderAngle",
     "position",
     "pressure",
+    "propellerPitch",
     "quality",
+    "rateOfTurn",
+    "rudderAngle",
     "satellites",
     "sentence",
+    "set",
+    "shaftSpeed",
     "speed",
     "time",
     "trueWindAngle",
     "trueWindSpeed",
+    "variation",
+    "waterDistance",
     "waterSpeed",
     "waterTemperature",
+    "waterTripDistance",
+    "waypoint",
+    "waypointBearing",
+    "waypointDistance",
     "windAngle",
     "windDirection",
     "windSpeed",
 ];
 
-/// Decodes one sentence of NMEA 0183, and checks its checksum.
+/// The channels that have a number at their end if a boat has several engines.
+const NUMBERED: [&str; 3] = ["engineSpeed", "shaftSpeed", "propellerPitch"];
+
+/// The beginning of the channels of XDR, which name the transducer.
+const TRANSDUCER: &str = "xdr_";
+
+/// The end of the channel with the unit of a transducer.
+const UNIT: &str = "_unit";
+
+/// Decodes the sentences of NMEA 0183 in a line, and verifies their checksums.
 ///
 /// The channel `sentence` is the type. Sentences of a receiver without a fix have no `position`.
-#[derive(Debug, Clone, Copy)]
-pub struct Nmea;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nmea {
+    /// Whether the frame has verified and removed the start character and the checksum.
+    pub is_verified: bool,
+}
+
+/// The reason that a part of a line is no sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum SentenceError {
+    #[error("no $ or ! at the start")]
+    NoStart,
+    #[error("no checksum")]
+    NoChecksum,
+    #[error("wrong checksum")]
+    WrongChecksum,
+    #[error("cut by the next sentence")]
+    Cut,
+    #[error("no talker and type, such as GPGGA")]
+    Address,
+    #[error("the fields do not match the sentence type")]
+    Fields,
+}
+
+/// Collects the channels of a sentence. The first value of a channel counts.
+#[derive(Default)]
+struct Channels(ChannelMap);
 
 impl Nmea {
     /// The name of the format in the configuration.
@@ -69,10 +130,17 @@ impl Decoder for Nmea {
         Some(CHANNELS.map(str::to_owned).to_vec())
     }
 
+    fn may_have_channel(&self, name: &str) -> bool {
+        let is_number = |end: &str| end.bytes().all(|byte| byte.is_ascii_digit());
+        let is_numbered = |stem: &&str| name.strip_prefix(*stem).is_some_and(is_number);
+        name.starts_with(TRANSDUCER) || NUMBERED.iter().any(is_numbered)
+    }
+
     fn channel_type(&self, channel: &str) -> Option<AttributeType> {
         Some(match channel {
             "position" => AttributeType::Gps,
-            "sentence" | "time" => AttributeType::Text,
+            "sentence" | "time" | "waypoint" => AttributeType::Text,
+            name if name.starts_with(TRANSDUCER) && name.ends_with(UNIT) => AttributeType::Text,
             _ => AttributeType::Number,
         })
     }
@@ -83,68 +151,58 @@ impl Decoder for Nmea {
         payload: &[u8],
         _births: &mut Births,
     ) -> Result<Vec<Decoded>, DecodeError> {
-        let text = utf8(payload)?;
-        let channels = parse(text.trim()).map_err(|problem| DecodeError::Invalid {
-            format: "NMEA 0183 sentence",
-            problem: problem.into(),
-            excerpt: excerpt(text.as_bytes()),
-            advice: "check baud rate and wiring",
-        })?;
-        Ok(vec![channels.into()])
-    }
-}
-
-/// Parses a sentence. The error is the problem in words.
-fn parse(sentence: &str) -> Result<ChannelMap, &'static str> {
-    let body = body(sentence)?;
-    let fields: Vec<&str> = body.split(',').collect();
-    let field = |at: usize| fields.get(at).copied().unwrap_or_default();
-    let kind = kind(field(0)).ok_or("no talker and type, such as GPGGA")?;
-    let mut channels = ChannelMap::new();
-    let mut put = |name: &str, number: Option<f64>| {
-        if let Some(number) = number {
-            channels.insert(name.to_owned(), Value::float(number));
+        let found = if self.is_verified && !payload.starts_with(b"$") {
+            let sentence = Sentence { body: payload.trim_ascii(), is_verified: true };
+            vec![Found { bytes: payload, sentence: Ok(sentence) }]
+        } else {
+            let lines = payload.split(|byte| matches!(byte, b'\r' | b'\n'));
+            let lines = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+            lines.flat_map(sentence::find).collect()
+        };
+        if found.len() > MESSAGES_MAX {
+            return Err(DecodeError::TooManyMessages { found: found.len(), max: MESSAGES_MAX });
         }
-    };
-    match kind {
-        "GGA" => {
-            put("quality", Some(field(6).parse().unwrap_or(0.0)));
-            put("satellites", field(7).parse().ok());
+        let (mut messages, mut losses) = (Vec::new(), Vec::new());
+        for Found { bytes, sentence } in found {
+            match sentence.and_then(parse) {
+                Ok(channels) => messages.push(Decoded::from(channels)),
+                Err(problem) => losses.push(invalid(problem, bytes)),
+            }
         }
-        "GNS" => put("satellites", field(7).parse().ok()),
-        "DBK" | "DBS" | "DBT" => put("depth", field(3).parse().ok()),
-        "HDG" | "HDM" => put("magneticHeading", field(1).parse().ok()),
-        _ => {}
-    }
-    if is_supported_by_crate(kind) && !is_void(kind, field) {
-        let normalized = normalize(kind, &fields).join(",");
-        let normalized = format!("${normalized}*{:02X}", checksum(&normalized));
-        let parsed = nmea::parse_str(&normalized)
-            .map_err(|_| "the fields do not match the sentence type")?;
-        add_channels(&parsed, &mut channels);
-    }
-    channels.insert("sentence".to_owned(), Value::text(kind.to_owned()));
-    Ok(channels)
-}
-
-/// Returns the text between the start character and the checksum, which is right or missing.
-fn body(sentence: &str) -> Result<&str, &'static str> {
-    let body = sentence.strip_prefix(['$', '!']).ok_or("no $ or ! at the start")?;
-    let Some((body, digits)) = body.rsplit_once('*') else {
-        // Up to NMEA 2.0 the checksum may be missing. A proprietary sentence needs one.
-        let is_standard =
-            body.starts_with(|begin: char| begin.is_ascii_uppercase() && begin != 'P');
-        return if is_standard { Ok(body) } else { Err("no checksum") };
-    };
-    match u8::from_str_radix(digits, 16) {
-        Ok(given) if given == checksum(body) => Ok(body),
-        _ => Err("wrong checksum"),
+        if let Some(first) = messages.first_mut() {
+            first.add_losses(losses);
+            return Ok(messages);
+        }
+        if !payload.iter().any(|byte| matches!(byte, b'$' | b'!')) {
+            // Noise of a wrong speed is not text.
+            utf8(payload)?;
+        }
+        Err(losses.into_iter().next().unwrap_or_else(|| invalid(SentenceError::NoStart, payload)))
     }
 }
 
-/// Returns the exclusive or of all characters (NMEA 0183, 5.2.2.4).
-fn checksum(body: &str) -> u8 {
-    body.bytes().fold(0, |sum, byte| sum ^ byte)
+fn invalid(problem: SentenceError, bytes: &[u8]) -> DecodeError {
+    DecodeError::Invalid {
+        format: "NMEA 0183 sentence",
+        problem: problem.to_string().into(),
+        excerpt: excerpt(bytes),
+        advice: "check baud rate and wiring",
+    }
+}
+
+/// Returns the channels of a sentence.
+fn parse(Sentence { body, is_verified }: Sentence<'_>) -> Result<ChannelMap, SentenceError> {
+    let text = String::from_utf8_lossy(body);
+    let fields = Fields::new(&text, is_verified);
+    let kind = kind(fields.text(0)).ok_or(SentenceError::Address)?;
+    let mut channels = Channels::default();
+    rules::add_always(kind, &fields, &mut channels)?;
+    if !rules::is_void(kind, &fields) {
+        table::add(kind, &fields, &mut channels)?;
+        rules::add(kind, &fields, &mut channels)?;
+    }
+    channels.put_text("sentence", Some(kind.to_owned()));
+    Ok(channels.0)
 }
 
 /// Returns the type of a sentence: the address without the talker, or a proprietary address.
@@ -161,121 +219,35 @@ fn kind(address: &str) -> Option<&str> {
     }
 }
 
-/// Returns the fields with a mode that the crate accepts. [`is_void`] reads the original mode.
-fn normalize<'a>(kind: &str, fields: &[&'a str]) -> Vec<&'a str> {
-    let mut fields = fields.to_vec();
-    match kind {
-        "GLL" => {
-            fields.truncate(5);
-            fields.extend(["", "A", "A"]);
-        }
-        "RMC" => {
-            fields.truncate(10);
-            fields.extend(["", "", "A"]);
-        }
-        "GNS" => fields.iter_mut().skip(6).take(1).for_each(|modes| *modes = "A"),
-        _ => {}
-    }
-    fields
-}
-
-fn is_supported_by_crate(kind: &str) -> bool {
-    let kinds = ["GGA", "GLL", "GNS", "RMC", "VTG", "DPT", "HDT", "MDA", "MTW", "MWV", "VHW"];
-    kinds.contains(&kind)
-}
-
-/// Returns whether the instrument marks the fields as not valid. They are then old or invented.
-fn is_void<'a>(kind: &str, field: impl Fn(usize) -> &'a str) -> bool {
-    match kind {
-        "GGA" => matches!(field(6), "" | "0"),
-        "GNS" => field(6).bytes().all(|mode| mode == b'N'),
-        "RMC" => matches!(field(2), "" | "V") || field(12) == "N",
-        "GLL" => !matches!(field(6), "" | "A") || field(7) == "N",
-        "VTG" => field(9) == "N",
-        "MWV" => field(5) != "A",
-        _ => false,
-    }
-}
-
-/// Adds the channels of a parsed sentence.
-#[expect(clippy::wildcard_enum_match_arm, reason = "other sentences of the crate have no channel")]
-fn add_channels(parsed: &ParseResult, channels: &mut ChannelMap) {
-    let mut put = |name: &str, number: Option<f64>| {
+impl Channels {
+    fn put(&mut self, name: &str, number: Option<f64>) {
         if let Some(number) = number {
-            channels.insert(name.to_owned(), Value::float(number));
+            self.0.entry(name.to_owned()).or_insert_with(|| Value::float(number));
         }
-    };
-    // Floats of single precision, with the digits of the sentence.
-    let single = |number: Option<f32>| number.and_then(|number| number.to_string().parse().ok());
-    let mut position = None;
-    let mut time = None;
-    match parsed {
-        ParseResult::GGA(gga) => {
-            position = gga.latitude.zip(gga.longitude);
-            put("altitude", single(gga.altitude));
-            put("hdop", single(gga.hdop));
-        }
-        ParseResult::RMC(rmc) => {
-            position = rmc.lat.zip(rmc.lon);
-            time = rmc.fix_date.zip(rmc.fix_time);
-            put("speed", single(rmc.speed_over_ground));
-            put("course", single(rmc.true_course));
-        }
-        ParseResult::GLL(gll) => position = gll.latitude.zip(gll.longitude),
-        ParseResult::GNS(gns) => {
-            position = gns.lat.zip(gns.lon);
-            put("altitude", single(gns.alt));
-            put("hdop", single(gns.hdop));
-        }
-        ParseResult::VTG(vtg) => {
-            put("speed", single(vtg.speed_over_ground));
-            put("course", single(vtg.true_course));
-        }
-        ParseResult::DPT(dpt) => put("depth", dpt.water_depth),
-        ParseResult::HDT(hdt) => put("heading", single(hdt.heading)),
-        ParseResult::VHW(vhw) => {
-            put("heading", vhw.heading_true);
-            put("magneticHeading", vhw.heading_magnetic);
-            put("waterSpeed", vhw.relative_speed_knots);
-        }
-        ParseResult::MTW(mtw) => put("waterTemperature", mtw.temperature),
-        ParseResult::MDA(mda) => {
-            put("pressure", single(mda.pressure_bar));
-            put("airTemperature", single(mda.air_temp_deg));
-            put("waterTemperature", single(mda.water_temp_deg));
-            put("humidity", single(mda.rel_humidity));
-            put("dewPoint", single(mda.dew_point));
-            put("windDirection", single(mda.wind_direction_true));
-        }
-        ParseResult::MWV(mwv) => {
-            let knots = single(mwv.wind_speed).zip(mwv.wind_speed_units);
-            let knots = knots.and_then(|(speed, unit)| to_knots(speed, unit));
-            let is_true = mwv.reference == Some(MwvReference::Theoretical);
-            put(if is_true { "trueWindAngle" } else { "windAngle" }, single(mwv.wind_direction));
-            put(if is_true { "trueWindSpeed" } else { "windSpeed" }, knots);
-        }
-        _ => {}
     }
-    if let Some((latitude, longitude)) = position {
-        put("latitude", Some(latitude));
-        put("longitude", Some(longitude));
+
+    fn put_text(&mut self, name: &str, text: Option<String>) {
+        if let Some(text) = text {
+            self.0.entry(name.to_owned()).or_insert_with(|| Value::text(text));
+        }
+    }
+
+    /// Adds a channel with the value of the first of `names` that the sentence has.
+    fn copy_first(&mut self, names: &[&str], channel: &str) {
+        if let Some(value) = names.iter().find_map(|name| self.0.get(*name)).cloned() {
+            self.0.entry(channel.to_owned()).or_insert(value);
+        }
+    }
+
+    fn put_position(&mut self, position: Option<Position>) {
+        let Some(Position { latitude, longitude }) = position else { return };
+        self.put("latitude", Some(latitude));
+        self.put("longitude", Some(longitude));
         // A Losant gps attribute is a text of latitude and longitude (devices/attributes, "GPS
         // String"). The seventh decimal is 11 mm, the resolution of receivers with corrections.
-        let written = format!("{latitude:.7},{longitude:.7}");
-        channels.insert("position".to_owned(), Value::text(written));
-    }
-    if let Some((date, time)) = time {
-        channels.insert("time".to_owned(), Value::text(format!("{date}T{time}Z")));
+        self.put_text("position", Some(format!("{latitude:.7},{longitude:.7}")));
     }
 }
 
-fn to_knots(speed: f64, unit: MwvWindSpeedUnits) -> Option<f64> {
-    let unit = match unit {
-        MwvWindSpeedUnits::Knots => return Some(speed),
-        MwvWindSpeedUnits::KilometersPerHour => "km/h",
-        MwvWindSpeedUnits::MetersPerSecond => "m/s",
-        MwvWindSpeedUnits::MilesPerHour => "mph",
-    };
-    let conversion = UnitConversion::between(Unit::named(unit)?, Unit::named("kn")?)?;
-    Some(conversion.apply(speed))
-}
+#[cfg(test)]
+mod tests;

@@ -209,111 +209,6 @@ fn decodes_a_binary_layout() {
 }
 
 #[test]
-fn position_has_the_format_of_losant() {
-    // The examples of many NMEA 0183 references.
-    let message = one(
-        &Nmea.into(),
-        b"$GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76\r\n",
-    )
-    .unwrap();
-    assert_eq!(message.channel("position"), Some(Ok(text("53.3613367,-6.5056200"))));
-    assert_eq!(message.channel("altitude"), Some(Ok(Value::Float(61.7))));
-    assert_eq!(message.channel("satellites"), Some(Ok(Value::Float(8.0))));
-    assert_eq!(message.channel("sentence"), Some(Ok(text("GGA"))));
-    let message =
-        one(&Nmea.into(), b"$GPGSV,3,1,11,03,03,111,00,04,15,270,00,06,01,010,00,13,06,292,00*74")
-            .unwrap();
-    assert_eq!(message.names(), ["sentence"]);
-    for (sentence, problem) in [
-        (
-            "$GPGGA,092750.000,5321.6803,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76",
-            "wrong checksum",
-        ),
-        (
-            "GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76",
-            "no $ or ! at the start",
-        ),
-        ("$PGRME,9.1,M", "no checksum"),
-        ("$hello", "no checksum"),
-        ("$GGA,1", "no talker and type"),
-        (
-            "$GPRMC,092750.000,A,5321.68x2,N,00630.3372,W,0.02,31.66,280511,,,A",
-            "the fields do not match the sentence type",
-        ),
-    ] {
-        let error = one(&Nmea.into(), sentence.as_bytes()).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("invalid NMEA 0183 sentence: {problem}")), "{error}");
-    }
-}
-
-/// Returns the channel names of a sentence.
-fn channels(sentence: &str) -> Vec<String> {
-    let message = one(&Nmea.into(), sentence.as_bytes()).unwrap();
-    message.names().into_iter().map(str::to_owned).collect()
-}
-
-#[test]
-fn void_sentences_have_no_position() {
-    for sentence in [
-        "$GPRMC,212406.000,V,0000.0000,N,00000.0000,E,0.0,0.0,280316,,,N",
-        "$GPRMC,212607.891,V,,,,,,,181207,0,N",
-        "$GPGLL,3728.0549,N,12213.8639,W,014413.076,V",
-        "$GPGLL,3728.0549,N,12213.8639,W,014413.076,A,N",
-        "$GPVTG,0.0,T,,M,0.0,N,0.0,K,N",
-        "$WIMWV,041.1,R,01.0,N,V",
-        "$GPTXT,any",
-        "!AIVDM,1,1,,B,13aGhtw0R<OJf=6LgQ?Ad1FF05`L,0*24",
-        "$PGRME,9.1,M,15.0,M,12.0,M*21",
-    ] {
-        assert_eq!(channels(sentence), ["sentence"], "{sentence}");
-    }
-    let void = "$GPGGA,212406.000,0000.0000,N,00000.0000,E,0,00,0.0,0.0,M,0.0,M,,0000";
-    assert_eq!(channels(void), ["quality", "satellites", "sentence"]);
-    assert_eq!(channels("$GNGNS,074150.799,,,,,NNNN,00,,,0.0,,0000"), ["satellites", "sentence"]);
-}
-
-#[test]
-fn marine_channels_have_one_unit_each() {
-    let known = Nmea.channels().unwrap();
-    for (sentence, name, value) in [
-        ("$WIMWV,041.1,R,18.52,K,A", "windSpeed", 10.0),
-        ("$WIMWV,041.1,R,18.52,K,A", "windAngle", 41.1),
-        ("$WIMWV,041.1,T,10.0,N,A", "trueWindSpeed", 10.0),
-        ("$WIMWV,041.1,T,10.0,N,A", "trueWindAngle", 41.1),
-        (
-            "$WIMDA,29.7544,I,1.0076,B,35.5,C,17.5,C,42.1,,20.6,C,116.4,T,107.7,M,1.2,N,0.6,M",
-            "pressure",
-            1.0076,
-        ),
-        ("$SDDPT,3.6,0.0", "depth", 3.6),
-        ("$SDDBT,7.8,f,2.4,M,1.3,F", "depth", 2.4),
-        ("$HCHDG,98.3,0.0,E,12.6,W", "magneticHeading", 98.3),
-        ("$HEHDT,274.07,T", "heading", 274.07),
-        ("$VWVHW,100.5,T,105.5,M,10.5,N,19.4,K", "waterSpeed", 10.5),
-        ("$IIMTW,17.9,C", "waterTemperature", 17.9),
-        ("$GPVTG,77.5,T,93.3,M,5.2,N,9.7,K,A", "speed", 5.2),
-        ("$GPRMC,092750.000,A,5321.6802,N,00630.3372,W,0.02,31.66,280511,,,A", "course", 31.66),
-        ("$GPGGA,092750.000,5321.6802,N,00630.3372,W,4,8,1.03,61.7,M,55.2,M,,", "quality", 4.0),
-        ("$GPGLL,4527.458,S,16709.165,E", "latitude", -(45.0 + 27.458 / 60.0)),
-        (
-            "$GNGNS,112257.00,3844.24,N,00908.43828,W,NNNA,03,10.5,,,,,V",
-            "latitude",
-            38.0 + 44.24 / 60.0,
-        ),
-    ] {
-        let message = one(&Nmea.into(), sentence.as_bytes()).unwrap();
-        let Some(Ok(Value::Float(read))) = message.channel(name) else {
-            panic!("{sentence}: {message:?}")
-        };
-        assert!((read - value).abs() < 1e-6, "{sentence}: {read}");
-        assert!(
-            message.names().iter().all(|name| known.iter().any(|one| one == name)),
-            "{message:?}"
-        );
-    }
-}
-
-#[test]
 fn obis_codes_are_channels() {
     let telegram = b"/ISK5\\2M550E-1012\r\n\r\n1-3:0.2.8(50)\r\n0-0:1.0.0(190320181403W)\r\n\
         0-0:96.1.1(4530303433303037303532383730333138)\r\n1-0:1.8.1(000576.239*kWh)\r\n\
@@ -369,7 +264,7 @@ proptest! {
                 Json { array_pointer: Some("/a".to_owned()) }.into(),
             pattern.into(),
             Binary { fields: fields.to_vec() }.into(),
-            Nmea.into(),
+            Nmea::default().into(),
             Obis.into(),
             PlainText.into(),
         ];

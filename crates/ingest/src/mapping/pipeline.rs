@@ -59,6 +59,8 @@ struct Failures {
     undecoded: Vec<(usize, DecodeError)>,
     /// Messages without a mapped channel.
     unmapped: Vec<(usize, Decoded)>,
+    /// The first sensor that lost a part of the payload. Its losses count, not those of others.
+    loser: Option<usize>,
 }
 
 impl Pipeline {
@@ -159,6 +161,11 @@ impl Pipeline {
                     for (number, decoded) in messages.into_iter().enumerate() {
                         output.set_message(number);
                         output.set_sensor(index, sensor.priority);
+                        if !decoded.losses().is_empty() {
+                            let is_counted = *failures.loser.get_or_insert(index) == index;
+                            let output = is_counted.then_some(&mut output);
+                            self.reject_losses(reader, &decoded, now, output);
+                        }
                         let arrival = Arrival { message, now };
                         if !self.map_message(arrival, reader, &decoded, &mut output) {
                             self.stats.change(index, SensorStats::note_unmapped);
@@ -223,6 +230,23 @@ impl Pipeline {
             let topic = excerpt(message.topic.as_bytes());
             let detail = format!("bus {}: no sensor reads topic \"{topic}\"", message.bus);
             output.reject(Reason::NoSensor, [detail]);
+        }
+    }
+
+    /// Counts the parts of a payload that were rejected, while others were decoded.
+    fn reject_losses(
+        &mut self,
+        Reader { index, sensor, .. }: Reader<'_>,
+        decoded: &Decoded,
+        now: Instant,
+        mut output: Option<&mut OutputBuilder>,
+    ) {
+        for error in decoded.losses() {
+            let rejection = Rejection::new(error.reason(), error.to_string());
+            self.record_rejection(index, &rejection, now);
+            if let Some(output) = &mut output {
+                output.reject(rejection.reason, [format!("sensor {}: {error}", sensor.name)]);
+            }
         }
     }
 

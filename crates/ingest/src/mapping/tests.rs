@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::by_text::ByText;
-use crate::decode::{Json, KeyValue};
+use crate::decode::{Json, KeyValue, Nmea};
 use tidegate_model::{BusMessage, DeviceId, Priority, Reason, State, Value, WallTime};
 use tidegate_template::Expression;
 use tidegate_template::Template;
@@ -99,6 +99,19 @@ fn invalid_value_does_not_affect_others() {
     let rejected = [(Reason::TooLong, 1), (Reason::NotScalar, 1), (Reason::NoValue, 1)];
     assert_eq!(mapped.rejected, rejected.into());
     assert_eq!(mapped.details.len(), 3);
+}
+
+#[test]
+fn damaged_part_of_a_payload_is_counted_once() {
+    let mut nmea = sensor("#", vec![map("depth", "depth"), map("waterTemperature", "waterC")]);
+    nmea.format = Nmea::default().into();
+    let mut other = nmea.clone();
+    other.map = vec![map("windSpeed", "wind")];
+    let line = "$SDDBT,7.8,f,2.5,M,1.3,F*0D$IIMTW,15.2,C*15";
+    let mapped = bench(vec![nmea, other]).map(&message("a", line), now());
+    assert_eq!(mapped.states, [state(1, &[("waterC", Value::Float(15.2))])]);
+    assert_eq!(mapped.rejected, [(Reason::Malformed, 1)].into());
+    assert!(mapped.details[0].text.contains("wrong checksum"), "{:?}", mapped.details);
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn fixed_names_have_the_types_of_mapping_and_decoder() {
     let mut one = sensor("", "1", vec![scaled, mean, named, computed, map("e", "raw")]);
     one.stale = Some(StaleSettings { after: length, attribute: "online".parse().unwrap() });
     let mut fix = sensor("", "1", vec![map("position", "at"), map("speed", "speed")]);
-    fix.format = Nmea.into();
+    fix.format = Nmea::default().into();
     assert_eq!(
         listed(&produce(&[one, fix], None)),
         [
