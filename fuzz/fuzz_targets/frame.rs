@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_ingest::frame::{
-    Checksum, ChecksumAlgorithm, Counted, Endian, Frame, Framer, Framing, Length, Notation, Shape,
+    Checksum, ChecksumAlgorithm, CoverEnd, Counted, Endian, Frame, Framer, Framing, Length, Notation, Shape,
 };
 use tidegate_timing::machine::Machine as _;
 
@@ -36,7 +36,7 @@ fuzz_target!(|input: &[u8]| {
     } else {
         ChecksumAlgorithm::Xor
     };
-    let checksum = Checksum { algorithm, notation: Notation::Hexadecimal, from: 0 };
+    let checksum = Checksum { algorithm, notation: Notation::Hexadecimal, from: 0, to: CoverEnd::BeforeChecksum(0) };
     let framing = Framing {
         shape: shape(*choice),
         checksum: (choice & 0x80 != 0).then_some(checksum),

@@ -113,8 +113,9 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
 }
 
 fn describe_bus(plan: &mut String, name: &tidegate_model::Name, bus: &Bus) -> std::fmt::Result {
-    let description = driver(&bus.kind).describe();
-    writeln!(plan, "\nbus       {name}: {description}")
+    let driver = driver(&bus.kind);
+    writeln!(plan, "\nbus       {name}: {}", driver.describe())?;
+    driver.details().iter().try_for_each(|detail| writeln!(plan, "  {detail}"))
 }
 
 pub(super) fn describe_sensor(
@@ -182,6 +183,7 @@ fn describe_filter(plan: &mut String, filter: &FilterSettings) -> std::fmt::Resu
 fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) -> std::fmt::Result {
     let device = device_name(actuator.device, config);
     let write = match &actuator.write {
+        WriteTemplate::Serial(serial) if serial.is_hex => format!("bytes {}", serial.text),
         WriteTemplate::Serial(serial) => format!("{:?}", serial.text.to_string()),
         WriteTemplate::Mqtt(mqtt) => {
             let retain = if mqtt.retain { ", retained" } else { "" };

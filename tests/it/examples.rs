@@ -154,6 +154,13 @@ fn binary_frames_with_noise_and_damage_between_them() {
 }
 
 #[test]
+fn answers_of_a_gas_sensor() {
+    let states = [state("gateway", r#"{"co2":608}"#), state("gateway", r#"{"co2":400}"#)];
+    assert_eq!(run("co2", "co2.bin", "")[..2], states);
+    assert_eq!(run("co2", "co2.bin", "")[2..], ["1 bad_checksum".to_owned()]);
+}
+
+#[test]
 fn a_position() {
     assert_eq!(
         run("nmea", "nmea.txt", ""),

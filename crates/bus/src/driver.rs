@@ -14,6 +14,12 @@ pub trait BusDriver {
     /// Returns the connection in a few words, for `tidegate check`.
     fn describe(&self) -> String;
 
+    /// Returns the bytes that the driver sends and expects, one line for each kind, for `tidegate
+    /// check` and `tidegate sensor test`. Default: none.
+    fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns how a recorded stream of bytes is cut into messages. `None`, the default, means that
     /// a recording is a single message.
     fn framing(&self) -> Option<Framing> {

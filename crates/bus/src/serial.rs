@@ -19,6 +19,7 @@ use poll::Poller;
 pub use port::PortError;
 use tidegate_config::{Port, SerialBus};
 use tidegate_ingest::frame::{Framer, Framing};
+use tidegate_model::excerpt::notation;
 use tidegate_model::io_problem;
 use tidegate_runtime::wait::sleep_until;
 use tidegate_timing::machine::Machine as _;
@@ -39,6 +40,13 @@ pub async fn open_line(settings: &Port) -> Result<Tty, PortError> {
 impl BusDriver for SerialBus {
     fn describe(&self) -> String {
         format!("serial {} at {} baud", self.port.place, self.port.baud_rate)
+    }
+
+    fn details(&self) -> Vec<String> {
+        let marks = self.framing.shape.marks();
+        let marks = marks.iter().map(|(name, bytes)| format!("{name:<9} {}", notation(bytes)));
+        let polls = self.poll.iter().flat_map(|poll| &poll.questions);
+        marks.chain(polls.map(|question| format!("poll      {}", notation(question)))).collect()
     }
 
     fn framing(&self) -> Option<Framing> {

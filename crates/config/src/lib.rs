@@ -14,6 +14,7 @@ mod explain;
 mod field;
 mod key;
 mod load;
+mod notation;
 mod option_info;
 mod origin;
 mod pem;

@@ -188,7 +188,7 @@ fn invalid_frames_formats_and_mappings_are_reported() {
         (
             "path",
             "path = \"/dev/x\"\nframe = { kind = \"delimiter\", delimiter = \"0x0\" }",
-            "frame.delimiter: \"0x0\" is not a sequence of 1 to 16 bytes; write",
+            "frame.delimiter: \"0x0\" begins with 0x, but is not bytes; write",
         ),
         (
             "format",

@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use tidegate_timing::machine::Machine;
 
-pub use checksum::{Checksum, ChecksumAlgorithm, Notation};
+pub use checksum::{Checksum, ChecksumAlgorithm, CoverEnd, Notation};
 pub use loss::Loss;
 pub use shape::{Counted, Endian, Length, Shape};
 

@@ -27,6 +27,18 @@ pub fn line(bytes: &[u8]) -> String {
     line.chars().filter(|letter| !letter.is_control()).take(LINE_CHARS_MAX).collect()
 }
 
+/// Returns bytes as the configuration writes them, with their values behind a text:
+/// `"W\r\n" (57 0d 0a)`, or `0xff 01 86` for bytes that are not text.
+pub fn notation(bytes: &[u8]) -> String {
+    let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+    let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t');
+    if bytes.iter().all(is_text) {
+        format!("\"{}\" ({digits})", bytes.escape_ascii())
+    } else {
+        format!("0x{digits}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +48,12 @@ mod tests {
         assert_eq!(excerpt(b"t=\"21\"\r\xff"), r#"t=\"21\"\r\xff"#);
         assert_eq!(excerpt(&[b'x'; 40]), "x".repeat(40));
         assert_eq!(excerpt(&[b'x'; 41]), "x".repeat(40) + "...");
+    }
+
+    #[test]
+    fn bytes_are_shown_as_they_are_written() {
+        assert_eq!(notation(b"W\r\n"), r#""W\r\n" (57 0d 0a)"#);
+        assert_eq!(notation(b"\xff\x01\x86"), "0xff 01 86");
     }
 
     #[test]

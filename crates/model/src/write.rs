@@ -46,9 +46,9 @@ pub enum Write {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The beginning of a line or message that reports success.
-    pub success: String,
+    pub success: Vec<u8>,
     /// The beginning of a line or message that reports failure, if there is one.
-    pub failure: Option<String>,
+    pub failure: Option<Vec<u8>>,
     /// The longest time to wait for an answer.
     pub timeout: Duration,
 }

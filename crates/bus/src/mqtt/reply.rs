@@ -30,7 +30,7 @@ impl PendingReplies {
     pub(super) fn handle_message(&mut self, topic: &str, payload: &[u8]) {
         let outcome = |pending: &PendingReply| {
             let TopicReply { topic: expected, words } = &pending.reply;
-            let starts = |start: &String| payload.starts_with(start.as_bytes());
+            let starts = |start: &Vec<u8>| payload.starts_with(start);
             let text = line(payload);
             if topic != expected {
                 None

@@ -59,9 +59,9 @@ impl PendingReply {
         };
         let text = line(content);
         let failure = waiting.reply.failure.as_ref();
-        let outcome = if content.starts_with(waiting.reply.success.as_bytes()) {
+        let outcome = if content.starts_with(&waiting.reply.success) {
             Ok(text)
-        } else if failure.is_some_and(|failure| content.starts_with(failure.as_bytes())) {
+        } else if failure.is_some_and(|failure| content.starts_with(failure)) {
             Err(WriteError::Unconfirmed(format!("the device answered \"{text}\"")))
         } else {
             return Some(frame);

@@ -2,9 +2,10 @@
 
 use crate::check::{Check, choice, seconds};
 use crate::field::Field;
+use crate::notation;
 use crate::table::{Bytes, Flag, Integer, Span, Text, table};
 use tidegate_ingest::frame::{
-    Checksum, ChecksumAlgorithm, Counted, Endian, Framing, Length, Notation, Shape,
+    Checksum, ChecksumAlgorithm, Counted, CoverEnd, Endian, Framing, Length, Notation, Shape,
 };
 
 /// The range of the longest frame in bytes. A lost newline must not fill the memory of a Pi; the
@@ -33,6 +34,7 @@ table!(Raw {
     checksum: Text,
     checksum_notation: Text,
     checksum_from: Integer,
+    checksum_to: Integer,
     checksum_after_end: Flag,
     size_max: Bytes,
     inter_byte_timeout: Span,
@@ -129,7 +131,7 @@ fn shape(key: &str, kind: &str, limits: &Limits, raw: Raw, check: &mut Check<'_>
     let mark = |name: &str, field: Option<Field<String>>, fix: &str, check: &mut Check<'_>| {
         let key = format!("{key}.{name}");
         let text = check.required(&key, field, fix)?;
-        bytes(&key, &text, check)
+        mark_bytes(&key, &text, check)
     };
     let start = "give the first bytes of a message: start = \"\\u0002\" or \"0x02\"";
     let optional_mark = |name: &str, field: Option<Field<String>>, check: &mut Check<'_>| {
@@ -208,63 +210,81 @@ fn length(key: &str, start_bytes: usize, raw: &Raw, check: &mut Check<'_>) -> Op
 }
 
 fn checksum(key: &str, kind: &str, raw: &Raw, check: &mut Check<'_>) -> Option<Checksum> {
-    let Some(name) = &raw.checksum else {
-        let foreign = [
-            ("checksum_notation", raw.checksum_notation.is_some()),
-            ("checksum_from", raw.checksum_from.is_some()),
-            ("checksum_after_end", raw.checksum_after_end.is_some()),
-        ];
-        for (option, _) in foreign.into_iter().filter(|(_, given)| *given) {
-            let fix = "name the checksum: checksum = \"crc-16-modbus\"";
-            check.problems.add(format!("{key}.{option}"), "there is no checksum", fix);
-        }
-        return None;
+    let options = ChecksumOptions {
+        name: raw.checksum.clone(),
+        notation: raw.checksum_notation.clone(),
+        from: raw.checksum_from.clone(),
+        to: raw.checksum_to.clone(),
     };
     let checksum_key = format!("{key}.checksum");
-    let Some(algorithm) = ChecksumAlgorithm::named(&name.0) else {
-        check.unknown_word(&checksum_key, &name.0, &ChecksumAlgorithm::names().collect::<Vec<_>>());
-        return None;
-    };
-    if matches!(algorithm, ChecksumAlgorithm::Nmea) && !matches!(kind, "line" | "delimiter") {
+    if options.name.is_none() && raw.checksum_after_end.is_some() {
+        let option = format!("{checksum_key}_after_end");
+        check.problems.add(option, "there is no checksum", CHECKSUM_FIX);
+    }
+    let checksum = checksum_of(&checksum_key, options, check)?;
+    if matches!(checksum.algorithm, ChecksumAlgorithm::Nmea)
+        && !matches!(kind, "line" | "delimiter")
+    {
         check.problems.add(checksum_key, "is for lines", "remove kind, or use checksum = \"xor\"");
         return None;
     }
+    Some(checksum)
+}
+
+/// How to fix options of a checksum that is not named.
+const CHECKSUM_FIX: &str = "name the checksum: checksum = \"crc-16-modbus\"";
+
+/// The options of a checksum as they are written.
+pub(super) struct ChecksumOptions {
+    pub(super) name: Option<Field<String>>,
+    pub(super) notation: Option<Field<String>>,
+    pub(super) from: Option<Field<i64>>,
+    pub(super) to: Option<Field<i64>>,
+}
+
+/// Resolves a checksum. Its options are named like the option `key` with `_notation`, `_from` and
+/// `_to` behind it.
+pub(super) fn checksum_of(
+    key: &str,
+    options: ChecksumOptions,
+    check: &mut Check<'_>,
+) -> Option<Checksum> {
+    let ChecksumOptions { name, notation, from, to } = options;
+    let Some(name) = name else {
+        let foreign =
+            [("notation", notation.is_some()), ("from", from.is_some()), ("to", to.is_some())];
+        for (option, _) in foreign.into_iter().filter(|(_, given)| *given) {
+            check.problems.add(format!("{key}_{option}"), "there is no checksum", CHECKSUM_FIX);
+        }
+        return None;
+    };
+    let Some(algorithm) = ChecksumAlgorithm::named(&name.0) else {
+        check.unknown_word(key, &name.0, &ChecksumAlgorithm::names().collect::<Vec<_>>());
+        return None;
+    };
     let notations = [
         ("big-endian", Notation::BigEndian),
         ("little-endian", Notation::LittleEndian),
         ("hex", Notation::Hexadecimal),
     ];
-    let notation_key = format!("{key}.checksum_notation");
-    let notation = match raw.checksum_notation.clone() {
-        Some(word) => choice(&notation_key, Some(word), check, &notations)?,
+    let notation = match notation {
+        Some(word) => choice(&format!("{key}_notation"), Some(word), check, &notations)?,
         None => algorithm.default_notation(),
     };
-    let from =
-        check.integer(&format!("{key}.checksum_from"), raw.checksum_from.clone(), 0, &(0..=64));
-    Some(Checksum { algorithm, notation, from: usize::try_from(from).unwrap_or(0) })
+    let from = check.integer(&format!("{key}_from"), from, 0, &(0..=64));
+    let to = check.integer(&format!("{key}_to"), to, 0, &(-64..=4_096));
+    let bytes = usize::try_from(to.unsigned_abs()).unwrap_or_default();
+    let to = if to > 0 { CoverEnd::Index(bytes) } else { CoverEnd::BeforeChecksum(bytes) };
+    Some(Checksum { algorithm, notation, from: usize::try_from(from).unwrap_or(0), to })
 }
 
-/// Parses bytes: a text, or `0x` and hexadecimal digits.
-pub(super) fn bytes(key: &str, text: &str, check: &mut Check<'_>) -> Option<Vec<u8>> {
-    let bytes = match text.strip_prefix("0x") {
-        Some(digits) => from_hex(digits),
-        None => Some(text.as_bytes().to_vec()),
-    };
-    let bytes = bytes.filter(|bytes| (1..=MARK_BYTES_MAX).contains(&bytes.len()));
-    if bytes.is_none() {
-        let fix = "write a text such as \"\\r\\n\", or bytes such as \"0xaa55\"; 16 at most";
-        check.problems.add(key, format!("\"{text}\" is not a sequence of 1 to 16 bytes"), fix);
-    }
-    bytes
-}
-
-fn from_hex(digits: &str) -> Option<Vec<u8>> {
-    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    if !is_hex || !digits.len().is_multiple_of(2) {
+/// Returns the bytes of a mark.
+pub(super) fn mark_bytes(key: &str, text: &str, check: &mut Check<'_>) -> Option<Vec<u8>> {
+    let bytes = notation::bytes(key, text, check)?;
+    if !(1..=MARK_BYTES_MAX).contains(&bytes.len()) {
+        let fix = format!("write 1 to {MARK_BYTES_MAX} bytes, such as \"\\r\\n\" or \"0xaa55\"");
+        check.problems.add(key, format!("has {} bytes", bytes.len()), fix);
         return None;
     }
-    let bytes = digits.as_bytes().chunks(2).map(|pair| {
-        std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
-    });
-    bytes.collect()
+    Some(bytes)
 }

@@ -5,20 +5,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::frame::{self, framing};
+use super::frame::{self, ChecksumOptions, checksum_of, framing};
 use super::port::{Port, PortOptions, port};
 use super::settings::{Exclusive, Settings, Table, Topics};
 use super::values::INTERVAL_RANGE;
 use crate::check::{Check, span};
 use crate::field::Field;
+use crate::notation;
 use crate::table::{Integer, Span, Text, Texts, table};
-use tidegate_ingest::frame::Framing;
+use tidegate_ingest::frame::{Checksum, Framing};
 
 /// The range of the time that an answer may take.
 const TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
 /// The range of the pause before the next request.
 const GAP_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
+
+/// The longest request in bytes. Instruments buffer far less.
+const QUESTION_BYTES_MAX: usize = 1_024;
 
 /// The maximum number of requests in one round.
 const QUESTIONS_MAX: usize = 32;
@@ -39,6 +43,10 @@ table!(Raw {
     poll_interval: Span,
     poll_timeout: Span,
     poll_gap: Span,
+    poll_checksum: Text,
+    poll_checksum_notation: Text,
+    poll_checksum_from: Integer,
+    poll_checksum_to: Integer,
 });
 
 /// A serial line whose bytes are split into messages.
@@ -73,8 +81,18 @@ impl Settings for SerialBus {
     fn resolve(table: &Table<'_>, raw: Raw, check: &mut Check<'_>) -> Self {
         let key = table.key;
         let framing = framing(&format!("{key}.frame"), raw.frame, check);
-        let timing =
-            Timing { interval: raw.poll_interval, timeout: raw.poll_timeout, gap: raw.poll_gap };
+        let poll_options = PollOptions {
+            questions: raw.poll,
+            interval: raw.poll_interval,
+            timeout: raw.poll_timeout,
+            gap: raw.poll_gap,
+            checksum: ChecksumOptions {
+                name: raw.poll_checksum,
+                notation: raw.poll_checksum_notation,
+                from: raw.poll_checksum_from,
+                to: raw.poll_checksum_to,
+            },
+        };
         let options = PortOptions {
             path: raw.path,
             usb: raw.usb,
@@ -90,7 +108,7 @@ impl Settings for SerialBus {
         SerialBus {
             port: port(key, options, check),
             framing: framing.unwrap_or_else(|| Framing::lines(1)),
-            poll: poll(key, raw.poll, timing, check),
+            poll: poll(key, poll_options, check),
         }
     }
 
@@ -99,36 +117,37 @@ impl Settings for SerialBus {
     }
 }
 
-/// The times of a poll as they are written.
-struct Timing {
+/// The options of a poll as they are written.
+struct PollOptions {
+    questions: Option<Vec<Field<String>>>,
     interval: Option<Field<Duration>>,
     timeout: Option<Field<Duration>>,
     gap: Option<Field<Duration>>,
+    checksum: ChecksumOptions,
 }
 
-fn poll(
-    key: &str,
-    questions: Option<Vec<Field<String>>>,
-    timing: Timing,
-    check: &mut Check<'_>,
-) -> Option<SerialPoll> {
-    let Timing { interval, timeout, gap } = timing;
+fn poll(key: &str, options: PollOptions, check: &mut Check<'_>) -> Option<SerialPoll> {
+    let PollOptions { questions, interval, timeout, gap, checksum } = options;
     let poll_key = format!("{key}.poll");
     let Some(questions) = questions else {
-        if interval.is_some() || timeout.is_some() || gap.is_some() {
+        if interval.is_some() || timeout.is_some() || gap.is_some() || checksum.name.is_some() {
             let fix = "give the requests to the instrument: poll = [\"READ?\\r\\n\"]";
             check.problems.add(poll_key, "is missing", fix);
         }
         return None;
     };
-    let is_good = |question: &Field<String>| !question.0.is_empty();
-    if !(1..=QUESTIONS_MAX).contains(&questions.len()) || !questions.iter().all(is_good) {
-        let fix = format!("give 1 to {QUESTIONS_MAX} requests that are not empty");
-        check.problems.add(poll_key, "has no requests, or too many, or an empty one", fix);
+    if !(1..=QUESTIONS_MAX).contains(&questions.len()) {
+        let fix = format!("give 1 to {QUESTIONS_MAX} requests");
+        check.problems.add(&poll_key, format!("has {} requests", questions.len()), fix);
     }
+    let checksum = checksum_of(&format!("{poll_key}_checksum"), checksum, check);
+    let question = |(index, text): (usize, Field<String>)| {
+        question(&format!("{poll_key}.{index}"), &text.0, checksum.as_ref(), check)
+    };
+    let questions = questions.into_iter().enumerate().filter_map(question).collect();
     let seconds = Duration::from_secs;
     Some(SerialPoll {
-        questions: questions.into_iter().map(|question| Bytes::from(question.0)).collect(),
+        questions,
         interval: span(
             &format!("{key}.poll_interval"),
             interval,
@@ -139,4 +158,27 @@ fn poll(
         timeout: span(&format!("{key}.poll_timeout"), timeout, seconds(1), &TIMEOUT_RANGE, check),
         gap: span(&format!("{key}.poll_gap"), gap, Duration::from_millis(50), &GAP_RANGE, check),
     })
+}
+
+/// Returns the bytes of a request with its checksum.
+fn question(
+    key: &str,
+    text: &str,
+    checksum: Option<&Checksum>,
+    check: &mut Check<'_>,
+) -> Option<Bytes> {
+    let bytes = notation::bytes(key, text, check)?;
+    if !(1..=QUESTION_BYTES_MAX).contains(&bytes.len()) {
+        let fix = format!("give a request of 1 to {QUESTION_BYTES_MAX} bytes");
+        check.problems.add(key, format!("has {} bytes", bytes.len()), fix);
+        return None;
+    }
+    let Some(checksum) = checksum else { return Some(bytes.into()) };
+    let request = checksum.append(&bytes);
+    if request.is_none() {
+        let fix = "check poll_checksum_from and poll_checksum_to; nmea needs a $ at the start, and \
+                   lrc pairs of digits behind a colon";
+        check.problems.add(key, "the checksum covers no part of it", fix);
+    }
+    request.map(Bytes::from)
 }

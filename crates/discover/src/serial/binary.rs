@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Candidate, frames, hex, share};
 use crate::mqtt::shape::Channels;
-use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Shape};
+use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, CoverEnd, Framing, Shape};
 
 /// The shortest frame: a start of two bytes, a value, a checksum.
 const FRAME_BYTES_MIN: usize = 4;
@@ -137,7 +137,12 @@ impl Try {
 /// Returns the checksum if different frames match it. Equal frames could match by coincidence.
 fn prove(name: &'static str, from: usize, frames: &[Vec<u8>]) -> Option<Proof> {
     let algorithm = ChecksumAlgorithm::named(name)?;
-    let checksum = Checksum { notation: algorithm.default_notation(), algorithm, from };
+    let checksum = Checksum {
+        notation: algorithm.default_notation(),
+        algorithm,
+        from,
+        to: CoverEnd::BeforeChecksum(0),
+    };
     let good: Vec<_> = frames.iter().filter(|frame| checksum.verify(frame).is_some()).collect();
     let contents: BTreeSet<_> = good.iter().collect();
     let is_proof = contents.len() >= CONTENTS_MIN && good.len() * 5 >= frames.len() * 4;

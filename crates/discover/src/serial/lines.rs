@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Candidate, Chunk, FRAME_BYTES_MAX, frames, is_text, quoted, share};
 use crate::mqtt::shape::{Channels, DetectedFormat};
 use tidegate_ingest::decode::Births;
-use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Notation, Shape};
+use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, CoverEnd, Framing, Notation, Shape};
 use tidegate_model::excerpt::excerpt;
 
 /// The pause that ends a message without a delimiter: longer than the delay of any adapter.
@@ -101,8 +101,12 @@ fn whole(framing: Framing, bytes: &[u8], now: Instant) -> Vec<Vec<u8>> {
 
 /// Returns the content of a line with a valid NMEA checksum.
 fn checked(line: &[u8]) -> Option<Vec<u8>> {
-    let checksum =
-        Checksum { algorithm: ChecksumAlgorithm::Nmea, notation: Notation::Hexadecimal, from: 0 };
+    let checksum = Checksum {
+        algorithm: ChecksumAlgorithm::Nmea,
+        notation: Notation::Hexadecimal,
+        from: 0,
+        to: CoverEnd::BeforeChecksum(0),
+    };
     checksum.verify(line).map(<[u8]>::to_vec)
 }
 

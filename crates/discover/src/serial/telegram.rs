@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Candidate, FRAME_BYTES_MAX, frames};
 use crate::mqtt::shape::{Channels, DetectedFormat};
 use tidegate_ingest::decode::{Births, Format, Obis};
-use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, Framing, Notation, Shape};
+use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, CoverEnd, Framing, Notation, Shape};
 
 /// The configuration of the frame of a telegram.
 const FRAME: &str =
@@ -19,7 +19,12 @@ const CHECKED_FRAME: &str = concat!(
 
 pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     let algorithm = ChecksumAlgorithm::named("crc-16-arc")?;
-    let checksum = Checksum { algorithm, notation: Notation::Hexadecimal, from: 0 };
+    let checksum = Checksum {
+        algorithm,
+        notation: Notation::Hexadecimal,
+        from: 0,
+        to: CoverEnd::BeforeChecksum(0),
+    };
     let checked = telegrams(bytes, Some(checksum), now);
     let (telegrams, keys, proof, score) = if checked.is_empty() {
         (telegrams(bytes, None, now), FRAME, "they have no checksum", 0.96)

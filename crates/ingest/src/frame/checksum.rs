@@ -10,9 +10,18 @@ pub struct Checksum {
     /// The form in which the frame contains it.
     pub notation: Notation,
     /// The index of the first covered byte in the frame, start bytes included.
-    ///
-    /// The last covered byte is the one before the checksum.
     pub from: usize,
+    /// Where the covered bytes end.
+    pub to: CoverEnd,
+}
+
+/// The end of the bytes that a checksum covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CoverEnd {
+    /// This number of bytes before the checksum; 0 covers all bytes up to the checksum.
+    BeforeChecksum(usize),
+    /// Before the byte with this index in the frame, start bytes included.
+    Index(usize),
 }
 
 /// The algorithm of a checksum.
@@ -24,8 +33,21 @@ pub enum ChecksumAlgorithm {
     Add,
     /// The sum of all bytes, modulo 65,536.
     Add16,
+    /// The sum of all bytes, modulo 4,294,967,296.
+    Add32,
     /// The two's complement of [`ChecksumAlgorithm::Add`]: all bytes with the checksum add up to 0.
     AddNegated,
+    /// The two's complement of [`ChecksumAlgorithm::Add16`].
+    Add16Negated,
+    /// The one's complement of [`ChecksumAlgorithm::Add`]: all bytes with the checksum add up to
+    /// 255.
+    AddInverted,
+    /// The one's complement of [`ChecksumAlgorithm::Add16`].
+    Add16Inverted,
+    /// As in Modbus ASCII: the frame consists of hexadecimal digits, and the checksum is
+    /// [`ChecksumAlgorithm::AddNegated`] of the bytes for which they stand, as two digits. A colon
+    /// before the digits is not covered.
+    Lrc,
     /// As in NMEA 0183: `*` and two hexadecimal digits, the exclusive or of the bytes between `$`
     /// and `*`.
     Nmea,
@@ -52,26 +74,23 @@ pub enum Notation {
 const NMEA_TAIL: usize = 3;
 
 impl ChecksumAlgorithm {
-    /// Returns the algorithm with this name: `xor`, `sum`, `sum-16`, `sum-negated`, `nmea`,
-    /// `modbus` (CRC-16/MODBUS), or a name of the catalogue of parametrised CRC algorithms, such as
+    /// Returns the algorithm with this name: `xor`, `sum`, `sum-16`, `sum-32`, `sum-negated`,
+    /// `sum-16-negated`, `sum-inverted`, `sum-16-inverted`, `lrc`, `nmea`, `modbus`
+    /// (CRC-16/MODBUS), or a name of the catalogue of parametrised CRC algorithms, such as
     /// `crc-16-xmodem` or `CRC-32/ISO-HDLC`.
     pub fn named(name: &str) -> Option<Self> {
         let name = name.to_ascii_uppercase().replace(['-', '/', ' '], "_");
         match name.as_str() {
-            "XOR" => Some(Self::Xor),
-            "SUM" => Some(Self::Add),
-            "SUM_16" => Some(Self::Add16),
-            "SUM_NEGATED" => Some(Self::AddNegated),
-            "NMEA" => Some(Self::Nmea),
             "MODBUS" => Some(Self::Crc16(&crc::CRC_16_MODBUS)),
-            _ => find_crc(&name),
+            word => find_own(word).or_else(|| find_crc(word)),
         }
     }
 
     /// Returns all names, as the configuration writes them.
     pub fn names() -> impl Iterator<Item = String> {
-        let own = ["xor", "sum", "sum-16", "sum-negated", "nmea", "modbus"].map(str::to_owned);
-        own.into_iter().chain(CRC_NAMES.iter().map(|name| name.to_lowercase().replace('_', "-")))
+        let own = OWN.iter().map(|(name, _)| *name);
+        let names = own.chain(["MODBUS"]).chain(CRC_NAMES.iter().copied());
+        names.map(|name| name.to_lowercase().replace('_', "-"))
     }
 
     /// Returns the usual notation: the low byte first for Modbus, the high byte first for others.
@@ -80,11 +99,15 @@ impl ChecksumAlgorithm {
             Self::Crc16(algorithm) if algorithm.poly == 0x8005 && algorithm.refin => {
                 Notation::LittleEndian
             }
-            Self::Nmea => Notation::Hexadecimal,
+            Self::Nmea | Self::Lrc => Notation::Hexadecimal,
             Self::Xor
             | Self::Add
             | Self::Add16
+            | Self::Add32
             | Self::AddNegated
+            | Self::Add16Negated
+            | Self::AddInverted
+            | Self::Add16Inverted
             | Self::Crc8(_)
             | Self::Crc16(_)
             | Self::Crc32(_) => Notation::BigEndian,
@@ -93,21 +116,30 @@ impl ChecksumAlgorithm {
 
     fn width_bytes(&self) -> usize {
         match self {
-            Self::Xor | Self::Add | Self::AddNegated | Self::Nmea | Self::Crc8(_) => 1,
-            Self::Add16 | Self::Crc16(_) => 2,
-            Self::Crc32(_) => 4,
+            Self::Xor
+            | Self::Add
+            | Self::AddNegated
+            | Self::AddInverted
+            | Self::Lrc
+            | Self::Nmea
+            | Self::Crc8(_) => 1,
+            Self::Add16 | Self::Add16Negated | Self::Add16Inverted | Self::Crc16(_) => 2,
+            Self::Add32 | Self::Crc32(_) => 4,
         }
     }
 
     fn compute(&self, bytes: &[u8]) -> u32 {
         let add = || bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        let add_16 = || bytes.iter().fold(0_u16, |sum, byte| sum.wrapping_add((*byte).into()));
         match self {
             Self::Xor | Self::Nmea => bytes.iter().fold(0, |sum, byte| sum ^ byte).into(),
             Self::Add => add().into(),
-            Self::Add16 => {
-                bytes.iter().fold(0_u16, |sum, byte| sum.wrapping_add((*byte).into())).into()
-            }
-            Self::AddNegated => add().wrapping_neg().into(),
+            Self::Add16 => add_16().into(),
+            Self::Add32 => bytes.iter().fold(0, |sum: u32, byte| sum.wrapping_add((*byte).into())),
+            Self::AddNegated | Self::Lrc => add().wrapping_neg().into(),
+            Self::Add16Negated => add_16().wrapping_neg().into(),
+            Self::AddInverted => (!add()).into(),
+            Self::Add16Inverted => (!add_16()).into(),
             Self::Crc8(algorithm) => Crc::<u8, NoTable>::new(algorithm).checksum(bytes).into(),
             Self::Crc16(algorithm) => Crc::<u16, NoTable>::new(algorithm).checksum(bytes).into(),
             Self::Crc32(algorithm) => Crc::<u32, NoTable>::new(algorithm).checksum(bytes),
@@ -128,28 +160,115 @@ impl Checksum {
     /// Verifies the checksum and returns the frame without it; `None` if it is wrong or missing.
     pub fn verify<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
         let (content, given) = frame.split_at_checked(frame.len().checked_sub(self.bytes())?)?;
-        if matches!(self.algorithm, ChecksumAlgorithm::Nmea) {
-            let (content, digits) = (content.strip_prefix(b"$")?, given.strip_prefix(b"*")?);
-            return (from_hex(digits)? == self.algorithm.compute(content)).then_some(content);
-        }
+        let (content, given) = match self.algorithm {
+            // The sentence between the mark and the asterisk is the content.
+            ChecksumAlgorithm::Nmea => (sentence(content)?, given.strip_prefix(b"*")?),
+            ChecksumAlgorithm::Xor
+            | ChecksumAlgorithm::Add
+            | ChecksumAlgorithm::Add16
+            | ChecksumAlgorithm::Add32
+            | ChecksumAlgorithm::AddNegated
+            | ChecksumAlgorithm::Add16Negated
+            | ChecksumAlgorithm::AddInverted
+            | ChecksumAlgorithm::Add16Inverted
+            | ChecksumAlgorithm::Lrc
+            | ChecksumAlgorithm::Crc8(_)
+            | ChecksumAlgorithm::Crc16(_)
+            | ChecksumAlgorithm::Crc32(_) => (content, given),
+        };
         let given = match self.notation {
             Notation::BigEndian => fold(given.iter()),
             Notation::LittleEndian => fold(given.iter().rev()),
-            Notation::Hexadecimal => from_hex(given)?,
+            Notation::Hexadecimal => hex_number(given)?,
         };
-        (given == self.algorithm.compute(content.get(self.from..)?)).then_some(content)
+        (given == self.compute(content)?).then_some(content)
     }
+
+    /// Returns `message` with its checksum, for a request; `None` if the checksum covers no part
+    /// of it.
+    ///
+    /// Digits stand before the line end of the message, bytes behind its last byte.
+    pub fn append(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let is_text = self.notation == Notation::Hexadecimal;
+        let is_line_end = |byte: &u8| is_text && matches!(byte, b'\r' | b'\n');
+        let end = message.iter().rposition(|byte| !is_line_end(byte)).map_or(0, |last| last + 1);
+        let (content, line_end) = message.split_at_checked(end)?;
+        let is_nmea = matches!(self.algorithm, ChecksumAlgorithm::Nmea);
+        let value = self.compute(if is_nmea { sentence(content)? } else { content })?;
+        let mut message = content.to_vec();
+        if is_nmea {
+            message.push(b'*');
+        }
+        let width = self.algorithm.width_bytes();
+        let bytes = value.to_be_bytes();
+        let bytes = bytes.get(bytes.len() - width..)?;
+        match self.notation {
+            Notation::BigEndian => message.extend(bytes),
+            Notation::LittleEndian => message.extend(bytes.iter().rev()),
+            Notation::Hexadecimal => {
+                message.extend(format!("{value:0digits$X}", digits = 2 * width).into_bytes());
+            }
+        }
+        message.extend(line_end);
+        Some(message)
+    }
+
+    /// Computes the checksum of a frame without it.
+    fn compute(&self, content: &[u8]) -> Option<u32> {
+        let end = match self.to {
+            CoverEnd::BeforeChecksum(bytes) => content.len().checked_sub(bytes)?,
+            CoverEnd::Index(index) => index,
+        };
+        let from = if matches!(self.algorithm, ChecksumAlgorithm::Nmea) { 0 } else { self.from };
+        let covered = content.get(from..end)?;
+        if matches!(self.algorithm, ChecksumAlgorithm::Lrc) {
+            let digits = covered.strip_prefix(b":").unwrap_or(covered);
+            return Some(self.algorithm.compute(&from_hex(digits)?));
+        }
+        Some(self.algorithm.compute(covered))
+    }
+}
+
+/// Returns an NMEA sentence without its mark, which is `!` for encapsulated messages.
+fn sentence(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"$").or_else(|| text.strip_prefix(b"!"))
+}
+
+/// Decodes pairs of hexadecimal digits, in upper or lower case; `None` for anything else.
+pub(super) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits.chunks(2).map(|pair| hex_number(pair).and_then(|byte| u8::try_from(byte).ok())).collect()
 }
 
 fn fold<'a>(bytes: impl Iterator<Item = &'a u8>) -> u32 {
     bytes.fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
-fn from_hex(digits: &[u8]) -> Option<u32> {
+fn hex_number(digits: &[u8]) -> Option<u32> {
     let digits = std::str::from_utf8(digits).ok()?;
     // `from_str_radix` accepts a sign, which is not a digit.
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// The names of the algorithms that are not CRCs.
+const OWN: [(&str, ChecksumAlgorithm); 10] = [
+    ("XOR", ChecksumAlgorithm::Xor),
+    ("SUM", ChecksumAlgorithm::Add),
+    ("SUM_16", ChecksumAlgorithm::Add16),
+    ("SUM_32", ChecksumAlgorithm::Add32),
+    ("SUM_NEGATED", ChecksumAlgorithm::AddNegated),
+    ("SUM_16_NEGATED", ChecksumAlgorithm::Add16Negated),
+    ("SUM_INVERTED", ChecksumAlgorithm::AddInverted),
+    ("SUM_16_INVERTED", ChecksumAlgorithm::Add16Inverted),
+    ("LRC", ChecksumAlgorithm::Lrc),
+    ("NMEA", ChecksumAlgorithm::Nmea),
+];
+
+fn find_own(word: &str) -> Option<ChecksumAlgorithm> {
+    OWN.iter().find(|(name, _)| *name == word).map(|(_, algorithm)| algorithm.clone())
 }
 
 macro_rules! catalogue {
@@ -191,7 +310,8 @@ mod tests {
 
     fn checksum(name: &str, from: usize) -> Checksum {
         let algorithm = ChecksumAlgorithm::named(name).unwrap();
-        Checksum { notation: algorithm.default_notation(), algorithm, from }
+        let notation = algorithm.default_notation();
+        Checksum { algorithm, notation, from, to: CoverEnd::BeforeChecksum(0) }
     }
 
     #[test]
@@ -199,14 +319,17 @@ mod tests {
         for name in ChecksumAlgorithm::names() {
             let algorithm = ChecksumAlgorithm::named(&name).unwrap();
             // The catalogue lists the checksum of "123456789" for each algorithm.
-            let check = match algorithm {
+            let check: u32 = match algorithm {
                 ChecksumAlgorithm::Crc8(algorithm) => algorithm.check.into(),
                 ChecksumAlgorithm::Crc16(algorithm) => algorithm.check.into(),
                 ChecksumAlgorithm::Crc32(algorithm) => algorithm.check,
                 ChecksumAlgorithm::Xor | ChecksumAlgorithm::Nmea => 0x31,
                 ChecksumAlgorithm::Add => 0xdd,
-                ChecksumAlgorithm::Add16 => 0x1dd,
-                ChecksumAlgorithm::AddNegated => 0x23,
+                ChecksumAlgorithm::Add16 | ChecksumAlgorithm::Add32 => 0x1dd,
+                ChecksumAlgorithm::AddNegated | ChecksumAlgorithm::Lrc => 0x23,
+                ChecksumAlgorithm::Add16Negated => 0xfe23,
+                ChecksumAlgorithm::AddInverted => 0x22,
+                ChecksumAlgorithm::Add16Inverted => 0xfe22,
             };
             assert_eq!(algorithm.compute(b"123456789"), check, "{name}");
         }
@@ -234,11 +357,7 @@ mod tests {
         assert!(checksum("sum", 1).verify(b"\xaa\x01\x02\x03").is_some());
         assert!(checksum("sum", 1).verify(b"\xbb\x01\x02\x03").is_some());
         assert!(checksum("sum", 0).verify(b"\xbb\x01\x02\x03").is_none());
-        let hexadecimal = Checksum {
-            algorithm: ChecksumAlgorithm::Xor,
-            notation: Notation::Hexadecimal,
-            from: 0,
-        };
+        let hexadecimal = Checksum { notation: Notation::Hexadecimal, ..checksum("xor", 0) };
         assert_eq!(hexadecimal.verify(b"t=105"), None);
         assert_eq!(hexadecimal.verify(b"t=178"), Some(&b"t=1"[..]));
     }
@@ -249,5 +368,40 @@ mod tests {
             assert!(checksum("crc-32-iso-hdlc", 0).verify(frame).is_none());
         }
         assert!(checksum("xor", 5).verify(b"\x01\x01").is_none(), "it covers no byte");
+    }
+    #[test]
+    fn covers_the_bytes_between_from_and_to() {
+        let xor = checksum("xor", 1);
+        let but_last = Checksum { to: CoverEnd::BeforeChecksum(1), ..xor.clone() };
+        assert!(but_last.verify(b"<ab>\x03").is_some());
+        assert!(Checksum { to: CoverEnd::Index(3), ..xor.clone() }.verify(b"<ab>\x03").is_some());
+        assert!(xor.verify(b"<ab>\x03").is_none());
+        assert!(but_last.verify(b"\x03").is_none(), "it covers no byte");
+    }
+
+    #[test]
+    fn covers_the_bytes_for_which_digits_stand() {
+        // MODBUS over serial line V1.02, 6.2.1: the LRC of f7 03 13 89 00 0a is 60.
+        let lrc = checksum("lrc", 0);
+        assert_eq!(lrc.verify(b":F7031389000A60"), Some(&b":F7031389000A"[..]));
+        assert!(lrc.verify(b"f7031389000a60").is_some());
+        assert!(lrc.verify(b":F7031389000A61").is_none());
+        assert!(lrc.verify(b":F703138900A60").is_none(), "an odd number of digits");
+        assert!(lrc.verify(b":F7031389000X60").is_none());
+    }
+
+    #[test]
+    fn appends_checksums_to_requests() {
+        // Requests to an MH-Z19, a Modbus unit, a receiver of u-blox and a battery of Pylontech, as
+        // their manuals print them.
+        let gas = checksum("sum-negated", 1).append(b"\xff\x01\x86\0\0\0\0\0");
+        assert_eq!(gas.unwrap(), b"\xff\x01\x86\0\0\0\0\0\x79");
+        assert_eq!(checksum("modbus", 0).append(b"\x02\x07").unwrap(), b"\x02\x07\x41\x12");
+        assert_eq!(checksum("nmea", 0).append(b"$PUBX,00\r\n").unwrap(), b"$PUBX,00*33\r\n");
+        assert_eq!(checksum("nmea", 0).append(b"PUBX,00\r\n"), None, "it has no mark");
+        let lrc = checksum("lrc", 0).append(b":F7031389000A\r\n").unwrap();
+        assert_eq!(lrc, b":F7031389000A60\r\n");
+        let sum = Checksum { notation: Notation::Hexadecimal, ..checksum("sum-16-negated", 1) };
+        assert_eq!(sum.append(b"~20024642E00202\r").unwrap(), b"~20024642E00202FD33\r");
     }
 }

@@ -143,6 +143,19 @@ impl Shape {
         }
     }
 
+    /// Returns the configured bytes that mark a frame, with the names of their options.
+    pub fn marks(&self) -> Vec<(&'static str, &[u8])> {
+        let marks: [(_, &[u8]); 2] = match self {
+            Self::Line | Self::Idle(_) => [("start", &[]), ("end", &[])],
+            Self::Delimited(delimiter) => [("delimiter", delimiter), ("end", &[])],
+            Self::Fixed { start, end, .. } | Self::Enclosed { start, end, .. } => {
+                [("start", start), ("end", end)]
+            }
+            Self::Prefixed { start, .. } => [("start", start), ("end", &[])],
+        };
+        marks.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect()
+    }
+
     /// Returns the bytes of a frame that its limit does not count.
     pub(super) fn frame_overhead(&self, checksum_bytes: usize) -> usize {
         match self {

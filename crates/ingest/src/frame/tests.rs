@@ -97,8 +97,12 @@ fn finds_frames_of_fixed_length_after_damage() {
 fn data_may_contain_the_end_byte() {
     // The particle sensor SDS011: the checksum covers six bytes of data, which may contain ab.
     let shape = Shape::Fixed { start: b"\xaa\xc0".to_vec(), bytes: 10, end: b"\xab".to_vec() };
-    let sum =
-        Checksum { algorithm: ChecksumAlgorithm::Add, notation: Notation::BigEndian, from: 2 };
+    let sum = Checksum {
+        algorithm: ChecksumAlgorithm::Add,
+        notation: Notation::BigEndian,
+        from: 2,
+        to: CoverEnd::BeforeChecksum(0),
+    };
     let framing = Framing { bytes_max: 10, ..framing(shape, Some(sum)) };
     let (one, two) =
         (b"\xaa\xc0\xd4\x04\x3a\x0a\xa1\x60\x1d\xab", b"\xaa\xc0\xab\0\xab\0\0\0\x56\xab");
@@ -115,7 +119,12 @@ fn supports_16_bit_sums() {
     let length = length(2, 2, Endian::Big, Counted::Rest, 0);
     let shape = Shape::Prefixed { start: b"BM".to_vec(), length };
     let algorithm = ChecksumAlgorithm::named("sum-16").unwrap();
-    let sum = Checksum { notation: algorithm.default_notation(), algorithm, from: 0 };
+    let sum = Checksum {
+        notation: algorithm.default_notation(),
+        algorithm,
+        from: 0,
+        to: CoverEnd::BeforeChecksum(0),
+    };
     let framing = Framing { bytes_max: 32, ..framing(shape, Some(sum)) };
     let frame = b"BM\0\x1c\0\x05\0\x08\0\x09\0\x05\0\x08\0\x09\x03\x8a\x01\x06\
         \0\x2d\0\x06\0\x02\0\0\x97\0\x02\x37";
@@ -271,7 +280,12 @@ fn framing(shape: Shape, checksum: Option<Checksum>) -> Framing {
 }
 
 fn xor() -> Checksum {
-    Checksum { algorithm: ChecksumAlgorithm::Xor, notation: Notation::BigEndian, from: 0 }
+    Checksum {
+        algorithm: ChecksumAlgorithm::Xor,
+        notation: Notation::BigEndian,
+        from: 0,
+        to: CoverEnd::BeforeChecksum(0),
+    }
 }
 
 fn length(offset: usize, size: usize, endian: Endian, counts: Counted, extra: usize) -> Length {

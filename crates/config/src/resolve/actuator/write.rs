@@ -11,6 +11,7 @@ use crate::address::{Mistake, check_url};
 use crate::bus::{RawRegister, register};
 use crate::check::{Check, choice, report_unknown_name};
 use crate::field::Field;
+use crate::notation;
 use crate::topics;
 use crate::{Bus, BusKind, GpioBus, ModbusBus, raw};
 use tidegate_commands::actuator::{
@@ -166,16 +167,44 @@ fn only(key: &str, raw: &raw::Actuator, known: &[&str], check: &mut Check<'_>) {
 
 fn serial(key: &str, raw: raw::Actuator, check: &mut Check<'_>) -> Option<WriteTemplate> {
     only(key, &raw, SERIAL, check);
-    let encodings = [("text", false), ("hex", true)];
-    let is_hex = choice(&format!("{key}.encoding"), raw.encoding, check, &encodings);
+    let encodings = [("auto", Encoding::Auto), ("text", Encoding::Text), ("hex", Encoding::Digits)];
+    let encoding = choice(&format!("{key}.encoding"), raw.encoding, check, &encodings);
     let options =
         ReplyOptions { success: raw.reply, failure: raw.reply_failure, timeout: raw.reply_timeout };
-    let reply = reply(key, options, check);
+    let reply = reply(key, options, notation::bytes, check);
     let fix = "give the text to write: write = \"FAN {{ payload.speed }}\\n\"";
     let key = format!("{key}.write");
     let text = check.required(&key, raw.write, fix)?;
-    let text = template(&key, &text, check)?;
-    Some(WriteTemplate::Serial(SerialTemplate { text, is_hex: is_hex?, reply }))
+    // The configured text decides what the template yields, so that no payload can.
+    let (text, is_hex) = match encoding? {
+        Encoding::Digits => (text.strip_prefix(notation::PREFIX).unwrap_or(&text), true),
+        Encoding::Text => (&*text, false),
+        Encoding::Auto => match notation::digits(&text) {
+            None => (&*text, false),
+            Some(Ok(digits)) => (digits, true),
+            Some(Err(fix)) => {
+                let fix = format!(
+                    "{fix}; for a template of digits set encoding = \"hex\"; for the characters 0 \
+                     and x set encoding = \"text\""
+                );
+                check.problems.add(&key, "begins with 0x, but is not bytes", fix);
+                return None;
+            }
+        },
+    };
+    let text = template(&key, text, check)?;
+    Some(WriteTemplate::Serial(SerialTemplate { text, is_hex, reply }))
+}
+
+/// How the text of a serial write becomes bytes.
+#[derive(Clone, Copy)]
+enum Encoding {
+    /// As its notation says.
+    Auto,
+    /// As its characters.
+    Text,
+    /// As pairs of hexadecimal digits.
+    Digits,
 }
 
 /// The options of a reply as they are written.
@@ -186,16 +215,22 @@ struct ReplyOptions {
 }
 
 /// Resolves the reply of a device, if it has one.
-fn reply(key: &str, options: ReplyOptions, check: &mut Check<'_>) -> Option<Reply> {
+fn reply(
+    key: &str,
+    options: ReplyOptions,
+    bytes: fn(&str, &str, &mut Check<'_>) -> Option<Vec<u8>>,
+    check: &mut Check<'_>,
+) -> Option<Reply> {
     let ReplyOptions { success, failure, timeout } = options;
     let timeout = timeout.or(Some(Field(REPLY_TIMEOUT_DEFAULT)));
     let timeout = check.duration(&format!("{key}.reply_timeout"), timeout, &REPLY_TIMEOUT_RANGE);
-    let failure = failure.map(|field| field.0);
+    let failure = failure.and_then(|field| bytes(&format!("{key}.reply_failure"), &field.0, check));
     if failure.is_some() && success.is_none() {
         let fix = "say how the line or message begins that means success: reply = \"OK\"";
         check.problems.add(format!("{key}.reply"), "is missing", fix);
     }
-    success.map(|field| Reply { success: field.0, failure, timeout })
+    let success = bytes(&format!("{key}.reply"), &success?.0, check)?;
+    Some(Reply { success, failure, timeout })
 }
 
 /// Resolves the reply of a device that replies on a topic.
@@ -205,7 +240,8 @@ fn topic_reply(
     options: ReplyOptions,
     check: &mut Check<'_>,
 ) -> Option<TopicReply> {
-    match (topic, reply(key, options, check)) {
+    let utf8 = |_: &str, text: &str, _: &mut Check<'_>| Some(text.as_bytes().to_vec());
+    match (topic, reply(key, options, utf8, check)) {
         (Some(Field(topic)), Some(words)) => {
             topics::check_published(&format!("{key}.reply_topic"), &topic, check);
             Some(TopicReply { topic, words })
