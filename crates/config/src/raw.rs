@@ -127,6 +127,8 @@ table!(Mapping {
     channel: Text,
     expression: Text,
     attribute: Text,
+    r#type: Text,
+    number: Text,
     values: BTreeMap<String, Word>,
     from_unit: Text,
     to_unit: Text,

@@ -24,12 +24,24 @@ macro_rules! table {
 
         impl crate::shape::Shaped for $name {
             fn shape() -> crate::shape::Shape {
-                crate::shape::Shape::Table(&[
-                    $((stringify!($field), <$type as crate::shape::Shaped>::shape)),*
-                ])
+                crate::shape::Shape::Table(const {
+                    &[$((
+                        crate::table::option_name(stringify!($field)),
+                        <$type as crate::shape::Shaped>::shape,
+                    )),*]
+                })
             }
         }
     };
 }
 
 pub(super) use table;
+
+/// Returns the name of an option, without the mark of a raw identifier: `type`, not `r#type`.
+pub(super) const fn option_name(field: &'static str) -> &'static str {
+    let [b'r', b'#', name @ ..] = field.as_bytes() else { return field };
+    match std::str::from_utf8(name) {
+        Ok(name) => name,
+        Err(_) => field,
+    }
+}

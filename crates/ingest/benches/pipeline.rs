@@ -180,7 +180,7 @@ fn sensor(name: &str, topic: &str, device: DeviceSelector) -> Result<Sensor, Fai
     for channel in CHANNELS {
         map.push(Mapping::of_channel(channel, channel.parse()?));
     }
-    let format = Json { array_pointer: None }.into();
+    let format = Json::default().into();
     Ok(Sensor::new(name.parse()?, Some(topic.parse()?), format, device, map))
 }
 

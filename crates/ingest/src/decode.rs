@@ -14,6 +14,7 @@ mod error;
 mod field;
 mod json;
 mod json_value;
+mod json_words;
 mod key_value;
 mod nmea;
 mod obis;

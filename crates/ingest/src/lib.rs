@@ -11,3 +11,4 @@ pub mod retained;
 pub mod sensor_stats;
 pub mod serial_poll;
 pub mod unit;
+pub mod word;

@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn numbers_in_texts_become_numbers() {
-        for (word, number) in [("21.5", 21.5), (" -3 ", -3.0), ("1e3", 1000.0)] {
+        for (word, number) in [("21.5", 21.5), (" -3 ", -3.0), ("1.0e3", 1000.0)] {
             let fitted = AttributeType::Number.fit(text(word), None).unwrap();
             let fitted = match fitted {
                 Value::Integer(integer) => f64::from(i32::try_from(integer).unwrap()),

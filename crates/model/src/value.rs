@@ -33,6 +33,27 @@ pub enum ValueError {
          point at a number, string or boolean inside it"
     )]
     NotScalar,
+    /// A word that stands for no value, such as `---`, or an empty word.
+    #[error("there is no value")]
+    NoValue,
+    /// A word of another type than the mapping declares.
+    #[error("the word is not {expected}; check type and number of the mapping")]
+    WrongWord {
+        /// The declared type with its article, such as `a number`.
+        expected: &'static str,
+    },
+    /// A word that may be only a part of the value.
+    #[error(
+        "the value goes on behind a separator; quote a text, set decimal or thousands for a \
+         number, or use format = \"regex\""
+    )]
+    Unclear,
+    /// A text in an unknown encoding.
+    #[error("the text is not UTF-8; set encoding, such as \"latin-1\"")]
+    NotUtf8,
+    /// A digit above 9 in binary-coded decimal.
+    #[error("not binary-coded decimal: a half-byte is above 9")]
+    NotDecimal,
 }
 
 impl Value {
@@ -59,28 +80,42 @@ impl Value {
 
     /// Parses a bare word of a line or a plain payload: a number, `true`, `false`, or else a text.
     ///
+    /// Digits, an `E` and digits are a text: a status word (`0000E001`), a serial number or an
+    /// article number looks the same as `1e3`. [`Value::parse_number`] reads them as a number.
+    ///
     /// # Errors
     /// If the word is `nan` or `inf` in any spelling that a C `printf` writes: a sensor prints
     /// these words when it has no value. If the text is longer than 64 KiB.
     pub fn parse_word(word: &str) -> Result<Self, ValueError> {
         match word {
-            "true" => return Ok(Self::Boolean(true)),
-            "false" => return Ok(Self::Boolean(false)),
-            _ => {}
-        }
-        if let Ok(integer) = word.parse() {
-            return Ok(Self::Integer(integer));
-        }
-        match word.parse() {
-            Ok(number) => Self::float(number),
-            // An Arduino's `print` writes `ovf` for a number that it cannot write.
-            Err(_) if word == "ovf" => Err(ValueError::NotFinite),
-            Err(_) => match signed(word) {
-                Some(number) => Self::float(number),
-                None => Self::text(word),
-            },
+            "true" => Ok(Self::Boolean(true)),
+            "false" => Ok(Self::Boolean(false)),
+            _ if is_digits_e_digits(word) => Self::text(word),
+            _ => Self::parse_number(word).unwrap_or_else(|| Self::text(word)),
         }
     }
+
+    /// Parses a word that is a number, also one such as `1e3`. `None` if the word is none.
+    ///
+    /// The number is an error if it is NaN or infinite, as for [`Value::parse_word`].
+    pub fn parse_number(word: &str) -> Option<Result<Self, ValueError>> {
+        if let Ok(integer) = word.parse() {
+            return Some(Ok(Self::Integer(integer)));
+        }
+        match word.parse() {
+            Ok(number) => Some(Self::float(number)),
+            // An Arduino's `print` writes `ovf` for a number that it cannot write.
+            Err(_) if word == "ovf" => Some(Err(ValueError::NotFinite)),
+            Err(_) => signed(word).map(Self::float),
+        }
+    }
+}
+
+/// Returns whether a word is digits, an `E` and digits, without a point and without a sign.
+fn is_digits_e_digits(word: &str) -> bool {
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    word.split_once(['e', 'E'])
+        .is_some_and(|(mantissa, exponent)| is_digits(mantissa) && is_digits(exponent))
 }
 
 /// Parses a number with spaces after its sign, as scales print it: `-   12.34`.
@@ -132,9 +167,22 @@ mod tests {
     fn parses_a_word_as_number_boolean_or_text() {
         assert_eq!(Value::parse_word("12"), Ok(Value::Integer(12)));
         assert_eq!(Value::parse_word("-1.50"), Ok(Value::Float(-1.5)));
-        assert_eq!(Value::parse_word("1e3"), Ok(Value::Float(1000.0)));
+        assert_eq!(Value::parse_word("1.0e3"), Ok(Value::Float(1000.0)));
         assert_eq!(Value::parse_word("true"), Ok(Value::Boolean(true)));
         assert_eq!(Value::parse_word("open"), Ok(Value::Text("open".to_owned())));
+    }
+
+    #[test]
+    fn digits_e_digits_are_a_number_only_if_declared() {
+        for word in ["0000E001", "12E4", "04E1", "1e3", "9E99999"] {
+            assert_eq!(Value::parse_word(word), Ok(Value::Text(word.to_owned())), "{word}");
+        }
+        for (word, number) in [("12E-4", 0.0012), ("-12E4", -120_000.0), ("1.2E4", 12_000.0)] {
+            assert_eq!(Value::parse_word(word), Ok(Value::Float(number)), "{word}");
+        }
+        assert_eq!(Value::parse_number("1e3"), Some(Ok(Value::Float(1000.0))));
+        assert_eq!(Value::parse_number("E001"), None);
+        assert_eq!(Value::parse_number("nan"), Some(Err(ValueError::NotFinite)));
     }
 
     #[test]
@@ -149,7 +197,7 @@ mod tests {
 
     #[test]
     fn rejects_numbers_that_json_cannot_write() {
-        for word in ["nan", "NaN", "-nan", "inf", "-Infinity", "1e999", "ovf"] {
+        for word in ["nan", "NaN", "-nan", "inf", "-Infinity", "1.0e999", "ovf"] {
             assert_eq!(Value::parse_word(word), Err(ValueError::NotFinite), "{word}");
         }
     }

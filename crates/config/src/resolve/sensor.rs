@@ -3,6 +3,7 @@
 mod conflicts;
 pub(super) mod format;
 mod mapping;
+mod words;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -130,7 +130,8 @@ impl DetectedFormat {
     fn decoder(self) -> Option<Format> {
         Some(match self {
             Self::Json { is_list } => {
-                JsonDecoder { array_pointer: is_list.then(String::new) }.into()
+                let array_pointer = is_list.then(String::new);
+                JsonDecoder { array_pointer, ..JsonDecoder::default() }.into()
             }
             Self::KeyValue => KeyValue.into(),
             Self::Csv { delimiter, .. } => {

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::DecodeError;
 use super::json_value::JsonValue;
+use crate::word::WordRules;
 use tidegate_model::{Value, ValueError};
 use tidegate_template::PathStep;
 
@@ -20,6 +21,8 @@ pub struct Decoded {
     channels: Channels,
     original_texts: BTreeMap<String, String>,
     losses: Vec<DecodeError>,
+    /// A JSON document with texts in place of its numbers and booleans, as they stood there.
+    json_words: Option<JsonValue>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -36,12 +39,14 @@ impl From<ChannelMap> for Decoded {
 }
 
 impl Decoded {
-    pub(super) fn json(document: JsonValue) -> Self {
-        Self::new(Channels::Json(document), BTreeMap::new())
+    /// Creates a message from a JSON document. `words` is the same document with texts in place of
+    /// its numbers and booleans, if the sensor needs their notation.
+    pub(super) fn json(document: JsonValue, words: Option<JsonValue>) -> Self {
+        Self { json_words: words, ..Self::new(Channels::Json(document), BTreeMap::new()) }
     }
 
     fn new(channels: Channels, original_texts: BTreeMap<String, String>) -> Self {
-        Self { channels, original_texts, losses: Vec::new() }
+        Self { channels, original_texts, losses: Vec::new(), json_words: None }
     }
 
     /// Adds the reasons for which other parts of the payload were rejected.
@@ -70,6 +75,50 @@ impl Decoded {
         match &self.channels {
             Channels::Map(channels) => channels.get(name).cloned(),
             Channels::Json(document) => find(document, name).map(Value::try_from),
+        }
+    }
+
+    /// Returns the value of a channel as a mapping reads it; `None` if the message has no such
+    /// channel.
+    ///
+    /// # Errors
+    /// If the channel has no valid [`Value`], stands for no value, or has another type than the
+    /// mapping declares.
+    pub fn read(&self, name: &str, rules: &WordRules) -> Option<Result<Value, ValueError>> {
+        let value = self.channel(name)?;
+        if rules.word_type.is_none() && rules.none_values.is_empty() {
+            return Some(value);
+        }
+        Some(rules.read(value, self.written(name).as_deref()))
+    }
+
+    /// Returns the text of a channel as it stood in the message. A value that was no text there,
+    /// such as a binary number, is written in JSON. `None` for a null, a list or an object.
+    pub fn written(&self, name: &str) -> Option<Cow<'_, str>> {
+        match &self.channels {
+            Channels::Json(document) => {
+                find(self.json_words.as_ref().unwrap_or(document), name).and_then(json_text)
+            }
+            Channels::Map(channels) => match self.original_texts.get(name) {
+                Some(original) => Some(Cow::Borrowed(original)),
+                None => value_text(channels.get(name)?.as_ref().ok()?),
+            },
+        }
+    }
+
+    /// Returns the texts of all channels as they stood in the message, for the engine.
+    pub(crate) fn all_written(&self) -> minijinja::Value {
+        match (&self.channels, &self.json_words) {
+            (Channels::Json(_), Some(words)) => minijinja::Value::from(Serde(words)),
+            (Channels::Json(document), None) => {
+                minijinja::Value::from(Serde(document.with_texts()))
+            }
+            (Channels::Map(channels), _) => {
+                let texts = channels.keys().filter_map(|name| {
+                    Some((name.clone(), minijinja::Value::from(self.written(name)?)))
+                });
+                texts.collect::<BTreeMap<_, _>>().into()
+            }
         }
     }
 
@@ -122,12 +171,7 @@ impl Decoded {
                 {
                     return Some(Cow::Borrowed(original));
                 }
-                match channels.get(name)?.as_ref().ok()? {
-                    Value::Text(text) => Some(Cow::Borrowed(text)),
-                    value @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_)) => {
-                        serde_json::to_string(value).ok().map(Cow::Owned)
-                    }
-                }
+                value_text(channels.get(name)?.as_ref().ok()?)
             }
         }
     }
@@ -154,6 +198,15 @@ pub(crate) fn is_whole(original: &str) -> bool {
 fn find<'a>(document: &'a JsonValue, name: &str) -> Option<&'a JsonValue> {
     let is_pointer = name.is_empty() || name.starts_with('/');
     if is_pointer { document.pointer(name) } else { document.as_object()?.get(name) }
+}
+
+fn value_text(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::Text(text) => Some(Cow::Borrowed(text)),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => {
+            serde_json::to_string(value).ok().map(Cow::Owned)
+        }
+    }
 }
 
 fn json_step<'a>(value: &'a JsonValue, step: &PathStep) -> Option<&'a JsonValue> {
@@ -205,10 +258,13 @@ impl DecodedBuilder {
         let shows_word = match &value {
             Ok(Value::Integer(integer)) => integer.to_string() == word,
             Ok(Value::Float(number)) => number.to_string() == word,
-            Ok(Value::Boolean(_) | Value::Text(_)) | Err(ValueError::TextTooLong) => true,
-            Err(ValueError::NotFinite | ValueError::NotScalar) => false,
+            Ok(Value::Boolean(_)) | Err(ValueError::TextTooLong) => true,
+            Ok(Value::Text(text)) => text == word,
+            Err(_) => false,
         };
-        if !shows_word {
+        if shows_word {
+            self.original_texts.remove(name);
+        } else {
             self.original_texts.insert(name.to_owned(), word.to_owned());
         }
         self.add_value(name, value)

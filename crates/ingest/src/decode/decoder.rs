@@ -101,6 +101,8 @@ pub struct DecoderOptions {
     pub fields: Vec<BinaryField>,
     /// Whether the first CSV record names the columns. Each other record is then a message.
     pub has_header: bool,
+    /// Whether the notation of JSON numbers is kept, because the sensor uses it.
+    pub keeps_words: bool,
     /// The regular expression with the channels as named groups.
     pub pattern: Option<Regex>,
     /// Whether the gateway asks a Sparkplug node for a missing birth certificate.
@@ -115,6 +117,7 @@ impl Default for DecoderOptions {
             delimiter: b',',
             fields: Vec::new(),
             has_header: false,
+            keeps_words: false,
             pattern: None,
             rebirth: false,
         }

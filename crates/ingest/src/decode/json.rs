@@ -4,6 +4,7 @@ use super::decoded::Decoded;
 use super::decoder::{Decoder, DecoderKind, DecoderOption, MESSAGES_MAX};
 use super::error::DecodeError;
 use super::json_value::JsonValue;
+use super::json_words;
 use super::sparkplug::Births;
 use super::text::utf8;
 use tidegate_model::excerpt::excerpt;
@@ -11,17 +12,22 @@ use tidegate_model::excerpt::excerpt;
 pub(super) const KIND: DecoderKind = DecoderKind {
     name: Json::NAME,
     options: &[DecoderOption::ArrayPointer],
-    create: |options| Some(Json { array_pointer: options.array_pointer }.into()),
+    create: |options| {
+        let (array_pointer, keeps_words) = (options.array_pointer, options.keeps_words);
+        Some(Json { array_pointer, keeps_words }.into())
+    },
 };
 
 /// Decodes one JSON document.
 ///
 /// A channel is a JSON pointer (`/a/0/b`, RFC 6901; the empty one is the whole document) or,
 /// without the leading slash, a key at the top level.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Json {
     /// A JSON pointer to an array, each element of which is a message.
     pub array_pointer: Option<String>,
+    /// Whether the notation of numbers is kept, such as `1.50`.
+    pub keeps_words: bool,
 }
 
 impl Json {
@@ -44,15 +50,24 @@ impl Decoder for Json {
         payload: &[u8],
         _births: &mut Births,
     ) -> Result<Vec<Decoded>, DecodeError> {
-        let mut document = parse(utf8(payload)?)?;
-        let Some(pointer) = &self.array_pointer else { return Ok(vec![Decoded::json(document)]) };
+        let text = utf8(payload)?;
+        let mut document = parse(text)?;
+        let mut words = if self.keeps_words { parse(&json_words::quoted(text)).ok() } else { None };
+        let Some(pointer) = &self.array_pointer else {
+            return Ok(vec![Decoded::json(document, words)]);
+        };
         let Some(JsonValue::List(items)) = document.take_at(pointer) else {
             return Err(DecodeError::NoArray { pointer: pointer.clone() });
         };
         if items.len() > MESSAGES_MAX {
             return Err(DecodeError::TooManyMessages { found: items.len(), max: MESSAGES_MAX });
         }
-        Ok(items.into_iter().map(Decoded::json).collect())
+        let words = match words.as_mut().and_then(|words| words.take_at(pointer)) {
+            Some(JsonValue::List(words)) => words,
+            Some(_) | None => Vec::new(),
+        };
+        let words = words.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        Ok(items.into_iter().zip(words).map(|(item, words)| Decoded::json(item, words)).collect())
     }
 }
 

@@ -84,6 +84,27 @@ impl JsonValue {
         }
     }
 
+    /// Returns the value with texts in place of its numbers and booleans.
+    pub(super) fn with_texts(&self) -> Self {
+        match self {
+            Self::Boolean(_) | Self::Integer(_) | Self::Unsigned(_) | Self::Float(_) => {
+                Self::Text(serde_json::to_string(self).unwrap_or_default())
+            }
+            Self::Null => Self::Null,
+            Self::Text(text) => Self::Text(text.clone()),
+            Self::List(items) => Self::List(items.iter().map(Self::with_texts).collect()),
+            Self::Object(object) => {
+                let members = &object.members;
+                let members =
+                    members.iter().map(|(name, value)| (name.clone(), value.with_texts()));
+                Self::Object(JsonObject {
+                    members: members.collect(),
+                    sorted: object.sorted.clone(),
+                })
+            }
+        }
+    }
+
     /// Returns the object; `None` for other values.
     pub(super) fn as_object(&self) -> Option<&JsonObject> {
         if let Self::Object(object) = self { Some(object) } else { None }

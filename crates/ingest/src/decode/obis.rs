@@ -3,13 +3,13 @@
 //! The lines are a data block of IEC 62056-21. All codes are channels, so meters of all countries
 //! are supported.
 
-use super::decoded::{ChannelMap, Decoded};
+use super::decoded::{Decoded, DecodedBuilder};
 use super::decoder::{Decoder, DecoderKind};
 use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
+use tidegate_model::AttributeType;
 use tidegate_model::excerpt::excerpt;
-use tidegate_model::{AttributeType, Value};
 
 pub(super) const KIND: DecoderKind =
     DecoderKind { name: Obis::NAME, options: &[], create: |_| Some(Obis.into()) };
@@ -48,30 +48,30 @@ impl Decoder for Obis {
         payload: &[u8],
         _births: &mut Births,
     ) -> Result<Vec<Decoded>, DecodeError> {
-        Ok(vec![decode(utf8(payload)?)?.into()])
+        Ok(vec![decode(utf8(payload)?)?])
     }
 }
 
-fn decode(text: &str) -> Result<ChannelMap, DecodeError> {
+fn decode(text: &str) -> Result<Decoded, DecodeError> {
     let invalid = |problem: &'static str, line: &str| DecodeError::Invalid {
         format: "telegram",
         problem: problem.into(),
         excerpt: excerpt(line.as_bytes()),
         advice: "check that the frame of the bus starts with / and ends with !",
     };
-    let mut channels = ChannelMap::new();
+    let mut channels = DecodedBuilder::default();
     let mut lines = text.trim_start().lines();
     let Some(identity) = lines.next().and_then(|line| line.strip_prefix('/')) else {
         return Err(invalid("no / at the start", text));
     };
-    channels.insert("meter".to_owned(), Value::text(identity.trim()));
+    channels.add_text("meter", identity.trim());
     // IEC 62056-21 has an STX before the first line.
     let lines = lines.map(|line| line.trim().trim_start_matches('\u{2}'));
     let mut open: Option<Line<'_>> = None;
     for (index, line) in lines.enumerate() {
         if line.starts_with('!') {
             add_channels(open.take(), &mut channels);
-            return Ok(channels);
+            return Ok(channels.build());
         }
         if index > LINES_MAX {
             return Err(invalid("too many lines", line));
@@ -106,7 +106,7 @@ impl<'a> Line<'a> {
 }
 
 /// Adds the channels of a line.
-fn add_channels(line: Option<Line<'_>>, channels: &mut ChannelMap) {
+fn add_channels(line: Option<Line<'_>>, channels: &mut DecodedBuilder) {
     let Some(Line { code, values }) = line else { return };
     let Some((last, before)) = values.split_last() else { return };
     let (value, mut unit) =
@@ -116,16 +116,19 @@ fn add_channels(line: Option<Line<'_>>, channels: &mut ChannelMap) {
         unit = Some(before).copied().filter(|unit| unit.starts_with(char::is_alphabetic));
     }
     if let Some(unit) = unit {
-        channels.insert(format!("{code}.unit"), Value::text(unit));
+        channels.add_text(&format!("{code}.unit"), unit);
     }
     if values.len() > 1 {
         for (index, value) in values.iter().enumerate() {
-            channels.insert(format!("{code}.{index}"), Value::text(*value));
+            channels.add_text(&format!("{code}.{index}"), value);
         }
     }
     // An identifier such as 4530303433303037 is a text. A number is short, or has a unit or a
     // point.
     let is_number = unit.is_some() || value.contains('.') || value.len() < 16;
-    let value = if is_number { Value::parse_word(value) } else { Value::text(value) };
-    channels.insert(code.to_owned(), value);
+    if is_number {
+        channels.add_word(code, value);
+    } else {
+        channels.add_text(code, value);
+    }
 }

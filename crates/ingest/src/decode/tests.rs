@@ -114,8 +114,7 @@ fn rejects_cut_or_merged_csv_lines() {
 #[test]
 fn json_channels_are_pointers_or_keys() {
     let message =
-        one(&Json { array_pointer: None }.into(), br#"{"t": 21.5, "a": [{"b": true}], "n": null}"#)
-            .unwrap();
+        one(&Json::default().into(), br#"{"t": 21.5, "a": [{"b": true}], "n": null}"#).unwrap();
     assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))));
     assert_eq!(message.channel("/t"), Some(Ok(Value::Float(21.5))));
     assert_eq!(message.channel("/a/0/b"), Some(Ok(Value::Boolean(true))));
@@ -156,7 +155,7 @@ fn csv_header_names_the_columns() {
 
 #[test]
 fn json_array_elements_are_messages() {
-    let format: Format = Json { array_pointer: Some("/r".to_owned()) }.into();
+    let format: Format = Json { array_pointer: Some("/r".to_owned()), ..Json::default() }.into();
     let messages = decode(&format, br#"{"r": [{"t": 1}, {"t": 2}]}"#).unwrap();
     let values: Vec<_> = messages.iter().map(|message| message.channel("t")).collect();
     assert_eq!(values, [Some(Ok(Value::Integer(1))), Some(Ok(Value::Integer(2)))]);
@@ -261,7 +260,7 @@ proptest! {
             KeyValue.into(),
             csv,
             Csv { columns: Vec::new(), has_header: true, delimiter }.into(),
-                Json { array_pointer: Some("/a".to_owned()) }.into(),
+                Json { array_pointer: Some("/a".to_owned()), ..Json::default() }.into(),
             pattern.into(),
             Binary { fields: fields.to_vec() }.into(),
             Nmea::default().into(),
@@ -290,7 +289,7 @@ fn decode(format: &Format, payload: &[u8]) -> Result<Vec<Decoded>, DecodeError> 
 }
 
 fn json() -> Format {
-    Json { array_pointer: None }.into()
+    Json::default().into()
 }
 
 fn text(text: &str) -> Value {

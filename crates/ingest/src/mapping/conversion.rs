@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use super::rejection::Rejection;
 use crate::unit;
+use crate::word::{NumberStyle, WordRules, WordType};
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{Reason, Value};
 
 /// The conversion of a channel's value to an attribute's value, in the order of these fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversion {
+    /// The type of the channel's word, its notation of numbers, and the words for no value.
+    pub words: WordRules,
     /// The values that replace others. The key is the text of a value. Without entries, all values
     /// stay as they are.
     pub values: BTreeMap<String, Value>,
@@ -34,13 +37,11 @@ pub struct Range {
     pub max: Option<f64>,
 }
 
-/// The longest unit after a number in bytes. Longer texts are not units.
-const UNIT_BYTES_MAX: usize = 8;
-
 /// Returns a conversion that changes no value.
 impl Default for Conversion {
     fn default() -> Self {
         Self {
+            words: WordRules::default(),
             values: BTreeMap::new(),
             unit: None,
             scale: 1.0,
@@ -62,9 +63,10 @@ impl Conversion {
         if !self.needs_number() {
             return Ok(value);
         }
-        let value = numeric(value);
+        let value = numeric(value, self.words.numbers);
         let mut number = number(&value).ok_or_else(|| {
-            let detail = "only numbers can be converted or limited; map a number, or set values";
+            let detail = "only numbers can be converted or limited; map a number, or set values, \
+                          type or number";
             Rejection::new(Reason::Malformed, detail)
         })?;
         let is_exact = self.unit.is_none() && self.is_unscaled();
@@ -85,6 +87,13 @@ impl Conversion {
             std::cmp::Ordering::Equal => Ok(converted),
             std::cmp::Ordering::Less | std::cmp::Ordering::Greater => Ok(Value::Float(clamped)),
         }
+    }
+
+    /// Returns whether a value keeps its meaning, so that its original text may stand for it.
+    pub(super) fn is_identity(&self) -> bool {
+        self.values.is_empty()
+            && !self.needs_number()
+            && self.words.word_type != Some(WordType::Hex)
     }
 
     /// Returns whether the result is always a number.
@@ -155,21 +164,10 @@ pub(super) fn number(value: &Value) -> Option<f64> {
 /// Converts a text to a number, if it is one. Other values stay as they are.
 ///
 /// JSON often has numbers in quotes, and instruments print units, as in `24.0°C` and `55 %`.
-pub(super) fn numeric(value: Value) -> Value {
-    let number = if let Value::Text(text) = &value { leading_number(text.trim()) } else { None };
+pub(super) fn numeric(value: Value, numbers: NumberStyle) -> Value {
+    let number =
+        if let Value::Text(text) = &value { numbers.number_with_unit(text.trim()) } else { None };
     number.unwrap_or(value)
-}
-
-fn leading_number(text: &str) -> Option<Value> {
-    let is_number_char =
-        |letter: char| letter.is_ascii_digit() || matches!(letter, '.' | '-' | '+');
-    let unit_at = text.find(|letter| !is_number_char(letter)).unwrap_or(text.len());
-    let (before, unit) = text.split_at(unit_at);
-    let is_digit = |letter: char| letter.is_ascii_digit();
-    let is_unit = unit.len() <= UNIT_BYTES_MAX && !unit.contains(is_digit);
-    let words = [Some(text), is_unit.then_some(before)].into_iter().flatten();
-    let mut values = words.filter_map(|word| Value::parse_word(word).ok());
-    values.find(|value| matches!(value, Value::Integer(_) | Value::Float(_)))
 }
 
 /// Returns the text of a value.

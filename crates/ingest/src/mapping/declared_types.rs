@@ -1,6 +1,7 @@
 //! Converts values to the types that devices declare in Losant, before and after the filters.
 
 use super::conversion::numeric;
+use crate::word::NumberStyle;
 use tidegate_model::{AttributeName, AttributeType, DeclaredAttributes, Misfit, Value, fit_value};
 
 /// Converts a value towards the type that its device declares, as far as filters need it: a number
@@ -12,11 +13,14 @@ pub(super) fn fit(
     declared: Option<&DeclaredAttributes>,
     attribute: &AttributeName,
     value: Value,
+    numbers: NumberStyle,
 ) -> Result<Value, Misfit> {
     let Some(declared) = declared else { return Ok(value) };
     match declared.get(attribute) {
         Some(AttributeType::Text) => Ok(value),
-        Some(AttributeType::Number) => fit_value(declared, attribute, numeric(value), None),
+        Some(AttributeType::Number) => {
+            fit_value(declared, attribute, numeric(value, numbers), None)
+        }
         Some(_) | None => fit_value(declared, attribute, value, None),
     }
 }

@@ -1,8 +1,8 @@
 //! The data of a message for templates and expressions.
 //!
 //! Templates and expressions see `payload`, `topic` (a list of its levels), each channel with its
-//! own name, and `written`, which has the original texts. A template also sees `channel`. It yields
-//! a name, so it sees `0012` or `12E4` as a text, not as a number.
+//! own name, and `written`, which has all values as texts, as they stood in the message. A template
+//! also sees `channel`. It yields a name, so it sees `0012` as a text, not as a number.
 //!
 //! The context for the engine is built at most once for each message, and has only the names that
 //! the sensor uses.
@@ -119,11 +119,9 @@ impl<'a> MessageContext<'a> {
         for name in &self.names.0 {
             let value = match name.as_str() {
                 "topic" => Some(self.topic.split('/').map(Value::from).collect::<Vec<_>>().into()),
-                "payload" if is_for_templates && is_map => {
-                    Some(self.with_originals(payload(), is_whole))
-                }
-                "written" if is_map => Some(self.with_originals(payload(), |_| true)),
-                "payload" | "written" => Some(payload()),
+                "payload" if is_for_templates && is_map => Some(self.with_names(payload())),
+                "payload" => Some(payload()),
+                "written" => Some(self.decoded.all_written()),
                 name if is_for_templates => self
                     .decoded
                     .original_texts()
@@ -140,13 +138,13 @@ impl<'a> MessageContext<'a> {
         context.into()
     }
 
-    /// Returns the payload with the original texts that `accepts` in place of their values.
-    fn with_originals(&self, payload: Value, accepts: impl Fn(&str) -> bool) -> Value {
+    /// Returns the payload with the original texts of whole numbers in place of their values.
+    fn with_names(&self, payload: Value) -> Value {
         let texts = self.decoded.original_texts();
         if texts.is_empty() {
             return payload;
         }
-        let texts = texts.iter().filter(|(_, text)| accepts(text));
+        let texts = texts.iter().filter(|(_, text)| is_whole(text));
         let texts = texts.map(|(name, text)| (name.clone(), Value::from(text.as_str())));
         let texts = Value::from(texts.collect::<BTreeMap<String, Value>>());
         merge_maps([payload, texts])
@@ -179,7 +177,7 @@ mod tests {
 
     #[test]
     fn plain_values_are_those_of_the_engine() {
-        let json: Format = Json { array_pointer: None }.into();
+        let json: Format = Json::default().into();
         let payload = r#"{
             "dev": "s-07", "n": 7, "u": 18446744073709551615, "f": 21.0, "e": 1e-9, "b": true,
             "none": null, "list": ["x", [1]], "map": {"a b": "y", "z": {"k": "é"}}, "topic": "t",

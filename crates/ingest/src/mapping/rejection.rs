@@ -21,6 +21,11 @@ impl From<ValueError> for Rejection {
             ValueError::NotFinite => Reason::NotFinite,
             ValueError::TextTooLong => Reason::TooLong,
             ValueError::NotScalar => Reason::NotScalar,
+            ValueError::NoValue => Reason::NoValue,
+            ValueError::WrongWord { .. }
+            | ValueError::Unclear
+            | ValueError::NotUtf8
+            | ValueError::NotDecimal => Reason::Malformed,
         };
         Self::new(reason, error.to_string())
     }

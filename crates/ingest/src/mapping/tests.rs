@@ -13,6 +13,7 @@ use tidegate_template::Template;
 use tidegate_timing::machine::Machine as _;
 
 mod declared;
+mod words;
 
 #[test]
 fn message_becomes_one_state() {
@@ -91,7 +92,7 @@ fn missing_channel_error_lists_the_channels() {
 #[test]
 fn invalid_value_does_not_affect_others() {
     let mut sensor = sensor("#", vec![map("t", "t"), map("n", "n"), map("l", "l"), map("s", "s")]);
-    sensor.format = Json { array_pointer: None }.into();
+    sensor.format = Json::default().into();
     let long = "x".repeat(65_537);
     let payload = format!(r#"{{"t": 1, "n": null, "l": [], "s": "{long}"}}"#);
     let mapped = bench(vec![sensor]).map(&message("a", &payload), now());
@@ -117,7 +118,7 @@ fn damaged_part_of_a_payload_is_counted_once() {
 #[test]
 fn decoded_message_hides_errors_of_other_sensors() {
     let mut json = sensor("#", vec![map("t", "t")]);
-    json.format = Json { array_pointer: None }.into();
+    json.format = Json::default().into();
     let mapped =
         bench(vec![json, sensor("#", vec![map("t", "t")])]).map(&message("a", "t=1"), now());
     assert_eq!((mapped.states.len(), mapped.rejected.len(), mapped.details.len()), (1, 0, 0));
@@ -134,7 +135,7 @@ fn limits_the_number_of_details() {
 #[test]
 fn aliases_map_serial_numbers_to_devices() {
     let mut sensor = sensor("#", vec![map("t", "t")]);
-    sensor.format = Json { array_pointer: None }.into();
+    sensor.format = Json::default().into();
     sensor.device = DeviceSelector::ByTemplate(template("{{ payload.from.mac }}"));
     sensor.aliases = [("AA:01".to_owned(), "yard".parse().unwrap())].into();
     let mut bench = bench(vec![sensor]);
@@ -172,7 +173,7 @@ fn star_maps_all_unmapped_channels() {
 #[test]
 fn each_message_of_a_payload_has_its_own_time() {
     let mut sensor = sensor("#", vec![map("t", "t")]);
-    sensor.format = Json { array_pointer: Some(String::new()) }.into();
+    sensor.format = Json { array_pointer: Some(String::new()), ..Json::default() }.into();
     sensor.time =
         Some(TimeSource { channel: "at".to_owned(), notation: TimeNotation::UnixSeconds });
     let mut bench = bench(vec![sensor]);
@@ -232,7 +233,7 @@ fn values_of_one_message_are_limited() {
     let mut every = map("*", "unused");
     every.attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
     let mut sensor = sensor("#", vec![every]);
-    sensor.format = Json { array_pointer: None }.into();
+    sensor.format = Json::default().into();
     let members: Vec<_> = (0..20_000).map(|number| format!("\"a{number}\":1")).collect();
     let mapped =
         bench(vec![sensor]).map(&message("a", &format!("{{{}}}", members.join(","))), now());
@@ -274,7 +275,7 @@ fn silence_changes_the_statistics() {
 #[test]
 fn null_time_means_the_time_of_arrival() {
     let mut sensor = sensor("#", vec![map("t", "t")]);
-    sensor.format = Json { array_pointer: None }.into();
+    sensor.format = Json::default().into();
     let notation = TimeNotation::UnixSeconds;
     sensor.time = Some(TimeSource { channel: "at".to_owned(), notation });
     let mut bench = bench(vec![sensor]);
@@ -304,7 +305,7 @@ fn old_values_also_end_the_silence() {
 #[test]
 fn expression_accesses_channels_of_any_name() {
     let mut sensor = sensor("#", vec![]);
-    sensor.format = Json { array_pointer: None }.into();
+    sensor.format = Json::default().into();
     let expression = "(payload['1-0:1.7.0'] - payload['1-0:2.7.0']) * 1000";
     let expression = Expression::compile("power", expression).unwrap();
     sensor.map.push(Mapping { source: Source::Expression(expression), ..map("", "power") });
@@ -316,7 +317,7 @@ fn expression_accesses_channels_of_any_name() {
 #[test]
 fn rounding_converts_numbers_in_texts() {
     let mut sensor = sensor("#", vec![map("t", "t"), map("t", "word")]);
-    sensor.format = Json { array_pointer: None }.into();
+    sensor.format = Json::default().into();
     sensor.map[0].filter.decimals = Some(1);
     let mapped = bench(vec![sensor]).map(&message("a", r#"{"t": "21.4567"}"#), now());
     let data = [("t", Value::Float(21.5)), ("word", Value::Text("21.4567".to_owned()))];
@@ -326,7 +327,7 @@ fn rounding_converts_numbers_in_texts() {
 #[test]
 fn star_skips_channels_mapped_by_pointer() {
     let mut sensor = sensor("#", vec![map("/t", "temp"), map("*", "unused")]);
-    sensor.format = Json { array_pointer: None }.into();
+    sensor.format = Json::default().into();
     sensor.map[1].attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
     let mapped = bench(vec![sensor]).map(&message("a", r#"{"t": 1, "h": 2}"#), now());
     let data = [("temp", Value::Integer(1)), ("h", Value::Integer(2))];
@@ -336,7 +337,7 @@ fn star_skips_channels_mapped_by_pointer() {
 #[test]
 fn message_cannot_replace_topic_or_channel() {
     let mut sensor = sensor("+/+", vec![map("t", "unused")]);
-    sensor.format = Json { array_pointer: None }.into();
+    sensor.format = Json::default().into();
     sensor.device = DeviceSelector::ByTemplate(template("{{ topic[1] }}"));
     sensor.map[0].attribute = AttributeSelector::ByTemplate(template("{{ channel }}"));
     let payload = r#"{"t": 1, "topic": ["s", "yard"], "channel": "x", "payload": 7}"#;

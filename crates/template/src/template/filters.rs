@@ -14,6 +14,7 @@ const DIGITS_MAX: usize = 16;
 /// Adds the filters to an environment.
 pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("hex", hex);
+    environment.add_filter("hex_number", hex_number);
     environment.add_filter("bytes", bytes);
     environment.add_filter("crc16", crc16);
     environment.add_filter("xor8", xor8);
@@ -38,6 +39,15 @@ fn hex(value: &Value, width: Option<usize>) -> Result<String, Error> {
         return Err(invalid("the number has more hexadecimal digits than the width"));
     }
     Ok(format!("{number:0width$X}"))
+}
+
+/// `"0000E001" | hex_number` is 57345.
+fn hex_number(text: &str) -> Result<u64, Error> {
+    let text = text.trim();
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    let is_number = digits.len() <= DIGITS_MAX && !digits.starts_with('+');
+    let number = u64::from_str_radix(digits, 16).ok().filter(|_| is_number);
+    number.ok_or_else(|| invalid("hex_number needs 1 to 16 hexadecimal digits"))
 }
 
 /// `"0A10" | bytes` is the list `[10, 16]`.
@@ -111,6 +121,8 @@ mod tests {
             ("{{ 10 | hex }}", "0A"),
             ("{{ 10 | hex(6) }}", "00000A"),
             ("{{ 'Az' | hex }}", "417A"),
+            ("{{ '0000E001' | hex_number }}", "57345"),
+            ("{{ '0xA053' | hex_number }}", "41043"),
             ("{{ [1, 255] | hex }}", "01FF"),
             // The example of MODBUS over serial line V1.02, 6.2.2: the CRC of 02 07 is 41 12.
             ("{{ '0207' | bytes | crc16 }}", "4112"),
@@ -134,6 +146,9 @@ mod tests {
             "{{ -1 | hex }}",
             "{{ 256 | hex(2) }}",
             "{{ 1 | hex(99) }}",
+            "{{ '' | hex_number }}",
+            "{{ '+1' | hex_number }}",
+            "{{ '00000000000000001' | hex_number }}",
             "{{ '0' | bytes }}",
             "{{ 'ü' | bytes }}",
             "{{ [256] | crc16 }}",

@@ -45,8 +45,18 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
     if has(DecoderOption::Rebirth) {
         options.rebirth = check.or_default(&format!("{key}.rebirth"), raw.rebirth.take(), false);
     }
+    options.keeps_words = uses_words(raw);
     options.array_pointer = raw.array_pointer.take().map(|field| field.0);
     (kind.create)(options)
+}
+
+/// Returns whether a template, an expression or a declared type of the sensor may read the text of
+/// a number.
+fn uses_words(raw: &raw::Sensor) -> bool {
+    let texts = raw.map.iter().flat_map(|map| [&map.expression, &map.attribute]);
+    let is_used =
+        |text: &Option<Field<String>>| text.as_ref().is_some_and(|text| text.0.contains("written"));
+    texts.chain([&raw.device]).any(is_used) || raw.map.iter().any(|map| map.r#type.is_some())
 }
 
 /// Reports the options that belong to another decoder.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::words;
 use crate::check::{Check, template};
 use crate::field::{Field, Scalar};
 use crate::raw;
@@ -112,6 +113,7 @@ fn conversion(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Co
     };
     let values: BTreeMap<_, _> = raw.values.iter().map(value).collect();
     Some(Conversion {
+        words: words::rules(key, raw, check)?,
         values,
         unit: unit(key, raw.from_unit.as_ref(), raw.to_unit.as_ref(), check)?,
         scale: float(&raw.scale).unwrap_or(1.0),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::attribute_filter::FilterResult;
-use super::super::conversion::{Conversion, numeric};
+use super::super::conversion::numeric;
 use super::super::declared_types;
 use super::super::filter_table::FilterKey;
 use super::super::message_context::MessageContext;
@@ -89,13 +89,13 @@ impl Pipeline {
                 source @ Source::Channel(_) if source.is_every_channel() => {
                     let names = decoded.names().into_iter();
                     for name in names.filter(|name| !plan.named_channels.contains(*name)) {
-                        if let Some(value) = message.channel(name) {
+                        if let Some(value) = message.channel(name, mapping) {
                             put(name, value);
                         }
                     }
                 }
                 Source::Channel(name) => {
-                    if let Some(value) = message.channel(name) {
+                    if let Some(value) = message.channel(name, mapping) {
                         put(name, value);
                     }
                 }
@@ -147,12 +147,13 @@ impl Pipeline {
             Source::Channel(_) => message.decoded.original_texts().get(name),
             Source::Expression(_) => None,
         };
+        let numbers = mapping.conversion.words.numbers;
         let value = mapping.conversion.apply(value, original.map(String::as_str))?;
-        let value = if mapping.filter.needs_number() { numeric(value) } else { value };
+        let value = if mapping.filter.needs_number() { numeric(value, numbers) } else { value };
         let Target { device, declared } = self.target(message, name)?;
         let declared = declared.as_deref();
         let attribute = mapping.attribute.resolve(&message.context, name)?;
-        let value = match declared_types::fit(declared, &attribute, value) {
+        let value = match declared_types::fit(declared, &attribute, value, numbers) {
             Ok(value) => value,
             Err(misfit) => {
                 self.stats.change(index, |stats| stats.record_misfit(&misfit));
@@ -170,7 +171,7 @@ impl Pipeline {
         };
         let (value, original) = match slot {
             None => {
-                let is_unchanged = || mapping.conversion == Conversion::default();
+                let is_unchanged = || mapping.conversion.is_identity();
                 (mapping.filter.round(sample.value), original.filter(|_| is_unchanged()))
             }
             Some(slot) => match self.filters.handle_sample(slot, sample, now, output)? {
@@ -206,8 +207,8 @@ impl Pipeline {
 }
 
 impl DecodedMessage<'_> {
-    /// Returns the value of a channel; `None` if the message lacks it.
-    fn channel(&self, name: &str) -> Option<Result<Value, Rejection>> {
+    /// Returns the value of a channel as a mapping reads it; `None` if the message lacks it.
+    fn channel(&self, name: &str, mapping: &Mapping) -> Option<Result<Value, Rejection>> {
         let reject = |error: ValueError| {
             if self.decoded.is_null(name) {
                 Rejection::new(Reason::NoValue, "the channel holds null")
@@ -215,6 +216,6 @@ impl DecodedMessage<'_> {
                 Rejection::from(error)
             }
         };
-        Some(self.decoded.channel(name)?.map_err(reject))
+        Some(self.decoded.read(name, &mapping.conversion.words)?.map_err(reject))
     }
 }

@@ -6,6 +6,7 @@ use minijinja::value::Object;
 
 use super::super::settings::{Mapping, Source};
 use super::super::window::Aggregate;
+use crate::word::WordType;
 use tidegate_model::AttributeType;
 
 /// The names that are no channels in an expression.
@@ -21,10 +22,19 @@ impl Mapping {
             return Some(AttributeType::Number);
         }
         if self.conversion.values.is_empty() {
-            return channel;
+            return self.declared_type().or(channel);
         }
         let mut types = self.conversion.values.values().map(AttributeType::of);
         types.next().filter(|first| types.all(|other| other == *first))
+    }
+
+    /// Returns the type that the mapping declares for the word of its channel.
+    fn declared_type(&self) -> Option<AttributeType> {
+        Some(match self.conversion.words.word_type? {
+            WordType::Text => AttributeType::Text,
+            WordType::Number | WordType::Hex => AttributeType::Number,
+            WordType::Boolean => AttributeType::Boolean,
+        })
     }
 
     /// Returns the type that the values have if the channels of an expression are numbers.

@@ -55,7 +55,10 @@ impl Message<'_> {
 
     /// Returns the valid values of a mapping by the names of their channels.
     fn values(&self, mapping: &Mapping) -> Vec<(String, Value)> {
-        let value = |name: &str| Some((name.to_owned(), self.decoded.channel(name)?.ok()?));
+        let value = |name: &str| {
+            let value = self.decoded.read(name, &mapping.conversion.words)?;
+            Some((name.to_owned(), value.ok()?))
+        };
         match &mapping.source {
             source if source.is_every_channel() => {
                 let names = self.decoded.names().into_iter();
@@ -73,10 +76,11 @@ impl Message<'_> {
     }
 
     fn add_value(&self, production: &mut Production, mapping: &Mapping, name: &str, value: Value) {
+        let numbers = mapping.conversion.words.numbers;
         let Ok(attribute) = mapping.attribute.resolve(&self.context, name) else { return };
         let data_type = mapping.fixed_type(self.sensor.format.channel_type(name));
         let likely_type =
-            mapping.likely_type().or_else(|| Some(AttributeType::of(&numeric(value))));
+            mapping.likely_type().or_else(|| Some(AttributeType::of(&numeric(value, numbers))));
         let produced = Produced { data_type, likely_type, is_certain: true };
         let online = self.sensor.stale.as_ref().map(|stale| {
             (stale.attribute.clone(), Produced::certain(Some(AttributeType::Boolean)))

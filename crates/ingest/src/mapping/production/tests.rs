@@ -44,7 +44,7 @@ fn sensor(topic: &str, device: &str, map: Vec<Mapping>) -> Sensor {
         Err(_) => DeviceSelector::ByTemplate(template(device)),
     };
     let topic = (!topic.is_empty()).then(|| topic.parse().unwrap());
-    Sensor::new("s".parse().unwrap(), topic, Json { array_pointer: None }.into(), device, map)
+    Sensor::new("s".parse().unwrap(), topic, Json::default().into(), device, map)
 }
 
 fn produce(sensors: &[Sensor], messages: Option<Vec<KnownMessage>>) -> Production {

@@ -13,7 +13,7 @@ fn declared(sensors: Vec<Sensor>, attributes: &[(&str, AttributeType)]) -> Bench
 }
 
 fn json_sensor(map: Vec<Mapping>) -> Sensor {
-    Sensor { format: Json { array_pointer: None }.into(), ..sensor("#", map) }
+    Sensor { format: Json::default().into(), ..sensor("#", map) }
 }
 
 #[test]
