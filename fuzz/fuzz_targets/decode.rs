@@ -7,25 +7,37 @@ use tidegate_ingest::decode::{
     PlainText, Ruuvi, Sparkplug, compile_pattern,
 };
 use tidegate_ingest::frame::Endian;
+use tidegate_ingest::text_encoding::TextEncoding;
+use tidegate_ingest::word::{NoneValues, NumberStyle};
+
+/// Pairs with a decimal comma, thousands, and words for no value.
+fn decimal_comma() -> Format {
+    let numbers = NumberStyle { decimal: ',', thousands: Some(' ') };
+    let none_values = NoneValues { words: vec!["---".to_owned()], numbers: vec![-1.0] };
+    Format::from(KeyValue { numbers }).with_none_values(none_values, numbers)
+}
 
 fn format(choice: u8) -> Format {
-    let csv = |has_header| Csv { columns: Vec::new(), has_header, delimiter: b';' }.into();
+    let csv = |has_header| Csv { has_header, delimiter: b';', ..Csv::default() }.into();
     let field =
         |kind| BinaryField { name: "a".to_owned(), offset: 2, kind, endian: Endian::Little };
     let fields = [Kind::Float32, Kind::Bcd(8), Kind::Text(9), Kind::Signed(3)].map(field).to_vec();
-    match choice % 13 {
-        0 => KeyValue.into(),
+    match choice % 16 {
+        0 => KeyValue::default().into(),
         1 => csv(false),
         2 => csv(true),
         3 => Json::default().into(),
         4 => Json { array_pointer: Some("/a".to_owned()), ..Json::default() }.into(),
-        5 => Pattern(compile_pattern(r"(?<a>\w+)[=: ]+(?<b>[-\d.]+)").unwrap()).into(),
-        6 => Binary { fields }.into(),
+        5 => Pattern::from(compile_pattern(r"(?<a>\w+)[=: ]+(?<b>[-\d.]+)").unwrap()).into(),
+        6 => Binary { fields, encoding: None }.into(),
         7 => Nmea::default().into(),
         8 => Obis.into(),
         9 => Ruuvi.into(),
         10 => OneWire.into(),
-        11 => PlainText.into(),
+        11 => OneWire.into(),
+        12 => decimal_comma(),
+        13 => Format::from(PlainText::default()).with_encoding(TextEncoding::named("shift_jis")),
+        14 => PlainText::default().into(),
         _ => Sparkplug { rebirth: true }.into(),
     }
 }

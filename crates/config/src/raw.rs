@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::bus::Buses;
 use super::field::Field;
 use super::shape::{Shape, Shaped};
-use super::table::{Bytes, Flag, Float, Integer, Span, Text, Texts, Word, table};
+use super::table::{Bytes, Flag, Float, Integer, Span, Text, Texts, Word, Words, table};
 
 table!(Raw {
     losant: Losant,
@@ -100,6 +100,10 @@ table!(Sensor {
     pattern: Text,
     fields: Vec<BinaryField>,
     rebirth: Flag,
+    encoding: Text,
+    decimal: Text,
+    thousands: Text,
+    none_values: Words,
     ignore: Text,
     priority: Text,
     retained: Flag,
@@ -129,6 +133,7 @@ table!(Mapping {
     attribute: Text,
     r#type: Text,
     number: Text,
+    none_values: Words,
     values: BTreeMap<String, Word>,
     from_unit: Text,
     to_unit: Text,

@@ -11,6 +11,7 @@ pub(super) type Flag = Option<Field<bool>>;
 pub(super) type Span = Option<Field<Duration>>;
 pub(super) type Bytes = Option<Field<Size>>;
 pub(super) type Word = Field<Scalar>;
+pub(super) type Words = Option<Vec<Field<Scalar>>>;
 pub(super) type Texts = Option<Vec<Field<String>>>;
 
 /// Defines a raw table with its options, and its shape for the schema.

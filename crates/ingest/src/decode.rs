@@ -1,8 +1,8 @@
 //! Decoders: turn a frame or a payload into messages with named channels.
 //!
-//! A decoder accepts a message completely or rejects it, so a line that a loose cable cut short
-//! never yields a part of its values. Only a checksum in the sensor detects a cut within a number
-//! (`t=21.5` cut to `t=2`).
+//! A decoder rejects a message whose parts it cannot tell apart, such as two merged lines. A part
+//! that is certainly separate costs itself only. Only a checksum in the sensor detects a cut within
+//! a number (`t=21.5` cut to `t=2`).
 //!
 //! CONTRIBUTING.md has the recipe for another decoder.
 

@@ -10,5 +10,6 @@ pub mod mapping;
 pub mod retained;
 pub mod sensor_stats;
 pub mod serial_poll;
+pub mod text_encoding;
 pub mod unit;
 pub mod word;

@@ -228,8 +228,7 @@ impl NoneValues {
             Some(Value::Text(text)) => number_of(numbers.number_with_unit(text.trim())),
             Some(Value::Boolean(_)) | None => None,
         };
-        #[expect(clippy::float_cmp, reason = "a sentinel is an exact number")]
-        number.is_some_and(|number| self.numbers.iter().any(|one| *one == number))
+        number.is_some_and(|number| self.numbers.contains(&number))
     }
 }
 

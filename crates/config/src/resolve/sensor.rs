@@ -46,6 +46,7 @@ pub(super) fn sensor(
     let fix = "name the bus to read from: bus = \"…\"";
     let bus_name = check.required(&format!("{key}.bus"), raw.bus.take(), fix);
     let format = format::format(&key, &mut raw, check);
+    let numbers = format.as_ref().map(Format::numbers).unwrap_or_default();
     let device = device_selector(&key, raw.device, devices, check);
     let aliases = aliases(&key, raw.devices, device.as_ref(), devices, check);
     let topic_key = format!("{key}.topic");
@@ -71,7 +72,7 @@ pub(super) fn sensor(
     }
     let map = map.filter_map(|(index, raw)| {
         let key = format!("{key}.map.{index}");
-        let mapping = mapping::mapping(&key, &raw, check)?;
+        let mapping = mapping::mapping(&key, &raw, numbers, check)?;
         if let (Some(channels), Source::Channel(name)) = (&channels, &mapping.source)
             && !mapping.source.is_every_channel()
             && !format.as_ref().is_some_and(|format| format.may_have_channel(name))
@@ -89,7 +90,7 @@ pub(super) fn sensor(
         check_births(&key, &bus.kind, topic.as_ref().and_then(Option::as_ref), check);
     }
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
-    let format = if format.name() == Nmea::NAME { nmea(&bus.kind) } else { format };
+    let format = with_nmea_of(&bus.kind, format);
     let topic = topic.flatten();
     if let (BusKind::Mqtt(_), Some(filter)) = (&bus.kind, &topic) {
         topics::check_mqtt_filter(&topic_key, filter, check);
@@ -166,15 +167,19 @@ fn with_named_channels(sensor: &Sensor, channels: &[String]) -> Vec<String> {
     known
 }
 
-/// Returns the decoder of NMEA sentences: a frame may verify and remove their checksum.
-fn nmea(bus: &BusKind) -> Format {
+/// Returns the format with the decoder of NMEA sentences, if it is the one: a frame may verify and
+/// remove their checksum.
+fn with_nmea_of(bus: &BusKind, format: Format) -> Format {
+    if format.name() != Nmea::NAME {
+        return format;
+    }
     let is_verified = if let BusKind::Serial(serial) = bus {
         let checksum = serial.framing.checksum.as_ref();
         checksum.is_some_and(|one| matches!(one.algorithm, ChecksumAlgorithm::Nmea))
     } else {
         false
     };
-    Nmea { is_verified }.into()
+    format.with_decoder(Nmea { is_verified })
 }
 
 /// Reports a channel that no message of the format can have.

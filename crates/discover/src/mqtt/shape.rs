@@ -75,7 +75,7 @@ impl DetectedFormat {
         if text.starts_with(['$', '!']) && is_read(&Nmea::default().into(), payload) {
             return Self::Nmea;
         }
-        if is_read(&KeyValue.into(), payload) && pairs_have_names(text) {
+        if has_values(&KeyValue::default().into(), payload) && pairs_have_names(text) {
             return Self::KeyValue;
         }
         csv(text).unwrap_or(Self::Text)
@@ -133,15 +133,15 @@ impl DetectedFormat {
                 let array_pointer = is_list.then(String::new);
                 JsonDecoder { array_pointer, ..JsonDecoder::default() }.into()
             }
-            Self::KeyValue => KeyValue.into(),
+            Self::KeyValue => KeyValue::default().into(),
             Self::Csv { delimiter, .. } => {
-                Csv { columns: Vec::new(), has_header: false, delimiter }.into()
+                Csv { columns: Vec::new(), has_header: false, delimiter, ..Csv::default() }.into()
             }
             Self::Nmea => Nmea::default().into(),
             Self::Obis => Obis.into(),
             Self::Ruuvi => Ruuvi.into(),
             Self::Sparkplug => Sparkplug { rebirth: false }.into(),
-            Self::Text => PlainText.into(),
+            Self::Text => PlainText::default().into(),
             Self::Binary => return None,
         })
     }
@@ -336,6 +336,14 @@ fn is_plain(key: &str) -> bool {
 
 fn is_read(format: &Format, payload: &[u8]) -> bool {
     format.decode("", payload, &mut Births::default()).is_ok()
+}
+
+/// Returns whether the format decodes the payload, and a channel has a value.
+fn has_values(format: &Format, payload: &[u8]) -> bool {
+    let messages = format.decode("", payload, &mut Births::default()).unwrap_or_default();
+    messages.iter().any(|message| {
+        message.names().iter().any(|name| matches!(message.channel(name), Some(Ok(_))))
+    })
 }
 
 /// Returns whether the names of pairs begin with a letter, unlike those of `12:30:15`.

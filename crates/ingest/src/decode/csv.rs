@@ -3,18 +3,26 @@
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::decoded::{Decoded, DecodedBuilder};
-use super::decoder::{Decoder, DecoderKind, DecoderOption, MESSAGES_MAX};
+use super::decoder::{Decoder, DecoderKind, DecoderOption, DecoderOptions, MESSAGES_MAX};
 use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
+use crate::word::NumberStyle;
 use tidegate_model::excerpt::excerpt;
 
 pub(super) const KIND: DecoderKind = DecoderKind {
     name: Csv::NAME,
-    options: &[DecoderOption::Columns, DecoderOption::Header, DecoderOption::Delimiter],
+    options: &[
+        DecoderOption::Encoding,
+        DecoderOption::Columns,
+        DecoderOption::Header,
+        DecoderOption::Delimiter,
+        DecoderOption::Decimal,
+        DecoderOption::Thousands,
+    ],
     create: |options| {
-        let (columns, delimiter) = (options.columns, options.delimiter);
-        Some(Csv { columns, has_header: options.has_header, delimiter }.into())
+        let DecoderOptions { columns, has_header, delimiter, numbers, .. } = options;
+        Some(Csv { columns, has_header, delimiter, numbers }.into())
     },
 };
 
@@ -30,6 +38,15 @@ pub struct Csv {
     pub has_header: bool,
     /// The delimiter of the fields, an ASCII character.
     pub delimiter: u8,
+    /// The notation of numbers.
+    pub numbers: NumberStyle,
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        let numbers = NumberStyle::default();
+        Self { columns: Vec::new(), has_header: false, delimiter: b',', numbers }
+    }
 }
 
 impl Csv {
@@ -38,6 +55,7 @@ impl Csv {
 
     /// Returns a message with the columns of a record. `text` is the payload, for errors.
     fn message(
+        &self,
         columns: &[String],
         record: &StringRecord,
         text: &str,
@@ -48,7 +66,7 @@ impl Csv {
             return Err(DecodeError::ColumnCount { expected, found, excerpt });
         }
         let name = |index: usize| columns.get(index).cloned().unwrap_or_else(|| index.to_string());
-        let mut message = DecodedBuilder::default();
+        let mut message = DecodedBuilder::new(self.numbers);
         for (index, field) in record.iter().enumerate().filter(|(_, field)| !field.is_empty()) {
             message.add_word(&name(index), field);
         }
@@ -95,7 +113,7 @@ impl Decoder for Csv {
             if messages.len() >= records_max {
                 return Err(invalid("too many records", text));
             }
-            messages.push(Self::message(&columns, &record, text)?);
+            messages.push(self.message(&columns, &record, text)?);
         }
         if messages.is_empty() { Err(invalid("no record", text)) } else { Ok(messages) }
     }

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::DecodeError;
 use super::json_value::JsonValue;
-use crate::word::WordRules;
+use crate::word::{NoneValues, NumberStyle, WordRules};
 use tidegate_model::{Value, ValueError};
 use tidegate_template::PathStep;
 
@@ -20,7 +20,11 @@ pub(super) type ChannelMap = BTreeMap<String, Result<Value, ValueError>>;
 pub struct Decoded {
     channels: Channels,
     original_texts: BTreeMap<String, String>,
+    /// The channels by their other names.
+    aliases: BTreeMap<String, String>,
     losses: Vec<DecodeError>,
+    /// Whether some bytes were not UTF-8.
+    is_lossy: bool,
     /// A JSON document with texts in place of its numbers and booleans, as they stood there.
     json_words: Option<JsonValue>,
 }
@@ -46,7 +50,14 @@ impl Decoded {
     }
 
     fn new(channels: Channels, original_texts: BTreeMap<String, String>) -> Self {
-        Self { channels, original_texts, losses: Vec::new(), json_words: None }
+        Self {
+            channels,
+            original_texts,
+            aliases: BTreeMap::new(),
+            losses: Vec::new(),
+            is_lossy: false,
+            json_words: None,
+        }
     }
 
     /// Adds the reasons for which other parts of the payload were rejected.
@@ -67,13 +78,52 @@ impl Decoded {
         &self.original_texts
     }
 
+    /// Returns whether some bytes of the message were not UTF-8. U+FFFD stands for them.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.is_lossy
+    }
+
+    /// Marks the message as one whose bytes were not all UTF-8. A number with an unknown unit, such
+    /// as the degree sign of Latin-1, becomes a number.
+    pub(super) fn set_lossy(&mut self, numbers: NumberStyle) {
+        self.is_lossy = true;
+        let number = |text: &str| numbers.number_with_unit(text.trim());
+        match &mut self.channels {
+            Channels::Json(document) => document.change_scalars(&|scalar| {
+                let JsonValue::Text(text) = scalar else { return };
+                match number(text).filter(|_| text.contains(char::REPLACEMENT_CHARACTER)) {
+                    Some(Value::Integer(integer)) => *scalar = JsonValue::Integer(integer),
+                    Some(Value::Float(number)) => *scalar = JsonValue::Float(number),
+                    Some(Value::Boolean(_) | Value::Text(_)) | None => {}
+                }
+            }),
+            Channels::Map(channels) => {
+                for (name, value) in channels.iter_mut() {
+                    let Ok(Value::Text(text)) = value else { continue };
+                    let Some(number) =
+                        number(text).filter(|_| text.contains(char::REPLACEMENT_CHARACTER))
+                    else {
+                        continue;
+                    };
+                    self.original_texts.insert(name.clone(), std::mem::take(text));
+                    *value = Ok(number);
+                }
+            }
+        }
+    }
+
+    /// Returns the name of a channel that has another name.
+    fn name_of<'a>(&'a self, name: &'a str) -> &'a str {
+        self.aliases.get(name).map_or(name, String::as_str)
+    }
+
     /// Returns the value of a channel; `None` if the message has no such channel.
     ///
     /// # Errors
     /// If the channel has no valid [`Value`]: a NaN, a JSON list, a text that is too long.
     pub fn channel(&self, name: &str) -> Option<Result<Value, ValueError>> {
         match &self.channels {
-            Channels::Map(channels) => channels.get(name).cloned(),
+            Channels::Map(channels) => channels.get(self.name_of(name)).cloned(),
             Channels::Json(document) => find(document, name).map(Value::try_from),
         }
     }
@@ -92,6 +142,28 @@ impl Decoded {
         Some(rules.read(value, self.written(name).as_deref()))
     }
 
+    /// Removes the values that stand for none. The channel stays, without a value.
+    pub(super) fn remove_none(&mut self, none_values: &NoneValues, numbers: NumberStyle) {
+        match &mut self.channels {
+            Channels::Json(document) => document.remove_scalars(&|scalar| {
+                let value = Value::try_from(scalar).ok();
+                none_values.contain(json_text(scalar).as_deref(), value.as_ref(), numbers)
+            }),
+            Channels::Map(channels) => {
+                for (name, value) in channels.iter_mut() {
+                    let original = self.original_texts.get(name).map(Cow::from);
+                    let word = original.or_else(|| value_text(value.as_ref().ok()?));
+                    if none_values.contain(word.as_deref(), value.as_ref().ok(), numbers) {
+                        if let Some(word) = word.map(Cow::into_owned) {
+                            self.original_texts.insert(name.clone(), word);
+                        }
+                        *value = Err(ValueError::NoValue);
+                    }
+                }
+            }
+        }
+    }
+
     /// Returns the text of a channel as it stood in the message. A value that was no text there,
     /// such as a binary number, is written in JSON. `None` for a null, a list or an object.
     pub fn written(&self, name: &str) -> Option<Cow<'_, str>> {
@@ -99,10 +171,13 @@ impl Decoded {
             Channels::Json(document) => {
                 find(self.json_words.as_ref().unwrap_or(document), name).and_then(json_text)
             }
-            Channels::Map(channels) => match self.original_texts.get(name) {
-                Some(original) => Some(Cow::Borrowed(original)),
-                None => value_text(channels.get(name)?.as_ref().ok()?),
-            },
+            Channels::Map(channels) => {
+                let name = self.name_of(name);
+                match self.original_texts.get(name) {
+                    Some(original) => Some(Cow::Borrowed(original)),
+                    None => value_text(channels.get(name)?.as_ref().ok()?),
+                }
+            }
         }
     }
 
@@ -114,7 +189,8 @@ impl Decoded {
                 minijinja::Value::from(Serde(document.with_texts()))
             }
             (Channels::Map(channels), _) => {
-                let texts = channels.keys().filter_map(|name| {
+                let names = channels.keys().chain(self.aliases.keys());
+                let texts = names.filter_map(|name| {
                     Some((name.clone(), minijinja::Value::from(self.written(name)?)))
                 });
                 texts.collect::<BTreeMap<_, _>>().into()
@@ -167,6 +243,7 @@ impl Decoded {
         match &self.channels {
             Channels::Json(document) => json_text(document.as_object()?.get(name)?),
             Channels::Map(channels) => {
+                let name = self.name_of(name);
                 if let Some(original) = self.original_texts.get(name).filter(|text| is_whole(text))
                 {
                     return Some(Cow::Borrowed(original));
@@ -183,7 +260,8 @@ impl Decoded {
                 document.as_object()?.get(name).map(|value| minijinja::Value::from(Serde(value)))
             }
             Channels::Map(channels) => {
-                channels.get(name)?.as_ref().ok().map(|value| minijinja::Value::from(Serde(value)))
+                let value = channels.get(self.name_of(name))?.as_ref().ok()?;
+                Some(minijinja::Value::from(Serde(value)))
             }
         }
     }
@@ -238,7 +316,10 @@ impl Serialize for Decoded {
             Channels::Map(channels) => {
                 let valid =
                     channels.iter().filter_map(|(name, value)| Some((name, value.as_ref().ok()?)));
-                serializer.collect_map(valid)
+                let aliases = self.aliases.iter();
+                let aliases = aliases
+                    .filter_map(|(alias, name)| Some((alias, channels.get(name)?.as_ref().ok()?)));
+                serializer.collect_map(valid.chain(aliases))
             }
         }
     }
@@ -249,12 +330,20 @@ impl Serialize for Decoded {
 pub(super) struct DecodedBuilder {
     channels: ChannelMap,
     original_texts: BTreeMap<String, String>,
+    aliases: BTreeMap<String, String>,
+    losses: Vec<DecodeError>,
+    numbers: NumberStyle,
 }
 
 impl DecodedBuilder {
+    /// Creates a message without channels, whose numbers have this notation.
+    pub(super) fn new(numbers: NumberStyle) -> Self {
+        Self { numbers, ..Self::default() }
+    }
+
     /// Adds a channel with a text that may be a number; returns `false` for a duplicate.
     pub(super) fn add_word(&mut self, name: &str, word: &str) -> bool {
-        let value = Value::parse_word(word);
+        let value = self.numbers.parse_word(word);
         let shows_word = match &value {
             Ok(Value::Integer(integer)) => integer.to_string() == word,
             Ok(Value::Float(number)) => number.to_string() == word,
@@ -275,11 +364,39 @@ impl DecodedBuilder {
         self.add_value(name, Value::text(text))
     }
 
-    fn add_value(&mut self, name: &str, value: Result<Value, ValueError>) -> bool {
+    /// Adds a channel without a value; returns `false` for a duplicate.
+    pub(super) fn add_nothing(&mut self, name: &str) -> bool {
+        self.add_value(name, Err(ValueError::NoValue))
+    }
+
+    /// Marks the value of a channel as a part of an unknown value. `word` is the known part.
+    pub(super) fn set_unclear(&mut self, name: &str, word: &str) {
+        self.add_value(name, Err(ValueError::Unclear));
+        self.original_texts.insert(name.to_owned(), word.to_owned());
+    }
+
+    /// Gives a channel another name, unless a channel has this name.
+    pub(super) fn add_alias(&mut self, name: &str, alias: &str) {
+        self.aliases.insert(alias.to_owned(), name.to_owned());
+    }
+
+    /// Adds a part of the message that is not valid.
+    pub(super) fn add_loss(&mut self, problem: DecodeError) {
+        self.losses.push(problem);
+    }
+
+    /// Returns whether a part of the message is not valid.
+    pub(super) fn has_loss(&self) -> bool {
+        !self.losses.is_empty()
+    }
+
+    pub(super) fn add_value(&mut self, name: &str, value: Result<Value, ValueError>) -> bool {
         self.channels.insert(name.to_owned(), value).is_none()
     }
 
-    pub(super) fn build(self) -> Decoded {
-        Decoded::new(Channels::Map(self.channels), self.original_texts)
+    pub(super) fn build(mut self) -> Decoded {
+        self.aliases.retain(|alias, _| !self.channels.contains_key(alias));
+        let Self { channels, original_texts, aliases, losses, .. } = self;
+        Decoded { aliases, losses, ..Decoded::new(Channels::Map(channels), original_texts) }
     }
 }

@@ -9,6 +9,8 @@ use super::decoded::Decoded;
 use super::error::DecodeError;
 use super::field::BinaryField;
 use super::sparkplug::births::Births;
+use crate::text_encoding::TextEncoding;
+use crate::word::{NoneValues, NumberStyle};
 use tidegate_model::AttributeType;
 
 /// The most messages in one payload.
@@ -44,6 +46,11 @@ pub trait Decoder: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns whether payloads are texts, which may have another encoding than UTF-8.
+    fn is_text(&self) -> bool {
+        true
+    }
+
     /// Decodes the messages of one payload.
     ///
     /// `topic` is empty for buses without topics. Only Sparkplug B uses the topic and the births.
@@ -76,8 +83,12 @@ pub enum DecoderOption {
     ArrayPointer,
     /// [`DecoderOptions::columns`].
     Columns,
+    /// [`NumberStyle::decimal`].
+    Decimal,
     /// [`DecoderOptions::delimiter`].
     Delimiter,
+    /// [`DecoderOptions::encoding`].
+    Encoding,
     /// [`DecoderOptions::fields`].
     Fields,
     /// [`DecoderOptions::has_header`].
@@ -86,6 +97,8 @@ pub enum DecoderOption {
     Pattern,
     /// [`DecoderOptions::rebirth`].
     Rebirth,
+    /// [`NumberStyle::thousands`].
+    Thousands,
 }
 
 /// The values of all options. Each decoder reads only its own.
@@ -97,12 +110,16 @@ pub struct DecoderOptions {
     pub columns: Vec<String>,
     /// The delimiter of CSV fields, an ASCII character. The default is a comma.
     pub delimiter: u8,
+    /// The encoding of texts, if it is not UTF-8.
+    pub encoding: Option<TextEncoding>,
     /// The fields of a binary message.
     pub fields: Vec<BinaryField>,
     /// Whether the first CSV record names the columns. Each other record is then a message.
     pub has_header: bool,
     /// Whether the notation of JSON numbers is kept, because the sensor uses it.
     pub keeps_words: bool,
+    /// The notation of numbers in texts.
+    pub numbers: NumberStyle,
     /// The regular expression with the channels as named groups.
     pub pattern: Option<Regex>,
     /// Whether the gateway asks a Sparkplug node for a missing birth certificate.
@@ -115,9 +132,11 @@ impl Default for DecoderOptions {
             array_pointer: None,
             columns: Vec::new(),
             delimiter: b',',
+            encoding: None,
             fields: Vec::new(),
             has_header: false,
             keeps_words: false,
+            numbers: NumberStyle::default(),
             pattern: None,
             rebirth: false,
         }
@@ -126,37 +145,66 @@ impl Default for DecoderOptions {
 
 /// The format of a sensor's messages: a decoder with its options. Cheap to clone.
 #[derive(Clone)]
-pub struct Format(Arc<dyn Decoder>);
+pub struct Format {
+    decoder: Arc<dyn Decoder>,
+    none_values: Arc<NoneValues>,
+    numbers: NumberStyle,
+    encoding: Option<TextEncoding>,
+}
 
 impl Format {
+    /// Returns the format with another decoder and the same options.
+    #[must_use]
+    pub fn with_decoder(self, decoder: impl Decoder + 'static) -> Self {
+        Self { decoder: Arc::new(decoder), ..self }
+    }
+
+    /// Returns the format for texts in an encoding. Without one, texts are UTF-8.
+    #[must_use]
+    pub fn with_encoding(self, encoding: Option<TextEncoding>) -> Self {
+        Self { encoding: encoding.filter(|encoding| !encoding.is_utf8()), ..self }
+    }
+
+    /// Returns the format with words and numbers that stand for no value. `numbers` is the notation
+    /// of numbers.
+    #[must_use]
+    pub fn with_none_values(self, none_values: NoneValues, numbers: NumberStyle) -> Self {
+        Self { none_values: none_values.into(), numbers, ..self }
+    }
+
+    /// Returns the notation of numbers.
+    pub fn numbers(&self) -> NumberStyle {
+        self.numbers
+    }
+
     /// Returns the name of the format in the configuration.
     pub fn name(&self) -> &'static str {
-        self.0.name()
+        self.decoder.name()
     }
 
     /// Returns all possible channels; `None` if they depend on the message.
     pub fn channels(&self) -> Option<Vec<String>> {
-        self.0.channels()
+        self.decoder.channels()
     }
 
     /// Returns whether a message may name this channel itself, besides [`Format::channels`].
     pub fn may_have_channel(&self, name: &str) -> bool {
-        self.0.may_have_channel(name)
+        self.decoder.may_have_channel(name)
     }
 
     /// Returns the type of a channel's values; `None` if it depends on the message.
     pub fn channel_type(&self, channel: &str) -> Option<AttributeType> {
-        self.0.channel_type(channel)
+        self.decoder.channel_type(channel)
     }
 
     /// Returns whether a channel may be a JSON pointer.
     pub fn has_json_pointers(&self) -> bool {
-        self.0.has_json_pointers()
+        self.decoder.has_json_pointers()
     }
 
     /// Returns whether the gateway asks a Sparkplug node for a missing birth certificate.
     pub fn requests_births(&self) -> bool {
-        self.0.requests_births()
+        self.decoder.requests_births()
     }
 
     /// Decodes the messages of one payload. See [`Decoder::decode`].
@@ -169,26 +217,86 @@ impl Format {
         payload: &[u8],
         births: &mut Births,
     ) -> Result<Vec<Decoded>, DecodeError> {
-        self.0.decode(topic, payload, births)
+        let mut messages = if self.decoder.is_text() {
+            self.decode_text(topic, payload, births)?
+        } else {
+            self.decoder.decode(topic, payload, births)?
+        };
+        if !self.none_values.is_empty() {
+            for message in &mut messages {
+                message.remove_none(&self.none_values, self.numbers);
+            }
+        }
+        Ok(messages)
     }
+}
+
+impl Format {
+    /// Decodes a text. If it is not valid UTF-8, its numbers count, and texts around them do not.
+    fn decode_text(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        births: &mut Births,
+    ) -> Result<Vec<Decoded>, DecodeError> {
+        if let Some(encoding) = self.encoding {
+            let text = encoding.decode(payload);
+            let text = text.trim_start_matches(['\u{feff}', '\0']).trim_end_matches('\0');
+            return self.decoder.decode(topic, text.as_bytes(), births);
+        }
+        let payload = without_marks(payload);
+        match self.decoder.decode(topic, payload, births) {
+            Err(error @ DecodeError::NotUtf8 { .. }) => {
+                let text = String::from_utf8_lossy(payload);
+                let decoded = self.decoder.decode(topic, text.as_bytes(), births);
+                let mut messages = decoded.map_err(|_| error)?;
+                for message in &mut messages {
+                    message.set_lossy(self.numbers);
+                }
+                Ok(messages)
+            }
+            result => result,
+        }
+    }
+}
+
+/// Returns a text without the byte order mark of UTF-8 and the NULs before it, and without the
+/// NULs behind it, as programs in C send them.
+fn without_marks(payload: &[u8]) -> &[u8] {
+    let mut payload = payload;
+    while let Some(rest) =
+        payload.strip_prefix(b"\0").or_else(|| payload.strip_prefix("\u{feff}".as_bytes()))
+    {
+        payload = rest;
+    }
+    while let Some(rest) = payload.strip_suffix(b"\0") {
+        payload = rest;
+    }
+    payload
 }
 
 impl<D: Decoder + 'static> From<D> for Format {
     fn from(decoder: D) -> Self {
-        Self(Arc::new(decoder))
+        let decoder = Arc::new(decoder);
+        let numbers = NumberStyle::default();
+        Self { decoder, none_values: Arc::default(), numbers, encoding: None }
     }
 }
 
 /// Compares the decoders with their options by their debug text, which contains every field.
 impl PartialEq for Format {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || format!("{self:?}") == format!("{other:?}")
+        format!("{self:?}") == format!("{other:?}")
     }
 }
 
 impl fmt::Debug for Format {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
+        self.decoder.fmt(formatter)?;
+        if self.none_values.is_empty() && self.encoding.is_none() {
+            return Ok(());
+        }
+        write!(formatter, " {:?} {:?} {:?}", self.none_values, self.numbers, self.encoding)
     }
 }
 

@@ -11,8 +11,8 @@ use super::field::FieldError;
 pub enum DecodeError {
     /// The payload is noise, or a text in another encoding.
     #[error(
-        "byte {at} is not UTF-8, from \"{excerpt}\"; check baud rate and parity, or configure the \
-         sensor to send UTF-8"
+        "byte {at} is not UTF-8, from \"{excerpt}\"; check baud rate and parity, or set encoding, \
+         such as \"latin-1\""
     )]
     NotUtf8 {
         /// The first invalid byte.

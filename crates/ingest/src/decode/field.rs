@@ -27,7 +27,8 @@ pub enum Kind {
     Float32,
     /// An IEEE 754 number of 8 bytes.
     Float64,
-    /// Two decimal digits in each of 1 to 8 bytes.
+    /// Two decimal digits in each of 1 to 8 bytes. The digit F at the front is a minus sign
+    /// (EN 13757-3, annex B, type A).
     Bcd(usize),
     /// Bits of an unsigned number of 1 to 8 bytes. Bit 0 is the lowest.
     Bits {
@@ -114,7 +115,7 @@ impl Kind {
                 Ok(Value::float(shortest(f32::from_bits(bits)))?)
             }
             Self::Float64 => Ok(Value::float(f64::from_bits(unsigned(bytes, endian)))?),
-            Self::Bcd(_) => decimal(unsigned(bytes, endian)),
+            Self::Bcd(size) => signed_decimal(unsigned(bytes, endian), size),
             Self::Bits { lowest, count, .. } => {
                 let mask = u64::MAX.checked_shr(64 - count.clamp(1, 64)).unwrap_or(0);
                 let bits = unsigned(bytes, endian).checked_shr(lowest).unwrap_or(0) & mask;
@@ -146,6 +147,17 @@ pub(super) fn unsigned_value(number: u64) -> Value {
 /// Returns the shortest decimal number for a float: 21.4, not 21.399999618530273.
 pub(super) fn shortest(number: f32) -> f64 {
     number.to_string().parse().unwrap_or_else(|_| number.into())
+}
+
+fn signed_decimal(digits: u64, bytes: usize) -> Result<Value, FieldError> {
+    let first = 8 * u32::try_from(bytes.clamp(1, 8)).unwrap_or(8) - 4;
+    if digits >> first & 0xf != 0xf {
+        return decimal(digits);
+    }
+    Ok(match decimal(digits & !(0xf << first))? {
+        Value::Integer(number) => Value::Integer(-number),
+        other @ (Value::Float(_) | Value::Boolean(_) | Value::Text(_)) => other,
+    })
 }
 
 fn decimal(digits: u64) -> Result<Value, FieldError> {
@@ -201,6 +213,13 @@ mod tests {
         let big = Endian::Big;
         assert_eq!(Kind::Bcd(3).read(b"\x01\x23\x45", big), Ok(Value::Integer(12_345)));
         assert_eq!(Kind::Bcd(1).read(b"\x1a", big), Err(FieldError::NotDecimal));
+        let little = Endian::Little;
+        assert_eq!(Kind::Bcd(3).read(b"\x02\x00\xf0", little), Ok(Value::Integer(-2)));
+        assert_eq!(
+            Kind::Bcd(8).read(b"\xf1\0\0\0\0\0\0\x05", big),
+            Ok(Value::Integer(-100_000_000_000_005))
+        );
+        assert_eq!(Kind::Bcd(1).read(b"\xfa", big), Err(FieldError::NotDecimal));
         let bits = |lowest, count| Kind::Bits { bytes: 1, lowest, count }.read(b"\xb4", big);
         assert_eq!(bits(2, 1), Ok(Value::Boolean(true)));
         assert_eq!(bits(4, 3), Ok(Value::Integer(3)));

@@ -11,7 +11,12 @@ use tidegate_model::excerpt::excerpt;
 
 pub(super) const KIND: DecoderKind = DecoderKind {
     name: Json::NAME,
-    options: &[DecoderOption::ArrayPointer],
+    options: &[
+        DecoderOption::Encoding,
+        DecoderOption::ArrayPointer,
+        DecoderOption::Decimal,
+        DecoderOption::Thousands,
+    ],
     create: |options| {
         let (array_pointer, keeps_words) = (options.array_pointer, options.keeps_words);
         Some(Json { array_pointer, keeps_words }.into())
@@ -71,11 +76,24 @@ impl Decoder for Json {
     }
 }
 
+/// Parses a document. A bare `NaN` or `Infinity`, which JSON does not have, costs its member only.
 fn parse(text: &str) -> Result<JsonValue, DecodeError> {
-    serde_json::from_str(text).map_err(|error| DecodeError::Invalid {
-        format: "JSON",
-        problem: error.to_string().into(),
-        excerpt: excerpt(text.as_bytes()),
-        advice: "JSON has double quotes, no NaN and no trailing comma",
+    serde_json::from_str(text).or_else(|error| {
+        let lenient = || {
+            let marked = json_words::with_marks(text)?;
+            let mut document: JsonValue = serde_json::from_str(&marked).ok()?;
+            document.change_scalars(&|scalar| {
+                if matches!(scalar, JsonValue::Text(text) if text == json_words::NOT_FINITE) {
+                    *scalar = JsonValue::Float(f64::NAN);
+                }
+            });
+            Some(document)
+        };
+        lenient().ok_or_else(|| DecodeError::Invalid {
+            format: "JSON",
+            problem: error.to_string().into(),
+            excerpt: excerpt(text.as_bytes()),
+            advice: "JSON has double quotes and no trailing comma",
+        })
     })
 }

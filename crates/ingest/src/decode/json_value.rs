@@ -84,6 +84,31 @@ impl JsonValue {
         }
     }
 
+    /// Replaces the scalars that `is_removed` selects by null.
+    pub(super) fn remove_scalars(&mut self, is_removed: &impl Fn(&Self) -> bool) {
+        self.change_scalars(&|scalar| {
+            if is_removed(scalar) {
+                *scalar = Self::Null;
+            }
+        });
+    }
+
+    /// Changes each value that is neither a list nor an object.
+    pub(super) fn change_scalars(&mut self, change: &impl Fn(&mut Self)) {
+        match self {
+            Self::List(items) => items.iter_mut().for_each(|item| item.change_scalars(change)),
+            Self::Object(object) => {
+                object.members.iter_mut().for_each(|(_, value)| value.change_scalars(change));
+            }
+            Self::Null
+            | Self::Boolean(_)
+            | Self::Integer(_)
+            | Self::Unsigned(_)
+            | Self::Float(_)
+            | Self::Text(_) => change(self),
+        }
+    }
+
     /// Returns the value with texts in place of its numbers and booleans.
     pub(super) fn with_texts(&self) -> Self {
         match self {

@@ -1,5 +1,7 @@
 //! The words of a JSON document: its numbers and booleans as they are written.
 
+use tidegate_model::Value;
+
 /// Returns the document with quotes around its numbers and booleans. A null stays a null.
 ///
 /// The notation of a number, such as `1.50`, is then a text that the parser keeps.
@@ -11,6 +13,25 @@ pub(super) fn quoted(text: &str) -> String {
             output.extend(["\"", word, "\""]);
         }
     })
+}
+
+/// The text that marks a number that is not finite: two noncharacters, which no message contains.
+pub(super) const NOT_FINITE: &str = "\u{fdd0}\u{fdd1}";
+
+/// Returns the document with [`NOT_FINITE`] in place of words such as `NaN`, `-Infinity` and
+/// `1e999`. `None` if there are none.
+pub(super) fn with_marks(text: &str) -> Option<String> {
+    let is_not_finite = |word: &str| matches!(Value::parse_number(word), Some(Err(_)));
+    let found = std::cell::Cell::new(false);
+    let marked = replace_words(text, |word, output| {
+        if is_not_finite(word) {
+            found.set(true);
+            output.extend(["\"", NOT_FINITE, "\""]);
+        } else {
+            output.push_str(word);
+        }
+    });
+    found.get().then_some(marked)
 }
 
 /// Returns the document with each word outside of its strings written by `write`.

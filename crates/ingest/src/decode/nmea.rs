@@ -126,6 +126,10 @@ impl Decoder for Nmea {
         Self::NAME
     }
 
+    fn is_text(&self) -> bool {
+        false
+    }
+
     fn channels(&self) -> Option<Vec<String>> {
         Some(CHANNELS.map(str::to_owned).to_vec())
     }

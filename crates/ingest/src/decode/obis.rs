@@ -4,7 +4,7 @@
 //! are supported.
 
 use super::decoded::{Decoded, DecodedBuilder};
-use super::decoder::{Decoder, DecoderKind};
+use super::decoder::{Decoder, DecoderKind, DecoderOption};
 use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
@@ -12,7 +12,7 @@ use tidegate_model::AttributeType;
 use tidegate_model::excerpt::excerpt;
 
 pub(super) const KIND: DecoderKind =
-    DecoderKind { name: Obis::NAME, options: &[], create: |_| Some(Obis.into()) };
+    DecoderKind { name: Obis::NAME, options: &[DecoderOption::Encoding], create: |_| Some(Obis.into()) };
 
 /// The most lines of a telegram. A Dutch meter with four sub-meters sends about 40.
 const LINES_MAX: usize = 256;

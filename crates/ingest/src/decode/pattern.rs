@@ -7,12 +7,18 @@ use super::decoder::{Decoder, DecoderKind, DecoderOption};
 use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
+use crate::word::NumberStyle;
 use tidegate_model::excerpt::excerpt;
 
 pub(super) const KIND: DecoderKind = DecoderKind {
     name: Pattern::NAME,
-    options: &[DecoderOption::Pattern],
-    create: |options| Some(Pattern(options.pattern?).into()),
+    options: &[
+        DecoderOption::Encoding,
+        DecoderOption::Pattern,
+        DecoderOption::Decimal,
+        DecoderOption::Thousands,
+    ],
+    create: |options| Some(Pattern { regex: options.pattern?, numbers: options.numbers }.into()),
 };
 
 /// The memory limit of a compiled pattern in bytes: 100 times the need of a sensor's line.
@@ -20,7 +26,18 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// Searches for a regular expression in the text. Its named groups are the channels.
 #[derive(Debug, Clone)]
-pub struct Pattern(pub Regex);
+pub struct Pattern {
+    /// The regular expression.
+    pub regex: Regex,
+    /// The notation of numbers.
+    pub numbers: NumberStyle,
+}
+
+impl From<Regex> for Pattern {
+    fn from(regex: Regex) -> Self {
+        Self { regex, numbers: NumberStyle::default() }
+    }
+}
 
 /// The reason that a pattern is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +82,7 @@ impl Decoder for Pattern {
     }
 
     fn channels(&self) -> Option<Vec<String>> {
-        Some(self.0.capture_names().flatten().map(str::to_owned).collect())
+        Some(self.regex.capture_names().flatten().map(str::to_owned).collect())
     }
 
     /// Returns the named groups that took part in the match and are not blank.
@@ -76,11 +93,11 @@ impl Decoder for Pattern {
         _births: &mut Births,
     ) -> Result<Vec<Decoded>, DecodeError> {
         let text = utf8(payload)?;
-        let Some(found) = self.0.captures(text) else {
+        let Some(found) = self.regex.captures(text) else {
             return Err(DecodeError::NoMatch { excerpt: excerpt(text.as_bytes()) });
         };
-        let mut message = DecodedBuilder::default();
-        for name in self.0.capture_names().flatten() {
+        let mut message = DecodedBuilder::new(self.numbers);
+        for name in self.regex.capture_names().flatten() {
             let word = found.name(name).map_or("", |group| group.as_str().trim());
             if !word.is_empty() {
                 message.add_word(name, word);

@@ -54,6 +54,10 @@ impl Decoder for Sparkplug {
         Self::NAME
     }
 
+    fn is_text(&self) -> bool {
+        false
+    }
+
     fn requests_births(&self) -> bool {
         self.rebirth
     }

@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use super::decoder::MESSAGES_MAX;
 use super::*;
 use crate::frame::Endian;
+use crate::word::NumberStyle;
 use tidegate_model::{Value, ValueError};
+
+mod encoding;
+mod lines;
 
 #[test]
 fn decodes_pairs_of_all_forms() {
@@ -17,7 +21,7 @@ fn decodes_pairs_of_all_forms() {
         "t = 21.5 h = 40 door = \"open\"",
         "t :21.5\th\t: 40\tdoor =open",
     ] {
-        let message = one(&KeyValue.into(), line.as_bytes()).unwrap();
+        let message = one(&KeyValue::default().into(), line.as_bytes()).unwrap();
         assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))), "{line}");
         assert_eq!(message.channel("h"), Some(Ok(Value::Integer(40))), "{line}");
         assert_eq!(message.channel("door"), Some(Ok(text("open"))), "{line}");
@@ -30,23 +34,24 @@ fn decodes_pairs_of_all_forms() {
 fn decodes_lines_of_key_tab_value() {
     let block = "PID\t0xA053\r\nSER#\tHQ2026ABCDE\r\nV\t12800\r\nI\t-15\r\nLOAD\tON\r\n\
         BMV\t712 Smart\r\nH2\t\r\n";
-    let message = one(&KeyValue.into(), block.as_bytes()).unwrap();
+    let message = one(&KeyValue::default().into(), block.as_bytes()).unwrap();
     assert_eq!(message.channel("PID"), Some(Ok(text("0xA053"))));
     assert_eq!(message.channel("V"), Some(Ok(Value::Integer(12_800))));
     assert_eq!(message.channel("I"), Some(Ok(Value::Integer(-15))));
     assert_eq!(message.channel("BMV"), Some(Ok(text("712 Smart"))));
     assert_eq!(message.channel("H2"), None);
     for line in ["V\t1\nV\t2", "V\t1\nI", "V\t1\t2", "V\t1 h=2", "V", "\t1", "V 1\t2", "21.5\t40"] {
-        assert!(one(&KeyValue.into(), line.as_bytes()).is_err(), "{line} was accepted");
+        assert!(one(&KeyValue::default().into(), line.as_bytes()).is_err(), "{line} was accepted");
     }
     // A tab may also separate pairs.
-    let message = one(&KeyValue.into(), b"t=1\th=2").unwrap();
+    let message = one(&KeyValue::default().into(), b"t=1\th=2").unwrap();
     assert_eq!(message.names(), ["h", "t"]);
 }
 
 #[test]
 fn quoted_values_are_texts_with_any_separator() {
-    let message = one(&KeyValue.into(), br#"serial="0012" place="hall, upstairs" at=12:30"#);
+    let message =
+        one(&KeyValue::default().into(), br#"serial="0012" place="hall, upstairs" at=12:30"#);
     let message = message.unwrap();
     assert_eq!(message.channel("serial"), Some(Ok(text("0012"))));
     assert_eq!(message.channel("place"), Some(Ok(text("hall, upstairs"))));
@@ -58,29 +63,25 @@ fn rejects_cut_or_merged_pairs() {
     for line in [
         "",
         "t",
-        "t=",
-        "t=21.5 h",
-        "t=21.5 h=",
         "=4",
+        "t=1 = h=2",
         "t=2t=21.5",
         "t=1 t=2",
         "a=\"b",
         "a=\"b\"c",
         "a=\"b\"c=1",
-        "t: h:40",
-        "t= h=40",
-        "t : ",
         "room t: 21.5",
     ] {
-        assert!(one(&KeyValue.into(), line.as_bytes()).is_err(), "{line} was accepted");
+        assert!(one(&KeyValue::default().into(), line.as_bytes()).is_err(), "{line} was accepted");
     }
 }
 
 #[test]
 fn error_contains_the_place_and_an_excerpt() {
-    let error = |line: &[u8]| one(&KeyValue.into(), line).unwrap_err().to_string();
-    assert!(error(b"t=21 h").starts_with("no key=value at byte 5, from \"h\";"));
-    assert!(error(b"t=2\xff1").starts_with("byte 3 is not UTF-8, from \"\\xff1\";"));
+    let error = |line: &[u8]| one(&KeyValue::default().into(), line).unwrap_err().to_string();
+    assert!(error(b"t=21 =h").starts_with("no key=value at byte 5, from \"=h\";"));
+    assert!(error(b"t h").starts_with("no key=value at byte 0, from \"t h\";"));
+    assert!(error(b"t2\xff1").starts_with("byte 2 is not UTF-8, from \"\\xff1\";"));
     assert!(error(&[b'x'; 1000]).len() < 250);
 }
 
@@ -125,14 +126,17 @@ fn json_channels_are_pointers_or_keys() {
 
 #[test]
 fn rejects_invalid_json() {
-    for payload in ["{\"t\": NaN}", "{'t': 1}", "{\"t\": 21.", "", &"[".repeat(1000)] {
+    for payload in
+        ["{\"t\": NaN,}", "{\"t\": nano}", "{'t': 1}", "{\"t\": 21.", "", &"[".repeat(1000)]
+    {
         assert!(one(&json(), payload.as_bytes()).is_err(), "{payload} was accepted");
     }
 }
 
 #[test]
 fn plain_text_is_the_channel_value() {
-    let value = |payload: &[u8]| one(&PlainText.into(), payload).unwrap().channel("value");
+    let value =
+        |payload: &[u8]| one(&PlainText::default().into(), payload).unwrap().channel("value");
     assert_eq!(value(b" 21.5\n"), Some(Ok(Value::Float(21.5))));
     assert_eq!(value("zu kühl".as_bytes()), Some(Ok(text("zu kühl"))));
     assert_eq!(value(b" "), None);
@@ -140,7 +144,8 @@ fn plain_text_is_the_channel_value() {
 
 #[test]
 fn csv_header_names_the_columns() {
-    let format: Format = Csv { columns: Vec::new(), has_header: true, delimiter: b',' }.into();
+    let format: Format =
+        Csv { columns: Vec::new(), has_header: true, delimiter: b',', ..Csv::default() }.into();
     let messages = decode(&format, b"t,h\n21.5,40\n21.6,\n").unwrap();
     assert_eq!(messages.len(), 2);
     assert_eq!(messages[0].channel("h"), Some(Ok(Value::Integer(40))));
@@ -168,7 +173,7 @@ fn json_array_elements_are_messages() {
 #[test]
 fn named_groups_are_channels() {
     let pattern =
-        Pattern(compile_pattern(r"T1\s*:\s*(?<t>[-\d.]+)\s*C(?:, H (?<h>\d+))?").unwrap());
+        Pattern::from(compile_pattern(r"T1\s*:\s*(?<t>[-\d.]+)\s*C(?:, H (?<h>\d+))?").unwrap());
     let message = one(&pattern.clone().into(), b"#12 T1 : -3.5 C").unwrap();
     assert_eq!(message.channel("t"), Some(Ok(Value::Float(-3.5))));
     assert_eq!(message.channel("h"), None);
@@ -196,7 +201,7 @@ fn decodes_a_binary_layout() {
         endian,
     };
     let fields = vec![field("t", 2, "i16", Endian::Big), field("p", 4, "f32", Endian::Little)];
-    let format: Format = Binary { fields }.into();
+    let format: Format = Binary { fields, encoding: None }.into();
     let message = one(&format, b"\xaa\x55\xff\x9c\x00\x00\xc0\x7f").unwrap();
     assert_eq!(message.channel("t"), Some(Ok(Value::Integer(-100))));
     assert_eq!(message.channel("p"), Some(Err(ValueError::NotFinite)));
@@ -255,17 +260,17 @@ proptest! {
         let endian = Endian::Big;
         let field = |kind| BinaryField { name: "a".to_owned(), offset: 3, kind, endian };
         let fields = [Kind::Float32, Kind::Bcd(8), Kind::Text(5), Kind::Signed(3)].map(field);
-        let pattern = Pattern(compile_pattern("(?<a>[a-c]+).(?<b>.*)").unwrap());
+        let pattern = Pattern::from(compile_pattern("(?<a>[a-c]+).(?<b>.*)").unwrap());
         let formats: [Format; 9] = [
-            KeyValue.into(),
+            KeyValue::default().into(),
             csv,
-            Csv { columns: Vec::new(), has_header: true, delimiter }.into(),
+            Csv { columns: Vec::new(), has_header: true, delimiter, ..Csv::default() }.into(),
                 Json { array_pointer: Some("/a".to_owned()), ..Json::default() }.into(),
             pattern.into(),
-            Binary { fields: fields.to_vec() }.into(),
+            Binary { fields: fields.to_vec(), encoding: None }.into(),
             Nmea::default().into(),
             Obis.into(),
-            PlainText.into(),
+            PlainText::default().into(),
         ];
         for format in formats {
             for payload in [payload.as_slice(), line.as_bytes()] {
@@ -279,7 +284,7 @@ proptest! {
     #[test]
     fn reads_back_written_pairs(key in "[a-z]{1,8}", number in -1e9..1e9_f64) {
         let line = format!("{key}={number:?}");
-        let message = one(&KeyValue.into(), line.as_bytes()).unwrap();
+        let message = one(&KeyValue::default().into(), line.as_bytes()).unwrap();
         prop_assert_eq!(message.channel(&key), Some(Ok(Value::Float(number))));
     }
 }
@@ -304,5 +309,5 @@ fn one(format: &Format, payload: &[u8]) -> Result<Decoded, DecodeError> {
 }
 
 fn csv(columns: Vec<String>, delimiter: u8) -> Format {
-    Csv { columns, has_header: false, delimiter }.into()
+    Csv { columns, has_header: false, delimiter, ..Csv::default() }.into()
 }

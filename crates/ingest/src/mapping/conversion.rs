@@ -91,9 +91,12 @@ impl Conversion {
 
     /// Returns whether a value keeps its meaning, so that its original text may stand for it.
     pub(super) fn is_identity(&self) -> bool {
-        self.values.is_empty()
-            && !self.needs_number()
-            && self.words.word_type != Some(WordType::Hex)
+        let keeps_word = match self.words.word_type {
+            None | Some(WordType::Text) => true,
+            Some(WordType::Number) => !self.words.is_leading,
+            Some(WordType::Hex | WordType::Boolean) => false,
+        };
+        keeps_word && self.values.is_empty() && !self.needs_number()
     }
 
     /// Returns whether the result is always a number.

@@ -244,7 +244,7 @@ mod tests {
             word in "[-+]?0?[0-9]{1,3}([.][0-9]{1,2})?(E[0-9])?|[a-z]{1,5}",
         ) {
             for text in ["{{ payload.a }}", "{{ a }}", "{{ written.a }}"] {
-                let [own, engine] = both(&KeyValue.into(), &format!("a={word}"), text);
+                let [own, engine] = both(&KeyValue::default().into(), &format!("a={word}"), text);
                 prop_assert_eq!(own, engine, "{}", text);
             }
         }

@@ -407,7 +407,7 @@ fn bench(sensors: Vec<Sensor>) -> Bench {
 
 pub(super) fn sensor(topic: &str, map: Vec<Mapping>) -> Sensor {
     let (name, topic) = ("climate".parse().unwrap(), Some(topic.parse().unwrap()));
-    Sensor::new(name, topic, KeyValue.into(), DeviceSelector::Fixed(device(1)), map)
+    Sensor::new(name, topic, KeyValue::default().into(), DeviceSelector::Fixed(device(1)), map)
 }
 
 pub(super) fn map(channel: &str, attribute: &str) -> Mapping {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::words;
 use crate::check::{Check, choice};
 use crate::field::Field;
 use crate::raw;
@@ -28,8 +29,12 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
         return None;
     };
     reject_foreign_options(key, kind, raw, check);
-    let mut options = DecoderOptions::default();
     let has = |option| kind.options.contains(&option);
+    let encoding = words::encoding(key, raw.encoding.as_ref(), check);
+    let mut options = DecoderOptions { encoding, ..DecoderOptions::default() };
+    if has(DecoderOption::Decimal) {
+        options.numbers = words::numbers(key, raw, check).unwrap_or_default();
+    }
     if has(DecoderOption::Delimiter) {
         csv(key, &mut options, raw, check)?;
     }
@@ -47,7 +52,10 @@ pub(super) fn format(key: &str, raw: &mut raw::Sensor, check: &mut Check<'_>) ->
     }
     options.keeps_words = uses_words(raw);
     options.array_pointer = raw.array_pointer.take().map(|field| field.0);
-    (kind.create)(options)
+    let none_values = words::none_values(raw.none_values.as_ref());
+    let numbers = options.numbers;
+    let format = (kind.create)(options)?;
+    Some(format.with_none_values(none_values, numbers).with_encoding(encoding))
 }
 
 /// Returns whether a template, an expression or a declared type of the sensor may read the text of
@@ -69,14 +77,17 @@ fn reject_foreign_options(key: &str, kind: &DecoderKind, raw: &raw::Sensor, chec
         (DecoderOption::Pattern, "pattern", raw.pattern.is_some()),
         (DecoderOption::Rebirth, "rebirth", raw.rebirth.is_some()),
         (DecoderOption::Fields, "fields", !raw.fields.is_empty()),
+        (DecoderOption::Encoding, "encoding", raw.encoding.is_some()),
+        (DecoderOption::Decimal, "decimal", raw.decimal.is_some()),
+        (DecoderOption::Thousands, "thousands", raw.thousands.is_some()),
     ];
     for (option, word, is_given) in given {
         if !is_given || kind.options.contains(&option) {
             continue;
         }
-        let owner = DECODERS.iter().find(|kind| kind.options.contains(&option));
-        let owner = owner.map_or("", |kind| kind.name);
-        let what = format!("is for format = \"{owner}\"");
+        let owners = DECODERS.iter().filter(|kind| kind.options.contains(&option));
+        let owners: Vec<_> = owners.map(|kind| format!("\"{}\"", kind.name)).collect();
+        let what = format!("is for format = {}", owners.join(", "));
         check.problems.add(format!("{key}.{word}"), what, "remove it");
     }
 }
@@ -106,6 +117,10 @@ fn csv(
         check.problems.add(format!("{key}.delimiter"), "is not one character", fix);
         return None;
     };
+    if char::from(delimiter) == options.numbers.decimal {
+        let fix = "set the delimiter of the columns: delimiter = \";\"";
+        check.problems.add(delimiter_key, "is the decimal sign, too", fix);
+    }
     let columns: Vec<_> = columns.unwrap_or_default().into_iter().map(|field| field.0).collect();
     check_names(&format!("{key}.columns"), columns.iter().filter(|name| !name.is_empty()), check);
     (options.columns, options.has_header, options.delimiter) = (columns, header, delimiter);

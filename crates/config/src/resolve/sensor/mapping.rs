@@ -14,6 +14,7 @@ use tidegate_ingest::mapping::{
     WindowSettings,
 };
 use tidegate_ingest::unit::{self, Unit};
+use tidegate_ingest::word::NumberStyle;
 use tidegate_model::Value;
 use tidegate_template::Expression;
 
@@ -28,13 +29,18 @@ const DECIMALS_RANGE: RangeInclusive<i64> = 0..=15;
 const NAME_LIKENESS_MIN: f64 = 0.85;
 
 /// Resolves the entry at `key`.
-pub(super) fn mapping(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Mapping> {
+pub(super) fn mapping(
+    key: &str,
+    raw: &raw::Mapping,
+    numbers: NumberStyle,
+    check: &mut Check<'_>,
+) -> Option<Mapping> {
     let source = source(key, raw.channel.clone(), raw.expression.clone(), check);
     let attribute_key = format!("{key}.attribute");
     let fix = "name the attribute of the Losant device: attribute = \"…\"";
     let attribute = check.required(&attribute_key, raw.attribute.clone(), fix);
     let attribute = attribute.and_then(|text| attribute_selector(&attribute_key, &text, check));
-    let conversion = conversion(key, raw, check);
+    let conversion = conversion(key, raw, numbers, check);
     let filter = filter(key, raw, check);
     let (source, attribute) = (source?, attribute?);
     if let (true, AttributeSelector::Fixed(name)) = (source.is_every_channel(), &attribute) {
@@ -91,7 +97,12 @@ pub(super) fn attribute_selector(
     }
 }
 
-fn conversion(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Conversion> {
+fn conversion(
+    key: &str,
+    raw: &raw::Mapping,
+    numbers: NumberStyle,
+    check: &mut Check<'_>,
+) -> Option<Conversion> {
     let float = |field: &Option<Field<f64>>| field.as_ref().map(|field| field.0);
     let mut ordered = |low: &str, high: &str, (min, max): (Option<f64>, Option<f64>)| {
         if min.zip(max).is_some_and(|(min, max)| min > max) {
@@ -113,7 +124,7 @@ fn conversion(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Co
     };
     let values: BTreeMap<_, _> = raw.values.iter().map(value).collect();
     Some(Conversion {
-        words: words::rules(key, raw, check)?,
+        words: words::rules(key, raw, numbers, check)?,
         values,
         unit: unit(key, raw.from_unit.as_ref(), raw.to_unit.as_ref(), check)?,
         scale: float(&raw.scale).unwrap_or(1.0),

@@ -160,6 +160,12 @@ impl Pipeline {
                 return Err(misfit.into());
             }
         };
+        let is_unknown_text = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
+        if message.decoded.is_lossy()
+            && matches!(&value, Value::Text(text) if is_unknown_text(text))
+        {
+            return Err(ValueError::NotUtf8.into());
+        }
         self.stats.change(index, |stats| stats.record_value(&attribute, &value));
         self.silence.handle_message(index, device, now, arrival, output);
         let sample = Sample { time, value };

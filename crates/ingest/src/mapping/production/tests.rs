@@ -168,7 +168,7 @@ fn messages_determine_the_rest() {
     let mut peripherals = sensor("p/+", "{{ topic[1] }}", vec![map("*", "{{ channel }}")]);
     peripherals.name = "p".parse().unwrap();
     let mut words = sensor("w/+", "0", vec![map("v", "{{ topic[1] }}")]);
-    (words.name, words.format) = ("w".parse().unwrap(), KeyValue.into());
+    (words.name, words.format) = ("w".parse().unwrap(), KeyValue::default().into());
     let sensors = [names, peripherals, words];
     let mut production = produce(&sensors, None);
     assert_eq!(production.undetermined.len(), 3);

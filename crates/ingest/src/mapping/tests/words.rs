@@ -80,10 +80,10 @@ fn written_is_always_text() {
         ("written.low | hex_number", Value::Integer(0x1001)),
         ("bits + 1", Value::Integer(10_001_002)),
     ] {
-        let read = value(KeyValue.into(), expression(expression_text), line);
+        let read = value(KeyValue::default().into(), expression(expression_text), line);
         assert_eq!(read, Ok(expected), "{expression_text}");
     }
-    let read = value(PlainText.into(), expression("written.value[2]"), "10001001");
+    let read = value(PlainText::default().into(), expression("written.value[2]"), "10001001");
     assert_eq!(read, Ok(text("0")));
 }
 
