@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use tidegate_ingest::decode::{
     Binary, BinaryField, Births, Csv, Format, Json, KeyValue, Kind, Nmea, Obis, OneWire, Pattern,
-    PlainText, Ruuvi, Sparkplug, compile_pattern,
+    PlainText, Ruuvi, Sml, Sparkplug, compile_pattern,
 };
 use tidegate_ingest::frame::Endian;
 use tidegate_ingest::text_encoding::TextEncoding;
@@ -34,7 +34,7 @@ fn format(choice: u8) -> Format {
         8 => Obis.into(),
         9 => Ruuvi.into(),
         10 => OneWire.into(),
-        11 => OneWire.into(),
+        11 => Sml.into(),
         12 => decimal_comma(),
         13 => Format::from(PlainText::default()).with_encoding(TextEncoding::named("shift_jis")),
         14 => PlainText::default().into(),

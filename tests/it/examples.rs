@@ -187,6 +187,17 @@ fn a_smart_meter() {
 }
 
 #[test]
+fn a_household_meter() {
+    assert_eq!(
+        run("sml", "sml.bin", ""),
+        [state(
+            "gateway",
+            r#"{"energyIn":123.4567,"gridPower":-250,"meterSerial":"0A015444470000001234"}"#
+        )]
+    );
+}
+
+#[test]
 fn a_one_wire_thermometer() {
     assert_eq!(
         run("w1", "w1.txt", "sys/bus/w1/devices/28-0316a2795f81/w1_slave"),

@@ -10,6 +10,7 @@ mod binary;
 mod csv;
 mod decoded;
 mod decoder;
+mod dlms;
 mod error;
 mod field;
 mod json;
@@ -22,6 +23,7 @@ mod one_wire;
 mod pattern;
 mod plain_text;
 mod ruuvi;
+mod sml;
 mod sparkplug;
 mod text;
 
@@ -40,6 +42,7 @@ pub use one_wire::OneWire;
 pub use pattern::{Pattern, PatternError, compile_pattern};
 pub use plain_text::PlainText;
 pub use ruuvi::Ruuvi;
+pub use sml::Sml;
 pub use sparkplug::{Births, Sparkplug, rebirth_request};
 
 /// All decoders, in the order of the documentation.
@@ -51,6 +54,7 @@ pub const DECODERS: &[DecoderKind] = &[
     binary::KIND,
     nmea::KIND,
     obis::KIND,
+    sml::KIND,
     sparkplug::KIND,
     ruuvi::KIND,
     one_wire::KIND,

@@ -1,27 +1,37 @@
-//! Telegrams of smart meters (DSMR, the P1 port): lines of an OBIS code and its values.
+//! Data blocks of meters: data sets of an OBIS code and its values (IEC 62056-21, and the P1 port
+//! of DSMR).
 //!
-//! The lines are a data block of IEC 62056-21. All codes are channels, so meters of all countries
-//! are supported.
+//! All codes are channels, so meters of all countries are supported.
 
 use super::decoded::{Decoded, DecodedBuilder};
 use super::decoder::{Decoder, DecoderKind, DecoderOption};
+use super::dlms;
 use super::error::DecodeError;
 use super::sparkplug::Births;
 use super::text::utf8;
 use tidegate_model::AttributeType;
 use tidegate_model::excerpt::excerpt;
 
-pub(super) const KIND: DecoderKind =
-    DecoderKind { name: Obis::NAME, options: &[DecoderOption::Encoding], create: |_| Some(Obis.into()) };
+pub(super) const KIND: DecoderKind = DecoderKind {
+    name: Obis::NAME,
+    options: &[DecoderOption::Encoding],
+    create: |_| Some(Obis.into()),
+};
 
 /// The most lines of a telegram. A Dutch meter with four sub-meters sends about 40.
 const LINES_MAX: usize = 256;
 
-/// Decodes one telegram from `/` to `!`. The framing of the bus verifies its checksum.
+/// The longest code in bytes (IEC 62056-21, 6.6: 16, and room for the groups of OBIS).
+const CODE_BYTES_MAX: usize = 32;
+
+/// Decodes one telegram from `/` to `!`, or data sets without them. The framing of the bus verifies
+/// its checksum.
 ///
-/// The value of a line is the last one, because meters write the time of a value before it. If
-/// there are more, the channels `CODE.0`, `CODE.1` and so on contain all of them. The channel
-/// `CODE.unit` is the unit.
+/// A line has one or more data sets. The value of a data set is the last one, because meters write
+/// the time of a value before it. If there are more, the channels `CODE.0`, `CODE.1` and so on
+/// contain all of them. The channel `CODE.unit` is the unit. A code with `*255` at its end, which
+/// means that there is no storage number, is the same as the code without it. A broken data set
+/// costs the rest of its line only.
 #[derive(Debug, Clone, Copy)]
 pub struct Obis;
 
@@ -48,87 +58,165 @@ impl Decoder for Obis {
         payload: &[u8],
         _births: &mut Births,
     ) -> Result<Vec<Decoded>, DecodeError> {
-        Ok(vec![decode(utf8(payload)?)?])
+        if dlms::is_frame(payload) {
+            return Err(dlms::not_supported(payload));
+        }
+        Ok(vec![Block::default().decode(utf8(payload)?)?])
     }
 }
 
-fn decode(text: &str) -> Result<Decoded, DecodeError> {
-    let invalid = |problem: &'static str, line: &str| DecodeError::Invalid {
-        format: "telegram",
-        problem: problem.into(),
-        excerpt: excerpt(line.as_bytes()),
-        advice: "check that the frame of the bus starts with / and ends with !",
-    };
-    let mut channels = DecodedBuilder::default();
-    let mut lines = text.trim_start().lines();
-    let Some(identity) = lines.next().and_then(|line| line.strip_prefix('/')) else {
-        return Err(invalid("no / at the start", text));
-    };
-    channels.add_text("meter", identity.trim());
-    // IEC 62056-21 has an STX before the first line.
-    let lines = lines.map(|line| line.trim().trim_start_matches('\u{2}'));
-    let mut open: Option<Line<'_>> = None;
-    for (index, line) in lines.enumerate() {
-        if line.starts_with('!') {
-            add_channels(open.take(), &mut channels);
-            return Ok(channels.build());
-        }
-        if index > LINES_MAX {
-            return Err(invalid("too many lines", line));
-        }
-        if line.is_empty() {
-            continue;
-        }
-        let Some(split) = Line::split(line) else {
-            return Err(invalid("no code with values in parentheses", line));
-        };
-        match &mut open {
-            // DSMR 2 and 3 break the line of a gas meter before the last value.
-            Some(before) if split.code.is_empty() => before.values.extend(split.values),
-            Some(_) | None => add_channels(open.replace(split), &mut channels),
-        }
-    }
-    Err(invalid("no ! at the end", text))
+/// A data block that is being decoded.
+#[derive(Default)]
+struct Block<'a> {
+    message: DecodedBuilder,
+    /// The last data set, whose line may be broken before its last value.
+    open: Option<DataSet<'a>>,
+    /// The number of data sets.
+    count: usize,
+    has_identity: bool,
 }
 
-/// A line of a telegram.
-struct Line<'a> {
+/// A code with its values.
+struct DataSet<'a> {
     code: &'a str,
     values: Vec<&'a str>,
 }
 
-impl<'a> Line<'a> {
-    /// Splits `1-0:1.8.1(000576.239*kWh)` into the code and the values.
-    fn split(line: &'a str) -> Option<Self> {
-        let (code, values) = line.split_once('(')?;
-        Some(Self { code, values: values.strip_suffix(')')?.split(")(").collect() })
+fn invalid(problem: &'static str, line: &str) -> DecodeError {
+    DecodeError::Invalid {
+        format: "telegram",
+        problem: problem.into(),
+        excerpt: excerpt(line.as_bytes()),
+        advice: "check that the frame of the bus starts with / and ends with !",
     }
 }
 
-/// Adds the channels of a line.
-fn add_channels(line: Option<Line<'_>>, channels: &mut DecodedBuilder) {
-    let Some(Line { code, values }) = line else { return };
-    let Some((last, before)) = values.split_last() else { return };
-    let (value, mut unit) =
-        last.split_once('*').map_or((*last, None), |(value, unit)| (value, Some(unit)));
-    // `(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)` and `(00001.001)`: the unit is before the value.
-    if let (None, [_, _, _, _, _, before]) = (unit, before) {
-        unit = Some(before).copied().filter(|unit| unit.starts_with(char::is_alphabetic));
-    }
-    if let Some(unit) = unit {
-        channels.add_text(&format!("{code}.unit"), unit);
-    }
-    if values.len() > 1 {
-        for (index, value) in values.iter().enumerate() {
-            channels.add_text(&format!("{code}.{index}"), value);
+impl<'a> Block<'a> {
+    fn decode(mut self, text: &'a str) -> Result<Decoded, DecodeError> {
+        // The block check character follows the ETX (IEC 62056-21, 6.4).
+        let block = text.split('\u{3}').next().unwrap_or_default();
+        let is_control = |letter: char| letter.is_control() || letter == ' ';
+        for (index, line) in block.trim().lines().enumerate() {
+            if index > LINES_MAX {
+                return Err(invalid("too many lines", line));
+            }
+            let line = line.trim_matches(is_control);
+            if let Some(identity) = line.strip_prefix('/') {
+                self.begin(identity.trim(), line);
+            } else if self.add_line(line) {
+                return self.end(text);
+            }
         }
+        if self.has_identity {
+            return Err(invalid("no ! at the end", text));
+        }
+        self.end(text)
     }
-    // An identifier such as 4530303433303037 is a text. A number is short, or has a unit or a
-    // point.
-    let is_number = unit.is_some() || value.contains('.') || value.len() < 16;
-    if is_number {
-        channels.add_word(code, value);
-    } else {
-        channels.add_text(code, value);
+
+    /// Begins a telegram. Data sets before it belong to a telegram that was cut.
+    fn begin(&mut self, identity: &str, line: &str) {
+        if self.count > 0 {
+            *self = Self::default();
+            self.message.add_loss(invalid("a telegram without an end", line));
+        }
+        self.has_identity = true;
+        self.message.add_text("meter", identity);
+    }
+
+    fn end(mut self, text: &str) -> Result<Decoded, DecodeError> {
+        self.close();
+        // The identity alone is a telegram without data.
+        if self.count == 0 && (!self.has_identity || self.message.has_loss()) {
+            return Err(invalid("no code with values in parentheses", text));
+        }
+        Ok(self.message.build())
+    }
+
+    /// Adds the data sets of a line. Returns whether the telegram ends with it.
+    fn add_line(&mut self, line: &'a str) -> bool {
+        let mut rest = line;
+        while !rest.is_empty() && !rest.starts_with('!') {
+            let Some((data_set, after)) = DataSet::split_off(rest) else {
+                let problem = invalid("no code with values in parentheses", rest);
+                self.message.add_loss(problem);
+                self.close();
+                return false;
+            };
+            self.count += 1;
+            rest = after.trim_start();
+            match &mut self.open {
+                // DSMR 2 and 3 break the line of a gas meter before the last value.
+                Some(open) if data_set.code.is_empty() => open.values.extend(data_set.values),
+                Some(_) | None => {
+                    self.close();
+                    self.open = Some(data_set);
+                }
+            }
+        }
+        rest.starts_with('!')
+    }
+
+    /// Adds the channels of the open data set.
+    fn close(&mut self) {
+        let Some(DataSet { code, values }) = self.open.take() else { return };
+        let Some((last, before)) = values.split_last() else { return };
+        if code.is_empty() {
+            let problem = invalid("values without a code", last);
+            return self.message.add_loss(problem);
+        }
+        let (value, mut unit) =
+            last.split_once('*').map_or((*last, None), |(value, unit)| (value, Some(unit)));
+        // `(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)` and `(00001.001)`: the unit is before the
+        // value.
+        if let (None, [_, _, _, _, _, before]) = (unit, before) {
+            unit = Some(before).copied().filter(|unit| unit.starts_with(char::is_alphabetic));
+        }
+        if let Some(unit) = unit {
+            self.add_text(code, ".unit", unit);
+        }
+        if values.len() > 1 {
+            for (index, value) in values.iter().enumerate() {
+                self.add_text(code, &format!(".{index}"), value);
+            }
+        }
+        // An identifier such as 4530303433303037 is a text. A number is short, or has a unit or a
+        // point.
+        let is_number = unit.is_some() || value.contains('.') || value.len() < 16;
+        if is_number {
+            self.message.add_word(code, value);
+        } else {
+            self.message.add_text(code, value);
+        }
+        self.message.add_alias(code, &other_name(code));
+    }
+
+    fn add_text(&mut self, code: &str, end: &str, text: &str) {
+        let name = format!("{code}{end}");
+        self.message.add_text(&name, text);
+        self.message.add_alias(&name, &format!("{}{end}", other_name(code)));
+    }
+}
+
+/// Returns the code with `*255` at its end, or without it.
+fn other_name(code: &str) -> String {
+    code.strip_suffix("*255").map_or_else(|| format!("{code}*255"), str::to_owned)
+}
+
+impl<'a> DataSet<'a> {
+    /// Splits `1-0:1.8.1(000576.239*kWh)` off; returns it with the text behind it.
+    fn split_off(text: &'a str) -> Option<(Self, &'a str)> {
+        let (code, mut rest) = text.split_at(text.find('(')?);
+        let code = code.trim();
+        let is_code = |byte: u8| byte.is_ascii_alphanumeric() || b".:*&-_# ".contains(&byte);
+        if code.len() > CODE_BYTES_MAX || !code.bytes().all(is_code) {
+            return None;
+        }
+        let mut values = Vec::new();
+        while let Some(value) = rest.strip_prefix('(') {
+            let (value, after) = value.split_at(value.find(['(', ')'])?);
+            rest = after.strip_prefix(')')?;
+            values.push(value);
+        }
+        Some((Self { code, values }, rest))
     }
 }

@@ -41,7 +41,8 @@ pub enum TimeNotation {
         /// The time zone of a time without an offset.
         zone: TimeZone,
     },
-    /// The notation of smart meters, `260501120000S` (DSMR 4 and 5, section 6.4).
+    /// The notation of smart meters, `260501120000S` (DSMR 4 and 5, section 6.4). Without the
+    /// letter (DSMR 2 and 3), it is the local time.
     Dsmr {
         /// The time zone of the meter.
         zone: TimeZone,
@@ -146,7 +147,7 @@ impl TimeNotation {
                     .map(from_jiff)
                     .or_else(|| nearest(zone, broken_down.to_datetime().ok()?, arrival))
             }
-            (Self::Dsmr { zone }, _) => dsmr(zone, written),
+            (Self::Dsmr { zone }, _) => dsmr(zone, written, arrival),
         }
     }
 }
@@ -177,13 +178,15 @@ fn nearest(zone: &TimeZone, clock: DateTime, arrival: Option<WallTime>) -> Optio
 ///
 /// Only the letter decides, because some meters use winter time all year. In a time zone without
 /// summer time, `S` is an hour ahead.
-fn dsmr(zone: &TimeZone, text: &str) -> Option<WallTime> {
-    let (digits, is_summer) = match text.trim().split_at_checked(12)? {
-        (digits, "S") => (digits, true),
-        (digits, "W") => (digits, false),
+fn dsmr(zone: &TimeZone, text: &str, arrival: Option<WallTime>) -> Option<WallTime> {
+    let (digits, letter) = text.trim().split_at_checked(12)?;
+    let clock = jiff::fmt::strtime::parse("%y%m%d%H%M%S", digits).ok()?.to_datetime().ok()?;
+    let is_summer = match letter {
+        "S" => true,
+        "W" => false,
+        "" => return nearest(zone, clock, arrival),
         _ => return None,
     };
-    let clock = jiff::fmt::strtime::parse("%y%m%d%H%M%S", digits).ok()?.to_datetime().ok()?;
     let in_month = |month| {
         let day = Date::new(clock.year(), month, 1).ok()?;
         Some(
@@ -298,6 +301,9 @@ mod tests {
             (&central, "260501110000W", "2026-05-01T10:00:05Z", "2026-05-01T10:00:00.000Z"),
             (&central, "261025023000S", "2026-10-25T01:30:05Z", "2026-10-25T00:30:00.000Z"),
             (&central, "261025023000W", "2026-10-25T00:30:05Z", "2026-10-25T01:30:00.000Z"),
+            // DSMR 2 has no letter.
+            (&central, "260501120000", "2026-05-01T10:00:05Z", "2026-05-01T10:00:00.000Z"),
+            (&central, "261025023000", "2026-10-25T01:30:05Z", "2026-10-25T01:30:00.000Z"),
             (&fixed, "260501120000S", "2026-05-01T10:00:05Z", "2026-05-01T10:00:00.000Z"),
         ] {
             let notation = TimeNotation::Dsmr { zone: zone.clone() };
@@ -305,7 +311,7 @@ mod tests {
             let time = source.read(&text(written), None, WallTime::parse(arrival).unwrap().into());
             assert_eq!(time.unwrap().to_string(), expected, "{written}");
         }
-        for wrong in ["260501120000", "260501120000X", "2605011200S", "", "ä60501120000S"] {
+        for wrong in ["260501120000X", "2605011200S", "", "ä60501120000S"] {
             let notation = TimeNotation::Dsmr { zone: central.clone() };
             assert_eq!(read(notation, &text(wrong)), Err(Reason::BadTime), "{wrong}");
         }
