@@ -119,3 +119,93 @@ async fn driver_without_rs485_is_reported() {
     let message = String::from_utf8(refused.stderr).unwrap();
     assert!(message.contains("bus.serial.probe.rs485_delay: is for rs485 = \"rts\""), "{message}");
 }
+
+/// Without the drop, 2 and 21.5 become 221.5.
+#[tokio::test]
+async fn half_an_answer_is_not_joined_to_the_next() {
+    let cloud = cloud().await;
+    let site = Site::new(
+        &cloud,
+        r#"
+[bus.serial.scale]
+path = "tty"
+poll = ["W\n", "T\n"]
+poll_interval = "300 ms"
+poll_timeout = "100 ms"
+poll_gap = "10 ms"
+[sensor.scale]
+bus = "scale"
+format = "text"
+map = [{ channel = "value", attribute = "weight" }]
+"#,
+    );
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    for (question, answer) in
+        [("W", "21.5\n"), ("T", "1"), ("W", "21.5\r\n"), ("T", "2"), ("W", "3"), ("T", "4.5\n")]
+    {
+        assert_eq!(tty.read_line(), question);
+        tty.write_bytes(answer.as_bytes());
+    }
+    let expected = [json!(21.5), json!(21.5), json!(4.5)];
+    wait_until("the whole answers arrive", || values(&cloud, "weight") == expected);
+    assert_eq!(daemon.count("/ledger/scale/rejected/incomplete"), 3);
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn echo_of_a_question_is_not_its_answer() {
+    let cloud = cloud().await;
+    let site = Site::new(
+        &cloud,
+        r#"
+[bus.serial.scale]
+path = "tty"
+poll = ["W?\r\n"]
+poll_interval = "200 ms"
+[sensor.scale]
+bus = "scale"
+format = "key-value"
+map = [{ channel = "w", attribute = "weight" }]
+"#,
+    );
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    for round in 0..3 {
+        assert_eq!(tty.read_line(), "W?\r");
+        tty.write_bytes(format!("W?\r\nw={round}\r\n").as_bytes());
+    }
+    let expected = [json!(0), json!(1), json!(2)];
+    wait_until("the answers arrive", || values(&cloud, "weight") == expected);
+    assert_eq!(daemon.status()["ledger"]["scale"]["rejected"], json!({}));
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}
+
+#[tokio::test]
+async fn rest_of_a_line_after_opening_is_not_a_reading() {
+    let cloud = cloud().await;
+    let site = Site::new(
+        &cloud,
+        r#"
+[bus.serial.probe]
+path = "tty"
+[sensor.probe]
+bus = "probe"
+format = "csv"
+map = [{ channel = "0", attribute = "t" }]
+"#,
+    );
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    daemon.wait_for_log("serial line open");
+    tty.write_bytes(b"1.5,55\r\n121.5,55\r\n");
+    wait_until("the whole line arrives", || values(&cloud, "t") == [json!(121.5)]);
+    assert_eq!(daemon.count("/ledger/probe/rejected/noise"), 1);
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}

@@ -1,6 +1,7 @@
 //! A serial line: opens a tty, cuts its bytes into frames, writes to it, and opens it again when it
 //! was unplugged. Polls an instrument that sends only on request.
 
+mod exchange;
 mod poll;
 pub(crate) mod port;
 mod tty;
@@ -10,19 +11,18 @@ mod write;
 use std::io;
 
 use tokio::io::AsyncReadExt as _;
-use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::reconnect::Reconnect;
 use crate::{BusContext, BusDriver, BusTask, WriteQueue, WriteRequest};
+use exchange::Exchange;
 use poll::Poller;
 pub use port::PortError;
 use tidegate_config::{Port, SerialBus};
-use tidegate_ingest::frame::{Framer, Framing};
+use tidegate_ingest::frame::Framing;
 use tidegate_model::excerpt::notation;
 use tidegate_model::io_problem;
 use tidegate_runtime::wait::sleep_until;
-use tidegate_timing::machine::Machine as _;
 pub use tty::Tty;
 use write::PendingReply;
 
@@ -108,16 +108,16 @@ impl Driver {
     }
 
     /// Reads and writes until the bus is stopped (`Ok`) or the line is lost.
-    async fn serve(&mut self, mut tty: Tty) -> io::Result<()> {
-        let mut framer = Framer::new(self.settings.framing.clone());
+    async fn serve(&mut self, tty: Tty) -> io::Result<()> {
+        let mut exchange = Exchange::new(tty, &self.settings, &self.context);
         let mut poller = Poller::new(self.context.bus.clone(), self.settings.poll.as_ref());
         let mut buffer = [0; READ_BYTES];
         let mut pending: Option<PendingReply> = None;
         let end = loop {
-            let framer_timeout = framer.poll_timeout().map(Instant::from_std);
             // One exchange at a time, so that each reply belongs to one request.
             let is_free = pending.is_none();
             let may_write = is_free && !poller.is_awaiting();
+            let framer_timeout = exchange.poll_timeout();
             // Reading is cancel-safe: unread bytes stay in the tty.
             let event = tokio::select! {
                 () = self.context.stopped() => Event::Stopped,
@@ -126,15 +126,31 @@ impl Driver {
                 () = sleep_until(pending.as_ref().map(PendingReply::deadline)) => {
                     Event::ReplyTimeout
                 }
-                read = tty.read(&mut buffer) => Event::Read(read),
+                read = exchange.tty.read(&mut buffer) => Event::Read(read),
                 () = sleep_until(framer_timeout) => Event::FramerTimeout,
             };
             let handled = match event {
                 Event::Stopped => break Ok(()),
                 Event::Write(request) => {
-                    write::write(&mut tty, request).await.map(|reply| pending = reply)
+                    let is_polled = self.settings.poll.is_some();
+                    match exchange.prepare_write(&request.write, is_polled) {
+                        Ok(()) => write::write(&mut exchange.tty, request)
+                            .await
+                            .map(|reply| pending = reply),
+                        Err(error) => Err(error),
+                    }
                 }
-                Event::PollTimeout => poller.handle_timeout(&mut tty).await,
+                Event::PollTimeout => {
+                    let arrived = exchange.read_arrived(&mut buffer).await;
+                    if let Ok(true) = arrived {
+                        poller.handle_bytes();
+                        self.pass_on(&mut exchange, &mut pending, &mut poller);
+                    }
+                    match arrived {
+                        Ok(_) => poller.handle_timeout(&mut exchange).await,
+                        Err(error) => Err(error),
+                    }
+                }
                 Event::ReplyTimeout => {
                     pending.take().into_iter().for_each(PendingReply::expire);
                     Ok(())
@@ -143,27 +159,36 @@ impl Driver {
                 Event::Read(Ok(0)) => Err(io::Error::other("the line was unplugged")),
                 Event::Read(Err(error)) => Err(error),
                 Event::Read(Ok(length)) => {
-                    let bytes = buffer.get(..length).unwrap_or_default();
-                    framer.handle_bytes(bytes, Instant::now().into_std());
+                    exchange.handle_bytes(buffer.get(..length).unwrap_or_default());
+                    poller.handle_bytes();
                     Ok(())
                 }
                 Event::FramerTimeout => {
-                    framer.handle_timeout(Instant::now().into_std());
+                    exchange.handle_timeout();
                     Ok(())
                 }
             };
-            for frame in framer.drain_frames() {
-                if let Some(frame) = PendingReply::handle_frame(&mut pending, frame) {
-                    poller.handle_frame();
-                    self.context.offer_frame(frame);
-                }
-            }
+            self.pass_on(&mut exchange, &mut pending, &mut poller);
             if let Err(error) = handled {
                 break Err(error);
             }
         };
-        framer.handle_disconnected();
-        framer.drain_frames().for_each(|frame| self.context.offer_frame(frame));
+        exchange.close();
         end
+    }
+
+    /// Passes on the frames that are ready, except for the reply to a write.
+    fn pass_on(
+        &self,
+        exchange: &mut Exchange<'_>,
+        pending: &mut Option<PendingReply>,
+        poller: &mut Poller<'_>,
+    ) {
+        for frame in exchange.drain_frames() {
+            if let Some(frame) = PendingReply::handle_frame(pending, frame) {
+                poller.handle_frame();
+                self.context.offer_frame(frame);
+            }
+        }
     }
 }

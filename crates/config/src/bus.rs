@@ -5,6 +5,7 @@
 mod exec;
 mod file;
 mod frame;
+mod frame_presets;
 mod gpio;
 mod http;
 mod modbus;

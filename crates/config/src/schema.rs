@@ -79,6 +79,10 @@ impl Sources {
             Shape::List(shape) => {
                 json!({ "type": "array", "items": self.schema(shape(), &below(ANY)) })
             }
+            Shape::WordOr(shape) => {
+                let word = self.value(Form::Text, key);
+                json!({ "anyOf": [word, self.schema(shape(), key)] })
+            }
             Shape::Value(form) => self.value(form, key),
         };
         if let (Some(description), Some(schema)) =

@@ -16,6 +16,8 @@ pub(super) enum Shape {
     Named(fn() -> Shape),
     /// A list.
     List(fn() -> Shape),
+    /// A word, or this shape.
+    WordOr(fn() -> Shape),
     /// A single value.
     Value(Form),
 }
@@ -52,12 +54,17 @@ impl<T: Shaped> Shaped for BTreeMap<String, T> {
 impl Shape {
     /// Returns the shape one step below; nothing for an unknown key.
     pub(super) fn child(self, key: &str) -> Option<Self> {
-        match self {
+        let child = match self {
             Self::Table(options) => {
                 options.iter().find(|(name, _)| *name == key).map(|(_, shape)| shape())
             }
             Self::Named(shape) | Self::List(shape) => Some(shape()),
+            Self::WordOr(shape) => shape().child(key),
             Self::Value(_) => None,
+        };
+        match child {
+            Some(Self::WordOr(shape)) => Some(shape()),
+            other => other,
         }
     }
 

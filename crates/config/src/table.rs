@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
 use super::field::{Field, Scalar, Size};
+use super::shape::{Shape, Shaped};
 
 pub(super) type Text = Option<Field<String>>;
 pub(super) type Integer = Option<Field<i64>>;
@@ -13,6 +20,53 @@ pub(super) type Bytes = Option<Field<Size>>;
 pub(super) type Word = Field<Scalar>;
 pub(super) type Words = Option<Vec<Field<Scalar>>>;
 pub(super) type Texts = Option<Vec<Field<String>>>;
+
+/// A table or a list, or a word that stands for one.
+#[derive(Debug)]
+pub(super) enum WordOr<T> {
+    Word(Field<String>),
+    Whole(T),
+}
+
+impl<T: Default> Default for WordOr<T> {
+    fn default() -> Self {
+        Self::Whole(T::default())
+    }
+}
+
+impl<T: Shaped> Shaped for WordOr<T> {
+    fn shape() -> Shape {
+        Shape::WordOr(T::shape)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for WordOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordOrVisitor(PhantomData))
+    }
+}
+
+struct WordOrVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for WordOrVisitor<T> {
+    type Value = WordOr<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a word in quotes, a table or a list")
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<Self::Value, E> {
+        Ok(WordOr::Word(Field(word.to_owned())))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(WordOr::Whole)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(SeqAccessDeserializer::new(items)).map(WordOr::Whole)
+    }
+}
 
 /// Defines a raw table with its options, and its shape for the schema.
 macro_rules! table {

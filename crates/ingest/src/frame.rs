@@ -8,7 +8,10 @@
 
 mod checksum;
 mod loss;
+mod nmea;
 mod shape;
+mod sml;
+mod vedirect;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -31,10 +34,19 @@ pub struct Framing {
     pub shape: Shape,
     /// The checksum, which the framer verifies and removes.
     pub checksum: Option<Checksum>,
+    /// A byte that announces that the next byte was changed by an exclusive or with 20
+    /// (hexadecimal). Escaped bytes are restored before the checksum is verified.
+    pub escape: Option<u8>,
+    /// Whether the content consists of hexadecimal digits, which become bytes after the checksum
+    /// was verified.
+    pub decode_hex: bool,
     /// The longest frame in bytes, without its delimiter or its markers.
     pub bytes_max: usize,
     /// The longest pause of the sender within a frame. [`Shape::Idle`] has its own.
     pub inter_byte_timeout: Duration,
+    /// Whether the first frame of a connection is known to be whole. Otherwise the framer drops
+    /// what comes before the first delimiter, unless a pause or a checksum proves that it is whole.
+    pub keep_first: bool,
 }
 
 /// An output of the framer.
@@ -61,6 +73,9 @@ pub struct Framer {
     noise_bytes: usize,
     /// True while the framer drops the rest of a frame that is too long.
     is_discarding: bool,
+    /// When the connection was opened, until the first delimiter: the first bytes may be the rest
+    /// of a frame.
+    opened_at: Option<Instant>,
     last_bytes_at: Option<Instant>,
     frames: VecDeque<Frame>,
 }
@@ -72,11 +87,48 @@ impl Framing {
     /// Returns the framing of lines with at most `bytes_max` bytes, without a checksum.
     pub fn lines(bytes_max: usize) -> Self {
         let inter_byte_timeout = Self::INTER_BYTE_TIMEOUT;
-        Self { shape: Shape::Line, checksum: None, bytes_max, inter_byte_timeout }
+        let shape = Shape::Line;
+        Self {
+            shape,
+            checksum: None,
+            escape: None,
+            decode_hex: false,
+            bytes_max,
+            inter_byte_timeout,
+            keep_first: false,
+        }
     }
 
     fn checksum_bytes(&self) -> usize {
         self.checksum.as_ref().map_or(0, Checksum::bytes)
+    }
+
+    /// Returns the content of a frame; `None` if its checksum is wrong or its content invalid.
+    fn open(&self, frame: &[u8], content: Range<usize>, is_checked: bool) -> Option<Bytes> {
+        match self.shape {
+            Shape::Sml => return sml::open(frame),
+            Shape::VeDirect => return vedirect::open(frame),
+            Shape::Nmea => return nmea::open(frame),
+            Shape::Line
+            | Shape::Delimited(_)
+            | Shape::Fixed { .. }
+            | Shape::Prefixed { .. }
+            | Shape::Enclosed { .. }
+            | Shape::Idle(_) => {}
+        }
+        let restored = self.escape.map(|escape| restored(frame, escape));
+        let frame = restored.as_deref().unwrap_or(frame);
+        let verified = match &self.checksum {
+            Some(checksum) if is_checked => checksum.verify(frame)?,
+            Some(_) | None => frame,
+        };
+        // The checksum of NMEA also removes the first byte; such a frame has no other part to cut.
+        let end = content.end.min(verified.len());
+        let content = verified.get(content.start..end).unwrap_or(verified);
+        if self.decode_hex {
+            return checksum::from_hex(content).map(Bytes::from);
+        }
+        Some(Bytes::copy_from_slice(content))
     }
 
     fn capacity(&self) -> usize {
@@ -95,14 +147,36 @@ impl Framer {
             is_resyncing: false,
             noise_bytes: 0,
             is_discarding: false,
+            opened_at: None,
             last_bytes_at: None,
             frames: VecDeque::new(),
         }
     }
 
+    /// Records that the stream was opened at `now`, perhaps in the middle of a frame.
+    ///
+    /// A frame that has neither a start nor a checksum is whole only if it follows a delimiter, or
+    /// a pause that is longer than the pauses within a frame. So the first one is dropped as
+    /// [`Loss::Noise`], unless such a pause precedes it.
+    pub fn handle_opened(&mut self, now: Instant) {
+        let proves_nothing = self.framing.checksum.is_none() && !self.framing.keep_first;
+        let is_open = proves_nothing && !self.framing.shape.has_start();
+        self.opened_at = is_open.then_some(now);
+    }
+
+    /// Records that a request is sent, or that its answer is overdue: drops a partial frame, so
+    /// that the next bytes start a frame.
+    pub fn handle_request(&mut self) {
+        self.handle_disconnected();
+    }
+
     /// Processes the next bytes of the stream, which arrived at `now`.
     pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) {
         self.handle_timeout(now);
+        let is_after_pause = |opened: &Instant| now >= *opened + self.inter_byte_timeout();
+        if self.last_bytes_at.is_none() && self.opened_at.as_ref().is_some_and(is_after_pause) {
+            self.opened_at = None;
+        }
         if !bytes.is_empty() {
             self.last_bytes_at = Some(now);
         }
@@ -119,7 +193,9 @@ impl Framer {
     /// Drops a partial frame, for example after an unplug.
     pub fn handle_disconnected(&mut self) {
         self.report_noise();
-        let is_reported = self.is_discarding || self.reported_bytes >= self.buffer.len();
+        let is_reported = self.is_discarding
+            || self.reported_bytes >= self.buffer.len()
+            || self.framing.shape.is_shared_mark(&self.buffer);
         if !is_reported {
             self.frames.push_back(Frame::Lost(Loss::Incomplete));
         }
@@ -128,6 +204,7 @@ impl Framer {
         self.reported_bytes = 0;
         self.is_resyncing = false;
         self.is_discarding = false;
+        self.opened_at = None;
     }
 
     /// Removes and returns all frames that are ready.
@@ -142,7 +219,10 @@ impl Framer {
             | Shape::Delimited(_)
             | Shape::Fixed { .. }
             | Shape::Prefixed { .. }
-            | Shape::Enclosed { .. } => self.framing.inter_byte_timeout,
+            | Shape::Enclosed { .. }
+            | Shape::Sml
+            | Shape::Nmea
+            | Shape::VeDirect => self.framing.inter_byte_timeout,
         }
     }
 
@@ -154,16 +234,30 @@ impl Framer {
                 ScanResult::NeedsBytes if self.is_discarding => self.discard(),
                 ScanResult::NeedsBytes => self.fail(Loss::TooLong, self.buffer.len()),
                 ScanResult::NotFrame(bytes) => self.skip_noise(bytes),
+                ScanResult::Skip(bytes) => self.remove(bytes),
                 ScanResult::Failed { loss, length } => self.fail(loss, length),
                 ScanResult::Frame { length, .. } if self.is_discarding => {
                     self.is_discarding = false;
+                    self.opened_at = None;
                     self.remove(length);
                 }
-                ScanResult::Frame { length, checked, content } => {
-                    self.check(length, checked, content);
+                ScanResult::Frame { length, content, .. } if self.opened_at.is_some() => {
+                    self.drop_first(length, !content.is_empty());
+                }
+                ScanResult::Frame { length, checked, content, is_checked } => {
+                    self.check(length, checked, content, is_checked);
                 }
             }
         }
+    }
+
+    /// Drops what came before the first delimiter.
+    fn drop_first(&mut self, length: usize, is_loss: bool) {
+        self.opened_at = None;
+        if is_loss {
+            self.frames.push_back(Frame::Lost(Loss::Noise));
+        }
+        self.remove(length);
     }
 
     fn scan(&mut self) -> ScanResult {
@@ -177,17 +271,17 @@ impl Framer {
     }
 
     /// Outputs a frame if its checksum is right.
-    fn check(&mut self, length: usize, checked: Range<usize>, content: Range<usize>) {
+    fn check(
+        &mut self,
+        length: usize,
+        checked: Range<usize>,
+        content: Range<usize>,
+        is_checked: bool,
+    ) {
         let frame = self.buffer.get(checked).unwrap_or_default();
-        let verified = match &self.framing.checksum {
-            Some(checksum) => checksum.verify(frame),
-            None => Some(frame),
+        let Some(content) = self.framing.open(frame, content, is_checked) else {
+            return self.fail(Loss::Checksum, length);
         };
-        let Some(verified) = verified else { return self.fail(Loss::Checksum, length) };
-        // The checksum of NMEA also removes the first byte; such a frame has no other part to cut.
-        let end = content.end.min(verified.len());
-        let content = verified.get(content.start..end).unwrap_or(verified);
-        let content = Bytes::copy_from_slice(content);
         self.report_noise();
         if !content.is_empty() {
             self.frames.push_back(Frame::Whole(content));
@@ -252,6 +346,26 @@ impl Framer {
     }
 }
 
+/// Restores the escaped bytes of a frame.
+fn restored(frame: &[u8], escape: u8) -> Vec<u8> {
+    /// The bits that the sender changes in an escaped byte (RFC 1662, 4.2).
+    const CHANGED: u8 = 0x20;
+
+    let mut is_escaped = false;
+    let restore = |byte: &u8| {
+        let byte = match (std::mem::take(&mut is_escaped), *byte) {
+            (true, byte) => byte ^ CHANGED,
+            (false, byte) if byte == escape => {
+                is_escaped = true;
+                return None;
+            }
+            (false, byte) => byte,
+        };
+        Some(byte)
+    };
+    frame.iter().filter_map(restore).collect()
+}
+
 /// Drops a partial frame whose rest is late; with [`Shape::Idle`] the pause completes the frame.
 impl Machine for Framer {
     type Action = Frame;
@@ -260,15 +374,20 @@ impl Machine for Framer {
         if self.poll_timeout().is_none_or(|due| now < due) {
             return;
         }
+        let length = self.buffer.len();
         if matches!(self.framing.shape, Shape::Idle(_)) && !self.is_discarding {
-            let all = 0..self.buffer.len();
-            self.check(self.buffer.len(), all.clone(), all);
+            if self.opened_at.is_some() {
+                self.drop_first(length, length > 0);
+            } else {
+                self.check(length, 0..length, 0..length, true);
+            }
         }
         self.handle_disconnected();
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let is_partial = !self.buffer.is_empty() || self.is_discarding || self.noise_bytes > 0;
+        let has_bytes = !self.buffer.is_empty() && !self.framing.shape.is_shared_mark(&self.buffer);
+        let is_partial = has_bytes || self.is_discarding || self.noise_bytes > 0;
         self.last_bytes_at.filter(|_| is_partial).map(|at| at + self.inter_byte_timeout())
     }
 
@@ -277,5 +396,7 @@ impl Machine for Framer {
     }
 }
 
+#[cfg(test)]
+mod instruments;
 #[cfg(test)]
 mod tests;

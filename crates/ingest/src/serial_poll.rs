@@ -1,18 +1,26 @@
 //! Schedules the requests to an instrument that sends only when it is polled.
 //!
 //! The requests of a round follow one another: each waits for the response to the one before, or
-//! for the response time-out, and then for a gap.
+//! for the response time-out, and then for a gap. A request also waits until the line has been
+//! silent for the gap, so that a late response is not taken for the response to the next request.
+
+mod echo;
 
 use std::time::{Duration, Instant};
 
 use tidegate_timing::machine::Machine;
+
+pub use echo::{Echo, EchoFilter};
+
+/// How many times the longest wait a response may take whose bytes keep arriving.
+const WAITS_MAX: u32 = 10;
 
 /// The times of a [`PollSchedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollTiming {
     /// From the start of one round to the start of the next.
     pub interval: Duration,
-    /// The longest wait for a response.
+    /// The longest silence before a response is complete.
     pub timeout: Duration,
     /// The pause between a response, or its time-out, and the next request.
     pub gap: Duration,
@@ -27,6 +35,8 @@ pub struct PollSchedule {
     /// The index of the request that is due or unanswered.
     request: usize,
     step: Step,
+    /// The latest time to which arriving bytes may move the step.
+    latest: Instant,
     action: Option<PollAction>,
 }
 
@@ -51,7 +61,20 @@ impl PollSchedule {
     /// Without requests it never has an action.
     pub fn new(requests: usize, timing: PollTiming, now: Instant) -> Self {
         let step = Step::SendAt(now);
-        Self { requests, timing, round_start: now, request: 0, step, action: None }
+        let latest = now + timing.timeout;
+        Self { requests, timing, round_start: now, request: 0, step, latest, action: None }
+    }
+
+    /// Records bytes of the instrument that do not complete a message yet.
+    ///
+    /// They move the time-out of their response, up to ten times the longest wait, and the next
+    /// request, up to once the longest wait.
+    pub fn handle_bytes(&mut self, now: Instant) {
+        let moved = |due: Instant, to: Instant| due.max(to.min(self.latest));
+        self.step = match self.step {
+            Step::SendAt(due) => Step::SendAt(moved(due, now + self.timing.gap)),
+            Step::AwaitUntil(due) => Step::AwaitUntil(moved(due, now + self.timing.timeout)),
+        };
     }
 
     /// Records a message of the instrument. Returns whether it is the response to a request.
@@ -72,14 +95,19 @@ impl PollSchedule {
         let after_gap = now + self.timing.gap;
         self.request += 1;
         if self.request < self.requests {
-            self.step = Step::SendAt(after_gap);
+            self.send_at(after_gap);
             return;
         }
         self.request = 0;
         // After a round that took longer than the interval, the next round starts at once. Missed
         // rounds are not made up.
         self.round_start = (self.round_start + self.timing.interval).max(after_gap);
-        self.step = Step::SendAt(self.round_start);
+        self.send_at(self.round_start);
+    }
+
+    fn send_at(&mut self, due: Instant) {
+        self.step = Step::SendAt(due);
+        self.latest = due + self.timing.timeout;
     }
 }
 
@@ -91,6 +119,7 @@ impl Machine for PollSchedule {
         match self.step {
             Step::SendAt(due) if self.requests > 0 && now >= due => {
                 self.step = Step::AwaitUntil(now + self.timing.timeout);
+                self.latest = now + self.timing.timeout * WAITS_MAX;
                 self.action = Some(PollAction::Send(self.request));
             }
             Step::AwaitUntil(due) if now >= due => {
@@ -135,6 +164,10 @@ mod tests {
             self.poll.poll_action()
         }
 
+        fn bytes(&mut self, ms: u64) {
+            self.poll.handle_bytes(self.start + Duration::from_millis(ms));
+        }
+
         fn answer(&mut self, ms: u64) -> bool {
             self.poll.handle_message(self.start + Duration::from_millis(ms))
         }
@@ -164,6 +197,29 @@ mod tests {
         assert_eq!(bench.at(300), Some(PollAction::ReportTimeout(0)));
         assert!(!bench.answer(400), "too late for a response");
         assert_eq!(bench.at(1_000), Some(PollAction::Send(0)));
+    }
+
+    #[test]
+    fn request_waits_until_the_line_is_silent() {
+        let mut bench = Bench::new(1);
+        assert_eq!(bench.at(0), Some(PollAction::Send(0)));
+        assert_eq!(bench.at(300), Some(PollAction::ReportTimeout(0)));
+        bench.bytes(500);
+        assert_eq!(bench.due_ms(), 1_000, "long before the request");
+        bench.bytes(990);
+        assert_eq!((bench.at(1_000), bench.due_ms()), (None, 1_040));
+        bench.bytes(1_280);
+        assert_eq!(bench.due_ms(), 1_300, "it waits no longer than for a response");
+    }
+
+    #[test]
+    fn response_that_arrives_slowly_is_awaited() {
+        let mut bench = Bench::new(1);
+        assert_eq!(bench.at(0), Some(PollAction::Send(0)));
+        bench.bytes(250);
+        assert_eq!((bench.at(300), bench.due_ms()), (None, 550));
+        bench.bytes(2_900);
+        assert_eq!(bench.due_ms(), 3_000, "no longer than ten times");
     }
 
     #[test]

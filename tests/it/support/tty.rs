@@ -17,12 +17,14 @@ pub(crate) struct Tty {
     link: PathBuf,
     master: Option<File>,
     received: String,
+    /// Whether the last byte that was written ended a line.
+    is_at_line_start: bool,
 }
 
 impl Tty {
     /// Plugs in an adapter under the name `link`.
     pub(crate) fn plugged(link: PathBuf) -> Self {
-        let mut tty = Self { link, master: None, received: String::new() };
+        let mut tty = Self { link, master: None, received: String::new(), is_at_line_start: true };
         tty.plug();
         tty
     }
@@ -37,8 +39,21 @@ impl Tty {
     }
 
     /// Writes bytes to the line, as fast as the daemon reads them.
+    ///
+    /// A line end precedes a line of text: it proves to a daemon that has just opened the line that
+    /// the text is not the rest of a longer one.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        let mut rest = bytes.as_ref();
+        let bytes = bytes.as_ref();
+        if self.is_at_line_start && bytes.ends_with(b"\n") && bytes.is_ascii() {
+            self.write_bytes(b"\n");
+        }
+        self.is_at_line_start = bytes.ends_with(b"\n");
+        self.write_bytes(bytes);
+    }
+
+    /// Writes exactly these bytes, as fast as the daemon reads them.
+    pub(crate) fn write_bytes(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
         wait_until("the daemon reads the line", || self.write_some(&mut rest));
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::tty::Tty;
+use super::Exchange;
 use tidegate_config::SerialPoll;
 use tidegate_ingest::serial_poll::{PollAction, PollSchedule, PollTiming};
 use tidegate_model::Name;
@@ -40,16 +40,22 @@ impl<'a> Poller<'a> {
         self.schedule.is_awaiting()
     }
 
-    /// Sends the request that is due, or logs a missing reply.
+    /// Records bytes of the instrument.
+    pub(super) fn handle_bytes(&mut self) {
+        self.schedule.handle_bytes(now());
+    }
+
+    /// Sends the request that is due, or logs a missing reply. Both drop what has arrived of an
+    /// earlier reply.
     ///
     /// # Errors
     /// If the line is lost.
-    pub(super) async fn handle_timeout(&mut self, tty: &mut Tty) -> io::Result<()> {
+    pub(super) async fn handle_timeout(&mut self, exchange: &mut Exchange<'_>) -> io::Result<()> {
         self.schedule.handle_timeout(now());
         match self.schedule.poll_action() {
             Some(PollAction::Send(index)) => {
-                let request = self.poll.and_then(|poll| poll.questions.get(index));
-                tty.send(request.map_or(&[][..], |request| request)).await
+                let request = self.poll.and_then(|poll| poll.questions.get(index)).cloned();
+                exchange.ask(&request.unwrap_or_default()).await
             }
             Some(PollAction::ReportTimeout(index)) => {
                 if !std::mem::replace(&mut self.is_silent, true) {
@@ -59,7 +65,7 @@ impl<'a> Poller<'a> {
                         "the instrument does not answer; see poll_timeout"
                     );
                 }
-                Ok(())
+                exchange.drop_partial()
             }
             None => Ok(()),
         }

@@ -44,6 +44,14 @@ impl Tty {
         self.stream.name()
     }
 
+    /// Returns whether the kernel has received bytes that were not read.
+    ///
+    /// # Errors
+    /// If the line is lost.
+    pub(super) fn has_input(&self) -> io::Result<bool> {
+        Ok(self.stream.bytes_to_read()? > 0)
+    }
+
     /// Discards unread input.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! How a stream of bytes is split into messages: the table `frame` of a bus that reads a stream.
 
+use super::frame_presets;
 use crate::check::{Check, choice, seconds};
 use crate::field::Field;
 use crate::notation;
-use crate::table::{Bytes, Flag, Integer, Span, Text, table};
+use crate::table::{Bytes, Flag, Integer, Span, Text, WordOr, table};
 use tidegate_ingest::frame::{
     Checksum, ChecksumAlgorithm, Counted, CoverEnd, Endian, Framing, Length, Notation, Shape,
 };
@@ -38,10 +39,14 @@ table!(Raw {
     checksum_after_end: Flag,
     size_max: Bytes,
     inter_byte_timeout: Span,
+    keep_first: Flag,
+    checksum_optional: Flag,
+    escape: Text,
+    decode: Text,
 });
 
 /// The kinds, each with the keys that only it has.
-const KINDS: [(&str, &[&str]); 6] = [
+const KINDS: [(&str, &[&str]); 12] = [
     ("line", &[]),
     ("delimiter", &["delimiter"]),
     ("fixed", &["start", "size", "end"]),
@@ -54,14 +59,38 @@ const KINDS: [(&str, &[&str]); 6] = [
             "length_endian",
             "length_counts",
             "length_extra",
+            "end",
         ],
     ),
-    ("enclosed", &["start", "end", "keep_markers", "checksum_after_end"]),
+    (
+        "enclosed",
+        &["start", "end", "keep_markers", "checksum_after_end", "checksum_optional", "escape"],
+    ),
     ("idle", &["idle_time"]),
+    ("dsmr", &[]),
+    ("mbus", &[]),
+    ("modbus-ascii", &[]),
+    ("nmea", &[]),
+    ("sml", &[]),
+    ("vedirect", &[]),
 ];
 
-/// Resolves the table at `key`. Without options, messages are lines.
-pub(super) fn framing(key: &str, raw: Raw, check: &mut Check<'_>) -> Option<Framing> {
+/// Resolves the table at `key`, or the kind that stands for a table. Without options, messages are
+/// lines.
+pub(super) fn framing(key: &str, raw: WordOr<Raw>, check: &mut Check<'_>) -> Option<Framing> {
+    match raw {
+        WordOr::Word(kind) if KINDS.iter().any(|(known, _)| *known == kind.0) => {
+            whole_table(key, Raw { kind: Some(kind), ..Raw::default() }, check)
+        }
+        WordOr::Word(kind) => {
+            check.unknown_word(key, &kind.0, &KINDS.map(|(kind, _)| kind.to_owned()));
+            None
+        }
+        WordOr::Whole(raw) => whole_table(key, raw, check),
+    }
+}
+
+fn whole_table(key: &str, raw: Raw, check: &mut Check<'_>) -> Option<Framing> {
     let word = raw.kind.as_ref().map_or("line", |field| &field.0);
     let Some((_, keys)) = KINDS.iter().find(|(kind, _)| *kind == word) else {
         let kinds = KINDS.map(|(kind, _)| kind.to_owned());
@@ -84,14 +113,58 @@ pub(super) fn framing(key: &str, raw: Raw, check: &mut Check<'_>) -> Option<Fram
         Some(inter_byte_timeout),
         &(TENTH_SECOND..=*seconds(0..=3_600).end()),
     );
+    if let Some(preset) = frame_presets::preset(&word) {
+        let framing = Framing { bytes_max, inter_byte_timeout, ..preset };
+        return frame_presets::only(key, &word, &raw, framing, check);
+    }
     let checksum = checksum(key, &word, &raw, check);
     let checksum_bytes = checksum.as_ref().map_or(0, Checksum::bytes);
+    let decode_hex = decode_hex(key, raw.decode.clone(), check)?;
+    let escape = escape(key, &raw, check);
     let limits = Limits { bytes_max, checksum_bytes };
+    let keep_first = keep_first(key, &word, &raw, check);
     let shape = shape(key, &word, &limits, raw, check)?;
-    Some(Framing { shape, checksum, bytes_max, inter_byte_timeout })
+    Some(Framing { shape, checksum, escape, decode_hex, bytes_max, inter_byte_timeout, keep_first })
 }
 
 const TENTH_SECOND: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Resolves `decode`: whether the content is hexadecimal digits.
+pub(super) fn decode_hex(
+    key: &str,
+    field: Option<Field<String>>,
+    check: &mut Check<'_>,
+) -> Option<bool> {
+    choice(&format!("{key}.decode"), field, check, &[("none", false), ("hex", true)])
+}
+
+/// Resolves the byte that announces a changed byte.
+fn escape(key: &str, raw: &Raw, check: &mut Check<'_>) -> Option<u8> {
+    let escape_key = format!("{key}.escape");
+    let bytes = mark_bytes(&escape_key, &raw.escape.as_ref()?.0, check)?;
+    let is_set = |flag: &Option<Field<bool>>| flag.as_ref().is_some_and(|flag| flag.0);
+    if is_set(&raw.keep_markers) || is_set(&raw.checksum_after_end) {
+        let what = "is for frames without keep_markers and checksum_after_end";
+        check.problems.add(&escape_key, what, "remove these options, or escape");
+    }
+    match *bytes {
+        [escape] => Some(escape),
+        _ => {
+            check.problems.add(escape_key, "is not one byte", "give the byte: escape = \"0x7d\"");
+            None
+        }
+    }
+}
+
+/// Resolves `keep_first`, which is for messages that have no start.
+fn keep_first(key: &str, kind: &str, raw: &Raw, check: &mut Check<'_>) -> bool {
+    let has_start = !matches!(kind, "line" | "delimiter" | "idle");
+    if raw.keep_first.is_some() && (has_start || raw.checksum.is_some()) {
+        let what = "is for kind = \"line\", \"delimiter\" and \"idle\" without a checksum";
+        check.problems.add(format!("{key}.keep_first"), what, "remove it");
+    }
+    raw.keep_first.as_ref().is_some_and(|field| field.0)
+}
 
 fn reject_foreign_keys(key: &str, kind: &str, own: &[&str], raw: &Raw, check: &mut Check<'_>) {
     let given = [
@@ -100,6 +173,8 @@ fn reject_foreign_keys(key: &str, kind: &str, own: &[&str], raw: &Raw, check: &m
         ("end", raw.end.is_some()),
         ("keep_markers", raw.keep_markers.is_some()),
         ("checksum_after_end", raw.checksum_after_end.is_some()),
+        ("checksum_optional", raw.checksum_optional.is_some()),
+        ("escape", raw.escape.is_some()),
         ("size", raw.size.is_some()),
         ("length_offset", raw.length_offset.is_some()),
         ("length_size", raw.length_size.is_some()),
@@ -160,13 +235,15 @@ fn shape(key: &str, kind: &str, limits: &Limits, raw: Raw, check: &mut Check<'_>
         }
         "length" => {
             let start = optional_mark("start", raw.start.clone(), check)?;
-            Shape::Prefixed { length: length(key, start.len(), &raw, check)?, start }
+            let end = optional_mark("end", raw.end.clone(), check)?;
+            Shape::Prefixed { length: length(key, start.len(), &raw, check)?, start, end }
         }
         "enclosed" => Shape::Enclosed {
             start: mark("start", raw.start, start, check)?,
             end: mark("end", raw.end, "give the last bytes of a message: end = \"0x03\"", check)?,
             checksum_after_end: raw.checksum_after_end.is_some_and(|field| field.0),
             keep_markers: raw.keep_markers.is_some_and(|field| field.0),
+            checksum_optional: raw.checksum_optional.is_some_and(|field| field.0),
         },
         "idle" => {
             let idle_key = format!("{key}.idle_time");
@@ -206,6 +283,7 @@ fn length(key: &str, start_bytes: usize, raw: &Raw, check: &mut Check<'_>) -> Op
             &counted,
         )?,
         extra,
+        is_repeated: false,
     })
 }
 

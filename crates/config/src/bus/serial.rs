@@ -9,11 +9,12 @@ use super::frame::{self, ChecksumOptions, checksum_of, framing};
 use super::port::{Port, PortOptions, port};
 use super::settings::{Exclusive, Settings, Table, Topics};
 use super::values::INTERVAL_RANGE;
-use crate::check::{Check, span};
+use crate::check::{Check, choice, span};
 use crate::field::Field;
 use crate::notation;
-use crate::table::{Integer, Span, Text, Texts, table};
+use crate::table::{Integer, Span, Text, Texts, WordOr, table};
 use tidegate_ingest::frame::{Checksum, Framing};
+use tidegate_ingest::serial_poll::Echo;
 
 /// The range of the time that an answer may take.
 const TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
@@ -38,7 +39,7 @@ table!(Raw {
     flow_control: Text,
     rs485: Text,
     rs485_delay: Span,
-    frame: frame::Raw,
+    frame: WordOr<frame::Raw>,
     poll: Texts,
     poll_interval: Span,
     poll_timeout: Span,
@@ -47,6 +48,7 @@ table!(Raw {
     poll_checksum_notation: Text,
     poll_checksum_from: Integer,
     poll_checksum_to: Integer,
+    echo: Text,
 });
 
 /// A serial line whose bytes are split into messages.
@@ -58,6 +60,8 @@ pub struct SerialBus {
     pub framing: Framing,
     /// The requests, for an instrument that only answers.
     pub poll: Option<SerialPoll>,
+    /// What happens to the echo of a half-duplex line.
+    pub echo: Echo,
 }
 
 /// The requests to an instrument on a serial line.
@@ -67,7 +71,7 @@ pub struct SerialPoll {
     pub questions: Vec<Bytes>,
     /// The time from round to round.
     pub interval: Duration,
-    /// How long an answer may take.
+    /// How long the instrument may be silent before its answer is complete.
     pub timeout: Duration,
     /// The pause between an answer and the next request.
     pub gap: Duration,
@@ -105,7 +109,10 @@ impl Settings for SerialBus {
             rs485: raw.rs485,
             rs485_delay: raw.rs485_delay,
         };
+        let echoes = [("auto", Echo::Auto), ("drop", Echo::Drop), ("keep", Echo::Keep)];
+        let echo = choice(&format!("{key}.echo"), raw.echo, check, &echoes);
         SerialBus {
+            echo: echo.unwrap_or(Echo::Auto),
             port: port(key, options, check),
             framing: framing.unwrap_or_else(|| Framing::lines(1)),
             poll: poll(key, poll_options, check),

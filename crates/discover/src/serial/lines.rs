@@ -56,6 +56,7 @@ pub(super) fn candidate_marked(bytes: &[u8], now: Instant) -> Option<Candidate> 
         end: vec![ETX],
         checksum_after_end: false,
         keep_markers: false,
+        checksum_optional: false,
     };
     let framing = Framing { shape, ..Framing::lines(FRAME_BYTES_MAX) };
     let texts = whole(framing, bytes, now);

@@ -54,6 +54,7 @@ fn telegrams(bytes: &[u8], checksum: Option<Checksum>, now: Instant) -> Vec<Vec<
         end: b"!".to_vec(),
         checksum_after_end: checksum.is_some(),
         keep_markers: true,
+        checksum_optional: false,
     };
     let framing = Framing { shape, checksum, ..Framing::lines(FRAME_BYTES_MAX) };
     let format = Format::from(Obis);

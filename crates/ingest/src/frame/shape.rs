@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::loss::Loss;
+use super::{nmea, sml, vedirect};
 
 /// The start and the end of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +31,11 @@ pub enum Shape {
         start: Vec<u8>,
         /// The length field.
         length: Length,
+        /// The last bytes, after the checksum; may be empty. The framer removes them.
+        end: Vec<u8>,
     },
-    /// A frame between a start marker and an end marker.
+    /// A frame between a start marker and an end marker. If both are equal and no checksum follows
+    /// the end marker, the end marker of one frame may be the start marker of the next, as in HDLC.
     Enclosed {
         /// The start marker; at least one byte.
         start: Vec<u8>,
@@ -41,9 +45,21 @@ pub enum Shape {
         checksum_after_end: bool,
         /// Whether the output contains the markers.
         keep_markers: bool,
+        /// Whether a line end in place of the checksum after the end marker means that the frame
+        /// has none.
+        checksum_optional: bool,
     },
     /// A frame that ends with a pause of this duration.
     Idle(Duration),
+    /// A file of the Smart Message Language in its transport layer. The output is the file without
+    /// escapes.
+    Sml,
+    /// A sentence of NMEA 0183 with its checksum, wherever it stands in a line. The output is the
+    /// sentence from its mark to its checksum. Tag blocks are skipped.
+    Nmea,
+    /// A block of VE.Direct. The output is the lines without the checksum. Messages of the HEX
+    /// protocol are skipped, also within a block.
+    VeDirect,
 }
 
 /// The length field of a frame.
@@ -59,6 +75,9 @@ pub struct Length {
     pub counts: Counted,
     /// The number of further bytes that the field does not count, such as a checksum.
     pub extra: usize,
+    /// Whether the field and then the first bytes of the frame are repeated behind the field, as in
+    /// M-Bus.
+    pub is_repeated: bool,
 }
 
 /// The byte order of a number.
@@ -91,6 +110,8 @@ pub(super) enum ScanResult {
     NeedsBytes,
     /// This many bytes start no frame.
     NotFrame(usize),
+    /// This many bytes are no loss.
+    Skip(usize),
     /// A frame.
     Frame {
         /// The length of the frame with its delimiter.
@@ -99,6 +120,8 @@ pub(super) enum ScanResult {
         checked: Range<usize>,
         /// The part of `checked` that is the output.
         content: Range<usize>,
+        /// Whether the frame has the checksum of the framing, if that has one.
+        is_checked: bool,
     },
     /// The frame that starts here is damaged or too long.
     Failed {
@@ -128,30 +151,36 @@ impl Shape {
             Self::Fixed { start, bytes, end } => {
                 (find_start(buffer, start).unwrap_or_else(|| fixed(buffer, *bytes, end)), 0)
             }
-            Self::Prefixed { start, length } => {
-                let scan = || length.scan(buffer, limits);
+            Self::Prefixed { start, length, end } => {
+                let scan = || length.scan(buffer, start, end, limits);
                 (find_start(buffer, start).unwrap_or_else(scan), 0)
             }
-            Self::Enclosed { start, end, checksum_after_end, keep_markers } => {
+            Self::Enclosed { start, end, checksum_after_end, keep_markers, checksum_optional } => {
                 if let Some(result) = find_start(buffer, start) {
                     return (result, 0);
                 }
                 let (checksum_after_end, keep) = (*checksum_after_end, *keep_markers);
-                Markers { start, end, checksum_after_end, keep }.scan(buffer, scanned, limits)
+                let checksum_optional = *checksum_optional;
+                let markers = Markers { start, end, checksum_after_end, keep, checksum_optional };
+                markers.scan(buffer, scanned, limits)
             }
             Self::Idle(_) => (ScanResult::NeedsBytes, 0),
+            Self::Sml => sml::scan(buffer, scanned),
+            Self::Nmea => (nmea::scan(buffer), 0),
+            Self::VeDirect => (vedirect::scan(buffer), 0),
         }
     }
 
     /// Returns the configured bytes that mark a frame, with the names of their options.
     pub fn marks(&self) -> Vec<(&'static str, &[u8])> {
         let marks: [(_, &[u8]); 2] = match self {
-            Self::Line | Self::Idle(_) => [("start", &[]), ("end", &[])],
-            Self::Delimited(delimiter) => [("delimiter", delimiter), ("end", &[])],
-            Self::Fixed { start, end, .. } | Self::Enclosed { start, end, .. } => {
-                [("start", start), ("end", end)]
+            Self::Line | Self::Idle(_) | Self::Sml | Self::Nmea | Self::VeDirect => {
+                [("start", &[]), ("end", &[])]
             }
-            Self::Prefixed { start, .. } => [("start", start), ("end", &[])],
+            Self::Delimited(delimiter) => [("delimiter", delimiter), ("end", &[])],
+            Self::Fixed { start, end, .. }
+            | Self::Prefixed { start, end, .. }
+            | Self::Enclosed { start, end, .. } => [("start", start), ("end", end)],
         };
         marks.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect()
     }
@@ -165,8 +194,18 @@ impl Shape {
             Self::Enclosed { start, end, checksum_after_end, .. } => {
                 start.len() + end.len() + if *checksum_after_end { checksum_bytes } else { 0 }
             }
-            Self::Fixed { .. } | Self::Prefixed { .. } => 0,
+            Self::Fixed { .. }
+            | Self::Prefixed { .. }
+            | Self::Sml
+            | Self::Nmea
+            | Self::VeDirect => 0,
         }
+    }
+
+    /// Returns whether these bytes are only an end marker that may be the next start marker.
+    pub(super) fn is_shared_mark(&self, bytes: &[u8]) -> bool {
+        matches!(self, Self::Enclosed { start, end, checksum_after_end: false, .. }
+            if start == end && start == bytes)
     }
 
     /// Returns the length of the delimiter; 0 without one.
@@ -174,24 +213,48 @@ impl Shape {
         match self {
             Self::Line => 1,
             Self::Delimited(delimiter) => delimiter.len(),
-            Self::Fixed { .. } | Self::Prefixed { .. } | Self::Enclosed { .. } | Self::Idle(_) => 0,
+            Self::VeDirect => vedirect::LAST_FIELD.len() + 1,
+            Self::Fixed { .. }
+            | Self::Prefixed { .. }
+            | Self::Enclosed { .. }
+            | Self::Idle(_)
+            | Self::Sml
+            | Self::Nmea => 0,
         }
+    }
+
+    /// Returns whether the first bytes of a frame, or its length, tell where it starts.
+    pub(super) fn has_start(&self) -> bool {
+        // A block of VE.Direct has a checksum of its own.
+        self.can_start_anywhere() || *self == Self::VeDirect
     }
 
     /// Returns whether the next frame may start within a damaged one.
     pub(super) fn can_start_anywhere(&self) -> bool {
         match self {
-            Self::Fixed { .. } | Self::Prefixed { .. } | Self::Enclosed { .. } => true,
-            Self::Line | Self::Delimited(_) | Self::Idle(_) => false,
+            Self::Fixed { .. }
+            | Self::Prefixed { .. }
+            | Self::Enclosed { .. }
+            | Self::Sml
+            | Self::Nmea => true,
+            Self::Line | Self::Delimited(_) | Self::Idle(_) | Self::VeDirect => false,
         }
     }
 }
 
 impl Length {
-    fn scan(&self, buffer: &[u8], limits: &Limits) -> ScanResult {
+    fn scan(&self, buffer: &[u8], start: &[u8], end: &[u8], limits: &Limits) -> ScanResult {
         let header = self.offset + self.size;
         let Some(field) = buffer.get(self.offset..header) else { return ScanResult::NeedsBytes };
         let fold = |value: usize, byte: &u8| value << 8 | usize::from(*byte);
+        if self.is_repeated {
+            let expected = [field, start].concat();
+            let repeated = buffer.get(header..).unwrap_or_default();
+            if !repeated.starts_with(&expected) {
+                let may_follow = expected.starts_with(repeated);
+                return if may_follow { ScanResult::NeedsBytes } else { ScanResult::NotFrame(1) };
+            }
+        }
         let value = match self.endian {
             Endian::Big => field.iter().fold(0, fold),
             Endian::Little => field.iter().rev().fold(0, fold),
@@ -201,12 +264,12 @@ impl Length {
             Counted::Rest => value.saturating_add(header),
         };
         let bytes = counted.saturating_add(self.extra);
-        if bytes < header + limits.checksum_bytes {
+        if bytes < header + limits.checksum_bytes + end.len() {
             ScanResult::NotFrame(1)
         } else if bytes > limits.bytes_max {
             ScanResult::Failed { loss: Loss::TooLong, length: limits.bytes_max }
         } else {
-            prefixed(buffer, bytes)
+            fixed(buffer, bytes, end)
         }
     }
 }
@@ -217,6 +280,7 @@ struct Markers<'a> {
     end: &'a [u8],
     checksum_after_end: bool,
     keep: bool,
+    checksum_optional: bool,
 }
 
 impl Markers<'_> {
@@ -226,7 +290,10 @@ impl Markers<'_> {
         for at in first..buffer.len() {
             let rest = buffer.get(at..).unwrap_or_default();
             if rest.starts_with(self.end) {
-                return (self.finish(buffer, at, limits), at);
+                // Two shared marks in a row are the end and the start of two frames.
+                let is_empty = self.is_shared() && at == self.start.len();
+                let skip = || ScanResult::Skip(self.start.len());
+                return if is_empty { (skip(), 0) } else { (self.finish(buffer, at, limits), at) };
             }
             // Without a checksum, a new start marker shows that the end marker was lost.
             let restarts = limits.checksum_bytes == 0 && self.start != self.end;
@@ -243,6 +310,18 @@ impl Markers<'_> {
     /// Returns the frame whose end marker is at `at`.
     fn finish(&self, buffer: &[u8], at: usize, limits: &Limits) -> ScanResult {
         let marker_end = at + self.end.len();
+        if self.checksum_after_end && self.checksum_optional {
+            match buffer.get(marker_end) {
+                None => return ScanResult::NeedsBytes,
+                Some(b'\r' | b'\n') => {
+                    let all = 0..marker_end;
+                    let content = if self.keep { all.clone() } else { self.start.len()..at };
+                    let length = marker_end;
+                    return ScanResult::Frame { length, checked: all, content, is_checked: false };
+                }
+                Some(_) => {}
+            }
+        }
         let (length, checked_end) = if self.checksum_after_end {
             (marker_end + limits.checksum_bytes, marker_end + limits.checksum_bytes)
         } else {
@@ -258,7 +337,13 @@ impl Markers<'_> {
         };
         let has_checksum = limits.checksum_bytes > 0;
         let checked = if self.keep && !has_checksum { 0..length } else { 0..checked_end };
-        ScanResult::Frame { length, checked, content }
+        // A shared mark stays as the start of the next frame.
+        let length = if self.is_shared() { at } else { length };
+        ScanResult::Frame { length, checked, content, is_checked: true }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.start == self.end && !self.checksum_after_end
     }
 }
 
@@ -268,18 +353,10 @@ fn fixed(buffer: &[u8], bytes: usize, end: &[u8]) -> ScanResult {
     match frame.strip_suffix(end) {
         Some(checked) => {
             let checked = 0..checked.len();
-            ScanResult::Frame { length: bytes, content: checked.clone(), checked }
+            ScanResult::Frame { length: bytes, content: checked.clone(), checked, is_checked: true }
         }
         None => ScanResult::Failed { loss: Loss::Incomplete, length: bytes },
     }
-}
-
-/// Returns the frame of `bytes` bytes.
-fn prefixed(buffer: &[u8], bytes: usize) -> ScanResult {
-    if buffer.len() < bytes {
-        return ScanResult::NeedsBytes;
-    }
-    ScanResult::Frame { length: bytes, checked: 0..bytes, content: 0..bytes }
 }
 
 /// Searches for the first index at which `ends` is true.
@@ -295,14 +372,14 @@ fn find_delimited(
     match (scanned..=last).find(|at| ends(*at)) {
         Some(at) => {
             let length = at + delimiter_bytes;
-            (ScanResult::Frame { length, checked: 0..at, content: 0..at }, 0)
+            (ScanResult::Frame { length, checked: 0..at, content: 0..at, is_checked: true }, 0)
         }
         None => (ScanResult::NeedsBytes, last + 1),
     }
 }
 
 /// Returns `None` if `buffer` starts with `start`, and otherwise the result of the scan.
-fn find_start(buffer: &[u8], start: &[u8]) -> Option<ScanResult> {
+pub(super) fn find_start(buffer: &[u8], start: &[u8]) -> Option<ScanResult> {
     if buffer.is_empty() {
         return Some(ScanResult::NeedsBytes);
     }

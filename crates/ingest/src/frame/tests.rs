@@ -45,6 +45,52 @@ fn disconnect_drops_the_partial_line() {
 }
 
 #[test]
+fn drops_the_rest_of_a_line_after_opening() {
+    let first = |bytes: &[u8], framing: Framing, wait: Duration| {
+        let mut framer = Framer::new(framing);
+        framer.handle_opened(start());
+        framer.handle_bytes(bytes, start() + wait);
+        framer.handle_bytes(b"a\n", start() + wait);
+        framer.drain_frames().collect::<Vec<_>>()
+    };
+    let (at_once, long) = (Duration::ZERO, Framing::INTER_BYTE_TIMEOUT + Duration::from_secs(1));
+    assert_eq!(first(b"1.5\r\n", lines(), at_once), [Frame::Lost(Loss::Noise), whole("a")]);
+    assert_eq!(first(b"\n", lines(), at_once), [whole("a")], "nothing is lost");
+    assert_eq!(first(b"1.5\r\n", lines(), long), [whole("1.5"), whole("a")], "after a pause");
+    let keep = Framing { keep_first: true, ..lines() };
+    assert_eq!(first(b"1.5\r\n", keep, at_once), [whole("1.5"), whole("a")]);
+    let checked = Framing { checksum: Some(xor()), ..lines() };
+    assert_eq!(first(b"1\x31\n", checked, at_once), [whole("1"), Frame::Lost(Loss::Checksum)]);
+    let too_long = [Frame::Lost(Loss::TooLong), whole("a")];
+    assert_eq!(first(b"0123456789\n", lines(), at_once), too_long);
+}
+
+#[test]
+fn drops_the_rest_of_an_idle_frame_after_opening() {
+    let gap = Duration::from_millis(20);
+    let mut framer = Framer::new(framing(Shape::Idle(gap), None));
+    let now = start();
+    framer.handle_opened(now);
+    framer.handle_bytes(b"cd", now + gap / 2);
+    framer.handle_bytes(b"ef", now + 2 * gap);
+    framer.handle_timeout(now + 4 * gap);
+    let frames: Vec<_> = framer.drain_frames().collect();
+    assert_eq!(frames, [Frame::Lost(Loss::Noise), whole("ef")]);
+}
+
+#[test]
+fn request_drops_half_an_answer() {
+    let mut framer = Framer::new(lines());
+    framer.handle_opened(start());
+    framer.handle_request();
+    framer.handle_bytes(b"21.5\n2", start());
+    framer.handle_request();
+    framer.handle_bytes(b"21.5\n", start());
+    let frames: Vec<_> = framer.drain_frames().collect();
+    assert_eq!(frames, [whole("21.5"), Frame::Lost(Loss::Incomplete), whole("21.5")]);
+}
+
+#[test]
 fn timeout_drops_a_partial_frame() {
     let (mut framer, now) = (Framer::new(lines()), start());
     framer.handle_bytes(b"t=2", now);
@@ -117,7 +163,7 @@ fn data_may_contain_the_end_byte() {
 fn supports_16_bit_sums() {
     // The particle sensor PMS5003.
     let length = length(2, 2, Endian::Big, Counted::Rest, 0);
-    let shape = Shape::Prefixed { start: b"BM".to_vec(), length };
+    let shape = Shape::Prefixed { start: b"BM".to_vec(), length, end: Vec::new() };
     let algorithm = ChecksumAlgorithm::named("sum-16").unwrap();
     let sum = Checksum {
         notation: algorithm.default_notation(),
@@ -140,7 +186,7 @@ fn reads_length_fields_of_all_forms() {
         (b"x\x00\x01ab", length(1, 2, Endian::Big, Counted::Rest, 1)),
     ];
     for (bytes, length) in cases {
-        let shape = Shape::Prefixed { start: Vec::new(), length };
+        let shape = Shape::Prefixed { start: Vec::new(), length, end: Vec::new() };
         let frames = cut(framing(shape, None), &[bytes, bytes]);
         assert_eq!(frames, [whole_bytes(bytes), whole_bytes(bytes)]);
     }
@@ -160,7 +206,7 @@ fn scans_a_stream_of_start_bytes_once() {
 #[test]
 fn rejects_a_length_above_the_limit() {
     let length = length(1, 1, Endian::Big, Counted::Rest, 0);
-    let shape = Shape::Prefixed { start: b"$".to_vec(), length };
+    let shape = Shape::Prefixed { start: b"$".to_vec(), length, end: Vec::new() };
     let frames = cut(framing(shape, None), &[b"$\xff$\x01a$\x01b"]);
     assert_eq!(frames, [Frame::Lost(Loss::TooLong), whole("$\x01a"), whole("$\x01b")]);
 }
@@ -245,17 +291,24 @@ fn any_framing() -> impl Strategy<Value = Framing> {
         Just(Shape::Line),
         Just(Shape::Delimited(b"--".to_vec())),
         Just(Shape::Idle(Duration::from_millis(1))),
+        Just(Shape::Sml),
+        Just(Shape::Nmea),
+        Just(Shape::VeDirect),
         Just(Shape::Fixed { start: Vec::new(), bytes: 3, end: Vec::new() }),
         Just(Shape::Fixed { start: b"<-".to_vec(), bytes: 4, end: b">".to_vec() }),
         Just(enclosed("<", ">", false)),
         Just(enclosed("<<", ">-", true)),
         Just(enclosed("--", "--", true)),
+        Just(enclosed("-", "-", false)),
+        Just(enclosed("--", "--", false)),
         (0..3_usize, 1..=4_usize, any::<bool>(), any::<bool>(), 0..3_usize).prop_map(
             |(offset, size, is_big, is_all, extra)| {
                 let endian = if is_big { Endian::Big } else { Endian::Little };
                 let counts = if is_all { Counted::All } else { Counted::Rest };
                 let start = b"<-"[..offset].to_vec();
-                Shape::Prefixed { start, length: length(offset, size, endian, counts, extra) }
+                let length = length(offset, size, endian, counts, extra);
+                let end = if is_big { b">".to_vec() } else { Vec::new() };
+                Shape::Prefixed { start, length, end }
             }
         ),
     ];
@@ -263,7 +316,7 @@ fn any_framing() -> impl Strategy<Value = Framing> {
     (shape, checksum).prop_map(|(shape, checksum)| framing(shape, checksum))
 }
 
-fn cut(framing: Framing, chunks: &[&[u8]]) -> Vec<Frame> {
+pub(super) fn cut(framing: Framing, chunks: &[&[u8]]) -> Vec<Frame> {
     let (mut framer, now) = (Framer::new(framing), start());
     for chunk in chunks {
         framer.handle_bytes(chunk, now);
@@ -275,8 +328,8 @@ fn lines() -> Framing {
     Framing::lines(8)
 }
 
-fn framing(shape: Shape, checksum: Option<Checksum>) -> Framing {
-    Framing { shape, checksum, bytes_max: 8, inter_byte_timeout: Framing::INTER_BYTE_TIMEOUT }
+pub(super) fn framing(shape: Shape, checksum: Option<Checksum>) -> Framing {
+    Framing { shape, checksum, ..Framing::lines(8) }
 }
 
 fn xor() -> Checksum {
@@ -288,20 +341,32 @@ fn xor() -> Checksum {
     }
 }
 
-fn length(offset: usize, size: usize, endian: Endian, counts: Counted, extra: usize) -> Length {
-    Length { offset, size, endian, counts, extra }
+pub(super) fn length(
+    offset: usize,
+    size: usize,
+    endian: Endian,
+    counts: Counted,
+    extra: usize,
+) -> Length {
+    Length { offset, size, endian, counts, extra, is_repeated: false }
 }
 
-fn enclosed(start: &str, end: &str, checksum_after_end: bool) -> Shape {
+pub(super) fn enclosed(start: &str, end: &str, checksum_after_end: bool) -> Shape {
     let (start, end) = (start.as_bytes().to_vec(), end.as_bytes().to_vec());
-    Shape::Enclosed { start, end, checksum_after_end, keep_markers: false }
+    Shape::Enclosed {
+        start,
+        end,
+        checksum_after_end,
+        keep_markers: false,
+        checksum_optional: false,
+    }
 }
 
 fn whole(text: &'static str) -> Frame {
     whole_bytes(text.as_bytes())
 }
 
-fn whole_bytes(bytes: &'static [u8]) -> Frame {
+pub(super) fn whole_bytes(bytes: &'static [u8]) -> Frame {
     Frame::Whole(Bytes::from_static(bytes))
 }
 
