@@ -154,6 +154,30 @@ fn binary_frames_with_noise_and_damage_between_them() {
 }
 
 #[test]
+fn blocks_of_a_solar_charger_with_messages_inside() {
+    assert_eq!(
+        run("vedirect", "vedirect.bin", ""),
+        [
+            state("gateway", r#"{"batteryVoltage":12.8,"solarPower":104}"#),
+            state("gateway", r#"{"batteryVoltage":12.81,"solarPower":105}"#),
+            "2 bad_checksum".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn wind_with_a_checksum_between_marks() {
+    assert_eq!(
+        run("wind", "wind.txt", ""),
+        [
+            state("gateway", r#"{"windDirection":229,"windSpeed":2.74}"#),
+            state("gateway", r#"{"windDirection":231,"windSpeed":2.8}"#),
+            "1 bad_checksum".to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn answers_of_a_gas_sensor() {
     let states = [state("gateway", r#"{"co2":608}"#), state("gateway", r#"{"co2":400}"#)];
     assert_eq!(run("co2", "co2.bin", "")[..2], states);

@@ -15,6 +15,7 @@ mod bad_input;
 mod bus_exec;
 mod bus_http;
 mod bus_local;
+mod bus_meter;
 mod bus_modbus;
 mod bus_mqtt;
 mod bus_serial;

@@ -2,6 +2,7 @@
 //! was unplugged. Polls an instrument that sends only on request.
 
 mod exchange;
+mod meter;
 mod poll;
 pub(crate) mod port;
 mod tty;
@@ -20,6 +21,7 @@ use poll::Poller;
 pub use port::PortError;
 use tidegate_config::{Port, SerialBus};
 use tidegate_ingest::frame::Framing;
+use tidegate_ingest::serial_poll::MeterPoll;
 use tidegate_model::excerpt::notation;
 use tidegate_model::io_problem;
 use tidegate_runtime::wait::sleep_until;
@@ -45,8 +47,9 @@ impl BusDriver for SerialBus {
     fn details(&self) -> Vec<String> {
         let marks = self.framing.shape.marks();
         let marks = marks.iter().map(|(name, bytes)| format!("{name:<9} {}", notation(bytes)));
-        let polls = self.poll.iter().flat_map(|poll| &poll.questions);
-        marks.chain(polls.map(|question| format!("poll      {}", notation(question)))).collect()
+        let meter = self.meter.iter().map(MeterPoll::request);
+        let polls = self.poll.iter().flat_map(|poll| poll.questions.iter().cloned()).chain(meter);
+        marks.chain(polls.map(|question| format!("poll      {}", notation(&question)))).collect()
     }
 
     fn framing(&self) -> Option<Framing> {
@@ -87,7 +90,11 @@ impl Driver {
                     info!(bus = %self.context.bus, path = tty.name(), "serial line open");
                     self.context.report_connected();
                     reconnect.opened();
-                    match self.serve(tty).await {
+                    let served = match self.settings.meter.clone() {
+                        Some(meter) => self.read_meter(tty, meter).await,
+                        None => self.serve(tty).await,
+                    };
+                    match served {
                         Ok(()) => return,
                         Err(error) => io_problem(&error),
                     }

@@ -12,6 +12,7 @@ mod modbus;
 mod mqtt;
 mod port;
 mod serial;
+mod serial_poll;
 mod settings;
 mod system;
 mod values;

@@ -74,7 +74,7 @@ fn annotated_file_has_every_option_and_is_valid() {
     let file = directory.path().join("tidegate.toml");
     std::fs::write(&file, text).unwrap();
     let config = load(&file).map_err(|problems| problems.to_string()).unwrap();
-    assert_eq!((config.buses.len(), config.actuators.len()), (18, 8));
+    assert_eq!((config.buses.len(), config.actuators.len()), (19, 8));
 }
 
 /// The general key of every option that there is.

@@ -5,12 +5,14 @@
 //! silent for the gap, so that a late response is not taken for the response to the next request.
 
 mod echo;
+mod meter;
 
 use std::time::{Duration, Instant};
 
 use tidegate_timing::machine::Machine;
 
 pub use echo::{Echo, EchoFilter};
+pub use meter::{INITIAL_BAUD_RATE, MeterAction, MeterPoll, MeterReadout};
 
 /// How many times the longest wait a response may take whose bytes keep arriving.
 const WAITS_MAX: u32 = 10;

@@ -31,6 +31,7 @@ impl Tty {
 
     pub(crate) fn plug(&mut self) {
         self.master = Some(open_line(&self.link));
+        self.is_at_line_start = true;
     }
 
     pub(crate) fn unplug(&mut self) {
@@ -49,6 +50,11 @@ impl Tty {
         }
         self.is_at_line_start = bytes.ends_with(b"\n");
         self.write_bytes(bytes);
+    }
+
+    /// Returns the speed that the daemon has set.
+    pub(crate) fn baud_rate(&self) -> u32 {
+        tcgetattr(self.master.as_ref().unwrap()).unwrap().output_speed()
     }
 
     /// Writes exactly these bytes, as fast as the daemon reads them.

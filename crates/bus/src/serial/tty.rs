@@ -52,6 +52,16 @@ impl Tty {
         Ok(self.stream.bytes_to_read()? > 0)
     }
 
+    /// Sets the speed in baud.
+    ///
+    /// # Errors
+    /// If the line is lost, or does not support the speed.
+    pub(super) fn set_speed(&mut self, baud_rate: u32) -> io::Result<()> {
+        self.stream.set_baud_rate(baud_rate)?;
+        self.baud_rate = baud_rate;
+        Ok(())
+    }
+
     /// Discards unread input.
     ///
     /// # Errors

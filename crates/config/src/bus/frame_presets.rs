@@ -113,12 +113,32 @@ mod tests {
     #[test]
     fn presets_cut_frames_of_their_protocols() {
         let cases: [(&str, &[u8], &[u8]); 6] = [
-            ("dsmr", b"/ISK5\x0d\x0a\x0d\x0a1-0:1.7.0(00.193*kW)\x0d\x0a!C10F\x0d\x0a", b"/ISK5\x0d\x0a\x0d\x0a1-0:1.7.0(00.193*kW)\x0d\x0a!"),
-            ("mbus", b"h\x09\x09h\x08\x0brE\x0b-\x02\x00\xf0\xf4\x16", b"h\x09\x09h\x08\x0brE\x0b-\x02\x00\xf0"),
+            (
+                "dsmr",
+                b"/ISK5\x0d\x0a\x0d\x0a1-0:1.7.0(00.193*kW)\x0d\x0a!C10F\x0d\
+                \x0a",
+                b"/ISK5\x0d\x0a\x0d\x0a1-0:1.7.0(00.193*kW)\x0d\x0a!",
+            ),
+            (
+                "mbus",
+                b"h\x09\x09h\x08\x0brE\x0b-\x02\x00\xf0\xf4\x16",
+                b"h\x09\x09h\x08\x0brE\x0b-\x02\x00\xf0",
+            ),
             ("modbus-ascii", b":F7031389000A60\x0d\x0a", b"\xf7\x03\x13\x89\x00\x0a"),
             ("nmea", b"$SDDBT,7.8,f,2.4,M,1.3,F*0D\x0d\x0a", b"$SDDBT,7.8,f,2.4,M,1.3,F*0D"),
-            ("sml", b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01v\x05\x1b\x1b\x1b\x1b\x1b\x1b\x1b\x1b\x1a\x00c\x00\x00\x00\x1b\x1b\x1b\x1b\x1a\x03\xc1\x09", b"v\x05\x1b\x1b\x1b\x1b\x1a\x00c"),
-            ("vedirect", b"\x0d\x0aPID\x090xA053\x0d\x0aV\x0912800\x0d\x0aChecksum\x09\xbe", b"PID\x090xA053\x0d\x0aV\x0912800"),
+            (
+                "sml",
+                b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01v\x05\x1b\x1b\x1b\x1b\x1b\
+                \x1b\x1b\x1b\x1a\x00c\x00\x00\x00\x1b\x1b\x1b\x1b\x1a\x03\
+                \xc1\x09",
+                b"v\x05\x1b\x1b\x1b\x1b\x1a\x00c",
+            ),
+            (
+                "vedirect",
+                b"\x0d\x0aPID\x090xA053\x0d\x0aV\x0912800\x0d\x0aChecksum\x09\
+                \xbe",
+                b"PID\x090xA053\x0d\x0aV\x0912800",
+            ),
         ];
         for (kind, bytes, expected) in cases {
             assert_eq!(cut(kind, bytes), [Frame::Whole(expected.to_vec().into())], "{kind}");

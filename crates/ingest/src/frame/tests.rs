@@ -313,7 +313,10 @@ fn any_framing() -> impl Strategy<Value = Framing> {
         ),
     ];
     let checksum = prop_oneof![Just(None), Just(Some(xor()))];
-    (shape, checksum).prop_map(|(shape, checksum)| framing(shape, checksum))
+    let escape = prop_oneof![Just(None), Just(Some(b'a'))];
+    (shape, checksum, escape, any::<bool>()).prop_map(|(shape, checksum, escape, decode_hex)| {
+        Framing { escape, decode_hex, ..framing(shape, checksum) }
+    })
 }
 
 pub(super) fn cut(framing: Framing, chunks: &[&[u8]]) -> Vec<Frame> {
