@@ -46,8 +46,8 @@ fn from_hex(digits: &str) -> Option<Vec<u8>> {
 fn meant(text: &str) -> String {
     let latin: Option<Vec<u8>> = text.chars().map(|letter| u8::try_from(letter).ok()).collect();
     let bytes = latin.unwrap_or_else(|| text.as_bytes().to_vec());
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{PREFIX}{digits}")
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{PREFIX}{}", digits.concat())
 }
 
 #[cfg(test)]

@@ -147,13 +147,11 @@ fn escape(key: &str, raw: &Raw, check: &mut Check<'_>) -> Option<u8> {
         let what = "is for frames without keep_markers and checksum_after_end";
         check.problems.add(&escape_key, what, "remove these options, or escape");
     }
-    match *bytes {
-        [escape] => Some(escape),
-        _ => {
-            check.problems.add(escape_key, "is not one byte", "give the byte: escape = \"0x7d\"");
-            None
-        }
+    if let [escape] = *bytes {
+        return Some(escape);
     }
+    check.problems.add(escape_key, "is not one byte", "give the byte: escape = \"0x7d\"");
+    None
 }
 
 /// Resolves `keep_first`, which is for messages that have no start.
