@@ -16,6 +16,10 @@ use tidegate_config::{Config, Entry};
 /// Worker threads of the runtime. Tasks mostly wait, and a Pi has other work to do.
 const WORKER_THREADS: usize = 2;
 
+/// Threads for work that blocks, at most: the outbox, and one for each bus that reads files. A file
+/// system that never answers holds one for ever. The unit's `TasksMax` is larger.
+const BLOCKING_THREADS_MAX: usize = 96;
+
 /// The longest wait for blocking threads after all tasks have ended.
 const BLOCKING_THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -32,6 +36,7 @@ pub(super) fn run(file: &Path, config: Config, entries: Vec<Entry>) -> anyhow::R
     disable_huge_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

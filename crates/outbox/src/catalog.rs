@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::fingerprints;
 use super::ranges::Ranges;
 use super::types::Amount;
+use super::{fingerprints, ledger_json};
 use tidegate_model::{Account, DeviceId, Ledger, Name, Reason};
 
 /// The most rejected states that the outbox keeps; the oldest are removed first.
@@ -24,7 +24,7 @@ pub(super) type DeviceKey = [u8; 12];
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Catalog {
     pub(super) queues: BTreeMap<DeviceKey, DeviceQueue>,
-    #[serde(with = "json")]
+    #[serde(with = "ledger_json")]
     pub(super) ledger: Ledger,
     /// The packed fingerprints of each bus, in the form of [`fingerprints`].
     pub(super) fingerprints: BTreeMap<Name, Vec<u8>>,
@@ -68,7 +68,7 @@ pub(super) struct Delta {
     pub(super) appended: BTreeMap<DeviceKey, QueueEnd>,
     pub(super) removed: Vec<RemovedRange>,
     /// The changed accounts, with their new counts.
-    #[serde(with = "json")]
+    #[serde(with = "ledger_json")]
     pub(super) ledger: Ledger,
     /// Changes of the fingerprints of each bus, in the form of [`fingerprints`].
     pub(super) fingerprints: BTreeMap<Name, Vec<u8>>,
@@ -245,27 +245,6 @@ pub(super) fn balance(ledger: &mut Ledger, waiting: &BTreeMap<Name, u64>) {
             account.received += here - expected;
             account.outbox_in += here - expected;
         }
-    }
-}
-
-/// Encodes types with names and optional fields as JSON, so that later versions can add fields.
-mod json {
-    use serde::de::{DeserializeOwned, Error as _};
-    use serde::ser::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<T: Serialize, S: Serializer>(
-        value: &T,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serde_json::to_vec(value).map_err(S::Error::custom)?.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<T, D::Error> {
-        let bytes = Vec::<u8>::deserialize(deserializer)?;
-        serde_json::from_slice(&bytes).map_err(D::Error::custom)
     }
 }
 

@@ -40,6 +40,7 @@ mod exclusions;
 mod fingerprints;
 mod frame;
 mod index;
+mod ledger_json;
 mod make_room;
 mod outbox;
 mod ranges;
