@@ -102,6 +102,9 @@ impl Kind for i64 {
     }
 }
 
+/// The largest integer up to which a double holds all integers: 2^53.
+const EXACT_MAX: u64 = 1 << 53;
+
 impl Kind for f64 {
     const FORM: Form = Form::Number;
     const EXPECTED: &'static str = "a finite number";
@@ -111,7 +114,8 @@ impl Kind for f64 {
     }
 
     fn from_integer(integer: i64) -> Option<Self> {
-        i32::try_from(integer).ok().map(Self::from)
+        #[expect(clippy::cast_precision_loss, reason = "exact up to this limit")]
+        (integer.unsigned_abs() <= EXACT_MAX).then_some(integer as Self)
     }
 
     fn from_float(float: f64) -> Option<Self> {
