@@ -12,7 +12,8 @@ use tidegate_commands::actuator::{Actuator, GatewayTemplate, WriteTemplate};
 use tidegate_config::Config;
 use tidegate_config::{Bus, CloudCredentials, Proxy};
 use tidegate_ingest::mapping::{
-    Aggregate, AttributeSelector, Conversion, Deadband, DeviceSelector, FilterSettings, Sensor,
+    Aggregate, AttributeSelector, Conversion, Deadband, Derive, DeviceSelector, FilterSettings,
+    Sensor,
 };
 
 /// Validates the configuration and prints what it means, then its weaknesses and what was not
@@ -164,7 +165,15 @@ fn describe_conversion(plan: &mut String, conversion: &Conversion) -> std::fmt::
 
 fn describe_filter(plan: &mut String, filter: &FilterSettings) -> std::fmt::Result {
     let span = |duration: Duration| humantime::format_duration(duration);
-    if let Some(window) = filter.window {
+    if let Some(derive) = filter.derive {
+        let name = Derive::NAMES.iter().find(|(_, one)| *one == derive.kind);
+        let name = name.map_or("", |(name, _)| name);
+        write!(plan, ", {name}")?;
+        if derive.kind.is_rate() {
+            write!(plan, " in {}", span(derive.per))?;
+        }
+    }
+    if let Some(window) = &filter.window {
         let name = Aggregate::NAMES.iter().find(|(_, one)| *one == window.aggregate);
         let name = name.map_or("", |(name, _)| name);
         write!(plan, ", {name} of {}", span(window.length))?;

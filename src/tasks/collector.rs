@@ -7,6 +7,7 @@
 
 mod boot_clock;
 mod committer;
+mod counters;
 mod group;
 mod intake;
 mod schedule;
@@ -104,7 +105,7 @@ impl Collector {
             declared,
             status: status.clone(),
         };
-        let intake = Intake::new(context, &outbox);
+        let intake = Intake::new(context, &outbox, now());
         let committer = Committer::new(Arc::clone(&outbox), status.clone(), committed);
         let intervals = Intervals { commit, sync };
         Self {

@@ -32,6 +32,7 @@ mod command_soak;
 mod command_streams;
 mod commands;
 mod config;
+mod counters;
 mod crash;
 mod crash_rig;
 mod declared;

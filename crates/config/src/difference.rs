@@ -251,6 +251,7 @@ write = "FAN\n"
             "deadband = 0.5",
             "stable_for = \"1 s\"",
             "valid_min = 0.0",
+            "derive = \"delta\"",
         ] {
             let difference = change(&[(map, &format!("{map}, {option}"))]);
             assert_eq!(difference.connections(), names([]), "{option}");

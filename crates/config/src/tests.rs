@@ -233,6 +233,49 @@ fn invalid_frames_formats_and_mappings_are_reported() {
 }
 
 #[test]
+fn options_of_values_over_time_are_reported() {
+    let map =
+        |options: &str| format!("map = [{{ channel = \"t\", attribute = \"a\", {options} }}]");
+    for (options, expected) in [
+        ("derive = \"diff\"", "map.0.derive: \"diff\" is not known; use "),
+        ("derive = \"rate\", rate_unit = \"hour\"", "map.0.rate_unit: \"hour\" is not known; "),
+        (
+            "rate_unit = \"h\"",
+            "map.0.rate_unit: is not the option of a rate; add derive = \"rate\"",
+        ),
+        (
+            "derive = \"delta\", counter_max = 65535",
+            "map.0.counter_max: is not the option of a counter; add derive = \"increase\"",
+        ),
+        ("derive = \"total\", counter_max = 0", "map.0.counter_max: is 0; give the largest number"),
+        ("derive = \"total\", offset = 5", "map.0.offset: moves the 0 at which a counter starts"),
+        (
+            "derive = \"increase\", deadband = 0",
+            "map.0.deadband: loses increases of the counter; use aggregate = \"sum\" with a window",
+        ),
+        ("window_start = \"clock\"", "map.0.window_start: needs window; add window"),
+        (
+            "aggregate = \"sum\", window = \"7 min\", window_start = \"clock\"",
+            "map.0.window_start: needs a window of which a whole number is a day; use a length",
+        ),
+        (
+            "aggregate = \"sum\", window = \"1 h\", window_zone = \"UTC\"",
+            "map.0.window_zone: is not the option of a window that follows the clock; add",
+        ),
+        (
+            "aggregate = \"sum\", window = \"1 h\", window_start = \"clock\", \
+             window_zone = \"CTE\"",
+            "map.0.window_zone: there is no time zone \"CTE\"; take one from",
+        ),
+    ] {
+        assert_reported(&[("map", &map(options), expected)]);
+    }
+    let good = "derive = \"increase\", counter_max = 65535, scale = 0.2, aggregate = \"sum\", \
+                window = \"1 day\", window_start = \"clock\", window_zone = \"Europe/Berlin\"";
+    changed(|line| if line.starts_with("map") { map(good) } else { line.to_owned() }).unwrap();
+}
+
+#[test]
 fn impossible_channels_are_reported() {
     let cases = [
         (

@@ -6,7 +6,9 @@
 mod attribute_check;
 mod attribute_filter;
 mod conversion;
+mod counter_record;
 mod declared_types;
+mod derive;
 mod filter_table;
 mod message_context;
 mod message_time;
@@ -23,10 +25,13 @@ mod stats_table;
 mod timers;
 mod topic_index;
 mod window;
+mod window_clock;
 
 pub use attribute_check::{AttributeProblem, ProducedAttributes, check_attributes};
 pub use attribute_filter::{Deadband, FilterSettings};
 pub use conversion::{Conversion, Range};
+pub use derive::{Derive, DeriveSettings};
+pub use filter_table::CounterRow;
 pub use message_time::{TimeNotation, TimePatternError, TimeSource};
 pub use output::{Outgoing, PipelineOutput, RejectionDetail};
 pub use pipeline::Pipeline;
@@ -36,6 +41,7 @@ pub use production::{
 pub use settings::{AttributeSelector, DeviceSelector, Mapping, Sensor, Source};
 pub use silence::StaleSettings;
 pub use window::{Aggregate, WindowSettings};
+pub use window_clock::WindowStart;
 
 #[cfg(test)]
 mod tests;

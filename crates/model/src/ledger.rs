@@ -65,6 +65,9 @@ pub enum Reason {
     Ignored,
     /// The value is part of the mean, sum, … of a window.
     Aggregated,
+    /// The value is the first one of a difference, a rate or a counter: later ones are compared
+    /// with it.
+    Baseline,
     /// The value is within the deadband around the last value sent.
     Unchanged,
     /// The value arrived before the mapping's shortest interval had passed.
@@ -137,6 +140,7 @@ impl Reason {
             Self::BadExpression => "bad_expression",
             Self::Ignored => "ignored",
             Self::Aggregated => "aggregated",
+            Self::Baseline => "baseline",
             Self::Unchanged => "unchanged",
             Self::TooSoon => "too_soon",
             Self::HeldOff => "held_off",

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
 use super::boot_clock::{self, BootClock};
+use super::counters::{self, Counters};
 use super::group::{Group, Notices};
 use crate::status::StatusRegistry;
 use tidegate_bus::{Ack, BusEvent, CHECKPOINTS, Handles, LossCounters, PULSES, REPORTS, Report};
@@ -32,6 +33,7 @@ pub(super) struct Intake {
     pub(super) boot_clock: BootClock,
     sessions: BTreeMap<Name, Session>,
     timestamps: UniqueTimestamps,
+    counters: Counters,
     rejection_log: LogLimit<(Name, Reason)>,
     group: Group,
     /// The attributes against which values are checked.
@@ -62,7 +64,7 @@ pub(super) struct IntakeContext {
 
 impl Intake {
     /// Creates an intake that continues with the content of the outbox.
-    pub(super) fn new(context: IntakeContext, outbox: &Outbox) -> Self {
+    pub(super) fn new(context: IntakeContext, outbox: &Outbox, now: Instant) -> Self {
         let IntakeContext { mut pipelines, boot_clock, losses, limits, handles, .. } = context;
         let IntakeContext { declared, status, .. } = context;
         let session = |bus: &Name| {
@@ -74,11 +76,13 @@ impl Intake {
         for pipeline in pipelines.values_mut() {
             pipeline.handle_declared(Arc::clone(&declared));
         }
+        let counters = Counters::restore(outbox, &mut pipelines, now);
         Self {
             pipelines,
             boot_clock,
             sessions,
             timestamps,
+            counters,
             rejection_log: LogLimit::default(),
             group: Group::default(),
             declared,
@@ -227,22 +231,34 @@ impl Intake {
         let checkpoints = std::mem::take(&mut self.group.checkpoints).into_iter().collect();
         let anchors = self.boot_clock.take_changes();
         let has_anchors = !anchors.is_empty();
-        let rows = [(boot_clock::TABLE, anchors), pulses, (CHECKPOINTS, checkpoints)].into();
+        for (bus, pipeline) in &mut self.pipelines {
+            self.counters.collect(bus, pipeline);
+        }
+        let counters = (counters::TABLE, self.counters.take_changes());
+        let rows = [(boot_clock::TABLE, anchors), pulses, (CHECKPOINTS, checkpoints), counters];
+        let rows = rows.into();
         (Commit { states, ledger, fingerprints, rows }, notices, has_anchors)
     }
 
-    /// Queues the open windows of the old pipeline, as at a stop, and installs the new one.
+    /// Queues the open windows of the old pipeline, as at a stop, and installs the new one, which
+    /// continues the counters.
     fn replace_pipeline(&mut self, bus: Name, pipeline: Option<Pipeline>, now: Instant) {
+        let mut counters = Vec::new();
         if let Some(mut old) = self.pipelines.remove(&bus) {
             old.handle_stop();
             while let Some(output) = old.poll_action() {
                 self.put_all(&bus, output, now);
             }
+            self.counters.collect(&bus, &mut old);
+            counters = old.counters();
             self.group.start_timer(now);
         }
         self.status.reset_sensors(&bus);
         self.pipelines.extend(pipeline.map(|mut pipeline| {
             pipeline.handle_declared(Arc::clone(&self.declared));
+            for counter in &counters {
+                pipeline.restore_counter(counter, now);
+            }
             (bus, pipeline)
         }));
     }

@@ -94,6 +94,8 @@ const NUMBERS: &[&str] = &[
     "v9",
     "opening",
     "waiting",
+    "perSecond",
+    "step",
 ];
 
 /// Attributes with texts.

@@ -325,7 +325,11 @@ fn required_zone(
 }
 
 /// Returns a zone of the system's database, or an offset such as `+02:00`.
-fn time_zone(key: &str, name: &str, check: &mut Check<'_>) -> Option<TimeZone> {
+pub(in crate::resolve::sensor) fn time_zone(
+    key: &str,
+    name: &str,
+    check: &mut Check<'_>,
+) -> Option<TimeZone> {
     let offset = || {
         let text = format!("1970-01-01T00:00:00{name}");
         let pieces = jiff::fmt::temporal::Pieces::parse(&text).ok()?;

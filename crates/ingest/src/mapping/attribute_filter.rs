@@ -1,12 +1,14 @@
 //! Decides which values of one attribute of one device to send.
 //!
-//! A value passes the stages in this order: rate of change, window, rounding, stability, deadband,
-//! smallest interval. A value that a stage holds back is *filtered*. A value that a stage releases
-//! later is *generated*: it is an action of the machine.
+//! A value passes the stages in this order: rate of change, derived value, window, rounding,
+//! stability, deadband, smallest interval. A value that a stage holds back is *filtered*. A value
+//! that a stage releases later is *generated*: it is an action of the machine.
 
 use std::time::{Duration, Instant};
 
 use super::conversion::number;
+use super::counter_record::CounterRecord;
+use super::derive::{Derive, DeriveSettings, Deriver};
 use super::rejection::Rejection;
 use super::sample::Sample;
 use super::window::{Aggregate, Window, WindowSettings};
@@ -18,6 +20,8 @@ use tidegate_timing::machine::Machine;
 pub struct FilterSettings {
     /// The fastest accepted change, in units per second. Faster changes are rejected.
     pub rate_max: Option<f64>,
+    /// The value that follows from a value and the one before.
+    pub derive: Option<DeriveSettings>,
     /// The window that aggregates values to one.
     pub window: Option<WindowSettings>,
     /// The number of decimals to which floats are rounded.
@@ -46,6 +50,7 @@ pub enum Deadband {
 pub(super) struct AttributeFilter {
     settings: FilterSettings,
     last_accepted: Option<Accepted>,
+    deriver: Option<Deriver>,
     window: Option<Window>,
     /// A change that has not lasted long enough.
     candidate: Option<Candidate>,
@@ -88,6 +93,7 @@ impl FilterSettings {
     /// Returns whether each value is sent, so that no state is necessary.
     pub(super) fn passes_all(&self) -> bool {
         self.rate_max.is_none()
+            && self.derive.is_none()
             && self.window.is_none()
             && self.stable_for.is_none()
             && self.deadband.is_none()
@@ -96,10 +102,25 @@ impl FilterSettings {
 
     /// Returns whether a stage needs a number.
     pub(super) fn needs_number(&self) -> bool {
-        let aggregate = self.window.map(|window| window.aggregate);
+        let aggregate = self.window.as_ref().map(|window| window.aggregate);
         let is_computed =
             aggregate.is_some_and(|one| !matches!(one, Aggregate::Last | Aggregate::Count));
-        is_computed || self.rate_max.is_some() || self.decimals.is_some()
+        is_computed || self.derive.is_some() || self.rate_max.is_some() || self.decimals.is_some()
+    }
+
+    /// Returns whether the state is kept over a restart: that of a counter.
+    pub(super) fn is_kept(&self) -> bool {
+        self.counter().is_some()
+    }
+
+    fn counter(&self) -> Option<Derive> {
+        self.derive.map(|derive| derive.kind).filter(|kind| kind.is_counter())
+    }
+
+    /// Returns whether an open window is kept over a restart: the sum of a counter's increases.
+    fn keeps_window(&self) -> bool {
+        let aggregate = self.window.as_ref().map(|window| window.aggregate);
+        self.counter() == Some(Derive::Increase) && aggregate == Some(Aggregate::Sum)
     }
 
     /// Rounds a float to the configured number of decimals.
@@ -117,15 +138,46 @@ impl FilterSettings {
 
 impl AttributeFilter {
     pub(super) fn new(settings: FilterSettings) -> Self {
-        let window = settings.window.map(Window::new);
+        let window = settings.window.clone().map(Window::new);
+        let deriver = settings.derive.map(Deriver::new);
         Self {
             settings,
             last_accepted: None,
+            deriver,
             window,
             candidate: None,
             last_sent: None,
             delayed: None,
             generated: None,
+        }
+    }
+
+    /// Returns the state to keep over a restart; `None` if there is none.
+    pub(super) fn record(&self) -> Option<CounterRecord> {
+        let mut record = self.deriver.as_ref()?.record()?;
+        let window = self.window.as_ref().filter(|_| self.settings.keeps_window());
+        record.window = window.and_then(Window::record);
+        Some(record)
+    }
+
+    /// Continues with the state of an earlier run.
+    pub(super) fn restore(&mut self, record: &CounterRecord, now: Instant) {
+        if let Some(deriver) = &mut self.deriver {
+            deriver.restore(record);
+        }
+        if self.settings.keeps_window()
+            && let (Some(window), Some(record)) = (&mut self.window, &record.window)
+        {
+            window.restore(record, now);
+        }
+    }
+
+    /// Ends a window that follows the clock, if a value of this time belongs to a later one.
+    ///
+    /// The owner calls [`Machine::handle_timeout`] after it.
+    pub(super) fn handle_time(&mut self, time: ReadingTime, now: Instant) {
+        if let Some(window) = &mut self.window {
+            window.handle_time(time, now);
         }
     }
 
@@ -137,8 +189,17 @@ impl AttributeFilter {
         sample: Sample,
         now: Instant,
     ) -> Result<FilterResult, Rejection> {
-        self.check_rate(&sample, now)?;
-        let (Some(window), Some(settings)) = (&mut self.window, self.settings.window) else {
+        if self.settings.counter().is_none() {
+            self.check_rate(&sample, now)?;
+        }
+        let sample = match &mut self.deriver {
+            None => sample,
+            Some(deriver) => match deriver.handle_sample(&sample, self.settings.rate_max, now)? {
+                Some(number) => Sample { time: sample.time, value: Value::float(number)? },
+                None => return Ok(FilterResult::Filtered(Reason::Baseline)),
+            },
+        };
+        let (Some(window), Some(settings)) = (&mut self.window, &self.settings.window) else {
             return Ok(self.check_stability(sample, now));
         };
         if !settings.aggregate.accepts(&sample.value) {
@@ -150,10 +211,11 @@ impl AttributeFilter {
         Ok(FilterResult::Filtered(Reason::Aggregated))
     }
 
-    /// Closes the window, or releases the delayed value.
+    /// Closes the window, or releases the delayed value. A window that is kept stays open.
     pub(super) fn handle_stop(&mut self) {
         let mut aggregate = None;
-        if let Some(window) = &mut self.window {
+        let is_kept = self.settings.keeps_window();
+        if let Some(window) = self.window.as_mut().filter(|_| !is_kept) {
             window.handle_stop();
             aggregate = window.poll_action();
         }

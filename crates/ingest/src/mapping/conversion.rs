@@ -99,6 +99,12 @@ impl Conversion {
         keeps_word && self.values.is_empty() && !self.needs_number()
     }
 
+    /// Returns the distance of two converted numbers that are `width` apart.
+    pub fn width(&self, width: f64) -> f64 {
+        let at = |number| self.multiply(self.unit.map_or(number, |unit| unit.apply(number)));
+        (at(width) - at(0.0)).abs()
+    }
+
     /// Returns whether the result is always a number.
     pub(super) fn needs_number(&self) -> bool {
         let is_limited = [self.accepted, self.clamp].iter().any(|range| *range != Range::default());

@@ -1,15 +1,18 @@
 //! The attribute filters of one bus.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use crc::{Crc, NoTable};
+
 use super::attribute_filter::{AttributeFilter, FilterResult};
+use super::counter_record::CounterRecord;
 use super::output::OutputBuilder;
 use super::rejection::Rejection;
 use super::sample::Sample;
-use super::settings::Sensor;
+use super::settings::{DeviceSelector, Mapping, Sensor};
 use super::timers::{Registration, Timers};
-use tidegate_model::{AttributeName, DeviceId, Priority, Value};
+use tidegate_model::{AttributeName, DeviceId, Name, Priority, Value};
 use tidegate_timing::machine::Machine;
 
 /// The most filters of attributes that templates name. A message can name any number of them; the
@@ -32,6 +35,18 @@ pub(super) struct FilterTable {
     by_sensor: Vec<BTreeMap<FilterKey, usize>>,
     timers: Timers<usize>,
     named_by_messages: usize,
+    /// The slots of counters that have changed since the last call of `take_changes`.
+    changed: BTreeSet<usize>,
+}
+
+/// The state of a counter, which the outbox keeps over a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CounterRow {
+    /// The sensor, the device, the attribute, and a digest of the settings that the state depends
+    /// on: a state of other settings is not continued.
+    pub key: String,
+    /// The state.
+    pub value: Vec<u8>,
 }
 
 /// One attribute of one device, as a mapping of a sensor yields it.
@@ -52,6 +67,8 @@ struct Slot {
     attribute: AttributeName,
     filter: AttributeFilter,
     timer: Registration,
+    /// The key of the row of a counter.
+    row: Option<String>,
 }
 
 /// The place of a filter in the table.
@@ -62,7 +79,13 @@ impl FilterTable {
     /// Creates an empty table for so many sensors.
     pub(super) fn new(sensors: usize) -> Self {
         let by_sensor = std::iter::repeat_with(BTreeMap::new).take(sensors).collect();
-        Self { slots: Vec::new(), by_sensor, timers: Timers::default(), named_by_messages: 0 }
+        Self {
+            slots: Vec::new(),
+            by_sensor,
+            timers: Timers::default(),
+            named_by_messages: 0,
+            changed: BTreeSet::new(),
+        }
     }
 
     /// Returns the filter of an attribute for a value; it is created if necessary. `None` if
@@ -97,6 +120,7 @@ impl FilterTable {
             attribute: key.attribute.clone(),
             filter: AttributeFilter::new(mapping.filter.clone()),
             timer: Registration::default(),
+            row: mapping.filter.is_kept().then(|| row_key(sensor, mapping, &key)),
         });
         slots.insert(key, slot);
         Some(SlotIndex(slot))
@@ -113,9 +137,11 @@ impl FilterTable {
         let Some(slot) = self.slots.get_mut(index) else {
             return Ok(FilterResult::Send(sample.value));
         };
+        slot.filter.handle_time(sample.time, now);
         slot.filter.handle_timeout(now);
         slot.put_generated(output);
         let result = slot.filter.handle_sample(sample, now);
+        self.changed.extend(slot.row.as_ref().map(|_| index));
         self.timers.register(index, &mut slot.timer, slot.filter.poll_timeout());
         result
     }
@@ -127,9 +153,59 @@ impl FilterTable {
             let Some(slot) = self.slots.get_mut(index) else { continue };
             slot.timer.clear();
             slot.filter.handle_timeout(now);
-            slot.put_generated(output);
+            if slot.put_generated(output) {
+                self.changed.extend(slot.row.as_ref().map(|_| index));
+            }
             self.timers.register(index, &mut slot.timer, slot.filter.poll_timeout());
         }
+    }
+
+    /// Continues a counter of an earlier run. Returns `false` if no mapping has it, or if its
+    /// record is damaged.
+    pub(super) fn restore(
+        &mut self,
+        sensors: &[Sensor],
+        devices: &BTreeMap<Name, DeviceId>,
+        row: &CounterRow,
+        now: Instant,
+    ) -> bool {
+        let record = serde_json::from_slice(&row.value).ok().filter(CounterRecord::is_valid);
+        let mut names = row.key.split('/').skip(1);
+        let device = names.next().and_then(|device| device.parse::<DeviceId>().ok());
+        let attribute = names.next().and_then(|name| name.parse::<AttributeName>().ok());
+        let (Some(record), Some((device, attribute))) = (record, device.zip(attribute)) else {
+            return false;
+        };
+        for (index, sensor) in sensors.iter().enumerate() {
+            let is_known = match &sensor.device {
+                DeviceSelector::Fixed(own) => *own == device,
+                DeviceSelector::ByTemplate(_) => devices.values().any(|known| *known == device),
+            };
+            for (at, mapping) in sensor.map.iter().enumerate().filter(|_| is_known) {
+                let key = FilterKey { mapping: at, device, attribute: attribute.clone() };
+                if !mapping.filter.is_kept() || row_key(sensor, mapping, &key) != row.key {
+                    continue;
+                }
+                let slot = self.find(index, sensor, key, &Value::Integer(0));
+                let Some(SlotIndex(index)) = slot else { return false };
+                let Some(slot) = self.slots.get_mut(index) else { return false };
+                slot.filter.restore(&record, now);
+                self.timers.register(index, &mut slot.timer, slot.filter.poll_timeout());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Returns the counters that have changed since the last call.
+    pub(super) fn take_changes(&mut self) -> Vec<CounterRow> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().filter_map(|index| self.slots.get(index)?.counter()).collect()
+    }
+
+    /// Returns all counters.
+    pub(super) fn counters(&self) -> Vec<CounterRow> {
+        self.slots.iter().filter_map(Slot::counter).collect()
     }
 
     /// Closes all windows, and releases all delayed values.
@@ -147,12 +223,30 @@ impl FilterTable {
 }
 
 impl Slot {
-    fn put_generated(&mut self, output: &mut OutputBuilder) {
+    /// Puts out the values that the filter generated. Returns whether there are any.
+    fn put_generated(&mut self, output: &mut OutputBuilder) -> bool {
+        let mut has_value = false;
         while let Some(sample) = self.filter.poll_action() {
             output.set_sensor(self.sensor, self.priority);
             output.add_generated_value(self.device, self.attribute.clone(), sample);
+            has_value = true;
         }
+        has_value
     }
+
+    /// Returns the state of the counter, if the filter is one and has a value.
+    fn counter(&self) -> Option<CounterRow> {
+        let (key, record) = (self.row.clone()?, self.filter.record()?);
+        Some(CounterRow { key, value: serde_json::to_vec(&record).ok()? })
+    }
+}
+
+/// Returns the key of the row of a counter.
+fn row_key(sensor: &Sensor, mapping: &Mapping, key: &FilterKey) -> String {
+    let Mapping { source, attribute, conversion, filter } = mapping;
+    let settings = format!("{source} {attribute:?} {conversion:?} {:?}", filter.derive);
+    let digest = Crc::<u32, NoTable>::new(&crc::CRC_32_ISO_HDLC).checksum(settings.as_bytes());
+    format!("{}/{}/{}/{digest:08x}", sensor.name, key.device, key.attribute)
 }
 
 #[cfg(test)]

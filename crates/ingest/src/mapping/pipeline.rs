@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::filter_table::FilterTable;
+use super::filter_table::{CounterRow, FilterTable};
 use super::output::{OutputBuilder, PipelineOutput};
 use super::rebirth_requests::RebirthRequests;
 use super::rejection::Rejection;
@@ -256,7 +256,24 @@ impl Pipeline {
         });
     }
 
-    /// Closes all windows, and releases all delayed values.
+    /// Continues a counter of an earlier run, or of the pipeline before a reload. Returns `false`
+    /// if no mapping has it.
+    pub fn restore_counter(&mut self, row: &CounterRow, now: Instant) -> bool {
+        self.filters.restore(&self.sensors, &self.devices, row, now)
+    }
+
+    /// Returns the counters that have changed since the last call. Store them together with the
+    /// states that were put out until now.
+    pub fn take_counter_changes(&mut self) -> Vec<CounterRow> {
+        self.filters.take_changes()
+    }
+
+    /// Returns all counters, for the pipeline that replaces this one.
+    pub fn counters(&self) -> Vec<CounterRow> {
+        self.filters.counters()
+    }
+
+    /// Closes all windows, and releases all delayed values. The sums of counters stay open.
     pub fn handle_stop(&mut self) {
         let mut output = OutputBuilder::default();
         self.filters.handle_stop(&mut output);

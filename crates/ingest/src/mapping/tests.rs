@@ -12,6 +12,7 @@ use tidegate_template::Expression;
 use tidegate_template::Template;
 use tidegate_timing::machine::Machine as _;
 
+mod counters;
 mod declared;
 mod words;
 
@@ -198,7 +199,7 @@ fn ignored_message_is_counted_once() {
 fn window_counts_values_and_generates_one_state() {
     let mut mean = map("t", "t");
     let length = Duration::from_secs(60);
-    mean.filter.window = Some(WindowSettings { aggregate: Aggregate::Mean, length });
+    mean.filter.window = Some(WindowSettings::new(Aggregate::Mean, length));
     let (mut bench, start) = (bench(vec![sensor("#", vec![mean])]), now());
     for payload in ["t=1", "t=2"] {
         let mapped = bench.map(&message("a", payload), start);

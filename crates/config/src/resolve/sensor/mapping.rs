@@ -1,5 +1,7 @@
 //! The mappings of a sensor: the entries of `map`.
 
+mod over_time;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use crate::raw;
 use crate::suggest::most_similar_above;
 use tidegate_ingest::mapping::{
     Aggregate, AttributeSelector, Conversion, Deadband, FilterSettings, Mapping, Range, Source,
-    WindowSettings,
+    WindowSettings, WindowStart,
 };
 use tidegate_ingest::unit::{self, Unit};
 use tidegate_ingest::word::NumberStyle;
@@ -42,6 +44,7 @@ pub(super) fn mapping(
     let attribute = attribute.and_then(|text| attribute_selector(&attribute_key, &text, check));
     let conversion = conversion(key, raw, numbers, check);
     let filter = filter(key, raw, check);
+    let derive = over_time::derive(key, raw, conversion.as_ref(), check);
     let (source, attribute) = (source?, attribute?);
     if let (true, AttributeSelector::Fixed(name)) = (source.is_every_channel(), &attribute) {
         let what = format!("\"{name}\" would be the attribute of every channel");
@@ -51,7 +54,8 @@ pub(super) fn mapping(
             "make it of the channel: attribute = \"{{ channel }}\"",
         );
     }
-    Some(Mapping { source, attribute, conversion: conversion?, filter: filter? })
+    let filter = FilterSettings { derive: derive?, ..filter? };
+    Some(Mapping { source, attribute, conversion: conversion?, filter })
 }
 
 fn source(
@@ -189,7 +193,8 @@ fn filter(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Filter
         (span("stable_for", &raw.stable_for), span("heartbeat", &raw.heartbeat));
     let interval_min = span("interval_min", &raw.interval_min);
     let window = span("window", &raw.window);
-    let window = window_settings(key, raw.aggregate.as_ref(), window, check);
+    let start = over_time::window_start(key, raw, window, check);
+    let window = window_settings(key, raw.aggregate.as_ref(), window, start?, check);
     let mut positive = |name: &str, field: &Option<Field<f64>>| {
         let number = field.as_ref()?.0;
         if number < 0.0 {
@@ -216,6 +221,7 @@ fn filter(key: &str, raw: &raw::Mapping, check: &mut Check<'_>) -> Option<Filter
     let decimals = decimals.and_then(|decimals| u8::try_from(decimals).ok());
     Some(FilterSettings {
         rate_max,
+        derive: None,
         window: window?,
         decimals,
         stable_for,
@@ -231,6 +237,7 @@ fn window_settings(
     key: &str,
     aggregate: Option<&Field<String>>,
     length: Option<Duration>,
+    start: WindowStart,
     check: &mut Check<'_>,
 ) -> Option<Option<WindowSettings>> {
     let aggregate_key = format!("{key}.aggregate");
@@ -245,7 +252,7 @@ fn window_settings(
                     &Aggregate::NAMES.map(|(name, _)| name.to_owned()),
                 );
             }
-            Some(Some(WindowSettings { aggregate: aggregate?, length }))
+            Some(Some(WindowSettings { aggregate: aggregate?, length, start }))
         }
         (Some(_), None) | (None, Some(_)) => {
             let fix = "give both: aggregate = \"mean\", window = \"1 min\"";

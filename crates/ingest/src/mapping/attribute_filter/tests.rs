@@ -79,7 +79,7 @@ fn sends_the_last_value_of_a_burst_after_the_interval() {
 
 #[test]
 fn window_generates_one_value_at_its_end() {
-    let window = WindowSettings { aggregate: Aggregate::Mean, length: Duration::from_secs(4) };
+    let window = WindowSettings::new(Aggregate::Mean, Duration::from_secs(4));
     let settings =
         FilterSettings { window: Some(window), decimals: Some(1), ..FilterSettings::default() };
     let values = [(0, 1.0), (1, 2.0), (2, 2.0), (7, 9.0)];
@@ -88,17 +88,17 @@ fn window_generates_one_value_at_its_end() {
 
 #[test]
 fn full_window_ends_early() {
-    let window = WindowSettings { aggregate: Aggregate::Count, length: Duration::from_secs(9) };
+    let window = WindowSettings::new(Aggregate::Median, Duration::from_secs(9));
     let settings = FilterSettings { window: Some(window), ..FilterSettings::default() };
     let (mut filter, now) = (AttributeFilter::new(settings), instant());
     let time = ReadingTime::from(WallTime::from_millis(0));
     for _ in 0..1_024 {
         assert!(filter.poll_timeout().is_none_or(|due| due > now));
-        filter.handle_sample(Sample { time, value: Value::Boolean(true) }, now).unwrap();
+        filter.handle_sample(Sample { time, value: Value::Integer(7) }, now).unwrap();
     }
     assert_eq!(filter.poll_timeout(), Some(now));
     filter.handle_timeout(now);
-    assert_eq!(filter.poll_action(), Some(Sample { time, value: Value::Integer(1_024) }));
+    assert_eq!(filter.poll_action(), Some(Sample { time, value: Value::Float(7.0) }));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn rejects_a_spike_and_accepts_a_step_later() {
 
 #[test]
 fn stop_closes_the_window() {
-    let window = WindowSettings { aggregate: Aggregate::Sum, length: Duration::from_secs(60) };
+    let window = WindowSettings::new(Aggregate::Sum, Duration::from_secs(60));
     let settings = FilterSettings { window: Some(window), ..FilterSettings::default() };
     let (mut filter, now) = (AttributeFilter::new(settings), instant());
     let time = ReadingTime::from(WallTime::from_millis(7));

@@ -176,6 +176,10 @@ impl Pipeline {
             self.filters.find(index, sensor, key, &sample.value)
         };
         let (value, original) = match slot {
+            None if mapping.filter.derive.is_some() => {
+                let detail = "too many attributes are named by messages to compare values";
+                return Err(Rejection::new(Reason::TooLong, detail));
+            }
             None => {
                 let is_unchanged = || mapping.conversion.is_identity();
                 (mapping.filter.round(sample.value), original.filter(|_| is_unchanged()))

@@ -16,7 +16,7 @@ impl Mapping {
     /// Returns the type of the values, if it does not depend on the messages. `channel` is the type
     /// of the channel, if it is known.
     pub(super) fn fixed_type(&self, channel: Option<AttributeType>) -> Option<AttributeType> {
-        let aggregate = self.filter.window.map(|window| window.aggregate);
+        let aggregate = self.filter.window.as_ref().map(|window| window.aggregate);
         let is_computed = aggregate.is_some_and(|aggregate| aggregate != Aggregate::Last);
         if is_computed || self.conversion.needs_number() || self.filter.needs_number() {
             return Some(AttributeType::Number);

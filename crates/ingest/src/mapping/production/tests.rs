@@ -77,7 +77,7 @@ fn fixed_names_have_the_types_of_mapping_and_decoder() {
     scaled.conversion.scale = 2.0;
     let mut mean = map("b", "mean");
     let length = Duration::from_secs(60);
-    mean.filter.window = Some(WindowSettings { aggregate: Aggregate::Mean, length });
+    mean.filter.window = Some(WindowSettings::new(Aggregate::Mean, length));
     let mut named = map("c", "named");
     named.conversion.values = [("1".to_owned(), Value::Text("open".to_owned()))].into();
     let mut computed = map("d", "computed");
