@@ -309,10 +309,12 @@ impl Bench {
                 )?;
             }
         }
-        for (word, counts) in [("rejected", &output.rejected), ("filtered", &output.filtered)] {
-            for (reason, count) in counts {
-                writeln!(page, "{word:<9} {count} ({reason})")?;
-            }
+        let rejected = output.rejected.iter().map(|(reason, count)| {
+            (if reason.is_skip() { "skipped" } else { "rejected" }, reason, count)
+        });
+        let filtered = output.filtered.iter().map(|(reason, count)| ("filtered", reason, count));
+        for (word, reason, count) in rejected.chain(filtered) {
+            writeln!(page, "{word:<9} {count} ({reason})")?;
         }
         for detail in &output.details {
             writeln!(page, "because   {}", detail.text)?;

@@ -27,11 +27,11 @@ const CODE_BYTES_MAX: usize = 32;
 /// Decodes one telegram from `/` to `!`, or data sets without them. The framing of the bus verifies
 /// its checksum.
 ///
-/// A line has one or more data sets. The value of a data set is the last one, because meters write
-/// the time of a value before it. If there are more, the channels `CODE.0`, `CODE.1` and so on
-/// contain all of them. The channel `CODE.unit` is the unit. A code with `*255` at its end, which
-/// means that there is no storage number, is the same as the code without it. A broken data set
-/// costs the rest of its line only.
+/// A line has one or more data sets. The value of a data set is the last one that has a unit, or
+/// else the last one: meters write the time of a value before it or behind it. If there are more,
+/// the channels `CODE.0`, `CODE.1` and so on contain all of them. The channel `CODE.unit` is the
+/// unit. A code with `*255` at its end, which means that there is no storage number, is the same as
+/// the code without it. A broken data set costs the rest of its line only.
 #[derive(Debug, Clone, Copy)]
 pub struct Obis;
 
@@ -159,13 +159,21 @@ impl<'a> Block<'a> {
     /// Adds the channels of the open data set.
     fn close(&mut self) {
         let Some(DataSet { code, values }) = self.open.take() else { return };
+        let (values, is_group) = parts(values);
         let Some((last, before)) = values.split_last() else { return };
         if code.is_empty() {
             let problem = invalid("values without a code", last);
             return self.message.add_loss(problem);
         }
+        // The time of a maximum is behind its value, which has a unit: `1.6.1(0.5*kW)(260501)`.
+        let with_unit = if is_group {
+            values.first()
+        } else {
+            values.iter().rfind(|value| value.contains('*'))
+        };
+        let main = with_unit.unwrap_or(last);
         let (value, mut unit) =
-            last.split_once('*').map_or((*last, None), |(value, unit)| (value, Some(unit)));
+            main.split_once('*').map_or((*main, None), |(value, unit)| (value, Some(unit)));
         // `(090212160000)(00)(60)(1)(0-1:24.2.1)(m3)` and `(00001.001)`: the unit is before the
         // value.
         if let (None, [_, _, _, _, _, before]) = (unit, before) {
@@ -194,6 +202,15 @@ impl<'a> Block<'a> {
         let name = format!("{code}{end}");
         self.message.add_text(&name, text);
         self.message.add_alias(&name, &format!("{}{end}", other_name(code)));
+    }
+}
+
+/// Returns the values, and whether they are a group such as `(088*C&082*C)`, which counts by its
+/// first value.
+fn parts(values: Vec<&str>) -> (Vec<&str>, bool) {
+    match values.as_slice() {
+        [group] if group.contains('&') && group.contains('*') => (group.split('&').collect(), true),
+        _ => (values, false),
     }
 }
 

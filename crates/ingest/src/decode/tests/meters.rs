@@ -89,6 +89,32 @@ fn broken_line_costs_itself() {
 }
 
 #[test]
+fn value_has_the_unit() {
+    for (line, code, value, unit, others) in [
+        (
+            "1.6.1(00.123*kW)(2026-05-01 12:15)",
+            "1.6.1",
+            0.123,
+            "kW",
+            ["00.123*kW", "2026-05-01 12:15"],
+        ),
+        ("1.6.0(200509134558S)(02.589*kW)", "1.6.0", 2.589, "kW", ["200509134558S", "02.589*kW"]),
+        ("9.4(088*C&082*C)", "9.4", 88.0, "C", ["088*C", "082*C"]),
+    ] {
+        let message = read(format!("/LUG\r\n{line}\r\n!").as_bytes());
+        assert_eq!(number(&message, code), Some(value), "{line}");
+        assert_eq!(message.channel(&format!("{code}.unit")), Some(Ok(text(unit))), "{line}");
+        for (index, other) in others.into_iter().enumerate() {
+            assert_eq!(
+                message.channel(&format!("{code}.{index}")),
+                Some(Ok(text(other))),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn words_stay_as_they_stood() {
     let message = read(
         b"/LGZ\r\nF.F(0000E001)\r\n0.0.0(4E30303031)\r\n96.14.0(0002)\r\nC.1.0(04E1)\r\n!\r\n",
