@@ -166,6 +166,14 @@ fn blocks_of_a_solar_charger_with_messages_inside() {
 }
 
 #[test]
+fn long_frames_of_a_heat_meter() {
+    let one = r#"{"flowTemperature":71.2,"heatPower":-200.0,"meterSerial":12345678}"#;
+    let two = r#"{"flowTemperature":71.3,"heatPower":1500.0,"meterSerial":12345678}"#;
+    let seen = run("mbus", "mbus.bin", "");
+    assert_eq!(seen[..2], [state("gateway", one), state("gateway", two)]);
+}
+
+#[test]
 fn wind_with_a_checksum_between_marks() {
     assert_eq!(
         run("wind", "wind.txt", ""),

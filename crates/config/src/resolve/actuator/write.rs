@@ -90,7 +90,11 @@ pub(super) fn write(
     };
     let kind = &find_bus(key, &bus.0, buses, check)?.kind;
     // A chain, not a match: a new kind of bus that only reads needs no line here.
-    let write = if let BusKind::Serial(_) = kind {
+    let write = if let BusKind::Serial(bus) = kind {
+        if bus.meter.is_some() {
+            let what = "its poll = \"iec62056\" leaves no time for writes";
+            check.problems.add(format!("{key}.bus"), what, "name another bus");
+        }
         serial(key, raw, check)
     } else if let BusKind::Mqtt(_) = kind {
         mqtt(key, raw, check)
