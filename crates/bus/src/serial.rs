@@ -150,7 +150,7 @@ impl Driver {
                 Event::PollTimeout => {
                     let arrived = exchange.read_arrived(&mut buffer).await;
                     if let Ok(true) = arrived {
-                        poller.handle_bytes();
+                        poller.handle_bytes(exchange.is_partial());
                         self.pass_on(&mut exchange, &mut pending, &mut poller);
                     }
                     match arrived {
@@ -167,7 +167,7 @@ impl Driver {
                 Event::Read(Err(error)) => Err(error),
                 Event::Read(Ok(length)) => {
                     exchange.handle_bytes(buffer.get(..length).unwrap_or_default());
-                    poller.handle_bytes();
+                    poller.handle_bytes(exchange.is_partial());
                     Ok(())
                 }
                 Event::FramerTimeout => {

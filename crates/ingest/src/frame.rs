@@ -207,6 +207,12 @@ impl Framer {
         self.opened_at = None;
     }
 
+    /// Returns whether a frame has begun and not ended.
+    pub fn is_partial(&self) -> bool {
+        let has_bytes = !self.buffer.is_empty() && !self.framing.shape.is_shared_mark(&self.buffer);
+        has_bytes || self.is_discarding
+    }
+
     /// Removes and returns all frames that are ready.
     pub fn drain_frames(&mut self) -> impl Iterator<Item = Frame> {
         self.frames.drain(..)
@@ -386,8 +392,7 @@ impl Machine for Framer {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let has_bytes = !self.buffer.is_empty() && !self.framing.shape.is_shared_mark(&self.buffer);
-        let is_partial = has_bytes || self.is_discarding || self.noise_bytes > 0;
+        let is_partial = self.is_partial() || self.noise_bytes > 0;
         self.last_bytes_at.filter(|_| is_partial).map(|at| at + self.inter_byte_timeout())
     }
 

@@ -37,6 +37,8 @@ pub struct PollSchedule {
     /// The index of the request that is due or unanswered.
     request: usize,
     step: Step,
+    /// The time at which the next request is due on a silent line.
+    due: Instant,
     /// The latest time to which arriving bytes may move the step.
     latest: Instant,
     action: Option<PollAction>,
@@ -64,18 +66,32 @@ impl PollSchedule {
     pub fn new(requests: usize, timing: PollTiming, now: Instant) -> Self {
         let step = Step::SendAt(now);
         let latest = now + timing.timeout;
-        Self { requests, timing, round_start: now, request: 0, step, latest, action: None }
+        Self {
+            requests,
+            timing,
+            round_start: now,
+            request: 0,
+            step,
+            due: now,
+            latest,
+            action: None,
+        }
     }
 
     /// Records bytes of the instrument that do not complete a message yet.
     ///
     /// They move the time-out of their response, up to ten times the longest wait, and the next
-    /// request, up to once the longest wait.
-    pub fn handle_bytes(&mut self, now: Instant) {
+    /// request, up to once the longest wait. If they leave a message partial, its rest would be
+    /// taken for the response to the next request, so the request waits longer.
+    pub fn handle_bytes(&mut self, is_partial: bool, now: Instant) {
+        let PollTiming { timeout, gap, .. } = self.timing;
         let moved = |due: Instant, to: Instant| due.max(to.min(self.latest));
         self.step = match self.step {
-            Step::SendAt(due) => Step::SendAt(moved(due, now + self.timing.gap)),
-            Step::AwaitUntil(due) => Step::AwaitUntil(moved(due, now + self.timing.timeout)),
+            Step::SendAt(_) => {
+                let silence = if is_partial { timeout.max(gap) } else { gap };
+                Step::SendAt(moved(self.due, now + silence))
+            }
+            Step::AwaitUntil(due) => Step::AwaitUntil(moved(due, now + timeout)),
         };
     }
 
@@ -109,6 +125,7 @@ impl PollSchedule {
 
     fn send_at(&mut self, due: Instant) {
         self.step = Step::SendAt(due);
+        self.due = due;
         self.latest = due + self.timing.timeout;
     }
 }
@@ -167,7 +184,7 @@ mod tests {
         }
 
         fn bytes(&mut self, ms: u64) {
-            self.poll.handle_bytes(self.start + Duration::from_millis(ms));
+            self.poll.handle_bytes(false, self.start + Duration::from_millis(ms));
         }
 
         fn answer(&mut self, ms: u64) -> bool {
@@ -211,6 +228,19 @@ mod tests {
         bench.bytes(990);
         assert_eq!((bench.at(1_000), bench.due_ms()), (None, 1_040));
         bench.bytes(1_280);
+        assert_eq!(bench.due_ms(), 1_300, "it waits no longer than for a response");
+    }
+
+    #[test]
+    fn request_waits_for_the_rest_of_a_late_message() {
+        let mut bench = Bench::new(1);
+        assert_eq!(bench.at(0), Some(PollAction::Send(0)));
+        assert_eq!(bench.at(300), Some(PollAction::ReportTimeout(0)));
+        bench.poll.handle_bytes(true, bench.start + Duration::from_millis(970));
+        assert_eq!((bench.at(1_000), bench.due_ms()), (None, 1_270));
+        bench.bytes(1_030);
+        assert_eq!(bench.due_ms(), 1_080, "the message is whole");
+        bench.poll.handle_bytes(true, bench.start + Duration::from_millis(1_070));
         assert_eq!(bench.due_ms(), 1_300, "it waits no longer than for a response");
     }
 

@@ -45,6 +45,11 @@ impl<'a> Exchange<'a> {
         self.framer.handle_timeout(now());
     }
 
+    /// Returns whether a frame has begun and not ended.
+    pub(super) fn is_partial(&self) -> bool {
+        self.framer.is_partial()
+    }
+
     /// Processes bytes that have arrived.
     pub(super) fn handle_bytes(&mut self, bytes: &[u8]) {
         let bytes = self.echo.remove_echo(bytes);

@@ -40,9 +40,9 @@ impl<'a> Poller<'a> {
         self.schedule.is_awaiting()
     }
 
-    /// Records bytes of the instrument.
-    pub(super) fn handle_bytes(&mut self) {
-        self.schedule.handle_bytes(now());
+    /// Records bytes of the instrument, which may have left a frame partial.
+    pub(super) fn handle_bytes(&mut self, is_partial: bool) {
+        self.schedule.handle_bytes(is_partial, now());
     }
 
     /// Sends the request that is due, or logs a missing reply. Both drop what has arrived of an
