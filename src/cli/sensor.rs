@@ -214,8 +214,9 @@ impl Bench {
     /// Shows the messages of the bus until `count` is reached or the bus ends.
     fn listen(&mut self, log_level: &str, count: Option<u64>) -> anyhow::Result<()> {
         logging::start(log_level)?;
-        let details = driver(&self.bus.kind).details();
-        print(&details.iter().map(|detail| format!("{detail}\n")).collect::<String>())?;
+        for detail in driver(&self.bus.kind).details() {
+            print(&format!("{detail}\n"))?;
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
