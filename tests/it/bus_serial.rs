@@ -78,7 +78,7 @@ map = [{ channel = "t", attribute = "t" }]
     assert_content(&cloud);
 }
 
-/// The kernel lets programs with CAP_SYS_ADMIN open any tty, so root gives this capability away.
+/// The kernel lets programs with `CAP_SYS_ADMIN` open any tty, so root gives this capability away.
 #[tokio::test]
 async fn pty_of_a_killed_daemon_can_be_opened_again() {
     let cloud = cloud().await;
