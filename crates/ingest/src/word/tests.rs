@@ -147,7 +147,8 @@ proptest! {
             let none_values = NoneValues { words: vec!["a".to_owned()], numbers: vec![1.0] };
             let word_type = Some(word_type);
             let rules = WordRules { word_type, is_leading, numbers, none_values };
-            let _: Result<Value, ValueError> = read(&rules, &word);
+            // Either result is right: no word may cause a panic.
+            drop(read(&rules, &word));
         }
     }
 

@@ -6,14 +6,12 @@ use super::*;
 use crc::{CRC_16_IBM_SDLC, CRC_16_KERMIT, Crc};
 
 fn octets(bytes: &[u8]) -> Vec<u8> {
-    let length = bytes.len() + 1;
-    let header = match u8::try_from(length) {
-        Ok(short @ 0..=15) => vec![short],
-        Ok(long) => {
-            let long = long + 1;
-            vec![0x80 | long >> 4, long & 0xf]
-        }
-        Err(_) => panic!("too long"),
+    let length = u8::try_from(bytes.len() + 1).unwrap();
+    let header = if length < 16 {
+        vec![length]
+    } else {
+        let length = length + 1;
+        vec![0x80 | length >> 4, length & 0xf]
     };
     [header, bytes.to_vec()].concat()
 }
@@ -25,10 +23,10 @@ fn list(items: &[Vec<u8>]) -> Vec<u8> {
     [header, items.concat()].concat()
 }
 
-fn entry(name: &[u8; 6], unit: &[u8], scaler: &[u8], value: &[u8]) -> Vec<u8> {
+fn entry(name: [u8; 6], unit: &[u8], scaler: &[u8], value: &[u8]) -> Vec<u8> {
     let none = vec![0x01];
     let items = [
-        octets(name),
+        octets(&name),
         none.clone(),
         none.clone(),
         unit.to_vec(),
@@ -87,20 +85,20 @@ fn decode(payload: &[u8]) -> Result<Vec<Decoded>, DecodeError> {
 fn meter() -> Vec<Vec<u8>> {
     let none = [0x01];
     vec![
-        entry(&[129, 129, 199, 130, 3, 255], &none, &none, &octets(b"EMH")),
+        entry([129, 129, 199, 130, 3, 255], &none, &none, &octets(b"EMH")),
         entry(
-            &[1, 0, 0, 0, 9, 255],
+            [1, 0, 0, 0, 9, 255],
             &none,
             &none,
             &octets(&[0x06, b'E', 0x1b, 0x1b, 0x1b, 0x1b, 1]),
         ),
         // 123456.7 Wh of 5 bytes, -250 W of 3 bytes, 230 V × 10 of one byte, 50.01 Hz.
-        entry(&[1, 0, 1, 8, 0, 255], &[0x62, 30], &[0x52, 0xff], &[0x56, 0, 0, 0x12, 0xd6, 0x87]),
-        entry(&[1, 0, 16, 7, 0, 255], &[0x62, 27], &[0x52, 0], &[0x54, 0xff, 0xff, 0x06]),
-        entry(&[1, 0, 32, 7, 0, 255], &[0x62, 35], &[0x52, 1], &[0x62, 23]),
-        entry(&[1, 0, 14, 7, 0, 255], &[0x62, 44], &[0x52, 0xfe], &[0x63, 0x13, 0x89]),
-        entry(&[1, 0, 1, 8, 0, 1], &[0x62, 30], &none, &[0x69, 0, 0, 0, 0, 0, 0, 0, 7]),
-        entry(&[1, 0, 96, 50, 1, 1], &none, &none, &[0x42, 1]),
+        entry([1, 0, 1, 8, 0, 255], &[0x62, 30], &[0x52, 0xff], &[0x56, 0, 0, 0x12, 0xd6, 0x87]),
+        entry([1, 0, 16, 7, 0, 255], &[0x62, 27], &[0x52, 0], &[0x54, 0xff, 0xff, 0x06]),
+        entry([1, 0, 32, 7, 0, 255], &[0x62, 35], &[0x52, 1], &[0x62, 23]),
+        entry([1, 0, 14, 7, 0, 255], &[0x62, 44], &[0x52, 0xfe], &[0x63, 0x13, 0x89]),
+        entry([1, 0, 1, 8, 0, 1], &[0x62, 30], &none, &[0x69, 0, 0, 0, 0, 0, 0, 0, 7]),
+        entry([1, 0, 96, 50, 1, 1], &none, &none, &[0x42, 1]),
     ]
 }
 
@@ -188,7 +186,7 @@ proptest! {
         let digits = number.to_be_bytes();
         let header = 0x50 | u8::try_from(bytes + 1).unwrap();
         let value = [&[header], &digits[8 - bytes..]].concat();
-        let file = list_message(&[entry(&[1, 0, 1, 8, 0, 255], &[1], &[1], &value)], &X25);
+        let file = list_message(&[entry([1, 0, 1, 8, 0, 255], &[1], &[1], &value)], &X25);
         let message = decode(&file).unwrap().remove(0);
         prop_assert_eq!(message.channel("1-0:1.8.0"), Some(Ok(Value::Integer(number))));
     }
