@@ -15,12 +15,47 @@ fn recording(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
 }
 
-/// Probes an instrument that sends these bytes repeatedly.
-fn probe(site: &Site, bytes: &[u8]) -> Output {
+/// Returns what an adapter at the speed `read` makes of bytes that were sent at the speed `sent`:
+/// it takes a sample in the middle of each of its bits after a falling edge.
+fn received(bytes: &[u8], sent: u32, read: u32) -> Vec<u8> {
+    let bits = |byte: &u8| {
+        let byte = *byte;
+        let data = (0..8).map(move |bit| byte >> bit & 1 == 1);
+        std::iter::once(false).chain(data).chain([true])
+    };
+    let bits: Vec<bool> = bytes.iter().flat_map(bits).collect();
+    // In ticks, of which a bit of the sender has `read` and one of the receiver `sent`.
+    let (sent, read) = (usize::try_from(sent).unwrap(), usize::try_from(read).unwrap());
+    let level = |tick: usize| bits.get(tick / read).copied();
+    let (mut at, mut received) = (0, Vec::new());
+    let next = |at: usize| (at / read + 1) * read;
+    loop {
+        while level(at) == Some(true) {
+            at = next(at);
+        }
+        if level(at).is_none() {
+            return received;
+        }
+        let is_set = |bit: usize| level(at + sent * (2 * bit + 3) / 2).unwrap_or(true);
+        received.push((0..8).fold(0, |byte, bit| byte | u8::from(is_set(bit)) << bit));
+        at += sent * 19 / 2;
+        while level(at) == Some(false) {
+            at = next(at);
+        }
+    }
+}
+
+/// Probes an instrument that sends these bytes repeatedly. With a speed, the bytes arrive garbled
+/// at other speeds.
+fn probe(site: &Site, bytes: &[u8], speed: Option<u32>) -> Output {
     let mut tty = Tty::plugged(site.path("tty"));
     let mut child = spawn(&site.path("tty"), &["--for", "2s"]);
     wait_until("the probe ends", || {
-        tty.try_write(bytes);
+        let read = tty.baud_rate();
+        match speed {
+            Some(sent) if sent != read && read > 0 => tty.try_write(&received(bytes, sent, read)),
+            Some(_) | None => tty.try_write(bytes),
+        }
         child.try_wait().unwrap().is_some()
     });
     child.wait_with_output().unwrap()
@@ -41,20 +76,126 @@ fn probed_tables_read_the_same_recording() {
         ("binary", frames, "channel   byte-3 = 24"),
     ];
     for (name, bytes, expected) in cases {
-        let site = Site::at("http://127.0.0.1:1", "");
-        let output = probe(&site, &bytes);
-        let (tables, stderr) = (utf8(&output.stdout), utf8(&output.stderr));
-        assert!(output.status.success(), "{name}: {stderr}");
-        std::fs::create_dir(site.path("conf.d")).unwrap();
-        std::fs::write(site.path("conf.d/probed.toml"), &tables).unwrap();
-        let check = site.run(&["check"]);
-        assert!(check.status.success(), "{name}: {}\nin:\n{tables}", utf8(&check.stderr));
-        let record = site.path("record");
-        std::fs::write(&record, &bytes).unwrap();
-        let test = site.run(&["sensor", "test", "probed", "--input", record.to_str().unwrap()]);
-        let shown = utf8(&test.stdout);
+        assert_probed(name, &bytes, None, &[expected]);
+    }
+}
+
+/// Probes an instrument, checks the tables, and reads the same bytes with them. Returns the tables.
+fn assert_probed(name: &str, bytes: &[u8], speed: Option<u32>, expected: &[&str]) -> String {
+    let site = Site::at("http://127.0.0.1:1", "");
+    let output = probe(&site, bytes, speed);
+    let (tables, stderr) = (utf8(&output.stdout), utf8(&output.stderr));
+    assert!(output.status.success(), "{name}: {stderr}");
+    std::fs::create_dir(site.path("conf.d")).unwrap();
+    std::fs::write(site.path("conf.d/probed.toml"), &tables).unwrap();
+    let check = site.run(&["check"]);
+    assert!(check.status.success(), "{name}: {}\nin:\n{tables}", utf8(&check.stderr));
+    let record = site.path("record");
+    std::fs::write(&record, bytes).unwrap();
+    let test = site.run(&["sensor", "test", "probed", "--input", record.to_str().unwrap()]);
+    let shown = utf8(&test.stdout);
+    for expected in expected {
         assert!(shown.contains(expected), "{name}: {expected}\nin:\n{shown}\nby:\n{tables}");
     }
+    tables
+}
+
+/// An instrument and what its tables must contain.
+#[derive(Clone)]
+struct Instrument {
+    name: &'static str,
+    bytes: Vec<u8>,
+    speed: u32,
+    /// Parts of the tables.
+    tables: &'static [&'static str],
+    /// Parts of what `sensor test` prints.
+    shown: &'static [&'static str],
+}
+
+/// Instruments that send lines.
+fn line_instruments() -> Vec<Instrument> {
+    let boat = b"$SDDPT,5.1,-0.5*7B\r\n$IIMTW,15.2,C*15\r\n$SDDBT,7.8,f,2.4,M,1.3,F*0D\r\n";
+    let heat = b"/LUGCUH50\r\n\x026.8(0017.745*GJ)6.26(00413.97*m3)9.21(66153690)\r\n\
+                 6.31(0018630*h)9.4(088*C&082*C)\r\n!\r\n\x03\x5d";
+    vec![
+        Instrument {
+            name: "heat meter",
+            bytes: heat.to_vec(),
+            speed: 2_400,
+            tables: &["baud_rate = 2400\n", "frame = \"dsmr\"\n", "format = \"obis\""],
+            shown: &["channel   6.26 = 413.97", "channel   9.21 = 66153690", "6.8 = 17.745"],
+        },
+        Instrument {
+            name: "Latin-1",
+            bytes: b"T: 24.0\xb0C, H: 55 %\r\nT: 24.1\xb0C, H: 54 %\r\n".to_vec(),
+            speed: 38_400,
+            tables: &["baud_rate = 38400\n", "encoding = \"latin-1\"\n"],
+            shown: &["24.1°C", "channel   H = 54", "\"T\":24.1"],
+        },
+        Instrument {
+            name: "boat",
+            bytes: boat.to_vec(),
+            speed: 4_800,
+            tables: &["baud_rate = 4800\n", "frame = \"nmea\"\n", "depthBelowKeel"],
+            shown: &["channel   depthBelowKeel = 4.6", "channel   depthBelowTransducer = 2.4"],
+        },
+        Instrument {
+            name: "scale",
+            bytes: b"ST,GS,+  12,34kg\r\nUS,GS,-   2,40kg\r\n".to_vec(),
+            speed: 1_200,
+            tables: &["baud_rate = 1200\n", "decimal = \",\"\n", "format = \"regex\""],
+            shown: &["\"value\":12.34", "\"value\":-2.4", "\"unit\":\"kg\""],
+        },
+    ]
+}
+
+/// Instruments whose frames have a checksum.
+fn frame_instruments() -> Vec<Instrument> {
+    vec![
+        Instrument {
+            name: "solar charger",
+            bytes: recording("vedirect.bin"),
+            speed: 19_200,
+            tables: &["baud_rate = 19200\n", "frame = \"vedirect\"\n", "format = \"key-value\""],
+            shown: &["channel   V = 12810", "channel   PPV = 105", "channel   PID = \"0xA053\""],
+        },
+        Instrument {
+            name: "household meter",
+            bytes: recording("sml.bin"),
+            speed: 9_600,
+            tables: &["baud_rate = 9600\n", "frame = \"sml\"\n", "format = \"sml\""],
+            shown: &["channel   1-0:1.8.0 = "],
+        },
+        Instrument {
+            name: "heat meter on M-Bus",
+            bytes: recording("mbus.bin"),
+            speed: 2_400,
+            tables: &["baud_rate = 2400\n", "frame = \"mbus\"\n", "format = \"binary\""],
+            shown: &["channel   byte-7 = 120"],
+        },
+        Instrument {
+            name: "Modbus ASCII",
+            bytes: b":F7031389000A60\r\n".to_vec(),
+            speed: 57_600,
+            tables: &["baud_rate = 57600\n", "frame = \"modbus-ascii\"\n"],
+            shown: &["channel   byte-2 = 19", "channel   byte-5 = 10"],
+        },
+    ]
+}
+
+#[test]
+fn probe_finds_speed_frame_and_notation() {
+    let instruments = [line_instruments(), frame_instruments()].concat();
+    std::thread::scope(|scope| {
+        for Instrument { name, bytes, speed, tables, shown } in &instruments {
+            scope.spawn(move || {
+                let proposed = assert_probed(name, bytes, Some(*speed), shown);
+                for part in *tables {
+                    assert!(proposed.contains(part), "{name}: {part}\nin:\n{proposed}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod preset;
 pub mod shape;
 mod tables;
 mod topic_group;
+mod words;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -6,6 +6,8 @@
 mod binary;
 mod lines;
 mod modbus;
+mod named;
+mod notation;
 mod telegram;
 
 use std::time::Instant;
@@ -64,6 +66,11 @@ pub fn best_candidate(chunks: &[Chunk]) -> Option<Candidate> {
     let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| &chunk.bytes).copied().collect();
     let now = chunks.last()?.at;
     let found = [
+        named::vedirect(&bytes, now),
+        named::sml(&bytes, now),
+        named::nmea(&bytes, now),
+        named::mbus(&bytes, now),
+        named::modbus_ascii(&bytes, now),
         telegram::candidate(&bytes, now),
         modbus::candidate(&bytes),
         lines::candidate(&bytes, now),

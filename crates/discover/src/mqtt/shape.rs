@@ -1,11 +1,11 @@
 //! Detects the format of messages, and their channels with the types of their values.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value as Json;
 
+use super::words::{is_data_set, is_measurement, is_position};
 use tidegate_ingest::decode::{
-    Births, Csv, Format, Json as JsonDecoder, KeyValue, Nmea, Obis, PlainText, Ruuvi, Sparkplug,
+    Births, Csv, Decoded, Format, Json as JsonDecoder, KeyValue, Nmea, Obis, PlainText, Ruuvi, Sml,
+    Sparkplug,
 };
 use tidegate_model::Value;
 use tidegate_model::excerpt::line;
@@ -44,8 +44,10 @@ pub enum DetectedFormat {
     },
     /// A sentence of NMEA 0183.
     Nmea,
-    /// A telegram of a smart meter.
+    /// A telegram of a smart meter, or a line of its data sets.
     Obis,
+    /// A file of the Smart Message Language.
+    Sml,
     /// An advertisement of a Ruuvi sensor.
     Ruuvi,
     /// Sparkplug B.
@@ -74,6 +76,9 @@ impl DetectedFormat {
         }
         if text.starts_with(['$', '!']) && is_read(&Nmea::default().into(), payload) {
             return Self::Nmea;
+        }
+        if is_data_set(text) && has_values(&Obis.into(), payload) {
+            return Self::Obis;
         }
         if has_values(&KeyValue::default().into(), payload) && pairs_have_names(text) {
             return Self::KeyValue;
@@ -104,6 +109,7 @@ impl DetectedFormat {
             }
             Self::Nmea => "format = \"nmea\"\n".to_owned(),
             Self::Obis => "format = \"obis\"\n".to_owned(),
+            Self::Sml => "format = \"sml\"\n".to_owned(),
             Self::Ruuvi => "format = \"ruuvi\"\n".to_owned(),
             Self::Sparkplug => "format = \"sparkplug\"\n".to_owned(),
             Self::Text => "format = \"text\"\n".to_owned(),
@@ -120,6 +126,7 @@ impl DetectedFormat {
             Self::Csv { .. } => "CSV",
             Self::Nmea => "NMEA 0183",
             Self::Obis => "OBIS codes",
+            Self::Sml => "SML",
             Self::Ruuvi => "Ruuvi advertisement",
             Self::Sparkplug => "Sparkplug B",
             Self::Text => "text",
@@ -139,6 +146,7 @@ impl DetectedFormat {
             }
             Self::Nmea => Nmea::default().into(),
             Self::Obis => Obis.into(),
+            Self::Sml => Sml.into(),
             Self::Ruuvi => Ruuvi.into(),
             Self::Sparkplug => Sparkplug { rebirth: false }.into(),
             Self::Text => PlainText::default().into(),
@@ -152,6 +160,8 @@ impl DetectedFormat {
 pub enum ValueKind {
     /// A number.
     Number,
+    /// A text of a number and its unit.
+    Measurement,
     /// True or false.
     Boolean,
     /// `LATITUDE,LONGITUDE`.
@@ -166,6 +176,7 @@ impl ValueKind {
             Value::Integer(_) | Value::Float(_) => Self::Number,
             Value::Boolean(_) => Self::Boolean,
             Value::Text(text) if is_position(text) => Self::Gps,
+            Value::Text(text) if is_measurement(text) => Self::Measurement,
             Value::Text(_) => Self::Text,
         }
     }
@@ -173,7 +184,7 @@ impl ValueKind {
     /// Returns Losant's name of the type (devices/attributes).
     pub fn word(self) -> &'static str {
         match self {
-            Self::Number => "number",
+            Self::Number | Self::Measurement => "number",
             Self::Boolean => "boolean",
             Self::Gps => "gps",
             Self::Text => "string",
@@ -194,9 +205,12 @@ pub struct Channel {
 
 impl Channel {
     fn see(&mut self, kind: ValueKind) {
-        if self.kind != kind {
-            self.kind = ValueKind::Text;
-        }
+        self.kind = match (self.kind, kind) {
+            (one, other) if one == other => one,
+            (ValueKind::Number, ValueKind::Measurement)
+            | (ValueKind::Measurement, ValueKind::Number) => ValueKind::Measurement,
+            (_, _) => ValueKind::Text,
+        };
     }
 }
 
@@ -222,13 +236,35 @@ impl Channels {
                 self.flatten("", &document, 0);
                 continue;
             }
-            for name in message.names() {
-                if let Some(Ok(value)) = message.channel(name) {
-                    self.note(name, &value);
-                }
-            }
+            self.note_message(
+                message,
+                matches!(format, DetectedFormat::Obis | DetectedFormat::Sml),
+            );
         }
         true
+    }
+
+    /// Records the channels of a message in a configured format. Returns `false` if it has another
+    /// one.
+    pub fn record_as(&mut self, format: &Format, payload: &[u8]) -> bool {
+        let Ok(messages) = format.decode("", payload, &mut Births::default()) else { return false };
+        messages.iter().take(ITEMS_MAX).for_each(|message| self.note_message(message, false));
+        true
+    }
+
+    /// Records the channels of a message, with `has_details` without the details of other channels,
+    /// such as `CODE.unit` and `CODE.0` of `CODE`.
+    fn note_message(&mut self, message: &Decoded, has_details: bool) {
+        let names = message.names();
+        let is_detail = |name: &str| {
+            let whole = name.rsplit_once('.').map(|(whole, _)| whole);
+            has_details && names.iter().any(|other| whole == Some(*other))
+        };
+        for name in names.iter().filter(|name| !is_detail(name)) {
+            if let Some(Ok(value)) = message.channel(name) {
+                self.note(name, &value);
+            }
+        }
     }
 
     /// Returns all channels.
@@ -265,12 +301,9 @@ impl Channels {
         Self(self.iter().map(renamed).collect())
     }
 
-    /// Removes the details of other channels, such as `CODE.unit` and `CODE.0` of `CODE`.
-    pub fn remove_details(&mut self) {
-        let names: BTreeSet<_> = self.iter().map(|one| one.name.clone()).collect();
-        let is_detail =
-            |name: &str| name.rsplit_once('.').is_some_and(|(whole, _)| names.contains(whole));
-        self.0.retain(|one| !is_detail(&one.name));
+    /// Removes a channel.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|channel| channel.name != name);
     }
 
     /// Adds a number.
@@ -372,17 +405,6 @@ fn csv(text: &str) -> Option<DetectedFormat> {
     })
 }
 
-/// Returns whether a text is `LATITUDE,LONGITUDE` in degrees with decimals.
-///
-/// Losant's gps attributes have this format (devices/attributes, "gps").
-fn is_position(text: &str) -> bool {
-    let degrees = |text: &str, max: f64| {
-        text.contains('.') && text.trim().parse().is_ok_and(|number: f64| number.abs() <= max)
-    };
-    let parts = text.split_once(',');
-    parts.is_some_and(|(latitude, longitude)| degrees(latitude, 90.0) && degrees(longitude, 180.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -402,7 +424,9 @@ mod tests {
     #[test]
     fn detects_the_format_of_a_message() {
         let json = DetectedFormat::Json { is_list: false };
-        let cases: [(&[u8], DetectedFormat); 17] = [
+        let cases: [(&[u8], DetectedFormat); 19] = [
+            (b"6.8(0017.745*GJ)6.26(00413.97*m3)9.21(66153690)", DetectedFormat::Obis),
+            (b"v1.2 (beta)", DetectedFormat::Text),
             (b"21.5", DetectedFormat::Text),
             (b" ON\r\n", DetectedFormat::Text),
             (b"null", DetectedFormat::Text),

@@ -112,7 +112,8 @@ fn entry(channel: &Channel, attribute: &str) -> String {
     let (of, to) = (quoted(&channel.name), quoted(attribute));
     let (kind, example) = (channel.kind.word(), &channel.example);
     let example = if example.is_empty() { "an empty text" } else { example };
-    format!("  {{ channel = {of}, attribute = {to} }},  # {kind}, such as {example}\n")
+    let typed = if channel.kind == ValueKind::Measurement { ", type = \"number\"" } else { "" };
+    format!("  {{ channel = {of}, attribute = {to}{typed} }},  # {kind}, such as {example}\n")
 }
 
 /// Returns the reported channels: all except the time.

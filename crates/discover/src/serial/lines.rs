@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Candidate, Chunk, FRAME_BYTES_MAX, frames, is_text, quoted, share};
+use super::notation::{self, readable_share};
+use super::{Candidate, Chunk, FRAME_BYTES_MAX, frames, quoted, share};
 use crate::mqtt::shape::{Channels, DetectedFormat};
 use tidegate_ingest::decode::Births;
 use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, CoverEnd, Framing, Notation, Shape};
@@ -17,6 +18,12 @@ const PAUSES_MIN: usize = 3;
 
 /// The most sentence types that are ignored by name.
 const IGNORED_MAX: usize = 16;
+
+/// How much a pattern with one value counts as evidence.
+const PATTERN_TRUST: f64 = 0.93;
+
+/// The part of the score of fields between commas from which on a decimal comma is likelier.
+const COMMA_SHARE: f64 = 0.9;
 
 /// The start and end of frames on many terminals.
 const STX: u8 = 0x02;
@@ -41,8 +48,7 @@ pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     } else {
         ("", None)
     };
-    let text = share(bytes.iter().filter(|byte| is_text(**byte)).count(), bytes.len());
-    let mut candidate = read(&lines, text, keys)?;
+    let mut candidate = read(&lines, readable_share(bytes), keys)?;
     candidate.description = format!("lines that end with {end}, {}", candidate.description);
     candidate.evidence.extend(proof);
     Some(candidate)
@@ -85,7 +91,7 @@ pub(super) fn candidate_pauses(chunks: &[Chunk]) -> Option<Candidate> {
         return None;
     }
     let bytes: Vec<u8> = texts.concat();
-    let text = share(bytes.iter().filter(|byte| is_text(**byte)).count(), bytes.len());
+    let text = readable_share(&bytes);
     let mut candidate = read(&texts, text, "frame = { kind = \"idle\", idle_time = \"50 ms\" }\n")?;
     candidate.description = format!("texts separated by pauses, {}", candidate.description);
     Some(candidate)
@@ -111,10 +117,84 @@ fn checked(line: &[u8]) -> Option<Vec<u8>> {
     checksum.verify(line).map(<[u8]>::to_vec)
 }
 
-/// Returns the most frequent format and its channels.
+/// Returns the best reading of texts, also of those with another encoding or a decimal comma.
 ///
 /// `text` is the share of text, and `bus_keys` configures the framing.
 fn read(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candidate> {
+    let sent = messages;
+    let latin_1 = notation::from_latin_1(sent);
+    let messages = latin_1.as_deref().unwrap_or(sent);
+    let plain = read_words(messages, text, bus_keys);
+    let commas = notation::with_points(messages).and_then(|points| {
+        let mut found = read_words(&points.messages, text, bus_keys)?;
+        let is_csv = |one: &Candidate| one.sensor_keys.starts_with("format = \"csv\"");
+        let reads_commas = ["key-value", "regex", "text", "csv"]
+            .iter()
+            .any(|format| found.sensor_keys.starts_with(&format!("format = \"{format}\"")));
+        let has_other_delimiter = !is_csv(&found) || found.sensor_keys.contains("delimiter = ");
+        let is_clear = points.is_constant || !plain.as_ref().is_some_and(is_csv);
+        if !reads_commas || !has_other_delimiter || !is_clear {
+            return None;
+        }
+        show_sent(&mut found, sent, &points.messages);
+        found.sensor_keys.push_str("decimal = \",\"\n");
+        let evidence = "the comma is read as the decimal sign; if it separates two values, remove \
+                        decimal and use format = \"csv\"";
+        found.evidence.push(evidence.to_owned());
+        Some(found)
+    });
+    let least = plain.as_ref().map_or(0.0, |plain| plain.score * COMMA_SHARE);
+    let mut found = commas.filter(|commas| commas.score >= least).or(plain)?;
+    if latin_1.is_some() {
+        show_sent(&mut found, sent, messages);
+        found.sensor_keys.push_str("encoding = \"latin-1\"\n");
+        found.evidence.push("the texts are not UTF-8, but readable as Latin-1".to_owned());
+    }
+    Some(found)
+}
+
+/// Replaces the sample in the evidence by the bytes that were sent.
+fn show_sent(found: &mut Candidate, sent: &[Vec<u8>], read: &[Vec<u8>]) {
+    let Some(evidence) = found.evidence.first_mut() else { return };
+    let mut pairs = sent.iter().zip(read).map(|(sent, read)| (excerpt(sent), excerpt(read)));
+    if let Some((sent, read)) = pairs.find(|(_, read)| evidence.ends_with(read.as_str())) {
+        *evidence = evidence.replace(&read, &sent);
+    }
+}
+
+/// Returns the best reading of texts in UTF-8 with decimal points.
+fn read_words(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candidate> {
+    let patterns = notation::PATTERNS.into_iter();
+    let readings = patterns.map(|pattern| read_pattern(messages, pattern, text, bus_keys));
+    let found = [read_format(messages, text, bus_keys)].into_iter().chain(readings).flatten();
+    found.reduce(|best, one| if one.score > best.score { one } else { best })
+}
+
+/// Returns the reading of texts with one value, its unit, and words before it.
+fn read_pattern(
+    messages: &[Vec<u8>],
+    pattern: &str,
+    text: f64,
+    bus_keys: &str,
+) -> Option<Candidate> {
+    let format = notation::format(pattern)?;
+    let mut channels = Channels::default();
+    let frames = messages.iter().filter(|one| channels.record_as(&format, one)).count();
+    let sample = excerpt(messages.last()?);
+    Some(Candidate {
+        description: "one value with its unit".to_owned(),
+        frames,
+        score: text * share(frames, messages.len()) * PATTERN_TRUST,
+        evidence: vec![format!("{frames} of {} messages fit, such as {sample}", messages.len())],
+        bus_keys: bus_keys.to_owned(),
+        sensor_keys: format!("format = \"regex\"\npattern = '{pattern}'\n"),
+        channels,
+        is_modbus: false,
+    })
+}
+
+/// Returns the most frequent format and its channels.
+fn read_format(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candidate> {
     let mut counts: BTreeMap<DetectedFormat, usize> = BTreeMap::new();
     for message in messages {
         *counts.entry(DetectedFormat::detect(message)).or_default() += 1;
@@ -160,6 +240,7 @@ fn read(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candidate> {
         DetectedFormat::Json { .. }
         | DetectedFormat::KeyValue
         | DetectedFormat::Obis
+        | DetectedFormat::Sml
         | DetectedFormat::Ruuvi
         | DetectedFormat::Sparkplug
         | DetectedFormat::Text
@@ -175,6 +256,7 @@ fn trust(format: DetectedFormat, channels: &Channels) -> f64 {
     match format {
         DetectedFormat::Nmea
         | DetectedFormat::Obis
+        | DetectedFormat::Sml
         | DetectedFormat::Ruuvi
         | DetectedFormat::Sparkplug => 1.0,
         DetectedFormat::Json { .. } | DetectedFormat::KeyValue | DetectedFormat::Csv { .. } => 0.95,
@@ -185,7 +267,11 @@ fn trust(format: DetectedFormat, channels: &Channels) -> f64 {
 }
 
 /// Ignores sentences without measurements. Returns how many lines that explains.
-fn note_sentences(candidate: &mut Candidate, messages: &[Vec<u8>], others: &[&[u8]]) -> usize {
+pub(super) fn note_sentences(
+    candidate: &mut Candidate,
+    messages: &[Vec<u8>],
+    others: &[&[u8]],
+) -> usize {
     let mut ignored = BTreeSet::new();
     let is_empty = |message: &[u8]| {
         let mut channels = Channels::default();
@@ -199,7 +285,9 @@ fn note_sentences(candidate: &mut Candidate, messages: &[Vec<u8>], others: &[&[u
     }
     if !ignored.is_empty() {
         let kinds: Vec<_> = ignored.into_iter().take(IGNORED_MAX).collect();
-        candidate.sensor_keys.extend(["ignore = '^\\$..(", &kinds.join("|"), ")'\n"]);
+        let is_ais = messages.iter().any(|message| message.starts_with(b"!"));
+        let mark = if is_ais { "[$!]" } else { "\\$" };
+        candidate.sensor_keys.extend(["ignore = '^", mark, "..(", &kinds.join("|"), ")'\n"]);
     }
     others.iter().filter(|other| checked(other).is_some()).count()
 }

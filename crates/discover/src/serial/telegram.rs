@@ -7,15 +7,13 @@ use crate::mqtt::shape::{Channels, DetectedFormat};
 use tidegate_ingest::decode::{Births, Format, Obis};
 use tidegate_ingest::frame::{Checksum, ChecksumAlgorithm, CoverEnd, Framing, Notation, Shape};
 
-/// The configuration of the frame of a telegram.
-const FRAME: &str =
-    "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true }\n";
+/// The configuration of the frame of a telegram with the checksum of DSMR 4 and 5 (P1 companion
+/// standard, 6.2) or a line end behind it.
+const FRAME: &str = "frame = \"dsmr\"\n";
 
-/// The configuration of the frame with the checksum of DSMR 4 and 5 (P1 companion standard, 6.2).
-const CHECKED_FRAME: &str = concat!(
-    "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true, ",
-    "checksum = \"crc-16-arc\", checksum_notation = \"hex\", checksum_after_end = true }\n"
-);
+/// The configuration of the frame of another telegram.
+const MARKED_FRAME: &str =
+    "frame = { kind = \"enclosed\", start = \"/\", end = \"!\", keep_markers = true }\n";
 
 pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     let algorithm = ChecksumAlgorithm::named("crc-16-arc")?;
@@ -25,17 +23,20 @@ pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
         from: 0,
         to: CoverEnd::BeforeChecksum(0),
     };
-    let checked = telegrams(bytes, Some(checksum), now);
+    let checked = telegrams(bytes, Some(checksum.clone()), false, now);
     let (telegrams, keys, proof, score) = if checked.is_empty() {
-        (telegrams(bytes, None, now), FRAME, "they have no checksum", 0.96)
+        let all = telegrams(bytes, None, false, now);
+        // Of the last one, the line end may be missing.
+        let is_usual = telegrams(bytes, Some(checksum), true, now).len() + 1 >= all.len().max(2);
+        let keys = if is_usual { FRAME } else { MARKED_FRAME };
+        (all, keys, "they have no checksum", 0.96)
     } else {
-        (checked, CHECKED_FRAME, "their checksums are good (CRC-16/ARC)", 1.0)
+        (checked, FRAME, "their checksums are good (CRC-16/ARC)", 1.0)
     };
     let mut channels = Channels::default();
     for telegram in &telegrams {
         channels.record("", DetectedFormat::Obis, telegram, &mut Births::default());
     }
-    channels.remove_details();
     (!channels.is_empty()).then(|| Candidate {
         description: "telegrams of a smart meter".to_owned(),
         frames: telegrams.len(),
@@ -48,13 +49,20 @@ pub(super) fn candidate(bytes: &[u8], now: Instant) -> Option<Candidate> {
     })
 }
 
-fn telegrams(bytes: &[u8], checksum: Option<Checksum>, now: Instant) -> Vec<Vec<u8>> {
+/// Returns the telegrams; with `checksum_optional` also those with a line end in place of the
+/// checksum.
+fn telegrams(
+    bytes: &[u8],
+    checksum: Option<Checksum>,
+    checksum_optional: bool,
+    now: Instant,
+) -> Vec<Vec<u8>> {
     let shape = Shape::Enclosed {
         start: b"/".to_vec(),
         end: b"!".to_vec(),
         checksum_after_end: checksum.is_some(),
         keep_markers: true,
-        checksum_optional: false,
+        checksum_optional,
     };
     let framing = Framing { shape, checksum, ..Framing::lines(FRAME_BYTES_MAX) };
     let format = Format::from(Obis);

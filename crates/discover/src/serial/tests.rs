@@ -57,7 +57,7 @@ fn recognises_nmea_and_ignores_valueless_sentences() {
 fn recognises_a_meter_with_checksum() {
     let candidate = guessed(include_bytes!("../../../../tests/data/obis.txt"), 2);
     assert_eq!(candidate.description, "telegrams of a smart meter");
-    assert!(candidate.bus_keys.contains("crc-16-arc"), "{candidate:?}");
+    assert_eq!(candidate.bus_keys, "frame = \"dsmr\"\n", "{candidate:?}");
     assert!(names(&candidate).contains(&"1-0:1.8.1"));
     for detail in ["1-0:1.8.1.unit", "0-1:24.2.1.0"] {
         assert!(!names(&candidate).contains(&detail), "{detail}");
@@ -166,6 +166,85 @@ fn noise_and_wrong_speed_give_no_good_candidate() {
         .collect();
     let score = best_candidate(&chunks(&melted, 20)).map_or(0.0, |candidate| candidate.score);
     assert!(score < 0.61, "{score}");
+}
+
+#[test]
+fn named_frames_are_proposed_for_their_protocols() {
+    let vedirect = guessed(include_bytes!("../../../../tests/data/vedirect.bin"), 3);
+    assert_eq!(vedirect.bus_keys, "frame = \"vedirect\"\n", "{vedirect:?}");
+    assert_eq!(names(&vedirect), ["PID", "PPV", "V"]);
+    let sml = guessed(include_bytes!("../../../../tests/data/sml.bin"), 3);
+    assert_eq!(sml.bus_keys, "frame = \"sml\"\n", "{sml:?}");
+    assert!(names(&sml).contains(&"1-0:1.8.0") && !names(&sml).contains(&"1-0:1.8.0.unit"));
+    let mbus = guessed(include_bytes!("../../../../tests/data/mbus.bin"), 3);
+    assert_eq!(mbus.bus_keys, "frame = \"mbus\"\n", "{mbus:?}");
+    // MODBUS over serial line V1.02, 2.5.2.
+    let modbus = guessed(b":F7031389000A60\r\n", 4);
+    assert_eq!(modbus.bus_keys, "frame = \"modbus-ascii\"\n", "{modbus:?}");
+}
+
+#[test]
+fn proposes_one_sensor_for_all_sentences() {
+    let lines = b"$SDDPT,5.1,-0.5*7B\r\n$IIMTW,15.2,C*15\r\n$SDDBT,7.8,f,2.4,M,1.3,F*0D\r\n";
+    let candidate = guessed(lines, 4);
+    assert_eq!(candidate.bus_keys, "frame = \"nmea\"\n", "{candidate:?}");
+    let names = names(&candidate);
+    assert!(names.contains(&"depthBelowKeel") && names.contains(&"depthBelowTransducer"));
+    assert!(!names.contains(&"depth") && !names.contains(&"sentence"), "{names:?}");
+}
+
+#[test]
+fn several_data_sets_in_a_line_are_recognised() {
+    let lines = b"6.8(0017.745*GJ)6.26(00413.97*m3)9.21(66153690)\r\n";
+    for (start, end, keys) in [
+        (&b""[..], &b""[..], ""),
+        (b"/LUGCUH50\r\n\x02", b"!\r\n\x03\x5d", "frame = \"dsmr\"\n"),
+        (
+            b"\x02",
+            b"!\r\n\x03\x5d",
+            "frame = { kind = \"enclosed\", start = \"0x02\", end = \"0x03\" }\n",
+        ),
+    ] {
+        let candidate = guessed(&[start, lines, end].concat(), 4);
+        assert_eq!(candidate.bus_keys, keys, "{candidate:?}");
+        assert_eq!(candidate.sensor_keys, "format = \"obis\"\n", "{candidate:?}");
+        for name in ["6.8", "6.26", "9.21"] {
+            assert!(names(&candidate).contains(&name), "{name}: {candidate:?}");
+        }
+    }
+}
+
+#[test]
+fn reads_decimal_commas_and_units() {
+    let scale = guessed(b"ST,GS,+  12,34kg\r\nST,GS,+  12,40kg\r\nUS,GS,+   2,40kg\r\n", 2);
+    assert_eq!(names(&scale), ["status", "unit", "value"], "{scale:?}");
+    assert!(scale.sensor_keys.ends_with("decimal = \",\"\n"), "{scale:?}");
+    assert!(scale.evidence[0].ends_with("US,GS,+   2,40kg"), "{scale:?}");
+    assert_eq!(scale.channels.get("value").unwrap().example, "2.4");
+    for (bytes, keys) in [
+        (&b"21,5\r\n21,7\r\n"[..], "format = \"text\"\ndecimal = \",\"\n"),
+        (
+            b"21,5;40,25;on\r\n21,7;41,25;on\r\n",
+            "format = \"csv\"\ndelimiter = \";\"\ndecimal = \",\"\n",
+        ),
+        (b"T=21,5 H=55\r\nT=121,55 H=54\r\n", "format = \"key-value\"\ndecimal = \",\"\n"),
+        (b"21,5,on\r\n22,6,on\r\n", "format = \"csv\"\n"),
+        (b"21,5\r\n21,10\r\n", "format = \"csv\"\n"),
+        (b"21,5,7\r\n22,6,8\r\n", "format = \"csv\"\n"),
+    ] {
+        assert_eq!(guessed(bytes, 3).sensor_keys, keys, "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn reads_latin_1() {
+    let candidate = guessed(b"T: 24.0\xb0C, H: 55 %\r\n", 6);
+    let keys = "format = \"key-value\"\nencoding = \"latin-1\"\n";
+    assert_eq!(candidate.sensor_keys, keys, "{candidate:?}");
+    assert_eq!(names(&candidate), ["H", "T"]);
+    let entry = "{ channel = \"T\", attribute = \"T\", type = \"number\" },";
+    assert!(candidate.map().contains(entry), "{}", candidate.map());
+    assert!(candidate.is_certain(), "{candidate:?}");
 }
 
 proptest::proptest! {
