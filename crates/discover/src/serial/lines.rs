@@ -237,9 +237,9 @@ fn read_format(messages: &[Vec<u8>], text: f64, bus_keys: &str) -> Option<Candid
         DetectedFormat::Csv { .. } => {
             explained += note_header(&mut candidate, format, messages, &others);
         }
+        DetectedFormat::Obis => explained += note_ends(&mut candidate, &others),
         DetectedFormat::Json { .. }
         | DetectedFormat::KeyValue
-        | DetectedFormat::Obis
         | DetectedFormat::Sml
         | DetectedFormat::Ruuvi
         | DetectedFormat::Sparkplug
@@ -264,6 +264,15 @@ fn trust(format: DetectedFormat, channels: &Channels) -> f64 {
         DetectedFormat::Text => 0.5,
         DetectedFormat::Binary => 0.0,
     }
+}
+
+/// Ignores the ends of data blocks of meters. Returns how many lines that explains.
+fn note_ends(candidate: &mut Candidate, others: &[&[u8]]) -> usize {
+    let ends = others.iter().filter(|other| other.starts_with(b"!")).count();
+    if ends > 0 {
+        candidate.sensor_keys.push_str("ignore = '^!'\n");
+    }
+    ends
 }
 
 /// Ignores sentences without measurements. Returns how many lines that explains.

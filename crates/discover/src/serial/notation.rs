@@ -74,7 +74,8 @@ pub(super) fn with_points(messages: &[Vec<u8>]) -> Option<Points> {
         digits.extend(Some(own).filter(|own| !own.is_empty()));
     }
     let is_constant = digits.windows(2).all(|two| matches!(two, [one, other] if one == other));
-    let is_usual = digits.len() * 5 >= messages.len() * 4 && !digits.is_empty();
+    // Other lines may be a header or numbers without a fraction.
+    let is_usual = digits.len() * 2 >= messages.len() && !digits.is_empty();
     is_usual.then_some(Points { messages: changed, is_constant })
 }
 

@@ -228,6 +228,14 @@ fn reads_decimal_commas_and_units() {
             "format = \"csv\"\ndelimiter = \";\"\ndecimal = \",\"\n",
         ),
         (b"T=21,5 H=55\r\nT=121,55 H=54\r\n", "format = \"key-value\"\ndecimal = \",\"\n"),
+        (
+            b"a;t;h\r\nx;21,5;40,1\r\nx;21,6;40,2\r\n",
+            concat!(
+                "format = \"csv\"\ndelimiter = \";\"\ncolumns = [\"a\", \"t\", \"h\"]\n",
+                "ignore = \"^a;t;h$\"\ndecimal = \",\"\n"
+            ),
+        ),
+        (b"6.8(0017.745*GJ)\r\n6.26(00413.97*m3)\r\n!\r\n", "format = \"obis\"\nignore = '^!'\n"),
         (b"21,5,on\r\n22,6,on\r\n", "format = \"csv\"\n"),
         (b"21,5\r\n21,10\r\n", "format = \"csv\"\n"),
         (b"21,5,7\r\n22,6,8\r\n", "format = \"csv\"\n"),
