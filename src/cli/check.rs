@@ -151,14 +151,14 @@ fn describe_conversion(plan: &mut String, conversion: &Conversion) -> std::fmt::
     if !conversion.values.is_empty() {
         write!(plan, ", by its name")?;
     }
-    if conversion.unit.is_some() {
-        write!(plan, ", to another unit")?;
-    }
     if (conversion.scale - 1.0).abs() > f64::EPSILON {
         write!(plan, " × {}", conversion.scale)?;
     }
     if conversion.offset != 0.0 {
         write!(plan, " + {}", conversion.offset)?;
+    }
+    if conversion.unit.is_some() {
+        write!(plan, ", to another unit")?;
     }
     Ok(())
 }

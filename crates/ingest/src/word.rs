@@ -7,6 +7,9 @@ use tidegate_model::{Value, ValueError};
 /// The longest unit after a number in bytes. Longer texts are not units.
 const UNIT_BYTES_MAX: usize = 8;
 
+/// Signs by which instruments mark a number as doubtful. They are no units.
+const MARKS: [char; 7] = ['*', '?', '!', '<', '>', '=', '#'];
+
 /// The declared type of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WordType {
@@ -181,7 +184,11 @@ impl NumberStyle {
     fn declared_number(self, word: &str, rest_max: usize) -> Option<Result<Value, ValueError>> {
         let is_whole = !word.is_empty() && self.number_bytes(word, true) == word.len();
         let is_english = self == Self::default();
-        let whole = (is_whole || is_english).then(|| Value::parse_number(&self.in_english(word)));
+        let whole = match (is_whole, is_english) {
+            (true, _) => Some(Value::parse_number(&self.in_english(word))),
+            (false, true) => Some(Value::parse_number(word)),
+            (false, false) => None,
+        };
         let not_finite = || {
             let number = Value::parse_number(word)?;
             number.is_err().then_some(number)
@@ -200,8 +207,9 @@ impl NumberStyle {
             .filter(|(number, _)| !number.is_empty())?;
         let is_unit = rest.len() <= rest_max
             && !rest.starts_with(['.', ',', '-', '+', 'x', 'X'])
-            && !rest.contains(|letter: char| letter.is_ascii_digit());
-        let is_rest = rest_max == usize::MAX && !rest.starts_with(['x', 'X']);
+            && !rest.contains(|letter: char| letter.is_ascii_digit() || MARKS.contains(&letter));
+        // A sign at the end belongs to the number.
+        let is_rest = rest_max == usize::MAX && !rest.starts_with(['x', 'X']) && rest != "-";
         if is_unit || is_rest { Value::parse_number(&self.in_english(number)) } else { None }
     }
 }

@@ -16,12 +16,12 @@ pub struct Conversion {
     /// The values that replace others. The key is the text of a value. Without entries, all values
     /// stay as they are.
     pub values: BTreeMap<String, Value>,
-    /// The conversion to another unit.
-    pub unit: Option<unit::UnitConversion>,
     /// The factor for numbers. A factor of 1 and an offset of 0 change no value.
     pub scale: f64,
     /// The number to add after scaling.
     pub offset: f64,
+    /// The conversion to another unit.
+    pub unit: Option<unit::UnitConversion>,
     /// Numbers outside of this range are rejected.
     pub accepted: Range,
     /// Numbers outside of this range become the nearest limit.
@@ -43,9 +43,9 @@ impl Default for Conversion {
         Self {
             words: WordRules::default(),
             values: BTreeMap::new(),
-            unit: None,
             scale: 1.0,
             offset: 0.0,
+            unit: None,
             accepted: Range::default(),
             clamp: Range::default(),
         }
@@ -70,11 +70,11 @@ impl Conversion {
             Rejection::new(Reason::Malformed, detail)
         })?;
         let is_exact = self.unit.is_none() && self.is_unscaled();
-        if let Some(unit) = self.unit {
-            number = unit.apply(number);
-        }
         if !self.is_unscaled() {
             number = self.multiply(number) + self.offset;
+        }
+        if let Some(unit) = self.unit {
+            number = unit.apply(number);
         }
         let converted = Value::float(number)?;
         if !self.accepted.contains(number) {
@@ -101,7 +101,10 @@ impl Conversion {
 
     /// Returns the distance of two converted numbers that are `width` apart.
     pub fn width(&self, width: f64) -> f64 {
-        let at = |number| self.multiply(self.unit.map_or(number, |unit| unit.apply(number)));
+        let at = |number| {
+            let scaled = self.multiply(number);
+            self.unit.map_or(scaled, |unit| unit.apply(scaled))
+        };
         (at(width) - at(0.0)).abs()
     }
 
@@ -227,21 +230,22 @@ mod tests {
         assert_eq!(reason(&conversion, Value::Integer(2)), Reason::UnknownValue);
     }
 
+    /// Instruments send tenths of a degree Fahrenheit, for example.
     #[test]
-    fn unit_precedes_scale_and_limits_follow() {
+    fn scale_precedes_unit_and_limits_follow() {
         let named = |name| Unit::named(name).unwrap();
         let conversion = Conversion {
+            scale: 0.1,
             unit: unit::UnitConversion::between(named("°F"), named("°C")),
-            scale: 2.0,
-            accepted: Range { min: Some(0.0), max: Some(200.0) },
-            clamp: Range { min: Some(10.0), max: Some(150.0) },
+            accepted: Range { min: Some(0.0), max: Some(100.0) },
+            clamp: Range { min: Some(5.0), max: Some(75.0) },
             ..Conversion::default()
         };
-        assert_eq!(conversion.apply(Ok(Value::Integer(122)), None), Ok(Value::Float(100.0)));
-        assert_eq!(conversion.apply(Ok(Value::Integer(212)), None), Ok(Value::Float(150.0)));
-        assert_eq!(conversion.apply(Ok(Value::Integer(32)), None), Ok(Value::Float(10.0)));
-        assert_eq!(reason(&conversion, Value::Integer(31)), Reason::OutOfRange);
-        assert_eq!(reason(&conversion, Value::Integer(213)), Reason::OutOfRange);
+        assert_eq!(conversion.apply(Ok(Value::Integer(1220)), None), Ok(Value::Float(50.0)));
+        assert_eq!(conversion.apply(Ok(Value::Integer(2120)), None), Ok(Value::Float(75.0)));
+        assert_eq!(conversion.apply(Ok(Value::Integer(320)), None), Ok(Value::Float(5.0)));
+        assert_eq!(reason(&conversion, Value::Integer(310)), Reason::OutOfRange);
+        assert_eq!(reason(&conversion, Value::Integer(2130)), Reason::OutOfRange);
         assert_eq!(reason(&conversion, Value::Text("x".to_owned())), Reason::Malformed);
     }
 

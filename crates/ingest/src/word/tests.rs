@@ -80,8 +80,26 @@ fn leading_numbers_have_any_rest() {
         let value = read(&rules, word).ok().map(Some).and_then(number_of);
         assert_eq!(value, Some(number), "{word}");
     }
-    for word in ["M0.1", "0x12", "- V", "", ".", "+"] {
+    for word in ["M0.1", "0x12", "- V", "", ".", "+", "12.5-"] {
         assert!(read(&rules, word).is_err(), "{word}");
+    }
+}
+
+/// Two numbers with a blank between them are not one number.
+#[test]
+fn blanks_do_not_join_two_numbers() {
+    let rules = WordRules { is_leading: true, ..declared(WordType::Number) };
+    for (word, first) in [("21 55", 21.0), ("21.5 40", 21.5), ("0.5 12E1", 0.5), ("12 e 5", 12.0)] {
+        let value = read(&rules, word).ok().map(Some).and_then(number_of);
+        assert_eq!(value, Some(first), "{word}");
+        assert!(read(&declared(WordType::Number), word).is_err(), "{word}");
+    }
+}
+
+#[test]
+fn marks_of_doubtful_numbers_are_no_units() {
+    for word in ["5*", "0.00?", "7.1 >", "12.5-", "3 #"] {
+        assert!(read(&declared(WordType::Number), word).is_err(), "{word}");
     }
 }
 
