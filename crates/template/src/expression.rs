@@ -2,18 +2,25 @@
 //!
 //! An expression reads only its context. Its steps and its memory are limited, as for a template.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use minijinja::{Environment, ErrorKind};
 
-use crate::template::{TemplateError, environment, without_functions};
+use crate::template::{FUNCTIONS, TemplateError, environment};
 use tidegate_model::{Value, ValueError};
 
 /// The language and its limits, which are the same for all expressions. A compiled expression
 /// borrows from it.
+///
+/// It has no functions: a channel may be called `range`.
 static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> =
-    LazyLock::new(environment);
+    LazyLock::new(|| {
+        let mut environment = environment()?;
+        FUNCTIONS.iter().for_each(|function| environment.remove_global(function));
+        Ok(environment)
+    });
 
 /// A compiled expression. Cheap to clone.
 #[derive(Clone)]
@@ -45,7 +52,8 @@ impl Expression {
         let compiled = environment
             .compile_expression_owned(text.to_owned())
             .map_err(|error| TemplateError::new(name, &error))?;
-        let needs = without_functions(compiled.undeclared_variables(false));
+        let needs: BTreeSet<_> = compiled.undeclared_variables(false).into_iter().collect();
+        let needs = needs.into_iter().collect();
         Ok(Self { compiled: Arc::new(compiled), name: name.into(), text: text.into(), needs })
     }
 
@@ -60,7 +68,7 @@ impl Expression {
     }
 
     /// Computes the value from `context`. `None` if the context lacks a name that the expression
-    /// uses.
+    /// uses, or the result is `none`.
     ///
     /// # Errors
     /// If a value in the context has the wrong type, or the evaluation exceeds its limits.
@@ -74,7 +82,7 @@ impl Expression {
             Err(error) if error.kind() == ErrorKind::UndefinedError => return Ok(None),
             Err(error) => return Err(TemplateError::new(&self.name, &error).into()),
         };
-        if value.is_undefined() {
+        if value.is_undefined() || value.is_none() {
             return Ok(None);
         }
         let json = serde_json::to_value(&value).map_err(|_| ValueError::NotScalar)?;
@@ -113,7 +121,7 @@ mod tests {
     fn evaluate(text: &str) -> Result<Option<Value>, ExpressionError> {
         let context = serde_json::json!({
             "u": 230.5, "i": 2, "list": [1, {"t": 4}], "name": "a", "comma": "21,5",
-            "unit": "-3.5C", "sign": "-", "raw": 4095
+            "unit": "-3.5C", "sign": "-", "raw": 4095, "range": 2, "null": null
         });
         Expression::compile("power", text)
             .unwrap()
@@ -133,7 +141,15 @@ mod tests {
     }
 
     #[test]
+    fn names_of_functions_are_channels() {
+        assert_eq!(evaluate("u * range"), Ok(Some(Value::Float(461.0))));
+        assert_eq!(evaluate("u * dict"), Ok(None));
+    }
+
+    #[test]
     fn missing_names_yield_no_value() {
+        assert_eq!(evaluate("u if i > 2 else none"), Ok(None));
+        assert_eq!(evaluate("null"), Ok(None));
         assert_eq!(evaluate("u * missing"), Ok(None));
         assert_eq!(evaluate("missing"), Ok(None));
         assert_eq!(evaluate("list[7].t + 1"), Ok(None));

@@ -23,7 +23,7 @@ pub use parts::{PathStep, ValuePath};
 const FUEL: u64 = 16 * 1024;
 
 /// The functions of the language, which look like variables.
-const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
+pub(super) const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
 
 /// A compiled template. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -177,7 +177,7 @@ pub(super) fn environment() -> Result<Environment<'static>, minijinja::Error> {
 }
 
 /// Returns the names without the functions of the language, in alphabetical order.
-pub(super) fn without_functions(names: impl IntoIterator<Item = String>) -> Arc<[String]> {
+fn without_functions(names: impl IntoIterator<Item = String>) -> Arc<[String]> {
     let names = names.into_iter().filter(|name| !FUNCTIONS.contains(&name.as_str()));
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
