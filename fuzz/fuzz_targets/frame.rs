@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_ingest::frame::{
-    Checksum, ChecksumAlgorithm, Counted, CoverEnd, Endian, Frame, Framer, Framing, Length,
+    Checksum, ChecksumAlgorithm, Counted, CoverEnd, Endian, Escape, Frame, Framer, Framing, Length,
     Notation, Shape,
 };
 use tidegate_timing::machine::Machine as _;
@@ -67,7 +67,7 @@ fuzz_target!(|input: &[u8]| {
     let framing = Framing {
         shape: shape(*choice),
         checksum: (choice & 0x80 != 0).then_some(checksum),
-        escape: (choice & 0x40 != 0).then_some(0x7d),
+        escape: (choice & 0x40 != 0).then_some(Escape { byte: 0x7d, changed: 0x20 }),
         decode_hex: choice & 0x10 != 0,
         bytes_max: BYTES_MAX,
         inter_byte_timeout: Duration::from_secs(5),

@@ -27,6 +27,15 @@ pub use shape::{Counted, Endian, Length, Shape};
 
 use shape::{Limits, ScanResult};
 
+/// The escape of bytes that would look like marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Escape {
+    /// Announces that the next byte was changed.
+    pub byte: u8,
+    /// The bits that were changed: 20 (hexadecimal) in RFC 1662, 4.2.
+    pub changed: u8,
+}
+
 /// The rules that cut a stream into frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Framing {
@@ -34,9 +43,9 @@ pub struct Framing {
     pub shape: Shape,
     /// The checksum, which the framer verifies and removes.
     pub checksum: Option<Checksum>,
-    /// A byte that announces that the next byte was changed by an exclusive or with 20
-    /// (hexadecimal). Escaped bytes are restored before the checksum is verified.
-    pub escape: Option<u8>,
+    /// How bytes that stand for marks are escaped. They are restored before the checksum is
+    /// verified.
+    pub escape: Option<Escape>,
     /// Whether the content consists of hexadecimal digits, which become bytes after the checksum
     /// was verified.
     pub decode_hex: bool,
@@ -353,15 +362,12 @@ impl Framer {
 }
 
 /// Restores the escaped bytes of a frame.
-fn restored(frame: &[u8], escape: u8) -> Vec<u8> {
-    /// The bits that the sender changes in an escaped byte (RFC 1662, 4.2).
-    const CHANGED: u8 = 0x20;
-
+fn restored(frame: &[u8], escape: Escape) -> Vec<u8> {
     let mut is_escaped = false;
     let restore = |byte: &u8| {
         let byte = match (std::mem::take(&mut is_escaped), *byte) {
-            (true, byte) => byte ^ CHANGED,
-            (false, byte) if byte == escape => {
+            (true, byte) => byte ^ escape.changed,
+            (false, byte) if byte == escape.byte => {
                 is_escaped = true;
                 return None;
             }

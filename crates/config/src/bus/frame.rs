@@ -6,7 +6,8 @@ use crate::field::Field;
 use crate::notation;
 use crate::table::{Bytes, Flag, Integer, Span, Text, WordOr, table};
 use tidegate_ingest::frame::{
-    Checksum, ChecksumAlgorithm, Counted, CoverEnd, Endian, Framing, Length, Notation, Shape,
+    Checksum, ChecksumAlgorithm, Counted, CoverEnd, Endian, Escape, Framing, Length, Notation,
+    Shape,
 };
 
 /// The range of the longest frame in bytes. A lost newline must not fill the memory of a Pi; the
@@ -18,6 +19,9 @@ const FRAME_BYTES_DEFAULT: u64 = 4_096;
 
 /// The longest start, end or delimiter in bytes.
 const MARK_BYTES_MAX: usize = 16;
+
+/// The default of the bits that an escape changes (RFC 1662, 4.2).
+const ESCAPE_XOR: i64 = 0x20;
 
 table!(Raw {
     kind: Text,
@@ -42,6 +46,7 @@ table!(Raw {
     keep_first: Flag,
     checksum_optional: Flag,
     escape: Text,
+    escape_xor: Integer,
     decode: Text,
 });
 
@@ -64,7 +69,15 @@ const KINDS: [(&str, &[&str]); 12] = [
     ),
     (
         "enclosed",
-        &["start", "end", "keep_markers", "checksum_after_end", "checksum_optional", "escape"],
+        &[
+            "start",
+            "end",
+            "keep_markers",
+            "checksum_after_end",
+            "checksum_optional",
+            "escape",
+            "escape_xor",
+        ],
     ),
     ("idle", &["idle_time"]),
     ("dsmr", &[]),
@@ -138,17 +151,22 @@ pub(super) fn decode_hex(
     choice(&format!("{key}.decode"), field, check, &[("none", false), ("hex", true)])
 }
 
-/// Resolves the byte that announces a changed byte.
-fn escape(key: &str, raw: &Raw, check: &mut Check<'_>) -> Option<u8> {
+/// Resolves the byte that announces a changed byte, and the bits that are changed.
+fn escape(key: &str, raw: &Raw, check: &mut Check<'_>) -> Option<Escape> {
+    let xor_key = format!("{key}.escape_xor");
+    if raw.escape.is_none() && raw.escape_xor.is_some() {
+        check.problems.add(&xor_key, "is for frames with escape", "add escape, or remove it");
+    }
     let escape_key = format!("{key}.escape");
     let bytes = mark_bytes(&escape_key, &raw.escape.as_ref()?.0, check)?;
+    let changed = check.integer(&xor_key, raw.escape_xor.clone(), ESCAPE_XOR, &(1..=0xff));
     let is_set = |flag: &Option<Field<bool>>| flag.as_ref().is_some_and(|flag| flag.0);
     if is_set(&raw.keep_markers) || is_set(&raw.checksum_after_end) {
         let what = "is for frames without keep_markers and checksum_after_end";
         check.problems.add(&escape_key, what, "remove these options, or escape");
     }
-    if let [escape] = *bytes {
-        return Some(escape);
+    if let [byte] = *bytes {
+        return Some(Escape { byte, changed: u8::try_from(changed).unwrap_or_default() });
     }
     check.problems.add(escape_key, "is not one byte", "give the byte: escape = \"0x7d\"");
     None
@@ -173,6 +191,7 @@ fn reject_foreign_keys(key: &str, kind: &str, own: &[&str], raw: &Raw, check: &m
         ("checksum_after_end", raw.checksum_after_end.is_some()),
         ("checksum_optional", raw.checksum_optional.is_some()),
         ("escape", raw.escape.is_some()),
+        ("escape_xor", raw.escape_xor.is_some()),
         ("size", raw.size.is_some()),
         ("length_offset", raw.length_offset.is_some()),
         ("length_size", raw.length_size.is_some()),

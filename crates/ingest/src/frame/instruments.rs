@@ -72,7 +72,7 @@ fn modbus_ascii_becomes_bytes() {
 fn flags_are_shared_and_escaped_bytes_restored() {
     // Sensirion SPS30 datasheet, 5.2: frames between 7e with escapes and an inverted sum.
     let framing = Framing {
-        escape: Some(0x7d),
+        escape: Some(Escape { byte: 0x7d, changed: 0x20 }),
         ..large(framing(enclosed("~", "~", false), Some(checksum("sum-inverted", None, 1))))
     };
     let (one, two) = (b"~\x00\x03\x00\x02(}^T~", b"~\x00\xd1\x00\x00.~");
@@ -85,6 +85,17 @@ fn flags_are_shared_and_escaped_bytes_restored() {
     let mut framer = Framer::new(framing);
     framer.handle_bytes(one, start_time());
     assert_eq!(framer.poll_timeout(), None, "the last flag is no partial frame");
+}
+
+#[test]
+fn escaped_bytes_may_be_inverted() {
+    // Kamstrup KMP, 3.2: 40 … 0d, and 1b before an inverted 06, 0d, 1b, 40 or 80.
+    let framing = Framing {
+        escape: Some(Escape { byte: 0x1b, changed: 0xff }),
+        ..large(framing(enclosed("@", "\r", false), None))
+    };
+    let frames = cut(framing, &[b"@\x3f\x10\x1b\xf2\x1b\xe4\x01\r"]);
+    assert_eq!(frames, [whole_bytes(b"\x3f\x10\x0d\x1b\x01")]);
 }
 
 #[test]

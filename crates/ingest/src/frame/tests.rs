@@ -313,7 +313,7 @@ fn any_framing() -> impl Strategy<Value = Framing> {
         ),
     ];
     let checksum = prop_oneof![Just(None), Just(Some(xor()))];
-    let escape = prop_oneof![Just(None), Just(Some(b'a'))];
+    let escape = prop_oneof![Just(None), Just(Some(Escape { byte: b'a', changed: 0x20 }))];
     (shape, checksum, escape, any::<bool>()).prop_map(|(shape, checksum, escape, decode_hex)| {
         Framing { escape, decode_hex, ..framing(shape, checksum) }
     })
