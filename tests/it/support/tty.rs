@@ -45,7 +45,8 @@ impl Tty {
     /// the text is not the rest of a longer one.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
-        if self.is_at_line_start && bytes.ends_with(b"\n") && bytes.is_ascii() {
+        let is_text = std::str::from_utf8(bytes).is_ok();
+        if self.is_at_line_start && bytes.ends_with(b"\n") && is_text {
             self.write_bytes(b"\n");
         }
         self.is_at_line_start = bytes.ends_with(b"\n");

@@ -153,19 +153,21 @@ impl Pipeline {
         let Target { device, declared } = self.target(message, name)?;
         let declared = declared.as_deref();
         let attribute = mapping.attribute.resolve(&message.context, name)?;
+        let is_lossy = message.decoded.is_lossy();
+        let is_unknown = |value: &Value| {
+            let unknown = char::REPLACEMENT_CHARACTER;
+            is_lossy && matches!(value, Value::Text(text) if text.contains(unknown))
+        };
+        let was_unknown = is_unknown(&value);
         let value = match declared_types::fit(declared, &attribute, value, numbers) {
+            Ok(value) if is_unknown(&value) => return Err(ValueError::NotUtf8.into()),
             Ok(value) => value,
+            Err(_) if was_unknown => return Err(ValueError::NotUtf8.into()),
             Err(misfit) => {
                 self.stats.change(index, |stats| stats.record_misfit(&misfit));
                 return Err(misfit.into());
             }
         };
-        let is_unknown_text = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
-        if message.decoded.is_lossy()
-            && matches!(&value, Value::Text(text) if is_unknown_text(text))
-        {
-            return Err(ValueError::NotUtf8.into());
-        }
         self.stats.change(index, |stats| stats.record_value(&attribute, &value));
         self.silence.handle_message(index, device, now, arrival, output);
         let sample = Sample { time, value };
