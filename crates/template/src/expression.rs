@@ -18,7 +18,9 @@ use tidegate_model::{Value, ValueError};
 static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> =
     LazyLock::new(|| {
         let mut environment = environment()?;
-        FUNCTIONS.iter().for_each(|function| environment.remove_global(function));
+        for function in FUNCTIONS {
+            environment.remove_global(function);
+        }
         Ok(environment)
     });
 
