@@ -82,6 +82,10 @@ pub(super) fn nmea(bytes: &[u8], now: Instant) -> Option<Candidate> {
     // A name for any depth, beside the name of the depth that it is.
     channels.remove("depth");
     let taken: usize = sentences.iter().map(Vec::len).sum();
+    // The probe may begin and end in the middle of a sentence, which says nothing against NMEA.
+    let first = bytes.iter().position(|byte| matches!(byte, b'$' | b'!')).unwrap_or_default();
+    let last = bytes.iter().rposition(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+    let bytes = bytes.get(first..last).unwrap_or(bytes);
     let ends = bytes.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
     let mut candidate = Candidate {
         description: "sentences of NMEA 0183 with checksums".to_owned(),
