@@ -57,8 +57,7 @@ async fn huge_messages_do_not_grow_memory() {
     broker.publish(number_messages(0..1)).await;
     wait_until("the next message arrives", || values(&cloud, "n") == [Value::from(0)]);
     let growth_kb = daemon.memory_kb().saturating_sub(before_kb);
-    // 20 messages have 100 MB; on a busy computer a few wait in buffers at the same time.
-    assert!(growth_kb < 40_000, "{growth_kb} kB for messages of 5 MB");
+    assert!(growth_kb < 20_000, "{growth_kb} kB for messages of 5 MB");
     assert!(daemon.terminate().success());
     site.outbox();
     assert_content(&cloud);

@@ -142,7 +142,7 @@ fn line_instruments() -> Vec<Instrument> {
             name: "boat",
             bytes: boat.to_vec(),
             speed: 4_800,
-            tables: &["baud_rate = 4800\n", "format = \"nmea\""],
+            tables: &["baud_rate = 4800\n", "frame = \"nmea\"\n", "depthBelowKeel"],
             shown: &["channel   depthBelowKeel = 4.6", "channel   depthBelowTransducer = 2.4"],
         },
         Instrument {
