@@ -12,6 +12,7 @@ mod write;
 use std::io;
 
 use tokio::io::AsyncReadExt as _;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::reconnect::Reconnect;
@@ -198,4 +199,9 @@ impl Driver {
             }
         }
     }
+}
+
+/// Returns the time of tokio's clock, which tests can pause, as the machines expect it.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::hex_digits;
 use tidegate_timing::machine::Machine;
 
 pub use checksum::{Checksum, ChecksumAlgorithm, CoverEnd, Notation};
@@ -135,7 +136,7 @@ impl Framing {
         let end = content.end.min(verified.len());
         let content = verified.get(content.start..end).unwrap_or(verified);
         if self.decode_hex {
-            return checksum::from_hex(content).map(Bytes::from);
+            return hex_digits::bytes(content).map(Bytes::from);
         }
         Some(Bytes::copy_from_slice(content))
     }

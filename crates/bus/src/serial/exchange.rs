@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout};
 
+use super::now;
 use super::tty::Tty;
 use crate::BusContext;
 use tidegate_config::SerialBus;
@@ -123,8 +124,4 @@ impl<'a> Exchange<'a> {
         self.framer.handle_disconnected();
         self.drain_frames().into_iter().for_each(|frame| self.context.offer_frame(frame));
     }
-}
-
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::tty::Tty;
-use super::{Driver, READ_BYTES};
+use super::{Driver, READ_BYTES, now};
 use crate::WriteError;
 use tidegate_ingest::serial_poll::{MeterAction, MeterPoll, MeterReadout};
 use tidegate_runtime::wait::sleep_until;
@@ -67,8 +67,4 @@ impl Driver {
         }
         Ok(())
     }
-}
-
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }

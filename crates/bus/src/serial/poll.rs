@@ -5,7 +5,7 @@ use std::io;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Exchange;
+use super::{Exchange, now};
 use tidegate_config::SerialPoll;
 use tidegate_ingest::serial_poll::{PollAction, PollSchedule, PollTiming};
 use tidegate_model::Name;
@@ -77,8 +77,4 @@ impl<'a> Poller<'a> {
             info!(bus = %self.bus, "the instrument answers again");
         }
     }
-}
-
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }

@@ -125,12 +125,9 @@ pub(super) fn modbus_ascii(bytes: &[u8], now: Instant) -> Option<Candidate> {
         keep_markers: false,
         checksum_optional: false,
     };
-    let found = named_frames(shape, checksum("lrc", 0), bytes, now);
-    let from_digits = |digits: &Vec<u8>| {
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>()
-    };
-    let found: Vec<_> = found.iter().filter_map(from_digits).collect();
+    let (checksum, decode_hex) = (checksum("lrc", 0), true);
+    let framing = Framing { shape, checksum, decode_hex, ..Framing::lines(FRAME_BYTES_MAX) };
+    let found = frames(framing, bytes, now);
     binary("modbus-ascii", "frames of Modbus ASCII", MODBUS_HEADER_BYTES, &found)
 }
 

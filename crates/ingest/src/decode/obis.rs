@@ -47,9 +47,7 @@ impl Decoder for Obis {
 
     fn channel_type(&self, channel: &str) -> Option<AttributeType> {
         // The value of any other code is a number or an identifier.
-        let is_text =
-            channel == "meter" || channel.rsplit_once('.').is_some_and(|(_, end)| end == "unit");
-        is_text.then_some(AttributeType::Text)
+        is_text_channel(channel).then_some(AttributeType::Text)
     }
 
     fn decode(
@@ -212,6 +210,11 @@ fn parts(values: Vec<&str>) -> (Vec<&str>, bool) {
         [group] if group.contains('&') && group.contains('*') => (group.split('&').collect(), true),
         _ => (values, false),
     }
+}
+
+/// Returns whether the values of a channel of a meter are texts.
+pub(super) fn is_text_channel(channel: &str) -> bool {
+    channel == "meter" || channel.rsplit_once('.').is_some_and(|(_, end)| end == "unit")
 }
 
 /// Returns the code with `*255` at its end, or without it.

@@ -13,7 +13,9 @@ use super::decoded::{Decoded, DecodedBuilder};
 use super::decoder::{Decoder, DecoderKind};
 use super::dlms;
 use super::error::DecodeError;
+use super::obis::is_text_channel;
 use super::sparkplug::Births;
+use crate::sml_transport::is_checksum_of;
 use element::Element;
 use tidegate_model::excerpt::excerpt;
 use tidegate_model::{AttributeType, Value, ValueError};
@@ -48,8 +50,7 @@ impl Decoder for Sml {
 
     fn channel_type(&self, channel: &str) -> Option<AttributeType> {
         match channel.rsplit_once('.') {
-            _ if channel == "meter" => Some(AttributeType::Text),
-            Some((_, "unit")) => Some(AttributeType::Text),
+            _ if is_text_channel(channel) => Some(AttributeType::Text),
             Some((_, "status")) => Some(AttributeType::Number),
             Some(_) | None => None,
         }
@@ -92,7 +93,7 @@ fn decode(bytes: &[u8], is_verified: bool) -> Result<Vec<Decoded>, &'static str>
         };
         if !is_verified {
             let covered = element::bytes_of(begin, 4)?;
-            if !transport::is_checksum_of(covered, *checksum) {
+            if !is_checksum_of(covered, *checksum) {
                 return Err("wrong checksum of a message");
             }
         }

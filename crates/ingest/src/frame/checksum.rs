@@ -2,6 +2,8 @@
 
 use crc::{Algorithm, Crc, NoTable};
 
+use crate::hex_digits;
+
 /// The checksum at the end of a frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checksum {
@@ -179,7 +181,7 @@ impl Checksum {
         let given = match self.notation {
             Notation::BigEndian => fold(given.iter()),
             Notation::LittleEndian => fold(given.iter().rev()),
-            Notation::Hexadecimal => hex_number(given)?,
+            Notation::Hexadecimal => hex_digits::number(given)?,
         };
         (given == self.compute(content)?).then_some(content)
     }
@@ -223,7 +225,7 @@ impl Checksum {
         let covered = content.get(from..end)?;
         if matches!(self.algorithm, ChecksumAlgorithm::Lrc) {
             let digits = covered.strip_prefix(b":").unwrap_or(covered);
-            return Some(self.algorithm.compute(&from_hex(digits)?));
+            return Some(self.algorithm.compute(&hex_digits::bytes(digits)?));
         }
         Some(self.algorithm.compute(covered))
     }
@@ -234,23 +236,8 @@ fn sentence(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"$").or_else(|| text.strip_prefix(b"!"))
 }
 
-/// Decodes pairs of hexadecimal digits, in upper or lower case; `None` for anything else.
-pub(super) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    digits.chunks(2).map(|pair| hex_number(pair).and_then(|byte| u8::try_from(byte).ok())).collect()
-}
-
 fn fold<'a>(bytes: impl Iterator<Item = &'a u8>) -> u32 {
     bytes.fold(0, |value, byte| value << 8 | u32::from(*byte))
-}
-
-fn hex_number(digits: &[u8]) -> Option<u32> {
-    let digits = std::str::from_utf8(digits).ok()?;
-    // `from_str_radix` accepts a sign, which is not a digit.
-    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
 }
 
 /// The names of the algorithms that are not CRCs.

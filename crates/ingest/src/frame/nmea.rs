@@ -45,12 +45,7 @@ fn sentence(buffer: &[u8]) -> ScanResult {
             } else if digits.len() < CHECKSUM_BYTES - 1 {
                 ScanResult::NeedsBytes
             } else {
-                ScanResult::Frame {
-                    length,
-                    checked: 0..length,
-                    content: 0..length,
-                    is_checked: true,
-                }
+                ScanResult::whole(length)
             }
         }
         // Without a checksum nothing shows that the sentence is whole.

@@ -132,6 +132,13 @@ pub(super) enum ScanResult {
     },
 }
 
+impl ScanResult {
+    /// Returns a frame that is checked and passed on from its first to its last byte.
+    pub(super) fn whole(length: usize) -> Self {
+        Self::Frame { length, checked: 0..length, content: 0..length, is_checked: true }
+    }
+}
+
 impl Shape {
     /// Searches for a frame at the front of `buffer`.
     ///

@@ -17,14 +17,7 @@ pub(super) fn scan(buffer: &[u8]) -> ScanResult {
     let mut at = 0;
     while let Some(byte) = buffer.get(at) {
         if block.ends_with(LAST_FIELD) {
-            let length = at + 1;
-            let all = 0..length;
-            return ScanResult::Frame {
-                length,
-                checked: all.clone(),
-                content: all,
-                is_checked: true,
-            };
+            return ScanResult::whole(at + 1);
         }
         if *byte == b':' {
             let rest = buffer.get(at..).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! Multiplexers and slow writers merge lines, and put noise or a tag block before a sentence.
 
 use super::SentenceError;
+use crate::hex_digits;
 
 /// A sentence without its start character and its checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +107,7 @@ fn find_checksum(content: &[u8]) -> Option<usize> {
 /// Returns the number after a `*`, in digits of upper or lower case.
 fn given_checksum(text: &[u8]) -> Option<u8> {
     let [b'*', digits @ ..] = text.get(..CHECKSUM_BYTES)? else { return None };
-    // `from_str_radix` accepts a sign, which is not a digit.
-    let digits = std::str::from_utf8(digits).ok()?;
-    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
+    u8::try_from(hex_digits::number(digits)?).ok()
 }
 
 /// Reports bytes between two sentences that were the end of a sentence. Tag blocks and noise are
