@@ -196,7 +196,9 @@ async fn non_http_peer_keeps_readings() {
     let mail = |mut stream: TcpStream, _| {
         stream.write_all(b"220 mail ready\r\n").ok();
     };
-    assert_survives(mail, "invalid HTTP|unexpected message|connection error|reset|closed").await;
+    // It depends on who is faster, the greeting or the request.
+    let words = "before the request was sent|invalid HTTP|unexpected message|reset|closed";
+    assert_survives(mail, words).await;
 }
 
 /// Returns the configuration of a server with a certificate for `name` that `alter` has changed.

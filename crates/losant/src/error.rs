@@ -167,12 +167,19 @@ pub fn describe(error: &reqwest::Error) -> String {
     }
 }
 
+/// The cause of a request whose connection ended before the request could be written.
+const ENDED_EARLY: &str =
+    "the connection ended before the request was sent; is a web server at this address?";
+
 /// Returns the first cause of an error: that of the operating system, or the innermost.
 fn cause(error: &reqwest::Error) -> Option<String> {
     let mut cause = error.source()?;
     loop {
         if let Some(error) = cause.downcast_ref::<std::io::Error>() {
             return Some(io_problem(error));
+        }
+        if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return Some(ENDED_EARLY.to_owned());
         }
         match cause.source() {
             Some(source) => cause = source,
