@@ -278,7 +278,7 @@ impl App {
         Running::start(
             Runtime { supervisor, buses_stop, clock, gateway_channels, status, channels },
             config,
-            entries,
+            entries.into(),
         )
     }
 }

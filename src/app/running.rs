@@ -74,16 +74,16 @@ pub(super) struct Running {
     runtime: Runtime,
     config: Config,
     /// The values in effect.
-    entries: Vec<Entry>,
+    entries: Arc<[Entry]>,
     /// The values at the start.
-    started: Vec<Entry>,
+    started: Arc<[Entry]>,
     buses: BTreeMap<Name, CancellationToken>,
 }
 
 impl Running {
-    pub(super) fn start(runtime: Runtime, config: Config, entries: Vec<Entry>) -> Self {
-        let mut running =
-            Self { runtime, started: entries.clone(), entries, buses: BTreeMap::new(), config };
+    pub(super) fn start(runtime: Runtime, config: Config, entries: Arc<[Entry]>) -> Self {
+        let started = Arc::clone(&entries);
+        let mut running = Self { runtime, started, entries, buses: BTreeMap::new(), config };
         let buses: BTreeSet<_> = running.config.buses.keys().cloned().collect();
         running.start_buses(&buses);
         running
@@ -197,7 +197,7 @@ impl Running {
         crate::logging::log_warnings(&config.warnings);
         let changed = tidegate_config::changed_keys(&self.entries, &entries);
         let since_start = tidegate_config::changed_keys(&self.started, &entries);
-        self.entries = entries;
+        self.entries = entries.into();
         self.runtime.status.configure(names(&self.config));
         if difference.reporter {
             self.runtime.channels.limits.send_replace(self.config.reporter.clone());

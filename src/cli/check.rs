@@ -19,7 +19,7 @@ use tidegate_ingest::mapping::{
 /// Validates the configuration and prints what it means, then its weaknesses and what was not
 /// checked. Prints nothing for a valid configuration if `quiet`.
 pub(super) fn check(file: &Path, quiet: bool) -> anyhow::Result<()> {
-    let (config, _) = tidegate_config::load_to_check(file)?;
+    let config = tidegate_config::load_to_check(file)?;
     if quiet {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use tidegate_config::{CloudCredentials, Entry, Origin};
 
 /// Prints every value with its place, as TOML that means the same, or as JSON.
 pub(super) fn show(file: &Path, json: bool) -> anyhow::Result<()> {
-    let (config, entries) = tidegate_config::load_to_check(file)?;
+    let (config, entries) = tidegate_config::explain_to_check(file)?;
     if json {
         return print(&format!("{:#}\n", document(&entries)));
     }
@@ -33,7 +33,7 @@ fn document(entries: &[Entry]) -> Value {
     let members = entries.iter().map(|entry| {
         let from = match &entry.place {
             Origin::Default => json!({ "default": true }),
-            Origin::File { path, line } => json!({ "file": path, "line": line }),
+            Origin::File { path, line } => json!({ "file": **path, "line": line }),
             Origin::Variable(name) => json!({ "variable": name }),
         };
         (entry.key(), json!({ "value": entry.value, "from": from }))

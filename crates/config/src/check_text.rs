@@ -17,7 +17,7 @@ const GATEWAY: &str = "[losant]\ndevice_id = \"000000000000000000000000\"\n";
 pub fn check_text(text: &str) -> Result<Config, Problems> {
     let (mut problems, mut options) = (Problems::default(), OptionInfos::default());
     let tree = load::overlay(&[GATEWAY, text], &mut problems);
-    let raw = tree.and_then(|tree| load::read(tree, &mut problems));
+    let raw = tree.and_then(|mut tree| load::read(&mut tree, &mut problems));
     let here = Path::new("tidegate.toml");
     let config = raw
         .and_then(|raw| resolve::resolve(raw, here, Purpose::Inspect, &mut problems, &mut options));

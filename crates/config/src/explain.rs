@@ -1,7 +1,9 @@
 //! The effective values of the configuration, each with its place.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -27,7 +29,7 @@ const FILE_OPTIONS: [&str; 7] =
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The segments of the table, such as `bus`, `serial`, `boiler`.
-    pub table: Vec<String>,
+    pub table: Arc<[String]>,
     /// The option in it.
     pub option: String,
     /// The value as it would be written. Secrets are masked.
@@ -66,34 +68,75 @@ pub fn explain(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
 
 /// Returns the keys whose value, or the file that they name, differs between two configurations.
 pub fn changed_keys(old: &[Entry], new: &[Entry]) -> BTreeSet<String> {
-    let values = |entries: &[Entry]| -> BTreeMap<_, _> {
-        entries.iter().map(|entry| (entry.key(), (entry.value.clone(), entry.checksum))).collect()
-    };
     let (old, new) = (values(old), values(new));
     let keys = old.keys().chain(new.keys());
     keys.filter(|key| old.get(*key) != new.get(*key)).cloned().collect()
 }
 
+fn values(entries: &[Entry]) -> BTreeMap<String, (&Value, u32)> {
+    entries.iter().map(|entry| (entry.key(), (&entry.value, entry.checksum))).collect()
+}
+
+/// Loads the configuration without its entries, which cost as much time and memory again.
+pub(super) fn load_for(purpose: Purpose, file: &Path) -> Result<Config, Problems> {
+    let mut reading = Reading::of(file);
+    let raw = reading.raw();
+    reading.tree = None;
+    reading.resolve(raw, purpose, file).map(|(config, _)| config)
+}
+
 pub(super) fn explain_for(purpose: Purpose, file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
-    let mut problems = Problems::default();
-    let (mut origins, mut options) = (Origins::new(file), OptionInfos::default());
-    let environment = std::env::vars().collect();
-    let tree = load::merge(file, environment, &mut origins, &mut problems);
-    let raw = tree.clone().and_then(|tree| load::read(tree, &mut problems));
-    let config =
-        raw.and_then(|raw| resolve::resolve(raw, file, purpose, &mut problems, &mut options));
-    problems.locate(&origins);
-    match (config, tree.map(config::Value::try_deserialize)) {
-        (Some(mut config), Some(Ok(tree))) if !problems.has_errors() => {
-            config.warnings = problems.into_list();
-            let mut entries = entries(&tree, &options, &origins);
-            let directory = file.parent().unwrap_or(Path::new(""));
-            for entry in &mut entries {
-                entry.set_checksum(directory);
+    let mut reading = Reading::of(file);
+    let raw = reading.raw();
+    let tree = reading.tree.take();
+    let (config, reading) = reading.resolve(raw, purpose, file)?;
+    let tree = tree.map(config::Value::try_deserialize);
+    let Some(Ok(tree)) = tree else { return Err(Problems::default()) };
+    let mut entries = entries(&tree, &reading.options, &reading.origins);
+    let directory = file.parent().unwrap_or(Path::new(""));
+    for entry in &mut entries {
+        entry.set_checksum(directory);
+    }
+    Ok((config, entries))
+}
+
+/// The layers on their way to a configuration.
+struct Reading {
+    problems: Problems,
+    origins: Origins,
+    options: OptionInfos,
+    /// The merged layers; nothing if one of them cannot be read.
+    tree: Option<config::Value>,
+}
+
+impl Reading {
+    fn of(file: &Path) -> Self {
+        let (mut problems, mut origins) = (Problems::default(), Origins::new(file));
+        let environment = std::env::vars().collect();
+        let tree = load::merge(file, environment, &mut origins, &mut problems);
+        Self { problems, origins, options: OptionInfos::default(), tree }
+    }
+
+    fn raw(&mut self) -> Option<Raw> {
+        load::read(self.tree.as_mut()?, &mut self.problems)
+    }
+
+    fn resolve(
+        mut self,
+        raw: Option<Raw>,
+        purpose: Purpose,
+        file: &Path,
+    ) -> Result<(Config, Self), Problems> {
+        let (problems, options) = (&mut self.problems, &mut self.options);
+        let config = raw.and_then(|raw| resolve::resolve(raw, file, purpose, problems, options));
+        self.problems.locate(&self.origins);
+        match config {
+            Some(mut config) if !self.problems.has_errors() => {
+                config.warnings = std::mem::take(&mut self.problems).into_list();
+                Ok((config, self))
             }
-            Ok((config, entries))
+            Some(_) | None => Err(self.problems),
         }
-        _ => Err(problems),
     }
 }
 
@@ -140,21 +183,20 @@ pub(super) fn entries(
         .flat_map(|key| std::iter::successors(parent(key), |key| parent(key)))
         .collect();
     values.retain(|key, value| !is_empty_table(value) || !filled.contains(key));
-    let mut entries: Vec<_> = values
+    let mut ranked: Vec<_> = values
         .into_iter()
         .filter_map(|(key, value)| {
             let mut table = segments(&key);
+            let positions = positions(&table);
             let option = table.pop().filter(|_| !table.is_empty())?;
             let place = origins.exact(&key).cloned().unwrap_or(Origin::Default);
             let value = masked(&table, &option, value);
-            Some(Entry { table, option, value, place, checksum: 0 })
+            Some((positions, Entry { table: table.into(), option, value, place, checksum: 0 }))
         })
         .collect();
-    // The options of a table come before the tables in it, so that each table is written once.
-    entries.sort_by_cached_key(|entry| {
-        let option = rank([entry.table.as_slice(), std::slice::from_ref(&entry.option)].concat());
-        (rank(entry.table.clone()), option)
-    });
+    ranked.sort_by(order);
+    let mut entries: Vec<_> = ranked.into_iter().map(|(_, entry)| entry).collect();
+    share_tables(&mut entries);
     entries
 }
 
@@ -196,13 +238,40 @@ fn sorted(key: &str, value: &Value) -> Value {
 
 /// Returns the sort key: the order of the declarations, and the alphabet for chosen names.
 fn rank(segments: Vec<String>) -> Vec<(usize, String)> {
+    positions(&segments).into_iter().zip(segments).collect()
+}
+
+/// Returns the place of each segment in its declaration; the last for a chosen name.
+fn positions(segments: &[String]) -> Vec<usize> {
     let mut shape = Some(Raw::shape());
-    let position = |segment: String| {
+    let position = |segment: &String| {
         let place = shape.and_then(|shape| shape.options().position(|option| option == segment));
-        shape = shape.and_then(|shape| shape.child(&segment));
-        (place.unwrap_or(usize::MAX), segment)
+        shape = shape.and_then(|shape| shape.child(segment));
+        place.unwrap_or(usize::MAX)
     };
-    segments.into_iter().map(position).collect()
+    segments.iter().map(position).collect()
+}
+
+/// An entry with the positions of its table and of its option.
+type Ranked = (Vec<usize>, Entry);
+
+/// Orders entries as [`rank`] does, the options of a table before the tables in it, so that each
+/// table is written once. There are several hundred thousand entries for ten thousand sensors.
+fn order((positions, entry): &Ranked, (others, other): &Ranked) -> Ordering {
+    let tables = positions.iter().zip(&*entry.table).cmp(others.iter().zip(&*other.table));
+    let options = || (positions.last(), &entry.option).cmp(&(others.last(), &other.option));
+    tables.then_with(options)
+}
+
+/// Lets the entries of a table share its segments.
+fn share_tables(entries: &mut [Entry]) {
+    for entries in entries.chunk_by_mut(|one, other| one.table == other.table) {
+        if let [first, others @ ..] = entries {
+            for entry in others {
+                entry.table = Arc::clone(&first.table);
+            }
+        }
+    }
 }
 
 /// Masks a secret. A name that the operator chose, such as an alias of a device, is no secret.

@@ -59,6 +59,9 @@ fn quoted_segments(key: &str) -> Option<Vec<String>> {
 
 /// Returns the key of the table around a key; nothing at the top.
 pub(super) fn parent(key: &str) -> Option<String> {
+    if !key.contains(['"', '\'']) {
+        return key.rsplit_once('.').map(|(table, _)| table.to_owned());
+    }
     let segments = segments(key);
     let (_, parents) = segments.split_last()?;
     (!parents.is_empty()).then(|| joined(parents))

@@ -69,7 +69,7 @@ pub const DEFAULTS: &str = include_str!("../../../config/tidegate.toml");
 /// # Errors
 /// All problems of the configuration. The caller prints them and exits with 78 (`EX_CONFIG`).
 pub fn load(file: &Path) -> Result<Config, Problems> {
-    explain(file).map(|(config, _)| config)
+    explain::load_for(Purpose::Daemon, file)
 }
 
 /// Loads the configuration to check it: a file of secrets that is missing or cannot be read is a
@@ -77,7 +77,15 @@ pub fn load(file: &Path) -> Result<Config, Problems> {
 ///
 /// # Errors
 /// As [`load()`].
-pub fn load_to_check(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
+pub fn load_to_check(file: &Path) -> Result<Config, Problems> {
+    explain::load_for(Purpose::Check, file)
+}
+
+/// Loads the configuration as [`load_to_check()`] does, with every value and its place.
+///
+/// # Errors
+/// As [`load()`].
+pub fn explain_to_check(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
     explain::explain_for(Purpose::Check, file)
 }
 
@@ -87,7 +95,7 @@ pub fn load_to_check(file: &Path) -> Result<(Config, Vec<Entry>), Problems> {
 /// # Errors
 /// As [`load()`].
 pub fn load_to_inspect(file: &Path) -> Result<Config, Problems> {
-    explain::explain_for(Purpose::Inspect, file).map(|(config, _)| config)
+    explain::load_for(Purpose::Inspect, file)
 }
 
 /// Loads the configuration without the access key, and accepts buses that no sensor or actuator
@@ -96,5 +104,5 @@ pub fn load_to_inspect(file: &Path) -> Result<Config, Problems> {
 /// # Errors
 /// As [`load()`].
 pub fn load_to_discover(file: &Path) -> Result<Config, Problems> {
-    explain::explain_for(Purpose::Discover, file).map(|(config, _)| config)
+    explain::load_for(Purpose::Discover, file)
 }

@@ -42,7 +42,7 @@ pub(super) fn merge(
         match origins.add_file(&path, &text) {
             Ok(()) => builder = builder.add_source(File::from_str(&text, FileFormat::Toml)),
             Err(SyntaxError { line, message, hint, excerpt }) => {
-                let place = Origin::File { path: path.clone(), line: Some(line) };
+                let place = Origin::File { path: path.as_path().into(), line: Some(line) };
                 problems.add_with_excerpt(place, format!("is not TOML: {message}"), hint, excerpt);
             }
         }
@@ -167,7 +167,7 @@ pub(super) fn parse(text: &str) -> Option<Value> {
 }
 
 /// Deserializes the tree. Reports and removes values of the wrong type until the rest fits.
-pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
+pub(super) fn read(tree: &mut Value, problems: &mut Problems) -> Option<Raw> {
     for _ in 0..WRONG_VALUES_MAX {
         let mut unknown = Vec::new();
         let mut track = Track::new();
@@ -177,19 +177,19 @@ pub(super) fn read(mut tree: Value, problems: &mut Problems) -> Option<Raw> {
         match result {
             Ok(raw) => {
                 for keys in unknown {
-                    report_unknown_key(&keys, &tree, problems);
+                    report_unknown_key(&keys, tree, problems);
                 }
                 return Some(raw);
             }
             Err(error) => {
                 let path = track.path();
                 let keys: Vec<String> = path.iter().map(unbracketed).collect();
-                if let Some(table) = nameless(&tree, &keys) {
+                if let Some(table) = nameless(tree, &keys) {
                     report_nameless(table, problems);
-                    keep_tables(&mut tree, table)?;
+                    keep_tables(tree, table)?;
                 } else {
                     problems.add(joined(&keys), bare(&error), "");
-                    remove(&mut tree, &keys)?;
+                    remove(tree, &keys)?;
                 }
             }
         }
@@ -347,7 +347,7 @@ mod tests {
             .collect();
         let (mut origins, mut problems) = (Origins::new(&file), Problems::default());
         let tree = merge(&file, environment, &mut origins, &mut problems);
-        let raw = tree.and_then(|tree| read(tree, &mut problems));
+        let raw = tree.and_then(|mut tree| read(&mut tree, &mut problems));
         problems.locate(&origins);
         (raw, problems.to_string().replace(&*directory.path().to_string_lossy(), "DIR"))
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -28,7 +29,7 @@ pub enum Origin {
     /// A file.
     File {
         /// The path, as given.
-        path: PathBuf,
+        path: Arc<Path>,
         /// The line, from 1, if known.
         line: Option<usize>,
     },
@@ -66,8 +67,9 @@ impl Origins {
     /// If the file is not TOML.
     pub(super) fn add_file(&mut self, path: &Path, text: &str) -> Result<(), SyntaxError> {
         let line_ends: Vec<usize> = text.match_indices('\n').map(|(end, _)| end).collect();
+        let shared: Arc<Path> = path.into();
         let at = |offset: usize| Origin::File {
-            path: path.to_owned(),
+            path: Arc::clone(&shared),
             line: Some(line_ends.partition_point(|end| *end < offset) + 1),
         };
         self.files.push(path.to_owned());
@@ -85,7 +87,7 @@ impl Origins {
         match place {
             Origin::Default => (0, 0),
             Origin::File { path, line } => {
-                let layer = self.files.iter().position(|file| file == path);
+                let layer = self.files.iter().position(|file| **file == **path);
                 (layer.unwrap_or(self.files.len()), line.unwrap_or(0))
             }
             Origin::Variable(_) => (usize::MAX, 0),
@@ -134,7 +136,7 @@ impl Origins {
             around = table;
         }
         let main = self.files.first().filter(|_| shape_at([&*around]).is_some())?;
-        Some(Origin::File { path: main.clone(), line: None })
+        Some(Origin::File { path: main.as_path().into(), line: None })
     }
 
     fn add_table(&mut self, table: &DeTable<'_>, prefix: &str, at: &impl Fn(usize) -> Origin) {

@@ -29,7 +29,7 @@ pub fn load_provisional(file: &Path) -> Result<(Config, BTreeSet<Name>), Problem
     let (mut origins, mut options) = (Origins::new(file), OptionInfos::default());
     let environment = std::env::vars().collect();
     let tree = load::merge(file, environment, &mut origins, &mut problems);
-    let raw = tree.and_then(|tree| load::read(tree, &mut problems));
+    let raw = tree.and_then(|mut tree| load::read(&mut tree, &mut problems));
     let mut added = BTreeSet::new();
     let config = raw.and_then(|mut raw| {
         added = add_ids(&mut raw);

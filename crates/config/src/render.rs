@@ -43,11 +43,11 @@ pub fn portable(entries: &[Entry], file: &Path) -> Vec<Entry> {
     let credentials = cloud_credentials_path(None, directory);
     if !entries.iter().any(is_named) && credentials.starts_with(directory) {
         let value = Value::from(credentials.to_string_lossy());
-        let table = vec!["losant".to_owned()];
+        let table = ["losant".to_owned()].into();
         let option = "credentials_file".to_owned();
         let place = Origin::Default;
         let entry = Entry { table, option, value, place, checksum: 0 };
-        let end = entries.iter().rposition(|entry| entry.table == ["losant"]);
+        let end = entries.iter().rposition(|entry| *entry.table == ["losant"]);
         entries.insert(end.map_or(0, |end| end + 1), entry);
     }
     entries

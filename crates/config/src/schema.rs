@@ -141,7 +141,7 @@ fn options() -> BTreeMap<String, OptionInfo> {
     // The files of secrets in the examples do not exist. Their problems do not matter here.
     let (nowhere, mut problems) = (Path::new("/nonexistent/tidegate.toml"), Problems::default());
     let mut options = OptionInfos::default();
-    let raw = load::parse(&uncommented()).and_then(|tree| load::read(tree, &mut problems));
+    let raw = load::parse(&uncommented()).and_then(|mut tree| load::read(&mut tree, &mut problems));
     raw.and_then(|raw| {
         resolve::resolve(raw, nowhere, Purpose::Daemon, &mut problems, &mut options)
     });
