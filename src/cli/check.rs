@@ -2,6 +2,7 @@
 
 pub(super) mod online;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tidegate_ingest::mapping::{
     Aggregate, AttributeSelector, Conversion, Deadband, Derive, DeviceSelector, FilterSettings,
     Sensor,
 };
+use tidegate_model::{DeviceId, Name};
 
 /// Validates the configuration and prints what it means, then its weaknesses and what was not
 /// checked. Prints nothing for a valid configuration if `quiet`.
@@ -93,27 +95,28 @@ fn describe(plan: &mut String, file: &Path, config: &Config) -> std::fmt::Result
         let window = humantime::format_duration(reporter.merge_window);
         writeln!(plan, "joined    readings of a device within {window}")?;
     }
+    let devices = DeviceNames::of(config);
     for (name, bus) in &config.buses {
         describe_bus(plan, name, bus)?;
         for sensor in &bus.sensors {
-            describe_sensor(plan, sensor, config)?;
+            describe_sensor(plan, sensor, &devices)?;
         }
         for actuator in
             config.actuators.iter().filter(|actuator| actuator.bus.as_ref() == Some(name))
         {
-            describe_actuator(plan, actuator, config)?;
+            describe_actuator(plan, actuator, &devices)?;
         }
     }
     if config.actuators.iter().any(|actuator| actuator.bus.is_none()) {
         writeln!(plan, "\nwithout a bus")?;
     }
     for actuator in config.actuators.iter().filter(|actuator| actuator.bus.is_none()) {
-        describe_actuator(plan, actuator, config)?;
+        describe_actuator(plan, actuator, &devices)?;
     }
     Ok(())
 }
 
-fn describe_bus(plan: &mut String, name: &tidegate_model::Name, bus: &Bus) -> std::fmt::Result {
+fn describe_bus(plan: &mut String, name: &Name, bus: &Bus) -> std::fmt::Result {
     let driver = driver(&bus.kind);
     writeln!(plan, "\nbus       {name}: {}", driver.describe())?;
     driver.details().iter().try_for_each(|detail| writeln!(plan, "  {detail}"))
@@ -122,10 +125,10 @@ fn describe_bus(plan: &mut String, name: &tidegate_model::Name, bus: &Bus) -> st
 pub(super) fn describe_sensor(
     plan: &mut String,
     sensor: &Sensor,
-    config: &Config,
+    devices: &DeviceNames<'_>,
 ) -> std::fmt::Result {
     let device = match &sensor.device {
-        DeviceSelector::Fixed(id) => device_name(*id, config),
+        DeviceSelector::Fixed(id) => devices.name(*id),
         DeviceSelector::ByTemplate(template) => template.to_string(),
     };
     let topic = sensor.topic.as_ref().map(|topic| format!(" {topic}")).unwrap_or_default();
@@ -189,8 +192,12 @@ fn describe_filter(plan: &mut String, filter: &FilterSettings) -> std::fmt::Resu
     Ok(())
 }
 
-fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) -> std::fmt::Result {
-    let device = device_name(actuator.device, config);
+fn describe_actuator(
+    plan: &mut String,
+    actuator: &Actuator,
+    devices: &DeviceNames<'_>,
+) -> std::fmt::Result {
+    let device = devices.name(actuator.device);
     let write = match &actuator.write {
         WriteTemplate::Serial(serial) if serial.is_hex => format!("bytes {}", serial.text),
         WriteTemplate::Serial(serial) => format!("{:?}", serial.text.to_string()),
@@ -238,7 +245,21 @@ fn describe_actuator(plan: &mut String, actuator: &Actuator, config: &Config) ->
     Ok(())
 }
 
-pub(super) fn device_name(id: tidegate_model::DeviceId, config: &Config) -> String {
-    let found = config.devices.iter().find(|(_, device)| **device == id);
-    found.map_or_else(|| id.to_string(), |(name, _)| name.to_string())
+/// The names of the devices in the configuration.
+pub(super) struct DeviceNames<'a>(BTreeMap<DeviceId, &'a Name>);
+
+impl<'a> DeviceNames<'a> {
+    pub(super) fn of(config: &'a Config) -> Self {
+        Self(config.devices.iter().map(|(name, id)| (*id, name)).collect())
+    }
+
+    /// Returns the name of a device, or else its id.
+    fn name(&self, id: DeviceId) -> String {
+        self.0.get(&id).map_or_else(|| id.to_string(), ToString::to_string)
+    }
+}
+
+/// Returns the name of one device, or else its id.
+pub(super) fn device_name(id: DeviceId, config: &Config) -> String {
+    DeviceNames::of(config).name(id)
 }

@@ -92,10 +92,11 @@ pub(super) fn run(command: SensorCommand) -> anyhow::Result<()> {
 
 fn list(config: &Config) -> anyhow::Result<()> {
     let mut page = String::new();
+    let devices = check::DeviceNames::of(config);
     for (name, bus) in &config.buses {
         for sensor in &bus.sensors {
             write!(page, "bus {name}")?;
-            check::describe_sensor(&mut page, sensor, config)?;
+            check::describe_sensor(&mut page, sensor, &devices)?;
         }
     }
     print(&page)
