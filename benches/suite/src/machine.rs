@@ -30,7 +30,8 @@ pub(crate) fn describe(directory: &Path) -> anyhow::Result<String> {
         processor(),
         std::thread::available_parallelism().map_or(1, usize::from),
         memory_gb(),
-        kernel.trim(),
+        // The third number and what follows name a build.
+        kernel.trim().splitn(3, '.').take(2).collect::<Vec<_>>().join("."),
         figures::text(syncs.round()),
     ))
 }

@@ -114,7 +114,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         Column::Subscriber | Column::Appends => None,
     });
     let versions = versions.chain([machine::broker_version()]).collect::<Vec<_>>().join("; ");
-    let mut text = format!("{machine} Medians of {} runs. {versions}.\n\n", options.runs);
+    let runs = match options.runs {
+        1 => "One run each".to_owned(),
+        runs => format!("Medians of {runs} runs"),
+    };
+    let mut text = format!("{machine} {runs}. {versions}.\n\n");
     text += &table(options, &columns, &results);
     for note in notes {
         text.push('\n');

@@ -18,6 +18,10 @@ pub(crate) const COMMIT_STATES: u64 = 100;
 const READ_STATES: usize = 500;
 const READ_BYTES: usize = 1 << 20;
 
+/// The states of a device that leave at once while others come. The same at any number of devices,
+/// because a call has a cost of its own.
+const FLOW_STATES: u64 = 20;
+
 /// The time of the first state: 1 May 2026.
 const START_MILLIS: i64 = 1_777_629_600_000;
 
@@ -83,7 +87,7 @@ impl Queue {
         let devices: Vec<DeviceId> =
             self.outbox()?.queue_changes(0).queues.iter().map(|queue| queue.device).collect();
         for device in devices {
-            self.drain_device(device)?;
+            self.drain_device(device, READ_STATES)?;
         }
         Ok(())
     }
@@ -95,16 +99,16 @@ impl Queue {
             self.append(COMMIT_STATES.min(end - self.appended))?;
             let changes = self.outbox()?.queue_changes(version);
             version = changes.version;
-            for queue in changes.queues.iter().filter(|queue| queue.amount.states >= 20) {
-                self.drain_device(queue.device)?;
+            for queue in changes.queues.iter().filter(|queue| queue.amount.states >= FLOW_STATES) {
+                self.drain_device(queue.device, usize::try_from(FLOW_STATES)?)?;
             }
         }
         Ok(())
     }
 
-    fn drain_device(&self, device: DeviceId) -> anyhow::Result<()> {
+    fn drain_device(&self, device: DeviceId, states: usize) -> anyhow::Result<()> {
         let outbox = self.outbox()?;
-        while let batch = outbox.peek(device, 0, READ_STATES, READ_BYTES)?
+        while let batch = outbox.peek(device, 0, states, READ_BYTES)?
             && let (Some(first), Some(last)) = (batch.first(), batch.last())
         {
             outbox.ack(device, first.sequence, last.sequence)?;
