@@ -205,7 +205,7 @@ impl Bench {
         for frame in frames.into_iter().take(limit) {
             match frame {
                 Frame::Whole(payload) => self.show(topic.to_owned(), payload)?,
-                Frame::Lost(loss) => print(&format!("lost      {loss:?}\n\n"))?,
+                Frame::Lost(lost) => print(&format!("lost      {lost}\n\n"))?,
             }
         }
         self.pipeline.handle_stop();

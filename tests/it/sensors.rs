@@ -35,7 +35,7 @@ async fn sensor_test_shows_each_step_of_a_recording() {
         "rejected  1 (out_of_range)\n",
         "key-value no key=value at byte 0",
         "rejected  1 (malformed)\n",
-        "lost      Incomplete\n",
+        "lost      a message without its end: \"t=2\" (74 3d 32)\n",
         "\"data\":{\"humidity\":41.0}}\n",
     ] {
         assert!(text.contains(words), "{words}\nin: {text}");

@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::checkpoints::TailCheckpoint;
 use crate::problem_log::ProblemLog;
 use crate::{Ack, BusEvent, EventSender, LossCounters, SharedMonitor};
-use tidegate_ingest::frame::{Frame, Loss};
+use tidegate_ingest::frame::{Frame, Loss, Lost};
 use tidegate_ingest::mapping::Sensor;
 use tidegate_model::{BusMessage, Name, Reason};
 use tidegate_runtime::clock::SharedClock;
@@ -123,7 +123,7 @@ impl BusContext {
     pub(crate) fn offer_frame(&self, frame: Frame) {
         match frame {
             Frame::Whole(payload) => self.offer("", payload),
-            Frame::Lost(loss) => self.count_loss(loss),
+            Frame::Lost(lost) => self.count_lost(&lost),
         }
     }
 
@@ -131,11 +131,17 @@ impl BusContext {
     pub(crate) async fn deliver_frame(&self, frame: Frame) {
         match frame {
             Frame::Whole(payload) => self.deliver("", payload, None).await,
-            Frame::Lost(loss) => self.count_loss(loss),
+            Frame::Lost(lost) => self.count_lost(&lost),
         }
     }
 
-    /// Counts bytes that the framer rejected.
+    /// Counts bytes that the framer rejected, and logs what they began with.
+    fn count_lost(&self, lost: &Lost) {
+        debug!(bus = %self.bus, "rejected {lost}");
+        self.count_loss(lost.loss);
+    }
+
+    /// Counts bytes that were rejected.
     pub(crate) fn count_loss(&self, loss: Loss) {
         let reason = match loss {
             Loss::TooLong => Reason::TooLong,
@@ -143,7 +149,6 @@ impl BusContext {
             Loss::Incomplete => Reason::Incomplete,
             Loss::Noise => Reason::Noise,
         };
-        debug!(bus = %self.bus, %reason, "framer rejected bytes");
         self.reject(reason);
     }
 

@@ -23,7 +23,7 @@ use crate::hex_digits;
 use tidegate_timing::machine::Machine;
 
 pub use checksum::{Checksum, ChecksumAlgorithm, CoverEnd, Notation};
-pub use loss::Loss;
+pub use loss::{Loss, Lost, Sums};
 pub use shape::{Counted, Endian, Length, Shape};
 
 use shape::{Limits, ScanResult};
@@ -65,7 +65,7 @@ pub enum Frame {
     /// A complete frame; never empty.
     Whole(Bytes),
     /// Dropped bytes.
-    Lost(Loss),
+    Lost(Lost),
 }
 
 /// Cuts one stream into frames.
@@ -81,6 +81,8 @@ pub struct Framer {
     is_resyncing: bool,
     /// Removed bytes that belong to no frame and were not reported yet.
     noise_bytes: usize,
+    /// The first of them.
+    noise: Vec<u8>,
     /// True while the framer drops the rest of a frame that is too long.
     is_discarding: bool,
     /// When the connection was opened, until the first delimiter: the first bytes may be the rest
@@ -141,6 +143,13 @@ impl Framing {
         Some(Bytes::copy_from_slice(content))
     }
 
+    /// Returns both values of the checksum of a frame, as far as the frame has one.
+    fn sums(&self, frame: &[u8]) -> Option<Sums> {
+        let restored = self.escape.map(|escape| restored(frame, escape));
+        let frame = restored.as_deref().unwrap_or(frame);
+        self.checksum.as_ref()?.sums(frame)
+    }
+
     fn capacity(&self) -> usize {
         self.bytes_max + self.shape.frame_overhead(self.checksum_bytes())
     }
@@ -156,6 +165,7 @@ impl Framer {
             reported_bytes: 0,
             is_resyncing: false,
             noise_bytes: 0,
+            noise: Vec::with_capacity(Lost::BYTES_MAX),
             is_discarding: false,
             opened_at: None,
             last_bytes_at: None,
@@ -207,7 +217,7 @@ impl Framer {
             || self.reported_bytes >= self.buffer.len()
             || self.framing.shape.is_shared_mark(&self.buffer);
         if !is_reported {
-            self.frames.push_back(Frame::Lost(Loss::Incomplete));
+            self.lose(Loss::Incomplete, self.buffer.len(), None);
         }
         self.buffer.clear();
         self.scanned_bytes = 0;
@@ -248,10 +258,10 @@ impl Framer {
             match self.scan() {
                 ScanResult::NeedsBytes if self.buffer.len() < self.framing.capacity() => return,
                 ScanResult::NeedsBytes if self.is_discarding => self.discard(),
-                ScanResult::NeedsBytes => self.fail(Loss::TooLong, self.buffer.len()),
+                ScanResult::NeedsBytes => self.fail(Loss::TooLong, self.buffer.len(), None),
                 ScanResult::NotFrame(bytes) => self.skip_noise(bytes),
                 ScanResult::Skip(bytes) => self.remove(bytes),
-                ScanResult::Failed { loss, length } => self.fail(loss, length),
+                ScanResult::Failed { loss, length } => self.fail(loss, length, None),
                 ScanResult::Frame { length, .. } if self.is_discarding => {
                     self.is_discarding = false;
                     self.opened_at = None;
@@ -271,7 +281,7 @@ impl Framer {
     fn drop_first(&mut self, length: usize, is_loss: bool) {
         self.opened_at = None;
         if is_loss {
-            self.frames.push_back(Frame::Lost(Loss::Noise));
+            self.lose(Loss::Noise, length, None);
         }
         self.remove(length);
     }
@@ -296,7 +306,8 @@ impl Framer {
     ) {
         let frame = self.buffer.get(checked).unwrap_or_default();
         let Some(content) = self.framing.open(frame, content, is_checked) else {
-            return self.fail(Loss::Checksum, length);
+            let sums = self.framing.sums(frame);
+            return self.fail(Loss::Checksum, length, sums);
         };
         self.report_noise();
         if !content.is_empty() {
@@ -307,11 +318,11 @@ impl Framer {
     }
 
     /// Reports a loss once, and continues where the next frame may start.
-    fn fail(&mut self, loss: Loss, length: usize) {
+    fn fail(&mut self, loss: Loss, length: usize, sums: Option<Sums>) {
         self.is_resyncing = true;
         if self.reported_bytes == 0 {
             self.report_noise();
-            self.frames.push_back(Frame::Lost(loss));
+            self.lose(loss, length, sums);
             self.reported_bytes = length;
         }
         if self.framing.shape.can_start_anywhere() {
@@ -331,20 +342,34 @@ impl Framer {
     fn skip_noise(&mut self, bytes: usize) {
         let is_noise = |byte: &&u8| !matches!(byte, b'\n' | b'\r');
         if !self.is_resyncing {
-            self.noise_bytes += self.buffer.iter().take(bytes).filter(is_noise).count();
+            let noise = self.buffer.iter().take(bytes).filter(is_noise);
+            self.noise_bytes += noise.clone().count();
+            let missing = Lost::BYTES_MAX.saturating_sub(self.noise.len());
+            self.noise.extend(noise.take(missing));
         }
         // Endless noise is reported too, once for each frame length.
         while self.noise_bytes > self.framing.bytes_max {
             self.noise_bytes -= self.framing.bytes_max;
-            self.frames.push_back(Frame::Lost(Loss::Noise));
+            self.lose_noise();
         }
         self.remove(bytes);
     }
 
+    fn lose_noise(&mut self) {
+        self.frames.push_back(Frame::Lost(Lost::new(Loss::Noise, &self.noise, None)));
+        self.noise.clear();
+    }
+
     fn report_noise(&mut self) {
         if std::mem::take(&mut self.noise_bytes) > 0 {
-            self.frames.push_back(Frame::Lost(Loss::Noise));
+            self.lose_noise();
         }
+    }
+
+    /// Reports the loss of bytes at the front.
+    fn lose(&mut self, loss: Loss, length: usize, sums: Option<Sums>) {
+        let bytes = self.buffer.get(..length).unwrap_or(&self.buffer);
+        self.frames.push_back(Frame::Lost(Lost::new(loss, bytes, sums)));
     }
 
     /// Removes bytes from the front, at least one, so that the extraction ends.

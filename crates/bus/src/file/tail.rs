@@ -244,7 +244,7 @@ impl Tail {
             let frames: Vec<_> = self.framer.drain_frames().collect();
             events.extend(frames.into_iter().map(|frame| match frame {
                 Frame::Whole(line) => Event::Line(path.into(), line, self.checkpoint(self.offset)),
-                Frame::Lost(loss) => Event::Lost(path.into(), loss),
+                Frame::Lost(lost) => Event::Lost(path.into(), lost.loss),
             }));
         }
         Ok(is_at_end)
@@ -254,7 +254,7 @@ impl Tail {
     fn discard_partial_line(&mut self, path: &Path, events: &mut Vec<Event>) {
         self.framer.handle_disconnected();
         events.extend(self.framer.drain_frames().filter_map(|frame| match frame {
-            Frame::Lost(loss) => Some(Event::Lost(path.into(), loss)),
+            Frame::Lost(lost) => Some(Event::Lost(path.into(), lost.loss)),
             Frame::Whole(_) => None,
         }));
     }

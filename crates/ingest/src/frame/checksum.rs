@@ -2,6 +2,7 @@
 
 use crc::{Algorithm, Crc, NoTable};
 
+use super::Sums;
 use crate::hex_digits;
 
 /// The checksum at the end of a frame.
@@ -161,6 +162,17 @@ impl Checksum {
 
     /// Verifies the checksum and returns the frame without it; `None` if it is wrong or missing.
     pub fn verify<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
+        let (content, sums) = self.read(frame)?;
+        (sums.received == sums.computed).then_some(content)
+    }
+
+    /// Returns both values of the checksum; `None` if the frame is too short.
+    pub(super) fn sums(&self, frame: &[u8]) -> Option<Sums> {
+        self.read(frame).map(|(_, sums)| sums)
+    }
+
+    /// Returns the frame without its checksum, and both values of it.
+    fn read<'a>(&self, frame: &'a [u8]) -> Option<(&'a [u8], Sums)> {
         let (content, given) = frame.split_at_checked(frame.len().checked_sub(self.bytes())?)?;
         let (content, given) = match self.algorithm {
             // The sentence between the mark and the asterisk is the content.
@@ -178,12 +190,13 @@ impl Checksum {
             | ChecksumAlgorithm::Crc16(_)
             | ChecksumAlgorithm::Crc32(_) => (content, given),
         };
-        let given = match self.notation {
+        let received = match self.notation {
             Notation::BigEndian => fold(given.iter()),
             Notation::LittleEndian => fold(given.iter().rev()),
             Notation::Hexadecimal => hex_digits::number(given)?,
         };
-        (given == self.compute(content)?).then_some(content)
+        let digits = 2 * self.algorithm.width_bytes();
+        Some((content, Sums { computed: self.compute(content)?, received, digits }))
     }
 
     /// Returns `message` with its checksum, for a request; `None` if the checksum covers no part

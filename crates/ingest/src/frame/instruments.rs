@@ -1,6 +1,6 @@
 //! Frames as real instruments send them. The bytes are written here; the manuals are named.
 
-use super::tests::{cut, enclosed, framing, length, whole_bytes};
+use super::tests::{cut, enclosed, framing, length, lost, whole_bytes};
 use super::*;
 
 fn large(framing: Framing) -> Framing {
@@ -11,10 +11,6 @@ fn checksum(name: &str, notation: Option<Notation>, from: usize) -> Checksum {
     let algorithm = ChecksumAlgorithm::named(name).unwrap();
     let notation = notation.unwrap_or_else(|| algorithm.default_notation());
     Checksum { algorithm, notation, from, to: CoverEnd::BeforeChecksum(0) }
-}
-
-fn lost(loss: Loss) -> Frame {
-    Frame::Lost(loss)
 }
 
 #[test]

@@ -21,13 +21,41 @@ fn joins_chunks_of_a_line() {
 fn reports_a_long_line_once_and_reads_the_next() {
     assert_eq!(
         cut(lines(), &[b"12345678\n123", b"456789", b"0123456789abcdef\nok\n"]),
-        [whole("12345678"), Frame::Lost(Loss::TooLong), whole("ok")]
+        [whole("12345678"), lost(Loss::TooLong), whole("ok")]
     );
 }
 
 #[test]
+fn losses_name_their_bytes_and_both_sums() {
+    let texts = |framing: Framing, bytes: &[u8]| {
+        let mut framer = Framer::new(framing);
+        framer.handle_bytes(bytes, start());
+        framer.handle_disconnected();
+        framer
+            .drain_frames()
+            .filter_map(|frame| match frame {
+                Frame::Lost(lost) => Some(lost.to_string()),
+                Frame::Whole(_) => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let shape = Shape::Fixed { start: b"\xaa".to_vec(), bytes: 4, end: Vec::new() };
+    let wrong = texts(framing(shape.clone(), Some(xor())), b"\xaa\x01\x02\xa8");
+    let expected = "a message whose checksum is wrong, computed a9, received a8: 0xaa 01 02 a8";
+    assert_eq!(wrong, [expected]);
+    let noise = texts(framing(shape, Some(xor())), b"xy\xaa\x01\x02\xa9");
+    assert_eq!(noise, ["bytes outside of a message: \"xy\" (78 79)"]);
+    let cut = texts(lines(), b"t=2");
+    assert_eq!(cut, ["a message without its end: \"t=2\" (74 3d 32)"]);
+    let long = texts(Framing { bytes_max: 64, ..lines() }, &[b'x'; 65]);
+    let first = ["78"; Lost::BYTES_MAX].join(" ");
+    let x = "x".repeat(Lost::BYTES_MAX);
+    assert_eq!(long, [format!("a message that is too long: \"{x}\" ({first}) …")]);
+}
+
+#[test]
 fn reports_an_endless_line_at_the_limit() {
-    assert_eq!(cut(lines(), &[b"12345678", b"9"]), [Frame::Lost(Loss::TooLong)]);
+    assert_eq!(cut(lines(), &[b"12345678", b"9"]), [lost(Loss::TooLong)]);
 }
 
 #[test]
@@ -39,8 +67,8 @@ fn disconnect_drops_the_partial_line() {
     framer.handle_disconnected();
     framer.handle_disconnected();
     framer.handle_bytes(b"ok\n", start());
-    let frames: Vec<_> = framer.drain_frames().collect();
-    let (incomplete, too_long) = (Frame::Lost(Loss::Incomplete), Frame::Lost(Loss::TooLong));
+    let frames = frames_of(&mut framer);
+    let (incomplete, too_long) = (lost(Loss::Incomplete), lost(Loss::TooLong));
     assert_eq!(frames, [incomplete, whole("t=3"), too_long, whole("ok")]);
 }
 
@@ -51,17 +79,17 @@ fn drops_the_rest_of_a_line_after_opening() {
         framer.handle_opened(start());
         framer.handle_bytes(bytes, start() + wait);
         framer.handle_bytes(b"a\n", start() + wait);
-        framer.drain_frames().collect::<Vec<_>>()
+        frames_of(&mut framer)
     };
     let (at_once, long) = (Duration::ZERO, Framing::INTER_BYTE_TIMEOUT + Duration::from_secs(1));
-    assert_eq!(first(b"1.5\r\n", lines(), at_once), [Frame::Lost(Loss::Noise), whole("a")]);
+    assert_eq!(first(b"1.5\r\n", lines(), at_once), [lost(Loss::Noise), whole("a")]);
     assert_eq!(first(b"\n", lines(), at_once), [whole("a")], "nothing is lost");
     assert_eq!(first(b"1.5\r\n", lines(), long), [whole("1.5"), whole("a")], "after a pause");
     let keep = Framing { keep_first: true, ..lines() };
     assert_eq!(first(b"1.5\r\n", keep, at_once), [whole("1.5"), whole("a")]);
     let checked = Framing { checksum: Some(xor()), ..lines() };
-    assert_eq!(first(b"1\x31\n", checked, at_once), [whole("1"), Frame::Lost(Loss::Checksum)]);
-    let too_long = [Frame::Lost(Loss::TooLong), whole("a")];
+    assert_eq!(first(b"1\x31\n", checked, at_once), [whole("1"), lost(Loss::Checksum)]);
+    let too_long = [lost(Loss::TooLong), whole("a")];
     assert_eq!(first(b"0123456789\n", lines(), at_once), too_long);
 }
 
@@ -74,8 +102,8 @@ fn drops_the_rest_of_an_idle_frame_after_opening() {
     framer.handle_bytes(b"cd", now + gap / 2);
     framer.handle_bytes(b"ef", now + 2 * gap);
     framer.handle_timeout(now + 4 * gap);
-    let frames: Vec<_> = framer.drain_frames().collect();
-    assert_eq!(frames, [Frame::Lost(Loss::Noise), whole("ef")]);
+    let frames = frames_of(&mut framer);
+    assert_eq!(frames, [lost(Loss::Noise), whole("ef")]);
 }
 
 #[test]
@@ -86,8 +114,8 @@ fn request_drops_half_an_answer() {
     framer.handle_bytes(b"21.5\n2", start());
     framer.handle_request();
     framer.handle_bytes(b"21.5\n", start());
-    let frames: Vec<_> = framer.drain_frames().collect();
-    assert_eq!(frames, [whole("21.5"), Frame::Lost(Loss::Incomplete), whole("21.5")]);
+    let frames = frames_of(&mut framer);
+    assert_eq!(frames, [whole("21.5"), lost(Loss::Incomplete), whole("21.5")]);
 }
 
 #[test]
@@ -96,8 +124,8 @@ fn timeout_drops_a_partial_frame() {
     framer.handle_bytes(b"t=2", now);
     assert_eq!(framer.poll_timeout(), Some(now + Framing::INTER_BYTE_TIMEOUT));
     framer.handle_bytes(b"t=3\n", now + Framing::INTER_BYTE_TIMEOUT);
-    let frames: Vec<_> = framer.drain_frames().collect();
-    assert_eq!(frames, [Frame::Lost(Loss::Incomplete), whole("t=3")]);
+    let frames = frames_of(&mut framer);
+    assert_eq!(frames, [lost(Loss::Incomplete), whole("t=3")]);
     assert_eq!(framer.poll_timeout(), None);
 }
 
@@ -113,8 +141,8 @@ fn pause_ends_a_frame_of_shape_idle() {
     framer.handle_bytes(b"0123456789", now + 4 * gap);
     framer.handle_bytes(b"gh", now + 5 * gap);
     framer.handle_timeout(framer.poll_timeout().unwrap());
-    let frames: Vec<_> = framer.drain_frames().collect();
-    let too_long = Frame::Lost(Loss::TooLong);
+    let frames = frames_of(&mut framer);
+    let too_long = lost(Loss::TooLong);
     assert_eq!(frames, [whole("abcd"), whole("ef"), too_long, whole("gh")]);
 }
 
@@ -123,7 +151,7 @@ fn finds_a_delimiter_across_chunks() {
     let shape = Shape::Delimited(b"--".to_vec());
     assert_eq!(
         cut(framing(shape, None), &[b"a-b-", b"-c--0123456789abcd-", b"-d--"]),
-        [whole("a-b"), whole("c"), Frame::Lost(Loss::TooLong), whole("d")]
+        [whole("a-b"), whole("c"), lost(Loss::TooLong), whole("d")]
     );
 }
 
@@ -136,7 +164,7 @@ fn finds_frames_of_fixed_length_after_damage() {
         &[b"\xaa\x01\x02\xa9", b"\xaa\x01\xa9", b"\xaa\xaa\x05\x05", b"\x00\x00"],
     );
     let (one, three) = (whole_bytes(b"\xaa\x01\x02"), whole_bytes(b"\xaa\xaa\x05"));
-    assert_eq!(frames, [one, Frame::Lost(Loss::Checksum), three]);
+    assert_eq!(frames, [one, lost(Loss::Checksum), three]);
 }
 
 #[test]
@@ -155,7 +183,7 @@ fn data_may_contain_the_end_byte() {
     let frames = cut(framing, &[one, &two[..5], b"", &two[5..], &one[..7], two, one]);
     let (first, second) = (whole_bytes(&one[..8]), whole_bytes(&two[..8]));
     // The rest of the third frame happens to end with an ab of the next frame.
-    let lost = Frame::Lost(Loss::Checksum);
+    let lost = lost(Loss::Checksum);
     assert_eq!(frames, [first.clone(), second.clone(), lost, second, first]);
 }
 
@@ -198,8 +226,8 @@ fn scans_a_stream_of_start_bytes_once() {
     let framing = Framing { bytes_max: 16_384, ..framing(enclosed("/", "!", true), checksum) };
     let mut framer = Framer::new(framing);
     framer.handle_bytes(&b"/".repeat(20_000), start());
-    let frames: Vec<_> = framer.drain_frames().collect();
-    assert_eq!(frames, [Frame::Lost(Loss::TooLong)]);
+    let frames = frames_of(&mut framer);
+    assert_eq!(frames, [lost(Loss::TooLong)]);
     assert!(framer.scanned_bytes > 16_000, "{}", framer.scanned_bytes);
 }
 
@@ -208,21 +236,21 @@ fn rejects_a_length_above_the_limit() {
     let length = length(1, 1, Endian::Big, Counted::Rest, 0);
     let shape = Shape::Prefixed { start: b"$".to_vec(), length, end: Vec::new() };
     let frames = cut(framing(shape, None), &[b"$\xff$\x01a$\x01b"]);
-    assert_eq!(frames, [Frame::Lost(Loss::TooLong), whole("$\x01a"), whole("$\x01b")]);
+    assert_eq!(frames, [lost(Loss::TooLong), whole("$\x01a"), whole("$\x01b")]);
 }
 
 #[test]
 fn reports_noise_between_frames_once() {
     let shape = enclosed("<", ">", false);
     let frames = cut(framing(shape, None), &[b"xy", b"z<a>\r\n<b>", b"x<c>"]);
-    let noise = || Frame::Lost(Loss::Noise);
+    let noise = || lost(Loss::Noise);
     assert_eq!(frames, [noise(), whole("a"), whole("b"), noise(), whole("c")]);
 }
 
 #[test]
 fn lost_end_marker_does_not_join_two_frames() {
     let frames = cut(framing(enclosed("<", ">", false), None), &[b"<a<b>", b"<0123456789<c>"]);
-    let (incomplete, too_long) = (Frame::Lost(Loss::Incomplete), Frame::Lost(Loss::TooLong));
+    let (incomplete, too_long) = (lost(Loss::Incomplete), lost(Loss::TooLong));
     assert_eq!(frames, [incomplete, whole("b"), too_long, whole("c")]);
 }
 
@@ -237,10 +265,7 @@ fn checksum_may_precede_or_follow_the_end_marker() {
 fn damaged_frame_does_not_affect_the_next() {
     let shape = enclosed("<", ">", true);
     let frames = cut(framing(shape, Some(xor())), &[b"<b>\x63", b"<a>\x63", b"<a<a>\x63"]);
-    assert_eq!(
-        frames,
-        [Frame::Lost(Loss::Checksum), whole("a"), Frame::Lost(Loss::Checksum), whole("a")]
-    );
+    assert_eq!(frames, [lost(Loss::Checksum), whole("a"), lost(Loss::Checksum), whole("a")]);
 }
 
 proptest! {
@@ -324,7 +349,20 @@ pub(super) fn cut(framing: Framing, chunks: &[&[u8]]) -> Vec<Frame> {
     for chunk in chunks {
         framer.handle_bytes(chunk, now);
     }
-    framer.drain_frames().collect()
+    frames_of(&mut framer)
+}
+
+/// Returns the frames, and the losses without their bytes.
+fn frames_of(framer: &mut Framer) -> Vec<Frame> {
+    let without_bytes = |frame| match frame {
+        Frame::Lost(Lost { loss, .. }) => lost(loss),
+        Frame::Whole(content) => Frame::Whole(content),
+    };
+    framer.drain_frames().map(without_bytes).collect()
+}
+
+pub(super) fn lost(loss: Loss) -> Frame {
+    Frame::Lost(Lost::new(loss, b"", None))
 }
 
 fn lines() -> Framing {
