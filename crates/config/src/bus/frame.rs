@@ -354,7 +354,15 @@ pub(super) fn checksum_of(
         return None;
     };
     let Some(algorithm) = ChecksumAlgorithm::named(&name.0) else {
-        check.unknown_word(key, &name.0, &ChecksumAlgorithm::names().collect::<Vec<_>>());
+        match ambiguous_crc(&name.0) {
+            Some(fix) => {
+                check.problems.add(key, format!("\"{}\" has several meanings", name.0), fix)
+            }
+            None => {
+                let known: Vec<_> = ChecksumAlgorithm::names().collect();
+                check.unknown_word(key, &name.0, &known);
+            }
+        }
         return None;
     };
     let notations = [
@@ -371,6 +379,25 @@ pub(super) fn checksum_of(
     let bytes = usize::try_from(to.unsigned_abs()).unwrap_or_default();
     let to = if to > 0 { CoverEnd::Index(bytes) } else { CoverEnd::BeforeChecksum(bytes) };
     Some(Checksum { algorithm, notation, from: usize::try_from(from).unwrap_or(0), to })
+}
+
+/// Returns what to write for a name that manuals give to different CRCs; `None` for other names.
+fn ambiguous_crc(name: &str) -> Option<&'static str> {
+    let word: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    match word.to_ascii_lowercase().as_str() {
+        "ccitt" | "crcccitt" | "crc16ccitt" | "ccittfalse" | "crcccittfalse"
+        | "crc16ccittfalse" => Some(
+            "use crc-16-ibm-3740 if the computation starts with ffff, crc-16-xmodem if it \
+                 starts with 0000, or crc-16-kermit or crc-16-mcrf4xx if it takes the lowest bit \
+                 first and starts with 0000 or ffff",
+        ),
+        "crc16" | "crc16ibm" | "crc16ansi" => {
+            Some("use modbus if the computation starts with ffff, or crc-16-arc if with 0000")
+        }
+        "crc32" => Some("use crc-32-iso-hdlc, that of zip and Ethernet, or crc-32-mpeg-2"),
+        "crc8" => Some("use crc-8-smbus, or crc-8-maxim-dow, that of 1-Wire"),
+        _ => None,
+    }
 }
 
 /// Returns the bytes of a mark.

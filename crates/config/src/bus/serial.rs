@@ -34,6 +34,7 @@ table!(Raw {
     poll_checksum_notation: Text,
     poll_checksum_from: Integer,
     poll_checksum_to: Integer,
+    poll_end: Text,
     poll_address: Text,
     poll_baud_rate_max: Integer,
     echo: Text,
@@ -104,6 +105,7 @@ impl Settings for SerialBus {
             gap: raw.poll_gap,
             address: raw.poll_address,
             baud_rate_max: raw.poll_baud_rate_max,
+            end: raw.poll_end,
             checksum: ChecksumOptions {
                 name: raw.poll_checksum,
                 notation: raw.poll_checksum_notation,

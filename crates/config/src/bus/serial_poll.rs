@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::frame::{ChecksumOptions, checksum_of};
+use super::frame::{ChecksumOptions, checksum_of, mark_bytes};
 use super::serial::SerialPoll;
 use super::values::INTERVAL_RANGE;
 use crate::check::{Check, span};
@@ -56,6 +56,7 @@ pub(super) struct PollOptions {
     pub(super) gap: Option<Field<Duration>>,
     pub(super) address: Option<Field<String>>,
     pub(super) baud_rate_max: Option<Field<i64>>,
+    pub(super) end: Option<Field<String>>,
     pub(super) checksum: ChecksumOptions,
 }
 
@@ -90,7 +91,11 @@ pub(super) fn resolve(
 
 /// Resolves the handshake with a meter.
 fn meter(key: &str, options: PollOptions, check: &mut Check<'_>) -> MeterPoll {
-    let foreign = [("gap", options.gap.is_some()), ("checksum", options.checksum.name.is_some())];
+    let foreign = [
+        ("gap", options.gap.is_some()),
+        ("end", options.end.is_some()),
+        ("checksum", options.checksum.name.is_some()),
+    ];
     for (option, _) in foreign.into_iter().filter(|(_, given)| *given) {
         let option = format!("{key}.poll_{option}");
         check.problems.add(option, "is for requests", "remove it");
@@ -117,10 +122,12 @@ fn meter(key: &str, options: PollOptions, check: &mut Check<'_>) -> MeterPoll {
 }
 
 fn poll(key: &str, options: PollOptions, check: &mut Check<'_>) -> Option<SerialPoll> {
-    let PollOptions { questions, interval, timeout, gap, checksum, .. } = options;
+    let PollOptions { questions, interval, timeout, gap, end, checksum, .. } = options;
     let poll_key = format!("{key}.poll");
     let Some(WordOr::Whole(questions)) = questions else {
-        if interval.is_some() || timeout.is_some() || gap.is_some() || checksum.name.is_some() {
+        let is_for_requests =
+            interval.is_some() || timeout.is_some() || gap.is_some() || end.is_some();
+        if is_for_requests || checksum.name.is_some() {
             let fix = "give the requests to the instrument: poll = [\"READ?\\r\\n\"]";
             check.problems.add(poll_key, "is missing", fix);
         }
@@ -131,8 +138,10 @@ fn poll(key: &str, options: PollOptions, check: &mut Check<'_>) -> Option<Serial
         check.problems.add(&poll_key, format!("has {} requests", questions.len()), fix);
     }
     let checksum = checksum_of(&format!("{poll_key}_checksum"), checksum, check);
+    let end = end.and_then(|end| mark_bytes(&format!("{poll_key}_end"), &end.0, check));
+    let tail = Tail { checksum, end: end.unwrap_or_default() };
     let question = |(index, text): (usize, Field<String>)| {
-        question(&format!("{poll_key}.{index}"), &text.0, checksum.as_ref(), check)
+        question(&format!("{poll_key}.{index}"), &text.0, &tail, check)
     };
     let questions = questions.into_iter().enumerate().filter_map(question).collect();
     let seconds = Duration::from_secs;
@@ -150,25 +159,28 @@ fn poll(key: &str, options: PollOptions, check: &mut Check<'_>) -> Option<Serial
     })
 }
 
-/// Returns the bytes of a request with its checksum.
-fn question(
-    key: &str,
-    text: &str,
-    checksum: Option<&Checksum>,
-    check: &mut Check<'_>,
-) -> Option<Bytes> {
+/// What follows each request.
+struct Tail {
+    checksum: Option<Checksum>,
+    end: Vec<u8>,
+}
+
+/// Returns the bytes of a request with its checksum and its end mark.
+fn question(key: &str, text: &str, tail: &Tail, check: &mut Check<'_>) -> Option<Bytes> {
     let bytes = notation::bytes(key, text, check)?;
     if !(1..=QUESTION_BYTES_MAX).contains(&bytes.len()) {
         let fix = format!("give a request of 1 to {QUESTION_BYTES_MAX} bytes");
         check.problems.add(key, format!("has {} bytes", bytes.len()), fix);
         return None;
     }
-    let Some(checksum) = checksum else { return Some(bytes.into()) };
-    let request = checksum.append(&bytes);
+    let request = match &tail.checksum {
+        Some(checksum) => checksum.append(&bytes),
+        None => Some(bytes),
+    };
     if request.is_none() {
         let fix = "check poll_checksum_from and poll_checksum_to; nmea needs a $ at the start, and \
                    lrc pairs of digits behind a colon";
         check.problems.add(key, "the checksum covers no part of it", fix);
     }
-    request.map(Bytes::from)
+    request.map(|request| Bytes::from([request, tail.end.clone()].concat()))
 }
