@@ -354,14 +354,10 @@ pub(super) fn checksum_of(
         return None;
     };
     let Some(algorithm) = ChecksumAlgorithm::named(&name.0) else {
-        match ambiguous_crc(&name.0) {
-            Some(fix) => {
-                check.problems.add(key, format!("\"{}\" has several meanings", name.0), fix)
-            }
-            None => {
-                let known: Vec<_> = ChecksumAlgorithm::names().collect();
-                check.unknown_word(key, &name.0, &known);
-            }
+        if let Some(fix) = ambiguous_crc(&name.0) {
+            check.problems.add(key, format!("\"{}\" has several meanings", name.0), fix);
+        } else {
+            check.unknown_word(key, &name.0, &ChecksumAlgorithm::names().collect::<Vec<_>>());
         }
         return None;
     };

@@ -1,5 +1,7 @@
 //! Comma-separated values.
 
+use std::borrow::Cow;
+
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::decoded::{Decoded, DecodedBuilder};
@@ -29,14 +31,16 @@ pub(super) const KIND: DecoderKind = DecoderKind {
 /// The most bytes that the CSV reader copies at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Decodes one record, or with a header any number of records. An empty field has no channel.
+/// Decodes one record, or with a header any number of records. An empty field is a channel without
+/// a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csv {
     /// The names of the channels; without names, the channels are `0`, `1` and so on.
     pub columns: Vec<String>,
     /// Whether the first record names the columns. Each other record is then a message.
     pub has_header: bool,
-    /// The delimiter of the fields, an ASCII character.
+    /// The delimiter of the fields, an ASCII character. A blank stands for any number of blanks and
+    /// tabs, and those at the ends of a line are none.
     pub delimiter: u8,
     /// The notation of numbers.
     pub numbers: NumberStyle,
@@ -67,8 +71,8 @@ impl Csv {
         }
         let name = |index: usize| columns.get(index).cloned().unwrap_or_else(|| index.to_string());
         let mut message = DecodedBuilder::new(self.numbers);
-        for (index, field) in record.iter().enumerate().filter(|(_, field)| !field.is_empty()) {
-            message.add_word(&name(index), field);
+        for (index, field) in record.iter().enumerate() {
+            message.add_field(&name(index), field);
         }
         Ok(message.build())
     }
@@ -94,6 +98,9 @@ impl Decoder for Csv {
         if !text.matches('"').count().is_multiple_of(2) {
             return Err(invalid("unclosed quote", text));
         }
+        let text =
+            if self.delimiter == b' ' { joined_blanks(text).into() } else { Cow::Borrowed(text) };
+        let text = text.as_ref();
         let mut reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -117,6 +124,26 @@ impl Decoder for Csv {
         }
         if messages.is_empty() { Err(invalid("no record", text)) } else { Ok(messages) }
     }
+}
+
+/// Returns the text with one blank for several and for tabs, outside of quotes and between fields.
+fn joined_blanks(text: &str) -> String {
+    let is_blank = |character: char| matches!(character, ' ' | '\t');
+    let mut joined = String::with_capacity(text.len());
+    let (mut is_quoted, mut is_pending) = (false, false);
+    for character in text.chars() {
+        if !is_quoted && is_blank(character) {
+            is_pending = true;
+            continue;
+        }
+        let is_between = !joined.is_empty() && !joined.ends_with('\n');
+        if std::mem::take(&mut is_pending) && is_between && !matches!(character, '\r' | '\n') {
+            joined.push(' ');
+        }
+        is_quoted ^= character == '"';
+        joined.push(character);
+    }
+    joined
 }
 
 fn invalid(problem: &'static str, text: &str) -> DecodeError {

@@ -359,6 +359,15 @@ impl DecodedBuilder {
         self.add_value(name, value)
     }
 
+    /// Adds a channel with a field of a line; a blank one has no value. Returns `false` for a
+    /// duplicate.
+    pub(super) fn add_field(&mut self, name: &str, field: &str) -> bool {
+        match field.trim() {
+            "" => self.add_nothing(name),
+            word => self.add_word(name, word),
+        }
+    }
+
     /// Adds a channel with a text that is not a number; returns `false` for a duplicate.
     pub(super) fn add_text(&mut self, name: &str, text: &str) -> bool {
         self.add_value(name, Value::text(text))

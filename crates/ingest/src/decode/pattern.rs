@@ -85,7 +85,7 @@ impl Decoder for Pattern {
         Some(self.regex.capture_names().flatten().map(str::to_owned).collect())
     }
 
-    /// Returns the named groups that took part in the match and are not blank.
+    /// Returns the named groups that took part in the match; a blank one has no value.
     fn decode(
         &self,
         _topic: &str,
@@ -98,9 +98,8 @@ impl Decoder for Pattern {
         };
         let mut message = DecodedBuilder::new(self.numbers);
         for name in self.regex.capture_names().flatten() {
-            let word = found.name(name).map_or("", |group| group.as_str().trim());
-            if !word.is_empty() {
-                message.add_word(name, word);
+            if let Some(group) = found.name(name) {
+                message.add_field(name, group.as_str());
             }
         }
         Ok(vec![message.build()])

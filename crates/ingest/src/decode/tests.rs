@@ -92,8 +92,22 @@ fn csv_columns_name_the_channels() {
     let format = csv(columns, b';');
     let message = one(&format, br#"21.5; ;"hall; upstairs""#).unwrap();
     assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))));
-    assert_eq!(message.channel("h"), None);
+    assert_eq!(message.channel("h"), Some(Err(ValueError::NoValue)));
     assert_eq!(message.channel("place"), Some(Ok(text("hall; upstairs"))));
+}
+
+#[test]
+fn csv_with_blanks_joins_them() {
+    // A weighing terminal and a logger with columns of a fixed width.
+    let columns = ["id", "t", "place"].map(str::to_owned).to_vec();
+    let format = csv(columns, b' ');
+    for line in ["1 21.5 \"a  b\"", "  1   21.5\t \"a  b\"  \r\n", "1\t21.5\t\"a  b\""] {
+        let message = one(&format, line.as_bytes()).unwrap();
+        assert_eq!(message.channel("id"), Some(Ok(Value::Integer(1))), "{line}");
+        assert_eq!(message.channel("t"), Some(Ok(Value::Float(21.5))), "{line}");
+        assert_eq!(message.channel("place"), Some(Ok(text("a  b"))), "{line}");
+    }
+    assert!(one(&format, b"1 21.5").is_err(), "a column is missing");
 }
 
 #[test]
@@ -152,7 +166,7 @@ fn csv_header_names_the_columns() {
     assert_eq!(messages[0].channel("h"), Some(Ok(Value::Integer(40))));
     assert_eq!(
         (messages[1].channel("t"), messages[1].channel("h")),
-        (Some(Ok(Value::Float(21.6))), None)
+        (Some(Ok(Value::Float(21.6))), Some(Err(ValueError::NoValue)))
     );
     for payload in ["", "t,h", "t,h\n1"] {
         assert!(decode(&format, payload.as_bytes()).is_err(), "{payload} was accepted");
@@ -178,6 +192,9 @@ fn named_groups_are_channels() {
     let message = one(&pattern.clone().into(), b"#12 T1 : -3.5 C").unwrap();
     assert_eq!(message.channel("t"), Some(Ok(Value::Float(-3.5))));
     assert_eq!(message.channel("h"), None);
+    let blank = Pattern::from(compile_pattern("T=(?<t>[^;]*);H=(?<h>.*)").unwrap());
+    let message = one(&blank.into(), b"T= ;H=4").unwrap();
+    assert_eq!(message.channel("t"), Some(Err(ValueError::NoValue)));
     assert!(matches!(one(&pattern.into(), b"T2: 4"), Err(DecodeError::NoMatch { .. })));
 }
 
