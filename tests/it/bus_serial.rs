@@ -120,6 +120,53 @@ async fn driver_without_rs485_is_reported() {
     assert!(message.contains("bus.serial.probe.rs485_delay: is for rs485 = \"rts\""), "{message}");
 }
 
+#[tokio::test]
+async fn answers_have_the_topic_of_their_request() {
+    let cloud = cloud().await;
+    let site = Site::new(
+        &cloud,
+        r#"
+[bus.serial.supply]
+path = "tty"
+poll = ["MEAS:VOLT?\n", "MEAS:CURR?\n"]
+poll_topics = ["voltage", "current"]
+poll_interval = "300 ms"
+poll_timeout = "100 ms"
+poll_gap = "10 ms"
+[sensor.voltage]
+bus = "supply"
+topic = "voltage"
+format = "text"
+map = [{ channel = "value", attribute = "voltage" }]
+[sensor.current]
+bus = "supply"
+topic = "current"
+format = "text"
+map = [{ channel = "value", attribute = "current" }]
+"#,
+    );
+    let mut tty = Tty::plugged(site.path("tty"));
+    let daemon = site.start();
+    // The second answer to the current is missing.
+    for (question, answer) in [
+        ("MEAS:VOLT?", "1.20E+1\n"),
+        ("MEAS:CURR?", "3.0E-1\n"),
+        ("MEAS:VOLT?", "1.21E+1\n"),
+        ("MEAS:CURR?", ""),
+        ("MEAS:VOLT?", "1.22E+1\n"),
+    ] {
+        assert_eq!(tty.read_line(), question);
+        tty.write(answer);
+    }
+    wait_until("the answers arrive", || {
+        values(&cloud, "voltage") == [json!(12.0), json!(12.1), json!(12.2)]
+            && values(&cloud, "current") == [json!(0.3)]
+    });
+    assert!(daemon.terminate().success());
+    site.outbox();
+    assert_content(&cloud);
+}
+
 /// Without the drop, 2 and 21.5 become 221.5.
 #[tokio::test]
 async fn half_an_answer_is_not_joined_to_the_next() {

@@ -120,9 +120,9 @@ impl BusContext {
     }
 
     /// Offers a frame of a stream, or counts its loss.
-    pub(crate) fn offer_frame(&self, frame: Frame) {
+    pub(crate) fn offer_frame(&self, topic: &str, frame: Frame) {
         match frame {
-            Frame::Whole(payload) => self.offer("", payload),
+            Frame::Whole(payload) => self.offer(topic, payload),
             Frame::Lost(lost) => self.count_lost(&lost),
         }
     }

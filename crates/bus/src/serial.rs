@@ -194,8 +194,8 @@ impl Driver {
     ) {
         for frame in exchange.drain_frames() {
             if let Some(frame) = PendingReply::handle_frame(pending, frame) {
-                poller.handle_frame();
-                self.context.offer_frame(frame);
+                let topic = poller.handle_frame();
+                self.context.offer_frame(topic, frame);
             }
         }
     }

@@ -73,10 +73,10 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns whether messages of the kind have topics.
+            /// Returns whether messages of the bus have topics.
             pub fn topics(&self) -> Topics {
                 match self {
-                    $(Self::$variant(_) => <$module::$settings as Settings>::TOPICS,)*
+                    $(Self::$variant(settings) => settings.topics(),)*
                 }
             }
 

@@ -106,7 +106,12 @@ impl PollSchedule {
 
     /// Returns whether a request is unanswered.
     pub fn is_awaiting(&self) -> bool {
-        matches!(self.step, Step::AwaitUntil(_))
+        self.unanswered().is_some()
+    }
+
+    /// Returns the index of the request that is unanswered.
+    pub fn unanswered(&self) -> Option<usize> {
+        matches!(self.step, Step::AwaitUntil(_)).then_some(self.request)
     }
 
     fn advance(&mut self, now: Instant) {

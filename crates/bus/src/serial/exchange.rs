@@ -99,7 +99,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn drop_partial(&mut self) -> io::Result<()> {
         self.framer.handle_request();
         for frame in self.drain_frames() {
-            self.context.offer_frame(frame);
+            self.context.offer_frame("", frame);
         }
         if self.tty.has_input()? {
             self.context.count_loss(Loss::Incomplete);
@@ -122,6 +122,6 @@ impl<'a> Exchange<'a> {
     /// Counts the partial frame of a line that is lost or closed.
     pub(super) fn close(mut self) {
         self.framer.handle_disconnected();
-        self.drain_frames().into_iter().for_each(|frame| self.context.offer_frame(frame));
+        self.drain_frames().into_iter().for_each(|frame| self.context.offer_frame("", frame));
     }
 }

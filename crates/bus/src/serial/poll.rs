@@ -71,10 +71,13 @@ impl<'a> Poller<'a> {
         }
     }
 
-    /// Takes a frame for the reply that is due, if one is.
-    pub(super) fn handle_frame(&mut self) {
+    /// Takes a frame for the reply that is due, if one is. Returns its topic.
+    pub(super) fn handle_frame(&mut self) -> &'a str {
+        let asked = self.schedule.unanswered();
+        let topic = self.poll.zip(asked).and_then(|(poll, index)| poll.topics.get(index));
         if self.schedule.handle_message(now()) && std::mem::take(&mut self.is_silent) {
             info!(bus = %self.bus, "the instrument answers again");
         }
+        topic.map_or("", String::as_str)
     }
 }

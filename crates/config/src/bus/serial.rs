@@ -27,6 +27,7 @@ table!(Raw {
     rs485_delay: Span,
     frame: WordOr<frame::Raw>,
     poll: Option<WordOr<Vec<Field<String>>>>,
+    poll_topics: Option<Vec<Field<String>>>,
     poll_interval: Span,
     poll_timeout: Span,
     poll_gap: Span,
@@ -60,6 +61,8 @@ pub struct SerialBus {
 pub struct SerialPoll {
     /// The requests of one round. One message is the answer to each.
     pub questions: Vec<Bytes>,
+    /// The topic of the answer to each request; empty if answers have no topics.
+    pub topics: Vec<String>,
     /// The time from round to round.
     pub interval: Duration,
     /// How long the instrument may be silent before its answer is complete.
@@ -105,6 +108,7 @@ impl Settings for SerialBus {
             gap: raw.poll_gap,
             address: raw.poll_address,
             baud_rate_max: raw.poll_baud_rate_max,
+            topics: raw.poll_topics,
             end: raw.poll_end,
             checksum: ChecksumOptions {
                 name: raw.poll_checksum,
@@ -123,6 +127,11 @@ impl Settings for SerialBus {
             meter,
             echo: echo.unwrap_or(Echo::Auto),
         }
+    }
+
+    fn topics(&self) -> Topics {
+        let is_named = self.poll.as_ref().is_some_and(|poll| !poll.topics.is_empty());
+        if is_named { Topics::Optional } else { Topics::None }
     }
 
     fn exclusive(&self) -> Vec<Exclusive> {

@@ -12,6 +12,7 @@ use crate::check::{Check, span};
 use crate::field::Field;
 use crate::notation;
 use crate::table::WordOr;
+use crate::topics::check_published;
 use tidegate_ingest::frame::Checksum;
 use tidegate_ingest::serial_poll::MeterPoll;
 
@@ -56,6 +57,7 @@ pub(super) struct PollOptions {
     pub(super) gap: Option<Field<Duration>>,
     pub(super) address: Option<Field<String>>,
     pub(super) baud_rate_max: Option<Field<i64>>,
+    pub(super) topics: Option<Vec<Field<String>>>,
     pub(super) end: Option<Field<String>>,
     pub(super) checksum: ChecksumOptions,
 }
@@ -93,6 +95,7 @@ pub(super) fn resolve(
 fn meter(key: &str, options: PollOptions, check: &mut Check<'_>) -> MeterPoll {
     let foreign = [
         ("gap", options.gap.is_some()),
+        ("topics", options.topics.is_some()),
         ("end", options.end.is_some()),
         ("checksum", options.checksum.name.is_some()),
     ];
@@ -122,12 +125,11 @@ fn meter(key: &str, options: PollOptions, check: &mut Check<'_>) -> MeterPoll {
 }
 
 fn poll(key: &str, options: PollOptions, check: &mut Check<'_>) -> Option<SerialPoll> {
-    let PollOptions { questions, interval, timeout, gap, end, checksum, .. } = options;
+    let PollOptions { questions, topics, interval, timeout, gap, end, checksum, .. } = options;
     let poll_key = format!("{key}.poll");
     let Some(WordOr::Whole(questions)) = questions else {
-        let is_for_requests =
-            interval.is_some() || timeout.is_some() || gap.is_some() || end.is_some();
-        if is_for_requests || checksum.name.is_some() {
+        let has_times = interval.is_some() || timeout.is_some() || gap.is_some();
+        if has_times || topics.is_some() || end.is_some() || checksum.name.is_some() {
             let fix = "give the requests to the instrument: poll = [\"READ?\\r\\n\"]";
             check.problems.add(poll_key, "is missing", fix);
         }
@@ -138,6 +140,7 @@ fn poll(key: &str, options: PollOptions, check: &mut Check<'_>) -> Option<Serial
         check.problems.add(&poll_key, format!("has {} requests", questions.len()), fix);
     }
     let checksum = checksum_of(&format!("{poll_key}_checksum"), checksum, check);
+    let topics = answer_topics(&format!("{poll_key}_topics"), topics, questions.len(), check);
     let end = end.and_then(|end| mark_bytes(&format!("{poll_key}_end"), &end.0, check));
     let tail = Tail { checksum, end: end.unwrap_or_default() };
     let question = |(index, text): (usize, Field<String>)| {
@@ -147,6 +150,7 @@ fn poll(key: &str, options: PollOptions, check: &mut Check<'_>) -> Option<Serial
     let seconds = Duration::from_secs;
     Some(SerialPoll {
         questions,
+        topics,
         interval: span(
             &format!("{key}.poll_interval"),
             interval,
@@ -157,6 +161,24 @@ fn poll(key: &str, options: PollOptions, check: &mut Check<'_>) -> Option<Serial
         timeout: span(&format!("{key}.poll_timeout"), timeout, seconds(1), &TIMEOUT_RANGE, check),
         gap: span(&format!("{key}.poll_gap"), gap, Duration::from_millis(50), &GAP_RANGE, check),
     })
+}
+
+/// Returns the topics of the answers: none, or one for each request.
+fn answer_topics(
+    key: &str,
+    topics: Option<Vec<Field<String>>>,
+    requests: usize,
+    check: &mut Check<'_>,
+) -> Vec<String> {
+    let topics: Vec<_> = topics.into_iter().flatten().map(|topic| topic.0).collect();
+    if !topics.is_empty() && topics.len() != requests {
+        let fix = format!("give {requests}, one for the answer to each request");
+        check.problems.add(key, format!("has {} topics", topics.len()), fix);
+    }
+    for (index, topic) in topics.iter().enumerate() {
+        check_published(&format!("{key}.{index}"), topic, check);
+    }
+    topics
 }
 
 /// What follows each request.

@@ -15,6 +15,11 @@ pub(crate) trait Settings: Sized {
     /// bus are not reported, too.
     fn resolve(table: &Table<'_>, raw: Self::Raw, check: &mut Check<'_>) -> Self;
 
+    /// Returns whether the messages of this bus have topics.
+    fn topics(&self) -> Topics {
+        Self::TOPICS
+    }
+
     /// Returns the resources that no other bus may use.
     fn exclusive(&self) -> Vec<Exclusive> {
         Vec::new()

@@ -15,7 +15,7 @@ use super::templates::{self, SensorScope};
 use crate::check::{Check, choice, template};
 use crate::field::Field;
 use crate::key::join;
-use crate::{Bus, BusKind, Topics, raw, topics};
+use crate::{Bus, BusKind, SerialBus, SerialPoll, Topics, raw, topics};
 use tidegate_ingest::by_text::ByText;
 use tidegate_ingest::decode::{Format, Nmea, Sparkplug};
 use tidegate_ingest::frame::ChecksumAlgorithm;
@@ -92,8 +92,8 @@ pub(super) fn sensor(
     let (Some(name), Some(format), Some(device)) = (sensor_name, format, device) else { return };
     let format = with_nmea_of(&bus.kind, format);
     let topic = topic.flatten();
-    if let (BusKind::Mqtt(_), Some(filter)) = (&bus.kind, &topic) {
-        topics::check_mqtt_filter(&topic_key, filter, check);
+    if let Some(filter) = &topic {
+        check_filter(&topic_key, &bus.kind, filter, check);
     }
     let sensor = Sensor {
         name,
@@ -193,13 +193,33 @@ fn check_topic(key: &str, bus: &BusKind, is_there: bool, check: &mut Check<'_>) 
     match (bus.topics(), is_there) {
         (Topics::None, true) => {
             let problem = format!("{} buses have no topics", bus.word());
-            check.problems.add(key, problem, "remove it");
+            let is_polled = matches!(bus, BusKind::Serial(SerialBus { poll: Some(_), .. }));
+            let fix = if is_polled {
+                "name the answers of the bus with poll_topics, or remove it"
+            } else {
+                "remove it"
+            };
+            check.problems.add(key, problem, fix);
         }
         (Topics::Required, false) => {
             let fix = "say what to subscribe to: topic = \"sensors/+/climate\"";
             check.problems.add(key, "is missing", fix);
         }
         (Topics::None, false) | (Topics::Optional, _) | (Topics::Required, true) => {}
+    }
+}
+
+/// Checks the filter of a sensor: on MQTT its notation, on a serial line that an answer has such a
+/// topic.
+fn check_filter(key: &str, bus: &BusKind, filter: &TopicFilter, check: &mut Check<'_>) {
+    if let BusKind::Mqtt(_) = bus {
+        topics::check_mqtt_filter(key, filter, check);
+    }
+    if let BusKind::Serial(SerialBus { poll: Some(SerialPoll { topics, .. }), .. }) = bus
+        && !topics.is_empty()
+        && !topics.iter().any(|topic| filter.matches(topic))
+    {
+        check.unknown_word(key, filter.as_str(), topics);
     }
 }
 
