@@ -40,10 +40,11 @@ async fn only_unconfirmed_states_are_synced() {
         return;
     };
     let syncs = || std::fs::read_to_string(&calls).unwrap().matches("fdatasync(").count();
-    // An instrument with its own period. One that reported when the state before it arrived would
-    // look like a broker that waits for its acknowledgement.
+    // A message that followed the acknowledgement of the one before at once would look as if the
+    // broker had waited for it, also where a busy computer makes the state late.
     let mut instrument = tokio::time::interval(PERIOD);
     for number in 1..6 {
+        instrument.reset();
         instrument.tick().await;
         broker.publish(number_messages(number..number + 1)).await;
         wait_until("the state arrives", || values(&cloud, "n").len() as u64 == number + 1);
