@@ -17,6 +17,7 @@ mod bus_http;
 mod bus_local;
 mod bus_meter;
 mod bus_modbus;
+mod bus_modbus_faults;
 mod bus_mqtt;
 mod bus_serial;
 mod bus_tail;

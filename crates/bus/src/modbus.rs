@@ -4,6 +4,9 @@
 //! name of the unit as its topic. A unit that does not answer is polled less and less often, so
 //! that it does not delay the others.
 //!
+//! Not now is not never: a busy unit is asked again soon, and a unit that a gateway cannot reach
+//! counts as silent, while the line stays open for the others.
+//!
 //! After a timeout or a damaged answer the line is opened again, so that a late answer of one unit
 //! cannot pass for the answer of another. A unit that answers the second request may still answer
 //! the first, so the line then stays idle for twice its timeout. Writes happen between two
@@ -16,6 +19,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+use tokio_modbus::ExceptionCode;
 use tracing::{debug, info};
 
 use crate::problem_log::ProblemLog;
@@ -38,6 +42,12 @@ const SILENT_DELAY_MAX: Duration = Duration::from_secs(60);
 /// The tries of one request before its unit counts as silent. A silent unit gets one try. Also the
 /// tries of reading back a write.
 const TRIES_MAX: u32 = 3;
+
+/// The pause before a busy unit is asked again.
+const BUSY_DELAY: Duration = Duration::from_millis(500);
+
+/// How often a busy unit is asked again before the next round.
+const BUSY_TRIES_MAX: u32 = 3;
 
 /// The subject of problems with the line.
 const LINE: &str = "line";
@@ -91,6 +101,22 @@ struct Round {
     next: usize,
     /// The failed tries of that request.
     tries: u32,
+    /// Whether that request was tried on a fresh connection, because the old one had ended.
+    is_reconnected: bool,
+    /// How often the unit was busy.
+    busy: u32,
+    /// When a busy unit is asked again.
+    resumes_at: Option<Instant>,
+}
+
+/// What a request brought.
+enum Progress {
+    /// The next request may follow.
+    Done,
+    /// The unit is busy.
+    Later,
+    /// A gateway cannot reach the unit.
+    Unreachable(ExceptionCode),
 }
 
 impl Driver {
@@ -144,43 +170,53 @@ impl Driver {
         problems: &mut ProblemLog,
     ) -> bool {
         loop {
-            let next = polls.iter_mut().min_by_key(|poll| poll.due);
-            match self.wait(line, next.as_ref().map(|poll| poll.due)).await {
+            let next = polls.iter_mut().min_by_key(|poll| poll.next_due());
+            match self.wait(line, next.as_ref().map(|poll| poll.next_due())).await {
                 Event::PollDue => {}
                 Event::Stopped => return true,
                 Event::Lost => return false,
             }
             let Some(poll) = next else { continue };
-            // A stop waits for the request: half an answer would stay on the line.
-            let result = poll.request_next(line).await;
-            if result.is_ok() && !poll.is_complete() {
-                continue;
-            }
-            let unit = poll.unit.name.to_string();
-            let problem = match &result {
-                Ok(()) => poll.round.exceptions.join("; "),
-                Err(error) => {
-                    debug!(bus = %self.context.bus, unit, %error, "modbus request failed");
-                    if poll.may_try_again() {
-                        return false;
-                    }
-                    error.to_string()
-                }
-            };
-            if problem.is_empty() {
-                problems.end(&unit);
-            } else {
-                problems.begin(&unit, &problem);
-            }
-            let Round { channels, .. } = std::mem::take(&mut poll.round);
-            if !channels.is_empty() {
-                self.context.offer(&unit, Value::Object(channels).to_string().into());
-            }
-            if result.is_err() {
-                poll.delay_silent();
+            if line.refresh(&self.settings).await.is_err() {
                 return false;
             }
-            poll.schedule_next();
+            // A stop waits for the request: half an answer would stay on the line.
+            match poll.request_next(line).await {
+                Ok(Progress::Later) => {}
+                Ok(Progress::Done) if !poll.is_complete() => {}
+                Ok(Progress::Done) => {
+                    let problem = poll.round.exceptions.join("; ");
+                    self.end_round(poll, &problem, problems);
+                    poll.schedule_next();
+                }
+                Ok(Progress::Unreachable(exception)) => {
+                    self.end_round(poll, &exception.to_string(), problems);
+                    poll.delay_silent();
+                }
+                Err(error) => {
+                    let (bus, unit) = (&self.context.bus, &poll.unit.name);
+                    debug!(%bus, %unit, %error, "modbus request failed");
+                    if !poll.may_try_again(&error, line.is_reused()) {
+                        self.end_round(poll, &error.to_string(), problems);
+                        poll.delay_silent();
+                    }
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Reports the problem of a round, if it had one, and passes on what was read.
+    fn end_round(&self, poll: &mut Poll, problem: &str, problems: &mut ProblemLog) {
+        let unit = poll.unit.name.to_string();
+        if problem.is_empty() {
+            problems.end(&unit);
+        } else {
+            problems.begin(&unit, problem);
+        }
+        let Round { channels, .. } = std::mem::take(&mut poll.round);
+        if !channels.is_empty() {
+            self.context.offer(&unit, Value::Object(channels).to_string().into());
         }
     }
 
@@ -244,9 +280,16 @@ impl Poll {
         }
     }
 
-    /// Sends the next request. An exception concerns only the registers of this request.
-    async fn request_next(&mut self, line: &mut Line) -> Result<(), CallError> {
-        let Some(request) = self.requests.get(self.round.next) else { return Ok(()) };
+    /// Returns the time of the next request.
+    fn next_due(&self) -> Instant {
+        self.round.resumes_at.unwrap_or(self.due)
+    }
+
+    /// Sends the next request. An exception concerns only the registers of this request, unless it
+    /// concerns the whole unit.
+    async fn request_next(&mut self, line: &mut Line) -> Result<Progress, CallError> {
+        self.round.resumes_at = None;
+        let Some(request) = self.requests.get(self.round.next) else { return Ok(Progress::Done) };
         match line.read(&self.unit, request).await? {
             Ok(answer) => {
                 let registers =
@@ -257,6 +300,17 @@ impl Poll {
                     }
                 }
             }
+            Err(ExceptionCode::Acknowledge | ExceptionCode::ServerDeviceBusy)
+                if self.round.busy < BUSY_TRIES_MAX =>
+            {
+                self.round.busy += 1;
+                self.round.resumes_at = Some(Instant::now() + BUSY_DELAY);
+                return Ok(Progress::Later);
+            }
+            Err(
+                exception @ (ExceptionCode::GatewayPathUnavailable
+                | ExceptionCode::GatewayTargetDevice),
+            ) => return Ok(Progress::Unreachable(exception)),
             Err(exception) => {
                 let Request { table, address, .. } = request;
                 let text = format!("it refuses {table:?} from {address}: {exception}");
@@ -264,17 +318,22 @@ impl Poll {
             }
         }
         self.round.next += 1;
-        self.round.tries = 0;
+        (self.round.tries, self.round.is_reconnected) = (0, false);
         self.is_silent = false;
-        Ok(())
+        Ok(Progress::Done)
     }
 
     fn is_complete(&self) -> bool {
         self.round.next >= self.requests.len()
     }
 
-    /// Counts a failed request. Returns whether to try it again at once.
-    fn may_try_again(&mut self) -> bool {
+    /// Counts a failed request. Returns whether to try it again at once. A connection that ended
+    /// since the request before says nothing about the unit: a fresh one does.
+    fn may_try_again(&mut self, error: &CallError, is_reused: bool) -> bool {
+        let has_ended = matches!(error, CallError::Connection(_)) && is_reused;
+        if has_ended && !std::mem::replace(&mut self.round.is_reconnected, true) {
+            return true;
+        }
         self.round.tries += 1;
         !self.is_silent && self.round.tries < TRIES_MAX
     }

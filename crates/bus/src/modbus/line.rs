@@ -23,8 +23,8 @@ use tidegate_runtime::liveness;
 /// The longest time until a TCP connection is open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A TCP connection that was idle for this long is opened again before a write, because servers
-/// drop idle connections and a write into a dropped connection fails.
+/// A TCP connection that was idle for this long is opened again before a request, because servers
+/// and routers drop idle connections, some without a word.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// The longest time that the line stays idle for a late answer.
@@ -33,13 +33,18 @@ const LATE_ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// An open line.
 pub(super) struct Line {
     context: Context,
+    /// The socket of a TCP connection.
+    socket: Option<std::net::TcpStream>,
+    /// The requests on this connection.
+    requests: u64,
     /// The silence between two frames.
     gap: Duration,
     silent_since: Instant,
     is_serial: bool,
     /// The address of the unit whose last answer did not arrive.
     unanswered: Option<u8>,
-    /// The time until which a second answer to a repeated request may arrive.
+    /// The time of the next request: a second answer to a repeated request may arrive until then,
+    /// or the unit is deaf after the connection.
     late_until: Option<Instant>,
     /// Whether the line must be opened again.
     is_lost: bool,
@@ -84,8 +89,8 @@ impl Line {
         settings: &ModbusBus,
         unanswered: Option<u8>,
     ) -> Result<Self, OpenError> {
-        let context = match &settings.line {
-            ModbusLine::Rtu(port) => rtu::attach(DiscardingTty(port::open(port).await?)),
+        let (context, socket) = match &settings.line {
+            ModbusLine::Rtu(port) => (rtu::attach(DiscardingTty(port::open(port).await?)), None),
             ModbusLine::Tcp { host, port } => {
                 let failed = |error| OpenError::Connect { host: host.clone(), port: *port, error };
                 let connecting = TcpStream::connect((host.as_str(), *port));
@@ -94,17 +99,21 @@ impl Line {
                 let stream = connected.unwrap_or_else(|_| Err(late())).map_err(failed)?;
                 // A request is one small packet, which must not wait for more.
                 stream.set_nodelay(true).map_err(failed)?;
-                tcp::attach(stream)
+                let (stream, socket) = with_second_handle(stream).map_err(failed)?;
+                (tcp::attach(stream), Some(socket))
             }
         };
-        let is_serial = matches!(settings.line, ModbusLine::Rtu(_));
+        let is_serial = socket.is_none();
+        let late_until = (!is_serial).then(|| Instant::now() + settings.connect_delay);
         Ok(Self {
             context,
+            socket,
+            requests: 0,
             gap: settings.gap,
             silent_since: Instant::now(),
             is_serial,
             unanswered: unanswered.filter(|_| is_serial),
-            late_until: None,
+            late_until,
             is_lost: false,
         })
     }
@@ -119,9 +128,24 @@ impl Line {
         self.is_lost
     }
 
-    /// Opens an idle TCP connection again. An error means that the line is lost.
+    /// Returns whether requests were sent before the last one.
+    pub(super) fn is_reused(&self) -> bool {
+        self.requests > 1
+    }
+
+    /// Returns whether the peer has closed the connection, or has sent what was not requested.
+    fn is_spoiled(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| match socket.peek(&mut [0]) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        })
+    }
+
+    /// Opens a TCP connection again that is closed or was idle for long. An error means that the
+    /// line is lost.
     pub(super) async fn refresh(&mut self, settings: &ModbusBus) -> Result<(), OpenError> {
-        if !self.is_serial && self.silent_since.elapsed() > IDLE_MAX {
+        let is_old = self.silent_since.elapsed() > IDLE_MAX;
+        if !self.is_serial && (is_old || self.is_spoiled()) {
             self.is_lost = true;
             *self = Self::open(settings, None).await?;
         }
@@ -184,6 +208,7 @@ impl Line {
         convert: impl FnOnce(Response) -> Option<T>,
     ) -> Result<Result<T, ExceptionCode>, CallError> {
         self.select_unit(unit).await;
+        self.requests += 1;
         // The typed methods of the context accept answers with the wrong number of registers.
         let answer = timeout(unit.timeout, async {
             match self.context.call(call).await? {
@@ -224,6 +249,13 @@ impl Line {
         }
         answer
     }
+}
+
+/// Returns a connection with another handle of its socket, which can be asked for its state.
+fn with_second_handle(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)> {
+    let stream = stream.into_std()?;
+    let socket = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, socket))
 }
 
 /// Returns the bits or words of a response, if it has the requested number. Bits fill whole bytes.

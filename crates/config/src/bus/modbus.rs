@@ -22,6 +22,9 @@ const TCP_PORT: u16 = 502;
 /// How long a response may take.
 const TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(60);
 
+/// The pause between a connection and the first request: some inverters are deaf for a second.
+const CONNECT_DELAY_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
+
 /// The minimum silence between two frames above 19,200 baud (Modbus over Serial Line 1.02, section
 /// 2.5.1.1).
 const GAP_MIN: Duration = Duration::from_micros(1_750);
@@ -49,6 +52,7 @@ table!(Raw {
     gap: Span,
     interval: Span,
     timeout: Span,
+    connect_delay: Span,
     merge_gap_max: Integer,
     unit: BTreeMap<String, RawUnit>,
 });
@@ -76,6 +80,8 @@ pub struct ModbusBus {
     pub line: ModbusLine,
     /// The silence between two frames.
     pub gap: Duration,
+    /// The pause between a TCP connection and the first request on it.
+    pub connect_delay: Duration,
     /// The units to poll.
     pub units: Vec<ModbusUnit>,
 }
@@ -134,6 +140,7 @@ impl Settings for ModbusBus {
         };
         let gap_range = least_gap..=Duration::from_secs(10);
         let gap = span(&format!("{key}.gap"), raw.gap, least_gap, &gap_range, check);
+        let connect_delay = connect_delay(key, &line, raw.connect_delay, check);
         if raw.unit.is_empty() {
             let fix = format!("add one: [{key}.unit.meter] with id = 1 and registers");
             check.problems.add(format!("{key}.unit"), "there is no unit", fix);
@@ -160,7 +167,7 @@ impl Settings for ModbusBus {
             let fix = format!("give at most {ENTRIES_MAX}");
             check.problems.add(format!("{key}.unit"), format!("there are {}", units.len()), fix);
         }
-        ModbusBus { line, gap, units }
+        ModbusBus { line, gap, connect_delay, units }
     }
 
     fn exclusive(&self) -> Vec<Exclusive> {
@@ -218,6 +225,22 @@ fn line(key: &str, raw: &mut Raw, check: &mut Check<'_>) -> ModbusLine {
             ModbusLine::Tcp { host: String::new(), port: TCP_PORT }
         }
     }
+}
+
+fn connect_delay(
+    key: &str,
+    line: &ModbusLine,
+    delay: Option<Field<Duration>>,
+    check: &mut Check<'_>,
+) -> Duration {
+    let key = format!("{key}.connect_delay");
+    if matches!(line, ModbusLine::Rtu(_)) {
+        if delay.is_some() {
+            check.problems.add(&key, "is for tcp, but the line is serial", "remove it");
+        }
+        return Duration::ZERO;
+    }
+    span(&key, delay, Duration::ZERO, &CONNECT_DELAY_RANGE, check)
 }
 
 /// Returns the minimum silence at this speed according to the standard.
