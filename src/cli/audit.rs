@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::check::device_name;
+use super::check::DeviceNames;
 use super::outbox::{DeviceChoice, OutboxAccess};
 use super::{ConfigArgs, EXIT_FAILURE, Unavailable, print};
 use crate::tasks::audit::read_states;
@@ -76,9 +76,10 @@ pub(super) fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let (results, error) = runtime.block_on(compare_all(&config, samples))?;
+    let names = DeviceNames::of(&config);
     let results: Vec<_> = results
         .into_iter()
-        .map(|(id, one)| (id, DeviceResult { name: device_name(id, &config), ..one }))
+        .map(|(id, one)| (id, DeviceResult { name: names.name(id), ..one }))
         .collect();
     if args.json {
         let devices: BTreeMap<_, _> =

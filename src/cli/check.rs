@@ -254,7 +254,7 @@ impl<'a> DeviceNames<'a> {
     }
 
     /// Returns the name of a device, or else its id.
-    fn name(&self, id: DeviceId) -> String {
+    pub(super) fn name(&self, id: DeviceId) -> String {
         self.0.get(&id).map_or_else(|| id.to_string(), ToString::to_string)
     }
 }

@@ -138,18 +138,13 @@ impl BusContext {
     /// Counts bytes that the framer rejected, and logs what they began with.
     fn count_lost(&self, lost: &Lost) {
         debug!(bus = %self.bus, "rejected {lost}");
-        self.count_loss(lost.loss);
+        self.reject(reason(lost.loss));
     }
 
     /// Counts bytes that were rejected.
     pub(crate) fn count_loss(&self, loss: Loss) {
-        let reason = match loss {
-            Loss::TooLong => Reason::TooLong,
-            Loss::Checksum => Reason::BadChecksum,
-            Loss::Incomplete => Reason::Incomplete,
-            Loss::Noise => Reason::Noise,
-        };
-        self.reject(reason);
+        debug!(bus = %self.bus, "rejected {loss}");
+        self.reject(reason(loss));
     }
 
     /// Counts a message that is invalid.
@@ -214,6 +209,16 @@ impl BusContext {
         };
         problems.end(SLOW_READ);
         Some(value)
+    }
+}
+
+/// Returns the reason in the ledger.
+fn reason(loss: Loss) -> Reason {
+    match loss {
+        Loss::TooLong => Reason::TooLong,
+        Loss::Checksum => Reason::BadChecksum,
+        Loss::Incomplete => Reason::Incomplete,
+        Loss::Noise => Reason::Noise,
     }
 }
 

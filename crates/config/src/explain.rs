@@ -101,7 +101,7 @@ pub(super) fn explain_for(purpose: Purpose, file: &Path) -> Result<(Config, Vec<
 }
 
 /// The layers on their way to a configuration.
-struct Reading {
+pub(super) struct Reading {
     problems: Problems,
     origins: Origins,
     options: OptionInfos,
@@ -110,18 +110,18 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(file: &Path) -> Self {
+    pub(super) fn of(file: &Path) -> Self {
         let (mut problems, mut origins) = (Problems::default(), Origins::new(file));
         let environment = std::env::vars().collect();
         let tree = load::merge(file, environment, &mut origins, &mut problems);
         Self { problems, origins, options: OptionInfos::default(), tree }
     }
 
-    fn raw(&mut self) -> Option<Raw> {
+    pub(super) fn raw(&mut self) -> Option<Raw> {
         load::read(self.tree.as_mut()?, &mut self.problems)
     }
 
-    fn resolve(
+    pub(super) fn resolve(
         mut self,
         raw: Option<Raw>,
         purpose: Purpose,

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::check::Purpose;
+use super::explain::Reading;
 use super::field::Field;
-use super::option_info::OptionInfos;
-use super::origin::Origins;
 use super::raw::{self, Raw};
-use super::{Config, Problems, load, resolve};
+use super::{Config, Problems};
 use tidegate_model::{DeviceId, Name};
 
 /// The name of the gateway, which is set elsewhere.
@@ -25,21 +24,11 @@ const DEVICES_MAX: u16 = 1_000;
 /// # Errors
 /// All other problems of the configuration.
 pub fn load_provisional(file: &Path) -> Result<(Config, BTreeSet<Name>), Problems> {
-    let mut problems = Problems::default();
-    let (mut origins, mut options) = (Origins::new(file), OptionInfos::default());
-    let environment = std::env::vars().collect();
-    let tree = load::merge(file, environment, &mut origins, &mut problems);
-    let raw = tree.and_then(|mut tree| load::read(&mut tree, &mut problems));
-    let mut added = BTreeSet::new();
-    let config = raw.and_then(|mut raw| {
-        added = add_ids(&mut raw);
-        resolve::resolve(raw, file, Purpose::Daemon, &mut problems, &mut options)
-    });
-    problems.locate(&origins);
-    match config {
-        Some(config) if !problems.has_errors() => Ok((config, added)),
-        Some(_) | None => Err(problems),
-    }
+    let mut reading = Reading::of(file);
+    let mut raw = reading.raw();
+    let added = raw.as_mut().map(add_ids).unwrap_or_default();
+    let (config, _) = reading.resolve(raw, Purpose::Daemon, file)?;
+    Ok((config, added))
 }
 
 /// Adds a placeholder id for each peripheral without one, and returns their names.
@@ -109,6 +98,6 @@ map = [{ channel = "t", attribute = "t" }]
         assert_eq!(added, ["attic", "cellar", "yard"]);
         assert_eq!(config.devices.len(), 5);
         assert_eq!(config.devices["attic"].to_string(), "ffffffffffffffffffff0001");
-        load(&file).unwrap_err();
+        crate::load(&file).unwrap_err();
     }
 }

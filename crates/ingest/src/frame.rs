@@ -306,7 +306,9 @@ impl Framer {
     ) {
         let frame = self.buffer.get(checked).unwrap_or_default();
         let Some(content) = self.framing.open(frame, content, is_checked) else {
-            let sums = self.framing.sums(frame);
+            // A loss is reported once, and only then with its checksum.
+            let is_shown = is_checked && self.reported_bytes == 0;
+            let sums = is_shown.then(|| self.framing.sums(frame)).flatten();
             return self.fail(Loss::Checksum, length, sums);
         };
         self.report_noise();

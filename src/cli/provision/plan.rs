@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::peripherals::{NewDevice, Provisional};
 use super::{TypeRule, Unresolved};
+use crate::cli::check::DeviceNames;
 use tidegate_ingest::mapping::{DeviceProduction, Produced, Production};
 use tidegate_losant::Client;
 use tidegate_losant::body::Attribute;
@@ -73,9 +74,9 @@ impl Plan {
         types: &[TypeRule],
     ) -> anyhow::Result<Self> {
         let config = &provisional.config;
-        let mut devices = Vec::new();
+        let (mut devices, names) = (Vec::new(), DeviceNames::of(config));
         for (device, produced) in &production.devices {
-            let shown = crate::cli::check::device_name(*device, config);
+            let shown = names.name(*device);
             let new = provisional.new_device(*device);
             let (target, declared) = match new {
                 Some(new) => (Target::New(new), Vec::new()),

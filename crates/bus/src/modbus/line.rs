@@ -33,14 +33,13 @@ const LATE_ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// An open line.
 pub(super) struct Line {
     context: Context,
-    /// The socket of a TCP connection.
+    /// The socket of a TCP connection; `None` for a serial line.
     socket: Option<std::net::TcpStream>,
     /// The requests on this connection.
     requests: u64,
     /// The silence between two frames.
     gap: Duration,
     silent_since: Instant,
-    is_serial: bool,
     /// The address of the unit whose last answer did not arrive.
     unanswered: Option<u8>,
     /// The time of the next request: a second answer to a repeated request may arrive until then,
@@ -111,7 +110,6 @@ impl Line {
             requests: 0,
             gap: settings.gap,
             silent_since: Instant::now(),
-            is_serial,
             unanswered: unanswered.filter(|_| is_serial),
             late_until,
             is_lost: false,
@@ -126,6 +124,10 @@ impl Line {
     /// Returns whether the line must be opened again.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost
+    }
+
+    fn is_serial(&self) -> bool {
+        self.socket.is_none()
     }
 
     /// Returns whether requests were sent before the last one.
@@ -145,7 +147,7 @@ impl Line {
     /// line is lost.
     pub(super) async fn refresh(&mut self, settings: &ModbusBus) -> Result<(), OpenError> {
         let is_old = self.silent_since.elapsed() > IDLE_MAX;
-        if !self.is_serial && (is_old || self.is_spoiled()) {
+        if !self.is_serial() && (is_old || self.is_spoiled()) {
             self.is_lost = true;
             *self = Self::open(settings, None).await?;
         }
@@ -244,7 +246,7 @@ impl Line {
                 let wait = (2 * unit.timeout).min(LATE_ANSWER_WAIT_MAX);
                 self.late_until = Some(self.silent_since + wait);
             }
-            Err(CallError::TimedOut(_)) if self.is_serial => self.unanswered = Some(unit.id),
+            Err(CallError::TimedOut(_)) if self.is_serial() => self.unanswered = Some(unit.id),
             Ok(_) | Err(_) => {}
         }
         answer
